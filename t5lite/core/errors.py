@@ -1,0 +1,36 @@
+"""Errors a user can mend: one line that says what failed, the values, what is allowed, what to do.
+
+The command line prints such an error as one line and exits with code 2; anything else is a bug and
+keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user gave (configuration, data, checkpoint, mesh) cannot be used as it is."""
+
+
+class ConfigError(UserError):
+    """A configuration value is unknown, out of range, or contradicts another one."""
+
+
+class DataError(UserError):
+    """A text file, vocabulary or token store is missing, damaged, or does not fit."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or an exported model is missing, damaged, or belongs to another model."""
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'? Allowed: …"`` for an unknown ``name``.
+
+    The close match comes first because it is what the reader wants; the whole list follows because
+    the match may be wrong.
+    """
+    choices = sorted(allowed)
+    close = difflib.get_close_matches(name, choices, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} allowed: {', '.join(choices)}"

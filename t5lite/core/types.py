@@ -1,0 +1,37 @@
+"""The one legend of array suffixes and batch fields.
+
+Array suffixes, also the letters of einsum strings; locals carry them (``q_BLHK``)::
+
+    B batch      L length (query, decoder)   M memory length (key, encoder)
+    D embed      H heads                     K kv (size of one head)
+    F mlp        V vocab                     N layers
+
+Logical axis names of parameters and activations, mapped to mesh axes by ``partitioning.rules``::
+
+    parameters   vocab embed heads kv mlp layers relpos_buckets
+    activations  batch length plus the names above
+
+Batch fields (int32 unless said otherwise; per-host NumPy before the host loader, global
+``jax.Array`` after it)::
+
+    encoder_input_tokens   [B, M]
+    decoder_input_tokens   [B, L]   targets shifted right, starting with the pad id 0
+    decoder_target_tokens  [B, L]
+    decoder_loss_weights   [B, L]   float32, 0 on padding
+    encoder_segment_ids    [B, M]   optional: 0 padding, 1.. packed examples
+    decoder_segment_ids    [B, L]   optional: the same numbering, so cross-attention is masked too
+
+Both segment fields are present or both absent; absent means no padding and one example a row.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+Batch: TypeAlias = "Mapping[str, np.ndarray | jax.Array]"
+LogicalAxes: TypeAlias = tuple[str | None, ...]
+Tree: TypeAlias = Any
+"""A nested dict of arrays (parameters), or of anything that mirrors it (axes, shapes, shardings)."""
