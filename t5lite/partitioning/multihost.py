@@ -1,0 +1,105 @@
+"""Start-up of a run that spans several processes, and the two things they must agree on."""
+
+import os
+
+import jax
+from jax.experimental import multihost_utils
+
+from t5lite.core.errors import ConfigError
+
+
+def initialize(
+    *,
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Join this process to the run. Call before anything that asks JAX for devices.
+
+    With all three arguments the processes are joined as told; ``num_processes=1`` is a no-op. Without
+    any, JAX's own detection is used where a cluster is seen (Cloud TPU, GKE, Slurm, Open MPI), and a
+    process that stands alone is left alone. A second call does nothing.
+
+    Under Slurm, JAX gives every task the one local device of its rank (``SLURM_LOCALID``): start one task
+    a GPU, or name the devices of a task in ``JAX_LOCAL_DEVICE_IDS``.
+
+    Args:
+      coordinator_address: ``host:port`` of process 0, reachable from every process.
+      num_processes: processes of the whole run.
+      process_id: this one, from 0.
+
+    Raises:
+      ConfigError: for incomplete or contradictory arguments, or a cluster that does not say enough.
+    """
+    given = {
+        "coordinator_address": coordinator_address,
+        "num_processes": num_processes,
+        "process_id": process_id,
+    }
+    if jax.distributed.is_initialized() or num_processes == 1:
+        return
+    if all(value is None for value in given.values()):
+        cluster = detected_cluster()
+        if cluster:
+            _initialize_from(cluster)
+        return
+    if coordinator_address is None or num_processes is None or process_id is None:
+        missing = ", ".join(name for name, value in given.items() if value is None)
+        raise ConfigError(
+            "a run of several processes needs coordinator_address, num_processes and process_id together; "
+            f"missing {missing}"
+        )
+    if not 0 <= process_id < num_processes:
+        raise ConfigError(
+            f"process_id={process_id} must be in 0..{num_processes - 1} for num_processes={num_processes}"
+        )
+    host, _, port = coordinator_address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(
+            f"coordinator_address={coordinator_address!r} must be host:port, e.g. 10.0.0.2:8476"
+        )
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+
+
+def detected_cluster() -> str | None:
+    """Return the name of the cluster whose environment this process runs in, None when it stands alone.
+
+    JAX's detection raises the same error for "no cluster" and for some faults of a cluster, so what we
+    hand to it is decided here, by the variables that it reads.
+    """
+    environment = os.environ
+    if "SLURM_STEP_NODELIST" in environment and int(environment.get("SLURM_NTASKS", "1")) > 1:
+        return "Slurm"
+    if "OMPI_MCA_orte_hnp_uri" in environment:
+        return "Open MPI"
+    # `import jax` sets TPU_SKIP_MDS_QUERY on a machine without TPU chips.
+    if "TPU_SKIP_MDS_QUERY" not in environment:
+        return "Cloud TPU"
+    if "TPU_WORKER_HOSTNAMES" in environment or "TPU_PROCESS_ADDRESSES" in environment:
+        return "GKE TPU"
+    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
+        return "Kubernetes Job"
+    return None
+
+
+def is_leader() -> bool:
+    """Whether this process writes what only one may write (metrics, reports, console output)."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Wait until every process has reached the barrier of this name; a no-op for a single process."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def _initialize_from(cluster: str) -> None:
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        if cluster in ("Cloud TPU", "GKE TPU"):
+            return  # TPU chips without the metadata of a pod: a notebook machine, one process
+        raise ConfigError(
+            f"this looks like a process of a {cluster} run, but JAX could not join it ({error}); pass "
+            "coordinator_address, num_processes and process_id, or num_processes=1 to run alone"
+        ) from error

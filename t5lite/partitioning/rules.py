@@ -1,0 +1,285 @@
+"""Logical axes to mesh axes: one table for parameters and one for activations per style.
+
+Parameters and activations share axis names but not their placement: the ``embed`` of a parameter may
+be sharded (FSDP) while the ``embed`` of an activation stays whole because its batch is sharded over
+the same devices. Hence two tables.
+
+A table is an ordered tuple of ``(logical axis, mesh axes)``. A mesh axis can shard only one dimension
+of an array; where two dimensions ask for the same one, the *earlier rule of the table* gets it (not
+the earlier dimension) and the later rule keeps whatever mesh axes are left. Known names that no rule
+mentions (``layers``, ``relpos_buckets``, ``kv``) are replicated, and so is every parameter that is a
+vector apart from its ``layers`` axis: sharding norm scales saves nothing and costs a gather each.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.registry import lookup
+from t5lite.core.types import LogicalAxes, Tree
+from t5lite.partitioning.mesh import AXES, PartitioningConfig, make_mesh, mesh_shape
+
+Rule = tuple[str, tuple[str, ...]]
+
+PARAMETER_AXES = ("vocab", "embed", "heads", "kv", "mlp", "layers", "relpos_buckets")
+ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv", "mlp")
+BATCH_AXES = ("replica", "fsdp")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The two ordered tables of one style."""
+
+    parameters: tuple[Rule, ...]
+    activations: tuple[Rule, ...]
+
+
+_BATCH: tuple[Rule, ...] = (("batch", BATCH_AXES),)
+_FSDP: tuple[Rule, ...] = (("embed", ("fsdp",)),)
+_TENSOR: tuple[Rule, ...] = (("heads", ("tensor",)), ("mlp", ("tensor",)), ("vocab", ("tensor",)))
+
+STYLES: dict[str, Rules] = {
+    "data_parallel": Rules(parameters=(), activations=_BATCH),
+    "fsdp": Rules(parameters=_FSDP, activations=_BATCH),
+    "tensor_parallel": Rules(parameters=_TENSOR + _FSDP, activations=_BATCH + _TENSOR),
+    # Megatron's sequence parallelism: between the tensor-parallel regions (which come first in the
+    # table) the residual stream is sharded along its length over the same devices.
+    "sequence_parallel": Rules(
+        parameters=_TENSOR + _FSDP, activations=(*_BATCH, *_TENSOR, ("length", ("sequence", "tensor")))
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Partitioner:
+    """A mesh and the rules that place arrays on it. Hashable, so a jit cache can tell two apart.
+
+    ``mesh`` may be an ``AbstractMesh``: everything but ``activate`` then works without devices.
+    """
+
+    mesh: Mesh | AbstractMesh
+    rules: Rules
+
+    def __post_init__(self) -> None:
+        used = {
+            axis for table in (self.rules.parameters, self.rules.activations) for _, m in table for axis in m
+        }
+        for axis in sorted(used - set(self.mesh.axis_names)):
+            raise ConfigError(
+                f"a rule uses the unknown mesh axis {axis!r}{suggestion(axis, self.mesh.axis_names)}"
+            )
+        for axis, size in self.mesh.shape.items():
+            if size > 1 and axis not in used:
+                raise ConfigError(
+                    f"no rule of this style uses mesh axis {axis!r}={size}, so {size - 1} of {size} devices "
+                    f"would repeat work; set partitioning.{axis}=1, or change style or extra_rules"
+                )
+
+    def spec(self, axes: LogicalAxes) -> PartitionSpec:
+        """Return the partition spec of a parameter (or optimizer state) with these logical axes."""
+        _require_known(axes, PARAMETER_AXES, kind="parameter")
+        if sum(axis not in (None, "layers") for axis in axes) < 2:
+            return PartitionSpec(*(None for _ in axes))
+        return _resolve(axes, self.rules.parameters)
+
+    def activation_spec(self, axes: LogicalAxes) -> PartitionSpec:
+        """Return the partition spec of an activation with these logical axes."""
+        _require_known(axes, ACTIVATION_AXES, kind="activation")
+        return _resolve(axes, self.rules.activations)
+
+    def sharding(self, axes: LogicalAxes) -> NamedSharding:
+        """Return the sharding of a parameter (or optimizer state) with these logical axes."""
+        return NamedSharding(self.mesh, self.spec(axes))
+
+    def tree_shardings(self, logical_axes_tree: Tree) -> Tree:
+        """Return the same tree with a ``NamedSharding`` for every tuple of logical axes."""
+        return jax.tree.map(self.sharding, logical_axes_tree, is_leaf=is_logical_axes)
+
+    @property
+    def batch_sharding(self) -> NamedSharding:
+        """The sharding of every field of a batch: rows over the data axes, lengths whole."""
+        return NamedSharding(self.mesh, self.activation_spec(("batch",)))
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of scalars (step, metrics): one copy on every device."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def check(self, abstract_tree: Tree, axes_tree: Tree, batch_size: int) -> None:
+        """Check that the mesh divides the global batch and every parameter, without touching a device.
+
+        Args:
+          abstract_tree: arrays or ``ShapeDtypeStruct``s (parameters or a whole train state).
+          axes_tree: the same structure with a tuple of logical axes for every leaf.
+          batch_size: rows of the global batch.
+
+        Raises:
+          ConfigError: for an unknown axis name, or a dimension that its mesh axes do not divide; names the
+            first such leaf, the nearest sizes that work, and how many other leaves fail.
+          ValueError: if a leaf's rank is not the number of its axes (a fault of the model, not the user).
+        """
+        batch_problem = self._indivisible("batch_size", batch_size, self.batch_sharding.spec[0])
+        if batch_problem:
+            raise ConfigError(batch_problem)
+        axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
+        leaves = jax.tree_util.tree_leaves_with_path(abstract_tree)
+        problems = []
+        for (path, leaf), axes in zip(leaves, axes_leaves, strict=True):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            if len(leaf.shape) != len(axes):
+                raise ValueError(f"{name} has shape {leaf.shape} but logical axes {axes}")
+            for axis, size, mesh_axes in zip(axes, leaf.shape, self.spec(axes), strict=True):
+                problem = self._indivisible(f"{name}: axis {axis!r} ", size, mesh_axes)
+                if problem:
+                    problems.append(problem)
+        if problems:
+            others = f" ({len(problems) - 1} other dimensions fail too)" if len(problems) > 1 else ""
+            raise ConfigError(problems[0] + others)
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Make ``constrain`` use this partitioner while functions are traced inside the block.
+
+        The active partitioner is part of the key of JAX's tracing caches, so a jitted function that is
+        called under two partitioners, or with and without one, is traced for each.
+        """
+        with _active(self):
+            yield
+
+    def _indivisible(self, what: str, size: int, mesh_axes: str | tuple[str, ...] | None) -> str | None:
+        """Return the one-line message if ``mesh_axes`` do not divide ``size``."""
+        names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+        names = tuple(name for name in names if self.mesh.shape[name] > 1)
+        ways = math.prod(self.mesh.shape[name] for name in names)
+        if size % ways == 0:
+            return None
+        axes = f"mesh axis {names[0]!r}" if len(names) == 1 else "mesh axes " + "*".join(map(repr, names))
+        below, above = size // ways * ways, (size // ways + 1) * ways
+        nearest = f"{below} or {above}" if below else f"{above}"
+        remedy = " or ".join(f"partitioning.{name}" for name in names)
+        return f"{what.rstrip()}={size} is not divisible by {axes}={ways}; use {nearest}, or change {remedy}"
+
+
+# A JAX user context rather than a ContextVar: its value enters the jit cache key.
+_active = jax.make_user_context(None)
+
+
+def active_partitioner() -> Partitioner | None:
+    """Return the partitioner whose ``activate`` block we are in, or None."""
+    return _active.value
+
+
+def constrain(x: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return activation ``x`` constrained to the sharding that the active partitioner gives ``axes``.
+
+    A no-op when no partitioner is active, so that modules run as they are on one device. Mesh axes that
+    are wider than the dimension (the length 1 of a decoding step) are left out; a dimension that merely
+    does not divide is padded by XLA.
+
+    Raises:
+      ConfigError: for an unknown axis name (only when a partitioner is active).
+      ValueError: if ``axes`` does not name every dimension of ``x``.
+    """
+    if len(axes) != x.ndim:
+        raise ValueError(f"an activation of shape {x.shape} cannot have the logical axes {axes}")
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return x
+    spec = partitioner.activation_spec(axes)
+    sizes = partitioner.mesh.shape
+    fitting = (m if _ways(m, sizes) <= size else None for m, size in zip(spec, x.shape, strict=True))
+    return jax.lax.with_sharding_constraint(x, NamedSharding(partitioner.mesh, PartitionSpec(*fitting)))
+
+
+def make_partitioner(config: PartitioningConfig, devices: Sequence[Any] | None = None) -> Partitioner:
+    """Return the partitioner of ``config`` over ``devices`` (default: all devices of all hosts).
+
+    Raises:
+      ConfigError: for sizes that do not fit the devices, an axis no rule uses, or a wrong extra rule.
+    """
+    return Partitioner(make_mesh(config, devices), resolve_rules(config))
+
+
+def abstract_partitioner(config: PartitioningConfig, num_devices: int) -> Partitioner:
+    """Return a partitioner over ``num_devices`` that need not exist: for checks and for planning."""
+    shape = mesh_shape(config, num_devices)
+    mesh = AbstractMesh(tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return Partitioner(mesh, resolve_rules(config))
+
+
+def resolve_rules(config: PartitioningConfig) -> Rules:
+    """Return the tables of ``config.style`` with ``config.extra_rules`` in front.
+
+    An extra rule replaces the style's rule for the same logical axis.
+
+    Raises:
+      ConfigError: for an unknown style, logical axis or mesh axis.
+    """
+    base = lookup(STYLES, config.style, kind="partitioning style")
+    extra = config.extra_rules
+    return Rules(
+        parameters=_with_extra("parameters", base.parameters, extra, PARAMETER_AXES),
+        activations=_with_extra("activations", base.activations, extra, ACTIVATION_AXES),
+    )
+
+
+def is_logical_axes(node: Any) -> bool:
+    """Whether a tree node is a tuple of axis names: a leaf, unlike the NamedTuples of optimizer state."""
+    return type(node) is tuple and all(axis is None or isinstance(axis, str) for axis in node)
+
+
+def _with_extra(
+    table: str, base: tuple[Rule, ...], extra: tuple[tuple[str, str | None], ...], known: tuple[str, ...]
+) -> tuple[Rule, ...]:
+    first = []
+    for written, mesh_axes in extra:
+        scope, _, name = written.rpartition(".")
+        if scope not in ("", "parameters", "activations"):
+            raise ConfigError(
+                f"partitioning.extra_rules: {written!r} must be an axis name, alone or after "
+                "'parameters.' or 'activations.'"
+            )
+        if scope not in ("", table):
+            continue
+        if not scope and name in PARAMETER_AXES + ACTIVATION_AXES and name not in known:
+            continue  # an axis that only the other table has
+        _require_known((name,), known, kind=table.removesuffix("s"))
+        axes = tuple(mesh_axes.split("+")) if mesh_axes else ()
+        for axis in axes:
+            if axis not in AXES:
+                raise ConfigError(
+                    f"partitioning.extra_rules: {written!r} has the unknown mesh axis {axis!r}"
+                    f"{suggestion(axis, AXES)}"
+                )
+        first.append((name, axes))
+    replaced = {name for name, _ in first}
+    return tuple(first) + tuple(rule for rule in base if rule[0] not in replaced)
+
+
+def _require_known(axes: LogicalAxes, known: tuple[str, ...], *, kind: str) -> None:
+    for axis in axes:
+        if axis is not None and axis not in known:
+            raise ConfigError(f"unknown {kind} axis {axis!r}{suggestion(axis, known)}")
+
+
+def _resolve(axes: LogicalAxes, table: tuple[Rule, ...]) -> PartitionSpec:
+    """Give mesh axes to dimensions in the order of the table; a mesh axis is given once."""
+    assigned: list[tuple[str, ...]] = [() for _ in axes]
+    used: set[str] = set()
+    for name, mesh_axes in table:
+        if name in axes:
+            free = tuple(axis for axis in mesh_axes if axis not in used)
+            assigned[axes.index(name)] = free
+            used.update(free)
+    return PartitionSpec(*(m[0] if len(m) == 1 else m or None for m in assigned))
+
+
+def _ways(mesh_axes: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
+    names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+    return math.prod(sizes[name] for name in names)
