@@ -1,0 +1,65 @@
+"""AdamW, optionally with nanoT5's scaling of the update by the RMS of the parameter."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.types import Tree
+from t5lite.optim.base import Optimizer, ScheduleFn, matrix_dims, per_layer_rms, to_float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWConfig:
+    """Adam with decoupled weight decay (Loshchilov and Hutter), as torch: ``lr * weight_decay * p``."""
+
+    b1: float = 0.9
+    """Decay of the first moment."""
+    b2: float = 0.999
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.0
+    """Times the learning rate; on matrices only, never on norm scales or relative-position tables."""
+    multiply_by_parameter_rms: bool = False
+    """Make the learning rate relative to the RMS of each layer's parameter (nanoT5), as Adafactor does."""
+    parameter_rms_floor: float = 1e-3
+    """Least RMS taken for a parameter."""
+
+    def __post_init__(self) -> None:
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
+        if self.eps <= 0 or self.parameter_rms_floor <= 0:
+            raise ConfigError(
+                f"optimizer.eps={self.eps} and parameter_rms_floor={self.parameter_rms_floor} must be above 0"
+            )
+        if self.weight_decay < 0:
+            raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more")
+
+    def build(self, schedule: ScheduleFn, logical_axes: Tree) -> Optimizer:
+        """Return the optimizer for parameters with these logical axes (nested dict of tuples)."""
+        adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
+
+        def leaf_update(direction: jax.Array, param: jax.Array, axes: tuple) -> jax.Array:
+            if self.multiply_by_parameter_rms:
+                direction *= jnp.maximum(per_layer_rms(param, axes), self.parameter_rms_floor)
+            if self.weight_decay and matrix_dims(axes) is not None:
+                direction += self.weight_decay * param
+            return direction
+
+        def init(params: Tree) -> Tree:
+            return adam.init(to_float32(params))
+
+        def update(grads: Tree, opt_state: Tree, params: Tree) -> tuple[Tree, Tree]:
+            learning_rate = schedule(opt_state.count)
+            directions, state = adam.update(to_float32(grads), opt_state)
+            directions = jax.tree.map(leaf_update, directions, to_float32(params), logical_axes)
+            return jax.tree.map(lambda d: -learning_rate * d, directions), state
+
+        def state_axes(abstract_opt_state: Tree) -> Tree:
+            return abstract_opt_state._replace(count=(), mu=logical_axes, nu=logical_axes)
+
+        return Optimizer(init=init, update=update, state_axes=state_axes, schedule=schedule)

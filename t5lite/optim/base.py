@@ -1,0 +1,72 @@
+"""What an optimizer is to the train step, and how logical axes say what is a matrix."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.core.types import LogicalAxes, Tree
+
+ScheduleFn: TypeAlias = Callable[[Any], jax.Array]
+"""Learning rate of the update that follows ``step`` completed updates (float32 scalar)."""
+
+
+class Optimizer(NamedTuple):
+    """Pure functions over the nested dict of parameters; all state is float32 (counters int32).
+
+    Like an optax ``GradientTransformation``, with two additions: the logical axes of the state, by
+    which it is sharded, and the schedule, so that the train step can report the learning rate.
+    """
+
+    init: Callable[[Tree], Tree]
+    """``params -> opt_state``; jit-able, and good under ``eval_shape``."""
+    update: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
+    """``(grads, opt_state, params) -> (updates, opt_state)``; ``updates`` are float32 and to be added."""
+    state_axes: Callable[[Tree], Tree]
+    """``abstract opt_state -> the same structure with a tuple of logical axes for every leaf``."""
+    schedule: ScheduleFn
+    """``completed updates -> learning rate`` of the next update."""
+
+
+class MatrixDims(NamedTuple):
+    """The dimensions of a parameter seen as a (stack of) matrices; ``embed`` gives the rows.
+
+    An attention kernel is the matrix embed x (heads*kv), however its dimensions are ordered.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix.
+_ROW_AXES = ("embed",)
+_COLUMN_AXES = ("vocab", "heads", "kv", "mlp")
+
+
+def matrix_dims(axes: LogicalAxes) -> MatrixDims | None:
+    """Return the row and column dimensions, or None for scales and relative-position tables."""
+    dims = within_layer_dims(axes)
+    rows = tuple(d for d in dims if axes[d] in _ROW_AXES)
+    columns = tuple(d for d in dims if axes[d] in _COLUMN_AXES)
+    if not rows or not columns or len(rows) + len(columns) != len(dims):
+        return None
+    return MatrixDims(rows, columns)
+
+
+def within_layer_dims(axes: LogicalAxes) -> tuple[int, ...]:
+    """Return the dimensions of one layer's parameter: all but ``layers``.
+
+    Statistics are taken over these, so that they do not depend on whether layers are stacked.
+    """
+    return tuple(d for d, axis in enumerate(axes) if axis != "layers")
+
+
+def per_layer_rms(x: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return the root mean square of each layer's slice, kept broadcastable to ``x``."""
+    return jnp.sqrt(jnp.mean(jnp.square(x), axis=within_layer_dims(axes), keepdims=True))
+
+
+def to_float32(tree: Tree) -> Tree:
+    """Return the tree with float32 leaves."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)

@@ -1,0 +1,68 @@
+"""What holds for every entry of ``OPTIMIZERS``."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from t5lite.optim import OPTIMIZERS, Constant
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.partitioning.rules import is_logical_axes
+
+AXES = {
+    "embedding": ("vocab", "embed"),
+    "encoder": {
+        "q": ("layers", "embed", "heads", "kv"),
+        "o": ("layers", "heads", "kv", "embed"),
+        "wi": ("layers", "embed", "mlp"),
+        "norm": ("layers", "embed"),
+        "relpos": ("relpos_buckets", "heads"),
+    },
+}
+SIZES = {"vocab": 160, "embed": 128, "heads": 4, "kv": 32, "layers": 2, "mlp": 256, "relpos_buckets": 32}
+
+
+@pytest.fixture(params=sorted(OPTIMIZERS))
+def optimizer(request):
+    return OPTIMIZERS[request.param]().build(Constant(value=0.05).build(100), AXES)
+
+
+@pytest.fixture
+def params():
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda axes: jnp.asarray(rng.standard_normal([SIZES[a] for a in axes]), jnp.float32),
+        AXES,
+        is_leaf=is_logical_axes,
+    )
+
+
+def test_state_axes_mirror_the_state_and_can_be_sharded(optimizer, params):
+    state = jax.eval_shape(optimizer.init, params)
+    axes = optimizer.state_axes(state)
+    assert jax.tree.structure(axes, is_leaf=is_logical_axes) == jax.tree.structure(state)
+    partitioner = abstract_partitioner(PartitioningConfig(fsdp=2, tensor=4, style="tensor_parallel"), 8)
+    partitioner.check(state, axes, batch_size=8)
+    partitioner.tree_shardings(axes)
+
+
+def test_it_is_one_compilation_and_descends(optimizer, params):
+    traces = []
+
+    @jax.jit
+    def step(params, state):
+        traces.append(1)
+        loss, grads = jax.value_and_grad(
+            lambda p: 0.5 * sum(jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(p))
+        )(params)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, loss
+
+    state, losses = optimizer.init(params), []
+    for _ in range(10):
+        params, state, loss = step(params, state)
+        losses.append(float(loss))
+    assert len(traces) == 1
+    assert losses[-1] < 0.8 * losses[0]
+    assert float(optimizer.schedule(0)) == pytest.approx(0.05)
