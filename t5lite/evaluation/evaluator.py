@@ -1,0 +1,220 @@
+"""Held-out loss, perplexity and encoder use over batches; generation of texts over a list of inputs."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.core.metrics import WeightedSum
+from t5lite.core.types import Batch, Tree
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.decoding import greedy
+from t5lite.models.functional import FunctionalModel
+
+EvalStep = Callable[[Tree, Batch], Mapping[str, WeightedSum]]
+ENCODER_FIELDS = ("encoder_input_tokens", "encoder_segment_ids")
+
+
+def evaluate_loss(
+    eval_step: EvalStep, params: Tree, batches: Iterable[Batch], *, measure_encoder_use: bool = False
+) -> dict[str, float]:
+    """Return the weighted mean of every metric over ``batches``, plus ``perplexity = exp(loss)``.
+
+    Args:
+      eval_step: ``training.make_eval_step``'s function, compiled; its metrics are sums over the global batch.
+      params: the nested dict of parameters.
+      batches: one pass over the data; rows that only fill up the last batch carry weight 0.
+      measure_encoder_use: also return ``encoder_use`` (see the function of that name), for a second
+        forward pass over every batch.
+
+    Raises:
+      DataError: if the batches carry no weight at all.
+    """
+    sums: dict[str, WeightedSum] = {}
+    shared, swapped = WeightedSum(0.0, 0.0), WeightedSum(0.0, 0.0)
+    for plain, rolled in _one_step_late(_passes(eval_step, params, batches, measure_encoder_use)):
+        for name, value in plain.items():
+            sums[name] = sums.get(name, WeightedSum(0.0, 0.0)).merge(value)
+        if rolled is not None:
+            shared, swapped = shared.merge(plain["loss"]), swapped.merge(rolled["loss"])
+    if not sums or sums["loss"].weight == 0:
+        raise DataError("nothing to evaluate: the held-out batches hold no target token")
+    means = {name: float(value.mean()) for name, value in sums.items()}
+    means["perplexity"] = math.exp(means["loss"]) if means["loss"] < 700 else math.inf
+    if measure_encoder_use:
+        if shared.weight == 0:
+            raise DataError(
+                "encoder use swaps inputs between examples, but no batch has two; evaluate "
+                "with a larger batch or on more examples"
+            )
+        means["encoder_use"] = float(swapped.mean()) - float(shared.mean())
+    return means
+
+
+def encoder_use(eval_step: EvalStep, params: Tree, batches: Iterable[Batch]) -> float:
+    """Return how many nats per token the loss rises when every example gets its neighbour's encoder input.
+
+    Within each batch the encoder's tokens and segment ids are rolled by one row among the rows that carry
+    weight, targets stay. A model that ignores its encoder, a plain language model of the targets, shows 0.
+    A batch with a single real row has nobody to swap with and is left out of both losses.
+
+    Raises:
+      DataError: if no batch has two real rows.
+    """
+    return evaluate_loss(eval_step, params, batches, measure_encoder_use=True)["encoder_use"]
+
+
+def _rolled_rows(fields: dict[str, jax.Array], weights_BL: jax.Array) -> dict[str, jax.Array]:
+    """Return the fields with the rows that carry weight rolled by one among themselves."""
+    real_B = jnp.any(weights_BL > 0, axis=1)
+    num_real = jnp.sum(real_B)
+    order_B = jnp.argsort(~real_B, stable=True)  # the real rows first, in their order
+    rank_B = jnp.arange(order_B.size)
+    donor_B = jnp.where(rank_B < num_real, order_B[(rank_B - 1) % jnp.maximum(num_real, 1)], order_B)
+    source_B = jnp.zeros_like(order_B).at[order_B].set(donor_B)
+    return {name: jnp.take(field, source_B, axis=0) for name, field in fields.items()}
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled_roll(shardings: tuple[tuple[str, jax.sharding.Sharding], ...]) -> Callable[..., dict[str, Any]]:
+    """Return ``_rolled_rows`` compiled for one layout of the batch, which may span several hosts."""
+    return jax.jit(_rolled_rows, out_shardings=dict(shardings) if shardings else None)
+
+
+@jax.jit
+def _num_real_rows(weights_BL: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.any(weights_BL > 0, axis=1))
+
+
+def with_rolled_encoder(batch: Batch) -> Batch:
+    """Return ``batch`` with encoder tokens and segment ids rolled by one row among its real rows.
+
+    ``jax.Array`` fields keep their sharding, since a compiled step accepts no other; NumPy fields stay NumPy.
+    """
+    fields: dict[str, Any] = {name: batch[name] for name in ENCODER_FIELDS if name in batch}
+    on_device = all(isinstance(field, jax.Array) for field in fields.values())
+    shardings = tuple((name, field.sharding) for name, field in fields.items()) if on_device else ()
+    rolled = _compiled_roll(shardings)(fields, batch["decoder_loss_weights"])
+    return {**batch, **(rolled if on_device else jax.device_get(rolled))}
+
+
+def _passes(
+    eval_step: EvalStep, params: Tree, batches: Iterable[Batch], measure_encoder_use: bool
+) -> Iterator[tuple[Mapping[str, WeightedSum], Mapping[str, WeightedSum] | None]]:
+    """Yield each batch's metrics as it is and, where asked and possible, with the encoder rolled."""
+    for batch in batches:
+        plain = eval_step(params, batch)
+        rolled = None
+        if measure_encoder_use and int(_num_real_rows(batch["decoder_loss_weights"])) > 1:
+            rolled = eval_step(params, with_rolled_encoder(batch))
+        yield plain, rolled
+
+
+def _one_step_late(results: Iterable[Any]) -> Iterator[Any]:
+    """Fetch each result (as Python floats) after the next was dispatched, so the device never waits."""
+    waiting: list[Any] = []
+    for result in results:
+        waiting.append(result)
+        if len(waiting) > 1:
+            yield _fetched(waiting.pop(0))
+    yield from map(_fetched, waiting)
+
+
+def _fetched(result: Any) -> Any:
+    # Python floats are float64: thousands of batches are added without loss.
+    return jax.tree.map(float, jax.device_get(result))
+
+
+class TextGenerator:
+    """Greedy generation of texts with one compiled function of one fixed batch shape.
+
+    Keep the object to generate repeatedly (every evaluation of a fine-tuning run) without compiling again.
+    """
+
+    def __init__(
+        self,
+        model: FunctionalModel,
+        vocabulary: Vocabulary,
+        *,
+        encoder_length: int,
+        max_decode_length: int,
+        batch_size: int,
+    ):
+        """Compile nothing yet; the first call does.
+
+        Args:
+          model: the functional model that ``params`` belong to.
+          vocabulary: encodes inputs and decodes outputs.
+          encoder_length: inputs are cut to this many tokens, EOS included.
+          max_decode_length: most tokens generated for an input, EOS included.
+          batch_size: inputs decoded at once; the last batch is filled up with empty inputs.
+        """
+        self.vocabulary = vocabulary
+        self.encoder_length = encoder_length
+        self.batch_size = batch_size
+
+        def decode(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
+            return greedy(
+                model.bind(params),
+                tokens_BM,
+                encoder_segment_ids_BM=segment_ids_BM,
+                max_decode_length=max_decode_length,
+            )
+
+        self._decode = jax.jit(decode)
+
+    def __call__(self, params: Tree, inputs: Sequence[str]) -> list[str]:
+        """Return one generated text for each input, in order."""
+        texts: list[str] = []
+        waiting: list[tuple[jax.Array, int]] = []
+        for start in range(0, len(inputs), self.batch_size):
+            chunk = inputs[start : start + self.batch_size]
+            tokens_BM, segment_ids_BM = self._encoded(chunk)
+            waiting.append((self._decode(params, tokens_BM, segment_ids_BM), len(chunk)))
+            if len(waiting) > 1:
+                texts += self._decoded(*waiting.pop(0))
+        for outputs_BL, count in waiting:
+            texts += self._decoded(outputs_BL, count)
+        return texts
+
+    def _encoded(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        tokens_BM = np.full((self.batch_size, self.encoder_length), self.vocabulary.pad_id, np.int32)
+        # An empty input is a lone EOS, also in the rows that fill up: no row is masked altogether.
+        tokens_BM[:, 0] = self.vocabulary.eos_id
+        segment_ids_BM = np.zeros_like(tokens_BM)
+        segment_ids_BM[:, 0] = 1
+        for row, ids in enumerate(self.vocabulary.encode_batch(list(texts))):
+            kept = ids[: self.encoder_length - 1]
+            tokens_BM[row, : len(kept)] = kept
+            tokens_BM[row, len(kept)] = self.vocabulary.eos_id
+            segment_ids_BM[row, : len(kept) + 1] = 1
+        return tokens_BM, segment_ids_BM
+
+    def _decoded(self, outputs_BL: jax.Array, count: int) -> list[str]:
+        return [self.vocabulary.decode(ids) for ids in np.asarray(outputs_BL)[:count]]
+
+
+def generate_texts(
+    model: FunctionalModel,
+    params: Tree,
+    vocabulary: Vocabulary,
+    inputs: Sequence[str],
+    *,
+    encoder_length: int,
+    max_decode_length: int,
+    batch_size: int,
+) -> list[str]:
+    """Return the greedy output text for each input, in order; arguments as of ``TextGenerator``."""
+    generator = TextGenerator(
+        model,
+        vocabulary,
+        encoder_length=encoder_length,
+        max_decode_length=max_decode_length,
+        batch_size=batch_size,
+    )
+    return generator(params, inputs)
