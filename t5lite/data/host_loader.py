@@ -1,0 +1,154 @@
+"""Host batches to global device arrays, ahead of the step that needs them."""
+
+import itertools
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from t5lite.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are prepared and kept ready; changes speed, never content."""
+
+    num_workers: int = 0
+    """Processes of each host that prepare batches; 0 does it in a thread of the training process."""
+
+    prefetch: int = 2
+    """Batches kept ready on the devices."""
+
+    def __post_init__(self):
+        if self.num_workers < 0:
+            raise ConfigError(f"loader.num_workers={self.num_workers} must not be negative")
+        if self.prefetch < 1:
+            raise ConfigError(f"loader.prefetch={self.prefetch} must be at least 1")
+
+
+def local_rows(sharding: jax.sharding.NamedSharding, batch_size: int) -> slice:
+    """Return the contiguous rows of the global batch that this process must load.
+
+    Args:
+      sharding: of a [batch, length] field.
+      batch_size: rows of the global batch; the mesh must divide it.
+
+    Raises:
+      ConfigError: if this process's devices hold rows that are not contiguous.
+    """
+    parts = sharding.addressable_devices_indices_map((batch_size, 1)).values()
+    bounds = sorted({part[0].indices(batch_size)[:2] for part in parts if part is not None})
+    for (_, stop), (start, _) in itertools.pairwise(bounds):
+        if stop != start:
+            raise ConfigError(
+                f"this process's devices hold rows {bounds} of the batch, which are not contiguous; put the "
+                "batch axes of the mesh (replica, fsdp) before sequence and tensor"
+            )
+    return slice(bounds[0][0], bounds[-1][1])
+
+
+def device_batches(
+    batches: Iterable[Mapping[str, np.ndarray]], *, sharding: jax.sharding.NamedSharding, prefetch: int = 2
+) -> "DeviceBatches":
+    """Return an iterator of global arrays; a thread keeps ``prefetch`` batches ready on the devices.
+
+    Args:
+      batches: this process's rows of each global batch (``local_rows``); closed with the result.
+      sharding: of every field.
+      prefetch: batches kept ready, at least 1; each takes device memory.
+    """
+    return DeviceBatches(batches, sharding=sharding, prefetch=prefetch)
+
+
+class DeviceBatches(Iterator[dict[str, jax.Array]]):
+    """Iterator of device batches; a context manager, or call ``close``.
+
+    Attributes:
+      wait_seconds: how long ``next`` has waited in all: time in which the devices may have had no input.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Mapping[str, np.ndarray]],
+        *,
+        sharding: jax.sharding.NamedSharding,
+        prefetch: int,
+    ):
+        if prefetch < 1:
+            raise ConfigError(f"prefetch={prefetch} must be at least 1")
+        self.wait_seconds = 0.0
+        self._queue: queue.Queue[Any] = queue.Queue(prefetch)
+        self._done = False
+        stop = threading.Event()
+        # The thread holds no reference to this object, so that dropping it ends the thread.
+        thread = threading.Thread(
+            target=_fill, args=(batches, sharding, self._queue, stop), name="device_batches", daemon=True
+        )
+        self._finalizer = weakref.finalize(self, _shut_down, batches, stop, thread)
+        thread.start()
+
+    def __next__(self) -> dict[str, jax.Array]:
+        if self._done:
+            raise StopIteration
+        begin = time.perf_counter()
+        item = self._queue.get()
+        self.wait_seconds += time.perf_counter() - begin
+        if isinstance(item, dict):
+            return item
+        self.close()
+        if isinstance(item, BaseException):
+            raise item
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop the thread and close the source, worker processes included; ``next`` then stops."""
+        self._done = True
+        self._finalizer()
+
+    def __enter__(self) -> "DeviceBatches":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _fill(
+    batches: Iterable[Mapping[str, np.ndarray]],
+    sharding: jax.sharding.NamedSharding,
+    ready: queue.Queue[Any],
+    stop: threading.Event,
+) -> None:
+    """Move batches to the devices until they end (None follows) or fail (the error follows)."""
+    try:
+        for batch in batches:
+            arrays = {
+                name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()
+            }
+            if not _put(arrays, ready, stop):
+                return
+        _put(None, ready, stop)
+    except BaseException as error:
+        _put(error, ready, stop)
+
+
+def _put(item: Any, ready: queue.Queue[Any], stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _shut_down(batches: Any, stop: threading.Event, thread: threading.Thread) -> None:
+    stop.set()
+    thread.join()
+    if hasattr(batches, "close"):
+        batches.close()

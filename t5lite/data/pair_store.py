@@ -1,0 +1,97 @@
+"""Pairs of documents for fine-tuning: two token stores of equal document count under one directory.
+
+pairs.json   inputs/   targets/
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from t5lite.core import files
+from t5lite.core.errors import DataError
+from t5lite.data.token_store import TokenStore, TokenStoreWriter, read_index
+from t5lite.data.vocabulary import Vocabulary
+
+FORMAT = "t5lite-pair-store"
+VERSION = 1
+
+
+class PairStoreWriter:
+    """Writes a pair store; ``path`` appears complete when the block ends, or not at all."""
+
+    def __init__(self, path: str | Path, *, vocabulary: Vocabulary, overwrite: bool = False):
+        self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
+        self._session = self._write()
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs added so far."""
+        return self._inputs.num_documents
+
+    @property
+    def num_tokens(self) -> tuple[int, int]:
+        """Tokens added so far to (inputs, targets)."""
+        return self._inputs.num_tokens, self._targets.num_tokens
+
+    def __enter__(self) -> "PairStoreWriter":
+        return self._session.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._session.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _write(self) -> Iterator["PairStoreWriter"]:
+        with files.new_directory(self._path, overwrite=self._overwrite) as directory:
+            with (
+                TokenStoreWriter(directory / "inputs", vocabulary=self._vocabulary) as self._inputs,
+                TokenStoreWriter(directory / "targets", vocabulary=self._vocabulary) as self._targets,
+            ):
+                yield self
+            index = {
+                "format": FORMAT,
+                "version": VERSION,
+                "num_pairs": self.num_pairs,
+                "vocabulary": {"fingerprint": self._vocabulary.fingerprint},
+            }
+            files.write_json(directory / "pairs.json", index)
+
+    def add_batch(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Append (inputs, targets) pairs in order; neither side may be empty."""
+        pairs = list(pairs)
+        self._inputs.add_batch(inputs for inputs, _ in pairs)
+        self._targets.add_batch(targets for _, targets in pairs)
+
+
+class PairStore:
+    """A pair store opened for reading; open it with ``PairStore.open``."""
+
+    def __init__(self, path: Path, inputs: TokenStore, targets: TokenStore):
+        self.path, self.inputs, self.targets = path, inputs, targets
+        self.num_pairs = inputs.num_documents
+
+    @classmethod
+    def open(cls, path: str | Path, vocabulary_fingerprint: str | None = None) -> "PairStore":
+        """Open a pair store.
+
+        Raises:
+          DataError: as ``TokenStore.open``, and if the two sides do not belong together.
+        """
+        path = Path(path)
+        index = read_index(path / "pairs.json", expected_format=FORMAT, version=VERSION)
+        inputs = TokenStore.open(path / "inputs", vocabulary_fingerprint)
+        targets = TokenStore.open(path / "targets", inputs.vocabulary_fingerprint)
+        if not index.get("num_pairs") == inputs.num_documents == targets.num_documents:
+            raise DataError(
+                f"{path} has {inputs.num_documents} inputs, {targets.num_documents} targets and says "
+                f"{index.get('num_pairs')} pairs; rebuild it with `t5lite prepare`"
+            )
+        return cls(path, inputs, targets)
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary that both sides were tokenised with."""
+        return self.inputs.vocabulary()

@@ -1,0 +1,345 @@
+"""From text files to token stores: vocabulary, held-out split, tokens; everything appears at once.
+
+    OUTPUT/train  OUTPUT/heldout  OUTPUT/vocabulary/spiece.model  OUTPUT/prepare.json
+
+Whether a document is held out is decided by a hash of its text, so it does not depend on the order of the
+files, and copies of a held-out document never stay in the training text.
+"""
+
+import hashlib
+import itertools
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from t5lite.core import files
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.pair_store import PairStoreWriter
+from t5lite.data.text_files import InvalidUtf8, TxtDocuments, check_files, read_pairs, read_texts
+from t5lite.data.token_store import TokenStoreWriter
+from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+
+_BATCH = 2048
+"""Documents encoded at once: enough to keep SentencePiece's threads busy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What preparing texts and preparing pairs have in common."""
+
+    inputs: tuple[str, ...]
+    """Text files (.txt, .jsonl, .tsv, also .gz, .xz, .zst)."""
+
+    output: str
+    """Directory to create."""
+
+    vocabulary: str | None = None
+    """An existing spiece.model; without one, a vocabulary is trained on the training part of the text."""
+
+    vocabulary_size: int = 32_000
+    """Pieces of the vocabulary to train, without the sentinels."""
+
+    extra_ids: int = 100
+    """Sentinels on top of the pieces."""
+
+    heldout_fraction: float = 0.01
+    """Share of the documents kept for evaluation; 0 for none."""
+
+    on_invalid_utf8: InvalidUtf8 = "error"
+    """Refuse invalid UTF-8, or replace each invalid byte by U+FFFD."""
+
+    overwrite: bool = False
+    """Replace the output directory if it exists."""
+
+    num_threads: int | None = None
+    """Threads of the tokeniser; all cores by default."""
+
+    seed: int = 0
+    """Of the sample that a vocabulary is trained on when the text is large."""
+
+    def __post_init__(self):
+        if not 0 <= self.heldout_fraction < 1:
+            raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
+        if self.vocabulary_size < 4:
+            raise ConfigError(f"vocabulary_size={self.vocabulary_size} must be at least 4; T5 uses 32000")
+        if self.extra_ids < 0:
+            raise ConfigError(f"extra_ids={self.extra_ids} must not be negative; T5 uses 100")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads={self.num_threads} must be at least 1, or None for all cores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareTextConfig(PrepareConfig):
+    """Turns text files into token stores for pretraining."""
+
+    field: str = "text"
+    """JSON field or TSV column (name or number) that holds the text."""
+
+    txt_documents: TxtDocuments = "paragraph"
+    """What a document is in .txt files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparePairsConfig(PrepareConfig):
+    """Turns files of (inputs, targets) records into pair stores for fine-tuning."""
+
+    inputs_field: str = "inputs"
+    """JSON field or TSV column (name or number) of the input text."""
+
+    targets_field: str = "targets"
+    """JSON field or TSV column (name or number) of the target text."""
+
+    prefix: str = ""
+    """Put before every input, such as ``translate English to Spanish: ``."""
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """What went into a store."""
+
+    examples: int
+    """Documents or pairs written."""
+
+    tokens: int
+    """Tokens written, of both sides for pairs."""
+
+    dropped_empty: int
+    """Documents or pairs left out because a text had no tokens."""
+
+
+def write_text_store(
+    texts: Iterable[str],
+    vocabulary: Vocabulary,
+    path: str | Path,
+    *,
+    num_threads: int | None = None,
+    overwrite: bool = False,
+) -> StoreCounts:
+    """Tokenise ``texts`` into a token store at ``path``.
+
+    Raises:
+      DataError: if no text has a token; nothing is left at ``path``.
+      UserError: if ``path`` exists and ``overwrite`` is false.
+    """
+    with TokenStoreWriter(path, vocabulary=vocabulary, overwrite=overwrite) as writer:
+        return _write_all(texts, _TextSink(writer, vocabulary, num_threads), path)
+
+
+def write_pair_store(
+    pairs: Iterable[tuple[str, str]],
+    vocabulary: Vocabulary,
+    path: str | Path,
+    *,
+    num_threads: int | None = None,
+    overwrite: bool = False,
+) -> StoreCounts:
+    """Tokenise (inputs, targets) ``pairs`` into a pair store at ``path``.
+
+    Raises:
+      DataError: if no pair has tokens on both sides; nothing is left at ``path``.
+      UserError: if ``path`` exists and ``overwrite`` is false.
+    """
+    with PairStoreWriter(path, vocabulary=vocabulary, overwrite=overwrite) as writer:
+        return _write_all(pairs, _PairSink(writer, vocabulary, num_threads), path)
+
+
+def prepare_text(config: PrepareTextConfig) -> dict[str, Any]:
+    """Prepare text for pretraining; return the report that is also written to ``prepare.json``.
+
+    Raises:
+      UserError: for any input that cannot be used; nothing is left behind.
+    """
+    return _prepare(
+        config,
+        read=lambda progress: read_texts(
+            config.inputs,
+            field=config.field,
+            txt_documents=config.txt_documents,
+            on_invalid_utf8=config.on_invalid_utf8,
+            progress=progress,
+        ),
+        heldout_by=lambda text: text,
+        vocabulary_texts=lambda text: (text,),
+        kind=_TextSink,
+    )
+
+
+def prepare_pairs(config: PreparePairsConfig) -> dict[str, Any]:
+    """Prepare pairs for fine-tuning; return the report that is also written to ``prepare.json``.
+
+    A pair is held out by its input, so that equal inputs with other targets stay on the same side.
+
+    Raises:
+      UserError: for any input that cannot be used; nothing is left behind.
+    """
+
+    def read(progress: Callable[[int], None]) -> Iterator[tuple[str, str]]:
+        pairs = read_pairs(
+            config.inputs,
+            inputs_field=config.inputs_field,
+            targets_field=config.targets_field,
+            on_invalid_utf8=config.on_invalid_utf8,
+            progress=progress,
+        )
+        # The prefix must not hide an empty input, which has to be dropped.
+        return ((config.prefix + inputs if inputs.strip() else "", targets) for inputs, targets in pairs)
+
+    return _prepare(
+        config,
+        read=read,
+        heldout_by=lambda pair: pair[0],
+        # Tens of thousands of prefixes would earn pieces of their own at the text's expense.
+        vocabulary_texts=lambda pair: (pair[0].removeprefix(config.prefix), pair[1]),
+        kind=_PairSink,
+    )
+
+
+def is_heldout(text: str, fraction: float) -> bool:
+    """Return whether ``text`` belongs to the held-out ``fraction``; spacing does not matter."""
+    digest = hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < fraction * 2**64
+
+
+def _prepare(
+    config: PrepareConfig,
+    *,
+    read: Callable[[Callable[[int], None]], Iterator[Any]],
+    heldout_by: Callable[[Any], str],
+    vocabulary_texts: Callable[[Any], Iterable[str]],
+    kind: "type[_TextSink] | type[_PairSink]",
+) -> dict[str, Any]:
+    """Run the steps; an item is a text or a pair."""
+    num_bytes = check_files(config.inputs)
+    existing = None if config.vocabulary is None else Vocabulary(config.vocabulary, config.extra_ids)
+
+    def items(label: str) -> Iterator[Any]:
+        with tqdm(total=num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+            yield from read(lambda count: _advance(bar, count))
+
+    def heldout(item: Any) -> bool:
+        return is_heldout(heldout_by(item), config.heldout_fraction)
+
+    with files.new_directory(Path(config.output), overwrite=config.overwrite) as directory:
+        model = directory / "vocabulary" / "spiece.model"
+        if existing is not None:
+            files.write_bytes(model, existing.model_bytes)
+        else:
+            training_items = (item for item in items("training the vocabulary") if not heldout(item))
+            texts = itertools.chain.from_iterable(map(vocabulary_texts, training_items))
+            train_vocabulary(texts, model, size=config.vocabulary_size, seed=config.seed)
+        vocabulary = Vocabulary(model, config.extra_ids)
+        split = ((item, heldout(item)) for item in items("tokenising"))
+        counts = _write_split(split, directory, config, kind=kind, vocabulary=vocabulary)
+        report = {
+            "command": shlex.join(sys.argv),
+            "config": asdict(config),
+            "vocabulary": {
+                "size": vocabulary.size,
+                "extra_ids": vocabulary.extra_ids,
+                "fingerprint": vocabulary.fingerprint,
+                "trained": existing is None,
+            },
+            "stores": {name: asdict(store_counts) for name, store_counts in counts.items()},
+        }
+        files.write_json(directory / "prepare.json", report)
+    return report
+
+
+def _advance(bar: tqdm, count: int) -> None:
+    bar.update(count)
+
+
+def _write_split(
+    items: Iterator[tuple[Any, bool]],
+    directory: Path,
+    config: PrepareConfig,
+    *,
+    kind: "type[_TextSink] | type[_PairSink]",
+    vocabulary: Vocabulary,
+) -> dict[str, StoreCounts]:
+    """Write (item, whether it is held out) to ``train`` and ``heldout`` under ``directory``."""
+    names = ("train", "heldout") if config.heldout_fraction else ("train",)
+    with ExitStack() as stack:
+        sinks = {
+            name: kind.enter(stack, directory / name, vocabulary=vocabulary, num_threads=config.num_threads)
+            for name in names
+        }
+        while batch := list(itertools.islice(items, _BATCH)):
+            sinks["train"].add([item for item, heldout in batch if not heldout])
+            if "heldout" in sinks:
+                sinks["heldout"].add([item for item, heldout in batch if heldout])
+        for name, sink in sinks.items():
+            if not sink.counts.examples:
+                raise DataError(
+                    f"nothing was left for the '{name}' store at heldout_fraction={config.heldout_fraction} "
+                    f"({sink.counts.dropped_empty} empty dropped); change the fraction or give more text"
+                )
+        return {name: sink.counts for name, sink in sinks.items()}
+
+
+def _write_all(items: Iterable[Any], sink: "_TextSink | _PairSink", path: str | Path) -> StoreCounts:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, _BATCH)):
+        sink.add(batch)
+    if not sink.counts.examples:
+        raise DataError(
+            f"nothing to write to {path}: {sink.counts.dropped_empty} texts were given and none has a token"
+        )
+    return sink.counts
+
+
+class _TextSink:
+    """Encodes batches of texts into a token store."""
+
+    def __init__(self, writer: TokenStoreWriter, vocabulary: Vocabulary, num_threads: int | None):
+        self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
+        self._dropped = 0
+
+    @classmethod
+    def enter(
+        cls, stack: ExitStack, path: Path, *, vocabulary: Vocabulary, num_threads: int | None
+    ) -> "_TextSink":
+        writer = stack.enter_context(TokenStoreWriter(path, vocabulary=vocabulary))
+        return cls(writer, vocabulary, num_threads)
+
+    def add(self, texts: list[str]) -> None:
+        encoded = self._vocabulary.encode_batch(texts, self._num_threads)
+        kept = [tokens for tokens in encoded if len(tokens)]
+        self._dropped += len(encoded) - len(kept)
+        self._writer.add_batch(kept)
+
+    @property
+    def counts(self) -> StoreCounts:
+        return StoreCounts(self._writer.num_documents, self._writer.num_tokens, self._dropped)
+
+
+class _PairSink:
+    """Encodes batches of (inputs, targets) into a pair store."""
+
+    def __init__(self, writer: PairStoreWriter, vocabulary: Vocabulary, num_threads: int | None):
+        self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
+        self._dropped = 0
+
+    @classmethod
+    def enter(
+        cls, stack: ExitStack, path: Path, *, vocabulary: Vocabulary, num_threads: int | None
+    ) -> "_PairSink":
+        writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary))
+        return cls(writer, vocabulary, num_threads)
+
+    def add(self, pairs: list[tuple[str, str]]) -> None:
+        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+        encoded = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
+        kept = [pair for pair in zip(*encoded, strict=True) if len(pair[0]) and len(pair[1])]
+        self._dropped += len(pairs) - len(kept)
+        self._writer.add_batch(kept)
+
+    @property
+    def counts(self) -> StoreCounts:
+        return StoreCounts(self._writer.num_pairs, sum(self._writer.num_tokens), self._dropped)

@@ -1,0 +1,230 @@
+"""The token store: all documents' tokens as one stream that any chunk can be read from at random.
+
+A store is a directory::
+
+    index.json                      counts, vocabulary fingerprint, sizes of all other files
+    tokens-00000.bin …              the virtual concatenation of the documents, uint16 or uint32
+    document_ends-00000.bin …       int64, end offset of each document in the stream
+    tokens.crc32 document_ends.crc32   a CRC-32 for each page of the above
+    spiece.model                    the vocabulary the tokens belong to
+
+Documents follow each other without EOS or separator, as T5's span corruption wants them. The layout and what
+it was measured against: docs/adr/0001-token-store-container.md.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from t5lite.core import files
+from t5lite.core.errors import DataError
+from t5lite.data.paged_column import PagedColumn, PagedColumnWriter
+from t5lite.data.vocabulary import Vocabulary
+
+FORMAT = "t5lite-token-store"
+VERSION = 1
+PAGE_ITEMS = 4096
+"""Items in a page: 8 KiB of uint16 tokens, so a chunk of 568 touches one page or two."""
+
+PAGES_PER_SHARD = 1 << 16
+"""Pages in a shard: 512 MiB of uint16 tokens."""
+
+_REMEDY = "copy the store again or rebuild it with `t5lite prepare`"
+
+
+class TokenStoreWriter:
+    """Writes a store; a context manager, and ``path`` appears complete when the block ends, or not at all.
+
+    Raises:
+      UserError: if ``path`` exists and ``overwrite`` is false.
+      DataError: for a token that is no piece of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        vocabulary: Vocabulary,
+        overwrite: bool = False,
+        page_items: int = PAGE_ITEMS,
+        pages_per_shard: int = PAGES_PER_SHARD,
+    ):
+        self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
+        self._page_options = {"page_items": page_items, "pages_per_shard": pages_per_shard}
+        self._session = self._write()
+
+    @property
+    def num_documents(self) -> int:
+        """Documents added so far."""
+        return self._num_documents
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens added so far."""
+        return self._num_tokens
+
+    def __enter__(self) -> "TokenStoreWriter":
+        return self._session.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._session.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _write(self) -> Iterator["TokenStoreWriter"]:
+        with files.new_directory(self._path, overwrite=self._overwrite) as directory:
+            dtype = "<u2" if self._vocabulary.size <= 1 << 16 else "<u4"
+            self._tokens = PagedColumnWriter(directory, "tokens", dtype=dtype, **self._page_options)
+            self._ends = PagedColumnWriter(directory, "document_ends", dtype="<i8", **self._page_options)
+            self._num_documents = self._num_tokens = 0
+            yield self
+            (directory / "spiece.model").write_bytes(self._vocabulary.model_bytes)
+            files.write_json(directory / "index.json", self._index())
+
+    def _index(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "num_tokens": self._num_tokens,
+            "num_documents": self._num_documents,
+            "vocabulary": {
+                "fingerprint": self._vocabulary.fingerprint,
+                "extra_ids": self._vocabulary.extra_ids,
+                "size": self._vocabulary.size,
+            },
+            "columns": {"tokens": self._tokens.close(), "document_ends": self._ends.close()},
+        }
+
+    def add(self, tokens: np.ndarray) -> None:
+        """Append one document of at least one token, without EOS."""
+        self.add_batch([tokens])
+
+    def add_batch(self, documents: Iterable[np.ndarray]) -> None:
+        """Append documents in order."""
+        documents = list(documents)
+        if not documents:
+            return
+        lengths = np.array([len(document) for document in documents], np.int64)
+        tokens = np.concatenate(documents)
+        if not lengths.all():
+            raise DataError("a document without tokens cannot be stored; drop it before")
+        if tokens.min() < 0 or tokens.max() >= self._vocabulary.size:
+            raise DataError(
+                f"token {tokens.max() if tokens.max() >= self._vocabulary.size else tokens.min()} is outside "
+                f"of the vocabulary {self._vocabulary.path} of {self._vocabulary.size} ids"
+            )
+        self._tokens.append(tokens)
+        self._ends.append(self._num_tokens + np.cumsum(lengths))
+        self._num_tokens += len(tokens)
+        self._num_documents += len(documents)
+
+
+class TokenStore:
+    """A store opened for reading; open it with ``TokenStore.open``."""
+
+    def __init__(self, path: Path, index: dict[str, Any]):
+        self.path = path
+        self.num_tokens: int = index["num_tokens"]
+        self.num_documents: int = index["num_documents"]
+        self.vocabulary_fingerprint: str = index["vocabulary"]["fingerprint"]
+        self._extra_ids: int = index["vocabulary"]["extra_ids"]
+        columns = index["columns"]
+        self._tokens = PagedColumn(path, "tokens", columns["tokens"], remedy=_REMEDY)
+        self._ends = PagedColumn(path, "document_ends", columns["document_ends"], remedy=_REMEDY)
+        if (len(self._tokens), len(self._ends)) != (self.num_tokens, self.num_documents):
+            raise DataError(f"{path / 'index.json'} contradicts itself; {_REMEDY}")
+
+    @classmethod
+    def open(cls, path: str | Path, vocabulary_fingerprint: str | None = None) -> "TokenStore":
+        """Open a store; the cost does not depend on how many tokens it has.
+
+        Args:
+          path: the store's directory.
+          vocabulary_fingerprint: of the vocabulary the tokens must belong to; None accepts any.
+
+        Raises:
+          DataError: if the store is missing, unfinished, truncated, of another format, or belongs to
+            another vocabulary.
+        """
+        path = Path(path)
+        index = read_index(path / "index.json", expected_format=FORMAT, version=VERSION)
+        try:
+            store = cls(path, index)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise DataError(f"{path / 'index.json'} is damaged ({error!r}); {_REMEDY}") from error
+        if vocabulary_fingerprint not in (None, store.vocabulary_fingerprint):
+            raise DataError(
+                f"the store {path} was tokenised with another vocabulary (fingerprint "
+                f"{store.vocabulary_fingerprint[:12]}…, expected {str(vocabulary_fingerprint)[:12]}…); use "
+                "the store's spiece.model, or prepare the text again with the vocabulary you want"
+            )
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes map the files themselves.
+        return TokenStore.open, (self.path, self.vocabulary_fingerprint)
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary in the store.
+
+        Raises:
+          DataError: if ``spiece.model`` is missing or is not the one the tokens were made with.
+        """
+        vocabulary = Vocabulary(self.path / "spiece.model", self._extra_ids)
+        if vocabulary.fingerprint != self.vocabulary_fingerprint:
+            raise DataError(
+                f"{vocabulary.path} is not the vocabulary that the store was tokenised with; {_REMEDY}"
+            )
+        return vocabulary
+
+    def tokens(self, start: int, stop: int) -> np.ndarray:
+        """Return tokens ``[start, stop)`` of the virtual concatenation, as stored (uint16 or uint32)."""
+        return self._tokens.read(start, stop)
+
+    def chunks(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Return int32 [len(starts), length], the chunks of ``length`` tokens that begin at ``starts``."""
+        chunks = np.empty((len(starts), length), np.int32)
+        for row, start in enumerate(starts.tolist()):
+            chunks[row] = self._tokens.read(start, start + length)
+        return chunks
+
+    def document(self, index: int) -> np.ndarray:
+        """Return the tokens of one document, as stored."""
+        bounds = self._ends.read(max(index - 1, 0), index + 1)
+        return self._tokens.read(0 if index == 0 else int(bounds[0]), int(bounds[-1]))
+
+    @property
+    def document_lengths(self) -> np.ndarray:
+        """Lengths of all documents, int64 [num_documents]; reads all document ends."""
+        return np.diff(self._ends.read(0, self.num_documents), prepend=0)
+
+
+def read_index(path: Path, *, expected_format: str, version: int) -> dict[str, Any]:
+    """Return the JSON index of a store.
+
+    Raises:
+      DataError: if there is none, or it is of another format or version.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        kind = expected_format.removeprefix("t5lite-").replace("-", " ")
+        raise DataError(
+            f"{path.parent} is not a {kind}: {path.name} cannot be read ({error.strerror}); give a directory "
+            "that `t5lite prepare` wrote, such as OUTPUT/train"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); {_REMEDY}") from error
+    if not isinstance(index, dict) or index.get("format") != expected_format:
+        raise DataError(f"{path} does not describe a {expected_format}; {_REMEDY}")
+    if index.get("version") != version:
+        raise DataError(
+            f"{path} has format version {index.get('version')}, this t5lite reads {version}; {_REMEDY}"
+        )
+    return index

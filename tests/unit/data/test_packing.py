@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.data.packing import plan_packing
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 16), st.integers(1, 9)), min_size=1, max_size=60))
+def test_plan_is_a_partition_that_fits_both_sides(lengths):
+    inputs, targets = np.array(lengths).T
+    plan = plan_packing(inputs, targets, inputs_length=16, targets_length=9)
+    assert sorted(plan.members.tolist()) == list(range(len(lengths)))
+    rows = [plan.row(index) for index in range(plan.num_rows)]
+    assert all(len(row) for row in rows)
+    assert sum(len(row) for row in rows) == len(lengths)
+    for row in rows:
+        assert inputs[row].sum() <= 16
+        assert targets[row].sum() <= 9
+    np.testing.assert_allclose(plan.inputs_density, inputs.sum() / (16 * plan.num_rows))
+    np.testing.assert_allclose(plan.targets_density, targets.sum() / (9 * plan.num_rows))
+    again = plan_packing(inputs, targets, inputs_length=16, targets_length=9)
+    np.testing.assert_array_equal(again.members, plan.members)
+
+
+def test_best_fit_finds_the_perfect_packing():
+    lengths = np.array([6, 4, 7, 3, 9, 1, 5, 5])
+    plan = plan_packing(lengths, np.ones(8, int), inputs_length=10, targets_length=8)
+    assert plan.num_rows == 4
+    assert plan.inputs_density == 1.0
+
+
+def test_rows_are_dense_across_blocks_and_mix_the_source():
+    generator = np.random.default_rng(0)
+    inputs = np.clip(generator.lognormal(3, 0.5, 6000).astype(int), 3, 128)
+    plan = plan_packing(inputs, np.ones_like(inputs), inputs_length=128, targets_length=128)
+    assert plan.inputs_density > 0.97
+    spread = [np.ptp(plan.row(index)) for index in range(plan.num_rows) if len(plan.row(index)) > 2]
+    assert np.median(spread) > 1000
+
+
+def test_targets_limit_rows_too():
+    plan = plan_packing(np.ones(6, int), np.full(6, 5), inputs_length=100, targets_length=10)
+    assert plan.num_rows == 3
+
+
+def test_what_does_not_fit_is_a_caller_error():
+    with pytest.raises(ValueError, match="fit"):
+        plan_packing(np.array([5]), np.array([1]), inputs_length=4, targets_length=4)

@@ -1,0 +1,234 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.objectives.span_corruption import SpanCorruption
+from t5lite.data.pair_examples import PairsDataConfig
+from t5lite.data.pipeline import evaluation_indices, open_pipeline
+from t5lite.data.prepare import write_text_store
+from t5lite.data.pretraining_examples import PretrainingDataConfig
+from t5lite.data.token_store import TokenStore
+from t5lite.data.vocabulary import Vocabulary
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+        assert a[name].dtype == b[name].dtype
+
+
+def rebuild(batch, row, vocabulary):
+    """Undo span corruption of a row."""
+    hidden, sentinel = {}, None
+    for token in batch["decoder_target_tokens"][row].tolist():
+        if token >= vocabulary.num_pieces:
+            sentinel = token
+            hidden[sentinel] = []
+        elif token != vocabulary.eos_id:
+            hidden[sentinel].append(token)
+    inputs = batch["encoder_input_tokens"][row].tolist()[:-1]
+    return tuple(itertools.chain.from_iterable(hidden.get(token, [token]) for token in inputs))
+
+
+@pytest.fixture(scope="module")
+def config(text_store):
+    return PretrainingDataConfig(store=str(text_store), inputs_length=32)
+
+
+@pytest.fixture(scope="module")
+def pipeline(config):
+    return open_pipeline(config, seed=5)
+
+
+@pytest.fixture(scope="module")
+def chunks(text_store, pipeline):
+    store = TokenStore.open(text_store)
+    raw = SpanCorruption().chunk_length(32)[0]
+    stream = store.tokens(0, raw * pipeline.num_examples).reshape(-1, raw)
+    assert 0 <= store.num_tokens - stream.size < raw
+    return [tuple(chunk.tolist()) for chunk in stream]
+
+
+def test_fields(pipeline):
+    batch = pipeline.batch(0, batch_size=6)
+    assert {name: field.shape for name, field in batch.items()} == {
+        "encoder_input_tokens": (6, 32),
+        "decoder_input_tokens": (6, pipeline.decoder_length),
+        "decoder_target_tokens": (6, pipeline.decoder_length),
+        "decoder_loss_weights": (6, pipeline.decoder_length),
+    }
+    assert (batch["decoder_input_tokens"][:, 0] == 0).all()
+    np.testing.assert_array_equal(
+        batch["decoder_input_tokens"][:, 1:], batch["decoder_target_tokens"][:, :-1]
+    )
+    assert batch["decoder_loss_weights"].dtype == np.float32
+    assert (batch["decoder_loss_weights"] == 1).all()
+    assert (batch["encoder_input_tokens"] != 0).all()
+
+
+def test_every_epoch_sees_every_chunk_once_in_another_order_and_noise(pipeline, chunks):
+    size = pipeline.num_examples
+    epochs = [pipeline.batch(step, batch_size=size) for step in range(2)]
+    orders = [[rebuild(epoch, row, pipeline.vocabulary) for row in range(size)] for epoch in epochs]
+    for order in orders:
+        assert Counter(order) == Counter(chunks)
+    assert orders[0] != orders[1]
+    where = {chunk: row for row, chunk in enumerate(orders[1])}
+    same_noise = sum(
+        np.array_equal(
+            epochs[0]["encoder_input_tokens"][row], epochs[1]["encoder_input_tokens"][where[chunk]]
+        )
+        for row, chunk in enumerate(orders[0])
+    )
+    assert same_noise < size / 4
+
+
+@settings(deadline=None, max_examples=25)
+@given(step=st.integers(0, 10**9), batch_size=st.integers(1, 12), cut=st.data())
+def test_hosts_rows_are_slices_of_the_global_batch(pipeline, step, batch_size, cut):
+    whole = pipeline.batch(step, batch_size=batch_size)
+    first = cut.draw(st.integers(0, batch_size - 1))
+    last = cut.draw(st.integers(first + 1, batch_size))
+    part = pipeline.batch(step, batch_size=batch_size, rows=slice(first, last))
+    assert_same(part, {name: field[first:last] for name, field in whole.items()})
+
+
+def test_two_hosts_make_the_batch_of_one(pipeline):
+    whole = pipeline.batches(batch_size=8, num_steps=3)
+    halves = [pipeline.batches(batch_size=8, num_steps=3, rows=rows) for rows in (slice(0, 4), slice(4, 8))]
+    for one, left, right in zip(whole, *halves, strict=True):
+        assert_same(one, {name: np.concatenate([left[name], right[name]]) for name in one})
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_worker_processes_do_not_change_the_stream(pipeline, num_workers):
+    options = {"batch_size": 4, "start_step": 7, "rows": slice(1, 3), "num_steps": 5}
+    expected = list(pipeline.batches(**options))
+    received = list(pipeline.batches(**options, num_workers=num_workers))
+    assert len(received) == len(expected) == 5
+    for a, b in zip(received, expected, strict=True):
+        assert_same(a, b)
+    assert_same(expected[2], pipeline.batch(9, batch_size=4, rows=slice(1, 3)))
+
+
+def test_damage_found_by_a_worker_is_a_data_error(tmp_path, vocabulary, prose):
+    write_text_store(prose(50, seed=1), vocabulary, tmp_path / "store")
+    pipeline = open_pipeline(PretrainingDataConfig(store=str(tmp_path / "store"), inputs_length=32))
+    path = tmp_path / "store" / "tokens-00000.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(DataError, match=r"tokens-00000\.bin does not match its CRC-32"):
+        next(iter(pipeline.batches(batch_size=2, num_workers=1)))
+
+
+def test_seed_changes_order_and_noise_and_reopening_does_not(config, pipeline):
+    batch = pipeline.batch(3, batch_size=4)
+    assert_same(batch, open_pipeline(config, seed=5).batch(3, batch_size=4))
+    other = open_pipeline(config, seed=6).batch(3, batch_size=4)
+    assert (other["encoder_input_tokens"] != batch["encoder_input_tokens"]).any()
+
+
+def test_without_shuffling_chunks_come_in_order(config, chunks):
+    pipeline = open_pipeline(config, shuffle=False)
+    batch = pipeline.batch(1, batch_size=3)
+    assert [rebuild(batch, row, pipeline.vocabulary) for row in range(3)] == chunks[3:6]
+
+
+def test_batch_larger_than_the_data_repeats_it(pipeline, chunks):
+    size = pipeline.num_examples * 2 + 1
+    batch = pipeline.batch(0, batch_size=size)
+    counts = Counter(rebuild(batch, row, pipeline.vocabulary) for row in range(size))
+    assert sum(counts.values()) == size
+    assert set(counts) == set(chunks)
+    assert all(counts[chunk] in (2 * chunks.count(chunk), 2 * chunks.count(chunk) + 1) for chunk in counts)
+
+
+def test_max_epochs_ends_the_stream(text_store):
+    config = PretrainingDataConfig(store=str(text_store), inputs_length=32, max_epochs=2)
+    pipeline = open_pipeline(config)
+    steps = 2 * pipeline.num_examples // 7
+    assert pipeline.num_steps(7) == steps
+    assert len(list(pipeline.batches(batch_size=7))) == steps
+    assert len(list(pipeline.batches(batch_size=7, start_step=steps - 1, num_steps=9))) == 1
+    with pytest.raises(DataError, match=f"step {steps} does not exist: max_epochs=2"):
+        pipeline.batch(steps, batch_size=7)
+
+
+def test_eval_batches_are_one_pass_with_weightless_filling(config, pipeline, chunks):
+    size = 9
+    assert pipeline.num_examples % size
+    batches = list(pipeline.eval_batches(size))
+    assert len(batches) == -(-pipeline.num_examples // size)
+    assert {batch["encoder_input_tokens"].shape for batch in batches} == {(size, 32)}
+    weights = np.concatenate([batch["decoder_loss_weights"] for batch in batches])
+    assert (weights[: len(chunks)] == 1).all()
+    assert (weights[len(chunks) :] == 0).all()
+    seen = [rebuild(batch, row, pipeline.vocabulary) for batch in batches for row in range(size)]
+    assert seen[: len(chunks)] == chunks
+    for batch, part in zip(batches, pipeline.eval_batches(size, slice(2, 5)), strict=True):
+        assert_same(part, {name: field[2:5] for name, field in batch.items()})
+
+
+def test_limited_evaluation_is_spread_evenly(pipeline):
+    assert evaluation_indices(10, None).tolist() == list(range(10))
+    assert evaluation_indices(10, 20).tolist() == list(range(10))
+    assert evaluation_indices(10, 4).tolist() == [0, 2, 5, 7]
+    batches = list(pipeline.eval_batches(4, max_examples=6))
+    assert len(batches) == 2
+    assert batches[1]["decoder_loss_weights"].any(axis=1).tolist() == [True, True, False, False]
+    for row, index in enumerate(evaluation_indices(pipeline.num_examples, 6)[:4].tolist()):
+        tokens = pipeline.example(index)["encoder_input_tokens"]
+        np.testing.assert_array_equal(batches[0]["encoder_input_tokens"][row], tokens)
+
+
+def test_evaluation_noise_depends_on_the_example_only(config, pipeline):
+    batches = open_pipeline(config, seed=99).eval_batches(4)
+    tokens = np.concatenate([batch["encoder_input_tokens"] for batch in batches])
+    for index in (0, 5, pipeline.num_examples - 1):
+        np.testing.assert_array_equal(pipeline.example(index)["encoder_input_tokens"], tokens[index])
+    with pytest.raises(IndexError):
+        pipeline.example(pipeline.num_examples)
+
+
+def test_one_chunk_is_enough_and_less_is_refused(tmp_path, vocabulary):
+    write_text_store(["bake limo"], vocabulary, tmp_path / "tiny")
+    tokens = TokenStore.open(tmp_path / "tiny").num_tokens
+    with pytest.raises(DataError, match=f"has {tokens} tokens, one chunk for inputs_length=512 needs 568"):
+        open_pipeline(PretrainingDataConfig(store=str(tmp_path / "tiny")))
+    write_text_store(["bake limo nuraseti"] * 4, vocabulary, tmp_path / "small")
+    raw = TokenStore.open(tmp_path / "small").num_tokens
+    inputs_length = SpanCorruption().lengths(raw)[0]
+    pipeline = open_pipeline(
+        PretrainingDataConfig(store=str(tmp_path / "small"), inputs_length=inputs_length)
+    )
+    assert pipeline.num_examples == 1
+    assert pipeline.batch(4, batch_size=3)["encoder_input_tokens"].shape == (3, inputs_length)
+
+
+def test_too_few_sentinels(tmp_path, vocabulary, prose):
+    few = Vocabulary(vocabulary.path, extra_ids=2)
+    write_text_store(prose(20, seed=0), few, tmp_path / "store")
+    with pytest.raises(ConfigError, match="uses 3 sentinels, the vocabulary has extra_ids=2"):
+        open_pipeline(PretrainingDataConfig(store=str(tmp_path / "store"), inputs_length=64))
+
+
+def test_wrong_settings(config, pipeline, text_store):
+    with pytest.raises(ConfigError, match="max_epochs=0"):
+        PretrainingDataConfig(store="x", max_epochs=0)
+    with pytest.raises(ConfigError, match="inputs_length=1 cannot"):
+        PretrainingDataConfig(store="x", inputs_length=1)
+    with pytest.raises(ConfigError, match="seed=-1"):
+        open_pipeline(config, seed=-1)
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        pipeline.batch(0, batch_size=0)
+    with pytest.raises(ValueError, match="no contiguous"):
+        pipeline.batch(0, batch_size=4, rows=slice(2, 6))
+    with pytest.raises(DataError, match="another vocabulary"):
+        open_pipeline(config, vocabulary_fingerprint="0" * 64)
+    with pytest.raises(DataError, match="is not a pair store"):
+        open_pipeline(PairsDataConfig(store=str(text_store)))

@@ -1,0 +1,160 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from t5lite.core.errors import ConfigError, DataError, UserError
+from t5lite.data.pair_store import PairStore
+from t5lite.data.prepare import (
+    PreparePairsConfig,
+    PrepareTextConfig,
+    is_heldout,
+    prepare_pairs,
+    prepare_text,
+    write_pair_store,
+    write_text_store,
+)
+from t5lite.data.token_store import TokenStore
+
+
+@pytest.fixture
+def text_file(tmp_path, prose):
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(prose(400, seed=0)))
+    return path
+
+
+def documents(store):
+    vocabulary = store.vocabulary()
+    return [vocabulary.decode(store.document(index)) for index in range(store.num_documents)]
+
+
+def test_prepare_text_from_raw_text(tmp_path, text_file, prose):
+    config = PrepareTextConfig(
+        inputs=(str(text_file),), output=str(tmp_path / "out"), vocabulary_size=150, heldout_fraction=0.1
+    )
+    report = prepare_text(config)
+    train, heldout = (TokenStore.open(tmp_path / "out" / name) for name in ("train", "heldout"))
+    assert sorted(documents(train) + documents(heldout)) == sorted(prose(400, seed=0))
+    assert 15 < heldout.num_documents < 75
+    assert report["stores"]["train"] == {
+        "examples": train.num_documents,
+        "tokens": train.num_tokens,
+        "dropped_empty": 0,
+    }
+    assert (
+        train.vocabulary_fingerprint == heldout.vocabulary_fingerprint == report["vocabulary"]["fingerprint"]
+    )
+    assert json.loads((tmp_path / "out" / "prepare.json").read_text())["stores"] == report["stores"]
+    assert (tmp_path / "out" / "vocabulary" / "spiece.model").read_bytes() == train.vocabulary().model_bytes
+
+
+def test_split_is_stable_under_order_and_keeps_copies_together(tmp_path, vocabulary, prose):
+    texts = prose(200, seed=4)
+    outputs = []
+    for name, lines in (("a", texts), ("b", texts[::-1] + texts[:50])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+        prepare_text(
+            PrepareTextConfig(
+                inputs=(str(tmp_path / f"{name}.txt"),),
+                output=str(tmp_path / name),
+                vocabulary=str(vocabulary.path),
+                heldout_fraction=0.2,
+                txt_documents="line",
+            )
+        )
+        outputs.append(
+            [set(documents(TokenStore.open(tmp_path / name / part))) for part in ("train", "heldout")]
+        )
+    assert outputs[0] == outputs[1]
+    assert not outputs[1][0] & outputs[1][1]
+
+
+def test_heldout_share():
+    share = sum(is_heldout(f"text {number}", 0.3) for number in range(5000)) / 5000
+    assert 0.27 < share < 0.33
+    assert not any(is_heldout(f"text {number}", 0.0) for number in range(100))
+    assert is_heldout("a  b\n", 0.5) == is_heldout("a b", 0.5)
+
+
+def test_prepare_pairs_with_prefix(tmp_path, vocabulary):
+    rows = [f"ba{'ke' * (n % 7)} {n}\tti{'vo' * (n % 5)}" for n in range(100)] + ["\tzaza", "zaza\t "]
+    (tmp_path / "pairs.tsv").write_text("\n".join(rows))
+    config = PreparePairsConfig(
+        inputs=(str(tmp_path / "pairs.tsv"),),
+        output=str(tmp_path / "out"),
+        vocabulary=str(vocabulary.path),
+        inputs_field="0",
+        targets_field="1",
+        prefix="limo: ",
+        heldout_fraction=0.1,
+    )
+    report = prepare_pairs(config)
+    counts = report["stores"]
+    assert counts["train"]["examples"] + counts["heldout"]["examples"] == 100
+    assert counts["train"]["dropped_empty"] + counts["heldout"]["dropped_empty"] == 2
+    store = PairStore.open(tmp_path / "out" / "train")
+    assert all(text.startswith("limo: ") or "⁇" in text for text in documents(store.inputs))
+    assert all(text.startswith("ti") for text in documents(store.targets))
+
+
+def test_stores_from_iterables(tmp_path, vocabulary):
+    counts = write_text_store(iter(["bake", "", "  ", "limo"]), vocabulary, tmp_path / "texts")
+    assert (counts.examples, counts.dropped_empty) == (2, 2)
+    assert documents(TokenStore.open(tmp_path / "texts")) == ["bake", "limo"]
+    pairs = write_pair_store([("bake", "limo"), ("", "x"), ("x", "")], vocabulary, tmp_path / "pairs")
+    assert (pairs.examples, pairs.dropped_empty) == (1, 2)
+
+
+def test_nothing_to_write_leaves_nothing(tmp_path, vocabulary):
+    for write, items in ((write_text_store, ["", " "]), (write_pair_store, [("a", "")])):
+        with pytest.raises(DataError, match="nothing to write"):
+            write(items, vocabulary, tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "values", "message"),
+    [
+        (b"one\n\ntw\xffo", {}, r"text\.txt:3 is not valid UTF-8"),
+        (b"", {}, "contains no text"),
+        (b"ba ke\n\nli mo", {"vocabulary_size": 5000}, "is too large for this text"),
+        (
+            b"ba ke\n\nli mo",
+            {"vocabulary_size": 12, "heldout_fraction": 1e-9},
+            "nothing was left for the 'heldout'",
+        ),
+    ],
+)
+def test_bad_input_leaves_nothing(tmp_path, content, values, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    options = {"heldout_fraction": 0.0} | values
+    config = PrepareTextConfig(inputs=(str(tmp_path / "text.txt"),), output=str(tmp_path / "out"), **options)
+    with pytest.raises(DataError, match=message):
+        prepare_text(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_existing_output_is_refused_before_work_and_replaced_on_request(tmp_path, text_file, vocabulary):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("precious")
+    config = PrepareTextConfig(
+        inputs=(str(text_file),), output=str(tmp_path / "out"), vocabulary=str(vocabulary.path)
+    )
+    with pytest.raises(UserError, match="not empty"):
+        prepare_text(config)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
+    prepare_text(PrepareTextConfig(**(asdict(config) | {"overwrite": True, "heldout_fraction": 0.0})))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "prepare.json",
+        "train",
+        "vocabulary",
+    ]
+
+
+@pytest.mark.parametrize(
+    "values", [{"heldout_fraction": 1.0}, {"vocabulary_size": 3}, {"extra_ids": -1}, {"num_threads": 0}]
+)
+def test_settings_out_of_range(values):
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        PrepareTextConfig(inputs=("a.txt",), output="out", **values)

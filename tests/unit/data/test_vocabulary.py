@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+
+
+def test_t5_conventions(vocabulary):
+    assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
+    assert vocabulary.num_pieces == 150
+    assert vocabulary.size == 250
+    assert vocabulary.sentinel(0) == 249
+    assert vocabulary.sentinel(99) == 150
+    with pytest.raises(ConfigError, match="has 100"):
+        vocabulary.sentinel(100)
+
+
+def test_round_trip_and_batch_encoding_agree(vocabulary, prose):
+    texts = prose(20, seed=5)
+    for text, ids in zip(texts, vocabulary.encode_batch(texts, 2), strict=True):
+        assert ids.dtype == np.int32
+        np.testing.assert_array_equal(ids, vocabulary.encode(text))
+        assert vocabulary.decode(ids) == text
+        assert vocabulary.eos_id not in ids
+
+
+def test_decode_drops_padding_and_renders_sentinels(vocabulary):
+    ids = [*vocabulary.encode("bake"), vocabulary.sentinel(0), *vocabulary.encode("limo"), 1, 0, 0]
+    assert vocabulary.decode(ids) == "bake <extra_id_0> limo"
+    np.testing.assert_array_equal(vocabulary.encode("bake <extra_id_0> limo", parse_sentinels=True), ids[:-3])
+
+
+def test_text_cannot_smuggle_in_sentinels(vocabulary):
+    assert vocabulary.encode("bake <extra_id_0>").max() < vocabulary.num_pieces
+
+
+def test_ids_beyond_the_vocabulary_decode_as_unknown(vocabulary):
+    assert "⁇" in vocabulary.decode([vocabulary.size + 5])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=60))
+def test_any_text_encodes_within_the_pieces(vocabulary, text):
+    ids = vocabulary.encode(text)
+    assert ((ids >= 2) & (ids < vocabulary.num_pieces)).all()
+
+
+def test_fingerprint_depends_on_model_and_sentinels(vocabulary, tmp_path, prose):
+    assert Vocabulary(vocabulary.path).fingerprint == vocabulary.fingerprint
+    assert Vocabulary(vocabulary.path, extra_ids=50).fingerprint != vocabulary.fingerprint
+    train_vocabulary(prose(300, seed=0), tmp_path / "other.model", size=120)
+    assert Vocabulary(tmp_path / "other.model").fingerprint != vocabulary.fingerprint
+
+
+def test_training_is_deterministic(vocabulary, tmp_path, prose):
+    train_vocabulary(prose(300, seed=0), tmp_path / "again.model", size=150)
+    assert Vocabulary(tmp_path / "again.model").fingerprint == vocabulary.fingerprint
+
+
+def test_too_large_a_size_names_a_feasible_one(tmp_path, prose):
+    texts = prose(5, seed=0)
+    with pytest.raises(DataError, match="use vocabulary_size=") as caught:
+        train_vocabulary(texts, tmp_path / "v.model", size=5000)
+    feasible = int(str(caught.value).split("use vocabulary_size=")[1].split()[0])
+    train_vocabulary(texts, tmp_path / "v.model", size=feasible)
+    assert Vocabulary(tmp_path / "v.model").num_pieces == feasible
+
+
+def test_too_small_a_size_and_no_text(tmp_path, prose):
+    with pytest.raises(DataError, match="too small"):
+        train_vocabulary(prose(5, seed=0), tmp_path / "v.model", size=5)
+    with pytest.raises(DataError, match="no text"):
+        train_vocabulary([], tmp_path / "v.model", size=50)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unusable_models_are_refused(tmp_path, prose):
+    with pytest.raises(DataError, match="cannot read"):
+        Vocabulary(tmp_path / "missing.model")
+    (tmp_path / "garbage.model").write_bytes(b"garbage")
+    with pytest.raises(DataError, match="not a SentencePiece model"):
+        Vocabulary(tmp_path / "garbage.model")
