@@ -1,0 +1,1 @@
+"""Orbax checkpoints: save in the background, restore onto another mesh or dtype, parameters alone."""

@@ -1,0 +1,151 @@
+"""Save checkpoints while training goes on, keep the right ones, and restore them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orbax.checkpoint as ocp
+from etils import epath
+from orbax.checkpoint import checkpoint_managers as policies
+
+from t5lite.checkpointing import reading
+from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.types import Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When a run saves and which checkpoints it keeps."""
+
+    save_every_steps: int = 1000
+    """Steps between saves; the end of the run and a preemption always save."""
+    keep_last: int = 2
+    """Newest checkpoints that are kept."""
+    keep_every_steps: int | None = None
+    """Also keep, for good, the checkpoints whose step is a multiple of this; None keeps only the newest."""
+
+    def __post_init__(self) -> None:
+        if self.save_every_steps < 1:
+            raise ConfigError(f"checkpoints.save_every_steps={self.save_every_steps} must be 1 or more")
+        if self.keep_last < 1:
+            raise ConfigError(
+                f"checkpoints.keep_last={self.keep_last} must be 1 or more: resuming needs the newest"
+            )
+        if self.keep_every_steps is not None and (
+            self.keep_every_steps < 1 or self.keep_every_steps % self.save_every_steps
+        ):
+            raise ConfigError(
+                f"checkpoints.keep_every_steps={self.keep_every_steps} must be a multiple of "
+                f"save_every_steps={self.save_every_steps}, or None"
+            )
+
+
+class Checkpoints:
+    """The checkpoints of one run. A context manager: leaving it waits for the save under way.
+
+    A save is atomic: it is written under a temporary name and renamed when complete, so that a killed run
+    leaves only whole checkpoints (and the temporary directory is removed by the next start). On many hosts
+    every process must make the same calls.
+    """
+
+    def __init__(self, directory: epath.PathLike, config: CheckpointConfig) -> None:
+        self.directory = epath.Path(directory).absolute()
+        self.config = config
+        keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep_last)]
+        if config.keep_every_steps is not None:
+            keep.append(policies.EveryNSteps(config.keep_every_steps))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(keep),
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(
+            self.directory, options=options, item_names=("state", "fingerprints", "metadata")
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def save(self, step: int, state: Tree, metadata: Mapping[str, Any]) -> bool:
+        """Start to save ``state`` as ``step`` and return whether it was not there already.
+
+        Returns once the arrays are copied to host memory (waiting for an earlier save first); ``state`` may
+        be donated after that. Writing goes on in the background.
+
+        Args:
+          step: number of steps done, the same as in ``state``.
+          state: any pytree of arrays, stored as a nested dict by its names.
+          metadata: JSON-able: the resolved configuration and what else describes the run.
+
+        Raises:
+          CheckpointError: if the earlier save under way failed (disk full, no permission).
+        """
+        self.wait()
+        if step in self._manager.all_steps():
+            return False
+        arrays = reading.nested_dict(state)
+        arguments = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(arrays),
+            fingerprints=ocp.args.JsonSave(reading.named_fingerprints(arrays)),
+            metadata=ocp.args.JsonSave(dict(metadata)),
+        )
+        try:
+            self._manager.save(step, args=arguments, force=True)
+        except OSError as error:
+            raise self._save_failed(error) from error
+        return True
+
+    def wait(self) -> None:
+        """Block until the save under way is on disk.
+
+        Raises:
+          CheckpointError: if it failed.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise self._save_failed(error) from error
+
+    def latest_step(self) -> int | None:
+        """Return the newest finished step, or None."""
+        steps = reading.available_steps(self.directory)
+        return steps[-1] if steps else None
+
+    def metadata(self, step: int | None = None) -> dict[str, Any]:
+        """Return the metadata saved with ``step`` (default: the newest).
+
+        Raises:
+          CheckpointError: if there is no such checkpoint or it is damaged.
+        """
+        return reading.read_metadata(self.directory, reading.resolve_step(self.directory, step))
+
+    def restore(self, abstract_state: Tree, step: int | None = None) -> Tree:
+        """Return the state saved as ``step`` (default: the newest) in the structure of ``abstract_state``.
+
+        Args:
+          abstract_state: ``ShapeDtypeStruct``s with shardings. The mesh and the dtypes may differ from those
+            that were saved.
+          step: which checkpoint.
+
+        Raises:
+          CheckpointError: if there is none, if it belongs to another model (lists the leaves that differ), or
+            if it is damaged.
+        """
+        self.wait()
+        return reading.read_state(self.directory, reading.resolve_step(self.directory, step), abstract_state)
+
+    def close(self) -> None:
+        """Wait for the save under way and release the background threads."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _save_failed(self, error: Exception) -> CheckpointError:
+        cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        return CheckpointError(
+            f"a checkpoint could not be written to {self.directory} ({cause}); check free space and "
+            "permissions, then run the same command again: it resumes from the newest finished checkpoint"
+        )

@@ -1,0 +1,212 @@
+"""Read checkpoints that are on disk: which there are, what is in them, and their arrays.
+
+A checkpoint is the directory ``<directory>/<step>`` with three items: ``state``, the training state as a
+nested dict of arrays (``step``, ``params/…``, ``opt_state/…``); ``fingerprints``, JSON, a number per array;
+``metadata``, JSON. Any Orbax program can read it; nothing in it refers to Python classes.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+from etils import epath
+
+from t5lite.checkpointing.fingerprint import fingerprints
+from t5lite.core.errors import CheckpointError
+from t5lite.core.types import Tree
+
+MAX_LISTED_LEAVES = 8
+
+# Orbax reports every phase of every save at level INFO; what matters comes as an exception.
+absl_logging.set_verbosity(absl_logging.WARNING)
+
+
+def available_steps(directory: epath.PathLike) -> list[int]:
+    """Return the steps of the finished checkpoints in ``directory``, ascending; empty if there is none."""
+    directory = epath.Path(directory)
+    return sorted(ocp.utils.checkpoint_steps(directory)) if directory.exists() else []
+
+
+def resolve_step(directory: epath.PathLike, step: int | None) -> int:
+    """Return ``step``, or the newest step if it is None.
+
+    Raises:
+      CheckpointError: if the directory has no checkpoint, or not that one.
+    """
+    steps = available_steps(directory)
+    if not steps:
+        raise CheckpointError(
+            f"{directory} holds no finished checkpoint; give the 'checkpoints' directory of a run that has "
+            "saved one, or train first"
+        )
+    if step is not None and step not in steps:
+        raise CheckpointError(
+            f"{directory} holds no checkpoint of step {step}; available: {', '.join(map(str, steps))}"
+        )
+    return steps[-1] if step is None else step
+
+
+def read_metadata(directory: epath.PathLike, step: int) -> dict[str, Any]:
+    """Return the JSON metadata that was saved with ``step``.
+
+    Raises:
+      CheckpointError: if it is missing or damaged.
+    """
+    return _read_json(directory, step, "metadata")
+
+
+def read_state(directory: epath.PathLike, step: int, abstract: Tree, *, partial: bool = False) -> Tree:
+    """Return the saved state of ``step`` in the structure, dtypes and shardings of ``abstract``.
+
+    Args:
+      directory: holds one directory a step.
+      step: a step of ``available_steps``.
+      abstract: ``ShapeDtypeStruct``s with shardings; any mesh, any dtype that the saved one casts to.
+      partial: leave top-level entries that ``abstract`` lacks (``opt_state``) unread. Within those it has,
+        every saved array must have its place, partial or not.
+
+    Raises:
+      CheckpointError: if a leaf is missing, superfluous or of another shape (all of them are listed), or if
+        the files are damaged.
+    """
+    path = epath.Path(directory) / str(step) / "state"
+    wanted = nested_dict(abstract)
+    saved_fingerprints = _read_json(directory, step, "fingerprints")
+    with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
+        saved = handler.metadata(path).tree
+        if partial:
+            saved = {key: saved[key] for key in wanted if key in saved}
+        _check_leaves(f"checkpoint {path.parent}", saved, wanted)
+        # Read in the dtypes that were saved, so that fingerprints can be compared; cast on the devices.
+        as_saved = jax.tree.map(
+            lambda leaf, meta: jax.ShapeDtypeStruct(leaf.shape, meta.dtype, sharding=leaf.sharding),
+            wanted,
+            saved,
+        )
+        restore_args = ocp.checkpoint_utils.construct_restore_args(as_saved)
+        arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
+        restored = handler.restore(path, args=arguments)
+    changed = _changed_leaves(restored, saved_fingerprints)
+    if changed:
+        raise damaged(
+            directory, step, ValueError(f"the contents changed since the save: {', '.join(changed)}")
+        )
+    return jax.tree.map(lambda x, leaf: x.astype(leaf.dtype), _unflatten_like(restored, abstract), abstract)
+
+
+def leaf_names(tree: Tree) -> list[str]:
+    """Return the dotted name of every leaf, in the order of ``jax.tree.leaves``."""
+    return [
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def nested_dict(tree: Tree) -> dict[str, Any]:
+    """Return ``tree`` with every container (dataclass, named tuple, list) replaced by a dict of strings."""
+    result: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        node = result
+        *parents, last = (jax.tree_util.keystr((key,), simple=True) for key in path)
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return result
+
+
+def named_fingerprints(tree: Tree) -> dict[str, int]:
+    """Return the fingerprint of every array of ``tree`` by its dotted name; waits for the arrays."""
+    values = jax.device_get(fingerprints(tree))
+    return {name: int(value) for name, value in _named_leaves(values)}
+
+
+def damaged(directory: epath.PathLike, step: int, error: Exception) -> CheckpointError:
+    """Return the error for a checkpoint that cannot be read, with the remedy."""
+    others = [other for other in available_steps(directory) if other != step]
+    remedy = f"go on from step {others[-1]}" if others else "start over"
+    cause = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0][:160]
+    return CheckpointError(
+        f"checkpoint {epath.Path(directory) / str(step)} cannot be read: incomplete or damaged ({cause}); "
+        f"move that directory away and {remedy}"
+    )
+
+
+def _check_leaves(what: str, saved: Tree, wanted: Tree) -> None:
+    """Compare names and shapes, and list every difference in one error."""
+    saved_shapes = {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
+    wanted_shapes = {name: tuple(leaf.shape) for name, leaf in _named_leaves(wanted)}
+    names = list(wanted_shapes | saved_shapes)
+    different = [name for name in names if saved_shapes.get(name) != wanted_shapes.get(name)]
+    if not different:
+        return
+    listed = [
+        f"{name}: {saved_shapes.get(name, 'missing')} vs {wanted_shapes.get(name, 'missing')}"
+        for name in different[:MAX_LISTED_LEAVES]
+    ]
+    more = len(different) - len(listed)
+    raise CheckpointError(
+        f"{what} does not fit the model in {len(different)} of {len(names)} arrays (checkpoint vs model): "
+        f"{'; '.join(listed)}{f'; and {more} more' if more else ''}; use the model and optimizer "
+        "configuration it was saved with, or another directory"
+    )
+
+
+def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[str]:
+    found = named_fingerprints(restored)
+    changed = [name for name, value in found.items() if saved_fingerprints.get(name) != value]
+    return changed[:MAX_LISTED_LEAVES]
+
+
+def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any]:
+    path = epath.Path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise damaged(directory, step, error) from error
+
+
+@contextmanager
+def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
+    """Turn whatever Orbax raises for unreadable files into one ``CheckpointError``.
+
+    When a read fails, Orbax closes its event loop under the reads that are still under way; each of them
+    then prints a traceback, from a thread or when it is garbage-collected, some after the error has been
+    raised. They are silenced, and stay so after a failure: the error says it once.
+    """
+    previous_hook, asyncio_log = sys.unraisablehook, logging.getLogger("asyncio")
+    previous_level = asyncio_log.level
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            previous_hook(unraisable)
+
+    sys.unraisablehook = hook
+    asyncio_log.setLevel(logging.CRITICAL)
+    unreadable = False
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # Orbax raises whatever its storage layer raised
+        unreadable = True
+        raise damaged(directory, step, error) from error
+    finally:
+        if not unreadable:
+            sys.unraisablehook = previous_hook
+            asyncio_log.setLevel(previous_level)
+
+
+def _unflatten_like(nested: dict[str, Any], tree: Tree) -> Tree:
+    """Return the leaves of ``nested`` (the ``nested_dict`` of such a tree) in the structure of ``tree``."""
+    by_name = dict(_named_leaves(nested))
+    return jax.tree.unflatten(jax.tree.structure(tree), [by_name[name] for name in leaf_names(tree)])
+
+
+def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:
+    return list(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
