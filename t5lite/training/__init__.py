@@ -1,0 +1,1 @@
+"""The training step and the loop around it: state, losses, telemetry, preemption."""

@@ -1,0 +1,216 @@
+"""The training loop: batches in, steps done, metrics read one step late, evaluation and checkpoints on time.
+
+The loop is handed its parts and knows nothing of configuration files, models or data formats. Pretraining
+and fine-tuning are the same loop. Resuming is the caller's doing: a state whose ``step`` is ``n`` and an
+iterator whose first batch is that of step ``n`` go on as if there had been no interruption.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+from t5lite.checkpointing.manager import Checkpoints
+from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.types import Batch
+from t5lite.training.preemption import Preemption
+from t5lite.training.profiler import ProfilerWindow
+from t5lite.training.state import TrainState
+from t5lite.training.telemetry import Telemetry
+
+Reason = Literal["finished", "preempted", "out_of_data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long a run trains, on how much at a time, and how often it reports."""
+
+    total_steps: int
+    """Steps of the whole run, those before a resumption included."""
+    batch_size: int
+    """Rows of the global batch, over all devices and microbatches."""
+    log_every_steps: int = 50
+    """Steps that one line of metrics.jsonl sums up."""
+    eval_every_steps: int | None = 1000
+    """Steps between evaluations; None evaluates before the first and after the last step only."""
+    profile_start_step: int | None = None
+    """First step of a profiler trace, written to profile/ in the run directory; None takes none."""
+    profile_num_steps: int = 5
+    """Steps of the trace."""
+    max_nonfinite_steps: int = 20
+    """Steps in a row whose loss or gradient is not finite after which the run gives up."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "total_steps",
+            "batch_size",
+            "log_every_steps",
+            "profile_num_steps",
+            "max_nonfinite_steps",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must be 1 or more")
+        if self.eval_every_steps is not None and self.eval_every_steps < 1:
+            raise ConfigError(
+                f"training.eval_every_steps={self.eval_every_steps} must be 1 or more, "
+                "or None for start and end"
+            )
+        if self.profile_start_step is not None and not 0 <= self.profile_start_step < self.total_steps:
+            raise ConfigError(
+                f"training.profile_start_step={self.profile_start_step} must be in "
+                f"0..{self.total_steps - 1}, or None"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts:
+    """What the loop works with; whoever makes them closes them."""
+
+    train_step: Any
+    """Jitted ``(state, batch) -> (state, metrics)`` of ``step.compile_train_step``."""
+    batches: Iterator[Batch]
+    """Global batches on their devices; the first belongs to step ``state.step``."""
+    telemetry: Telemetry
+    preemption: Preemption
+    checkpoints: Checkpoints | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Saved with every checkpoint, JSON-able: the resolved configuration, the model's description."""
+    evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
+    """Must not donate the state."""
+    profile_directory: Path = Path("profile")
+
+
+class TrainingResult(NamedTuple):
+    """How a run ended."""
+
+    state: TrainState
+    step: int
+    reason: Reason
+
+
+def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> TrainingResult:
+    """Train from ``state`` to ``config.total_steps``; ``state`` is consumed.
+
+    Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
+    ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal. All saves are on disk
+    when it returns. An entry of the metrics file never spans a checkpoint, so a run that was killed and
+    resumed writes the entries of one that was not.
+
+    Raises:
+      UserError: after ``max_nonfinite_steps`` steps in a row that were not finite.
+    """
+    return _Loop(state, config, parts).run()
+
+
+class _Loop:
+    def __init__(self, state: TrainState, config: TrainingConfig, parts: TrainingParts) -> None:
+        self.state, self.config, self.parts = state, config, parts
+        self.step = int(jax.device_get(state.step))
+        self.pending: tuple[int, Any] | None = None
+        self.nonfinite_in_a_row = 0
+        self.profiler = ProfilerWindow(
+            parts.profile_directory,
+            start_step=config.profile_start_step,
+            num_steps=config.profile_num_steps,
+        )
+
+    def run(self) -> TrainingResult:
+        if self.step == 0:
+            self._evaluate()
+        with closing(self.profiler):
+            reason = self._run_steps()
+        self._save()
+        if self.parts.checkpoints:
+            self.parts.checkpoints.wait()
+        return TrainingResult(self.state, self.step, reason)
+
+    def _run_steps(self) -> Reason:
+        compiled_step = None
+        while self.step < self.config.total_steps:
+            with self.parts.telemetry.waiting_for_input():
+                batch = next(self.parts.batches, None)
+            if batch is None:
+                self._settle()
+                return "out_of_data"
+            if compiled_step is None:
+                compiled_step = self._compile(batch)
+            self._run_step(compiled_step, batch)
+            if self.parts.preemption.requested(self.step) and self.step < self.config.total_steps:
+                self._settle()
+                return "preempted"
+            self._do_what_is_due()
+        return "finished"
+
+    def _run_step(self, compiled_step: Any, batch: Batch) -> None:
+        """Dispatch one step, and only then read the metrics of the step before it.
+
+        So the devices always have their next step queued, and the host is never more than one step ahead.
+        """
+        self.profiler.before(self.step)
+        # Everything the step needs is on the devices already; an implicit transfer would be a mistake.
+        with jax.transfer_guard("disallow"):
+            self.state, metrics = compiled_step(self.state, batch)
+        traced = self.profiler.after(self.step, metrics)
+        self.step += 1
+        self._read_pending()
+        self.pending = (self.step, metrics)
+        if traced:
+            self.parts.telemetry.message(f"profiler trace written to {self.parts.profile_directory}")
+
+    def _do_what_is_due(self) -> None:
+        config, checkpoints = self.config, self.parts.checkpoints
+        at_end = self.step == config.total_steps
+        evaluate = at_end or (config.eval_every_steps and self.step % config.eval_every_steps == 0)
+        save = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
+        if evaluate or save:
+            self._settle()
+        if evaluate:
+            self._evaluate()
+        if save:
+            self._save()
+
+    def _settle(self) -> None:
+        """Read the metrics that are due and end the entry: the file is complete up to this step."""
+        self._read_pending()
+        self.parts.telemetry.write_entry()
+
+    def _read_pending(self) -> None:
+        if self.pending is None:
+            return
+        step, metrics = self.pending
+        self.pending = None
+        metrics = jax.device_get(metrics)
+        self.parts.telemetry.record(step, metrics)
+        if step % self.config.log_every_steps == 0:
+            self.parts.telemetry.write_entry()
+        self.nonfinite_in_a_row = self.nonfinite_in_a_row + 1 if metrics.get("nonfinite") else 0
+        if self.nonfinite_in_a_row >= self.config.max_nonfinite_steps:
+            raise UserError(
+                f"loss or gradients were not finite for {self.nonfinite_in_a_row} steps in a row, up to step "
+                f"{step}; lower the learning rate or set step.max_gradient_norm, and run again: that resumes "
+                "from the newest checkpoint"
+            )
+
+    def _compile(self, batch: Batch) -> Any:
+        """Compile ahead of time, so that the time is known and a batch of another shape is an error."""
+        with self.parts.telemetry.paused():
+            start = time.perf_counter()
+            compiled = self.parts.train_step.lower(self.state, batch).compile()
+            self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
+        return compiled
+
+    def _evaluate(self) -> None:
+        if self.parts.evaluate is not None:
+            with self.parts.telemetry.paused():
+                values = self.parts.evaluate(self.state)
+                self.parts.telemetry.write_evaluation(self.step, values)
+
+    def _save(self) -> None:
+        if self.parts.checkpoints is not None:
+            with self.parts.telemetry.paused():
+                metadata = {**self.parts.metadata, "step": self.step}
+                self.parts.checkpoints.save(self.step, self.state, metadata)

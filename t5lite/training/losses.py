@@ -1,0 +1,74 @@
+"""Cross-entropy, z-loss and accuracy of one batch, as float32 (sum, weight) pairs."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.core.metrics import WeightedSum, weighted_sum
+
+
+class TokenLosses(NamedTuple):
+    """What the logits of one batch say about its targets. All pairs share one weight: target tokens."""
+
+    objective: WeightedSum
+    """What is differentiated: (smoothed) cross-entropy plus z-loss."""
+    cross_entropy: WeightedSum
+    """Plain cross-entropy in nats per token: no smoothing, no z-loss. The loss that is reported."""
+    z_loss: WeightedSum
+    accuracy: WeightedSum
+
+
+def token_losses(
+    logits_BLV: jax.Array,
+    targets_BL: jax.Array,
+    weights_BL: jax.Array,
+    *,
+    z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> TokenLosses:
+    """Return the losses of ``targets_BL`` under ``logits_BLV``, summed over tokens with their weights.
+
+    Follows T5X ``compute_weighted_cross_entropy``: the z-loss is ``z_loss * log(Z)**2`` per token, and the
+    smoothed target gives ``1 - label_smoothing`` to the label and shares the rest among the other ids, less
+    the entropy of that target so that the best value is 0. It deviates in three ways: sums and weights are
+    kept apart; the label's logit is taken by a masked sum, which XLA fuses into the reductions (no one-hot
+    array, no gather across a sharded vocabulary); a token counts as accurate when no logit exceeds the
+    label's, so the maximum that log(Z) needs anyway replaces an argmax (they differ on exact ties only).
+
+    Args:
+      logits_BLV: computed upon in float32, whatever its dtype.
+      targets_BL: ids in ``[0, V)``; where the weight is 0 any id of that range.
+      weights_BL: 0 on padding.
+      z_loss: coefficient of the squared log-partition function.
+      label_smoothing: in ``[0, 1)``.
+    """
+    logits_BLV = logits_BLV.astype(jnp.float32)
+    vocab_size = logits_BLV.shape[-1]
+    max_BL = jax.lax.stop_gradient(jnp.max(logits_BLV, axis=-1))
+    log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
+    ids_V = jnp.arange(vocab_size, dtype=targets_BL.dtype)
+    is_target_BLV = ids_V[None, None, :] == targets_BL[:, :, None]
+    target_logit_BL = jnp.sum(jnp.where(is_target_BLV, logits_BLV, 0.0), axis=-1)
+    nll_BL = log_z_BL - target_logit_BL
+    z_loss_BL = z_loss * jnp.square(log_z_BL)
+    smoothed_BL = nll_BL
+    if label_smoothing:
+        smoothed_BL = _smoothed(nll_BL, log_z_BL, jnp.sum(logits_BLV, axis=-1), label_smoothing, vocab_size)
+    accurate_BL = target_logit_BL >= max_BL
+    return TokenLosses(
+        objective=weighted_sum(smoothed_BL + z_loss_BL, weights_BL),
+        cross_entropy=weighted_sum(nll_BL, weights_BL),
+        z_loss=weighted_sum(z_loss_BL, weights_BL),
+        accuracy=weighted_sum(accurate_BL, weights_BL),
+    )
+
+
+def _smoothed(
+    nll_BL: jax.Array, log_z_BL: jax.Array, logit_sum_BL: jax.Array, smoothing: float, vocab_size: int
+) -> jax.Array:
+    """Return the cross-entropy with the smoothed target, less that target's entropy."""
+    confidence, low = 1.0 - smoothing, smoothing / (vocab_size - 1)
+    nll_sum_BL = vocab_size * log_z_BL - logit_sum_BL  # of every id as if it were the label
+    entropy = -(confidence * jnp.log(confidence) + smoothing * jnp.log(low))
+    return confidence * nll_BL + low * (nll_sum_BL - nll_BL) - entropy

@@ -1,0 +1,82 @@
+"""Where metrics go to stay: one JSON object a line, and TensorBoard events."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from t5lite.core.errors import DataError
+from t5lite.core.files import write_text
+
+
+class MetricsLog:
+    """``metrics.jsonl`` and ``tensorboard/`` of one run, appended to.
+
+    A line is ``{"kind": "train" | "eval", "step": n, ...}``. When a run starts again from step ``n``, what an
+    earlier attempt wrote for later steps is dropped first, so that every step is there once.
+
+    Args:
+      directory: the run directory.
+      start_step: steps done when this attempt starts; 0 drops everything.
+    """
+
+    def __init__(self, directory: Path, *, start_step: int) -> None:
+        self.path = directory / "metrics.jsonl"
+        directory.mkdir(parents=True, exist_ok=True)
+        drop_after(self.path, start_step)
+        self._stream = self.path.open("a", encoding="utf-8")
+        # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
+        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=start_step + bool(start_step))
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Append one line and hand it to the operating system, so that ``kill -9`` does not lose it."""
+        line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
+        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+        self._stream.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close both."""
+        self._stream.close()
+        self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a metrics file; a last line that a killed run left half-written is left out.
+
+    Raises:
+      DataError: for a line elsewhere that is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise DataError(
+                f"{path}, line {number} is not JSON ({error}); move the file away, a new one will be started"
+            ) from error
+    return entries
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Rewrite a metrics file, if there is one, without the lines of steps after ``step`` (0: without any)."""
+    if not path.exists():
+        return
+    kept = [entry for entry in read_metrics(path) if step and entry["step"] <= step]
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON has no NaN or infinity; they become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,273 @@
+"""The training step and the evaluation step: pure functions over (state, batch), compiled once.
+
+``make_*`` return plain functions, for tests and ahead-of-time planning; ``compile_*`` put the same
+functions under ``jax.jit`` with the partitioner's shardings and donated state.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.metrics import WeightedSum
+from t5lite.core.types import Tree
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim import Optimizer
+from t5lite.partitioning import Partitioner, constrain
+from t5lite.partitioning.rules import active_partitioner
+from t5lite.training.losses import TokenLosses, token_losses
+from t5lite.training.state import TrainState, state_shardings
+
+Batch: TypeAlias = Mapping[str, jax.Array]
+"""A batch of ``core.types`` on its devices."""
+Metrics: TypeAlias = dict[str, Any]
+TrainStep: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+EvalStep: TypeAlias = Callable[[Tree, Batch], dict[str, WeightedSum]]
+
+PAD_ID = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """What one optimizer step does with one batch."""
+
+    num_microbatches: int = 1
+    """Parts the batch is run in, one after another, to save activation memory; the result is the same."""
+    z_loss: float = 1e-4
+    """Coefficient of log(Z)**2, which keeps logits from drifting; part of the loss, reported apart."""
+    label_smoothing: float = 0.0
+    """Probability the target distribution gives to the other ids together."""
+    max_gradient_norm: float | None = None
+    """Gradients are scaled down to this global L2 norm if theirs is larger; None never scales."""
+    skip_nonfinite: bool = True
+    """Leave parameters and optimizer as they were where the loss or a gradient is not finite."""
+
+    def __post_init__(self) -> None:
+        if self.num_microbatches < 1:
+            raise ConfigError(f"step.num_microbatches={self.num_microbatches} must be 1 or more")
+        if self.z_loss < 0:
+            raise ConfigError(f"step.z_loss={self.z_loss} must be 0 (off) or positive")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"step.label_smoothing={self.label_smoothing} must be at least 0 and below 1")
+        if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
+            raise ConfigError(
+                f"step.max_gradient_norm={self.max_gradient_norm} must be positive, or None for no clipping"
+            )
+
+
+def make_train_step(
+    model: FunctionalModel, optimizer: Optimizer, config: StepConfig, *, seed: int
+) -> TrainStep:
+    """Return the pure function ``(state, batch) -> (state, metrics)``.
+
+    Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``accuracy`` as ``WeightedSum``;
+    ``grad_norm`` (before clipping), ``param_norm`` (before the update), ``tokens`` (int32, non-padding
+    encoder inputs and decoder targets), ``nonfinite`` (1.0 if the loss or a gradient was not finite) and
+    ``learning_rate`` (of this step, counting skipped ones).
+
+    Args:
+      model: the functional model.
+      optimizer: sees the gradient of the loss per target token.
+      config: loss and microbatches.
+      seed: dropout depends on (seed, step, microbatch) alone.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        losses, grads = _accumulate(model, state.params, batch, key, config)
+        grads = _normalise(grads, losses.objective.weight)
+        new_state, metrics = _update(state, grads, losses, optimizer, config)
+        metrics["learning_rate"] = jnp.asarray(optimizer.schedule(state.step), jnp.float32)
+        return new_state, metrics | _batch_metrics(losses, batch)
+
+    return train_step
+
+
+def make_eval_step(model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int = 1) -> EvalStep:
+    """Return the pure function ``(params, batch) -> {"loss", "accuracy", "text_loss"}``, no dropout.
+
+    ``text_loss`` is the cross-entropy over target tokens that are text: neither padding nor EOS nor
+    sentinels, which are easy to predict and flatter ``loss``. It compares with n-gram entropies of text.
+
+    Args:
+      model: the functional model.
+      lowest_sentinel_id: this id and all above it are sentinels (``vocabulary.sentinel(extra_ids - 1)``,
+        the number of pieces) or unused rows of the table.
+      eos_id: end of sequence.
+    """
+
+    def eval_step(params: Tree, batch: Batch) -> dict[str, WeightedSum]:
+        logits_BLV = model.bind(params)(batch)
+        targets_BL, weights_BL = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
+        losses = token_losses(logits_BLV, targets_BL, weights_BL)
+        is_text_BL = (targets_BL < lowest_sentinel_id) & (targets_BL != eos_id) & (targets_BL != PAD_ID)
+        text = token_losses(logits_BLV, targets_BL, weights_BL * is_text_BL)
+        return {"loss": losses.cross_entropy, "accuracy": losses.accuracy, "text_loss": text.cross_entropy}
+
+    return eval_step
+
+
+def compile_train_step(
+    train_step: TrainStep, model: FunctionalModel, optimizer: Optimizer, partitioner: Partitioner
+) -> Any:
+    """Return ``train_step`` under ``jax.jit``: state and batch sharded, metrics replicated, state donated.
+
+    The result is a jitted function (compiled at the first call, or by ``.lower(...).compile()``). The state
+    that is passed in is consumed.
+    """
+    state = state_shardings(model, optimizer, partitioner)
+
+    def sharded_train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with partitioner.activate():
+            return train_step(state, batch)
+
+    return jax.jit(
+        sharded_train_step,
+        in_shardings=(state, partitioner.batch_sharding),
+        out_shardings=(state, partitioner.replicated),
+        donate_argnums=0,
+    )
+
+
+def compile_eval_step(eval_step: EvalStep, model: FunctionalModel, partitioner: Partitioner) -> Any:
+    """Return ``eval_step`` under ``jax.jit``: parameters and batch sharded, results replicated."""
+
+    def sharded_eval_step(params: Tree, batch: Batch) -> dict[str, WeightedSum]:
+        with partitioner.activate():
+            return eval_step(params, batch)
+
+    return jax.jit(
+        sharded_eval_step,
+        in_shardings=(partitioner.tree_shardings(model.logical_axes), partitioner.batch_sharding),
+        out_shardings=partitioner.replicated,
+    )
+
+
+def check_batch_size(batch_size: int, num_microbatches: int, partitioner: Partitioner) -> None:
+    """Check that every device gets the same number of rows of every microbatch.
+
+    Raises:
+      ConfigError: naming the nearest batch sizes that work.
+    """
+    entry = partitioner.batch_sharding.spec[0]
+    axes = (entry,) if isinstance(entry, str) else tuple(entry or ())
+    data_devices = math.prod(partitioner.mesh.shape[axis] for axis in axes)
+    divisor = num_microbatches * data_devices
+    if batch_size > 0 and batch_size % divisor == 0:
+        return
+    below, above = batch_size // divisor * divisor, (batch_size // divisor + 1) * divisor
+    mesh_axes = " x ".join(f"{axis}={partitioner.mesh.shape[axis]}" for axis in axes)
+    raise ConfigError(
+        f"batch_size={batch_size} is not divisible by num_microbatches={num_microbatches} x the data axes of "
+        f"the mesh ({mesh_axes}) = {divisor}; use {f'{below} or ' if below > 0 else ''}{above}, or change "
+        "step.num_microbatches or partitioning"
+    )
+
+
+def split_microbatches(batch: Batch, num_microbatches: int) -> Batch:
+    """Return the batch with a leading microbatch axis: [B, ...] becomes [k, B/k, ...].
+
+    Microbatch ``j`` takes rows ``j, j+k, j+2k, ...``. Rows are sharded in contiguous blocks, one per data
+    device, so a contiguous split would put each microbatch on a few devices and leave the others idle (or
+    make XLA move the rows); interleaved, every device keeps its own rows and holds an equal part of every
+    microbatch.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        interleaved = x.reshape(x.shape[0] // num_microbatches, num_microbatches, *x.shape[1:])
+        stacked = jnp.swapaxes(interleaved, 0, 1)
+        return constrain(stacked, (None, "batch", *(None for _ in x.shape[1:])))
+
+    return jax.tree.map(split, dict(batch))
+
+
+def _accumulate(
+    model: FunctionalModel, params: Tree, batch: Batch, key: jax.Array, config: StepConfig
+) -> tuple[TokenLosses, Tree]:
+    """Return the losses and the float32 gradient of the *sum* of the objective over the whole batch.
+
+    Sums add up exactly whatever the weights of the microbatches; dividing by the total weight comes after.
+    """
+
+    def objective(params: Tree, microbatch: Batch, key: jax.Array) -> tuple[jax.Array, TokenLosses]:
+        logits_BLV = model.bind(params)(microbatch, dropout_key=key)
+        losses = token_losses(
+            logits_BLV,
+            microbatch["decoder_target_tokens"],
+            microbatch["decoder_loss_weights"],
+            z_loss=config.z_loss,
+            label_smoothing=config.label_smoothing,
+        )
+        return jnp.asarray(losses.objective.total), losses
+
+    def one(microbatch: Batch, index: jax.Array | int) -> tuple[TokenLosses, Tree]:
+        dropout_key = jax.random.fold_in(key, index)
+        grads, losses = jax.grad(objective, has_aux=True)(params, microbatch, dropout_key)
+        return losses, _constrain_gradients(grads, model)
+
+    if config.num_microbatches == 1:
+        return one(batch, 0)
+
+    def add(carry: Tree, microbatch_and_index: tuple[Batch, jax.Array]) -> tuple[Tree, None]:
+        return jax.tree.map(jnp.add, carry, one(*microbatch_and_index)), None
+
+    microbatches = split_microbatches(batch, config.num_microbatches)
+    indices = jnp.arange(config.num_microbatches)
+    nothing = WeightedSum(jnp.zeros(()), jnp.zeros(()))
+    zero_grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
+    zeros = (TokenLosses(nothing, nothing, nothing, nothing), _constrain_gradients(zero_grads, model))
+    return jax.lax.scan(add, zeros, (microbatches, indices))[0]
+
+
+def _constrain_gradients(grads: Tree, model: FunctionalModel) -> Tree:
+    """Return float32 gradients sharded like their parameters, so that XLA reduce-scatters them."""
+    grads = jax.tree.map(lambda g: g.astype(jnp.float32), grads)
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return grads
+    return jax.lax.with_sharding_constraint(grads, partitioner.tree_shardings(model.logical_axes))
+
+
+def _normalise(grads: Tree, weight: jax.Array | float) -> Tree:
+    """Divide the gradient of the sum by the number of target tokens: once, here, and nowhere else."""
+    return jax.tree.map(lambda g: g / jnp.maximum(weight, 1e-6), grads)
+
+
+def _update(
+    state: TrainState, grads: Tree, losses: TokenLosses, optimizer: Optimizer, config: StepConfig
+) -> tuple[TrainState, Metrics]:
+    """Clip, update, and keep the old parameters and optimizer state if anything is not finite."""
+    grad_norm = optax.tree.norm(grads)
+    if config.max_gradient_norm is not None:
+        scale = jnp.minimum(1.0, config.max_gradient_norm / jnp.maximum(grad_norm, 1e-30))
+        grads = jax.tree.map(lambda g: g * scale, grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    finite = jnp.isfinite(grad_norm) & jnp.isfinite(losses.objective.total)
+    if config.skip_nonfinite:
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+    new_state = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
+    return new_state, {
+        "grad_norm": grad_norm,
+        "param_norm": optax.tree.norm(state.params),
+        "nonfinite": 1.0 - finite.astype(jnp.float32),
+    }
+
+
+def _batch_metrics(losses: TokenLosses, batch: Batch) -> Metrics:
+    tokens = sum(jnp.count_nonzero(batch[f]) for f in ("encoder_input_tokens", "decoder_target_tokens"))
+    return {
+        "loss": losses.cross_entropy,
+        "z_loss": losses.z_loss,
+        "accuracy": losses.accuracy,
+        "tokens": jnp.asarray(tokens, jnp.int32),
+    }

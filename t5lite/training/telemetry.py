@@ -1,0 +1,171 @@
+"""What the loop measures, averaged over the steps since the last entry, and where it is shown."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+
+from t5lite.core.metrics import WeightedSum
+from t5lite.partitioning.multihost import is_leader
+from t5lite.training.hardware import Peak, device_peak
+from t5lite.training.metrics_log import MetricsLog
+from t5lite.training.progress import ProgressLine
+
+_COUNTS = ("tokens", "nonfinite")
+
+
+class Telemetry:
+    """Metrics file, TensorBoard events and progress line of one run; only the leader process writes.
+
+    Throughput and MFU are taken over the time spent training: evaluation, checkpoints and compilation
+    (``paused``) are left out. ``input_stall`` is the part of that time the loop waited for a batch.
+
+    Args:
+      directory: the run directory.
+      start_step: steps done when this attempt starts.
+      total_steps: where the run ends.
+      step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
+      stream: of the progress line; standard error by default.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        start_step: int,
+        total_steps: int,
+        step_flops: float | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
+        self._leader = is_leader()
+        self._log = MetricsLog(directory, start_step=start_step) if self._leader else None
+        self._progress = (
+            ProgressLine(start_step=start_step, total_steps=total_steps, stream=stream)
+            if self._leader
+            else None
+        )
+        self._step_flops = step_flops
+        self._peak: Peak | None = _local_peak() if step_flops and self._leader else None
+        self._window = _Window()
+
+    def __enter__(self) -> "Telemetry":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Add the metrics of one step (host values) to the entry under way; ``step`` counts it as done."""
+        self._window.add(step, metrics)
+        if self._progress:
+            self._progress.advance(step)
+
+    def write_entry(self) -> None:
+        """Write the entry under way, if a step was recorded since the last one, and start the next."""
+        if not self._window.num_steps:
+            return
+        step, values = self._window.step, self._window.summary()
+        if self._peak and self._step_flops:
+            capacity = self._peak.flops_per_second * jax.device_count() * self._window.seconds
+            values["mfu"] = self._step_flops * self._window.num_steps / capacity
+        if self._log and self._progress:
+            self._log.write("train", step, values)
+            shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
+            self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
+        self._window = _Window()
+
+    def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the result of an evaluation after ``step`` steps."""
+        if self._log and self._progress:
+            self._log.write("eval", step, values)
+            listed = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+            self._progress.message(f"step {step}: {listed}")
+
+    def write_compilation(self, step: int, seconds: float) -> None:
+        """Write how long compiling the step took, and what MFU is relative to."""
+        if self._log and self._progress:
+            values: dict[str, Any] = {"compile_seconds": seconds, "devices": jax.device_count()}
+            if self._peak:
+                values["peak_flops_per_second"], values["peak_source"] = self._peak
+            self._log.write("start", step, values)
+            self._progress.message(f"compiled the train step in {seconds:.1f} s")
+
+    def message(self, text: str) -> None:
+        """Show one line, on the leader only."""
+        if self._progress:
+            self._progress.message(text)
+
+    @contextmanager
+    def waiting_for_input(self) -> Iterator[None]:
+        """Count the block as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._window.input_seconds += time.perf_counter() - start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block out of the training time."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._window.paused_seconds += time.perf_counter() - start
+
+    def close(self) -> None:
+        """Close files and progress line; an entry under way is written first."""
+        self.write_entry()
+        if self._log and self._progress:
+            self._log.close()
+            self._progress.close()
+
+
+def _local_peak() -> Peak | None:
+    device = jax.local_devices()[0]
+    return device_peak(device.platform, device.device_kind)
+
+
+class _Window:
+    """The steps since the last entry: pairs are merged in float64, counts summed, other metrics averaged.
+
+    A step whose update was not finite counts as such and leaves the other metrics alone.
+    """
+
+    def __init__(self) -> None:
+        self.step = self.num_steps = self.num_finite_steps = 0
+        self.input_seconds = self.paused_seconds = 0.0
+        self._start = time.perf_counter()
+        self._pairs: dict[str, np.ndarray] = {}
+        self._scalars: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        return max(time.perf_counter() - self._start - self.paused_seconds, 1e-9)
+
+    def add(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self.step, self.num_steps = step, self.num_steps + 1
+        nonfinite = bool(metrics.get("nonfinite", 0))
+        self.num_finite_steps += not nonfinite
+        for name, value in metrics.items():
+            if nonfinite and name not in _COUNTS:
+                continue
+            if isinstance(value, WeightedSum):
+                pair = np.array([value.total, value.weight], np.float64)
+                self._pairs[name] = self._pairs.get(name, 0.0) + pair
+            else:
+                self._scalars[name] = self._scalars.get(name, 0.0) + float(value)
+
+    def summary(self) -> dict[str, float]:
+        seconds = self.seconds
+        values = {name: float(WeightedSum(*map(float, pair)).mean()) for name, pair in self._pairs.items()}
+        for name, total in self._scalars.items():
+            values[name] = int(total) if name in _COUNTS else total / self.num_finite_steps
+        values["steps"] = self.num_steps
+        values["step_seconds"] = seconds / self.num_steps
+        if "tokens" in values:
+            values["tokens_per_second"] = values["tokens"] / seconds
+        values["input_stall"] = self.input_seconds / seconds
+        return values

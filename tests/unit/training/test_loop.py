@@ -1,0 +1,233 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_training import batches_from, build, fresh, make_batch
+
+from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.metrics import WeightedSum
+from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.metrics_log import read_metrics
+from t5lite.training.preemption import Preemption
+from t5lite.training.state import TrainState, abstract_state
+from t5lite.training.telemetry import Telemetry
+
+
+def run(tiny, directory: Path, state, *, save_every_steps=4, batches=None, evaluate=None, **config):
+    """Train from ``state`` with everything the loop needs, in ``directory``."""
+    start_step = int(state.step)
+    config = TrainingConfig(**{"total_steps": 10, "batch_size": 4, "log_every_steps": 3, **config})
+    if batches is None:
+        batches = batches_from(start_step, tiny.partitioner)
+    checkpoint_config = CheckpointConfig(save_every_steps=save_every_steps, keep_last=5)
+    with (
+        Checkpoints(directory / "checkpoints", checkpoint_config) as checkpoints,
+        Telemetry(
+            directory, start_step=start_step, total_steps=config.total_steps, stream=io.StringIO()
+        ) as telemetry,
+        Preemption() as preemption,
+    ):
+        parts = TrainingParts(
+            train_step=tiny.compiled,
+            batches=batches,
+            telemetry=telemetry,
+            preemption=preemption,
+            checkpoints=checkpoints,
+            metadata={"model": "tiny"},
+            evaluate=evaluate,
+            profile_directory=directory / "profile",
+        )
+        return train(state, config, parts)
+
+
+def restore(tiny, directory: Path, step: int):
+    abstract = abstract_state(tiny.model, tiny.optimizer, tiny.partitioner)
+    with Checkpoints(directory / "checkpoints", CheckpointConfig()) as checkpoints:
+        return checkpoints.restore(abstract, step)
+
+
+def train_entries(directory: Path):
+    """Every train entry without what depends on the clock."""
+    clock = {"step_seconds", "tokens_per_second", "input_stall"}
+    entries = [e for e in read_metrics(directory / "metrics.jsonl") if e["kind"] == "train"]
+    return [{name: value for name, value in e.items() if name not in clock} for e in entries]
+
+
+def assert_bitwise(left, right):
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.fixture(scope="module")
+def straight(tiny, tmp_path_factory):
+    """Ten steps without interruption."""
+    directory = tmp_path_factory.mktemp("straight")
+    return directory, run(tiny, directory, fresh(tiny))
+
+
+@pytest.mark.parametrize("resume_at", [4, 8])
+def test_resuming_is_bitwise_the_uninterrupted_run(tiny, straight, tmp_path, resume_at):
+    directory, expected = straight
+    run(tiny, tmp_path, fresh(tiny), total_steps=9)  # goes on past the checkpoint, as a killed run does
+    resumed = run(tiny, tmp_path, restore(tiny, tmp_path, resume_at))
+    assert resumed.reason == expected.reason == "finished"
+    assert_bitwise(resumed.state, expected.state)
+    assert train_entries(tmp_path) == train_entries(directory)
+
+
+def test_every_step_is_in_one_entry_and_entries_end_at_checkpoints(straight):
+    entries = train_entries(straight[0])
+    assert [(e["step"], e["steps"]) for e in entries] == [(3, 3), (4, 1), (6, 2), (8, 2), (9, 1), (10, 1)]
+
+
+def test_entries_are_the_metrics_of_the_steps(tiny, straight):
+    state, losses = fresh(tiny), []
+    for step in range(3):
+        state, metrics = tiny.compiled(state, make_batch(step))
+        losses.append(WeightedSum(*map(float, metrics["loss"])))
+    merged = losses[0].merge(losses[1]).merge(losses[2])
+    assert train_entries(straight[0])[0]["loss"] == merged.mean()
+
+
+def test_metadata_and_the_final_state_are_saved(tiny, straight):
+    directory, result = straight
+    with Checkpoints(directory / "checkpoints", CheckpointConfig()) as checkpoints:
+        assert checkpoints.latest_step() == 10
+        assert checkpoints.metadata() == {"model": "tiny", "step": 10}
+    assert_bitwise(restore(tiny, directory, 10), result.state)
+
+
+def test_metrics_are_read_one_step_late(tiny, tmp_path):
+    """When the batch of step n+2 is asked for, step n is recorded and step n+1 is only dispatched."""
+    recorded, seen = [], []
+
+    class Spy(Telemetry):
+        def record(self, step, metrics):
+            recorded.append(step)
+            super().record(step, metrics)
+
+    def watched():
+        for batch in batches_from(0, tiny.partitioner):
+            seen.append(list(recorded))
+            yield batch
+
+    with (
+        Spy(tmp_path, start_step=0, total_steps=4, stream=io.StringIO()) as telemetry,
+        Preemption() as preemption,
+    ):
+        parts = TrainingParts(
+            train_step=tiny.compiled, batches=watched(), telemetry=telemetry, preemption=preemption
+        )
+        train(fresh(tiny), TrainingConfig(total_steps=4, batch_size=4), parts)
+    assert seen == [[], [], [1], [1, 2]]
+    assert recorded == [1, 2, 3, 4]
+
+
+def test_evaluates_before_now_and_then_and_after(tiny, tmp_path):
+    def evaluate(state):
+        return {"loss": float(state.step)}
+
+    run(tiny, tmp_path, fresh(tiny), evaluate=evaluate, eval_every_steps=4)
+    run(tiny, tmp_path, restore(tiny, tmp_path, 8), evaluate=evaluate, eval_every_steps=4)
+    entries = [e for e in read_metrics(tmp_path / "metrics.jsonl") if e["kind"] == "eval"]
+    assert [(e["step"], e["loss"]) for e in entries] == [(0, 0), (4, 4), (8, 8), (10, 10)]
+
+
+def test_an_iterator_that_ends_ends_the_run_with_a_checkpoint(tiny, tmp_path):
+    batches = (batch for _, batch in zip(range(3), batches_from(0, tiny.partitioner), strict=False))
+    result = run(tiny, tmp_path, fresh(tiny), batches=batches)
+    assert (result.reason, result.step) == ("out_of_data", 3)
+    assert_bitwise(restore(tiny, tmp_path, 3), result.state)
+
+
+def test_host_arrays_in_the_loop_are_a_mistake(tiny, tmp_path):
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        run(tiny, tmp_path, fresh(tiny), batches=iter([make_batch(0)]))
+
+
+def test_a_run_that_stays_nonfinite_gives_up(tiny, tmp_path):
+    start = fresh(tiny)
+    params = jax.tree.map(lambda x: x * jnp.nan, start.params)
+    state = TrainState(step=start.step, params=params, opt_state=start.opt_state)
+    with pytest.raises(UserError, match="not finite for 3 steps in a row, up to step 3"):
+        run(tiny, tmp_path, state, max_nonfinite_steps=3)
+
+
+def test_profiler_window_writes_a_trace(tiny, tmp_path):
+    run(tiny, tmp_path, fresh(tiny), total_steps=4, profile_start_step=1, profile_num_steps=2)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"total_steps": 0}, {"log_every_steps": 0}, {"eval_every_steps": 0}, {"profile_start_step": 10}]
+)
+def test_wrong_configuration_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        TrainingConfig(**{"total_steps": 10, "batch_size": 4, **wrong})
+
+
+def test_a_signal_between_two_steps_saves_and_stops(tiny, tmp_path):
+    def batches():
+        for step, batch in enumerate(batches_from(0, tiny.partitioner)):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    before = signal.getsignal(signal.SIGTERM)
+    result = run(tiny, tmp_path, fresh(tiny), batches=batches())
+    assert (result.reason, result.step) == ("preempted", 3)
+    assert_bitwise(restore(tiny, tmp_path, 3), result.state)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_interrupt_aborts_at_once():
+    with Preemption() as preemption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.requested(1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_a_process_of_its_own_saves_and_says_preempted(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    reason, step = output.split()
+    assert (reason, process.returncode) == ("preempted", 0)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()] == [step]
+
+
+def endless_run(directory: Path) -> None:
+    """What the test above runs: training that only a signal ends."""
+    tiny = build()
+
+    def announced():
+        for step, batch in enumerate(batches_from(0, tiny.partitioner)):
+            if step == 3:
+                print("running", flush=True)
+            yield batch
+
+    result = run(tiny, directory, fresh(tiny), batches=announced(), total_steps=10**9, save_every_steps=10**9)
+    print(result.reason, result.step)
+
+
+if __name__ == "__main__":
+    endless_run(Path(sys.argv[1]))

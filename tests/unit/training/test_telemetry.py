@@ -1,0 +1,157 @@
+import io
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from t5lite.core.errors import DataError
+from t5lite.core.metrics import WeightedSum
+from t5lite.training import hardware, telemetry
+from t5lite.training.metrics_log import MetricsLog, read_metrics
+from t5lite.training.progress import ProgressLine
+from t5lite.training.telemetry import Telemetry
+
+
+def metrics(loss: float, weight: float, *, nonfinite: float = 0.0) -> dict:
+    return {
+        "loss": WeightedSum(np.float32(loss * weight), np.float32(weight)),
+        "grad_norm": np.float32(loss),
+        "tokens": np.int32(10),
+        "nonfinite": np.float32(nonfinite),
+    }
+
+
+def test_an_entry_merges_pairs_averages_scalars_and_sums_counts(tmp_path):
+    with Telemetry(tmp_path, start_step=0, total_steps=9, stream=io.StringIO()) as log:
+        log.record(1, metrics(1.0, 3))
+        log.record(2, metrics(5.0, 1))
+        log.record(3, metrics(math.nan, 7, nonfinite=1.0))
+        log.write_entry()
+        log.write_entry()
+        log.record(4, metrics(8.0, 2))
+    first, second = read_metrics(tmp_path / "metrics.jsonl")
+    assert first["kind"] == "train"
+    assert (first["step"], first["steps"], first["tokens"], first["nonfinite"]) == (3, 3, 30, 1)
+    assert first["loss"] == pytest.approx(2.0)
+    assert first["grad_norm"] == pytest.approx(3.0)
+    assert (second["step"], second["loss"]) == (4, 8.0)
+
+
+def test_throughput_leaves_out_pauses_and_counts_waiting(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
+    peak = hardware.Peak(1e3, "test")
+    monkeypatch.setattr(telemetry, "_local_peak", lambda: peak)
+    monkeypatch.setattr(telemetry.jax, "device_count", lambda: 2)
+    log = Telemetry(tmp_path, start_step=0, total_steps=9, step_flops=2000.0, stream=io.StringIO())
+    with log.paused():
+        clock[0] += 50
+    with log.waiting_for_input():
+        clock[0] += 1
+    clock[0] += 3
+    log.record(1, metrics(1.0, 1))
+    log.close()
+    (entry,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert entry["step_seconds"] == pytest.approx(4.0)
+    assert entry["tokens_per_second"] == pytest.approx(2.5)
+    assert entry["input_stall"] == pytest.approx(0.25)
+    assert entry["mfu"] == pytest.approx(2000 / (1e3 * 2 * 4))
+
+
+def test_resuming_drops_later_lines_and_starting_anew_drops_all(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+
+    def attempt(start_step, steps):
+        log = MetricsLog(tmp_path, start_step=start_step)
+        for step in steps:
+            log.write("train", step, {"loss": 1.0 + start_step})
+        log.close()
+
+    attempt(0, [0, 2, 4, 6])
+    attempt(4, [6, 8])
+    assert [(e["step"], e["loss"]) for e in read_metrics(path)] == [(0, 1), (2, 1), (4, 1), (6, 5), (8, 5)]
+    with path.open("a") as stream:
+        stream.write('{"kind": "train", "st')  # killed while writing
+    attempt(8, [10])
+    assert [e["step"] for e in read_metrics(path)] == [0, 2, 4, 6, 8, 10]
+    attempt(0, [2])
+    assert [e["step"] for e in read_metrics(path)] == [2]
+
+
+def test_lines_are_strict_json_and_readable_before_close(tmp_path):
+    log = MetricsLog(tmp_path, start_step=0)
+    log.write("train", 1, {"loss": math.nan, "source": "añ"})
+    (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {"kind": "train", "step": 1, "loss": None, "source": "añ"}
+    log.close()
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2 is not JSON"):
+        MetricsLog(tmp_path, start_step=3)
+
+
+def test_tensorboard_gets_the_same_values(tmp_path):
+    log = MetricsLog(tmp_path, start_step=0)
+    log.write("eval", 5, {"loss": 2.5})
+    log.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    content, scalars = file.read_bytes(), {}
+    while content:  # records are: length (8 bytes), its checksum (4), the event, its checksum (4)
+        length = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + length])
+        scalars |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        content = content[16 + length :]
+    assert scalars == {("eval/loss", 5): 2.5}
+
+
+def test_off_a_terminal_a_line_now_and_then_and_at_the_end(monkeypatch):
+    clock, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    line = ProgressLine(start_step=10, total_steps=40, stream=stream)
+    for step in range(11, 41):
+        clock[0] += 2.0
+        line.advance(step)
+        line.show(step, {"loss": 2.34567, "tok/s": 12345.0})
+    line.close()
+    printed = stream.getvalue().splitlines()
+    assert printed[0] == "train 11/40 | loss 2.346, tok/s 12.3k | ETA 00:58"
+    assert printed[-1].startswith("train 40/40 |")
+    assert 4 <= len(printed) <= 6
+
+
+def test_on_a_terminal_a_bar_with_the_figures():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    line = ProgressLine(start_step=10, total_steps=40, stream=stream)
+    line.advance(20)
+    line.show(20, {"loss": 2.5})
+    line.message("step 20: evaluated")
+    line.close()
+    assert "20/40" in stream.getvalue()
+    assert "loss 2.5" in stream.getvalue()
+    assert "step 20: evaluated\n" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tflops"),
+    [("TPU v4", 275), ("TPU v5 lite", 197), ("TPU v5p", 459), ("TPU v5", 459), ("TPU v6 lite", 918),
+     ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA H100 80GB HBM3", 989.4), ("NVIDIA H100 PCIe", 756),
+     ("NVIDIA L40S", 362), ("Something new", None)],
+)  # fmt: skip
+def test_peaks_by_device_kind(kind, tflops):
+    peak = hardware.device_peak("accelerator", kind)
+    assert peak is None if tflops is None else peak.flops_per_second == tflops * 1e12
+
+
+def test_a_cpu_peak_is_measured_and_said_to_be():
+    peak = hardware.device_peak("cpu", "cpu")
+    assert "measured" in peak.source
+    assert 1e8 < peak.flops_per_second < 1e14
