@@ -1,0 +1,124 @@
+"""The encoder-decoder Transformer: T5 1.0 and 1.1."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from t5lite.core.types import Batch
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.layers.attention import KeyValues
+from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.dropout import split_or_none
+from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
+from t5lite.models.layers.stack import Decoder, Encoder
+
+
+class EncoderDecoder(nnx.Module):
+    """T5 (Raffel et al. 2020; 1.1 as in Shazeer 2020): pre-norm, no biases, relative position buckets.
+
+    Segment ids mask attention in both stacks and across them: 0 is padding, and a position sees only
+    positions of its own segment. Without segment ids nothing is padding, id 0 included (T5X would infer
+    padding from it). A ``dropout_key`` of None means deterministic.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
+        self.token_embedder = TokenEmbedding(config, rngs=rngs)
+        self.encoder = Encoder(config, rngs=rngs)
+        self.decoder = Decoder(config, rngs=rngs)
+        if not config.tie_embeddings:
+            self.logits = LogitsProjection(config, rngs=rngs)
+        self.config = config
+
+    def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Return float32 ``logits_BLV`` for the fields of ``core.types.Batch``."""
+        encoder_key, decoder_key = split_or_none(dropout_key, 2)
+        encoder_segment_ids_BM = _as_array(batch.get("encoder_segment_ids"))
+        encoded_BMD = self.encode(
+            jnp.asarray(batch["encoder_input_tokens"]),
+            segment_ids_BM=encoder_segment_ids_BM,
+            dropout_key=encoder_key,
+        )
+        return self.decode(
+            jnp.asarray(batch["decoder_input_tokens"]),
+            encoded_BMD,
+            decoder_segment_ids_BL=_as_array(batch.get("decoder_segment_ids")),
+            encoder_segment_ids_BM=encoder_segment_ids_BM,
+            dropout_key=decoder_key,
+        )
+
+    def encode(
+        self,
+        tokens_BM: jax.Array,
+        *,
+        segment_ids_BM: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return the encoder's output ``[B, M, D]`` in the compute dtype."""
+        mask = AttentionMask(query_segment_ids_BL=segment_ids_BM, key_segment_ids_BM=segment_ids_BM)
+        return self.encoder(self.token_embedder(tokens_BM), mask=mask, dropout_key=dropout_key)
+
+    def decode(
+        self,
+        tokens_BL: jax.Array,
+        encoded_BMD: jax.Array,
+        *,
+        decoder_segment_ids_BL: jax.Array | None = None,
+        encoder_segment_ids_BM: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return float32 ``logits_BLV`` for teacher-forced decoder inputs.
+
+        Encoder segment ids alone hide the encoder's padding from every decoder position.
+        """
+        x_BLD = self.decoder(
+            self.token_embedder(tokens_BL),
+            encoded_BMD,
+            self_mask=AttentionMask(
+                causal=True,
+                query_segment_ids_BL=decoder_segment_ids_BL,
+                key_segment_ids_BM=decoder_segment_ids_BL,
+            ),
+            cross_mask=AttentionMask(
+                query_segment_ids_BL=decoder_segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
+            ),
+            dropout_key=dropout_key,
+        )
+        return self._logits(x_BLD)
+
+    def cross_key_values(self, encoded_BMD: jax.Array) -> KeyValues:
+        """Return the decoder's projected cross-attention memory, ``[N, B, M, H, K]``."""
+        return self.decoder.cross_key_values(encoded_BMD)
+
+    def decode_step(
+        self,
+        tokens_B: jax.Array,
+        past: KeyValues,
+        cross: KeyValues,
+        *,
+        position: jax.Array,
+        encoder_segment_ids_BM: jax.Array | None = None,
+    ) -> tuple[jax.Array, KeyValues]:
+        """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
+
+        Args:
+          tokens_B: decoder inputs at ``position`` (the pad id 0 at position 0).
+          past: self-attention cache ``[N, B, max_length, H, K]``, filled before ``position``.
+          cross: the result of ``cross_key_values``.
+          position: int32 scalar, the same for all rows.
+          encoder_segment_ids_BM: 0 marks encoder padding, which is not attended to.
+        """
+        x_B1D, past = self.decoder.decode_step(
+            self.token_embedder(tokens_B[:, None]),
+            past,
+            cross,
+            position=position,
+            cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM),
+        )
+        return self._logits(x_B1D)[:, 0], past
+
+    def _logits(self, x_BLD: jax.Array) -> jax.Array:
+        return self.token_embedder.attend(x_BLD) if self.config.tie_embeddings else self.logits(x_BLD)
+
+
+def _as_array(value: object) -> jax.Array | None:
+    return None if value is None else jnp.asarray(value)

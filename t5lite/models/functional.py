@@ -1,0 +1,64 @@
+"""The functional view of a model: everywhere else parameters are a plain nested dict of arrays."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from flax import nnx
+
+from t5lite.core.types import Tree
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.encoder_decoder import EncoderDecoder
+
+
+@dataclass(frozen=True)
+class FunctionalModel:
+    """What is known of a model before any parameter exists, and the way from parameters to a module."""
+
+    config: EncoderDecoderConfig
+    graphdef: Any
+    """The module's structure without its arrays (``nnx.GraphDef``)."""
+    logical_axes: Tree
+    """The parameters' structure with a tuple of axis names at each leaf."""
+    abstract_params: Tree
+    """The parameters' structure with a ``jax.ShapeDtypeStruct`` at each leaf."""
+
+    def init(self, key: jax.Array) -> Tree:
+        """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
+        return nnx.to_pure_dict(nnx.state(_construct(self.config, key), nnx.Param))
+
+    def bind(self, params: Tree) -> EncoderDecoder:
+        """Return the module over ``params``; call it inside the function that is traced."""
+        return nnx.merge(self.graphdef, nnx.State(params))
+
+    @property
+    def num_params(self) -> int:
+        """Number of parameters; a tied embedding counts once."""
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.abstract_params))
+
+
+def _construct(config: EncoderDecoderConfig, key: jax.Array) -> EncoderDecoder:
+    # Parameters are laid out by the jit that calls this (partitioning), not one by one as they are made.
+    with nnx.use_eager_sharding(False):
+        return EncoderDecoder(config, rngs=nnx.Rngs(params=key))
+
+
+def build(config: EncoderDecoderConfig) -> FunctionalModel:
+    """Return the functional model of ``config``. Abstract: no device work, whatever the size."""
+    abstract_model = nnx.eval_shape(lambda: _construct(config, jax.random.key(0)))
+    graphdef, state = nnx.split(abstract_model)
+    flat = nnx.to_flat_state(state)
+    logical_axes: dict[str, Any] = {}
+    abstract_params: dict[str, Any] = {}
+    for path, variable in flat:
+        _insert(logical_axes, path, tuple(variable.get_metadata("out_sharding")))
+        value = variable.get_value()
+        _insert(abstract_params, path, jax.ShapeDtypeStruct(value.shape, value.dtype))
+    return FunctionalModel(config, graphdef, logical_axes, abstract_params)
+
+
+def _insert(tree: dict[str, Any], path: tuple[Any, ...], leaf: Any) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = leaf

@@ -1,0 +1,1 @@
+"""The blocks that every architecture shares: attention, MLP, norm, positions, embedding, stacks."""

@@ -1,0 +1,75 @@
+"""The reference attention op. Other backends must equal its output and its gradients."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.models.layers.dropout import dropout
+
+_MASKED = float(jnp.finfo(jnp.float32).min) / 2
+"""Finite, so that a fully masked row has a softmax and a gradient."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AttentionMask:
+    """Which keys a query may see, as a description that only an op turns into an array (or never does).
+
+    A key is visible when all of these hold, each where it applies: it is not later than the query
+    (``causal``), its segment is not 0 (padding), and its segment is the query's.
+    """
+
+    causal: bool = field(default=False, metadata={"static": True})
+    query_segment_ids_BL: jax.Array | None = None
+    """int32; None lets every query see all segments but padding."""
+    key_segment_ids_BM: jax.Array | None = None
+    """int32; None means neither padding nor packing."""
+    query_offset: jax.Array | int = 0
+    """Position of the first query on the keys' axis; other than 0 only in cached decoding."""
+
+    def visible(self, query_length: int, key_length: int) -> jax.Array | None:
+        """Return bool ``[B or 1, L, M]``, or None when everything is visible."""
+        visible = None
+        if self.causal:
+            query_positions_L = jnp.arange(query_length) + self.query_offset
+            visible = (jnp.arange(key_length)[None, :] <= query_positions_L[:, None])[None]
+        if self.key_segment_ids_BM is not None:
+            key_ids_B1M = self.key_segment_ids_BM[:, None, :]
+            same = key_ids_B1M != 0
+            if self.query_segment_ids_BL is not None:
+                same &= self.query_segment_ids_BL[:, :, None] == key_ids_B1M
+            visible = same if visible is None else visible & same
+        return visible
+
+
+def dot_product_attention(
+    q_BLHK: jax.Array,
+    k_BMHK: jax.Array,
+    v_BMHK: jax.Array,
+    *,
+    mask: AttentionMask | None = None,
+    bias_HLM: jax.Array | None = None,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+) -> jax.Array:
+    """Return ``softmax(q k^T + bias) v`` as ``[B, L, H, K]`` in the dtype of ``v``.
+
+    The logits are **not** divided by sqrt(K): T5 has that factor in the initial values of the query
+    kernel instead (see ``Attention``). Logits, bias and softmax are float32, and so is dropout of the
+    weights. A row that sees no key gives exactly 0 and sends no gradient back; transformers would
+    attend uniformly to the padding there.
+    """
+    logits_BHLM = jnp.einsum("BLHK,BMHK->BHLM", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
+    if bias_HLM is not None:
+        logits_BHLM += bias_HLM[None].astype(jnp.float32)
+    visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMHK.shape[1])
+    if visible_BLM is not None:
+        logits_BHLM = jnp.where(visible_BLM[:, None], logits_BHLM, _MASKED)
+    weights_BHLM = jax.nn.softmax(logits_BHLM, axis=-1)
+    weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMHK.dtype)
+    out_BLHK = jnp.einsum("BHLM,BMHK->BLHK", weights_BHLM, v_BMHK)
+    if visible_BLM is not None and mask is not None and mask.key_segment_ids_BM is not None:
+        sees_any_BL = jnp.any(visible_BLM, axis=-1)
+        out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)
+    return out_BLHK
