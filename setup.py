@@ -1,0 +1,86 @@
+"""Packaging of t5lite: what is installed, and in which versions.
+
+A range lies around the version that the tests run with. It ends where the package may break its interface:
+the next minor version below 1.0 (and for JAX, whose minor versions remove what they deprecated), the next
+major one above.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+REQUIREMENTS = [
+    "cattrs>=26.1,<27",
+    "flax>=0.12.8,<0.13",
+    "grain>=0.2.18,<0.3",
+    "jax>=0.10.2,<0.11",
+    "matplotlib>=3.10,<4",
+    "numpy>=2.2,<3",
+    "optax>=0.2.8,<0.3",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "sacrebleu>=2.6,<3",
+    "safetensors>=0.8,<0.9",
+    "sentencepiece>=0.2.1,<0.3",
+    "tqdm>=4.67,<5",
+    "tyro>=1.0.17,<2",
+    "zstandard>=0.25,<0.26",
+]
+
+# Other implementations, to compare with: never imported by t5lite itself (import-linter checks it).
+PEERS = ["torch==2.13.0", "transformers>=5.23,<6"]
+
+EXTRAS = {
+    "bench": PEERS,
+    "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
+    "test": [
+        *PEERS,
+        "codespell>=2.4,<3",
+        "hypothesis>=6.150,<7",
+        "import-linter>=2.16,<3",
+        "pre-commit>=4.5,<5",
+        "pyright>=1.1.414,<1.2",
+        "pytest-xdist>=3.8,<4",
+        "pytest>=9.0,<10",
+        "pyyaml>=6.0,<7",
+        "ruff>=0.17.6,<0.18",
+        "tensorboard>=2.20,<3",
+        "tokenizers>=0.23,<0.24",
+    ],
+    "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+}
+
+
+def version() -> str:
+    """Return ``__version__`` of the package without importing it: nothing may be installed yet."""
+    source = (ROOT / "t5lite" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', source, flags=re.MULTILINE)
+    if match is None:
+        raise RuntimeError('t5lite/__init__.py has no line __version__ = "…"')
+    return match.group(1)
+
+
+setup(
+    name="t5lite",
+    version=version(),
+    description="Pretrain, fine-tune, evaluate and export Transformers in JAX at TPU scale",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["t5lite", "t5lite.*"]),
+    package_data={"t5lite": ["py.typed"], "t5lite.quickstart": ["assets/*"]},
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["t5lite = t5lite.cli.main:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,103 @@
+"""Trains one tiny model for five steps on one device and on every mesh; prints the losses as JSON.
+
+A process of its own, because the number of CPU devices is fixed when JAX starts:
+``XLA_FLAGS=--xla_force_host_platform_device_count=8 python parity_worker.py``.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.functional import build
+from t5lite.optim import AdafactorConfig, Constant
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.state import init_state, state_axes
+from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+
+NUM_STEPS, BATCH_SIZE, ENCODER_LENGTH, DECODER_LENGTH = 5, 16, 12, 7  # 7: an odd length on 2 and 4 devices
+
+MESHES = {
+    "data 8": PartitioningConfig(fsdp=8, style="data_parallel"),
+    "fsdp 8": PartitioningConfig(fsdp=8, style="fsdp"),
+    "tensor 8": PartitioningConfig(fsdp=1, tensor=8, style="tensor_parallel"),
+    "replica 2 x fsdp 2 x tensor 2": PartitioningConfig(replica=2, fsdp=2, tensor=2, style="tensor_parallel"),
+    # Residuals sharded by length over sequence and tensor, queries by length over sequence.
+    "fsdp 2 x sequence 2 x tensor 2": PartitioningConfig(
+        fsdp=2, sequence=2, tensor=2, style="sequence_parallel"
+    ),
+}
+
+
+def batches(vocab_size):
+    """Packed rows with padding, so that masks and unequal weights are at work."""
+    rng = np.random.default_rng(0)
+    for _ in range(NUM_STEPS):
+        encoder = rng.integers(2, vocab_size, (BATCH_SIZE, ENCODER_LENGTH), np.int32)
+        decoder = rng.integers(2, vocab_size, (BATCH_SIZE, DECODER_LENGTH), np.int32)
+        lengths = rng.integers(3, ENCODER_LENGTH + 1, (BATCH_SIZE, 1))
+        encoder_segments = np.where(np.arange(ENCODER_LENGTH)[None] < lengths // 2, 1, 2)
+        encoder_segments[np.arange(ENCODER_LENGTH)[None] >= lengths] = 0
+        decoder_segments = np.where(np.arange(DECODER_LENGTH)[None] < 3, 1, 2) * np.ones((BATCH_SIZE, 1), int)
+        decoder_segments[::3, -2:] = 0
+        yield {
+            "encoder_input_tokens": encoder * (encoder_segments > 0).astype(np.int32),
+            "decoder_input_tokens": np.roll(decoder, 1, axis=1),
+            "decoder_target_tokens": decoder * (decoder_segments > 0).astype(np.int32),
+            "decoder_loss_weights": (decoder_segments > 0).astype(np.float32),
+            "encoder_segment_ids": encoder_segments.astype(np.int32),
+            "decoder_segment_ids": decoder_segments.astype(np.int32),
+        }
+
+
+def train(partitioner):
+    """Return the metrics of every step, and the size of one device's share of the parameters."""
+    config = EncoderDecoderConfig(
+        vocab_size=64,
+        embed_dim=32,
+        mlp_dim=64,
+        head_dim=4,
+        num_heads=8,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        mlp_activation="gated_gelu",
+        tie_embeddings=False,
+        dropout_rate=0.1,
+    )
+    model = build(config)
+    schedule = Constant(value=0.02).build(NUM_STEPS)
+    optimizer = AdafactorConfig(min_dim_size_to_factor=16).build(schedule, model.logical_axes)
+    axes = state_axes(model, optimizer)
+    partitioner.check(model.abstract_params, axes.params, batch_size=BATCH_SIZE)
+    state = init_state(model, optimizer, jax.random.key(0), partitioner)
+    step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
+    step = compile_train_step(step, model, optimizer, partitioner)
+    losses, grad_norms, param_norms = [], [], []
+    for batch in batches(config.vocab_size):
+        batch = jax.device_put(batch, partitioner.batch_sharding)
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"].mean()))
+        grad_norms.append(float(metrics["grad_norm"]))
+        param_norms.append(float(metrics["param_norm"]))
+    shards = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params)]
+    return {
+        "losses": losses,
+        "grad_norms": grad_norms,
+        "param_norms": param_norms,
+        "parameter_bytes_per_device": sum(shards),
+    }
+
+
+def main():
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    assert jax.device_count() == 8, jax.devices()
+    results = {"one device": train(make_partitioner(PartitioningConfig(), jax.devices()[:1]))}
+    for name, config in MESHES.items():
+        results[name] = train(make_partitioner(config))
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

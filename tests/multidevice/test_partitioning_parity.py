@@ -1,0 +1,39 @@
+"""Every mesh gives the training of one device: the same losses for five steps, to float32 rounding."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+MESHES = [
+    "data 8",
+    "fsdp 8",
+    "tensor 8",
+    "replica 2 x fsdp 2 x tensor 2",
+    "fsdp 2 x sequence 2 x tensor 2",
+]
+
+
+@pytest.fixture(scope="module")
+def results(run_on_eight_devices):
+    return run_on_eight_devices("parity_worker.py")
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_losses_equal_those_of_one_device(results, mesh):
+    alone = results["one device"]
+    for metric in ("losses", "grad_norms", "param_norms"):
+        np.testing.assert_allclose(results[mesh][metric], alone[metric], rtol=1e-5, err_msg=metric)
+
+
+def test_parameters_move(results):
+    """Equal losses mean nothing if the parameters stand still."""
+    assert np.abs(np.diff(results["one device"]["param_norms"])).min() > 1e-3
+
+
+@pytest.mark.parametrize(("mesh", "share"), [("data 8", 1), ("fsdp 8", 8), ("tensor 8", 8), (MESHES[3], 4)])
+def test_parameters_are_really_sharded(results, mesh, share):
+    whole = results["one device"]["parameter_bytes_per_device"]
+    here = results[mesh]["parameter_bytes_per_device"]
+    # Norm scales and relative-position tables stay whole, so a share is a little more than its fraction.
+    assert whole / share <= here <= 1.2 * whole / share
