@@ -1,0 +1,39 @@
+"""Pretrain a small T5 1.1 by span corruption on your own text.
+
+    t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 8000
+    t5lite train --config configs/pretrain_small.py --data.store data/mine/train \
+        --evaluation.store data/mine/heldout --run-dir runs/pretrain-small
+
+For 10 MB to 1 GB of text on one GPU, or a workstation with patience; 22M parameters. Expect held-out loss
+below the text's bigram cross-entropy (`t5lite evaluate` prints both) and an encoder use above 0.3 nats: a
+run without encoder use has learned a language model of its targets and will not transfer.
+"""
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.optim import AdafactorConfig, WarmupStableDecay
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.training.loop import TrainingConfig
+
+
+def config() -> RunConfig:
+    """Return the recipe; copy this file and change what you need."""
+    return RunConfig(
+        run_dir="runs/pretrain-small",
+        model=EncoderDecoderConfig(
+            vocab_size=8192,
+            embed_dim=384,
+            mlp_dim=1024,
+            head_dim=64,
+            num_heads=6,
+            num_encoder_layers=4,
+            num_decoder_layers=4,
+        ),
+        data=PretrainingDataConfig(store="data/mine/train", inputs_length=256),
+        optimizer=AdafactorConfig(),
+        schedule=WarmupStableDecay(peak=0.03, warmup_steps=300, decay_steps=4000),
+        training=TrainingConfig(total_steps=20_000, batch_size=64, log_every_steps=50, eval_every_steps=1000),
+        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        checkpoints=CheckpointConfig(save_every_steps=1000, keep_last=2),
+    )

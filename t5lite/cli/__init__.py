@@ -1,0 +1,1 @@
+"""The ``t5lite`` command: one thin file a subcommand."""

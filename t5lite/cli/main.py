@@ -1,0 +1,73 @@
+"""Entry point of ``t5lite``: picks the subcommand and turns a user's mistake into one line.
+
+Only the chosen subcommand is imported, so ``t5lite --help`` never pays for JAX.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from t5lite import __version__
+from t5lite.core.errors import UserError, suggestion
+
+COMMANDS = {
+    "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",
+    "prepare": "turn raw text or text pairs into a vocabulary and token stores",
+    "train": "pretrain or fine-tune by a recipe; run it again to resume",
+    "evaluate": "measure a run on held-out data",
+    "generate": "let a run write",
+    "export": "write a run's weights as a Hugging Face folder",
+    "import": "read a Hugging Face folder into a run directory",
+    "report": "make a quickstart's report again from its results",
+}
+
+_USER_ERROR = 2
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``t5lite`` and return its exit code: 0 done, 2 a mistake of the user's, else see the command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"t5lite: unknown command {name!r}{suggestion(name, COMMANDS)}", file=sys.stderr)
+        return _USER_ERROR
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ notices drown the progress line
+    try:
+        return importlib.import_module(f"t5lite.cli.{name}_command").run(rest)
+    except UserError as error:
+        print(f"t5lite {name}: {error}", file=sys.stderr)
+        return _USER_ERROR
+    except KeyboardInterrupt:
+        print(f"t5lite {name}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        sys.stdout = None
+        return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "t5lite: pretrain, fine-tune, evaluate and export Transformers in JAX at TPU scale",
+            "",
+            "usage: t5lite COMMAND [options]     t5lite COMMAND --help",
+            "",
+            *lines,
+            "",
+            "start here: t5lite quickstart",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

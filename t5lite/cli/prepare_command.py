@@ -1,0 +1,27 @@
+"""``t5lite prepare``: raw text or text pairs to a vocabulary and token stores."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig, prepare_pairs, prepare_text
+
+Prepare = (
+    Annotated[PrepareTextConfig, tyro.conf.subcommand("text", prefix_name=False)]
+    | Annotated[PreparePairsConfig, tyro.conf.subcommand("pairs", prefix_name=False)]
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Prepare a corpus and say what was written."""
+    config = tyro.cli(Prepare, prog="t5lite prepare", args=list(arguments))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    report = prepare_text(config) if isinstance(config, PrepareTextConfig) else prepare_pairs(config)
+    unit = "documents" if isinstance(config, PrepareTextConfig) else "pairs"
+    for name, counts in report["stores"].items():
+        dropped = f", {counts['dropped_empty']:,} without tokens dropped" if counts["dropped_empty"] else ""
+        print(f"{config.output}/{name}: {counts['examples']:,} {unit}, {counts['tokens']:,} tokens{dropped}")
+    print(
+        f"{config.output}/vocabulary/spiece.model: {report['vocabulary']['size']:,} ids, sentinels included"
+    )
+    return 0

@@ -1,0 +1,28 @@
+"""``t5lite report``: make a quickstart's report again from its results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from t5lite.quickstart.report import terminal_table, write_report
+from t5lite.quickstart.results import load_results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Write report.html and plots again from results.json."""
+
+    directory: Path = Path("t5lite-quickstart")
+    """Directory of the quickstart."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the report and print its table."""
+    parsed = tyro.cli(Arguments, prog="t5lite report", args=list(arguments))
+    results = load_results(parsed.directory / "results.json")
+    report = write_report(results, parsed.directory)
+    print(terminal_table(results))
+    print(f"\n{report}")
+    return 0

@@ -1,0 +1,53 @@
+"""``t5lite train``: pretrain or fine-tune by a recipe; the same command resumes."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from t5lite import run_config
+from t5lite.cli import xla
+from t5lite.partitioning import multihost
+from t5lite.runner.training import train
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, and return 0 when finished or 128 + the signal when preempted (as a shell would)."""
+    parser = argparse.ArgumentParser(
+        prog="t5lite train",
+        description="Pretrain or fine-tune by a recipe. Run the same command again to resume.",
+        epilog="Any field of the recipe can be overridden: --training.total-steps 500 --seed 1. "
+        "`t5lite train --config RECIPE --help` lists them with the recipe's values.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="RECIPE", help="recipe (.py) or saved config.json")
+    parser.add_argument(
+        "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"
+    )
+    parser.add_argument("--num-processes", type=int, help="how many processes train together")
+    parser.add_argument("--process-id", type=int, help="which of them this is, from 0")
+    known, overrides = parser.parse_known_args(arguments)
+    if known.config is None:
+        wants_help = "--help" in overrides or "-h" in overrides
+        parser.print_help(sys.stdout if wants_help else sys.stderr)
+        return 0 if wants_help else 2
+    config = run_config.load(known.config, overrides)
+    xla.configure()
+    multihost.initialize(
+        coordinator_address=known.coordinator_address,
+        num_processes=known.num_processes,
+        process_id=known.process_id,
+    )
+    with multihost.failing_fast():
+        outcome = train(config)
+    if outcome.signal is None:
+        return 0
+    if multihost.is_leader():
+        command = shlex.join(["t5lite", "train", "--config", str(known.config), *overrides])
+        where = " (on every process)" if jax.process_count() > 1 else ""
+        print(f"stopped at step {outcome.step}, saved; to go on{where}: {command}", file=sys.stderr)
+    return 128 + outcome.signal

@@ -1,0 +1,118 @@
+"""Build a run's components from its configuration, each from its own part, and check that they fit.
+
+Everything that can be refused is refused here, before parameters are made or anything is compiled.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from t5lite.checkpointing.partial import RestoreReport, restore_params
+from t5lite.core.errors import ConfigError
+from t5lite.core.types import Tree
+from t5lite.data.pipeline import Pipeline, open_pipeline
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.partitioning import Partitioner
+from t5lite.run_config import RunConfig
+from t5lite.runner.run_directory import EXECUTION_FIELDS, RunDirectory
+
+_VOCABULARY_MULTIPLE = 128
+
+
+def check_vocabulary(vocabulary: Vocabulary, model: EncoderDecoderConfig) -> None:
+    """Check that the model's table has a row for every id.
+
+    Raises:
+      ConfigError: naming the size to set.
+    """
+    if vocabulary.size > model.vocab_size:
+        rounded = -(-vocabulary.size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
+        raise ConfigError(
+            f"model.vocab_size={model.vocab_size} has no row for some of the {vocabulary.size} ids of "
+            f"{vocabulary.path}; set model.vocab_size={rounded}"
+        )
+
+
+def heldout_pipeline(config: RunConfig, vocabulary: Vocabulary) -> Pipeline | None:
+    """Return the pipeline over ``evaluation.store``, or None where a run has none.
+
+    Raises:
+      ConfigError: if the held-out store was tokenised with another vocabulary than the training store.
+    """
+    store = config.evaluation.store
+    if store is None:
+        return None
+    pipeline = open_pipeline(dataclasses.replace(config.data, store=store), seed=config.seed, shuffle=False)
+    if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
+        raise ConfigError(
+            f"evaluation.store={store} and data.store={config.data.store} were tokenised with different "
+            "vocabularies; prepare both with the same spiece.model"
+        )
+    return pipeline
+
+
+def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
+    """Check that the run in ``initialize_from`` has this run's vocabulary and shape.
+
+    Raises:
+      ConfigError: naming the fields that differ.
+    """
+    source = config.initialize_from
+    if source is None:
+        return
+    directory = RunDirectory.at(source.run)
+    model, source_vocabulary = directory.read_model()
+    if source_vocabulary.fingerprint != vocabulary.fingerprint:
+        raise ConfigError(
+            f"data.store={config.data.store} was tokenised with another vocabulary than {source.run}; prepare "
+            f"it again with --vocabulary {directory.vocabulary_file}"
+        )
+    changes = [
+        f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"
+        for field in dataclasses.fields(model)
+        if field.name not in EXECUTION_FIELDS
+        and getattr(model, field.name) != getattr(config.model, field.name)
+    ]
+    if changes:
+        raise ConfigError(
+            f"the model of {source.run} has another shape: {'; '.join(changes)}; use its values"
+        )
+
+
+def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:
+    """Return the parameters as ``ShapeDtypeStruct``s with their shardings: what a restore fills."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        model.abstract_params,
+        partitioner.tree_shardings(model.logical_axes),
+    )
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run's model with the parameters of one checkpoint on devices."""
+
+    model: FunctionalModel
+    params: Any
+    vocabulary: Vocabulary
+    report: RestoreReport
+
+
+def load_trained(
+    directory: RunDirectory, partitioner: Partitioner, *, step: int | None = None
+) -> TrainedModel:
+    """Return the model of a run directory, its parameters restored onto the partitioner's mesh.
+
+    Raises:
+      UserError: if the directory, its vocabulary or its checkpoint cannot be used.
+    """
+    config, vocabulary = directory.read_model()
+    model = build(config)
+    params, report = restore_params(
+        directory.checkpoints, sharded_abstract_params(model, partitioner), step=step
+    )
+    return TrainedModel(model, params, vocabulary, report)
