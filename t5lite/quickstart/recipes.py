@@ -1,0 +1,209 @@
+"""The quickstart's two recipes: what is trained, for how long, and what it is compared with.
+
+A recipe is a value; ``pretraining`` and ``finetuning`` turn it into the RunConfig of a stage, the same
+kind of value that ``t5lite train --config`` runs.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.objectives.span_corruption import SpanCorruption
+from t5lite.data.pipeline import DataConfig, PairsDataConfig, PretrainingDataConfig
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.optim import AdafactorConfig, WarmupStableDecay
+from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
+from t5lite.training.loop import TrainingConfig
+
+EXTRA_IDS = 100
+Task = Literal["translation", "classification"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The T5 1.1 model that is trained: widths and depths."""
+
+    embed_dim: int
+    mlp_dim: int
+    num_heads: int
+    head_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """Span corruption on the whole corpus."""
+
+    steps: int
+    batch_size: int
+    inputs_length: int
+    peak_learning_rate: float
+    """Relative to the size of each parameter, as Adafactor takes it."""
+    warmup_steps: int
+    objective: SpanCorruption
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """One task, trained once from the pretrained checkpoint and once from scratch."""
+
+    steps: int
+    batch_size: int
+    inputs_length: int
+    targets_length: int
+    peak_learning_rate: float
+    warmup_steps: int
+    heldout_examples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All the choices of one quickstart."""
+
+    name: str
+    duration: str
+    """What it takes on two CPU cores, in words."""
+    vocabulary_size: int
+    shape: Shape
+    pretraining: Pretraining
+    tasks: dict[Task, FineTuning]
+    label_counts: tuple[int, ...] = ()
+    """Also fine-tune the classifier on the first so many labelled paragraphs."""
+
+    @property
+    def model(self) -> EncoderDecoderConfig:
+        """The model's configuration; unrolled, which is faster than a scan on CPU at this depth."""
+        return EncoderDecoderConfig(
+            vocab_size=self.vocabulary_size + EXTRA_IDS, scan_unroll=-1, **vars(self.shape)
+        )
+
+    def pretraining_config(self, directory: Path, *, seed: int) -> RunConfig:
+        """Return the pretraining run under ``directory``."""
+        data = directory / "data" / "pretrain"
+        return self._run(
+            self.pretraining,
+            run_dir=directory / "pretrain",
+            data=PretrainingDataConfig(
+                store=str(data / "train"),
+                inputs_length=self.pretraining.inputs_length,
+                objective=self.pretraining.objective,
+            ),
+            evaluation=EvaluationConfig(store=str(data / "heldout"), batch_size=64, max_examples=1024),
+            num_evaluations=6,
+            seed=seed,
+        )
+
+    def finetuning_config(
+        self, directory: Path, task: Task, *, pretrained: bool, num_labels: int | None = None, seed: int
+    ) -> RunConfig:
+        """Return the fine-tuning run of ``task`` under ``directory``.
+
+        Args:
+          directory: of the quickstart.
+          task: key of ``tasks``.
+          pretrained: start from the pretrained checkpoint, or from scratch with the same everything else.
+          num_labels: train on the first so many examples; None for all.
+          seed: of the run.
+        """
+        settings = self.tasks[task]
+        labels = "" if num_labels is None else f"-{num_labels}-labels"
+        data = directory / "data" / task
+        config = self._run(
+            settings,
+            run_dir=directory / "finetune" / f"{task}{labels}-{'pretrained' if pretrained else 'scratch'}",
+            data=PairsDataConfig(
+                store=str(data / f"train{labels}"),
+                inputs_length=settings.inputs_length,
+                targets_length=settings.targets_length,
+            ),
+            evaluation=EvaluationConfig(
+                store=str(data / "heldout"),
+                batch_size=64,
+                max_examples=settings.heldout_examples,
+                task=task,
+            ),
+            num_evaluations=2,
+            seed=seed,
+        )
+        if not pretrained:
+            return config
+        return replace(config, initialize_from=InitializeFrom(run=str(directory / "pretrain")))
+
+    def _run(
+        self,
+        settings: Pretraining | FineTuning,
+        *,
+        run_dir: Path,
+        data: DataConfig,
+        evaluation: EvaluationConfig,
+        num_evaluations: int,
+        seed: int,
+    ) -> RunConfig:
+        every = settings.steps // num_evaluations
+        return RunConfig(
+            run_dir=str(run_dir),
+            model=self.model,
+            data=data,
+            optimizer=AdafactorConfig(),
+            schedule=WarmupStableDecay(
+                peak=settings.peak_learning_rate,
+                warmup_steps=settings.warmup_steps,
+                decay_steps=settings.steps // 3,
+            ),
+            training=TrainingConfig(
+                total_steps=settings.steps,
+                batch_size=settings.batch_size,
+                log_every_steps=20,
+                eval_every_steps=every,
+            ),
+            evaluation=evaluation,
+            checkpoints=CheckpointConfig(save_every_steps=every, keep_last=1),
+            seed=seed,
+        )
+
+
+SIX_MINUTES = Recipe(
+    name="six-minutes",
+    duration="under 6 minutes",
+    vocabulary_size=2048,
+    shape=Shape(
+        embed_dim=128,
+        mlp_dim=256,
+        num_heads=4,
+        head_dim=32,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+    ),
+    pretraining=Pretraining(
+        steps=1800,
+        batch_size=32,
+        inputs_length=64,
+        peak_learning_rate=0.05,
+        warmup_steps=100,
+        objective=SpanCorruption(),
+    ),
+    tasks={
+        "translation": FineTuning(
+            steps=300,
+            batch_size=32,
+            inputs_length=64,
+            targets_length=64,
+            peak_learning_rate=0.02,
+            warmup_steps=20,
+            heldout_examples=256,
+        ),
+        "classification": FineTuning(
+            steps=300,
+            batch_size=32,
+            inputs_length=128,
+            targets_length=8,
+            peak_learning_rate=0.01,
+            warmup_steps=20,
+            heldout_examples=600,
+        ),
+    },
+)
+
+RECIPES = {recipe.name: recipe for recipe in (SIX_MINUTES,)}

@@ -1,0 +1,139 @@
+"""The quickstart from raw paragraphs to the report, stage by stage; running it again goes on."""
+
+import json
+import os
+import platform
+import resource
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.files import write_json
+from t5lite.quickstart import stages
+from t5lite.quickstart.recipes import Recipe, Task
+from t5lite.quickstart.report import terminal_table, write_report
+from t5lite.quickstart.results import QuickstartResults
+from t5lite.quickstart.stage_log import StageLog
+from t5lite.quickstart.summary import TaskRecord, summarise
+
+REPORT = "report.html"
+
+
+def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
+    """Run every stage that is not done yet and write the report.
+
+    Raises:
+      ConfigError: if ``directory`` holds a quickstart of another recipe or seed.
+      Interrupted: if the user stopped a training stage; what was done is saved.
+    """
+    directory = directory.absolute()
+    _claim(directory, recipe, seed)
+    log = StageLog(directory, total=4 + 2 * len(_tasks(recipe)))
+    split = stages.split_corpus()
+    vocabulary = log.run(
+        "vocabulary", "train a vocabulary", lambda: stages.vocabulary_stage(split, recipe, directory)
+    )
+    stores = log.run("stores", "tokenise", lambda: stages.stores_stage(split, recipe, directory))
+    pretraining_config = recipe.pretraining_config(directory, seed=seed)
+
+    def pretrain() -> dict[str, Any]:
+        record = stages.training_stage(pretraining_config)
+        return record | {"filled": stages.pretraining_samples(pretraining_config)}
+
+    pretraining = log.run("pretrain", "pretrain by span corruption", pretrain)
+    tasks = []
+    for task, num_labels in _tasks(recipe):
+        records = {}
+        for pretrained in (True, False):
+            config = recipe.finetuning_config(
+                directory, task, pretrained=pretrained, num_labels=num_labels, seed=seed
+            )
+            start = "from the checkpoint" if pretrained else "from scratch"
+            labels = f", {num_labels} labels" if num_labels else ""
+            records[pretrained] = log.run(
+                Path(config.run_dir).name,
+                f"fine-tune for {task}{labels}, {start}",
+                lambda config=config: stages.training_stage(config),
+            )
+        tasks.append(
+            TaskRecord(
+                task=task,
+                num_labels=num_labels,
+                train_examples=num_labels or len(stages.task_pairs(task, split.train)),
+                pretrained=records[True],
+                scratch=records[False],
+                copied=stages.copy_baseline(task, split.heldout, recipe.tasks[task].heldout_examples),
+            )
+        )
+    exported = recipe.finetuning_config(directory, "translation", pretrained=True, seed=seed)
+    log.run("export", "export", lambda: stages.export_stage(exported, directory))
+    results = summarise(
+        recipe,
+        seed=seed,
+        environment=_environment(),
+        stages=tuple(log.stages),
+        vocabulary=vocabulary,
+        stores=stores,
+        pretraining=pretraining,
+        tasks=tasks,
+    )
+    write_report(results, directory)
+    print("\n" + terminal_table(results))
+    print(f"\n{directory / REPORT}")
+    return results
+
+
+def _tasks(recipe: Recipe) -> list[tuple[Task, int | None]]:
+    """Return (task, number of labels or None for all) in the order they are trained."""
+    return [
+        *((task, None) for task in recipe.tasks),
+        *(("classification", count) for count in recipe.label_counts),
+    ]
+
+
+def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
+    """Mark the directory as this recipe's, or refuse one that is another's."""
+    mark = directory / "quickstart.json"
+    mine = {"recipe": recipe.name, "settings": _plain(recipe), "seed": seed}
+    if mark.is_file():
+        if json.loads(mark.read_text(encoding="utf-8")) != mine:
+            raise ConfigError(
+                f"{directory} holds a quickstart with another recipe, seed or version; choose another one by "
+                "--directory, or start over with --overwrite"
+            )
+    elif directory.exists() and any(directory.iterdir()):
+        raise ConfigError(f"{directory} is not empty and not a quickstart's; choose another --directory")
+    else:
+        write_json(mark, mine)
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return json.loads(json.dumps(vars(recipe), default=vars))
+
+
+def _environment() -> dict[str, str]:
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "peak memory": f"{peak_bytes / 2**30:.1f} GiB",
+        "python": platform.python_version(),
+        "backend": jax.default_backend(),
+        **{name: metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain")},
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()

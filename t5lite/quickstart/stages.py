@@ -1,0 +1,191 @@
+"""What each stage of the quickstart does; every one returns a JSON-able record of what it found."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from t5lite.core.errors import UserError
+from t5lite.data.pipeline import evaluation_indices, open_pipeline
+from t5lite.data.prepare import write_pair_store, write_text_store
+from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.decoding import greedy
+from t5lite.evaluation.tasks import TASKS
+from t5lite.partitioning import make_partitioner
+from t5lite.quickstart import corpus
+from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
+from t5lite.quickstart.recipes import EXTRA_IDS, Recipe
+from t5lite.run_config import RunConfig
+from t5lite.runner.components import load_trained
+from t5lite.runner.evaluation import evaluate, ngram_baselines
+from t5lite.runner.interchange import export
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.training import train
+from t5lite.training.metrics_log import read_metrics
+
+NUM_SAMPLES = 4
+_SHUFFLE_SEED = 0
+
+
+class Interrupted(UserError):
+    """The user stopped a stage; what was done is saved."""
+
+
+def split_corpus() -> CorpusSplit:
+    """Return the embedded text in its two parts."""
+    return corpus.split(corpus.austen(), corpus.verses())
+
+
+def vocabulary_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[str, Any]:
+    """Train the SentencePiece vocabulary on the training part."""
+    train_vocabulary(
+        corpus.pretraining_texts(split.train), vocabulary_file(directory), size=recipe.vocabulary_size
+    )
+    size = Vocabulary(vocabulary_file(directory), EXTRA_IDS).size
+    return {"size": size, "note": f"{recipe.vocabulary_size:,} pieces and {EXTRA_IDS} sentinels"}
+
+
+def stores_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[str, Any]:
+    """Tokenise everything: the pretraining text, and the pairs of both tasks."""
+    vocabulary = Vocabulary(vocabulary_file(directory), EXTRA_IDS)
+    data = directory / "data"
+    counts = {}
+    for name, part in (("train", split.train), ("heldout", split.heldout)):
+        texts = _text_order(part, shuffled=name == "heldout")
+        counts[name] = write_text_store(texts, vocabulary, data / "pretrain" / name, overwrite=True)
+        for task in recipe.tasks:
+            pairs = task_pairs(task, part)
+            write_pair_store(pairs, vocabulary, data / task / name, overwrite=True)
+    for num_labels in recipe.label_counts:
+        pairs = task_pairs("classification", split.train)[:num_labels]
+        store = data / "classification" / f"train-{num_labels}-labels"
+        write_pair_store(pairs, vocabulary, store, overwrite=True)
+    train_counts, heldout_counts = counts["train"], counts["heldout"]
+    return {
+        "train": dataclasses.asdict(train_counts),
+        "heldout": dataclasses.asdict(heldout_counts),
+        "texts": [
+            _text_counts(name, split, vocabulary) for name in ("Austen", "English verses", "Spanish verses")
+        ],
+        "ngrams": ngram_baselines(
+            str(data / "pretrain" / "train"), str(data / "pretrain" / "heldout"), vocabulary
+        ),
+        "note": f"{train_counts.tokens:,} tokens to train on, {heldout_counts.tokens:,} held out",
+    }
+
+
+def training_stage(config: RunConfig) -> dict[str, Any]:
+    """Train one run, resuming it if it was stopped, and measure it on held-out data."""
+    outcome = train(config)
+    if outcome.reason == "preempted":
+        raise Interrupted(f"stopped at step {outcome.step} of {config.run_dir}, saved")
+    evaluation = evaluate(config.run_dir)
+    entries = read_metrics(Path(config.run_dir) / "metrics.jsonl")
+    return {
+        "num_params": outcome.model.num_params,
+        "steps": outcome.step,
+        "train": _curve(entries, "train"),
+        "heldout": [entry for entry in entries if entry["kind"] == "eval"],
+        "metrics": evaluation.metrics,
+        "num_examples": evaluation.num_examples,
+        "samples": list(evaluation.samples[:NUM_SAMPLES]),
+        "note": _training_note(evaluation.metrics, entries),
+    }
+
+
+def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
+    """Return held-out examples with what the pretrained model fills in."""
+    assert config.evaluation.store is not None
+    pipeline = open_pipeline(
+        dataclasses.replace(config.data, store=config.evaluation.store), seed=config.seed, shuffle=False
+    )
+    trained = load_trained(RunDirectory.at(config.run_dir), make_partitioner(config.partitioning))
+    examples = [pipeline.example(i) for i in range(NUM_SAMPLES)]
+    outputs_BL = greedy(
+        trained.model.bind(trained.params),
+        jnp.asarray(np.stack([example["encoder_input_tokens"] for example in examples])),
+        max_decode_length=pipeline.decoder_length + 8,
+    )
+    decode = pipeline.vocabulary.decode
+    return [
+        {
+            "inputs": decode(example["encoder_input_tokens"]),
+            "target": decode(example["decoder_target_tokens"]),
+            "output": decode(output),
+        }
+        for example, output in zip(examples, np.asarray(outputs_BL), strict=True)
+    ]
+
+
+def export_stage(config: RunConfig, directory: Path) -> dict[str, Any]:
+    """Write the fine-tuned model of ``config`` as a Hugging Face folder."""
+    output = directory / "export"
+    step = export(config.run_dir, output, overwrite=True)
+    size = sum(file.stat().st_size for file in output.iterdir())
+    return {"step": step, "note": f"{output.name}/, {size / 1e6:.1f} MB"}
+
+
+def copy_baseline(task: str, part: Corpus, limit: int) -> dict[str, float]:
+    """Return the scores of answering with the input itself, without its prefix."""
+    every = task_pairs(task, part)
+    pairs = [every[i] for i in evaluation_indices(len(every), limit)]
+    copies = [pair.inputs.removeprefix(corpus.TRANSLATION_PREFIX) for pair in pairs]
+    scores = TASKS[task].score(copies, [pair.targets for pair in pairs])
+    return {name: score.value for name, score in scores.items()}
+
+
+def task_pairs(task: str, part: Corpus) -> list[Pair]:
+    """Return the pairs of a task on one side of the split."""
+    if task == "translation":
+        return corpus.translation_pairs(part)
+    return corpus.classification_pairs(part)
+
+
+def vocabulary_file(directory: Path) -> Path:
+    """Return where the vocabulary of a quickstart lies."""
+    return directory / "data" / "vocabulary" / "spiece.model"
+
+
+def _text_order(part: Corpus, *, shuffled: bool) -> list[str]:
+    """Return the documents: in the order of the books, or mixed so that any prefix is a fair sample."""
+    texts = corpus.pretraining_texts(part)
+    if not shuffled:
+        return texts
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(texts))
+    return [texts[i] for i in order]
+
+
+def _text_counts(name: str, split: CorpusSplit, vocabulary: Vocabulary) -> dict[str, Any]:
+    def texts(part: Corpus) -> list[str]:
+        if name == "Austen":
+            return [paragraph.text for paragraph in part.paragraphs]
+        return [verse.english if name == "English verses" else verse.spanish for verse in part.verses]
+
+    def tokens(texts: list[str]) -> int:
+        return sum(len(ids) for ids in vocabulary.encode_batch(texts))
+
+    train_texts, heldout_texts = texts(split.train), texts(split.heldout)
+    return {
+        "name": name,
+        "train_documents": len(train_texts),
+        "heldout_documents": len(heldout_texts),
+        "train_tokens": tokens(train_texts),
+        "heldout_tokens": tokens(heldout_texts),
+    }
+
+
+def _curve(entries: list[dict[str, Any]], kind: str) -> list[dict[str, float]]:
+    return [{"step": e["step"], "value": e["loss"]} for e in entries if e["kind"] == kind]
+
+
+def _training_note(metrics: dict[str, float], entries: list[dict[str, Any]]) -> str:
+    parts = [f"held-out loss {metrics['loss']:.2f}"]
+    if "encoder_use" in metrics:
+        parts.append(f"encoder use {metrics['encoder_use']:.2f}")
+    parts += [f"{name} {metrics[name]:.3g}" for name in ("accuracy", "bleu", "chrf") if name in metrics]
+    speeds = [entry["step_seconds"] for entry in entries if entry["kind"] == "train"]
+    if speeds:
+        parts.append(f"{1000 * float(np.median(speeds)):.0f} ms a step")
+    return ", ".join(parts)
