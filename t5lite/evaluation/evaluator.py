@@ -188,7 +188,8 @@ class TextGenerator:
         tokens_BM[:, 0] = self.vocabulary.eos_id
         segment_ids_BM = np.zeros_like(tokens_BM)
         segment_ids_BM[:, 0] = 1
-        for row, ids in enumerate(self.vocabulary.encode_batch(list(texts))):
+        for row, text in enumerate(texts):
+            ids = self.vocabulary.encode(text, parse_sentinels=True)
             kept = ids[: self.encoder_length - 1]
             tokens_BM[row, : len(kept)] = kept
             tokens_BM[row, len(kept)] = self.vocabulary.eos_id

@@ -1,11 +1,15 @@
 """Start-up of a run that spans several processes, and the two things they must agree on."""
 
 import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax
 from jax.experimental import multihost_utils
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, UserError
 
 
 def initialize(
@@ -103,3 +107,24 @@ def _initialize_from(cluster: str) -> None:
             f"this looks like a process of a {cluster} run, but JAX could not join it ({error}); pass "
             "coordinator_address, num_processes and process_id, or num_processes=1 to run alone"
         ) from error
+
+
+@contextmanager
+def failing_fast() -> Iterator[None]:
+    """End the process at once if the block raises and other processes take part in the run.
+
+    An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
+    one in a collective; gone, it is noticed by the launcher and by the others. Exit code 2 for a user's
+    mistake, 1 for anything else. A process that is alone raises as usual.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1:
+            raise
+        if isinstance(error, UserError):
+            print(f"t5lite: process {jax.process_index()}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(2 if isinstance(error, UserError) else 1)

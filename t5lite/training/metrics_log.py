@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_text
+from t5lite.training.tensorboard import ScalarWriter
 
 
 class MetricsLog:
@@ -29,17 +28,15 @@ class MetricsLog:
         drop_after(self.path, start_step)
         self._stream = self.path.open("a", encoding="utf-8")
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
-        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=start_step + bool(start_step))
+        self._events = ScalarWriter(directory / "tensorboard", purge_step=start_step + bool(start_step))
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one line and hand it to the operating system, so that ``kill -9`` does not lose it."""
         line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
         self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         self._stream.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
-        self._events.flush()
+        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+        self._events.write(step, numbers)
 
     def close(self) -> None:
         """Close both."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
@@ -99,14 +99,9 @@ def test_tensorboard_gets_the_same_values(tmp_path):
     log = MetricsLog(tmp_path, start_step=0)
     log.write("eval", 5, {"loss": 2.5})
     log.close()
-    (file,) = (tmp_path / "tensorboard").iterdir()
-    content, scalars = file.read_bytes(), {}
-    while content:  # records are: length (8 bytes), its checksum (4), the event, its checksum (4)
-        length = int.from_bytes(content[:8], "little")
-        event = Event.FromString(content[12 : 12 + length])
-        scalars |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
-        content = content[16 + length :]
-    assert scalars == {("eval/loss", 5): 2.5}
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("eval/loss")] == [(5, 2.5)]
 
 
 def test_off_a_terminal_a_line_now_and_then_and_at_the_end(monkeypatch):

@@ -1,0 +1,90 @@
+"""TensorBoard scalars without TensorFlow or PyTorch.
+
+The two well-kept writers import one of them wherever it is installed (tensorboardX: torch, tensorboard:
+tensorflow), which costs seconds of start-up and hundreds of megabytes. What is needed here is one record
+type in the TFRecord framing, so it is written out: an ``Event`` protocol buffer with ``wall_time`` (1),
+``step`` (2), ``file_version`` (3), ``summary`` (5) of ``value`` (1) with ``tag`` (1) and ``simple_value`` (2).
+"""
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+_CRC32C_POLYNOMIAL = 0x82F63B78
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class ScalarWriter:
+    """Appends scalars to a new event file in ``directory``.
+
+    Args:
+      directory: log directory of the run.
+      purge_step: hide what earlier event files of the directory hold from this step on; None keeps all.
+    """
+
+    def __init__(self, directory: Path, *, purge_step: int | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        self._stream = (directory / name).open("wb")
+        self._write(_field(3, _BYTES, b"brain.Event:2"))
+        if purge_step is not None:
+            session_start = _field(7, _BYTES, _field(1, _VARINT, 1))  # SessionLog.START
+            self._write(_field(2, _VARINT, purge_step) + session_start)
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Append one event with these values and hand it to the operating system."""
+        values = b"".join(
+            _field(1, _BYTES, _field(1, _BYTES, tag.encode()) + _field(2, _FIXED32, struct.pack("<f", value)))
+            for tag, value in scalars.items()
+        )
+        self._write(_field(2, _VARINT, step) + _field(5, _BYTES, values))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def _write(self, event: bytes) -> None:
+        record = _field(1, _FIXED64, struct.pack("<d", time.time())) + event
+        length = struct.pack("<Q", len(record))
+        self._stream.write(length + _masked_crc(length) + record + _masked_crc(record))
+        self._stream.flush()
+
+
+def _field(number: int, wire_type: int, value: bytes | int) -> bytes:
+    key = _varint(number << 3 | wire_type)
+    if isinstance(value, int):
+        return key + _varint(value)
+    return key + (_varint(len(value)) if wire_type == _BYTES else b"") + value
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (_CRC32C_POLYNOMIAL if byte & 1 else 0)
+        table.append(byte)
+    return tuple(table)
+
+
+_TABLE = _table()
+
+
+def _masked_crc(data: bytes) -> bytes:
+    """Return TFRecord's checksum: CRC-32C, rotated and offset, little-endian."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

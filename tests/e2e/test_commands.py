@@ -1,0 +1,95 @@
+"""The general commands on a user's own text, one after the other, through the real entry point."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.training.metrics_log import read_metrics
+from tests.e2e.conftest import RECIPE
+
+
+def test_training_learns_and_leaves_a_described_run(pretrained: Path):
+    entries = read_metrics(pretrained / "metrics.jsonl")
+    heldout = [entry["loss"] for entry in entries if entry["kind"] == "eval"]
+    assert len(heldout) == 3
+    assert heldout[-1] < heldout[0] - 1
+    assert {entry["step"] for entry in entries if entry["kind"] == "train"} == set(range(1, 41))
+    listed = (pretrained / "README.txt").read_text()
+    for path in pretrained.iterdir():
+        assert path.name == "README.txt" or path.name in listed
+    assert any((pretrained / "tensorboard").iterdir())
+
+
+def test_saved_configuration_is_a_recipe_and_a_finished_run_is_left_alone(pretrained: Path, capfd):
+    before = (pretrained / "metrics.jsonl").read_bytes()
+    assert main(["train", "--config", str(pretrained / "config.json")]) == 0
+    assert (pretrained / "metrics.jsonl").read_bytes() == before
+    assert "resuming from step 40" in capfd.readouterr().err
+
+
+def test_evaluate_prints_and_writes(pretrained: Path, capsys):
+    assert main(["evaluate", "--run", str(pretrained)]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((pretrained / "evaluation.json").read_text())["metrics"]
+    assert set(metrics) >= {"loss", "perplexity", "text_loss", "encoder_use", "unigram", "bigram"}
+    assert all(name in printed for name in metrics)
+    last = [e for e in read_metrics(pretrained / "metrics.jsonl") if e["kind"] == "eval"][-1]
+    assert metrics["loss"] == pytest.approx(last["loss"], rel=1e-5)
+    assert metrics["bigram"] < metrics["unigram"]
+
+
+def test_generate_from_argument_and_file_agree(pretrained: Path, tmp_path: Path, capsys):
+    texts = ["Emma was <extra_id_0> and rich", "It is a truth <extra_id_0>"]
+    options = ["--max-decode-length", "8", "--encoder-length", "32"]
+    assert main(["generate", "--run", str(pretrained), "--text", *texts, *options]) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 2
+    (tmp_path / "in.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    files = ["--input-file", str(tmp_path / "in.txt"), "--output-file", str(tmp_path / "out.txt")]
+    assert main(["generate", "--run", str(pretrained), *files, *options]) == 0
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == printed
+
+
+def test_export_import_round_trip_writes_the_same_text(pretrained: Path, tmp_path: Path, capsys):
+    assert main(["export", "--run", str(pretrained), "--output", str(tmp_path / "hf")]) == 0
+    assert main(["import", "--from", str(tmp_path / "hf"), "--output", str(tmp_path / "back")]) == 0
+    capsys.readouterr()
+    options = ["--text", "It is a truth <extra_id_0>", "--max-decode-length", "8", "--encoder-length", "32"]
+    assert main(["generate", "--run", str(pretrained), *options]) == 0
+    original = capsys.readouterr().out
+    assert main(["generate", "--run", str(tmp_path / "back"), *options]) == 0
+    assert capsys.readouterr().out == original
+
+
+def test_fine_tuning_takes_parameters_only_and_says_so(
+    pretrained: Path, pair_data: Path, tmp_path: Path, capfd
+):
+    recipe = tmp_path / "pairs.py"
+    recipe.write_text(
+        f"import dataclasses, runpy\n"
+        f"from t5lite.data.pipeline import PairsDataConfig\n"
+        f"from t5lite.run_config import EvaluationConfig, InitializeFrom\n"
+        f"def config():\n"
+        f"    base = runpy.run_path({str(RECIPE)!r})['config']()\n"
+        f"    return dataclasses.replace(base,\n"
+        f"        data=PairsDataConfig(store={str(pair_data / 'train')!r}, inputs_length=64,\n"
+        f"                             targets_length=64, pack=True),\n"
+        f"        evaluation=EvaluationConfig(store={str(pair_data / 'heldout')!r}, batch_size=8,\n"
+        f"                                    max_examples=8, task='translation'),\n"
+        f"        initialize_from=InitializeFrom(run={str(pretrained)!r}))\n"
+    )
+    run = tmp_path / "run"
+    assert (
+        main(["train", "--config", str(recipe), "--run-dir", str(run), "--training.total-steps", "20"]) == 0
+    )
+    assert "of step 40 from" in capfd.readouterr().err
+    entries = read_metrics(run / "metrics.jsonl")
+    assert [entry["step"] for entry in entries if entry["kind"] == "train"] == list(range(1, 21))
+    heldout = [entry["loss"] for entry in entries if entry["kind"] == "eval"]
+    assert heldout[-1] < heldout[0]
+    assert main(["evaluate", "--run", str(run)]) == 0
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert {"bleu", "chrf"} <= evaluation["metrics"].keys()
+    assert evaluation["samples"][0]["inputs"].startswith("translate:")

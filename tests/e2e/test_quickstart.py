@@ -1,0 +1,134 @@
+"""The quickstart: on a slice of its text in seconds, and the real one with the thresholds that it reaches."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
+from t5lite.data.pair_store import PairStore
+from t5lite.quickstart import stages
+from t5lite.quickstart.corpus import Corpus, CorpusSplit
+from t5lite.quickstart.recipes import SIX_MINUTES, Recipe, Shape
+from t5lite.quickstart.results import QuickstartResults, load_results
+from t5lite.quickstart.run import run
+from t5lite.runner.generation import generate
+from tests.e2e.conftest import start
+
+NUM_COMPARED = 50
+
+
+def _slice_of_the_corpus() -> CorpusSplit:
+    whole = SPLIT
+    return CorpusSplit(
+        *(Corpus(paragraphs=part.paragraphs[:200], verses=part.verses[:200]) for part in whole)
+    )
+
+
+SPLIT = stages.split_corpus()
+
+
+def _tiny() -> Recipe:
+    return dataclasses.replace(
+        SIX_MINUTES,
+        name="tiny",
+        vocabulary_size=600,
+        shape=Shape(
+            embed_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=1, num_decoder_layers=1
+        ),
+        pretraining=dataclasses.replace(SIX_MINUTES.pretraining, steps=12, warmup_steps=2, batch_size=8),
+        tasks={
+            name: dataclasses.replace(task, steps=6, warmup_steps=1, batch_size=8, heldout_examples=16)
+            for name, task in SIX_MINUTES.tasks.items()
+        },
+        label_counts=(20,),
+    )
+
+
+@pytest.fixture
+def sliced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "split_corpus", _slice_of_the_corpus)
+
+
+def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_path: Path, capfd):
+    directory = tmp_path / "quickstart"
+    first = run(_tiny(), directory, seed=0)
+    assert {row.num_labels for task in first.tasks for row in task.rows} == {None, 20}
+    assert first.pretraining.heldout[0].step == 0
+    listed = {entry.path.rstrip("/") for entry in first.files}
+    left_out = {"quickstart.json"}
+    assert {path.name for path in directory.iterdir()} - left_out == listed
+    assert (directory / "report.html").read_text().count("<img") >= 4
+    capfd.readouterr()
+
+    again = run(_tiny(), directory, seed=0)
+    assert capfd.readouterr().err.count("(done before)") == len(first.stages)
+    assert dataclasses.replace(again, environment=first.environment) == first
+    assert load_results(directory / "results.json") == again
+
+    (directory / "stages" / "export.json").unlink()  # as if it had been killed there
+    with pytest.raises(ConfigError, match="another recipe, seed"):
+        run(_tiny(), directory, seed=1)
+    run(_tiny(), directory, seed=0)
+
+
+def _thresholds(results: QuickstartResults) -> None:
+    """What was reached (docs/quickstart.md), less a margin for other processors' arithmetic."""
+    first, last = results.pretraining.heldout[0], results.pretraining.heldout[-1]
+    assert first.loss > 7
+    assert last.loss < 3.4
+    assert last.encoder_use > 1.0
+    assert abs(first.encoder_use) < 0.1
+    rows = {(task.name, row.metric): row for task in results.tasks for row in task.rows}
+    accuracy = rows["classification", "accuracy"]
+    assert accuracy.pretrained > 76
+    assert accuracy.pretrained > accuracy.scratch + 4
+    assert accuracy.baseline is not None
+    assert accuracy.pretrained > accuracy.baseline + 40
+    chrf = rows["translation", "chrF"]
+    assert chrf.pretrained > chrf.scratch
+
+
+@pytest.mark.slow
+def test_the_real_quickstart_reaches_its_thresholds_and_its_export_writes_the_same(tmp_path: Path):
+    directory = tmp_path / "quickstart"
+    process = start(["quickstart", "--directory", str(directory)])
+    output, errors = process.communicate(timeout=2400)
+    assert process.returncode == 0, errors
+    assert str(directory / "report.html") in output
+    _thresholds(load_results(directory / "results.json"))
+    assert main(["report", "--directory", str(directory)]) == 0
+    _compare_with_transformers(directory)
+
+
+def _compare_with_transformers(directory: Path) -> None:
+    """Greedy output of transformers on the exported model equals ours on held-out inputs."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    finished = directory / "finetune" / "translation-pretrained"
+    pairs = PairStore.open(directory / "data" / "translation" / "heldout")
+    vocabulary = pairs.vocabulary()
+    inputs = [vocabulary.decode(pairs.inputs.document(i)) for i in range(NUM_COMPARED)]
+    settings = json.loads((finished / "config.json").read_text())["data"]
+    ours = generate(
+        finished,
+        inputs,
+        encoder_length=settings["inputs_length"],
+        max_decode_length=settings["targets_length"],
+        batch_size=NUM_COMPARED,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(directory / "export")
+    model = AutoModelForSeq2SeqLM.from_pretrained(directory / "export").eval()
+    batch = tokenizer(
+        inputs, return_tensors="pt", padding=True, truncation=True, max_length=settings["inputs_length"]
+    )
+    with torch.no_grad():
+        outputs = model.generate(
+            **batch, do_sample=False, num_beams=1, max_new_tokens=settings["targets_length"]
+        )
+    theirs = tokenizer.batch_decode(outputs, skip_special_tokens=True)
+    assert theirs == ours
+    assert len(set(ours)) > 1

@@ -1,0 +1,30 @@
+"""Recipe of the end-to-end tests: every part of a real one, at a size that trains in seconds."""
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.optim import AdafactorConfig, WarmupStableDecay
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.training.loop import TrainingConfig
+
+
+def config() -> RunConfig:
+    return RunConfig(
+        run_dir="runs/tiny",
+        model=EncoderDecoderConfig(
+            vocab_size=640,
+            embed_dim=32,
+            mlp_dim=64,
+            head_dim=16,
+            num_heads=2,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            dropout_rate=0.1,
+        ),
+        data=PretrainingDataConfig(store="data/train", inputs_length=32),
+        optimizer=AdafactorConfig(),
+        schedule=WarmupStableDecay(peak=0.05, warmup_steps=5, decay_steps=10),
+        training=TrainingConfig(total_steps=40, batch_size=8, log_every_steps=1, eval_every_steps=20),
+        evaluation=EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32),
+        checkpoints=CheckpointConfig(save_every_steps=10, keep_last=2),
+    )
