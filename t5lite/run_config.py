@@ -6,27 +6,28 @@ and is read from a recipe (a Python file that defines ``config() -> RunConfig``)
 """
 
 import dataclasses
-import json
+import os
 import runpy
-import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cattrs
-import cattrs.strategies
-
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.files import write_json
+from t5lite.core.strict_json import StrictJson
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.pipeline import DataConfig
+from t5lite.data.pipeline import DataConfig, PairsDataConfig
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.optim import OptimizerConfig, Schedule
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
+
+_SEEDS = 1 << 32
+"""Seeds that JAX takes without 64-bit integers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,15 @@ class RunConfig:
                 f"or {-(-batch_size // microbatches) * microbatches}"
             )
         self.schedule.build(self.training.total_steps)
-        if self.initialize_from and Path(self.initialize_from.run) == Path(self.run_dir):
+        if not 0 <= self.seed < _SEEDS:
+            raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
+        if self.evaluation.task and not isinstance(self.data, PairsDataConfig):
+            raise ConfigError(
+                f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but data is a "
+                f"{type(self.data).__name__}; set it to None, or use PairsDataConfig"
+            )
+        source = self.initialize_from
+        if source and os.path.abspath(source.run) == os.path.abspath(self.run_dir):
             raise ConfigError(
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
@@ -106,13 +115,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
       overrides: command-line words such as ``--training.batch-size 64``.
 
     Raises:
-      ConfigError: if the file or a value cannot be used. A wrong override ends the process with
-        exit code 2 and a suggestion, as every command line here does.
+      ConfigError: if the file or a value cannot be used.
+      SystemExit: with code 2, after tyro's own message and suggestion, for overrides it cannot parse.
     """
     if not path.is_file():
-        raise ConfigError(f"recipe {path} does not exist; recipes are .py files such as those in configs/")
+        problem = "is a directory" if path.is_dir() else "does not exist"
+        raise ConfigError(f"recipe {path} {problem}; recipes are .py files such as those in configs/")
     if path.suffix == ".json":
-        config = from_json(path.read_text(encoding="utf-8"), name=str(path))
+        config = _JSON.read(path, RunConfig)
     elif path.suffix == ".py":
         config = _run_recipe(path)
     else:
@@ -127,7 +137,7 @@ def save(config: RunConfig, path: Path) -> None:
 
 def to_json(config: RunConfig) -> dict[str, Any]:
     """Return the JSON form; a field of several possible classes carries its class as ``type``."""
-    return _CONVERTER.unstructure(config, RunConfig)
+    return _JSON.unstructure(config, RunConfig)
 
 
 def from_json(text: str, *, name: str = "configuration") -> RunConfig:
@@ -136,22 +146,23 @@ def from_json(text: str, *, name: str = "configuration") -> RunConfig:
     Raises:
       ConfigError: for malformed JSON, an unknown field (with a suggestion), or a value of the wrong type.
     """
-    try:
-        return _CONVERTER.structure(json.loads(text), RunConfig)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}: not JSON: {error}") from None
-    except cattrs.BaseValidationError as error:
-        raise ConfigError(f"{name}: {'; '.join(_explain(error))}") from None
+    return _JSON.parse(text, RunConfig, name=name)
 
 
 def _run_recipe(path: Path) -> RunConfig:
     try:
-        names = runpy.run_path(str(path))
+        make = runpy.run_path(str(path)).get("config")
+        config = make() if callable(make) else None
     except SyntaxError as error:
-        raise ConfigError(f"recipe {path} is not valid Python: {error}") from None
-    if not callable(names.get("config")):
+        raise ConfigError(f"recipe {path} is not valid Python: {error}") from error
+    except Exception as error:  # whatever the user's code raises
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        place = f"recipe {path}, line {lines[-1]}" if lines else f"recipe {path}"
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{place}: {kind}{error}") from error
+    if not callable(make):
         raise ConfigError(f"recipe {path} does not define config(); it must return a RunConfig")
-    config = names["config"]()
     if not isinstance(config, RunConfig):
         raise ConfigError(
             f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
@@ -162,56 +173,27 @@ def _run_recipe(path: Path) -> RunConfig:
 def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     import tyro  # only commands that parse overrides pay for it
 
-    try:
-        return tyro.cli(
-            RunConfig,
-            prog="t5lite train --config RECIPE",
-            args=list(overrides),
-            default=config,
-            config=(tyro.conf.AvoidSubcommands,),
-        )
-    except SystemExit:
-        sys.stderr.flush()
-        raise
+    return tyro.cli(
+        RunConfig,
+        prog="t5lite train --config RECIPE",
+        args=list(overrides),
+        default=_with_initialize_from(config, overrides),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for scalar in (int, str, bool):
-        converter.register_structure_hook(scalar, _strict(scalar))
-    converter.register_structure_hook(float, _strict(float))
-    for union in (DataConfig, OptimizerConfig, Schedule):
-        cattrs.strategies.configure_tagged_union(union, converter, tag_name="type")
-    return converter
+def _with_initialize_from(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Give tyro an ``InitializeFrom`` to override where the recipe has None.
+
+    Any other field that may be None is a scalar, which tyro overrides by itself.
+    """
+    flag = "--initialize-from."
+    words = [word.partition("=")[0].replace("_", "-") for word in overrides]
+    if config.initialize_from or not any(word.startswith(flag) for word in words):
+        return config
+    if f"{flag}run" not in words:
+        raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}run RUN")
+    return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override"))
 
 
-def _strict(scalar: type):
-    """Refuse what Python would convert silently: ``int(2.7)``, ``bool("false")``."""
-    allowed = (int, float) if scalar is float else (scalar,)
-
-    def structure(value: Any, _: Any) -> Any:
-        if not isinstance(value, allowed) or (isinstance(value, bool) and scalar is not bool):
-            raise ValueError(f"{value!r} is not of type {scalar.__name__}")
-        return scalar(value)
-
-    return structure
-
-
-def _explain(error: BaseException, path: str = "") -> list[str]:
-    """Flatten a cattrs error into one phrase a field."""
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        names = {f.name for f in dataclasses.fields(error.cl)}
-        return [f"unknown field {path + key!r}{suggestion(key, names)}" for key in sorted(error.extra_fields)]
-    if isinstance(error, cattrs.BaseValidationError):
-        phrases = []
-        for inner in error.exceptions:
-            note = next((n for n in getattr(inner, "__notes__", []) if hasattr(n, "name")), None)
-            missing = isinstance(inner, KeyError)  # names its field itself
-            phrases += _explain(inner, f"{path}{note.name}." if note and not missing else path)
-        return phrases
-    if isinstance(error, KeyError):
-        return [f"field {path + str(error.args[0])!r} is missing"]
-    return [f"{path.rstrip('.')}: {error}" if path else str(error)]
-
-
-_CONVERTER = _converter()
+_JSON = StrictJson(unions=(DataConfig, OptimizerConfig, Schedule))

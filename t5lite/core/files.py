@@ -17,8 +17,12 @@ from t5lite.core.errors import UserError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` atomically, creating parent directories."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``content`` to ``path`` atomically, creating parent directories.
+
+    Raises:
+      UserError: if the directory cannot be made, or ``path`` is a directory.
+    """
+    check_new_file(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -42,17 +46,70 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-@contextmanager
-def new_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary directory that becomes ``path`` when the block ends without an error.
+def make_directory(path: Path) -> None:
+    """Make ``path`` and its parents where they are missing.
 
     Raises:
-      UserError: if ``path`` exists and is not empty, unless ``overwrite``.
+      UserError: if that is impossible, with the operating system's reason.
     """
-    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists and is not empty; choose another directory or pass --overwrite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file is in its place" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(
+            f"the directory {path} cannot be made ({reason}); choose another place to write to"
+        ) from error
+
+
+def check_new_file(path: Path) -> None:
+    """Make the directory for ``path`` and check that ``path`` is none itself, before long work.
+
+    Raises:
+      UserError: if a file cannot be written there.
+    """
+    make_directory(path.parent)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; give the name of a file to write")
+
+
+def check_new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> None:
+    """Check that ``new_directory`` may take ``path``, before long work; arguments as there.
+
+    Raises:
+      UserError: if ``path`` is a file, or is not empty and may not be replaced.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; give the name of a directory to write")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        remedy = ", or replace it with --overwrite" if mark else " or delete it first"
+        raise UserError(f"{path} exists and is not empty; choose another directory{remedy}")
+    if mark and not (path / mark).is_file():
+        raise UserError(
+            f"{path} has no {mark}, so it was not written by this command and is not overwritten; choose "
+            "another directory, or delete it yourself"
+        )
+
+
+@contextmanager
+def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
+    """Yield a temporary directory that becomes ``path`` when the block ends without an error.
+
+    Args:
+      path: the final name.
+      overwrite: replace ``path`` if it is not empty.
+      mark: file by which a directory of this kind is known: one without it is never replaced.
+
+    Raises:
+      UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced.
+    """
+    check_new_directory(path, overwrite=overwrite, mark=mark)
+    make_directory(path.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise UserError(f"cannot write to {path.parent} ({error.strerror}); choose another place") from error
     os.chmod(temporary, 0o755)
     try:
         yield temporary

@@ -46,7 +46,7 @@ class PairStoreWriter:
 
     @contextmanager
     def _write(self) -> Iterator["PairStoreWriter"]:
-        with files.new_directory(self._path, overwrite=self._overwrite) as directory:
+        with files.new_directory(self._path, overwrite=self._overwrite, mark="pairs.json") as directory:
             with (
                 TokenStoreWriter(directory / "inputs", vocabulary=self._vocabulary) as self._inputs,
                 TokenStoreWriter(directory / "targets", vocabulary=self._vocabulary) as self._targets,

@@ -21,10 +21,19 @@ from tqdm import tqdm
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.pair_store import PairStoreWriter
-from t5lite.data.text_files import InvalidUtf8, TxtDocuments, check_files, read_pairs, read_texts
+from t5lite.data.text_files import (
+    FORMATS,
+    RECORD_FORMATS,
+    InvalidUtf8,
+    TxtDocuments,
+    check_files,
+    read_pairs,
+    read_texts,
+)
 from t5lite.data.token_store import TokenStoreWriter
 from t5lite.data.vocabulary import Vocabulary, train_vocabulary
 
+_REPORT = "prepare.json"
 _BATCH = 2048
 """Documents encoded at once: enough to keep SentencePiece's threads busy."""
 
@@ -55,7 +64,7 @@ class PrepareConfig:
     """Refuse invalid UTF-8, or replace each invalid byte by U+FFFD."""
 
     overwrite: bool = False
-    """Replace the output directory if it exists."""
+    """Replace the output directory, if an earlier `t5lite prepare` wrote it."""
 
     num_threads: int | None = None
     """Threads of the tokeniser; all cores by default."""
@@ -72,6 +81,8 @@ class PrepareConfig:
             raise ConfigError(f"extra_ids={self.extra_ids} must not be negative; T5 uses 100")
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1, or None for all cores")
+        if not 0 <= self.seed < 1 << 32:
+            raise ConfigError(f"seed={self.seed} must be in 0..{(1 << 32) - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +178,7 @@ def prepare_text(config: PrepareTextConfig) -> dict[str, Any]:
         heldout_by=lambda text: text,
         vocabulary_texts=lambda text: (text,),
         kind=_TextSink,
+        formats=FORMATS,
     )
 
 
@@ -197,6 +209,7 @@ def prepare_pairs(config: PreparePairsConfig) -> dict[str, Any]:
         # Tens of thousands of prefixes would earn pieces of their own at the text's expense.
         vocabulary_texts=lambda pair: (pair[0].removeprefix(config.prefix), pair[1]),
         kind=_PairSink,
+        formats=RECORD_FORMATS,
     )
 
 
@@ -213,19 +226,24 @@ def _prepare(
     heldout_by: Callable[[Any], str],
     vocabulary_texts: Callable[[Any], Iterable[str]],
     kind: "type[_TextSink] | type[_PairSink]",
+    formats: tuple[str, ...],
 ) -> dict[str, Any]:
     """Run the steps; an item is a text or a pair."""
-    num_bytes = check_files(config.inputs)
+    num_bytes = check_files(config.inputs, allowed=formats)
     existing = None if config.vocabulary is None else Vocabulary(config.vocabulary, config.extra_ids)
 
     def items(label: str) -> Iterator[Any]:
         with tqdm(total=num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-            yield from read(lambda count: _advance(bar, count))
+            try:
+                yield from read(lambda count: _advance(bar, count))
+            except BaseException:
+                bar.leave = False  # clear the line for the error
+                raise
 
     def heldout(item: Any) -> bool:
         return is_heldout(heldout_by(item), config.heldout_fraction)
 
-    with files.new_directory(Path(config.output), overwrite=config.overwrite) as directory:
+    with files.new_directory(Path(config.output), overwrite=config.overwrite, mark=_REPORT) as directory:
         model = directory / "vocabulary" / "spiece.model"
         if existing is not None:
             files.write_bytes(model, existing.model_bytes)
@@ -247,7 +265,7 @@ def _prepare(
             },
             "stores": {name: asdict(store_counts) for name, store_counts in counts.items()},
         }
-        files.write_json(directory / "prepare.json", report)
+        files.write_json(directory / _REPORT, report)
     return report
 
 

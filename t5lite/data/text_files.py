@@ -29,6 +29,7 @@ Progress = Callable[[int], None]
 """Told how many bytes of the (compressed) file were read since the last call."""
 
 FORMATS = (".txt", ".jsonl", ".tsv")
+RECORD_FORMATS = (".jsonl", ".tsv")  # those whose records have fields
 COMPRESSIONS = (".gz", ".xz", ".zst")
 MAX_DOCUMENT_BYTES = 64 << 20
 
@@ -91,16 +92,14 @@ def read_pairs(
       DataError: as ``read_texts``, and for ``.txt`` files, which have no fields.
     """
     for path in map(Path, paths):
-        kind = text_format(path)
-        if kind == ".txt":
-            raise DataError(f"{path} has no fields to take pairs from; give .jsonl or .tsv files")
+        kind = text_format(path, RECORD_FORMATS)
         lines = read_lines(path, on_invalid_utf8=on_invalid_utf8, progress=progress)
         records = _records(lines, kind, (inputs_field, targets_field), on_invalid_utf8)
         yield from _not_empty(((texts[0], texts[1]) for texts in records), path)
 
 
-def check_files(paths: Iterable[str | Path]) -> int:
-    """Check that all files exist and have a known ending, before long work; return their size in bytes.
+def check_files(paths: Iterable[str | Path], *, allowed: tuple[str, ...] = FORMATS) -> int:
+    """Check that all files exist and have an allowed ending, before long work; return their size in bytes.
 
     Raises:
       ConfigError: if there are none.
@@ -109,28 +108,30 @@ def check_files(paths: Iterable[str | Path]) -> int:
     paths = [Path(path) for path in paths]
     if not paths:
         raise ConfigError(
-            f"no input files; give at least one ({', '.join(FORMATS)}, also {', '.join(COMPRESSIONS)})"
+            f"no input files; give at least one ({', '.join(allowed)}, also {', '.join(COMPRESSIONS)})"
         )
     total = 0
     for path in paths:
-        text_format(path)
         if not path.is_file():
             problem = (
                 "is a directory; give the files in it" if path.is_dir() else "does not exist; check the path"
             )
             raise DataError(f"{path} {problem}")
+        text_format(path, allowed)
         total += path.stat().st_size
     return total
 
 
-def text_format(path: Path) -> str:
-    """Return ``.txt``, ``.jsonl`` or ``.tsv``; ``DataError`` for anything else."""
+def text_format(path: Path, allowed: tuple[str, ...] = FORMATS) -> str:
+    """Return ``.txt``, ``.jsonl`` or ``.tsv``; ``DataError`` for what is not ``allowed``."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
-    if not suffixes or suffixes[-1] not in FORMATS:
+    if not suffixes or suffixes[-1] not in allowed:
+        if suffixes[-1:] == [".txt"]:
+            raise DataError(f"{path} has no fields to take pairs from; give {' or '.join(allowed)} files")
         raise DataError(
-            f"{path} has an unknown type; allowed: {', '.join(FORMATS)}, each also with "
+            f"{path} has an unknown type; allowed: {', '.join(allowed)}, each also with "
             f"{', '.join(COMPRESSIONS)}"
         )
     return suffixes[-1]
@@ -145,14 +146,19 @@ def read_lines(
             closing(io.BufferedReader(_Metered(path, progress), 1 << 18)) as raw,
             closing(_decompressed(cast(BinaryIO, raw), path)) as stream,
         ):
-            number = 0
-            while content := stream.readline(MAX_DOCUMENT_BYTES):
-                number += 1
-                yield Line(path, number, _decode(content, path, number, on_invalid_utf8))
+            yield from decode_lines(stream, path, on_invalid_utf8=on_invalid_utf8)
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"{path} is damaged or not really {path.suffix} ({error}); fetch it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+
+
+def decode_lines(stream: BinaryIO, path: Path, *, on_invalid_utf8: InvalidUtf8 = "error") -> Iterator[Line]:
+    """Yield the decoded lines of an open stream, such as standard input; ``path`` is for messages."""
+    number = 0
+    while content := stream.readline(MAX_DOCUMENT_BYTES):
+        number += 1
+        yield Line(path, number, _decode(content, path, number, on_invalid_utf8))
 
 
 class _Metered(io.FileIO):
@@ -227,7 +233,7 @@ def _decode(content: bytes, path: Path, number: int, on_invalid_utf8: InvalidUtf
             return content.decode("utf-8", errors="replace")
         raise DataError(
             f"{path}:{number} is not valid UTF-8 ({content[error.start]:#04x} is byte {error.start + 1}); "
-            "convert the file, or pass on_invalid_utf8=replace"
+            "convert the file, or pass --on-invalid-utf8 replace"
         ) from error
 
 
@@ -241,7 +247,7 @@ def _paragraphs(lines: Iterator[Line]) -> Iterator[str]:
             if size > MAX_DOCUMENT_BYTES:
                 raise DataError(
                     f"{line.place}: no blank line in the last {len(paragraph)} lines ({size >> 20} MiB); if "
-                    "each line is a document, pass txt_documents=line"
+                    "each line is a document, pass --txt-documents line"
                 )
         elif paragraph:
             yield "\n".join(paragraph)
@@ -295,7 +301,7 @@ def _without_surrogates(text: str, line: Line, on_invalid_utf8: InvalidUtf8) -> 
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         raise DataError(
             f"{line.place} escapes a lone surrogate (\\u{ord(text[error.start]):04x}); mend the line, "
-            "or pass on_invalid_utf8=replace"
+            "or pass --on-invalid-utf8 replace"
         ) from error
     return text
 

@@ -78,7 +78,7 @@ class TokenStoreWriter:
 
     @contextmanager
     def _write(self) -> Iterator["TokenStoreWriter"]:
-        with files.new_directory(self._path, overwrite=self._overwrite) as directory:
+        with files.new_directory(self._path, overwrite=self._overwrite, mark="index.json") as directory:
             dtype = "<u2" if self._vocabulary.size <= 1 << 16 else "<u4"
             self._tokens = PagedColumnWriter(directory, "tokens", dtype=dtype, **self._page_options)
             self._ends = PagedColumnWriter(directory, "document_ends", dtype="<i8", **self._page_options)
@@ -134,6 +134,8 @@ class TokenStore:
         self.num_documents: int = index["num_documents"]
         self.vocabulary_fingerprint: str = index["vocabulary"]["fingerprint"]
         self._extra_ids: int = index["vocabulary"]["extra_ids"]
+        if not isinstance(self.vocabulary_fingerprint, str) or not isinstance(self._extra_ids, int):
+            raise TypeError(f"vocabulary: {index['vocabulary']}")
         columns = index["columns"]
         self._tokens = PagedColumn(path, "tokens", columns["tokens"], remedy=_REMEDY)
         self._ends = PagedColumn(path, "document_ends", columns["document_ends"], remedy=_REMEDY)

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -147,12 +147,23 @@ def train_vocabulary(
 
     Raises:
       DataError: if there is no text, or ``size`` does not fit the text; the message gives one that does.
+      Exception: whatever ``texts`` raises.
     """
     model = io.BytesIO()
+    failures: list[BaseException] = []
+
+    def watched() -> Iterator[str]:
+        """SentencePiece turns whatever a text raises into the text of a RuntimeError: keep the original."""
+        try:
+            yield from texts
+        except BaseException as error:
+            failures.append(error)
+            raise
+
     cast(Any, sentencepiece).set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=watched(),
             model_writer=model,
             vocab_size=size,
             model_type="unigram",
@@ -171,6 +182,8 @@ def train_vocabulary(
             minloglevel=2,
         )
     except RuntimeError as error:
+        if failures:
+            raise failures[0] from None
         raise _training_error(str(error), size) from error
     files.write_bytes(output, model.getvalue())
 

@@ -98,7 +98,7 @@ def export_folder(
             f"the vocabulary {vocabulary.path} has {vocabulary.size} ids, sentinels included, but the "
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
-    with new_directory(out_dir, overwrite=overwrite) as folder:
+    with new_directory(out_dir, overwrite=overwrite, mark=_CONFIG) as folder:
         tensors = state_dict_from_params(params, config)
         overflows = []
         for name, tensor in tensors.items():

@@ -120,7 +120,7 @@ def _check_supported(values: dict[str, Any]) -> None:
         if values.get(key) is not None and values[key] not in allowed:
             raise _unsupported(key, values[key], allowed)
     architectures = values.get("architectures") or [_ARCHITECTURES[0]]
-    if not set(architectures) & set(_ARCHITECTURES):
+    if not isinstance(architectures, list) or not any(name in architectures for name in _ARCHITECTURES):
         raise _unsupported("architectures", architectures, _ARCHITECTURES)
     activation, gated = _HIDDEN_ACTIVATION[values.get("feed_forward_proj") or "relu"]
     # Derived from feed_forward_proj when saved, but where config.json has them, they are what counts.

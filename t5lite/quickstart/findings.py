@@ -16,6 +16,7 @@ NGRAM_CAVEAT = (
     "The n-gram models read the same held-out text from left to right, the model sees context on both "
     "sides of a gap, so their lines mark what counting alone achieves; beating them is the least to expect."
 )
+TABLE_HEADERS = ("score", "pretrained", "scratch", "difference", "baseline")
 IGNORED_BELOW = 0.1
 """Encoder use, in nats, under which the decoder hardly reads its encoder."""
 
@@ -26,6 +27,15 @@ def signed(value: float, digits: int = 1) -> str:
     if float(text) == 0:
         return text
     return ("+" if value > 0 else "\u2212") + text
+
+
+def duration(seconds: float) -> str:
+    """Return a time as readers say it: ``8.2 s``, ``5 min 07 s``, ``1 h 02 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def learned(pretraining: Pretraining) -> str:
@@ -44,6 +54,8 @@ def against_ngrams(pretraining: Pretraining) -> str:
     """Compare the final loss on text pieces with both n-gram baselines."""
     loss, ngrams = pretraining.heldout[-1].text_loss, pretraining.ngrams
     start = f"On text pieces alone the loss is {loss:.2f}"
+    if not math.isfinite(loss):
+        return f"{start}."
     if loss < ngrams.bigram:
         return (
             f"{start}: {ngrams.bigram - loss:.2f} below the bigram model ({ngrams.bigram:.2f}) and "
@@ -60,6 +72,8 @@ def against_ngrams(pretraining: Pretraining) -> str:
 def encoder_use(pretraining: Pretraining) -> str:
     """Say whether the decoder reads its encoder."""
     value = pretraining.heldout[-1].encoder_use
+    if not math.isfinite(value):
+        return f"Encoder use could not be measured: it is {value}."
     if value < IGNORED_BELOW:
         return (
             f"Swapping encoder inputs costs only {value:.2f} nats: the model all but ignores its encoder, "
@@ -99,3 +113,18 @@ def summary(tasks: tuple[TaskResult, ...]) -> str:
         clear = sum(gap > 2 * error for gap, error in known)
         text += f", by more than two standard errors on {clear} of the {len(known)} whose error is known"
     return f"{text}."
+
+
+def _plus_minus(value: str, error: float | None) -> str:
+    return value if error is None else f"{value} ± {error:.1f}"
+
+
+def row_cells(row: MetricRow) -> tuple[str, str, str, str, str]:
+    """Return the cells of one line of the score table, in the order of ``TABLE_HEADERS``."""
+    return (
+        row.label,
+        _plus_minus(f"{row.pretrained:.1f}", row.pretrained_error),
+        _plus_minus(f"{row.scratch:.1f}", row.scratch_error),
+        _plus_minus(signed(row.difference), row.difference_error),
+        "" if row.baseline is None else f"{row.baseline:.1f} ({row.baseline_name})",
+    )

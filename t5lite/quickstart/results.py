@@ -99,6 +99,13 @@ class Pretraining:
         if not self.heldout:
             raise DataError("pretraining results need at least one held-out evaluation")
 
+    def milestones(self, count: int = 5) -> list[HeldoutPoint]:
+        """Return before, during and after: first, last, and evenly spaced evaluations between."""
+        last = len(self.heldout) - 1
+        if last < count:
+            return list(self.heldout)
+        return [self.heldout[round(i * last / (count - 1))] for i in range(count)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricRow:

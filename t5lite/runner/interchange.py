@@ -6,7 +6,7 @@ import jax
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.core.errors import CheckpointError
-from t5lite.core.files import new_directory
+from t5lite.core.files import check_new_directory, new_directory
 from t5lite.core.registry import lookup
 from t5lite.interop import FORMATS
 from t5lite.models.functional import build
@@ -30,6 +30,7 @@ def export(
       UserError: for an unknown format, a run without a checkpoint, or an output that exists.
     """
     chosen = lookup(FORMATS, format_name, kind="format")
+    check_new_directory(Path(output), overwrite=overwrite, mark="config.json")
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     trained = load_trained(RunDirectory.at(run), partitioner, step=step)
     chosen.export_folder(
@@ -51,6 +52,7 @@ def import_model(source: str | Path, output: str | Path, *, format_name: str = "
         output that is not empty.
     """
     chosen = lookup(FORMATS, format_name, kind="format")
+    check_new_directory(Path(output))
     config, params = chosen.import_folder(source)
     vocabulary = chosen.read_vocabulary(source)
     if vocabulary is None:

@@ -143,8 +143,12 @@ def test_existing_output_is_refused_before_work_and_replaced_on_request(tmp_path
     )
     with pytest.raises(UserError, match="not empty"):
         prepare_text(config)
+    overwriting = PrepareTextConfig(**(asdict(config) | {"overwrite": True, "heldout_fraction": 0.0}))
+    with pytest.raises(UserError, match=r"no prepare\.json, so it was not written by this command"):
+        prepare_text(overwriting)
     assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
-    prepare_text(PrepareTextConfig(**(asdict(config) | {"overwrite": True, "heldout_fraction": 0.0})))
+    (tmp_path / "out" / "prepare.json").write_text("{}")
+    prepare_text(overwriting)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "prepare.json",
         "train",
@@ -153,7 +157,8 @@ def test_existing_output_is_refused_before_work_and_replaced_on_request(tmp_path
 
 
 @pytest.mark.parametrize(
-    "values", [{"heldout_fraction": 1.0}, {"vocabulary_size": 3}, {"extra_ids": -1}, {"num_threads": 0}]
+    "values",
+    [{"heldout_fraction": 1.0}, {"vocabulary_size": 3}, {"extra_ids": -1}, {"num_threads": 0}, {"seed": -1}],
 )
 def test_settings_out_of_range(values):
     with pytest.raises(ConfigError, match=next(iter(values))):

@@ -122,5 +122,5 @@ def test_reading_is_streamed_and_an_endless_paragraph_is_refused(tmp_path, monke
     texts = read_texts([path], progress=counts.append)
     assert next(texts) == "line"
     assert sum(counts) < path.stat().st_size
-    with pytest.raises(DataError, match=r"a\.txt:\d+: no blank line .* txt_documents=line"):
+    with pytest.raises(DataError, match=r"a\.txt:\d+: no blank line .* --txt-documents line"):
         next(texts)

@@ -1,0 +1,153 @@
+"""JSON to dataclasses without a guess: what does not fit is refused, by its path, with what is allowed."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import cattrs
+import cattrs.gen
+import cattrs.strategies
+
+from t5lite.core.errors import ConfigError, UserError, suggestion
+
+T = TypeVar("T")
+_TAG = "type"
+
+
+class StrictJson:
+    """Reads and writes frozen dataclasses whose fields are scalars, Literals, tuples, dataclasses, or None.
+
+    Unknown and missing fields, values of another type (an int is a float, nothing else is converted) and
+    numbers that are not finite are errors.
+
+    Args:
+      unions: union types of dataclasses; their JSON objects carry the class's name as ``type``.
+    """
+
+    def __init__(self, *, unions: Sequence[Any] = ()):
+        converter = cattrs.Converter(forbid_extra_keys=True)
+        for scalar in (int, str, bool, float):
+            converter.register_structure_hook(scalar, _strict(scalar))
+        converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+        converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, self._tuple)
+        converter.register_structure_hook_factory(dataclasses.is_dataclass, self._object)
+        for union in unions:
+            cattrs.strategies.configure_tagged_union(union, converter, tag_name=_TAG)
+            converter.register_structure_hook_func(lambda kind, union=union: kind == union, self._tagged)
+        self._converter = converter
+
+    def unstructure(self, value: Any, kind: Any) -> Any:
+        """Return the JSON form of ``value``, an instance of ``kind``."""
+        return self._converter.unstructure(value, kind)
+
+    def parse(self, text: str, kind: type[T], *, name: str) -> T:
+        """Return the ``kind`` that ``text`` describes.
+
+        Args:
+          text: JSON.
+          kind: a dataclass.
+          name: what is read, for messages.
+
+        Raises:
+          ConfigError: for malformed JSON or anything that does not fit; all that is wrong in one line.
+        """
+        try:
+            return self._converter.structure(json.loads(text), kind)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{name} is not JSON: {error}") from error
+        except (cattrs.BaseValidationError, ValueError, UserError) as error:
+            raise ConfigError(f"{name}: {'; '.join(_explain(error))}") from error
+
+    def read(self, path: Path, kind: type[T]) -> T:
+        """Return the ``kind`` that a file describes.
+
+        Raises:
+          ConfigError: if the file cannot be read, and as ``parse``.
+        """
+        return self.parse(read_text(path), kind, name=str(path))
+
+    def _tuple(self, value: Any, kind: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{value!r} is not a list")
+        kinds = get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        if len(value) != len(kinds):
+            raise ValueError(f"{value!r} has {len(value)} items; it needs {len(kinds)}")
+        return tuple(self._converter.structure(item, kind) for item, kind in zip(value, kinds, strict=True))
+
+    def _object(self, kind: Any) -> Callable[[Any, Any], Any]:
+        structure = cattrs.gen.make_dict_structure_fn(kind, self._converter, _cattrs_forbid_extra_keys=True)
+
+        def checked(value: Any, kind: Any) -> Any:
+            if not isinstance(value, dict):
+                raise ValueError(f"{value!r} is not an object with the fields of {kind.__name__}")
+            return structure(value, kind)
+
+        return checked
+
+    def _tagged(self, value: Any, union: Any) -> Any:
+        kinds = {kind.__name__: kind for kind in get_args(union)}
+        tag = value.get(_TAG) if isinstance(value, dict) else None
+        if not isinstance(tag, str):
+            raise ValueError(
+                f"{value!r} is not an object whose {_TAG!r} is one of {', '.join(sorted(kinds))}"
+            )
+        if tag not in kinds:
+            raise ValueError(f"unknown {_TAG} {tag!r}{suggestion(tag, kinds)}")
+        return self._converter.structure({k: v for k, v in value.items() if k != _TAG}, kinds[tag])
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a small UTF-8 file.
+
+    Raises:
+      ConfigError: if it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error})") from error
+
+
+def _strict(scalar: type) -> Callable[[Any, Any], Any]:
+    """Refuse what Python would convert silently: ``int(2.7)``, ``bool("false")``."""
+    allowed = (int, float) if scalar is float else (scalar,)
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, allowed) or (isinstance(value, bool) and scalar is not bool):
+            raise ValueError(f"{value!r} is not of type {scalar.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value!r} is not a finite number")
+        return scalar(value)
+
+    return structure
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    if value not in get_args(kind):
+        raise ValueError(f"unknown value {value!r}{suggestion(str(value), get_args(kind))}")
+    return value
+
+
+def _explain(error: BaseException, path: str = "") -> list[str]:
+    """Flatten a cattrs error into one phrase a field."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        names = {f.name for f in dataclasses.fields(error.cl)}
+        return [f"unknown field {path + key!r}{suggestion(key, names)}" for key in sorted(error.extra_fields)]
+    if isinstance(error, cattrs.BaseValidationError):
+        phrases = []
+        for inner in error.exceptions:
+            note = next((n for n in getattr(inner, "__notes__", []) if hasattr(n, "name")), None)
+            missing = isinstance(inner, KeyError)  # names its field itself
+            phrases += _explain(inner, f"{path}{note.name}." if note and not missing else path)
+        return phrases
+    if isinstance(error, KeyError):
+        return [f"field {path + str(error.args[0])!r} is missing"]
+    message = str(error)
+    return [message if message.startswith(path) else f"{path.rstrip('.')}: {message}"]
