@@ -20,10 +20,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, creating parent directories.
 
     Raises:
-      UserError: if the directory cannot be made, or ``path`` is a directory.
+      UserError: if ``path`` is a directory or cannot be written.
     """
     check_new_file(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -31,8 +34,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
         raise
 
 
@@ -96,6 +101,8 @@ def check_new_directory(path: Path, *, overwrite: bool = False, mark: str | None
 def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
     """Yield a temporary directory that becomes ``path`` when the block ends without an error.
 
+    A directory that it replaces is there until then, and a kill never loses both.
+
     Args:
       path: the final name.
       overwrite: replace ``path`` if it is not empty.
@@ -105,17 +112,42 @@ def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = Non
       UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced.
     """
     check_new_directory(path, overwrite=overwrite, mark=mark)
+    if path.is_dir():
+        path = path.resolve()  # of a link to a directory, the directory is replaced
     make_directory(path.parent)
     try:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise UserError(f"cannot write to {path.parent} ({error.strerror}); choose another place") from error
+        raise _cannot_write(path, error) from error
     os.chmod(temporary, 0o755)
     try:
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        _put_in_place(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename ``temporary`` to ``path``; what was there is deleted only after that.
+
+    A kill in between leaves both, whole, under temporary names.
+    """
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    try:
+        os.replace(path, old)
+        os.replace(temporary, path)
+    except BaseException:
+        if path.exists():
+            old.rmdir()
+        else:
+            os.replace(old, path)
+        raise
+    shutil.rmtree(old)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path} ({error.strerror}); check free space, permissions and limits")

@@ -28,7 +28,7 @@ class StrictJson:
     """
 
     def __init__(self, *, unions: Sequence[Any] = ()):
-        converter = cattrs.Converter(forbid_extra_keys=True)
+        self._converter = converter = cattrs.Converter(forbid_extra_keys=True)
         for scalar in (int, str, bool, float):
             converter.register_structure_hook(scalar, _strict(scalar))
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
@@ -37,7 +37,6 @@ class StrictJson:
         for union in unions:
             cattrs.strategies.configure_tagged_union(union, converter, tag_name=_TAG)
             converter.register_structure_hook_func(lambda kind, union=union: kind == union, self._tagged)
-        self._converter = converter
 
     def unstructure(self, value: Any, kind: Any) -> Any:
         """Return the JSON form of ``value``, an instance of ``kind``."""
@@ -93,9 +92,7 @@ class StrictJson:
         kinds = {kind.__name__: kind for kind in get_args(union)}
         tag = value.get(_TAG) if isinstance(value, dict) else None
         if not isinstance(tag, str):
-            raise ValueError(
-                f"{value!r} is not an object whose {_TAG!r} is one of {', '.join(sorted(kinds))}"
-            )
+            raise ValueError(f"needs an object whose {_TAG!r} is one of {', '.join(sorted(kinds))}")
         if tag not in kinds:
             raise ValueError(f"unknown {_TAG} {tag!r}{suggestion(tag, kinds)}")
         return self._converter.structure({k: v for k, v in value.items() if k != _TAG}, kinds[tag])

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
+PAD_ID = 0
+"""Padding, and the token that decoder inputs start with."""
+EOS_ID = 1
+"""End of a sequence. Every vocabulary is checked to have these ids (``data.vocabulary``)."""
+
 Batch: TypeAlias = "Mapping[str, np.ndarray | jax.Array]"
 LogicalAxes: TypeAlias = tuple[str | None, ...]
 Tree: TypeAlias = Any

@@ -37,10 +37,10 @@ def evaluate_loss(
     """
     sums: dict[str, WeightedSum] = {}
     shared, swapped = WeightedSum(0.0, 0.0), WeightedSum(0.0, 0.0)
-    for plain, rolled in _one_step_late(_passes(eval_step, params, batches, measure_encoder_use)):
+    for plain, rolled, num_real in _one_step_late(_passes(eval_step, params, batches, measure_encoder_use)):
         for name, value in plain.items():
             sums[name] = sums.get(name, WeightedSum(0.0, 0.0)).merge(value)
-        if rolled is not None:
+        if rolled is not None and num_real > 1:
             shared, swapped = shared.merge(plain["loss"]), swapped.merge(rolled["loss"])
     if not sums or sums["loss"].weight == 0:
         raise DataError("nothing to evaluate: the held-out batches hold no target token")
@@ -105,14 +105,19 @@ def with_rolled_encoder(batch: Batch) -> Batch:
 
 def _passes(
     eval_step: EvalStep, params: Tree, batches: Iterable[Batch], measure_encoder_use: bool
-) -> Iterator[tuple[Mapping[str, WeightedSum], Mapping[str, WeightedSum] | None]]:
-    """Yield each batch's metrics as it is and, where asked and possible, with the encoder rolled."""
+) -> Iterator[tuple[Mapping[str, WeightedSum], Mapping[str, WeightedSum] | None, jax.Array | int]]:
+    """Yield each batch's metrics as it is and, where asked, with the encoder rolled, and its real rows.
+
+    Everything is left on the devices. To look at the number of real rows here would wait for them; so a
+    batch that has nobody to swap with is rolled in vain.
+    """
     for batch in batches:
         plain = eval_step(params, batch)
-        rolled = None
-        if measure_encoder_use and int(_num_real_rows(batch["decoder_loss_weights"])) > 1:
-            rolled = eval_step(params, with_rolled_encoder(batch))
-        yield plain, rolled
+        if measure_encoder_use:
+            num_real = _num_real_rows(batch["decoder_loss_weights"])
+            yield plain, eval_step(params, with_rolled_encoder(batch)), num_real
+        else:
+            yield plain, None, 0
 
 
 def _one_step_late(results: Iterable[Any]) -> Iterator[Any]:
@@ -149,7 +154,7 @@ class TextGenerator:
 
         Args:
           model: the functional model that ``params`` belong to.
-          vocabulary: encodes inputs and decodes outputs.
+          vocabulary: encodes inputs that are texts, and decodes outputs.
           encoder_length: inputs are cut to this many tokens, EOS included.
           max_decode_length: most tokens generated for an input, EOS included.
           batch_size: inputs decoded at once; the last batch is filled up with empty inputs.
@@ -168,8 +173,8 @@ class TextGenerator:
 
         self._decode = jax.jit(decode)
 
-    def __call__(self, params: Tree, inputs: Sequence[str]) -> list[str]:
-        """Return one generated text for each input, in order."""
+    def __call__(self, params: Tree, inputs: Sequence[str] | Sequence[np.ndarray]) -> list[str]:
+        """Return one generated text for each input, in order; inputs are texts, or ids without EOS."""
         texts: list[str] = []
         waiting: list[tuple[jax.Array, int]] = []
         for start in range(0, len(inputs), self.batch_size):
@@ -182,14 +187,14 @@ class TextGenerator:
             texts += self._decoded(outputs_BL, count)
         return texts
 
-    def _encoded(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _encoded(self, inputs: Sequence[str] | Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         tokens_BM = np.full((self.batch_size, self.encoder_length), self.vocabulary.pad_id, np.int32)
         # An empty input is a lone EOS, also in the rows that fill up: no row is masked altogether.
         tokens_BM[:, 0] = self.vocabulary.eos_id
         segment_ids_BM = np.zeros_like(tokens_BM)
         segment_ids_BM[:, 0] = 1
-        for row, text in enumerate(texts):
-            ids = self.vocabulary.encode(text, parse_sentinels=True)
+        for row, given in enumerate(inputs):
+            ids = self.vocabulary.encode(given, parse_sentinels=True) if isinstance(given, str) else given
             kept = ids[: self.encoder_length - 1]
             tokens_BM[row, : len(kept)] = kept
             tokens_BM[row, len(kept)] = self.vocabulary.eos_id
@@ -204,7 +209,7 @@ def generate_texts(
     model: FunctionalModel,
     params: Tree,
     vocabulary: Vocabulary,
-    inputs: Sequence[str],
+    inputs: Sequence[str] | Sequence[np.ndarray],
     *,
     encoder_length: int,
     max_decode_length: int,

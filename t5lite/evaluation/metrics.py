@@ -1,5 +1,6 @@
 """Scores of generated texts against references: BLEU, chrF, accuracy, and the majority baseline."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from t5lite.core.errors import DataError
+
+_JACKKNIFE_GROUPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +21,13 @@ class Score:
       value: BLEU and chrF in 0..100, accuracies in 0..1.
       signature: sacrebleu's signature (tokenisation, smoothing, version), empty for accuracies; two
         values are comparable only under the same signature.
+      error: standard error over the choice of examples, in the unit of ``value``: binomial for accuracies,
+        by a jackknife for BLEU and chrF; None where there is none to give.
     """
 
     value: float
     signature: str = ""
+    error: float | None = None
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -31,9 +37,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> Score:
       DataError: if there is nothing to score or the lengths differ.
     """
     _check(predictions, references)
-    metric = BLEU()
-    value = metric.corpus_score(list(predictions), [list(references)]).score
-    return Score(value=value, signature=str(metric.get_signature()))
+    return _corpus_score(BLEU(), predictions, references)
 
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -43,9 +47,7 @@ def chrf(predictions: Sequence[str], references: Sequence[str]) -> Score:
       DataError: if there is nothing to score or the lengths differ.
     """
     _check(predictions, references)
-    metric = CHRF()
-    value = metric.corpus_score(list(predictions), [list(references)]).score
-    return Score(value=value, signature=str(metric.get_signature()))
+    return _corpus_score(CHRF(), predictions, references)
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -56,7 +58,8 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> Score:
     """
     _check(predictions, references)
     hits = sum(p.strip() == r.strip() for p, r in zip(predictions, references, strict=True))
-    return Score(value=hits / len(references))
+    value = hits / len(references)
+    return Score(value=value, error=math.sqrt(value * (1 - value) / len(references)))
 
 
 def majority_accuracy(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -84,6 +87,31 @@ def label_fraction(predictions: Sequence[str], references: Sequence[str]) -> Sco
     _check(predictions, references)
     labels = {r.strip() for r in references}
     return Score(value=sum(p.strip() in labels for p in predictions) / len(references))
+
+
+def _corpus_score(metric: BLEU | CHRF, predictions: Sequence[str], references: Sequence[str]) -> Score:
+    value = metric.corpus_score(list(predictions), [list(references)]).score
+    error = _jackknife_error(metric, predictions, references)
+    return Score(value=value, signature=str(metric.get_signature()), error=error)
+
+
+def _jackknife_error(
+    metric: BLEU | CHRF, predictions: Sequence[str], references: Sequence[str]
+) -> float | None:
+    """Return the delete-a-group jackknife error of a corpus score, None for a single example.
+
+    Not sacrebleu's bootstrap, whose chrF fails under NumPy 2 (a float32 reaches ``statistics``).
+    """
+    groups = min(_JACKKNIFE_GROUPS, len(predictions))
+    if groups < 2:
+        return None
+    scores = []
+    for group in range(groups):
+        kept = [i for i in range(len(predictions)) if i % groups != group]
+        score = metric.corpus_score([predictions[i] for i in kept], [[references[i] for i in kept]])
+        scores.append(score.score)
+    mean = sum(scores) / groups
+    return math.sqrt((groups - 1) / groups * sum((score - mean) ** 2 for score in scores))
 
 
 def _check(predictions: Sequence[str], references: Sequence[str]) -> None:

@@ -16,11 +16,13 @@ class Format:
       export_folder: see ``huggingface.export_folder``; every format takes the same arguments.
       import_folder: see ``huggingface.import_folder``.
       read_vocabulary: the vocabulary in an imported folder, or None.
+      mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
     """
 
     export_folder: Callable[..., huggingface.Export]
     import_folder: Callable[..., tuple[Any, Any]]
     read_vocabulary: Callable[..., Vocabulary | None]
+    mark: str
 
 
 FORMATS: dict[str, Format] = {
@@ -28,6 +30,7 @@ FORMATS: dict[str, Format] = {
         export_folder=huggingface.export_folder,
         import_folder=huggingface.import_folder,
         read_vocabulary=huggingface.read_vocabulary,
+        mark=huggingface.MARK,
     ),
 }
 """Every format that ``export`` and ``import`` can name."""

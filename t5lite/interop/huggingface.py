@@ -25,6 +25,7 @@ from t5lite.models.config import EncoderDecoderConfig
 
 __all__ = [
     "DTYPES",
+    "MARK",
     "Export",
     "export_folder",
     "import_folder",
@@ -40,6 +41,8 @@ DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16,
 
 _CONFIG, _GENERATION_CONFIG = "config.json", "generation_config.json"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+MARK = _GENERATION_CONFIG
+"""File by which an exported folder is known; a run directory, which has a config.json too, lacks it."""
 _UNSAFE_SUFFIXES = (".bin", ".pt", ".h5", ".msgpack")
 
 
@@ -83,7 +86,8 @@ def export_folder(
       out_dir: a new or empty directory.
       vocabulary: the tokenizer to write along; None writes the model alone.
       dtype: of the exported weights, a key of ``DTYPES``.
-      overwrite: replace ``out_dir`` if it is not empty.
+      overwrite: replace ``out_dir`` if it is not empty; only what has a generation_config.json, as an
+        exported folder has and a run directory has not.
 
     Raises:
       UserError: for an unknown ``dtype``, or an ``out_dir`` that is not empty.
@@ -98,7 +102,7 @@ def export_folder(
             f"the vocabulary {vocabulary.path} has {vocabulary.size} ids, sentinels included, but the "
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
-    with new_directory(out_dir, overwrite=overwrite, mark=_CONFIG) as folder:
+    with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         tensors = state_dict_from_params(params, config)
         overflows = []
         for name, tensor in tensors.items():
@@ -106,7 +110,13 @@ def export_folder(
                 tensors[name] = tensor.astype(DTYPES[dtype], copy=False)
             if np.isinf(tensors[name]).sum() > np.isinf(tensor).sum():
                 overflows.append(name)
-        save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise UserError(
+                f"cannot write {out_dir / _WEIGHTS} ({error}); check free space and permissions"
+            ) from error
+        (folder / _WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
         write_json(folder / _CONFIG, to_huggingface(config, dtype=dtype))
         write_json(folder / _GENERATION_CONFIG, generation_config(config))
         if vocabulary is not None:

@@ -10,9 +10,10 @@ from typing import Any
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport, restore_params
+from t5lite.checkpointing.reading import resolve_step
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
-from t5lite.data.pipeline import Pipeline, open_pipeline
+from t5lite.data.pipeline import PairsDataConfig, Pipeline, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
@@ -21,6 +22,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.run_directory import EXECUTION_FIELDS, RunDirectory
 
 _VOCABULARY_MULTIPLE = 128
+_ENCODER_USE_EXAMPLES = 2
 
 
 def check_vocabulary(vocabulary: Vocabulary, model: EncoderDecoderConfig) -> None:
@@ -37,28 +39,58 @@ def check_vocabulary(vocabulary: Vocabulary, model: EncoderDecoderConfig) -> Non
         )
 
 
+def check_epochs(pipeline: Pipeline, config: RunConfig) -> None:
+    """Check that the data lasts for the whole run: the schedule counts on every step.
+
+    Raises:
+      ConfigError: naming how many steps there are.
+    """
+    batch_size, total_steps = config.training.batch_size, config.training.total_steps
+    available = pipeline.num_steps(batch_size)
+    if available is not None and available < total_steps:
+        raise ConfigError(
+            f"data.max_epochs={config.data.max_epochs} of {pipeline.num_examples} examples is {available} "
+            f"batches of {batch_size}, fewer than training.total_steps={total_steps}; use at most "
+            f"{available} steps, or raise max_epochs"
+        )
+
+
 def heldout_pipeline(config: RunConfig, vocabulary: Vocabulary) -> Pipeline | None:
     """Return the pipeline over ``evaluation.store``, or None where a run has none.
 
+    It passes once over whole examples: pairs are not packed, so that encoder use swaps the input of one pair
+    for that of another, and overlong ones are cut, not left out, so that every model sees the same pairs.
+
     Raises:
-      ConfigError: if the held-out store was tokenised with another vocabulary than the training store.
+      ConfigError: if the held-out store was tokenised with another vocabulary than the training store, or
+        has too few examples.
     """
     store = config.evaluation.store
     if store is None:
         return None
-    pipeline = open_pipeline(dataclasses.replace(config.data, store=store), seed=config.seed, shuffle=False)
+    data = dataclasses.replace(config.data, store=store, max_epochs=None)
+    if isinstance(data, PairsDataConfig):
+        data = dataclasses.replace(data, pack=False, overlong="truncate")
+    pipeline = open_pipeline(data, seed=config.seed, shuffle=False)
     if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
             f"evaluation.store={store} and data.store={config.data.store} were tokenised with different "
             "vocabularies; prepare both with the same spiece.model"
         )
+    num_examples = min(pipeline.num_examples, config.evaluation.max_examples or pipeline.num_examples)
+    if config.evaluation.encoder_use and num_examples < _ENCODER_USE_EXAMPLES:
+        raise ConfigError(
+            f"encoder use swaps inputs between examples, but only {num_examples} of evaluation.store={store} "
+            "is used; evaluate more, or set evaluation.encoder_use=False"
+        )
     return pipeline
 
 
 def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
-    """Check that the run in ``initialize_from`` has this run's vocabulary and shape.
+    """Check that the run in ``initialize_from`` has a checkpoint, and this run's vocabulary and shape.
 
     Raises:
+      CheckpointError: if it has no such checkpoint.
       ConfigError: naming the fields that differ.
     """
     source = config.initialize_from
@@ -66,10 +98,12 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
         return
     directory = RunDirectory.at(source.run)
     model, source_vocabulary = directory.read_model()
+    resolve_step(directory.checkpoints, source.step)
     if source_vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
-            f"data.store={config.data.store} was tokenised with another vocabulary than {source.run}; prepare "
-            f"it again with --vocabulary {directory.vocabulary_file}"
+            f"data.store={config.data.store} was tokenised with another vocabulary than {source.run}; "
+            f"prepare it again with --vocabulary {directory.vocabulary_file} "
+            f"--extra-ids {source_vocabulary.extra_ids}"
         )
     changes = [
         f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import write_json
 from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
@@ -19,15 +19,17 @@ from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.evaluator import evaluate_loss, generate_texts
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
-from t5lite.models.functional import FunctionalModel
-from t5lite.partitioning import Partitioner, make_partitioner
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.components import TrainedModel, heldout_pipeline, load_trained
+from t5lite.runner.components import heldout_pipeline, load_trained
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.step import compile_eval_step, make_eval_step
+from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step
 
 _NGRAM_TOKENS = 20_000_000
 """Training tokens that the n-gram baselines count at most: enough for their tables, seconds of work."""
+_NUM_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Evaluation:
     metrics: dict[str, float]
     samples: tuple[dict[str, str], ...]
     """For a task: inputs, target and prediction of the first examples."""
+    notes: tuple[str, ...] = ()
+    """What to know when reading the metrics, a line each."""
 
 
 def heldout_evaluator(
@@ -74,6 +78,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure the checkpoint of a run and write ``evaluation.json`` into the run directory.
 
+    It runs on all the devices that are there, whatever mesh the run was trained on.
+
     Args:
       run: run directory with a configuration.
       step: checkpoint; the newest by default.
@@ -90,19 +96,21 @@ def evaluate(
     )
     if config.evaluation.store is None:
         raise ConfigError(f"{run} has no held-out store in its configuration; give one by --store")
-    _, vocabulary = directory.read_model()
+    model_config, vocabulary = directory.read_model()
     pipeline = heldout_pipeline(config, vocabulary)
     assert pipeline is not None
-    partitioner = make_partitioner(config.partitioning)
+    partitioner = _evaluation_partitioner(model_config, config.evaluation.batch_size)
     trained = load_trained(directory, partitioner, step=step)
     metrics = heldout_evaluator(trained.model, partitioner, pipeline, config.evaluation)(trained.params)
     samples: tuple[dict[str, str], ...] = ()
-    if isinstance(config.data, PairsDataConfig):
-        if config.evaluation.task:
-            scores, samples = _task_scores(trained, config)
-            metrics |= scores
-    else:
-        metrics |= ngram_baselines(config.data.store, config.evaluation.store, vocabulary)
+    notes: tuple[str, ...] = ()
+    if not isinstance(config.data, PairsDataConfig):
+        baselines, note = _baselines_if_possible(config.data.store, config.evaluation.store, vocabulary)
+        metrics |= baselines
+        notes = (note,)
+    elif config.evaluation.task:
+        scores, samples = task_scores(trained.model, trained.params, vocabulary, config)
+        metrics |= scores
     limit = config.evaluation.max_examples or pipeline.num_examples
     result = Evaluation(
         step=trained.report.step,
@@ -110,20 +118,56 @@ def evaluate(
         num_examples=min(limit, pipeline.num_examples),
         metrics=metrics,
         samples=samples,
+        notes=notes,
     )
     write_json(directory.evaluation_file, dataclasses.asdict(result))
     return result
 
 
 def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary) -> dict[str, float]:
-    """Return the cross-entropy of the held-out text under counts of the training text, nats per token."""
-    train, heldout = TokenStore.open(train_store), TokenStore.open(heldout_store)
+    """Return the cross-entropy of the held-out text under counts of the training text, nats per token.
+
+    It is that of the whole held-out text, not only of the examples that an evaluation uses; of either
+    store, the first 20 million tokens at most.
+
+    Raises:
+      DataError: if a store cannot be used or belongs to another vocabulary.
+    """
+    train = TokenStore.open(train_store, vocabulary.fingerprint)
+    heldout = TokenStore.open(heldout_store, vocabulary.fingerprint)
     train_tokens = train.tokens(0, min(train.num_tokens, _NGRAM_TOKENS))
     heldout_tokens = heldout.tokens(0, min(heldout.num_tokens, _NGRAM_TOKENS))
     return {
         "unigram": unigram_cross_entropy(train_tokens, heldout_tokens, vocab_size=vocabulary.size),
         "bigram": bigram_cross_entropy(train_tokens, heldout_tokens, vocab_size=vocabulary.size),
     }
+
+
+def _baselines_if_possible(
+    train_store: str, heldout_store: str, vocabulary: Vocabulary
+) -> tuple[dict[str, float], str]:
+    """Return the baselines and what to say of them; the training text may be gone after training."""
+    try:
+        baselines = ngram_baselines(train_store, heldout_store, vocabulary)
+    except DataError as error:
+        return {}, f"unigram and bigram are left out, for the training text cannot be read: {error}"
+    return baselines, "unigram and bigram are of the whole held-out text; compare them with text_loss"
+
+
+def _evaluation_partitioner(model: EncoderDecoderConfig, batch_size: int) -> Partitioner:
+    """Return the partitioner over the devices that are there: the parameters sharded where that divides.
+
+    Raises:
+      ConfigError: if the devices do not divide the batch.
+    """
+    partitioner = make_partitioner(PartitioningConfig())
+    check_batch_size(batch_size, 1, partitioner)
+    functional = build(model)
+    try:
+        partitioner.check(functional.abstract_params, functional.logical_axes, batch_size)
+    except ConfigError:
+        return make_partitioner(PartitioningConfig(style="data_parallel"))
+    return partitioner
 
 
 def _with_changes(
@@ -143,21 +187,44 @@ def _device_batches(
         yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
 
 
-def _task_scores(
-    trained: TrainedModel, config: RunConfig
+def task_scores(
+    model: FunctionalModel, params: Tree, vocabulary: Vocabulary, config: RunConfig
 ) -> tuple[dict[str, float], tuple[dict[str, str], ...]]:
-    """Generate for the held-out pairs and score the text; also return the first few."""
-    assert isinstance(config.data, PairsDataConfig)
-    assert config.evaluation.store is not None
-    assert config.evaluation.task is not None
-    pairs = PairStore.open(config.evaluation.store)
+    """Generate for the held-out pairs and score the text.
+
+    The model is given the stored ids of the inputs. Predictions are scored against the stored targets,
+    uncut and decoded: the text as the vocabulary can spell it, normalised, with ⁇ for what it cannot. A
+    score against the original text is lower where the vocabulary does not cover it.
+
+    Args:
+      model: what ``params`` belong to.
+      params: nested dict of parameters, on devices.
+      vocabulary: of the model.
+      config: of a run on pairs with ``evaluation.store`` and ``evaluation.task``.
+
+    Returns:
+      The task's metrics by name, and inputs, target and prediction of the first examples.
+
+    Raises:
+      ConfigError: if the run has no pairs, no held-out store or no task.
+      DataError: if the store cannot be used.
+    """
+    if (
+        not isinstance(config.data, PairsDataConfig)
+        or not config.evaluation.store
+        or not config.evaluation.task
+    ):
+        raise ConfigError(
+            f"data is a {type(config.data).__name__}, evaluation.store={config.evaluation.store}, "
+            f"evaluation.task={config.evaluation.task}; task scores need pairs, a held-out store and a task"
+        )
+    pairs = PairStore.open(config.evaluation.store, vocabulary.fingerprint)
     indices = evaluation_indices(pairs.num_pairs, config.evaluation.max_examples).tolist()
-    vocabulary = trained.vocabulary
-    inputs = [vocabulary.decode(pairs.inputs.document(i)) for i in indices]
+    inputs = [pairs.inputs.document(i) for i in indices]
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     predictions = generate_texts(
-        trained.model,
-        trained.params,
+        model,
+        params,
         vocabulary,
         inputs,
         encoder_length=config.data.inputs_length,
@@ -165,10 +232,11 @@ def _task_scores(
         batch_size=config.evaluation.batch_size,
     )
     task = lookup(TASKS, config.evaluation.task, kind="task")
-    scores = {name: score.value for name, score in task.score(predictions, targets).items()}
-    samples = zip(inputs, targets, predictions, strict=True)
-    shown = tuple({"inputs": i, "target": t, "prediction": p} for i, t, p in list(samples)[:_NUM_SAMPLES])
-    return scores, shown
-
-
-_NUM_SAMPLES = 50
+    results = task.score(predictions, targets)
+    scores = {name: score.value for name, score in results.items()}
+    scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}
+    shown = list(zip(inputs, targets, predictions, strict=True))[:_NUM_SAMPLES]
+    return scores, tuple(
+        {"inputs": vocabulary.decode(ids), "target": target, "prediction": prediction}
+        for ids, target, prediction in shown
+    )

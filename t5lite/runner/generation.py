@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from t5lite.core.errors import ConfigError
 from t5lite.evaluation.evaluator import generate_texts
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import load_trained
@@ -23,8 +24,16 @@ def generate(
     Inputs may hold sentinels (``<extra_id_0>``); they are cut to ``encoder_length`` tokens.
 
     Raises:
-      UserError: if the run directory or its checkpoint cannot be used.
+      UserError: if a length or size is out of range, or the run directory or its checkpoint cannot be used.
     """
+    sizes = {
+        "encoder_length": encoder_length,
+        "max_decode_length": max_decode_length,
+        "batch_size": batch_size,
+    }
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{name}={size} must be 1 or more")
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     trained = load_trained(RunDirectory.at(run), partitioner, step=step)
     return generate_texts(

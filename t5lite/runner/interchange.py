@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.core.errors import CheckpointError
+from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_new_directory, new_directory
 from t5lite.core.registry import lookup
 from t5lite.interop import FORMATS
@@ -27,10 +27,12 @@ def export(
     """Write a run's weights and vocabulary as a new folder; return the checkpoint's step.
 
     Raises:
-      UserError: for an unknown format, a run without a checkpoint, or an output that exists.
+      UserError: for an unknown format, a run without a checkpoint, or an output that exists or overlaps
+        with the run directory.
     """
     chosen = lookup(FORMATS, format_name, kind="format")
-    check_new_directory(Path(output), overwrite=overwrite, mark="config.json")
+    _check_apart(Path(run), Path(output))
+    check_new_directory(Path(output), overwrite=overwrite, mark=chosen.mark)
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     trained = load_trained(RunDirectory.at(run), partitioner, step=step)
     chosen.export_folder(
@@ -66,3 +68,16 @@ def import_model(source: str | Path, output: str | Path, *, format_name: str = "
         with Checkpoints(directory.checkpoints, CheckpointConfig()) as checkpoints:
             checkpoints.save(0, {"step": 0, "params": params}, {"imported_from": str(source)})
     return build(config).num_params
+
+
+def _check_apart(run: Path, output: Path) -> None:
+    """Check that replacing ``output`` cannot take anything of the run with it.
+
+    Raises:
+      ConfigError: if one lies in the other, or they are the same.
+    """
+    run, output = run.resolve(), output.resolve()
+    if run == output or run in output.parents or output in run.parents:
+        place = "the run directory itself" if run == output else "inside the run directory"
+        place = "a directory that holds the run" if output in run.parents else place
+        raise ConfigError(f"output={output} is {place}; export to a directory apart from {run}")

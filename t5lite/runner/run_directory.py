@@ -4,14 +4,15 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 """
 
 import json
-import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from t5lite import run_config
+from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import write_json, write_text
+from t5lite.core.files import make_directory, write_bytes, write_json, write_text
+from t5lite.core.strict_json import StrictJson
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.run_config import RunConfig
@@ -22,9 +23,12 @@ EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "dro
 _README = """\
 This directory is one t5lite run.
 
-config.json         the resolved configuration; `t5lite train --config config.json` runs or resumes it
+config.json         the resolved configuration; `t5lite train --config config.json` runs or resumes it, from
+                    anywhere, for its paths are absolute (after a move, add --run-dir)
 model.json          architecture and vocabulary: what evaluate, generate and export read
 spiece.model        the SentencePiece vocabulary
+initialized_from.txt
+                    the arrays that fine-tuning took over, and from which checkpoint
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
@@ -33,6 +37,21 @@ profile/            traces, where a profiler window was asked for
 
 Files appear when they are first written. Start over by deleting the directory.
 """
+
+
+@dataclass(frozen=True)
+class _VocabularyFile:
+    extra_ids: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _ModelFile:
+    """What model.json says."""
+
+    architecture: Literal["encoder_decoder"]
+    config: EncoderDecoderConfig
+    vocabulary: _VocabularyFile
 
 
 @dataclass(frozen=True)
@@ -67,35 +86,55 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def initialized_from_file(self) -> Path:
+        """Which parameters fine-tuning started from."""
+        return self.path / "initialized_from.txt"
+
+    @property
     def evaluation_file(self) -> Path:
         """Result of the newest evaluation."""
         return self.path / "evaluation.json"
 
-    def write_model(self, model: EncoderDecoderConfig, vocabulary: Vocabulary) -> None:
-        """Write the files that make the directory usable, or check that they say the same.
+    def check_model(self, model: EncoderDecoderConfig, vocabulary: Vocabulary) -> None:
+        """Check that a run of this model may use the directory; nothing is written.
 
         Raises:
-          CheckpointError: if the directory belongs to another model or vocabulary.
+          ConfigError: if it is a file, or has files that are not a run's and would be overwritten.
+          CheckpointError: if it has checkpoints of another model or vocabulary.
         """
-        description = {
-            "architecture": "encoder_decoder",
-            "config": asdict(model),
-            "vocabulary": {"extra_ids": vocabulary.extra_ids, "fingerprint": vocabulary.fingerprint},
-        }
-        if self.model_file.is_file():
-            known = json.loads(self.model_file.read_text(encoding="utf-8"))
-            if changes := describe_changes(_defining(known), _defining(description)):
-                raise CheckpointError(
-                    f"{self.path} holds a run of another model ({'; '.join(changes)}); use another run_dir, "
-                    "or delete it to start over"
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run_dir={self.path} is a file; give a directory")
+        if not self.model_file.is_file():
+            # A directory may be there already (logs of the launcher), but not with files of our names.
+            ours = (
+                self.config_file,
+                self.vocabulary_file,
+                self.initialized_from_file,
+                self._readme_file,
+                self.checkpoints,
+            )
+            if found := [path.name for path in ours if path.exists()]:
+                raise ConfigError(
+                    f"run_dir={self.path} is not a run (no model.json) and has {', '.join(found)}, which "
+                    "would be overwritten; use another run_dir"
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not self.vocabulary_file.is_file():
-            temporary = self.vocabulary_file.with_suffix(".tmp")
-            shutil.copyfile(vocabulary.path, temporary)
-            temporary.replace(self.vocabulary_file)
-        write_json(self.model_file, description)
-        write_text(self.path / "README.txt", _README)
+            return
+        known, new = asdict(self._read_model_file()), asdict(_describe(model, vocabulary))
+        changes = describe_changes(_defining(known), _defining(new))
+        # Without a checkpoint there is nothing to protect: the start that wrote the file came to nothing.
+        if changes and available_steps(self.checkpoints):
+            raise CheckpointError(
+                f"{self.path} holds a run of another model ({'; '.join(changes)}); use another run_dir, "
+                "or delete it to start over"
+            )
+
+    def write_model(self, model: EncoderDecoderConfig, vocabulary: Vocabulary) -> None:
+        """Write the files that make the directory usable; ``check_model`` before."""
+        make_directory(self.path)
+        # First, for it makes the directory a run: a start that is cut off here can be repeated.
+        write_json(self.model_file, asdict(_describe(model, vocabulary)))
+        write_bytes(self.vocabulary_file, vocabulary.model_bytes)
+        write_text(self._readme_file, _README)
 
     def read_model(self) -> tuple[EncoderDecoderConfig, Vocabulary]:
         """Return the model configuration and the vocabulary of the run.
@@ -108,14 +147,14 @@ class RunDirectory:
                 f"{self.path} is not a run directory (no model.json); `t5lite train` and `t5lite import` "
                 "make one"
             )
-        description = json.loads(self.model_file.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(EncoderDecoderConfig)}
-        if unknown := sorted(set(description["config"]) - known):
-            raise ConfigError(f"{self.model_file}: unknown model fields {unknown}; another version wrote it")
-        vocabulary = Vocabulary(self.vocabulary_file, extra_ids=description["vocabulary"]["extra_ids"])
-        if vocabulary.fingerprint != description["vocabulary"]["fingerprint"]:
-            raise ConfigError(f"{self.vocabulary_file} is not the vocabulary that this run was trained with")
-        return EncoderDecoderConfig(**description["config"]), vocabulary
+        description = self._read_model_file()
+        vocabulary = Vocabulary(self.vocabulary_file, extra_ids=description.vocabulary.extra_ids)
+        if vocabulary.fingerprint != description.vocabulary.fingerprint:
+            raise ConfigError(
+                f"{self.vocabulary_file} is not the vocabulary that this run was trained with; copy it from "
+                "the token store again"
+            )
+        return description.config, vocabulary
 
     def read_config(self) -> RunConfig:
         """Return the resolved configuration of the run.
@@ -124,17 +163,46 @@ class RunDirectory:
           ConfigError: if there is none (an imported model has none).
         """
         if not self.config_file.is_file():
-            raise ConfigError(f"{self.path} has no config.json: it was imported or is not a run directory")
+            raise ConfigError(
+                f"{self.path} has no config.json: it was imported or is not a run directory; give one that "
+                "`t5lite train` wrote"
+            )
         return run_config.load(self.config_file)
 
-    def write_config(self, config: RunConfig) -> list[str]:
-        """Save ``config`` and return what changed against the saved one, a phrase a field."""
-        changes = []
-        if self.config_file.is_file():
+    def config_changes(self, config: RunConfig) -> list[str]:
+        """Return what ``config`` changes against the saved configuration, a phrase a field.
+
+        Raises:
+          ConfigError: if the saved one cannot be read.
+        """
+        if not self.config_file.is_file():
+            return []
+        try:
             saved = json.loads(self.config_file.read_text(encoding="utf-8"))
-            changes = describe_changes(saved, run_config.to_json(config))
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"
+            ) from error
+        return describe_changes(saved, run_config.to_json(config))
+
+    def write_config(self, config: RunConfig) -> None:
+        """Save the resolved configuration."""
         run_config.save(config, self.config_file)
-        return changes
+
+    @property
+    def _readme_file(self) -> Path:
+        return self.path / "README.txt"
+
+    def _read_model_file(self) -> _ModelFile:
+        return StrictJson().read(self.model_file, _ModelFile)
+
+
+def _describe(model: EncoderDecoderConfig, vocabulary: Vocabulary) -> _ModelFile:
+    return _ModelFile(
+        architecture="encoder_decoder",
+        config=model,
+        vocabulary=_VocabularyFile(extra_ids=vocabulary.extra_ids, fingerprint=vocabulary.fingerprint),
+    )
 
 
 def describe_changes(before: Any, after: Any, path: str = "") -> list[str]:

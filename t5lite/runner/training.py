@@ -2,15 +2,16 @@
 
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.partial import restore_params
-from t5lite.checkpointing.reading import available_steps
+from t5lite.checkpointing.partial import RestoreReport, restore_params
+from t5lite.checkpointing.reading import available_steps, read_state
+from t5lite.core.files import write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import Pipeline, open_pipeline
@@ -20,6 +21,7 @@ from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner, make_partitioner, multihost
 from t5lite.run_config import RunConfig, to_json
 from t5lite.runner.components import (
+    check_epochs,
     check_source,
     check_vocabulary,
     heldout_pipeline,
@@ -34,6 +36,10 @@ from t5lite.training.state import TrainState, abstract_state, init_state, state_
 from t5lite.training.step import check_batch_size, compile_train_step, make_train_step
 from t5lite.training.telemetry import Telemetry
 
+_ORDER_FIELDS = ("data.store: ", "seed: ")
+"""Changes that break the promise that every example comes once an epoch."""
+_LOSSES = ("truncated", "dropped")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -45,6 +51,8 @@ class Outcome:
     """What stopped it, if it was preempted."""
     model: FunctionalModel
     params: Tree
+    metrics: dict[str, float]
+    """Of the last held-out evaluation of this attempt (at ``step``, if it finished); empty if none."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +66,47 @@ class _Run:
     model: FunctionalModel
     optimizer: Optimizer
     partitioner: Partitioner
+    changes: list[str]
+    """Against the configuration that the run was last started with."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run starts from."""
+
+    step: int
+    state: TrainState
+    origin: str | None = None
+    """What to say about it."""
+    report: RestoreReport | None = None
+    """The parameters that ``initialize_from`` gave."""
 
 
 def train(config: RunConfig) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
 
     Raises:
-      UserError: for whatever does not fit, before anything is compiled or written.
+      UserError: for whatever does not fit, checkpoints to start from included, before anything is written
+        and before the training step is compiled; for damaged data, when it is read.
     """
+    config = config.resolved()
     run = _prepare(config)
-    start_step, make_state = _start(run)
+    start = _start(run)
     directory = run.directory
+    if multihost.is_leader():
+        directory.write_model(config.model, run.pipeline.vocabulary)
+        directory.write_config(config)
+        if start.report is not None:
+            write_text(directory.initialized_from_file, f"{start.report}\n")
+    multihost.barrier("run directory")
+    metrics: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         preemption = stack.enter_context(Preemption())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         telemetry = stack.enter_context(
             Telemetry(
                 directory.path,
-                start_step=start_step,
+                start_step=start.step,
                 total_steps=config.training.total_steps,
                 step_flops=train_step_flops(
                     config.model,
@@ -85,9 +116,8 @@ def train(config: RunConfig) -> Outcome:
                 ),
             )
         )
-        _announce(run, start_step, telemetry)
-        state = make_state(checkpoints, telemetry)
-        batches = stack.enter_context(_batches(run, start_step))
+        _announce(run, start, telemetry)
+        batches = stack.enter_context(_batches(run, start.step))
         parts = TrainingParts(
             train_step=_compiled_step(run),
             batches=batches,
@@ -95,25 +125,29 @@ def train(config: RunConfig) -> Outcome:
             preemption=preemption,
             checkpoints=checkpoints,
             metadata={"config": to_json(config)},
-            evaluate=_evaluation(run),
+            evaluate=_evaluation(run, metrics),
             profile_directory=directory.path / "profile",
         )
-        result = loop.train(state, config.training, parts)
+        result = loop.train(start.state, config.training, parts)
     return Outcome(
         step=result.step,
         reason=result.reason,
         signal=preemption.signal if result.reason == "preempted" else None,
         model=run.model,
         params=result.state.params,
+        metrics=metrics,
     )
 
 
 def _prepare(config: RunConfig) -> _Run:
-    """Open the data, check that everything fits together, and write the small files of the run."""
+    """Open the data and check that everything fits together; nothing is written."""
     pipeline = open_pipeline(config.data, seed=config.seed)
     check_vocabulary(pipeline.vocabulary, config.model)
+    check_epochs(pipeline, config)
     heldout = heldout_pipeline(config, pipeline.vocabulary)
-    check_source(config, pipeline.vocabulary)
+    directory = RunDirectory.at(config.run_dir)
+    if not available_steps(directory.checkpoints):  # a run that resumes needs its source no more
+        check_source(config, pipeline.vocabulary)
     model = build(config.model)
     optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
     partitioner = make_partitioner(config.partitioning)
@@ -122,59 +156,84 @@ def _prepare(config: RunConfig) -> _Run:
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
     if heldout is not None:
         check_batch_size(config.evaluation.batch_size, 1, partitioner)
-    directory = RunDirectory.at(config.run_dir)
-    if multihost.is_leader():
-        directory.write_model(config.model, pipeline.vocabulary)
-    multihost.barrier("run directory")
-    return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner)
+    directory.check_model(config.model, pipeline.vocabulary)
+    changes = directory.config_changes(config)
+    return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner, changes)
 
 
-def _start(run: _Run) -> tuple[int, Callable[[Checkpoints, Telemetry], TrainState]]:
-    """Return the step to start from and the function that makes the state, in this order of preference.
+def _start(run: _Run) -> _Start:
+    """Return where to start from, in this order of preference; nothing is written.
 
     1. a checkpoint of this run: everything is restored;
     2. ``initialize_from``: its parameters, a new optimizer state, step 0;
     3. random parameters from ``seed``.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged or does not fit.
     """
-    latest = max(available_steps(run.directory.checkpoints), default=None)
-    source = run.config.initialize_from
-
-    def restored(checkpoints: Checkpoints, telemetry: Telemetry) -> TrainState:
-        telemetry.message(f"resuming from step {latest} of {run.directory.checkpoints}")
-        return checkpoints.restore(abstract_state(run.model, run.optimizer, run.partitioner), latest)
-
-    def initialized(checkpoints: Checkpoints, telemetry: Telemetry) -> TrainState:
-        assert source is not None
+    directory, source = run.directory.checkpoints, run.config.initialize_from
+    latest = max(available_steps(directory), default=None)
+    if latest is not None:
+        state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
+        return _Start(latest, state, f"resuming from step {latest} of {directory}")
+    if source is not None:
         params, report = restore_params(
             RunDirectory.at(source.run).checkpoints,
             sharded_abstract_params(run.model, run.partitioner),
             step=source.step,
         )
-        telemetry.message(
+        origin = (
             f"took {len(report.leaves)} arrays ({run.model.num_params:,} parameters) of step {report.step} "
-            f"from {source.run}; optimizer state and step count start anew"
+            f"from {source.run}, listed in {run.directory.initialized_from_file}; optimizer state and step "
+            "count start anew"
         )
-        return state_from_params(params, run.model, run.optimizer, run.partitioner)
-
-    def random(checkpoints: Checkpoints, telemetry: Telemetry) -> TrainState:
-        return init_state(run.model, run.optimizer, jax.random.key(run.config.seed), run.partitioner)
-
-    if latest is not None:
-        return latest, restored
-    return 0, initialized if source else random
+        state = state_from_params(params, run.model, run.optimizer, run.partitioner)
+        return _Start(0, state, origin, report)
+    key = jax.random.key(run.config.seed)
+    return _Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
 
 
-def _announce(run: _Run, start_step: int, telemetry: Telemetry) -> None:
-    """Say what is trained and, when resuming, what changed; save the configuration."""
-    changes = run.directory.write_config(run.config) if multihost.is_leader() else []
-    if start_step and changes:
-        telemetry.message("changed since this run was started: " + "; ".join(changes))
+def _announce(run: _Run, start: _Start, telemetry: Telemetry) -> None:
+    """Say what is trained, on what data, from where and, when resuming, what changed."""
+    if start.step:
+        for message in _changes_since_start(run.changes):
+            telemetry.message(message)
     mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)
     telemetry.message(
         f"{run.model.num_params:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s)"
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
         f"{run.config.training.batch_size} x ({run.pipeline.encoder_length} + {run.pipeline.decoder_length}) "
         f"tokens a step → {run.directory.path}"
+    )
+    if usage := _data_usage(run.pipeline.report):
+        telemetry.message(usage)
+    if start.origin:
+        telemetry.message(start.origin)
+
+
+def _changes_since_start(changes: list[str]) -> list[str]:
+    """Return what to say about a configuration that differs from the one the run was started with."""
+    of_order = [change for change in changes if change.startswith(_ORDER_FIELDS)]
+    others = [change for change in changes if change not in of_order]
+    messages = []
+    if of_order:
+        messages.append(
+            f"note: {'; '.join(of_order)}: the examples come in another order now, so that the steps to come "
+            "repeat some that were seen and leave out some that were not"
+        )
+    if others:
+        messages.append("changed since this run was started: " + "; ".join(others))
+    return messages
+
+
+def _data_usage(report: Mapping[str, float]) -> str | None:
+    """Return how pairs fill their rows and what was cut or left out; None for text, which is all used."""
+    if "inputs_density" not in report:
+        return None
+    lost = [f", {report[how]:,.0f} of {report['pairs']:,.0f} pairs {how}" for how in _LOSSES if report[how]]
+    return (
+        f"tokens fill {report['inputs_density']:.0%} of the encoder's and {report['targets_density']:.0%} of "
+        f"the decoder's positions{''.join(lost)}"
     )
 
 
@@ -196,8 +255,14 @@ def _batches(run: _Run, start_step: int) -> Any:
     return device_batches(host_batches, sharding=sharding, prefetch=loader.prefetch)
 
 
-def _evaluation(run: _Run) -> Callable[[TrainState], dict[str, float]] | None:
+def _evaluation(run: _Run, newest: dict[str, float]) -> Callable[[TrainState], dict[str, float]] | None:
+    """Return the loop's held-out evaluation, which also keeps its result in ``newest``."""
     if run.heldout is None:
         return None
-    evaluate = heldout_evaluator(run.model, run.partitioner, run.heldout, run.config.evaluation)
-    return lambda state: evaluate(state.params)
+    evaluate_params = heldout_evaluator(run.model, run.partitioner, run.heldout, run.config.evaluation)
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        newest.update(evaluate_params(state.params))
+        return newest
+
+    return evaluate

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import sacrebleu
 
@@ -51,3 +53,24 @@ def test_every_task_scores_perfect_predictions_highest_and_refuses_nothing(task)
 def test_unknown_task_gets_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean 'translation'"):
         lookup(TASKS, "translate", kind="task")
+
+
+def test_accuracy_has_a_binomial_error():
+    score = accuracy(["a", "a", "a", "b"], ["a", "a", "a", "a"])
+    assert score.error == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+
+
+@pytest.mark.parametrize("metric", [bleu, chrf])
+def test_error_of_a_corpus_score_shrinks_with_the_number_of_examples(metric):
+    def error(count):
+        rng = random.Random(0)
+        words = ["the", "cat", "sat", "on", "a", "red", "hill", "and", "saw", "some", "dogs", "run", "by"]
+        references = [" ".join(rng.choices(words, k=8)) for _ in range(count)]
+        predictions = [
+            text if rng.random() < 0.5 else " ".join(rng.choices(words, k=8)) for text in references
+        ]
+        return metric(predictions, references).error
+
+    few, many = error(40), error(1000)
+    assert 2 < few / many < 15  # the square root of 25, give or take the jackknife's own noise
+    assert metric(["a cat sat here"], ["a cat sat here"]).error is None

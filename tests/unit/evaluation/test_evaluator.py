@@ -10,6 +10,7 @@ from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
 from t5lite.data.vocabulary import Vocabulary, train_vocabulary
 from t5lite.decoding import greedy
+from t5lite.evaluation import evaluator
 from t5lite.evaluation.evaluator import (
     TextGenerator,
     encoder_use,
@@ -90,6 +91,27 @@ def test_a_batch_with_one_real_row_changes_only_the_loss():
         encoder_use(distance_step, 0.5, batches[1:])
 
 
+def test_nothing_is_fetched_until_the_next_batch_with_its_rolled_pass_is_dispatched(monkeypatch):
+    events = []
+
+    class Deferred:
+        """A number on a device: to look at it is to wait for it."""
+
+        def __float__(self):
+            events.append("fetch")
+            return 2.0
+
+        __int__ = __float__
+
+    def step(params, batch):
+        events.append("step")
+        return {"loss": WeightedSum(1.0, 1.0)}
+
+    monkeypatch.setattr(evaluator, "_num_real_rows", lambda weights_BL: Deferred())
+    evaluate_loss(step, 0.0, [make_batch([1, 2])] * 3, measure_encoder_use=True)
+    assert events == ["step"] * 4 + ["fetch"] + ["step"] * 2 + ["fetch"] * 2
+
+
 def test_rolling_moves_segment_ids_along_skips_filler_rows_in_between_and_keeps_the_rest():
     batch = make_batch([10, 20, 30, 40])
     batch["decoder_loss_weights"][1] = 0
@@ -147,6 +169,16 @@ def test_generated_texts_do_not_depend_on_the_batch_they_are_in(vocabulary, mode
     generator = TextGenerator(model, vocabulary, batch_size=1, **lengths)
     assert [generator(params, [text])[0] for text in TEXTS] == texts
     assert generator(params, []) == []
+
+
+def test_ids_are_generated_from_as_they_are(vocabulary, model_and_params):
+    model, params = model_and_params
+    ids = np.array([vocabulary.unk_id, 5, vocabulary.unk_id, 6, 5], np.int32)
+    assert vocabulary.encode(vocabulary.decode(ids)).tolist() != ids.tolist()
+    tokens_1M = jnp.asarray([[*ids, vocabulary.eos_id]], jnp.int32)
+    expected_1L = greedy(model.bind(params), tokens_1M, max_decode_length=6)
+    generator = TextGenerator(model, vocabulary, encoder_length=LENGTH, max_decode_length=6, batch_size=1)
+    assert generator(params, [ids]) == [vocabulary.decode(np.asarray(expected_1L)[0])]
 
 
 def test_a_generated_text_is_greedy_search_over_the_input_cut_to_length_and_ended(

@@ -1,0 +1,141 @@
+"""What a run is put together from, on made-up pairs and without training."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.data.pair_store import PairStore, PairStoreWriter
+from t5lite.data.pipeline import PairsDataConfig
+from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.functional import build
+from t5lite.optim import AdafactorConfig, Constant
+from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
+from t5lite.runner import components, evaluation
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.loop import TrainingConfig
+
+NUM_PAIRS = 12
+EXTRA_IDS = 7
+UNK = Vocabulary.unk_id
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory) -> Vocabulary:
+    path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
+    words = ["".join(letters) for letters in itertools.product("abcde", repeat=3)]
+    train_vocabulary([" ".join(words[i::7]) for i in range(7)], path, size=20)
+    return Vocabulary(path, extra_ids=EXTRA_IDS)
+
+
+@pytest.fixture(scope="module")
+def store(vocabulary: Vocabulary, tmp_path_factory) -> Path:
+    """Pairs of a few tokens, the last one far longer than a row, with ids that no text encodes to."""
+    path = tmp_path_factory.mktemp("pairs") / "heldout"
+    with PairStoreWriter(path, vocabulary=vocabulary) as writer:
+        for i in range(NUM_PAIRS):
+            inputs = np.array([5, UNK, 6, 6, 6] + [7] * (100 if i == NUM_PAIRS - 1 else 0), np.int32)
+            writer.add_batch([(inputs, np.array([UNK, 5 + i % 3], np.int32))])
+    return path
+
+
+@pytest.fixture
+def config(store: Path, vocabulary: Vocabulary, tmp_path: Path) -> RunConfig:
+    return RunConfig(
+        run_dir=str(tmp_path / "run"),
+        model=EncoderDecoderConfig(
+            vocab_size=vocabulary.size,
+            embed_dim=8,
+            mlp_dim=16,
+            head_dim=4,
+            num_heads=2,
+            num_encoder_layers=1,
+            num_decoder_layers=1,
+        ),
+        data=PairsDataConfig(
+            store=str(store), inputs_length=24, targets_length=12, pack=True, overlong="drop", max_epochs=1
+        ),
+        optimizer=AdafactorConfig(),
+        schedule=Constant(),
+        training=TrainingConfig(total_steps=2, batch_size=2),
+        evaluation=EvaluationConfig(store=str(store), batch_size=4, task="translation"),
+    )
+
+
+def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabulary: Vocabulary):
+    pipeline = components.heldout_pipeline(config, vocabulary)
+    assert pipeline is not None
+    assert pipeline.num_examples == NUM_PAIRS
+    batches = list(pipeline.eval_batches(config.evaluation.batch_size))
+    assert len(batches) == NUM_PAIRS // config.evaluation.batch_size
+    assert max(batch["encoder_segment_ids"].max() for batch in batches) == 1
+
+
+def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, vocabulary, monkeypatch):
+    given = []
+
+    def generate(model, params, vocabulary, inputs, **lengths):
+        given.extend(inputs)
+        assert lengths == {"encoder_length": 24, "max_decode_length": 12, "batch_size": 4}
+        return [vocabulary.decode([UNK, 5 + i % 3]) for i in range(NUM_PAIRS)]
+
+    monkeypatch.setattr(evaluation, "generate_texts", generate)
+    scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config)
+    assert scores["chrf"] == pytest.approx(100)
+    pairs = PairStore.open(config.evaluation.store or "")
+    for ids, i in zip(given, range(NUM_PAIRS), strict=True):
+        np.testing.assert_array_equal(ids, pairs.inputs.document(i))
+    reencoded = vocabulary.encode(vocabulary.decode(given[0]), parse_sentinels=True)
+    assert reencoded.tolist() != given[0].tolist()  # else the test says nothing
+    assert samples[0]["inputs"] == vocabulary.decode(given[0])
+    assert "⁇" in samples[0]["target"]
+
+
+def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
+    without = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, task=None))
+    with pytest.raises(ConfigError, match=r"evaluation\.task=None; task scores need"):
+        evaluation.task_scores(build(config.model), {}, vocabulary, without)
+
+
+def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
+    source = RunDirectory.at(tmp_path / "source")
+    source.write_model(config.model, vocabulary)
+    monkeypatch.setattr(components, "resolve_step", lambda directory, step: 0)
+    changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
+    other = Vocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
+    advice = rf"prepare it again with --vocabulary {source.vocabulary_file} --extra-ids {EXTRA_IDS}"
+    with pytest.raises(ConfigError, match=advice):
+        components.check_source(changed, other)
+
+
+def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
+    directory = RunDirectory.at(config.run_dir)
+    directory.write_model(config.model, vocabulary)
+    wider = dataclasses.replace(config.model, mlp_dim=32)
+    directory.check_model(wider, vocabulary)
+    directory.write_model(wider, vocabulary)
+    assert directory.read_model()[0] == wider
+    (directory.checkpoints / "3").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"mlp_dim: 32 → 16"):
+        directory.check_model(config.model, vocabulary)
+
+
+def test_resolved_paths_are_absolute(config: RunConfig, tmp_path: Path, monkeypatch):
+    relative = dataclasses.replace(
+        config,
+        run_dir="a/../run",
+        data=dataclasses.replace(config.data, store="train"),
+        evaluation=dataclasses.replace(config.evaluation, store="heldout"),
+        initialize_from=InitializeFrom(run="source", step=3),
+    )
+    monkeypatch.chdir(tmp_path)
+    resolved = relative.resolved()
+    assert resolved.initialize_from == InitializeFrom(run=str(tmp_path / "source"), step=3)
+    paths = (resolved.run_dir, resolved.data.store, resolved.evaluation.store)
+    assert paths == tuple(str(tmp_path / name) for name in ("run", "train", "heldout"))
+    monkeypatch.chdir("/")
+    assert resolved.resolved() == resolved
