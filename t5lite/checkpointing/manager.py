@@ -58,6 +58,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
         )
+        self._restore_noise = reading.silence_orbax()
         self._manager = ocp.CheckpointManager(
             self.directory, options=options, item_names=("state", "fingerprints", "metadata")
         )
@@ -140,6 +141,7 @@ class Checkpoints:
         """Wait for the save under way and release the background threads."""
         try:
             self.wait()
+            self._restore_noise()
         finally:
             self._manager.close()
 

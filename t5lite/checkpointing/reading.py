@@ -8,8 +8,10 @@ nested dict of arrays (``step``, ``params/…``, ``opt_state/…``); ``fingerpri
 import json
 import logging
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,9 +24,7 @@ from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
 
 MAX_LISTED_LEAVES = 8
-
-# Orbax reports every phase of every save at level INFO; what matters comes as an exception.
-absl_logging.set_verbosity(absl_logging.WARNING)
+_ORBAX = str(Path(ocp.__file__).parent)
 
 
 def available_steps(directory: epath.PathLike) -> list[int]:
@@ -42,8 +42,7 @@ def resolve_step(directory: epath.PathLike, step: int | None) -> int:
     steps = available_steps(directory)
     if not steps:
         raise CheckpointError(
-            f"{directory} holds no finished checkpoint; give the 'checkpoints' directory of a run that has "
-            "saved one, or train first"
+            f"{directory} holds no finished checkpoint; give a run that has saved one, or train first"
         )
     if step is not None and step not in steps:
         raise CheckpointError(
@@ -166,40 +165,61 @@ def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[
 def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any]:
     path = epath.Path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"{item} is not a JSON object")
     except (OSError, ValueError) as error:
         raise damaged(directory, step, error) from error
+    return content
 
 
 @contextmanager
 def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
-    """Turn whatever Orbax raises for unreadable files into one ``CheckpointError``.
-
-    When a read fails, Orbax closes its event loop under the reads that are still under way; each of them
-    then prints a traceback, from a thread or when it is garbage-collected, some after the error has been
-    raised. They are silenced, and stay so after a failure: the error says it once.
-    """
-    previous_hook, asyncio_log = sys.unraisablehook, logging.getLogger("asyncio")
-    previous_level = asyncio_log.level
-
-    def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            previous_hook(unraisable)
-
-    sys.unraisablehook = hook
-    asyncio_log.setLevel(logging.CRITICAL)
-    unreadable = False
+    """Turn whatever Orbax raises for unreadable files into one ``CheckpointError``."""
+    restore_noise = silence_orbax()
     try:
         yield
     except CheckpointError:
+        restore_noise()
         raise
     except Exception as error:  # Orbax raises whatever its storage layer raised
-        unreadable = True
         raise damaged(directory, step, error) from error
-    finally:
-        if not unreadable:
-            sys.unraisablehook = previous_hook
-            asyncio_log.setLevel(previous_level)
+    else:
+        restore_noise()
+
+
+def silence_orbax() -> Callable[[], None]:
+    """Keep Orbax from printing tracebacks of failures that it also raises; return what ends the silence.
+
+    When a read or write fails, Orbax logs it in every thread concerned and closes its event loop under the
+    operations still under way. Each of these then prints a traceback of its own, some only when they are
+    garbage-collected long after the error has been raised. So after a failure the silence cannot end with
+    the operation and must stay. It covers what comes out of Orbax's own code and nothing else.
+    """
+    previous_hook = sys.unraisablehook
+    asyncio_log, absl_log = logging.getLogger("asyncio"), absl_logging.get_absl_logger()
+
+    def hook(unraisable: Any) -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        closed = str(unraisable.exc_value) == "Event loop is closed"
+        if not closed and not any(_ORBAX in frame.filename for frame in frames):
+            previous_hook(unraisable)
+
+    def is_not_of_orbax(record: logging.LogRecord) -> bool:
+        return _ORBAX not in record.getMessage()  # asyncio names the file of a task's coroutine
+
+    def is_not_raised_too(record: logging.LogRecord) -> bool:
+        return not (record.levelno == logging.ERROR and _ORBAX in record.pathname)
+
+    def restore_noise() -> None:
+        sys.unraisablehook = previous_hook
+        asyncio_log.removeFilter(is_not_of_orbax)
+        absl_log.removeFilter(is_not_raised_too)
+
+    sys.unraisablehook = hook
+    asyncio_log.addFilter(is_not_of_orbax)
+    absl_log.addFilter(is_not_raised_too)
+    return restore_noise
 
 
 def _unflatten_like(nested: dict[str, Any], tree: Tree) -> Tree:

@@ -3,9 +3,8 @@
 import itertools
 import queue
 import threading
-import time
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,69 +52,42 @@ def local_rows(sharding: jax.sharding.NamedSharding, batch_size: int) -> slice:
     return slice(bounds[0][0], bounds[-1][1])
 
 
+@contextmanager
 def device_batches(
     batches: Iterable[Mapping[str, np.ndarray]], *, sharding: jax.sharding.NamedSharding, prefetch: int = 2
-) -> "DeviceBatches":
-    """Return an iterator of global arrays; a thread keeps ``prefetch`` batches ready on the devices.
+) -> Iterator[Iterator[dict[str, jax.Array]]]:
+    """Yield an iterator of global arrays; a thread keeps ``prefetch`` batches ready on the devices.
+
+    When the block ends, the thread is stopped and the source closed, worker processes included.
 
     Args:
-      batches: this process's rows of each global batch (``local_rows``); closed with the result.
+      batches: this process's rows of each global batch (``local_rows``).
       sharding: of every field.
       prefetch: batches kept ready, at least 1; each takes device memory.
     """
-    return DeviceBatches(batches, sharding=sharding, prefetch=prefetch)
+    if prefetch < 1:
+        raise ConfigError(f"prefetch={prefetch} must be at least 1")
+    ready: queue.Queue[Any] = queue.Queue(prefetch)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_fill, args=(batches, sharding, ready, stop), name="device_batches", daemon=True
+    )
+    thread.start()
+    try:
+        yield _received(ready)
+    finally:
+        stop.set()
+        thread.join()
+        close: Any = getattr(batches, "close", None)
+        if close is not None:
+            close()
 
 
-class DeviceBatches(Iterator[dict[str, jax.Array]]):
-    """Iterator of device batches; a context manager, or call ``close``.
-
-    Attributes:
-      wait_seconds: how long ``next`` has waited in all: time in which the devices may have had no input.
-    """
-
-    def __init__(
-        self,
-        batches: Iterable[Mapping[str, np.ndarray]],
-        *,
-        sharding: jax.sharding.NamedSharding,
-        prefetch: int,
-    ):
-        if prefetch < 1:
-            raise ConfigError(f"prefetch={prefetch} must be at least 1")
-        self.wait_seconds = 0.0
-        self._queue: queue.Queue[Any] = queue.Queue(prefetch)
-        self._done = False
-        stop = threading.Event()
-        # The thread holds no reference to this object, so that dropping it ends the thread.
-        thread = threading.Thread(
-            target=_fill, args=(batches, sharding, self._queue, stop), name="device_batches", daemon=True
-        )
-        self._finalizer = weakref.finalize(self, _shut_down, batches, stop, thread)
-        thread.start()
-
-    def __next__(self) -> dict[str, jax.Array]:
-        if self._done:
-            raise StopIteration
-        begin = time.perf_counter()
-        item = self._queue.get()
-        self.wait_seconds += time.perf_counter() - begin
-        if isinstance(item, dict):
-            return item
-        self.close()
+def _received(ready: queue.Queue[Any]) -> Iterator[dict[str, jax.Array]]:
+    while (item := ready.get()) is not None:
         if isinstance(item, BaseException):
             raise item
-        raise StopIteration
-
-    def close(self) -> None:
-        """Stop the thread and close the source, worker processes included; ``next`` then stops."""
-        self._done = True
-        self._finalizer()
-
-    def __enter__(self) -> "DeviceBatches":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        yield item
 
 
 def _fill(
@@ -145,10 +117,3 @@ def _put(item: Any, ready: queue.Queue[Any], stop: threading.Event) -> bool:
         except queue.Full:
             continue
     return False
-
-
-def _shut_down(batches: Any, stop: threading.Event, thread: threading.Thread) -> None:
-    stop.set()
-    thread.join()
-    if hasattr(batches, "close"):
-        batches.close()

@@ -12,6 +12,7 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.data.local_path import local_path
 from t5lite.data.token_store import TokenStore, TokenStoreWriter, read_index
 from t5lite.data.vocabulary import Vocabulary
 
@@ -81,7 +82,7 @@ class PairStore:
         Raises:
           DataError: as ``TokenStore.open``, and if the two sides do not belong together.
         """
-        path = Path(path)
+        path = local_path(path)
         index = read_index(path / "pairs.json", expected_format=FORMAT, version=VERSION)
         inputs = TokenStore.open(path / "inputs", vocabulary_fingerprint)
         targets = TokenStore.open(path / "targets", inputs.vocabulary_fingerprint)

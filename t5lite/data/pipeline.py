@@ -5,7 +5,10 @@ Position ``p = step * batch_size + row`` of the endless example stream is looked
 neither hosts, worker processes nor devices change what a step sees, and starting at any step costs nothing.
 """
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -229,10 +232,24 @@ class _Steps:
         return self._pipeline.batch(step, batch_size=self.batch_size, rows=self.rows)
 
 
-def _ignore_interrupts(worker_index: int, num_workers: int) -> None:
-    """Ctrl-C reaches the whole process group; the main process saves first and then closes its workers."""
+def _live_as_long_as_the_parent(worker_index: int, num_workers: int) -> None:
+    """Set up a worker process: signals are the main process's business, and its death is the worker's.
+
+    Ctrl-C, Slurm and systemd signal the whole process group. The main process goes on to the step at which
+    all hosts stop and needs batches until then; it then closes its workers, by an event and, should that
+    fail, by SIGKILL. None of that happens when it is killed itself, hence the thread that waits for its end.
+    """
     del worker_index, num_workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_exit_after_the_parent, name="parent watch", daemon=True).start()
+
+
+def _exit_after_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _from_workers(steps: _Steps, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
@@ -242,7 +259,7 @@ def _from_workers(steps: _Steps, num_workers: int) -> Iterator[dict[str, np.ndar
         grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     )
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-    iterator = iter(dataset.mp_prefetch(options, worker_init_fn=_ignore_interrupts))
+    iterator = iter(dataset.mp_prefetch(options, worker_init_fn=_live_as_long_as_the_parent))
     try:
         yield from iterator
     finally:

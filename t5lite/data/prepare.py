@@ -8,8 +8,6 @@ files, and copies of a held-out document never stay in the training text.
 
 import hashlib
 import itertools
-import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -20,11 +18,13 @@ from tqdm import tqdm
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.local_path import local_path
 from t5lite.data.pair_store import PairStoreWriter
 from t5lite.data.text_files import (
     FORMATS,
     RECORD_FORMATS,
     InvalidUtf8,
+    Progress,
     TxtDocuments,
     check_files,
     read_pairs,
@@ -160,8 +160,12 @@ def write_pair_store(
         return _write_all(pairs, _PairSink(writer, vocabulary, num_threads), path)
 
 
-def prepare_text(config: PrepareTextConfig) -> dict[str, Any]:
+def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> dict[str, Any]:
     """Prepare text for pretraining; return the report that is also written to ``prepare.json``.
+
+    Args:
+      config: what to read and where to write.
+      command: what the user typed, for the report.
 
     Raises:
       UserError: for any input that cannot be used; nothing is left behind.
@@ -179,19 +183,24 @@ def prepare_text(config: PrepareTextConfig) -> dict[str, Any]:
         vocabulary_texts=lambda text: (text,),
         kind=_TextSink,
         formats=FORMATS,
+        command=command,
     )
 
 
-def prepare_pairs(config: PreparePairsConfig) -> dict[str, Any]:
+def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> dict[str, Any]:
     """Prepare pairs for fine-tuning; return the report that is also written to ``prepare.json``.
 
     A pair is held out by its input, so that equal inputs with other targets stay on the same side.
+
+    Args:
+      config: what to read and where to write.
+      command: what the user typed, for the report.
 
     Raises:
       UserError: for any input that cannot be used; nothing is left behind.
     """
 
-    def read(progress: Callable[[int], None]) -> Iterator[tuple[str, str]]:
+    def read(progress: Progress) -> Iterator[tuple[str, str]]:
         pairs = read_pairs(
             config.inputs,
             inputs_field=config.inputs_field,
@@ -210,6 +219,7 @@ def prepare_pairs(config: PreparePairsConfig) -> dict[str, Any]:
         vocabulary_texts=lambda pair: (pair[0].removeprefix(config.prefix), pair[1]),
         kind=_PairSink,
         formats=RECORD_FORMATS,
+        command=command,
     )
 
 
@@ -222,20 +232,22 @@ def is_heldout(text: str, fraction: float) -> bool:
 def _prepare(
     config: PrepareConfig,
     *,
-    read: Callable[[Callable[[int], None]], Iterator[Any]],
+    read: Callable[[Progress], Iterator[Any]],
     heldout_by: Callable[[Any], str],
     vocabulary_texts: Callable[[Any], Iterable[str]],
     kind: "type[_TextSink] | type[_PairSink]",
     formats: tuple[str, ...],
+    command: str | None,
 ) -> dict[str, Any]:
     """Run the steps; an item is a text or a pair."""
+    output = local_path(config.output)
     num_bytes = check_files(config.inputs, allowed=formats)
     existing = None if config.vocabulary is None else Vocabulary(config.vocabulary, config.extra_ids)
 
     def items(label: str) -> Iterator[Any]:
         with tqdm(total=num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
             try:
-                yield from read(lambda count: _advance(bar, count))
+                yield from read(bar.update)
             except BaseException:
                 bar.leave = False  # clear the line for the error
                 raise
@@ -243,7 +255,7 @@ def _prepare(
     def heldout(item: Any) -> bool:
         return is_heldout(heldout_by(item), config.heldout_fraction)
 
-    with files.new_directory(Path(config.output), overwrite=config.overwrite, mark=_REPORT) as directory:
+    with files.new_directory(output, overwrite=config.overwrite, mark=_REPORT) as directory:
         model = directory / "vocabulary" / "spiece.model"
         if existing is not None:
             files.write_bytes(model, existing.model_bytes)
@@ -255,7 +267,7 @@ def _prepare(
         split = ((item, heldout(item)) for item in items("tokenising"))
         counts = _write_split(split, directory, config, kind=kind, vocabulary=vocabulary)
         report = {
-            "command": shlex.join(sys.argv),
+            **({"command": command} if command else {}),
             "config": asdict(config),
             "vocabulary": {
                 "size": vocabulary.size,
@@ -267,10 +279,6 @@ def _prepare(
         }
         files.write_json(directory / _REPORT, report)
     return report
-
-
-def _advance(bar: tqdm, count: int) -> None:
-    bar.update(count)
 
 
 def _write_split(

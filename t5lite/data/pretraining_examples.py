@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.data.objectives.span_corruption import SpanCorruption
+from t5lite.data.objectives import Objective, SpanCorruption
 from t5lite.data.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 
@@ -20,7 +20,7 @@ class PretrainingDataConfig:
     inputs_length: int = 512
     """Tokens of the encoder's input, EOS included; the decoder's length follows from the objective."""
 
-    objective: SpanCorruption = field(default_factory=SpanCorruption)
+    objective: Objective = field(default_factory=SpanCorruption)
     """What is hidden and asked for."""
 
     max_epochs: int | None = None

@@ -21,11 +21,12 @@ from typing import BinaryIO, Literal, TypeVar, cast
 import zstandard
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.local_path import local_path
 
 T = TypeVar("T")
 InvalidUtf8 = Literal["error", "replace"]
 TxtDocuments = Literal["paragraph", "line"]
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Told how many bytes of the (compressed) file were read since the last call."""
 
 FORMATS = (".txt", ".jsonl", ".tsv")
@@ -105,7 +106,7 @@ def check_files(paths: Iterable[str | Path], *, allowed: tuple[str, ...] = FORMA
       ConfigError: if there are none.
       DataError: for the first file that will not do.
     """
-    paths = [Path(path) for path in paths]
+    paths = [local_path(path) for path in paths]
     if not paths:
         raise ConfigError(
             f"no input files; give at least one ({', '.join(allowed)}, also {', '.join(COMPRESSIONS)})"

@@ -23,6 +23,7 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.data.local_path import local_path
 from t5lite.data.paged_column import PagedColumn, PagedColumnWriter
 from t5lite.data.vocabulary import Vocabulary
 
@@ -154,7 +155,7 @@ class TokenStore:
           DataError: if the store is missing, unfinished, truncated, of another format, or belongs to
             another vocabulary.
         """
-        path = Path(path)
+        path = local_path(path)
         index = read_index(path / "index.json", expected_format=FORMAT, version=VERSION)
         try:
             store = cls(path, index)

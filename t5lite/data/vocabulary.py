@@ -12,6 +12,8 @@ import sentencepiece
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.types import EOS_ID, PAD_ID
+from t5lite.data.local_path import local_path
 
 _SENTINEL = re.compile(r"\s*<extra_id_(\d+)>\s*")
 
@@ -34,14 +36,14 @@ class Vocabulary:
       DataError: if the file is missing, is not a SentencePiece model, or has other special ids than T5's.
     """
 
-    pad_id = 0
-    eos_id = 1
+    pad_id = PAD_ID
+    eos_id = EOS_ID
     unk_id = 2
 
     def __init__(self, path: str | Path, extra_ids: int = 100):
         if extra_ids < 0:
             raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100")
-        self.path = Path(path)
+        self.path = local_path(path)
         self.extra_ids = extra_ids
         try:
             self.model_bytes = self.path.read_bytes()

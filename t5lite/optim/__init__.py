@@ -1,9 +1,10 @@
 """Optimizers and learning-rate schedules: a typed config with ``build()`` each.
 
-A new one is one file and one line in ``OPTIMIZERS`` or ``SCHEDULES`` (and in the union beside it).
+A new one is one file and its name in the union ``OptimizerConfig`` or ``Schedule``; configurations, their
+JSON and the tables follow from the union.
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from t5lite.optim.adafactor import AdafactorConfig
 from t5lite.optim.adamw import AdamWConfig
@@ -20,11 +21,8 @@ from t5lite.optim.schedules import (
 
 OptimizerConfig: TypeAlias = AdafactorConfig | AdamWConfig | MuonConfig
 
-OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
-    "adafactor": AdafactorConfig,
-    "adamw": AdamWConfig,
-    "muon": MuonConfig,
-}
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = {kind.__name__: kind for kind in get_args(OptimizerConfig)}
+"""Every optimizer by the name that ``config.json`` has as its ``type``."""
 
 __all__ = [
     "OPTIMIZERS",

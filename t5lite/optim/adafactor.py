@@ -65,16 +65,19 @@ class AdafactorConfig:
             moments = jax.tree.map(self._init_moment, params, logical_axes)
             return AdafactorState(count=jnp.zeros((), jnp.int32), moments=moments)
 
+        def learning_rate(opt_state: AdafactorState) -> jax.Array:
+            return schedule(opt_state.count)
+
         def update(grads: Tree, opt_state: AdafactorState, params: Tree) -> tuple[Tree, AdafactorState]:
             decay = 1.0 - (opt_state.count.astype(jnp.float32) + 1.0) ** -self.decay_exponent
-            learning_rate = schedule(opt_state.count)
+            rate = learning_rate(opt_state)
             leaves, structure = jax.tree.flatten(params)
             moments = structure.flatten_up_to(opt_state.moments)
             axes = structure.flatten_up_to(logical_axes)
             updates, new_moments = [], []
             for param, grad, moment, names in zip(leaves, jax.tree.leaves(grads), moments, axes, strict=True):
                 direction, moment = _precondition(grad.astype(jnp.float32), moment, decay, names)
-                updates.append(self._update(direction, param.astype(jnp.float32), learning_rate, names))
+                updates.append(self._update(direction, param.astype(jnp.float32), rate, names))
                 new_moments.append(moment)
             state = AdafactorState(count=opt_state.count + 1, moments=structure.unflatten(new_moments))
             return structure.unflatten(updates), state
@@ -86,7 +89,7 @@ class AdafactorConfig:
             named = [_moment_axes(moment, names) for moment, names in zip(moments, axes, strict=True)]
             return AdafactorState(count=(), moments=structure.unflatten(named))
 
-        return Optimizer(init=init, update=update, state_axes=state_axes, schedule=schedule)
+        return Optimizer(init=init, update=update, state_axes=state_axes, learning_rate=learning_rate)
 
     def _factored_dims(self, shape: tuple[int, ...], axes: LogicalAxes) -> MatrixDims | None:
         dims = matrix_dims(axes)

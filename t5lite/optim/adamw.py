@@ -53,13 +53,16 @@ class AdamWConfig:
         def init(params: Tree) -> Tree:
             return adam.init(to_float32(params))
 
+        def learning_rate(opt_state: Tree) -> jax.Array:
+            return schedule(opt_state.count)
+
         def update(grads: Tree, opt_state: Tree, params: Tree) -> tuple[Tree, Tree]:
-            learning_rate = schedule(opt_state.count)
+            rate = learning_rate(opt_state)
             directions, state = adam.update(to_float32(grads), opt_state)
             directions = jax.tree.map(leaf_update, directions, to_float32(params), logical_axes)
-            return jax.tree.map(lambda d: -learning_rate * d, directions), state
+            return jax.tree.map(lambda d: -rate * d, directions), state
 
         def state_axes(abstract_opt_state: Tree) -> Tree:
             return abstract_opt_state._replace(count=(), mu=logical_axes, nu=logical_axes)
 
-        return Optimizer(init=init, update=update, state_axes=state_axes, schedule=schedule)
+        return Optimizer(init=init, update=update, state_axes=state_axes, learning_rate=learning_rate)

@@ -16,7 +16,7 @@ class Optimizer(NamedTuple):
     """Pure functions over the nested dict of parameters; all state is float32 (counters int32).
 
     Like an optax ``GradientTransformation``, with two additions: the logical axes of the state, by
-    which it is sharded, and the schedule, so that the train step can report the learning rate.
+    which it is sharded, and the learning rate, so that the train step can report what is applied.
     """
 
     init: Callable[[Tree], Tree]
@@ -25,8 +25,9 @@ class Optimizer(NamedTuple):
     """``(grads, opt_state, params) -> (updates, opt_state)``; ``updates`` are float32 and to be added."""
     state_axes: Callable[[Tree], Tree]
     """``abstract opt_state -> the same structure with a tuple of logical axes for every leaf``."""
-    schedule: ScheduleFn
-    """``completed updates -> learning rate`` of the next update."""
+    learning_rate: Callable[[Tree], jax.Array]
+    """``opt_state -> learning rate`` of the next update. The state counts completed updates, so a step
+    whose update was skipped does not move the schedule."""
 
 
 class MatrixDims(NamedTuple):

@@ -69,15 +69,18 @@ class MuonConfig:
             matrices, others = split(params)
             return MuonOptimizerState(muon=muon.init(matrices), adamw=adamw.init(others))
 
+        def learning_rate(opt_state: MuonOptimizerState) -> jax.Array:
+            return schedule(opt_state.muon.count)
+
         def update(grads: Tree, opt_state: MuonOptimizerState, params: Tree) -> tuple[Tree, Tree]:
             (matrix_grads, other_grads), (matrices, others) = split(grads), split(params)
-            learning_rate = schedule(opt_state.muon.count)
+            rate = learning_rate(opt_state)
             directions, muon_state = cast(Tree, muon.update(matrix_grads, opt_state.muon))
             updates, adamw_state = adamw.update(other_grads, opt_state.adamw, others)
             for path, direction in directions.items():
                 scale = self.update_rms * _rms_gain(direction.shape, axes_by_path[path])
                 decayed = scale * direction + self.weight_decay * matrices[path]
-                updates[path] = -learning_rate * decayed
+                updates[path] = -rate * decayed
             ordered = structure.unflatten([updates[path] for path in axes_by_path])
             return ordered, MuonOptimizerState(muon=muon_state, adamw=adamw_state)
 
@@ -88,7 +91,7 @@ class MuonConfig:
                 adamw=adamw.state_axes(abstract_opt_state.adamw),
             )
 
-        return Optimizer(init=init, update=update, state_axes=state_axes, schedule=schedule)
+        return Optimizer(init=init, update=update, state_axes=state_axes, learning_rate=learning_rate)
 
 
 def _by_path(tree: Tree) -> dict[str, Any]:

@@ -5,7 +5,7 @@ T5X's, whose first rate is 0.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -119,12 +119,8 @@ class WarmupStableDecay:
 
 Schedule: TypeAlias = InverseSqrt | WarmupCosine | Constant | WarmupStableDecay
 
-SCHEDULES: dict[str, type[Schedule]] = {
-    "inverse_sqrt": InverseSqrt,
-    "warmup_cosine": WarmupCosine,
-    "constant": Constant,
-    "warmup_stable_decay": WarmupStableDecay,
-}
+SCHEDULES: dict[str, type[Schedule]] = {kind.__name__: kind for kind in get_args(Schedule)}
+"""Every schedule by the name that ``config.json`` has as its ``type``."""
 
 
 def _warmup(step: Any, warmup_steps: int) -> jax.Array:

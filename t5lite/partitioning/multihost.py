@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from t5lite.core.errors import ConfigError, UserError
+
+_ONE_TPU_HOST = "TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1"
+"""What tells libtpu to use the four chips of one host of a slice and no other host."""
 
 
 def initialize(
@@ -86,6 +90,29 @@ def detected_cluster() -> str | None:
     return None
 
 
+def one_process_note() -> str | None:
+    """Return what a command that runs in one process must say on a machine that belongs to several.
+
+    Such a command never joins the others. On Slurm or Open MPI it is then alone with the devices of its
+    host; on the hosts of a TPU slice libtpu would wait for the others, unless it is told not to.
+
+    Returns:
+      One line, or None where there is nothing to say.
+    """
+    cluster = detected_cluster()
+    if cluster is None or os.environ.get("JAX_PLATFORMS") == "cpu" or "TPU_PROCESS_BOUNDS" in os.environ:
+        return None
+    if cluster not in ("Cloud TPU", "GKE TPU"):
+        return f"this command runs in one process: start it in one task of the {cluster} run only"
+    hosts = os.environ.get("TPU_WORKER_HOSTNAMES")
+    if hosts is not None and "," not in hosts:
+        return None
+    return (
+        "this command runs on one host; should it wait for the others of a TPU slice, set JAX_PLATFORMS=cpu, "
+        f"or {_ONE_TPU_HOST} for the chips of this host"
+    )
+
+
 def is_leader() -> bool:
     """Whether this process writes what only one may write (metrics, reports, console output)."""
     return jax.process_index() == 0
@@ -95,6 +122,13 @@ def barrier(name: str) -> None:
     """Wait until every process has reached the barrier of this name; a no-op for a single process."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def as_the_leader_says(answer: bool) -> bool:
+    """Return the leader's answer in every process: for what it alone can know, such as a file it writes."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))
 
 
 def _initialize_from(cluster: str) -> None:
@@ -115,16 +149,21 @@ def failing_fast() -> Iterator[None]:
 
     An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
     one in a collective; gone, it is noticed by the launcher and by the others. Exit code 2 for a user's
-    mistake, 1 for anything else. A process that is alone raises as usual.
+    mistake, 130 for a second Ctrl-C, 1 for anything else. A process that is alone raises as usual.
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if jax.process_count() == 1:
             raise
+        code = 1
         if isinstance(error, UserError):
+            code = 2
             print(f"t5lite: process {jax.process_index()}: {error}", file=sys.stderr)
+        elif isinstance(error, KeyboardInterrupt):
+            code = 130
+            print(f"t5lite: process {jax.process_index()}: interrupted", file=sys.stderr)
         else:
             traceback.print_exc()
         sys.stderr.flush()
-        os._exit(2 if isinstance(error, UserError) else 1)
+        os._exit(code)

@@ -16,10 +16,10 @@ import jax
 
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError, UserError
-from t5lite.core.types import Batch
 from t5lite.training.preemption import Preemption
 from t5lite.training.profiler import ProfilerWindow
 from t5lite.training.state import TrainState
+from t5lite.training.step import DeviceBatch
 from t5lite.training.telemetry import Telemetry
 
 Reason = Literal["finished", "preempted", "out_of_data"]
@@ -72,7 +72,7 @@ class TrainingParts:
 
     train_step: Any
     """Jitted ``(state, batch) -> (state, metrics)`` of ``step.compile_train_step``."""
-    batches: Iterator[Batch]
+    batches: Iterator[DeviceBatch]
     """Global batches on their devices; the first belongs to step ``state.step``."""
     telemetry: Telemetry
     preemption: Preemption
@@ -97,8 +97,9 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
 
     Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
     ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal. All saves are on disk
-    when it returns. An entry of the metrics file never spans a checkpoint, so a run that was killed and
-    resumed writes the entries of one that was not.
+    when it returns. A run stopped by a signal does not evaluate any more; where that was due, the run that
+    resumes it makes up for it. An entry of the metrics file never spans a checkpoint, so a run that was
+    killed and resumed writes the entries of one that was not.
 
     Raises:
       UserError: after ``max_nonfinite_steps`` steps in a row that were not finite.
@@ -119,7 +120,7 @@ class _Loop:
         )
 
     def run(self) -> TrainingResult:
-        if self.step == 0:
+        if self._evaluation_is_due():
             self._evaluate()
         with closing(self.profiler):
             reason = self._run_steps()
@@ -134,10 +135,11 @@ class _Loop:
             with self.parts.telemetry.waiting_for_input():
                 batch = next(self.parts.batches, None)
             if batch is None:
-                self._settle()
+                self._end_of_data()
                 return "out_of_data"
             if compiled_step is None:
                 compiled_step = self._compile(batch)
+                self.parts.telemetry.start_clock()
             self._run_step(compiled_step, batch)
             if self.parts.preemption.requested(self.step) and self.step < self.config.total_steps:
                 self._settle()
@@ -145,7 +147,7 @@ class _Loop:
             self._do_what_is_due()
         return "finished"
 
-    def _run_step(self, compiled_step: Any, batch: Batch) -> None:
+    def _run_step(self, compiled_step: Any, batch: DeviceBatch) -> None:
         """Dispatch one step, and only then read the metrics of the step before it.
 
         So the devices always have their next step queued, and the host is never more than one step ahead.
@@ -162,9 +164,8 @@ class _Loop:
             self.parts.telemetry.message(f"profiler trace written to {self.parts.profile_directory}")
 
     def _do_what_is_due(self) -> None:
-        config, checkpoints = self.config, self.parts.checkpoints
-        at_end = self.step == config.total_steps
-        evaluate = at_end or (config.eval_every_steps and self.step % config.eval_every_steps == 0)
+        checkpoints = self.parts.checkpoints
+        evaluate = self._evaluation_is_due()
         save = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
         if evaluate or save:
             self._settle()
@@ -172,6 +173,19 @@ class _Loop:
             self._evaluate()
         if save:
             self._save()
+
+    def _evaluation_is_due(self) -> bool:
+        every = self.config.eval_every_steps
+        return self.step in (0, self.config.total_steps) or bool(every and self.step % every == 0)
+
+    def _end_of_data(self) -> None:
+        """Evaluate what there is and say that the run, and with it the schedule, was to go on."""
+        self._settle()
+        self._evaluate()
+        self.parts.telemetry.message(
+            f"stopped after {self.step} of {self.config.total_steps} steps: the data ended (max_epochs) "
+            f"before the learning-rate schedule; raise max_epochs, or train for {self.step} steps"
+        )
 
     def _settle(self) -> None:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""
@@ -195,19 +209,20 @@ class _Loop:
                 "from the newest checkpoint"
             )
 
-    def _compile(self, batch: Batch) -> Any:
+    def _compile(self, batch: DeviceBatch) -> Any:
         """Compile ahead of time, so that the time is known and a batch of another shape is an error."""
-        with self.parts.telemetry.paused():
-            start = time.perf_counter()
-            compiled = self.parts.train_step.lower(self.state, batch).compile()
-            self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
+        start = time.perf_counter()
+        compiled = self.parts.train_step.lower(self.state, batch).compile()
+        self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
         return compiled
 
     def _evaluate(self) -> None:
-        if self.parts.evaluate is not None:
-            with self.parts.telemetry.paused():
-                values = self.parts.evaluate(self.state)
-                self.parts.telemetry.write_evaluation(self.step, values)
+        """Evaluate, unless the metrics file has it from before: a finished run is left alone."""
+        telemetry = self.parts.telemetry
+        if self.parts.evaluate is None or telemetry.has_evaluation(self.step):
+            return
+        with telemetry.paused():
+            telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
 
     def _save(self) -> None:
         if self.parts.checkpoints is not None:

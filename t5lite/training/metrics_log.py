@@ -25,7 +25,8 @@ class MetricsLog:
     def __init__(self, directory: Path, *, start_step: int) -> None:
         self.path = directory / "metrics.jsonl"
         directory.mkdir(parents=True, exist_ok=True)
-        drop_after(self.path, start_step)
+        kept = drop_after(self.path, start_step)
+        self._evaluated_steps = {entry["step"] for entry in kept if entry["kind"] == "eval"}
         self._stream = self.path.open("a", encoding="utf-8")
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
         self._events = ScalarWriter(directory / "tensorboard", purge_step=start_step + bool(start_step))
@@ -35,8 +36,14 @@ class MetricsLog:
         line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
         self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         self._stream.flush()
-        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
-        self._events.write(step, numbers)
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        self._events.write(step, {f"{kind}/{name}": value for name, value in numbers.items()})
+        if kind == "eval":
+            self._evaluated_steps.add(step)
+
+    def has_evaluation(self, step: int) -> bool:
+        """Whether an evaluation after ``step`` steps is in the file."""
+        return step in self._evaluated_steps
 
     def close(self) -> None:
         """Close both."""
@@ -66,12 +73,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def drop_after(path: Path, step: int) -> None:
-    """Rewrite a metrics file, if there is one, without the lines of steps after ``step`` (0: without any)."""
+def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Rewrite a metrics file, if there is one, without the lines of steps after ``step`` (0: without any).
+
+    Return the lines that were kept.
+    """
     if not path.exists():
-        return
+        return []
     kept = [entry for entry in read_metrics(path) if step and entry["step"] <= step]
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+    return kept
 
 
 def _jsonable(value: Any) -> Any:

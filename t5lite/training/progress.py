@@ -38,6 +38,12 @@ class ProgressLine:
                 dynamic_ncols=True,
             )
 
+    def restart_clock(self) -> None:
+        """Leave the time until now, of start-up, out of the time left."""
+        self._start = (self._start[0], time.monotonic())
+        if self._bar is not None:
+            self._bar.unpause()
+
     def advance(self, step: int) -> None:
         """Move to ``step`` steps done."""
         if self._bar is not None:

@@ -15,7 +15,7 @@ import optax
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
-from t5lite.core.types import Tree
+from t5lite.core.types import EOS_ID, PAD_ID, Tree
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner, constrain
@@ -23,13 +23,11 @@ from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import TokenLosses, token_losses
 from t5lite.training.state import TrainState, state_shardings
 
-Batch: TypeAlias = Mapping[str, jax.Array]
-"""A batch of ``core.types`` on its devices."""
+DeviceBatch: TypeAlias = Mapping[str, jax.Array]
+"""A batch (``core.types``) that the host loader has put on its devices."""
 Metrics: TypeAlias = dict[str, Any]
-TrainStep: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-EvalStep: TypeAlias = Callable[[Tree, Batch], dict[str, WeightedSum]]
-
-PAD_ID = 0
+TrainStep: TypeAlias = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
+EvalStep: TypeAlias = Callable[[Tree, DeviceBatch], dict[str, WeightedSum]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def make_train_step(
     Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``accuracy`` as ``WeightedSum``;
     ``grad_norm`` (before clipping), ``param_norm`` (before the update), ``tokens`` (int32, non-padding
     encoder inputs and decoder targets), ``nonfinite`` (1.0 if the loss or a gradient was not finite) and
-    ``learning_rate`` (of this step, counting skipped ones).
+    ``learning_rate`` (what the optimizer applied: its schedule follows completed updates, not skipped ones).
 
     Args:
       model: the functional model.
@@ -77,18 +75,18 @@ def make_train_step(
       seed: dropout depends on (seed, step, microbatch) alone.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         losses, grads = _accumulate(model, state.params, batch, key, config)
         grads = _normalise(grads, losses.objective.weight)
         new_state, metrics = _update(state, grads, losses, optimizer, config)
-        metrics["learning_rate"] = jnp.asarray(optimizer.schedule(state.step), jnp.float32)
+        metrics["learning_rate"] = jnp.asarray(optimizer.learning_rate(state.opt_state), jnp.float32)
         return new_state, metrics | _batch_metrics(losses, batch)
 
     return train_step
 
 
-def make_eval_step(model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int = 1) -> EvalStep:
+def make_eval_step(model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int = EOS_ID) -> EvalStep:
     """Return the pure function ``(params, batch) -> {"loss", "accuracy", "text_loss"}``, no dropout.
 
     ``text_loss`` is the cross-entropy over target tokens that are text: neither padding nor EOS nor
@@ -101,7 +99,7 @@ def make_eval_step(model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: i
       eos_id: end of sequence.
     """
 
-    def eval_step(params: Tree, batch: Batch) -> dict[str, WeightedSum]:
+    def eval_step(params: Tree, batch: DeviceBatch) -> dict[str, WeightedSum]:
         logits_BLV = model.bind(params)(batch)
         targets_BL, weights_BL = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
         losses = token_losses(logits_BLV, targets_BL, weights_BL)
@@ -122,7 +120,7 @@ def compile_train_step(
     """
     state = state_shardings(model, optimizer, partitioner)
 
-    def sharded_train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def sharded_train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         with partitioner.activate():
             return train_step(state, batch)
 
@@ -137,7 +135,7 @@ def compile_train_step(
 def compile_eval_step(eval_step: EvalStep, model: FunctionalModel, partitioner: Partitioner) -> Any:
     """Return ``eval_step`` under ``jax.jit``: parameters and batch sharded, results replicated."""
 
-    def sharded_eval_step(params: Tree, batch: Batch) -> dict[str, WeightedSum]:
+    def sharded_eval_step(params: Tree, batch: DeviceBatch) -> dict[str, WeightedSum]:
         with partitioner.activate():
             return eval_step(params, batch)
 
@@ -169,7 +167,7 @@ def check_batch_size(batch_size: int, num_microbatches: int, partitioner: Partit
     )
 
 
-def split_microbatches(batch: Batch, num_microbatches: int) -> Batch:
+def split_microbatches(batch: DeviceBatch, num_microbatches: int) -> DeviceBatch:
     """Return the batch with a leading microbatch axis: [B, ...] becomes [k, B/k, ...].
 
     Microbatch ``j`` takes rows ``j, j+k, j+2k, ...``. Rows are sharded in contiguous blocks, one per data
@@ -187,14 +185,14 @@ def split_microbatches(batch: Batch, num_microbatches: int) -> Batch:
 
 
 def _accumulate(
-    model: FunctionalModel, params: Tree, batch: Batch, key: jax.Array, config: StepConfig
+    model: FunctionalModel, params: Tree, batch: DeviceBatch, key: jax.Array, config: StepConfig
 ) -> tuple[TokenLosses, Tree]:
     """Return the losses and the float32 gradient of the *sum* of the objective over the whole batch.
 
     Sums add up exactly whatever the weights of the microbatches; dividing by the total weight comes after.
     """
 
-    def objective(params: Tree, microbatch: Batch, key: jax.Array) -> tuple[jax.Array, TokenLosses]:
+    def objective(params: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, TokenLosses]:
         logits_BLV = model.bind(params)(microbatch, dropout_key=key)
         losses = token_losses(
             logits_BLV,
@@ -205,7 +203,7 @@ def _accumulate(
         )
         return jnp.asarray(losses.objective.total), losses
 
-    def one(microbatch: Batch, index: jax.Array | int) -> tuple[TokenLosses, Tree]:
+    def one(microbatch: DeviceBatch, index: jax.Array | int) -> tuple[TokenLosses, Tree]:
         dropout_key = jax.random.fold_in(key, index)
         grads, losses = jax.grad(objective, has_aux=True)(params, microbatch, dropout_key)
         return losses, _constrain_gradients(grads, model)
@@ -213,7 +211,7 @@ def _accumulate(
     if config.num_microbatches == 1:
         return one(batch, 0)
 
-    def add(carry: Tree, microbatch_and_index: tuple[Batch, jax.Array]) -> tuple[Tree, None]:
+    def add(carry: Tree, microbatch_and_index: tuple[DeviceBatch, jax.Array]) -> tuple[Tree, None]:
         return jax.tree.map(jnp.add, carry, one(*microbatch_and_index)), None
 
     microbatches = split_microbatches(batch, config.num_microbatches)
@@ -263,7 +261,7 @@ def _update(
     }
 
 
-def _batch_metrics(losses: TokenLosses, batch: Batch) -> Metrics:
+def _batch_metrics(losses: TokenLosses, batch: DeviceBatch) -> Metrics:
     tokens = sum(jnp.count_nonzero(batch[f]) for f in ("encoder_input_tokens", "decoder_target_tokens"))
     return {
         "loss": losses.cross_entropy,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from t5lite.core.metrics import WeightedSum
-from t5lite.partitioning.multihost import is_leader
+from t5lite.partitioning.multihost import as_the_leader_says, is_leader
 from t5lite.training.hardware import Peak, device_peak
 from t5lite.training.metrics_log import MetricsLog
 from t5lite.training.progress import ProgressLine
@@ -21,8 +21,9 @@ _COUNTS = ("tokens", "nonfinite")
 class Telemetry:
     """Metrics file, TensorBoard events and progress line of one run; only the leader process writes.
 
-    Throughput and MFU are taken over the time spent training: evaluation, checkpoints and compilation
-    (``paused``) are left out. ``input_stall`` is the part of that time the loop waited for a batch.
+    Throughput and MFU are taken over the time spent training: what comes before ``start_clock``, and
+    evaluation and checkpoints (``paused``) are left out. ``input_stall`` is the part of that time the loop
+    waited for a batch.
 
     Args:
       directory: the run directory.
@@ -58,6 +59,12 @@ class Telemetry:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def start_clock(self) -> None:
+        """Begin to measure time here: the loop is about to do its first step."""
+        self._window = _Window()
+        if self._progress:
+            self._progress.restart_clock()
+
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of one step (host values) to the entry under way; ``step`` counts it as done."""
         self._window.add(step, metrics)
@@ -84,6 +91,13 @@ class Telemetry:
             self._log.write("eval", step, values)
             listed = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
             self._progress.message(f"step {step}: {listed}")
+
+    def has_evaluation(self, step: int) -> bool:
+        """Whether an evaluation after ``step`` steps was written, by this attempt or an earlier one.
+
+        All processes must ask, and get the same answer.
+        """
+        return as_the_leader_says(self._log is not None and self._log.has_evaluation(step))
 
     def write_compilation(self, step: int, seconds: float) -> None:
         """Write how long compiling the step took, and what MFU is relative to."""

@@ -3,7 +3,8 @@
 The two well-kept writers import one of them wherever it is installed (tensorboardX: torch, tensorboard:
 tensorflow), which costs seconds of start-up and hundreds of megabytes. What is needed here is one record
 type in the TFRecord framing, so it is written out: an ``Event`` protocol buffer with ``wall_time`` (1),
-``step`` (2), ``file_version`` (3), ``summary`` (5) of ``value`` (1) with ``tag`` (1) and ``simple_value`` (2).
+``step`` (2), ``file_version`` (3), ``summary`` (5) of ``value`` (1) with ``tag`` (1), ``simple_value`` (2).
+Why: docs/adr/0004-own-tensorboard-writer.md.
 """
 
 import os

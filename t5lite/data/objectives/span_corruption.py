@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.types import EOS_ID
 from t5lite.data.indexed_random import random_bits
 
 _INDEX_BITS = 20  # chunks of up to a million tokens
@@ -128,7 +129,7 @@ def random_composition(bits: np.ndarray, num_items: int, num_parts: int) -> np.n
 
 
 def corrupt(
-    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, first_sentinel: int, eos_id: int = 1
+    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, first_sentinel: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (inputs_BM, targets_BL): sentinels replace masked spans, targets spell them out.
 
@@ -136,17 +137,17 @@ def corrupt(
     """
     starts_masked = np.diff(mask_BN, axis=1, prepend=False) & mask_BN
     starts_kept = np.diff(mask_BN, axis=1, prepend=True) & ~mask_BN
-    inputs = _sentinels_for_spans(tokens_BN, mask_BN, starts_masked, first_sentinel, eos_id)
-    targets = _sentinels_for_spans(tokens_BN, ~mask_BN, starts_kept, first_sentinel, eos_id)
+    inputs = _sentinels_for_spans(tokens_BN, mask_BN, starts_masked, first_sentinel)
+    targets = _sentinels_for_spans(tokens_BN, ~mask_BN, starts_kept, first_sentinel)
     return inputs, targets
 
 
 def _sentinels_for_spans(
-    tokens_BN: np.ndarray, mask_BN: np.ndarray, starts_BN: np.ndarray, first_sentinel: int, eos_id: int
+    tokens_BN: np.ndarray, mask_BN: np.ndarray, starts_BN: np.ndarray, first_sentinel: int
 ) -> np.ndarray:
     """Replace each masked span by one sentinel, keep the rest, append EOS."""
     rows = len(tokens_BN)
     sentinels = first_sentinel + 1 - np.cumsum(starts_BN, axis=1, dtype=np.int32)
     replaced = np.where(starts_BN, sentinels, tokens_BN.astype(np.int32, copy=False))
     body = replaced[~mask_BN | starts_BN].reshape(rows, -1)
-    return np.concatenate([body, np.full((rows, 1), eos_id, np.int32)], axis=1)
+    return np.concatenate([body, np.full((rows, 1), EOS_ID, np.int32)], axis=1)

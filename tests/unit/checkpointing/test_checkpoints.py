@@ -1,10 +1,15 @@
 import dataclasses
+import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
+from absl import logging as absl_logging
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.partial import restore_params
@@ -179,6 +184,47 @@ def test_damage_is_refused_with_the_remedy(tmp_path, damage):
         ):
             checkpoints.restore(abstract(make_state(0)))
         assert_bitwise(checkpoints.restore(abstract(make_state(0)), 5), make_state(5))
+
+
+def printed_after(operation, capsys, caplog) -> str:
+    """What reaches the user of failures outside of Orbax, and of those of its tasks, after ``operation``."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: print("unraisable:", unraisable.exc_value)
+    try:
+        operation()
+        for name in ("ours", str(Path(ocp.__file__).parent / "serialization.py")):
+            code = compile("raise ValueError(filename)", name, "exec")
+            try:
+                exec(code, {"filename": Path(name).name})
+            except ValueError as error:
+                sys.unraisablehook(SimpleNamespace(exc_value=error, exc_traceback=error.__traceback__))
+            logging.getLogger("asyncio").error("Task was destroyed: coro=<read() at %s>", name)
+    finally:
+        sys.unraisablehook = hook
+    return capsys.readouterr().out + caplog.text
+
+
+def test_only_orbax_is_silenced_and_only_after_a_failure(tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("asyncio"), "filters", [])  # of failures in other tests
+    save_steps(tmp_path, [5, 6])
+    delete_data(tmp_path / "6")
+
+    def fail():
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            restore_params(tmp_path, abstract(make_state(0).params), 6)
+
+    def succeed():
+        restore_params(tmp_path, abstract(make_state(0).params), 5)
+
+    verbosity = absl_logging.get_verbosity()
+    printed = printed_after(succeed, capsys, caplog)
+    assert printed.count("serialization.py") == 2
+    caplog.clear()
+    printed = printed_after(fail, capsys, caplog)
+    assert "unraisable: ours" in printed
+    assert "read() at ours" in printed
+    assert "serialization.py" not in printed
+    assert absl_logging.get_verbosity() == verbosity
 
 
 def test_damaged_metadata_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-import gc
+import contextlib
 import threading
 import time
 
@@ -42,11 +42,11 @@ def test_batches_arrive_in_order_as_global_arrays(sharding):
     source = Source(5)
     with device_batches(source, sharding=sharding) as batches:
         received = list(batches)
+        assert next(batches, None) is None
     assert [int(batch["tokens"][0, 0]) for batch in received] == [1, 2, 3, 4, 5]
     assert all(batch["tokens"].sharding == sharding for batch in received)
     assert source.closed
     assert not loader_threads()
-    assert next(batches, None) is None
 
 
 def test_only_so_many_batches_are_prepared_ahead(sharding):
@@ -58,39 +58,32 @@ def test_only_so_many_batches_are_prepared_ahead(sharding):
     assert source.closed
 
 
-def test_waiting_is_measured(sharding):
-    def slow():
-        for _ in range(3):
-            time.sleep(0.1)
-            yield {"tokens": np.zeros((4, 2), np.int32)}
-
-    batches = device_batches(slow(), sharding=sharding)
-    assert len(list(batches)) == 3
-    assert 0.2 < batches.wait_seconds < 5
-
-
 def test_an_error_of_the_source_reaches_the_consumer_after_the_batches_before(sharding):
     source = Source(1, error=DataError("page 3 is damaged"))
-    batches = device_batches(source, sharding=sharding)
-    next(batches)
-    with pytest.raises(DataError, match="page 3"):
+    with device_batches(source, sharding=sharding) as batches:
         next(batches)
+        with pytest.raises(DataError, match="page 3"):
+            next(batches)
+        assert next(batches, None) is None
     assert source.closed
-    assert next(batches, None) is None
 
 
-def test_dropping_the_iterator_ends_its_thread(sharding):
-    batches = device_batches(Source(1000), sharding=sharding)
-    next(batches)
-    assert loader_threads()
-    del batches
-    gc.collect()
+def test_leaving_early_by_an_error_ends_the_thread_and_closes_the_source(sharding):
+    source = Source(1000)
+    with contextlib.suppress(KeyboardInterrupt), device_batches(source, sharding=sharding) as batches:
+        next(batches)
+        assert loader_threads()
+        raise KeyboardInterrupt
     assert not loader_threads()
+    assert source.closed
 
 
 def test_prefetch_of_zero(sharding):
-    with pytest.raises(ConfigError, match="prefetch=0"):
-        device_batches(Source(1), sharding=sharding, prefetch=0)
+    with (
+        pytest.raises(ConfigError, match="prefetch=0"),
+        device_batches(Source(1), sharding=sharding, prefetch=0),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("values", [{"num_workers": -1}, {"prefetch": 0}])

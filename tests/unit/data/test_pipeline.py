@@ -1,4 +1,9 @@
+import contextlib
 import itertools
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -117,6 +122,59 @@ def test_worker_processes_do_not_change_the_stream(pipeline, num_workers):
     assert_same(expected[2], pipeline.batch(9, batch_size=4, rows=slice(1, 3)))
 
 
+WORKERS = """
+import multiprocessing, signal, sys, time
+from t5lite.data.pipeline import open_pipeline
+from t5lite.data.pretraining_examples import PretrainingDataConfig
+
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+pipeline = open_pipeline(PretrainingDataConfig(store=sys.argv[1], inputs_length=32))
+batches = pipeline.batches(batch_size=4, num_workers=2)
+next(batches), next(batches)  # one of each worker
+print("running", flush=True)
+while not stopped:
+    time.sleep(0.01)
+for _ in range(50):
+    next(batches)
+workers = multiprocessing.active_children()
+begin = time.monotonic()
+batches.close()
+print(len(workers), len(multiprocessing.active_children()), time.monotonic() - begin < 10)
+"""
+
+
+@pytest.fixture
+def with_workers(text_store):
+    """A process in a group of its own that has got a batch of each of its two workers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKERS, str(text_store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_workers_outlive_a_sigterm_to_the_group_until_they_are_closed(with_workers):
+    os.killpg(with_workers.pid, signal.SIGTERM)
+    output, _ = with_workers.communicate(timeout=60)
+    assert output == "2 0 True\n"
+    assert with_workers.returncode == 0
+
+
+def test_workers_end_when_their_parent_is_killed(with_workers):
+    with_workers.kill()
+    with_workers.communicate(timeout=20)  # the end of its output, which the workers hold open too
+
+
 def test_damage_found_by_a_worker_is_a_data_error(tmp_path, vocabulary, prose):
     write_text_store(prose(50, seed=1), vocabulary, tmp_path / "store")
     pipeline = open_pipeline(PretrainingDataConfig(store=str(tmp_path / "store"), inputs_length=32))
@@ -232,3 +290,18 @@ def test_wrong_settings(config, pipeline, text_store):
         open_pipeline(config, vocabulary_fingerprint="0" * 64)
     with pytest.raises(DataError, match="is not a pair store"):
         open_pipeline(PairsDataConfig(store=str(text_store)))
+
+
+@pytest.mark.parametrize("kind", [PretrainingDataConfig, PairsDataConfig])
+@pytest.mark.parametrize("store", ["gs://bucket/train", "/work/s3:/bucket/train"])  # as given; made absolute
+def test_a_store_in_object_storage_is_refused(kind, store):
+    address = store.removeprefix("/work/").replace(":/b", "://b")
+    with pytest.raises(
+        DataError, match=f"^{address} is not a local path: .*object storage is not read directly"
+    ):
+        open_pipeline(kind(store=store))
+
+
+def test_a_directory_named_like_a_scheme_is_a_directory(tmp_path, vocabulary, prose):
+    write_text_store(prose(50, seed=1), vocabulary, tmp_path / "gs:" / "store")
+    assert open_pipeline(PretrainingDataConfig(store=str(tmp_path / "gs:" / "store"), inputs_length=32))

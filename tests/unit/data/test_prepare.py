@@ -49,6 +49,28 @@ def test_prepare_text_from_raw_text(tmp_path, text_file, prose):
     assert (tmp_path / "out" / "vocabulary" / "spiece.model").read_bytes() == train.vocabulary().model_bytes
 
 
+def test_the_report_has_the_command_of_the_caller_only(tmp_path, text_file, vocabulary):
+    config = PrepareTextConfig(
+        inputs=(str(text_file),),
+        output=str(tmp_path / "out"),
+        vocabulary=str(vocabulary.path),
+        overwrite=True,
+    )
+    assert "command" not in prepare_text(config)
+    prepare_text(config, command="t5lite prepare text --inputs 'a b.txt'")
+    report = json.loads((tmp_path / "out" / "prepare.json").read_text())
+    assert report["command"] == "t5lite prepare text --inputs 'a b.txt'"
+
+
+@pytest.mark.parametrize("where", ["inputs", "output", "vocabulary"])
+def test_addresses_of_object_storage_are_refused_before_work(tmp_path, text_file, where):
+    values = {"inputs": str(text_file), "output": str(tmp_path / "out"), where: "gs://bucket/dir/file.txt"}
+    values["inputs"] = (values["inputs"],)
+    with pytest.raises(DataError, match=r"gs://bucket/dir/file\.txt is not a local path: mount or copy it"):
+        prepare_text(PrepareTextConfig(**values))
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
 def test_split_is_stable_under_order_and_keeps_copies_together(tmp_path, vocabulary, prose):
     texts = prose(200, seed=4)
     outputs = []

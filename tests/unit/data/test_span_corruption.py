@@ -13,7 +13,8 @@ from t5lite.data.objectives.span_corruption import SpanCorruption, corrupt, rand
 
 FIRST_SENTINEL = 32_099
 
-SETTINGS = st.builds(SpanCorruption, noise_density=st.floats(0.05, 0.6), mean_span_length=st.floats(1.5, 12))
+# Beyond 0.55, spans of 1.5 tokens can outnumber the kept tokens that must part them: such lengths are refused.
+SETTINGS = st.builds(SpanCorruption, noise_density=st.floats(0.05, 0.55), mean_span_length=st.floats(1.5, 12))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_length_table_of_t5(inputs, density, span, raw, targets):
 
 def test_t5_default_counts():
     assert SpanCorruption().counts(568) == (85, 28)
-    assert OBJECTIVES["span_corruption"] is SpanCorruption
+    assert OBJECTIVES["SpanCorruption"] is SpanCorruption
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """What holds for every entry of ``OPTIMIZERS``."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from t5lite.optim import OPTIMIZERS, Constant
+from t5lite.optim import OPTIMIZERS, SCHEDULES, Constant, MuonConfig, OptimizerConfig, Schedule
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.partitioning.rules import is_logical_axes
 
@@ -24,8 +26,13 @@ SIZES = {"vocab": 160, "embed": 128, "heads": 4, "kv": 32, "layers": 2, "mlp": 2
 
 
 @pytest.fixture(params=sorted(OPTIMIZERS))
-def optimizer(request):
-    return OPTIMIZERS[request.param]().build(Constant(value=0.05).build(100), AXES)
+def kind(request):
+    return OPTIMIZERS[request.param]
+
+
+@pytest.fixture
+def optimizer(kind):
+    return kind().build(Constant(value=0.05).build(100), AXES)
 
 
 @pytest.fixture
@@ -65,4 +72,19 @@ def test_it_is_one_compilation_and_descends(optimizer, params):
         losses.append(float(loss))
     assert len(traces) == 1
     assert losses[-1] < 0.8 * losses[0]
-    assert float(optimizer.schedule(0)) == pytest.approx(0.05)
+
+
+def test_the_learning_rate_follows_completed_updates(kind, params):
+    schedule = Constant(value=0.1, warmup_steps=10).build(100)
+    optimizer = kind().build(schedule, AXES)
+    state = optimizer.init(params)
+    for done in range(3):
+        assert float(optimizer.learning_rate(state)) == pytest.approx(0.01 * (done + 1))
+        _, state = optimizer.update(params, state, params)
+
+
+def test_tables_are_the_unions_that_configurations_take():
+    """The union is the one line that a new optimizer or schedule needs; JSON tags and tables follow."""
+    assert set(OPTIMIZERS.values()) == set(get_args(OptimizerConfig))
+    assert set(SCHEDULES.values()) == set(get_args(Schedule))
+    assert OPTIMIZERS["MuonConfig"] is MuonConfig

@@ -56,10 +56,10 @@ def test_constant():
 )
 def test_rates_stay_between_0_and_the_height(name, warmup, decay, height, step):
     schedule = {
-        "constant": Constant(value=height, warmup_steps=warmup),
-        "inverse_sqrt": InverseSqrt(base=height * warmup**0.5, warmup_steps=warmup),
-        "warmup_cosine": WarmupCosine(peak=height, warmup_steps=warmup),
-        "warmup_stable_decay": WarmupStableDecay(peak=height, warmup_steps=warmup, decay_steps=decay),
+        "Constant": Constant(value=height, warmup_steps=warmup),
+        "InverseSqrt": InverseSqrt(base=height * warmup**0.5, warmup_steps=warmup),
+        "WarmupCosine": WarmupCosine(peak=height, warmup_steps=warmup),
+        "WarmupStableDecay": WarmupStableDecay(peak=height, warmup_steps=warmup, decay_steps=decay),
     }[name].build(150)
     rate = float(schedule(step))
     assert 0 <= rate <= height * (1 + 1e-6)

@@ -22,7 +22,9 @@ from t5lite.training.state import TrainState, abstract_state
 from t5lite.training.telemetry import Telemetry
 
 
-def run(tiny, directory: Path, state, *, save_every_steps=4, batches=None, evaluate=None, **config):
+def run(
+    tiny, directory: Path, state, *, save_every_steps=4, batches=None, evaluate=None, stream=None, **config
+):
     """Train from ``state`` with everything the loop needs, in ``directory``."""
     start_step = int(state.step)
     config = TrainingConfig(**{"total_steps": 10, "batch_size": 4, "log_every_steps": 3, **config})
@@ -32,7 +34,7 @@ def run(tiny, directory: Path, state, *, save_every_steps=4, batches=None, evalu
     with (
         Checkpoints(directory / "checkpoints", checkpoint_config) as checkpoints,
         Telemetry(
-            directory, start_step=start_step, total_steps=config.total_steps, stream=io.StringIO()
+            directory, start_step=start_step, total_steps=config.total_steps, stream=stream or io.StringIO()
         ) as telemetry,
         Preemption() as preemption,
     ):
@@ -142,11 +144,60 @@ def test_evaluates_before_now_and_then_and_after(tiny, tmp_path):
     assert [(e["step"], e["loss"]) for e in entries] == [(0, 0), (4, 4), (8, 8), (10, 10)]
 
 
-def test_an_iterator_that_ends_ends_the_run_with_a_checkpoint(tiny, tmp_path):
-    batches = (batch for _, batch in zip(range(3), batches_from(0, tiny.partitioner), strict=False))
-    result = run(tiny, tmp_path, fresh(tiny), batches=batches)
+def evaluations(directory: Path):
+    entries = [e for e in read_metrics(directory / "metrics.jsonl") if e["kind"] == "eval"]
+    return [(e["step"], e["loss"]) for e in entries]
+
+
+def test_an_evaluation_that_a_stop_prevented_is_made_up_for_once(tiny, tmp_path):
+    def evaluate(state):
+        evaluated.append(int(state.step))
+        return {"loss": float(state.step)}
+
+    def stopping(at):
+        for step, batch in enumerate(batches_from(0, tiny.partitioner), start=1):
+            if step == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    evaluated = []
+    options = {"evaluate": evaluate, "eval_every_steps": 4}
+    result = run(tiny, tmp_path, fresh(tiny), batches=stopping(4), **options)
+    assert (result.reason, result.step, evaluated) == ("preempted", 4, [0])
+    run(tiny, tmp_path, restore(tiny, tmp_path, 4), **options)
+    assert evaluations(tmp_path) == [(0, 0), (4, 4), (8, 8), (10, 10)]
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    run(tiny, tmp_path, restore(tiny, tmp_path, 10), **options)
+    assert evaluated == [0, 4, 8, 10]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny, tmp_path):
+    def first(count):
+        return (batch for _, batch in zip(range(count), batches_from(0, tiny.partitioner), strict=False))
+
+    def evaluate(state):
+        return {"loss": float(state.step)}
+
+    stream = io.StringIO()
+    result = run(tiny, tmp_path, fresh(tiny), batches=first(3), evaluate=evaluate, stream=stream)
     assert (result.reason, result.step) == ("out_of_data", 3)
     assert_bitwise(restore(tiny, tmp_path, 3), result.state)
+    (message,) = [line for line in stream.getvalue().splitlines() if "stopped" in line]
+    assert message.startswith("stopped after 3 of 10 steps: the data ended (max_epochs)")
+    run(tiny, tmp_path, restore(tiny, tmp_path, 3), batches=first(0), evaluate=evaluate)
+    assert evaluations(tmp_path) == [(0, 0), (3, 3)]
+
+
+def test_start_up_is_not_training_time(tiny, tmp_path):
+    def slow_to_start():
+        time.sleep(1.0)
+        yield from batches_from(0, tiny.partitioner)
+
+    run(tiny, tmp_path, fresh(tiny), batches=slow_to_start(), total_steps=2, log_every_steps=1)
+    entries = [e for e in read_metrics(tmp_path / "metrics.jsonl") if e["kind"] == "train"]
+    assert entries[0]["step_seconds"] < 0.9
+    assert entries[0]["input_stall"] < 0.9
 
 
 def test_host_arrays_in_the_loop_are_a_mistake(tiny, tmp_path):

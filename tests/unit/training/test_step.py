@@ -10,7 +10,7 @@ from tiny_training import VOCAB_SIZE, build, fresh, make_batch
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
-from t5lite.optim import Optimizer
+from t5lite.optim import AdamWConfig, Optimizer, WarmupCosine
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.training.state import TrainState, abstract_state, state_axes, state_from_params
 from t5lite.training.step import (
@@ -88,7 +88,7 @@ def test_clipping_scales_gradients_to_the_norm():
         init=lambda params: (),
         update=lambda grads, opt_state, params: (jax.tree.map(jnp.negative, grads), opt_state),
         state_axes=lambda opt_state: opt_state,
-        schedule=lambda step: jnp.float32(1.0),
+        learning_rate=lambda opt_state: jnp.float32(1.0),
     )
     start = TrainState(step=jnp.int32(0), params=parts.start.params, opt_state=())
     moved, reported = {}, {}
@@ -123,6 +123,27 @@ def test_a_nonfinite_update_is_skipped_and_counted(tiny):
     leaves_equal(after.opt_state, before.opt_state)
     _, metrics = tiny.compiled(fresh(tiny), make_batch(0))
     assert float(metrics["nonfinite"]) == 0.0
+
+
+def test_the_reported_rate_is_the_one_applied_after_a_skipped_update():
+    """Under plain descent of gradients of ones, the parameters move by the rate: both say which it is."""
+    parts = build()
+    ones = AdamWConfig(b1=0.0, b2=0.0).build(
+        WarmupCosine(peak=1e-2, warmup_steps=4).build(8), parts.model.logical_axes
+    )
+    step = jax.jit(make_train_step(parts.model, ones, StepConfig(), seed=0))
+    params = parts.start.params
+    state = TrainState(step=jnp.int32(0), params=params, opt_state=ones.init(params))
+    state, skipped = step(poisoned(state), make_batch(0))
+    state = dataclasses.replace(state, params=params)
+    for rate in (2.5e-3, 5e-3):
+        before = state.params
+        state, metrics = step(state, make_batch(1))
+        moves = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - b).max()), before, state.params)
+        assert max(jax.tree.leaves(moves)) == pytest.approx(rate, rel=1e-3)
+        assert float(metrics["learning_rate"]) == pytest.approx(rate)
+    assert float(skipped["nonfinite"]) == 1.0
+    assert int(state.step) == 3
 
 
 def test_nonfinite_updates_pass_if_asked():

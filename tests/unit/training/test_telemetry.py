@@ -47,6 +47,8 @@ def test_throughput_leaves_out_pauses_and_counts_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(telemetry, "_local_peak", lambda: peak)
     monkeypatch.setattr(telemetry.jax, "device_count", lambda: 2)
     log = Telemetry(tmp_path, start_step=0, total_steps=9, step_flops=2000.0, stream=io.StringIO())
+    clock[0] += 500
+    log.start_clock()
     with log.paused():
         clock[0] += 50
     with log.waiting_for_input():
@@ -117,6 +119,17 @@ def test_off_a_terminal_a_line_now_and_then_and_at_the_end(monkeypatch):
     assert printed[0] == "train 11/40 | loss 2.346, tok/s 12.3k | ETA 00:58"
     assert printed[-1].startswith("train 40/40 |")
     assert 4 <= len(printed) <= 6
+
+
+def test_start_up_is_left_out_of_the_time_left(monkeypatch):
+    clock, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    line = ProgressLine(start_step=10, total_steps=40, stream=stream)
+    clock[0] += 600.0
+    line.restart_clock()
+    clock[0] += 2.0
+    line.show(11, {"loss": 2.5})
+    assert stream.getvalue() == "train 11/40 | loss 2.5 | ETA 00:58\n"
 
 
 def test_on_a_terminal_a_bar_with_the_figures():

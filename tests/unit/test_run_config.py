@@ -1,0 +1,260 @@
+"""RunConfig: recipes, overrides, the JSON form, and what it refuses."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite import run_config
+from t5lite.core.errors import ConfigError
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.optim import OPTIMIZERS, SCHEDULES, AdafactorConfig, Constant, WarmupStableDecay
+from t5lite.partitioning.mesh import PartitioningConfig
+from t5lite.quickstart.recipes import RECIPES
+from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
+from t5lite.training.loop import TrainingConfig
+
+ROOT = Path(__file__).parents[2]
+MODEL = EncoderDecoderConfig(
+    embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_encoder_layers=1, num_decoder_layers=1
+)
+CONFIG = RunConfig(
+    run_dir="runs/x",
+    model=MODEL,
+    data=PretrainingDataConfig(store="data/train"),
+    optimizer=AdafactorConfig(),
+    schedule=Constant(),
+    training=TrainingConfig(total_steps=100, batch_size=8),
+)
+PAIRS = PairsDataConfig(store="data/pairs")
+
+
+def variants() -> dict[str, RunConfig]:
+    """Every shipped recipe, every class that a field may have, and fields that are usually left alone."""
+    recipes = [*(ROOT / "configs").glob("*.py"), ROOT / "tests" / "e2e" / "tiny_recipe.py"]
+    configs = {path.stem: run_config.load(path) for path in recipes}
+    for name, recipe in RECIPES.items():
+        configs[name] = recipe.pretraining_config(Path("x"), seed=1)
+        for task in recipe.tasks:
+            configs[f"{name} {task}"] = recipe.finetuning_config(Path("x"), task, pretrained=True, seed=1)
+    for name, optimizer in OPTIMIZERS.items():
+        configs[name] = dataclasses.replace(CONFIG, optimizer=optimizer())
+    required = {"peak": 0.1, "decay_steps": 10, "warmup_steps": 10}
+    for name, schedule in SCHEDULES.items():
+        fields = {field.name for field in dataclasses.fields(schedule)}
+        values = {key: value for key, value in required.items() if key in fields}
+        configs[name] = dataclasses.replace(CONFIG, schedule=schedule(**values))
+    rules = (("embed", None), ("activations.length", "sequence+tensor"))
+    configs["tuples"] = dataclasses.replace(CONFIG, partitioning=PartitioningConfig(extra_rules=rules))
+    return configs
+
+
+VARIANTS = variants()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_json_round_trip(name, tmp_path):
+    config = VARIANTS[name]
+    run_config.save(config, tmp_path / "config.json")
+    assert run_config.load(tmp_path / "config.json") == config
+
+
+def test_json_names_the_class_where_several_are_possible():
+    values = run_config.to_json(CONFIG)
+    tags = {
+        name: value["type"] for name, value in values.items() if isinstance(value, dict) and "type" in value
+    }
+    assert tags == {"data": "PretrainingDataConfig", "optimizer": "AdafactorConfig", "schedule": "Constant"}
+
+
+def changed(**changes: object) -> str:
+    """Return CONFIG's JSON with fields (``section__field``) replaced, or removed by ``...``."""
+    values = run_config.to_json(CONFIG)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        if value is ...:
+            del node[last]
+        else:
+            node[last] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"training__total_step": 3},
+            "unknown field 'training.total_step'; did you mean 'total_steps'? allowed:",
+        ),
+        ({"trainin": 3}, "unknown field 'trainin'; did you mean 'training'? allowed:"),
+        ({"optimizer__decay": 3}, "unknown field 'optimizer.decay'; allowed:"),
+        ({"data__objective__density": 3}, "unknown field 'data.objective.density'"),
+        ({"training__total_steps": "many"}, "training.total_steps: 'many' is not of type int"),
+        ({"training__total_steps": 2.5}, "training.total_steps: 2.5 is not of type int"),
+        ({"training__eval_every_steps": "x"}, "training.eval_every_steps: 'x' is not of type int"),
+        ({"seed": True}, "seed: True is not of type int"),
+        ({"run_dir": 3}, "run_dir: 3 is not of type str"),
+        ({"evaluation__encoder_use": "false"}, "evaluation.encoder_use: 'false' is not of type bool"),
+        ({"step__z_loss": float("nan")}, "step.z_loss: nan is not a finite number"),
+        (
+            {"partitioning__style": "fdsp"},
+            "partitioning.style: unknown value 'fdsp'; did you mean 'fsdp'? allowed:",
+        ),
+        ({"evaluation__task": 3}, "evaluation.task: unknown value 3; allowed: classification, translation"),
+        ({"training": None}, "training: None is not an object with the fields of TrainingConfig"),
+        ({"initialize_from": "x"}, "initialize_from: 'x' is not an object with the fields of InitializeFrom"),
+        (
+            {"optimizer__type": "AdamConfig"},
+            "optimizer: unknown type 'AdamConfig'; did you mean 'AdamWConfig'? allowed:",
+        ),
+        (
+            {"optimizer__type": ...},
+            "optimizer: needs an object whose 'type' is one of AdafactorConfig, AdamW",
+        ),
+        ({"schedule": 3}, "schedule: needs an object whose 'type' is one of Constant, InverseSqrt"),
+        ({"partitioning__extra_rules": "ab"}, "partitioning.extra_rules: 'ab' is not a list"),
+        ({"partitioning__extra_rules": [["a"]]}, "partitioning.extra_rules: ['a'] has 1 items; it needs 2"),
+        ({"training__total_steps": 0}, "name: training.total_steps=0 must be 1 or more"),
+        ({"model__embed_dim": 0}, "model: embed_dim=0 must be at least 1"),
+    ],
+    ids=str,
+)
+def test_json_that_does_not_fit(changes, message):
+    with pytest.raises(ConfigError) as refusal:
+        run_config.from_json(changed(**changes), name="name")
+    assert str(refusal.value).startswith("name: ")
+    assert message in str(refusal.value)
+
+
+def test_each_missing_field_is_named_once():
+    with pytest.raises(ConfigError) as refusal:
+        run_config.from_json(changed(training__total_steps=..., model=...), name="name")
+    message = "field 'model' is missing; field 'training.total_steps' is missing"
+    assert str(refusal.value) == f"name: {message}"
+
+
+def test_everything_wrong_is_said_at_once():
+    with pytest.raises(ConfigError) as refusal:
+        run_config.from_json(changed(seed="x", training__batch_size="y", loader__prefetch=0))
+    assert all(name in str(refusal.value) for name in ("seed", "training.batch_size", "loader.prefetch=0"))
+
+
+def test_an_integer_is_a_float():
+    assert run_config.from_json(changed(step__z_loss=1)).step.z_loss == 1.0
+
+
+def recipe(tmp_path: Path, config: RunConfig) -> Path:
+    run_config.save(config, tmp_path / "recipe.json")
+    return tmp_path / "recipe.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--seed", "3"], {"seed": 3}),
+        (["--training.total-steps", "7"], {"training": dataclasses.replace(CONFIG.training, total_steps=7)}),
+        (["--training.total_steps=7"], {"training": dataclasses.replace(CONFIG.training, total_steps=7)}),
+        (
+            ["--training.eval-every-steps", "None"],
+            {"training": dataclasses.replace(CONFIG.training, eval_every_steps=None)},
+        ),
+        (["--schedule.value", "0.5"], {"schedule": Constant(value=0.5)}),
+        (["--optimizer.weight-decay", "0.1"], {"optimizer": AdafactorConfig(weight_decay=0.1)}),
+        (
+            ["--data.store", "other", "--data.objective.noise-density", "0.3"],
+            {
+                "data": dataclasses.replace(
+                    CONFIG.data,
+                    store="other",
+                    objective=dataclasses.replace(
+                        PretrainingDataConfig(store="").objective, noise_density=0.3
+                    ),
+                )
+            },
+        ),
+        (["--evaluation.store", "heldout"], {"evaluation": EvaluationConfig(store="heldout")}),
+        (["--evaluation.no-encoder-use"], {"evaluation": EvaluationConfig(encoder_use=False)}),
+        (
+            ["--partitioning.extra-rules", "embed", "None", "mlp", "tensor"],
+            {"partitioning": PartitioningConfig(extra_rules=(("embed", None), ("mlp", "tensor")))},
+        ),
+        (["--initialize-from.run", "old"], {"initialize_from": InitializeFrom(run="old")}),
+        (
+            ["--initialize-from.step", "5", "--initialize_from.run=old"],
+            {"initialize_from": InitializeFrom(run="old", step=5)},
+        ),
+    ],
+    ids=" ".join,
+)
+def test_overrides(words, expected, tmp_path):
+    config = run_config.load(recipe(tmp_path, CONFIG), words)
+    assert config == dataclasses.replace(CONFIG, **expected)
+
+
+def test_an_override_keeps_what_the_recipe_says_beside_it(tmp_path):
+    config = dataclasses.replace(CONFIG, initialize_from=InitializeFrom(run="old", step=5))
+    overridden = run_config.load(recipe(tmp_path, config), ["--initialize-from.run", "new"])
+    assert overridden.initialize_from == InitializeFrom(run="new", step=5)
+
+
+def test_initialize_from_needs_a_run(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"the recipe has no initialize_from; say .* --initialize-from\.run RUN"
+    ):
+        run_config.load(recipe(tmp_path, CONFIG), ["--initialize-from.step", "5"])
+
+
+def test_an_unknown_override_ends_with_a_suggestion(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_config.load(recipe(tmp_path, CONFIG), ["--training.total-step", "5"])
+    assert stop.value.code == 2
+    assert "--training.total-steps" in capsys.readouterr().err
+
+
+def test_an_overridden_value_is_checked_like_any_other(tmp_path):
+    with pytest.raises(ConfigError, match=r"training\.total_steps=0 must be 1 or more"):
+        run_config.load(recipe(tmp_path, CONFIG), ["--training.total-steps", "0"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"training": TrainingConfig(total_steps=9, batch_size=9), "step": {"num_microbatches": 2}},
+            "use 8 or 10",
+        ),
+        ({"schedule": WarmupStableDecay(peak=1, warmup_steps=60, decay_steps=60)}, "=120 is more than"),
+        ({"seed": -1}, "seed=-1 must be in"),
+        ({"step": {"max_gradient_norm": float("nan")}}, "step.max_gradient_norm=nan must be a finite number"),
+        (
+            {"training": TrainingConfig(total_steps=9, batch_size=1), "step": {"num_microbatches": 2}},
+            "use 2$",
+        ),
+        ({"initialize_from": InitializeFrom(run="./runs/../runs/x")}, "is run_dir itself"),
+        ({"evaluation": EvaluationConfig(task="translation")}, "use PairsDataConfig"),
+    ],
+    ids=str,
+)
+def test_components_that_contradict_each_other(changes, message):
+    if "step" in changes:
+        changes["step"] = dataclasses.replace(CONFIG.step, **changes["step"])
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_a_task_is_fine_with_pairs():
+    config = dataclasses.replace(CONFIG, data=PAIRS, evaluation=EvaluationConfig(task="translation"))
+    assert config.evaluation.task == "translation"
+
+
+def test_what_a_recipe_raises_keeps_its_cause(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text("def config():\n    return helper()\ndef helper():\n    return {}['x']\n")
+    with pytest.raises(ConfigError, match=r"recipe\.py, line 4: KeyError: 'x'") as refusal:
+        run_config.load(path)
+    assert isinstance(refusal.value.__cause__, KeyError)

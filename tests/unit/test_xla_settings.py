@@ -1,0 +1,112 @@
+"""What is asked of XLA, where, and what happens when there is no place for its cache."""
+
+import os
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import pytest
+
+from t5lite.cli import xla
+
+FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    """The settings that ``configure`` made; the environment has none, and a home directory of its own."""
+    made = {}
+    monkeypatch.setattr(jax.config, "update", made.__setitem__)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "so that what configure sets is undone")
+        monkeypatch.delenv(name)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("platforms", "installed", "expected"),
+    [
+        ("cpu", {"libtpu", "jax_plugins"}, True),
+        ("cuda,cpu", set(), False),
+        ("tpu", set(), False),
+        (None, set(), True),
+        ("", {"libtpu"}, False),
+        (None, {"jax_plugins"}, False),
+    ],
+)
+def test_platform_is_found_without_importing_it(monkeypatch, platforms, installed, expected):
+    monkeypatch.setattr(xla.util, "find_spec", lambda name: name if name in installed else None)
+    assert xla.runs_on_cpu(platforms) is expected
+
+
+@pytest.mark.parametrize(
+    ("on_cpu", "jaxlib", "given", "expected"),
+    [
+        (True, "0.10.7", None, f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"),
+        (True, "0.10.2", "--a=1", f"--a=1 {FLAG}=LIBRARY_FUSION_TYPE_DOT"),
+        (True, "0.10.2", f"{FLAG}=NONE", f"{FLAG}=NONE"),
+        (True, "0.11.0", None, None),
+        (True, "0.1.0", None, None),
+        (False, "0.10.2", None, None),
+    ],
+)
+def test_experimental_flag_is_for_the_tested_cpu_compiler(
+    settings, monkeypatch, on_cpu, jaxlib, given, expected
+):
+    monkeypatch.setattr(xla, "runs_on_cpu", lambda platforms: on_cpu)
+    monkeypatch.setattr(xla.metadata, "version", {"jaxlib": jaxlib}.__getitem__)
+    if given is not None:
+        monkeypatch.setenv("XLA_FLAGS", given)
+    xla.configure()
+    assert os.environ.get("XLA_FLAGS") == expected
+
+
+def test_the_version_the_tests_run_with_is_the_tested_one():
+    assert metadata.version("jaxlib").startswith(xla._FLAGS_OF_JAXLIB)
+
+
+def test_cache_of_a_cpu_is_its_own(settings, monkeypatch, tmp_path):
+    xla.configure()
+    directory = Path(settings["jax_compilation_cache_dir"])
+    assert directory.is_dir()
+    assert directory.parent == tmp_path / "home" / ".cache" / "t5lite" / "xla"
+    assert directory.name == xla.cpu_fingerprint()
+    monkeypatch.setattr(xla.platform, "machine", lambda: "riscv128")
+    assert xla.cpu_fingerprint() != directory.name
+
+
+def test_a_given_cache_directory_is_left_alone(settings, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    xla.configure()
+    assert settings == {}
+
+
+def no_home(monkeypatch, tmp_path):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(xla.Path, "home", fail)
+
+
+def a_file_for_a_home(monkeypatch, tmp_path):
+    (tmp_path / "home").write_text("")
+
+
+def unwritable(monkeypatch, tmp_path):
+    monkeypatch.setattr(xla.os, "access", lambda path, mode: False)  # root may write anywhere
+
+
+@pytest.mark.parametrize("trouble", [no_home, a_file_for_a_home, unwritable])
+def test_without_a_place_there_is_no_cache(settings, monkeypatch, tmp_path, trouble):
+    trouble(monkeypatch, tmp_path)
+    xla.configure()
+    assert settings == {}
+
+
+def test_the_oldest_programs_go_first(tmp_path):
+    for age, name in enumerate("abcd"):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    xla.prune(tmp_path, max_bytes=25)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
