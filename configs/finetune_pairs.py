@@ -1,13 +1,13 @@
 """Fine-tune a pretrained run on pairs of input and target text, such as a translation corpus.
 
     t5lite prepare pairs --inputs pairs.tsv --inputs-field 0 --targets-field 1 --output data/pairs \
-        --prefix "translate English to Spanish: " --vocabulary runs/pretrain-small/spiece.model
-    t5lite train --config configs/finetune_pairs.py --initialize-from.run runs/pretrain-small \
+        --prefix "translate English to Spanish: " --vocabulary runs/laptop/spiece.model
+    t5lite train --config configs/finetune_pairs.py --initialize-from.run runs/laptop \
         --data.store data/pairs/train --evaluation.store data/pairs/heldout --run-dir runs/translate
     t5lite evaluate --run runs/translate
 
-The model must have the shape of the pretrained one; keep both recipes' `model` equal. Without
-`initialize_from` the same command trains from scratch, which is the comparison to make.
+The model must have the shape of the pretrained one, here that of configs/pretrain_laptop.py. A copy of this
+recipe without `initialize_from` trains from scratch, which is the comparison to make.
 """
 
 from t5lite.checkpointing.manager import CheckpointConfig
@@ -23,19 +23,22 @@ def config() -> RunConfig:
     return RunConfig(
         run_dir="runs/finetune-pairs",
         model=EncoderDecoderConfig(
-            vocab_size=8192,
-            embed_dim=384,
-            mlp_dim=1024,
+            vocab_size=2176,
+            embed_dim=128,
+            mlp_dim=256,
             head_dim=64,
-            num_heads=6,
-            num_encoder_layers=4,
-            num_decoder_layers=4,
+            num_heads=2,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            scan_unroll=-1,
         ),
         data=PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
         optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.01, warmup_steps=100, decay_steps=1000),
-        training=TrainingConfig(total_steps=3000, batch_size=32, log_every_steps=50, eval_every_steps=500),
-        evaluation=EvaluationConfig(store="data/pairs/heldout", batch_size=32, task="translation"),
-        checkpoints=CheckpointConfig(save_every_steps=500, keep_last=1),
-        initialize_from=InitializeFrom(run="runs/pretrain-small"),
+        schedule=WarmupStableDecay(peak=0.02, warmup_steps=20, decay_steps=200),
+        training=TrainingConfig(total_steps=400, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        evaluation=EvaluationConfig(
+            store="data/pairs/heldout", batch_size=32, max_examples=256, task="translation"
+        ),
+        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
+        initialize_from=InitializeFrom(run="runs/laptop"),
     )

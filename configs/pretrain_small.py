@@ -4,7 +4,7 @@
     t5lite train --config configs/pretrain_small.py --data.store data/mine/train \
         --evaluation.store data/mine/heldout --run-dir runs/pretrain-small
 
-For 10 MB to 1 GB of text on one GPU, or a workstation with patience; 22M parameters. Expect held-out loss
+For 10 MB to 1 GB of text on one GPU, or a workstation with patience; 22.8M parameters. Expect held-out loss
 below the text's bigram cross-entropy (`t5lite evaluate` prints both) and an encoder use above 0.3 nats: a
 run without encoder use has learned a language model of its targets and will not transfer.
 """

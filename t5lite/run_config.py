@@ -6,6 +6,7 @@ and is read from a recipe (a Python file that defines ``config() -> RunConfig``)
 """
 
 import dataclasses
+import math
 import os
 import runpy
 import traceback
@@ -48,7 +49,7 @@ class EvaluationConfig:
     """Held-out store of the same kind as ``data.store``; None evaluates nothing."""
     batch_size: int = 64
     max_examples: int | None = 1024
-    """Examples of the store that are used, from the first; None takes all of them."""
+    """Examples of the store that are used, evenly spread over it; None takes all of them."""
     encoder_use: bool = True
     """Also report the loss when encoder inputs are swapped between examples, minus the loss."""
     task: Literal["translation", "classification"] | None = None
@@ -84,12 +85,13 @@ class RunConfig:
     """Seeds initialisation, data order, noise and dropout."""
 
     def __post_init__(self):
+        _require_finite(self)
         batch_size, microbatches = self.training.batch_size, self.step.num_microbatches
         if batch_size % microbatches:
+            below = batch_size // microbatches * microbatches
             raise ConfigError(
-                f"training.batch_size={batch_size} is not divisible by "
-                f"step.num_microbatches={microbatches}; use {batch_size // microbatches * microbatches} "
-                f"or {-(-batch_size // microbatches) * microbatches}"
+                f"training.batch_size={batch_size} is not divisible by step.num_microbatches={microbatches}; "
+                f"use {f'{below} or ' if below else ''}{below + microbatches}"
             )
         self.schedule.build(self.training.total_steps)
         if not 0 <= self.seed < _SEEDS:
@@ -105,6 +107,27 @@ class RunConfig:
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
             )
+
+    def resolved(self) -> "RunConfig":
+        """Return this configuration with absolute paths: it means the same in any working directory."""
+        store, source = self.evaluation.store, self.initialize_from
+        return dataclasses.replace(
+            self,
+            run_dir=os.path.abspath(self.run_dir),
+            data=dataclasses.replace(self.data, store=os.path.abspath(self.data.store)),
+            evaluation=dataclasses.replace(self.evaluation, store=store and os.path.abspath(store)),
+            initialize_from=source and dataclasses.replace(source, run=os.path.abspath(source.run)),
+        )
+
+
+def _require_finite(config: Any, path: str = "") -> None:
+    """Refuse NaN and infinity anywhere: NaN passes comparisons that mean to refuse it."""
+    for each in dataclasses.fields(config):
+        name, value = path + each.name, getattr(config, each.name)
+        if dataclasses.is_dataclass(value):
+            _require_finite(value, f"{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name}={value} must be a finite number")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from t5lite.cli import xla
+from t5lite.cli import one_process, xla
 from t5lite.runner.evaluation import evaluate
 
 
@@ -28,6 +28,7 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Evaluate and print one line a metric."""
     parsed = tyro.cli(Arguments, prog="t5lite evaluate", args=list(arguments))
+    one_process.say_so()
     xla.configure()
     result = evaluate(
         parsed.run,
@@ -40,4 +41,6 @@ def run(arguments: Sequence[str]) -> int:
     print(f"{parsed.run} at step {result.step}, {result.store} ({result.num_examples:,} examples)")
     for name, value in result.metrics.items():
         print(f"  {name:<{width}}  {value:.4f}")
+    for note in result.notes:
+        print(note)
     return 0

@@ -7,6 +7,7 @@ from typing import Literal
 
 import tyro
 
+from t5lite.cli import one_process
 from t5lite.runner.interchange import export
 
 
@@ -31,6 +32,7 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Export and say how to load."""
     parsed = tyro.cli(Arguments, prog="t5lite export", args=list(arguments))
+    one_process.say_so()
     step = export(
         parsed.run,
         parsed.output,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import tyro
 
-from t5lite.cli import xla
+from t5lite.cli import one_process, xla
 from t5lite.core.errors import DataError
-from t5lite.core.files import write_text
+from t5lite.core.files import check_new_file, write_text
+from t5lite.data.text_files import InvalidUtf8, decode_lines, read_lines
 from t5lite.runner.generation import generate
 
 
@@ -22,7 +23,7 @@ class Arguments:
     text: tuple[str, ...] = ()
     """Input texts; ``--input-file`` and standard input are the alternatives."""
     input_file: Path | None = None
-    """UTF-8 file with one input a line; - for standard input."""
+    """UTF-8 file (also .gz, .xz, .zst) with one input a line; - for standard input."""
     output_file: Path | None = None
     """Where to write one output a line; standard output by default."""
     step: int | None = None
@@ -33,12 +34,17 @@ class Arguments:
     """Most tokens generated for an input."""
     batch_size: int = 16
     """Inputs decoded at once."""
+    on_invalid_utf8: InvalidUtf8 = "error"
+    """Refuse invalid UTF-8 in the input, or replace each invalid byte by U+FFFD."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = tyro.cli(Arguments, prog="t5lite generate", args=list(arguments))
     inputs = _inputs(parsed)
+    if parsed.output_file is not None:
+        check_new_file(parsed.output_file)
+    one_process.say_so()
     xla.configure()
     outputs = generate(
         parsed.run,
@@ -60,11 +66,27 @@ def _inputs(parsed: Arguments) -> list[str]:
     if bool(parsed.text) == (parsed.input_file is not None):
         raise DataError("give the inputs by exactly one of --text and --input-file (- for standard input)")
     if parsed.input_file is None:
-        return list(parsed.text)
+        return [_utf8(text, parsed.on_invalid_utf8) for text in parsed.text]
+    if str(parsed.input_file) == "-":
+        name = Path("standard input")
+        lines = decode_lines(sys.stdin.buffer, name, on_invalid_utf8=parsed.on_invalid_utf8)
+    else:
+        name = parsed.input_file
+        lines = read_lines(name, on_invalid_utf8=parsed.on_invalid_utf8)
+    inputs = [line.text for line in lines]
+    if not any(text.strip() for text in inputs):
+        raise DataError(f"{name} holds no text; give one input a line")
+    return inputs
+
+
+def _utf8(argument: str, on_invalid_utf8: InvalidUtf8) -> str:
+    """Python keeps the bytes of an argument that is not UTF-8 as surrogates, which nothing can encode."""
+    content = argument.encode("utf-8", "surrogateescape")
     try:
-        content = sys.stdin.read() if str(parsed.input_file) == "-" else parsed.input_file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {parsed.input_file}: {error}") from None
-    if not content.strip():
-        raise DataError(f"{parsed.input_file} holds no text; give one input a line")
-    return content.splitlines()
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if on_invalid_utf8 == "replace":
+            return content.decode("utf-8", "replace")
+        raise DataError(
+            f"--text {argument!r} is not valid UTF-8; convert it, or pass --on-invalid-utf8 replace"
+        ) from error

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from t5lite.cli import one_process
 from t5lite.runner.interchange import import_model
 
 
@@ -25,6 +26,7 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Import and say what came."""
     parsed = tyro.cli(Arguments, prog="t5lite import", args=list(arguments))
+    one_process.say_so()
     num_params = import_model(Path(parsed.source), parsed.output, format_name=parsed.format)
     print(f"{parsed.output}: {num_params:,} parameters from {parsed.source}")
     print(f"  fine-tune from it with --initialize-from.run {parsed.output}")

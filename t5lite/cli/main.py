@@ -3,6 +3,7 @@
 Only the chosen subcommand is imported, so ``t5lite --help`` never pays for JAX.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -23,6 +24,19 @@ COMMANDS = {
 }
 
 _USER_ERROR = 2
+_MACHINE_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+)
+"""What the operating system refuses for reasons outside of the program; other OSErrors are bugs."""
 _INTERRUPTED = 130
 
 
@@ -43,14 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return importlib.import_module(f"t5lite.cli.{name}_command").run(rest)
     except UserError as error:
-        print(f"t5lite {name}: {error}", file=sys.stderr)
-        return _USER_ERROR
+        return _fail(name, str(error))
     except KeyboardInterrupt:
         print(f"t5lite {name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(
+            name, f"{where}{error.strerror}; check free space, permissions and limits, then run again"
+        )
+
+
+def _fail(command: str, message: str) -> int:
+    one_line = " ".join(line.strip() for line in message.splitlines())
+    print(f"t5lite {command}: {one_line}", file=sys.stderr)
+    return _USER_ERROR
 
 
 def _help() -> str:

@@ -1,5 +1,6 @@
 """``t5lite prepare``: raw text or text pairs to a vocabulary and token stores."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,7 +17,11 @@ Prepare = (
 def run(arguments: Sequence[str]) -> int:
     """Prepare a corpus and say what was written."""
     config = tyro.cli(Prepare, prog="t5lite prepare", args=list(arguments))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    report = prepare_text(config) if isinstance(config, PrepareTextConfig) else prepare_pairs(config)
+    command = shlex.join(["t5lite", "prepare", *arguments])
+    if isinstance(config, PrepareTextConfig):
+        report = prepare_text(config, command=command)
+    else:
+        report = prepare_pairs(config, command=command)
     unit = "documents" if isinstance(config, PrepareTextConfig) else "pairs"
     for name, counts in report["stores"].items():
         dropped = f", {counts['dropped_empty']:,} without tokens dropped" if counts["dropped_empty"] else ""

@@ -1,17 +1,21 @@
 """``t5lite quickstart``: the whole road on embedded text, in one command."""
 
+import shlex
 import shutil
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from t5lite.cli import xla
 from t5lite.core.errors import ConfigError
-from t5lite.quickstart.recipes import RECIPES
+from t5lite.core.registry import lookup
+from t5lite.quickstart.recipes import RECIPES, SIX_MINUTES
 from t5lite.quickstart.run import run as run_quickstart
+from t5lite.quickstart.stages import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +25,8 @@ class Arguments:
     Run it again to go on where it stopped.
     """
 
-    recipe: Literal["six-minutes", "one-hour"] = "six-minutes"
-    """How much is trained; the times are for two CPU cores."""
+    recipe: str = SIX_MINUTES.name
+    """How much is trained: six-minutes or one-hour, on two CPU cores."""
     directory: Path | None = None
     """Run directory; t5lite-quickstart (or t5lite-RECIPE) in the current one by default."""
     seed: int = 0
@@ -34,13 +38,20 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Run the quickstart."""
     parsed = tyro.cli(Arguments, prog="t5lite quickstart", args=list(arguments))
-    directory = parsed.directory or Path(
-        "t5lite-quickstart" if parsed.recipe == "six-minutes" else f"t5lite-{parsed.recipe}"
-    )
+    recipe = lookup(RECIPES, parsed.recipe, kind="recipe")
+    is_default = recipe is SIX_MINUTES
+    directory = parsed.directory or Path("t5lite-quickstart" if is_default else f"t5lite-{recipe.name}")
     if parsed.overwrite and directory.exists():
         if not (directory / "quickstart.json").is_file():
             raise ConfigError(f"{directory} is not a quickstart's directory; it is not deleted")
         shutil.rmtree(directory)
     xla.configure()
-    run_quickstart(RECIPES[parsed.recipe], directory, seed=parsed.seed)
+    try:
+        run_quickstart(recipe, directory, seed=parsed.seed)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        number = stop.signal if isinstance(stop, Interrupted) else signal.SIGINT
+        kept = [word for word in arguments if word != "--overwrite"]
+        command = shlex.join(["t5lite", "quickstart", *kept])
+        print(f"stopped, what was done is kept; to go on: {command}", file=sys.stderr)
+        return 128 + number
     return 0

@@ -10,6 +10,7 @@ import jax
 
 from t5lite import run_config
 from t5lite.cli import xla
+from t5lite.core.errors import ConfigError
 from t5lite.partitioning import multihost
 from t5lite.runner.training import train
 
@@ -32,9 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--process-id", type=int, help="which of them this is, from 0")
     known, overrides = parser.parse_known_args(arguments)
     if known.config is None:
-        wants_help = "--help" in overrides or "-h" in overrides
-        parser.print_help(sys.stdout if wants_help else sys.stderr)
-        return 0 if wants_help else 2
+        if "--help" in overrides or "-h" in overrides:
+            parser.print_help()
+            return 0
+        raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
     config = run_config.load(known.config, overrides)
     xla.configure()
     multihost.initialize(

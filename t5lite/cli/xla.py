@@ -1,29 +1,94 @@
 """What every command that computes asks of XLA; the user's own XLA_FLAGS and cache directory win."""
 
+import hashlib
 import os
+import platform
+from importlib import metadata, util
 from pathlib import Path
 
 import jax
 
-_FLAGS = {
-    # Small matrix products through the YNN library: a T5 step on CPU takes 15-25 % less time. Other
-    # platforms ignore it.
+_CPU_FLAGS = {
+    # Small matrix products through the YNN library: a T5 step on CPU takes 15-25 % less time.
     "--xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
 }
+_FLAGS_OF_JAXLIB = "0.10."
+"""XLA ends the process over a flag it does not know; these are known to the version they were tried with."""
+_ACCELERATOR_PACKAGES = ("libtpu", "jax_plugins")  # Cloud TPU; the namespace of the CUDA and ROCm plugins
 _MIN_COMPILE_SECONDS = 1.0
+_MAX_CACHE_BYTES = 2 << 30
 
 
 def configure() -> None:
     """Set XLA's flags and its persistent compilation cache; call before JAX is asked for devices.
 
     A flag that XLA_FLAGS names already is left alone. Compiled programs are kept in ``~/.cache/t5lite/xla``
-    unless JAX_COMPILATION_CACHE_DIR names another directory; empty turns the cache off.
+    (the oldest go when they exceed 2 GiB) unless JAX_COMPILATION_CACHE_DIR names another directory; empty
+    turns the cache off. There is none either where that directory cannot be made or written to.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    missing = [f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in given]
-    os.environ["XLA_FLAGS"] = " ".join([*filter(None, [given]), *missing])
+    on_cpu = runs_on_cpu(os.environ.get("JAX_PLATFORMS"))
+    if on_cpu and metadata.version("jaxlib").startswith(_FLAGS_OF_JAXLIB):
+        given = os.environ.get("XLA_FLAGS", "")
+        missing = [f"{flag}={value}" for flag, value in _CPU_FLAGS.items() if flag not in given]
+        os.environ["XLA_FLAGS"] = " ".join([*filter(None, [given]), *missing])
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(home / "t5lite" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+    directory = _cache_directory(cpu_fingerprint() if on_cpu else "accelerator")
+    if directory is not None:
+        prune(directory, max_bytes=_MAX_CACHE_BYTES)
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+
+
+def runs_on_cpu(platforms: str | None) -> bool:
+    """Return whether JAX will compute on the CPU, without importing an accelerator's package.
+
+    Args:
+      platforms: JAX_PLATFORMS; None or empty takes an accelerator if one is there.
+    """
+    if platforms:
+        return platforms == "cpu"
+    return not any(util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
+
+
+def cpu_fingerprint() -> str:
+    """Return a name for this kind of CPU: a program compiled for one may use instructions another lacks."""
+    described = [platform.machine(), platform.processor()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    for name in ("model name", "flags", "Features"):  # the last is what Arm calls its flags
+        described += [line for line in lines if line.partition("\t")[0].strip() == name][:1]
+    return "cpu-" + hashlib.sha256("\n".join(described).encode()).hexdigest()[:12]
+
+
+def prune(directory: Path, *, max_bytes: int) -> None:
+    """Delete the oldest files of ``directory`` until the rest has at most ``max_bytes``.
+
+    JAX's own limit (jax_compilation_cache_max_size) needs another package, and makes processes that start
+    together wait for each other's lock.
+    """
+    files = []
+    for path in directory.iterdir():
+        try:
+            status = path.stat()
+        except OSError:  # another process was faster
+            continue
+        files.append((status.st_mtime, status.st_size, path))
+    kept_bytes = 0
+    for _, size, path in sorted(files, reverse=True):
+        kept_bytes += size
+        if kept_bytes > max_bytes:
+            path.unlink(missing_ok=True)
+
+
+def _cache_directory(name: str) -> Path | None:
+    """Return the directory of this kind of machine, or None where there is no place for one."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        directory = home / "t5lite" / "xla" / name
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # read-only; a user without a home
+        return None
+    return directory if os.access(directory, os.W_OK | os.X_OK) else None

@@ -1,8 +1,11 @@
 """A tiny corpus, prepared through the real command, and a recipe over it that takes seconds to train."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,9 @@ from t5lite.quickstart import corpus
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = Path(__file__).parent / "tiny_recipe.py"
+
+Refused = Callable[..., None]
+"""(arguments, regular expression of the message, progress=False); see ``refused``."""
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +84,93 @@ def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(tmp_path: Path, pretrained: Path, text_data: Path, capfd, monkeypatch) -> Refused:
+    """Run a command and assert that it was refused by one line, early, and left everything as it was.
+
+    The current directory is the test's own, with a ``file`` and a directory ``full`` in it.
+    """
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "file", "precious")
+    write(tmp_path / "full" / "file", "precious")
+
+    def too_late(*_, **__):
+        raise AssertionError("reached the expensive part")
+
+    for expensive in (
+        "training.compile_train_step",
+        "evaluation.heldout_evaluator",
+        "generation.generate_texts",
+    ):
+        monkeypatch.setattr(f"t5lite.runner.{expensive}", too_late)
+    folders = (tmp_path, pretrained, text_data)
+
+    def run(arguments: Sequence[object], message: str, *, progress: bool = False) -> None:
+        before = [contents(folder) for folder in folders]
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        *earlier, line, end = captured.err.split("\n")
+        assert end == ""
+        assert progress or not earlier
+        line = line.rpartition("\r")[2].strip()  # what the terminal shows: a progress bar was cleared
+        assert line.startswith(f"t5lite {arguments[0]}: ")
+        assert re.search(message, line), line
+        assert [contents(folder) for folder in folders] == before
+
+    return run
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture
+def train(train_arguments: list[str], tmp_path: Path) -> list[str]:
+    return [*train_arguments, "--run-dir", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def run_copy(pretrained: Path, tmp_path: Path) -> Path:
+    """A run that a test may damage."""
+    return Path(shutil.copytree(pretrained, tmp_path / "run"))
+
+
+@pytest.fixture
+def imported(pretrained: Path, tmp_path: Path) -> Path:
+    """A run without configuration, as `import` writes it."""
+    run = tmp_path / "imported"
+    shutil.copytree(pretrained / "checkpoints", run / "checkpoints")
+    for name in ("model.json", "spiece.model"):
+        shutil.copy(pretrained / name, run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def other_data(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same text under another vocabulary."""
+    output = tmp_path_factory.mktemp("other") / "prepared"
+    text = str(text_data.parent / "austen.txt")
+    options = ["--vocabulary-size", "400", "--heldout-fraction", "0.1"]
+    assert main(["prepare", "text", "--inputs", text, "--output", str(output), *options]) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def exported(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "hf"
+    assert main(["export", "--run", str(pretrained), "--output", str(folder)]) == 0
+    return folder

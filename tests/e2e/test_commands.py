@@ -84,7 +84,14 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
     assert (
         main(["train", "--config", str(recipe), "--run-dir", str(run), "--training.total-steps", "20"]) == 0
     )
-    assert "of step 40 from" in capfd.readouterr().err
+    errors = capfd.readouterr().err
+    assert "of step 40 from" in errors
+    assert f"listed in {run / 'initialized_from.txt'}" in errors
+    first, *leaves = (run / "initialized_from.txt").read_text().splitlines()
+    assert first.startswith(f"parameters of step 40 from {pretrained / 'checkpoints'} ({len(leaves)} arrays)")
+    assert "token_embedder.embedding (640, 32) float32" in "\n".join(leaves)
+    assert "initialized_from.txt" in (run / "README.txt").read_text()
+    assert "tokens fill" in errors
     entries = read_metrics(run / "metrics.jsonl")
     assert [entry["step"] for entry in entries if entry["kind"] == "train"] == list(range(1, 21))
     heldout = [entry["loss"] for entry in entries if entry["kind"] == "eval"]

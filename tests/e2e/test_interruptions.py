@@ -56,10 +56,20 @@ def _flat(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
     return leaves
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(train_arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run in a process of its own, so with the same flags and devices as the killed ones."""
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    process = start([*train_arguments, "--run-dir", str(run)])
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [3, 17, 29])
 def test_kill_9_and_restart_is_bitwise_the_uninterrupted_run(
-    killed_at: int, train_arguments: list[str], pretrained: Path, tmp_path: Path
+    killed_at: int, train_arguments: list[str], uninterrupted: Path, tmp_path: Path
 ):
     run = tmp_path / "run"
     arguments = [*train_arguments, "--run-dir", str(run)]
@@ -72,8 +82,8 @@ def test_kill_9_and_restart_is_bitwise_the_uninterrupted_run(
     process = start(arguments)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert _content(run) == _content(pretrained)
-    expected, resumed = _flat(_params(pretrained)), _flat(_params(run))
+    assert _content(run) == _content(uninterrupted)
+    expected, resumed = _flat(_params(uninterrupted)), _flat(_params(run))
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
         assert value.tobytes() == resumed[name].tobytes(), name

@@ -1,0 +1,140 @@
+"""What a run says and keeps, and where it can be used: other directories, other meshes, without its data."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from t5lite import run_config
+from t5lite.cli.main import main
+from t5lite.partitioning import multihost
+from t5lite.runner.evaluation import evaluate
+from t5lite.runner.training import train
+from t5lite.training.metrics_log import read_metrics
+from tests.e2e.conftest import RECIPE, start
+
+
+@pytest.fixture
+def run_copy(pretrained: Path, tmp_path: Path) -> Path:
+    """A run of its own directory that a test may change."""
+    return Path(shutil.copytree(pretrained, tmp_path / "run"))
+
+
+def change(run: Path, **fields: dict) -> None:
+    """Change fields of components in the saved configuration of a run."""
+    values = json.loads((run / "config.json").read_text())
+    for component, changes in fields.items():
+        values[component] |= changes
+    (run / "config.json").write_text(json.dumps(values))
+
+
+def test_a_saved_configuration_resumes_from_any_directory_and_the_outcome_has_the_last_metrics(
+    text_data: Path, tmp_path: Path, monkeypatch, capfd
+):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").symlink_to(text_data)  # the recipe's own relative paths
+    monkeypatch.chdir(tmp_path)
+    config = run_config.load(RECIPE, ["--training.total-steps", "15", "--training.eval-every-steps", "None"])
+    outcome = train(config)
+    last = [entry for entry in read_metrics(Path("runs/tiny/metrics.jsonl")) if entry["kind"] == "eval"][-1]
+    assert last["step"] == outcome.step == 15
+    assert outcome.metrics == {name: last[name] for name in outcome.metrics}
+    assert {"loss", "text_loss", "encoder_use"} <= outcome.metrics.keys()
+    capfd.readouterr()
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "--config", "../runs/tiny/config.json"]) == 0
+    errors = capfd.readouterr().err
+    assert "resuming from step 15" in errors
+    assert "changed" not in errors
+    assert list(Path().iterdir()) == []
+    assert train(run_config.load(tmp_path / "runs/tiny/config.json")).metrics == {}
+
+
+def test_a_run_evaluates_on_the_devices_that_are_there_and_without_its_training_text(
+    pretrained: Path, run_copy: Path, capsys
+):
+    change(run_copy, partitioning={"fsdp": 4}, data={"store": "/gone"})
+    assert main(["evaluate", "--run", str(run_copy)]) == 0
+    printed = capsys.readouterr().out
+    assert "unigram and bigram are left out, for the training text cannot be read: /gone " in printed
+    metrics = json.loads((run_copy / "evaluation.json").read_text())["metrics"]
+    assert "unigram" not in metrics
+    last = [entry for entry in read_metrics(pretrained / "metrics.jsonl") if entry["kind"] == "eval"][-1]
+    assert metrics["loss"] == pytest.approx(last["loss"], rel=1e-5)
+
+
+def test_a_run_evaluates_on_devices_that_do_not_divide_its_parameters(pretrained: Path, run_copy: Path):
+    flags = "--xla_force_host_platform_device_count=3"  # of widths 32 and 64
+    process = start(["evaluate", "--run", str(run_copy), "--batch-size", "6"], XLA_FLAGS=flags)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "whole held-out text" in output
+    last = [entry for entry in read_metrics(pretrained / "metrics.jsonl") if entry["kind"] == "eval"][-1]
+    assert json.loads((run_copy / "evaluation.json").read_text())["metrics"]["loss"] == pytest.approx(
+        last["loss"], rel=1e-5
+    )
+
+
+def test_baselines_say_what_they_are_of(run_copy: Path):
+    change(run_copy, evaluation={"max_examples": 8})
+    result = evaluate(run_copy)
+    assert result.num_examples == 8
+    assert result.notes == ("unigram and bigram are of the whole held-out text; compare them with text_loss",)
+
+
+def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_copy: Path, capfd):
+    overrides = ["--run-dir", str(run_copy), "--seed", "5", "--training.log-every-steps", "2"]
+    assert main(["train", "--config", str(run_copy / "config.json"), *overrides]) == 0
+    lines = [line.strip() for line in capfd.readouterr().err.splitlines()]
+    (note,) = (line for line in lines if "note: " in line)
+    assert "note: seed: 0 → 5: the examples come in another order" in note
+    assert "store" not in note
+    (listed,) = (line for line in lines if "changed since this run was started" in line)
+    assert "training.log_every_steps: 1 → 2" in listed
+    assert "seed" not in listed
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("run", "is the run directory itself; export to a directory apart"),
+        ("run/hf", "is inside the run directory; export to a directory apart"),
+        ("", "is a directory that holds the run; export to a directory apart"),
+        ("other", "has no generation_config.json, so it was not written by this command"),
+    ],
+)
+def test_an_export_overwrites_no_run(place: str, message: str, run_copy: Path, tmp_path: Path, capsys):
+    (tmp_path / "generation_config.json").write_text("{}")  # even of an exported folder
+    shutil.copytree(run_copy, tmp_path / "other")
+    before = sorted(tmp_path.rglob("*"))
+    output = str(tmp_path / place)
+    assert main(["export", "--run", str(run_copy), "--output", output, "--overwrite"]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_overwrites_an_export(pretrained: Path, tmp_path: Path):
+    arguments = ["export", "--run", str(pretrained), "--output", str(tmp_path / "hf")]
+    assert main(arguments) == 0
+    (tmp_path / "hf" / "old").touch()
+    assert main([*arguments, "--overwrite"]) == 0
+    assert not (tmp_path / "hf" / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--run", "nowhere"],
+        ["generate", "--run", "nowhere", "--text", "a"],
+        ["export", "--run", "nowhere", "--output", "new"],
+        ["import", "--from", "nowhere", "--output", "new"],
+    ],
+)
+def test_commands_of_one_process_say_so_where_there_are_several(arguments, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(multihost, "one_process_note", lambda: "this command runs in one process")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("t5lite: this command runs in one process\n")
