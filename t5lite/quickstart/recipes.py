@@ -164,6 +164,9 @@ class Recipe:
         )
 
 
+_DENSE_NOISE = SpanCorruption(noise_density=0.3, mean_span_length=3.0)
+"""Twice T5's noise: more targets for each encoder pass, and a decoder that needs its encoder sooner."""
+
 SIX_MINUTES = Recipe(
     name="six-minutes",
     duration="under 6 minutes",
@@ -171,8 +174,8 @@ SIX_MINUTES = Recipe(
     shape=Shape(
         embed_dim=128,
         mlp_dim=256,
-        num_heads=4,
-        head_dim=32,
+        num_heads=2,
+        head_dim=64,
         num_encoder_layers=2,
         num_decoder_layers=2,
     ),
@@ -182,7 +185,7 @@ SIX_MINUTES = Recipe(
         inputs_length=64,
         peak_learning_rate=0.05,
         warmup_steps=100,
-        objective=SpanCorruption(),
+        objective=_DENSE_NOISE,
     ),
     tasks={
         "translation": FineTuning(
@@ -198,7 +201,7 @@ SIX_MINUTES = Recipe(
             steps=300,
             batch_size=32,
             inputs_length=128,
-            targets_length=8,
+            targets_length=16,
             peak_learning_rate=0.01,
             warmup_steps=20,
             heldout_examples=600,
@@ -206,4 +209,47 @@ SIX_MINUTES = Recipe(
     },
 )
 
-RECIPES = {recipe.name: recipe for recipe in (SIX_MINUTES,)}
+ONE_HOUR = Recipe(
+    name="one-hour",
+    duration="about an hour",
+    vocabulary_size=4096,
+    shape=Shape(
+        embed_dim=256,
+        mlp_dim=512,
+        num_heads=4,
+        head_dim=64,
+        num_encoder_layers=3,
+        num_decoder_layers=3,
+    ),
+    pretraining=Pretraining(
+        steps=5000,
+        batch_size=48,
+        inputs_length=96,
+        peak_learning_rate=0.04,
+        warmup_steps=200,
+        objective=_DENSE_NOISE,
+    ),
+    tasks={
+        "translation": FineTuning(
+            steps=1000,
+            batch_size=32,
+            inputs_length=64,
+            targets_length=64,
+            peak_learning_rate=0.02,
+            warmup_steps=50,
+            heldout_examples=512,
+        ),
+        "classification": FineTuning(
+            steps=300,
+            batch_size=32,
+            inputs_length=128,
+            targets_length=16,
+            peak_learning_rate=0.01,
+            warmup_steps=20,
+            heldout_examples=600,
+        ),
+    },
+    label_counts=(50, 200, 1000),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (SIX_MINUTES, ONE_HOUR)}

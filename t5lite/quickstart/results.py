@@ -235,12 +235,14 @@ def load_results(path: Path) -> QuickstartResults:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}; run t5lite quickstart to write it") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read {path} ({reason}); run t5lite quickstart to write it") from error
+    known = isinstance(content, dict) and content.get("format") == _FORMAT
+    if not known or not isinstance(content.get("results"), dict):
         raise DataError(f"{path} does not hold {_FORMAT!r}; make it again with t5lite quickstart")
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        return converter.structure(content.get("results"), QuickstartResults)
+        return converter.structure(content["results"], QuickstartResults)
     except (cattrs.BaseValidationError, DataError) as error:
         causes = (
             "; ".join(cattrs.transform_error(error))

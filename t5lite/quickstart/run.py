@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import resource
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 import jax
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.files import write_json
+from t5lite.core.files import write_json, write_text
 from t5lite.quickstart import stages
 from t5lite.quickstart.recipes import Recipe, Task
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import QuickstartResults
 from t5lite.quickstart.stage_log import StageLog
-from t5lite.quickstart.summary import TaskRecord, summarise
+from t5lite.quickstart.summary import FILES, TaskRecord, summarise
 
 REPORT = "report.html"
 
@@ -31,14 +30,15 @@ def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
       Interrupted: if the user stopped a training stage; what was done is saved.
     """
     directory = directory.absolute()
+    pretraining_config = recipe.pretraining_config(directory, seed=seed)  # refuses a wrong seed at once
     _claim(directory, recipe, seed)
     log = StageLog(directory, total=4 + 2 * len(_tasks(recipe)))
+    print(f"recipe {recipe.name}: {recipe.duration} on two CPU cores → {directory}", file=sys.stderr)
     split = stages.split_corpus()
     vocabulary = log.run(
         "vocabulary", "train a vocabulary", lambda: stages.vocabulary_stage(split, recipe, directory)
     )
     stores = log.run("stores", "tokenise", lambda: stages.stores_stage(split, recipe, directory))
-    pretraining_config = recipe.pretraining_config(directory, seed=seed)
 
     def pretrain() -> dict[str, Any]:
         record = stages.training_stage(pretraining_config)
@@ -74,7 +74,7 @@ def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
     results = summarise(
         recipe,
         seed=seed,
-        environment=_environment(),
+        environment=_environment(log.peak_bytes),
         stages=tuple(log.stages),
         vocabulary=vocabulary,
         stores=stores,
@@ -99,8 +99,10 @@ def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
     """Mark the directory as this recipe's, or refuse one that is another's."""
     mark = directory / "quickstart.json"
     mine = {"recipe": recipe.name, "settings": _plain(recipe), "seed": seed}
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; choose another --directory")
     if mark.is_file():
-        if json.loads(mark.read_text(encoding="utf-8")) != mine:
+        if _read_mark(mark) != mine:
             raise ConfigError(
                 f"{directory} holds a quickstart with another recipe, seed or version; choose another one by "
                 "--directory, or start over with --overwrite"
@@ -109,16 +111,22 @@ def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
         raise ConfigError(f"{directory} is not empty and not a quickstart's; choose another --directory")
     else:
         write_json(mark, mine)
+        lines = [f"{entry.path:<16} {entry.description}" for entry in FILES]
+        write_text(directory / "README.txt", "\n".join(["What a t5lite quickstart leaves:", "", *lines, ""]))
+
+
+def _read_mark(mark: Path) -> Any:
+    try:
+        return json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # damaged: certainly not this recipe's
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(vars(recipe), default=vars))
 
 
-def _environment() -> dict[str, str]:
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+def _environment(peak_bytes: int) -> dict[str, str]:
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

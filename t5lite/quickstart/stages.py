@@ -1,13 +1,15 @@
 """What each stage of the quickstart does; every one returns a JSON-able record of what it found."""
 
 import dataclasses
+import signal
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
-from t5lite.core.errors import UserError
+from t5lite.data.pair_store import PairStore
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
 from t5lite.data.vocabulary import Vocabulary, train_vocabulary
@@ -19,7 +21,7 @@ from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
 from t5lite.quickstart.recipes import EXTRA_IDS, Recipe
 from t5lite.run_config import RunConfig
 from t5lite.runner.components import load_trained
-from t5lite.runner.evaluation import evaluate, ngram_baselines
+from t5lite.runner.evaluation import evaluate, ngram_baselines, task_scores
 from t5lite.runner.interchange import export
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
@@ -29,8 +31,12 @@ NUM_SAMPLES = 4
 _SHUFFLE_SEED = 0
 
 
-class Interrupted(UserError):
-    """The user stopped a stage; what was done is saved."""
+class Interrupted(Exception):
+    """A signal stopped a training stage; what was done is saved."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.signal = number
 
 
 def split_corpus() -> CorpusSplit:
@@ -53,7 +59,8 @@ def stores_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[st
     data = directory / "data"
     counts = {}
     for name, part in (("train", split.train), ("heldout", split.heldout)):
-        texts = _text_order(part, shuffled=name == "heldout")
+        # disable=None: a bar on a terminal, nothing in a log.
+        texts = tqdm(_mixed(corpus.pretraining_texts(part)), desc=name, unit="text", disable=None)
         counts[name] = write_text_store(texts, vocabulary, data / "pretrain" / name, overwrite=True)
         for task in recipe.tasks:
             pairs = task_pairs(task, part)
@@ -79,19 +86,29 @@ def stores_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[st
 def training_stage(config: RunConfig) -> dict[str, Any]:
     """Train one run, resuming it if it was stopped, and measure it on held-out data."""
     outcome = train(config)
-    if outcome.reason == "preempted":
-        raise Interrupted(f"stopped at step {outcome.step} of {config.run_dir}, saved")
-    evaluation = evaluate(config.run_dir)
+    if outcome.signal is not None:
+        raise Interrupted(outcome.signal)
+    vocabulary = RunDirectory.at(config.run_dir).read_model()[1]
+    # Empty if the last step was evaluated by an earlier attempt.
+    metrics = outcome.metrics or evaluate(config.run_dir).metrics
+    record: dict[str, Any] = {}
+    if config.evaluation.task:
+        assert config.evaluation.store is not None
+        scores, samples = task_scores(outcome.model, outcome.params, vocabulary, config)
+        metrics = metrics | scores
+        num_pairs = PairStore.open(config.evaluation.store).num_pairs
+        record = {
+            "num_examples": len(evaluation_indices(num_pairs, config.evaluation.max_examples)),
+            "samples": list(samples[:NUM_SAMPLES]),
+        }
     entries = read_metrics(Path(config.run_dir) / "metrics.jsonl")
-    return {
+    return record | {
         "num_params": outcome.model.num_params,
         "steps": outcome.step,
         "train": _curve(entries, "train"),
         "heldout": [entry for entry in entries if entry["kind"] == "eval"],
-        "metrics": evaluation.metrics,
-        "num_examples": evaluation.num_examples,
-        "samples": list(evaluation.samples[:NUM_SAMPLES]),
-        "note": _training_note(evaluation.metrics, entries),
+        "metrics": metrics,
+        "note": _training_note(metrics, entries),
     }
 
 
@@ -148,11 +165,12 @@ def vocabulary_file(directory: Path) -> Path:
     return directory / "data" / "vocabulary" / "spiece.model"
 
 
-def _text_order(part: Corpus, *, shuffled: bool) -> list[str]:
-    """Return the documents: in the order of the books, or mixed so that any prefix is a fair sample."""
-    texts = corpus.pretraining_texts(part)
-    if not shuffled:
-        return texts
+def _mixed(texts: list[str]) -> list[str]:
+    """Return the documents in random order, so that a chunk holds more than one book and language.
+
+    In the order of the books a decoder can guess language and subject from its own targets; mixed, it has
+    to look them up in its encoder, and starts to do so earlier.
+    """
     order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(texts))
     return [texts[i] for i in order]
 

@@ -1,6 +1,5 @@
 """From the stages' records to the results that the report shows."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +25,9 @@ _TITLES = {
 }
 _DESCRIPTIONS = {
     "translation": "Held-out verses, translated greedily; BLEU and chrF by sacrebleu.",
-    "classification": "The model writes the title of one of six novels; a wrong or invented title counts as wrong.",
+    "classification": "The model writes the title of one of six novels; an invented title counts as wrong.",
 }
-_FILES = (
+FILES = (
     FileEntry(path="report.html", description="this page"),
     FileEntry(path="results.json", description="everything on it, as JSON"),
     FileEntry(path="plots/", description="its figures as PNG"),
@@ -39,6 +38,8 @@ _FILES = (
     FileEntry(path="finetune/", description="a run for each task and start, of the same form"),
     FileEntry(path="export/", description="the translation model as a Hugging Face folder"),
     FileEntry(path="stages/", description="what each stage found; deleting one runs it again"),
+    FileEntry(path="quickstart.json", description="recipe and seed, so that running again resumes this one"),
+    FileEntry(path="README.txt", description="this list"),
 )
 
 
@@ -82,7 +83,7 @@ def summarise(
         tasks=tuple(
             _task(record, [other for other in tasks if other.task == record.task]) for record in whole
         ),
-        files=_FILES,
+        files=FILES,
     )
 
 
@@ -148,8 +149,8 @@ def _rows(record: TaskRecord) -> list[MetricRow]:
                 baseline=100 * pretrained["majority_accuracy"],
                 baseline_name="majority class",
                 num_examples=count,
-                pretrained_error=_percent_error(pretrained["accuracy"], count),
-                scratch_error=_percent_error(scratch["accuracy"], count),
+                pretrained_error=100 * pretrained["accuracy_error"],
+                scratch_error=100 * scratch["accuracy_error"],
                 num_labels=record.num_labels,
             )
         ]
@@ -161,15 +162,12 @@ def _rows(record: TaskRecord) -> list[MetricRow]:
             baseline=record.copied[name],
             baseline_name="copying the English",
             num_examples=count,
+            pretrained_error=pretrained[f"{name}_error"],
+            scratch_error=scratch[f"{name}_error"],
             num_labels=record.num_labels,
         )
         for name, title in (("bleu", "BLEU"), ("chrf", "chrF"))
     ]
-
-
-def _percent_error(fraction: float, count: int) -> float:
-    """Return the binomial standard error of an accuracy, in percentage points."""
-    return 100 * math.sqrt(fraction * (1 - fraction) / count)
 
 
 def _heldout_curve(record: dict[str, Any]) -> tuple[CurvePoint, ...]:
@@ -185,6 +183,6 @@ def _shape_in_words(recipe: Recipe) -> dict[str, str]:
     return {
         "architecture": "T5 1.1, float32",
         "layers": f"{shape.num_encoder_layers} encoder, {shape.num_decoder_layers} decoder",
-        "widths": f"{shape.embed_dim} embed, {shape.mlp_dim} mlp, {shape.num_heads} heads of {shape.head_dim}",
+        "widths": f"embed {shape.embed_dim}, mlp {shape.mlp_dim}, {shape.num_heads} heads of {shape.head_dim}",
         "sentinels": str(EXTRA_IDS),
     }
