@@ -180,7 +180,7 @@ SIX_MINUTES = Recipe(
         num_decoder_layers=2,
     ),
     pretraining=Pretraining(
-        steps=1800,
+        steps=1600,
         batch_size=32,
         inputs_length=64,
         peak_learning_rate=0.05,
@@ -189,7 +189,7 @@ SIX_MINUTES = Recipe(
     ),
     tasks={
         "translation": FineTuning(
-            steps=300,
+            steps=250,
             batch_size=32,
             inputs_length=64,
             targets_length=64,
@@ -198,11 +198,11 @@ SIX_MINUTES = Recipe(
             heldout_examples=256,
         ),
         "classification": FineTuning(
-            steps=300,
+            steps=150,
             batch_size=32,
             inputs_length=128,
             targets_length=16,
-            peak_learning_rate=0.01,
+            peak_learning_rate=0.02,
             warmup_steps=20,
             heldout_examples=600,
         ),
@@ -244,7 +244,7 @@ ONE_HOUR = Recipe(
             batch_size=32,
             inputs_length=128,
             targets_length=16,
-            peak_learning_rate=0.01,
+            peak_learning_rate=0.02,
             warmup_steps=20,
             heldout_examples=600,
         ),

@@ -13,7 +13,7 @@ from t5lite.data.objectives.span_corruption import SpanCorruption, corrupt, rand
 
 FIRST_SENTINEL = 32_099
 
-# Beyond 0.55, spans of 1.5 tokens can outnumber the kept tokens that must part them: such lengths are refused.
+# Beyond 0.55, spans of 1.5 tokens can outnumber the kept tokens that must part them: such lengths fail.
 SETTINGS = st.builds(SpanCorruption, noise_density=st.floats(0.05, 0.55), mean_span_length=st.floats(1.5, 12))
 
 
