@@ -3,12 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.decoding.cache import DecodingCache, advance, start_cache
 from t5lite.models.encoder_decoder import EncoderDecoder
-
-PAD_ID = 0
-"""Padding, and the first decoder input."""
-EOS_ID = 1
 
 _State = tuple[DecodingCache, jax.Array, jax.Array, jax.Array]
 

@@ -183,6 +183,7 @@ def _shape_in_words(recipe: Recipe) -> dict[str, str]:
     return {
         "architecture": "T5 1.1, float32",
         "layers": f"{shape.num_encoder_layers} encoder, {shape.num_decoder_layers} decoder",
-        "widths": f"embed {shape.embed_dim}, mlp {shape.mlp_dim}, {shape.num_heads} heads of {shape.head_dim}",
+        "widths": f"embed {shape.embed_dim}, mlp {shape.mlp_dim}",
+        "attention": f"{shape.num_heads} heads of {shape.head_dim}",
         "sentinels": str(EXTRA_IDS),
     }
