@@ -5,9 +5,8 @@
         --evaluation.store data/mine/heldout --run-dir runs/laptop
 
 The quickstart's shape and settings: 1.3M parameters, about 3 minutes on two cores, for 1 to 100 MB of text.
-Watch the encoder use of the held-out evaluations: the quickstart reaches 1.9 nats on its mixed documents; on
-one novel after another it comes later (0.03 after 600 steps). While it is near 0 the run is a language model of
-its targets and will not transfer. For more text and a GPU, see configs/pretrain_small.py.
+Watch the encoder use of the held-out evaluations: the quickstart reaches 1.9 nats. While it is near 0 the run
+is a language model of its targets and will not transfer. For more text and a GPU, see pretrain_small.py.
 """
 
 from t5lite.checkpointing.manager import CheckpointConfig

@@ -167,7 +167,7 @@ class Pipeline:
     def eval_batches(
         self, batch_size: int, rows: slice | None = None, *, max_examples: int | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield one pass over the examples in order; all batches have the same shape.
+        """Yield one pass over the examples; all batches have the same shape.
 
         Rows that fill up the last batch repeat the last example with loss weights of 0. Noise depends on the
         example's number only, not on the seed.
@@ -190,12 +190,14 @@ class Pipeline:
 
 
 def evaluation_indices(num_examples: int, max_examples: int | None) -> np.ndarray:
-    """Return which examples an evaluation limited to ``max_examples`` uses: evenly spread, in order.
+    """Return which examples an evaluation limited to ``max_examples`` uses: evenly spread, in mixed order.
 
-    The first so many would all come from the first file of the corpus.
+    The first so many would all come from the first file of the corpus. The order is mixed (always the same)
+    because encoder use swaps neighbours: next to each other in one book, or of one class, they would be
+    too alike to tell whether the encoder is read.
     """
     count = min(num_examples, max_examples or num_examples)
-    return np.arange(count) * num_examples // count
+    return np.random.default_rng(0).permutation(np.arange(count) * num_examples // count)
 
 
 def _bounds(rows: slice | None, batch_size: int) -> tuple[int, int]:

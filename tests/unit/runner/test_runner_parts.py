@@ -9,7 +9,7 @@ import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.pair_store import PairStore, PairStoreWriter
-from t5lite.data.pipeline import PairsDataConfig
+from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
 from t5lite.data.vocabulary import Vocabulary, train_vocabulary
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
@@ -76,18 +76,18 @@ def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabul
 
 
 def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, vocabulary, monkeypatch):
-    given = []
+    given, order = [], evaluation_indices(NUM_PAIRS, None).tolist()
 
     def generate(model, params, vocabulary, inputs, **lengths):
         given.extend(inputs)
         assert lengths == {"encoder_length": 24, "max_decode_length": 12, "batch_size": 4}
-        return [vocabulary.decode([UNK, 5 + i % 3]) for i in range(NUM_PAIRS)]
+        return [vocabulary.decode([UNK, 5 + i % 3]) for i in order]
 
     monkeypatch.setattr(evaluation, "generate_texts", generate)
     scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config)
     assert scores["chrf"] == pytest.approx(100)
     pairs = PairStore.open(config.evaluation.store or "")
-    for ids, i in zip(given, range(NUM_PAIRS), strict=True):
+    for ids, i in zip(given, order, strict=True):
         np.testing.assert_array_equal(ids, pairs.inputs.document(i))
     reencoded = vocabulary.encode(vocabulary.decode(given[0]), parse_sentinels=True)
     assert reencoded.tolist() != given[0].tolist()  # else the test says nothing
