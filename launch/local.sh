@@ -68,6 +68,6 @@ while (( ${#running[@]} )); do
     fi
   done
   if [[ -n $kill_at ]] && (( SECONDS >= kill_at )); then signal_all KILL; fi
-  sleep 0.2
+  sleep 0.2 || true  # a Ctrl-C can hit it before it is in a process group of its own
 done
 exit "$status"
