@@ -1,6 +1,7 @@
 """Settings that every test shares: CPU, strict rank promotion, one persistent compilation cache a run."""
 
 import os
+import signal
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -13,3 +14,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they
+# start; some of them test what Ctrl-C does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
