@@ -230,24 +230,10 @@ ONE_HOUR = Recipe(
         objective=_DENSE_NOISE,
     ),
     tasks={
-        "translation": FineTuning(
-            steps=1000,
-            batch_size=32,
-            inputs_length=64,
-            targets_length=64,
-            peak_learning_rate=0.02,
-            warmup_steps=50,
-            heldout_examples=512,
+        "translation": replace(
+            SIX_MINUTES.tasks["translation"], steps=1000, warmup_steps=50, heldout_examples=512
         ),
-        "classification": FineTuning(
-            steps=300,
-            batch_size=32,
-            inputs_length=128,
-            targets_length=16,
-            peak_learning_rate=0.02,
-            warmup_steps=20,
-            heldout_examples=600,
-        ),
+        "classification": SIX_MINUTES.tasks["classification"],
     },
     label_counts=(50, 200, 1000),
 )

@@ -300,9 +300,9 @@ def test_wrong_settings(config, pipeline, text_store):
 
 
 @pytest.mark.parametrize("kind", [PretrainingDataConfig, PairsDataConfig])
-@pytest.mark.parametrize("store", ["gs://bucket/train", "/work/s3:/bucket/train"])  # as given; made absolute
+@pytest.mark.parametrize("store", ["gs://bucket/train", "/data/s3:/bucket/train"])  # as given; made absolute
 def test_a_store_in_object_storage_is_refused(kind, store):
-    address = store.removeprefix("/work/").replace(":/b", "://b")
+    address = store.removeprefix("/data/").replace(":/b", "://b")
     with pytest.raises(
         DataError, match=f"^{address} is not a local path: .*object storage is not read directly"
     ):
