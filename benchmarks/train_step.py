@@ -3,8 +3,8 @@
 Both train the same T5 1.1 from the same parameters on the same random batch in float32 with AdamW and
 without dropout, so their losses must agree; the run stops if they do not. transformers runs as its users
 run it: eager PyTorch, its default attention, the fused AdamW. t5lite runs its own training step, with
-gradient norm, metrics and the check for non-finite values, and with unrolled layers. Steps alternate, so
-that both see the same load of the machine.
+gradient norm, metrics and the check for non-finite values, with unrolled layers and the XLA flags that its
+commands set. Steps alternate, so that both see the same load of the machine.
 
     python benchmarks/train_step.py --steps 7
 
@@ -29,6 +29,7 @@ import numpy as np
 import torch
 import transformers
 
+from t5lite.cli import xla
 from t5lite.interop.huggingface_weights import state_dict_from_params
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.flops import train_step_flops
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--decoder-length", type=int, default=114)
     parser.add_argument("--scan", action="store_true", help="scan over the layers instead of unrolling them")
     arguments = parser.parse_args()
+    xla.configure()
     config = dataclasses.replace(preset(arguments.preset), scan_unroll=1 if arguments.scan else -1)
     if config.tie_embeddings:
         parser.error("--preset must be a T5 1.1 shape")
