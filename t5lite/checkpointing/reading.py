@@ -206,7 +206,10 @@ def silence_orbax() -> Callable[[], None]:
             previous_hook(unraisable)
 
     def is_not_of_orbax(record: logging.LogRecord) -> bool:
-        return _ORBAX not in record.getMessage()  # asyncio names the file of a task's coroutine
+        # asyncio names the file of a task's coroutine, which for a bare read is asyncio's own; the error of
+        # that read names TensorStore.
+        message = record.getMessage()
+        return _ORBAX not in message and "tensorstore" not in message
 
     def is_not_raised_too(record: logging.LogRecord) -> bool:
         return not (record.levelno == logging.ERROR and _ORBAX in record.pathname)
