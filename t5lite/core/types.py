@@ -5,11 +5,16 @@ Array suffixes, also the letters of einsum strings; locals carry them (``q_BLHK`
     B batch      L length (query, decoder)   M memory length (key, encoder)
     D embed      H heads                     K kv (size of one head)
     F mlp        V vocab                     N layers
+    G key and value heads, where fewer than H
 
 Logical axis names of parameters and activations, mapped to mesh axes by ``partitioning.rules``::
 
-    parameters   vocab embed heads kv mlp layers relpos_buckets
-    activations  batch length plus the names above
+    parameters   vocab embed heads kv_heads kv mlp layers relpos_buckets positions token_types table
+                 features labels
+    activations  batch length vocab embed heads kv_heads kv mlp
+
+(``kv_heads`` where there are fewer of them than ``heads``; ``table`` the width of a narrow embedding table;
+``features`` and ``labels`` outputs of an encoder's head.)
 
 Batch fields (int32 unless said otherwise; per-host NumPy before the host loader, global
 ``jax.Array`` after it)::
@@ -21,7 +26,16 @@ Batch fields (int32 unless said otherwise; per-host NumPy before the host loader
     encoder_segment_ids    [B, M]   optional: 0 padding, 1.. packed examples
     decoder_segment_ids    [B, L]   optional: the same numbering, so cross-attention is masked too
 
-Both segment fields are present or both absent; absent means no padding and one example a row.
+A decoder-only model has the decoder's fields alone, with inputs as its objective makes them; an encoder-only
+model the encoder's, and what its head is trained on::
+
+    encoder_token_types    [B, M]   optional: 0 sentence A, 1 sentence B
+    encoder_target_tokens  [B, M]   masked LM: original tokens; token classification: labels
+    encoder_loss_weights   [B, M]   float32, 0 where nothing is predicted
+    sequence_labels        [B]      next sentence (0 is next, 1 random), or the class
+    span_starts, span_ends [B]      positions of an answer
+
+All segment fields of a model are present or all absent; absent means no padding and one example a row.
 """
 
 from collections.abc import Mapping
@@ -40,3 +54,10 @@ Batch: TypeAlias = "Mapping[str, np.ndarray | jax.Array]"
 LogicalAxes: TypeAlias = tuple[str | None, ...]
 Tree: TypeAlias = Any
 """A nested dict of arrays (parameters), or of anything that mirrors it (axes, shapes, shardings)."""
+
+
+def optional_field(batch: Batch, name: str) -> "jax.Array | None":
+    """Return a field as a JAX array, or None where the batch does not have it."""
+    import jax.numpy as jnp  # core is imported by commands that never need JAX
+
+    return None if name not in batch else jnp.asarray(batch[name])

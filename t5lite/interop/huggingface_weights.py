@@ -55,12 +55,12 @@ def _stack(stack: str) -> dict[str, _Name]:
         f"{stack}/final_norm/scale": _Name(f"{stack}.final_layer_norm.weight"),
         f"{stack}/relpos_bias/embedding": _Name(relpos),
     } | (
-        _sublayer("encoder/layers/self_attention", "pre_attention_norm", block, 0, "SelfAttention")
-        | _sublayer("encoder/layers/mlp", "pre_mlp_norm", block, 1, "DenseReluDense")
+        _sublayer("encoder/layers/self_attention", "self_attention_norm", block, 0, "SelfAttention")
+        | _sublayer("encoder/layers/mlp", "mlp_norm", block, 1, "DenseReluDense")
         if stack == "encoder"
-        else _sublayer("decoder/layers/self_attention", "pre_self_attention_norm", block, 0, "SelfAttention")
-        | _sublayer("decoder/layers/cross_attention", "pre_cross_attention_norm", block, 1, "EncDecAttention")
-        | _sublayer("decoder/layers/mlp", "pre_mlp_norm", block, 2, "DenseReluDense")
+        else _sublayer("decoder/layers/self_attention", "self_attention_norm", block, 0, "SelfAttention")
+        | _sublayer("decoder/layers/cross_attention", "cross_attention_norm", block, 1, "EncDecAttention")
+        | _sublayer("decoder/layers/mlp", "mlp_norm", block, 2, "DenseReluDense")
     )
 
 

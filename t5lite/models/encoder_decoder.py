@@ -1,20 +1,19 @@
-"""The encoder-decoder Transformer: T5 1.0 and 1.1."""
+"""The encoder-decoder Transformer: T5 and its relatives, and the Transformer of 2017."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.core.types import Batch
+from t5lite.core.types import Batch, optional_field
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.layers.attention import KeyValues
-from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.dropout import split_or_none
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
-from t5lite.models.layers.stack import Decoder, Encoder
+from t5lite.models.layers.stack import Stack
 
 
 class EncoderDecoder(nnx.Module):
-    """T5 (Raffel et al. 2020; 1.1 as in Shazeer 2020): pre-norm, no biases, relative position buckets.
+    """An encoder, and a causal decoder that attends to its output; one embedding table for both.
 
     Segment ids mask attention in both stacks and across them: 0 is padding, and a position sees only
     positions of its own segment. Without segment ids nothing is padding, id 0 included (T5X would infer
@@ -23,8 +22,14 @@ class EncoderDecoder(nnx.Module):
 
     def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
         self.token_embedder = TokenEmbedding(config, rngs=rngs)
-        self.encoder = Encoder(config, rngs=rngs)
-        self.decoder = Decoder(config, rngs=rngs)
+        self.encoder = Stack(config, num_layers=config.num_encoder_layers, bidirectional=True, rngs=rngs)
+        self.decoder = Stack(
+            config,
+            num_layers=config.num_decoder_layers,
+            bidirectional=False,
+            cross_attention=True,
+            rngs=rngs,
+        )
         if not config.tie_embeddings:
             self.logits = LogitsProjection(config, rngs=rngs)
         self.config = config
@@ -32,7 +37,7 @@ class EncoderDecoder(nnx.Module):
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return float32 ``logits_BLV`` for the fields of ``core.types.Batch``."""
         encoder_key, decoder_key = split_or_none(dropout_key, 2)
-        encoder_segment_ids_BM = _as_array(batch.get("encoder_segment_ids"))
+        encoder_segment_ids_BM = optional_field(batch, "encoder_segment_ids")
         encoded_BMD = self.encode(
             jnp.asarray(batch["encoder_input_tokens"]),
             segment_ids_BM=encoder_segment_ids_BM,
@@ -41,7 +46,7 @@ class EncoderDecoder(nnx.Module):
         return self.decode(
             jnp.asarray(batch["decoder_input_tokens"]),
             encoded_BMD,
-            decoder_segment_ids_BL=_as_array(batch.get("decoder_segment_ids")),
+            decoder_segment_ids_BL=optional_field(batch, "decoder_segment_ids"),
             encoder_segment_ids_BM=encoder_segment_ids_BM,
             dropout_key=decoder_key,
         )
@@ -54,8 +59,8 @@ class EncoderDecoder(nnx.Module):
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
         """Return the encoder's output ``[B, M, D]`` in the compute dtype."""
-        mask = AttentionMask(query_segment_ids_BL=segment_ids_BM, key_segment_ids_BM=segment_ids_BM)
-        return self.encoder(self.token_embedder(tokens_BM), mask=mask, dropout_key=dropout_key)
+        embedded_BMD = self.token_embedder(tokens_BM)
+        return self.encoder(embedded_BMD, segment_ids_BL=segment_ids_BM, dropout_key=dropout_key)
 
     def decode(
         self,
@@ -72,21 +77,15 @@ class EncoderDecoder(nnx.Module):
         """
         x_BLD = self.decoder(
             self.token_embedder(tokens_BL),
-            encoded_BMD,
-            self_mask=AttentionMask(
-                causal=True,
-                query_segment_ids_BL=decoder_segment_ids_BL,
-                key_segment_ids_BM=decoder_segment_ids_BL,
-            ),
-            cross_mask=AttentionMask(
-                query_segment_ids_BL=decoder_segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
-            ),
+            segment_ids_BL=decoder_segment_ids_BL,
+            encoded_BMD=encoded_BMD,
+            encoder_segment_ids_BM=encoder_segment_ids_BM,
             dropout_key=dropout_key,
         )
         return self._logits(x_BLD)
 
     def cross_key_values(self, encoded_BMD: jax.Array) -> KeyValues:
-        """Return the decoder's projected cross-attention memory, ``[N, B, M, H, K]``."""
+        """Return the decoder's projected cross-attention memory, ``[N, B, M, G, K]``."""
         return self.decoder.cross_key_values(encoded_BMD)
 
     def decode_step(
@@ -101,8 +100,8 @@ class EncoderDecoder(nnx.Module):
         """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
-          tokens_B: decoder inputs at ``position`` (the pad id 0 at position 0).
-          past: self-attention cache ``[N, B, max_length, H, K]``, filled before ``position``.
+          tokens_B: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0).
+          past: self-attention cache ``[N, B, max_length, G, K]``, filled before ``position``.
           cross: the result of ``cross_key_values``.
           position: int32 scalar, the same for all rows.
           encoder_segment_ids_BM: 0 marks encoder padding, which is not attended to.
@@ -110,15 +109,13 @@ class EncoderDecoder(nnx.Module):
         x_B1D, past = self.decoder.decode_step(
             self.token_embedder(tokens_B[:, None]),
             past,
-            cross,
             position=position,
-            cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM),
+            cross=cross,
+            encoder_segment_ids_BM=encoder_segment_ids_BM,
         )
         return self._logits(x_B1D)[:, 0], past
 
     def _logits(self, x_BLD: jax.Array) -> jax.Array:
-        return self.token_embedder.attend(x_BLD) if self.config.tie_embeddings else self.logits(x_BLD)
-
-
-def _as_array(value: object) -> jax.Array | None:
-    return None if value is None else jnp.asarray(value)
+        if self.config.tie_embeddings:
+            return self.token_embedder.attend(x_BLD)
+        return self.logits(self.token_embedder.project_out(x_BLD))

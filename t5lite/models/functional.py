@@ -1,6 +1,7 @@
 """The functional view of a model: everywhere else parameters are a plain nested dict of arrays."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +9,24 @@ import jax
 from flax import nnx
 
 from t5lite.core.types import Tree
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
+from t5lite.models.encoder_only import EncoderOnly
+
+ARCHITECTURES: dict[type[Any], Callable[..., nnx.Module]] = {
+    EncoderDecoderConfig: EncoderDecoder,
+    EncoderOnlyConfig: EncoderOnly,
+    DecoderOnlyConfig: DecoderOnly,
+}
+"""The module that each configuration describes."""
 
 
 @dataclass(frozen=True)
 class FunctionalModel:
     """What is known of a model before any parameter exists, and the way from parameters to a module."""
 
-    config: EncoderDecoderConfig
+    config: ModelConfig
     graphdef: Any
     """The module's structure without its arrays (``nnx.GraphDef``)."""
     logical_axes: Tree
@@ -28,8 +38,8 @@ class FunctionalModel:
         """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
         return nnx.to_pure_dict(nnx.state(_construct(self.config, key), nnx.Param))
 
-    def bind(self, params: Tree) -> EncoderDecoder:
-        """Return the module over ``params``; call it inside the function that is traced."""
+    def bind(self, params: Tree) -> Any:
+        """Return the module over ``params`` (see ``ARCHITECTURES``); call it inside the traced function."""
         return nnx.merge(self.graphdef, nnx.State(params))
 
     @property
@@ -38,13 +48,13 @@ class FunctionalModel:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.abstract_params))
 
 
-def _construct(config: EncoderDecoderConfig, key: jax.Array) -> EncoderDecoder:
+def _construct(config: ModelConfig, key: jax.Array) -> nnx.Module:
     # Parameters are laid out by the jit that calls this (partitioning), not one by one as they are made.
     with nnx.use_eager_sharding(False):
-        return EncoderDecoder(config, rngs=nnx.Rngs(params=key))
+        return ARCHITECTURES[type(config)](config, rngs=nnx.Rngs(params=key))
 
 
-def build(config: EncoderDecoderConfig) -> FunctionalModel:
+def build(config: ModelConfig) -> FunctionalModel:
     """Return the functional model of ``config``. Abstract: no device work, whatever the size."""
     abstract_model = nnx.eval_shape(lambda: _construct(config, jax.random.key(0)))
     graphdef, state = nnx.split(abstract_model)

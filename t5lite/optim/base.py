@@ -40,9 +40,22 @@ class MatrixDims(NamedTuple):
     columns: tuple[int, ...]
 
 
-# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix.
+# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix. The single
+# head of multi-query attention has no name.
 _ROW_AXES = ("embed",)
-_COLUMN_AXES = ("vocab", "heads", "kv", "mlp")
+_COLUMN_AXES = (
+    "vocab",
+    "heads",
+    "kv_heads",
+    None,
+    "kv",
+    "mlp",
+    "positions",
+    "token_types",
+    "table",
+    "features",
+    "labels",
+)
 
 
 def matrix_dims(axes: LogicalAxes) -> MatrixDims | None:

@@ -27,8 +27,22 @@ from t5lite.partitioning.mesh import AXES, PartitioningConfig, make_mesh, mesh_s
 
 Rule = tuple[str, tuple[str, ...]]
 
-PARAMETER_AXES = ("vocab", "embed", "heads", "kv", "mlp", "layers", "relpos_buckets")
-ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv", "mlp")
+PARAMETER_AXES = (
+    "vocab",
+    "embed",
+    "heads",
+    "kv_heads",
+    "kv",
+    "mlp",
+    "layers",
+    "relpos_buckets",
+    "positions",
+    "token_types",
+    "table",
+    "features",
+    "labels",
+)
+ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv_heads", "kv", "mlp")
 BATCH_AXES = ("replica", "fsdp")
 
 
@@ -42,7 +56,12 @@ class Rules:
 
 _BATCH: tuple[Rule, ...] = (("batch", BATCH_AXES),)
 _FSDP: tuple[Rule, ...] = (("embed", ("fsdp",)),)
-_TENSOR: tuple[Rule, ...] = (("heads", ("tensor",)), ("mlp", ("tensor",)), ("vocab", ("tensor",)))
+_TENSOR: tuple[Rule, ...] = (
+    ("heads", ("tensor",)),
+    ("kv_heads", ("tensor",)),
+    ("mlp", ("tensor",)),
+    ("vocab", ("tensor",)),
+)
 
 STYLES: dict[str, Rules] = {
     "data_parallel": Rules(parameters=(), activations=_BATCH),

@@ -222,7 +222,7 @@ ONE_HOUR = Recipe(
         num_decoder_layers=3,
     ),
     pretraining=Pretraining(
-        steps=5000,
+        steps=2600,
         batch_size=48,
         inputs_length=96,
         peak_learning_rate=0.04,
@@ -231,7 +231,7 @@ ONE_HOUR = Recipe(
     ),
     tasks={
         "translation": replace(
-            SIX_MINUTES.tasks["translation"], steps=1000, warmup_steps=50, heldout_examples=512
+            SIX_MINUTES.tasks["translation"], steps=500, warmup_steps=50, heldout_examples=512
         ),
         "classification": SIX_MINUTES.tasks["classification"],
     },

@@ -6,56 +6,67 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
+from t5lite.models.layers.initializers import make_parameter, make_vector
+from t5lite.models.layers.position import Rotation, rotate
 from t5lite.partitioning.rules import constrain
 
 
 class KeyValues(NamedTuple):
-    """Projected keys and values ``[B, M, H, K]``; with a leading layers axis when they belong to a stack."""
+    """Projected keys and values ``[B, M, G, K]``; with a leading layers axis when they belong to a stack."""
 
     keys: jax.Array
     values: jax.Array
 
 
 class Attention(nnx.Module):
-    """Multi-head attention without biases; self-attention when the memory is the input itself.
+    """Multi-head attention; self-attention when the memory is the input itself.
 
-    Initial values follow T5X: q ~ N(0, 1/(D K)), which stands in for the usual division of the logits
-    by sqrt(K); k, v ~ N(0, 1/D); o ~ N(0, 1/(H K)).
+    With ``num_kv_heads`` it is grouped-query (Ainslie et al. 2023), with one of them multi-query attention
+    (Shazeer 2019).
     """
 
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        def normal(scale: float, in_axis: tuple[int, ...], out_axis: tuple[int, ...]):
-            return nnx.initializers.variance_scaling(
-                scale, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis
-            )
-
-        param_dtype = jnp.dtype(config.param_dtype)
-        into_heads = (config.embed_dim, config.num_heads, config.head_dim)
-        into_axes = ("embed", "heads", "kv")
-        query_init, fan_in = normal(1.0 / config.head_dim, (0,), (1, 2)), normal(1.0, (0,), (1, 2))
-        self.query = nnx.Param(query_init(rngs.params(), into_heads, param_dtype), out_sharding=into_axes)
-        self.key = nnx.Param(fan_in(rngs.params(), into_heads, param_dtype), out_sharding=into_axes)
-        self.value = nnx.Param(fan_in(rngs.params(), into_heads, param_dtype), out_sharding=into_axes)
-        self.out = nnx.Param(
-            normal(1.0, (0, 1), (2,))(
-                rngs.params(), (config.num_heads, config.head_dim, config.embed_dim), param_dtype
-            ),
-            out_sharding=("heads", "kv", "embed"),
+    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
+        embed_dim, num_heads, head_dim, kv_heads = (
+            config.embed_dim,
+            config.num_heads,
+            config.head_dim,
+            config.kv_heads,
         )
+        # The one head of multi-query attention cannot be sharded; groups may be, apart from the queries.
+        kv_name = "heads" if kv_heads == num_heads else "kv_heads" if kv_heads > 1 else None
+        query_shape, query_axes = (embed_dim, num_heads, head_dim), ("embed", "heads", "kv")
+        kv_shape, kv_axes = (embed_dim, kv_heads, head_dim), ("embed", kv_name, "kv")
+        self.query = make_parameter(config, "query", query_shape, query_axes, rngs=rngs)
+        self.key = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
+        self.value = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
+        out_shape, out_axes = (num_heads, head_dim, embed_dim), ("heads", "kv", "embed")
+        self.out = make_parameter(config, "attention_out", out_shape, out_axes, rngs=rngs, num_input_axes=2)
+        self.biases = config.biases
+        if self.biases:
+            self.query_bias = make_vector(config, query_shape[1:], query_axes[1:])
+            self.key_bias = make_vector(config, kv_shape[1:], kv_axes[1:])
+            self.value_bias = make_vector(config, kv_shape[1:], kv_axes[1:])
+            self.out_bias = make_vector(config, (embed_dim,), ("embed",))
+        self.kv_heads_axis = kv_name
+        self.scale = head_dim**-0.5 if config.scale_attention else 1.0
         self.dropout_rate = config.dropout_rate
         self.dtype = jnp.dtype(config.compute_dtype)
 
-    def _into_heads(self, x_BLD: jax.Array, kernel: nnx.Param, length_axis: str | None) -> jax.Array:
-        y_BLHK = jnp.einsum("BLD,DHK->BLHK", x_BLD, kernel[...].astype(self.dtype))
-        return constrain(y_BLHK, ("batch", length_axis, "heads", "kv"))
+    def _into_heads(
+        self, x_BLD: jax.Array, name: str, *, length_axis: str | None, heads_axis: str | None
+    ) -> jax.Array:
+        y_BLHK = jnp.einsum("BLD,DHK->BLHK", x_BLD, getattr(self, name)[...].astype(self.dtype))
+        if self.biases:
+            y_BLHK += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
+        return constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv"))
 
-    def key_values(self, memory_BMD: jax.Array) -> KeyValues:
-        """Return the projected memory, whole on every device of the length's mesh axis."""
-        return KeyValues(
-            self._into_heads(memory_BMD, self.key, None), self._into_heads(memory_BMD, self.value, None)
-        )
+    def key_values(self, memory_BMD: jax.Array, *, rotation: Rotation | None = None) -> KeyValues:
+        """Return the projected (and rotated) memory, whole on every device of the length's mesh axis."""
+        axes = {"length_axis": None, "heads_axis": self.kv_heads_axis}
+        keys_BMGK = self._into_heads(memory_BMD, "key", **axes)
+        return KeyValues(rotate(keys_BMGK, rotation), self._into_heads(memory_BMD, "value", **axes))
 
     def attend(
         self,
@@ -64,11 +75,13 @@ class Attention(nnx.Module):
         *,
         mask: AttentionMask | None = None,
         bias_HLM: jax.Array | None = None,
+        rotation: Rotation | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
         """Return ``[B, L, D]``: queries of ``x_BLD`` over a memory that is projected already."""
+        q_BLHK = self._into_heads(x_BLD, "query", length_axis="length", heads_axis="heads")
         out_BLHK = dot_product_attention(
-            self._into_heads(x_BLD, self.query, "length"),
+            rotate(q_BLHK, rotation) * self.scale,
             memory.keys,
             memory.values,
             mask=mask,
@@ -76,17 +89,5 @@ class Attention(nnx.Module):
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
-        return jnp.einsum("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
-
-    def __call__(
-        self,
-        x_BLD: jax.Array,
-        memory_BMD: jax.Array,
-        *,
-        mask: AttentionMask | None = None,
-        bias_HLM: jax.Array | None = None,
-        dropout_key: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return ``[B, L, D]``: ``attend`` over ``key_values(memory_BMD)``."""
-        memory = self.key_values(memory_BMD)
-        return self.attend(x_BLD, memory, mask=mask, bias_HLM=bias_HLM, dropout_key=dropout_key)
+        y_BLD = jnp.einsum("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
+        return y_BLD + self.out_bias[...].astype(self.dtype)[None, None] if self.biases else y_BLD

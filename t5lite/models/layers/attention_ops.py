@@ -45,8 +45,8 @@ class AttentionMask:
 
 def dot_product_attention(
     q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
+    k_BMGK: jax.Array,
+    v_BMGK: jax.Array,
     *,
     mask: AttentionMask | None = None,
     bias_HLM: jax.Array | None = None,
@@ -55,20 +55,31 @@ def dot_product_attention(
 ) -> jax.Array:
     """Return ``softmax(q k^T + bias) v`` as ``[B, L, H, K]`` in the dtype of ``v``.
 
-    The logits are **not** divided by sqrt(K): T5 has that factor in the initial values of the query
-    kernel instead (see ``Attention``). Logits, bias and softmax are float32, and so is dropout of the
-    weights. A row that sees no key gives exactly 0 and sends no gradient back; transformers would
-    attend uniformly to the padding there.
+    There may be fewer heads G of keys and values than H of queries: query heads ``i H/G .. (i+1) H/G - 1``
+    share head ``i`` (Ainslie et al. 2023). The logits are **not** divided by sqrt(K) here: that is up to
+    ``Attention``. Logits, bias and softmax are float32, and so is dropout of the weights. A row that sees
+    no key gives exactly 0 and sends no gradient back; transformers would attend uniformly to the padding
+    there.
     """
-    logits_BHLM = jnp.einsum("BLHK,BMHK->BHLM", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
+    groups, share = k_BMGK.shape[2], q_BLHK.shape[2] // k_BMGK.shape[2]
+    if share == 1:
+        logits_BHLM = jnp.einsum("BLHK,BMHK->BHLM", q_BLHK, k_BMGK, preferred_element_type=jnp.float32)
+    else:
+        q_BLGSK = q_BLHK.reshape(*q_BLHK.shape[:2], groups, share, q_BLHK.shape[3])
+        logits_BGSLM = jnp.einsum("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, preferred_element_type=jnp.float32)
+        logits_BHLM = logits_BGSLM.reshape(logits_BGSLM.shape[0], groups * share, *logits_BGSLM.shape[3:])
     if bias_HLM is not None:
         logits_BHLM += bias_HLM[None].astype(jnp.float32)
-    visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMHK.shape[1])
+    visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMGK.shape[1])
     if visible_BLM is not None:
         logits_BHLM = jnp.where(visible_BLM[:, None], logits_BHLM, _MASKED)
     weights_BHLM = jax.nn.softmax(logits_BHLM, axis=-1)
-    weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMHK.dtype)
-    out_BLHK = jnp.einsum("BHLM,BMHK->BLHK", weights_BHLM, v_BMHK)
+    weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMGK.dtype)
+    if share == 1:
+        out_BLHK = jnp.einsum("BHLM,BMHK->BLHK", weights_BHLM, v_BMGK)
+    else:
+        weights_BGSLM = weights_BHLM.reshape(-1, groups, share, *weights_BHLM.shape[2:])
+        out_BLHK = jnp.einsum("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK).reshape(q_BLHK.shape)
     if visible_BLM is not None and mask is not None and mask.key_segment_ids_BM is not None:
         sees_any_BL = jnp.any(visible_BLM, axis=-1)
         out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)

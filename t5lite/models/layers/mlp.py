@@ -1,45 +1,59 @@
 """The position-wise MLP, plain or gated."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.dropout import dropout
+from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.partitioning.rules import constrain
 
-_FAN_IN = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+_GELU_TANH = partial(jax.nn.gelu, approximate=True)
+ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": _GELU_TANH,
+    "gated_gelu": _GELU_TANH,
+    "swiglu": jax.nn.silu,
+}
+"""The nonlinearity of each kind of MLP; a gated one multiplies its result with a second projection."""
 
 
 class MLP(nnx.Module):
-    """relu(x W) Wo of T5 1.0, or (gelu_tanh(x W0) * (x W1)) Wo of T5 1.1 (Shazeer 2020); no biases."""
+    """f(x W) Wo, or (f(x W0) * (x W1)) Wo where gated (Shazeer 2020)."""
 
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        def kernel(*, rows: int, columns: int, axes: tuple[str, str]) -> nnx.Param:
-            value = _FAN_IN(rngs.params(), (rows, columns), jnp.dtype(config.param_dtype))
-            return nnx.Param(value, out_sharding=axes)
-
-        self.gated = config.mlp_activation == "gated_gelu"
+    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
+        shape, axes = (config.embed_dim, config.mlp_dim), ("embed", "mlp")
+        self.inputs = ("wi_0", "wi_1") if config.gated_mlp else ("wi",)
+        for name in self.inputs:
+            setattr(self, name, make_parameter(config, "mlp_in", shape, axes, rngs=rngs))
+        self.wo = make_parameter(config, "mlp_out", shape[::-1], axes[::-1], rngs=rngs)
+        self.biases = config.biases
+        if self.biases:
+            for name in self.inputs:
+                setattr(self, f"{name}_bias", make_vector(config, shape[1:], axes[1:]))
+            self.wo_bias = make_vector(config, shape[:1], axes[:1])
+        self.activation: Activation = config.mlp_activation
         self.dropout_rate = config.dropout_rate
         self.dtype = jnp.dtype(config.compute_dtype)
-        inner = {"rows": config.embed_dim, "columns": config.mlp_dim, "axes": ("embed", "mlp")}
-        if self.gated:
-            self.wi_0 = kernel(**inner)
-            self.wi_1 = kernel(**inner)
-        else:
-            self.wi = kernel(**inner)
-        self.wo = kernel(rows=config.mlp_dim, columns=config.embed_dim, axes=("mlp", "embed"))
 
     def __call__(self, x_BLD: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return ``[B, L, D]``; dropout falls on the hidden layer."""
-
-        def project(kernel: nnx.Param) -> jax.Array:
-            hidden_BLF = jnp.einsum("BLD,DF->BLF", x_BLD, kernel[...].astype(self.dtype))
-            return constrain(hidden_BLF, ("batch", "length", "mlp"))
-
-        if self.gated:
-            hidden_BLF = jax.nn.gelu(project(self.wi_0), approximate=True) * project(self.wi_1)
-        else:
-            hidden_BLF = jax.nn.relu(project(self.wi))
+        projected = [self._project(x_BLD, name) for name in self.inputs]
+        hidden_BLF = ACTIVATIONS[self.activation](projected[0])
+        if len(projected) > 1:
+            hidden_BLF = hidden_BLF * projected[1]
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
-        return jnp.einsum("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
+        y_BLD = jnp.einsum("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
+        return y_BLD + self.wo_bias[...].astype(self.dtype)[None, None, :] if self.biases else y_BLD
+
+    def _project(self, x_BLD: jax.Array, name: str) -> jax.Array:
+        kernel_DF = getattr(self, name)[...].astype(self.dtype)
+        hidden_BLF = jnp.einsum("BLD,DF->BLF", x_BLD, kernel_DF)
+        if self.biases:
+            hidden_BLF += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None, :]
+        return constrain(hidden_BLF, ("batch", "length", "mlp"))

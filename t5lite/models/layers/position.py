@@ -1,13 +1,15 @@
-"""Bucketed relative positions (Raffel et al. 2020, section 2.1): a learned scalar per head and bucket."""
+"""How a model knows where a token stands: T5's relative bias, learned and sinusoidal tables, rotation."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import TransformerConfig
+from t5lite.models.layers.initializers import make_parameter
 
 
 @functools.cache
@@ -50,9 +52,12 @@ def relative_position_bucket(
 
 
 class RelativePositionBias(nnx.Module):
-    """One table a stack, shared by its self-attention layers; float32 whatever the compute dtype."""
+    """A learned scalar per head and bucket (Raffel et al. 2020, section 2.1); float32 whatever else is.
 
-    def __init__(self, config: EncoderDecoderConfig, *, bidirectional: bool, rngs: nnx.Rngs):
+    One table serves the self-attention layers of a stack, or each layer has its own (umT5).
+    """
+
+    def __init__(self, config: TransformerConfig, *, bidirectional: bool, rngs: nnx.Rngs):
         initializer = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
         shape = (config.relpos_buckets, config.num_heads)
         self.embedding = nnx.Param(
@@ -75,3 +80,72 @@ class RelativePositionBias(nnx.Module):
         # lookup's is a scatter of L * M rows. The highest precision makes it exactly the lookup on TPU.
         one_hot_LMR = jax.nn.one_hot(bucket_LM, table_RH.shape[0], dtype=jnp.float32)
         return jnp.einsum("LMR,RH->HLM", one_hot_LMR, table_RH, precision=jax.lax.Precision.HIGHEST)
+
+
+def positions_in_segments(segment_ids_BL: jax.Array | None, length: int) -> jax.Array:
+    """Return the position of every token in its own segment, int32 ``[B or 1, L]``, from 0.
+
+    A packed row then equals its parts alone, whatever kind the positions are.
+    """
+    index_1L = jnp.arange(length, dtype=jnp.int32)[None, :]
+    if segment_ids_BL is None:
+        return index_1L
+    starts_BL = jnp.diff(segment_ids_BL, axis=1, prepend=segment_ids_BL[:, :1]) != 0
+    first_BL = jax.lax.cummax(jnp.where(starts_BL, index_1L, 0), axis=1)
+    return index_1L - first_BL
+
+
+class LearnedPositions(nnx.Module):
+    """A learned vector a position, added to the embedded tokens."""
+
+    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
+        shape = (config.max_length + config.position_offset, config.embed_dim)
+        self.embedding = make_parameter(config, "embedding", shape, ("positions", "embed"), rngs=rngs)
+        self.offset = config.position_offset
+        self.dtype = jnp.dtype(config.compute_dtype)
+
+    def __call__(self, positions_BL: jax.Array) -> jax.Array:
+        """Return ``x_BLD``. A position beyond the table becomes NaN, not silently the last one."""
+        rows_BL = positions_BL + self.offset
+        x_BLD = jnp.take(self.embedding[...], rows_BL, axis=0, mode="fill", fill_value=jnp.nan)
+        return x_BLD.astype(self.dtype)
+
+
+def sinusoids(positions_BL: jax.Array, dim: int) -> jax.Array:
+    """Return float32 ``x_BLD``: sine and cosine of position / 10000^(2i/D) in turn (Vaswani et al. 2017)."""
+    angles = _angles(positions_BL, dim, base=10_000.0)
+    pairs = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return pairs.reshape(*positions_BL.shape, dim)
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine of every position and frequency, float32 ``[B or 1, L, K/2]``."""
+
+    cos: jax.Array
+    sin: jax.Array
+
+
+def rotation(positions_BL: jax.Array, head_dim: int, *, base: float) -> Rotation:
+    """Return the rotation of ``positions_BL`` (Su et al. 2021)."""
+    angles = _angles(positions_BL, head_dim, base=base)
+    return Rotation(jnp.cos(angles), jnp.sin(angles))
+
+
+def rotate(x_BLHK: jax.Array, rotation: Rotation | None) -> jax.Array:
+    """Return ``x_BLHK`` turned by its position, in its dtype; None leaves it as it is.
+
+    Entry i is paired with entry i + K/2, as in Llama's released weights for transformers; GPT-J and the
+    paper pair neighbours, which is the same up to an order of the kernel's columns.
+    """
+    if rotation is None:
+        return x_BLHK
+    cos, sin = rotation.cos[:, :, None, :], rotation.sin[:, :, None, :]
+    first, second = jnp.split(x_BLHK.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_BLHK.dtype)
+
+
+def _angles(positions_BL: jax.Array, dim: int, *, base: float) -> jax.Array:
+    """Return float32 ``[B, L, dim/2]``: position / base^(2i/dim)."""
+    frequencies = base ** (-jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
+    return positions_BL.astype(jnp.float32)[:, :, None] * frequencies[None, None, :]

@@ -1,62 +1,51 @@
-"""Encoder and decoder stacks: one layer's code, its parameters stacked, run by ``lax.scan``.
+"""A stack of layers: one layer's code, its parameters stacked, run by ``lax.scan``.
 
 Compile time does not grow with depth. ``scan_unroll=-1`` is the same code unrolled.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import EncoderDecoderConfig
-from t5lite.models.layers.attention import Attention, KeyValues
+from t5lite.models.config import TransformerConfig
+from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.dropout import dropout, layer_keys, split_or_none
-from t5lite.models.layers.mlp import MLP
-from t5lite.models.layers.norm import RMSNorm
-from t5lite.models.layers.position import RelativePositionBias
-from t5lite.partitioning.rules import constrain
-
-ACTIVATION_AXES = ("batch", "length", "embed")
+from t5lite.models.layers.layer import Layer, Surroundings, write_position
+from t5lite.models.layers.norm import Norm
+from t5lite.models.layers.position import (
+    LearnedPositions,
+    RelativePositionBias,
+    Rotation,
+    positions_in_segments,
+    rotation,
+    sinusoids,
+)
 
 REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
     "none": None,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-"""What the forward pass keeps for the backward pass; see ``EncoderDecoderConfig.remat``."""
-
-Layer = TypeVar("Layer", bound=nnx.Module)
-
-
-def stack_layers(
-    layer_type: Callable[..., Layer], config: EncoderDecoderConfig, num_layers: int, rngs: nnx.Rngs
-) -> Layer:
-    """Return a module whose parameters are those of ``num_layers`` layers along a new axis 0, 'layers'."""
-
-    @nnx.split_rngs(splits=num_layers)
-    @nnx.vmap(in_axes=(0,), out_axes=0, transform_metadata={nnx.PARTITION_NAME: "layers"})
-    def create(rngs: nnx.Rngs) -> Layer:
-        return layer_type(config, rngs=rngs)
-
-    return create(rngs)
+"""What the forward pass keeps for the backward pass; see ``TransformerConfig.remat``."""
 
 
 def scan_layers(
-    body: Callable[[Any, Any, Any], tuple[Any, Any]],
-    layers: nnx.Module,
+    body: Callable[[Layer, Any, Any], tuple[Any, Any]],
+    layers: Layer,
     carry: Any,
     xs: Any = None,
     *,
-    config: EncoderDecoderConfig,
+    config: TransformerConfig,
 ) -> tuple[Any, Any]:
     """Thread ``carry`` through ``carry, y = body(layer, carry, x)`` for every layer.
 
     Args:
       body: one layer's step; what it closes over is the same for all layers.
-      layers: the result of ``stack_layers``.
+      layers: one layer whose parameters are stacked along axis 0.
       carry: what goes through the stack.
       xs: per-layer inputs, stacked along axis 0, or None.
       config: for ``remat`` and ``scan_unroll``.
@@ -79,166 +68,99 @@ def scan_layers(
     return jax.lax.scan(step, carry, (state, xs), unroll=unroll)
 
 
-class EncoderLayer(nnx.Module):
-    """Self-attention and MLP, each x + f(norm(x))."""
+class Stack(nnx.Module):
+    """Layers on embedded tokens, with their positions and, in pre-norm, a norm at the end.
 
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        self.pre_attention_norm = RMSNorm(config, rngs=rngs)
-        self.self_attention = Attention(config, rngs=rngs)
-        self.pre_mlp_norm = RMSNorm(config, rngs=rngs)
-        self.mlp = MLP(config, rngs=rngs)
-        self.dropout_rate = config.dropout_rate
+    Args:
+      config: of the model.
+      num_layers: of this stack.
+      bidirectional: whether a position sees later ones (an encoder); it decides the buckets of the bias.
+      cross_attention: whether the layers attend to an encoder's output too.
+      rngs: for the initial values.
+    """
 
-    def __call__(
-        self, x_BLD: jax.Array, *, mask: AttentionMask, bias_HLM: jax.Array, dropout_key: jax.Array | None
-    ) -> jax.Array:
-        """Return ``[B, M, D]``."""
-        keys = split_or_none(dropout_key, 4)
-        y_BLD = self.pre_attention_norm(x_BLD)
-        y_BLD = self.self_attention(y_BLD, y_BLD, mask=mask, bias_HLM=bias_HLM, dropout_key=keys[0])
-        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, keys[1])
-        y_BLD = self.mlp(self.pre_mlp_norm(x_BLD), dropout_key=keys[2])
-        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, keys[3])
-        return constrain(x_BLD, ACTIVATION_AXES)
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        num_layers: int,
+        bidirectional: bool,
+        cross_attention: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        if config.positions == "relative":
+            self.relpos_bias = RelativePositionBias(config, bidirectional=bidirectional, rngs=rngs)
+        if config.positions == "learned":
+            self.positions = LearnedPositions(config, rngs=rngs)
+        if config.embedding_norm:
+            self.embedding_norm = Norm(config)
 
+        @nnx.split_rngs(splits=num_layers)
+        @nnx.vmap(in_axes=(0,), out_axes=0, transform_metadata={nnx.PARTITION_NAME: "layers"})
+        def make_layers(rngs: nnx.Rngs) -> Layer:
+            return Layer(config, bidirectional=bidirectional, cross_attention=cross_attention, rngs=rngs)
 
-class DecoderLayer(nnx.Module):
-    """Causal self-attention, cross-attention to the encoder's output, and MLP, each x + f(norm(x))."""
-
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        self.pre_self_attention_norm = RMSNorm(config, rngs=rngs)
-        self.self_attention = Attention(config, rngs=rngs)
-        self.pre_cross_attention_norm = RMSNorm(config, rngs=rngs)
-        self.cross_attention = Attention(config, rngs=rngs)
-        self.pre_mlp_norm = RMSNorm(config, rngs=rngs)
-        self.mlp = MLP(config, rngs=rngs)
-        self.dropout_rate = config.dropout_rate
+        self.layers = make_layers(rngs)
+        if config.norm_placement == "pre":
+            self.final_norm = Norm(config)
+        self.num_layers = num_layers
+        self.causal = not bidirectional
+        self.config = config
 
     def __call__(
         self,
         x_BLD: jax.Array,
-        encoded_BMD: jax.Array,
         *,
-        self_mask: AttentionMask,
-        cross_mask: AttentionMask,
-        bias_HLL: jax.Array,
-        dropout_key: jax.Array | None,
+        segment_ids_BL: jax.Array | None = None,
+        encoded_BMD: jax.Array | None = None,
+        encoder_segment_ids_BM: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Return ``[B, L, D]`` for teacher-forced inputs."""
-        keys = split_or_none(dropout_key, 6)
-        y_BLD = self.pre_self_attention_norm(x_BLD)
-        y_BLD = self.self_attention(y_BLD, y_BLD, mask=self_mask, bias_HLM=bias_HLL, dropout_key=keys[0])
-        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, keys[1])
-        y_BLD = self.pre_cross_attention_norm(x_BLD)
-        y_BLD = self.cross_attention(y_BLD, encoded_BMD, mask=cross_mask, dropout_key=keys[2])
-        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, keys[3])
-        y_BLD = self.mlp(self.pre_mlp_norm(x_BLD), dropout_key=keys[4])
-        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, keys[5])
-        return constrain(x_BLD, ACTIVATION_AXES)
+        """Return ``[B, L, D]``.
 
-    def decode_step(
-        self,
-        x_B1D: jax.Array,
-        past: KeyValues,
-        cross: KeyValues,
-        *,
-        self_mask: AttentionMask,
-        cross_mask: AttentionMask,
-        bias_H1L: jax.Array,
-    ) -> tuple[jax.Array, KeyValues]:
-        """Return the layer's output for one position, and that position's own keys and values.
-
-        ``past`` holds ``[B, max_length, H, K]``; what stands at and after the position is not read.
+        Args:
+          x_BLD: embedded tokens.
+          segment_ids_BL: 0 is padding, and a position sees only positions of its own segment.
+          encoded_BMD: the encoder's output, where the layers cross-attend.
+          encoder_segment_ids_BM: 0 hides the encoder's padding; with ``segment_ids_BL``, other segments too.
+          dropout_key: None is deterministic.
         """
-        y_B1D = self.pre_self_attention_norm(x_B1D)
-        new = self.self_attention.key_values(y_B1D)
-        seen = write_position(past, new, self_mask.query_offset, axis=1)
-        x_B1D = x_B1D + self.self_attention.attend(y_B1D, seen, mask=self_mask, bias_HLM=bias_H1L)
-        y_B1D = self.pre_cross_attention_norm(x_B1D)
-        x_B1D = x_B1D + self.cross_attention.attend(y_B1D, cross, mask=cross_mask)
-        return x_B1D + self.mlp(self.pre_mlp_norm(x_B1D)), new
-
-
-def write_position(past: KeyValues, new: KeyValues, position: jax.Array | int, *, axis: int) -> KeyValues:
-    """Return ``past`` with ``new`` (length 1 along ``axis``) written at ``position``."""
-    update = jax.lax.dynamic_update_slice_in_dim
-    return KeyValues(
-        update(past.keys, new.keys.astype(past.keys.dtype), position, axis),
-        update(past.values, new.values.astype(past.values.dtype), position, axis),
-    )
-
-
-class Encoder(nnx.Module):
-    """The encoder stack on embedded tokens, with its relative bias and final norm."""
-
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        self.relpos_bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
-        self.layers = stack_layers(EncoderLayer, config, config.num_encoder_layers, rngs)
-        self.final_norm = RMSNorm(config, rngs=rngs)
-        self.config = config
-
-    def __call__(self, x_BMD: jax.Array, *, mask: AttentionMask, dropout_key: jax.Array | None) -> jax.Array:
-        """Return ``[B, M, D]``; the bias is computed here once, not in every layer."""
-        keys = split_or_none(dropout_key, 3)
-        rate = self.config.dropout_rate
-        positions_M = jnp.arange(x_BMD.shape[1])
-        bias_HMM = self.relpos_bias(positions_M, positions_M)
-
-        def body(layer: EncoderLayer, x_BMD: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
-            return layer(x_BMD, mask=mask, bias_HLM=bias_HMM, dropout_key=key), None
-
-        x_BMD = dropout(x_BMD, rate, keys[0])
-        x_BMD, _ = scan_layers(
-            body, self.layers, x_BMD, layer_keys(keys[1], self.config.num_encoder_layers), config=self.config
+        around = self._around(x_BLD, segment_ids_BL)._replace(
+            encoded_BMD=encoded_BMD,
+            cross_mask=AttentionMask(
+                query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
+            ),
         )
-        return dropout(self.final_norm(x_BMD), rate, keys[2])
-
-
-class Decoder(nnx.Module):
-    """The decoder stack on embedded tokens, with its relative bias and final norm; not the logits."""
-
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        self.relpos_bias = RelativePositionBias(config, bidirectional=False, rngs=rngs)
-        self.layers = stack_layers(DecoderLayer, config, config.num_decoder_layers, rngs)
-        self.final_norm = RMSNorm(config, rngs=rngs)
-        self.config = config
-
-    def __call__(
-        self,
-        x_BLD: jax.Array,
-        encoded_BMD: jax.Array,
-        *,
-        self_mask: AttentionMask,
-        cross_mask: AttentionMask,
-        dropout_key: jax.Array | None,
-    ) -> jax.Array:
-        """Return ``[B, L, D]`` for teacher-forced inputs."""
         keys = split_or_none(dropout_key, 3)
-        rate = self.config.dropout_rate
-        positions_L = jnp.arange(x_BLD.shape[1])
-        bias_HLL = self.relpos_bias(positions_L, positions_L)
+        positions_BL = positions_in_segments(segment_ids_BL, x_BLD.shape[1])
+        x_BLD = dropout(self._embed_positions(x_BLD, positions_BL), self.config.dropout_rate, keys[0])
 
-        def body(layer: DecoderLayer, x_BLD: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
-            x_BLD = layer(
-                x_BLD,
-                encoded_BMD,
-                self_mask=self_mask,
-                cross_mask=cross_mask,
-                bias_HLL=bias_HLL,
-                dropout_key=key,
-            )
-            return x_BLD, None
+        def body(layer: Layer, x_BLD: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+            return layer(x_BLD, around, dropout_key=key)[0], None
 
-        x_BLD = dropout(x_BLD, rate, keys[0])
         x_BLD, _ = scan_layers(
-            body, self.layers, x_BLD, layer_keys(keys[1], self.config.num_decoder_layers), config=self.config
+            body, self.layers, x_BLD, layer_keys(keys[1], self.num_layers), config=self.config
         )
-        return dropout(self.final_norm(x_BLD), rate, keys[2])
+        return self._finish(x_BLD, dropout_key=keys[2])
+
+    def prefill(
+        self, x_BLD: jax.Array, *, segment_ids_BL: jax.Array | None = None
+    ) -> tuple[jax.Array, KeyValues]:
+        """Return ``[B, L, D]`` without dropout, and all layers' keys and values ``[N, B, L, G, K]``."""
+        around = self._around(x_BLD, segment_ids_BL)
+
+        def body(layer: Layer, x_BLD: jax.Array, _: None) -> tuple[jax.Array, KeyValues]:
+            return layer(x_BLD, around)
+
+        positions_BL = positions_in_segments(segment_ids_BL, x_BLD.shape[1])
+        x_BLD = self._embed_positions(x_BLD, positions_BL)
+        x_BLD, own = scan_layers(body, self.layers, x_BLD, config=self.config)
+        return self._finish(x_BLD), own
 
     def cross_key_values(self, encoded_BMD: jax.Array) -> KeyValues:
-        """Return every layer's cross-attention memory, ``[N, B, M, H, K]``: computed once a sequence."""
+        """Return every layer's cross-attention memory, ``[N, B, M, G, K]``: computed once a sequence."""
 
-        def body(layer: DecoderLayer, carry: None, _: None) -> tuple[None, KeyValues]:
+        def body(layer: Layer, carry: None, _: None) -> tuple[None, KeyValues]:
             return carry, layer.cross_attention.key_values(encoded_BMD)
 
         return scan_layers(body, self.layers, None, config=self.config)[1]
@@ -247,30 +169,78 @@ class Decoder(nnx.Module):
         self,
         x_B1D: jax.Array,
         past: KeyValues,
-        cross: KeyValues,
         *,
         position: jax.Array,
-        cross_mask: AttentionMask,
+        first_B: jax.Array | None = None,
+        cross: KeyValues | None = None,
+        encoder_segment_ids_BM: jax.Array | None = None,
     ) -> tuple[jax.Array, KeyValues]:
-        """Return the normed output for one position and ``past`` with that position written.
+        """Return the output for one position and ``past`` with that position written.
 
         Args:
           x_B1D: the embedded token at ``position``.
-          past: ``[N, B, max_length, H, K]``.
+          past: ``[N, B, max_length, G, K]``.
+          position: int32 scalar, the place in ``past``, the same for all rows.
+          first_B: place of each row's first token, after its padding; None is 0 for all.
           cross: the result of ``cross_key_values``.
-          position: int32 scalar, the same for all rows.
-          cross_mask: which encoder positions are visible.
+          encoder_segment_ids_BM: 0 hides the encoder's padding.
         """
-        self_mask = AttentionMask(causal=True, query_offset=position)
-        bias_H1L = self.relpos_bias(position[None], jnp.arange(past.keys.shape[2]))
+        places_M = jnp.arange(past.keys.shape[2])
+        positions_B1, key_ids_BM = position[None, None], None
+        if first_B is not None:
+            positions_B1 = position - first_B[:, None]
+            key_ids_BM = (places_M[None, :] >= first_B[:, None]).astype(jnp.int32)
+        around = Surroundings(
+            mask=AttentionMask(causal=True, key_segment_ids_BM=key_ids_BM, query_offset=position),
+            query_positions_L=position[None],
+            key_positions_M=places_M,
+            rotation=self._rotation(positions_B1),
+            cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM),
+        )
+        around = around._replace(bias_HLM=self._bias(around))
 
         def body(
-            layer: DecoderLayer, x_B1D: jax.Array, caches: tuple[KeyValues, KeyValues]
+            layer: Layer, x_B1D: jax.Array, caches: tuple[KeyValues, KeyValues | None]
         ) -> tuple[jax.Array, KeyValues]:
-            return layer.decode_step(
-                x_B1D, *caches, self_mask=self_mask, cross_mask=cross_mask, bias_H1L=bias_H1L
-            )
+            return layer.decode_step(x_B1D, around, *caches)
 
+        x_B1D = self._embed_positions(x_B1D, positions_B1)
         x_B1D, new = scan_layers(body, self.layers, x_B1D, (past, cross), config=self.config)
         # Only the new position is written to the stacked cache, so XLA can do it in place.
-        return self.final_norm(x_B1D), write_position(past, new, position, axis=2)
+        return self._finish(x_B1D), write_position(past, new, position, axis=2)
+
+    def _finish(self, x_BLD: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        if self.config.norm_placement == "post":
+            return x_BLD  # the last layer ended in a norm
+        return dropout(self.final_norm(x_BLD), self.config.dropout_rate, dropout_key)
+
+    def _around(self, x_BLD: jax.Array, segment_ids_BL: jax.Array | None) -> Surroundings:
+        length = x_BLD.shape[1]
+        self.config.check_length(length)
+        positions_L = jnp.arange(length)
+        around = Surroundings(
+            mask=AttentionMask(
+                causal=self.causal, query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=segment_ids_BL
+            ),
+            query_positions_L=positions_L,
+            key_positions_M=positions_L,
+            rotation=self._rotation(positions_in_segments(segment_ids_BL, length)),
+        )
+        return around._replace(bias_HLM=self._bias(around))
+
+    def _bias(self, around: Surroundings) -> jax.Array | None:
+        if self.config.positions != "relative":
+            return None
+        return self.relpos_bias(around.query_positions_L, around.key_positions_M)
+
+    def _rotation(self, positions_BL: jax.Array) -> Rotation | None:
+        if self.config.positions != "rotary":
+            return None
+        return rotation(positions_BL, self.config.head_dim, base=self.config.rotary_base)
+
+    def _embed_positions(self, x_BLD: jax.Array, positions_BL: jax.Array) -> jax.Array:
+        if self.config.positions == "learned":
+            x_BLD = x_BLD + self.positions(positions_BL)
+        elif self.config.positions == "sinusoidal":
+            x_BLD = x_BLD + sinusoids(positions_BL, x_BLD.shape[-1]).astype(x_BLD.dtype)
+        return self.embedding_norm(x_BLD) if self.config.embedding_norm else x_BLD

@@ -63,7 +63,7 @@ def uncached(model, params, tokens_BM, segment_ids_BM):
 @pytest.mark.parametrize(
     ("seed", "changes"),
     [
-        (8, {}),
+        (7, {}),
         (2, {"mlp_activation": "relu", "tie_embeddings": True, "scan_unroll": -1, "remat": "full"}),
     ],
     ids=["1.1", "1.0-unrolled"],

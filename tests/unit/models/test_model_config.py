@@ -17,7 +17,7 @@ from t5lite.core.errors import ConfigError
         ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
         ({"norm_epsilon": 0.0}, "norm_epsilon=0.0"),
         ({"scan_unroll": 0}, "scan_unroll=0"),
-        ({"mlp_activation": "gelu"}, "mlp_activation='gelu' must be one of: relu, gated_gelu"),
+        ({"mlp_activation": "glue"}, "mlp_activation='glue'; did you mean 'gelu'"),
         ({"compute_dtype": "float16"}, "compute_dtype='float16'"),
         ({"remat": "some"}, "remat='some'"),
     ],

@@ -1,0 +1,67 @@
+"""The decoder-only Transformer, a causal language model: GPT, OPT, PaLM, LaMDA, Llama."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from t5lite.core.types import Batch, optional_field
+from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.layers.attention import KeyValues
+from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
+from t5lite.models.layers.stack import Stack
+
+
+class DecoderOnly(nnx.Module):
+    """A causal stack and a language model's head.
+
+    Segment ids mask attention: 0 is padding, and a position sees only earlier positions of its own segment.
+    A ``dropout_key`` of None means deterministic.
+    """
+
+    def __init__(self, config: DecoderOnlyConfig, *, rngs: nnx.Rngs):
+        self.token_embedder = TokenEmbedding(config, rngs=rngs)
+        self.decoder = Stack(config, num_layers=config.num_layers, bidirectional=False, rngs=rngs)
+        if not config.tie_embeddings:
+            self.logits = LogitsProjection(config, rngs=rngs)
+        self.config = config
+
+    def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Return float32 ``logits_BLV`` for the decoder's fields of ``core.types.Batch``."""
+        x_BLD = self.decoder(
+            self.token_embedder(jnp.asarray(batch["decoder_input_tokens"])),
+            segment_ids_BL=optional_field(batch, "decoder_segment_ids"),
+            dropout_key=dropout_key,
+        )
+        return self._logits(x_BLD)
+
+    def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array) -> tuple[jax.Array, KeyValues]:
+        """Return float32 ``logits_BV`` after whole prompts, and their keys and values ``[N, B, L, G, K]``.
+
+        Args:
+          tokens_BL: prompts that all end at the last column, with padding in front.
+          first_B: int32 column of each prompt's first token.
+        """
+        segment_ids_BL = (jnp.arange(tokens_BL.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
+        x_BLD, own = self.decoder.prefill(self.token_embedder(tokens_BL), segment_ids_BL=segment_ids_BL)
+        return self._logits(x_BLD[:, -1:])[:, 0], own
+
+    def decode_step(
+        self, tokens_B: jax.Array, past: KeyValues, *, position: jax.Array, first_B: jax.Array
+    ) -> tuple[jax.Array, KeyValues]:
+        """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
+
+        Args:
+          tokens_B: tokens at ``position``.
+          past: ``[N, B, max_length, G, K]``, filled before ``position``.
+          position: int32 scalar, the same column for all rows.
+          first_B: int32 column of each row's first token.
+        """
+        x_B1D, past = self.decoder.decode_step(
+            self.token_embedder(tokens_B[:, None]), past, position=position, first_B=first_B
+        )
+        return self._logits(x_B1D)[:, 0], past
+
+    def _logits(self, x_BLD: jax.Array) -> jax.Array:
+        if self.config.tie_embeddings:
+            return self.token_embedder.attend(x_BLD)
+        return self.logits(self.token_embedder.project_out(x_BLD))

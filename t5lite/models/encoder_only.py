@@ -1,0 +1,99 @@
+"""The encoder-only Transformer: BERT, its pretraining heads and the heads it is fine-tuned with."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from t5lite.core.types import Batch, optional_field
+from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.layers.dropout import dropout, split_or_none
+from t5lite.models.layers.embedding import TokenEmbedding
+from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
+from t5lite.models.layers.initializers import make_parameter
+from t5lite.models.layers.stack import Stack
+
+_NEVER = -1e9
+"""Logit of a span that starts or ends in padding."""
+
+
+class EncoderOnly(nnx.Module):
+    """A bidirectional stack and the head of ``config.head`` (Devlin et al. 2019).
+
+    What ``__call__`` returns, all float32 but the hidden states:
+
+    =======================  =================================================================
+    hidden                   ``hidden`` [B, M, D]
+    pooled                   ``hidden``, ``pooled`` [B, D]: tanh(W first position)
+    masked_lm                ``tokens`` [B, M, V]: dense, activation, norm, tied projection, bias
+    pretraining              ``tokens``, and ``sequence`` [B, 2]: next sentence (0 is next) from the pooler
+    sequence_classification  ``sequence`` [B, num_labels] from the pooler
+    token_classification     ``labels`` [B, M, num_labels]
+    span_extraction          ``starts`` and ``ends`` [B, M], over positions
+    =======================  =================================================================
+    """
+
+    def __init__(self, config: EncoderOnlyConfig, *, rngs: nnx.Rngs):
+        self.token_embedder = TokenEmbedding(config, rngs=rngs)
+        if config.num_token_types:
+            shape = (config.num_token_types, config.embed_dim)
+            self.token_types = make_parameter(config, "embedding", shape, ("token_types", "embed"), rngs=rngs)
+        self.encoder = Stack(config, num_layers=config.num_layers, bidirectional=True, rngs=rngs)
+        if config.has_pooler:
+            self.pooler = Pooler(config, rngs=rngs)
+        if config.head in ("masked_lm", "pretraining"):
+            self.masked_lm = MaskedLMHead(config, rngs=rngs)
+        if config.head == "pretraining":
+            self.next_sentence = LabelHead(config, 2, rngs=rngs)
+        elif config.head in ("sequence_classification", "token_classification"):
+            self.classifier = LabelHead(config, config.num_labels, rngs=rngs)
+        elif config.head == "span_extraction":
+            self.span = LabelHead(config, 2, rngs=rngs)
+        self.config = config
+
+    def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Return the head's outputs by name for the encoder's fields of ``core.types.Batch``."""
+        encoder_key, head_key = split_or_none(dropout_key, 2)
+        segment_ids_BM = optional_field(batch, "encoder_segment_ids")
+        hidden_BMD = self.encode(
+            jnp.asarray(batch["encoder_input_tokens"]),
+            segment_ids_BM=segment_ids_BM,
+            token_types_BM=optional_field(batch, "encoder_token_types"),
+            dropout_key=encoder_key,
+        )
+        outputs: dict[str, jax.Array] = {}
+        head, rate = self.config.head, self.config.dropout_rate
+        pooled_BD = self.pooler(hidden_BMD) if self.config.has_pooler else None
+        if head in ("hidden", "pooled"):
+            outputs["hidden"] = hidden_BMD
+        if head == "pooled" and pooled_BD is not None:
+            outputs["pooled"] = pooled_BD
+        if head in ("masked_lm", "pretraining"):
+            outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
+        if head == "pretraining" and pooled_BD is not None:
+            outputs["sequence"] = self.next_sentence(pooled_BD[:, None])[:, 0]
+        if head == "sequence_classification" and pooled_BD is not None:
+            outputs["sequence"] = self.classifier(dropout(pooled_BD[:, None], rate, head_key))[:, 0]
+        if head == "token_classification":
+            outputs["labels"] = self.classifier(dropout(hidden_BMD, rate, head_key))
+        if head == "span_extraction":
+            edges_BM2 = self.span(hidden_BMD)
+            if segment_ids_BM is not None:
+                edges_BM2 = jnp.where(segment_ids_BM[:, :, None] == 0, _NEVER, edges_BM2)
+            outputs["starts"], outputs["ends"] = edges_BM2[:, :, 0], edges_BM2[:, :, 1]
+        return outputs
+
+    def encode(
+        self,
+        tokens_BM: jax.Array,
+        *,
+        segment_ids_BM: jax.Array | None = None,
+        token_types_BM: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return the stack's output ``[B, M, D]`` in the compute dtype; token types default to 0."""
+        x_BMD = self.token_embedder(tokens_BM)
+        if self.config.num_token_types:
+            types_BM = jnp.zeros_like(tokens_BM) if token_types_BM is None else token_types_BM
+            table_TD = self.token_types[...].astype(x_BMD.dtype)
+            x_BMD = x_BMD + jnp.take(table_TD, types_BM, axis=0, mode="fill", fill_value=jnp.nan)
+        return self.encoder(x_BMD, segment_ids_BL=segment_ids_BM, dropout_key=dropout_key)

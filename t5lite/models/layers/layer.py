@@ -1,0 +1,143 @@
+"""One Transformer layer, the same for all architectures: self-attention, maybe cross-attention, MLP."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+from flax import nnx
+
+from t5lite.models.config import TransformerConfig
+from t5lite.models.layers.attention import Attention, KeyValues
+from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.dropout import dropout, split_or_none
+from t5lite.models.layers.mlp import MLP
+from t5lite.models.layers.norm import Norm
+from t5lite.models.layers.position import RelativePositionBias, Rotation
+from t5lite.partitioning.rules import constrain
+
+ACTIVATION_AXES = ("batch", "length", "embed")
+
+Branch: TypeAlias = Callable[[jax.Array], jax.Array]
+Keys: TypeAlias = list[jax.Array | None]
+
+
+class Surroundings(NamedTuple):
+    """What a layer's attention sees besides the layer's input; the same for every layer of a stack."""
+
+    mask: AttentionMask
+    query_positions_L: jax.Array
+    """On the axis of the keys, for the relative bias."""
+    key_positions_M: jax.Array
+    bias_HLM: jax.Array | None = None
+    """The bias that the layers of the stack share."""
+    rotation: Rotation | None = None
+    encoded_BMD: jax.Array | None = None
+    """The encoder's output, for cross-attention."""
+    cross_mask: AttentionMask | None = None
+
+
+class Layer(nnx.Module):
+    """Residual branches in pre-norm, post-norm or parallel order."""
+
+    def __init__(
+        self, config: TransformerConfig, *, bidirectional: bool, cross_attention: bool, rngs: nnx.Rngs
+    ):
+        self.self_attention_norm = Norm(config)
+        self.self_attention = Attention(config, rngs=rngs)
+        if config.positions == "relative_per_layer":
+            self.relpos_bias = RelativePositionBias(config, bidirectional=bidirectional, rngs=rngs)
+        self.crosses = cross_attention
+        if cross_attention:
+            self.cross_attention_norm = Norm(config)
+            self.cross_attention = Attention(config, rngs=rngs)
+        self.mlp = MLP(config, rngs=rngs)
+        self.parallel = config.parallel_block
+        if not self.parallel:
+            self.mlp_norm = Norm(config)
+        self.post_norm = config.norm_placement == "post"
+        self.dropout_rate = config.dropout_rate
+
+    def __call__(
+        self, x_BLD: jax.Array, around: Surroundings, *, dropout_key: jax.Array | None = None
+    ) -> tuple[jax.Array, KeyValues]:
+        """Return ``[B, L, D]`` for a whole sequence, and its keys and values of self-attention."""
+        *keys, cross_key = split_or_none(dropout_key, 6)
+        own: list[KeyValues] = []
+
+        def self_branch(y_BLD: jax.Array) -> jax.Array:
+            own.append(self.self_attention.key_values(y_BLD, rotation=around.rotation))
+            return self._attend_self(y_BLD, own[0], around, dropout_key=keys[0])
+
+        def cross_branch(y_BLD: jax.Array) -> jax.Array:
+            assert around.encoded_BMD is not None, "cross-attention needs the encoder's output"
+            memory = self.cross_attention.key_values(around.encoded_BMD)
+            return self.cross_attention.attend(y_BLD, memory, mask=around.cross_mask, dropout_key=cross_key)
+
+        y_BLD = self._add_branches(x_BLD, self_branch, cross_branch, keys[1:])
+        return constrain(y_BLD, ACTIVATION_AXES), own[0]
+
+    def decode_step(
+        self, x_B1D: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
+    ) -> tuple[jax.Array, KeyValues]:
+        """Return the layer's output for one position, and that position's own keys and values.
+
+        ``past`` holds ``[B, max_length, G, K]``; what stands at and after the position is not read.
+        """
+        new: list[KeyValues] = []
+
+        def self_branch(y_B1D: jax.Array) -> jax.Array:
+            new.append(self.self_attention.key_values(y_B1D, rotation=around.rotation))
+            seen = write_position(past, new[0], around.mask.query_offset, axis=1)
+            return self._attend_self(y_B1D, seen, around)
+
+        def cross_branch(y_B1D: jax.Array) -> jax.Array:
+            assert cross is not None, "cross-attention needs its projected memory"
+            return self.cross_attention.attend(y_B1D, cross, mask=around.cross_mask)
+
+        return self._add_branches(x_B1D, self_branch, cross_branch, split_or_none(None, 4)), new[0]
+
+    def _attend_self(
+        self, y_BLD: jax.Array, memory: KeyValues, around: Surroundings, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        bias_HLM = around.bias_HLM
+        if hasattr(self, "relpos_bias"):
+            bias_HLM = self.relpos_bias(around.query_positions_L, around.key_positions_M)
+        return self.self_attention.attend(
+            y_BLD,
+            memory,
+            mask=around.mask,
+            bias_HLM=bias_HLM,
+            rotation=around.rotation,
+            dropout_key=dropout_key,
+        )
+
+    def _add_branches(
+        self, x_BLD: jax.Array, self_branch: Branch, cross_branch: Branch, keys: Keys
+    ) -> jax.Array:
+        def mlp_branch(y_BLD: jax.Array) -> jax.Array:
+            return self.mlp(y_BLD, dropout_key=keys[0])
+
+        if self.parallel:
+            y_BLD = self.self_attention_norm(x_BLD)
+            x_BLD = x_BLD + dropout(self_branch(y_BLD), self.dropout_rate, keys[1])
+            if self.crosses:
+                x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, keys[2])
+            return x_BLD + dropout(mlp_branch(y_BLD), self.dropout_rate, keys[3])
+        x_BLD = self._residual(x_BLD, self.self_attention_norm, self_branch, keys[1])
+        if self.crosses:
+            x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, keys[2])
+        return self._residual(x_BLD, self.mlp_norm, mlp_branch, keys[3])
+
+    def _residual(self, x_BLD: jax.Array, norm: Norm, branch: Branch, key: jax.Array | None) -> jax.Array:
+        if self.post_norm:
+            return norm(x_BLD + dropout(branch(x_BLD), self.dropout_rate, key))
+        return x_BLD + dropout(branch(norm(x_BLD)), self.dropout_rate, key)
+
+
+def write_position(past: KeyValues, new: KeyValues, position: jax.Array | int, *, axis: int) -> KeyValues:
+    """Return ``past`` with ``new`` (length 1 along ``axis``) written at ``position``."""
+    update = jax.lax.dynamic_update_slice_in_dim
+    return KeyValues(
+        update(past.keys, new.keys.astype(past.keys.dtype), position, axis),
+        update(past.values, new.values.astype(past.values.dtype), position, axis),
+    )
