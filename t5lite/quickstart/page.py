@@ -50,7 +50,7 @@ def _tiles(results: QuickstartResults) -> str:
     first, last = results.pretraining.heldout[0], results.pretraining.heldout[-1]
     tiles = [
         (f"{first.loss:.2f} → {last.loss:.2f}", "held-out loss, nats per target token"),
-        (f"{last.encoder_use:.2f}", "encoder use, nats lost by swapping encoder inputs"),
+        (f"{last.encoder_use:z.2f}", "encoder use, nats lost by swapping encoder inputs"),
     ]
     for task in results.tasks:
         row = max(task.rows, key=lambda row: row.num_labels or float("inf"), default=None)
@@ -111,7 +111,7 @@ def _pretraining_section(results: QuickstartResults, images: Images) -> str:
         ("step", "held-out loss", "perplexity", "text loss", "encoder use"),
         (
             (f"{p.step:,}<small>{names.get(i, 'during')}</small>", f"{p.loss:.2f}", f"{p.perplexity:,.1f}",
-             f"{p.text_loss:.2f}", f"{p.encoder_use:.2f}")
+             f"{p.text_loss:.2f}", f"{p.encoder_use:z.2f}")
             for i, p in enumerate(milestones)
         ),
     )  # fmt: skip

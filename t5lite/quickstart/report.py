@@ -45,7 +45,7 @@ def terminal_table(results: QuickstartResults) -> str:
                     f"{p.loss:.2f}",
                     f"{p.perplexity:,.1f}",
                     f"{p.text_loss:.2f}",
-                    f"{p.encoder_use:.2f}",
+                    f"{p.encoder_use:z.2f}",
                 )
                 for p in pretraining.milestones()
             ]
