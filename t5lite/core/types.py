@@ -32,8 +32,8 @@ model the encoder's, and what its head is trained on::
     encoder_token_types    [B, M]   optional: 0 sentence A, 1 sentence B
     encoder_target_tokens  [B, M]   masked LM: original tokens; token classification: labels
     encoder_loss_weights   [B, M]   float32, 0 where nothing is predicted
-    sequence_labels        [B]      next sentence (0 is next, 1 random), or the class
-    span_starts, span_ends [B]      positions of an answer
+    sequence_labels        [B]      next sentence (0 is next, 1 random), or the class; negative: no label
+    span_starts, span_ends [B]      positions of an answer; negative: no label
 
 All segment fields of a model are present or all absent; absent means no padding and one example a row.
 """
@@ -54,10 +54,3 @@ Batch: TypeAlias = "Mapping[str, np.ndarray | jax.Array]"
 LogicalAxes: TypeAlias = tuple[str | None, ...]
 Tree: TypeAlias = Any
 """A nested dict of arrays (parameters), or of anything that mirrors it (axes, shapes, shardings)."""
-
-
-def optional_field(batch: Batch, name: str) -> "jax.Array | None":
-    """Return a field as a JAX array, or None where the batch does not have it."""
-    import jax.numpy as jnp  # core is imported by commands that never need JAX
-
-    return None if name not in batch else jnp.asarray(batch[name])

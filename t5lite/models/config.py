@@ -3,6 +3,7 @@
 Each class's defaults are those of its best-known family: T5 1.1, BERT, Llama.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
@@ -24,6 +25,8 @@ GATED: tuple[Activation, ...] = ("gated_gelu", "swiglu")
 """Activations of an MLP with two input kernels."""
 POOLED_HEADS: tuple[Head, ...] = ("pooled", "pretraining", "sequence_classification")
 """Heads that read the first position through a pooler."""
+EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "dropout_rate")
+"""How a model is computed, as opposed to what it is: free to change when a run resumes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ class TransformerConfig:
     @property
     def kv_heads(self) -> int:
         """Number of key and value heads."""
-        return self.num_kv_heads or self.num_heads
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
 
     @property
     def gated_mlp(self) -> bool:
@@ -136,7 +139,7 @@ class TransformerConfig:
         )
         self._check_choices()
         self._check_positions()
-        if self.num_heads % self.kv_heads or self.kv_heads < 1:
+        if self.kv_heads < 1 or self.num_heads % self.kv_heads:
             divisors = [n for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
             raise ConfigError(
                 f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}: one of {divisors}"
@@ -150,8 +153,8 @@ class TransformerConfig:
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ConfigError(f"dropout_rate={self.dropout_rate} must be in [0, 1)")
         for name in ("norm_epsilon", "embedding_scale", "output_scale", "initializer_std", "rotary_base"):
-            if getattr(self, name) <= 0.0:
-                raise ConfigError(f"{name}={getattr(self, name)} must be positive")
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}={getattr(self, name)} must be positive and finite")
         if self.scan_unroll != -1 and self.scan_unroll < 1:
             raise ConfigError(
                 f"scan_unroll={self.scan_unroll} must be -1 (all layers) or a number of layers from 1"

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.core.types import Batch, optional_field
+from t5lite.core.types import Batch
+from t5lite.models.batch_fields import optional_field
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.dropout import split_or_none

@@ -1,51 +1,39 @@
-"""Floating-point operations of a train step, counted from the shapes."""
+"""Floating-point operations of a forward pass and of a train step, counted from the shapes.
 
-from t5lite.models.config import EncoderDecoderConfig
+What counts are the matrix products, a multiply-add as two; norms, softmax, the embedding lookup and the
+relative bias are left out, as is usual for MFU. Causal attention counts in full, because the reference op
+computes it in full.
 
+A stack that an architecture does not have counts nothing, whatever length is given for it: encoder-only
+models read ``encoder_length``, decoder-only models ``decoder_length``.
+"""
 
-def _attention_flops(
-    config: EncoderDecoderConfig, *, query_length: int, memory_length: int, num_rows: int
-) -> int:
-    """Return the forward FLOPs of one attention layer: four projections, the logits, the weighted sum."""
-    inner = config.num_heads * config.head_dim
-    projections = 2 * config.embed_dim * inner * (2 * query_length + 2 * memory_length)
-    return num_rows * (projections + 2 * 2 * query_length * memory_length * inner)
-
-
-def _mlp_flops(config: EncoderDecoderConfig, *, num_tokens: int) -> int:
-    """Return the forward FLOPs of one MLP."""
-    num_kernels = 3 if config.mlp_activation == "gated_gelu" else 2
-    return num_kernels * 2 * num_tokens * config.embed_dim * config.mlp_dim
+from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, TransformerConfig
 
 
 def forward_flops(
-    config: EncoderDecoderConfig, *, batch_size: int, encoder_length: int, decoder_length: int
+    config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> float:
-    """Return the FLOPs of the matrix products of one forward pass, a multiply-add counting two.
-
-    Norms, softmax, the embedding lookup and the relative bias are left out, as is usual for MFU; causal
-    attention counts in full, because the reference op computes it in full.
-    """
-    encoder_layer = _attention_flops(
-        config, query_length=encoder_length, memory_length=encoder_length, num_rows=batch_size
-    ) + _mlp_flops(config, num_tokens=batch_size * encoder_length)
-    decoder_layer = (
-        _attention_flops(
-            config, query_length=decoder_length, memory_length=decoder_length, num_rows=batch_size
+    """Return the FLOPs of one forward pass over ``batch_size`` rows, the head's included."""
+    if isinstance(config, EncoderOnlyConfig):
+        row = config.num_layers * _layer(config, length=encoder_length)
+        row += _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
+    elif isinstance(config, EncoderDecoderConfig):
+        row = config.num_encoder_layers * _layer(config, length=encoder_length)
+        row += config.num_decoder_layers * (
+            _layer(config, length=decoder_length)
+            + _attention(config, query_length=decoder_length, memory_length=encoder_length)
         )
-        + _attention_flops(
-            config, query_length=decoder_length, memory_length=encoder_length, num_rows=batch_size
-        )
-        + _mlp_flops(config, num_tokens=batch_size * decoder_length)
-    )
-    logits = 2 * batch_size * decoder_length * config.embed_dim * config.vocab_size
-    return float(
-        config.num_encoder_layers * encoder_layer + config.num_decoder_layers * decoder_layer + logits
-    )
+        row += _embedding(config, length=encoder_length + decoder_length)
+        row += _logits(config, length=decoder_length)
+    else:
+        row = config.num_layers * _layer(config, length=decoder_length)
+        row += _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
+    return float(batch_size * row)
 
 
 def train_step_flops(
-    config: EncoderDecoderConfig, *, batch_size: int, encoder_length: int, decoder_length: int
+    config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> float:
     """Return the FLOPs of a train step: three times the forward pass (the backward pass is two of them).
 
@@ -54,3 +42,52 @@ def train_step_flops(
     return 3 * forward_flops(
         config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
     )
+
+
+def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decoder_length: int = 0) -> float:
+    """Return the FLOPs of a train step for each token that enters the model, on either side."""
+    flops = train_step_flops(
+        config, batch_size=1, encoder_length=encoder_length, decoder_length=decoder_length
+    )
+    if isinstance(config, EncoderDecoderConfig):
+        return flops / (encoder_length + decoder_length)
+    return flops / (encoder_length if isinstance(config, EncoderOnlyConfig) else decoder_length)
+
+
+def _layer(config: TransformerConfig, *, length: int) -> int:
+    """Return the FLOPs of self-attention and MLP on one row."""
+    num_kernels = 3 if config.gated_mlp else 2
+    mlp = num_kernels * 2 * length * config.embed_dim * config.mlp_dim
+    return mlp + _attention(config, query_length=length, memory_length=length)
+
+
+def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> int:
+    """Return the FLOPs of four projections, the attention logits and the weighted sum on one row."""
+    inner, kv_inner = config.num_heads * config.head_dim, config.kv_heads * config.head_dim
+    projections = 2 * 2 * config.embed_dim * (query_length * inner + memory_length * kv_inner)
+    return projections + 2 * 2 * query_length * memory_length * inner
+
+
+def _embedding(config: TransformerConfig, *, length: int) -> int:
+    """Return the FLOPs of projecting a narrow table's rows to the model's width."""
+    return 2 * length * config.table_dim * config.embed_dim if config.table_dim is not None else 0
+
+
+def _logits(config: TransformerConfig, *, length: int) -> int:
+    """Return the FLOPs of the projection to the vocabulary, through the width of a narrow table."""
+    return _embedding(config, length=length) + 2 * length * config.width_of_table * config.vocab_size
+
+
+def _encoder_only_head(config: EncoderOnlyConfig, *, length: int) -> int:
+    """Return the FLOPs of the head on one row; masked LM predicts at every position."""
+    square = 2 * config.embed_dim * config.embed_dim
+    flops = square if config.has_pooler else 0
+    if config.head in ("masked_lm", "pretraining"):
+        flops += length * square + _logits(config, length=length)
+    num_labels = {
+        "pretraining": 2,
+        "sequence_classification": config.num_labels,
+        "token_classification": length * config.num_labels,
+        "span_extraction": length * 2,
+    }
+    return flops + 2 * config.embed_dim * num_labels.get(config.head, 0)

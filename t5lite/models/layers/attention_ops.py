@@ -38,7 +38,7 @@ class AttentionMask:
             key_ids_B1M = self.key_segment_ids_BM[:, None, :]
             same = key_ids_B1M != 0
             if self.query_segment_ids_BL is not None:
-                same &= self.query_segment_ids_BL[:, :, None] == key_ids_B1M
+                same = same & (self.query_segment_ids_BL[:, :, None] == key_ids_B1M)
             visible = same if visible is None else visible & same
         return visible
 

@@ -125,15 +125,15 @@ class Stack(nnx.Module):
           encoder_segment_ids_BM: 0 hides the encoder's padding; with ``segment_ids_BL``, other segments too.
           dropout_key: None is deterministic.
         """
-        around = self._around(x_BLD, segment_ids_BL)._replace(
+        x_BLD, around = self._enter(x_BLD, segment_ids_BL)
+        around = around._replace(
             encoded_BMD=encoded_BMD,
             cross_mask=AttentionMask(
                 query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
             ),
         )
         keys = split_or_none(dropout_key, 3)
-        positions_BL = positions_in_segments(segment_ids_BL, x_BLD.shape[1])
-        x_BLD = dropout(self._embed_positions(x_BLD, positions_BL), self.config.dropout_rate, keys[0])
+        x_BLD = dropout(x_BLD, self.config.dropout_rate, keys[0])
 
         def body(layer: Layer, x_BLD: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
             return layer(x_BLD, around, dropout_key=key)[0], None
@@ -147,13 +147,11 @@ class Stack(nnx.Module):
         self, x_BLD: jax.Array, *, segment_ids_BL: jax.Array | None = None
     ) -> tuple[jax.Array, KeyValues]:
         """Return ``[B, L, D]`` without dropout, and all layers' keys and values ``[N, B, L, G, K]``."""
-        around = self._around(x_BLD, segment_ids_BL)
+        x_BLD, around = self._enter(x_BLD, segment_ids_BL)
 
         def body(layer: Layer, x_BLD: jax.Array, _: None) -> tuple[jax.Array, KeyValues]:
             return layer(x_BLD, around)
 
-        positions_BL = positions_in_segments(segment_ids_BL, x_BLD.shape[1])
-        x_BLD = self._embed_positions(x_BLD, positions_BL)
         x_BLD, own = scan_layers(body, self.layers, x_BLD, config=self.config)
         return self._finish(x_BLD), own
 
@@ -214,19 +212,21 @@ class Stack(nnx.Module):
             return x_BLD  # the last layer ended in a norm
         return dropout(self.final_norm(x_BLD), self.config.dropout_rate, dropout_key)
 
-    def _around(self, x_BLD: jax.Array, segment_ids_BL: jax.Array | None) -> Surroundings:
+    def _enter(self, x_BLD: jax.Array, segment_ids_BL: jax.Array | None) -> tuple[jax.Array, Surroundings]:
+        """Return whole sequences with their positions added, and what their layers attend by."""
         length = x_BLD.shape[1]
         self.config.check_length(length)
-        positions_L = jnp.arange(length)
+        places_L, positions_BL = jnp.arange(length), positions_in_segments(segment_ids_BL, length)
         around = Surroundings(
             mask=AttentionMask(
                 causal=self.causal, query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=segment_ids_BL
             ),
-            query_positions_L=positions_L,
-            key_positions_M=positions_L,
-            rotation=self._rotation(positions_in_segments(segment_ids_BL, length)),
+            query_positions_L=places_L,
+            key_positions_M=places_L,
+            rotation=self._rotation(positions_BL),
         )
-        return around._replace(bias_HLM=self._bias(around))
+        x_BLD = self._embed_positions(x_BLD, positions_BL)
+        return x_BLD, around._replace(bias_HLM=self._bias(around))
 
     def _bias(self, around: Surroundings) -> jax.Array | None:
         if self.config.positions != "relative":

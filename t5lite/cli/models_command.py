@@ -1,0 +1,156 @@
+"""``t5lite models``: the published shapes by name, with their sizes and costs."""
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from t5lite.core.errors import ConfigError
+from t5lite.interop import FORMATS
+from t5lite.models.config import ModelConfig
+from t5lite.models.flops import train_flops_per_token
+from t5lite.models.parameter_count import count_parameters
+from t5lite.models.presets import PRESETS, preset, source, t5_efficient
+
+LENGTHS = {
+    "encoder_decoder": {"encoder_length": 512, "decoder_length": 114},
+    "encoder_only": {"encoder_length": 512},
+    "decoder_only": {"decoder_length": 1024},
+}
+"""Lengths at which FLOPs are stated: T5's span corruption, BERT's longest input, GPT-2's context."""
+_COLUMNS = ("name", "architecture", "parameters", "FLOPs/token", "formats")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print every published shape, or all about one, and return 0."""
+    parser = argparse.ArgumentParser(
+        prog="t5lite models",
+        description="List the published shapes, or show the whole configuration of one.",
+        epilog=f"FLOPs are those of a train step for each token, at {_lengths()} tokens. "
+        f"More names: {t5_efficient.GRAMMAR} (SIZE and CHANGE as in t5-efficient-tiny-nl8; "
+        f"changes {', '.join(t5_efficient.CHANGES)}).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show this one in full")
+    parser.add_argument("--filter", metavar="TEXT", help="list names and architectures that contain TEXT")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON, with exact numbers and reasons")
+    output.add_argument("--markdown", action="store_true", help="print the list as docs/models.md has it")
+    known = parser.parse_args(arguments)
+    if known.name is not None:
+        if known.filter is not None or known.markdown:
+            raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")
+        config = preset(known.name)
+        shown = {**summary(known.name, config), "config": dataclasses.asdict(config)}
+        print(json.dumps(shown, indent=2) if known.json else _in_full(shown, source(known.name)))
+        return 0
+    listed = {name: preset(name) for name in PRESETS}
+    rows = [summary(name, config) for name, config in listed.items() if _contains(name, config, known.filter)]
+    if not rows:
+        raise ConfigError(f"no model contains {known.filter!r}; `t5lite models` lists all of them")
+    if known.json:
+        print(json.dumps(rows, indent=2))
+    elif known.markdown:
+        print(_markdown(rows))
+    else:
+        print(_table(rows))
+    return 0
+
+
+def summary(name: str, config: ModelConfig) -> dict[str, Any]:
+    """Return what the list shows of a model, exactly.
+
+    ``formats`` says of every format which directions exist, and why the model does not fit (None if it does).
+    """
+    lengths = LENGTHS[config.architecture]
+    return {
+        "name": name,
+        "architecture": config.architecture,
+        "parameters": count_parameters(config),
+        "train_flops_per_token": train_flops_per_token(config, **lengths),
+        **lengths,
+        "formats": {
+            format_name: {
+                "export": each.export_folder is not None,
+                "import": each.import_folder is not None,
+                "why_not": each.fits(config),
+            }
+            for format_name, each in FORMATS.items()
+        },
+    }
+
+
+def _contains(name: str, config: ModelConfig, text: str | None) -> bool:
+    return text is None or text.lower() in name or text.lower() in _words(config.architecture)
+
+
+def _words(architecture: str) -> str:
+    return architecture.replace("_", "-")
+
+
+def _lengths() -> str:
+    return ", ".join(
+        f"{' + '.join(map(str, lengths.values()))} ({_words(architecture)})"
+        for architecture, lengths in LENGTHS.items()
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    formats = [name + _direction(each) for name, each in row["formats"].items() if each["why_not"] is None]
+    return (
+        row["name"],
+        _words(row["architecture"]),
+        _short(row["parameters"], "KMB"),
+        _short(row["train_flops_per_token"], "KMGT"),
+        ", ".join(formats) or "none",
+    )
+
+
+def _direction(each: dict[str, Any]) -> str:
+    """Return what to add to the name of a format that exists in one direction only."""
+    if each["export"] and each["import"]:
+        return ""
+    return " (export)" if each["export"] else " (import)"
+
+
+def _short(number: float, units: str) -> str:
+    """Return four digits of ``number`` and its unit, each unit a thousand of the one before."""
+    power = min(int(math.log10(number)) // 3, len(units))
+    scaled = number / 1000**power
+    decimals = 3 if scaled < 10 else 2 if scaled < 100 else 1
+    return f"{scaled:.{decimals}f}{units[power - 1]}"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    cells = [_COLUMNS, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
+    lines = []
+    for name, architecture, parameters, flops, formats in cells:
+        numbers = f"{parameters:>{widths[2]}}  {flops:>{widths[3]}}"
+        lines.append(f"{name:<{widths[0]}}  {architecture:<{widths[1]}}  {numbers}  {formats}")
+    lines += ["", f"FLOPs of a train step for each token, at {_lengths()} tokens"]
+    return "\n".join([*lines, f"more names: {t5_efficient.GRAMMAR}, such as t5-efficient-tiny-nl8"])
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---:|---:|---|"]
+    for row in rows:
+        name, *others = _cells(row)
+        lines.append(f"| `{name}` | {' | '.join(others)} |")
+    return "\n".join(lines)
+
+
+def _in_full(shown: dict[str, Any], about: str) -> str:
+    lengths = " + ".join(str(value) for value in LENGTHS[shown["architecture"]].values())
+    lines = [f"{shown['name']} ({_words(shown['architecture'])})", ""]
+    lines += [about, ""]
+    lines.append(f"parameters     {shown['parameters']:,}")
+    lines.append(f"FLOPs/token    {shown['train_flops_per_token']:.4g} (train step at {lengths} tokens)")
+    for name, each in shown["formats"].items():
+        lines.append(f"{name:<14} {each['why_not'] or 'fits' + _direction(each)}")
+    lines.append("")
+    width = max(map(len, shown["config"]))
+    lines += [f"{field:<{width}}  {value}" for field, value in shown["config"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Prompts at once and then token by token, against the whole sequence, for every kind of positions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import POSITIONS, make_config
+from tiny_models import make_params
+
+from t5lite.models.functional import build
+from t5lite.models.layers.attention import KeyValues
+
+KINDS = {
+    **POSITIONS,
+    "palm": {"positions": "rotary", "parallel_block": True, "num_kv_heads": 1, "mlp_activation": "swiglu"},
+}
+PROMPT, TOTAL, ROOM = 4, 7, 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompt_and_steps_equal_the_whole_sequence(kind):
+    """Prompts of different lengths end at the same column, so padding stands in front of some."""
+    model = build(make_config("decoder_only", **{"positions": kind, **KINDS[kind]}))
+    tokens_BL = jnp.asarray(np.random.default_rng(0).integers(2, 40, (3, TOTAL)), jnp.int32)
+    first_B = jnp.asarray([0, 2, 3], jnp.int32)
+
+    @jax.jit
+    def run(params):
+        bound = model.bind(params)
+        ids_BL = (jnp.arange(TOTAL)[None, :] >= first_B[:, None]).astype(jnp.int32)
+        whole = bound({"decoder_input_tokens": tokens_BL, "decoder_segment_ids": ids_BL})
+        logits_BV, own = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B)
+        room = ((0, 0), (0, 0), (0, ROOM - PROMPT), (0, 0), (0, 0))
+        past = KeyValues(*(jnp.pad(x, room, constant_values=7.0) for x in own))
+        steps = [logits_BV]
+        for position in range(PROMPT, TOTAL):
+            logits_BV, past = bound.decode_step(
+                tokens_BL[:, position], past, position=jnp.asarray(position), first_B=first_B
+            )
+            steps.append(logits_BV)
+        return whole[:, PROMPT - 1 :], jnp.stack(steps, axis=1)
+
+    whole, steps = run(make_params(model))
+    assert whole.std() > 0.3
+    np.testing.assert_allclose(steps, whole, rtol=0, atol=2e-5)
