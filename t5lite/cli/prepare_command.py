@@ -26,7 +26,6 @@ def run(arguments: Sequence[str]) -> int:
     for name, counts in report["stores"].items():
         dropped = f", {counts['dropped_empty']:,} without tokens dropped" if counts["dropped_empty"] else ""
         print(f"{config.output}/{name}: {counts['examples']:,} {unit}, {counts['tokens']:,} tokens{dropped}")
-    print(
-        f"{config.output}/vocabulary/spiece.model: {report['vocabulary']['size']:,} ids, sentinels included"
-    )
+    vocabulary = report["vocabulary"]
+    print(f"{config.output}/vocabulary/{vocabulary['file']}: {vocabulary['size']:,} ids, sentinels included")
     return 0

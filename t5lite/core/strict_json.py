@@ -25,9 +25,12 @@ class StrictJson:
 
     Args:
       unions: union types of dataclasses; their JSON objects carry the class's name as ``type``.
+      untagged: members of unions to which an object without ``type`` belongs, at most one of each union:
+        files written before there was a choice.
     """
 
-    def __init__(self, *, unions: Sequence[Any] = ()):
+    def __init__(self, *, unions: Sequence[Any] = (), untagged: Sequence[type] = ()):
+        self._untagged = {kind.__name__ for kind in untagged}
         self._converter = converter = cattrs.Converter(forbid_extra_keys=True)
         for scalar in (int, str, bool, float):
             converter.register_structure_hook(scalar, _strict(scalar))
@@ -90,7 +93,8 @@ class StrictJson:
 
     def _tagged(self, value: Any, union: Any) -> Any:
         kinds = {kind.__name__: kind for kind in get_args(union)}
-        tag = value.get(_TAG) if isinstance(value, dict) else None
+        default = next((name for name in kinds if name in self._untagged), None)
+        tag = value.get(_TAG, default) if isinstance(value, dict) else None
         if not isinstance(tag, str):
             raise ValueError(f"needs an object whose {_TAG!r} is one of {', '.join(sorted(kinds))}")
         if tag not in kinds:

@@ -1,6 +1,6 @@
 """From text files to token stores: vocabulary, held-out split, tokens; everything appears at once.
 
-    OUTPUT/train  OUTPUT/heldout  OUTPUT/vocabulary/spiece.model  OUTPUT/prepare.json
+    OUTPUT/train  OUTPUT/heldout  OUTPUT/vocabulary/  OUTPUT/prepare.json
 
 Whether a document is held out is decided by a hash of its text, so it does not depend on the order of the
 files, and copies of a held-out document never stay in the training text.
@@ -31,7 +31,12 @@ from t5lite.data.text_files import (
     read_texts,
 )
 from t5lite.data.token_store import TokenStoreWriter
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import (
+    SentencePieceVocabulary,
+    Vocabulary,
+    open_vocabulary,
+    train_vocabulary,
+)
 
 _REPORT = "prepare.json"
 _BATCH = 2048
@@ -49,13 +54,14 @@ class PrepareConfig:
     """Directory to create."""
 
     vocabulary: str | None = None
-    """An existing spiece.model; without one, a vocabulary is trained on the training part of the text."""
+    """`bytes`, or an existing spiece.model, tokenizer.json or folder with one; without it, a SentencePiece
+    vocabulary is trained on the training part of the text."""
 
     vocabulary_size: int = 32_000
     """Pieces of the vocabulary to train, without the sentinels."""
 
-    extra_ids: int = 100
-    """Sentinels on top of the pieces."""
+    extra_ids: int | None = None
+    """Sentinels on top of the pieces; None takes what the vocabulary says, else 100 (125 for bytes)."""
 
     heldout_fraction: float = 0.01
     """Share of the documents kept for evaluation; 0 for none."""
@@ -77,7 +83,7 @@ class PrepareConfig:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
         if self.vocabulary_size < 4:
             raise ConfigError(f"vocabulary_size={self.vocabulary_size} must be at least 4; T5 uses 32000")
-        if self.extra_ids < 0:
+        if self.extra_ids is not None and self.extra_ids < 0:
             raise ConfigError(f"extra_ids={self.extra_ids} must not be negative; T5 uses 100")
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1, or None for all cores")
@@ -242,7 +248,7 @@ def _prepare(
     """Run the steps; an item is a text or a pair."""
     output = local_path(config.output)
     num_bytes = check_files(config.inputs, allowed=formats)
-    existing = None if config.vocabulary is None else Vocabulary(config.vocabulary, config.extra_ids)
+    existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
 
     def items(label: str) -> Iterator[Any]:
         with tqdm(total=num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
@@ -256,20 +262,24 @@ def _prepare(
         return is_heldout(heldout_by(item), config.heldout_fraction)
 
     with files.new_directory(output, overwrite=config.overwrite, mark=_REPORT) as directory:
-        model = directory / "vocabulary" / "spiece.model"
+        folder = directory / "vocabulary"
         if existing is not None:
-            files.write_bytes(model, existing.model_bytes)
+            existing.write(folder)
+            vocabulary = open_vocabulary(folder, existing.extra_ids, kind=existing.kind)
         else:
+            model = folder / SentencePieceVocabulary.FILE
             training_items = (item for item in items("training the vocabulary") if not heldout(item))
             texts = itertools.chain.from_iterable(map(vocabulary_texts, training_items))
             train_vocabulary(texts, model, size=config.vocabulary_size, seed=config.seed)
-        vocabulary = Vocabulary(model, config.extra_ids)
+            vocabulary = SentencePieceVocabulary(model, config.extra_ids)
         split = ((item, heldout(item)) for item in items("tokenising"))
         counts = _write_split(split, directory, config, kind=kind, vocabulary=vocabulary)
         report = {
             **({"command": command} if command else {}),
             "config": asdict(config),
             "vocabulary": {
+                "kind": vocabulary.kind,
+                "file": next(iter(vocabulary.files)),
                 "size": vocabulary.size,
                 "extra_ids": vocabulary.extra_ids,
                 "fingerprint": vocabulary.fingerprint,

@@ -6,7 +6,7 @@ A store is a directory::
     tokens-00000.bin …              the virtual concatenation of the documents, uint16 or uint32
     document_ends-00000.bin …       int64, end offset of each document in the stream
     tokens.crc32 document_ends.crc32   a CRC-32 for each page of the above
-    spiece.model                    the vocabulary the tokens belong to
+    spiece.model                    the vocabulary the tokens belong to (or bytes.json, or tokenizer.json)
 
 Documents follow each other without EOS or separator, as T5's span corruption wants them. The layout and what
 it was measured against: docs/adr/0001-token-store-container.md.
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from t5lite.core import files
 from t5lite.core.errors import DataError
 from t5lite.data.local_path import local_path
 from t5lite.data.paged_column import PagedColumn, PagedColumnWriter
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Vocabulary, VocabularyKind, open_vocabulary
 
 FORMAT = "t5lite-token-store"
 VERSION = 1
@@ -85,7 +85,7 @@ class TokenStoreWriter:
             self._ends = PagedColumnWriter(directory, "document_ends", dtype="<i8", **self._page_options)
             self._num_documents = self._num_tokens = 0
             yield self
-            (directory / "spiece.model").write_bytes(self._vocabulary.model_bytes)
+            self._vocabulary.write(directory)
             files.write_json(directory / "index.json", self._index())
 
     def _index(self) -> dict[str, Any]:
@@ -95,6 +95,7 @@ class TokenStoreWriter:
             "num_tokens": self._num_tokens,
             "num_documents": self._num_documents,
             "vocabulary": {
+                "kind": self._vocabulary.kind,
                 "fingerprint": self._vocabulary.fingerprint,
                 "extra_ids": self._vocabulary.extra_ids,
                 "size": self._vocabulary.size,
@@ -135,7 +136,13 @@ class TokenStore:
         self.num_documents: int = index["num_documents"]
         self.vocabulary_fingerprint: str = index["vocabulary"]["fingerprint"]
         self._extra_ids: int = index["vocabulary"]["extra_ids"]
-        if not isinstance(self.vocabulary_fingerprint, str) or not isinstance(self._extra_ids, int):
+        # Stores written before there were other kinds do not say theirs.
+        self._kind: VocabularyKind = index["vocabulary"].get("kind", "sentencepiece")
+        if (
+            not isinstance(self.vocabulary_fingerprint, str)
+            or not isinstance(self._extra_ids, int)
+            or self._kind not in get_args(VocabularyKind)
+        ):
             raise TypeError(f"vocabulary: {index['vocabulary']}")
         columns = index["columns"]
         self._tokens = PagedColumn(path, "tokens", columns["tokens"], remedy=_REMEDY)
@@ -165,7 +172,7 @@ class TokenStore:
             raise DataError(
                 f"the store {path} was tokenised with another vocabulary (fingerprint "
                 f"{store.vocabulary_fingerprint[:12]}…, expected {str(vocabulary_fingerprint)[:12]}…); use "
-                "the store's spiece.model, or prepare the text again with the vocabulary you want"
+                "the store's vocabulary, or prepare the text again with the one you want"
             )
         return store
 
@@ -177,9 +184,9 @@ class TokenStore:
         """Return the vocabulary in the store.
 
         Raises:
-          DataError: if ``spiece.model`` is missing or is not the one the tokens were made with.
+          DataError: if its file is missing or is not the one the tokens were made with.
         """
-        vocabulary = Vocabulary(self.path / "spiece.model", self._extra_ids)
+        vocabulary = open_vocabulary(self.path, self._extra_ids, kind=self._kind)
         if vocabulary.fingerprint != self.vocabulary_fingerprint:
             raise DataError(
                 f"{vocabulary.path} is not the vocabulary that the store was tokenised with; {_REMEDY}"
@@ -201,6 +208,10 @@ class TokenStore:
         """Return the tokens of one document, as stored."""
         bounds = self._ends.read(max(index - 1, 0), index + 1)
         return self._tokens.read(0 if index == 0 else int(bounds[0]), int(bounds[-1]))
+
+    def document_ends(self, start: int, stop: int) -> np.ndarray:
+        """Return the ends of documents ``[start, stop)`` in the virtual concatenation, int64."""
+        return self._ends.read(start, stop)
 
     @property
     def document_lengths(self) -> np.ndarray:

@@ -12,24 +12,27 @@ import jax
 from t5lite.checkpointing.partial import RestoreReport, restore_params
 from t5lite.checkpointing.reading import resolve_step
 from t5lite.core.errors import ConfigError
-from t5lite.core.types import Tree
+from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
-from t5lite.run_config import RunConfig
-from t5lite.runner.run_directory import EXECUTION_FIELDS, RunDirectory
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.runner.run_directory import RunDirectory
 
 _VOCABULARY_MULTIPLE = 128
 _ENCODER_USE_EXAMPLES = 2
+_MASKED_LM_HEADS = ("masked_lm", "pretraining")
 
 
-def check_vocabulary(vocabulary: Vocabulary, model: EncoderDecoderConfig) -> None:
-    """Check that the model's table has a row for every id.
+def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig) -> None:
+    """Check that the model's table has a row for every id, and the vocabulary the tokens the model lives by.
+
+    Whether it has what an objective needs besides (sentinels, CLS, SEP) is the objective's to check.
 
     Raises:
-      ConfigError: naming the size to set.
+      ConfigError: naming the size to set, or what is missing.
     """
     if vocabulary.size > model.vocab_size:
         rounded = -(-vocabulary.size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
@@ -37,6 +40,20 @@ def check_vocabulary(vocabulary: Vocabulary, model: EncoderDecoderConfig) -> Non
             f"model.vocab_size={model.vocab_size} has no row for some of the {vocabulary.size} ids of "
             f"{vocabulary.path}; set model.vocab_size={rounded}"
         )
+    has_mask = vocabulary.mask_id is not None or vocabulary.extra_ids > 0
+    if isinstance(model, EncoderOnlyConfig) and model.head in _MASKED_LM_HEADS and not has_mask:
+        raise ConfigError(
+            f"{vocabulary.path} has neither a mask token nor a sentinel to stand for it, and model.head="
+            f"{model.head!r} needs one; use a vocabulary that has one"
+        )
+    if isinstance(model, EncoderDecoderConfig):
+        vocabulary.special_id("eos", needed_for="an encoder-decoder model, to end its inputs and targets,")
+        if vocabulary.pad_id != PAD_ID:
+            raise ConfigError(
+                f"{vocabulary.path} has pad_id={vocabulary.pad_id}, but an encoder-decoder model starts its "
+                f"targets with id {PAD_ID}, which must stand for nothing else; use a vocabulary whose pad "
+                "token has that id, such as SentencePiece or bytes"
+            )
 
 
 def check_epochs(pipeline: Pipeline, config: RunConfig) -> None:
@@ -71,19 +88,24 @@ def heldout_pipeline(config: RunConfig, vocabulary: Vocabulary) -> Pipeline | No
     data = dataclasses.replace(config.data, store=store, max_epochs=None)
     if isinstance(data, PairsDataConfig):
         data = dataclasses.replace(data, pack=False, overlong="truncate")
-    pipeline = open_pipeline(data, seed=config.seed, shuffle=False)
+    pipeline = open_pipeline(data, architecture=config.model.architecture, seed=config.seed, shuffle=False)
     if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
             f"evaluation.store={store} and data.store={config.data.store} were tokenised with different "
-            "vocabularies; prepare both with the same spiece.model"
+            "vocabularies; prepare both with the same one"
         )
     num_examples = min(pipeline.num_examples, config.evaluation.max_examples or pipeline.num_examples)
-    if config.evaluation.encoder_use and num_examples < _ENCODER_USE_EXAMPLES:
+    if measures_encoder_use(config.evaluation, config.model) and num_examples < _ENCODER_USE_EXAMPLES:
         raise ConfigError(
             f"encoder use swaps inputs between examples, but only {num_examples} of evaluation.store={store} "
             "is used; evaluate more, or set evaluation.encoder_use=False"
         )
     return pipeline
+
+
+def measures_encoder_use(config: EvaluationConfig, model: ModelConfig) -> bool:
+    """Whether evaluations swap encoder inputs; a single stack has no encoder that could be ignored."""
+    return config.encoder_use and isinstance(model, EncoderDecoderConfig)
 
 
 def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
@@ -102,8 +124,13 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
     if source_vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
             f"data.store={config.data.store} was tokenised with another vocabulary than {source.run}; "
-            f"prepare it again with --vocabulary {directory.vocabulary_file} "
+            f"prepare it again with --vocabulary {source_vocabulary.path} "
             f"--extra-ids {source_vocabulary.extra_ids}"
+        )
+    if model.architecture != config.model.architecture:
+        raise ConfigError(
+            f"the model of {source.run} is {model.architecture}, this one {config.model.architecture}; "
+            "initialize from a run of the same architecture"
         )
     changes = [
         f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"

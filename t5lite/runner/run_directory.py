@@ -3,6 +3,7 @@
 Every command that takes ``--run`` takes such a directory, whether ``train`` or ``import`` wrote it.
 """
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,14 +12,11 @@ from typing import Any, Literal
 from t5lite import run_config
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import make_directory, write_bytes, write_json, write_text
+from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.strict_json import StrictJson
-from t5lite.data.vocabulary import Vocabulary
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
+from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
-
-# How a model is computed, as opposed to what it is: free to change when a run resumes.
-EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "dropout_rate")
 
 _README = """\
 This directory is one t5lite run.
@@ -26,7 +24,8 @@ This directory is one t5lite run.
 config.json         the resolved configuration; `t5lite train --config config.json` runs or resumes it, from
                     anywhere, for its paths are absolute (after a move, add --run-dir)
 model.json          architecture and vocabulary: what evaluate, generate and export read
-spiece.model        the SentencePiece vocabulary
+spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary of bytes; or tokenizer.json,
+                    with tokenizer_config.json and special_tokens_map.json where they say more
 initialized_from.txt
                     the arrays that fine-tuning took over, and from which checkpoint
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
@@ -43,15 +42,26 @@ Files appear when they are first written. Start over by deleting the directory.
 class _VocabularyFile:
     extra_ids: int
     fingerprint: str
+    kind: VocabularyKind = "sentencepiece"
+    file: str = "spiece.model"
 
 
 @dataclass(frozen=True)
 class _ModelFile:
     """What model.json says."""
 
-    architecture: Literal["encoder_decoder"]
-    config: EncoderDecoderConfig
+    architecture: Literal["encoder_decoder", "encoder_only", "decoder_only"]
+    config: ModelConfig
     vocabulary: _VocabularyFile
+
+    def __post_init__(self) -> None:
+        if self.architecture != self.config.architecture:
+            raise ConfigError(
+                f"architecture is {self.architecture!r}, but config is a {type(self.config).__name__}"
+            )
+
+
+_JSON = StrictJson(unions=(ModelConfig,), untagged=(EncoderDecoderConfig,))
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,6 @@ class RunDirectory:
         return self.path / "model.json"
 
     @property
-    def vocabulary_file(self) -> Path:
-        """The SentencePiece model."""
-        return self.path / "spiece.model"
-
-    @property
     def checkpoints(self) -> Path:
         """Directory of Orbax checkpoints."""
         return self.path / "checkpoints"
@@ -95,7 +100,7 @@ class RunDirectory:
         """Result of the newest evaluation."""
         return self.path / "evaluation.json"
 
-    def check_model(self, model: EncoderDecoderConfig, vocabulary: Vocabulary) -> None:
+    def check_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         """Check that a run of this model may use the directory; nothing is written.
 
         Raises:
@@ -108,7 +113,7 @@ class RunDirectory:
             # A directory may be there already (logs of the launcher), but not with files of our names.
             ours = (
                 self.config_file,
-                self.vocabulary_file,
+                *(self.path / name for name in FILE_NAMES),
                 self.initialized_from_file,
                 self._readme_file,
                 self.checkpoints,
@@ -120,7 +125,9 @@ class RunDirectory:
                 )
             return
         known, new = asdict(self._read_model_file()), asdict(_describe(model, vocabulary))
-        changes = describe_changes(_defining(known), _defining(new))
+        changes = describe_changes(known["architecture"], new["architecture"], "architecture")
+        # Fields of another architecture would only bury that one.
+        changes = changes or describe_changes(_defining(known), _defining(new))
         # Without a checkpoint there is nothing to protect: the start that wrote the file came to nothing.
         if changes and available_steps(self.checkpoints):
             raise CheckpointError(
@@ -128,15 +135,17 @@ class RunDirectory:
                 "or delete it to start over"
             )
 
-    def write_model(self, model: EncoderDecoderConfig, vocabulary: Vocabulary) -> None:
+    def write_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         """Write the files that make the directory usable; ``check_model`` before."""
         make_directory(self.path)
         # First, for it makes the directory a run: a start that is cut off here can be repeated.
-        write_json(self.model_file, asdict(_describe(model, vocabulary)))
-        write_bytes(self.vocabulary_file, vocabulary.model_bytes)
+        write_json(self.model_file, _JSON.unstructure(_describe(model, vocabulary), _ModelFile))
+        for name in set(FILE_NAMES) - vocabulary.files.keys():
+            (self.path / name).unlink(missing_ok=True)  # of a start with another vocabulary
+        vocabulary.write(self.path)
         write_text(self._readme_file, _README)
 
-    def read_model(self) -> tuple[EncoderDecoderConfig, Vocabulary]:
+    def read_model(self) -> tuple[ModelConfig, Vocabulary]:
         """Return the model configuration and the vocabulary of the run.
 
         Raises:
@@ -148,10 +157,11 @@ class RunDirectory:
                 "make one"
             )
         description = self._read_model_file()
-        vocabulary = Vocabulary(self.vocabulary_file, extra_ids=description.vocabulary.extra_ids)
-        if vocabulary.fingerprint != description.vocabulary.fingerprint:
+        saved = description.vocabulary
+        vocabulary = open_vocabulary(self.path, saved.extra_ids, kind=saved.kind)
+        if vocabulary.fingerprint != saved.fingerprint:
             raise ConfigError(
-                f"{self.vocabulary_file} is not the vocabulary that this run was trained with; copy it from "
+                f"{vocabulary.path} is not the vocabulary that this run was trained with; copy it from "
                 "the token store again"
             )
         return description.config, vocabulary
@@ -177,12 +187,16 @@ class RunDirectory:
         """
         if not self.config_file.is_file():
             return []
+        text = self.config_file.read_text(encoding="utf-8")
         try:
-            saved = json.loads(self.config_file.read_text(encoding="utf-8"))
+            saved = json.loads(text)
         except ValueError as error:
             raise ConfigError(
                 f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"
             ) from error
+        with contextlib.suppress(ConfigError):
+            # A file of an older version lacks the fields that came later; their defaults are no change.
+            saved = run_config.to_json(run_config.from_json(text))
         return describe_changes(saved, run_config.to_json(config))
 
     def write_config(self, config: RunConfig) -> None:
@@ -194,14 +208,19 @@ class RunDirectory:
         return self.path / "README.txt"
 
     def _read_model_file(self) -> _ModelFile:
-        return StrictJson().read(self.model_file, _ModelFile)
+        return _JSON.read(self.model_file, _ModelFile)
 
 
-def _describe(model: EncoderDecoderConfig, vocabulary: Vocabulary) -> _ModelFile:
+def _describe(model: ModelConfig, vocabulary: Vocabulary) -> _ModelFile:
     return _ModelFile(
-        architecture="encoder_decoder",
+        architecture=model.architecture,  # pyright: ignore[reportArgumentType]
         config=model,
-        vocabulary=_VocabularyFile(extra_ids=vocabulary.extra_ids, fingerprint=vocabulary.fingerprint),
+        vocabulary=_VocabularyFile(
+            extra_ids=vocabulary.extra_ids,
+            fingerprint=vocabulary.fingerprint,
+            kind=vocabulary.kind,
+            file=next(iter(vocabulary.files)),
+        ),
     )
 
 

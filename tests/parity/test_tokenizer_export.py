@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from t5lite.core.errors import CheckpointError, DataError
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
-from t5lite.interop.huggingface_tokenizer import read_vocabulary, write_tokenizer
+from t5lite.core.errors import DataError
+from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
+from t5lite.interop.huggingface.tokenizer_files import read_vocabulary, write_tokenizer
 
 LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
 UNUSUAL = [
@@ -36,7 +36,7 @@ EXTRA_IDS = 20
 def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     train_vocabulary(LINES[::2], path, size=400, character_coverage=0.999)
-    return Vocabulary(path, extra_ids=EXTRA_IDS)
+    return SentencePieceVocabulary(path, extra_ids=EXTRA_IDS)
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +106,10 @@ def test_vocabulary_comes_back_with_its_sentinels(vocabulary, folder, tmp_path):
 def test_damaged_tokenizer_config_is_named(vocabulary, tmp_path):
     write_tokenizer(vocabulary, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"extra_ids": "many"}')
-    with pytest.raises(CheckpointError, match="extra_ids='many' must be an integer"):
+    with pytest.raises(DataError, match="extra_ids='many' must be an integer"):
         read_vocabulary(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"extra_ids"')
-    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json is damaged"):
+    with pytest.raises(DataError, match=r"tokenizer_config\.json is damaged"):
         read_vocabulary(tmp_path)
 
 
@@ -117,7 +117,6 @@ def test_damaged_tokenizer_config_is_named(vocabulary, tmp_path):
     ("options", "message"),
     [
         ({"model_type": "bpe"}, "not a unigram model"),
-        ({"byte_fallback": True}, "byte_fallback=true"),
         ({"add_dummy_prefix": False}, "add_dummy_prefix=false"),
         ({"remove_extra_whitespaces": False}, "remove_extra_whitespaces=false"),
     ],
@@ -137,8 +136,35 @@ def test_a_vocabulary_that_transformers_would_read_otherwise_is_refused(tmp_path
         **options,
     )
     with pytest.raises(DataError, match=message):
-        write_tokenizer(Vocabulary(tmp_path / "other.model"), tmp_path / "out")
+        write_tokenizer(SentencePieceVocabulary(tmp_path / "other.model"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_byte_fallback_and_a_bos_are_kept(tmp_path):
+    """As in umT5's vocabulary: characters without a piece become bytes, and UNK is 3, behind a BOS."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES),
+        model_prefix=str(tmp_path / "fallback"),
+        vocab_size=600,
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        byte_fallback=True,
+        minloglevel=2,
+    )
+    vocabulary = SentencePieceVocabulary(tmp_path / "fallback.model", extra_ids=8)
+    assert (vocabulary.bos_id, vocabulary.unk_id) == (2, 3)
+    write_tokenizer(vocabulary, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "umt5"}))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    expected = expected_ids(vocabulary, LINES + UNUSUAL)
+    assert tokenizer(LINES + UNUSUAL)["input_ids"] == expected
+    assert not any(vocabulary.unk_id in ids for ids in expected)
+    decoded = tokenizer.batch_decode(expected, skip_special_tokens=True)
+    assert decoded == [vocabulary.decode(ids) for ids in expected]
 
 
 def test_without_a_normalizer_charsmap_text_is_taken_as_it_is(tmp_path):
@@ -155,7 +181,7 @@ def test_without_a_normalizer_charsmap_text_is_taken_as_it_is(tmp_path):
         normalization_rule_name="identity",
         minloglevel=2,
     )
-    vocabulary = Vocabulary(tmp_path / "identity.model", extra_ids=0)
+    vocabulary = SentencePieceVocabulary(tmp_path / "identity.model", extra_ids=0)
     write_tokenizer(vocabulary, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)

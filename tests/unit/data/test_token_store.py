@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from t5lite.core.errors import DataError, UserError
 from t5lite.data.pair_store import PairStore, PairStoreWriter
 from t5lite.data.token_store import TokenStore, TokenStoreWriter
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary
 
 SMALL = {"page_items": 8, "pages_per_shard": 3}
 
@@ -48,7 +48,7 @@ def test_store_is_the_concatenation_of_its_documents(tmp_path_factory, vocabular
 
 
 def test_width_follows_the_vocabulary(tmp_path, vocabulary):
-    wide = Vocabulary(vocabulary.path, extra_ids=70_000)
+    wide = SentencePieceVocabulary(vocabulary.path, extra_ids=70_000)
     narrow_path = write(tmp_path / "narrow", vocabulary, [[5, 6]])
     wide_path = write(tmp_path / "wide", wide, [[5, 70_100]])
     assert TokenStore.open(narrow_path).tokens(0, 2).dtype == np.uint16

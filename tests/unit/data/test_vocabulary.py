@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 
 
 def test_t5_conventions(vocabulary):
@@ -48,15 +48,15 @@ def test_any_text_encodes_within_the_pieces(vocabulary, text):
 
 
 def test_fingerprint_depends_on_model_and_sentinels(vocabulary, tmp_path, prose):
-    assert Vocabulary(vocabulary.path).fingerprint == vocabulary.fingerprint
-    assert Vocabulary(vocabulary.path, extra_ids=50).fingerprint != vocabulary.fingerprint
+    assert SentencePieceVocabulary(vocabulary.path).fingerprint == vocabulary.fingerprint
+    assert SentencePieceVocabulary(vocabulary.path, extra_ids=50).fingerprint != vocabulary.fingerprint
     train_vocabulary(prose(300, seed=0), tmp_path / "other.model", size=120)
-    assert Vocabulary(tmp_path / "other.model").fingerprint != vocabulary.fingerprint
+    assert SentencePieceVocabulary(tmp_path / "other.model").fingerprint != vocabulary.fingerprint
 
 
 def test_training_is_deterministic(vocabulary, tmp_path, prose):
     train_vocabulary(prose(300, seed=0), tmp_path / "again.model", size=150)
-    assert Vocabulary(tmp_path / "again.model").fingerprint == vocabulary.fingerprint
+    assert SentencePieceVocabulary(tmp_path / "again.model").fingerprint == vocabulary.fingerprint
 
 
 def test_too_large_a_size_names_a_feasible_one(tmp_path, prose):
@@ -65,7 +65,7 @@ def test_too_large_a_size_names_a_feasible_one(tmp_path, prose):
         train_vocabulary(texts, tmp_path / "v.model", size=5000)
     feasible = int(str(caught.value).split("use vocabulary_size=")[1].split()[0])
     train_vocabulary(texts, tmp_path / "v.model", size=feasible)
-    assert Vocabulary(tmp_path / "v.model").num_pieces == feasible
+    assert SentencePieceVocabulary(tmp_path / "v.model").num_pieces == feasible
 
 
 def test_too_small_a_size_and_no_text(tmp_path, prose):
@@ -78,7 +78,7 @@ def test_too_small_a_size_and_no_text(tmp_path, prose):
 
 def test_unusable_models_are_refused(tmp_path, prose):
     with pytest.raises(DataError, match="cannot read"):
-        Vocabulary(tmp_path / "missing.model")
+        SentencePieceVocabulary(tmp_path / "missing.model")
     (tmp_path / "garbage.model").write_bytes(b"garbage")
     with pytest.raises(DataError, match="not a SentencePiece model"):
-        Vocabulary(tmp_path / "garbage.model")
+        SentencePieceVocabulary(tmp_path / "garbage.model")

@@ -10,7 +10,7 @@ import pytest
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.pair_store import PairStore, PairStoreWriter
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
@@ -21,7 +21,7 @@ from t5lite.training.loop import TrainingConfig
 
 NUM_PAIRS = 12
 EXTRA_IDS = 7
-UNK = Vocabulary.unk_id
+UNK = 2
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def vocabulary(tmp_path_factory) -> Vocabulary:
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     words = ["".join(letters) for letters in itertools.product("abcde", repeat=3)]
     train_vocabulary([" ".join(words[i::7]) for i in range(7)], path, size=20)
-    return Vocabulary(path, extra_ids=EXTRA_IDS)
+    return SentencePieceVocabulary(path, extra_ids=EXTRA_IDS)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabular
     source.write_model(config.model, vocabulary)
     monkeypatch.setattr(components, "resolve_step", lambda directory, step: 0)
     changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
-    other = Vocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
-    advice = rf"prepare it again with --vocabulary {source.vocabulary_file} --extra-ids {EXTRA_IDS}"
+    other = SentencePieceVocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
+    advice = rf"prepare it again with --vocabulary {source.path}/spiece.model --extra-ids {EXTRA_IDS}"
     with pytest.raises(ConfigError, match=advice):
         components.check_source(changed, other)
 

@@ -1,0 +1,122 @@
+"""What every vocabulary can do, whichever way it cuts text into tokens."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from t5lite.core import files
+from t5lite.core.errors import ConfigError
+
+VocabularyKind = Literal["sentencepiece", "bytes", "tokenizer_json"]
+SpecialToken = Literal["pad", "eos", "unk", "bos", "cls", "sep", "mask"]
+
+
+class Vocabulary(ABC):
+    """Text to ids and back.
+
+    Ids ``[0, lowest_sentinel_id)`` are tokens of text and special tokens; ``size - 1 - i`` is
+    ``<extra_id_i>``, so sentinels descend from the top as in T5. A model's embedding table may be larger than
+    ``size`` (T5's has 32,128 rows for 32,100 ids).
+
+    A special token that a vocabulary does not have is None (GPT-2 has no pad, BERT no EOS); who cannot do
+    without asks ``special_id``. Padding of a batch is 0 in any case and has no weight, so it needs no token.
+
+    A worker process that is handed a vocabulary opens its file again.
+
+    Attributes:
+      kind: which class it is, in files and messages.
+      path: the file or directory it was opened from.
+      size: number of ids, special tokens and sentinels included.
+      extra_ids: number of sentinels.
+      fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
+      files: content by name of the files that ``open_vocabulary`` needs to open an equal one; the first is
+        the one to name to a user.
+    """
+
+    kind: ClassVar[VocabularyKind]
+    path: Path
+    size: int
+    extra_ids: int
+    fingerprint: str
+    files: Mapping[str, bytes]
+
+    pad_id: int | None = None
+    eos_id: int | None = None
+    unk_id: int | None = None
+    bos_id: int | None = None
+    cls_id: int | None = None
+    sep_id: int | None = None
+    mask_id: int | None = None
+
+    @property
+    def lowest_sentinel_id(self) -> int:
+        """This id and all above it are sentinels; ``size`` where there are none."""
+        return self.size - self.extra_ids
+
+    def sentinel(self, index: int) -> int:
+        """Return the id of ``<extra_id_index>``.
+
+        Raises:
+          ConfigError: if the vocabulary has no such sentinel.
+        """
+        if not 0 <= index < self.extra_ids:
+            raise ConfigError(f"sentinel {index} does not exist; the vocabulary has {self.extra_ids}")
+        return self.size - 1 - index
+
+    def special_id(self, token: SpecialToken, *, needed_for: str) -> int:
+        """Return the id of a special token that the caller cannot do without.
+
+        Raises:
+          ConfigError: if the vocabulary has none, saying what needs it (``needed_for``).
+        """
+        found: int | None = getattr(self, f"{token}_id")
+        if found is None:
+            raise ConfigError(
+                f"the vocabulary {self.path} has no {token} token, which {needed_for} needs; use a "
+                f"vocabulary that has one{self._special_remedy(token)}"
+            )
+        return found
+
+    def _special_remedy(self, token: SpecialToken) -> str:
+        """Return a phrase to add to that: how this kind of vocabulary can be given one."""
+        del token
+        return ""
+
+    @abstractmethod
+    def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
+        """Return the int32 ids of ``text``, with no special token added at either end.
+
+        Args:
+          text: any text; what looks like a special token is ordinary text unless ``parse_sentinels``.
+          parse_sentinels: turn ``<extra_id_i>``, and the special tokens of a tokenizer.json such as
+            ``[MASK]``, into their ids, for prompts that fill in spans.
+        """
+
+    @abstractmethod
+    def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
+        """Return the ids of each text as ``encode`` does, on ``num_threads`` threads (None: all cores)."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """Return the text of ``ids``: pad, EOS, BOS, CLS and SEP are dropped, sentinels are rendered.
+
+        It does not stop at EOS; cut the ids first if what follows it does not matter.
+        """
+
+    def write(self, folder: Path) -> None:
+        """Write ``files`` into ``folder``, each atomically."""
+        for name, content in self.files.items():
+            files.write_bytes(folder / name, content)
+
+
+def check_extra_ids(extra_ids: int) -> None:
+    """Check a number of sentinels that a user gave.
+
+    Raises:
+      ConfigError: if it is negative.
+    """
+    if extra_ids < 0:
+        raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100, ByT5 125")

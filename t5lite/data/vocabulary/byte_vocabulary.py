@@ -1,0 +1,106 @@
+"""Bytes as tokens: ByT5's vocabulary (Xue et al. 2022), which needs no training and covers every text."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.core.types import EOS_ID, PAD_ID
+from t5lite.data.local_path import local_path
+from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, check_extra_ids
+
+_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_NUM_SPECIAL = 3
+_NUM_BYTES = 256
+DEFAULT_EXTRA_IDS = 125
+
+
+class ByteVocabulary(Vocabulary):
+    """Byte ``b`` of the UTF-8 text is id ``b + 3``, after pad 0, EOS 1 and UNK 2; sentinels are at the top.
+
+    With the default of 125 sentinels ``size`` is 384, the rows of ByT5's table. Sentinels descend from the
+    top as in seqio's ``ByteVocabulary(extra_ids=125)``. Two others number them differently:
+
+    * transformers' ``ByT5Tokenizer`` ascends by default: its ``<extra_id_0>`` is 259, here 383. Folders that
+      t5lite exports tell it to use the ids here.
+    * The published ByT5 weights were trained without extra ids: their span ``i`` is id ``258 - i``, the rows
+      of bytes 0xFF, 0xFE, …, most of which no UTF-8 text contains. The 125 rows above were never trained.
+
+    No white space is stripped around sentinels, for it is text like any other. Decoding leaves out bytes that
+    are not UTF-8, as both of the above do.
+
+    Args:
+      path: the marker file that a store or run keeps, or ``bytes``.
+      extra_ids: number of sentinels; None takes the marker's, or 125.
+
+    Raises:
+      DataError: if the marker file cannot be read.
+    """
+
+    kind: ClassVar[VocabularyKind] = "bytes"
+    FILE: ClassVar[str] = "bytes.json"
+    NAME: ClassVar[str] = "bytes"
+    """What to say instead of a path."""
+
+    def __init__(self, path: str | Path = NAME, extra_ids: int | None = None):
+        self.path = local_path(path)
+        if extra_ids is None:
+            extra_ids = DEFAULT_EXTRA_IDS if str(path) == self.NAME else _read_marker(self.path)
+        check_extra_ids(extra_ids)
+        self.extra_ids = extra_ids
+        self.size = _NUM_SPECIAL + _NUM_BYTES + extra_ids
+        self.pad_id, self.eos_id, self.unk_id = PAD_ID, EOS_ID, 2
+        self.fingerprint = hashlib.sha256(f"bytes extra_ids={extra_ids}".encode()).hexdigest()
+        self.files = {self.FILE: (json.dumps({"kind": self.kind, "extra_ids": extra_ids}) + "\n").encode()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ByteVocabulary, (self.path, self.extra_ids)
+
+    def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
+        """Return the ids of the text's bytes; half a surrogate pair, which has no bytes, becomes ``?``."""
+        if not parse_sentinels:
+            return _byte_ids(text)
+        pieces = _SENTINEL.split(text)  # text, number, text, number, …, text
+        parts = [_byte_ids(pieces[0])]
+        for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
+            parts += [np.array([self.sentinel(int(number))], np.int32), _byte_ids(following)]
+        return np.concatenate(parts)
+
+    def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
+        """Return the ids of each text; there is too little to do for threads."""
+        del num_threads
+        return [_byte_ids(text) for text in texts]
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """Return the text of ``ids``: pad and EOS are dropped, unknown ids become U+FFFD."""
+        content = bytearray()
+        for token in map(int, ids):
+            if _NUM_SPECIAL <= token < self.lowest_sentinel_id:
+                content.append(token - _NUM_SPECIAL)
+            elif self.lowest_sentinel_id <= token < self.size:
+                content += f"<extra_id_{self.size - 1 - token}>".encode()
+            elif token not in (self.pad_id, self.eos_id):
+                content += "\N{REPLACEMENT CHARACTER}".encode()
+        return content.decode("utf-8", errors="ignore")
+
+
+def _byte_ids(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8", errors="replace"), np.uint8).astype(np.int32) + _NUM_SPECIAL
+
+
+def _read_marker(path: Path) -> int:
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        extra_ids = marker["extra_ids"]
+        if marker["kind"] != ByteVocabulary.kind or not isinstance(extra_ids, int):
+            raise ValueError(f"contents {marker}")
+    except OSError as error:
+        raise DataError(f"cannot read the vocabulary {path} ({error.strerror}); give `bytes`") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} does not describe a byte vocabulary ({error!r}); give `bytes`") from error
+    return extra_ids

@@ -1,0 +1,134 @@
+import json
+import pickle
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.core.errors import ConfigError, DataError, UserError
+from t5lite.data.vocabulary import TokenizerJsonVocabulary, open_vocabulary
+from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
+
+
+@pytest.fixture(scope="module")
+def wordpiece(tmp_path_factory, prose):
+    return open_vocabulary(write_wordpiece(tmp_path_factory.mktemp("wordpiece"), prose(300, seed=0)))
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory, prose):
+    return open_vocabulary(write_bpe(tmp_path_factory.mktemp("bpe"), prose(300, seed=0)))
+
+
+def test_special_tokens_by_their_usual_names(wordpiece):
+    found = [getattr(wordpiece, f"{name}_id") for name in ("pad", "unk", "cls", "sep", "mask", "eos", "bos")]
+    assert found == [0, 1, 2, 3, 4, None, None]
+    assert wordpiece.lowest_sentinel_id == wordpiece.size == 200
+    with pytest.raises(ConfigError, match=r"no eos token, which pairs needs.*name its eos_token in tok"):
+        wordpiece.special_id("eos", needed_for="pairs")
+
+
+def test_special_tokens_by_the_config(bpe):
+    end = bpe.encode("<|endoftext|>", parse_sentinels=True).tolist()
+    assert end == [bpe.eos_id] == [bpe.bos_id] == [bpe.unk_id]
+    assert bpe.pad_id is bpe.mask_id is None
+
+
+def test_nothing_is_added_and_nothing_cut(wordpiece):
+    text = "bake limo " * 100
+    ids = wordpiece.encode(text)
+    assert len(ids) > 64
+    assert not set(ids.tolist()) & {wordpiece.cls_id, wordpiece.sep_id, wordpiece.pad_id}
+    assert wordpiece.decode(ids).split() == text.split()
+    for threads in (None, 1):
+        np.testing.assert_array_equal(wordpiece.encode_batch([text, ""], threads)[0], ids)
+
+
+def test_special_tokens_in_a_text_are_text_unless_asked_for(wordpiece, bpe):
+    assert wordpiece.mask_id not in wordpiece.encode("bake [MASK] limo")
+    assert wordpiece.mask_id in wordpiece.encode("bake [MASK] limo", parse_sentinels=True)
+    assert bpe.eos_id not in bpe.encode("<|endoftext|>")
+    assert bpe.decode(bpe.encode("<|endoftext|>")) == "<|endoftext|>"
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text())
+def test_bytes_of_a_bpe_come_back_exactly(bpe, text):
+    ids = bpe.encode(text)
+    assert ids.dtype == np.int32
+    assert bpe.decode([*ids, bpe.eos_id]) == text
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text("bake limo nu\t ", min_size=1))
+def test_a_wordpiece_gives_back_what_it_normalises_to(wordpiece, text):
+    assert wordpiece.decode(wordpiece.encode(text)) == " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def test_decoding_drops_the_frame_and_keeps_masks(wordpiece):
+    ids = [2, *wordpiece.encode("bake"), 4, 3, 0, 0]
+    assert wordpiece.decode(ids) == "bake [MASK]"
+    assert wordpiece.decode([wordpiece.size + 5]) == "[UNK]"
+
+
+def test_an_id_beyond_a_vocabulary_without_unk_vanishes(bpe):
+    assert bpe.decode([*bpe.encode("a"), bpe.size + 5]) == "a"
+
+
+def test_sentinels_are_those_that_descend_from_the_top(tmp_path):
+    vocabulary = open_vocabulary(write_unigram_with_sentinels(tmp_path, sentinels=4))
+    assert (vocabulary.size, vocabulary.extra_ids, vocabulary.lowest_sentinel_id) == (10, 4, 6)
+    assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
+    ids = vocabulary.encode("a<extra_id_1>b", parse_sentinels=True)
+    assert vocabulary.sentinel(1) in ids
+    with pytest.raises(ConfigError, match=r"extra_ids=100, but .* has 4 sentinels"):
+        open_vocabulary(tmp_path, 100)
+
+
+def test_fingerprint_covers_tokens_and_special_tokens(bpe, tmp_path, prose):
+    assert pickle.loads(pickle.dumps(bpe)).fingerprint == bpe.fingerprint
+    bpe.write(tmp_path)
+    assert open_vocabulary(tmp_path).fingerprint == bpe.fingerprint
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=4))
+    assert open_vocabulary(tmp_path).fingerprint == bpe.fingerprint
+    config.write_text(json.dumps({"eos_token": None}))
+    assert open_vocabulary(tmp_path).fingerprint != bpe.fingerprint
+    assert open_vocabulary(tmp_path).eos_id is None
+    write_bpe(tmp_path, prose(300, seed=0), size=290)
+    assert open_vocabulary(tmp_path).fingerprint != bpe.fingerprint
+
+
+def test_the_special_tokens_map_is_second_to_the_config(tmp_path, prose):
+    write_wordpiece(tmp_path, prose(50, seed=0))
+    (tmp_path / "special_tokens_map.json").write_text(
+        json.dumps({"eos_token": {"content": "[SEP]", "lstrip": False}, "bos_token": "[MASK]"})
+    )
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "[CLS]"}))
+    vocabulary = open_vocabulary(tmp_path / "tokenizer.json")
+    assert (vocabulary.bos_id, vocabulary.eos_id) == (2, 3)
+
+
+def test_unusable_files_are_refused(tmp_path, prose):
+    with pytest.raises(DataError, match="cannot read"):
+        TokenizerJsonVocabulary(tmp_path / "missing.json")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match=r"is not a usable tokenizer\.json"):
+        open_vocabulary(tmp_path)
+    write_wordpiece(tmp_path, prose(50, seed=0))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<nothing>"}))
+    with pytest.raises(DataError, match=r"names the pad_token '<nothing>', which .* does not have"):
+        open_vocabulary(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("[")
+    with pytest.raises(DataError, match=r"tokenizer_config\.json is damaged"):
+        open_vocabulary(tmp_path)
+
+
+def test_without_the_library_the_extra_is_named(tmp_path, prose, monkeypatch):
+    write_wordpiece(tmp_path, prose(50, seed=0))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(UserError, match=r"pip install 't5lite\[tokenizers\]'"):
+        open_vocabulary(tmp_path)

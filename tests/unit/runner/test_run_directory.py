@@ -1,0 +1,132 @@
+"""A run directory keeps every kind of vocabulary and of model, and what does not fit together is refused."""
+
+import json
+
+import pytest
+
+from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
+from t5lite.runner import run_directory
+from t5lite.runner.components import check_vocabulary
+from t5lite.runner.run_directory import RunDirectory
+from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
+
+TEXTS = ["the words of a text to learn from, quickly", "an other text with more of the words"]
+SMALL = {"vocab_size": 512, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2}
+ENCODER_DECODER = EncoderDecoderConfig(**SMALL, num_encoder_layers=1, num_decoder_layers=1)
+ENCODER_ONLY = EncoderOnlyConfig(**SMALL, num_layers=1, head="pretraining")
+DECODER_ONLY = DecoderOnlyConfig(**SMALL, num_layers=1, num_kv_heads=1)
+MODELS = [ENCODER_DECODER, ENCODER_ONLY, DECODER_ONLY]
+
+
+@pytest.fixture(scope="module")
+def vocabularies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabularies")
+    train_vocabulary(TEXTS, folder / "spiece.model", size=26)
+    return {
+        "sentencepiece": SentencePieceVocabulary(folder / "spiece.model", 6),
+        "bytes": ByteVocabulary(),
+        "wordpiece": open_vocabulary(write_wordpiece(folder / "wordpiece", TEXTS, size=60)),
+        "bpe": open_vocabulary(write_bpe(folder / "bpe", TEXTS, size=260)),
+        "unigram": open_vocabulary(write_unigram_with_sentinels(folder / "unigram", sentinels=2)),
+    }
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.architecture)
+def test_models_and_vocabularies_come_back(model, vocabularies, tmp_path):
+    directory = RunDirectory.at(tmp_path / "run")
+    for vocabulary in vocabularies.values():  # each replaces the one before it, whatever its files
+        directory.check_model(model, vocabulary)
+        directory.write_model(model, vocabulary)
+        again_model, again = directory.read_model()
+        assert again_model == model
+        assert type(again_model) is type(model)
+        assert (again.fingerprint, again.kind) == (vocabulary.fingerprint, vocabulary.kind)
+        assert again.path.parent == directory.path
+
+
+def test_a_run_from_before_there_was_a_choice_is_read(vocabularies, tmp_path):
+    vocabulary = vocabularies["sentencepiece"]
+    directory = RunDirectory.at(tmp_path)
+    directory.write_model(ENCODER_DECODER, vocabulary)
+    saved = json.loads(directory.model_file.read_text())
+    assert saved["config"].pop("type") == "EncoderDecoderConfig"
+    old_fields = {"vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "num_encoder_layers"}
+    old_fields |= {"num_decoder_layers", "mlp_activation", "tie_embeddings", "relpos_buckets", "norm_epsilon"}
+    saved["config"] = {name: value for name, value in saved["config"].items() if name in old_fields}
+    del saved["vocabulary"]["kind"], saved["vocabulary"]["file"]
+    directory.model_file.write_text(json.dumps(saved))
+    model, again = directory.read_model()
+    assert model == ENCODER_DECODER
+    assert again.fingerprint == vocabulary.fingerprint
+    directory.check_model(ENCODER_DECODER, vocabulary)
+
+
+def test_another_architecture_or_vocabulary_needs_another_directory(vocabularies, tmp_path, monkeypatch):
+    directory = RunDirectory.at(tmp_path)
+    directory.write_model(DECODER_ONLY, vocabularies["bytes"])
+    monkeypatch.setattr(run_directory, "available_steps", lambda path: [3])
+    directory.check_model(DECODER_ONLY, vocabularies["bytes"])
+    with pytest.raises(CheckpointError, match=r"\(architecture: 'decoder_only' → 'encoder_only'\)"):
+        directory.check_model(ENCODER_ONLY, vocabularies["bytes"])
+    with pytest.raises(CheckpointError, match=r"vocabulary\.kind: 'bytes' → 'tokenizer_json'"):
+        directory.check_model(DECODER_ONLY, vocabularies["bpe"])
+
+
+def test_a_model_file_that_contradicts_itself_is_refused(vocabularies, tmp_path):
+    directory = RunDirectory.at(tmp_path)
+    directory.write_model(ENCODER_ONLY, vocabularies["bytes"])
+    saved = json.loads(directory.model_file.read_text())
+    directory.model_file.write_text(json.dumps(saved | {"architecture": "decoder_only"}))
+    with pytest.raises(ConfigError, match="is 'decoder_only', but config is a EncoderOnlyConfig"):
+        directory.read_model()
+
+
+def test_a_vocabulary_that_was_changed_is_refused(vocabularies, tmp_path):
+    directory = RunDirectory.at(tmp_path)
+    directory.write_model(ENCODER_ONLY, vocabularies["wordpiece"])
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "[SEP]"}')
+    with pytest.raises(ConfigError, match=r"tokenizer\.json is not the vocabulary that this run"):
+        directory.read_model()
+
+
+def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is not a run .* and has tokenizer\.json"):
+        RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "message"),
+    [
+        (ENCODER_ONLY, "bpe", r"neither a mask token nor a sentinel .*model\.head='pretraining' needs one"),
+        (ENCODER_DECODER, "wordpiece", "has no eos token, which an encoder-decoder model"),
+        (
+            ENCODER_DECODER,
+            "bpe",
+            "has pad_id=None, but .* starts its targets with id 0",
+        ),
+    ],
+)
+def test_misfits_are_refused(vocabularies, model, name, message):
+    with pytest.raises(ConfigError, match=message):
+        check_vocabulary(vocabularies[name], model)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        *((ENCODER_DECODER, name) for name in ("sentencepiece", "bytes", "unigram")),
+        *((ENCODER_ONLY, name) for name in ("sentencepiece", "bytes", "wordpiece")),
+        *((DECODER_ONLY, name) for name in ("sentencepiece", "bytes", "wordpiece", "bpe")),
+    ],
+)
+def test_fits_are_accepted(vocabularies, model, name):
+    check_vocabulary(vocabularies[name], model)
+
+
+def test_a_table_that_is_too_small_is_told_its_size(vocabularies):
+    small = DecoderOnlyConfig(**{**SMALL, "vocab_size": 383}, num_layers=1)
+    with pytest.raises(ConfigError, match=r"some of the 384 ids of bytes; set model\.vocab_size=384"):
+        check_vocabulary(vocabularies["bytes"], small)
