@@ -14,16 +14,19 @@ ROOT = Path(__file__).parent
 
 REQUIREMENTS = [
     "cattrs>=26.1,<27",
+    "flatbuffers>=25,<26",
     "flax>=0.12.8,<0.13",
     "grain>=0.2.18,<0.3",
     "jax>=0.10.2,<0.11",
     "matplotlib>=3.10,<4",
+    "ml_dtypes>=0.5,<0.7",
     "numpy>=2.2,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",
     "sacrebleu>=2.6,<3",
     "safetensors>=0.8,<0.9",
     "sentencepiece>=0.2.1,<0.3",
+    "tensorstore>=0.1.80,<0.2",
     "tqdm>=4.67,<5",
     "tyro>=1.0.17,<2",
     "zstandard>=0.25,<0.26",
@@ -32,12 +35,16 @@ REQUIREMENTS = [
 # Other implementations, to compare with: never imported by t5lite itself (import-linter checks it).
 PEERS = ["torch==2.13.0", "transformers>=5.23,<6"]
 
+# Reads a tokenizer.json; SentencePiece and bytes do without it.
+TOKENIZERS = ["tokenizers>=0.23,<0.24"]
+
 EXTRAS = {
     "bench": PEERS,
     "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
     "test": [
         *PEERS,
         "codespell>=2.4,<3",
+        "ctranslate2>=4.8,<5",
         "hypothesis>=6.150,<7",
         "import-linter>=2.16,<3",
         "pre-commit>=4.5,<5",
@@ -47,8 +54,9 @@ EXTRAS = {
         "pyyaml>=6.0,<7",
         "ruff>=0.17.6,<0.18",
         "tensorboard>=2.20,<3",
-        "tokenizers>=0.23,<0.24",
+        *TOKENIZERS,
     ],
+    "tokenizers": TOKENIZERS,
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
 }
 

@@ -1,6 +1,8 @@
-"""``t5lite import``: a Hugging Face folder to a run directory."""
+"""``t5lite import``: another system's folder to a run directory."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,21 +15,48 @@ from t5lite.runner.interchange import import_model
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Read a Hugging Face T5 folder into a run directory that fine-tuning, generate and export take."""
+    """Read another system's weights into a run directory that fine-tuning, generate and export take."""
 
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """Folder with config.json, safetensors and spiece.model."""
+    """Hugging Face: folder with config.json, weights and tokenizer. t5x: checkpoint_<step>, or above it."""
     output: Path
     """Run directory to create."""
     format: str = "huggingface"
     """Format of the folder."""
+    vocabulary: str | None = None
+    """Vocabulary of the weights, where the folder has none: a spiece.model, a tokenizer.json, or `bytes`."""
+    extra_ids: int | None = None
+    """Sentinels of that vocabulary; by default what its files say."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Import and say what came."""
     parsed = tyro.cli(Arguments, prog="t5lite import", args=list(arguments))
     one_process.say_so()
-    num_params = import_model(Path(parsed.source), parsed.output, format_name=parsed.format)
+    with _findings_shown():
+        num_params = import_model(
+            Path(parsed.source),
+            parsed.output,
+            format_name=parsed.format,
+            vocabulary=parsed.vocabulary,
+            extra_ids=parsed.extra_ids,
+        )
     print(f"{parsed.output}: {num_params:,} parameters from {parsed.source}")
     print(f"  fine-tune from it with --initialize-from.run {parsed.output}")
     return 0
+
+
+@contextmanager
+def _findings_shown() -> Iterator[None]:
+    """Print to standard error what a format says of its source: what was taken, left out and assumed."""
+    logger = logging.getLogger("t5lite.interop")
+    level, propagate, handler = logger.level, logger.propagate, logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # libraries give the root logger handlers of their own
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,11 +1,14 @@
-"""Other systems' model formats, in and out: one file (and its helpers) a format."""
+"""Other systems' model formats, in and out: one file or package a format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from t5lite.core.errors import ConfigError
+from t5lite.core.registry import lookup
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.interop import huggingface
+from t5lite.interop import huggingface, stablehlo, t5x
+from t5lite.models.config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,24 +16,52 @@ class Format:
     """One format: how a model leaves, how it comes back, and the vocabulary that lies beside it.
 
     Attributes:
-      export_folder: see ``huggingface.export_folder``; every format takes the same arguments.
-      import_folder: see ``huggingface.import_folder``.
-      read_vocabulary: the vocabulary in an imported folder, or None.
+      fits: None if a model of a configuration exists in the format, else the reason why not.
+      export_folder: see ``huggingface.export_folder``; None where the format is only read.
+      import_folder: see ``huggingface.import_folder``; None where the format is only written.
+      read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
+      kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
+      takes_programs: whether an export takes ``sizes`` and ``programs`` (see ``stablehlo.export_folder``).
     """
 
-    export_folder: Callable[..., huggingface.Export]
-    import_folder: Callable[..., tuple[Any, Any]]
-    read_vocabulary: Callable[..., Vocabulary | None]
-    mark: str
+    fits: Callable[[ModelConfig], str | None]
+    export_folder: Callable[..., Any] | None = None
+    import_folder: Callable[..., tuple[Any, Any]] | None = None
+    read_vocabulary: Callable[..., Vocabulary | None] | None = None
+    mark: str | None = None
+    kept_files: tuple[str, ...] = ()
+    takes_programs: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "huggingface": Format(
+        fits=huggingface.fits,
         export_folder=huggingface.export_folder,
         import_folder=huggingface.import_folder,
         read_vocabulary=huggingface.read_vocabulary,
         mark=huggingface.MARK,
+        kept_files=huggingface.TOKENIZER_FILES,
     ),
+    "stablehlo": Format(
+        fits=stablehlo.fits,
+        export_folder=stablehlo.export_folder,
+        mark=stablehlo.MARK,
+        takes_programs=True,
+    ),
+    "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder),
 }
 """Every format that ``export`` and ``import`` can name."""
+
+
+def format_for(direction: Literal["export", "import"], name: str) -> Format:
+    """Return the format called ``name``.
+
+    Raises:
+      ConfigError: if there is none, or it does not exist in this direction.
+    """
+    chosen = lookup(FORMATS, name, kind="format")
+    if getattr(chosen, f"{direction}_folder") is None:
+        able = [other for other, each in FORMATS.items() if getattr(each, f"{direction}_folder")]
+        raise ConfigError(f"format {name!r} has no {direction}; allowed: {', '.join(able)}")
+    return chosen

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from t5lite.data.pair_store import PairStore
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.decoding import greedy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.partitioning import make_partitioner
@@ -49,13 +49,13 @@ def vocabulary_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dic
     train_vocabulary(
         corpus.pretraining_texts(split.train), vocabulary_file(directory), size=recipe.vocabulary_size
     )
-    size = Vocabulary(vocabulary_file(directory), EXTRA_IDS).size
+    size = SentencePieceVocabulary(vocabulary_file(directory), EXTRA_IDS).size
     return {"size": size, "note": f"{recipe.vocabulary_size:,} pieces and {EXTRA_IDS} sentinels"}
 
 
 def stores_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[str, Any]:
     """Tokenise everything: the pretraining text, and the pairs of both tasks."""
-    vocabulary = Vocabulary(vocabulary_file(directory), EXTRA_IDS)
+    vocabulary = SentencePieceVocabulary(vocabulary_file(directory), EXTRA_IDS)
     data = directory / "data"
     counts = {}
     for name, part in (("train", split.train), ("heldout", split.heldout)):
@@ -139,7 +139,7 @@ def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
 def export_stage(config: RunConfig, directory: Path) -> dict[str, Any]:
     """Write the fine-tuned model of ``config`` as a Hugging Face folder."""
     output = directory / "export"
-    step = export(config.run_dir, output, overwrite=True)
+    step = export(config.run_dir, output, overwrite=True).step
     size = sum(file.stat().st_size for file in output.iterdir())
     return {"step": step, "note": f"{output.name}/, {size / 1e6:.1f} MB"}
 

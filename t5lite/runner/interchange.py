@@ -1,18 +1,32 @@
 """Weights out of and into run directories."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-import jax
+from typing import Any
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import check_new_directory, new_directory
-from t5lite.core.registry import lookup
-from t5lite.interop import FORMATS
+from t5lite.core.files import check_new_directory, make_directory, new_directory, write_bytes
+from t5lite.core.types import Tree
+from t5lite.data.vocabulary import Vocabulary, open_vocabulary
+from t5lite.interop import Format, format_for
+from t5lite.interop.huggingface import Export
+from t5lite.interop.stablehlo import ProgramSizes
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
-from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.serving import decoding_programs
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """What ``export`` wrote, and the step of the checkpoint it is."""
+
+    step: int
+    export: Export
 
 
 def export(
@@ -23,51 +37,141 @@ def export(
     dtype: str = "float32",
     format_name: str = "huggingface",
     overwrite: bool = False,
-) -> int:
-    """Write a run's weights and vocabulary as a new folder; return the checkpoint's step.
+    options: Mapping[str, Any] | None = None,
+) -> ExportedRun:
+    """Write a run's weights and vocabulary as a new folder.
+
+    The parameters are restored onto all devices that are there and leave them one tensor at a time.
+
+    Args:
+      run: run directory.
+      output: folder to create.
+      step: checkpoint; the newest by default.
+      dtype: of the exported weights.
+      format_name: a key of ``interop.FORMATS``.
+      overwrite: replace ``output`` if it is such a folder.
+      options: further arguments of the format's ``export_folder``.
 
     Raises:
-      UserError: for an unknown format, a run without a checkpoint, or an output that exists or overlaps
-        with the run directory.
+      UserError: for an unknown format or one that has no such model, a run without a checkpoint, or an
+        output that exists or overlaps with the run directory.
     """
-    chosen = lookup(FORMATS, format_name, kind="format")
+    chosen = format_for("export", format_name)
+    assert chosen.export_folder is not None  # format_for has checked it
     _check_apart(Path(run), Path(output))
     check_new_directory(Path(output), overwrite=overwrite, mark=chosen.mark)
-    partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
-    trained = load_trained(RunDirectory.at(run), partitioner, step=step)
-    chosen.export_folder(
-        jax.device_get(trained.params),
-        trained.model.config,
+    directory = RunDirectory.at(run)
+    config, _ = directory.read_model()
+    if reason := chosen.fits(config):
+        raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
+    trained = load_trained(directory, _partitioner(config), step=step)
+    arguments = dict(options or {})
+    if kept := _kept_files(_kept_folder(directory), chosen):
+        arguments["kept_files"] = kept
+    if chosen.takes_programs:
+        sizes = arguments.setdefault("sizes", ProgramSizes())
+        arguments["programs"] = decoding_programs(
+            config, max_decode_length=sizes.max_decode_length, eos_id=trained.vocabulary.eos_id
+        )
+    written = chosen.export_folder(
+        trained.params,
+        config,
         output,
         vocabulary=trained.vocabulary,
         dtype=dtype,
         overwrite=overwrite,
+        **arguments,
     )
-    return trained.report.step
+    return ExportedRun(trained.report.step, written)
 
 
-def import_model(source: str | Path, output: str | Path, *, format_name: str = "huggingface") -> int:
+def import_model(
+    source: str | Path,
+    output: str | Path,
+    *,
+    format_name: str = "huggingface",
+    vocabulary: str | Path | None = None,
+    extra_ids: int | None = None,
+) -> int:
     """Read a folder into a new run directory with a checkpoint at step 0; return the parameter count.
+
+    The parameters arrive on all devices that are there, sharded where they can be.
+
+    Args:
+      source: the folder.
+      output: run directory to create.
+      format_name: a key of ``interop.FORMATS``.
+      vocabulary: the one that belongs to the weights, where the folder has none (see ``open_vocabulary``).
+      extra_ids: its sentinels, where its files do not say.
 
     Raises:
       UserError: for an unknown format, a folder that does not hold a usable model and vocabulary, or an
         output that is not empty.
     """
-    chosen = lookup(FORMATS, format_name, kind="format")
+    chosen = format_for("import", format_name)
     check_new_directory(Path(output))
-    config, params = chosen.import_folder(source)
-    vocabulary = chosen.read_vocabulary(source)
-    if vocabulary is None:
+    # The vocabulary comes first where it can: weights may take long to read.
+    given = open_vocabulary(vocabulary, extra_ids) if vocabulary else None
+    if given is None and chosen.read_vocabulary is None:
         raise CheckpointError(
-            f"{source} has no spiece.model; t5lite needs the SentencePiece model that belongs to the weights"
+            f"format {format_name!r} holds no vocabulary; give the one that {source} was trained with, "
+            "by --vocabulary"
         )
-    check_vocabulary(vocabulary, config)
+    config, params = _read_folder(chosen, source)
+    belonging = _vocabulary_beside(chosen, source) if given is None else given
+    check_vocabulary(belonging, config)
     with new_directory(Path(output)) as temporary:
         directory = RunDirectory.at(temporary)
-        directory.write_model(config, vocabulary)
+        directory.write_model(config, belonging)
+        if kept := _kept_files(Path(source), chosen):
+            make_directory(_kept_folder(directory))
+            for name, content in kept.items():
+                write_bytes(_kept_folder(directory) / name, content)
         with Checkpoints(directory.checkpoints, CheckpointConfig()) as checkpoints:
             checkpoints.save(0, {"step": 0, "params": params}, {"imported_from": str(source)})
     return build(config).num_params
+
+
+def _partitioner(config: ModelConfig) -> Partitioner:
+    """Return the partitioner over all devices: the parameters sharded where that divides, else copied."""
+    partitioner = make_partitioner(PartitioningConfig())
+    model = build(config)
+    try:
+        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
+    except ConfigError:
+        return make_partitioner(PartitioningConfig(style="data_parallel"))
+    return partitioner
+
+
+def _read_folder(chosen: Format, source: str | Path) -> tuple[ModelConfig, Tree]:
+    assert chosen.import_folder is not None  # format_for has checked it
+    try:
+        return chosen.import_folder(source, partitioner=make_partitioner(PartitioningConfig()))
+    except ConfigError:
+        # The devices do not divide the model, whose shape is only known by reading it; any other reason is
+        # found again.
+        whole = make_partitioner(PartitioningConfig(style="data_parallel"))
+        return chosen.import_folder(source, partitioner=whole)
+
+
+def _vocabulary_beside(chosen: Format, source: str | Path) -> Vocabulary:
+    vocabulary = chosen.read_vocabulary(source) if chosen.read_vocabulary else None
+    if vocabulary is None:
+        raise CheckpointError(
+            f"{source} has no vocabulary that t5lite reads (spiece.model, tokenizer.json, or ByT5's "
+            "tokenizer_config.json); write the tokenizer into it with transformers' save_pretrained, or give "
+            "one by --vocabulary"
+        )
+    return vocabulary
+
+
+def _kept_folder(directory: RunDirectory) -> Path:
+    """Return where a run keeps the tokenizer files it was imported with, for an export to give back."""
+    return directory.path / "tokenizer"
+
+
+def _kept_files(folder: Path, chosen: Format) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in chosen.kept_files if (folder / name).is_file()}
 
 
 def _check_apart(run: Path, output: Path) -> None:

@@ -1,0 +1,107 @@
+"""Parameters arriving from files: piece by piece, straight to the shards of any mesh.
+
+Host memory never holds more than one piece besides what the result itself occupies: a piece is some
+16 MiB, or the smallest unit the file can be read in (a compressed chunk, a layer's tensor) if that is larger.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Sharding
+
+Index = tuple[slice, ...]
+"""One slice an axis, each with a start and a stop and no step."""
+
+_PIECE_BYTES = 16 * 2**20
+
+
+class Source(Protocol):
+    """An array in files, of which any box can be read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        ...
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Shape of the smallest box worth reading; boxes are best aligned to its multiples."""
+        ...
+
+    def read(self, index: Index) -> np.ndarray:
+        """Return a box."""
+        ...
+
+
+def arrive(source: Source, *, dtype: Any, sharding: Sharding | None = None) -> Any:
+    """Return the whole array in ``dtype``: NumPy without a ``sharding``, else a ``jax.Array`` laid out so.
+
+    With a sharding, every process reads the boxes of its own devices only.
+
+    Args:
+      source: where it comes from.
+      dtype: of the result.
+      sharding: the layout on a mesh.
+    """
+    shape = source.shape
+    if sharding is None:
+        array = np.empty(shape, dtype)
+        for piece in pieces(source, tuple(slice(0, size) for size in shape), np.dtype(dtype).itemsize):
+            array[piece] = source.read(piece).astype(dtype, copy=False)
+        return array
+    devices_of: dict[tuple[tuple[int, int], ...], list[Any]] = {}
+    for device, index in sharding.addressable_devices_indices_map(shape).items():
+        bounds = tuple(cut.indices(size)[:2] for cut, size in zip(index or (), shape, strict=True))
+        devices_of.setdefault(bounds, []).append(device)
+    shards = []
+    for bounds, devices in devices_of.items():
+        shards += _shard(source, tuple(itertools.starmap(slice, bounds)), devices, np.dtype(dtype))
+    return jax.make_array_from_single_device_arrays(shape, sharding, shards)
+
+
+def pieces(source: Source, region: Index, itemsize: int) -> Iterator[Index]:
+    """Yield boxes that cover ``region`` once: multiples of the source's block, of about 16 MiB."""
+    steps = list(source.block)
+    for axis in reversed(range(len(steps))):
+        fitting = max(1, _PIECE_BYTES // max(1, itemsize * math.prod(steps)))
+        steps[axis] *= min(fitting, -(-source.shape[axis] // steps[axis]))
+    axes = []
+    for step, cut in zip(steps, region, strict=True):
+        first = cut.start // step * step
+        axes.append(
+            [
+                slice(max(start, cut.start), min(start + step, cut.stop))
+                for start in range(first, cut.stop, step)
+            ]
+        )
+    yield from itertools.product(*axes)
+
+
+def _shard(source: Source, region: Index, devices: list[Any], dtype: np.dtype) -> list[jax.Array]:
+    """Return the box ``region`` once on each device."""
+    shape = tuple(cut.stop - cut.start for cut in region)
+    buffers: list[jax.Array] = []
+    for piece in pieces(source, region, dtype.itemsize):
+        box = np.ascontiguousarray(source.read(piece).astype(dtype, copy=False)).reshape(
+            tuple(cut.stop - cut.start for cut in piece)
+        )
+        if box.shape == shape:
+            return [jax.device_put(box, device) for device in devices]
+        start = tuple(np.int32(cut.start - whole.start) for cut, whole in zip(piece, region, strict=True))
+        buffers = buffers or [jnp.zeros(shape, dtype, device=device) for device in devices]
+        buffers = [
+            _write(buffer, jax.device_put(box, device), start)
+            for buffer, device in zip(buffers, devices, strict=True)
+        ]
+        jax.block_until_ready(buffers)  # else the boxes that wait to be copied pile up
+    return buffers
+
+
+@jax.jit(donate_argnums=0)
+def _write(buffer: jax.Array, box: jax.Array, start: tuple[Any, ...]) -> jax.Array:
+    return jax.lax.dynamic_update_slice(buffer, box, start)

@@ -1,0 +1,32 @@
+"""Folders that transformers' ``from_pretrained`` reads and ``save_pretrained`` writes; without transformers.
+
+One file a family lies in ``families/``: its config.json both ways, and which tensors hold which parameters.
+"""
+
+from t5lite.interop.huggingface.exporting import (
+    DTYPES,
+    MARK,
+    MAX_SHARD_BYTES,
+    TOKENIZER_FILES,
+    Export,
+    export_folder,
+    state_dict_from_params,
+)
+from t5lite.interop.huggingface.families import FAMILIES, fits
+from t5lite.interop.huggingface.importing import import_folder, params_from_state_dict
+from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
+
+__all__ = [
+    "DTYPES",
+    "FAMILIES",
+    "MARK",
+    "MAX_SHARD_BYTES",
+    "TOKENIZER_FILES",
+    "Export",
+    "export_folder",
+    "fits",
+    "import_folder",
+    "params_from_state_dict",
+    "read_vocabulary",
+    "state_dict_from_params",
+]

@@ -1,0 +1,192 @@
+"""A configuration and parameters to a Hugging Face folder."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from t5lite.core.errors import CheckpointError, UserError, suggestion
+from t5lite.core.files import new_directory, write_bytes, write_json
+from t5lite.core.types import Tree
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.interop.huggingface.families import family_of
+from t5lite.interop.huggingface.family import Family, Tokens
+from t5lite.interop.huggingface.importing import CONFIG
+from t5lite.interop.huggingface.safetensors_files import plan_files, write_file, write_index
+from t5lite.interop.huggingface.tensor_rules import Tensor, check_fit, flatten, plan
+from t5lite.interop.huggingface.tokenizer_files import write_tokenizer
+from t5lite.interop.huggingface.weights import TensorStream
+from t5lite.models.config import ModelConfig
+from t5lite.models.functional import build
+
+logger = logging.getLogger(__name__)
+
+DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+"""Dtypes that weights can be exported in."""
+MARK = "generation_config.json"
+"""File by which an exported folder is known; a run directory, which has a config.json too, lacks it."""
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""What a tokenizer may consist of: kept beside an imported model, and written out again as it was."""
+MAX_SHARD_BYTES = 5 * 10**9
+"""Size above which the weights are divided into several files, as ``save_pretrained`` divides them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What ``export_folder`` wrote.
+
+    Attributes:
+      folder: where it is.
+      files: names of its files.
+      num_params: number of exported values; a tied embedding counts once.
+      num_bytes: size of the weights.
+      overflows: by tensor, how many finite values became infinite in the exported dtype (float16 only).
+      class_name: the class of transformers that loads it.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    num_params: int
+    num_bytes: int
+    overflows: Mapping[str, int]
+    class_name: str
+
+
+def export_folder(
+    params: Tree,
+    config: ModelConfig,
+    out_dir: str | Path,
+    *,
+    vocabulary: Vocabulary | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    kept_files: Mapping[str, bytes] | None = None,
+) -> Export:
+    """Write a folder that transformers' ``from_pretrained`` loads offline, tokenizer included.
+
+    The folder appears whole or not at all, and is written one tensor at a time. Casting to float16 may
+    overflow: the tensors are named in a warning and in the result. Even without, T5's activations overflow
+    in float16 more easily than its weights do; bfloat16 is the safe half precision.
+
+    Args:
+      params: nested dict of parameters, on the host or (sharded or not) on devices of this process.
+      config: the model they belong to.
+      out_dir: a new or empty directory.
+      vocabulary: the tokenizer to write along; None writes the model alone.
+      dtype: of the exported weights, a key of ``DTYPES``.
+      overwrite: replace ``out_dir`` if it is not empty; only what has a generation_config.json, as an
+        exported folder has and a run directory has not.
+      max_shard_bytes: size of one file of weights; more go into several, with an index.
+      kept_files: tokenizer files of an imported model by name: they go out as they came in, instead of
+        those that would be made from ``vocabulary``.
+
+    Raises:
+      UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that
+        is not empty.
+      CheckpointError: if ``params`` or ``vocabulary`` do not fit ``config``.
+      DataError: if the vocabulary cannot be written as a Hugging Face tokenizer.
+    """
+    out_dir = Path(out_dir)
+    family = family_of(config)
+    if dtype not in DTYPES:
+        raise UserError(f"unknown export dtype {dtype!r}{suggestion(dtype, DTYPES)}")
+    if max_shard_bytes < 1:
+        raise UserError(f"max_shard_bytes={max_shard_bytes} must be positive")
+    if vocabulary is not None and vocabulary.size > config.vocab_size:
+        raise CheckpointError(
+            f"the vocabulary {vocabulary.path} has {vocabulary.size} ids, sentinels included, but the "
+            f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
+        )
+    tensors = _checked_plan(params, config, family)
+    to = np.dtype(DTYPES[dtype])
+    with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
+        overflows = _write_weights(folder, params, tensors, to, max_shard_bytes=max_shard_bytes)
+        _write_json_files(folder, config, family, _tokens(vocabulary), dtype=dtype)
+        if vocabulary is not None:
+            write_tokenizer(vocabulary, folder)
+        for name, content in (kept_files or {}).items():
+            write_bytes(folder / name, content)
+    if overflows:
+        logger.warning(
+            "%d tensors overflow to infinity in %s (%s); export in bfloat16 or float32 instead",
+            len(overflows),
+            dtype,
+            ", ".join(f"{name}: {count} values" for name, count in overflows.items()),
+        )
+    num_params = sum(int(np.prod(tensor.shape, dtype=np.int64)) for tensor in tensors)
+    return Export(
+        folder=out_dir,
+        files=tuple(sorted(file.name for file in out_dir.iterdir())),
+        num_params=num_params,
+        num_bytes=num_params * to.itemsize,
+        overflows=overflows,
+        class_name=family.class_name(config),
+    )
+
+
+def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return ``params`` as the tensors of the transformers class, each contiguous, in ``param_dtype``.
+
+    A tied model has no tensor for its head, an untied one has.
+
+    Raises:
+      CheckpointError: if ``params`` do not have the structure and shapes of ``config``.
+      UserError: if no class of transformers is a model of ``config``.
+    """
+    tensors = _checked_plan(params, config, family_of(config))
+    leaf = next(leaf for _, leaf in flatten(params))
+    stream = TensorStream(params, tensors, np.dtype(leaf.dtype))
+    return {name: np.array(tensor, order="C") for name, tensor in stream}
+
+
+def _checked_plan(params: Tree, config: ModelConfig, family: Family) -> list[Tensor]:
+    shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
+    check_fit("parameters", shapes, {path: np.shape(leaf) for path, leaf in flatten(params)})
+    tensors = plan(family.rules(config), shapes)
+    if not family.bare(config):
+        return tensors
+    return [dataclasses.replace(tensor, name=tensor.name.removeprefix(family.prefix)) for tensor in tensors]
+
+
+def _write_weights(
+    folder: Path, params: Tree, tensors: list[Tensor], dtype: np.dtype[Any], *, max_shard_bytes: int
+) -> dict[str, int]:
+    """Write all tensors; return the overflows."""
+    named = [(tensor.name, tensor.shape) for tensor in tensors]
+    outputs = plan_files(named, dtype, max_shard_bytes=max_shard_bytes)
+    stream = TensorStream(params, tensors, dtype)
+    arrays = iter(stream)
+    for output in outputs:
+        write_file(folder, output, dtype, arrays)
+    if len(outputs) > 1:
+        num_values = sum(int(np.prod(shape, dtype=np.int64)) for _, shape in named)
+        write_index(folder, outputs, num_bytes=num_values * dtype.itemsize)
+    return stream.overflows
+
+
+def _write_json_files(
+    folder: Path, config: ModelConfig, family: Family, tokens: Tokens, *, dtype: str
+) -> None:
+    values = {"architectures": [family.class_name(config)], **family.to_json(config, dtype, tokens)}
+    write_json(folder / CONFIG, values)
+    write_json(folder / MARK, family.generation_json(config, tokens))
+
+
+def _tokens(vocabulary: Vocabulary | None) -> Tokens:
+    return {name: getattr(vocabulary, f"{name}_id", None) for name in ("bos", "eos", "pad")}

@@ -1,0 +1,211 @@
+"""BERT: ``BertModel``, its pretraining heads, and the three heads it is fine-tuned with.
+
+The head is read off the tensors, not off ``architectures``: the published checkpoints say
+``BertForMaskedLM`` and hold the next-sentence head as well. Only a ``classifier`` is the same in
+``BertForSequenceClassification`` and ``BertForTokenClassification``, but for the pooler of the former.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from t5lite.core.errors import UserError
+from t5lite.interop.huggingface.family import (
+    Family,
+    Tokens,
+    Values,
+    differences,
+    head_width,
+    same_heads,
+    unit_logit_scale,
+)
+from t5lite.interop.huggingface.stored_tensors import Stored
+from t5lite.interop.huggingface.tensor_rules import Rule, dense, norm, table, vector
+from t5lite.models.config import Activation, EncoderOnlyConfig, Head
+
+_CLASSES: dict[Head, str] = {
+    "hidden": "BertModel",
+    "pooled": "BertModel",
+    "pretraining": "BertForPreTraining",
+    "masked_lm": "BertForMaskedLM",
+    "sequence_classification": "BertForSequenceClassification",
+    "token_classification": "BertForTokenClassification",
+    "span_extraction": "BertForQuestionAnswering",
+}
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+_SHAPE: dict[str, tuple[Any, ...]] = {
+    "positions": ("learned",),
+    "position_offset": (0,),
+    "norm": ("layer",),
+    "norm_placement": ("post",),
+    "embedding_norm": (True,),
+    "mlp_activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "parallel_block": (False,),
+    "biases": (True,),
+    "scale_attention": (True,),
+    "embedding_scale": (1.0,),
+    "table_dim": (None,),
+}
+_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+}
+_TABLE = "bert.embeddings.word_embeddings.weight"
+
+
+def _mismatches(config: EncoderOnlyConfig) -> list[str]:
+    phrases = differences(config, _SHAPE) + same_heads(config) + head_width(config)
+    if config.head in ("masked_lm", "pretraining"):
+        phrases += unit_logit_scale(config)
+    if config.num_token_types < 1:
+        phrases.append(f"num_token_types={config.num_token_types} (only 1 or more)")
+    return phrases
+
+
+def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
+    del config  # rules of heads that a model lacks do not apply
+    layer, ours = "bert.encoder.layer.{}", "encoder/layers"
+    attention: list[Rule] = []
+    for name in ("query", "key", "value"):
+        leaf = f"{ours}/self_attention/{name}"
+        attention += dense(f"{layer}.attention.self.{name}", leaf, bias=f"{leaf}_bias")
+    out = f"{ours}/self_attention/out"
+    return (
+        table(_TABLE, "token_embedder/embedding"),
+        table("bert.embeddings.position_embeddings.weight", "encoder/positions/embedding"),
+        table("bert.embeddings.token_type_embeddings.weight", "token_types"),
+        *norm("bert.embeddings.LayerNorm", "encoder/embedding_norm"),
+        *attention,
+        *dense(f"{layer}.attention.output.dense", out, bias=f"{out}_bias", input_axes=2),
+        *norm(f"{layer}.attention.output.LayerNorm", f"{ours}/self_attention_norm"),
+        *dense(f"{layer}.intermediate.dense", f"{ours}/mlp/wi", bias=f"{ours}/mlp/wi_bias"),
+        *dense(f"{layer}.output.dense", f"{ours}/mlp/wo", bias=f"{ours}/mlp/wo_bias"),
+        *norm(f"{layer}.output.LayerNorm", f"{ours}/mlp_norm"),
+        *_head("bert.pooler.dense", "pooler"),
+        vector("cls.predictions.bias", "masked_lm/bias"),
+        *_head("cls.predictions.transform.dense", "masked_lm"),
+        *norm("cls.predictions.transform.LayerNorm", "masked_lm/norm"),
+        *_head("cls.seq_relationship", "next_sentence"),
+        *_head("classifier", "classifier"),
+        *_head("qa_outputs", "span"),
+    )
+
+
+def _head(tensor: str, leaf: str) -> tuple[Rule, Rule]:
+    return dense(tensor, f"{leaf}/dense/kernel", bias=f"{leaf}/dense/bias")
+
+
+def _copies(config: EncoderOnlyConfig) -> dict[str, str]:
+    if config.head not in ("masked_lm", "pretraining"):
+        return {}
+    return {"cls.predictions.decoder.weight": _TABLE, "cls.predictions.decoder.bias": "cls.predictions.bias"}
+
+
+def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
+    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp_activation)
+    values: dict[str, Any] = {
+        "model_type": "bert",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.embed_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": config.mlp_dim,
+        "hidden_act": activation,
+        "hidden_dropout_prob": config.dropout_rate,
+        "attention_probs_dropout_prob": config.dropout_rate,
+        "max_position_embeddings": config.max_length,
+        "type_vocab_size": config.num_token_types,
+        "initializer_range": config.initializer_std,
+        "layer_norm_eps": config.norm_epsilon,
+        "position_embedding_type": "absolute",
+        "pad_token_id": tokens["pad"],
+        "tie_word_embeddings": True,
+        "torch_dtype": dtype,
+    }
+    if config.head in ("sequence_classification", "token_classification"):
+        labels = [f"LABEL_{i}" for i in range(config.num_labels)]
+        values["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        values["label2id"] = {label: i for i, label in enumerate(labels)}
+    return values
+
+
+def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> EncoderOnlyConfig:
+    values.require(_SUPPORTED)
+    head = _head_of(values.architectures(set(_CLASSES.values())), tensors)
+    if head in ("masked_lm", "pretraining"):
+        values.require({"tie_word_embeddings": (True,)})
+    embed_dim, num_heads = values.integer("hidden_size"), values.integer("num_attention_heads")
+    return EncoderOnlyConfig(
+        vocab_size=values.integer("vocab_size"),
+        embed_dim=embed_dim,
+        mlp_dim=values.integer("intermediate_size"),
+        head_dim=embed_dim // num_heads,
+        num_heads=num_heads,
+        num_layers=values.integer("num_hidden_layers"),
+        head=head,
+        num_labels=_num_labels(values) if "classification" in head else 2,
+        num_token_types=values.integer("type_vocab_size", 2),
+        max_length=values.integer("max_position_embeddings", 512),
+        mlp_activation=values.choice("hidden_act", _ACTIVATIONS, "gelu"),
+        norm_epsilon=values.number("layer_norm_eps", 1e-12),
+        initializer_std=values.number("initializer_range", 0.02),
+        dropout_rate=values.number("hidden_dropout_prob", 0.1),
+        param_dtype=param_dtype,
+    )
+
+
+def _head_of(architectures: tuple[str, ...], tensors: Mapping[str, Stored]) -> Head:
+    pooler = "bert.pooler.dense.weight" in tensors
+    if "cls.predictions.transform.dense.weight" in tensors:
+        whole = pooler and "cls.seq_relationship.weight" in tensors
+        return "pretraining" if whole else "masked_lm"
+    if "qa_outputs.weight" in tensors:
+        return "span_extraction"
+    if "classifier.weight" in tensors:
+        if "BertForTokenClassification" in architectures or not pooler:
+            return "token_classification"
+        return "sequence_classification"
+    bodies = {"BertModel", "BertForPreTraining", "BertForMaskedLM"}
+    if architectures and not bodies & set(architectures):
+        raise UserError(
+            f"config.json: architectures={list(architectures)!r}, but there is neither a classifier nor "
+            "qa_outputs among the tensors; set it to ['BertModel'] to import the encoder alone"
+        )
+    return "pooled" if pooler else "hidden"
+
+
+def _num_labels(values: Values) -> int:
+    labels = values.get("id2label")
+    return len(labels) if isinstance(labels, dict) else values.integer("num_labels", 2)
+
+
+def _generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
+    """Return almost nothing: an encoder does not generate, but the file marks an exported folder."""
+    del config
+    return {"pad_token_id": tokens["pad"]}
+
+
+FAMILY = Family(
+    model_types=("bert",),
+    architecture=EncoderOnlyConfig,
+    mismatches=_mismatches,
+    class_name=lambda config: _CLASSES[config.head],
+    to_json=_to_json,
+    generation_json=_generation_json,
+    from_json=_from_json,
+    rules=_rules,
+    prefix="bert.",
+    heads=("cls.", "classifier.", "qa_outputs."),
+    bare=lambda config: config.head in ("hidden", "pooled"),
+    copies=_copies,
+    # The names of TensorFlow, in the published checkpoints.
+    renames=((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias")),
+    ignorable=(r"bert\.embeddings\.(position_ids|token_type_ids)",),
+    optional_parts=(r"bert\.pooler\.dense\.(weight|bias)", r"cls\.seq_relationship\.(weight|bias)"),
+)

@@ -1,0 +1,158 @@
+"""OPT: ``OPTForCausalLM``. Its position table has two rows before position 0.
+
+The 350M model has post-norm and a narrow embedding table with a projection on either side.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from t5lite.interop.huggingface.family import (
+    Family,
+    Tokens,
+    Values,
+    differences,
+    head_width,
+    same_heads,
+    unit_logit_scale,
+)
+from t5lite.interop.huggingface.stored_tensors import Stored
+from t5lite.interop.huggingface.tensor_rules import Rule, dense, linear, norm, table
+from t5lite.models.config import Activation, DecoderOnlyConfig
+
+_OFFSET = 2
+_NORM_EPSILON = 1e-5  # PyTorch's, which OPT's configuration cannot change
+_TABLE, _HEAD = "model.decoder.embed_tokens.weight", "lm_head.weight"
+_ACTIVATIONS: dict[str, Activation] = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+_SHAPE: dict[str, tuple[Any, ...]] = {
+    "positions": ("learned",),
+    "position_offset": (_OFFSET,),
+    "norm": ("layer",),
+    "norm_epsilon": (_NORM_EPSILON,),
+    "embedding_norm": (False,),
+    "mlp_activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "parallel_block": (False,),
+    "biases": (True,),
+    "scale_attention": (True,),
+    "embedding_scale": (1.0,),
+}
+_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    # Without, the linear layers have no bias but the norms do; here both have or both have not.
+    "enable_bias": (True,),
+    "layer_norm_elementwise_affine": (True,),
+    # A checkpoint from before transformers 4.20 without the norm after the last layer.
+    "_remove_final_layer_norm": (False,),
+}
+
+
+def _mismatches(config: DecoderOnlyConfig) -> list[str]:
+    phrases = differences(config, _SHAPE) + same_heads(config) + head_width(config) + unit_logit_scale(config)
+    if config.table_dim == config.embed_dim:
+        phrases.append(f"table_dim={config.table_dim} with projections between equal widths")
+    return phrases
+
+
+def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
+    del config
+    layer, ours = "model.decoder.layers.{}", "decoder/layers"
+    attention, mlp = f"{ours}/self_attention", f"{ours}/mlp"
+    projections: list[Rule] = []
+    for short, name in (("q", "query"), ("k", "key"), ("v", "value")):
+        leaf = f"{attention}/{name}"
+        projections += dense(f"{layer}.self_attn.{short}_proj", leaf, bias=f"{leaf}_bias")
+    return (
+        table(_TABLE, "token_embedder/embedding"),
+        linear(_HEAD, "logits/kernel"),
+        linear("model.decoder.project_in.weight", "token_embedder/projection_in"),
+        linear("model.decoder.project_out.weight", "token_embedder/projection_out"),
+        table("model.decoder.embed_positions.weight", "decoder/positions/embedding"),
+        *norm("model.decoder.final_layer_norm", "decoder/final_norm"),
+        *norm(f"{layer}.self_attn_layer_norm", f"{ours}/self_attention_norm"),
+        *projections,
+        *dense(f"{layer}.self_attn.out_proj", f"{attention}/out", bias=f"{attention}/out_bias", input_axes=2),
+        *norm(f"{layer}.final_layer_norm", f"{ours}/mlp_norm"),
+        *dense(f"{layer}.fc1", f"{mlp}/wi", bias=f"{mlp}/wi_bias"),
+        *dense(f"{layer}.fc2", f"{mlp}/wo", bias=f"{mlp}/wo_bias"),
+    )
+
+
+def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
+    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp_activation)
+    return {
+        "model_type": "opt",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.embed_dim,
+        "num_hidden_layers": config.num_layers,
+        "ffn_dim": config.mlp_dim,
+        "max_position_embeddings": config.max_length,
+        "do_layer_norm_before": config.norm_placement == "pre",
+        "_remove_final_layer_norm": False,
+        "word_embed_proj_dim": config.width_of_table,
+        "dropout": config.dropout_rate,
+        "attention_dropout": config.dropout_rate,
+        "layerdrop": 0.0,
+        "num_attention_heads": config.num_heads,
+        "activation_function": activation,
+        "init_std": config.initializer_std,
+        "enable_bias": True,
+        "layer_norm_elementwise_affine": True,
+        "tie_word_embeddings": config.tie_embeddings,
+        "bos_token_id": tokens["bos"],
+        "eos_token_id": tokens["eos"],
+        "pad_token_id": tokens["pad"],
+        "torch_dtype": dtype,
+    }
+
+
+def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> DecoderOnlyConfig:
+    del tensors
+    values.require(_SUPPORTED)
+    values.architectures(("OPTForCausalLM", "OPTModel"))
+    embed_dim, num_heads = values.integer("hidden_size", 768), values.integer("num_attention_heads", 12)
+    table_dim = values.integer("word_embed_proj_dim", embed_dim)
+    return DecoderOnlyConfig(
+        vocab_size=values.integer("vocab_size", 50272),
+        embed_dim=embed_dim,
+        mlp_dim=values.integer("ffn_dim", 3072),
+        head_dim=embed_dim // num_heads,
+        num_heads=num_heads,
+        num_layers=values.integer("num_hidden_layers", 12),
+        positions="learned",
+        max_length=values.integer("max_position_embeddings", 2048),
+        position_offset=_OFFSET,
+        norm="layer",
+        norm_placement="pre" if values.flag("do_layer_norm_before", True) else "post",
+        norm_epsilon=_NORM_EPSILON,
+        mlp_activation=values.choice("activation_function", _ACTIVATIONS, "relu"),
+        biases=True,
+        tie_embeddings=values.flag("tie_word_embeddings", True),
+        table_dim=None if table_dim == embed_dim else table_dim,
+        initializer="scaled_normal",
+        initializer_std=values.number("init_std", 0.02),
+        dropout_rate=values.number("dropout", 0.1),
+        param_dtype=param_dtype,
+    )
+
+
+def _generation_json(config: DecoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
+    del config
+    return {f"{name}_token_id": tokens[name] for name in ("bos", "eos", "pad")}
+
+
+FAMILY = Family(
+    model_types=("opt",),
+    architecture=DecoderOnlyConfig,
+    mismatches=_mismatches,
+    class_name=lambda _: "OPTForCausalLM",
+    to_json=_to_json,
+    generation_json=_generation_json,
+    from_json=_from_json,
+    rules=_rules,
+    prefix="model.",
+    heads=("lm_head.",),
+    copies=lambda config: {_HEAD: _TABLE} if config.tie_embeddings else {},
+)

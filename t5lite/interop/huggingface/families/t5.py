@@ -1,0 +1,242 @@
+"""T5 1.0 and 1.1 (Flan-T5, ByT5, UL2 …), mT5 and umT5: ``T5ForConditionalGeneration`` and its two sisters.
+
+transformers 5 ties the embeddings of every T5 unless the weights say otherwise, and keeps the difference
+between T5 1.0 and 1.1 in ``scale_decoder_outputs``; transformers 4 knows only ``tie_word_embeddings``. So
+both are written, and reading goes by the tensors where the file leaves it open.
+
+mT5's logits are never scaled (as in transformers 5; in 4 they are if ``tie_word_embeddings`` is true, which
+no published mT5 has). umT5's are by the letter of config.json: transformers 5 overrides its
+``tie_word_embeddings: false`` and multiplies the logits of every umT5 by d_model^-0.5, the published ones
+included, which changes probabilities and not the most likely token.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from t5lite.core.errors import UserError
+from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, same_heads, unsupported
+from t5lite.interop.huggingface.stored_tensors import Stored, same_values
+from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
+from t5lite.models.config import Activation, EncoderDecoderConfig
+
+logger = logging.getLogger(__name__)
+
+SHARED, HEAD = "shared.weight", "lm_head.weight"
+_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_ACTIVATIONS: dict[str, Activation] = {
+    "relu": "relu",
+    "gated-gelu": "gated_gelu",
+    "gated-silu": "swiglu",  # UL2
+}
+_HIDDEN_ACTIVATION = {"relu": ("relu", False), "gated-gelu": ("gelu_new", True), "gated-silu": ("silu", True)}
+_DEFAULT_PROJECTION = {"t5": "relu", "mt5": "gated-gelu", "umt5": "gated-gelu"}
+_CLASSES = {
+    "t5": ("T5ForConditionalGeneration", "T5WithLMHeadModel"),
+    "mt5": ("MT5ForConditionalGeneration",),
+    "umt5": ("UMT5ForConditionalGeneration",),
+}
+# The ids that training and decoding of an encoder-decoder are built on.
+_TOKENS: dict[str, tuple[Any, ...]] = {
+    "is_encoder_decoder": (True,),
+    "pad_token_id": (0,),
+    "eos_token_id": (1,),
+    "decoder_start_token_id": (0,),
+}
+_SHAPE: dict[str, tuple[Any, ...]] = {
+    "positions": ("relative", "relative_per_layer"),
+    "norm": ("rms",),
+    "norm_placement": ("pre",),
+    "embedding_norm": (False,),
+    "mlp_activation": tuple(_ACTIVATIONS.values()),
+    "parallel_block": (False,),
+    "biases": (False,),
+    "scale_attention": (False,),
+    "embedding_scale": (1.0,),
+    "table_dim": (None,),
+}
+
+
+def _mismatches(config: EncoderDecoderConfig) -> list[str]:
+    phrases = differences(config, _SHAPE) + same_heads(config)
+    allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0]
+    if _model_type(config) == "umt5":
+        allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0, config.embed_dim**-0.5]
+    if not any(math.isclose(config.output_scale, scale) for scale in allowed):
+        choices = " or ".join(f"{scale:.4g}" for scale in allowed)
+        phrases.append(f"logits scaled by {config.output_scale:.4g} (only by {choices})")
+    return phrases
+
+
+def _model_type(config: EncoderDecoderConfig) -> str:
+    return "umt5" if config.positions == "relative_per_layer" else "t5"
+
+
+def _rules(config: EncoderDecoderConfig) -> tuple[Rule, ...]:
+    return (
+        table(SHARED, "token_embedder/embedding"),
+        linear(HEAD, "logits/kernel"),
+        *_stack("encoder", config),
+        *_stack("decoder", config),
+    )
+
+
+def _stack(stack: str, config: EncoderDecoderConfig) -> tuple[Rule, ...]:
+    layers, blocks = f"{stack}/layers", f"{stack}.block.{{}}"
+    per_layer = config.positions == "relative_per_layer"
+    block, holder = (blocks, layers) if per_layer else (f"{stack}.block.0", stack)
+    relpos = table(
+        f"{block}.layer.0.SelfAttention.relative_attention_bias.weight", f"{holder}/relpos_bias/embedding"
+    )
+    branches = [("self_attention", "SelfAttention"), ("mlp", "DenseReluDense")]
+    if stack == "decoder":
+        branches.insert(1, ("cross_attention", "EncDecAttention"))
+    rules = [relpos, *norm(f"{stack}.final_layer_norm", f"{stack}/final_norm")]
+    for i, (ours, module) in enumerate(branches):
+        rules += norm(f"{blocks}.layer.{i}.layer_norm", f"{layers}/{ours}_norm")
+        theirs, leaf = f"{blocks}.layer.{i}.{module}", f"{layers}/{ours}"
+        if ours == "mlp":
+            rules += [
+                linear(f"{theirs}.{name}.weight", f"{leaf}/{name}") for name in ("wi", "wi_0", "wi_1", "wo")
+            ]
+            continue
+        names = (("q", "query"), ("k", "key"), ("v", "value"))
+        rules += [linear(f"{theirs}.{short}.weight", f"{leaf}/{name}") for short, name in names]
+        rules.append(linear(f"{theirs}.o.weight", f"{leaf}/out", input_axes=2))
+    return tuple(rules)
+
+
+def _copies(config: EncoderDecoderConfig) -> dict[str, str]:
+    names = [*_COPIES, HEAD] if config.tie_embeddings else _COPIES
+    return dict.fromkeys(names, SHARED)
+
+
+def _fallbacks(config: EncoderDecoderConfig) -> dict[str, str]:
+    return {} if config.tie_embeddings else {HEAD: SHARED}
+
+
+def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
+    """Return config.json's content; transformers 4 and 5 read it alike (umT5: see above)."""
+    del tokens  # always T5's
+    scaled = not math.isclose(config.output_scale, 1.0)
+    if _model_type(config) == "umt5" and not scaled:
+        logger.warning(
+            "transformers 5 multiplies the logits of every umT5 by d_model^-0.5=%.4g, although this "
+            "config.json says tie_word_embeddings=false; its most likely tokens are right, its probabilities "
+            "are not",
+            config.embed_dim**-0.5,
+        )
+    return {
+        "model_type": _model_type(config),
+        "vocab_size": config.vocab_size,
+        "d_model": config.embed_dim,
+        "d_ff": config.mlp_dim,
+        "d_kv": config.head_dim,
+        "num_heads": config.num_heads,
+        "num_layers": config.num_encoder_layers,
+        "num_decoder_layers": config.num_decoder_layers,
+        "relative_attention_num_buckets": config.relpos_buckets,
+        "relative_attention_max_distance": config.relpos_max_distance,
+        "feed_forward_proj": next(
+            name for name, ours in _ACTIVATIONS.items() if ours == config.mlp_activation
+        ),
+        "dropout_rate": config.dropout_rate,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "initializer_factor": 1.0,
+        "tie_word_embeddings": scaled,
+        "scale_decoder_outputs": scaled,
+        "is_encoder_decoder": True,
+        "use_cache": True,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+        "torch_dtype": dtype,
+    }
+
+
+def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, Any]:
+    """Return generation_config.json's content: greedy, from the pad id, until EOS.
+
+    The cache is switched off for a decoder deeper than its encoder: transformers 5 (5.23) makes a cache of
+    as many layers as the encoder has, and ``generate`` then fails with ``list index out of range``.
+    """
+    del tokens
+    values: dict[str, Any] = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    if config.num_decoder_layers > config.num_encoder_layers:
+        values["use_cache"] = False
+    return values
+
+
+def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> EncoderDecoderConfig:
+    model_type = values.get("model_type", "t5")
+    projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[model_type])
+    if projection not in _ACTIVATIONS:
+        raise unsupported("feed_forward_proj", projection, _ACTIVATIONS)
+    values.require(_TOKENS)
+    values.architectures(_CLASSES[model_type])
+    activation, gated = _HIDDEN_ACTIVATION[projection]
+    # Derived from feed_forward_proj when saved, but where config.json has them, they are what counts.
+    values.require({"dense_act_fn": (activation,), "is_gated_act": (gated,)})
+    num_encoder_layers = values.integer("num_layers")
+    embed_dim = values.integer("d_model")
+    tied, scaled = _tied_and_scaled(model_type, values, _has_own_head(tensors))
+    return EncoderDecoderConfig(
+        vocab_size=values.integer("vocab_size"),
+        embed_dim=embed_dim,
+        mlp_dim=values.integer("d_ff"),
+        head_dim=values.integer("d_kv"),
+        num_heads=values.integer("num_heads"),
+        num_encoder_layers=num_encoder_layers,
+        num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
+        positions="relative_per_layer" if model_type == "umt5" else "relative",
+        mlp_activation=_ACTIVATIONS[projection],
+        tie_embeddings=tied,
+        logit_scale=embed_dim**-0.5 if scaled and not tied else None,
+        relpos_buckets=values.integer("relative_attention_num_buckets", 32),
+        relpos_max_distance=values.integer("relative_attention_max_distance", 128),
+        dropout_rate=values.number("dropout_rate", 0.1),
+        norm_epsilon=values.number("layer_norm_epsilon", 1e-6),
+        param_dtype=param_dtype,
+    )
+
+
+def _has_own_head(tensors: Mapping[str, Stored]) -> bool:
+    """Return whether there is an ``lm_head.weight`` that differs from the embedding table."""
+    shared = next((tensors[name] for name in (SHARED, *_COPIES) if name in tensors), None)
+    return HEAD in tensors and shared is not None and not same_values(tensors[HEAD], shared)
+
+
+def _tied_and_scaled(model_type: str, values: Values, has_own_head: bool) -> tuple[bool, bool]:
+    """Return whether the table serves as the head, and whether logits are scaled by d_model^-0.5."""
+    if model_type == "mt5":
+        return False, False
+    if model_type == "umt5":
+        scaled = values.get("tie_word_embeddings", True) is not False
+        return scaled and not has_own_head, scaled
+    scaled = values.get("scale_decoder_outputs")
+    if scaled is None:
+        # transformers 4's key. A head of its own overrules True: some versions wrote True for every T5.
+        scaled = values.get("tie_word_embeddings") is not False and not has_own_head
+    if scaled and has_own_head:
+        raise UserError(
+            "scale_decoder_outputs=True with an lm_head.weight that differs from shared.weight is neither T5 "
+            "1.0 nor 1.1; allowed: True without an lm_head.weight of its own, or False"
+        )
+    return bool(scaled), bool(scaled)
+
+
+FAMILY = Family(
+    model_types=("t5", "mt5", "umt5"),
+    architecture=EncoderDecoderConfig,
+    mismatches=_mismatches,
+    class_name=lambda config: _CLASSES[_model_type(config)][0],
+    to_json=_to_json,
+    generation_json=_generation_json,
+    from_json=_from_json,
+    rules=_rules,
+    copies=_copies,
+    fallbacks=_fallbacks,
+    # Left in the first published T5 checkpoints; the model never read it, and transformers drops it as well.
+    ignorable=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
+)

@@ -1,0 +1,176 @@
+"""What a family of Hugging Face models consists of, and the words that every family's file is written in."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from t5lite.core.errors import CheckpointError, UserError
+from t5lite.interop.huggingface.stored_tensors import Stored
+from t5lite.interop.huggingface.tensor_rules import Rule
+from t5lite.models.config import ModelConfig, TransformerConfig
+
+Tokens = Mapping[str, int | None]
+"""Ids of ``bos``, ``eos`` and ``pad``; None where a vocabulary lacks one, or none is exported."""
+
+
+def _no_names(_: Any) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The models of one ``model_type`` (or of several that differ little).
+
+    Attributes:
+      model_types: values of config.json's ``model_type`` that it reads.
+      architecture: class of the configurations that it can be.
+      mismatches: why a configuration of that class is not one of the family, a phrase a field.
+      class_name: the transformers class that an export is for.
+      to_json: config.json's content without ``architectures``, for weights of a dtype.
+      generation_json: generation_config.json's content.
+      from_json: the configuration that config.json and the tensors' names describe.
+      rules: which tensors hold which parameters; rules of parameters that a model lacks do not apply.
+      prefix: of the names of all tensors but ``heads``, absent when the model was saved without its head.
+      heads: how the names that never have the prefix begin.
+      bare: whether an export leaves the prefix out.
+      copies: tensors that may be there and then equal another one, by the other one's name.
+      fallbacks: tensors that may be missing and then start as a copy of another one.
+      renames: (pattern, replacement) of names that earlier versions wrote.
+      ignorable: patterns of tensors that hold no weights: buffers that the model's code makes itself.
+      optional_parts: patterns of trained tensors that a class of the family has and the one that is read
+        may lack; they are dropped with a warning.
+    """
+
+    model_types: tuple[str, ...]
+    architecture: type[TransformerConfig]
+    mismatches: Callable[[Any], list[str]]
+    class_name: Callable[[Any], str]
+    to_json: Callable[[Any, str, Tokens], dict[str, Any]]
+    generation_json: Callable[[Any, Tokens], dict[str, Any]]
+    from_json: Callable[["Values", Mapping[str, Stored], Any], ModelConfig]
+    rules: Callable[[Any], tuple[Rule, ...]]
+    prefix: str = ""
+    heads: tuple[str, ...] = ()
+    bare: Callable[[Any], bool] = lambda _: False
+    copies: Callable[[Any], Mapping[str, str]] = _no_names
+    fallbacks: Callable[[Any], Mapping[str, str]] = _no_names
+    renames: tuple[tuple[str, str], ...] = ()
+    ignorable: tuple[str, ...] = ()
+    optional_parts: tuple[str, ...] = ()
+
+
+def differences(config: TransformerConfig, allowed: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """Return a phrase for every field of ``config`` whose value is not one of those allowed."""
+    return [
+        f"{name}={getattr(config, name)!r} (only {' or '.join(map(repr, values))})"
+        for name, values in allowed.items()
+        if getattr(config, name) not in values
+    ]
+
+
+def head_width(config: TransformerConfig) -> list[str]:
+    """Return a phrase if the heads do not make up the width of the model."""
+    if config.num_heads * config.head_dim == config.embed_dim:
+        return []
+    return [f"num_heads={config.num_heads} x head_dim={config.head_dim} unlike embed_dim={config.embed_dim}"]
+
+
+def unit_logit_scale(config: TransformerConfig) -> list[str]:
+    """Return a phrase if the logits are scaled."""
+    if math.isclose(config.output_scale, 1.0):
+        return []
+    return [f"logits scaled by {config.output_scale:.4g} (only by 1)"]
+
+
+def same_heads(config: TransformerConfig) -> list[str]:
+    """Return a phrase if there are fewer key and value heads than query heads."""
+    if config.kv_heads == config.num_heads:
+        return []
+    return [f"num_kv_heads={config.num_kv_heads} (only one for each of {config.num_heads} heads)"]
+
+
+class Values:
+    """config.json's content, read strictly: a wrong type or an unsupported value is refused by key.
+
+    A key that is missing or null has transformers' default.
+    """
+
+    def __init__(self, content: Mapping[str, Any]):
+        self._content = content
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value, ``default`` where it is missing or null."""
+        value = self._content.get(key)
+        return default if value is None else value
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """Return an integer.
+
+        Raises:
+          CheckpointError: if it is something else, or missing without a default.
+        """
+        value = self.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise CheckpointError(f"config.json: {key}={value!r} must be an integer")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a float.
+
+        Raises:
+          CheckpointError: if it is something else.
+        """
+        value = self.get(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise CheckpointError(f"config.json: {key}={value!r} must be a number")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return a bool.
+
+        Raises:
+          CheckpointError: if it is something else.
+        """
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise CheckpointError(f"config.json: {key}={value!r} must be true or false")
+        return value
+
+    def choice(self, key: str, allowed: Mapping[str, Any], default: str) -> Any:
+        """Return what a word stands for.
+
+        Raises:
+          UserError: for any other word.
+        """
+        value = self.get(key, default)
+        if not isinstance(value, str) or value not in allowed:
+            raise unsupported(key, value, allowed)
+        return allowed[value]
+
+    def require(self, allowed: Mapping[str, tuple[Any, ...]]) -> None:
+        """Check that keys that are there have one of the values allowed.
+
+        Raises:
+          UserError: naming key, value and what is allowed.
+        """
+        for key, values in allowed.items():
+            if (value := self.get(key)) is not None and value not in values:
+                raise unsupported(key, value, values)
+
+    def architectures(self, allowed: Collection[str]) -> tuple[str, ...]:
+        """Return the transformers classes the weights were saved from; empty where it does not say.
+
+        Raises:
+          UserError: if none of them is allowed.
+        """
+        value = self.get("architectures", [])
+        if not isinstance(value, list) or (value and not any(name in allowed for name in value)):
+            raise unsupported("architectures", value, allowed)
+        return tuple(name for name in value if name in allowed)
+
+
+def unsupported(key: str, value: Any, allowed: Collection[Any]) -> UserError:
+    """Return the error for a value that the models here cannot have."""
+    choices = ", ".join(repr(choice) for choice in allowed)
+    return UserError(f"config.json: {key}={value!r} is not supported; allowed: {choices}")

@@ -1,0 +1,88 @@
+"""A Hugging Face folder to a configuration and parameters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from t5lite.core.errors import CheckpointError
+from t5lite.core.types import Tree
+from t5lite.interop.huggingface.families import family_of, family_of_json
+from t5lite.interop.huggingface.family import Family, Values
+from t5lite.interop.huggingface.stored_tensors import Stored, from_arrays, open_folder, read_json
+from t5lite.interop.huggingface.tensor_names import canonical_names, drop_optional_parts, without_copies
+from t5lite.interop.huggingface.tensor_rules import check_fit, flatten, plan
+from t5lite.interop.huggingface.weights import read_params
+from t5lite.models.config import ModelConfig
+from t5lite.models.functional import build
+from t5lite.partitioning import Partitioner
+
+CONFIG = "config.json"
+
+
+def import_folder(
+    path: str | Path,
+    *,
+    param_dtype: Literal["float32", "bfloat16"] = "float32",
+    partitioner: Partitioner | None = None,
+) -> tuple[ModelConfig, Tree]:
+    """Return the configuration and the nested dict of parameters of a folder that ``save_pretrained`` wrote.
+
+    Weights are read one tensor at a time from safetensors, or from ``pytorch_model.bin`` where PyTorch is
+    installed, each single or in shards with an index. The vocabulary is read by ``read_vocabulary``.
+
+    Args:
+      path: the folder.
+      param_dtype: dtype of the parameters, whatever the file's.
+      partitioner: where to put them: they arrive sharded, and host memory holds one tensor at a time. None
+        returns NumPy arrays.
+
+    Raises:
+      UserError: for a model that no family has, naming key, value and what is allowed; for a
+        ``pytorch_model.bin`` without PyTorch.
+      CheckpointError: if a file is missing or damaged, or tensors are missing, unexpected or misshapen.
+      ConfigError: if the partitioner's mesh does not divide a parameter.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a directory; give a folder that save_pretrained wrote")
+    stored = open_folder(folder)
+    values = Values(read_json(folder / CONFIG))
+    family = family_of_json(values)
+    stored = canonical_names(stored, family)
+    config: Any = family.from_json(values, stored, param_dtype)
+    return config, _read(stored, family, config, partitioner)
+
+
+def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> Tree:
+    """Return the nested dict of NumPy parameters, in ``config.param_dtype``, that ``tensors`` describe.
+
+    Copies of a tied embedding table under other names must equal it. An untied T5 without
+    ``lm_head.weight`` gets a copy of ``shared.weight`` there, which computes the same (transformers 5
+    writes such checkpoints when it trains a T5 1.1 from scratch). Nothing else is skipped or made up.
+
+    Raises:
+      CheckpointError: listing missing, unexpected and misshapen tensors by name and shape, copies that
+        differ, and tensors that are not of a floating-point type.
+      UserError: if no class of transformers is a model of ``config``.
+    """
+    family = family_of(config)
+    return _read(canonical_names(from_arrays(tensors), family), family, config, None)
+
+
+def _read(
+    stored: Mapping[str, Stored], family: Family, config: ModelConfig, partitioner: Partitioner | None
+) -> Tree:
+    model = build(config)
+    shapes = {path: leaf.shape for path, leaf in flatten(model.abstract_params)}
+    tensors = plan(family.rules(config), shapes)
+    expected = {tensor.name: tensor.shape for tensor in tensors}
+    stored = drop_optional_parts(without_copies(stored, family, config), expected, family)
+    check_fit("tensors", expected, {name: tensor.shape for name, tensor in stored.items()})
+    shardings = None
+    if partitioner is not None:
+        # No batch is meant; the number of devices is one that every mesh divides.
+        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
+        shardings = partitioner.tree_shardings(model.logical_axes)
+    return read_params(stored, tensors, model.abstract_params, shardings=shardings)

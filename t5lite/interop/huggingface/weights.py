@@ -1,0 +1,143 @@
+"""Parameters to tensors and back, one tensor at a time."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from t5lite.core.types import Tree
+from t5lite.interop.huggingface.stored_tensors import Stored
+from t5lite.interop.huggingface.tensor_rules import Part, Tensor, flatten, insert
+
+logger = logging.getLogger(__name__)
+
+
+class TensorStream:
+    """The tensors of a model in order, each made when it is asked for.
+
+    Args:
+      params: nested dict of NumPy or (possibly sharded, addressable) JAX arrays.
+      tensors: what to make of them.
+      dtype: of the tensors.
+
+    Attributes:
+      overflows: by name of a tensor, how many of its finite values became infinite in ``dtype``.
+    """
+
+    def __init__(self, params: Tree, tensors: Sequence[Tensor], dtype: np.dtype[Any]):
+        self._leaves = dict(flatten(params))
+        self._tensors = tensors
+        self._dtype = dtype
+        self.overflows: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        for tensor in self._tensors:
+            yield tensor.name, self._make(tensor)
+
+    def _make(self, tensor: Tensor) -> np.ndarray:
+        packed = tensor.pack([_to_host(self._leaves[part.path], part.layer) for part in tensor.parts])
+        with np.errstate(over="ignore"):
+            cast = packed.astype(self._dtype, copy=False)
+        if self._dtype == np.float16 and (grown := _num_infinite(cast) - _num_infinite(packed)):
+            self.overflows[tensor.name] = grown
+        return cast
+
+
+def read_params(
+    stored: Mapping[str, Stored],
+    tensors: Sequence[Tensor],
+    abstract_params: Tree,
+    *,
+    shardings: Tree | None = None,
+) -> Tree:
+    """Return the parameters that ``stored`` holds, in the shapes and dtypes of ``abstract_params``.
+
+    Besides the result, memory holds one tensor at a time.
+
+    Args:
+      stored: the tensors by name; all of ``tensors`` are there, in the right shapes.
+      tensors: the model's tensors (see ``tensor_rules.plan``).
+      abstract_params: shape and dtype of each parameter.
+      shardings: where to put each parameter; None leaves them on the host as NumPy arrays.
+    """
+    abstract = dict(flatten(abstract_params))
+    leaves = _HostLeaves(abstract) if shardings is None else _MeshLeaves(abstract, dict(flatten(shardings)))
+    for tensor in tensors:
+        pieces = tensor.unpack(stored[tensor.name].whole)
+        for part, piece in zip(tensor.parts, pieces, strict=True):
+            leaves.put(part, piece.astype(abstract[part.path].dtype, copy=False))
+        del pieces
+    params: dict[str, Any] = {}
+    for path in abstract:
+        insert(params, path, leaves.arrays[path])
+    return params
+
+
+class _HostLeaves:
+    """NumPy arrays, filled layer by layer."""
+
+    def __init__(self, abstract: Mapping[str, Any]):
+        self.arrays: dict[str, np.ndarray] = {}
+        self._abstract = abstract
+
+    def put(self, part: Part, value: np.ndarray) -> None:
+        if part.layer is None:
+            self.arrays[part.path] = np.ascontiguousarray(value)
+            return
+        if part.path not in self.arrays:
+            leaf = self._abstract[part.path]
+            self.arrays[part.path] = np.empty(leaf.shape, leaf.dtype)
+        self.arrays[part.path][part.layer] = value
+
+
+class _MeshLeaves:
+    """Sharded arrays, filled layer by layer in place; each process copies its own devices' parts only."""
+
+    def __init__(self, abstract: Mapping[str, Any], shardings: Mapping[str, NamedSharding]):
+        self.arrays: dict[str, jax.Array] = {}
+        self._abstract = abstract
+        self._shardings = shardings
+
+    def put(self, part: Part, value: np.ndarray) -> None:
+        sharding, leaf = self._shardings[part.path], self._abstract[part.path]
+        if part.layer is None:
+            self.arrays[part.path] = _distribute(value, sharding)
+            return
+        if part.path not in self.arrays:
+            self.arrays[part.path] = jax.jit(
+                lambda: jnp.zeros(leaf.shape, leaf.dtype), out_shardings=sharding
+            )()
+        layer_sharding = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+        stacked = _set_layer(self.arrays.pop(part.path), _distribute(value, layer_sharding), part.layer)
+        # Else the layers that wait to be copied pile up on the host.
+        self.arrays[part.path] = stacked.block_until_ready()
+
+
+def _distribute(value: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+@jax.jit(donate_argnums=0)
+def _set_layer(stacked: jax.Array, layer: jax.Array, index: int | jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(stacked, layer, index, 0)
+
+
+@jax.jit
+def _get_layer(stacked: jax.Array, index: int | jax.Array) -> jax.Array:
+    return jax.lax.dynamic_index_in_dim(stacked, index, keepdims=False)
+
+
+def _to_host(leaf: Any, layer: int | None) -> np.ndarray:
+    if layer is None:
+        return np.asarray(leaf)
+    if isinstance(leaf, jax.Array):
+        return np.asarray(_get_layer(leaf, layer))
+    return np.asarray(leaf[layer])
+
+
+def _num_infinite(array: np.ndarray) -> int:
+    return int(np.isinf(array).sum())

@@ -1,0 +1,80 @@
+"""A T5X checkpoint as a configuration and parameters here."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.core.types import Tree
+from t5lite.interop.arrival import arrive
+from t5lite.interop.t5x.checkpoint import open_checkpoint
+from t5lite.interop.t5x.mapping import infer_config, match, stack_layouts
+from t5lite.models.config import Dtype, EncoderDecoderConfig
+from t5lite.models.functional import build
+from t5lite.partitioning import Partitioner
+
+logger = logging.getLogger(__name__)
+
+
+def import_folder(
+    path: str | Path, *, param_dtype: Dtype = "float32", partitioner: Partitioner | None = None
+) -> tuple[EncoderDecoderConfig, Tree]:
+    """Return the configuration and the nested dict of parameters of a T5X checkpoint, its optimizer left out.
+
+    The checkpoint is T5X's own, of version 2 or 3, or Orbax's; its layers scanned or not. It says nothing of
+    relpos_max_distance, norm_epsilon and the activation: they are T5's (128, 1e-6, ReLU or gated GELU), and
+    so they are for every model that T5X publishes. Besides the parameters themselves no more is in memory
+    than one piece of one leaf (``interop.arrival``).
+
+    Args:
+      path: a ``checkpoint_<step>`` directory, the file ``checkpoint`` in it, or a directory of several, of
+        which the newest is read.
+      param_dtype: dtype of the parameters.
+      partitioner: lays every parameter out on its mesh as it is read; None returns NumPy arrays.
+
+    Raises:
+      CheckpointError: if a file is missing or damaged, the model is no encoder-decoder T5, or leaves are
+        missing, unexpected or misshapen.
+      ConfigError: if the mesh does not divide the parameters.
+    """
+    checkpoint = open_checkpoint(path)
+    logger.info("reading %s (%s)", checkpoint.path, checkpoint.layout)
+    leaves = {name: opened() for name, opened in checkpoint.target.items()}
+    stacks = stack_layouts(leaves)
+    config = infer_config(leaves, stacks, param_dtype=param_dtype)
+    model = build(config)
+    paths, structure = jax.tree_util.tree_flatten_with_path(model.abstract_params)
+    shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
+    sources = match(leaves, stacks, shapes)
+    shardings = [None] * len(paths)
+    if partitioner is not None:
+        # No batch is meant; the number of devices is one that every mesh divides.
+        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
+        shardings = jax.tree.leaves(partitioner.tree_shardings(model.logical_axes))
+    logger.info(
+        "taken: %d leaves of target, %s parameters; left out: %s",
+        len(leaves),
+        f"{model.num_params:,}",
+        _summary(checkpoint.left),
+    )
+    logger.info(
+        "assumed, as T5X does not say: relpos_max_distance=%d, norm_epsilon=%g, mlp_activation=%s",
+        config.relpos_max_distance,
+        config.norm_epsilon,
+        config.mlp_activation,
+    )
+    dtype = jnp.dtype(param_dtype)
+    arrays = [
+        arrive(sources[name], dtype=dtype, sharding=sharding)
+        for name, sharding in zip(shapes, shardings, strict=True)
+    ]
+    return config, jax.tree.unflatten(structure, arrays)
+
+
+def _summary(names: Sequence[str]) -> str:
+    """Return names by their first two parts with counts: ``state/step, state/param_states (250 leaves)``."""
+    groups = Counter("/".join(name.split("/")[:2]) for name in names)
+    return ", ".join(f"{name} ({n} leaves)" if n > 1 else name for name, n in groups.items()) or "nothing"

@@ -1,0 +1,278 @@
+"""Which leaves of a T5X ``target`` hold which parameters here, and the model they describe.
+
+T5X names a layer ``encoder/layers_0/…``; scanned layers are one leaf ``encoder/encoder/…`` with the layers on
+axis 1. Attention kernels are ``[embed, heads, kv]``, or the last two axes are one.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from t5lite.core.errors import CheckpointError
+from t5lite.interop.arrival import Source
+from t5lite.interop.t5x.leaves import Leaf, PermutedLeaf, SplitLeaf, StackedLeaf
+from t5lite.models.config import EXECUTION_FIELDS, Dtype, EncoderDecoderConfig, ModelConfig
+
+Leaves = Mapping[str, Leaf]
+Shape = tuple[int, ...]
+
+STACKS = ("encoder", "decoder")
+_RELPOS = "relpos_bias/rel_embedding"
+_SHARED = {
+    "mlp_norm/scale": "pre_mlp_layer_norm/scale",
+    "mlp/wi": "mlp/wi/kernel",
+    "mlp/wi_0": "mlp/wi_0/kernel",
+    "mlp/wi_1": "mlp/wi_1/kernel",
+    "mlp/wo": "mlp/wo/kernel",
+    "relpos_bias/embedding": _RELPOS,
+}
+_ATTENTION = ("query", "key", "value", "out")
+_LAYER: dict[str, dict[str, str]] = {
+    "encoder": _SHARED
+    | {"self_attention_norm/scale": "pre_attention_layer_norm/scale"}
+    | {f"self_attention/{name}": f"attention/{name}/kernel" for name in _ATTENTION},
+    "decoder": _SHARED
+    | {
+        "self_attention_norm/scale": "pre_self_attention_layer_norm/scale",
+        "cross_attention_norm/scale": "pre_cross_attention_layer_norm/scale",
+    }
+    | {f"self_attention/{name}": f"self_attention/{name}/kernel" for name in _ATTENTION}
+    | {f"cross_attention/{name}": f"encoder_decoder_attention/{name}/kernel" for name in _ATTENTION},
+}
+_WHOLE = {
+    "token_embedder/embedding": "token_embedder/embedding",
+    "logits/kernel": "decoder/logits_dense/kernel",
+    "encoder/final_norm/scale": "encoder/encoder_norm/scale",
+    "decoder/final_norm/scale": "decoder/decoder_norm/scale",
+} | {f"{stack}/relpos_bias/embedding": f"{stack}/{_RELPOS}" for stack in STACKS}
+_INFERRED = (
+    "vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "num_encoder_layers", "num_decoder_layers",
+    "mlp_activation", "tie_embeddings", "positions", "relpos_buckets",
+)  # fmt: skip
+_OF_TRAINING = (*EXECUTION_FIELDS, "initializer", "initializer_std", "max_length")
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class StackLayout:
+    """How one stack lies in the checkpoint.
+
+    Attributes:
+      prefixes: of the leaves of every layer, or the one prefix of all of them if they are scanned.
+      num_layers: how many layers.
+      scanned: whether they are scanned.
+    """
+
+    prefixes: tuple[str, ...]
+    num_layers: int
+    scanned: bool
+
+
+def stack_layouts(leaves: Leaves) -> dict[str, StackLayout]:
+    """Return the layout of both stacks.
+
+    Raises:
+      CheckpointError: if one of them has no layers: another architecture, or names that T5X does not use.
+    """
+    return {stack: _stack_layout(leaves, stack) for stack in STACKS}
+
+
+def _stack_layout(leaves: Leaves, stack: str) -> StackLayout:
+    numbers = [int(m[1]) for name in leaves if (m := re.match(rf"{stack}/layers_(\d+)/", name))]
+    if numbers:
+        num_layers = max(numbers) + 1
+        return StackLayout(tuple(f"{stack}/layers_{i}" for i in range(num_layers)), num_layers, scanned=False)
+    for inner in (stack, "layers"):
+        scale = leaves.get(f"{stack}/{inner}/pre_mlp_layer_norm/scale")
+        if scale is not None and len(scale.shape) == 2:
+            return StackLayout((f"{stack}/{inner}",), scale.shape[1], scanned=True)
+    found = sorted({"/".join(name.split("/")[:2]) for name in leaves})
+    raise CheckpointError(
+        f"the checkpoint has no {stack} layers ({stack}/layers_0/… or scanned {stack}/{stack}/…), so it is "
+        f"not an encoder-decoder T5; found: {_shortened(found)}"
+    )
+
+
+def infer_config(
+    leaves: Leaves, stacks: Mapping[str, StackLayout], *, param_dtype: Dtype
+) -> EncoderDecoderConfig:
+    """Return the model that names and shapes describe.
+
+    What they do not say is T5's: relpos_max_distance 128, norm_epsilon 1e-6, ReLU without and gated GELU
+    with two input kernels.
+
+    Raises:
+      CheckpointError: if a leaf that is needed for it is missing or has another rank.
+    """
+    encoder = stacks["encoder"]
+    vocab_size, embed_dim = _shape(leaves, "token_embedder/embedding", 2)
+    prefix = encoder.prefixes[0]
+    gated = any(name.endswith("/mlp/wi_0/kernel") for name in leaves)
+    mlp_dim = _shape(leaves, f"{prefix}/mlp/{'wi_0' if gated else 'wi'}/kernel", 2 + encoder.scanned)[-1]
+    per_layer = _WHOLE["encoder/relpos_bias/embedding"] not in leaves
+    table = f"{prefix}/{_RELPOS}" if per_layer else _WHOLE["encoder/relpos_bias/embedding"]
+    heads_and_buckets = _shape(leaves, table, *((2, 3) if per_layer and encoder.scanned else (2,)))
+    if len(heads_and_buckets) == 2 and encoder.scanned:
+        per_layer = False
+    num_heads, relpos_buckets = heads_and_buckets[0], heads_and_buckets[-1]
+    query = _shape(leaves, f"{prefix}/attention/query/kernel", 2 + encoder.scanned, 3 + encoder.scanned)
+    whole = len(query) == 3 + encoder.scanned
+    return EncoderDecoderConfig(
+        vocab_size=vocab_size,
+        embed_dim=embed_dim,
+        mlp_dim=mlp_dim,
+        head_dim=query[-1] if whole else max(1, query[-1] // num_heads),
+        num_heads=num_heads,
+        num_encoder_layers=encoder.num_layers,
+        num_decoder_layers=stacks["decoder"].num_layers,
+        mlp_activation="gated_gelu" if gated else "relu",
+        tie_embeddings=_WHOLE["logits/kernel"] not in leaves,
+        positions="relative_per_layer" if per_layer else "relative",
+        relpos_buckets=relpos_buckets,
+        param_dtype=param_dtype,
+    )
+
+
+def fits(config: ModelConfig) -> str | None:
+    """Return None if T5X has this model, else why not."""
+    if not isinstance(config, EncoderDecoderConfig):
+        return f"the T5X format is for encoder-decoder models, not {config.architecture}"
+    of_t5 = EncoderDecoderConfig(**{name: getattr(config, name) for name in _INFERRED})
+    differing = [
+        f"{field.name}={getattr(config, field.name)!r}"
+        for field in fields(config)
+        if field.name not in _OF_TRAINING and getattr(config, field.name) != getattr(of_t5, field.name)
+    ]
+    if config.mlp_activation not in ("relu", "gated_gelu"):
+        differing.append(f"mlp_activation={config.mlp_activation!r}")
+    if not config.positions.startswith("relative"):
+        differing.append(f"positions={config.positions!r}")
+    return f"no T5 has {', '.join(differing)}" if differing else None
+
+
+def _shape(leaves: Leaves, name: str, *ranks: int) -> Shape:
+    if name not in leaves:
+        raise CheckpointError(
+            f"the checkpoint lacks {name}, without which the model's size is unknown; found: "
+            f"{_shortened(sorted(leaves))}"
+        )
+    if len(leaves[name].shape) not in ranks:
+        raise CheckpointError(
+            f"leaf {name} has shape {leaves[name].shape}; it should have {' or '.join(map(str, ranks))} axes"
+        )
+    return leaves[name].shape
+
+
+def match(
+    leaves: Leaves, stacks: Mapping[str, StackLayout], shapes: Mapping[str, Shape]
+) -> dict[str, Source]:
+    """Return where each parameter comes from: leaves seen in the parameter's shape.
+
+    Args:
+      leaves: the whole ``target``.
+      stacks: its layout.
+      shapes: of the model's parameters, by path.
+
+    Raises:
+      CheckpointError: listing the leaves that are missing, unexpected or misshapen, by name and shape.
+    """
+    missing, misshapen, taken = [], [], set()
+    sources: dict[str, Source] = {}
+    for path, shape in shapes.items():
+        stack, _, inner = path.partition("/layers/")
+        layout = stacks[stack] if inner else None
+        views = []
+        for name in _names(path, layout, leaves):
+            forms = _forms(path, shape[1:] if inner else shape, layout)
+            taken.add(name)
+            if name not in leaves:
+                missing.append(f"{name} {_either(forms)}")
+                continue
+            form = next((form for form in forms if form.shape == leaves[name].shape), None)
+            if form is None:
+                misshapen.append(f"{name} {leaves[name].shape} instead of {_either(forms)}")
+                continue
+            views.append(form.view(leaves[name]))
+        if views:
+            sources[path] = StackedLeaf(views) if layout and not layout.scanned else views[0]
+    unexpected = [f"{name} {leaf.shape}" for name, leaf in leaves.items() if name not in taken]
+    complaints = {"missing": missing, "unexpected": unexpected, "wrong shape": misshapen}
+    if any(complaints.values()):
+        raise CheckpointError(
+            "the leaves are not those of a T5; "
+            + "; ".join(f"{what}: {_shortened(names)}" for what, names in complaints.items() if names)
+        )
+    return sources
+
+
+def _names(path: str, layout: StackLayout | None, leaves: Leaves) -> list[str]:
+    """Return the leaves that hold a parameter: one a layer, or one."""
+    stack, _, inner = path.partition("/layers/")
+    if layout is not None:
+        return [f"{prefix}/{_LAYER[stack][inner]}" for prefix in layout.prefixes]
+    name = _WHOLE[path]
+    scanned_name = f"{stack.split('/')[0]}/{name}"  # the one table of a stack whose layers are scanned
+    return [
+        scanned_name if name.endswith(_RELPOS) and name not in leaves and scanned_name in leaves else name
+    ]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A shape that a leaf may have, and what makes a parameter of it.
+
+    Attributes:
+      shape: of the leaf.
+      split: axis that holds heads and kv as one, and their two sizes.
+      transposed: whether its last two axes are the other way round.
+      scanned: whether axis 1 are the layers.
+    """
+
+    shape: Shape
+    split: tuple[int, tuple[int, int]] | None
+    transposed: bool
+    scanned: bool
+
+    def view(self, leaf: Leaf) -> Leaf:
+        layers = 1
+        if self.split is not None:
+            axis, sizes = self.split
+            leaf = SplitLeaf(leaf, axis, sizes)
+            layers += axis == 0
+        if self.scanned:
+            leaf = PermutedLeaf(leaf, [layers, *(i for i in range(len(leaf.shape)) if i != layers)])
+        if self.transposed:
+            rank = len(leaf.shape)
+            leaf = PermutedLeaf(leaf, [*range(rank - 2), rank - 1, rank - 2])
+        return leaf
+
+
+def _forms(path: str, shape: Shape, layout: StackLayout | None) -> list[_Form]:
+    """Return the shapes that a leaf with a parameter of ``shape`` (of one layer) may have."""
+    scanned = layout is not None and layout.scanned
+
+    def form(
+        shape: Shape, split: tuple[int, tuple[int, int]] | None = None, transposed: bool = False
+    ) -> _Form:
+        if layout is not None and layout.scanned:
+            shape = (shape[0], layout.num_layers, *shape[1:])
+        return _Form(shape, split, transposed, scanned)
+
+    if path.endswith("relpos_bias/embedding"):
+        return [form(shape[::-1], transposed=True)]
+    if re.search(r"attention/(query|key|value)$", path):
+        embed, heads, kv = shape
+        return [form((embed, heads * kv), split=(1 + scanned, (heads, kv))), form(shape)]
+    if path.endswith("attention/out"):
+        heads, kv, embed = shape
+        return [form((heads * kv, embed), split=(0, (heads, kv))), form(shape)]
+    return [form(shape)]
+
+
+def _either(forms: list[_Form]) -> str:
+    return " or ".join(str(form.shape) for form in forms)
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "nothing") + more
