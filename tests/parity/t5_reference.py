@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from t5lite.interop.huggingface_weights import state_dict_from_params
+from t5lite.interop.huggingface import state_dict_from_params
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel
 

@@ -12,7 +12,7 @@ from t5_reference import (
     transformers_logits,
 )
 
-from t5lite.interop.huggingface_weights import state_dict_from_params
+from t5lite.interop.huggingface import state_dict_from_params
 from t5lite.models.functional import build
 
 
