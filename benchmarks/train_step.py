@@ -30,7 +30,7 @@ import torch
 import transformers
 
 from t5lite.cli import xla
-from t5lite.interop.huggingface_weights import state_dict_from_params
+from t5lite.interop.huggingface import state_dict_from_params
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import build
@@ -139,7 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     xla.configure()
     config = dataclasses.replace(preset(arguments.preset), scan_unroll=1 if arguments.scan else -1)
-    if config.tie_embeddings:
+    if not isinstance(config, EncoderDecoderConfig) or config.tie_embeddings:
         parser.error("--preset must be a T5 1.1 shape")
     shape = {
         "batch_size": arguments.batch_size,

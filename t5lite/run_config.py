@@ -20,8 +20,10 @@ from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.files import write_json
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.pipeline import DataConfig, PairsDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.data.objectives import OBJECTIVES, Objective, SpanCorruption
+from t5lite.data.pipeline import DataConfig, PairsDataConfig, PretrainingDataConfig
+from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.presets import preset_in
 from t5lite.optim import OptimizerConfig, Schedule
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.training.loop import TrainingConfig
@@ -51,7 +53,7 @@ class EvaluationConfig:
     max_examples: int | None = 1024
     """Examples of the store that are used, evenly spread over it; None takes all of them."""
     encoder_use: bool = True
-    """Also report the loss when encoder inputs are swapped between examples, minus the loss."""
+    """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
     task: Literal["translation", "classification"] | None = None
     """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
 
@@ -70,7 +72,7 @@ class RunConfig:
 
     run_dir: str
     """Directory of checkpoints, metrics and config.json; running again resumes from it."""
-    model: EncoderDecoderConfig
+    model: ModelConfig
     data: DataConfig
     optimizer: OptimizerConfig
     schedule: Schedule
@@ -101,6 +103,7 @@ class RunConfig:
                 f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but data is a "
                 f"{type(self.data).__name__}; set it to None, or use PairsDataConfig"
             )
+        _check_data_and_model(self.data, self.model)
         source = self.initialize_from
         if source and os.path.abspath(source.run) == os.path.abspath(self.run_dir):
             raise ConfigError(
@@ -120,6 +123,25 @@ class RunConfig:
         )
 
 
+def _check_data_and_model(data: DataConfig, model: ModelConfig) -> None:
+    """Check that the data is of a kind that trains this model, and of a length that it can take."""
+    if isinstance(data, PretrainingDataConfig):
+        name, objective = type(data.objective).__name__, data.objective
+        if model.architecture not in objective.architectures:
+            fitting = [k for k, kind in OBJECTIVES.items() if model.architecture in kind.architectures]
+            raise ConfigError(
+                f"data.objective={name} trains {' and '.join(objective.architectures)} models, but model is "
+                f"{model.architecture}; use {' or '.join(fitting)}, or another model"
+            )
+        if isinstance(model, EncoderOnlyConfig) and model.head not in objective.heads:
+            raise ConfigError(
+                f"data.objective={name} has no labels for model.head={model.head!r}; use head="
+                f"{' or '.join(map(repr, objective.heads))}"
+            )
+    for length in data.lengths(model.architecture):
+        model.check_length(length)
+
+
 def _require_finite(config: Any, path: str = "") -> None:
     """Refuse NaN and infinity anywhere: NaN passes comparisons that mean to refuse it."""
     for each in dataclasses.fields(config):
@@ -130,12 +152,13 @@ def _require_finite(config: Any, path: str = "") -> None:
             raise ConfigError(f"{name}={value} must be a finite number")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load(path: Path, overrides: Sequence[str] = (), *, model: str | None = None) -> RunConfig:
     """Read a recipe (``.py``) or a saved configuration (``.json``) and apply overrides.
 
     Args:
       path: the recipe. A ``.py`` file is executed and must define ``config() -> RunConfig``.
       overrides: command-line words such as ``--training.batch-size 64``.
+      model: a preset that replaces the recipe's model (see ``presets.preset_in``) before the overrides.
 
     Raises:
       ConfigError: if the file or a value cannot be used.
@@ -150,6 +173,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         config = _run_recipe(path)
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
+    if model is not None:
+        config = dataclasses.replace(config, model=preset_in(config.model, model))
     return _override(config, overrides) if overrides else config
 
 
@@ -219,4 +244,9 @@ def _with_initialize_from(config: RunConfig, overrides: Sequence[str]) -> RunCon
     return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override"))
 
 
-_JSON = StrictJson(unions=(DataConfig, OptimizerConfig, Schedule))
+# Objective before DataConfig, which has it. Files from before there was a choice of objective or of model
+# have no type.
+_JSON = StrictJson(
+    unions=(Objective, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+    untagged=(SpanCorruption, EncoderDecoderConfig),
+)

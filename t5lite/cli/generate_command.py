@@ -16,7 +16,11 @@ from t5lite.runner.generation import generate
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Write one output text for each input text, by greedy decoding."""
+    """Write one output text for each input text, by greedy decoding.
+
+    An encoder-decoder answers an input, a decoder-only model continues it (the continuation alone is
+    written), a masked language model fills in its [MASK].
+    """
 
     run: str
     """Run directory."""
@@ -29,7 +33,7 @@ class Arguments:
     step: int | None = None
     """Checkpoint step; the newest by default."""
     encoder_length: int = 512
-    """Inputs are cut to this many tokens."""
+    """Inputs are cut to this many tokens; what is to be continued loses its beginning."""
     max_decode_length: int = 128
     """Most tokens generated for an input."""
     batch_size: int = 16

@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": "let a run write",
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
+    "models": "list the published model shapes, or show one",
     "report": "make a quickstart's report again from its results",
 }
 

@@ -27,6 +27,9 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--config", type=Path, metavar="RECIPE", help="recipe (.py) or saved config.json")
     parser.add_argument(
+        "--model", metavar="NAME", help="a published shape for the recipe's; `t5lite models` lists them"
+    )
+    parser.add_argument(
         "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"
     )
     parser.add_argument("--num-processes", type=int, help="how many processes train together")
@@ -37,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
             parser.print_help()
             return 0
         raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
-    config = run_config.load(known.config, overrides)
+    config = run_config.load(known.config, overrides, model=known.model)
     xla.configure()
     multihost.initialize(
         coordinator_address=known.coordinator_address,
@@ -49,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     if outcome.signal is None:
         return 0
     if multihost.is_leader():
-        command = shlex.join(["t5lite", "train", "--config", str(known.config), *overrides])
+        model = ["--model", known.model] if known.model else []
+        command = shlex.join(["t5lite", "train", "--config", str(known.config), *model, *overrides])
         where = " (on every process)" if jax.process_count() > 1 else ""
         print(f"stopped at step {outcome.step}, saved; to go on{where}: {command}", file=sys.stderr)
     return 128 + outcome.signal

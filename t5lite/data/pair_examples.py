@@ -10,19 +10,22 @@ from t5lite.data.packing import PackingPlan, plan_packing
 from t5lite.data.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 
+PAIR_ARCHITECTURES = ("encoder_decoder", "decoder_only")
+"""What pairs of inputs and targets train."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairsDataConfig:
-    """Pairs of a pair store."""
+    """Pairs of a pair store, for encoder-decoder and decoder-only models."""
 
     store: str
     """Directory of a pair store, such as OUTPUT/train of `t5lite prepare`."""
 
     inputs_length: int = 512
-    """Tokens of the encoder's input, EOS included."""
+    """Tokens of the inputs, EOS included."""
 
     targets_length: int = 128
-    """Tokens of the decoder's target, EOS included."""
+    """Tokens of the targets, EOS included."""
 
     pack: bool = False
     """Put several pairs in a row, apart by segment ids; otherwise each row is one padded pair."""
@@ -40,24 +43,53 @@ class PairsDataConfig:
         if self.max_epochs is not None and self.max_epochs < 1:
             raise ConfigError(f"max_epochs={self.max_epochs} must be at least 1, or None to repeat for ever")
 
+    def lengths(self, architecture: str) -> tuple[int, int]:
+        """Return (encoder, decoder) lengths of the batch fields.
+
+        Raises:
+          ConfigError: for an architecture that pairs do not train.
+        """
+        if architecture == "encoder_decoder":
+            return self.inputs_length, self.targets_length
+        if architecture == "decoder_only":
+            # Every token of a row is an input but the last, and a target but the first.
+            return 0, self.inputs_length + self.targets_length - 1
+        raise ConfigError(
+            f"PairsDataConfig trains {' and '.join(PAIR_ARCHITECTURES)} models to write the targets, but the "
+            f"model is {architecture}; use PretrainingDataConfig, or another model"
+        )
+
 
 class PairExamples:
     """Row ``i`` is usable pair ``i``, or row ``i`` of the packing plan.
+
+    An encoder-decoder reads the inputs and writes the targets, both ended by EOS. A decoder-only model has
+    them in one row, inputs EOS targets EOS, with loss on the targets only, their EOS included (as seqio's
+    ``PrefixLMFeatureConverter``, but with causal attention throughout).
 
     ``report`` says how many pairs were truncated and dropped and which share of the positions holds tokens.
 
     Raises:
       DataError: if no pair is usable.
+      ConfigError: if the architecture has no use for pairs, or the vocabulary no EOS to end them.
     """
 
-    def __init__(self, config: PairsDataConfig, *, vocabulary_fingerprint: str | None = None):
-        self._store = PairStore.open(config.store, vocabulary_fingerprint)
+    def __init__(
+        self,
+        config: PairsDataConfig,
+        *,
+        architecture: str = "encoder_decoder",
+        vocabulary_fingerprint: str | None = None,
+    ):
+        self._config, self._store = config, PairStore.open(config.store, vocabulary_fingerprint)
+        self.encoder_length, self.decoder_length = config.lengths(architecture)
+        self._one_row = architecture == "decoder_only"
         self.vocabulary: Vocabulary = self._store.vocabulary()
-        self.encoder_length, self.decoder_length = config.inputs_length, config.targets_length
+        self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
         self.max_epochs = config.max_epochs
         inputs_lengths = self._store.inputs.document_lengths + 1
         targets_lengths = self._store.targets.document_lengths + 1
-        overlong = (inputs_lengths > self.encoder_length) | (targets_lengths > self.decoder_length)
+        overlong = (inputs_lengths > config.inputs_length) | (targets_lengths > config.targets_length)
         dropped = overlong if config.overlong == "drop" else np.zeros_like(overlong)
         self._usable = np.flatnonzero(~dropped)
         if not len(self._usable):
@@ -66,24 +98,34 @@ class PairExamples:
                 f"{config.inputs_length}, targets_length={config.targets_length}; raise them or pass "
                 "overlong=truncate"
             )
-        inputs_lengths = np.minimum(inputs_lengths[self._usable], self.encoder_length)
-        targets_lengths = np.minimum(targets_lengths[self._usable], self.decoder_length)
-        self._plan: PackingPlan | None = None
-        if config.pack:
-            self._plan = plan_packing(
-                inputs_lengths,
-                targets_lengths,
-                inputs_length=self.encoder_length,
-                targets_length=self.decoder_length,
-            )
-        self.num_examples = self._plan.num_rows if self._plan else len(self._usable)
+        inputs_lengths = np.minimum(inputs_lengths[self._usable], config.inputs_length)
+        targets_lengths = np.minimum(targets_lengths[self._usable], config.targets_length)
+        density = self._plan_rows(inputs_lengths, targets_lengths)
         self.report: dict[str, float] = {
             "pairs": self._store.num_pairs,
             "examples": self.num_examples,
             "truncated": int((overlong & ~dropped).sum()),
             "dropped": int(dropped.sum()),
-            "inputs_density": float(inputs_lengths.sum() / (self.num_examples * self.encoder_length)),
-            "targets_density": float(targets_lengths.sum() / (self.num_examples * self.decoder_length)),
+            **density,
+        }
+
+    def _plan_rows(self, inputs_lengths: np.ndarray, targets_lengths: np.ndarray) -> dict[str, float]:
+        """Decide which pairs share a row; return the share of the positions that hold tokens."""
+        lengths = {
+            "inputs_density": (inputs_lengths, self.encoder_length),
+            "targets_density": (targets_lengths, self.decoder_length),
+        }
+        if self._one_row:
+            lengths = {"density": (inputs_lengths + targets_lengths - 1, self.decoder_length)}
+        self._plan: PackingPlan | None = None
+        if self._config.pack:
+            sides = list(lengths.values())  # of a single one, both
+            self._plan = plan_packing(
+                sides[0][0], sides[-1][0], inputs_length=sides[0][1], targets_length=sides[-1][1]
+            )
+        self.num_examples = self._plan.num_rows if self._plan else len(self._usable)
+        return {
+            name: float(side.sum() / (self.num_examples * length)) for name, (side, length) in lengths.items()
         }
 
     def fields(
@@ -91,13 +133,20 @@ class PairExamples:
     ) -> dict[str, np.ndarray]:
         """Return the batch fields of rows ``indices``; there is no noise to draw."""
         del noise_key, noise_indices
+        return self._one_row_fields(indices) if self._one_row else self._two_sided_fields(indices)
+
+    def _members(self, index: int) -> list[int]:
+        """Return the pairs of row ``index``."""
+        members = [index] if self._plan is None else self._plan.row(index)
+        return self._usable[members].tolist()
+
+    def _two_sided_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         encoder = _Side(len(indices), self.encoder_length)
         decoder = _Side(len(indices), self.decoder_length)
         for row, index in enumerate(indices.tolist()):
-            members = [index] if self._plan is None else self._plan.row(index)
-            for pair in self._usable[members].tolist():
-                encoder.append(row, self._store.inputs.document(pair), self.vocabulary.eos_id)
-                decoder.append(row, self._store.targets.document(pair), self.vocabulary.eos_id)
+            for pair in self._members(index):
+                encoder.append(row, self._store.inputs.document(pair), self._eos_id)
+                decoder.append(row, self._store.targets.document(pair), self._eos_id)
         return {
             "encoder_input_tokens": encoder.tokens,
             "decoder_input_tokens": decoder.shifted,
@@ -105,6 +154,29 @@ class PairExamples:
             "decoder_loss_weights": (decoder.segment_ids > 0).astype(np.float32),
             "encoder_segment_ids": encoder.segment_ids,
             "decoder_segment_ids": decoder.segment_ids,
+        }
+
+    def _one_row_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        shape = (len(indices), self.decoder_length)
+        inputs_BL, targets_BL, segment_ids_BL = (np.zeros(shape, np.int32) for _ in range(3))
+        weights_BL = np.zeros(shape, np.float32)
+        eos = np.array([self._eos_id], np.int32)
+        for row, index in enumerate(indices.tolist()):
+            start = 0
+            for segment, pair in enumerate(self._members(index), start=1):
+                given = self._store.inputs.document(pair)[: self._config.inputs_length - 1]
+                wanted = self._store.targets.document(pair)[: self._config.targets_length - 1]
+                tokens = np.concatenate([given, eos, wanted, eos])
+                end = start + len(tokens) - 1
+                inputs_BL[row, start:end], targets_BL[row, start:end] = tokens[:-1], tokens[1:]
+                segment_ids_BL[row, start:end] = segment
+                weights_BL[row, end - len(wanted) - 1 : end] = 1
+                start = end
+        return {
+            "decoder_input_tokens": inputs_BL,
+            "decoder_target_tokens": targets_BL,
+            "decoder_loss_weights": weights_BL,
+            "decoder_segment_ids": segment_ids_BL,
         }
 
 

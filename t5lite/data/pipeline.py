@@ -25,6 +25,8 @@ from t5lite.data.vocabulary import Vocabulary
 
 DataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig
 
+LOSS_WEIGHTS = {"encoder_loss_weights", "decoder_loss_weights"}
+"""Fields that say what counts; a batch has those of its architecture."""
 _ENDLESS = 1 << 62
 
 
@@ -46,12 +48,19 @@ class Examples(Protocol):
 
 
 def open_pipeline(
-    config: DataConfig, *, seed: int = 0, shuffle: bool = True, vocabulary_fingerprint: str | None = None
+    config: DataConfig,
+    *,
+    architecture: str = "encoder_decoder",
+    seed: int = 0,
+    shuffle: bool = True,
+    vocabulary_fingerprint: str | None = None,
 ) -> "Pipeline":
     """Open the data that ``config`` names.
 
     Args:
       config: what to read and how to make examples of it.
+      architecture: of the model that is fed (``config.architecture``), which decides how pairs are laid
+        out; what becomes of text is up to the objective.
       seed: of the shuffle and the noise.
       shuffle: whether training batches come in random order; evaluation never does.
       vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
@@ -66,8 +75,10 @@ def open_pipeline(
     if isinstance(config, PretrainingDataConfig):
         examples = PretrainingExamples(config, vocabulary_fingerprint=vocabulary_fingerprint)
     else:
-        examples = PairExamples(config, vocabulary_fingerprint=vocabulary_fingerprint)
-    return Pipeline(examples, config=config, seed=seed, shuffle=shuffle)
+        examples = PairExamples(
+            config, architecture=architecture, vocabulary_fingerprint=vocabulary_fingerprint
+        )
+    return Pipeline(examples, config=config, architecture=architecture, seed=seed, shuffle=shuffle)
 
 
 class Pipeline:
@@ -76,13 +87,16 @@ class Pipeline:
     Attributes:
       vocabulary: what the tokens belong to.
       num_examples: examples (chunks, pairs or packed rows) in an epoch.
-      encoder_length: M of the batch fields.
-      decoder_length: L of the batch fields.
+      encoder_length: M of the batch fields, 0 where there are none of the encoder's.
+      decoder_length: L of the batch fields, 0 where there are none of the decoder's.
       report: counts of what is used, truncated and left out, for the log.
     """
 
-    def __init__(self, examples: Examples, *, config: DataConfig, seed: int, shuffle: bool):
-        self._examples, self._config, self._seed, self._shuffle = examples, config, seed, shuffle
+    def __init__(
+        self, examples: Examples, *, config: DataConfig, architecture: str, seed: int, shuffle: bool
+    ):
+        self._examples = examples
+        self._opening = {"config": config, "architecture": architecture, "seed": seed, "shuffle": shuffle}
         self.vocabulary = examples.vocabulary
         self.num_examples = examples.num_examples
         self.encoder_length, self.decoder_length = examples.encoder_length, examples.decoder_length
@@ -152,9 +166,7 @@ class Pipeline:
         available = self.num_steps(batch_size)
         left = _ENDLESS if available is None else max(available - start_step, 0)
         steps = _Steps(
-            config=self._config,
-            seed=self._seed,
-            shuffle=self._shuffle,
+            opening=self._opening,
             start_step=start_step,
             num_steps=left if num_steps is None else min(num_steps, left),
             batch_size=batch_size,
@@ -182,7 +194,8 @@ class Pipeline:
         for start in range(0, len(indices), batch_size):
             positions = start + np.arange(first, last)
             fields = self._evaluation_fields(indices[np.minimum(positions, len(indices) - 1)])
-            fields["decoder_loss_weights"][positions >= len(indices)] = 0
+            for name in LOSS_WEIGHTS & fields.keys():
+                fields[name][positions >= len(indices)] = 0
             yield fields
 
     def _evaluation_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -215,9 +228,8 @@ def _bounds(rows: slice | None, batch_size: int) -> tuple[int, int]:
 class _Steps:
     """What a worker process needs to compute batches: it opens the stores itself."""
 
-    config: DataConfig
-    seed: int
-    shuffle: bool
+    opening: dict[str, Any]
+    """Arguments of ``open_pipeline``."""
     start_step: int
     num_steps: int
     batch_size: int
@@ -229,7 +241,7 @@ class _Steps:
 
     def __getitem__(self, index: Any) -> dict[str, np.ndarray]:
         if self._pipeline is None:
-            self._pipeline = open_pipeline(self.config, seed=self.seed, shuffle=self.shuffle)
+            self._pipeline = open_pipeline(**self.opening)
         step = self.start_step + int(index)
         return self._pipeline.batch(step, batch_size=self.batch_size, rows=self.rows)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
 from t5lite.models.layers.attention import KeyValues
 
@@ -15,11 +16,13 @@ class DecodingCache(NamedTuple):
     position: jax.Array
     """int32 scalar: the next position to decode, the same for all rows."""
     past: KeyValues
-    """Decoder self-attention, ``[N, B, max_decode_length, H, K]``, filled before ``position``."""
-    cross: KeyValues
-    """Cross-attention, ``[N, B, M, H, K]``, computed once from the encoder's output."""
-    encoder_segment_ids_BM: jax.Array | None
+    """Decoder self-attention, ``[N, B, length, G, K]``, filled before ``position``."""
+    cross: KeyValues | None = None
+    """Cross-attention, ``[N, B, M, G, K]``, computed once from the encoder's output; None without encoder."""
+    encoder_segment_ids_BM: jax.Array | None = None
     """0 marks encoder padding; None means there is none."""
+    first_B: jax.Array | None = None
+    """Of a decoder-only model, int32 column of each prompt's first token, after its padding."""
 
 
 def start_cache(
@@ -38,15 +41,40 @@ def start_cache(
     return DecodingCache(jnp.zeros((), jnp.int32), past, cross, encoder_segment_ids_BM)
 
 
+def start_prompt_cache(
+    model: DecoderOnly, prompts_BL: jax.Array, *, first_B: jax.Array, max_decode_length: int
+) -> tuple[jax.Array, DecodingCache]:
+    """Run the prompts; return float32 ``logits_BV`` of the next token, and a cache with room for the rest.
+
+    Args:
+      model: a bound module.
+      prompts_BL: prompts that all end at the last column, with padding in front.
+      first_B: int32 column of each prompt's first token.
+      max_decode_length: tokens to come; the last one is never fed back.
+    """
+    logits_BV, own = model.prefill(prompts_BL, first_B=first_B)
+    room = ((0, 0), (0, 0), (0, max_decode_length - 1), (0, 0), (0, 0))
+    past = KeyValues(jnp.pad(own.keys, room), jnp.pad(own.values, room))
+    position = jnp.asarray(prompts_BL.shape[1], jnp.int32)
+    return logits_BV, DecodingCache(position, past, first_B=first_B)
+
+
 def advance(
-    model: EncoderDecoder, cache: DecodingCache, tokens_B: jax.Array
+    model: EncoderDecoder | DecoderOnly, cache: DecodingCache, tokens_B: jax.Array
 ) -> tuple[jax.Array, DecodingCache]:
     """Feed one decoder input token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
-    logits_BV, past = model.decode_step(
-        tokens_B,
-        cache.past,
-        cache.cross,
-        position=cache.position,
-        encoder_segment_ids_BM=cache.encoder_segment_ids_BM,
-    )
+    if isinstance(model, DecoderOnly):
+        assert cache.first_B is not None, "a cache of start_prompt_cache"
+        logits_BV, past = model.decode_step(
+            tokens_B, cache.past, position=cache.position, first_B=cache.first_B
+        )
+    else:
+        assert cache.cross is not None, "a cache of start_cache"
+        logits_BV, past = model.decode_step(
+            tokens_B,
+            cache.past,
+            cache.cross,
+            position=cache.position,
+            encoder_segment_ids_BM=cache.encoder_segment_ids_BM,
+        )
     return logits_BV, cache._replace(position=cache.position + 1, past=past)

@@ -1,20 +1,16 @@
-"""Held-out loss, perplexity and encoder use over batches; generation of texts over a list of inputs."""
+"""Held-out loss, perplexity and encoder use over batches."""
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.types import Batch, Tree
-from t5lite.data.vocabulary import Vocabulary
-from t5lite.decoding import greedy
-from t5lite.models.functional import FunctionalModel
 
 EvalStep = Callable[[Tree, Batch], Mapping[str, WeightedSum]]
 ENCODER_FIELDS = ("encoder_input_tokens", "encoder_segment_ids")
@@ -30,7 +26,7 @@ def evaluate_loss(
       params: the nested dict of parameters.
       batches: one pass over the data; rows that only fill up the last batch carry weight 0.
       measure_encoder_use: also return ``encoder_use`` (see the function of that name), for a second
-        forward pass over every batch.
+        forward pass over every batch; of encoder-decoder models only.
 
     Raises:
       DataError: if the batches carry no weight at all.
@@ -133,94 +129,3 @@ def _one_step_late(results: Iterable[Any]) -> Iterator[Any]:
 def _fetched(result: Any) -> Any:
     # Python floats are float64: thousands of batches are added without loss.
     return jax.tree.map(float, jax.device_get(result))
-
-
-class TextGenerator:
-    """Greedy generation of texts with one compiled function of one fixed batch shape.
-
-    Keep the object to generate repeatedly (every evaluation of a fine-tuning run) without compiling again.
-    """
-
-    def __init__(
-        self,
-        model: FunctionalModel,
-        vocabulary: Vocabulary,
-        *,
-        encoder_length: int,
-        max_decode_length: int,
-        batch_size: int,
-    ):
-        """Compile nothing yet; the first call does.
-
-        Args:
-          model: the functional model that ``params`` belong to.
-          vocabulary: encodes inputs that are texts, and decodes outputs.
-          encoder_length: inputs are cut to this many tokens, EOS included.
-          max_decode_length: most tokens generated for an input, EOS included.
-          batch_size: inputs decoded at once; the last batch is filled up with empty inputs.
-        """
-        self.vocabulary = vocabulary
-        self.encoder_length = encoder_length
-        self.batch_size = batch_size
-
-        def decode(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
-            return greedy(
-                model.bind(params),
-                tokens_BM,
-                encoder_segment_ids_BM=segment_ids_BM,
-                max_decode_length=max_decode_length,
-            )
-
-        self._decode = jax.jit(decode)
-
-    def __call__(self, params: Tree, inputs: Sequence[str] | Sequence[np.ndarray]) -> list[str]:
-        """Return one generated text for each input, in order; inputs are texts, or ids without EOS."""
-        texts: list[str] = []
-        waiting: list[tuple[jax.Array, int]] = []
-        for start in range(0, len(inputs), self.batch_size):
-            chunk = inputs[start : start + self.batch_size]
-            tokens_BM, segment_ids_BM = self._encoded(chunk)
-            waiting.append((self._decode(params, tokens_BM, segment_ids_BM), len(chunk)))
-            if len(waiting) > 1:
-                texts += self._decoded(*waiting.pop(0))
-        for outputs_BL, count in waiting:
-            texts += self._decoded(outputs_BL, count)
-        return texts
-
-    def _encoded(self, inputs: Sequence[str] | Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        tokens_BM = np.full((self.batch_size, self.encoder_length), self.vocabulary.pad_id, np.int32)
-        # An empty input is a lone EOS, also in the rows that fill up: no row is masked altogether.
-        tokens_BM[:, 0] = self.vocabulary.eos_id
-        segment_ids_BM = np.zeros_like(tokens_BM)
-        segment_ids_BM[:, 0] = 1
-        for row, given in enumerate(inputs):
-            ids = self.vocabulary.encode(given, parse_sentinels=True) if isinstance(given, str) else given
-            kept = ids[: self.encoder_length - 1]
-            tokens_BM[row, : len(kept)] = kept
-            tokens_BM[row, len(kept)] = self.vocabulary.eos_id
-            segment_ids_BM[row, : len(kept) + 1] = 1
-        return tokens_BM, segment_ids_BM
-
-    def _decoded(self, outputs_BL: jax.Array, count: int) -> list[str]:
-        return [self.vocabulary.decode(ids) for ids in np.asarray(outputs_BL)[:count]]
-
-
-def generate_texts(
-    model: FunctionalModel,
-    params: Tree,
-    vocabulary: Vocabulary,
-    inputs: Sequence[str] | Sequence[np.ndarray],
-    *,
-    encoder_length: int,
-    max_decode_length: int,
-    batch_size: int,
-) -> list[str]:
-    """Return the greedy output text for each input, in order; arguments as of ``TextGenerator``."""
-    generator = TextGenerator(
-        model,
-        vocabulary,
-        encoder_length=encoder_length,
-        max_decode_length=max_decode_length,
-        batch_size=batch_size,
-    )
-    return generator(params, inputs)

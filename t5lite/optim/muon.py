@@ -12,6 +12,9 @@ from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.adamw import AdamWConfig
 from t5lite.optim.base import MatrixDims, Optimizer, ScheduleFn, matrix_dims, to_float32
 
+_TABLES = {"vocab", "positions", "token_types", "labels"}
+"""Axes of tables that are looked up row by row and of outputs, as opposed to maps within the network."""
+
 
 class MuonOptimizerState(NamedTuple):
     """Momentum by the path of each stack matrix, and the state of AdamW for every other parameter."""
@@ -22,7 +25,7 @@ class MuonOptimizerState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MuonConfig:
-    """Muon on stack matrices, one layer at a time; AdamW on embeddings, logits, norms and biases.
+    """Muon on stack matrices, one layer at a time; AdamW on embeddings, outputs, norms and biases.
 
     The orthogonalisation is optax's (Newton-Schulz). An attention kernel is the matrix embed x (heads*kv)
     (output: (heads*kv) x embed), as PyTorch implementations have it. Updates are scaled to AdamW's RMS
@@ -100,7 +103,7 @@ def _by_path(tree: Tree) -> dict[str, Any]:
 
 
 def _in_stack(axes: LogicalAxes) -> bool:
-    return matrix_dims(axes) is not None and "vocab" not in axes
+    return matrix_dims(axes) is not None and not _TABLES & set(axes)
 
 
 def _dimension_numbers(axes: LogicalAxes) -> contrib.MuonDimensionNumbers:

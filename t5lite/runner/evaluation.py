@@ -16,14 +16,15 @@ from t5lite.data.pair_store import PairStore
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
 from t5lite.data.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.evaluation.evaluator import evaluate_loss, generate_texts
+from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.evaluation.text_generation import generate_texts, prompts_of_pairs
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.components import heldout_pipeline, load_trained
+from t5lite.runner.components import heldout_pipeline, load_trained, measures_encoder_use
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step
 
@@ -54,16 +55,18 @@ def heldout_evaluator(
     eval_step = compile_eval_step(
         make_eval_step(
             model,
-            lowest_sentinel_id=vocabulary.size - vocabulary.extra_ids,
+            lowest_sentinel_id=vocabulary.lowest_sentinel_id,
             eos_id=vocabulary.eos_id,
         ),
         model,
         partitioner,
     )
 
+    encoder_use = measures_encoder_use(config, model.config)
+
     def evaluate_params(params: Tree) -> dict[str, float]:
         batches = _device_batches(pipeline, partitioner, config)
-        return evaluate_loss(eval_step, params, batches, measure_encoder_use=config.encoder_use)
+        return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
 
     return evaluate_params
 
@@ -105,7 +108,7 @@ def evaluate(
     samples: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     if not isinstance(config.data, PairsDataConfig):
-        baselines, note = _baselines_if_possible(config.data.store, config.evaluation.store, vocabulary)
+        baselines, note = _baselines_if_possible(config, vocabulary)
         metrics |= baselines
         notes = (note,)
     elif config.evaluation.task:
@@ -143,18 +146,21 @@ def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary
     }
 
 
-def _baselines_if_possible(
-    train_store: str, heldout_store: str, vocabulary: Vocabulary
-) -> tuple[dict[str, float], str]:
+def _baselines_if_possible(config: RunConfig, vocabulary: Vocabulary) -> tuple[dict[str, float], str]:
     """Return the baselines and what to say of them; the training text may be gone after training."""
+    assert config.evaluation.store is not None
     try:
-        baselines = ngram_baselines(train_store, heldout_store, vocabulary)
+        baselines = ngram_baselines(config.data.store, config.evaluation.store, vocabulary)
     except DataError as error:
         return {}, f"unigram and bigram are left out, for the training text cannot be read: {error}"
+    if config.model.architecture == "encoder_only":
+        # It sees both sides of a token, so a model that has only the token before is no match for it.
+        unigram = {"unigram": baselines["unigram"]}
+        return unigram, "unigram is of the whole held-out text; compare it with loss"
     return baselines, "unigram and bigram are of the whole held-out text; compare them with text_loss"
 
 
-def _evaluation_partitioner(model: EncoderDecoderConfig, batch_size: int) -> Partitioner:
+def _evaluation_partitioner(model: ModelConfig, batch_size: int) -> Partitioner:
     """Return the partitioner over the devices that are there: the parameters sharded where that divides.
 
     Raises:
@@ -221,12 +227,15 @@ def task_scores(
     pairs = PairStore.open(config.evaluation.store, vocabulary.fingerprint)
     indices = evaluation_indices(pairs.num_pairs, config.evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
+    given = inputs
+    if config.model.architecture == "decoder_only":
+        given = prompts_of_pairs(inputs, vocabulary, inputs_length=config.data.inputs_length)
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     predictions = generate_texts(
         model,
         params,
         vocabulary,
-        inputs,
+        given,
         encoder_length=config.data.inputs_length,
         max_decode_length=config.data.targets_length,
         batch_size=config.evaluation.batch_size,

@@ -141,7 +141,7 @@ def train(config: RunConfig) -> Outcome:
 
 def _prepare(config: RunConfig) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
-    pipeline = open_pipeline(config.data, seed=config.seed)
+    pipeline = open_pipeline(config.data, architecture=config.model.architecture, seed=config.seed)
     check_vocabulary(pipeline.vocabulary, config.model)
     check_epochs(pipeline, config)
     heldout = heldout_pipeline(config, pipeline.vocabulary)
@@ -202,13 +202,17 @@ def _announce(run: _Run, start: _Start, telemetry: Telemetry) -> None:
     telemetry.message(
         f"{run.model.num_params:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s)"
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
-        f"{run.config.training.batch_size} x ({run.pipeline.encoder_length} + {run.pipeline.decoder_length}) "
-        f"tokens a step → {run.directory.path}"
+        f"{run.config.training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
     if usage := _data_usage(run.pipeline.report):
         telemetry.message(usage)
     if start.origin:
         telemetry.message(start.origin)
+
+
+def _row_length(pipeline: Pipeline) -> str:
+    lengths = [length for length in (pipeline.encoder_length, pipeline.decoder_length) if length]
+    return f"({lengths[0]} + {lengths[1]})" if len(lengths) > 1 else str(lengths[0])
 
 
 def _changes_since_start(changes: list[str]) -> list[str]:
@@ -228,9 +232,11 @@ def _changes_since_start(changes: list[str]) -> list[str]:
 
 def _data_usage(report: Mapping[str, float]) -> str | None:
     """Return how pairs fill their rows and what was cut or left out; None for text, which is all used."""
-    if "inputs_density" not in report:
+    if "pairs" not in report:
         return None
     lost = [f", {report[how]:,.0f} of {report['pairs']:,.0f} pairs {how}" for how in _LOSSES if report[how]]
+    if "density" in report:
+        return f"tokens fill {report['density']:.0%} of the positions{''.join(lost)}"
     return (
         f"tokens fill {report['inputs_density']:.0%} of the encoder's and {report['targets_density']:.0%} of "
         f"the decoder's positions{''.join(lost)}"

@@ -1,11 +1,13 @@
 """Cross-entropy, z-loss and accuracy of one batch, as float32 (sum, weight) pairs."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from t5lite.core.metrics import WeightedSum, weighted_sum
+from t5lite.training.predictions import Prediction, Target
 
 
 class TokenLosses(NamedTuple):
@@ -17,6 +19,61 @@ class TokenLosses(NamedTuple):
     """Plain cross-entropy in nats per token: no smoothing, no z-loss. The loss that is reported."""
     z_loss: WeightedSum
     accuracy: WeightedSum
+
+
+class BatchLosses(NamedTuple):
+    """The losses of all outputs of a model on one batch, or on a part of it."""
+
+    objective: WeightedSum
+    """What is differentiated; its mean over the whole batch is the sum of the outputs' means."""
+    outputs: tuple[TokenLosses, ...]
+    """In the order of ``predictions.output_names``, the main one first."""
+
+    @classmethod
+    def zeros(cls, num_outputs: int) -> "BatchLosses":
+        """Return the losses of no rows."""
+        nothing = WeightedSum(jnp.zeros(()), jnp.zeros(()))
+        return cls(nothing, (TokenLosses(nothing, nothing, nothing, nothing),) * num_outputs)
+
+
+def loss_factors(targets: Sequence[Target]) -> list[jax.Array | float]:
+    """Return the factor of each output's sum in the objective: weight of the main one by its own weight.
+
+    Args:
+      targets: of the whole batch, all microbatches together; then the objective of a part is a plain sum,
+        and the parts add up to the objective of the whole whatever their weights.
+    """
+    weights = [jnp.sum(target.weights_BL.astype(jnp.float32)) for target in targets]
+    others = (weights[0] / jnp.maximum(weight, 1e-6) for weight in weights[1:])
+    return [1.0, *others]
+
+
+def batch_losses(
+    predictions: Sequence[Prediction],
+    factors: Sequence[jax.Array | float],
+    *,
+    z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> BatchLosses:
+    """Return the losses of every output and the objective, the outputs' sums times ``factors``.
+
+    Z-loss and label smoothing are for the main output; BERT's second one, of two classes, has neither.
+    """
+    main, *others = predictions
+    losses = [
+        token_losses(
+            main.logits_BLV,
+            main.targets_BL,
+            main.weights_BL,
+            z_loss=z_loss,
+            label_smoothing=label_smoothing,
+        ),
+        *(token_losses(other.logits_BLV, other.targets_BL, other.weights_BL) for other in others),
+    ]
+    total = losses[0].objective.total
+    for factor, loss in zip(factors[1:], losses[1:], strict=True):
+        total += factor * loss.objective.total
+    return BatchLosses(WeightedSum(total, losses[0].objective.weight), tuple(losses))
 
 
 def token_losses(

@@ -15,12 +15,14 @@ import optax
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
-from t5lite.core.types import EOS_ID, PAD_ID, Tree
+from t5lite.core.types import EOS_ID, Tree
+from t5lite.models.config import EncoderOnlyConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.rules import active_partitioner
-from t5lite.training.losses import TokenLosses, token_losses
+from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
+from t5lite.training.predictions import num_real_tokens, output_names, predictions, targets
 from t5lite.training.state import TrainState, state_shardings
 
 DeviceBatch: TypeAlias = Mapping[str, jax.Array]
@@ -63,10 +65,13 @@ def make_train_step(
 ) -> TrainStep:
     """Return the pure function ``(state, batch) -> (state, metrics)``.
 
-    Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``accuracy`` as ``WeightedSum``;
-    ``grad_norm`` (before clipping), ``param_norm`` (before the update), ``tokens`` (int32, non-padding
-    encoder inputs and decoder targets), ``nonfinite`` (1.0 if the loss or a gradient was not finite) and
-    ``learning_rate`` (what the optimizer applied: its schedule follows completed updates, not skipped ones).
+    Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``accuracy`` as ``WeightedSum``, and
+    ``NAME_loss``, ``NAME_accuracy`` of further outputs (``sequence`` is BERT's next sentence); ``grad_norm``
+    (before clipping), ``param_norm`` (before the update), ``tokens`` (int32, without padding, of the encoder
+    and of the decoder), ``nonfinite`` (1.0 if the loss or a gradient was not finite) and ``learning_rate``
+    (what the optimizer applied: its schedule follows completed updates, not skipped ones).
+
+    Several outputs count alike: the objective is the sum of their mean losses over the batch (BERT).
 
     Args:
       model: the functional model.
@@ -81,31 +86,40 @@ def make_train_step(
         grads = _normalise(grads, losses.objective.weight)
         new_state, metrics = _update(state, grads, losses, optimizer, config)
         metrics["learning_rate"] = jnp.asarray(optimizer.learning_rate(state.opt_state), jnp.float32)
-        return new_state, metrics | _batch_metrics(losses, batch)
+        main = losses.outputs[0]
+        metrics |= {"z_loss": main.z_loss, "tokens": num_real_tokens(batch)}
+        return new_state, metrics | _output_metrics(model, losses)
 
     return train_step
 
 
-def make_eval_step(model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int = EOS_ID) -> EvalStep:
+def make_eval_step(
+    model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int | None = EOS_ID
+) -> EvalStep:
     """Return the pure function ``(params, batch) -> {"loss", "accuracy", "text_loss"}``, no dropout.
 
-    ``text_loss`` is the cross-entropy over target tokens that are text: neither padding nor EOS nor
+    ``text_loss`` is the cross-entropy over the decoder's target tokens that are text: neither EOS nor
     sentinels, which are easy to predict and flatter ``loss``. It compares with n-gram entropies of text.
+    An encoder-only model has none; it has ``NAME_loss`` and ``NAME_accuracy`` of a second output.
 
     Args:
       model: the functional model.
-      lowest_sentinel_id: this id and all above it are sentinels (``vocabulary.sentinel(extra_ids - 1)``,
-        the number of pieces) or unused rows of the table.
-      eos_id: end of sequence.
+      lowest_sentinel_id: this id and all above it are sentinels or unused rows of the table.
+      eos_id: end of sequence; None where the vocabulary has none.
     """
 
     def eval_step(params: Tree, batch: DeviceBatch) -> dict[str, WeightedSum]:
-        logits_BLV = model.bind(params)(batch)
-        targets_BL, weights_BL = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
-        losses = token_losses(logits_BLV, targets_BL, weights_BL)
-        is_text_BL = (targets_BL < lowest_sentinel_id) & (targets_BL != eos_id) & (targets_BL != PAD_ID)
+        outputs = predictions(model.bind(params), batch)
+        losses = batch_losses(outputs, [1.0] * len(outputs))
+        metrics = _output_metrics(model, losses)
+        if isinstance(model.config, EncoderOnlyConfig):
+            return metrics
+        _, logits_BLV, targets_BL, weights_BL = outputs[0]
+        is_text_BL = targets_BL < lowest_sentinel_id
+        if eos_id is not None:
+            is_text_BL &= targets_BL != eos_id
         text = token_losses(logits_BLV, targets_BL, weights_BL * is_text_BL)
-        return {"loss": losses.cross_entropy, "accuracy": losses.accuracy, "text_loss": text.cross_entropy}
+        return metrics | {"text_loss": text.cross_entropy}
 
     return eval_step
 
@@ -186,24 +200,23 @@ def split_microbatches(batch: DeviceBatch, num_microbatches: int) -> DeviceBatch
 
 def _accumulate(
     model: FunctionalModel, params: Tree, batch: DeviceBatch, key: jax.Array, config: StepConfig
-) -> tuple[TokenLosses, Tree]:
+) -> tuple[BatchLosses, Tree]:
     """Return the losses and the float32 gradient of the *sum* of the objective over the whole batch.
 
     Sums add up exactly whatever the weights of the microbatches; dividing by the total weight comes after.
     """
+    factors = loss_factors(targets(model.config, batch))
 
-    def objective(params: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, TokenLosses]:
-        logits_BLV = model.bind(params)(microbatch, dropout_key=key)
-        losses = token_losses(
-            logits_BLV,
-            microbatch["decoder_target_tokens"],
-            microbatch["decoder_loss_weights"],
+    def objective(params: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, BatchLosses]:
+        losses = batch_losses(
+            predictions(model.bind(params), microbatch, dropout_key=key),
+            factors,
             z_loss=config.z_loss,
             label_smoothing=config.label_smoothing,
         )
         return jnp.asarray(losses.objective.total), losses
 
-    def one(microbatch: DeviceBatch, index: jax.Array | int) -> tuple[TokenLosses, Tree]:
+    def one(microbatch: DeviceBatch, index: jax.Array | int) -> tuple[BatchLosses, Tree]:
         dropout_key = jax.random.fold_in(key, index)
         grads, losses = jax.grad(objective, has_aux=True)(params, microbatch, dropout_key)
         return losses, _constrain_gradients(grads, model)
@@ -216,9 +229,9 @@ def _accumulate(
 
     microbatches = split_microbatches(batch, config.num_microbatches)
     indices = jnp.arange(config.num_microbatches)
-    nothing = WeightedSum(jnp.zeros(()), jnp.zeros(()))
     zero_grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
-    zeros = (TokenLosses(nothing, nothing, nothing, nothing), _constrain_gradients(zero_grads, model))
+    no_losses = BatchLosses.zeros(len(output_names(model.config)))
+    zeros = (no_losses, _constrain_gradients(zero_grads, model))
     return jax.lax.scan(add, zeros, (microbatches, indices))[0]
 
 
@@ -237,7 +250,7 @@ def _normalise(grads: Tree, weight: jax.Array | float) -> Tree:
 
 
 def _update(
-    state: TrainState, grads: Tree, losses: TokenLosses, optimizer: Optimizer, config: StepConfig
+    state: TrainState, grads: Tree, losses: BatchLosses, optimizer: Optimizer, config: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """Clip, update, and keep the old parameters and optimizer state if anything is not finite."""
     grad_norm = optax.tree.norm(grads)
@@ -261,11 +274,10 @@ def _update(
     }
 
 
-def _batch_metrics(losses: TokenLosses, batch: DeviceBatch) -> Metrics:
-    tokens = sum(jnp.count_nonzero(batch[f]) for f in ("encoder_input_tokens", "decoder_target_tokens"))
-    return {
-        "loss": losses.cross_entropy,
-        "z_loss": losses.z_loss,
-        "accuracy": losses.accuracy,
-        "tokens": jnp.asarray(tokens, jnp.int32),
-    }
+def _output_metrics(model: FunctionalModel, losses: BatchLosses) -> dict[str, WeightedSum]:
+    """Return loss and accuracy by name; those of the main output bear no output's name."""
+    metrics = {}
+    for number, (name, output) in enumerate(zip(output_names(model.config), losses.outputs, strict=True)):
+        prefix = f"{name}_" if number else ""
+        metrics |= {f"{prefix}loss": output.cross_entropy, f"{prefix}accuracy": output.accuracy}
+    return metrics

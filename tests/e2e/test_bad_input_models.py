@@ -91,7 +91,7 @@ def test_export_options(options, message, refused: Refused, pretrained: Path, tm
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("spiece.model", None, r"has no spiece\.model; t5lite needs the SentencePiece model"),
+        ("spiece.model", "", r"spiece\.model is not a SentencePiece model"),
         ("config.json", None, r"config\.json is missing; give a folder that save_pretrained wrote"),
         ("config.json", "{", r"config\.json is damaged"),
         ("config.json", "[]", r"config\.json is damaged \(not a JSON object\)"),
@@ -112,6 +112,13 @@ def test_folders_that_are_no_models(name, content, message, refused: Refused, ex
     if content is not None:
         write(folder / name, content)
     refused(["import", "--from", folder, "--output", tmp_path / "new"], message)
+
+
+def test_a_folder_without_a_vocabulary(refused: Refused, exported: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(exported, tmp_path / "hf"))
+    for name in ("spiece.model", "tokenizer.json"):
+        (folder / name).unlink()
+    refused(["import", "--from", folder, "--output", tmp_path / "new"], "has no vocabulary that t5lite reads")
 
 
 def test_import_from_and_to_the_wrong_places(

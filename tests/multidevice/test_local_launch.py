@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from t5lite.data.prepare import write_text_store
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.quickstart.corpus import austen
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def recipe(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("local-launch")
     texts = [paragraph.text for paragraph in austen()[:600]]
     train_vocabulary(texts, directory / "spiece.model", size=400)
-    vocabulary = Vocabulary(directory / "spiece.model")
+    vocabulary = SentencePieceVocabulary(directory / "spiece.model")
     stores = directory / "data" / "pretrain"
     write_text_store(texts[:500], vocabulary, stores / "train", num_threads=1)
     write_text_store(texts[500:], vocabulary, stores / "heldout", num_threads=1)

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
+from t5lite.data.objectives.causal_lm import CausalLM
+from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
 from t5lite.optim import OPTIMIZERS, SCHEDULES, AdafactorConfig, Constant, WarmupStableDecay
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.quickstart.recipes import RECIPES
@@ -29,11 +32,15 @@ CONFIG = RunConfig(
     training=TrainingConfig(total_steps=100, batch_size=8),
 )
 PAIRS = PairsDataConfig(store="data/pairs")
+STACK: dict[str, Any] = {"embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2, "num_layers": 1}
+GPT, BERT = DecoderOnlyConfig(**STACK), EncoderOnlyConfig(**STACK)
+CAUSAL = PretrainingDataConfig(store="data/train", objective=CausalLM())
+MASKED = PretrainingDataConfig(store="data/train", objective=MaskedLM())
 
 
 def variants() -> dict[str, RunConfig]:
     """Every shipped recipe, every class that a field may have, and fields that are usually left alone."""
-    recipes = [*(ROOT / "configs").glob("*.py"), ROOT / "tests" / "e2e" / "tiny_recipe.py"]
+    recipes = [*(ROOT / "configs").glob("*.py"), *(ROOT / "tests" / "e2e").glob("tiny_*.py")]
     configs = {path.stem: run_config.load(path) for path in recipes}
     for name, recipe in RECIPES.items():
         configs[name] = recipe.pretraining_config(Path("x"), seed=1)
@@ -66,7 +73,17 @@ def test_json_names_the_class_where_several_are_possible():
     tags = {
         name: value["type"] for name, value in values.items() if isinstance(value, dict) and "type" in value
     }
-    assert tags == {"data": "PretrainingDataConfig", "optimizer": "AdafactorConfig", "schedule": "Constant"}
+    assert tags == {
+        "model": "EncoderDecoderConfig",
+        "data": "PretrainingDataConfig",
+        "optimizer": "AdafactorConfig",
+        "schedule": "Constant",
+    }
+    assert values["data"]["objective"]["type"] == "SpanCorruption"
+
+
+def test_a_file_from_before_there_were_other_models_and_objectives_is_read():
+    assert run_config.from_json(changed(model__type=..., data__objective__type=...)) == CONFIG
 
 
 def changed(**changes: object) -> str:
@@ -250,6 +267,66 @@ def test_components_that_contradict_each_other(changes, message):
 def test_a_task_is_fine_with_pairs():
     config = dataclasses.replace(CONFIG, data=PAIRS, evaluation=EvaluationConfig(task="translation"))
     assert config.evaluation.task == "translation"
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (GPT, CONFIG.data, "SpanCorruption trains encoder_decoder models, .* is decoder_only; use CausalLM"),
+        (BERT, CONFIG.data, "but model is encoder_only; use MaskedLM"),
+        (
+            MODEL,
+            CAUSAL,
+            "CausalLM trains decoder_only models, .* encoder_decoder; use SpanCorruption",
+        ),
+        (
+            dataclasses.replace(BERT, head="pretraining"),
+            MASKED,
+            "MaskedLM has no labels for model.head='pretraining'; use head='masked_lm'",
+        ),
+        (BERT, PAIRS, "PairsDataConfig trains encoder_decoder and decoder_only models"),
+        (
+            dataclasses.replace(BERT, max_length=100),
+            MASKED,
+            "512 tokens is longer than the 100 rows of the learned position table",
+        ),
+        (dataclasses.replace(GPT, positions="learned"), PAIRS, "639 tokens is longer than the 512 rows"),
+    ],
+    ids=str,
+)
+def test_a_model_and_data_that_do_not_go_together(model, data, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(CONFIG, model=model, data=data)
+
+
+@pytest.mark.parametrize(("model", "data"), [(GPT, CAUSAL), (BERT, MASKED), (GPT, PAIRS)], ids=str)
+def test_other_architectures_are_overridden_and_saved_like_the_first(model, data, tmp_path):
+    config = dataclasses.replace(CONFIG, model=model, data=data)
+    words = ["--model.num-layers", "3", "--data.store", "other"]
+    assert run_config.load(recipe(tmp_path, config), words) == dataclasses.replace(
+        config,
+        model=dataclasses.replace(model, num_layers=3),
+        data=dataclasses.replace(data, store="other"),
+    )
+
+
+def test_the_settings_of_an_objective_are_overridden(tmp_path):
+    config = dataclasses.replace(CONFIG, model=BERT, data=MASKED)
+    words = ["--data.objective.mask-probability", "0.3", "--model.head", "masked_lm"]
+    loaded = run_config.load(recipe(tmp_path, config), words)
+    assert loaded.data == dataclasses.replace(MASKED, objective=MaskedLM(mask_probability=0.3))
+
+
+def test_help_shows_the_model_of_the_recipe_alone(tmp_path, capsys):
+    path = recipe(tmp_path, dataclasses.replace(CONFIG, model=BERT, data=MASKED))
+    with pytest.raises(SystemExit) as stop:
+        run_config.load(path, ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "--model.head" in text
+    assert "--data.objective.mask-probability" in text
+    assert "--model.num-encoder-layers" not in text
+    assert "--data.objective.noise-density" not in text
 
 
 def test_what_a_recipe_raises_keeps_its_cause(tmp_path):

@@ -10,12 +10,15 @@ the vocabulary lacks are refused, where T5 goes on into ordinary pieces.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.types import EOS_ID
+from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.indexed_random import random_bits
+from t5lite.data.objectives.layout import ChunkLayout
+from t5lite.data.vocabulary import Vocabulary
 
 _INDEX_BITS = 20  # chunks of up to a million tokens
 
@@ -29,6 +32,9 @@ class SpanCorruption:
 
     mean_span_length: float = 3.0
     """Average number of tokens in a masked span, at least 1."""
+
+    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder",)
+    heads: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         if not 0 < self.noise_density < 1:
@@ -77,19 +83,59 @@ class SpanCorruption:
             )
         return raw_tokens, targets_length
 
+    def layout(self, inputs_length: int) -> ChunkLayout:
+        """Return the layout of ``chunk_length``.
+
+        Raises:
+          ConfigError: if ``inputs_length`` is too short for these settings.
+        """
+        raw_tokens, targets_length = self.chunk_length(inputs_length)
+        return ChunkLayout(raw_tokens, raw_tokens, inputs_length, targets_length)
+
+    def separator(self, vocabulary: Vocabulary) -> int | None:
+        """Return None: T5's documents follow each other without a separator."""
+        del vocabulary
+        return None
+
+    def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int) -> None:
+        """Check that there is a sentinel for every span, and EOS.
+
+        Raises:
+          ConfigError: if there are too few.
+        """
+        vocabulary.special_id("eos", needed_for="span corruption")
+        num_sentinels = self.num_sentinels(self.chunk_length(inputs_length)[0])
+        if num_sentinels > vocabulary.extra_ids:
+            raise ConfigError(
+                f"inputs_length={inputs_length} with this objective uses {num_sentinels} sentinels, "
+                f"the vocabulary has extra_ids={vocabulary.extra_ids}; prepare the text with more, or "
+                "use shorter inputs, less noise or longer spans"
+            )
+
     def fields(
-        self, tokens_BN: np.ndarray, *, key: np.ndarray, indices: np.ndarray, first_sentinel: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (inputs_BM, targets_BL), int32 with EOS, of chunks of equal length.
+        self, tokens_BN: np.ndarray, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary
+    ) -> dict[str, np.ndarray]:
+        """Return the fields of both sides; the decoder's inputs start with 0, as in T5.
 
         Args:
           tokens_BN: raw tokens.
           key: of ``indexed_random.derive_key``.
           indices: [B], what the noise of each row depends on besides the key.
-          first_sentinel: id of ``<extra_id_0>``; further sentinels descend from it.
+          vocabulary: has ``check_vocabulary``'s ids.
         """
         mask_BN = self.noise_mask(tokens_BN.shape[1], key=key, indices=indices)
-        return corrupt(tokens_BN, mask_BN, first_sentinel=first_sentinel)
+        eos_id = vocabulary.special_id("eos", needed_for="span corruption")
+        inputs_BM, targets_BL = corrupt(
+            tokens_BN, mask_BN, first_sentinel=vocabulary.sentinel(0), eos_id=eos_id
+        )
+        shifted_BL = np.full_like(targets_BL, PAD_ID)
+        shifted_BL[:, 1:] = targets_BL[:, :-1]
+        return {
+            "encoder_input_tokens": inputs_BM,
+            "decoder_input_tokens": shifted_BL,
+            "decoder_target_tokens": targets_BL,
+            "decoder_loss_weights": np.ones(targets_BL.shape, np.float32),
+        }
 
     def noise_mask(self, raw_tokens: int, *, key: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Return bool [len(indices), raw_tokens], true where masked.
@@ -129,25 +175,25 @@ def random_composition(bits: np.ndarray, num_items: int, num_parts: int) -> np.n
 
 
 def corrupt(
-    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, first_sentinel: int
+    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, first_sentinel: int, eos_id: int = EOS_ID
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (inputs_BM, targets_BL): sentinels replace masked spans, targets spell them out.
+    """Return (inputs_BM, targets_BL): sentinels replace masked spans, targets spell them out; EOS ends both.
 
-    All rows must have the same number of masked tokens and of masked spans.
+    All rows must have the same number of masked tokens and of masked spans. Sentinels descend from the first.
     """
     starts_masked = np.diff(mask_BN, axis=1, prepend=False) & mask_BN
     starts_kept = np.diff(mask_BN, axis=1, prepend=True) & ~mask_BN
     inputs = _sentinels_for_spans(tokens_BN, mask_BN, starts_masked, first_sentinel)
     targets = _sentinels_for_spans(tokens_BN, ~mask_BN, starts_kept, first_sentinel)
-    return inputs, targets
+    eos_B1 = np.full((len(tokens_BN), 1), eos_id, np.int32)
+    return np.concatenate([inputs, eos_B1], axis=1), np.concatenate([targets, eos_B1], axis=1)
 
 
 def _sentinels_for_spans(
     tokens_BN: np.ndarray, mask_BN: np.ndarray, starts_BN: np.ndarray, first_sentinel: int
 ) -> np.ndarray:
-    """Replace each masked span by one sentinel, keep the rest, append EOS."""
+    """Replace each masked span by one sentinel and keep the rest."""
     rows = len(tokens_BN)
     sentinels = first_sentinel + 1 - np.cumsum(starts_BN, axis=1, dtype=np.int32)
     replaced = np.where(starts_BN, sentinels, tokens_BN.astype(np.int32, copy=False))
-    body = replaced[~mask_BN | starts_BN].reshape(rows, -1)
-    return np.concatenate([body, np.full((rows, 1), EOS_ID, np.int32)], axis=1)
+    return replaced[~mask_BN | starts_BN].reshape(rows, -1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.data.prepare import write_pair_store, write_text_store
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 
 _SYLLABLES = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "za"]
 
@@ -30,7 +30,7 @@ def prose() -> Callable[..., list[str]]:
 def vocabulary(tmp_path_factory) -> Vocabulary:
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     train_vocabulary(_prose(300, seed=0), path, size=150)
-    return Vocabulary(path)
+    return SentencePieceVocabulary(path)
 
 
 @pytest.fixture(scope="session")

@@ -119,3 +119,33 @@ def test_nothing_usable_and_wrong_lengths(pair_store):
         )
     with pytest.raises(ConfigError, match="targets_length=1 must be at least 2"):
         PairsDataConfig(store=str(pair_store), targets_length=1)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_decoder_only_row_is_inputs_then_targets_with_loss_on_the_targets(pair_store, pairs, pack):
+    config = PairsDataConfig(store=str(pair_store), pack=pack, **ROOMY)
+    pipeline = open_pipeline(config, architecture="decoder_only")
+    assert (pipeline.encoder_length, pipeline.decoder_length) == (0, 120 + 80 - 1)
+    batch = pipeline.batch(0, batch_size=pipeline.num_examples)
+    found = []
+    for inputs, targets, weights, ids in zip(
+        *(batch[f"decoder_{name}"] for name in ("input_tokens", "target_tokens", "loss_weights")),
+        batch["decoder_segment_ids"],
+        strict=True,
+    ):
+        for segment in range(1, ids.max() + 1):
+            where = ids == segment
+            row = [*inputs[where].tolist(), int(targets[where][-1])]
+            assert targets[where].tolist() == row[1:]
+            asked = weights[where] == 1
+            assert asked[np.flatnonzero(asked)[0] :].all()
+            num_inputs = len(row) - int(asked.sum())
+            found.append((tuple(row[:num_inputs]), tuple(row[num_inputs:])))
+        assert not weights[ids == 0].any()
+    assert Counter(found) == Counter(pairs)
+    np.testing.assert_allclose(pipeline.report["density"], (batch["decoder_segment_ids"] > 0).mean())
+
+
+def test_encoder_only_models_have_no_use_for_pairs(pair_store):
+    with pytest.raises(ConfigError, match="trains encoder_decoder and decoder_only models"):
+        open_pipeline(PairsDataConfig(store=str(pair_store)), architecture="encoder_only")

@@ -18,7 +18,7 @@ from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_text_store
 from t5lite.data.pretraining_examples import PretrainingDataConfig
 from t5lite.data.token_store import TokenStore
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary
 
 
 def assert_same(a, b):
@@ -276,7 +276,7 @@ def test_one_chunk_is_enough_and_less_is_refused(tmp_path, vocabulary):
 
 
 def test_too_few_sentinels(tmp_path, vocabulary, prose):
-    few = Vocabulary(vocabulary.path, extra_ids=2)
+    few = SentencePieceVocabulary(vocabulary.path, extra_ids=2)
     write_text_store(prose(20, seed=0), few, tmp_path / "store")
     with pytest.raises(ConfigError, match="uses 3 sentinels, the vocabulary has extra_ids=2"):
         open_pipeline(PretrainingDataConfig(store=str(tmp_path / "store"), inputs_length=64))

@@ -60,9 +60,8 @@ def test_chunk_length_is_the_largest_that_fits(objective, inputs_length):
 def test_inputs_and_targets_rebuild_the_chunk(objective, inputs_length, seed):
     raw, targets_length = objective.chunk_length(inputs_length)
     tokens = np.random.default_rng(seed).integers(3, 30_000, (4, raw)).astype(np.uint16)
-    inputs_BM, targets_BL = objective.fields(
-        tokens, key=derive_key(seed, "noise"), indices=np.arange(4), first_sentinel=FIRST_SENTINEL
-    )
+    mask = objective.noise_mask(raw, key=derive_key(seed, "noise"), indices=np.arange(4))
+    inputs_BM, targets_BL = corrupt(tokens, mask, first_sentinel=FIRST_SENTINEL)
     assert inputs_BM.shape == (4, inputs_length)
     assert targets_BL.shape == (4, targets_length)
     assert inputs_BM.dtype == targets_BL.dtype == np.int32

@@ -8,16 +8,11 @@ import pytest
 
 from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
-from t5lite.data.vocabulary import Vocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.decoding import greedy
 from t5lite.evaluation import evaluator
-from t5lite.evaluation.evaluator import (
-    TextGenerator,
-    encoder_use,
-    evaluate_loss,
-    generate_texts,
-    with_rolled_encoder,
-)
+from t5lite.evaluation.evaluator import encoder_use, evaluate_loss, with_rolled_encoder
+from t5lite.evaluation.text_generation import TextGenerator, generate_texts
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 
@@ -140,7 +135,7 @@ LENGTH = 12
 def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     train_vocabulary(TEXTS, path, size=24)
-    return Vocabulary(path, extra_ids=4)
+    return SentencePieceVocabulary(path, extra_ids=4)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,49 @@
+"""Pretrain a very small BERT (encoder-only, masked LM) on your own text, in minutes on a laptop's CPU.
+
+    t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
+    t5lite train --config configs/pretrain_bert.py --data.store data/mine/train \
+        --evaluation.store data/mine/heldout --run-dir runs/bert
+    t5lite generate --run runs/bert --text "And the LORD [MASK] unto Moses"
+
+0.9M parameters, 1.2M tokens, minutes on two cores. It masks 30 % of the tokens, twice BERT's share, to learn
+more from little text. On 8 MB of Jane Austen and the King James Bible the held-out loss after 600 steps is
+5.44 nats a masked token against the unigram's 6.05 (`t5lite evaluate` prints both): it has begun to read the
+neighbours and fills in frequent words. Train for longer before you fine-tune.
+"""
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.objectives.masked_lm import MaskedLM
+from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import EncoderOnlyConfig
+from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.training.loop import TrainingConfig
+from t5lite.training.step import StepConfig
+
+
+def config() -> RunConfig:
+    """Return the recipe; copy this file and change what you need."""
+    return RunConfig(
+        run_dir="runs/bert",
+        model=EncoderOnlyConfig(
+            vocab_size=2176,
+            embed_dim=128,
+            mlp_dim=512,
+            head_dim=64,
+            num_heads=2,
+            num_layers=3,
+            max_length=128,
+            head="masked_lm",
+            initializer_std=0.05,
+            scan_unroll=-1,
+        ),
+        data=PretrainingDataConfig(
+            store="data/mine/train", inputs_length=64, objective=MaskedLM(mask_probability=0.3)
+        ),
+        optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),
+        schedule=WarmupCosine(peak=2e-3, warmup_steps=100, final_fraction=0.1),
+        training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
+        step=StepConfig(max_gradient_norm=1.0),
+        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
+    )

@@ -1,0 +1,50 @@
+"""Pretrain a very small GPT (decoder-only, GPT-2's layers) on your own text, in minutes on a laptop's CPU.
+
+    t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
+    t5lite train --config configs/pretrain_gpt.py --data.store data/mine/train \
+        --evaluation.store data/mine/heldout --run-dir runs/gpt
+    t5lite generate --run runs/gpt --text "It is a truth universally acknowledged, that"
+
+0.9M parameters, 1.2M tokens, minutes on two cores. On 8 MB of Jane Austen and the King James Bible the
+held-out text_loss after 600 steps is 4.29 nats a token, just below the bigram's 4.35 (unigram 6.05;
+`t5lite evaluate` prints all three). It writes words and clauses, not sense: train for longer for that.
+"""
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.objectives.causal_lm import CausalLM
+from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import DecoderOnlyConfig
+from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.training.loop import TrainingConfig
+from t5lite.training.step import StepConfig
+
+
+def config() -> RunConfig:
+    """Return the recipe; copy this file and change what you need."""
+    return RunConfig(
+        run_dir="runs/gpt",
+        model=DecoderOnlyConfig(
+            vocab_size=2176,
+            embed_dim=128,
+            mlp_dim=512,
+            head_dim=64,
+            num_heads=2,
+            num_layers=3,
+            max_length=256,
+            positions="learned",
+            norm="layer",
+            mlp_activation="gelu_tanh",
+            biases=True,
+            tie_embeddings=True,
+            initializer="scaled_normal",
+            scan_unroll=-1,
+        ),
+        data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=CausalLM()),
+        optimizer=AdamWConfig(b2=0.95, weight_decay=0.1),
+        schedule=WarmupCosine(peak=3e-3, warmup_steps=50, final_fraction=0.1),
+        training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
+        step=StepConfig(max_gradient_norm=1.0),
+        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
+    )

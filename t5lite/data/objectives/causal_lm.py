@@ -1,0 +1,57 @@
+"""The causal language model's objective: the next token at every position.
+
+    stream   I came . EOS You saw . EOS
+    inputs   I came . EOS You saw .
+    targets  came . EOS You saw . EOS
+
+As GPT-2 and GPT-3: documents follow each other in a row, each ended by EOS, and are not masked from each
+other. Neighbouring chunks share one token, the target of one and the first input of the next, so every
+token of the stream but the very first is predicted once an epoch (as in Megatron-LM).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.objectives.layout import ChunkLayout
+from t5lite.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLM:
+    """Predicts every token from those before it; there is nothing to set."""
+
+    architectures: ClassVar[tuple[str, ...]] = ("decoder_only",)
+    heads: ClassVar[tuple[str, ...]] = ()
+
+    def layout(self, inputs_length: int) -> ChunkLayout:
+        """Return the layout: ``inputs_length`` inputs, and a target each.
+
+        Raises:
+          ConfigError: if ``inputs_length`` is not positive.
+        """
+        if inputs_length < 1:
+            raise ConfigError(f"inputs_length={inputs_length} must be at least 1")
+        return ChunkLayout(inputs_length + 1, inputs_length, 0, inputs_length)
+
+    def separator(self, vocabulary: Vocabulary) -> int | None:
+        """Return EOS, or None for a vocabulary without: its documents run into each other."""
+        return vocabulary.eos_id
+
+    def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int) -> None:
+        """Accept any vocabulary."""
+        del vocabulary, inputs_length
+
+    def fields(
+        self, tokens_BN: np.ndarray, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary
+    ) -> dict[str, np.ndarray]:
+        """Return the decoder's fields; there is no noise to draw."""
+        del key, indices, vocabulary
+        inputs_BL, targets_BL = tokens_BN[:, :-1].astype(np.int32), tokens_BN[:, 1:].astype(np.int32)
+        return {
+            "decoder_input_tokens": inputs_BL,
+            "decoder_target_tokens": targets_BL,
+            "decoder_loss_weights": np.ones(targets_BL.shape, np.float32),
+        }

@@ -1,0 +1,126 @@
+"""What each architecture is asked, and how several answers make one objective."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.functional import build
+from t5lite.training.losses import batch_losses, loss_factors
+from t5lite.training.predictions import (
+    Prediction,
+    Target,
+    num_real_tokens,
+    output_names,
+    predictions,
+    targets,
+)
+from tests.families import FAMILIES, make_batch
+
+BERT = FAMILIES["bert"]
+
+
+def head(name: str):
+    return dataclasses.replace(BERT, head=name)
+
+
+def test_targets_of_a_bert_in_pretraining_are_tokens_and_sentences():
+    batch = make_batch(BERT)
+    batch["sequence_labels"][2] = -1
+    tokens, sequence = targets(BERT, batch)
+    assert (tokens.name, sequence.name) == ("tokens", "sequence")
+    np.testing.assert_array_equal(tokens.targets_BL, batch["encoder_target_tokens"])
+    np.testing.assert_array_equal(tokens.weights_BL, batch["encoder_loss_weights"])
+    assert sequence.weights_BL[:, 0].tolist() == [1, 1, 0, 1, 1, 1, 1, 1]
+    assert sequence.targets_BL.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("masked_lm", {}),
+        ("sequence_classification", {}),
+        ("token_classification", {}),
+        ("span_extraction", {"span_starts": np.arange(8), "span_ends": np.arange(8)}),
+    ],
+)
+def test_every_head_has_logits_for_its_targets(name, fields):
+    config, batch = head(name), make_batch(BERT)
+    model = build(config)
+    names = []
+
+    def run(params):
+        found = predictions(model.bind(params), batch | fields)
+        names.extend(prediction.name for prediction in found)
+        return [prediction[1:] for prediction in found]
+
+    for logits_BLV, targets_BL, weights_BL in jax.eval_shape(run, model.abstract_params):
+        assert logits_BLV.shape[:2] == targets_BL.shape == weights_BL.shape
+    assert tuple(names) == output_names(config)
+
+
+def test_a_head_that_predicts_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"head='pooled' predicts nothing .* use one of masked_lm"):
+        output_names(head("pooled"))
+
+
+def some_predictions(rows: int, seed: int) -> list[Prediction]:
+    rng = np.random.default_rng(seed)
+
+    def one(name: str, length: int, classes: int, weights):
+        logits = jnp.asarray(rng.standard_normal((rows, length, classes)), jnp.float32)
+        wanted = jnp.asarray(rng.integers(0, classes, (rows, length)))
+        return Prediction(name, logits, wanted, jnp.asarray(weights, jnp.float32))
+
+    weights = rng.random((rows, 5)) < 0.5
+    return [one("tokens", 5, 7, weights), one("sequence", 1, 2, rng.random((rows, 1)) < 0.7)]
+
+
+def as_targets(items: list[Prediction]) -> list[Target]:
+    return [Target(item.name, item.targets_BL, item.weights_BL) for item in items]
+
+
+def test_the_objective_is_the_sum_of_the_means():
+    items = some_predictions(8, 0)
+    losses = batch_losses(items, loss_factors(as_targets(items)))
+    tokens, sequence = losses.outputs
+    expected = tokens.cross_entropy.mean() + sequence.cross_entropy.mean()
+    assert float(losses.objective.mean()) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_parts_of_unequal_weight_add_up_to_the_objective_of_the_whole():
+    items = some_predictions(8, 1)
+    factors = loss_factors(as_targets(items))
+    whole = batch_losses(items, factors, z_loss=0.01, label_smoothing=0.1)
+
+    def part(rows: slice):
+        parts = [Prediction(item.name, *(array[rows] for array in item[1:])) for item in items]
+        return batch_losses(parts, factors, z_loss=0.01, label_smoothing=0.1)
+
+    added = jax.tree.map(jnp.add, part(slice(0, 3)), part(slice(3, 8)))
+    for a, b in zip(jax.tree.leaves(added), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_an_output_without_weight_counts_nothing():
+    items = some_predictions(4, 2)
+    items[1] = items[1]._replace(weights_BL=jnp.zeros((4, 1)))
+    losses = batch_losses(items, loss_factors(as_targets(items)))
+    expected = losses.outputs[0].cross_entropy.mean()
+    assert float(losses.objective.mean()) == pytest.approx(float(expected))
+
+
+def test_tokens_are_counted_by_segments_and_not_by_their_ids():
+    decoder = {
+        "decoder_input_tokens": np.zeros((2, 4), np.int32),
+        "decoder_loss_weights": np.array([[1, 1, 0, 0], [1, 1, 1, 1]], np.float32),
+    }
+    assert int(num_real_tokens(decoder)) == 6
+    segments = {"decoder_segment_ids": np.array([[1, 1, 2, 0], [1, 1, 1, 1]], np.int32)}
+    assert int(num_real_tokens(decoder | segments)) == 7
+    encoder = {"encoder_input_tokens": np.zeros((2, 5), np.int32)}
+    assert int(num_real_tokens(encoder)) == 10
+    assert int(num_real_tokens(encoder | decoder)) == 16
