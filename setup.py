@@ -39,7 +39,8 @@ PEERS = ["torch==2.13.0", "transformers>=5.23,<6"]
 TOKENIZERS = ["tokenizers>=0.23,<0.24"]
 
 EXTRAS = {
-    "bench": PEERS,
+    # With accelerate and gguf, transformers reads the published weights of benchmarks/real_weights.py.
+    "bench": [*PEERS, "accelerate>=1.15,<2", "gguf>=0.19,<0.20"],
     "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
     "test": [
         *PEERS,

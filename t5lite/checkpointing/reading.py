@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,26 @@ def read_metadata(directory: epath.PathLike, step: int) -> dict[str, Any]:
     return _read_json(directory, step, "metadata")
 
 
-def read_state(directory: epath.PathLike, step: int, abstract: Tree, *, partial: bool = False) -> Tree:
+def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every array under the top-level entry (``params``), by its dotted name in there.
+
+    Raises:
+      CheckpointError: if the files are damaged.
+    """
+    path = epath.Path(directory) / str(step) / "state"
+    with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
+        saved = handler.metadata(path).tree.get(entry, {})
+        return {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
+
+
+def read_state(
+    directory: epath.PathLike,
+    step: int,
+    abstract: Tree,
+    *,
+    partial: bool = False,
+    leave: Collection[str] = (),
+) -> Tree:
     """Return the saved state of ``step`` in the structure, dtypes and shardings of ``abstract``.
 
     Args:
@@ -69,6 +88,7 @@ def read_state(directory: epath.PathLike, step: int, abstract: Tree, *, partial:
       abstract: ``ShapeDtypeStruct``s with shardings; any mesh, any dtype that the saved one casts to.
       partial: leave top-level entries that ``abstract`` lacks (``opt_state``) unread. Within those it has,
         every saved array must have its place, partial or not.
+      leave: dotted names of saved arrays to leave unread as well; needs ``partial``.
 
     Raises:
       CheckpointError: if a leaf is missing, superfluous or of another shape (all of them are listed), or if
@@ -80,7 +100,7 @@ def read_state(directory: epath.PathLike, step: int, abstract: Tree, *, partial:
     with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
         saved = handler.metadata(path).tree
         if partial:
-            saved = {key: saved[key] for key in wanted if key in saved}
+            saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
         _check_leaves(f"checkpoint {path.parent}", saved, wanted)
         # Read in the dtypes that were saved, so that fingerprints can be compared; cast on the devices.
         as_saved = jax.tree.map(
@@ -113,6 +133,18 @@ def nested_dict(tree: Tree) -> dict[str, Any]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         node = result
         *parents, last = (jax.tree_util.keystr((key,), simple=True) for key in path)
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return result
+
+
+def nested_from_names(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested dict of leaves given by dotted names."""
+    result: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        node = result
+        *parents, last = name.split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = leaf
@@ -223,6 +255,14 @@ def silence_orbax() -> Callable[[], None]:
     asyncio_log.addFilter(is_not_of_orbax)
     absl_log.addFilter(is_not_raised_too)
     return restore_noise
+
+
+def _without(tree: Tree, names: Collection[str]) -> dict[str, Any]:
+    """Return the nested dict without the leaves of these dotted names, nor dicts that become empty."""
+    if not names:
+        return tree
+    kept = [(name, leaf) for name, leaf in _named_leaves(tree) if name not in names]
+    return nested_from_names(dict(kept))
 
 
 def _unflatten_like(nested: dict[str, Any], tree: Tree) -> Tree:

@@ -60,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
         overwrite=parsed.overwrite,
         options=options,
     )
-    print(f"{parsed.output}: weights of step {done.step}, {parsed.dtype}")
+    weights = "imported weights" if done.imported else f"weights of step {done.step}"
+    print(f"{parsed.output}: {weights}, {parsed.dtype}")
     for name, count in done.export.overflows.items():
         print(f"  overflow: {name}: {count:,} values became infinite")
     if parsed.format == "huggingface":

@@ -19,7 +19,7 @@ class Arguments:
     """Write one output text for each input text, by greedy decoding.
 
     An encoder-decoder answers an input, a decoder-only model continues it (the continuation alone is
-    written), a masked language model fills in its [MASK].
+    written), a masked language model fills in its [MASK], a classifier of texts names the class.
     """
 
     run: str

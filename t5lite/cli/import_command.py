@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from t5lite.cli import one_process
+from t5lite.core.errors import ConfigError
+from t5lite.interop import format_for
 from t5lite.runner.interchange import import_model
 
 
@@ -24,15 +26,22 @@ class Arguments:
     format: str = "huggingface"
     """Format of the folder."""
     vocabulary: str | None = None
-    """Vocabulary of the weights, where the folder has none: a spiece.model, a tokenizer.json, or `bytes`."""
+    """Vocabulary of the weights, if not the folder's: a spiece.model, a tokenizer.json, or `bytes`."""
     extra_ids: int | None = None
-    """Sentinels of that vocabulary; by default what its files say."""
+    """Sentinels of the vocabulary; by default what its files say."""
+    activation: Literal["gated_gelu", "swiglu"] | None = None
+    """Of a t5x checkpoint with wi_0 and wi_1, which does not say: swiglu for UL2, else gated_gelu."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Import and say what came."""
     parsed = tyro.cli(Arguments, prog="t5lite import", args=list(arguments))
     one_process.say_so()
+    options = {}
+    if parsed.activation is not None:
+        if not format_for("import", parsed.format).takes_activation:
+            raise ConfigError(f"--activation is for --format t5x; {parsed.format} says its own")
+        options["activation"] = parsed.activation
     with _findings_shown():
         num_params = import_model(
             Path(parsed.source),
@@ -40,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
             format_name=parsed.format,
             vocabulary=parsed.vocabulary,
             extra_ids=parsed.extra_ids,
+            options=options,
         )
     print(f"{parsed.output}: {num_params:,} parameters from {parsed.source}")
     print(f"  fine-tune from it with --initialize-from.run {parsed.output}")

@@ -10,22 +10,23 @@ from t5lite.data.packing import PackingPlan, plan_packing
 from t5lite.data.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 
-PAIR_ARCHITECTURES = ("encoder_decoder", "decoder_only")
-"""What pairs of inputs and targets train."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairsDataConfig:
-    """Pairs of a pair store, for encoder-decoder and decoder-only models."""
+    """Pairs of a pair store.
+
+    An encoder-decoder and a decoder-only model learn to write the target; an encoder-only model with
+    ``head="sequence_classification"`` learns which of the targets it is (``classification_examples``).
+    """
 
     store: str
     """Directory of a pair store, such as OUTPUT/train of `t5lite prepare`."""
 
     inputs_length: int = 512
-    """Tokens of the inputs, EOS included."""
+    """Tokens of the inputs, EOS (or [CLS] and [SEP]) included."""
 
     targets_length: int = 128
-    """Tokens of the targets, EOS included."""
+    """Tokens of the targets, EOS included; of no meaning where they are classes."""
 
     pack: bool = False
     """Put several pairs in a row, apart by segment ids; otherwise each row is one padded pair."""
@@ -47,17 +48,18 @@ class PairsDataConfig:
         """Return (encoder, decoder) lengths of the batch fields.
 
         Raises:
-          ConfigError: for an architecture that pairs do not train.
+          ConfigError: if they leave no room for a token, or a packed row has several pairs to classify.
         """
         if architecture == "encoder_decoder":
             return self.inputs_length, self.targets_length
         if architecture == "decoder_only":
             # Every token of a row is an input but the last, and a target but the first.
             return 0, self.inputs_length + self.targets_length - 1
-        raise ConfigError(
-            f"PairsDataConfig trains {' and '.join(PAIR_ARCHITECTURES)} models to write the targets, but the "
-            f"model is {architecture}; use PretrainingDataConfig, or another model"
-        )
+        if self.pack:
+            raise ConfigError("an encoder-only model classifies a row as a whole; set data.pack=False")
+        if self.inputs_length < 3:
+            raise ConfigError(f"inputs_length={self.inputs_length} must be at least 3: [CLS], a token, [SEP]")
+        return self.inputs_length, 0
 
 
 class PairExamples:
@@ -71,7 +73,7 @@ class PairExamples:
 
     Raises:
       DataError: if no pair is usable.
-      ConfigError: if the architecture has no use for pairs, or the vocabulary no EOS to end them.
+      ConfigError: if the vocabulary has no EOS to end them.
     """
 
     def __init__(

@@ -18,7 +18,9 @@ import numpy as np
 from absl import flags
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.classification_examples import ClassificationExamples
 from t5lite.data.indexed_random import derive_key
+from t5lite.data.label_classes import LabelClasses
 from t5lite.data.pair_examples import PairExamples, PairsDataConfig
 from t5lite.data.pretraining_examples import PretrainingDataConfig, PretrainingExamples
 from t5lite.data.vocabulary import Vocabulary
@@ -27,6 +29,8 @@ DataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig
 
 LOSS_WEIGHTS = {"encoder_loss_weights", "decoder_loss_weights"}
 """Fields that say what counts; a batch has those of its architecture."""
+ROW_LABELS = {"sequence_labels", "span_starts", "span_ends"}
+"""Fields with one label a row; a negative one does not count."""
 _ENDLESS = 1 << 62
 
 
@@ -54,6 +58,7 @@ def open_pipeline(
     seed: int = 0,
     shuffle: bool = True,
     vocabulary_fingerprint: str | None = None,
+    classes: LabelClasses | None = None,
 ) -> "Pipeline":
     """Open the data that ``config`` names.
 
@@ -64,9 +69,11 @@ def open_pipeline(
       seed: of the shuffle and the noise.
       shuffle: whether training batches come in random order; evaluation never does.
       vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
+      classes: of pairs for an encoder-only model; None finds them in the store.
 
     Raises:
-      DataError: if the store is missing, damaged, of another vocabulary, or too small for one example.
+      DataError: if the store is missing, damaged, of another vocabulary, too small for one example, or has
+        targets that are none of the classes.
       ConfigError: if the settings contradict the store.
     """
     if seed < 0:
@@ -74,6 +81,11 @@ def open_pipeline(
     examples: Examples
     if isinstance(config, PretrainingDataConfig):
         examples = PretrainingExamples(config, vocabulary_fingerprint=vocabulary_fingerprint)
+    elif architecture == "encoder_only":
+        config.lengths(architecture)
+        examples = ClassificationExamples(
+            config, classes=classes, vocabulary_fingerprint=vocabulary_fingerprint
+        )
     else:
         examples = PairExamples(
             config, architecture=architecture, vocabulary_fingerprint=vocabulary_fingerprint
@@ -90,13 +102,21 @@ class Pipeline:
       encoder_length: M of the batch fields, 0 where there are none of the encoder's.
       decoder_length: L of the batch fields, 0 where there are none of the decoder's.
       report: counts of what is used, truncated and left out, for the log.
+      classes: that the targets of pairs are for an encoder-only model, None otherwise.
     """
 
     def __init__(
         self, examples: Examples, *, config: DataConfig, architecture: str, seed: int, shuffle: bool
     ):
         self._examples = examples
-        self._opening = {"config": config, "architecture": architecture, "seed": seed, "shuffle": shuffle}
+        self.classes = examples.classes if isinstance(examples, ClassificationExamples) else None
+        self._opening = {
+            "config": config,
+            "architecture": architecture,
+            "seed": seed,
+            "shuffle": shuffle,
+            "classes": self.classes,
+        }
         self.vocabulary = examples.vocabulary
         self.num_examples = examples.num_examples
         self.encoder_length, self.decoder_length = examples.encoder_length, examples.decoder_length
@@ -181,8 +201,8 @@ class Pipeline:
     ) -> Iterator[dict[str, np.ndarray]]:
         """Yield one pass over the examples; all batches have the same shape.
 
-        Rows that fill up the last batch repeat the last example with loss weights of 0. Noise depends on the
-        example's number only, not on the seed.
+        Rows that fill up the last batch repeat the last example with loss weights of 0 and labels of -1.
+        Noise depends on the example's number only, not on the seed.
 
         Args:
           batch_size: rows of the global batch.
@@ -196,6 +216,8 @@ class Pipeline:
             fields = self._evaluation_fields(indices[np.minimum(positions, len(indices) - 1)])
             for name in LOSS_WEIGHTS & fields.keys():
                 fields[name][positions >= len(indices)] = 0
+            for name in ROW_LABELS & fields.keys():
+                fields[name][positions >= len(indices)] = -1
             yield fields
 
     def _evaluation_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:

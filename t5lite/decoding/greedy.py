@@ -10,7 +10,7 @@ from t5lite.decoding.cache import DecodingCache, advance, start_cache, start_pro
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
 
-_NEVER = -1
+_NO_TOKEN = -1
 """What no token is equal to: the end of a sequence where a vocabulary has none."""
 
 
@@ -34,7 +34,12 @@ def greedy(
       encoder_segment_ids_BM: 0 marks padding, which is not attended to; None means no padding.
       max_decode_length: length of the result, EOS included.
       eos_id: what ends a row; None lets all rows reach ``max_decode_length``.
+
+    Raises:
+      ConfigError: if inputs or result are longer than a learned position table.
     """
+    for length in (encoder_input_tokens_BM.shape[1], max_decode_length):
+        model.config.check_length(length)
     cache = start_cache(
         model,
         encoder_input_tokens_BM,
@@ -85,7 +90,7 @@ def greedy_continuation(
         num_decoded=jnp.ones((), jnp.int32),
         previous_B=token_B,
         decoded_BL=decoded_BL.at[:, 0].set(token_B),
-        ended_B=token_B == (_NEVER if eos_id is None else eos_id),
+        ended_B=token_B == (_NO_TOKEN if eos_id is None else eos_id),
     )
     return _search(model, state, eos_id)
 
@@ -101,7 +106,7 @@ class _State(NamedTuple):
 
 def _search(model: EncoderDecoder | DecoderOnly, state: _State, eos_id: int | None) -> jax.Array:
     """Take the most probable token until all rows have ended or are full; return the rows."""
-    eos_id = _NEVER if eos_id is None else eos_id
+    eos_id = _NO_TOKEN if eos_id is None else eos_id
     max_decode_length = state.decoded_BL.shape[1]
 
     def unfinished(state: _State) -> jax.Array:

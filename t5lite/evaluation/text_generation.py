@@ -20,15 +20,15 @@ MASK = "[MASK]"
 _FILLING_HEADS = ("masked_lm", "pretraining")
 
 Inputs = Sequence[str] | Sequence[np.ndarray]
-"""Texts, or ids without special tokens."""
+"""Texts, or ids without the special tokens that frame an input; a prompt of ids is taken as it is."""
 
 
 class TextGenerator:
     """Greedy generation of texts with one compiled function of one fixed batch shape.
 
-    An encoder-decoder answers an input. A decoder-only model continues it; the continuation alone is
-    returned. An encoder-only model with a masked LM head returns the input with every ``[MASK]`` replaced by
-    its most probable token, each for itself.
+    An encoder-decoder answers an input. A decoder-only model continues it, a text with the vocabulary's
+    ``prompt_prefix`` in front; the continuation alone is returned. An encoder-only model with a masked LM
+    head returns the input with every ``[MASK]`` replaced by its most probable token, each for itself.
 
     Keep the object to generate repeatedly (every evaluation of a fine-tuning run) without compiling again.
     """
@@ -66,19 +66,21 @@ class TextGenerator:
     def __call__(self, params: Tree, inputs: Inputs) -> list[str]:
         """Return one text for each input, in order."""
         texts: list[str] = []
-        waiting: list[tuple[jax.Array, int]] = []
+        waiting: list[tuple[jax.Array, np.ndarray]] = []
         for start in range(0, len(inputs), self.batch_size):
             chunk = [self._mode.encode(given) for given in inputs[start : start + self.batch_size]]
             filled_up = chunk + [np.zeros(0, np.int32)] * (self.batch_size - len(chunk))
-            waiting.append((self._decode(params, *self._mode.arrays(filled_up)), len(chunk)))
+            tokens_BM, marks = self._mode.arrays(filled_up)
+            waiting.append((self._decode(params, tokens_BM, marks), marks[: len(chunk)]))
             if len(waiting) > 1:
                 texts += self._decoded(*waiting.pop(0))
-        for outputs_BL, count in waiting:
-            texts += self._decoded(outputs_BL, count)
+        for outputs_BL, marks in waiting:
+            texts += self._decoded(outputs_BL, marks)
         return texts
 
-    def _decoded(self, outputs_BL: jax.Array, count: int) -> list[str]:
-        return [self.vocabulary.decode(self._mode.cut(ids)) for ids in np.asarray(outputs_BL)[:count]]
+    def _decoded(self, outputs_BL: jax.Array, marks: np.ndarray) -> list[str]:
+        rows = zip(np.asarray(outputs_BL), marks, strict=False)  # marks end where the rows that fill up begin
+        return [self.vocabulary.decode(self._mode.cut(ids, mark)) for ids, mark in rows]
 
 
 def generate_texts(
@@ -102,7 +104,7 @@ def generate_texts(
     return generator(params, inputs)
 
 
-def check_generation(
+def least_encoder_length(
     config: ModelConfig,
     vocabulary: Vocabulary,
     inputs: Inputs,
@@ -110,29 +112,23 @@ def check_generation(
     encoder_length: int,
     max_decode_length: int,
 ) -> int:
-    """Check that the model can generate for these inputs, before its parameters are read.
+    """Return the least ``encoder_length`` that serves these inputs, at most the given one.
 
-    Returns:
-      The least ``encoder_length`` that serves them, at most the given one. (An encoder-decoder keeps the
-      given one, so that its results do not depend on the company an input is in.)
+    An encoder-decoder keeps the given one, so that its results do not depend on the company an input is in.
+    Needs no parameters: what cannot work is refused before they are read.
 
     Raises:
-      ConfigError: if it cannot, or they are too long for a learned position table.
+      ConfigError: if the model cannot generate, or inputs or outputs are too long for a learned position
+        table.
     """
     mode = _mode(config, vocabulary, encoder_length, max_decode_length)
     lengths = [mode.length(mode.encode(given)) for given in inputs]
-    if config.architecture != "encoder_decoder":
-        encoder_length = min(encoder_length, max(lengths, default=1))
-    longest = encoder_length
-    if config.architecture == "decoder_only":
-        longest += max_decode_length - 1
-    elif config.architecture == "encoder_decoder":
-        longest = max(encoder_length, max_decode_length)
-    if config.positions == "learned" and longest > config.max_length:
-        raise ConfigError(
-            f"inputs of {encoder_length} tokens with max_decode_length={max_decode_length} need {longest} "
-            f"positions, the model has {config.max_length}; use a smaller encoder_length or max_decode_length"
-        )
+    if config.architecture == "encoder_decoder":
+        config.check_length(max_decode_length)
+    else:
+        encoder_length = min(encoder_length, max(lengths, default=encoder_length))
+    added = max_decode_length - 1 if config.architecture == "decoder_only" else 0
+    config.check_length(encoder_length + added)
     return encoder_length
 
 
@@ -154,7 +150,7 @@ class _Mode(Protocol):
 
     def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array: ...
 
-    def cut(self, ids: np.ndarray) -> np.ndarray: ...
+    def cut(self, ids: np.ndarray, marks: np.ndarray) -> np.ndarray: ...
 
 
 def _mode(config: ModelConfig, vocabulary: Vocabulary, encoder_length: int, max_decode_length: int) -> _Mode:
@@ -198,7 +194,8 @@ class _Answering:
             eos_id=self.eos_id,
         )
 
-    def cut(self, ids: np.ndarray) -> np.ndarray:
+    def cut(self, ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        del marks
         return _until(ids, self.eos_id)
 
 
@@ -214,7 +211,16 @@ class _Continuing:
         self.start_id = 0 if start is None else start
 
     def encode(self, given: str | np.ndarray) -> np.ndarray:
-        return _ids(given, self.vocabulary)
+        if not isinstance(given, str):
+            return given
+        prefix = np.array(self.vocabulary.prompt_prefix, np.int32)
+        ids, room = _ids(given, self.vocabulary), self.encoder_length - len(prefix)
+        if len(ids) and room < 1:
+            raise ConfigError(
+                f"encoder_length={self.encoder_length} has no room for a token after the {len(prefix)} that "
+                f"the tokenizer begins a text with; use {len(prefix) + 1} or more"
+            )
+        return np.append(prefix, ids[-room:])
 
     def length(self, ids: np.ndarray) -> int:
         return max(len(ids), 1)
@@ -237,7 +243,8 @@ class _Continuing:
             eos_id=self.eos_id,
         )
 
-    def cut(self, ids: np.ndarray) -> np.ndarray:
+    def cut(self, ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        del marks
         return _until(ids, self.eos_id)
 
 
@@ -245,22 +252,23 @@ class _Filling:
     """A masked LM; the marks are segment ids."""
 
     def __init__(self, vocabulary: Vocabulary, encoder_length: int):
-        if encoder_length < 2:
+        if encoder_length < 3:
             raise ConfigError(
-                f"encoder_length={encoder_length} has no room for [CLS] and [SEP]; use 3 or more"
+                f"encoder_length={encoder_length} has no room for a token between [CLS] and [SEP]; use 3 or "
+                "more"
             )
         self.vocabulary, self.encoder_length = vocabulary, encoder_length
         self.special = special_tokens(vocabulary)
 
     def encode(self, given: str | np.ndarray) -> np.ndarray:
-        if not isinstance(given, str) or self.vocabulary.mask_id is not None:
-            return _ids(given, self.vocabulary)
+        if not isinstance(given, str):
+            return given
         mask = np.array([self.special.mask], np.int32)
         first, *others = (_ids(part, self.vocabulary) for part in given.split(MASK))
         return np.concatenate([first, *(np.append(mask, ids) for ids in others)])
 
     def length(self, ids: np.ndarray) -> int:
-        return len(ids) + 2
+        return max(len(ids), 1) + 2
 
     def arrays(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         _, cls, sep = self.special
@@ -272,9 +280,8 @@ class _Filling:
         best_BM = jnp.argmax(logits_BMV, axis=-1).astype(jnp.int32)
         return jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM)
 
-    def cut(self, ids: np.ndarray) -> np.ndarray:
-        ends = np.flatnonzero(ids == self.special.sep)
-        return ids[1 : ends[-1] if len(ends) else None]
+    def cut(self, ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        return ids[marks == 1][1:-1]
 
 
 def _ids(given: str | np.ndarray, vocabulary: Vocabulary) -> np.ndarray:

@@ -20,18 +20,22 @@ class Format:
       export_folder: see ``huggingface.export_folder``; None where the format is only read.
       import_folder: see ``huggingface.import_folder``; None where the format is only written.
       read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
+      check_vocabulary: refuses a vocabulary that an imported folder contradicts; None where it says nothing.
       kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
       takes_programs: whether an export takes ``sizes`` and ``programs`` (see ``stablehlo.export_folder``).
+      takes_activation: whether an import takes ``activation`` (see ``t5x.import_folder``).
     """
 
     fits: Callable[[ModelConfig], str | None]
     export_folder: Callable[..., Any] | None = None
     import_folder: Callable[..., tuple[Any, Any]] | None = None
     read_vocabulary: Callable[..., Vocabulary | None] | None = None
+    check_vocabulary: Callable[..., None] | None = None
     mark: str | None = None
     kept_files: tuple[str, ...] = ()
     takes_programs: bool = False
+    takes_activation: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -40,6 +44,7 @@ FORMATS: dict[str, Format] = {
         export_folder=huggingface.export_folder,
         import_folder=huggingface.import_folder,
         read_vocabulary=huggingface.read_vocabulary,
+        check_vocabulary=huggingface.check_vocabulary,
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
     ),
@@ -49,7 +54,7 @@ FORMATS: dict[str, Format] = {
         mark=stablehlo.MARK,
         takes_programs=True,
     ),
-    "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder),
+    "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder, takes_activation=True),
 }
 """Every format that ``export`` and ``import`` can name."""
 
@@ -60,8 +65,7 @@ def format_for(direction: Literal["export", "import"], name: str) -> Format:
     Raises:
       ConfigError: if there is none, or it does not exist in this direction.
     """
-    chosen = lookup(FORMATS, name, kind="format")
-    if getattr(chosen, f"{direction}_folder") is None:
-        able = [other for other, each in FORMATS.items() if getattr(each, f"{direction}_folder")]
+    able = {other: each for other, each in FORMATS.items() if getattr(each, f"{direction}_folder")}
+    if name in FORMATS and name not in able:
         raise ConfigError(f"format {name!r} has no {direction}; allowed: {', '.join(able)}")
-    return chosen
+    return lookup(able, name, kind="format")

@@ -7,12 +7,19 @@ Host memory never holds more than one piece besides what the result itself occup
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
+
+from t5lite.core.types import Tree
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner, fitting_partitioner
+
+Placement = Partitioner | Literal["fitting"] | None
+"""Where parameters go: a mesh; all devices, by ``fitting_partitioner``; or the host, as NumPy arrays."""
 
 Index = tuple[slice, ...]
 """One slice an axis, each with a start and a stop and no step."""
@@ -64,6 +71,23 @@ def arrive(source: Source, *, dtype: Any, sharding: Sharding | None = None) -> A
     return jax.make_array_from_single_device_arrays(shape, sharding, shards)
 
 
+def shardings_of(model: FunctionalModel, placement: Placement) -> Tree | None:
+    """Return the sharding of every parameter of ``model``; None for the host.
+
+    Raises:
+      ConfigError: if the mesh of a given partitioner does not divide the parameters.
+    """
+    if placement is None:
+        return None
+    if placement == "fitting":
+        partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    else:
+        partitioner = placement
+        # No batch is meant; the number of devices is one that every mesh divides.
+        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
+    return partitioner.tree_shardings(model.logical_axes)
+
+
 def pieces(source: Source, region: Index, itemsize: int) -> Iterator[Index]:
     """Yield boxes that cover ``region`` once: multiples of the source's block, of about 16 MiB."""
     steps = list(source.block)
@@ -80,6 +104,18 @@ def pieces(source: Source, region: Index, itemsize: int) -> Iterator[Index]:
             ]
         )
     yield from itertools.product(*axes)
+
+
+def fill(view: memoryview, stream: BinaryIO) -> bool:
+    """Read bytes into the whole of ``view``; return False if the stream ends before."""
+    done = 0
+    while done < len(view):
+        # One read of a raw stream may bring less than it was asked for.
+        count = cast(Any, stream).readinto(view[done:])
+        if not count:
+            return False
+        done += count
+    return True
 
 
 def _shard(source: Source, region: Index, devices: list[Any], dtype: np.dtype) -> list[jax.Array]:

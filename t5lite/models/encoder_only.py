@@ -13,7 +13,7 @@ from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
 from t5lite.models.layers.initializers import make_parameter
 from t5lite.models.layers.stack import Stack
 
-_NEVER = -1e9
+_PADDING_LOGIT = -1e9
 """Logit of a span that starts or ends in padding."""
 
 
@@ -79,7 +79,7 @@ class EncoderOnly(nnx.Module):
         if head == "span_extraction":
             edges_BM2 = self.span(hidden_BMD)
             if segment_ids_BM is not None:
-                edges_BM2 = jnp.where(segment_ids_BM[:, :, None] == 0, _NEVER, edges_BM2)
+                edges_BM2 = jnp.where(segment_ids_BM[:, :, None] == 0, _PADDING_LOGIT, edges_BM2)
             outputs["starts"], outputs["ends"] = edges_BM2[:, :, 0], edges_BM2[:, :, 1]
         return outputs
 

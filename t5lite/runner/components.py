@@ -4,15 +4,17 @@ Everything that can be refused is refused here, before parameters are made or an
 """
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport, restore_params
-from t5lite.checkpointing.reading import resolve_step
+from t5lite.checkpointing.reading import available_steps, leaf_names, resolve_step
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
+from t5lite.data.label_classes import LabelClasses, check_num_labels
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
@@ -24,6 +26,8 @@ from t5lite.runner.run_directory import RunDirectory
 _VOCABULARY_MULTIPLE = 128
 _ENCODER_USE_EXAMPLES = 2
 _MASKED_LM_HEADS = ("masked_lm", "pretraining")
+_HEAD_FIELDS = ("head", "num_labels")
+"""In which the model of a fine-tuning may differ from the one it starts from."""
 
 
 def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig) -> None:
@@ -72,23 +76,58 @@ def check_epochs(pipeline: Pipeline, config: RunConfig) -> None:
         )
 
 
-def heldout_pipeline(config: RunConfig, vocabulary: Vocabulary) -> Pipeline | None:
+def open_training_pipeline(config: RunConfig, directory: RunDirectory) -> Pipeline:
+    """Return the pipeline over ``data.store``; its classes, if any, are those the run was started with.
+
+    Raises:
+      DataError: if the store cannot be used, or has classes that the run or its model has not.
+      ConfigError: if the settings contradict the store.
+    """
+    resumes = bool(available_steps(directory.checkpoints))
+    pipeline = open_pipeline(
+        config.data,
+        architecture=config.model.architecture,
+        seed=config.seed,
+        classes=directory.read_classes() if resumes else None,
+    )
+    if pipeline.classes is not None and isinstance(config.model, EncoderOnlyConfig):
+        check_num_labels(pipeline.classes, config.model.num_labels, store=config.data.store)
+    return pipeline
+
+
+def heldout_pipeline(
+    config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None
+) -> Pipeline | None:
     """Return the pipeline over ``evaluation.store``, or None where a run has none.
 
     It passes once over whole examples: pairs are not packed, so that encoder use swaps the input of one pair
     for that of another, and overlong ones are cut, not left out, so that every model sees the same pairs.
 
+    Args:
+      config: of the run.
+      vocabulary: of the training store.
+      classes: of the training store, for a classifier.
+
     Raises:
       ConfigError: if the held-out store was tokenised with another vocabulary than the training store, or
         has too few examples.
+      DataError: if the store cannot be used, or has a class that the training store has not.
     """
     store = config.evaluation.store
     if store is None:
         return None
+    is_classifier = isinstance(config.model, EncoderOnlyConfig) and isinstance(config.data, PairsDataConfig)
+    if is_classifier and classes is None:
+        raise ConfigError(
+            f"{config.run_dir} has lost its classes.json, so that nothing says what the outputs of its model "
+            "mean; restore that file"
+        )
     data = dataclasses.replace(config.data, store=store, max_epochs=None)
     if isinstance(data, PairsDataConfig):
         data = dataclasses.replace(data, pack=False, overlong="truncate")
-    pipeline = open_pipeline(data, architecture=config.model.architecture, seed=config.seed, shuffle=False)
+    pipeline = open_pipeline(
+        data, architecture=config.model.architecture, seed=config.seed, shuffle=False, classes=classes
+    )
     if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
             f"evaluation.store={store} and data.store={config.data.store} were tokenised with different "
@@ -110,6 +149,8 @@ def measures_encoder_use(config: EvaluationConfig, model: ModelConfig) -> bool:
 
 def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
     """Check that the run in ``initialize_from`` has a checkpoint, and this run's vocabulary and shape.
+
+    The head of an encoder-only model may differ.
 
     Raises:
       CheckpointError: if it has no such checkpoint.
@@ -135,13 +176,45 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
     changes = [
         f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"
         for field in dataclasses.fields(model)
-        if field.name not in EXECUTION_FIELDS
+        if field.name not in (*EXECUTION_FIELDS, *_HEAD_FIELDS)
         and getattr(model, field.name) != getattr(config.model, field.name)
     ]
     if changes:
         raise ConfigError(
             f"the model of {source.run} has another shape: {'; '.join(changes)}; use its values"
         )
+
+
+def restore_source(
+    config: RunConfig, model: FunctionalModel, partitioner: Partitioner
+) -> tuple[Tree, RestoreReport]:
+    """Return the parameters that ``initialize_from`` gives, as ``check_source`` found that it can.
+
+    Where the head differs, those that the source lacks are initialised from ``seed``, each shard where it
+    lives, as they would be in a run from scratch; those that the model lacks are left.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged, or a parameter that both have differs in shape.
+    """
+    source = config.initialize_from
+    assert source is not None
+    directory = RunDirectory.at(source.run)
+    abstract = sharded_abstract_params(model, partitioner)
+    source_model, _ = directory.read_model()
+    differs = any(getattr(source_model, name, 0) != getattr(config.model, name, 0) for name in _HEAD_FIELDS)
+
+    def initialize(names: Collection[str]) -> dict[str, jax.Array]:
+        def chosen(tree: Tree) -> dict[str, Any]:
+            leaves = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
+            return {name: leaf for name, leaf in leaves if name in names}
+
+        shardings = {name: leaf.sharding for name, leaf in chosen(abstract).items()}
+        make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
+        return make(jax.random.key(config.seed))
+
+    return restore_params(
+        directory.checkpoints, abstract, source.step, initialize=initialize if differs else None
+    )
 
 
 def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:

@@ -1,6 +1,8 @@
 """Measure a run on held-out data: losses, encoder use, n-gram baselines, and a task's own metrics."""
 
 import dataclasses
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +102,7 @@ def evaluate(
     if config.evaluation.store is None:
         raise ConfigError(f"{run} has no held-out store in its configuration; give one by --store")
     model_config, vocabulary = directory.read_model()
-    pipeline = heldout_pipeline(config, vocabulary)
+    pipeline = heldout_pipeline(config, vocabulary, directory.read_classes())
     assert pipeline is not None
     partitioner = _evaluation_partitioner(model_config, config.evaluation.batch_size)
     trained = load_trained(directory, partitioner, step=step)
@@ -111,6 +113,8 @@ def evaluate(
         baselines, note = _baselines_if_possible(config, vocabulary)
         metrics |= baselines
         notes = (note,)
+    elif pipeline.classes is not None:
+        metrics |= _beside_accuracy(config.evaluation, metrics["accuracy"])
     elif config.evaluation.task:
         scores, samples = task_scores(trained.model, trained.params, vocabulary, config)
         metrics |= scores
@@ -158,6 +162,18 @@ def _baselines_if_possible(config: RunConfig, vocabulary: Vocabulary) -> tuple[d
         unigram = {"unigram": baselines["unigram"]}
         return unigram, "unigram is of the whole held-out text; compare it with loss"
     return baselines, "unigram and bigram are of the whole held-out text; compare them with text_loss"
+
+
+def _beside_accuracy(config: EvaluationConfig, accuracy: float) -> dict[str, float]:
+    """Return what the accuracy of a classifier is read against, as of the task "classification"."""
+    assert config.store is not None
+    pairs = PairStore.open(config.store)
+    indices = evaluation_indices(pairs.num_pairs, config.max_examples).tolist()
+    counts = Counter(pairs.targets.document(i).tobytes() for i in indices)
+    return {
+        "accuracy_error": math.sqrt(max(accuracy * (1 - accuracy), 0.0) / len(indices)),
+        "majority_accuracy": max(counts.values()) / len(indices),
+    }
 
 
 def _evaluation_partitioner(model: ModelConfig, batch_size: int) -> Partitioner:

@@ -1,13 +1,14 @@
-"""Let a run write: answer, continue, or fill in masks."""
+"""Let a run write: answer, continue, fill in masks, or name a class."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from t5lite.core.errors import ConfigError
 from t5lite.data.pair_examples import PairsDataConfig
-from t5lite.evaluation.text_generation import check_generation, generate_texts, prompts_of_pairs
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.text_classification import check_classification, classify_texts
+from t5lite.evaluation.text_generation import Inputs, generate_texts, least_encoder_length, prompts_of_pairs
+from t5lite.models.config import EncoderOnlyConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import load_trained
 from t5lite.runner.run_directory import RunDirectory
@@ -25,8 +26,8 @@ def generate(
     """Return the greedy output of a run's newest (or given) checkpoint for each input text.
 
     An encoder-decoder's inputs may hold sentinels (``<extra_id_0>``). A decoder-only model continues its
-    inputs, or answers them where it was trained on pairs. A masked LM fills in ``[MASK]``. Inputs are cut to
-    ``encoder_length`` tokens, prompts at their beginning.
+    inputs, or answers them where it was trained on pairs. A masked LM fills in ``[MASK]``. A classifier of
+    sequences names the class. Inputs are cut to ``encoder_length`` tokens, prompts at their beginning.
 
     Raises:
       UserError: if a length or size is out of range, or the run directory or its checkpoint cannot be used.
@@ -41,13 +42,31 @@ def generate(
             raise ConfigError(f"{name}={size} must be 1 or more")
     directory = RunDirectory.at(run)
     config, vocabulary = directory.read_model()
-    given: Sequence[str] | Sequence[np.ndarray] = inputs
-    if config.architecture == "decoder_only" and _was_trained_on_pairs(directory):
-        given = prompts_of_pairs(inputs, vocabulary, inputs_length=encoder_length)
-    encoder_length = check_generation(
+    partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
+    if isinstance(config, EncoderOnlyConfig) and config.head == "sequence_classification":
+        classes = directory.read_classes()
+        if classes is None:
+            raise ConfigError(
+                f"{run} has no {directory.classes_file.name}, so that nothing says what its "
+                f"{config.num_labels} outputs mean; fine-tune it on pairs whose targets are the classes"
+            )
+        encoder_length = check_classification(config, vocabulary, inputs, encoder_length=encoder_length)
+        trained = load_trained(directory, partitioner, step=step)
+        return classify_texts(
+            trained.model,
+            trained.params,
+            vocabulary,
+            inputs,
+            classes=classes,
+            encoder_length=encoder_length,
+            batch_size=batch_size,
+        )
+    given: Inputs = inputs
+    if config.architecture == "decoder_only":
+        given = _prompts(directory, inputs, vocabulary, inputs_length=encoder_length)
+    encoder_length = least_encoder_length(
         config, vocabulary, given, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
-    partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     trained = load_trained(directory, partitioner, step=step)
     return generate_texts(
         trained.model,
@@ -60,6 +79,16 @@ def generate(
     )
 
 
-def _was_trained_on_pairs(directory: RunDirectory) -> bool:
-    """Whether prompts end with EOS; an imported model has no configuration to say so."""
-    return directory.config_file.is_file() and isinstance(directory.read_config().data, PairsDataConfig)
+def _prompts(
+    directory: RunDirectory, texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int
+) -> Inputs:
+    """Return prompts that begin and end as the texts that the model was trained on."""
+    if not directory.config_file.is_file():
+        return texts  # imported: trained on what its tokenizer makes of a text
+    config = directory.read_config()
+    if isinstance(config.data, PairsDataConfig):
+        return prompts_of_pairs(texts, vocabulary, inputs_length=inputs_length)
+    if config.initialize_from is None:
+        # Trained on a store from the start: no document of it begins with the tokenizer's prefix.
+        return [vocabulary.encode(text, parse_sentinels=True) for text in texts]
+    return texts

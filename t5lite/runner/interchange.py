@@ -6,27 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.checkpointing.reading import read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import check_new_directory, make_directory, new_directory, write_bytes
-from t5lite.core.types import Tree
+from t5lite.core.files import check_new_directory, new_directory, write_bytes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.interop import Format, format_for
-from t5lite.interop.huggingface import Export
+from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
-from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
-from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
+from t5lite.partitioning import fitting_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.serving import decoding_programs
 
+_IMPORTED = "imported_from"
+
 
 @dataclass(frozen=True)
 class ExportedRun:
-    """What ``export`` wrote, and the step of the checkpoint it is."""
+    """What ``export`` wrote, the step of the checkpoint it is, and whether that was imported."""
 
     step: int
     export: Export
+    imported: bool
 
 
 def export(
@@ -64,7 +66,9 @@ def export(
     config, _ = directory.read_model()
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
-    trained = load_trained(directory, _partitioner(config), step=step)
+    model = build(config)
+    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    trained = load_trained(directory, partitioner, step=step)
     arguments = dict(options or {})
     if kept := _kept_files(_kept_folder(directory), chosen):
         arguments["kept_files"] = kept
@@ -82,7 +86,8 @@ def export(
         overwrite=overwrite,
         **arguments,
     )
-    return ExportedRun(trained.report.step, written)
+    step = trained.report.step
+    return ExportedRun(step, written, imported=_IMPORTED in read_metadata(directory.checkpoints, step))
 
 
 def import_model(
@@ -92,6 +97,7 @@ def import_model(
     format_name: str = "huggingface",
     vocabulary: str | Path | None = None,
     extra_ids: int | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> int:
     """Read a folder into a new run directory with a checkpoint at step 0; return the parameter count.
 
@@ -101,8 +107,9 @@ def import_model(
       source: the folder.
       output: run directory to create.
       format_name: a key of ``interop.FORMATS``.
-      vocabulary: the one that belongs to the weights, where the folder has none (see ``open_vocabulary``).
-      extra_ids: its sentinels, where its files do not say.
+      vocabulary: the one that belongs to the weights, if not the folder's (see ``open_vocabulary``).
+      extra_ids: number of its sentinels, or of the folder's; None takes what its files say.
+      options: further arguments of the format's ``import_folder``.
 
     Raises:
       UserError: for an unknown format, a folder that does not hold a usable model and vocabulary, or an
@@ -117,45 +124,26 @@ def import_model(
             f"format {format_name!r} holds no vocabulary; give the one that {source} was trained with, "
             "by --vocabulary"
         )
-    config, params = _read_folder(chosen, source)
-    belonging = _vocabulary_beside(chosen, source) if given is None else given
+    assert chosen.import_folder is not None  # format_for has checked it
+    config, params = chosen.import_folder(source, partitioner="fitting", **(options or {}))
+    belonging = _vocabulary_beside(chosen, source, extra_ids) if given is None else given
+    if chosen.check_vocabulary is not None:
+        chosen.check_vocabulary(source, belonging)
     check_vocabulary(belonging, config)
+    # The folder's files say what its vocabulary is, and so not what was said against them.
+    kept = _kept_files(Path(source), chosen) if given is None and extra_ids is None else {}
     with new_directory(Path(output)) as temporary:
         directory = RunDirectory.at(temporary)
         directory.write_model(config, belonging)
-        if kept := _kept_files(Path(source), chosen):
-            make_directory(_kept_folder(directory))
-            for name, content in kept.items():
-                write_bytes(_kept_folder(directory) / name, content)
+        for name, content in kept.items():
+            write_bytes(_kept_folder(directory) / name, content)
         with Checkpoints(directory.checkpoints, CheckpointConfig()) as checkpoints:
-            checkpoints.save(0, {"step": 0, "params": params}, {"imported_from": str(source)})
+            checkpoints.save(0, {"step": 0, "params": params}, {_IMPORTED: str(source)})
     return build(config).num_params
 
 
-def _partitioner(config: ModelConfig) -> Partitioner:
-    """Return the partitioner over all devices: the parameters sharded where that divides, else copied."""
-    partitioner = make_partitioner(PartitioningConfig())
-    model = build(config)
-    try:
-        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
-    except ConfigError:
-        return make_partitioner(PartitioningConfig(style="data_parallel"))
-    return partitioner
-
-
-def _read_folder(chosen: Format, source: str | Path) -> tuple[ModelConfig, Tree]:
-    assert chosen.import_folder is not None  # format_for has checked it
-    try:
-        return chosen.import_folder(source, partitioner=make_partitioner(PartitioningConfig()))
-    except ConfigError:
-        # The devices do not divide the model, whose shape is only known by reading it; any other reason is
-        # found again.
-        whole = make_partitioner(PartitioningConfig(style="data_parallel"))
-        return chosen.import_folder(source, partitioner=whole)
-
-
-def _vocabulary_beside(chosen: Format, source: str | Path) -> Vocabulary:
-    vocabulary = chosen.read_vocabulary(source) if chosen.read_vocabulary else None
+def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None) -> Vocabulary:
+    vocabulary = chosen.read_vocabulary(source, extra_ids) if chosen.read_vocabulary else None
     if vocabulary is None:
         raise CheckpointError(
             f"{source} has no vocabulary that t5lite reads (spiece.model, tokenizer.json, or ByT5's "

@@ -5,6 +5,7 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.strict_json import StrictJson
+from t5lite.data.label_classes import LabelClasses
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
@@ -26,8 +28,9 @@ config.json         the resolved configuration; `t5lite train --config config.js
 model.json          architecture and vocabulary: what evaluate, generate and export read
 spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary of bytes; or tokenizer.json,
                     with tokenizer_config.json and special_tokens_map.json where they say more
+classes.json        of a classifier of sequences: the classes in the order of its outputs
 initialized_from.txt
-                    the arrays that fine-tuning took over, and from which checkpoint
+                    the arrays that fine-tuning took over or made anew, and from which checkpoint
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
@@ -96,6 +99,11 @@ class RunDirectory:
         return self.path / "initialized_from.txt"
 
     @property
+    def classes_file(self) -> Path:
+        """The classes of a classifier."""
+        return self.path / "classes.json"
+
+    @property
     def evaluation_file(self) -> Path:
         """Result of the newest evaluation."""
         return self.path / "evaluation.json"
@@ -115,10 +123,13 @@ class RunDirectory:
                 self.config_file,
                 *(self.path / name for name in FILE_NAMES),
                 self.initialized_from_file,
+                self.classes_file,
                 self._readme_file,
                 self.checkpoints,
             )
-            if found := [path.name for path in ours if path.exists()]:
+            # What a start left behind that was cut off before model.json is only written again.
+            expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
+            if found := [path.name for path in ours if path.exists() and not _holds(path, expected)]:
                 raise ConfigError(
                     f"run_dir={self.path} is not a run (no model.json) and has {', '.join(found)}, which "
                     "would be overwritten; use another run_dir"
@@ -138,12 +149,12 @@ class RunDirectory:
     def write_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         """Write the files that make the directory usable; ``check_model`` before."""
         make_directory(self.path)
-        # First, for it makes the directory a run: a start that is cut off here can be repeated.
-        write_json(self.model_file, _JSON.unstructure(_describe(model, vocabulary), _ModelFile))
         for name in set(FILE_NAMES) - vocabulary.files.keys():
             (self.path / name).unlink(missing_ok=True)  # of a start with another vocabulary
         vocabulary.write(self.path)
         write_text(self._readme_file, _README)
+        # Last, for it makes the directory a run.
+        write_json(self.model_file, _JSON.unstructure(_describe(model, vocabulary), _ModelFile))
 
     def read_model(self) -> tuple[ModelConfig, Vocabulary]:
         """Return the model configuration and the vocabulary of the run.
@@ -179,6 +190,21 @@ class RunDirectory:
             )
         return run_config.load(self.config_file)
 
+    def read_classes(self) -> LabelClasses | None:
+        """Return the classes of a classifier, None for a run that has none.
+
+        Raises:
+          ConfigError: if the file is damaged.
+        """
+        return _JSON.read(self.classes_file, LabelClasses) if self.classes_file.is_file() else None
+
+    def write_classes(self, classes: LabelClasses | None) -> None:
+        """Save the classes of the run; None removes those of a start that came to nothing."""
+        if classes is None:
+            self.classes_file.unlink(missing_ok=True)
+        else:
+            write_json(self.classes_file, _JSON.unstructure(classes, LabelClasses))
+
     def config_changes(self, config: RunConfig) -> list[str]:
         """Return what ``config`` changes against the saved configuration, a phrase a field.
 
@@ -209,6 +235,10 @@ class RunDirectory:
 
     def _read_model_file(self) -> _ModelFile:
         return _JSON.read(self.model_file, _ModelFile)
+
+
+def _holds(path: Path, expected: Mapping[str, bytes]) -> bool:
+    return path.name in expected and path.is_file() and path.read_bytes() == expected[path.name]
 
 
 def _describe(model: ModelConfig, vocabulary: Vocabulary) -> _ModelFile:

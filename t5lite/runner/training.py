@@ -1,6 +1,7 @@
 """Train a RunConfig: check everything, build the parts, resume or start, run the loop."""
 
 import contextlib
+import math
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from typing import Any
 import jax
 
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.partial import RestoreReport, restore_params
+from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.core.files import write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import Pipeline, open_pipeline
+from t5lite.data.pipeline import Pipeline
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Optimizer
@@ -25,7 +26,8 @@ from t5lite.runner.components import (
     check_source,
     check_vocabulary,
     heldout_pipeline,
-    sharded_abstract_params,
+    open_training_pipeline,
+    restore_source,
 )
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.run_directory import RunDirectory
@@ -95,6 +97,7 @@ def train(config: RunConfig) -> Outcome:
     directory = run.directory
     if multihost.is_leader():
         directory.write_model(config.model, run.pipeline.vocabulary)
+        directory.write_classes(run.pipeline.classes)
         directory.write_config(config)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
@@ -141,11 +144,11 @@ def train(config: RunConfig) -> Outcome:
 
 def _prepare(config: RunConfig) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
-    pipeline = open_pipeline(config.data, architecture=config.model.architecture, seed=config.seed)
+    directory = RunDirectory.at(config.run_dir)
+    pipeline = open_training_pipeline(config, directory)
     check_vocabulary(pipeline.vocabulary, config.model)
     check_epochs(pipeline, config)
-    heldout = heldout_pipeline(config, pipeline.vocabulary)
-    directory = RunDirectory.at(config.run_dir)
+    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
     if not available_steps(directory.checkpoints):  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
     model = build(config.model)
@@ -177,20 +180,27 @@ def _start(run: _Run) -> _Start:
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         return _Start(latest, state, f"resuming from step {latest} of {directory}")
     if source is not None:
-        params, report = restore_params(
-            RunDirectory.at(source.run).checkpoints,
-            sharded_abstract_params(run.model, run.partitioner),
-            step=source.step,
-        )
-        origin = (
-            f"took {len(report.leaves)} arrays ({run.model.num_params:,} parameters) of step {report.step} "
-            f"from {source.run}, listed in {run.directory.initialized_from_file}; optimizer state and step "
-            "count start anew"
-        )
+        params, report = restore_source(run.config, run.model, run.partitioner)
+        origin = _origin(report, source.run, run.directory)
         state = state_from_params(params, run.model, run.optimizer, run.partitioner)
         return _Start(0, state, origin, report)
     key = jax.random.key(run.config.seed)
     return _Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
+
+
+def _origin(report: RestoreReport, source: str, directory: RunDirectory) -> str:
+    """Return what to say of parameters that another run gave."""
+    num_params = sum(math.prod(leaf.shape) for leaf in report.leaves)
+    others = []
+    if report.new:
+        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)})")
+    if report.left:
+        others.append(f"left {len(report.left)} there ({', '.join(leaf.name for leaf in report.left)})")
+    return (
+        f"took {len(report.leaves)} arrays ({num_params:,} parameters) of step {report.step} from {source}"
+        f"{''.join(f', {other}' for other in others)}, listed in {directory.initialized_from_file}; "
+        "optimizer state and step count start anew"
+    )
 
 
 def _announce(run: _Run, start: _Start, telemetry: Telemetry) -> None:

@@ -264,6 +264,13 @@ def test_components_that_contradict_each_other(changes, message):
         dataclasses.replace(CONFIG, **changes)
 
 
+def test_a_classifier_writes_no_text_that_a_task_could_score():
+    model = dataclasses.replace(BERT, head="sequence_classification")
+    config = dataclasses.replace(CONFIG, data=PAIRS, model=model)
+    with pytest.raises(ConfigError, match=r"an encoder-only model writes none; set it to None"):
+        dataclasses.replace(config, evaluation=EvaluationConfig(task="classification"))
+
+
 def test_a_task_is_fine_with_pairs():
     config = dataclasses.replace(CONFIG, data=PAIRS, evaluation=EvaluationConfig(task="translation"))
     assert config.evaluation.task == "translation"
@@ -284,7 +291,17 @@ def test_a_task_is_fine_with_pairs():
             MASKED,
             "MaskedLM has no labels for model.head='pretraining'; use head='masked_lm'",
         ),
-        (BERT, PAIRS, "PairsDataConfig trains encoder_decoder and decoder_only models"),
+        (BERT, PAIRS, "with head='sequence_classification', and has no labels for model.head='masked_lm'"),
+        (
+            dataclasses.replace(BERT, head="sequence_classification"),
+            dataclasses.replace(PAIRS, pack=True),
+            "classifies a row as a whole; set data.pack=False",
+        ),
+        (
+            dataclasses.replace(BERT, head="sequence_classification"),
+            dataclasses.replace(PAIRS, inputs_length=2),
+            "inputs_length=2 must be at least 3",
+        ),
         (
             dataclasses.replace(BERT, max_length=100),
             MASKED,

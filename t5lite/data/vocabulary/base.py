@@ -32,6 +32,8 @@ class Vocabulary(ABC):
       size: number of ids, special tokens and sentinels included.
       extra_ids: number of sentinels.
       fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
+      prompt_prefix: ids that the tokenizer's own rules put in front of a single text (Llama's BOS), which
+        ``encode`` leaves out; prompts of a model that was trained with them need them.
       files: content by name of the files that ``open_vocabulary`` needs to open an equal one; the first is
         the one to name to a user.
     """
@@ -42,6 +44,7 @@ class Vocabulary(ABC):
     extra_ids: int
     fingerprint: str
     files: Mapping[str, bytes]
+    prompt_prefix: tuple[int, ...] = ()
 
     pad_id: int | None = None
     eos_id: int | None = None

@@ -42,7 +42,7 @@ class TokenizerJsonVocabulary(Vocabulary):
       special_tokens: the names of those special tokens that there are.
 
     Padding, truncation and special tokens that the file would add to a text are left out: adding them is
-    up to the objectives.
+    up to the objectives. Those it would put in front are ``prompt_prefix``.
 
     Args:
       path: the ``tokenizer.json``.
@@ -81,6 +81,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         specials = {token: ids[name] for token, name in self.special_tokens.items()}
         for token, index in specials.items():
             setattr(self, f"{token}_id", index)
+        self.prompt_prefix = _prompt_prefix(self._tokenizer)
         self._dropped = {specials.get(token) for token in _DROPPED}
         digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
         digest.update(json.dumps(specials, sort_keys=True).encode())
@@ -145,6 +146,14 @@ def _load(content: bytes, path: Path) -> "Tokenizer":
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _prompt_prefix(tokenizer: "Tokenizer") -> tuple[int, ...]:
+    """Return the ids that the post-processor puts before a single text."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)  # what the text is does not matter
+    added = encoding.special_tokens_mask
+    # A vocabulary of another script may drop the letter: then nothing tells front and back apart.
+    return tuple(encoding.ids[: added.index(0)]) if 0 in added else ()
 
 
 def _special_tokens(

@@ -4,25 +4,22 @@ One file a family lies in ``families/``: its config.json both ways, and which te
 """
 
 from t5lite.interop.huggingface.exporting import (
-    DTYPES,
     MARK,
     MAX_SHARD_BYTES,
     TOKENIZER_FILES,
-    Export,
     export_folder,
     state_dict_from_params,
 )
 from t5lite.interop.huggingface.families import FAMILIES, fits
-from t5lite.interop.huggingface.importing import import_folder, params_from_state_dict
+from t5lite.interop.huggingface.importing import check_vocabulary, import_folder, params_from_state_dict
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
 
 __all__ = [
-    "DTYPES",
     "FAMILIES",
     "MARK",
     "MAX_SHARD_BYTES",
     "TOKENIZER_FILES",
-    "Export",
+    "check_vocabulary",
     "export_folder",
     "fits",
     "import_folder",

@@ -1,33 +1,28 @@
 """A configuration and parameters to a Hugging Face folder."""
 
 import dataclasses
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from t5lite.core.errors import CheckpointError, UserError, suggestion
+from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import new_directory, write_bytes, write_json
+from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.interop.departure import DTYPES, Cast, Export
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
-from t5lite.interop.huggingface.safetensors_files import plan_files, write_file, write_index
-from t5lite.interop.huggingface.tensor_rules import Tensor, check_fit, flatten, plan
+from t5lite.interop.huggingface.tensor_rules import Tensor, plan
 from t5lite.interop.huggingface.tokenizer_files import write_tokenizer
-from t5lite.interop.huggingface.weights import TensorStream
+from t5lite.interop.huggingface.weights import tensor_stream
+from t5lite.interop.safetensors_files import plan_files, write_file, write_index
+from t5lite.interop.trees import check_fit, flatten
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 
-logger = logging.getLogger(__name__)
-
-DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
-"""Dtypes that weights can be exported in."""
 MARK = "generation_config.json"
 """File by which an exported folder is known; a run directory, which has a config.json too, lacks it."""
 TOKENIZER_FILES = (
@@ -44,27 +39,6 @@ TOKENIZER_FILES = (
 """What a tokenizer may consist of: kept beside an imported model, and written out again as it was."""
 MAX_SHARD_BYTES = 5 * 10**9
 """Size above which the weights are divided into several files, as ``save_pretrained`` divides them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """What ``export_folder`` wrote.
-
-    Attributes:
-      folder: where it is.
-      files: names of its files.
-      num_params: number of exported values; a tied embedding counts once.
-      num_bytes: size of the weights.
-      overflows: by tensor, how many finite values became infinite in the exported dtype (float16 only).
-      class_name: the class of transformers that loads it.
-    """
-
-    folder: Path
-    files: tuple[str, ...]
-    num_params: int
-    num_bytes: int
-    overflows: Mapping[str, int]
-    class_name: str
 
 
 def export_folder(
@@ -104,8 +78,7 @@ def export_folder(
     """
     out_dir = Path(out_dir)
     family = family_of(config)
-    if dtype not in DTYPES:
-        raise UserError(f"unknown export dtype {dtype!r}{suggestion(dtype, DTYPES)}")
+    cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
     if max_shard_bytes < 1:
         raise UserError(f"max_shard_bytes={max_shard_bytes} must be positive")
     if vocabulary is not None and vocabulary.size > config.vocab_size:
@@ -114,28 +87,21 @@ def export_folder(
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
     tensors = _checked_plan(params, config, family)
-    to = np.dtype(DTYPES[dtype])
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
-        overflows = _write_weights(folder, params, tensors, to, max_shard_bytes=max_shard_bytes)
+        _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
         _write_json_files(folder, config, family, _tokens(vocabulary), dtype=dtype)
         if vocabulary is not None:
             write_tokenizer(vocabulary, folder)
         for name, content in (kept_files or {}).items():
             write_bytes(folder / name, content)
-    if overflows:
-        logger.warning(
-            "%d tensors overflow to infinity in %s (%s); export in bfloat16 or float32 instead",
-            len(overflows),
-            dtype,
-            ", ".join(f"{name}: {count} values" for name, count in overflows.items()),
-        )
+    cast.warn()
     num_params = sum(int(np.prod(tensor.shape, dtype=np.int64)) for tensor in tensors)
     return Export(
         folder=out_dir,
         files=tuple(sorted(file.name for file in out_dir.iterdir())),
         num_params=num_params,
-        num_bytes=num_params * to.itemsize,
-        overflows=overflows,
+        num_bytes=num_params * cast.dtype.itemsize,
+        overflows=cast.overflows,
         class_name=family.class_name(config),
     )
 
@@ -151,7 +117,7 @@ def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.nd
     """
     tensors = _checked_plan(params, config, family_of(config))
     leaf = next(leaf for _, leaf in flatten(params))
-    stream = TensorStream(params, tensors, np.dtype(leaf.dtype))
+    stream = tensor_stream(params, tensors, Cast(np.dtype(leaf.dtype)))
     return {name: np.array(tensor, order="C") for name, tensor in stream}
 
 
@@ -165,19 +131,16 @@ def _checked_plan(params: Tree, config: ModelConfig, family: Family) -> list[Ten
 
 
 def _write_weights(
-    folder: Path, params: Tree, tensors: list[Tensor], dtype: np.dtype[Any], *, max_shard_bytes: int
-) -> dict[str, int]:
-    """Write all tensors; return the overflows."""
+    folder: Path, params: Tree, tensors: list[Tensor], cast: Cast, *, max_shard_bytes: int
+) -> None:
     named = [(tensor.name, tensor.shape) for tensor in tensors]
-    outputs = plan_files(named, dtype, max_shard_bytes=max_shard_bytes)
-    stream = TensorStream(params, tensors, dtype)
-    arrays = iter(stream)
+    outputs = plan_files(named, cast.dtype, max_shard_bytes=max_shard_bytes)
+    arrays = tensor_stream(params, tensors, cast)
     for output in outputs:
-        write_file(folder, output, dtype, arrays)
+        write_file(folder, output, cast.dtype, arrays)
     if len(outputs) > 1:
         num_values = sum(int(np.prod(shape, dtype=np.int64)) for _, shape in named)
-        write_index(folder, outputs, num_bytes=num_values * dtype.itemsize)
-    return stream.overflows
+        write_index(folder, outputs, num_bytes=num_values * cast.dtype.itemsize)
 
 
 def _write_json_files(

@@ -40,6 +40,8 @@ class Family:
       ignorable: patterns of tensors that hold no weights: buffers that the model's code makes itself.
       optional_parts: patterns of trained tensors that a class of the family has and the one that is read
         may lack; they are dropped with a warning.
+      default_eos: EOS where config.json does not say, in a family that ends every text with it: the
+        vocabulary must agree then. None in a family whose texts may end otherwise.
     """
 
     model_types: tuple[str, ...]
@@ -58,6 +60,7 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     ignorable: tuple[str, ...] = ()
     optional_parts: tuple[str, ...] = ()
+    default_eos: int | None = None
 
 
 def differences(config: TransformerConfig, allowed: Mapping[str, tuple[Any, ...]]) -> list[str]:
@@ -90,6 +93,16 @@ def same_heads(config: TransformerConfig) -> list[str]:
     return [f"num_kv_heads={config.num_kv_heads} (only one for each of {config.num_heads} heads)"]
 
 
+def token_ids_of_decoder(_: Any, tokens: Tokens) -> dict[str, Any]:
+    """Return generation_config.json's content of a decoder-only model: the ids around its texts."""
+    return {f"{name}_token_id": tokens[name] for name in ("bos", "eos", "pad")}
+
+
+def tied_head(head: str, table: str) -> Callable[[Any], Mapping[str, str]]:
+    """Return ``Family.copies`` of a family whose output projection ``head`` may be its ``table``."""
+    return lambda config: {head: table} if config.tie_embeddings else {}
+
+
 class Values:
     """config.json's content, read strictly: a wrong type or an unsupported value is refused by key.
 
@@ -104,8 +117,8 @@ class Values:
         value = self._content.get(key)
         return default if value is None else value
 
-    def integer(self, key: str, default: int | None = None) -> int:
-        """Return an integer.
+    def integer(self, key: str, default: int | None = None, *, minimum: int = 1) -> int:
+        """Return an integer of at least ``minimum``.
 
         Raises:
           CheckpointError: if it is something else, or missing without a default.
@@ -113,7 +126,21 @@ class Values:
         value = self.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise CheckpointError(f"config.json: {key}={value!r} must be an integer")
+        if value < minimum:
+            raise CheckpointError(f"config.json: {key}={value} must be {minimum} or more")
         return value
+
+    def head_dim(self, width_key: str, width: int, heads_key: str, num_heads: int) -> int:
+        """Return the width of a head where the heads share the width of the model.
+
+        Raises:
+          CheckpointError: if that does not come out even.
+        """
+        if width % num_heads:
+            raise CheckpointError(
+                f"config.json: {width_key}={width} is not a multiple of {heads_key}={num_heads}"
+            )
+        return width // num_heads
 
     def number(self, key: str, default: float) -> float:
         """Return a float.

@@ -8,15 +8,17 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.interop.arrival import Placement, shardings_of
 from t5lite.interop.huggingface.families import family_of, family_of_json
 from t5lite.interop.huggingface.family import Family, Values
 from t5lite.interop.huggingface.stored_tensors import Stored, from_arrays, open_folder, read_json
 from t5lite.interop.huggingface.tensor_names import canonical_names, drop_optional_parts, without_copies
-from t5lite.interop.huggingface.tensor_rules import check_fit, flatten, plan
+from t5lite.interop.huggingface.tensor_rules import plan
 from t5lite.interop.huggingface.weights import read_params
+from t5lite.interop.trees import check_fit, flatten
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
-from t5lite.partitioning import Partitioner
 
 CONFIG = "config.json"
 
@@ -25,7 +27,7 @@ def import_folder(
     path: str | Path,
     *,
     param_dtype: Literal["float32", "bfloat16"] = "float32",
-    partitioner: Partitioner | None = None,
+    partitioner: Placement = None,
 ) -> tuple[ModelConfig, Tree]:
     """Return the configuration and the nested dict of parameters of a folder that ``save_pretrained`` wrote.
 
@@ -35,7 +37,8 @@ def import_folder(
     Args:
       path: the folder.
       param_dtype: dtype of the parameters, whatever the file's.
-      partitioner: where to put them: they arrive sharded, and host memory holds one tensor at a time. None
+      partitioner: where to put them: they arrive sharded, and host memory holds one tensor at a time.
+        "fitting" takes all devices, sharded where they divide the parameters, else copied to each. None
         returns NumPy arrays.
 
     Raises:
@@ -55,6 +58,27 @@ def import_folder(
     return config, _read(stored, family, config, partitioner)
 
 
+def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
+    """Check that a folder's model ends a text with the id that ``vocabulary`` ends it with.
+
+    It is checked of the encoder-decoders, which learn and generate nothing without EOS. Causal models may
+    have several or none, and training data decides.
+
+    Raises:
+      CheckpointError: if the ids differ.
+    """
+    values = Values(read_json(Path(path) / CONFIG))
+    default = family_of_json(values).default_eos
+    if default is None:
+        return
+    expected = values.integer("eos_token_id", default, minimum=0)
+    if vocabulary.eos_id != expected:
+        raise CheckpointError(
+            f"config.json: eos_token_id={expected}, but {vocabulary.path} has EOS {vocabulary.eos_id}; give "
+            "the vocabulary that the weights were trained with, or set eos_token_id to its id"
+        )
+
+
 def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> Tree:
     """Return the nested dict of NumPy parameters, in ``config.param_dtype``, that ``tensors`` describe.
 
@@ -71,18 +95,11 @@ def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfi
     return _read(canonical_names(from_arrays(tensors), family), family, config, None)
 
 
-def _read(
-    stored: Mapping[str, Stored], family: Family, config: ModelConfig, partitioner: Partitioner | None
-) -> Tree:
+def _read(stored: Mapping[str, Stored], family: Family, config: ModelConfig, partitioner: Placement) -> Tree:
     model = build(config)
     shapes = {path: leaf.shape for path, leaf in flatten(model.abstract_params)}
     tensors = plan(family.rules(config), shapes)
     expected = {tensor.name: tensor.shape for tensor in tensors}
     stored = drop_optional_parts(without_copies(stored, family, config), expected, family)
     check_fit("tensors", expected, {name: tensor.shape for name, tensor in stored.items()})
-    shardings = None
-    if partitioner is not None:
-        # No batch is meant; the number of devices is one that every mesh divides.
-        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
-        shardings = partitioner.tree_shardings(model.logical_axes)
-    return read_params(stored, tensors, model.abstract_params, shardings=shardings)
+    return read_params(stored, tensors, model.abstract_params, shardings=shardings_of(model, partitioner))

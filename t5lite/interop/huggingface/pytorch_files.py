@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop.huggingface.tensor_rules import Shape
+from t5lite.interop.trees import Shape
 
 
 def read_pytorch(file: Path) -> dict[str, tuple[Shape, str, Any]]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError
 from t5lite.interop.huggingface.pytorch_files import read_pytorch
-from t5lite.interop.huggingface.safetensors_files import INDEX, WEIGHTS, read_entry, read_header
-from t5lite.interop.huggingface.tensor_rules import Shape
+from t5lite.interop.safetensors_files import INDEX, WEIGHTS, read_entry, read_header
+from t5lite.interop.trees import Shape
 
 PYTORCH_WEIGHTS, PYTORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _UNREADABLE_SUFFIXES = (".pt", ".pth", ".h5", ".msgpack", ".ckpt")

@@ -13,12 +13,22 @@ logger = logging.getLogger(__name__)
 
 
 def canonical_names(tensors: Mapping[str, Stored], family: Family) -> dict[str, Stored]:
-    """Return the tensors by the names that the family's rules use, buffers left out."""
+    """Return the tensors by the names that the family's rules use, buffers left out.
+
+    Raises:
+      CheckpointError: if two tensors have one name there.
+    """
     renamed: dict[str, Stored] = {}
-    for name, tensor in tensors.items():
+    original: dict[str, str] = {}
+    for stored_name, tensor in tensors.items():
+        name = stored_name
         for pattern, replacement in family.renames:
             name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
+        if name in renamed:
+            raise CheckpointError(
+                f"{original[name]} and {stored_name} are two names of one tensor; keep the one that is meant"
+            )
+        renamed[name], original[name] = tensor, stored_name
     if family.prefix and not any(name.startswith(family.prefix) for name in renamed):
         # Saved as the model without its head, whose names begin one level further down.
         renamed = {

@@ -6,22 +6,16 @@ a matrix that holds several. A family is a list of ``Rule``s; ``plan`` makes of 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from t5lite.core.errors import CheckpointError
-from t5lite.core.types import Tree
+from t5lite.interop.trees import Shape
 
 Layout = Literal["table", "vector", "linear", "conv1d"]
 """Of a tensor: an array as it is here; a vector of all axes; torch's ``[out, in]``; GPT-2's ``[in, out]``."""
-
-Shape = tuple[int, ...]
-LAYERS = "layers"
-"""The part of a parameter's path below which a leading axis counts layers."""
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -159,46 +153,3 @@ def _tensor(rule: Rule, layer: int | None, shapes: Mapping[str, Shape]) -> Tenso
         Part(leaf, layer, shapes[leaf] if layer is None else shapes[leaf][1:]) for leaf in rule.leaves
     )
     return Tensor(name, parts, rule.layout, rule.input_axes)
-
-
-def check_fit(kind: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
-    """Check that names and shapes are the same.
-
-    Raises:
-      CheckpointError: listing what is missing, unexpected and misshapen, by name and shape.
-    """
-    complaints = {
-        "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in found],
-        "unexpected": [f"{name} {shape}" for name, shape in found.items() if name not in expected],
-        "wrong shape": [
-            f"{name} {found[name]} instead of {shape}"
-            for name, shape in expected.items()
-            if name in found and found[name] != shape
-        ],
-    }
-    if not any(complaints.values()):
-        return
-    phrases = []
-    for what, names in complaints.items():
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            phrases.append(f"{what}: {', '.join(names[:_SHOWN])}{more}")
-    raise CheckpointError(f"the {kind} do not fit the model configuration; {'; '.join(phrases)}")
-
-
-def flatten(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every leaf of a nested dict with its path, ``/`` between the names."""
-    for name, child in tree.items():
-        below = f"{path}/{name}" if path else str(name)
-        if isinstance(child, Mapping):
-            yield from flatten(child, below)
-        else:
-            yield below, child
-
-
-def insert(tree: dict[str, Any], path: str, leaf: Any) -> None:
-    """Put ``leaf`` at ``path`` of a nested dict."""
-    *parents, last = path.split("/")
-    for name in parents:
-        tree = tree.setdefault(name, {})
-    tree[last] = leaf

@@ -62,18 +62,19 @@ def write_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
             raise TypeError(f"a vocabulary of an unknown class: {type(vocabulary).__name__}")
 
 
-def read_vocabulary(path: str | Path) -> Vocabulary | None:
+def read_vocabulary(path: str | Path, extra_ids: int | None = None) -> Vocabulary | None:
     """Return the vocabulary of a Hugging Face folder, or None where it has none that t5lite reads.
 
     It is bytes where tokenizer_config.json names ``ByT5Tokenizer``, else spiece.model, else tokenizer.json.
     The number of sentinels beside a spiece.model is tokenizer_config.json's ``extra_ids``; where it does not
-    say, 100.
+    say, 100. ``extra_ids`` overrules it.
 
     Raises:
       DataError: if a file is damaged, or spiece.model has other pad and EOS ids than T5's.
+      ConfigError: if ``extra_ids`` contradicts a tokenizer.json.
       UserError: for a tokenizer.json, if the ``tokenizers`` library is missing.
     """
-    return find_vocabulary(Path(path))
+    return find_vocabulary(Path(path), extra_ids)
 
 
 def _write_bytes_config(vocabulary: ByteVocabulary, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Parameters to tensors and back, one tensor at a time."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,41 +9,24 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from t5lite.core.types import Tree
+from t5lite.interop.departure import Cast, on_host
 from t5lite.interop.huggingface.stored_tensors import Stored
-from t5lite.interop.huggingface.tensor_rules import Part, Tensor, flatten, insert
+from t5lite.interop.huggingface.tensor_rules import Part, Tensor
+from t5lite.interop.trees import flatten, insert
 
-logger = logging.getLogger(__name__)
 
-
-class TensorStream:
-    """The tensors of a model in order, each made when it is asked for.
+def tensor_stream(params: Tree, tensors: Sequence[Tensor], cast: Cast) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the tensors of a model by name, in order, each made when it is asked for.
 
     Args:
       params: nested dict of NumPy or (possibly sharded, addressable) JAX arrays.
       tensors: what to make of them.
-      dtype: of the tensors.
-
-    Attributes:
-      overflows: by name of a tensor, how many of its finite values became infinite in ``dtype``.
+      cast: gives them their dtype.
     """
-
-    def __init__(self, params: Tree, tensors: Sequence[Tensor], dtype: np.dtype[Any]):
-        self._leaves = dict(flatten(params))
-        self._tensors = tensors
-        self._dtype = dtype
-        self.overflows: dict[str, int] = {}
-
-    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        for tensor in self._tensors:
-            yield tensor.name, self._make(tensor)
-
-    def _make(self, tensor: Tensor) -> np.ndarray:
-        packed = tensor.pack([_to_host(self._leaves[part.path], part.layer) for part in tensor.parts])
-        with np.errstate(over="ignore"):
-            cast = packed.astype(self._dtype, copy=False)
-        if self._dtype == np.float16 and (grown := _num_infinite(cast) - _num_infinite(packed)):
-            self.overflows[tensor.name] = grown
-        return cast
+    leaves = dict(flatten(params))
+    for tensor in tensors:
+        packed = tensor.pack([on_host(leaves[part.path], part.layer) for part in tensor.parts])
+        yield tensor.name, cast(tensor.name, packed)
 
 
 def read_params(
@@ -124,20 +106,3 @@ def _distribute(value: np.ndarray, sharding: NamedSharding) -> jax.Array:
 @jax.jit(donate_argnums=0)
 def _set_layer(stacked: jax.Array, layer: jax.Array, index: int | jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_index_in_dim(stacked, layer, index, 0)
-
-
-@jax.jit
-def _get_layer(stacked: jax.Array, index: int | jax.Array) -> jax.Array:
-    return jax.lax.dynamic_index_in_dim(stacked, index, keepdims=False)
-
-
-def _to_host(leaf: Any, layer: int | None) -> np.ndarray:
-    if layer is None:
-        return np.asarray(leaf)
-    if isinstance(leaf, jax.Array):
-        return np.asarray(_get_layer(leaf, layer))
-    return np.asarray(leaf[layer])
-
-
-def _num_infinite(array: np.ndarray) -> int:
-    return int(np.isinf(array).sum())

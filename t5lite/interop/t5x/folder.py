@@ -9,51 +9,55 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import Tree
-from t5lite.interop.arrival import arrive
+from t5lite.interop.arrival import Placement, arrive, shardings_of
 from t5lite.interop.t5x.checkpoint import open_checkpoint
-from t5lite.interop.t5x.mapping import infer_config, match, stack_layouts
+from t5lite.interop.t5x.mapping import GatedActivation, infer_config, match, stack_layouts
 from t5lite.models.config import Dtype, EncoderDecoderConfig
 from t5lite.models.functional import build
-from t5lite.partitioning import Partitioner
 
 logger = logging.getLogger(__name__)
 
 
 def import_folder(
-    path: str | Path, *, param_dtype: Dtype = "float32", partitioner: Partitioner | None = None
+    path: str | Path,
+    *,
+    param_dtype: Dtype = "float32",
+    partitioner: Placement = None,
+    activation: GatedActivation | None = None,
 ) -> tuple[EncoderDecoderConfig, Tree]:
     """Return the configuration and the nested dict of parameters of a T5X checkpoint, its optimizer left out.
 
     The checkpoint is T5X's own, of version 2 or 3, or Orbax's; its layers scanned or not. It says nothing of
-    relpos_max_distance, norm_epsilon and the activation: they are T5's (128, 1e-6, ReLU or gated GELU), and
-    so they are for every model that T5X publishes. Besides the parameters themselves no more is in memory
+    relpos_max_distance, norm_epsilon and the activation: they are T5's (128, 1e-6, ReLU or gated GELU), as in
+    T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5, ByT5 and umT5. UL2 and Flan-UL2 have SwiGLU, whose leaves look
+    the same: ``activation`` must say so. Besides the parameters themselves no more is in memory
     than one piece of one leaf (``interop.arrival``).
 
     Args:
       path: a ``checkpoint_<step>`` directory, the file ``checkpoint`` in it, or a directory of several, of
         which the newest is read.
       param_dtype: dtype of the parameters.
-      partitioner: lays every parameter out on its mesh as it is read; None returns NumPy arrays.
+      partitioner: lays every parameter out on its mesh as it is read; "fitting" takes all devices, sharded
+        where they divide the parameters, else copied to each; None returns NumPy arrays.
+      activation: of an MLP with two input kernels; None takes gated GELU.
 
     Raises:
       CheckpointError: if a file is missing or damaged, the model is no encoder-decoder T5, or leaves are
         missing, unexpected or misshapen.
+      UserError: for an ``activation`` of an MLP with one input kernel.
       ConfigError: if the mesh does not divide the parameters.
     """
     checkpoint = open_checkpoint(path)
     logger.info("reading %s (%s)", checkpoint.path, checkpoint.layout)
     leaves = {name: opened() for name, opened in checkpoint.target.items()}
     stacks = stack_layouts(leaves)
-    config = infer_config(leaves, stacks, param_dtype=param_dtype)
+    config = infer_config(leaves, stacks, param_dtype=param_dtype, activation=activation)
     model = build(config)
     paths, structure = jax.tree_util.tree_flatten_with_path(model.abstract_params)
     shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
     sources = match(leaves, stacks, shapes)
-    shardings = [None] * len(paths)
-    if partitioner is not None:
-        # No batch is meant; the number of devices is one that every mesh divides.
-        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
-        shardings = jax.tree.leaves(partitioner.tree_shardings(model.logical_axes))
+    placed = shardings_of(model, partitioner)
+    shardings = [None] * len(paths) if placed is None else jax.tree.leaves(placed)
     logger.info(
         "taken: %d leaves of target, %s parameters; left out: %s",
         len(leaves),
@@ -61,10 +65,10 @@ def import_folder(
         _summary(checkpoint.left),
     )
     logger.info(
-        "assumed, as T5X does not say: relpos_max_distance=%d, norm_epsilon=%g, mlp_activation=%s",
+        "assumed, as T5X does not say: relpos_max_distance=%d, norm_epsilon=%g%s",
         config.relpos_max_distance,
         config.norm_epsilon,
-        config.mlp_activation,
+        "" if activation else f", mlp_activation={config.mlp_activation}",
     )
     dtype = jnp.dtype(param_dtype)
     arrays = [

@@ -7,14 +7,18 @@ axis 1. Attention kernels are ``[embed, heads, kv]``, or the last two axes are o
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Literal
 
-from t5lite.core.errors import CheckpointError
+from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.arrival import Source
 from t5lite.interop.t5x.leaves import Leaf, PermutedLeaf, SplitLeaf, StackedLeaf
+from t5lite.interop.trees import Shape, listed, refuse_misfits
 from t5lite.models.config import EXECUTION_FIELDS, Dtype, EncoderDecoderConfig, ModelConfig
 
 Leaves = Mapping[str, Leaf]
-Shape = tuple[int, ...]
+GatedActivation = Literal["gated_gelu", "swiglu"]
+"""What an MLP with two input kernels may compute; a checkpoint does not say which."""
+GATED: tuple[GatedActivation, ...] = ("gated_gelu", "swiglu")
 
 STACKS = ("encoder", "decoder")
 _RELPOS = "relpos_bias/rel_embedding"
@@ -50,7 +54,7 @@ _INFERRED = (
     "mlp_activation", "tie_embeddings", "positions", "relpos_buckets",
 )  # fmt: skip
 _OF_TRAINING = (*EXECUTION_FIELDS, "initializer", "initializer_std", "max_length")
-_SHOWN = 8
+_HINTS = 8
 
 
 @dataclass(frozen=True)
@@ -89,25 +93,35 @@ def _stack_layout(leaves: Leaves, stack: str) -> StackLayout:
     found = sorted({"/".join(name.split("/")[:2]) for name in leaves})
     raise CheckpointError(
         f"the checkpoint has no {stack} layers ({stack}/layers_0/… or scanned {stack}/{stack}/…), so it is "
-        f"not an encoder-decoder T5; found: {_shortened(found)}"
+        f"not an encoder-decoder T5; found: {listed(found, _HINTS)}"
     )
 
 
 def infer_config(
-    leaves: Leaves, stacks: Mapping[str, StackLayout], *, param_dtype: Dtype
+    leaves: Leaves,
+    stacks: Mapping[str, StackLayout],
+    *,
+    param_dtype: Dtype,
+    activation: GatedActivation | None = None,
 ) -> EncoderDecoderConfig:
     """Return the model that names and shapes describe.
 
     What they do not say is T5's: relpos_max_distance 128, norm_epsilon 1e-6, ReLU without and gated GELU
-    with two input kernels.
+    (or ``activation``) with two input kernels.
 
     Raises:
+      UserError: for an ``activation`` of an MLP with one input kernel.
       CheckpointError: if a leaf that is needed for it is missing or has another rank.
     """
     encoder = stacks["encoder"]
     vocab_size, embed_dim = _shape(leaves, "token_embedder/embedding", 2)
     prefix = encoder.prefixes[0]
     gated = any(name.endswith("/mlp/wi_0/kernel") for name in leaves)
+    if activation and not gated:
+        raise UserError(
+            f"activation={activation!r} is of an MLP with two input kernels (wi_0 and wi_1), and this "
+            "checkpoint has one (wi), so it is ReLU; leave it out"
+        )
     mlp_dim = _shape(leaves, f"{prefix}/mlp/{'wi_0' if gated else 'wi'}/kernel", 2 + encoder.scanned)[-1]
     per_layer = _WHOLE["encoder/relpos_bias/embedding"] not in leaves
     table = f"{prefix}/{_RELPOS}" if per_layer else _WHOLE["encoder/relpos_bias/embedding"]
@@ -125,7 +139,7 @@ def infer_config(
         num_heads=num_heads,
         num_encoder_layers=encoder.num_layers,
         num_decoder_layers=stacks["decoder"].num_layers,
-        mlp_activation="gated_gelu" if gated else "relu",
+        mlp_activation=(activation or "gated_gelu") if gated else "relu",
         tie_embeddings=_WHOLE["logits/kernel"] not in leaves,
         positions="relative_per_layer" if per_layer else "relative",
         relpos_buckets=relpos_buckets,
@@ -143,7 +157,7 @@ def fits(config: ModelConfig) -> str | None:
         for field in fields(config)
         if field.name not in _OF_TRAINING and getattr(config, field.name) != getattr(of_t5, field.name)
     ]
-    if config.mlp_activation not in ("relu", "gated_gelu"):
+    if config.mlp_activation not in ("relu", *GATED):
         differing.append(f"mlp_activation={config.mlp_activation!r}")
     if not config.positions.startswith("relative"):
         differing.append(f"positions={config.positions!r}")
@@ -154,7 +168,7 @@ def _shape(leaves: Leaves, name: str, *ranks: int) -> Shape:
     if name not in leaves:
         raise CheckpointError(
             f"the checkpoint lacks {name}, without which the model's size is unknown; found: "
-            f"{_shortened(sorted(leaves))}"
+            f"{listed(sorted(leaves), _HINTS)}"
         )
     if len(leaves[name].shape) not in ranks:
         raise CheckpointError(
@@ -196,12 +210,9 @@ def match(
         if views:
             sources[path] = StackedLeaf(views) if layout and not layout.scanned else views[0]
     unexpected = [f"{name} {leaf.shape}" for name, leaf in leaves.items() if name not in taken]
-    complaints = {"missing": missing, "unexpected": unexpected, "wrong shape": misshapen}
-    if any(complaints.values()):
-        raise CheckpointError(
-            "the leaves are not those of a T5; "
-            + "; ".join(f"{what}: {_shortened(names)}" for what, names in complaints.items() if names)
-        )
+    refuse_misfits(
+        "the leaves are not those of a T5", missing=missing, unexpected=unexpected, wrong_shape=misshapen
+    )
     return sources
 
 
@@ -271,8 +282,3 @@ def _forms(path: str, shape: Shape, layout: StackLayout | None) -> list[_Form]:
 
 def _either(forms: list[_Form]) -> str:
     return " or ".join(str(form.shape) for form in forms)
-
-
-def _shortened(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return (", ".join(names[:_SHOWN]) or "nothing") + more

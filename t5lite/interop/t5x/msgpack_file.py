@@ -8,12 +8,13 @@ import mmap
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import ml_dtypes
 import numpy as np
 
 from t5lite.core.errors import CheckpointError
+from t5lite.interop.arrival import fill
 
 _NDARRAY, _SCALAR = 1, 3
 """Flax's extension types for arrays and NumPy scalars (2, complex numbers, is in no T5X checkpoint)."""
@@ -60,11 +61,9 @@ class FileArray:
                     continue
                 file.seek(offset + begin * self.dtype.itemsize)
                 part_end = done + (end - begin) * self.dtype.itemsize
-                while done < part_end:
-                    got = file.readinto(view[done:part_end])
-                    if not got:
-                        raise CheckpointError(f"{self.path} has become shorter; copy the checkpoint again")
-                    done += got
+                if not fill(view[done:part_end], cast(BinaryIO, file)):
+                    raise CheckpointError(f"{self.path} has become shorter; copy the checkpoint again")
+                done = part_end
         return out
 
 

@@ -143,6 +143,34 @@ def test_parameters_must_match_one_to_one(tmp_path, change):
         restore_params(tmp_path, abstract(wanted))
 
 
+def test_what_a_checkpoint_lacks_is_initialised_where_that_is_allowed_and_both_lists_are_exact(tmp_path):
+    save_steps(tmp_path, [1])
+    saved = make_state(1).params
+    wanted = {"embedding": saved["embedding"], "head": {"bias": jnp.zeros(3), "kernel": jnp.zeros((8, 3))}}
+    asked = []
+
+    def initialize(names):
+        asked.extend(names)
+        return {"head.bias": jnp.ones(3), "head.kernel": jnp.full((8, 3), 2.0)}
+
+    params, report = restore_params(tmp_path, abstract(wanted), initialize=initialize)
+    assert asked == ["head.bias", "head.kernel"]
+    head = {"bias": jnp.ones(3), "kernel": jnp.full((8, 3), 2.0)}
+    assert_bitwise(params, {"embedding": saved["embedding"], "head": head})
+    assert str(report).splitlines() == [
+        f"parameters of step 1 from {tmp_path} (1 arrays):",
+        "  embedding (32, 8) float32",
+        "new, not in that checkpoint (2 arrays):",
+        "  head.bias (3,) float32",
+        "  head.kernel (8, 3) float32",
+        "left there, not in this model (1 arrays):",
+        "  encoder.layers.wi (2, 8, 16)",
+    ]
+    wanted["embedding"] = jnp.zeros((32, 4))
+    with pytest.raises(CheckpointError, match=r"params\.embedding: \(32, 8\) vs \(32, 4\)"):
+        restore_params(tmp_path, abstract(wanted), initialize=initialize)
+
+
 def test_missing_directories_and_steps_name_what_is_there(tmp_path):
     params = abstract(make_state(0).params)
     with pytest.raises(CheckpointError, match="no finished checkpoint"):

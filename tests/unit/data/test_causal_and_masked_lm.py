@@ -13,7 +13,7 @@ from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM, special_tokens
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.pretraining_examples import PretrainingDataConfig
-from t5lite.data.token_store import TokenStore
+from t5lite.data.token_store import PAGE_ITEMS, TokenStore
 from t5lite.data.vocabulary import SentencePieceVocabulary
 
 KEY = derive_key(0, "noise")
@@ -40,6 +40,44 @@ def test_any_chunk_of_the_stream_with_separators(store, separated, start, length
     np.testing.assert_array_equal(
         stream.chunks(np.array([start]), length)[0], separated[start : start + length]
     )
+
+
+class CountingStore:
+    """As many documents of three tokens as it takes; counts the reads of their ends."""
+
+    def __init__(self, num_documents):
+        self.num_documents, self.num_tokens = num_documents, 3 * num_documents
+        self.num_reads = self.num_ends = 0
+
+    def document_ends(self, start, stop):
+        assert 0 <= start < stop <= self.num_documents
+        self.num_reads += 1
+        self.num_ends += stop - start
+        return 3 * np.arange(start + 1, stop + 1)
+
+    def tokens(self, start, stop):
+        return np.arange(start, stop) % 3 + 5
+
+
+@pytest.mark.parametrize("num_documents", [PAGE_ITEMS, 3 * PAGE_ITEMS + 1, 50_000_000, 400_000_000])
+def test_a_chunk_soon_costs_one_read_of_document_ends(num_documents):
+    store = CountingStore(num_documents)
+    stream = DocumentStream(store, 1)
+    pattern = np.tile([5, 6, 7, 1], 200)
+    edges = 4 * PAGE_ITEMS * np.arange(4)[:, None] + np.arange(-3, 3)
+    starts = np.random.default_rng(0).integers(0, stream.num_tokens - 513, 300)
+    starts = np.append([start for start in edges.ravel() if 0 <= start < stream.num_tokens - 513], starts)
+    starts = np.append(starts, stream.num_tokens - 513)
+    for start in starts:
+        found = stream.chunks(np.array([start]), 513)[0]
+        np.testing.assert_array_equal(found, pattern[start % 4 : start % 4 + 513])
+    assert stream._last_places.nbytes <= 1 << 20
+    # Every end of a block is asked for once at most; after that there is one read a chunk.
+    again = store.num_reads, store.num_ends
+    stream.chunks(starts, 513)
+    assert store.num_reads - again[0] == len(starts)
+    assert (store.num_ends - again[1]) / len(starts) <= 2 * PAGE_ITEMS + 513
+    assert again[0] <= len(starts) + len(stream._last_places)
 
 
 def test_a_stream_without_separator_is_the_store(store):

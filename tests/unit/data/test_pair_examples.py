@@ -144,8 +144,3 @@ def test_a_decoder_only_row_is_inputs_then_targets_with_loss_on_the_targets(pair
         assert not weights[ids == 0].any()
     assert Counter(found) == Counter(pairs)
     np.testing.assert_allclose(pipeline.report["density"], (batch["decoder_segment_ids"] > 0).mean())
-
-
-def test_encoder_only_models_have_no_use_for_pairs(pair_store):
-    with pytest.raises(ConfigError, match="trains encoder_decoder and decoder_only models"):
-        open_pipeline(PairsDataConfig(store=str(pair_store)), architecture="encoder_only")

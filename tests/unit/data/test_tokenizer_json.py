@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.data.vocabulary import TokenizerJsonVocabulary, open_vocabulary
-from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
+from tests.small_tokenizers import (
+    write_bpe,
+    write_bpe_with_bos,
+    write_unigram_with_sentinels,
+    write_wordpiece,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,22 @@ def test_nothing_is_added_and_nothing_cut(wordpiece):
     assert wordpiece.decode(ids).split() == text.split()
     for threads in (None, 1):
         np.testing.assert_array_equal(wordpiece.encode_batch([text, ""], threads)[0], ids)
+
+
+def test_the_prefix_of_a_prompt_is_what_the_tokenizer_puts_in_front(wordpiece, bpe, prose, tmp_path):
+    llama = open_vocabulary(write_bpe_with_bos(tmp_path, prose(300, seed=0)))
+    text = "bake limo"
+    library = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert library.encode(text).ids == [*llama.prompt_prefix, *llama.encode(text)]
+    assert llama.prompt_prefix == (llama.bos_id,)
+    assert pickle.loads(pickle.dumps(llama)).prompt_prefix == llama.prompt_prefix
+    assert (wordpiece.prompt_prefix, bpe.prompt_prefix) == ((wordpiece.cls_id,), ())
+    assert open_vocabulary("bytes").prompt_prefix == ()
+
+
+def test_a_vocabulary_that_knows_no_letter_has_no_prefix(tmp_path):
+    Tokenizer(models.BPE(vocab={"б": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
+    assert open_vocabulary(tmp_path).prompt_prefix == ()
 
 
 def test_special_tokens_in_a_text_are_text_unless_asked_for(wordpiece, bpe):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from t5lite.core.errors import ConfigError
 from t5lite.decoding import advance, greedy, start_cache
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
@@ -109,10 +110,21 @@ def test_cached_logits_equal_teacher_forced_logits(rows):
     np.testing.assert_allclose(cached(params), teacher_forced(params), atol=3e-5)
 
 
+@pytest.mark.parametrize("lengths", [(4, 5), (5, 4)], ids=["result", "inputs"])
+def test_what_a_learned_table_cannot_hold_is_refused_before_work(lengths):
+    model, params = make_model(0, positions="learned", max_length=4)
+    inputs_length, max_decode_length = lengths
+    tokens = jnp.ones((1, inputs_length), jnp.int32)
+    with pytest.raises(ConfigError, match=r"5 tokens is longer than the 4 rows"):
+        greedy(model.bind(params), tokens, max_decode_length=max_decode_length)
+    assert greedy(model.bind(params), tokens[:, :4], max_decode_length=4).shape == (1, 4)
+
+
 class ScriptedModel:
     """Says what it is told to, and counts how often it is asked."""
 
     def __init__(self, script_BL):
+        self.config = make_model(0)[0].config
         self.script_BL = jnp.asarray(script_BL)
         self.inputs: list[list[int]] = []
 

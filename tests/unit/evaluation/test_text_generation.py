@@ -1,5 +1,7 @@
 """What each architecture makes of an input; the encoder-decoder's part is in test_evaluator.py."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,16 +9,17 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.masked_lm import special_tokens
-from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
+from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.decoding import greedy_continuation
 from t5lite.evaluation.text_generation import (
     TextGenerator,
-    check_generation,
     generate_texts,
+    least_encoder_length,
     prompts_of_pairs,
 )
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig
 from t5lite.models.functional import build
+from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
 
 TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios la luz", "la tierra"]
 
@@ -26,6 +29,11 @@ def vocabulary(tmp_path_factory):
     path = tmp_path_factory.mktemp("vocabulary") / "spiece.model"
     train_vocabulary(TEXTS, path, size=24)
     return SentencePieceVocabulary(path, extra_ids=4)
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory):
+    return open_vocabulary(write_bpe_with_bos(tmp_path_factory.mktemp("bpe"), TEXTS))
 
 
 def make(kind, vocabulary, **changes):
@@ -60,6 +68,61 @@ def test_a_continuation_is_that_of_the_prompt_alone(vocabulary):
         assert found == vocabulary.decode(np.asarray(alone)[0])
 
 
+def test_a_prompt_begins_as_the_tokenizer_begins_a_text(bpe):
+    model, params = make(DecoderOnlyConfig, bpe)
+    lengths = {"encoder_length": 6, "max_decode_length": 5}
+    texts = ["la luz", "", TEXTS[2]]
+    expected = [[bpe.bos_id, *bpe.encode(text)[-5:]] for text in texts]
+    assert len(bpe.encode(TEXTS[2])) > 6
+    for inputs, prompts in ((texts, expected), ([bpe.encode("tierra")], [bpe.encode("tierra")[-6:]])):
+        found = generate_texts(model, params, bpe, inputs, batch_size=2, **lengths)
+        for text, ids in zip(found, prompts, strict=True):
+            alone = greedy_continuation(
+                model.bind(params),
+                jnp.asarray([ids], jnp.int32),
+                first_B=jnp.zeros(1, jnp.int32),
+                max_decode_length=5,
+                eos_id=bpe.eos_id,
+            )[0]
+            end = [*alone.tolist(), bpe.eos_id].index(bpe.eos_id)
+            assert text == bpe.decode(np.asarray(alone)[:end])
+    assert least_encoder_length(model.config, bpe, ["", "a"], encoder_length=9, max_decode_length=1) == 2
+    with pytest.raises(ConfigError, match=r"no room for a token after the 1 that the tokenizer .*; use 2"):
+        least_encoder_length(model.config, bpe, ["a"], encoder_length=1, max_decode_length=1)
+
+
+def test_masks_are_filled_whatever_the_vocabulary_calls_them(bpe, tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"cls_token": "<s>", "sep_token": "</s>"}')
+    bpe.write(tmp_path)
+    roberta = open_vocabulary(tmp_path)
+    model, params = make(EncoderOnlyConfig, roberta)
+    inputs = ["la[MASK] era", "la<mask> era"]
+    filled, again = generate_texts(
+        model, params, roberta, inputs, encoder_length=20, max_decode_length=1, batch_size=2
+    )
+    ids = [1, *roberta.encode("la"), roberta.mask_id, *roberta.encode(" era"), 2]
+    logits = model.bind(params)({"encoder_input_tokens": jnp.asarray([ids], jnp.int32)})["tokens"][0]
+    ids[ids.index(roberta.mask_id)] = int(jnp.argmax(logits[ids.index(roberta.mask_id)]))
+    assert filled == again == roberta.decode(ids)
+    assert "MASK" not in filled
+
+
+def test_padding_that_looks_like_sep_is_not_part_of_the_text(tmp_path):
+    write_unigram_with_sentinels(tmp_path, sentinels=4)
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"sep_token": "<pad>", "pad_token": "<unk>", "eos_token": None})
+    )
+    vocabulary = open_vocabulary(tmp_path)
+    assert vocabulary.sep_id == 0
+    model, params = make(EncoderOnlyConfig, vocabulary)
+    texts = generate_texts(
+        model, params, vocabulary, ["a", "a<pad>ab"], encoder_length=12, max_decode_length=1, batch_size=3
+    )
+    kept = [vocabulary.encode(text, parse_sentinels=True) for text in ("a", "a<pad>ab")]
+    assert 0 in kept[1]
+    assert texts == [vocabulary.decode(ids) for ids in kept]
+
+
 def test_masks_are_filled_and_nothing_else_is_touched(vocabulary):
     model, params = make(EncoderOnlyConfig, vocabulary)
     special = special_tokens(vocabulary)
@@ -83,23 +146,25 @@ def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):
 def test_lengths_are_those_that_are_needed_and_fit_the_position_table(vocabulary):
     given = {"vocabulary": vocabulary, "inputs": TEXTS, "encoder_length": 10}
     gpt, _ = make(DecoderOnlyConfig, vocabulary, positions="learned")
-    assert check_generation(gpt.config, **given, max_decode_length=11) == 10
-    with pytest.raises(ConfigError, match="need 21 positions, the model has 20; use a smaller"):
-        check_generation(gpt.config, **given, max_decode_length=12)
+    assert least_encoder_length(gpt.config, **given, max_decode_length=11) == 10
+    with pytest.raises(ConfigError, match=r"21 tokens is longer than the 20 rows .*; use at most 20"):
+        least_encoder_length(gpt.config, **given, max_decode_length=12)
     rotary, _ = make(DecoderOnlyConfig, vocabulary)
     longest = len(vocabulary.encode(TEXTS[2]))
-    assert check_generation(rotary.config, vocabulary, TEXTS, encoder_length=512, max_decode_length=99) == (
-        longest
-    )
+    assert least_encoder_length(
+        rotary.config, vocabulary, TEXTS, encoder_length=512, max_decode_length=99
+    ) == (longest)
 
 
 def test_masks_need_room_for_what_frames_them(vocabulary):
     model, _ = make(EncoderOnlyConfig, vocabulary)
-    with pytest.raises(ConfigError, match=r"encoder_length=1 has no room for \[CLS\]"):
-        check_generation(model.config, vocabulary, TEXTS, encoder_length=1, max_decode_length=9)
+    with pytest.raises(ConfigError, match=r"encoder_length=2 has no room for a token between \[CLS\]"):
+        least_encoder_length(model.config, vocabulary, TEXTS, encoder_length=2, max_decode_length=9)
+    # What is found must serve, whatever the inputs.
+    assert least_encoder_length(model.config, vocabulary, [""], encoder_length=9, max_decode_length=9) == 3
 
 
 def test_a_head_that_writes_no_text_says_what_does(vocabulary):
     model, _ = make(EncoderOnlyConfig, vocabulary, head="token_classification")
     with pytest.raises(ConfigError, match=r"writes no text; one with head='masked_lm' or"):
-        check_generation(model.config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)
+        least_encoder_length(model.config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)

@@ -25,7 +25,8 @@ from t5lite.interop.huggingface import (
 from t5lite.interop.huggingface.families import family_of, family_of_json
 from t5lite.interop.huggingface.family import Values
 from t5lite.interop.huggingface.stored_tensors import Stored
-from t5lite.interop.huggingface.tensor_rules import conv1d, flatten, linear, plan, vector
+from t5lite.interop.huggingface.tensor_rules import conv1d, linear, plan, vector
+from t5lite.interop.trees import flatten
 from t5lite.models.config import (
     DecoderOnlyConfig,
     EncoderDecoderConfig,
@@ -384,3 +385,22 @@ class TestPytorchFiles:
         torch.save([torch.zeros(3)], folder / "pytorch_model.bin")
         with pytest.raises(CheckpointError, match="is not a dict of tensors by name"):
             import_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "heads"),
+    [
+        ("gpt2", "n_embd", "n_head"),
+        ("bert-hidden", "hidden_size", "num_attention_heads"),
+        ("opt", "hidden_size", "num_attention_heads"),
+        ("llama", "hidden_size", "num_attention_heads"),
+    ],
+)
+def test_heads_must_be_there_and_share_the_width(name, width, heads, tmp_path):
+    exported(name, tmp_path / "out")
+    change_json(tmp_path / "out", head_dim=None, **{heads: 0})
+    with pytest.raises(CheckpointError, match=rf"config\.json: {heads}=0 must be 1 or more"):
+        import_folder(tmp_path / "out")
+    change_json(tmp_path / "out", **{heads: 3})
+    with pytest.raises(CheckpointError, match=rf"config\.json: {width}=8 is not a multiple of {heads}=3"):
+        import_folder(tmp_path / "out")

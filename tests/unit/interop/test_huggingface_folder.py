@@ -19,7 +19,7 @@ from t5lite.interop.huggingface import (
     params_from_state_dict,
     state_dict_from_params,
 )
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 
 VERSIONS: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def make_config(version: str = "1.1", **changes: Any) -> EncoderDecoderConfig:
     return EncoderDecoderConfig(**{**fields, **VERSIONS[version], **changes})
 
 
-def make_params(config: EncoderDecoderConfig) -> Any:
+def make_params(config: ModelConfig) -> Any:
     rng = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), build(config).abstract_params
@@ -208,11 +208,34 @@ def test_tensors_that_do_not_fit_are_listed_with_their_shapes():
     assert "wrong shape: shared.weight (25, 8) instead of (24, 8)" in str(error.value)
 
 
-def test_a_long_list_is_shortened_and_counted():
-    config = make_config()
+def test_every_tensor_is_listed_by_name_until_there_are_very_many():
+    for num_layers, more in ((2, ""), (9, r" and \d+ more")):
+        config = make_config(num_encoder_layers=num_layers)
+        tensors = state_dict_from_params(make_params(config), config)
+        with pytest.raises(
+            CheckpointError, match=rf"missing: shared\.weight \(24, 8\), .*\){more}$"
+        ) as error:
+            params_from_state_dict({"lm_head.weight": tensors["lm_head.weight"]}, config)
+        assert sum(f"{name} (" in str(error.value) for name in tensors) == min(100, len(tensors) - 1)
+
+
+def test_two_names_of_one_tensor_are_refused():
+    config = EncoderOnlyConfig(
+        vocab_size=24,
+        embed_dim=8,
+        mlp_dim=10,
+        head_dim=4,
+        num_heads=2,
+        num_layers=1,
+        max_length=4,
+        head="hidden",
+    )
     tensors = state_dict_from_params(make_params(config), config)
-    with pytest.raises(CheckpointError, match=r"missing: shared\.weight \(24, 8\), .* and \d+ more"):
-        params_from_state_dict({"lm_head.weight": tensors["lm_head.weight"]}, config)
+    tensors["embeddings.LayerNorm.gamma"] = tensors["embeddings.LayerNorm.weight"] + 1
+    with pytest.raises(
+        CheckpointError, match=r"embeddings\.LayerNorm\.weight and embeddings\.LayerNorm\.gamma are two names"
+    ):
+        params_from_state_dict(tensors, config)
 
 
 def test_parameters_of_another_model_are_refused_and_leave_nothing(tmp_path):
@@ -261,7 +284,9 @@ def test_quantized_tensors_are_refused():
         ({"feed_forward_proj": "gated-relu"}, "feed_forward_proj='gated-relu' .* 'relu', 'gated-gelu'"),
         ({"dense_act_fn": "gelu"}, "dense_act_fn='gelu' .* allowed: 'gelu_new'"),
         ({"architectures": ["T5EncoderModel"]}, "architectures=.*T5EncoderModel"),
-        ({"eos_token_id": 2}, "eos_token_id=2"),
+        ({"pad_token_id": 3}, "pad_token_id=3"),
+        ({"num_heads": 0}, "num_heads=0 must be 1 or more"),
+        ({"num_layers": -1}, "num_layers=-1 must be 1 or more"),
         ({"scale_decoder_outputs": True}, "neither T5 1.0 nor 1.1"),
         ({"d_model": "wide"}, "d_model='wide' must be an integer"),
         ({"d_model": "absent"}, "d_model=None must be an integer"),

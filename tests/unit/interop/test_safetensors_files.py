@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop.huggingface.safetensors_files import plan_files, read_entry, read_header, write_file
+from t5lite.interop.safetensors_files import plan_files, read_entry, read_header, write_file
 
 DTYPES = [np.float32, np.float16, ml_dtypes.bfloat16]
 

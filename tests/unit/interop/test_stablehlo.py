@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary
-from t5lite.interop.stablehlo import ProgramSizes, export_folder, load_exported
+from t5lite.interop.departure import Cast
+from t5lite.interop.stablehlo import ProgramSizes, export_folder, exporting, load_exported
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.runner.serving import decoding_programs
@@ -151,6 +153,23 @@ def test_float16_says_what_overflows(tmp_path):
     params["decoder"]["final_norm"]["scale"] = np.full((16,), 1e6, np.float32)
     written = export_folder(params, config, tmp_path / "out", dtype="float16")
     assert written.overflows == {"decoder/final_norm/scale": 16}
+
+
+def test_weights_are_cast_one_layer_at_a_time(tmp_path):
+    config = CONFIGS["llama"]
+    seen: list[int] = []
+
+    class Watched(Cast):
+        def __call__(self, name: str, value: np.ndarray) -> np.ndarray:
+            seen.append(value.size)
+            return super().__call__(name, value)
+
+    with mock.patch.object(exporting, "Cast", Watched):
+        export_folder(make_params(build(config)), config, tmp_path / "out", dtype="bfloat16")
+    assert sum(seen) == build(config).num_params
+    table_and_layer = {config.vocab_size * config.embed_dim, config.embed_dim * config.mlp_dim}
+    assert max(seen) == max(table_and_layer)
+    assert config.num_layers * config.embed_dim * config.mlp_dim not in seen
 
 
 def left_padded(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

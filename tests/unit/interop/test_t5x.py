@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.cli.main import main
+from t5lite.core.errors import UserError
 from t5lite.interop import FORMATS, arrival
 from t5lite.interop.t5x import import_folder
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
@@ -245,6 +246,25 @@ def test_memory_stays_near_the_parameters_themselves(tmp_path, layout, scanned):
     assert size <= peak <= size + 1.5 * layer
 
 
+def test_two_input_kernels_do_not_say_their_activation(tmp_path, caplog):
+    config = make_config(mlp_activation="swiglu")
+    params = random_params(config)
+    assert FORMATS["t5x"].fits(config) is None
+    write_msgpack_checkpoint(tmp_path / "gated" / "checkpoint_1", target_of(params))
+    with caplog.at_level(logging.INFO, "t5lite.interop"):
+        assert import_folder(tmp_path / "gated")[0].mlp_activation == "gated_gelu"
+        assert "mlp_activation=gated_gelu" in caplog.text
+        caplog.clear()
+        config_back, params_back = import_folder(tmp_path / "gated", activation="swiglu")
+    assert config_back == config
+    assert "mlp_activation" not in caplog.text
+    jax.tree.map(np.testing.assert_array_equal, params_back, params)
+    relu = random_params(make_config("T5 1.0"))
+    write_msgpack_checkpoint(tmp_path / "relu" / "checkpoint_1", target_of(relu))
+    with pytest.raises(UserError, match="activation='swiglu' is of an MLP with two input kernels"):
+        import_folder(tmp_path / "relu", activation="swiglu")
+
+
 def test_command(tmp_path, capsys):
     config = make_config(vocab_size=384)
     params = random_params(config)
@@ -252,7 +272,10 @@ def test_command(tmp_path, capsys):
     arguments = ["import", "--format", "t5x", "--from", str(tmp_path), "--output", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "format 't5x' holds no vocabulary" in capsys.readouterr().err
-    assert main([*arguments, "--vocabulary", "bytes"]) == 0
+    wrong = ["import", "--from", str(tmp_path), "--output", str(tmp_path / "run"), "--activation", "swiglu"]
+    assert main(wrong) == 2
+    assert "--activation is for --format t5x" in capsys.readouterr().err
+    assert main([*arguments, "--vocabulary", "bytes", "--activation", "gated_gelu"]) == 0
     shown = capsys.readouterr()
     assert "left out: state/param_states" in shown.err
     assert "parameters from" in shown.out

@@ -6,7 +6,14 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from t5lite.core.errors import ConfigError
-from t5lite.partitioning import PartitioningConfig, abstract_partitioner, constrain, make_partitioner
+from t5lite.partitioning import (
+    PartitioningConfig,
+    abstract_partitioner,
+    constrain,
+    fitting_partitioner,
+    make_partitioner,
+    rules,
+)
 from t5lite.partitioning.rules import ACTIVATION_AXES, PARAMETER_AXES, STYLES, active_partitioner
 
 MIXED = {"replica": 2, "fsdp": 2, "tensor": 2}
@@ -171,3 +178,13 @@ def test_active_partitioner_is_part_of_the_trace_key():
     double(x_BL)
     assert seen == [None, rules]
     assert "sharding_constraint" in text or "Sharding" in text
+
+
+@pytest.mark.parametrize(("embed", "spec"), [(16, P("fsdp", None)), (12, P(None, None))])
+def test_what_does_not_divide_is_copied(monkeypatch, embed, spec):
+    monkeypatch.setattr(rules, "make_partitioner", lambda config: abstract_partitioner(config, 8))
+    axes = {"kernel": ("embed", "mlp")}
+    abstract = {"kernel": jax.ShapeDtypeStruct((embed, 4), jnp.float32)}
+    fitting = fitting_partitioner(abstract, axes)
+    assert fitting.spec(axes["kernel"]) == spec
+    fitting.check(abstract, axes, 8)

@@ -9,12 +9,13 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from t5lite.cli.export_command import num_bytes
-from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.errors import CheckpointError, ConfigError, UserError
 from t5lite.interop import FORMATS, format_for
 from t5lite.interop.huggingface import export_folder, import_folder
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
 from t5lite.models.functional import build
 from t5lite.runner.interchange import export, import_model
+from t5lite.runner.run_directory import RunDirectory
 
 CONFIG = DecoderOnlyConfig(
     vocab_size=12, embed_dim=8, mlp_dim=10, head_dim=4, num_heads=2, num_layers=2, tie_embeddings=True
@@ -44,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def test_tokenizer_files_go_out_as_they_came_in(folder, tmp_path):
     assert import_model(folder, tmp_path / "run") == build(CONFIG).num_params
     done = export(tmp_path / "run", tmp_path / "out", options={"max_shard_bytes": 800})
-    assert done.step == 0
+    assert (done.step, done.imported) == (0, True)
     assert "model.safetensors.index.json" in done.export.files
     for name in ("tokenizer.json", "tokenizer_config.json", "merges.txt", "vocab.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
@@ -63,10 +64,70 @@ def test_a_vocabulary_may_be_given_where_the_folder_has_none(folder, tmp_path):
     assert (tmp_path / "run/tokenizer.json").is_file()
 
 
+def test_a_given_vocabulary_replaces_the_folders_files(folder, tmp_path):
+    words = {word: i for i, word in enumerate(["<unk>", "</s>", "other"])}
+    Tokenizer(models.WordLevel(words, unk_token="<unk>")).save(str(tmp_path / "other.json"))
+    import_model(folder, tmp_path / "run", vocabulary=tmp_path / "other.json")
+    export(tmp_path / "run", tmp_path / "out")
+    written = json.loads((tmp_path / "out/tokenizer.json").read_text())
+    assert written["model"]["vocab"] == words
+    assert not (tmp_path / "out/merges.txt").exists()
+
+
+def write_t5(folder: Path, *, vocab_size: int) -> None:
+    config = EncoderDecoderConfig(
+        vocab_size=vocab_size, embed_dim=8, mlp_dim=10, head_dim=4, num_heads=2, num_encoder_layers=1,
+        num_decoder_layers=1,
+    )  # fmt: skip
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), build(config).abstract_params)
+    export_folder(params, config, folder)
+
+
+def write_words(folder: Path, words: list[str]) -> None:
+    """A tokenizer whose ids are the words' positions."""
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.add_special_tokens([word for word in words if word.startswith("<")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+
+
+def test_a_t5_ends_its_texts_as_its_vocabulary_does(tmp_path):
+    folder = tmp_path / "hf"
+    write_t5(folder, vocab_size=8)
+    write_words(folder, ["<pad>", "<unk>", "</s>", "a"])
+    with pytest.raises(CheckpointError, match=r"eos_token_id=1, but .*tokenizer\.json has EOS 2"):
+        import_model(folder, tmp_path / "run")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"eos_token_id": 2}))
+    import_model(folder, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "out")
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "out" / name).read_text())["eos_token_id"] == 2
+
+
+def test_sentinels_of_the_folders_vocabulary(tmp_path):
+    folder = tmp_path / "hf"
+    write_t5(folder, vocab_size=400)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+    import_model(folder, tmp_path / "run", extra_ids=77)
+    assert RunDirectory.at(tmp_path / "run").read_model()[1].extra_ids == 77
+    export(tmp_path / "run", tmp_path / "out")
+    assert json.loads((tmp_path / "out/tokenizer_config.json").read_text())["extra_ids"] == 77
+    write_words(folder, ["<pad>", "</s>", "<unk>", "<extra_id_0>"])
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="77"):
+        import_model(folder, tmp_path / "other", extra_ids=77)
+
+
 def test_directions_that_a_format_does_not_have():
     assert format_for("import", "t5x").export_folder is None
     with pytest.raises(ConfigError, match="format 't5x' has no export; allowed: huggingface"):
         format_for("export", "t5x")
+    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, t5x$"):
+        format_for("import", "hf")
+    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, stablehlo$"):
+        format_for("export", "hf")
     for name, each in FORMATS.items():
         assert each.export_folder or each.import_folder, name
 

@@ -63,6 +63,25 @@ def test_a_run_from_before_there_was_a_choice_is_read(vocabularies, tmp_path):
     directory.check_model(ENCODER_DECODER, vocabulary)
 
 
+@pytest.mark.parametrize("name", ["sentencepiece", "bytes", "bpe"])
+def test_a_start_that_is_cut_off_is_no_run_and_can_be_repeated(vocabularies, tmp_path, monkeypatch, name):
+    vocabulary, directory = vocabularies[name], RunDirectory.at(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directory, "write_json", _die)
+        with pytest.raises(KeyboardInterrupt):
+            directory.write_model(DECODER_ONLY, vocabulary)
+    assert {path.name for path in tmp_path.iterdir()} == {*vocabulary.files, "README.txt"}
+    with pytest.raises(ConfigError, match="is not a run directory"):
+        directory.read_model()
+    directory.check_model(DECODER_ONLY, vocabulary)
+    directory.write_model(DECODER_ONLY, vocabulary)
+    assert directory.read_model()[1].fingerprint == vocabulary.fingerprint
+
+
+def _die(*_):
+    raise KeyboardInterrupt
+
+
 def test_another_architecture_or_vocabulary_needs_another_directory(vocabularies, tmp_path, monkeypatch):
     directory = RunDirectory.at(tmp_path)
     directory.write_model(DECODER_ONLY, vocabularies["bytes"])

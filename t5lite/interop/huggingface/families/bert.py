@@ -145,7 +145,7 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
         vocab_size=values.integer("vocab_size"),
         embed_dim=embed_dim,
         mlp_dim=values.integer("intermediate_size"),
-        head_dim=embed_dim // num_heads,
+        head_dim=values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("num_hidden_layers"),
         head=head,

@@ -13,6 +13,7 @@ from t5lite.interop.huggingface.family import (
     differences,
     head_width,
     same_heads,
+    tied_head,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.stored_tensors import Stored
@@ -105,7 +106,7 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
         vocab_size=values.integer("vocab_size", 50257),
         embed_dim=embed_dim,
         mlp_dim=values.integer("n_inner", 4 * embed_dim),
-        head_dim=embed_dim // num_heads,
+        head_dim=values.head_dim("n_embd", embed_dim, "n_head", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("n_layer", 12),
         positions="learned",
@@ -139,7 +140,7 @@ FAMILY = Family(
     rules=_rules,
     prefix="transformer.",
     heads=("lm_head.",),
-    copies=lambda config: {_HEAD: _TABLE} if config.tie_embeddings else {},
+    copies=tied_head(_HEAD, _TABLE),
     # The causal mask, which earlier versions saved.
     ignorable=(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",),
 )

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, unit_logit_scale
+from t5lite.interop.huggingface.family import (
+    Family,
+    Tokens,
+    Values,
+    differences,
+    tied_head,
+    token_ids_of_decoder,
+    unit_logit_scale,
+)
 from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
 from t5lite.models.config import DecoderOnlyConfig
@@ -91,11 +99,14 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
     values.architectures(("LlamaForCausalLM", "LlamaModel"))
     embed_dim, num_heads = values.integer("hidden_size", 4096), values.integer("num_attention_heads", 32)
     kv_heads = values.integer("num_key_value_heads", num_heads)
+    head_dim = values.integer("head_dim") if values.get("head_dim") is not None else None
+    if head_dim is None:
+        head_dim = values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads)
     return DecoderOnlyConfig(
         vocab_size=values.integer("vocab_size", 32000),
         embed_dim=embed_dim,
         mlp_dim=values.integer("intermediate_size", 11008),
-        head_dim=values.integer("head_dim", embed_dim // num_heads),
+        head_dim=head_dim,
         num_heads=num_heads,
         num_kv_heads=None if kv_heads == num_heads else kv_heads,
         num_layers=values.integer("num_hidden_layers", 32),
@@ -131,23 +142,18 @@ def _rotary_base(values: Values) -> float:
     return values.number("rope_theta", 10_000.0)
 
 
-def _generation_json(config: DecoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
-    del config
-    return {f"{name}_token_id": tokens[name] for name in ("bos", "eos", "pad")}
-
-
 FAMILY = Family(
     model_types=("llama",),
     architecture=DecoderOnlyConfig,
     mismatches=_mismatches,
     class_name=lambda _: "LlamaForCausalLM",
     to_json=_to_json,
-    generation_json=_generation_json,
+    generation_json=token_ids_of_decoder,
     from_json=_from_json,
     rules=_rules,
     prefix="model.",
     heads=("lm_head.",),
-    copies=lambda config: {_HEAD: _TABLE} if config.tie_embeddings else {},
+    copies=tied_head(_HEAD, _TABLE),
     # Frequencies of the rotary positions, which earlier versions saved.
     ignorable=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
 )

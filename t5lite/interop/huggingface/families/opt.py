@@ -13,6 +13,8 @@ from t5lite.interop.huggingface.family import (
     differences,
     head_width,
     same_heads,
+    tied_head,
+    token_ids_of_decoder,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.stored_tensors import Stored
@@ -118,7 +120,7 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
         vocab_size=values.integer("vocab_size", 50272),
         embed_dim=embed_dim,
         mlp_dim=values.integer("ffn_dim", 3072),
-        head_dim=embed_dim // num_heads,
+        head_dim=values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("num_hidden_layers", 12),
         positions="learned",
@@ -138,21 +140,16 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
     )
 
 
-def _generation_json(config: DecoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
-    del config
-    return {f"{name}_token_id": tokens[name] for name in ("bos", "eos", "pad")}
-
-
 FAMILY = Family(
     model_types=("opt",),
     architecture=DecoderOnlyConfig,
     mismatches=_mismatches,
     class_name=lambda _: "OPTForCausalLM",
     to_json=_to_json,
-    generation_json=_generation_json,
+    generation_json=token_ids_of_decoder,
     from_json=_from_json,
     rules=_rules,
     prefix="model.",
     heads=("lm_head.",),
-    copies=lambda config: {_HEAD: _TABLE} if config.tie_embeddings else {},
+    copies=tied_head(_HEAD, _TABLE),
 )

@@ -37,11 +37,11 @@ _CLASSES = {
     "mt5": ("MT5ForConditionalGeneration",),
     "umt5": ("UMT5ForConditionalGeneration",),
 }
+_EOS = 1  # T5's own vocabularies; another one may end its texts with another id
 # The ids that training and decoding of an encoder-decoder are built on.
 _TOKENS: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (True,),
     "pad_token_id": (0,),
-    "eos_token_id": (1,),
     "decoder_start_token_id": (0,),
 }
 _SHAPE: dict[str, tuple[Any, ...]] = {
@@ -118,7 +118,6 @@ def _fallbacks(config: EncoderDecoderConfig) -> dict[str, str]:
 
 def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
     """Return config.json's content; transformers 4 and 5 read it alike (umT5: see above)."""
-    del tokens  # always T5's
     scaled = not math.isclose(config.output_scale, 1.0)
     if _model_type(config) == "umt5" and not scaled:
         logger.warning(
@@ -149,10 +148,14 @@ def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[s
         "is_encoder_decoder": True,
         "use_cache": True,
         "pad_token_id": 0,
-        "eos_token_id": 1,
+        "eos_token_id": _eos(tokens),
         "decoder_start_token_id": 0,
         "torch_dtype": dtype,
     }
+
+
+def _eos(tokens: Tokens) -> int:
+    return _EOS if tokens["eos"] is None else tokens["eos"]
 
 
 def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, Any]:
@@ -161,8 +164,7 @@ def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, 
     The cache is switched off for a decoder deeper than its encoder: transformers 5 (5.23) makes a cache of
     as many layers as the encoder has, and ``generate`` then fails with ``list index out of range``.
     """
-    del tokens
-    values: dict[str, Any] = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    values: dict[str, Any] = {"decoder_start_token_id": 0, "eos_token_id": _eos(tokens), "pad_token_id": 0}
     if config.num_decoder_layers > config.num_encoder_layers:
         values["use_cache"] = False
     return values
@@ -237,6 +239,7 @@ FAMILY = Family(
     rules=_rules,
     copies=_copies,
     fallbacks=_fallbacks,
+    default_eos=_EOS,
     # Left in the first published T5 checkpoints; the model never read it, and transformers drops it as well.
     ignorable=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
 )

@@ -1,4 +1,4 @@
-"""Safetensors files, read and written one tensor at a time.
+"""Safetensors files, read and written one tensor at a time, or one layer of a tensor.
 
 The format (8 bytes of header length, a JSON header, the arrays) is simple enough to be handled here, and
 the library does not do what a large model needs: it writes only what is whole in memory, and it reads
@@ -18,7 +18,8 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import write_json
-from t5lite.interop.huggingface.tensor_rules import Shape
+from t5lite.interop.arrival import fill
+from t5lite.interop.trees import Shape
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -110,13 +111,8 @@ def read_entry(entry: Entry, rows: slice = slice(None)) -> np.ndarray:
     tensor = np.empty(shape, entry.dtype)
     with entry.file.open("rb", buffering=0) as stream:
         stream.seek(offset)
-        view = tensor.reshape(-1).view(np.uint8).data
-        done = 0
-        while done < len(view):
-            count = stream.readinto(view[done:])
-            if not count:
-                raise CheckpointError(f"{entry.file} is truncated; fetch the folder again")
-            done += count
+        if not fill(tensor.reshape(-1).view(np.uint8).data, stream):
+            raise CheckpointError(f"{entry.file} is truncated; fetch the folder again")
     return tensor
 
 
@@ -155,6 +151,12 @@ def write_file(
 ) -> None:
     """Write one file, taking its arrays from ``arrays`` as they are needed.
 
+    Args:
+      folder: where it goes.
+      output: which file, and which tensors in which order.
+      dtype: of all of them.
+      arrays: (name, array) in that order: a whole tensor, or its parts along the first axis.
+
     Raises:
       UserError: if the file cannot be written.
     """
@@ -171,10 +173,16 @@ def write_file(
         with path.open("wb") as stream:
             stream.write(len(text).to_bytes(8, "little") + text)
             for expected, shape in output.tensors:
-                name, array = next(arrays)
-                assert (name, array.shape, array.dtype) == (expected, shape, dtype), name
-                stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-                del array  # before the next one is made
+                left = int(np.prod(shape, dtype=np.int64))
+                while True:
+                    name, array = next(arrays)
+                    assert (name, array.dtype) == (expected, dtype), name
+                    stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+                    left -= array.size
+                    del array  # before the next one is made
+                    if left <= 0:
+                        break
+                assert not left, expected
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror}); check free space and permissions"

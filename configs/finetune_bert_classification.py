@@ -1,0 +1,54 @@
+"""Fine-tune a pretrained BERT (encoder-only) to tell classes of text apart.
+
+    t5lite prepare pairs --inputs novels.jsonl --heldout-fraction 0.05 \
+        --vocabulary data/mine/vocabulary/spiece.model --output data/novels
+    t5lite train --config configs/finetune_bert_classification.py --initialize-from.run runs/bert \
+        --data.store data/novels/train --evaluation.store data/novels/heldout --run-dir runs/novel
+    t5lite evaluate --run runs/novel
+    t5lite generate --run runs/novel --text "Mr. Knightley smiled, and Harriet looked at Emma."
+
+A line of novels.jsonl is {"inputs": "a paragraph", "targets": "its class"}. The model is that of
+configs/pretrain_bert.py with another head; num_labels is the number of classes at least.
+
+Which of Jane Austen's six novels is a paragraph from? With 7,466 labels, from the 600 steps of
+configs/pretrain_bert.py, it is right on 69.5 % (standard error 2.3) of 397 held-out paragraphs, of which it
+reads the first 62 tokens; the commonest novel has 22.9 %. (The pretraining had read these paragraphs, without
+labels.) The comparison to make is a copy of this recipe without `initialize_from`.
+"""
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.pipeline import PairsDataConfig
+from t5lite.models.config import EncoderOnlyConfig
+from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
+from t5lite.training.loop import TrainingConfig
+from t5lite.training.step import StepConfig
+
+
+def config() -> RunConfig:
+    """Return the recipe; copy this file and change what you need."""
+    return RunConfig(
+        run_dir="runs/bert-classifier",
+        model=EncoderOnlyConfig(
+            vocab_size=2176,
+            embed_dim=128,
+            mlp_dim=512,
+            head_dim=64,
+            num_heads=2,
+            num_layers=3,
+            max_length=128,
+            head="sequence_classification",
+            num_labels=6,
+            dropout_rate=0.1,
+            initializer_std=0.05,
+            scan_unroll=-1,
+        ),
+        data=PairsDataConfig(store="data/novels/train", inputs_length=64),
+        optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),
+        schedule=WarmupCosine(peak=5e-4, warmup_steps=40, final_fraction=0.1),
+        training=TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        step=StepConfig(max_gradient_norm=1.0),
+        evaluation=EvaluationConfig(store="data/novels/heldout", batch_size=64),
+        checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
+        initialize_from=InitializeFrom(run="runs/bert"),
+    )

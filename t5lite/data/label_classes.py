@@ -1,0 +1,110 @@
+"""The classes of classification pairs: their distinct targets, numbered."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.data.pair_store import PairStore
+from t5lite.data.vocabulary import Vocabulary
+
+MAX_CLASSES = 10_000
+"""Distinct targets above which pairs are no classification."""
+
+_BLOCK = 1 << 16
+"""Documents that are read at once."""
+_MAX_LISTED = 8
+
+
+@dataclass(frozen=True)
+class LabelClasses:
+    """Class ``i`` has the target text ``texts[i]``; the numbers follow the order of the texts.
+
+    A run keeps its classes (``classes.json``): their numbers must not change with the store.
+    """
+
+    texts: tuple[str, ...]
+    """Each target, decoded."""
+    tokens: tuple[tuple[int, ...], ...]
+    """The same as it is stored, which is what tells classes apart."""
+
+    def labels(self, pairs: PairStore) -> np.ndarray:
+        """Return the class of every pair, int32 [num_pairs].
+
+        Raises:
+          DataError: listing targets that are none of the classes.
+        """
+        numbers = {_key(np.array(tokens)): number for number, tokens in enumerate(self.tokens)}
+        unknown: dict[bytes, None] = {}
+        labels = np.full(pairs.num_pairs, -1, np.int32)
+        for pair, key in enumerate(_target_keys(pairs)):
+            labels[pair] = numbers.get(key, -1)
+            if labels[pair] < 0 and len(unknown) < _MAX_LISTED:
+                unknown[key] = None
+        if unknown:
+            vocabulary = pairs.vocabulary()
+            raise DataError(
+                f"{(labels < 0).sum():,} pairs of {pairs.path} have a target that no training pair had, "
+                f"such as {_listed([vocabulary.decode(_tokens(key)) for key in unknown])}; the classes are "
+                f"{_listed(self.texts)}; train on pairs of every class, or leave those pairs out"
+            )
+        return labels
+
+
+def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
+    """Return the distinct targets of a store in the order of their texts.
+
+    Raises:
+      DataError: if there are more than ``MAX_CLASSES``.
+    """
+    found: dict[bytes, None] = {}
+    for key in _target_keys(pairs):
+        found[key] = None
+        if len(found) > MAX_CLASSES:
+            raise DataError(
+                f"{pairs.path} has more than {MAX_CLASSES:,} distinct targets, such as "
+                f"{_listed([vocabulary.decode(_tokens(key)) for key in list(found)[:3]])}; to classify, give "
+                "pairs whose targets are names of classes"
+            )
+    classes = sorted((vocabulary.decode(_tokens(key)), tuple(_tokens(key).tolist())) for key in found)
+    return LabelClasses(tuple(text for text, _ in classes), tuple(tokens for _, tokens in classes))
+
+
+def check_num_labels(classes: LabelClasses, num_labels: int, *, store: str) -> None:
+    """Check that the model has an output for every class.
+
+    Raises:
+      DataError: naming the classes and the number to set.
+    """
+    if len(classes.texts) > num_labels:
+        raise DataError(
+            f"{store} has {len(classes.texts):,} classes, {_listed(classes.texts)}, but "
+            f"model.num_labels={num_labels}; set model.num_labels={len(classes.texts)}"
+        )
+
+
+def _target_keys(pairs: PairStore) -> Iterator[bytes]:
+    """Yield the key of every target in turn; a block is read at a time."""
+    targets, start = pairs.targets, 0
+    for first in range(0, targets.num_documents, _BLOCK):
+        ends = targets.document_ends(first, min(first + _BLOCK, targets.num_documents))
+        tokens = targets.tokens(start, int(ends[-1]))
+        for begin, end in zip([start, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            yield _key(tokens[begin - start : end - start])
+        start = int(ends[-1])
+
+
+def _key(tokens: np.ndarray) -> bytes:
+    return tokens.astype("<u4").tobytes()
+
+
+def _tokens(key: bytes) -> np.ndarray:
+    return np.frombuffer(key, "<u4").astype(np.int32)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Return the first texts, quoted, and how many more there are."""
+    more = len(texts) - _MAX_LISTED
+    shown = ", ".join(repr(text[:40]) for text in texts[:_MAX_LISTED])
+    return f"{shown} and {more:,} more" if more > 0 else shown

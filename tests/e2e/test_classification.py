@@ -1,0 +1,171 @@
+"""From a pretrained BERT to a classifier of texts, by command."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from t5lite.checkpointing.reading import leaf_names
+from t5lite.cli.main import main
+from t5lite.core.types import Tree
+from t5lite.models.functional import build
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.quickstart import corpus
+from t5lite.runner.components import load_trained, restore_source
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.metrics_log import read_metrics
+
+HERE = Path(__file__).parent
+NEW = ["classifier.dense.bias", "classifier.dense.kernel", "pooler.dense.bias", "pooler.dense.kernel"]
+LEFT = ["bias", "dense.bias", "dense.kernel", "norm.bias", "norm.scale"]
+
+
+@pytest.fixture(scope="module")
+def labelled(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Verses and the language they are in."""
+    directory = tmp_path_factory.mktemp("labelled")
+    verses = corpus.verses()[:200]
+    lines = [line for v in verses for line in (f"{v.english}\tEnglish", f"{v.spanish}\tSpanish")]
+    (directory / "verses.tsv").write_text("\n".join(lines), encoding="utf-8")
+    vocabulary = str(text_data / "vocabulary" / "spiece.model")
+    return prepare(directory / "verses.tsv", directory / "prepared", vocabulary)
+
+
+def prepare(source: Path, output: Path, vocabulary: str) -> Path:
+    fields = ["--inputs-field", "0", "--targets-field", "1", "--heldout-fraction", "0.2"]
+    options = ["--inputs", str(source), "--output", str(output), "--vocabulary", vocabulary]
+    assert main(["prepare", "pairs", *options, *fields]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def bert(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("bert") / "run"
+    stores = ["--data.store", str(text_data / "train"), "--evaluation.store", str(text_data / "heldout")]
+    steps = ["--training.total-steps", "4"]
+    config = str(HERE / "tiny_bert_recipe.py")
+    assert main(["train", "--config", config, *stores, "--run-dir", str(run), *steps]) == 0
+    return run
+
+
+def arguments(labelled: Path, source: Path, run: Path) -> list[str]:
+    return [
+        *("train", "--config", str(HERE / "tiny_classifier_recipe.py")),
+        *("--data.store", str(labelled / "train"), "--evaluation.store", str(labelled / "heldout")),
+        *("--initialize-from.run", str(source), "--run-dir", str(run)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def classifier(labelled: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("classifier") / "run"
+    assert main(arguments(labelled, bert, run)) == 0
+    return run
+
+
+def named(params: Tree) -> dict[str, np.ndarray]:
+    return dict(zip(leaf_names(params), map(np.asarray, jax.tree.leaves(params)), strict=True))
+
+
+def test_it_learns_from_the_labels(classifier: Path):
+    entries = [entry for entry in read_metrics(classifier / "metrics.jsonl") if entry["kind"] == "train"]
+    assert entries[-1]["loss"] < 0.7 * entries[0]["loss"]
+    heldout = [e for e in read_metrics(classifier / "metrics.jsonl") if e["kind"] == "eval"]
+    assert heldout[-1]["accuracy"] > 0.8
+
+
+def test_the_report_lists_what_was_taken_made_anew_and_left(classifier: Path, bert: Path):
+    source = RunDirectory.at(bert)
+    partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
+    before = named(load_trained(source, partitioner).params)
+    taken = [name for name in before if not name.startswith("masked_lm.")]
+    lines = RunDirectory.at(classifier).initialized_from_file.read_text().splitlines()
+    titles = [i for i, line in enumerate(lines) if not line.startswith("  ")]
+    sections = [
+        [line.split()[0] for line in lines[start + 1 : stop]]
+        for start, stop in zip(titles, [*titles[1:], None], strict=True)
+    ]
+    assert sections == [taken, NEW, [f"masked_lm.{name}" for name in LEFT]]
+    assert "of step 4 from" in lines[0]
+
+    config = RunDirectory.at(classifier).read_config()
+    model = build(config.model)
+    params, report = restore_source(config, model, partitioner)
+    assert str(report).splitlines() == lines
+    scratch = named(model.init(jax.random.key(config.seed)))
+    for name, leaf in named(params).items():
+        # Compiled for some of the leaves, the initialiser rounds as it likes.
+        np.testing.assert_allclose(leaf, scratch[name] if name in NEW else before[name], rtol=1e-6)
+
+
+def test_evaluate_reports_accuracy_beside_the_majority_class(classifier: Path, capsys):
+    assert main(["evaluate", "--run", str(classifier)]) == 0
+    metrics = json.loads((classifier / "evaluation.json").read_text())["metrics"]
+    assert set(metrics) == {"loss", "accuracy", "perplexity", "accuracy_error", "majority_accuracy"}
+    assert 0.5 <= metrics["majority_accuracy"] < metrics["accuracy"]
+    assert "majority_accuracy" in capsys.readouterr().out
+
+
+def test_generate_names_the_class(classifier: Path, capsys):
+    verse = corpus.verses()[300]
+    given = ["--text", verse.english, verse.spanish, "", "--encoder-length", "32"]
+    assert main(["generate", "--run", str(classifier), *given]) == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("English", "Spanish")
+    assert third in ("English", "Spanish")
+    assert main(["generate", "--run", str(classifier), "--text", "a " * 60]) == 2
+    assert "the model has 48; use a smaller encoder_length" in capsys.readouterr().err
+
+
+def test_without_its_classes_a_classifier_is_of_no_use(classifier: Path, tmp_path: Path, capsys):
+    run = Path(shutil.copytree(classifier, tmp_path / "run"))
+    (run / "classes.json").unlink()
+    assert main(["generate", "--run", str(run), "--text", "And God said"]) == 2
+    assert "nothing says what its 2 outputs mean" in capsys.readouterr().err
+    assert main(["evaluate", "--run", str(run)]) == 2
+    assert "has lost its classes.json" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_the_numbers_of_its_classes(classifier: Path, labelled: Path, tmp_path, capsys):
+    """Another store may lack a class, or have one more: the first is fine, the second refused."""
+    run = Path(shutil.copytree(classifier, tmp_path / "run"))
+    vocabulary = str(labelled / "vocabulary" / "spiece.model")
+    verses = corpus.verses()[:60]
+    lines = {
+        "one": [f"{v.spanish}\tSpanish" for v in verses],
+        "three": [f"{v.english}\t{'English' if v.english.startswith('A') else 'And'}" for v in verses],
+    }
+    for name, kept in lines.items():
+        (tmp_path / f"{name}.tsv").write_text("\n".join(kept), encoding="utf-8")
+        prepare(tmp_path / f"{name}.tsv", tmp_path / name, vocabulary)
+    on = [*arguments(labelled, tmp_path / "gone", run), "--training.total-steps", "62", "--data.store"]
+    assert main([*on, str(tmp_path / "three" / "train")]) == 2
+    assert "such as 'And'; the classes are 'English', 'Spanish'" in capsys.readouterr().err
+    assert main([*on, str(tmp_path / "one" / "train")]) == 0
+    classes = RunDirectory.at(run).read_classes()
+    assert classes is not None
+    assert classes.texts == ("English", "Spanish")
+
+
+def test_an_imported_model_may_change_its_head_too(bert: Path, labelled: Path, tmp_path: Path, capfd):
+    folder, run = tmp_path / "hf", tmp_path / "imported"
+    assert main(["export", "--run", str(bert), "--output", str(folder)]) == 0
+    assert main(["import", "--from", str(folder), "--output", str(run)]) == 0
+    capfd.readouterr()
+    tuned = tmp_path / "tuned"
+    assert main([*arguments(labelled, run, tuned), "--training.total-steps", "1"]) == 0
+    assert f"made 4 anew ({', '.join(NEW)}), left 5 there (masked_lm." in capfd.readouterr().err
+
+
+def test_what_does_not_fit_is_refused(classifier: Path, bert: Path, labelled: Path, tmp_path: Path, capsys):
+    run = tmp_path / "run"
+    assert main([*arguments(labelled, bert, run), "--model.num-labels", "1"]) == 2
+    assert "has 2 classes, 'English', 'Spanish', but model.num_labels=1" in capsys.readouterr().err
+    assert main([*arguments(labelled, classifier, run), "--model.num-labels", "3"]) == 2
+    assert "params.classifier.dense.bias: (2,) vs (3,)" in capsys.readouterr().err
+    assert main([*arguments(labelled, bert, run), "--model.mlp-dim", "128"]) == 2
+    assert "another shape: model.mlp_dim=128, there 64; use its values" in capsys.readouterr().err
+    assert not run.exists()

@@ -1,0 +1,23 @@
+"""Recipe of the end-to-end tests: the tiny BERT, fine-tuned to tell two classes of text apart."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+from t5lite.data.pipeline import PairsDataConfig
+from t5lite.optim import Constant
+from t5lite.run_config import RunConfig
+
+
+def config() -> RunConfig:
+    make = runpy.run_path(str(Path(__file__).with_name("tiny_bert_recipe.py")))["config"]
+    config: RunConfig = make()
+    return dataclasses.replace(
+        config,
+        run_dir="runs/tiny-classifier",
+        model=dataclasses.replace(config.model, head="sequence_classification", num_labels=2),
+        data=PairsDataConfig(store="data/train", inputs_length=32),
+        schedule=Constant(value=3e-3),
+        training=dataclasses.replace(config.training, total_steps=60, batch_size=16, eval_every_steps=30),
+        evaluation=dataclasses.replace(config.evaluation, max_examples=64),
+    )

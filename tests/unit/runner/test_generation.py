@@ -1,0 +1,51 @@
+"""Prompts begin as the texts that the model was trained on."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from t5lite.data.pair_examples import PairsDataConfig
+from t5lite.data.pretraining_examples import PretrainingDataConfig
+from t5lite.data.vocabulary import open_vocabulary
+from t5lite.models.config import DecoderOnlyConfig
+from t5lite.run_config import InitializeFrom
+from t5lite.runner import generation
+from t5lite.runner.run_directory import RunDirectory
+from tests.small_tokenizers import write_bpe_with_bos
+
+MODEL = DecoderOnlyConfig(vocab_size=300, embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_layers=1)
+TEXT = "la luz"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run directory whose generation returns the prompts instead."""
+    directory = RunDirectory.at(tmp_path / "run")
+    directory.write_model(MODEL, open_vocabulary(write_bpe_with_bos(tmp_path / "vocabulary", [TEXT])))
+    trained = SimpleNamespace(model=None, params=None, vocabulary=None)
+    monkeypatch.setattr(generation, "load_trained", lambda *_, **__: trained)
+    monkeypatch.setattr(generation, "generate_texts", lambda model, params, vocabulary, given, **_: given)
+    return directory
+
+
+def test_an_imported_model_is_given_the_text_for_its_tokenizer_to_begin(run):
+    assert generation.generate(run.path, [TEXT]) == [TEXT]
+
+
+@pytest.mark.parametrize(
+    ("data", "source", "expected"),
+    [
+        (PretrainingDataConfig(store="store"), None, "ids"),
+        (PretrainingDataConfig(store="store"), InitializeFrom(run="imported"), "text"),
+        (PairsDataConfig(store="store"), InitializeFrom(run="imported"), "ids and EOS"),
+    ],
+)
+def test_a_trained_model_is_prompted_as_it_was_trained(run, monkeypatch, data, source, expected):
+    run.config_file.touch()
+    config = SimpleNamespace(data=data, initialize_from=source)
+    monkeypatch.setattr(RunDirectory, "read_config", lambda self: config)
+    _, vocabulary = run.read_model()
+    ids = vocabulary.encode(TEXT).tolist()
+    (prompt,) = generation.generate(run.path, [TEXT])
+    found = prompt if isinstance(prompt, str) else prompt.tolist()
+    assert found == {"text": TEXT, "ids": ids, "ids and EOS": [*ids, vocabulary.eos_id]}[expected]
