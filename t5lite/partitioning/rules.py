@@ -225,19 +225,16 @@ def make_partitioner(config: PartitioningConfig, devices: Sequence[Any] | None =
     return Partitioner(make_mesh(config, devices), resolve_rules(config))
 
 
-def fitting_partitioner(
-    abstract_params: Tree, logical_axes: Tree, *, batch_size: int | None = None
-) -> Partitioner:
+def fitting_partitioner(abstract_params: Tree, logical_axes: Tree) -> Partitioner:
     """Return a partitioner over all devices: the parameters sharded where that divides, else copied to each.
 
     Args:
       abstract_params: shape of each parameter.
       logical_axes: the same structure with a tuple of logical axes for every parameter.
-      batch_size: rows of the batches that the mesh must divide; None if there are none.
     """
     partitioner = make_partitioner(PartitioningConfig())
     try:
-        partitioner.check(abstract_params, logical_axes, batch_size or partitioner.mesh.size)
+        partitioner.check(abstract_params, logical_axes, batch_size=partitioner.mesh.size)
     except ConfigError:
         return make_partitioner(PartitioningConfig(style="data_parallel"))
     return partitioner

@@ -22,9 +22,8 @@ from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.evaluation.text_generation import generate_texts, prompts_of_pairs
-from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
-from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
+from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.components import heldout_pipeline, load_trained, measures_encoder_use
 from t5lite.runner.run_directory import RunDirectory
@@ -104,7 +103,9 @@ def evaluate(
     model_config, vocabulary = directory.read_model()
     pipeline = heldout_pipeline(config, vocabulary, directory.read_classes())
     assert pipeline is not None
-    partitioner = _evaluation_partitioner(model_config, config.evaluation.batch_size)
+    model = build(model_config)
+    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    check_batch_size(config.evaluation.batch_size, 1, partitioner)
     trained = load_trained(directory, partitioner, step=step)
     metrics = heldout_evaluator(trained.model, partitioner, pipeline, config.evaluation)(trained.params)
     samples: tuple[dict[str, str], ...] = ()
@@ -174,22 +175,6 @@ def _beside_accuracy(config: EvaluationConfig, accuracy: float) -> dict[str, flo
         "accuracy_error": math.sqrt(max(accuracy * (1 - accuracy), 0.0) / len(indices)),
         "majority_accuracy": max(counts.values()) / len(indices),
     }
-
-
-def _evaluation_partitioner(model: ModelConfig, batch_size: int) -> Partitioner:
-    """Return the partitioner over the devices that are there: the parameters sharded where that divides.
-
-    Raises:
-      ConfigError: if the devices do not divide the batch.
-    """
-    partitioner = make_partitioner(PartitioningConfig())
-    check_batch_size(batch_size, 1, partitioner)
-    functional = build(model)
-    try:
-        partitioner.check(functional.abstract_params, functional.logical_axes, batch_size)
-    except ConfigError:
-        return make_partitioner(PartitioningConfig(style="data_parallel"))
-    return partitioner
 
 
 def _with_changes(
