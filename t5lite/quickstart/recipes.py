@@ -91,7 +91,7 @@ class Recipe:
                 objective=self.pretraining.objective,
             ),
             evaluation=EvaluationConfig(store=str(data / "heldout"), batch_size=64, max_examples=1024),
-            num_evaluations=5,
+            num_evaluations=4,
             seed=seed,
         )
 

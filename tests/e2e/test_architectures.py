@@ -81,7 +81,7 @@ def test_what_is_too_long_for_the_position_table_is_refused(run: Path, architect
     assert not (run.parent / "other").exists()
     long = "a " * 60 + ("[MASK]" if architecture == "bert" else "")
     assert main(["generate", "--run", str(run), "--text", long]) == 2
-    assert "positions, the model has 48; use a smaller encoder_length" in capsys.readouterr().err
+    assert "longer than the 48 rows of the learned position table; use at most 48" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("pack", ["data.pack", "data.no-pack"])
