@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 from t5lite.core.errors import ConfigError, suggestion
 
 Dtype = Literal["float32", "bfloat16"]
+Architecture = Literal["encoder_decoder", "encoder_only", "decoder_only"]
 Positions = Literal["relative", "relative_per_layer", "learned", "sinusoidal", "rotary"]
 Norm = Literal["rms", "layer"]
 NormPlacement = Literal["pre", "post"]
@@ -96,7 +97,7 @@ class TransformerConfig:
     remat: Remat = "none"
     """What the backward pass recomputes: nothing, all but matrix products, or every layer from its input."""
 
-    architecture: ClassVar[str]
+    architecture: ClassVar[Architecture]
     """Name of the class in messages and files."""
 
     @property
@@ -223,7 +224,7 @@ class EncoderDecoderConfig(TransformerConfig):
     num_decoder_layers: int
     """Layers of the decoder."""
 
-    architecture: ClassVar[str] = "encoder_decoder"
+    architecture: ClassVar[Architecture] = "encoder_decoder"
     _layer_fields: ClassVar[tuple[str, ...]] = ("num_encoder_layers", "num_decoder_layers")
 
 
@@ -240,7 +241,7 @@ class DecoderOnlyConfig(TransformerConfig):
     logit_scale: float | None = 1.0
     initializer: Initializer = "normal"
 
-    architecture: ClassVar[str] = "decoder_only"
+    architecture: ClassVar[Architecture] = "decoder_only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +268,7 @@ class EncoderOnlyConfig(TransformerConfig):
     logit_scale: float | None = 1.0
     initializer: Initializer = "normal"
 
-    architecture: ClassVar[str] = "encoder_only"
+    architecture: ClassVar[Architecture] = "encoder_only"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from t5lite import run_config
 from t5lite.checkpointing.reading import available_steps
@@ -17,7 +17,7 @@ from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.label_classes import LabelClasses
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
-from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
 
 _README = """\
@@ -53,7 +53,7 @@ class _VocabularyFile:
 class _ModelFile:
     """What model.json says."""
 
-    architecture: Literal["encoder_decoder", "encoder_only", "decoder_only"]
+    architecture: Architecture
     config: ModelConfig
     vocabulary: _VocabularyFile
 
@@ -243,7 +243,7 @@ def _holds(path: Path, expected: Mapping[str, bytes]) -> bool:
 
 def _describe(model: ModelConfig, vocabulary: Vocabulary) -> _ModelFile:
     return _ModelFile(
-        architecture=model.architecture,  # pyright: ignore[reportArgumentType]
+        architecture=model.architecture,
         config=model,
         vocabulary=_VocabularyFile(
             extra_ids=vocabulary.extra_ids,

@@ -75,7 +75,7 @@ def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_pa
 
 
 def _thresholds(results: QuickstartResults) -> None:
-    """What every run of docs/quickstart.md reached, less a margin: other processors round otherwise."""
+    """What was reached (docs/quickstart.md), less a margin for other processors' arithmetic."""
     pretraining = results.pretraining
     first, last = pretraining.heldout[0], pretraining.heldout[-1]
     assert first.loss > 7
@@ -86,10 +86,11 @@ def _thresholds(results: QuickstartResults) -> None:
     rows = {(task.name, row.metric): row for task in results.tasks for row in task.rows}
     accuracy = rows["classification", "accuracy"]
     assert accuracy.baseline is not None
-    assert accuracy.pretrained > accuracy.baseline + 45
-    assert accuracy.pretrained > 72
+    assert accuracy.pretrained > accuracy.baseline + 50
+    assert accuracy.pretrained > 79
+    assert accuracy.pretrained > accuracy.scratch
     chrf, bleu = rows["translation", "chrF"], rows["translation", "BLEU"]
-    assert chrf.pretrained > chrf.scratch + 1.5
+    assert chrf.pretrained > chrf.scratch + 2
     assert bleu.baseline is not None
     assert bleu.pretrained > bleu.baseline + 2
 
