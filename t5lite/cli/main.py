@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from t5lite import __version__
+from t5lite.cli.host import restart_with_large_pages
 from t5lite.core.errors import UserError, suggestion
 
 COMMANDS = {
@@ -25,6 +26,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
+_COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _USER_ERROR = 2
 _MACHINE_ERRORS = (
     errno.ENOSPC,
@@ -44,8 +46,11 @@ _INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``t5lite`` and return its exit code: 0 done, 2 a mistake of the user's, else see the command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and arguments and arguments[0] in _COMPUTING:
+        restart_with_large_pages()
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output (head, less) has gone

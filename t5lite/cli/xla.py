@@ -3,10 +3,12 @@
 import hashlib
 import os
 import platform
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 import jax
+
+from t5lite.cli.host import runs_on_cpu
 
 _CPU_FLAGS = {
     # Small matrix products through the YNN library: a T5 step on CPU takes 15-25 % less time.
@@ -14,7 +16,6 @@ _CPU_FLAGS = {
 }
 _FLAGS_OF_JAXLIB = "0.10."
 """XLA ends the process over a flag it does not know; these are known to the version they were tried with."""
-_ACCELERATOR_PACKAGES = ("libtpu", "jax_plugins")  # Cloud TPU; the namespace of the CUDA and ROCm plugins
 _MIN_COMPILE_SECONDS = 1.0
 _MAX_CACHE_BYTES = 2 << 30
 
@@ -38,17 +39,6 @@ def configure() -> None:
         prune(directory, max_bytes=_MAX_CACHE_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
-
-
-def runs_on_cpu(platforms: str | None) -> bool:
-    """Return whether JAX will compute on the CPU, without importing an accelerator's package.
-
-    Args:
-      platforms: JAX_PLATFORMS; None or empty takes an accelerator if one is there.
-    """
-    if platforms:
-        return platforms == "cpu"
-    return not any(util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
 
 
 def cpu_fingerprint() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from t5lite.cli import xla
+from t5lite.cli import host, xla
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -36,8 +36,8 @@ def settings(monkeypatch, tmp_path):
     ],
 )
 def test_platform_is_found_without_importing_it(monkeypatch, platforms, installed, expected):
-    monkeypatch.setattr(xla.util, "find_spec", lambda name: name if name in installed else None)
-    assert xla.runs_on_cpu(platforms) is expected
+    monkeypatch.setattr(host.util, "find_spec", lambda name: name if name in installed else None)
+    assert host.runs_on_cpu(platforms) is expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.position import Rotation, rotate
+from t5lite.models.layers.projection import project
 from t5lite.partitioning.rules import constrain
 
 
@@ -57,7 +58,7 @@ class Attention(nnx.Module):
     def _into_heads(
         self, x_BLD: jax.Array, name: str, *, length_axis: str | None, heads_axis: str | None
     ) -> jax.Array:
-        y_BLHK = jnp.einsum("BLD,DHK->BLHK", x_BLD, getattr(self, name)[...].astype(self.dtype))
+        y_BLHK = project("BLD,DHK->BLHK", x_BLD, getattr(self, name)[...].astype(self.dtype))
         if self.biases:
             y_BLHK += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
         return constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv"))
@@ -89,5 +90,5 @@ class Attention(nnx.Module):
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
-        y_BLD = jnp.einsum("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
+        y_BLD = project("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
         return y_BLD + self.out_bias[...].astype(self.dtype)[None, None] if self.biases else y_BLD

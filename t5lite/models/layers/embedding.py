@@ -6,6 +6,7 @@ from flax import nnx
 
 from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.initializers import make_parameter
+from t5lite.models.layers.projection import project
 from t5lite.partitioning.rules import constrain
 
 LOGITS_AXES = ("batch", "length", "vocab")
@@ -35,14 +36,14 @@ class TokenEmbedding(nnx.Module):
         x_BLD = jnp.take(self.embedding[...], tokens_BL, axis=0, mode="fill", fill_value=jnp.nan)
         x_BLD = x_BLD.astype(self.dtype) * self.scale
         if self.narrow:
-            x_BLD = jnp.einsum("BLE,ED->BLD", x_BLD, self.projection_in[...].astype(self.dtype))
+            x_BLD = project("BLE,ED->BLD", x_BLD, self.projection_in[...].astype(self.dtype))
         return constrain(x_BLD, ("batch", "length", "embed"))
 
     def project_out(self, x_BLD: jax.Array) -> jax.Array:
         """Return ``x_BLD`` in the table's width."""
         if not self.narrow:
             return x_BLD
-        return jnp.einsum("BLD,DE->BLE", x_BLD, self.projection_out[...].astype(x_BLD.dtype))
+        return project("BLD,DE->BLE", x_BLD, self.projection_out[...].astype(x_BLD.dtype))
 
     def attend(self, x_BLD: jax.Array) -> jax.Array:
         """Return the float32 ``logits_BLV`` of a tied model, x E^T times ``config.output_scale``.
@@ -51,7 +52,7 @@ class TokenEmbedding(nnx.Module):
         start with variance ``embed_dim``.
         """
         x_BLD = self.project_out(x_BLD).astype(jnp.float32) * self.output_scale
-        logits_BLV = jnp.einsum("BLD,VD->BLV", x_BLD, self.embedding[...].astype(jnp.float32))
+        logits_BLV = project("BLD,VD->BLV", x_BLD, self.embedding[...].astype(jnp.float32))
         return constrain(logits_BLV, LOGITS_AXES)
 
 
@@ -66,5 +67,5 @@ class LogitsProjection(nnx.Module):
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """Return float32 ``logits_BLV``."""
         x_BLD = x_BLD.astype(jnp.float32) * self.scale
-        logits_BLV = jnp.einsum("BLD,DV->BLV", x_BLD, self.kernel[...].astype(jnp.float32))
+        logits_BLV = project("BLD,DV->BLV", x_BLD, self.kernel[...].astype(jnp.float32))
         return constrain(logits_BLV, LOGITS_AXES)

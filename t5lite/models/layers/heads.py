@@ -9,6 +9,7 @@ from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.mlp import ACTIVATIONS
 from t5lite.models.layers.norm import Norm
+from t5lite.models.layers.projection import project
 
 
 class Dense(nnx.Module):
@@ -22,7 +23,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """Return ``[B, L, num_features]``."""
-        y = jnp.einsum("BLD,DE->BLE", x_BLD.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        y = project("BLD,DE->BLE", x_BLD.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return y + self.bias[...].astype(self.dtype)[None, None, :]
 
 

@@ -10,6 +10,7 @@ from flax import nnx
 from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.initializers import make_parameter, make_vector
+from t5lite.models.layers.projection import project
 from t5lite.partitioning.rules import constrain
 
 _GELU_TANH = partial(jax.nn.gelu, approximate=True)
@@ -48,12 +49,12 @@ class MLP(nnx.Module):
         if len(projected) > 1:
             hidden_BLF = hidden_BLF * projected[1]
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
-        y_BLD = jnp.einsum("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
+        y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
         return y_BLD + self.wo_bias[...].astype(self.dtype)[None, None, :] if self.biases else y_BLD
 
     def _project(self, x_BLD: jax.Array, name: str) -> jax.Array:
         kernel_DF = getattr(self, name)[...].astype(self.dtype)
-        hidden_BLF = jnp.einsum("BLD,DF->BLF", x_BLD, kernel_DF)
+        hidden_BLF = project("BLD,DF->BLF", x_BLD, kernel_DF)
         if self.biases:
             hidden_BLF += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None, :]
         return constrain(hidden_BLF, ("batch", "length", "mlp"))

@@ -28,8 +28,32 @@ class Norm(nnx.Module):
         if self.centred:
             x_BLD = x_BLD - jnp.mean(x_BLD, axis=-1, keepdims=True)
         mean_square_BL1 = jnp.mean(jnp.square(x_BLD), axis=-1, keepdims=True)
-        scale_D = self.scale[...].astype(jnp.float32)
-        y_BLD = x_BLD * jax.lax.rsqrt(mean_square_BL1 + self.epsilon) * scale_D[None, None, :]
+        x_BLD = x_BLD * jax.lax.rsqrt(mean_square_BL1 + self.epsilon)
+        y_BLD = scale_features(x_BLD, self.scale[...].astype(jnp.float32))
         if hasattr(self, "bias"):
             y_BLD += self.bias[...].astype(jnp.float32)[None, None, :]
         return y_BLD.astype(self.dtype)
+
+
+@jax.custom_vjp
+def scale_features(x_BLD: jax.Array, scale_D: jax.Array) -> jax.Array:
+    """Return ``x * scale``.
+
+    The gradient of the scale is a product with ones rather than a sum over rows, which XLA:CPU does column by
+    column: a twentieth of a T5 small step.
+    """
+    return x_BLD * scale_D[None, None, :]
+
+
+def _forward(x_BLD: jax.Array, scale_D: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return scale_features(x_BLD, scale_D), (x_BLD, scale_D)
+
+
+def _backward(operands: tuple[jax.Array, jax.Array], y_bar_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x_BLD, scale_D = operands
+    ones_BL = jnp.ones(x_BLD.shape[:2], x_BLD.dtype)
+    scale_bar_D = jnp.einsum("BL,BLD->D", ones_BL, y_bar_BLD * x_BLD, precision=jax.lax.Precision.HIGHEST)
+    return y_bar_BLD * scale_D[None, None, :], scale_bar_D
+
+
+scale_features.defvjp(_forward, _backward)
