@@ -1,104 +1,140 @@
-"""Seconds per train step of t5lite and of transformers (PyTorch), interleaved in one process, on CPU.
+"""Seconds per train step of t5lite and of transformers (PyTorch), in turn, on CPU.
 
-Both train the same T5 1.1 from the same parameters on the same random batch in float32 with AdamW and
-without dropout, so their losses must agree; the run stops if they do not. transformers runs as its users
-run it: eager PyTorch, its default attention, the fused AdamW. t5lite runs its own training step, with
-gradient norm, metrics and the check for non-finite values, with unrolled layers and the XLA flags that its
-commands set. Steps alternate, so that both see the same load of the machine.
+All train the same model from the same parameters on the same random batch in float32 with AdamW and without
+dropout, so their losses must agree; the run stops if they do not. transformers runs as its users run it:
+default attention and the fused AdamW, eager and through torch.compile. t5lite runs its own training step,
+with gradient norm, metrics and the check for non-finite values, with unrolled layers, the XLA flags and the
+memory pages that its commands set. Each side has a process of its own, so that they do not share an
+allocator or wait for each other's threads; their steps alternate, so that they see the same load.
 
-    python benchmarks/train_step.py --steps 7
+    python benchmarks/train_step.py
+    python benchmarks/train_step.py --preset bert-base --layers 4 --decoder-length 0
+    python benchmarks/train_step.py --preset gpt2 --layers 4 --encoder-length 0 --decoder-length 512
+    python benchmarks/train_step.py --breakdown
 
-Needs the packages of the ``test`` extra. About 6 GB of memory for the small preset.
+Needs the packages of the ``test`` extra and a C++ compiler (for torch.compile). About 10 GB of memory for T5.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import jax
 import numpy as np
-import torch
-import transformers
-
-from t5lite.cli import xla
-from t5lite.interop.huggingface import state_dict_from_params
-from t5lite.models.config import EncoderDecoderConfig
-from t5lite.models.flops import train_step_flops
-from t5lite.models.functional import build
-from t5lite.models.presets import preset
-from t5lite.optim import AdamWConfig, Constant
-from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.training.state import state_from_params
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 
 LEARNING_RATE = 1e-4
+SIDES = ("t5lite", "eager", "compiled")
+AUTO_CLASSES = {
+    "encoder_decoder": "AutoModelForSeq2SeqLM",
+    "encoder_only": "AutoModelForMaskedLM",
+    "decoder_only": "AutoModelForCausalLM",
+}
 StepFn = Callable[[], float]
 """One train step that waits for its result and returns the loss."""
 
 
-def make_t5lite_step(config: EncoderDecoderConfig, params: Any, batch: dict[str, np.ndarray]) -> StepFn:
-    """Return t5lite's train step, compiled at its first call."""
-    model = build(config)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every side trains."""
+
+    folder: str
+    """A Hugging Face folder with the initial parameters."""
+    batch_size: int
+    encoder_length: int
+    decoder_length: int
+
+    def batch(self, vocab_size: int) -> dict[str, np.ndarray]:
+        """Return a full batch of random ids: no padding, one example a row."""
+        rng = np.random.default_rng(0)
+
+        def ids(length: int) -> np.ndarray:
+            return rng.integers(2, vocab_size, (self.batch_size, length)).astype(np.int32)
+
+        batch, trained = {}, "decoder" if self.decoder_length else "encoder"
+        for stack, length in (("encoder", self.encoder_length), ("decoder", self.decoder_length)):
+            if length:
+                batch[f"{stack}_input_tokens"] = ids(length)
+        batch[f"{trained}_target_tokens"] = ids(batch[f"{trained}_input_tokens"].shape[1])
+        batch[f"{trained}_loss_weights"] = np.ones(batch[f"{trained}_target_tokens"].shape, np.float32)
+        return batch
+
+
+def t5lite_step(work: Work) -> tuple[StepFn, str]:
+    """Return t5lite's train step, compiled, and the compiled program's text."""
+    from t5lite.cli import xla
+
+    xla.configure()
+    import jax
+
+    from t5lite.interop.huggingface import import_folder
+    from t5lite.models.functional import build
+    from t5lite.optim import AdamWConfig, Constant
+    from t5lite.partitioning import PartitioningConfig, make_partitioner
+    from t5lite.training.state import state_from_params
+    from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+
+    config, params = import_folder(Path(work.folder))
+    model = build(dataclasses.replace(config, dropout_rate=0.0, scan_unroll=-1))
     partitioner = make_partitioner(PartitioningConfig())
     optimizer = AdamWConfig().build(Constant(value=LEARNING_RATE).build(1), model.logical_axes)
     # No z-loss, which transformers does not have.
     train_step = make_train_step(model, optimizer, StepConfig(z_loss=0.0), seed=0)
-    compiled = compile_train_step(train_step, model, optimizer, partitioner)
     state = state_from_params(params, model, optimizer, partitioner)
-    device_batch = jax.device_put(batch, partitioner.batch_sharding)
+    batch = jax.device_put(work.batch(config.vocab_size), partitioner.batch_sharding)
+    compiled = compile_train_step(train_step, model, optimizer, partitioner).lower(state, batch).compile()
 
     def step() -> float:
         nonlocal state
-        state, metrics = compiled(state, device_batch)
+        state, metrics = compiled(state, batch)
         jax.block_until_ready(state)
         return float(metrics["loss"].mean())
 
-    return step
+    return step, compiled.as_text()
 
 
-def make_transformers_step(
-    config: EncoderDecoderConfig, tensors: dict[str, torch.Tensor], batch: dict[str, np.ndarray]
-) -> StepFn:
+def transformers_step(work: Work, architecture: str, *, compiled: bool) -> StepFn:
     """Return the same train step by transformers and PyTorch."""
-    peer = transformers.T5ForConditionalGeneration(
-        transformers.T5Config(
-            vocab_size=config.vocab_size,
-            d_model=config.embed_dim,
-            d_kv=config.head_dim,
-            d_ff=config.mlp_dim,
-            num_heads=config.num_heads,
-            num_layers=config.num_encoder_layers,
-            num_decoder_layers=config.num_decoder_layers,
-            feed_forward_proj=config.mlp_activation.replace("_", "-"),
-            dropout_rate=0.0,
-            scale_decoder_outputs=config.tie_embeddings,
-        )
-    )
-    # T5Config ties the embeddings whatever it is told; T5 1.1 does not.
-    peer.lm_head.weight = torch.nn.Parameter(torch.empty_like(tensors["lm_head.weight"]))
-    missing, unexpected = peer.load_state_dict(tensors, strict=False)
-    if unexpected or set(missing) - {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}:
-        raise SystemExit(f"parameters do not fit transformers: missing {missing}, unexpected {unexpected}")
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    peer: Any = getattr(transformers, AUTO_CLASSES[architecture]).from_pretrained(work.folder)
+    for module in peer.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     peer.train()
-    optimizer = torch.optim.AdamW(peer.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
-    inputs = {
-        "input_ids": torch.tensor(batch["encoder_input_tokens"], dtype=torch.long),
-        "decoder_input_ids": torch.tensor(batch["decoder_input_tokens"], dtype=torch.long),
-        "labels": torch.tensor(batch["decoder_target_tokens"], dtype=torch.long),
+    batch = work.batch(peer.config.vocab_size)
+    inputs: dict[str, Any] = {
+        {"encoder_input_tokens": "input_ids", "decoder_input_tokens": "decoder_input_ids"}[name]: array
+        for name, array in batch.items()
+        if name.endswith("input_tokens")
     }
+    if architecture == "decoder_only":
+        inputs = {"input_ids": inputs["decoder_input_ids"]}
+    inputs = {name: torch.tensor(array, dtype=torch.long) for name, array in inputs.items()}
+    if architecture != "encoder_only":
+        inputs["use_cache"] = False
+    target_field = next(name for name in batch if name.endswith("target_tokens"))
+    targets = torch.tensor(batch[target_field], dtype=torch.long).flatten()
+    optimizer = torch.optim.AdamW(peer.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+    forward = torch.compile(peer) if compiled else peer
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = peer(**inputs, use_cache=False).loss
+        logits = forward(**inputs).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -106,85 +142,121 @@ def make_transformers_step(
     return step
 
 
-def make_batch(
-    *, vocab_size: int, batch_size: int, encoder_length: int, decoder_length: int
-) -> dict[str, np.ndarray]:
-    """Return a full batch of random ids: no padding, one example a row."""
-    rng = np.random.default_rng(0)
-    targets = rng.integers(2, vocab_size, (batch_size, decoder_length)).astype(np.int32)
-    return {
-        "encoder_input_tokens": rng.integers(2, vocab_size, (batch_size, encoder_length)).astype(np.int32),
-        "decoder_input_tokens": np.pad(targets[:, :-1], ((0, 0), (1, 0))),
-        "decoder_target_tokens": targets,
-        "decoder_loss_weights": np.ones(targets.shape, np.float32),
-    }
+def serve(side: str, work: Work, architecture: str, connection: Connection) -> None:
+    """Make one side's step, then answer each "step" with (seconds, loss) until the parent is gone."""
+    hlo = ""
+    if side == "t5lite":
+        step, hlo = t5lite_step(work)
+    else:
+        step = transformers_step(work, architecture, compiled=side == "compiled")
+    with contextlib.suppress(EOFError):
+        while order := connection.recv():
+            if order == "breakdown":
+                from benchmarks.thunk_times import thunk_times
+
+                connection.send(thunk_times(step, hlo))
+                continue
+            start = time.perf_counter()
+            loss = step()
+            connection.send((time.perf_counter() - start, loss))
 
 
-def timed(step: StepFn) -> tuple[float, float]:
-    """Return the seconds one step took, and its loss."""
-    start = time.perf_counter()
-    loss = step()
-    return time.perf_counter() - start, loss
+def start(side: str, *arguments: Any) -> Connection:
+    """Start one side's process and return the connection to it."""
+    ours, theirs = multiprocessing.Pipe()
+    # What t5lite's commands set for themselves when they start (cli/host.py).
+    if side == "t5lite":
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    else:
+        os.environ.pop("GLIBC_TUNABLES", None)
+    context = multiprocessing.get_context("spawn")
+    context.Process(target=serve, args=(side, *arguments, theirs), daemon=True).start()
+    theirs.close()
+    return ours
+
+
+def write_model(preset_name: str, num_layers: int | None, folder: str) -> Any:
+    """Write freshly initialised parameters of a preset as a Hugging Face folder; return the configuration."""
+    import jax
+
+    from t5lite.interop.huggingface import export_folder
+    from t5lite.models.functional import build
+    from t5lite.models.presets import preset
+
+    config: Any = preset(preset_name)
+    if config.architecture == "encoder_only":
+        config = dataclasses.replace(config, head="masked_lm")  # no next sentence
+    depths = [
+        name for name in ("num_layers", "num_encoder_layers", "num_decoder_layers") if hasattr(config, name)
+    ]
+    if num_layers is not None:
+        config = dataclasses.replace(config, **dict.fromkeys(depths, num_layers))
+    export_folder(jax.device_get(jax.jit(build(config).init)(jax.random.key(0))), config, folder)
+    return config
+
+
+def report(seconds: Mapping[str, list[float]], flops: float, num_tokens: int, peak: float) -> None:
+    """Print the medians and their ratios."""
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    print(f"matrix products alone would take {flops / peak:.2f} s at the {peak / 1e9:.0f} GFLOP/s measured")
+    for side, median in medians.items():
+        print(
+            f"{side:>9}: median {median:.2f} s ({min(seconds[side]):.2f} to {max(seconds[side]):.2f}), "
+            f"{num_tokens / median:.0f} tokens/s, {flops / median / 1e9:.0f} GFLOP/s"
+        )
+    for side in medians.keys() - {"t5lite"}:
+        print(f"t5lite is {medians[side] / medians['t5lite']:.2f} times as fast as transformers, {side}")
 
 
 def main() -> None:
-    """Run and print every step, the medians, and their ratio."""
+    """Run and print every step, the medians, and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each, after one that is not")
-    parser.add_argument("--preset", default="t5-1.1-small", help="an untied shape")
+    parser.add_argument("--preset", default="t5-1.1-small")
+    parser.add_argument("--layers", type=int, help="of each stack, instead of the preset's")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--encoder-length", type=int, default=512)
-    parser.add_argument("--decoder-length", type=int, default=114)
-    parser.add_argument("--scan", action="store_true", help="scan over the layers instead of unrolling them")
+    parser.add_argument("--encoder-length", type=int, default=512, help="0 for a decoder-only model")
+    parser.add_argument("--decoder-length", type=int, default=114, help="0 for an encoder-only model")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--breakdown", action="store_true", help="print where t5lite's time goes")
     arguments = parser.parse_args()
-    xla.configure()
-    config = dataclasses.replace(preset(arguments.preset), scan_unroll=1 if arguments.scan else -1)
-    if not isinstance(config, EncoderDecoderConfig) or config.tie_embeddings:
-        parser.error("--preset must be a T5 1.1 shape")
-    shape = {
-        "batch_size": arguments.batch_size,
-        "encoder_length": arguments.encoder_length,
-        "decoder_length": arguments.decoder_length,
-    }
-    batch = make_batch(vocab_size=config.vocab_size, **shape)
-    params = jax.device_get(jax.jit(build(config).init)(jax.random.key(0)))
-    tensors = {name: torch.tensor(value) for name, value in state_dict_from_params(params, config).items()}
-    steps = {
-        "t5lite": make_t5lite_step(config, params, batch),
-        "transformers": make_transformers_step(config, tensors, batch),
-    }
-    del params, tensors
-    print(
-        f"{arguments.preset}, batch {arguments.batch_size} x {arguments.encoder_length}/"
-        f"{arguments.decoder_length}, float32, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} torch threads; jax {jax.__version__}, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}"
-    )
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(arguments.steps + 1):
-        results = {name: timed(step) for name, step in steps.items()}
-        losses = [loss for _, loss in results.values()]
-        print(
-            ("warm-up" if number == 0 else f"step {number:2d}")
-            + "".join(f"  {name} {took:6.2f} s, loss {loss:.4f}" for name, (took, loss) in results.items()),
-            flush=True,
-        )
-        if abs(losses[0] - losses[1]) > 1e-3 * abs(losses[1]):
-            raise SystemExit("the losses differ: these are not the same computation")
-        if number:
-            for name, (took, _) in results.items():
-                seconds[name].append(took)
-    if not arguments.steps:
-        return
-    tokens = arguments.batch_size * (arguments.encoder_length + arguments.decoder_length)
-    flops = train_step_flops(config, **shape)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, median in medians.items():
-        print(
-            f"{name:>12}: median {median:.2f} s ({min(seconds[name]):.2f} to {max(seconds[name]):.2f}), "
-            f"{tokens / median:.0f} tokens/s (encoder + decoder), {flops / median / 1e9:.0f} GFLOP/s"
-        )
-    print(f"t5lite is {medians['transformers'] / medians['t5lite']:.2f} times as fast as transformers")
+    from t5lite.models.flops import train_step_flops
+    from t5lite.training.hardware import device_peak
+
+    shape = {name: getattr(arguments, name) for name in ("batch_size", "encoder_length", "decoder_length")}
+    with tempfile.TemporaryDirectory() as directory:
+        work = Work(folder=f"{directory}/model", **shape)
+        config = write_model(arguments.preset, arguments.layers, work.folder)
+        peak = device_peak("cpu", "")
+        assert peak is not None
+        sides = {side: start(side, work, config.architecture) for side in arguments.sides}
+        print(f"{arguments.preset}, {arguments.layers or 'all'} layers, {shape}, {os.cpu_count()} cores")
+        seconds: dict[str, list[float]] = {side: [] for side in sides}
+        for number in range(arguments.steps + 1):
+            results = {}
+            for side, connection in sides.items():
+                connection.send("step")
+                results[side] = connection.recv()
+            print(
+                ("warm-up" if number == 0 else f"step {number:2d}")
+                + "".join(
+                    f"  {side} {took:6.2f} s, loss {loss:.4f}" for side, (took, loss) in results.items()
+                ),
+                flush=True,
+            )
+            losses = [loss for _, loss in results.values()]
+            if max(losses) - min(losses) > 1e-3 * abs(losses[0]):
+                raise SystemExit("the losses differ: these are not the same computation")
+            if number:
+                for side, (took, _) in results.items():
+                    seconds[side].append(took)
+        if arguments.breakdown:
+            sides["t5lite"].send("breakdown")
+            for kind, share in sides["t5lite"].recv().items():
+                print(f"{share:6.1%}  {kind}")
+    if arguments.steps:
+        num_tokens = arguments.batch_size * (arguments.encoder_length + arguments.decoder_length)
+        report(seconds, train_step_flops(config, **shape), num_tokens, peak.flops_per_second)
 
 
 if __name__ == "__main__":

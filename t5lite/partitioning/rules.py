@@ -194,6 +194,12 @@ def active_partitioner() -> Partitioner | None:
     return _active.value
 
 
+def on_one_device() -> bool:
+    """Return whether what is traced will run on one device: no partitioner, or one of a single device."""
+    partitioner = active_partitioner()
+    return partitioner is None or partitioner.mesh.size == 1
+
+
 def constrain(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return activation ``x`` constrained to the sharding that the active partitioner gives ``axes``.
 

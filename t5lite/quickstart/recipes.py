@@ -42,6 +42,7 @@ class Pretraining:
     peak_learning_rate: float
     """Relative to the size of each parameter, as Adafactor takes it."""
     warmup_steps: int
+    dropout_rate: float
     objective: SpanCorruption
 
 
@@ -55,6 +56,7 @@ class FineTuning:
     targets_length: int
     peak_learning_rate: float
     warmup_steps: int
+    dropout_rate: float
     heldout_examples: int
 
 
@@ -144,7 +146,7 @@ class Recipe:
         every = settings.steps // num_evaluations
         return RunConfig(
             run_dir=str(run_dir),
-            model=self.model,
+            model=replace(self.model, dropout_rate=settings.dropout_rate),
             data=data,
             optimizer=AdafactorConfig(),
             schedule=WarmupStableDecay(
@@ -180,11 +182,12 @@ SIX_MINUTES = Recipe(
         num_decoder_layers=2,
     ),
     pretraining=Pretraining(
-        steps=1500,
+        steps=2000,
         batch_size=32,
         inputs_length=64,
         peak_learning_rate=0.05,
         warmup_steps=100,
+        dropout_rate=0.05,
         objective=_DENSE_NOISE,
     ),
     tasks={
@@ -195,6 +198,7 @@ SIX_MINUTES = Recipe(
             targets_length=64,
             peak_learning_rate=0.02,
             warmup_steps=20,
+            dropout_rate=0.0,
             heldout_examples=256,
         ),
         "classification": FineTuning(
@@ -204,6 +208,7 @@ SIX_MINUTES = Recipe(
             targets_length=16,
             peak_learning_rate=0.02,
             warmup_steps=20,
+            dropout_rate=0.0,
             heldout_examples=600,
         ),
     },
@@ -227,6 +232,7 @@ ONE_HOUR = Recipe(
         inputs_length=96,
         peak_learning_rate=0.04,
         warmup_steps=200,
+        dropout_rate=0.05,
         objective=_DENSE_NOISE,
     ),
     tasks={
