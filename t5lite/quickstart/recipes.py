@@ -232,7 +232,7 @@ ONE_HOUR = Recipe(
         inputs_length=96,
         peak_learning_rate=0.04,
         warmup_steps=200,
-        dropout_rate=0.05,
+        dropout_rate=0.0,
         objective=_DENSE_NOISE,
     ),
     tasks={
