@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 
 # Dense bfloat16 peaks (no sparsity) from the vendors' data sheets, by a substring of `device_kind` in lower
-# case; the first match counts, so the longer name stands first. A TPU v2 or v3 device is one of two cores.
+# case; the first match counts, so the longer name stands first. A TPU v2, v3 or 7x device is one of
+# two cores.
 _PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
+    ("tpu7x", 1153.5),
     ("tpu v6 lite", 918.0),
     ("tpu v6e", 918.0),
     ("tpu v5p", 459.0),

@@ -1,0 +1,120 @@
+"""Data sheets of the accelerators that programs can be compiled for; figures of one JAX device.
+
+A TPU v2, v3 or TPU7x chip is two devices; a v4 or v5p chip, of two cores as well, is one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+GIB = 2**30
+_TPU_DOCS = "cloud.google.com/tpu/docs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """One device of a kind, and how such devices are wired."""
+
+    device_kind: str
+    """``jax.Device.device_kind``."""
+    flops_per_second: float
+    """Dense bfloat16 peak."""
+    memory_bytes: int
+    """Main memory (HBM) that a program can use: what the compiler says is available."""
+    memory_bandwidth: float
+    """Bytes a second of it."""
+    link_bandwidth: float
+    """Bytes a second that a device sends within its slice or node, by all links together."""
+    network_bandwidth: float
+    """Bytes a second that a device sends to other slices or nodes: its share of their network."""
+    torus_dims: int
+    """Numbers in the name of an arrangement: dimensions of the torus; nodes and GPUs a node."""
+    devices_per_chip: int = 1
+    pod_side: int | None = None
+    """A dimension of this size wraps around; None: all do where each is a multiple of 4 (cubes of 4x4x4)."""
+    platform: Literal["tpu", "gpu"] = "tpu"
+    compiler_options: tuple[tuple[str, str], ...] = ()
+    """What the compiler must be told of the chip besides its name."""
+    source: str
+    """Where the figures are from."""
+
+
+CHIPS: dict[str, Chip] = {
+    "v2": Chip(
+        device_kind="TPU v2",
+        flops_per_second=23e12,
+        memory_bytes=int(7.48 * GIB),
+        memory_bandwidth=0.35e12,
+        link_bandwidth=124e9,
+        network_bandwidth=3.125e9,
+        torus_dims=2,
+        devices_per_chip=2,
+        pod_side=16,
+        source=f"{_TPU_DOCS}/v2; the network between slices is assumed",
+    ),
+    "v3": Chip(
+        device_kind="TPU v3",
+        flops_per_second=61.5e12,
+        memory_bytes=int(15.48 * GIB),
+        memory_bandwidth=0.45e12,
+        link_bandwidth=164e9,
+        network_bandwidth=3.125e9,
+        torus_dims=2,
+        devices_per_chip=2,
+        pod_side=32,
+        source=f"{_TPU_DOCS}/v3; the network between slices is assumed",
+    ),
+    "v4": Chip(
+        device_kind="TPU v4",
+        flops_per_second=275e12,
+        memory_bytes=int(30.75 * GIB),
+        memory_bandwidth=1.2e12,
+        link_bandwidth=300e9,
+        network_bandwidth=6.25e9,
+        torus_dims=3,
+        compiler_options=(("chip_config_name", "megacore"),),
+        source=f"{_TPU_DOCS}/v4; the network between slices is assumed",
+    ),
+    "v5e": Chip(
+        device_kind="TPU v5 lite",
+        flops_per_second=197e12,
+        memory_bytes=int(15.75 * GIB),
+        memory_bandwidth=0.819e12,
+        link_bandwidth=200e9,
+        network_bandwidth=3.125e9,
+        torus_dims=2,
+        pod_side=16,
+        source=f"{_TPU_DOCS}/v5e",
+    ),
+    "v5p": Chip(
+        device_kind="TPU v5",
+        flops_per_second=459e12,
+        memory_bytes=int(95.73 * GIB),
+        memory_bandwidth=2.765e12,
+        link_bandwidth=600e9,
+        network_bandwidth=6.25e9,
+        torus_dims=3,
+        source=f"{_TPU_DOCS}/v5p",
+    ),
+    "v6e": Chip(
+        device_kind="TPU v6 lite",
+        flops_per_second=918e12,
+        memory_bytes=int(31.24 * GIB),
+        memory_bandwidth=1.638e12,
+        link_bandwidth=400e9,
+        network_bandwidth=12.5e9,
+        torus_dims=2,
+        pod_side=16,
+        source=f"{_TPU_DOCS}/v6e",
+    ),
+    "tpu7x": Chip(
+        device_kind="TPU7x",
+        flops_per_second=1153.5e12,
+        memory_bytes=int(94.74 * GIB),
+        memory_bandwidth=3.69e12,
+        link_bandwidth=300e9,
+        network_bandwidth=6.25e9,
+        torus_dims=3,
+        devices_per_chip=2,
+        source=f"{_TPU_DOCS}/tpu7x",
+    ),
+}

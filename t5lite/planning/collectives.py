@@ -1,0 +1,177 @@
+"""Collective operations of a compiled module: what crosses the network, over which axes of the mesh."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from t5lite.planning.hlo import Array, Computation, Instruction, Module
+from t5lite.planning.sources import origin, source_line
+
+_KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+_REDUCE_SCATTER = "all-reduce-scatter"
+"""How a TPU's compiler names the fusion that an all-reduce and a slice have become."""
+_BETWEEN_SLICES = "_xla_megascale_transfer_type"
+Network = Literal["links", "network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collective:
+    """One collective operation."""
+
+    kind: str
+    axes: tuple[str, ...]
+    """Axes of the mesh along which its devices differ, in the mesh's order."""
+    group: tuple[int, ...]
+    """Devices of one group, by their number within the slice; empty between slices."""
+    group_size: int
+    """Devices that take part in one group of it."""
+    network: Network
+    """``links`` of a slice, or the ``network`` between slices."""
+    runs: int
+    """How often it runs in a step."""
+    sent_bytes: float
+    """Bytes that each device sends in one run, by a ring."""
+    op_name: str
+    """Where it comes from, as JAX names it."""
+    source: str
+    """The line of code that it comes from, if the compiler knows."""
+
+    @property
+    def total_bytes(self) -> float:
+        """Bytes that each device sends in a step."""
+        return self.runs * self.sent_bytes
+
+
+def collectives(
+    module: Module, mesh_shape: Mapping[str, int], *, num_slices: int = 1
+) -> tuple[Collective, ...]:
+    """Return the collectives of a module, most bytes first, each once however many pieces it is in.
+
+    Args:
+      module: compiled for the mesh.
+      mesh_shape: size of every axis, in the order in which the devices are numbered; the first one crosses
+        slices.
+      num_slices: of the mesh. The compiler writes a module for one slice, and what crosses slices as
+        transfers by the hosts.
+    """
+    first, *_ = mesh_shape
+    within = {**mesh_shape, first: mesh_shape[first] // num_slices}
+    found: dict[tuple[str, str], Collective] = {}
+    for computation, instruction in module.walk():
+        kind = instruction.opcode.removesuffix("-start")
+        if kind in _KINDS:
+            each = _within_slice(module, computation, instruction, kind, within)
+        elif kind == "send" and _BETWEEN_SLICES in instruction.attributes:
+            each = _between_slices(module, computation, instruction, first, num_slices)
+        else:
+            continue
+        # The parts of an asynchronous collective, spread over fusions, share its channel.
+        key = (each.network, instruction.attribute(r"channel_id=(\d+)") or instruction.name)
+        if each.group_size > 1 and (key not in found or each.total_bytes > found[key].total_bytes):
+            found[key] = each
+    return tuple(sorted(found.values(), key=lambda each: (-each.total_bytes, each.kind, each.op_name)))
+
+
+def _within_slice(
+    module: Module,
+    computation: Computation,
+    instruction: Instruction,
+    kind: str,
+    mesh_shape: Mapping[str, int],
+) -> Collective:
+    if kind == "all-reduce" and computation.name.startswith(_REDUCE_SCATTER):
+        kind = "reduce-scatter"
+        whole = sum(array.num_bytes for array in instruction.arrays)
+    elif kind == "reduce-scatter":
+        whole = sum(array.num_bytes for name in instruction.operands for array in _arrays(computation, name))
+    elif kind in ("all-reduce", "all-to-all") and not instruction.opcode.endswith("-start"):
+        whole = sum(array.num_bytes for array in instruction.arrays)
+    else:
+        # The result of an all-gather, and of an asynchronous one the larger half of (operand, result).
+        whole = max(array.num_bytes for array in instruction.arrays)
+    group = _group(instruction, mesh_shape)
+    told = origin(module, computation, instruction)
+    return Collective(
+        kind=kind,
+        axes=_axes(group, mesh_shape),
+        group=tuple(group),
+        group_size=len(group),
+        network="links",
+        runs=computation.runs,
+        sent_bytes=whole * _share_sent(kind, len(group)),
+        op_name=told.op_name,
+        source=source_line(module, told),
+    )
+
+
+def _between_slices(
+    module: Module, computation: Computation, instruction: Instruction, axis: str, num_slices: int
+) -> Collective:
+    kind = (instruction.attribute(r'_xla_megascale_transfer_type="(\w+)"') or "").lower().replace("_", "-")
+    sent = instruction.arrays[0].num_bytes
+    # A gather sends a device's own part to every other slice, the others all that they hold of the array.
+    told = origin(module, computation, instruction)
+    return Collective(
+        kind=kind,
+        axes=(axis,),
+        group=(),
+        group_size=num_slices,
+        network="network",
+        runs=computation.runs,
+        sent_bytes=sent * (num_slices - 1 if kind == "all-gather" else _share_sent(kind, num_slices)),
+        op_name=told.op_name,
+        source=source_line(module, told),
+    )
+
+
+def _share_sent(kind: str, size: int) -> float:
+    """Return how much of the whole array each device of a ring sends."""
+    if kind == "collective-permute":
+        return 1.0
+    return (size - 1) / size * (2 if kind == "all-reduce" else 1)
+
+
+def _arrays(computation: Computation, name: str) -> tuple[Array, ...]:
+    instruction = computation.instructions.get(name)
+    return instruction.arrays if instruction else ()
+
+
+def _group(instruction: Instruction, mesh_shape: Mapping[str, int]) -> list[int]:
+    """Return the device numbers of the operation's first group of several devices.
+
+    HLO writes groups in four ways: as pairs (permute), as lists, as a reshaped and transposed iota, and as
+    axes of a mesh.
+    """
+    num_devices = math.prod(mesh_shape.values())
+    if pairs := instruction.attribute(r"source_target_pairs=\{(\{.*?\})\}"):
+        ends = [tuple(map(int, pair.split(","))) for pair in re.findall(r"\{(\d+,\d+)\}", pairs)]
+        return next((list(pair) for pair in ends if pair[0] != pair[1]), [0])
+    if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", instruction.attributes):
+        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[1])}
+        return _along(sizes, re.findall(r"'(\w+)'", found[2]))
+    if found := re.search(
+        r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", instruction.attributes
+    ):
+        shape, source = ([int(part) for part in found[n].split(",")] for n in (1, 2))
+        numbers = np.arange(math.prod(source)).reshape(source)
+        if found[3]:
+            numbers = numbers.transpose([int(part) for part in found[3].split(",")])
+        return numbers.reshape(shape)[0].tolist()
+    if lists := instruction.attribute(r"replica_groups=\{(\{[\d,{}]*\})\}"):
+        return [int(number) for number in re.findall(r"\{([\d,]+)\}", lists)[0].split(",")]
+    return list(range(num_devices))
+
+
+def _along(sizes: Mapping[str, int], axes: list[str]) -> list[int]:
+    """Return the numbers of the devices that share the first place on every other axis."""
+    numbers = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+    return numbers[tuple(slice(None) if name in axes else 0 for name in sizes)].reshape(-1).tolist()
+
+
+def _axes(group: list[int], mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
+    places = np.array(np.unravel_index(np.array(group), list(mesh_shape.values())))
+    return tuple(name for name, along in zip(mesh_shape, places, strict=True) if len(set(along.tolist())) > 1)

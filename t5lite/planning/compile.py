@@ -1,0 +1,262 @@
+"""The training step, compiled for hardware that is not there: does it fit, and what does it do."""
+
+import re
+import tempfile
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.flops import train_step_flops
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim import Optimizer
+from t5lite.partitioning import Partitioner
+from t5lite.planning import hlo, hlo_costs
+from t5lite.planning.buffers import Buffer, Kind, Occupancy, occupancy
+from t5lite.planning.collectives import Collective, collectives
+from t5lite.planning.topology import Topology, coordinates
+from t5lite.training.state import abstract_state, state_axes
+from t5lite.training.step import StepConfig, check_batch_size, compile_train_step, make_train_step
+
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
+_UNREADABLE_CACHE = "Error reading persistent compilation cache entry"
+"""An executable for devices that are not there can be written to the cache, not read from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchShape:
+    """Shape of the global batch."""
+
+    batch_size: int
+    encoder_length: int = 0
+    """0 where the model has no encoder."""
+    decoder_length: int = 0
+    """0 where the model has no decoder."""
+    segment_ids: bool = False
+    """Whether rows are padded or packed."""
+    token_types: bool = False
+    """Whether an encoder-only model's rows are pairs of sentences."""
+    bidirectional_prefix: bool = False
+    """Whether rows of a decoder-only model say where their inputs end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes of main memory of one device, at the fullest moment of a step."""
+
+    parameters: int
+    optimizer: int
+    batch: int
+    activations: int
+    """What the forward pass made: kept for the backward pass, or in work."""
+    temporaries: int
+    """Gradients, and what the backward pass, the optimizer and collectives have in work."""
+    gaps: int
+    """Set aside beyond the peak, for buffers that live at different times and do not fit together."""
+    available: int
+    """What a program can use of the device's memory."""
+
+    @property
+    def peak(self) -> int:
+        """What is occupied at the fullest moment (XLA's ``peak_memory_in_bytes``)."""
+        return self.parameters + self.optimizer + self.batch + self.activations + self.temporaries
+
+    @property
+    def needed(self) -> int:
+        """What the program asks for."""
+        return self.peak + self.gaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledStep:
+    """What the compiler made of a training step, for one device of the mesh."""
+
+    topology: Topology
+    mesh: dict[str, int]
+    places: tuple[tuple[int, ...], ...]
+    """Slice and place in the torus of every device, in the mesh's order."""
+    fits: bool
+    """False where the compiler ran out of memory; everything else is of the program that it tried."""
+    memory: Memory
+    buffers: tuple[Buffer, ...]
+    """What is in memory at the peak, largest first."""
+    products: tuple[hlo_costs.Product, ...]
+    """Matrix products."""
+    model_flops: float
+    """By the analytic count, without recomputation: the numerator of MFU."""
+    memory_traffic: float
+    """Bytes that are read from and written to main memory in a step."""
+    serial_seconds: float
+    """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
+    collectives: tuple[Collective, ...]
+    compile_seconds: float
+
+    @property
+    def flops(self) -> float:
+        """Of all matrix products, with what remat recomputes."""
+        return sum(product.flops for product in self.products)
+
+    @property
+    def matrix_unit_flops(self) -> float:
+        """The same, float32 products at high precision counted as often as the unit does them."""
+        return sum(product.flops * product.passes for product in self.products)
+
+
+def compile_step(
+    model: FunctionalModel,
+    optimizer: Optimizer,
+    partitioner: Partitioner,
+    topology: Topology,
+    batch: BatchShape,
+    step: StepConfig,
+    *,
+    seed: int = 0,
+) -> CompiledStep:
+    """Compile the training step for the partitioner's devices, which come from ``compile_only_devices``.
+
+    A step that does not fit is an answer too: see ``CompiledStep.fits``.
+
+    Args:
+      model: what is trained.
+      optimizer: with its state.
+      partitioner: over a mesh of the topology's devices.
+      topology: that the devices are of.
+      batch: shape of the global batch.
+      step: microbatches, loss, clipping.
+      seed: of dropout; part of the program, and of what the compilation cache knows it by.
+
+    Raises:
+      ConfigError: if the mesh does not divide the model or the batch, or the compiler refuses the program for
+        another reason than its memory.
+    """
+    state = abstract_state(model, optimizer, partitioner)
+    partitioner.check(state, state_axes(model, optimizer), batch.batch_size)
+    check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
+    fields = abstract_batch(model.config, batch, partitioner)
+    train_step = make_train_step(model, optimizer, step, seed=seed)
+    start = time.perf_counter()
+    lowered = compile_train_step(train_step, model, optimizer, partitioner).lower(state, fields)
+    with tempfile.TemporaryDirectory(prefix="t5lite-compile-") as notes:
+        fits = compile_with_notes(lowered, Path(notes), target=str(topology)) is not None
+        seconds = time.perf_counter() - start
+        module = hlo.parse(_text(Path(notes)))
+        occupied = occupancy(module, Path(notes))
+    chip = topology.chip
+    flops = train_step_flops(
+        model.config,
+        batch_size=batch.batch_size,
+        encoder_length=batch.encoder_length,
+        decoder_length=batch.decoder_length,
+    )
+    mesh = partitioner.mesh
+    devices = mesh.devices.reshape(-1).tolist() if isinstance(mesh, Mesh) else []
+    return CompiledStep(
+        topology=topology,
+        mesh=dict(mesh.shape),
+        places=coordinates(devices),
+        fits=fits,
+        memory=_memory(occupied, chip.memory_bytes),
+        buffers=occupied.buffers,
+        products=tuple(hlo_costs.products(module)),
+        model_flops=flops / topology.num_devices,
+        memory_traffic=hlo_costs.main_memory_bytes(module),
+        serial_seconds=hlo_costs.serial_seconds(
+            module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
+        ),
+        collectives=collectives(module, mesh.shape, num_slices=topology.num_slices),
+        compile_seconds=seconds,
+    )
+
+
+def abstract_batch(
+    config: ModelConfig, batch: BatchShape, partitioner: Partitioner
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the fields (``core.types``) that train a model, as shapes."""
+    rows = batch.batch_size
+    lengths = {"encoder": batch.encoder_length, "decoder": batch.decoder_length}
+    sides = {"encoder_decoder": ("encoder", "decoder"), "decoder_only": ("decoder",)}
+    shapes: dict[str, Any] = {}
+    for side in sides.get(config.architecture, ("encoder",)):
+        length = lengths[side]
+        shapes[f"{side}_input_tokens"] = ((rows, length), jnp.int32)
+        if batch.segment_ids:
+            shapes[f"{side}_segment_ids"] = ((rows, length), jnp.int32)
+    if isinstance(config, EncoderOnlyConfig):
+        shapes |= _encoder_only_targets(config, rows, batch.encoder_length)
+        if batch.token_types:
+            shapes["encoder_token_types"] = ((rows, batch.encoder_length), jnp.int32)
+    else:
+        shapes["decoder_target_tokens"] = ((rows, batch.decoder_length), jnp.int32)
+        shapes["decoder_loss_weights"] = ((rows, batch.decoder_length), jnp.float32)
+        if batch.bidirectional_prefix:
+            shapes["decoder_bidirectional"] = ((rows, batch.decoder_length), jnp.int32)
+    sharding = partitioner.batch_sharding
+    return {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()
+    }
+
+
+def _encoder_only_targets(config: EncoderOnlyConfig, rows: int, length: int) -> dict[str, Any]:
+    tokens = {
+        "encoder_target_tokens": ((rows, length), jnp.int32),
+        "encoder_loss_weights": ((rows, length), jnp.float32),
+    }
+    label = ((rows,), jnp.int32)
+    return {
+        "masked_lm": tokens,
+        "token_classification": tokens,
+        "pretraining": tokens | {"sequence_labels": label},
+        "sequence_classification": {"sequence_labels": label},
+        "span_extraction": {"span_starts": label, "span_ends": label},
+    }.get(config.head, {})
+
+
+def compile_with_notes(lowered: Any, notes: Path, *, target: str) -> Any:
+    """Compile a lowered program, leave the compiler's notes in a directory, and return the program.
+
+    None if it does not fit into memory; the notes are there nevertheless.
+
+    Raises:
+      ConfigError: if the compiler refuses the program for another reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_UNREADABLE_CACHE)
+            return lowered.compile({"xla_dump_to": str(notes)})
+    except jax.errors.JaxRuntimeError as error:
+        if _OUT_OF_MEMORY.search(str(error)) and _modules(notes):
+            return None
+        first = str(error).strip().splitlines()[0][:300]
+        raise ConfigError(f"the compiler for {target} refuses the program: {first}") from error
+
+
+def _modules(notes: Path) -> list[Path]:
+    return list(notes.glob("*after_optimizations.txt"))
+
+
+def _text(notes: Path) -> str:
+    """Return the optimised module; the compiler may have tried several times."""
+    return max(_modules(notes), key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8")
+
+
+def _memory(occupied: Occupancy, available: int) -> Memory:
+    sizes: Counter[Kind] = Counter()
+    for buffer in occupied.buffers:
+        sizes[buffer.kind] += buffer.num_bytes
+    return Memory(
+        parameters=sizes["parameters"],
+        optimizer=sizes["optimizer"],
+        batch=sizes["batch"],
+        activations=sizes["activations"],
+        temporaries=sizes["temporaries"],
+        gaps=occupied.gaps,
+        available=available,
+    )

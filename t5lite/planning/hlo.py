@@ -1,0 +1,259 @@
+"""Read a compiled module's text: its computations, how often each runs, and the shapes of everything.
+
+``compiled.cost_analysis()`` counts the body of a loop once; a scan over layers makes that wrong by the depth.
+Here every computation has the number of times that it runs, the trip counts of its loops multiplied.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_DTYPE_BYTES = {
+    "pred": 1,
+    "s4": 0.5,
+    "u4": 0.5,
+    "s8": 1,
+    "u8": 1,
+    "f8e4m3fn": 1,
+    "f8e5m2": 1,
+    "bf16": 2,
+    "f16": 2,
+    "s16": 2,
+    "u16": 2,
+    "f32": 4,
+    "s32": 4,
+    "u32": 4,
+    "f64": 8,
+    "s64": 8,
+    "u64": 8,
+    "c64": 8,
+}
+_ON_CHIP = re.compile(r"S\((\d+)\)")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|condition|branch_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
+)
+_TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
+_LITERAL = ("constant", "parameter")
+"""Opcodes with a value between the parentheses, not operands."""
+_NAME = re.compile(r"%([\w.\-]+)")
+_TABLE_ROW = re.compile(r'^(\d+) (?:"(.*)"|\{(.*)\})$')
+_FRAME = re.compile(r"stack_frame_id=(\d+)")
+
+
+@dataclass(frozen=True)
+class Array:
+    """Shape of one array."""
+
+    dtype: str
+    dims: tuple[int, ...]
+    memory_space: int = 0
+    """0 is main memory (HBM); a TPU's 1 is its vector memory."""
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes without the padding of tiles; tokens and opaque values have none."""
+        return _DTYPE_BYTES.get(self.dtype, 0) * math.prod(self.dims)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a computation."""
+
+    name: str
+    opcode: str
+    arrays: tuple[Array, ...]
+    """What it returns: one array, or the arrays of a tuple."""
+    operands: tuple[str, ...]
+    attributes: str
+    """Everything after the operands."""
+    is_root: bool
+
+    @property
+    def op_name(self) -> str:
+        """What JAX calls the operation that it is of; empty for what the compiler added."""
+        return (self.attribute(r'op_name="((?:[^"\\]|\\.)*)"') or "").replace("\\'", "'")
+
+    def attribute(self, pattern: str) -> str | None:
+        """Return the first group of a regular expression in the attributes, or None."""
+        found = re.search(pattern, self.attributes)
+        return found[1] if found else None
+
+
+@dataclass
+class Computation:
+    """A computation and how often it runs in one execution of the module."""
+
+    name: str
+    instructions: dict[str, Instruction] = field(default_factory=dict)
+    runs: int = 0
+    is_fused: bool = False
+    """Whether its intermediate values stay in registers or on-chip memory."""
+    caller: Instruction | None = None
+    """An instruction that calls it; None for the entry."""
+
+    @property
+    def root(self) -> Instruction:
+        """The instruction whose value is the computation's."""
+        return next(each for each in self.instructions.values() if each.is_root)
+
+
+@dataclass
+class Module:
+    """The computations of a module by name."""
+
+    computations: dict[str, Computation]
+    frames: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Source lines ("file:line") of every stack frame, innermost first."""
+
+    def frame(self, instruction: Instruction) -> tuple[str, ...]:
+        """Return the source lines that an instruction comes from, innermost first; none if nobody knows."""
+        found = _FRAME.search(instruction.attributes)
+        return self.frames.get(int(found[1]), ()) if found else ()
+
+    def walk(self) -> Iterator[tuple[Computation, Instruction]]:
+        """Yield every instruction of every computation that runs."""
+        for computation in self.computations.values():
+            if computation.runs:
+                for instruction in computation.instructions.values():
+                    yield computation, instruction
+
+
+def parse(text: str) -> Module:
+    """Return the module of ``compiled.as_text()``.
+
+    Raises:
+      ValueError: if there is no entry computation, or a loop whose trip count cannot be told.
+    """
+    computations: dict[str, Computation] = {}
+    tables: dict[str, dict[int, str]] = {name: {} for name in _TABLES}
+    entry, current, table = None, None, None
+    for line in text.splitlines():
+        if current is None and line in tables:
+            table = tables[line]
+        elif table is not None and (row := _TABLE_ROW.match(line)):
+            table[int(row[1])] = row[2] or row[3] or ""
+        elif current is not None and line.startswith("}"):
+            current = None
+        elif current is None and (head := _COMPUTATION.match(line)):
+            current = computations[head[2]] = Computation(head[2])
+            entry = head[2] if head[1] else entry
+        elif current is not None and (found := _INSTRUCTION.match(line)):
+            instruction = _instruction(found[2], found[3], is_root=bool(found[1]))
+            current.instructions[instruction.name] = instruction
+    if entry is None:
+        raise ValueError("the text has no ENTRY computation")
+    module = Module(computations, _frames(tables))
+    _count_runs(module, entry, 1, fused=False)
+    return module
+
+
+def _instruction(name: str, text: str, *, is_root: bool) -> Instruction:
+    shape, rest = _split_shape(text)
+    opcode, _, rest = rest.partition("(")
+    inside, attributes = _split_parenthesis(rest)
+    return Instruction(
+        name=name,
+        opcode=opcode.strip(),
+        arrays=tuple(_arrays(shape)),
+        operands=tuple(_NAME.findall(inside)) if opcode.strip() not in _LITERAL else (inside,),
+        attributes=attributes,
+        is_root=is_root,
+    )
+
+
+def _split_shape(text: str) -> tuple[str, str]:
+    """Split the shape, an array or a parenthesised tuple, from what follows it."""
+    if not text.startswith("("):
+        shape, _, rest = text.partition(" ")
+        return shape, rest
+    inside, rest = _split_parenthesis(text[1:])
+    return inside, rest.lstrip()
+
+
+def _split_parenthesis(text: str) -> tuple[str, str]:
+    """Split after the parenthesis that closes one opened before ``text``."""
+    depth = 1
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if not depth:
+            return text[:position], text[position + 1 :]
+    raise ValueError(f"unbalanced parentheses in {text[:80]!r}")
+
+
+def _arrays(shape: str) -> Iterator[Array]:
+    for dtype, dims, layout in _ARRAY.findall(shape):
+        space = _ON_CHIP.search(layout)
+        yield Array(dtype, tuple(map(int, filter(None, dims.split(",")))), int(space[1]) if space else 0)
+
+
+def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
+    """Add ``runs`` executions of a computation, and of what it calls."""
+    computation = module.computations[name]
+    computation.runs += runs
+    computation.is_fused |= fused
+    for instruction in computation.instructions.values():
+        called = [
+            part.lstrip("%")
+            for group in _CALLED.findall(instruction.attributes)
+            for part in re.split(r", ?", group)
+        ]
+        times = runs * (_trip_count(module, instruction) if instruction.opcode == "while" else 1)
+        for each in called:
+            inner = fused or instruction.opcode in ("fusion", "reduce", "scatter", "sort", "map")
+            module.computations[each].caller = instruction
+            _count_runs(module, each, times, fused=inner)
+
+
+def _frames(tables: dict[str, dict[int, str]]) -> dict[int, tuple[str, ...]]:
+    """Return the source lines of every stack frame, innermost first."""
+    files, _, locations, stack = (tables[name] for name in _TABLES)
+    places = {}
+    for number, text in locations.items():
+        fields = _fields(text)
+        places[number] = f"{files.get(fields['file_name_id'], '?')}:{fields['line']}"
+    frames: dict[int, tuple[str, ...]] = {}
+    for number in sorted(stack):  # a parent comes before its children
+        fields = _fields(stack[number])
+        # Parents are numbered from 1 for "none", so that a frame of its own number follows the one before it.
+        outer = frames.get(fields["parent_frame_id"] - 1, ())
+        frames[number] = (places.get(fields["file_location_id"], "?"), *outer)
+    return frames
+
+
+def _fields(text: str) -> dict[str, int]:
+    """Return the numbers of ``file_name_id=1 line=9``."""
+    return {name: int(value) for name, value in (part.split("=") for part in text.split())}
+
+
+def _trip_count(module: Module, loop: Instruction) -> int:
+    """Return how often a loop from ``lax.scan`` runs: its counter is compared with a constant.
+
+    Raises:
+      ValueError: for any other loop.
+    """
+    known = loop.attribute(r'"known_trip_count":\{"n":"(\d+)"')
+    if known:
+        return int(known)
+    condition = module.computations[loop.attribute(r"condition=%?([\w.\-]+)") or ""]
+    limits = {
+        int(constant)
+        for each in _with_callees(module, condition)
+        for instruction in each.instructions.values()
+        if instruction.opcode == "constant" and instruction.arrays[0].dtype in ("s32", "u32")
+        for constant in instruction.operands
+        if constant.lstrip("-").isdecimal()
+    }
+    if len(limits) != 1:
+        raise ValueError(f"the trip count of loop {loop.name} cannot be told from its condition: {limits}")
+    return limits.pop()
+
+
+def _with_callees(module: Module, computation: Computation) -> Iterator[Computation]:
+    yield computation
+    for instruction in computation.instructions.values():
+        for name in _CALLED.findall(instruction.attributes):
+            yield from _with_callees(module, module.computations[name.lstrip("%")])

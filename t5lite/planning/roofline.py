@@ -1,0 +1,93 @@
+"""How long a compiled step takes at least: what each resource needs at the speed of its data sheet."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from t5lite.planning.collectives import Collective
+from t5lite.planning.compile import CompiledStep
+from t5lite.planning.network import links_bandwidth, spanned_dimensions
+
+MATRIX_UNIT = "matrix unit"
+MAIN_MEMORY = "main memory"
+NETWORK = "network"
+"""Between slices or nodes; the links of a slice are called ``links x``, ``links y``, ``links z``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """Seconds of one step, by resource; a bound, since no resource is ever busy all the time."""
+
+    seconds: dict[str, float]
+    """By resource, longest first."""
+    axis_seconds: dict[str, float]
+    """Of collectives, by the axes of the mesh ("fsdp", "fsdp+tensor"); those that share links overlap."""
+    serial_seconds: float
+    """If nothing overlapped: instructions one after another, and then all collectives."""
+    model_flops_seconds: float
+    """What the model's own FLOPs take, without recomputation."""
+
+    @property
+    def limiting(self) -> str:
+        """The resource that takes longest."""
+        return next(iter(self.seconds))
+
+    @property
+    def step_seconds(self) -> float:
+        """The step's time if everything overlapped: that of the limiting resource."""
+        return self.seconds[self.limiting]
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOPs utilisation at ``step_seconds``: no step can have more."""
+        return self.model_flops_seconds / self.step_seconds
+
+    @property
+    def serial_mfu(self) -> float:
+        """Model FLOPs utilisation at ``serial_seconds``."""
+        return self.model_flops_seconds / self.serial_seconds
+
+
+def roofline(step: CompiledStep) -> Roofline:
+    """Return what each resource needs for a step.
+
+    A collective keeps every dimension of the torus busy that its devices span, so that collectives over
+    different axes of the mesh add up where they share a dimension.
+    """
+    chip = step.topology.chip
+    busy: dict[str, float] = defaultdict(float)
+    by_axes: dict[str, float] = defaultdict(float)
+    for collective in step.collectives:
+        seconds = collective_seconds(step, collective)
+        by_axes["+".join(collective.axes)] += seconds
+        for resource in _resources(step, collective):
+            busy[resource] += seconds
+    needed = {
+        MATRIX_UNIT: step.matrix_unit_flops / chip.flops_per_second,
+        MAIN_MEMORY: step.memory_traffic / chip.memory_bandwidth,
+        **busy,
+    }
+    return Roofline(
+        seconds=_longest_first(needed),
+        axis_seconds=_longest_first(by_axes),
+        serial_seconds=step.serial_seconds + sum(by_axes.values()),
+        model_flops_seconds=step.model_flops / chip.flops_per_second,
+    )
+
+
+def collective_seconds(step: CompiledStep, collective: Collective) -> float:
+    """Return how long the runs of a collective in one step take, if nothing else uses their network."""
+    if collective.network == "network":
+        return collective.total_bytes / step.topology.chip.network_bandwidth
+    group = [step.places[number] for number in collective.group]
+    return collective.total_bytes / links_bandwidth(step.topology, group)
+
+
+def _resources(step: CompiledStep, collective: Collective) -> list[str]:
+    if collective.network == "network":
+        return [NETWORK]
+    group = [step.places[number] for number in collective.group]
+    return [f"links {'xyz'[dimension]}" for dimension in spanned_dimensions(group)] or ["links x"]
+
+
+def _longest_first(seconds: dict[str, float]) -> dict[str, float]:
+    return dict(sorted(seconds.items(), key=lambda each: -each[1]))

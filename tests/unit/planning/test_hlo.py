@@ -1,0 +1,120 @@
+"""Reading a compiled module's text: loops, groups of devices, source lines."""
+
+import pytest
+
+from t5lite.planning import hlo
+from t5lite.planning.collectives import collectives
+from t5lite.planning.sources import source_line
+
+TABLES = """HloModule jit_f, is_scheduled=true
+
+FileNames
+1 "/home/somebody/t5lite/models/layers/mlp.py"
+2 "/home/somebody/train.py"
+3 "/usr/lib/python3/site-packages/optax/transform.py"
+
+FunctionNames
+1 "mlp"
+
+FileLocations
+1 {file_name_id=2 function_name_id=1 line=9 end_line=9 column=1 end_column=2}
+2 {file_name_id=1 function_name_id=1 line=47 end_line=47 column=1 end_column=2}
+3 {file_name_id=3 function_name_id=1 line=5 end_line=5 column=1 end_column=2}
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+2 {file_location_id=2 parent_frame_id=2}
+3 {file_location_id=3 parent_frame_id=3}
+4 {file_location_id=3 parent_frame_id=2}
+"""
+
+LOOP = """
+%condition (c: (s32[], f32[8,128])) -> pred[] {
+  %c = (s32[], f32[8,128]) parameter(0)
+  %i = s32[] get-tuple-element(%c), index=0
+  %limit = s32[] constant(12)
+  ROOT %less = pred[] compare(%i, %limit), direction=LT
+}
+
+%body (b: (s32[], f32[8,128])) -> (s32[], f32[8,128]) {
+  %b = (s32[], f32[8,128]) parameter(0)
+  %j = s32[] get-tuple-element(%b), index=0
+  %x = f32[8,128]{1,0:T(8,128)S(1)} get-tuple-element(%b), index=1
+  %sum = f32[8,128]{1,0:T(8,128)} all-reduce(%x), channel_id=3, replica_groups=GROUPS, to_apply=%add
+  ROOT %next = (s32[], f32[8,128]) tuple(%j, %sum)
+}
+
+%add (p: f32[], q: f32[]) -> f32[] {
+  %p = f32[] parameter(0)
+  %q = f32[] parameter(1)
+  ROOT %r = f32[] add(%p, %q)
+}
+
+ENTRY %main (a: (s32[], f32[8,128])) -> (s32[], f32[8,128]) {
+  %a = (s32[], f32[8,128]) parameter(0)
+  ROOT %loop = (s32[], f32[8,128]) while(%a), condition=%condition, body=%body
+}
+"""
+
+
+def test_a_body_runs_as_often_as_its_condition_says():
+    module = hlo.parse(LOOP)
+    runs = {name: computation.runs for name, computation in module.computations.items()}
+    assert runs == {"main": 1, "body": 12, "condition": 12, "add": 12}
+    assert module.computations["body"].caller.name == "loop"
+
+
+def test_a_count_that_the_compiler_knows_goes_before():
+    known = LOOP.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"5"}}')
+    assert hlo.parse(known).computations["body"].runs == 5
+
+
+def test_a_loop_that_nobody_can_count_is_not_guessed():
+    with pytest.raises(ValueError, match="trip count of loop loop"):
+        hlo.parse(LOOP.replace("constant(12)", "constant(true)"))
+
+
+def test_text_without_an_entry_is_no_module():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        hlo.parse("HloModule empty")
+
+
+def test_arrays_know_their_size_and_where_they_are():
+    x = hlo.parse(LOOP).computations["body"].instructions["x"].arrays[0]
+    assert (x.dtype, x.dims, x.num_bytes, x.memory_space) == ("f32", (8, 128), 4096, 1)
+
+
+@pytest.mark.parametrize(
+    ("groups", "axes", "group"),
+    [
+        ("{{0,1},{2,3},{4,5},{6,7}}", ("tensor",), (0, 1)),
+        ("{{0,2},{1,3},{4,6},{5,7}}", ("fsdp",), (0, 2)),
+        ("[4,2]<=[8]", ("tensor",), (0, 1)),
+        ("[4,2]<=[2,4]T(1,0)", ("replica",), (0, 4)),
+        ("[2,4]<=[2,2,2]T(1,0,2)", ("replica", "tensor"), (0, 1, 4, 5)),
+        ("mesh['a'=2,'b'=4] {'b'}", ("fsdp", "tensor"), (0, 1, 2, 3)),
+        ("mesh['a'=2,'b'=4] {'a'}", ("replica",), (0, 4)),
+        ("{}", ("replica", "fsdp", "tensor"), tuple(range(8))),
+    ],
+)
+def test_groups_are_axes_of_the_mesh(groups, axes, group):
+    module = hlo.parse(LOOP.replace("GROUPS", groups))
+    (found,) = collectives(module, {"replica": 2, "fsdp": 2, "sequence": 1, "tensor": 2})
+    assert (found.axes, found.group, found.runs) == (axes, group, 12)
+    assert found.sent_bytes == pytest.approx(2 * (len(group) - 1) / len(group) * 4096)
+
+
+@pytest.mark.parametrize(
+    ("frame", "line"),
+    [
+        (1, "/home/somebody/train.py:9"),
+        (2, "t5lite/models/layers/mlp.py:47"),
+        (3, "t5lite/models/layers/mlp.py:47"),
+        (4, "optax/transform.py:5"),
+        (99, ""),
+    ],
+)
+def test_source_lines_are_this_packages_where_there_is_one(frame, line):
+    text = TABLES + LOOP.replace("to_apply=%add", f"to_apply=%add, metadata={{stack_frame_id={frame}}}")
+    module = hlo.parse(text)
+    assert source_line(module, module.computations["body"].instructions["sum"]) == line

@@ -1,0 +1,128 @@
+"""Names of topologies, what is said about wrong ones, and how fast groups of devices exchange data."""
+
+import pytest
+
+from t5lite.core.errors import ConfigError
+from t5lite.planning.chips import CHIPS
+from t5lite.planning.network import links_bandwidth, spanned_dimensions
+from t5lite.planning.topology import compile_only_devices, coordinates, parse_topology
+from t5lite.training.hardware import device_peak
+
+TPUS = sorted(name for name, chip in CHIPS.items() if chip.platform == "tpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "num_slices", "devices", "written"),
+    [
+        ("v5e:16x16", 1, 256, "v5e:16x16"),
+        ("v5p:4x4x8", 2, 256, "2 x v5p:4x4x8"),
+        ("v3:4x4", 1, 32, "v3:4x4"),
+        ("tpu7x:2x2x1", 1, 8, "tpu7x:2x2x1"),
+    ],
+)
+def test_a_name_says_how_many_devices_there_are(name, num_slices, devices, written):
+    topology = parse_topology(name, num_slices=num_slices)
+    assert (topology.num_devices, str(topology)) == (devices, written)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_slices", "message"),
+    [
+        ("v5", 1, r"'v5' names no known chip; did you mean 'v5p'\? allowed: .*v6e"),
+        ("", 1, "names no known chip"),
+        ("v5e:16", 1, r"v5e is arranged in 2 dimensions, such as v5e:4x4"),
+        ("v5p:4x4", 1, r"v5p is arranged in 3 dimensions, such as v5p:4x4x4"),
+        ("v5e:0x4", 1, "2 dimensions"),
+        ("v5e:4x4x", 1, "2 dimensions"),
+        ("v5e:4x-4", 1, "2 dimensions"),
+        ("v5e:999999x4", 1, "2 dimensions"),
+        ("v5e:4x4", 0, "num_slices=0 must be 1 or more"),
+    ],
+)
+def test_a_wrong_name_is_refused(name, num_slices, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_topology(name, num_slices=num_slices)
+
+
+@pytest.mark.parametrize("name", TPUS)
+def test_devices_are_what_the_data_sheet_is_of(name):
+    topology = parse_topology(f"{name}:{'x'.join(['2', '2', '1'][: CHIPS[name].torus_dims])}")
+    devices = compile_only_devices(topology)
+    assert len(devices) == topology.num_devices
+    assert {device.device_kind for device in devices} == {CHIPS[name].device_kind}
+    assert len({place[1:3] for place in coordinates(devices)}) == 4
+
+
+@pytest.mark.parametrize("name", TPUS)
+def test_peaks_are_those_that_mfu_is_relative_to(name):
+    peak = device_peak(CHIPS[name].platform, CHIPS[name].device_kind)
+    assert peak is not None
+    assert peak.flops_per_second == CHIPS[name].flops_per_second
+
+
+def test_slices_are_told_apart():
+    devices = compile_only_devices(parse_topology("v5e:2x2", num_slices=2))
+    assert [place[0] for place in coordinates(devices)] == [0] * 4 + [1] * 4
+
+
+def test_an_arrangement_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"libtpu knows no slice v5e:3x3: .*not divisible"):
+        compile_only_devices(parse_topology("v5e:3x3"))
+
+
+def test_without_the_compiler_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("t5lite.planning.topology.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs libtpu.*pip install 't5lite\[tpu\]'"):
+        compile_only_devices(parse_topology("v5e:2x2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wraps"),
+    [
+        ("v5e:16x16", (True, True)),
+        ("v5e:8x16", (False, True)),
+        ("v5p:4x4x8", (True, True, True)),
+        ("v5p:2x4x4", (False, False, False)),
+    ],
+)
+def test_a_slice_is_a_torus_only_where_its_ends_meet(name, wraps):
+    assert parse_topology(name).wraps == wraps
+
+
+def line(topology, dimension, step=1):
+    """The places of the devices along one dimension of a slice."""
+    size = parse_topology(topology).shape
+    return [
+        (0, *(number if each == dimension else 0 for each in range(len(size))))
+        for number in range(0, size[dimension], step)
+    ]
+
+
+def plane(topology):
+    rows, columns = parse_topology(topology).shape
+    return [(0, row, column) for row in range(rows) for column in range(columns)]
+
+
+@pytest.mark.parametrize(
+    ("topology", "group", "expected"),
+    [
+        # v5e: 200 GB/s by four links. A ring sends both ways along one of two dimensions, a line one way.
+        ("v5e:16x16", line("v5e:16x16", 0), 100e9),
+        ("v5e:16x16", plane("v5e:16x16"), 200e9),
+        ("v5e:4x4", line("v5e:4x4", 1), 50e9),
+        ("v5e:4x4", plane("v5e:4x4"), 100e9),
+        # Every fourth device of a ring: four such groups share its links.
+        ("v5e:16x16", line("v5e:16x16", 0, step=4), 25e9),
+        # Four neighbours in a ring of sixteen are a line.
+        ("v5e:16x16", line("v5e:16x16", 0)[:4], 50e9),
+        ("v5p:4x4x8", line("v5p:4x4x8", 2), 200e9),
+        ("tpu7x:2x2x1", [(0, 0, 0, 0), (0, 0, 0, 0)], 300e9),
+    ],
+)
+def test_bandwidth_of_a_group(topology, group, expected):
+    assert links_bandwidth(parse_topology(topology), group) == pytest.approx(expected)
+
+
+def test_dimensions_that_a_group_spans():
+    assert spanned_dimensions(line("v5e:4x4", 1)) == (1,)
+    assert spanned_dimensions(plane("v5e:4x4")) == (0, 1)
