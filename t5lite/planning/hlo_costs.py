@@ -233,7 +233,20 @@ def _window(instruction: Instruction, num_dimensions: int) -> list[tuple[int, in
 
 
 def _valid_positions(*, in_size: int, out_size: int, window: tuple[int, int, int, int, int]) -> int:
-    size, stride, low, lhs_dilation, rhs_dilation = window
-    places = np.arange(out_size)[:, None] * stride - low + np.arange(size)[None, :] * rhs_dilation
-    inside = (places >= 0) & (places < (in_size - 1) * lhs_dilation + 1) & (places % lhs_dilation == 0)
-    return int(inside.sum())
+    """Return how many (output, window) positions meet an element of the input, not padding or dilation.
+
+    Output ``o`` and window position ``w`` meet place ``o * stride - low + w * window_dilation`` of the
+    dilated input. For each ``w`` the outputs that hit an element form an arithmetic sequence, whose members
+    are counted without listing them: windows and outputs are as many as the rows of a batch.
+    """
+    size, stride, low, base_dilation, window_dilation = window
+    shift = low - np.arange(size) * window_dilation
+    last_place = (in_size - 1) * base_dilation
+    first = np.maximum(-(-shift // stride), 0)
+    last = np.minimum((last_place + shift) // stride, out_size - 1)
+    divisor = math.gcd(stride, base_dilation)
+    period = base_dilation // divisor
+    residue = (shift // divisor) % period * pow(stride // divisor, -1, period) % period
+    first = first + (residue - first) % period
+    hits = np.where(last >= first, (last - first) // period + 1, 0)
+    return int(hits[shift % divisor == 0].sum())

@@ -1,0 +1,108 @@
+"""``t5lite compile``: does a run fit on hardware that is not here, and what bounds its speed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from t5lite import run_config
+from t5lite.core.errors import ConfigError
+from t5lite.core.files import write_text
+from t5lite.planning import page, table
+from t5lite.planning.chips import CHIPS
+from t5lite.planning.summary import summarise
+from t5lite.planning.topology import parse_topology
+from t5lite.runner.compilation import Compilation, compile_run
+
+DOES_NOT_FIT = 3
+"""Exit code for a step that the compiler finds too large, so that a script can tell it from a mistake."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compile and report; return 0 if the step fits and 3 if it does not."""
+    parser = argparse.ArgumentParser(
+        prog="t5lite compile",
+        description="Compile a recipe's training step for a TPU slice that is not here, with the compiler "
+        "that the slice runs, and say what it needs. No data, no vocabulary, no accelerator.",
+        epilog=f"Topologies: {', '.join(CHIPS)}, with chips along each dimension. Any field of the recipe "
+        "can be overridden: --partitioning.tensor 4 --model.vocab-size 32128. Exit code: 0 it fits, 2 a "
+        "mistake, 3 it does not fit.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
+    )
+    parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:16x16 or v5p:4x4x8")
+    parser.add_argument("--num-slices", type=int, default=1, metavar="N", help="slices of that topology")
+    parser.add_argument(
+        "--model", metavar="NAME", help="a published shape for the recipe's; see `t5lite models`"
+    )
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="N", help="how many buffers and collectives to list"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="also write a page with pictures")
+    parser.add_argument(
+        "--save", type=Path, metavar="DIR", help="also put the compiled step into this compilation cache"
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    if known.top < 0:
+        raise ConfigError(f"--top {known.top} must not be negative")
+    topology = parse_topology(known.topology, num_slices=known.num_slices)
+    config = run_config.load(known.config, overrides, model=known.model)
+    _check_place(known.html)
+    # Where an accelerator is, it is left to whoever uses it.
+    jax.config.update("jax_platforms", "cpu")
+    if known.save is not None:
+        _keep_in(known.save)
+    print(f"t5lite compile: compiling for {topology}; a large model takes minutes", file=sys.stderr)
+    compilation = compile_run(config, topology)
+    summary = _summary(compilation, top=known.top)
+    if known.html is not None:
+        write_text(known.html, page.page(summary, title=f"{known.config.stem} on {topology}"))
+    print(json.dumps(summary, indent=1) if known.json else _text(summary))
+    return 0 if compilation.step.fits else DOES_NOT_FIT
+
+
+def _summary(compilation: Compilation, *, top: int) -> dict:
+    batch = compilation.batch
+    return {
+        "parameters": compilation.num_params,
+        "batch": {
+            "batch_size": batch.batch_size,
+            "encoder_length": batch.encoder_length,
+            "decoder_length": batch.decoder_length,
+        },
+        **summarise(compilation.step, top=top),
+        "advice": compilation.advice,
+    }
+
+
+def _text(summary: dict) -> str:
+    lines = [table.table(summary)]
+    if summary["advice"]:
+        lines.append("\n".join(["what to change", *(f"  {remedy}" for remedy in summary["advice"])]))
+    return "\n\n".join(lines)
+
+
+def _check_place(path: Path | None) -> None:
+    """Refuse a page that could not be written before the minutes of compilation, not after."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"--html {path} is a directory; give the name of a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--html {path}: there is no directory {path.parent}; make it first")
+
+
+def _keep_in(directory: Path) -> None:
+    """Have JAX write the compiled step to a compilation cache, for JAX_COMPILATION_CACHE_DIR on the slice."""
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"--save {directory} is a file; give the name of a directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(directory.absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -1,0 +1,54 @@
+"""What to change in a run that does not fit, from what takes the space."""
+
+from t5lite.models.config import ModelConfig
+from t5lite.planning.compile import CompiledStep
+from t5lite.training.step import StepConfig
+
+_SEVERAL = 0.25
+"""Share of the needed memory from which a kind of content is worth a change."""
+
+
+def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style: str) -> list[str]:
+    """Return what to try, most promising first; empty where the step fits.
+
+    Args:
+      step: that was compiled.
+      model: of the run.
+      config: of the run's step.
+      style: of partitioning (``PartitioningConfig.style``).
+    """
+    if step.fits:
+        return []
+    memory = step.memory
+    state = memory.parameters + memory.optimizer
+    shares = {
+        "activations": memory.activations / memory.needed,
+        "temporaries": memory.temporaries / memory.needed,
+        "state": state / memory.needed,
+    }
+    remedies = {
+        "activations": _fewer_activations(model, config),
+        "temporaries": [_microbatches(config)],
+        "state": _smaller_state(step, style=style),
+    }
+    large = sorted((kind for kind in shares if shares[kind] >= _SEVERAL), key=lambda kind: -shares[kind])
+    tried = [remedy for kind in large for remedy in remedies[kind]]
+    chips = f"more chips: at least {memory.needed / memory.available:.1f} times the memory is needed"
+    return [*dict.fromkeys(tried), chips]
+
+
+def _fewer_activations(model: ModelConfig, config: StepConfig) -> list[str]:
+    remat = [] if model.remat == "full" else ["--model.remat full (recompute a layer from its input)"]
+    return [*remat, _microbatches(config), "a smaller --training.batch-size"]
+
+
+def _microbatches(config: StepConfig) -> str:
+    return f"--step.num-microbatches {2 * config.num_microbatches} (the same result, in parts)"
+
+
+def _smaller_state(step: CompiledStep, *, style: str) -> list[str]:
+    if style == "data_parallel":
+        return ["--partitioning.style fsdp (every device holds a part of parameters and optimizer)"]
+    if step.mesh.get("replica", 1) > step.topology.num_slices:
+        return ["a smaller --partitioning.replica: each replica has a copy of parameters and optimizer"]
+    return ["an optimizer with less state (Adafactor)"]

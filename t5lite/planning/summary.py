@@ -1,0 +1,124 @@
+"""What is said about a compiled step, as one JSON value; the table and the page are made of it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from t5lite.planning.compile import CompiledStep
+from t5lite.planning.roofline import collective_seconds, roofline
+
+Summary = dict[str, Any]
+T = TypeVar("T")
+
+
+def summarise(step: CompiledStep, *, top: int = 10) -> Summary:
+    """Return sizes in bytes and times in seconds of one step on one device.
+
+    Args:
+      step: what was compiled.
+      top: how many buffers, collectives and matrix products are listed, the largest first.
+    """
+    time = roofline(step)
+    chip = step.topology.chip
+    memory = {**asdict(step.memory), "peak": step.memory.peak, "needed": step.memory.needed}
+    return {
+        "topology": str(step.topology),
+        "devices": step.topology.num_devices,
+        "chip": {"name": step.topology.chip_name, **asdict(chip)},
+        "mesh": {axis: size for axis, size in step.mesh.items() if size > 1},
+        "fits": step.fits,
+        "memory": memory,
+        "flops": {
+            "counted": step.flops,
+            "model": step.model_flops,
+            "counted_over_model": step.flops / step.model_flops,
+            "matrix_unit": step.matrix_unit_flops,
+        },
+        "memory_traffic": step.memory_traffic,
+        "time": {
+            "by_resource": time.seconds,
+            "by_axes": time.axis_seconds,
+            "limiting": time.limiting,
+            "step": time.step_seconds,
+            "serial": time.serial_seconds,
+            "mfu": time.mfu,
+            "serial_mfu": time.serial_mfu,
+        },
+        "network": _networks(step),
+        "buffers": _buffers(step)[:top],
+        "collectives": _collectives(step)[:top],
+        "products": _products(step)[:top],
+        "compile_seconds": step.compile_seconds,
+    }
+
+
+def _networks(step: CompiledStep) -> list[Summary]:
+    groups = _grouped(step.collectives, lambda each: ("+".join(each.axes), each.network))
+    rows = [
+        {
+            "axes": axes,
+            "network": network,
+            "runs": sum(each.runs for each in found),
+            "bytes": sum(each.total_bytes for each in found),
+            "seconds": sum(collective_seconds(step, each) for each in found),
+        }
+        for (axes, network), found in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["seconds"])
+
+
+def _buffers(step: CompiledStep) -> list[Summary]:
+    """Return the buffers at the peak, those of one kind, shape and line together."""
+    groups = _grouped(step.buffers, lambda each: (each.kind, each.shape, each.source or each.op_name))
+    rows = [
+        {
+            "kind": kind,
+            "shape": shape,
+            "count": len(found),
+            "bytes": sum(each.num_bytes for each in found),
+            "source": found[0].source,
+            "op_name": found[0].op_name,
+        }
+        for (kind, shape, _), found in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _collectives(step: CompiledStep) -> list[Summary]:
+    """Return the collectives, those of one kind, axes and line together."""
+    groups = _grouped(step.collectives, lambda each: (each.kind, each.axes, each.source or each.op_name))
+    rows = [
+        {
+            "kind": kind,
+            "axes": "+".join(axes),
+            "runs": sum(each.runs for each in found),
+            "bytes": sum(each.total_bytes for each in found),
+            "seconds": sum(collective_seconds(step, each) for each in found),
+            "source": found[0].source,
+            "op_name": found[0].op_name,
+        }
+        for (kind, axes, _), found in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["seconds"])
+
+
+def _products(step: CompiledStep) -> list[Summary]:
+    """Return the matrix products by line."""
+    groups = _grouped(step.products, lambda each: each.source or each.op_name)
+    rows = [
+        {
+            "source": found[0].source,
+            "op_name": found[0].op_name,
+            "flops": sum(each.flops for each in found),
+        }
+        for found in groups.values()
+    ]
+    return sorted(rows, key=lambda row: -row["flops"])
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
+    groups: dict[Any, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups

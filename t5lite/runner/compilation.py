@@ -1,0 +1,90 @@
+"""Compile a run's training step for hardware that is not there; no data, vocabulary or device is needed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from t5lite.core.types import Batch
+from t5lite.data.indexed_random import derive_key
+from t5lite.data.objectives import MaskedLM
+from t5lite.data.pipeline import MixtureDataConfig, PairsDataConfig, PretrainingDataConfig, SourceDataConfig
+from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.models.config import Architecture
+from t5lite.models.functional import build
+from t5lite.partitioning import make_partitioner
+from t5lite.planning.advice import advice
+from t5lite.planning.compile import BatchShape, CompiledStep, compile_step
+from t5lite.planning.topology import Topology, compile_only_devices
+from t5lite.run_config import RunConfig
+
+_SENTINELS = 4096
+"""More than any objective asks for: the program depends on the model's table, not on the vocabulary."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A run's training step, compiled, and what to change if it does not fit."""
+
+    step: CompiledStep
+    num_params: int
+    batch: BatchShape
+    advice: tuple[str, ...]
+
+
+def compile_run(config: RunConfig, topology: Topology) -> Compilation:
+    """Compile the step that ``runner.training.train`` would run on the topology.
+
+    Raises:
+      ConfigError: if the topology is unknown to the compiler, or the configuration does not fit it (its mesh
+        the devices, the model or the batch).
+    """
+    devices = compile_only_devices(topology)
+    partitioner = make_partitioner(config.partitioning, devices)
+    model = build(config.model)
+    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
+    batch = batch_shape(config)
+    step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
+    remedies = advice(step, config.model, config.step, style=config.partitioning.style)
+    return Compilation(step, model.num_params, batch, tuple(remedies))
+
+
+def batch_shape(config: RunConfig) -> BatchShape:
+    """Return the shape of the run's batches, which follows from its configuration alone."""
+    architecture = config.model.architecture
+    encoder_length, decoder_length = config.data.lengths(architecture)
+    if isinstance(config.data, MixtureDataConfig):
+        sources = [source.data for source in config.data.sources]
+    else:
+        sources = [config.data]
+    fields = {name for source in sources for name in _field_names(source, architecture)}
+    # Rows of a shorter source are padded to the longest.
+    padded = len({source.lengths(architecture) for source in sources}) > 1
+    return BatchShape(
+        batch_size=config.training.batch_size,
+        encoder_length=encoder_length,
+        decoder_length=decoder_length,
+        segment_ids=padded or any(name.endswith("_segment_ids") for name in fields),
+        token_types="encoder_token_types" in fields,
+        bidirectional_prefix="decoder_bidirectional" in fields,
+    )
+
+
+def _field_names(data: SourceDataConfig, architecture: Architecture) -> set[str]:
+    """Return the optional fields of a source's examples; pairs fill no row, and text asks its objective."""
+    if isinstance(data, PairsDataConfig):
+        return {"decoder_segment_ids", *(["decoder_bidirectional"] if architecture == "decoder_only" else [])}
+    if isinstance(data.objective, MaskedLM):
+        return {"encoder_token_types"} if data.objective.next_sentence else set()
+    return set(_example(data, architecture))
+
+
+def _example(data: PretrainingDataConfig, architecture: Architecture) -> Batch:
+    """Return one made-up row as the objective lays it out."""
+    layout = data.objective.layout(data.inputs_length, architecture)
+    return data.objective.fields(
+        np.zeros((1, layout.tokens), np.int32),
+        key=derive_key(0, "noise"),
+        indices=np.zeros(1, np.int64),
+        vocabulary=ByteVocabulary(extra_ids=_SENTINELS),
+        layout=layout,
+    )

@@ -1,0 +1,63 @@
+"""The training steps that tests compile: one small encoder-decoder under four ways to divide it."""
+
+import functools
+from dataclasses import replace
+
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
+from t5lite.planning.compile import BatchShape, CompiledStep, compile_step
+from t5lite.planning.topology import compile_only_devices, parse_topology
+from t5lite.training.step import StepConfig
+
+TOPOLOGY = "v5e:2x2"
+MODEL = EncoderDecoderConfig(
+    vocab_size=4096,
+    embed_dim=256,
+    mlp_dim=512,
+    head_dim=64,
+    num_heads=4,
+    num_encoder_layers=3,
+    num_decoder_layers=2,
+    compute_dtype="bfloat16",
+)
+BATCH = BatchShape(batch_size=16, encoder_length=384, decoder_length=128)
+
+WAYS: dict[str, tuple[PartitioningConfig, EncoderDecoderConfig]] = {
+    "data_parallel": (PartitioningConfig(style="data_parallel"), MODEL),
+    "fsdp": (PartitioningConfig(style="fsdp"), MODEL),
+    "tensor": (PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=4), MODEL),
+    "fsdp_tensor_sequence_sharded": (
+        PartitioningConfig(style="sequence_parallel", fsdp=2, tensor=2),
+        replace(MODEL, remat="full"),
+    ),
+}
+"""Partitioning and model by name; the last one has sequence-sharded residuals and full rematerialisation."""
+
+
+def parts(
+    partitioning: PartitioningConfig, config: EncoderDecoderConfig, topology: str = TOPOLOGY
+) -> tuple[FunctionalModel, Partitioner]:
+    devices = compile_only_devices(parse_topology(topology))
+    return build(config), make_partitioner(partitioning, devices)
+
+
+def compiled_step(
+    partitioning: PartitioningConfig,
+    config: EncoderDecoderConfig,
+    batch: BatchShape = BATCH,
+    topology: str = TOPOLOGY,
+) -> CompiledStep:
+    """Compile AdamW with gradient clipping, as large models are trained."""
+    model, partitioner = parts(partitioning, config, topology)
+    schedule = WarmupCosine(peak=1e-3, warmup_steps=10).build(100)
+    optimizer = AdamWConfig().build(schedule, model.logical_axes)
+    step = StepConfig(max_gradient_norm=1.0)
+    return compile_step(model, optimizer, partitioner, parse_topology(topology), batch, step)
+
+
+@functools.cache
+def way(name: str) -> CompiledStep:
+    """One of the four, compiled once a process."""
+    return compiled_step(*WAYS[name])

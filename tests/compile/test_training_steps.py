@@ -1,0 +1,125 @@
+"""Real training steps, compiled for TPUs that are not here: how they are divided, what they cost, what fits.
+
+The tests of one step are in one file, so that one worker compiles it once.
+"""
+
+import dataclasses
+import difflib
+
+import pytest
+
+from t5lite.core.errors import ConfigError
+from t5lite.partitioning import PartitioningConfig
+from t5lite.planning.advice import advice
+from t5lite.planning.roofline import roofline
+from t5lite.planning.summary import summarise
+from t5lite.training.step import StepConfig
+from tests.compile import golden
+from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, way
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_shardings_and_collectives_are_those_of_the_golden_file(name):
+    expected, found = golden.path(name).read_text(encoding="utf-8"), golden.described(name)
+    changes = difflib.unified_diff(
+        expected.splitlines(), found.splitlines(), "golden file", "now", lineterm="", n=1
+    )
+    assert found == expected, (
+        "\n".join(changes) + "\nif this is meant: python -m tests.compile.golden, and commit the files"
+    )
+
+
+@pytest.mark.parametrize("name", ["data_parallel", "fsdp", "tensor"])
+def test_counted_flops_are_the_models_own_without_remat(name):
+    assert way(name).flops == pytest.approx(way(name).model_flops, rel=0.03)
+
+
+def test_full_remat_costs_at_most_another_forward_pass():
+    step = way("fsdp_tensor_sequence_sharded")
+    assert 1.2 * step.model_flops < step.flops < (4 / 3 + 0.03) * step.model_flops
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_memory_is_told_in_full(name):
+    """Every byte at the peak is a buffer's; parameters and two moments in float32 are what they must be."""
+    step = way(name)
+    memory = step.memory
+    assert sum(buffer.num_bytes for buffer in step.buffers) == memory.peak
+    assert memory.peak <= memory.needed <= memory.available
+    assert memory.optimizer == pytest.approx(2 * memory.parameters, rel=0.01)
+    assert memory.activations > 0
+    assert step.fits
+
+
+def test_sharded_parameters_take_a_share_of_what_copies_take():
+    copies, shards = way("data_parallel").memory, way("fsdp").memory
+    assert shards.parameters == pytest.approx(copies.parameters / 4, rel=0.05)
+
+
+def test_activations_are_told_by_their_lines_of_code():
+    sources = {buffer.source.partition(":")[0] for buffer in way("fsdp").buffers}
+    assert {"t5lite/models/layers/mlp.py", "t5lite/models/layers/attention_ops.py"} <= sources
+
+
+def test_collectives_are_over_the_axes_that_the_style_uses():
+    assert {each.axes for each in way("fsdp").collectives} == {("fsdp",)}
+    assert {each.axes for each in way("tensor").collectives} == {("tensor",)}
+    assert {each.network for name in WAYS for each in way(name).collectives} == {"links"}
+
+
+def test_no_resource_takes_longer_than_the_step():
+    for name in WAYS:
+        time = roofline(way(name))
+        assert time.step_seconds == max(time.seconds.values()) == time.seconds[time.limiting]
+        assert time.serial_seconds >= time.step_seconds
+        assert 0 < time.serial_mfu <= time.mfu < 1
+
+
+def test_a_summary_lists_as_much_as_is_asked_for():
+    step = way("fsdp")
+    summary = summarise(step, top=3)
+    assert [len(summary[name]) for name in ("buffers", "collectives", "products")] == [3, 3, 3]
+    assert sum(row["bytes"] for row in summarise(step, top=10**6)["buffers"]) == step.memory.peak
+    assert sum(row["seconds"] for row in summary["network"]) == pytest.approx(
+        sum(roofline(step).axis_seconds.values())
+    )
+
+
+@pytest.fixture(scope="module")
+def too_large():
+    """A batch that no v5e has room for: attention logits of 2 x 4096 rows, 4 heads, 512 x 512."""
+    batch = dataclasses.replace(BATCH, batch_size=4 * 4096, encoder_length=512)
+    return compiled_step(PartitioningConfig(style="fsdp"), MODEL, batch)
+
+
+def test_a_step_that_does_not_fit_says_what_takes_the_space(too_large):
+    assert not too_large.fits
+    assert too_large.memory.needed > too_large.memory.available
+    assert too_large.memory.activations > 0.5 * too_large.memory.needed
+    assert too_large.buffers[0].kind == "activations"
+    assert too_large.flops == pytest.approx(too_large.model_flops, rel=0.03)
+
+
+def test_a_step_that_does_not_fit_says_what_to_change(too_large):
+    first, *others, last = advice(too_large, MODEL, StepConfig(num_microbatches=2), style="fsdp")
+    assert first.startswith("--model.remat full")
+    assert any("--step.num-microbatches 4" in each for each in others)
+    assert "more chips" in last
+    remat = dataclasses.replace(MODEL, remat="full")
+    assert not any("remat" in each for each in advice(too_large, remat, StepConfig(), style="fsdp"))
+
+
+def test_a_step_that_fits_needs_no_advice():
+    assert advice(way("fsdp"), MODEL, StepConfig(), style="fsdp") == []
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "batch_size", "message"),
+    [
+        (PartitioningConfig(fsdp=4), 18, r"batch_size=18 is not divisible by .*'fsdp'=4; use 16 or 20"),
+        (PartitioningConfig(fsdp=8), 16, r"mesh fsdp=8 needs 8 devices but 4 are there"),
+    ],
+)
+def test_what_does_not_divide_is_refused_before_anything_is_compiled(partitioning, batch_size, message):
+    with pytest.raises(ConfigError, match=message):
+        compiled_step(partitioning, MODEL, dataclasses.replace(BATCH, batch_size=batch_size))

@@ -1,0 +1,106 @@
+"""What is printed and drawn of a compiled step."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import pytest
+
+from t5lite.planning import page, pictures, table
+from t5lite.planning.chips import GIB
+from t5lite.planning.summary import summarise
+from tests.unit.planning.handmade import collective, step
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def summary(made=None, advice=()):
+    shape = {"batch_size": 512, "encoder_length": 512, "decoder_length": 128}
+    return {"parameters": 7, "batch": shape, **summarise(made or step()), "advice": list(advice)}
+
+
+def too_large():
+    made = step()
+    return replace(made, fits=False, memory=replace(made.memory, activations=20 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "written"),
+    [(0, "0 B"), (1023, "1.02e+03 B"), (1024, "1 KiB"), (1.81 * GIB, "1.81 GiB"), (16 * GIB, "16 GiB")],
+)
+def test_sizes(num_bytes, written):
+    assert table.size(num_bytes) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.0864, "86.4 ms"), (1.5, "1.5 s"), (3e-6, "3 us"), (0.9999, "1 s")]
+)
+def test_durations(seconds, written):
+    assert table.duration(seconds) == written
+
+
+def test_the_table_says_whether_it_fits_and_how_long_it_takes():
+    text = table.table(summary())
+    assert "v5e:4x4, 16 devices, mesh fsdp=4 x tensor=4" in text
+    assert "fits: 8.5 GiB of 15.8 GiB a device (54%)" in text
+    assert "at least 2 s (matrix unit; MFU at most 25%), and 2.7 s if nothing overlaps (MFU 19%)" in text
+    assert re.search(r"activations +4 GiB +25\.4%", text)
+    assert "bf16[12,8,512,2048]  activations  t5lite/models/layers/mlp.py:47 tanh" in text
+    assert re.search(r"200 ms +9\.31 GiB +all-gather +fsdp +t5lite/models/layers/mlp.py:47 gather", text)
+
+
+def test_what_does_not_fit_is_said_to():
+    assert "does not fit: wants 24.5 GiB of 15.8 GiB a device (156%)" in table.table(summary(too_large()))
+
+
+def test_the_table_of_one_device_without_collectives():
+    alone = step(mesh={"replica": 1, "fsdp": 1}, collectives=(), buffers=())
+    text = table.table(summary(alone))
+    assert "mesh one device" in text
+    assert "collectives" not in text
+
+
+def test_the_summary_is_json():
+    assert json.loads(json.dumps(summary()))["time"]["limiting"] == "matrix unit"
+
+
+def test_collectives_of_one_line_are_one_row():
+    made = step(collectives=(collective(), collective(group=(1, 5, 9, 13)), collective(source="other.py:1")))
+    rows = summary(made)["collectives"]
+    assert [(row["runs"], row["source"]) for row in rows] == [
+        (4, "t5lite/models/layers/mlp.py:47"),
+        (2, "other.py:1"),
+    ]
+
+
+def rectangles(text):
+    return [
+        float(rectangle.get("width"))
+        for rectangle in ElementTree.fromstring(text).iter(f"{SVG}rect")
+        if float(rectangle.get("height")) > 20
+    ]
+
+
+def test_the_memory_picture_is_to_scale():
+    whole = 810  # of the picture, as wide as what there is or what is needed
+    widths = rectangles(pictures.memory_picture(summary()))
+    assert sum(widths) == pytest.approx(whole * 8.5 / 15.75, abs=0.5)
+    assert widths[3] == pytest.approx(4 * widths[0], abs=0.5)
+    assert sum(rectangles(pictures.memory_picture(summary(too_large())))) == pytest.approx(whole, abs=0.5)
+
+
+def test_the_time_picture_is_to_scale():
+    matrix_unit, main_memory, links = rectangles(pictures.time_picture(summary()))
+    assert matrix_unit == pytest.approx(2 * main_memory, abs=0.2)
+    assert matrix_unit == pytest.approx(10 * links, abs=0.5)
+
+
+def test_the_page_stands_alone_and_escapes_what_it_shows():
+    made = step(collectives=(collective(op_name="<lambda> & co", source=""),))
+    text = page.page(summary(made, advice=["use < less"]), title="a <b> on v5e")
+    assert "<title>a &lt;b&gt; on v5e</title>" in text
+    assert "&lt;lambda&gt; &amp; co" in text
+    assert "<li>use &lt; less</li>" in text
+    assert not re.search(r"<script|<link|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert text.count("<svg") == 2
