@@ -5,7 +5,9 @@ import sys
 from importlib import util
 from pathlib import Path
 
-_ACCELERATOR_PACKAGES = ("libtpu", "jax_plugins")  # Cloud TPU; the namespace of the CUDA and ROCm plugins
+_TPU_PACKAGE, _GPU_PACKAGE = "libtpu", "jax_plugins"  # the namespace of the CUDA and ROCm plugins
+_PCI_DEVICES = Path("/sys/bus/pci/devices")
+_GOOGLE = "0x1ae0"
 _TUNABLES = "GLIBC_TUNABLES"
 _LARGE_PAGES = "glibc.malloc.hugetlb"
 _KERNEL_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -19,7 +21,17 @@ def runs_on_cpu(platforms: str | None) -> bool:
     """
     if platforms:
         return platforms == "cpu"
-    return not any(util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
+    # libtpu is also where `t5lite compile` compiles for TPUs that are elsewhere.
+    on_tpu = util.find_spec(_TPU_PACKAGE) is not None and _GOOGLE in _pci_vendors()
+    return not on_tpu and util.find_spec(_GPU_PACKAGE) is None
+
+
+def _pci_vendors() -> set[str]:
+    """Return the vendors of the devices in this machine; none where the system does not list them."""
+    try:
+        return {file.read_text(encoding="ascii").strip() for file in _PCI_DEVICES.glob("*/vendor")}
+    except OSError:
+        return set()
 
 
 def restart_with_large_pages() -> None:

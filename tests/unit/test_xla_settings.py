@@ -25,17 +25,25 @@ def settings(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("platforms", "installed", "expected"),
+    ("platforms", "installed", "vendor", "expected"),
     [
-        ("cpu", {"libtpu", "jax_plugins"}, True),
-        ("cuda,cpu", set(), False),
-        ("tpu", set(), False),
-        (None, set(), True),
-        ("", {"libtpu"}, False),
-        (None, {"jax_plugins"}, False),
+        ("cpu", {"libtpu", "jax_plugins"}, "0x1ae0", True),
+        ("cuda,cpu", set(), None, False),
+        ("tpu", set(), None, False),
+        (None, set(), "0x1ae0", True),
+        ("", {"libtpu"}, "0x1ae0", False),
+        ("", {"libtpu"}, "0x8086", True),
+        (None, {"libtpu"}, None, True),
+        (None, {"jax_plugins"}, None, False),
     ],
 )
-def test_platform_is_found_without_importing_it(monkeypatch, platforms, installed, expected):
+def test_platform_is_found_without_importing_it(
+    monkeypatch, tmp_path, platforms, installed, vendor, expected
+):
+    if vendor:
+        (tmp_path / "0000:00:04.0").mkdir()
+        (tmp_path / "0000:00:04.0" / "vendor").write_text(f"{vendor}\n")
+    monkeypatch.setattr(host, "_PCI_DEVICES", tmp_path)
     monkeypatch.setattr(host.util, "find_spec", lambda name: name if name in installed else None)
     assert host.runs_on_cpu(platforms) is expected
 
