@@ -1,6 +1,7 @@
 """Data sheets of the accelerators that programs can be compiled for; figures of one JAX device.
 
-A TPU v2, v3 or TPU7x chip is two devices; a v4 or v5p chip, of two cores as well, is one.
+A TPU v2, v3 or TPU7x chip is two devices; a v4 or v5p chip, of two cores as well, is one. GPUs are those of
+eight to a node, connected by NVLink, with a network adapter each.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ class Chip:
     flops_per_second: float
     """Dense bfloat16 peak."""
     memory_bytes: int
-    """Main memory (HBM) that a program can use: what the compiler says is available."""
+    """Main memory (HBM) that a program can use: what the TPU's compiler says is available; of a GPU's the
+    three quarters that JAX takes unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise."""
     memory_bandwidth: float
     """Bytes a second of it."""
     link_bandwidth: float
@@ -116,5 +118,27 @@ CHIPS: dict[str, Chip] = {
         torus_dims=3,
         devices_per_chip=2,
         source=f"{_TPU_DOCS}/tpu7x",
+    ),
+    "a100": Chip(
+        device_kind="NVIDIA A100-SXM4-80GB",
+        flops_per_second=312e12,
+        memory_bytes=int(0.75 * 80 * GIB),
+        memory_bandwidth=2.04e12,
+        link_bandwidth=300e9,
+        network_bandwidth=25e9,
+        torus_dims=2,
+        platform="gpu",
+        source="NVIDIA's data sheets of A100 80GB SXM and DGX A100 (8 x 200 Gb/s)",
+    ),
+    "h100": Chip(
+        device_kind="NVIDIA H100 80GB HBM3",
+        flops_per_second=989.4e12,
+        memory_bytes=int(0.75 * 79.6 * GIB),
+        memory_bandwidth=3.35e12,
+        link_bandwidth=450e9,
+        network_bandwidth=50e9,
+        torus_dims=2,
+        platform="gpu",
+        source="NVIDIA's data sheets of H100 SXM and DGX H100 (8 x 400 Gb/s)",
     ),
 }

@@ -15,6 +15,9 @@ _KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collectiv
 _REDUCE_SCATTER = "all-reduce-scatter"
 """How a TPU's compiler names the fusion that an all-reduce and a slice have become."""
 _BETWEEN_SLICES = "_xla_megascale_transfer_type"
+_GROUPS_OF_MESH = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
+)
 Network = Literal["links", "network"]
 
 
@@ -145,31 +148,57 @@ def _group(instruction: Instruction, mesh_shape: Mapping[str, int]) -> list[int]
 
     HLO writes groups in four ways: as pairs (permute), as lists, as a reshaped and transposed iota, and as
     axes of a mesh.
+
+    Raises:
+      ValueError: for groups that are written in another way.
     """
-    num_devices = math.prod(mesh_shape.values())
     if pairs := instruction.attribute(r"source_target_pairs=\{(\{.*?\})\}"):
         ends = [tuple(map(int, pair.split(","))) for pair in re.findall(r"\{(\d+,\d+)\}", pairs)]
         return next((list(pair) for pair in ends if pair[0] != pair[1]), [0])
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", instruction.attributes):
-        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[1])}
-        return _along(sizes, re.findall(r"'(\w+)'", found[2]))
-    if found := re.search(
-        r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", instruction.attributes
-    ):
-        shape, source = ([int(part) for part in found[n].split(",")] for n in (1, 2))
-        numbers = np.arange(math.prod(source)).reshape(source)
-        if found[3]:
-            numbers = numbers.transpose([int(part) for part in found[3].split(",")])
-        return numbers.reshape(shape)[0].tolist()
+    text = instruction.attributes
+    if found := _GROUPS_OF_MESH.search(text):
+        return _mesh_group(*found.groups())
+    if found := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
+        return _iota(found[2], found[3]).reshape(_numbers(found[1]))[0].tolist()
     if lists := instruction.attribute(r"replica_groups=\{(\{[\d,{}]*\})\}"):
-        return [int(number) for number in re.findall(r"\{([\d,]+)\}", lists)[0].split(",")]
-    return list(range(num_devices))
+        return _numbers(re.findall(r"\{([\d,]+)\}", lists)[0])
+    if "replica_groups={}" in text:
+        return list(range(math.prod(mesh_shape.values())))
+    raise ValueError(f"the groups of {instruction.name} are written in an unknown way: {text[:200]}")
 
 
-def _along(sizes: Mapping[str, int], axes: list[str]) -> list[int]:
-    """Return the numbers of the devices that share the first place on every other axis."""
-    numbers = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
-    return numbers[tuple(slice(None) if name in axes else 0 for name in sizes)].reshape(-1).tolist()
+def _mesh_group(axes: str, iota: str | None, order: str | None, along: str) -> list[int]:
+    """Return the numbers of the devices that share the first place on every axis but those ``along``.
+
+    Args:
+      axes: of a mesh of the compiler's own: ``'axis_0'=8,'axis_1'=2``.
+      iota: shape of the device numbers, if they do not count up along the axes.
+      order: in which the dimensions of that shape are taken.
+      along: axes of the group, ``'axis_0'``, or a part of one: ``'axis_0':(2)4`` is the middle one of
+        2 x 4 x whatever is left.
+    """
+    wanted = {name: part for name, *part in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", along)}
+    shape: list[int] = []
+    place: list[slice | int] = []
+    for name, written in re.findall(r"'(\w+)'=(\d+)", axes):
+        size = int(written)
+        before, middle = (int(part or 0) for part in wanted.get(name, ("1", "1")))
+        if name in wanted and not middle:
+            before, middle = 1, size
+        shape += [before, middle, size // (before * middle)]
+        place += [0, slice(None), 0]
+    numbers = _iota(iota, order) if iota else np.arange(math.prod(shape))
+    return numbers.reshape(shape)[tuple(place)].reshape(-1).tolist()
+
+
+def _iota(shape: str, order: str | None) -> np.ndarray:
+    """Return the numbers from 0 in a shape, its dimensions taken in an order."""
+    numbers = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+    return numbers.transpose(_numbers(order)) if order else numbers
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def _axes(group: list[int], mesh_shape: Mapping[str, int]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.planning import hlo, hlo_costs
+from t5lite.planning import gpu, hlo, hlo_costs
 from t5lite.planning.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.collectives import Collective, collectives
 from t5lite.planning.topology import Topology, coordinates
@@ -84,7 +85,8 @@ class CompiledStep:
     places: tuple[tuple[int, ...], ...]
     """Slice and place in the torus of every device, in the mesh's order."""
     fits: bool
-    """False where the compiler ran out of memory; everything else is of the program that it tried."""
+    """False where the program needs more memory than there is; a TPU's compiler then gives up, and everything
+    else is of the program that it tried."""
     memory: Memory
     buffers: tuple[Buffer, ...]
     """What is in memory at the peak, largest first."""
@@ -144,12 +146,14 @@ def compile_step(
     train_step = make_train_step(model, optimizer, step, seed=seed)
     start = time.perf_counter()
     lowered = compile_train_step(train_step, model, optimizer, partitioner).lower(state, fields)
+    options = gpu.COMPILER_OPTIONS if topology.chip.platform == "gpu" else None
     with tempfile.TemporaryDirectory(prefix="t5lite-compile-") as notes:
-        fits = compile_with_notes(lowered, Path(notes), target=str(topology)) is not None
+        program = compile_with_notes(lowered, Path(notes), target=str(topology), options=options)
         seconds = time.perf_counter() - start
         module = hlo.parse(_text(Path(notes)))
         occupied = occupancy(module, Path(notes))
     chip = topology.chip
+    memory = _memory(occupied, chip.memory_bytes)
     flops = train_step_flops(
         model.config,
         batch_size=batch.batch_size,
@@ -162,8 +166,8 @@ def compile_step(
         topology=topology,
         mesh=dict(mesh.shape),
         places=coordinates(devices),
-        fits=fits,
-        memory=_memory(occupied, chip.memory_bytes),
+        fits=program is not None and memory.needed <= memory.available,
+        memory=memory,
         buffers=occupied.buffers,
         products=tuple(hlo_costs.products(module)),
         model_flops=flops / topology.num_devices,
@@ -219,10 +223,18 @@ def _encoder_only_targets(config: EncoderOnlyConfig, rows: int, length: int) -> 
     }.get(config.head, {})
 
 
-def compile_with_notes(lowered: Any, notes: Path, *, target: str) -> Any:
+def compile_with_notes(
+    lowered: Any, notes: Path, *, target: str, options: Mapping[str, Any] | None = None
+) -> Any:
     """Compile a lowered program, leave the compiler's notes in a directory, and return the program.
 
     None if it does not fit into memory; the notes are there nevertheless.
+
+    Args:
+      lowered: ``jax.stages.Lowered`` for devices of ``compile_only_devices``.
+      notes: an empty directory.
+      target: what to call those devices in a message.
+      options: of the compiler.
 
     Raises:
       ConfigError: if the compiler refuses the program for another reason.
@@ -230,7 +242,7 @@ def compile_with_notes(lowered: Any, notes: Path, *, target: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_UNREADABLE_CACHE)
-            return lowered.compile({"xla_dump_to": str(notes)})
+            return lowered.compile({"xla_dump_to": str(notes), **(options or {})})
     except jax.errors.JaxRuntimeError as error:
         if _OUT_OF_MEMORY.search(str(error)) and _modules(notes):
             return None

@@ -32,6 +32,8 @@ _FREE = frozenset(
 """Opcodes that move nothing themselves."""
 _SLICES = ("dynamic-slice", "slice", "gather")
 _UPDATE = "dynamic-update-slice"
+_CUBLAS = 'custom_call_target="__cublas$'
+"""How a GPU's compiler calls matrix products of the library."""
 _PRECISION_PASSES = {"highest": 6, "high": 3}
 """Passes of a TPU's bfloat16 matrix unit for one float32 product."""
 
@@ -110,7 +112,13 @@ def _flops(computation: Computation, instruction: Instruction) -> float:
     """Return the FLOPs of one run of a matrix product; 0 for any other instruction."""
     if instruction.opcode == "convolution":
         return _convolution_flops(computation, instruction)
-    return _dot_flops(computation, instruction) if instruction.opcode == "dot" else 0.0
+    if instruction.opcode == "dot":
+        contracted = instruction.attribute(r"lhs_contracting_dims=\{([\d,]*)\}") or ""
+        return _dot_flops(computation, instruction, contracted)
+    if instruction.opcode == "custom-call" and _CUBLAS in instruction.attributes:
+        found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
+        return _dot_flops(computation, instruction, found.replace('"', ""))
+    return 0.0
 
 
 def _passes(instruction: Instruction) -> int:
@@ -175,9 +183,9 @@ def _operand(computation: Computation, instruction: Instruction, number: int) ->
     return computation.instructions[instruction.operands[number]].arrays[0]
 
 
-def _dot_flops(computation: Computation, instruction: Instruction) -> float:
+def _dot_flops(computation: Computation, instruction: Instruction, contracted: str) -> float:
+    """Return the FLOPs of a product, given the numbers of the first operand's dimensions that are summed."""
     lhs = _operand(computation, instruction, 0)
-    contracted = instruction.attribute(r"lhs_contracting_dims=\{([\d,]*)\}") or ""
     depth = math.prod(lhs.dims[int(dim)] for dim in contracted.split(",") if dim)
     return 2.0 * math.prod(instruction.arrays[0].dims) * depth
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from t5lite.planning.collectives import Collective
 from t5lite.planning.compile import CompiledStep
-from t5lite.planning.network import links_bandwidth, spanned_dimensions
+from t5lite.planning.network import Route, between_slices, route
 
 MATRIX_UNIT = "matrix unit"
 MAIN_MEMORY = "main memory"
-NETWORK = "network"
-"""Between slices or nodes; the links of a slice are called ``links x``, ``links y``, ``links z``."""
+"""Further resources are those of ``network.route``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ def roofline(step: CompiledStep) -> Roofline:
     for collective in step.collectives:
         seconds = collective_seconds(step, collective)
         by_axes["+".join(collective.axes)] += seconds
-        for resource in _resources(step, collective):
+        for resource in _route(step, collective).resources:
             busy[resource] += seconds
     needed = {
         MATRIX_UNIT: step.matrix_unit_flops / chip.flops_per_second,
@@ -76,17 +75,13 @@ def roofline(step: CompiledStep) -> Roofline:
 
 def collective_seconds(step: CompiledStep, collective: Collective) -> float:
     """Return how long the runs of a collective in one step take, if nothing else uses their network."""
-    if collective.network == "network":
-        return collective.total_bytes / step.topology.chip.network_bandwidth
-    group = [step.places[number] for number in collective.group]
-    return collective.total_bytes / links_bandwidth(step.topology, group)
+    return collective.total_bytes / _route(step, collective).bandwidth
 
 
-def _resources(step: CompiledStep, collective: Collective) -> list[str]:
-    if collective.network == "network":
-        return [NETWORK]
-    group = [step.places[number] for number in collective.group]
-    return [f"links {'xyz'[dimension]}" for dimension in spanned_dimensions(group)] or ["links x"]
+def _route(step: CompiledStep, collective: Collective) -> Route:
+    if not collective.group:
+        return between_slices(step.topology)
+    return route(step.topology, [step.places[number] for number in collective.group])
 
 
 def _longest_first(seconds: dict[str, float]) -> dict[str, float]:

@@ -133,7 +133,7 @@ def _largest(summary: Summary) -> str:
 
 def _where(row: Summary) -> str:
     """Return the line of code, and the end of JAX's name for the operation."""
-    operation = row["op_name"].rpartition("/")[2] if row["source"] else row["op_name"]
+    operation = row["op_name"].rpartition("/")[2].rstrip(")") if row["source"] else row["op_name"]
     return " ".join(filter(None, (row["source"], operation)))
 
 

@@ -1,7 +1,7 @@
 """Hardware that need not be here: its arrangement, and its devices as a compiler sees them.
 
-libtpu compiles for any TPU slice on any Linux machine. A slice is named by its chips along its torus,
-``v5e:16x16`` or ``v5p:4x4x8``.
+libtpu compiles for any TPU slice on any Linux machine, XLA's CUDA plugin for GPUs. A slice is named by its
+chips along its torus, ``v5e:16x16`` or ``v5p:4x4x8``; GPUs by nodes and GPUs a node, ``h100:8x8``.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from importlib import util
 from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
+from t5lite.planning import gpu
 from t5lite.planning.chips import CHIPS, Chip
 
 _CUBE = 4
@@ -58,7 +59,7 @@ class Topology:
 
 
 def parse_topology(name: str, *, num_slices: int = 1) -> Topology:
-    """Return the topology of a name such as ``v5e:16x16`` or ``v5p:4x4x8``.
+    """Return the topology of a name such as ``v5e:16x16``, ``v5p:4x4x8`` or ``h100:8x8``.
 
     Raises:
       ConfigError: for an unknown chip or a shape that the chip does not come in.
@@ -79,6 +80,8 @@ def parse_topology(name: str, *, num_slices: int = 1) -> Topology:
         )
     if num_slices < 1:
         raise ConfigError(f"num_slices={num_slices} must be 1 or more")
+    if num_slices > 1 and CHIPS[chip_name].platform == "gpu":
+        raise ConfigError(f"num_slices={num_slices} is of TPUs; name all the nodes: {chip_name}:NODESxGPUS")
     return Topology(chip_name=chip_name, shape=tuple(map(int, sizes)), num_slices=num_slices)
 
 
@@ -88,6 +91,8 @@ def compile_only_devices(topology: Topology) -> Sequence[Any]:
     Raises:
       ConfigError: if the compiler is not installed, or knows no such arrangement.
     """
+    if topology.chip.platform == "gpu":
+        return gpu.compile_only_gpus(topology.chip_name, topology.chip.device_kind, shape=topology.shape)
     if util.find_spec("libtpu") is None:
         raise ConfigError(
             f"compiling for {topology} needs libtpu, which runs on any Linux machine: "
@@ -109,7 +114,15 @@ def compile_only_devices(topology: Topology) -> Sequence[Any]:
 
 
 def coordinates(devices: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    """Return where each device is: its slice, then its place along each dimension of the torus."""
+    """Return where each device is: its slice, then its place along each dimension of the torus.
+
+    Of a GPU: 0, its node, and its place there.
+    """
+    if devices[0].platform != "tpu":
+        first = {}
+        for device in devices:
+            first[device.process_index] = min(device.id, first.get(device.process_index, device.id))
+        return tuple((0, device.process_index, device.id - first[device.process_index]) for device in devices)
     return tuple((getattr(device, "slice_index", 0) or 0, *device.coords) for device in devices)
 
 

@@ -94,6 +94,10 @@ def test_arrays_know_their_size_and_where_they_are():
         ("[2,4]<=[2,2,2]T(1,0,2)", ("replica", "tensor"), (0, 1, 4, 5)),
         ("mesh['a'=2,'b'=4] {'b'}", ("fsdp", "tensor"), (0, 1, 2, 3)),
         ("mesh['a'=2,'b'=4] {'a'}", ("replica",), (0, 4)),
+        ("mesh['a'=4,'b'=1,'c'=2], device_ids=([2,4]T(1,0)) {'a'}", ("fsdp", "tensor"), (0, 1, 2, 3)),
+        ("mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}", ("replica",), (0, 4)),
+        ("mesh['a'=8] {'a':(2)2}", ("fsdp",), (0, 2)),
+        ("mesh['a'=8] {'a':(1)4}", ("replica", "fsdp"), (0, 2, 4, 6)),
         ("{}", ("replica", "fsdp", "tensor"), tuple(range(8))),
     ],
 )
@@ -102,6 +106,12 @@ def test_groups_are_axes_of_the_mesh(groups, axes, group):
     (found,) = collectives(module, {"replica": 2, "fsdp": 2, "sequence": 1, "tensor": 2})
     assert (found.axes, found.group, found.runs) == (axes, group, 12)
     assert found.sent_bytes == pytest.approx(2 * (len(group) - 1) / len(group) * 4096)
+
+
+def test_groups_that_nobody_can_read_are_not_guessed():
+    module = hlo.parse(LOOP.replace("GROUPS", "<something new>"))
+    with pytest.raises(ValueError, match="unknown way"):
+        collectives(module, {"replica": 2, "tensor": 4})
 
 
 @pytest.mark.parametrize(

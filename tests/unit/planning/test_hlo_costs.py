@@ -45,3 +45,19 @@ def test_a_batch_as_a_window_costs_no_memory():
     """A batch dimension of a product as the TPU's compiler writes it: as many windows, almost all padding."""
     many = 1 << 20
     assert convolution_flops(many, many, many, many - 1, 0, many, 1) == 2 * many
+
+
+def test_a_library_call_of_a_gpu_is_a_product():
+    config = (
+        '{"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"x":["0"]}}}'
+    )
+    call = 'custom-call(%x, %w), custom_call_target="__cublas$gemm"'
+    text = f"""
+ENTRY %main (x: bf16[16,64], w: bf16[64,32]) -> (bf16[16,32], s8[4096]) {{
+  %x = bf16[16,64] parameter(0)
+  %w = bf16[64,32] parameter(1)
+  ROOT %y = (bf16[16,32], s8[4096]) {call}, backend_config={config}
+}}
+"""
+    (product,) = hlo_costs.products(hlo.parse(text))
+    assert product.flops == 2 * 16 * 32 * 64

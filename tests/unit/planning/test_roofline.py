@@ -2,7 +2,8 @@
 
 import pytest
 
-from t5lite.planning.roofline import MAIN_MEMORY, MATRIX_UNIT, NETWORK, roofline
+from t5lite.planning.network import NETWORK
+from t5lite.planning.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
 from tests.unit.planning.handmade import collective, step
 
 

@@ -4,11 +4,13 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.planning.chips import CHIPS
-from t5lite.planning.network import links_bandwidth, spanned_dimensions
+from t5lite.planning.gpu import target_config
+from t5lite.planning.network import route
 from t5lite.planning.topology import compile_only_devices, coordinates, parse_topology
 from t5lite.training.hardware import device_peak
 
 TPUS = sorted(name for name, chip in CHIPS.items() if chip.platform == "tpu")
+GPUS = sorted(name for name, chip in CHIPS.items() if chip.platform == "gpu")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,8 @@ def test_a_name_says_how_many_devices_there_are(name, num_slices, devices, writt
         ("v5e:4x-4", 1, "2 dimensions"),
         ("v5e:999999x4", 1, "2 dimensions"),
         ("v5e:4x4", 0, "num_slices=0 must be 1 or more"),
+        ("h100:8", 1, r"h100 is arranged in 2 dimensions"),
+        ("h100:8x8", 2, r"num_slices=2 is of TPUs; name all the nodes"),
     ],
 )
 def test_a_wrong_name_is_refused(name, num_slices, message):
@@ -53,7 +57,7 @@ def test_devices_are_what_the_data_sheet_is_of(name):
     assert len({place[1:3] for place in coordinates(devices)}) == 4
 
 
-@pytest.mark.parametrize("name", TPUS)
+@pytest.mark.parametrize("name", CHIPS)
 def test_peaks_are_those_that_mfu_is_relative_to(name):
     peak = device_peak(CHIPS[name].platform, CHIPS[name].device_kind)
     assert peak is not None
@@ -104,25 +108,40 @@ def plane(topology):
 
 
 @pytest.mark.parametrize(
-    ("topology", "group", "expected"),
+    ("topology", "group", "bandwidth", "resources"),
     [
         # v5e: 200 GB/s by four links. A ring sends both ways along one of two dimensions, a line one way.
-        ("v5e:16x16", line("v5e:16x16", 0), 100e9),
-        ("v5e:16x16", plane("v5e:16x16"), 200e9),
-        ("v5e:4x4", line("v5e:4x4", 1), 50e9),
-        ("v5e:4x4", plane("v5e:4x4"), 100e9),
+        ("v5e:16x16", line("v5e:16x16", 0), 100e9, ("links x",)),
+        ("v5e:16x16", plane("v5e:16x16"), 200e9, ("links x", "links y")),
+        ("v5e:4x4", line("v5e:4x4", 1), 50e9, ("links y",)),
+        ("v5e:4x4", plane("v5e:4x4"), 100e9, ("links x", "links y")),
         # Every fourth device of a ring: four such groups share its links.
-        ("v5e:16x16", line("v5e:16x16", 0, step=4), 25e9),
+        ("v5e:16x16", line("v5e:16x16", 0, step=4), 25e9, ("links x",)),
         # Four neighbours in a ring of sixteen are a line.
-        ("v5e:16x16", line("v5e:16x16", 0)[:4], 50e9),
-        ("v5p:4x4x8", line("v5p:4x4x8", 2), 200e9),
-        ("tpu7x:2x2x1", [(0, 0, 0, 0), (0, 0, 0, 0)], 300e9),
+        ("v5e:16x16", line("v5e:16x16", 0)[:4], 50e9, ("links x",)),
+        ("v5p:4x4x8", line("v5p:4x4x8", 2), 200e9, ("links z",)),
+        ("tpu7x:2x2x1", [(0, 0, 0, 0), (0, 0, 0, 0)], 300e9, ("links x",)),
+        # H100: 450 GB/s within a node, 50 GB/s out of it for each GPU.
+        ("h100:2x8", [(0, 0, gpu) for gpu in range(8)], 450e9, ("links",)),
+        ("h100:2x8", [(0, node, 3) for node in range(2)], 50e9, ("network",)),
+        ("h100:2x8", [(0, node, gpu) for node in range(2) for gpu in range(8)], 400e9, ("network",)),
     ],
 )
-def test_bandwidth_of_a_group(topology, group, expected):
-    assert links_bandwidth(parse_topology(topology), group) == pytest.approx(expected)
+def test_how_a_group_exchanges_data(topology, group, bandwidth, resources):
+    found = route(parse_topology(topology), group)
+    assert found.bandwidth == pytest.approx(bandwidth)
+    assert found.resources == resources
 
 
-def test_dimensions_that_a_group_spans():
-    assert spanned_dimensions(line("v5e:4x4", 1)) == (1,)
-    assert spanned_dimensions(plane("v5e:4x4")) == (0, 1)
+def test_gpus_without_their_compiler_say_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("t5lite.planning.gpu.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"compiling for h100 needs .*pip install 't5lite\[gpu\]'"):
+        compile_only_devices(parse_topology("h100:8x8"))
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_a_gpu_is_described_to_the_compiler(name):
+    text = target_config(name, CHIPS[name].device_kind)
+    assert f'device_description_str: "{CHIPS[name].device_kind}"' in text
+    assert text.count("fpus_per_core") == 1
+    assert text.count("{") == text.count("}")
