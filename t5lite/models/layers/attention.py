@@ -9,7 +9,7 @@ from flax import nnx
 from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.initializers import make_parameter, make_vector
-from t5lite.models.layers.position import Rotation, rotate
+from t5lite.models.layers.position import RelativeBias, Rotation, rotate
 from t5lite.models.layers.projection import project
 from t5lite.partitioning.rules import constrain
 
@@ -75,7 +75,7 @@ class Attention(nnx.Module):
         memory: KeyValues,
         *,
         mask: AttentionMask | None = None,
-        bias_HLM: jax.Array | None = None,
+        bias: RelativeBias | None = None,
         rotation: Rotation | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
@@ -86,7 +86,7 @@ class Attention(nnx.Module):
             memory.keys,
             memory.values,
             mask=mask,
-            bias_HLM=bias_HLM,
+            bias_HLM=None if bias is None else bias.array(q_BLHK.shape[1], memory.keys.shape[1]),
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )

@@ -12,7 +12,7 @@ from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.mlp import MLP
 from t5lite.models.layers.norm import Norm
-from t5lite.models.layers.position import RelativePositionBias, Rotation
+from t5lite.models.layers.position import RelativeBias, RelativePositionBias, Rotation
 from t5lite.partitioning.rules import constrain
 
 ACTIVATION_AXES = ("batch", "length", "embed")
@@ -25,10 +25,7 @@ class Surroundings(NamedTuple):
     """What a layer's attention sees besides the layer's input; the same for every layer of a stack."""
 
     mask: AttentionMask
-    query_positions_L: jax.Array
-    """On the axis of the keys, for the relative bias."""
-    key_positions_M: jax.Array
-    bias_HLM: jax.Array | None = None
+    bias: RelativeBias | None = None
     """The bias that the layers of the stack share."""
     rotation: Rotation | None = None
     encoded_BMD: jax.Array | None = None
@@ -99,14 +96,12 @@ class Layer(nnx.Module):
     def _attend_self(
         self, y_BLD: jax.Array, memory: KeyValues, around: Surroundings, dropout_key: jax.Array | None = None
     ) -> jax.Array:
-        bias_HLM = around.bias_HLM
-        if hasattr(self, "relpos_bias"):
-            bias_HLM = self.relpos_bias(around.query_positions_L, around.key_positions_M)
+        bias = self.relpos_bias(around.mask.query_offset) if hasattr(self, "relpos_bias") else around.bias
         return self.self_attention.attend(
             y_BLD,
             memory,
             mask=around.mask,
-            bias_HLM=bias_HLM,
+            bias=bias,
             rotation=around.rotation,
             dropout_key=dropout_key,
         )

@@ -1,6 +1,7 @@
 """How a model knows where a token stands: T5's relative bias, learned and sinusoidal tables, rotation."""
 
 import functools
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
@@ -51,6 +52,46 @@ def relative_position_bucket(
     return bucket
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RelativeBias:
+    """The bias of attention logits as a description, which only an op turns into an array (or never does)."""
+
+    table_RH: jax.Array
+    """float32, a number a bucket and head."""
+    bidirectional: bool = field(metadata={"static": True})
+    max_distance: int = field(metadata={"static": True})
+    """Distance in tokens from which the bias no longer changes."""
+    query_offset: jax.Array | int = 0
+    """Position of the first query on the keys' axis."""
+    computed_HLM: jax.Array | None = None
+    """What ``array`` returns, once it is ``computed``."""
+
+    def at(self, relative_position: jax.Array) -> jax.Array:
+        """Return float32 ``[H, ...]`` for int32 key position - query position of any shape."""
+        bucket = relative_position_bucket(
+            relative_position,
+            bidirectional=self.bidirectional,
+            num_buckets=self.table_RH.shape[0],
+            max_distance=self.max_distance,
+        )
+        # A product with one-hot rows rather than a lookup: its gradient is a matrix product too, where a
+        # lookup's is a scatter of L * M rows. The highest precision makes it exactly the lookup on TPU.
+        one_hot = jax.nn.one_hot(bucket, self.table_RH.shape[0], dtype=jnp.float32)
+        return jnp.einsum("...R,RH->H...", one_hot, self.table_RH, precision=jax.lax.Precision.HIGHEST)
+
+    def array(self, query_length: int, key_length: int) -> jax.Array:
+        """Return ``bias_HLM``, to be added to the logits."""
+        if self.computed_HLM is not None:
+            return self.computed_HLM
+        queries_L = jnp.arange(query_length, dtype=jnp.int32) + self.query_offset
+        return self.at(jnp.arange(key_length, dtype=jnp.int32)[None, :] - queries_L[:, None])
+
+    def computed(self, query_length: int, key_length: int) -> "RelativeBias":
+        """Return the same with its array, for layers that share it."""
+        return replace(self, computed_HLM=self.array(query_length, key_length))
+
+
 class RelativePositionBias(nnx.Module):
     """A learned scalar per head and bucket (Raffel et al. 2020, section 2.1); float32 whatever else is.
 
@@ -67,19 +108,10 @@ class RelativePositionBias(nnx.Module):
         self.bidirectional = bidirectional
         self.max_distance = config.relpos_max_distance
 
-    def __call__(self, query_positions_L: jax.Array, key_positions_M: jax.Array) -> jax.Array:
-        """Return ``bias_HLM`` to be added to the attention logits."""
+    def __call__(self, query_offset: jax.Array | int = 0) -> RelativeBias:
+        """Return the bias of queries whose first one has this position on the keys' axis."""
         table_RH = self.embedding[...].astype(jnp.float32)
-        bucket_LM = relative_position_bucket(
-            key_positions_M[None, :] - query_positions_L[:, None],
-            bidirectional=self.bidirectional,
-            num_buckets=table_RH.shape[0],
-            max_distance=self.max_distance,
-        )
-        # A product with one-hot rows rather than a lookup: its gradient is a matrix product too, where a
-        # lookup's is a scatter of L * M rows. The highest precision makes it exactly the lookup on TPU.
-        one_hot_LMR = jax.nn.one_hot(bucket_LM, table_RH.shape[0], dtype=jnp.float32)
-        return jnp.einsum("LMR,RH->HLM", one_hot_LMR, table_RH, precision=jax.lax.Precision.HIGHEST)
+        return RelativeBias(table_RH, self.bidirectional, self.max_distance, query_offset)
 
 
 def positions_in_segments(segment_ids_BL: jax.Array | None, length: int) -> jax.Array:

@@ -18,6 +18,7 @@ from t5lite.models.layers.layer import Layer, Surroundings, write_position
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import (
     LearnedPositions,
+    RelativeBias,
     RelativePositionBias,
     Rotation,
     positions_in_segments,
@@ -196,12 +197,10 @@ class Stack(nnx.Module):
             key_ids_BM = (places_M[None, :] >= first_B[:, None]).astype(jnp.int32)
         around = Surroundings(
             mask=AttentionMask(causal=True, key_segment_ids_BM=key_ids_BM, query_offset=position),
-            query_positions_L=position[None],
-            key_positions_M=places_M,
             rotation=self._rotation(positions_B1),
             cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM),
         )
-        around = around._replace(bias_HLM=self._bias(around))
+        around = around._replace(bias=self._bias(around.mask, 1, places_M.size))
 
         def body(
             layer: Layer, x_B1D: jax.Array, caches: tuple[KeyValues, KeyValues | None]
@@ -224,7 +223,7 @@ class Stack(nnx.Module):
         """Return whole sequences with their positions added, and what their layers attend by."""
         length = x_BLD.shape[1]
         self.config.check_length(length)
-        places_L, positions_BL = jnp.arange(length), positions_in_segments(segment_ids_BL, length)
+        positions_BL = positions_in_segments(segment_ids_BL, length)
         around = Surroundings(
             mask=AttentionMask(
                 causal=self.causal,
@@ -232,17 +231,16 @@ class Stack(nnx.Module):
                 key_segment_ids_BM=segment_ids_BL,
                 bidirectional_keys_BM=bidirectional_BL,
             ),
-            query_positions_L=places_L,
-            key_positions_M=places_L,
             rotation=self._rotation(positions_BL),
         )
         x_BLD = self._embed_positions(x_BLD, positions_BL)
-        return x_BLD, around._replace(bias_HLM=self._bias(around))
+        return x_BLD, around._replace(bias=self._bias(around.mask, length, length))
 
-    def _bias(self, around: Surroundings) -> jax.Array | None:
+    def _bias(self, mask: AttentionMask, query_length: int, key_length: int) -> RelativeBias | None:
         if self.config.positions != "relative":
             return None
-        return self.relpos_bias(around.query_positions_L, around.key_positions_M)
+        # The array is computed here, once, and not in each layer of the loop.
+        return self.relpos_bias(mask.query_offset).computed(query_length, key_length)
 
     def _rotation(self, positions_BL: jax.Array) -> Rotation | None:
         if self.config.positions != "rotary":

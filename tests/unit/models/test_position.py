@@ -79,4 +79,6 @@ def test_bias_is_the_table_entry_of_the_bucket():
         keys[None, :] - queries[:, None], bidirectional=True, num_buckets=8, max_distance=20
     )
     expected_HLM = jnp.moveaxis(bias.embedding[...][buckets], -1, 0)
-    np.testing.assert_array_equal(jax.jit(bias)(queries, keys), expected_HLM)
+    np.testing.assert_array_equal(jax.jit(lambda offset: bias(offset).array(6, 11))(3), expected_HLM)
+    computed = bias(3).computed(6, 11)
+    assert computed.array(6, 11) is computed.computed_HLM

@@ -1,0 +1,1 @@
+"""Attention on accelerators: each backend equals the reference op and its gradients."""

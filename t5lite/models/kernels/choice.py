@@ -1,0 +1,169 @@
+"""Which op computes attention: the wanted one if it can, else the reference, and why."""
+
+import functools
+import logging
+import math
+from dataclasses import dataclass
+
+import jax
+from jax.sharding import Mesh
+
+from t5lite.models.config import AttentionBackend, TransformerConfig
+from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
+from t5lite.partitioning.rules import Partitioner, active_partitioner
+
+logger = logging.getLogger(__name__)
+
+QUERY_AXES = ("batch", "length", "heads", "kv")
+KEY_AXES = ("batch", None, "heads", "kv")
+
+_SHORTEST_FOR_FLASH = 256 * 256
+"""Logits a head and row from which the kernel is chosen: docs/attention.md has the table."""
+_MOST_SCRATCH = 40 * 2**20
+"""Bytes of queries' gradients that the backward kernel may hold, of the 64 MiB that a TPU v5p core has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionShape:
+    """What of a call to attention decides who computes it; of the global arrays, not a device's part."""
+
+    batch: int
+    query_length: int
+    key_length: int
+    num_heads: int
+    kv_heads: int
+    head_dim: int
+    dtype: str
+    relative_bias: bool
+    cached: bool
+    """Whether the queries stand somewhere in a cache of keys: a step of decoding."""
+
+    @classmethod
+    def of_stack(
+        cls, config: TransformerConfig, *, batch: int, lengths: tuple[int, int], cached: bool
+    ) -> "AttentionShape":
+        """Return the shape of a stack's self-attention."""
+        return cls(
+            batch=batch,
+            query_length=lengths[0],
+            key_length=lengths[1],
+            num_heads=config.num_heads,
+            kv_heads=config.kv_heads,
+            head_dim=config.head_dim,
+            dtype=config.compute_dtype,
+            relative_bias=config.positions.startswith("relative"),
+            cached=cached,
+        )
+
+    @property
+    def short(self) -> str:
+        """The lengths, for messages."""
+        return f"{self.query_length} queries over {self.key_length} keys"
+
+
+def choose_backend(wanted: AttentionBackend, shape: AttentionShape) -> AttentionBackend:
+    """Return ``reference``, ``flash`` or ``cudnn``.
+
+    Args:
+      wanted: the backend, or ``auto`` for the platform's own where it pays. One that cannot compute this
+        shape gives way to the reference, which computes everything; the reason is logged once.
+      shape: of the call. The platform is that of the active partitioner's mesh, which may be one that a
+        program is compiled for and that is not there, else JAX's default.
+    """
+    partitioner = active_partitioner()
+    return _choose(wanted, shape, _platform(partitioner), partitioner)
+
+
+@functools.cache
+def _choose(
+    wanted: AttentionBackend, shape: AttentionShape, platform: str, partitioner: Partitioner | None
+) -> AttentionBackend:
+    """Return the backend and log the reason; the cache makes that once for every shape."""
+    backend = wanted
+    if wanted == "auto":
+        backend = _BACKEND_OF_PLATFORM.get(platform, "reference")
+    if backend == "reference":
+        reason = "as asked for" if wanted == "reference" else f"there is no kernel for platform {platform!r}"
+        logger.info("attention of %s: the reference op (%s)", shape.short, reason)
+        return backend
+    refusal = (
+        _not_for_platform(backend, platform)
+        or ("a step of decoding has one query" if shape.cached else None)
+        or (_flash_refusal(shape, partitioner) if backend == "flash" else _cudnn_refusal(shape))
+        or (_too_short(shape) if wanted == "auto" else None)
+    )
+    if refusal:
+        expected = wanted == "auto" or shape.cached
+        level = logging.INFO if expected else logging.WARNING
+        logger.log(level, "attention of %s: the reference op, not %s (%s)", shape.short, backend, refusal)
+        return "reference"
+    logger.info("attention of %s: %s on platform %r", shape.short, backend, platform)
+    return backend
+
+
+def _platform(partitioner: Partitioner | None) -> str:
+    if partitioner is not None and isinstance(partitioner.mesh, Mesh):
+        return partitioner.mesh.devices.flat[0].platform
+    return jax.default_backend()
+
+
+def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:
+    if _BACKEND_OF_PLATFORM.get(platform) != backend:
+        return f"it does not run on platform {platform!r}"
+    return None
+
+
+def _too_short(shape: AttentionShape) -> str | None:
+    if shape.query_length * shape.key_length < _SHORTEST_FOR_FLASH:
+        return f"so few logits are no burden; below {_SHORTEST_FOR_FLASH} of a head"
+    return None
+
+
+def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> str | None:
+    """Return why the TPU kernel does not compute this on every device of the mesh, or None."""
+    if shape.kv_heads != shape.num_heads:
+        return f"{shape.num_heads} query heads share {shape.kv_heads} heads of keys"
+    batch_ways, length_ways, heads_ways = ways_of_queries(partitioner)
+    for name, size, ways in (
+        ("rows", shape.batch, batch_ways),
+        ("queries", shape.query_length, length_ways),
+        ("heads", shape.num_heads, heads_ways),
+    ):
+        if size % ways:
+            return f"{size} {name} do not divide over {ways} devices"
+    length, num_heads = shape.query_length // length_ways, shape.num_heads // heads_ways
+    if length_ways > 1 and length % LANES:
+        return f"a device's {length} queries are no multiple of {LANES}"
+    if heads_per_block(num_heads, shape.head_dim) is None:
+        return f"{num_heads} heads of {shape.head_dim} columns fit no block of whole registers"
+    tiling = make_tiling(length, shape.key_length, num_heads, shape.head_dim)
+    if 4 * tiling.query_length * tiling.block_columns > _MOST_SCRATCH:
+        return f"the gradients of {length} queries do not fit on the chip"
+    return None
+
+
+def _cudnn_refusal(shape: AttentionShape) -> str | None:
+    """Return why cuDNN does not compute this, or None (its conditions are in jax.nn's own checks)."""
+    if shape.dtype != "bfloat16":
+        return f"cuDNN takes bfloat16, not compute_dtype={shape.dtype!r}"
+    if shape.head_dim % 8 or shape.head_dim > 128:
+        return f"cuDNN takes heads of up to 128 columns, a multiple of 8, not {shape.head_dim}"
+    if shape.query_length % 2 or shape.key_length % 2:
+        return "cuDNN takes even lengths where there is a bias or a mask"
+    return None
+
+
+def ways_of_queries(partitioner: Partitioner | None) -> tuple[int, int, int]:
+    """Return over how many devices rows, queries and heads are divided."""
+    if partitioner is None:
+        return 1, 1, 1
+    rows, queries, heads, _ = partitioner.activation_spec(QUERY_AXES)
+    return _ways(partitioner, rows), _ways(partitioner, queries), _ways(partitioner, heads)
+
+
+def _ways(partitioner: Partitioner, mesh_axes: str | tuple[str, ...] | None) -> int:
+    names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
+    return math.prod(partitioner.mesh.shape[name] for name in names)
+
+
+_BACKEND_OF_PLATFORM: dict[str, AttentionBackend] = {"tpu": "flash", "gpu": "cudnn", "cuda": "cudnn"}

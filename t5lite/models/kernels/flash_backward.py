@@ -1,0 +1,175 @@
+"""Flash attention, backward: one pass that recomputes the weights from their logsumexp.
+
+The outer tiles are the keys'. Gradients of keys and values are summed over the queries in scratch memory,
+the queries' gradient over the keys in scratch memory of the whole length, and the bias's over everything:
+five products a tile, where separate kernels for queries and keys would do seven.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from t5lite.models.kernels.blocks import Blocks, compiler_params, cost
+from t5lite.models.kernels.diagonals import collapse
+from t5lite.models.kernels.tile_logits import (
+    Inputs,
+    Settings,
+    diagonals_window,
+    is_visible,
+    logits_tile,
+    only_head,
+    product,
+    visible_tile,
+)
+
+
+class Gradients(NamedTuple):
+    """Gradients by input, each in its dtype; of the diagonals float32 ``[N, P, W]``, or None."""
+
+    q_BLC: Any
+    k_BMC: Any
+    v_BMC: Any
+    diagonals_NPW: Any
+
+
+class _Saved(NamedTuple):
+    """What the backward pass takes besides the inputs, all by query tile."""
+
+    dout_BLC: Any
+    logsumexp_NBPL: Any
+    delta_NBPL: Any
+    """Sum of out * dout of every head and query: the softmax's share in its gradient."""
+
+
+class _Scratch(NamedTuple):
+    dq_CT: Any
+    """``[query tiles, C, T]``."""
+    dk_SC: Any
+    dv_SC: Any
+
+
+def backward(
+    inputs: Inputs,
+    settings: Settings,
+    *,
+    out_BLC: jax.Array,
+    logsumexp_NBPL: jax.Array,
+    dout_BLC: jax.Array,
+    interpret: bool,
+) -> Gradients:
+    """Return the gradients of ``sum(out * dout)``."""
+    blocks = Blocks.of(inputs, settings, outer="key")
+    tiling = settings.tiling
+    saved = _Saved(dout_BLC, logsumexp_NBPL, _delta(out_BLC, dout_BLC, settings))
+    differentiable = Gradients(inputs.q_BLC, inputs.k_BMC, inputs.v_BMC, inputs.diagonals_NPW)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), differentiable)
+    key_block, diagonals_block = blocks.columns("key"), blocks.inputs(inputs).diagonals_NPW
+    scratch = _Scratch(
+        dq_CT=pltpu.VMEM((tiling.num_query_tiles, tiling.block_columns, tiling.query_tile), jnp.float32),
+        dk_SC=pltpu.VMEM((tiling.key_tile, tiling.block_columns), jnp.float32),
+        dv_SC=pltpu.VMEM((tiling.key_tile, tiling.block_columns), jnp.float32),
+    )
+    return pl.pallas_call(
+        functools.partial(_kernel, blocks=blocks),
+        out_shape=shapes,
+        grid_spec=blocks.grid_spec(
+            inputs,
+            extra_specs=(_Saved(blocks.columns("query"), blocks.rows(), blocks.rows()),),
+            out_specs=Gradients(blocks.on_the_last_key_tile(), key_block, key_block, diagonals_block),
+            scratch=scratch,
+        ),
+        # The rows of a batch add to the same gradient of the diagonals, so they run in turn.
+        compiler_params=compiler_params(scratch, parallel_dimensions=1),
+        cost_estimate=cost(
+            blocks,
+            inputs,
+            query_side=(inputs.q_BLC, saved),
+            key_side=(inputs.k_BMC, inputs.v_BMC, shapes.q_BLC, shapes.k_BMC, shapes.v_BMC),
+            num_products=5,
+        ),
+        interpret=interpret,
+        name="flash_attention_backward",
+    )(inputs.query_offset_1, inputs._replace(query_offset_1=None), saved)
+
+
+def _delta(out_BLC: jax.Array, dout_BLC: jax.Array, settings: Settings) -> jax.Array:
+    """Return float32 ``[N, B, P, L]``."""
+    tiling = settings.tiling
+    batch, length, _ = out_BLC.shape
+    product_BLC = out_BLC.astype(jnp.float32) * dout_BLC.astype(jnp.float32)
+    by_head = product_BLC.reshape(batch, length, -1, tiling.heads_per_block, tiling.head_dim)
+    return jnp.transpose(jnp.sum(by_head, axis=-1), (2, 0, 3, 1))
+
+
+def _kernel(offset_1: Any, inputs: Inputs, saved: _Saved, *outputs_and_scratch: Any, blocks: Blocks) -> None:
+    num_outputs = len(Gradients._fields)
+    gradients = Gradients(*outputs_and_scratch[:num_outputs])
+    sums = _Scratch(*outputs_and_scratch[num_outputs:])
+    inputs = inputs._replace(query_offset_1=offset_1)
+    query_tile, key_tile = blocks.step()
+    tiling = blocks.settings.tiling
+
+    if gradients.diagonals_NPW is not None:
+        first_of_block = (pl.program_id(1) == 0) & (query_tile == 0) & (key_tile == 0)
+
+        @pl.when(first_of_block)
+        def _start_diagonals() -> None:
+            gradients.diagonals_NPW[...] = jnp.zeros_like(gradients.diagonals_NPW)
+
+    @pl.when(key_tile == 0)
+    def _start_query_tile() -> None:
+        sums.dq_CT[query_tile] = jnp.zeros(sums.dq_CT.shape[1:], jnp.float32)
+
+    @pl.when(query_tile == 0)
+    def _start_key_tile() -> None:
+        sums.dk_SC[...] = jnp.zeros_like(sums.dk_SC)
+        sums.dv_SC[...] = jnp.zeros_like(sums.dv_SC)
+
+    @pl.when(is_visible(blocks.settings, query_tile, key_tile, inputs))
+    def _add() -> None:
+        tile = (query_tile, key_tile)
+        _add_tile(inputs, saved, gradients.diagonals_NPW, sums, settings=blocks.settings, tile=tile)
+
+    @pl.when(query_tile == tiling.num_query_tiles - 1)
+    def _finish_key_tile() -> None:
+        gradients.k_BMC[0] = sums.dk_SC[...].astype(gradients.k_BMC.dtype)
+        gradients.v_BMC[0] = sums.dv_SC[...].astype(gradients.v_BMC.dtype)
+
+    @pl.when(key_tile == tiling.num_key_tiles - 1)
+    def _finish_query_tile() -> None:
+        gradients.q_BLC[0] = sums.dq_CT[query_tile].T.astype(gradients.q_BLC.dtype)
+
+
+def _add_tile(
+    inputs: Inputs,
+    saved: _Saved,
+    ddiagonals_NPW: Any,
+    sums: _Scratch,
+    *,
+    settings: Settings,
+    tile: tuple[jax.Array, jax.Array],
+) -> None:
+    """Add what one tile of logits contributes to every gradient."""
+    tiling, (query_tile, key_tile) = settings.tiling, tile
+    visible_ST = visible_tile(settings, query_tile, key_tile, inputs)
+    window = diagonals_window(settings, query_tile, key_tile, inputs)
+    k_CS = inputs.k_BMC[0].T
+    for head in range(tiling.heads_per_block):
+        row = slice(head, head + 1)
+        columns = slice(head * tiling.head_dim, (head + 1) * tiling.head_dim)
+        q_TC = only_head(inputs.q_BLC[0], head, tiling)
+        dout_TC = only_head(saved.dout_BLC[0], head, tiling)
+        logits_ST = logits_tile(settings, inputs, head, q_TC=q_TC, window=window, visible_ST=visible_ST)
+        weights_ST = jnp.exp(logits_ST - saved.logsumexp_NBPL[0, 0, row])
+        sums.dv_SC[...] += product(weights_ST.astype(dout_TC.dtype), dout_TC, contract=(1, 0))
+        dweights_ST = product(inputs.v_BMC[0], dout_TC, contract=(1, 1))
+        dlogits_ST = weights_ST * (dweights_ST - saved.delta_NBPL[0, 0, row])
+        if ddiagonals_NPW is not None:
+            ddiagonals_NPW[0, row, window] += collapse(dlogits_ST)
+        dlogits_ST = dlogits_ST.astype(q_TC.dtype)
+        sums.dk_SC[...] += product(dlogits_ST, q_TC, contract=(1, 0))
+        sums.dq_CT[query_tile, columns] += product(k_CS[columns], dlogits_ST, contract=(1, 0))

@@ -1,0 +1,234 @@
+"""The TPU kernels in Pallas' interpreter, against the reference op."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.models.kernels import tiling
+from t5lite.models.kernels.diagonals import Diagonals, collapse, expand
+from t5lite.models.kernels.flash_attention import flash_attention
+from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
+from t5lite.models.layers.position import RelativeBias, relative_position_bucket
+
+NUM_BUCKETS, MAX_DISTANCE = 32, 128
+NAMES = ("out", "q", "k", "v", "table")
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    """Several tiles at lengths that an interpreter can bear."""
+    monkeypatch.setattr(tiling, "_LONGEST_TILE", 128)
+
+
+def make_arrays(lengths, *, heads=2, head_dim=16, batch=2, dtype=jnp.float32, seed=0):
+    """Return q, k, v, the table and the output's gradient; logits have a spread of about 1."""
+    rng = np.random.default_rng(seed)
+    query_length, key_length = lengths
+
+    def normal(length):
+        return jnp.asarray(rng.standard_normal((batch, length, heads, head_dim)), dtype)
+
+    table = jnp.asarray(rng.standard_normal((NUM_BUCKETS, heads)), jnp.float32)
+    q = normal(query_length) * dtype(head_dim**-0.5)
+    return q, normal(key_length), normal(key_length), table, normal(query_length)
+
+
+def make_segments(rng, batch, length):
+    """Return rows of segments 1, 2, … of random lengths, and padding behind them."""
+    ids = np.zeros((batch, length), np.int32)
+    for row in ids:
+        ends = np.sort(rng.integers(0, length + 1, rng.integers(1, 5)))
+        for number, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True), 1):
+            row[start:end] = number
+    return jnp.asarray(ids)
+
+
+def relative_bias(table, bidirectional):
+    return None if bidirectional is None else RelativeBias(table, bidirectional, MAX_DISTANCE)
+
+
+def interpreted(q, k, v, mask, bias):
+    return flash_attention(q, k, v, mask=mask, bias=bias, interpret=True)
+
+
+def reference(q, k, v, mask, bias):
+    bias_HLM = None if bias is None else bias.array(q.shape[1], k.shape[1])
+    return dot_product_attention(q, k, v, mask=mask, bias_HLM=bias_HLM)
+
+
+@functools.partial(jax.jit, static_argnames=("op", "bidirectional"))
+def out_and_gradients(op, q, k, v, table, dout, mask, bidirectional):
+    def out(q, k, v, table):
+        return op(q, k, v, mask=mask, bias=relative_bias(table, bidirectional))
+
+    value, pullback = jax.vjp(out, q, k, v, table)
+    return value, *pullback(dout)
+
+
+def largest_differences(arrays, mask, bidirectional):
+    """Return by name the largest difference, relative to the reference's largest entry (at least 1)."""
+    expected = out_and_gradients(reference, *arrays, mask, bidirectional)
+    got = out_and_gradients(interpreted, *arrays, mask, bidirectional)
+    differences = {}
+    for name, a, b in zip(NAMES, expected, got, strict=True):
+        assert a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        differences[name] = np.abs(a - b).max() / max(1.0, np.abs(a).max())
+    return differences
+
+
+CASES = {
+    "encoder": {"lengths": (300, 300), "bidirectional": True, "segments": "keys"},
+    "packed encoder": {"lengths": (256, 256), "bidirectional": True, "segments": "both"},
+    "decoder": {"lengths": (300, 300), "bidirectional": False, "causal": True, "segments": "both"},
+    "unpadded decoder": {"lengths": (200, 200), "bidirectional": False, "causal": True},
+    "prefix": {
+        "lengths": (300, 300),
+        "bidirectional": False,
+        "causal": True,
+        "segments": "both",
+        "prefix": True,
+    },
+    "unpadded prefix": {"lengths": (200, 200), "bidirectional": None, "causal": True, "prefix": True},
+    "cross": {"lengths": (114, 300), "bidirectional": None, "segments": "both"},
+    "cross, long queries": {"lengths": (300, 40), "bidirectional": None, "segments": "keys"},
+    "nothing hidden": {"lengths": (130, 270), "bidirectional": True},
+    "one token": {"lengths": (1, 1), "bidirectional": True},
+}
+
+
+def make_case(*, lengths, bidirectional, causal=False, segments=None, prefix=False, seed=0):
+    rng = np.random.default_rng(seed)
+    query_length, key_length = lengths
+    key_ids = make_segments(rng, 2, key_length) if segments else None
+    query_ids = make_segments(rng, 2, query_length) if segments == "both" else None
+    if query_length == key_length and query_ids is not None:
+        query_ids = key_ids
+    mask = AttentionMask(
+        causal=causal,
+        query_segment_ids_BL=query_ids,
+        key_segment_ids_BM=key_ids,
+        bidirectional_keys_BM=jnp.asarray(rng.integers(0, 2, (2, key_length)), jnp.int32) if prefix else None,
+    )
+    return lengths, mask, bidirectional
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_equals_the_reference_in_float32(case):
+    lengths, mask, bidirectional = make_case(**case)
+    differences = largest_differences(make_arrays(lengths), mask, bidirectional)
+    assert max(differences.values()) < 1e-5, differences
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "cross"])
+def test_equals_the_reference_in_bfloat16(name):
+    """Four units in the last place of the largest entry: both round weights and gradients to bfloat16."""
+    lengths, mask, bidirectional = make_case(**CASES[name])
+    differences = largest_differences(make_arrays(lengths, dtype=jnp.bfloat16), mask, bidirectional)
+    assert max(differences.values()) < 4 * 2**-8, differences
+
+
+@pytest.mark.parametrize(("heads", "head_dim"), [(2, 64), (4, 64), (3, 64), (2, 128), (1, 8), (16, 16)])
+def test_heads_share_blocks_of_whole_registers(heads, head_dim):
+    lengths, mask, bidirectional = make_case(lengths=(140, 140), bidirectional=True, segments="keys")
+    arrays = make_arrays(lengths, heads=heads, head_dim=head_dim, batch=2)
+    differences = largest_differences(arrays, mask, bidirectional)
+    assert max(differences.values()) < 1e-5, differences
+
+
+def test_large_tiles(monkeypatch):
+    monkeypatch.setattr(tiling, "_LONGEST_TILE", 256)
+    lengths, mask, bidirectional = make_case(lengths=(300, 500), bidirectional=True, segments="keys")
+    differences = largest_differences(make_arrays(lengths, heads=1), mask, bidirectional)
+    assert max(differences.values()) < 1e-5, differences
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.booleans(), st.booleans(), st.integers(0, 10**6))
+def test_any_segments_equal_the_reference(causal, prefix, seed):
+    case = {"lengths": (200, 200), "bidirectional": not causal, "causal": causal, "segments": "both"}
+    lengths, mask, bidirectional = make_case(**case, prefix=causal and prefix, seed=seed)
+    arrays = make_arrays(lengths, batch=2, heads=1, head_dim=8, seed=seed)
+    differences = largest_differences(arrays, mask, bidirectional)
+    assert max(differences.values()) < 1e-5, differences
+
+
+def test_a_row_that_sees_nothing_gives_zero_and_no_gradient():
+    lengths = (200, 200)
+    ids = np.ones((2, 200), np.int32)
+    ids[0, 150:], ids[1] = 0, 0
+    query_ids = np.where(np.arange(200) < 20, 2, ids)  # segment 2 has no keys
+    mask = AttentionMask(query_segment_ids_BL=jnp.asarray(query_ids), key_segment_ids_BM=jnp.asarray(ids))
+    q, k, v, table, dout = make_arrays(lengths)
+    out, *gradients = out_and_gradients(interpreted, q, k, v, table, dout, mask, True)
+    blind = (query_ids == 0) | (query_ids == 2)
+    assert not np.asarray(out)[blind].any()
+    assert np.asarray(out)[~blind].all()
+    assert not np.asarray(gradients[0])[blind].any()
+    assert not np.asarray(gradients[1])[ids == 0].any()
+    assert not np.asarray(gradients[2])[ids == 0].any()
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    differences = largest_differences((q, k, v, table, dout), mask, True)
+    assert max(differences.values()) < 1e-5, differences
+
+
+def test_queries_may_start_in_the_middle_of_the_keys():
+    """As they do on a device that holds a part of the length."""
+    q, k, v, table, _dout = make_arrays((384, 384))
+    mask, bias = AttentionMask(causal=True), RelativeBias(table, False, MAX_DISTANCE)
+    expected = reference(q, k, v, mask, bias)
+    mask = AttentionMask(causal=True, query_offset=jnp.int32(256))
+    half = interpreted(q[:, 256:], k, v, mask, bias)
+    np.testing.assert_allclose(half, expected[:, 256:], atol=1e-5)
+
+
+def test_diagonals_hold_the_bias_of_every_tile():
+    diagonals = Diagonals(query_tile=256, key_tile=128, reach=MAX_DISTANCE)
+
+    def bucket(relative_position):
+        return relative_position_bucket(
+            relative_position, bidirectional=True, num_buckets=NUM_BUCKETS, max_distance=MAX_DISTANCE
+        )
+
+    row = bucket(diagonals.relative_positions).astype(jnp.float32)[None]
+    for distance in range(-1024, 1152, 128):  # of a tile's first key from its first query
+        start = int(diagonals.start(jnp.int32(distance)))
+        tile_ST = expand(row[:, start : start + diagonals.window], key_tile=128, query_tile=256)
+        relative_ST = distance + jnp.arange(128)[:, None] - jnp.arange(256)[None, :]
+        np.testing.assert_array_equal(tile_ST, bucket(relative_ST))
+
+
+@pytest.mark.parametrize(("keys", "queries"), [(128, 256), (256, 128)])
+def test_collapse_is_the_transpose_of_expand(keys, queries):
+    rng = np.random.default_rng(0)
+    tile_ST = jnp.asarray(rng.standard_normal((keys, queries)), jnp.float32)
+
+    def expanded(row_1W):
+        return jnp.vdot(expand(row_1W, key_tile=keys, query_tile=queries), tile_ST)
+
+    basis = jnp.eye(keys + queries)[:, None]
+    expected = np.array([expanded(row_1W) for row_1W in basis[:: (keys + queries) // 48]])
+    got = np.asarray(collapse(tile_ST))[0, :: (keys + queries) // 48]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("length", "tile", "number"), [(1, 128, 1), (512, 512, 1), (513, 384, 2), (640, 384, 2), (4096, 512, 8)]
+)
+def test_tiles_are_few_and_hardly_longer_than_the_sequence(monkeypatch, length, tile, number):
+    monkeypatch.setattr(tiling, "_LONGEST_TILE", 512)
+    got = tiling.make_tiling(length, length, 2, 64)
+    assert (got.query_tile, got.num_query_tiles) == (got.key_tile, got.num_key_tiles) == (tile, number)
+
+
+def test_heads_that_fit_no_block_are_refused():
+    assert tiling.heads_per_block(16, 64) == 2
+    assert tiling.heads_per_block(3, 64) == 3
+    assert tiling.heads_per_block(32, 80) is None
+    with pytest.raises(ValueError, match="32 heads of 80 columns"):
+        tiling.make_tiling(128, 128, 32, 80)
