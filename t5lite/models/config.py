@@ -17,6 +17,7 @@ NormPlacement = Literal["pre", "post"]
 Activation = Literal["relu", "gelu", "gelu_tanh", "gated_gelu", "swiglu"]
 Initializer = Literal["t5", "normal", "scaled_normal", "xavier"]
 PrefixAttention = Literal["causal", "bidirectional"]
+AttentionBackend = Literal["auto", "reference", "flash", "cudnn"]
 Remat = Literal["none", "dots", "full"]
 Head = Literal[
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
@@ -27,7 +28,7 @@ GATED: tuple[Activation, ...] = ("gated_gelu", "swiglu")
 """Activations of an MLP with two input kernels."""
 POOLED_HEADS: tuple[Head, ...] = ("pooled", "pretraining", "sequence_classification")
 """Heads that read the first position through a pooler."""
-EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "dropout_rate")
+EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "attention", "dropout_rate")
 """How a model is computed, as opposed to what it is: free to change when a run resumes."""
 
 
@@ -97,6 +98,9 @@ class TransformerConfig:
     """Layers per iteration of the loop over layers; 1 compiles fastest, -1 unrolls all (fastest on CPU)."""
     remat: Remat = "none"
     """What the backward pass recomputes: nothing, all but matrix products, or every layer from its input."""
+    attention: AttentionBackend = "auto"
+    """Who computes attention: the reference op, the TPU kernel, cuDNN, or what pays on the platform. One
+    that cannot compute a call leaves it to the reference and says why, once."""
 
     architecture: ClassVar[Architecture]
     """Name of the class in messages and files."""
@@ -177,6 +181,7 @@ class TransformerConfig:
             "compute_dtype": Dtype,
             "param_dtype": Dtype,
             "remat": Remat,
+            "attention": AttentionBackend,
         }
         for name, literal in choices.items():
             _check_choice(name, getattr(self, name), get_args(literal))

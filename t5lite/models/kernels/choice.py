@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from t5lite.models.config import AttentionBackend, TransformerConfig
 from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
+from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.partitioning.rules import Partitioner, active_partitioner
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,14 @@ class AttentionShape:
     kv_heads: int
     head_dim: int
     dtype: str
-    relative_bias: bool
     cached: bool
     """Whether the queries stand somewhere in a cache of keys: a step of decoding."""
 
     @classmethod
     def of_stack(
-        cls, config: TransformerConfig, *, batch: int, lengths: tuple[int, int], cached: bool
+        cls, config: TransformerConfig, mask: AttentionMask, batch: int, lengths: tuple[int, int]
     ) -> "AttentionShape":
-        """Return the shape of a stack's self-attention."""
+        """Return the shape of a stack's self-attention, lengths of queries and of keys."""
         return cls(
             batch=batch,
             query_length=lengths[0],
@@ -51,8 +51,22 @@ class AttentionShape:
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
             dtype=config.compute_dtype,
-            relative_bias=config.positions.startswith("relative"),
-            cached=cached,
+            cached=_is_cached(mask),
+        )
+
+    @classmethod
+    def of_arrays(cls, q_BLHK: jax.Array, k_BMGK: jax.Array, mask: AttentionMask) -> "AttentionShape":
+        """Return the shape of a call."""
+        batch, query_length, num_heads, head_dim = q_BLHK.shape
+        return cls(
+            batch=batch,
+            query_length=query_length,
+            key_length=k_BMGK.shape[1],
+            num_heads=num_heads,
+            kv_heads=k_BMGK.shape[2],
+            head_dim=head_dim,
+            dtype=str(q_BLHK.dtype),
+            cached=_is_cached(mask),
         )
 
     @property
@@ -89,6 +103,7 @@ def _choose(
     refusal = (
         _not_for_platform(backend, platform)
         or ("a step of decoding has one query" if shape.cached else None)
+        or _grouped(shape)
         or (_flash_refusal(shape, partitioner) if backend == "flash" else _cudnn_refusal(shape))
         or (_too_short(shape) if wanted == "auto" else None)
     )
@@ -99,6 +114,10 @@ def _choose(
         return "reference"
     logger.info("attention of %s: %s on platform %r", shape.short, backend, platform)
     return backend
+
+
+def _is_cached(mask: AttentionMask) -> bool:
+    return not isinstance(mask.query_offset, int)
 
 
 def _platform(partitioner: Partitioner | None) -> str:
@@ -113,6 +132,12 @@ def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:
     return None
 
 
+def _grouped(shape: AttentionShape) -> str | None:
+    if shape.kv_heads != shape.num_heads:
+        return f"{shape.num_heads} query heads share {shape.kv_heads} heads of keys"
+    return None
+
+
 def _too_short(shape: AttentionShape) -> str | None:
     if shape.query_length * shape.key_length < _SHORTEST_FOR_FLASH:
         return f"so few logits are no burden; below {_SHORTEST_FOR_FLASH} of a head"
@@ -121,8 +146,6 @@ def _too_short(shape: AttentionShape) -> str | None:
 
 def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> str | None:
     """Return why the TPU kernel does not compute this on every device of the mesh, or None."""
-    if shape.kv_heads != shape.num_heads:
-        return f"{shape.num_heads} query heads share {shape.kv_heads} heads of keys"
     batch_ways, length_ways, heads_ways = ways_of_queries(partitioner)
     for name, size, ways in (
         ("rows", shape.batch, batch_ways),

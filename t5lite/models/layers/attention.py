@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import TransformerConfig
-from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
+from t5lite.models.config import AttentionBackend, TransformerConfig
+from t5lite.models.kernels.attention import attention
+from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.position import RelativeBias, Rotation, rotate
 from t5lite.models.layers.projection import project
@@ -53,6 +54,7 @@ class Attention(nnx.Module):
         self.kv_heads_axis = kv_name
         self.scale = head_dim**-0.5 if config.scale_attention else 1.0
         self.dropout_rate = config.dropout_rate
+        self.backend: AttentionBackend = config.attention
         self.dtype = jnp.dtype(config.compute_dtype)
 
     def _into_heads(
@@ -81,12 +83,13 @@ class Attention(nnx.Module):
     ) -> jax.Array:
         """Return ``[B, L, D]``: queries of ``x_BLD`` over a memory that is projected already."""
         q_BLHK = self._into_heads(x_BLD, "query", length_axis="length", heads_axis="heads")
-        out_BLHK = dot_product_attention(
+        out_BLHK = attention(
             rotate(q_BLHK, rotation) * self.scale,
             memory.keys,
             memory.values,
-            mask=mask,
-            bias_HLM=None if bias is None else bias.array(q_BLHK.shape[1], memory.keys.shape[1]),
+            backend=self.backend,
+            mask=AttentionMask() if mask is None else mask,
+            bias=bias,
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.models.config import TransformerConfig
+from t5lite.models.kernels.choice import AttentionShape, choose_backend
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.dropout import dropout, layer_keys, split_or_none
@@ -200,7 +201,7 @@ class Stack(nnx.Module):
             rotation=self._rotation(positions_B1),
             cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM),
         )
-        around = around._replace(bias=self._bias(around.mask, 1, places_M.size))
+        around = around._replace(bias=self._bias(around.mask, x_B1D.shape[0], (1, places_M.size)))
 
         def body(
             layer: Layer, x_B1D: jax.Array, caches: tuple[KeyValues, KeyValues | None]
@@ -234,13 +235,17 @@ class Stack(nnx.Module):
             rotation=self._rotation(positions_BL),
         )
         x_BLD = self._embed_positions(x_BLD, positions_BL)
-        return x_BLD, around._replace(bias=self._bias(around.mask, length, length))
+        return x_BLD, around._replace(bias=self._bias(around.mask, x_BLD.shape[0], (length, length)))
 
-    def _bias(self, mask: AttentionMask, query_length: int, key_length: int) -> RelativeBias | None:
+    def _bias(self, mask: AttentionMask, batch: int, lengths: tuple[int, int]) -> RelativeBias | None:
         if self.config.positions != "relative":
             return None
+        bias = self.relpos_bias(mask.query_offset)
+        shape = AttentionShape.of_stack(self.config, mask, batch, lengths)
+        if choose_backend(self.config.attention, shape) == "flash":
+            return bias
         # The array is computed here, once, and not in each layer of the loop.
-        return self.relpos_bias(mask.query_offset).computed(query_length, key_length)
+        return bias.computed(*lengths)
 
     def _rotation(self, positions_BL: jax.Array) -> Rotation | None:
         if self.config.positions != "rotary":

@@ -1,0 +1,246 @@
+"""Who computes attention, and that every backend in its place gives the reference's results."""
+
+import functools
+import logging
+from dataclasses import replace
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import assert_trees_close, make_config, make_rows, tiny_from_config
+from jax.sharding import AbstractMesh
+
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.kernels import choice, sharded
+from t5lite.models.kernels.attention import attention, drop_keys
+from t5lite.models.kernels.choice import AttentionShape, choose_backend
+from t5lite.models.kernels.cudnn_attention import cudnn_attention
+from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
+from t5lite.models.layers.position import RelativeBias
+from t5lite.partitioning import PartitioningConfig
+from t5lite.partitioning.rules import Partitioner, abstract_partitioner
+
+LARGE = AttentionShape(
+    batch=8,
+    query_length=4096,
+    key_length=4096,
+    num_heads=16,
+    kv_heads=16,
+    head_dim=64,
+    dtype="bfloat16",
+    cached=False,
+)
+
+
+@pytest.fixture
+def on_platform(monkeypatch):
+    def use(platform):
+        monkeypatch.setattr(choice, "_platform", lambda partitioner: platform)
+
+    choice._choose.cache_clear()
+    return use
+
+
+@pytest.mark.parametrize(
+    ("platform", "wanted", "backend"),
+    [
+        ("cpu", "auto", "reference"),
+        ("cpu", "flash", "reference"),
+        ("tpu", "auto", "flash"),
+        ("tpu", "flash", "flash"),
+        ("tpu", "cudnn", "reference"),
+        ("tpu", "reference", "reference"),
+        ("gpu", "auto", "cudnn"),
+        ("gpu", "flash", "reference"),
+        ("rocm", "auto", "reference"),
+    ],
+)
+def test_the_platform_chooses_and_the_wish_overrides(on_platform, platform, wanted, backend):
+    on_platform(platform)
+    assert choose_backend(wanted, LARGE) == backend
+
+
+@pytest.mark.parametrize(
+    ("platform", "changes", "reason"),
+    [
+        ("tpu", {"cached": True}, "a step of decoding has one query"),
+        ("tpu", {"kv_heads": 4}, "16 query heads share 4 heads of keys"),
+        ("tpu", {"num_heads": 32, "kv_heads": 32, "head_dim": 80}, "32 heads of 80 columns fit no block"),
+        ("tpu", {"query_length": 2**18}, "the gradients of 262144 queries do not fit on the chip"),
+        ("tpu", {"query_length": 100, "key_length": 114}, "so few logits are no burden"),
+        ("gpu", {"dtype": "float32"}, "cuDNN takes bfloat16, not compute_dtype='float32'"),
+        ("gpu", {"head_dim": 256}, "cuDNN takes heads of up to 128 columns"),
+        ("gpu", {"key_length": 4095}, "cuDNN takes even lengths"),
+    ],
+)
+def test_the_reference_computes_what_the_kernels_refuse(on_platform, caplog, platform, changes, reason):
+    on_platform(platform)
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto", replace(LARGE, **changes)) == "reference"
+    assert reason in caplog.text
+
+
+def test_the_reason_is_logged_once_and_an_unfulfilled_wish_as_a_warning(on_platform, caplog):
+    on_platform("cpu")
+    for _ in range(3):
+        choose_backend("flash", LARGE)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "attention of 4096 queries over 4096 keys: the reference op, not flash "
+        "(it does not run on platform 'cpu')"
+    )
+
+
+def test_a_wish_is_fulfilled_for_short_sequences(on_platform):
+    on_platform("tpu")
+    short = replace(LARGE, query_length=32, key_length=32)
+    assert choose_backend("auto", short) == "reference"
+    assert choose_backend("flash", short) == "flash"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"batch": 3}, "3 rows do not divide over 2 devices"),
+        ({"num_heads": 6, "kv_heads": 6}, "6 heads do not divide over 4 devices"),
+        ({"query_length": 4097}, "4097 queries do not divide over 2 devices"),
+        ({"query_length": 4000}, "a device's 2000 queries are no multiple of 128"),
+    ],
+)
+def test_a_mesh_divides_rows_queries_and_heads(on_platform, caplog, changes, reason):
+    on_platform("tpu")
+    config = PartitioningConfig(fsdp=2, sequence=2, tensor=4, style="sequence_parallel")
+    partitioner = abstract_partitioner(config, 16)
+    with partitioner.activate(), caplog.at_level(logging.INFO):
+        backend = choose_backend("auto", replace(LARGE, **changes))
+    assert backend == ("reference" if reason else "flash")
+    assert (reason or "") in caplog.text
+
+
+def test_the_platform_is_that_of_the_mesh():
+    partitioner = abstract_partitioner(PartitioningConfig(), 1)
+    assert isinstance(partitioner.mesh, AbstractMesh)
+    assert choice._platform(partitioner) == choice._platform(None) == "cpu"
+
+    class Device:
+        platform = "tpu"
+
+    mesh = jax.sharding.Mesh(np.array([Device()]).reshape(1, 1, 1, 1), partitioner.mesh.axis_names)
+    assert choice._platform(Partitioner(mesh, partitioner.rules)) == "tpu"
+
+
+def make_arrays(length=24, heads=4, head_dim=8):
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.standard_normal((2, length, heads, head_dim)), jnp.float32) for _ in range(3))
+    return q, k, v, jnp.asarray(rng.standard_normal((8, heads)), jnp.float32)
+
+
+def test_dropping_keys_is_dropping_weights():
+    q, k, v, _ = make_arrays()
+    key = jax.random.key(3)
+    dropped = dot_product_attention(q, k, drop_keys(v, 0.4, key))
+    np.testing.assert_allclose(
+        dropped, dot_product_attention(q, k, v, dropout_rate=0.4, dropout_key=key), atol=1e-6
+    )
+    assert np.abs(dropped - dot_product_attention(q, k, v)).max() > 0.1
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("masking", ["none", "causal", "segments", "prefix"])
+def test_cudnn_gets_what_the_reference_does(with_bias, masking):
+    """By XLA's implementation of the same function of jax.nn."""
+    q, k, v, table = make_arrays()
+    ids = jnp.asarray(np.repeat([[1, 2, 2, 0], [1, 1, 1, 1]], 6, axis=1), jnp.int32)
+    mask = AttentionMask(
+        causal=masking in ("causal", "prefix"),
+        query_segment_ids_BL=ids if masking in ("segments", "prefix") else None,
+        key_segment_ids_BM=ids if masking in ("segments", "prefix") else None,
+        bidirectional_keys_BM=(ids == 2).astype(jnp.int32) if masking == "prefix" else None,
+    )
+
+    def outputs(op):
+        def out(q, k, v, table):
+            return op(q, k, v, RelativeBias(table, True, 16) if with_bias else None)
+
+        value, pullback = jax.vjp(out, q, k, v, table)
+        return value, *pullback(jnp.cos(value))
+
+    got = outputs(lambda q, k, v, bias: cudnn_attention(q, k, v, mask=mask, bias=bias, implementation="xla"))
+    expected = outputs(
+        lambda q, k, v, bias: dot_product_attention(
+            q, k, v, mask=mask, bias_HLM=bias and bias.array(q.shape[1], k.shape[1])
+        )
+    )
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert bool(np.abs(expected[-1]).max() > 0.1) == with_bias
+
+
+@pytest.fixture
+def interpreted_kernel(on_platform, monkeypatch):
+    """The layers use the TPU kernel, on this machine; returns the lengths that it was called for."""
+    on_platform("tpu")
+    kernel, calls = functools.partial(sharded.sharded_flash_attention, interpret=True), []
+
+    def counted(q, k, v, *, mask, bias):
+        calls.append((q.shape[1], k.shape[1], bias is not None and bias.computed_HLM is None))
+        return kernel(q, k, v, mask=mask, bias=bias)
+
+    monkeypatch.setattr(sharded, "sharded_flash_attention", counted)
+    return calls
+
+
+@pytest.mark.parametrize("positions", ["relative", "relative_per_layer"])
+def test_a_model_trains_the_same_by_the_kernel(interpreted_kernel, positions):
+    config = make_config("encoder_decoder", positions=positions, attention="flash", dropout_rate=0.1)
+    config = replace(config, num_encoder_layers=1, num_decoder_layers=1, num_heads=2)
+    by_kernel = tiny_from_config(config)
+    by_reference = tiny_from_config(replace(config, attention="reference"), by_kernel.params)
+    batch = make_rows(config, [[(1, 4), (2, 3)], [(3, 5)]], length=9)
+
+    def value_and_gradients(tiny):
+        def loss(params):
+            outputs = tiny.model.bind(params)(batch, dropout_key=jax.random.key(1))
+            return jnp.mean(jnp.sin(3 * outputs))
+
+        return jax.jit(jax.value_and_grad(loss))(by_kernel.params)
+
+    expected_loss, expected = value_and_gradients(by_reference)
+    assert interpreted_kernel == []
+    loss, gradients = value_and_gradients(by_kernel)
+    assert sorted(interpreted_kernel) == [(9, 9, True), (9, 11, False), (11, 11, True)]
+    np.testing.assert_allclose(loss, expected_loss, rtol=0, atol=1e-6)
+    assert_trees_close(gradients, expected, rtol=2e-5)
+
+
+def test_the_bias_is_one_array_outside_the_loop_for_the_reference():
+    """Not one for each layer: that would be half of a CPU's time for attention."""
+    config = EncoderDecoderConfig(
+        vocab_size=40, embed_dim=16, mlp_dim=16, head_dim=4, num_heads=2, num_encoder_layers=5,
+        num_decoder_layers=1, attention="reference",
+    )  # fmt: skip
+    tiny = tiny_from_config(config)
+    batch = make_rows(config, [[(1, 9)]], length=9)
+    jaxpr = jax.make_jaxpr(lambda params: tiny.forward(params, batch))(tiny.params)
+
+    def loops(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "scan":
+                yield equation
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                yield from loops(inner)
+
+    (encoder,) = (loop for loop in loops(jaxpr.jaxpr) if loop.params["length"] == 5)
+    constants = [v.aval.shape for v in encoder.invars[: encoder.params["num_consts"]]]
+    assert (2, 11, 11) in constants
+
+
+def test_attention_without_a_key_drops_nothing(interpreted_kernel):
+    q, k, v, _ = make_arrays()
+    got = attention(q, k, v, backend="flash", mask=AttentionMask(), dropout_rate=0.5)
+    np.testing.assert_allclose(got, dot_product_attention(q, k, v), atol=1e-5)
+    assert len(interpreted_kernel) == 1
