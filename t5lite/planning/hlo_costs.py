@@ -1,8 +1,9 @@
 """FLOPs and bytes of one device, counted in a compiled module with every loop's trips.
 
 FLOPs are those of matrix products (a multiply-add is two), which a TPU's compiler writes as convolutions,
-counted as XLA's own ``HloCostAnalysis`` counts them. Bytes are what instructions read and write in main
-memory; what stays on the chip (a fusion's inside, a TPU's vector memory) is left out.
+counted as XLA's own ``HloCostAnalysis`` counts them, and those that a kernel says it has. Bytes are what
+instructions read and write in main memory; what stays on the chip (a fusion's inside, a TPU's vector memory)
+is left out.
 """
 
 import math
@@ -109,7 +110,9 @@ def _fused(module: Module, fusion: Instruction) -> Computation:
 
 
 def _flops(computation: Computation, instruction: Instruction) -> float:
-    """Return the FLOPs of one run of a matrix product; 0 for any other instruction."""
+    """Return the FLOPs of one run of a matrix product or a kernel; 0 for any other instruction."""
+    if instruction.opcode == "custom-call":
+        return _estimate(instruction, "flops") or 0.0
     if instruction.opcode == "convolution":
         return _convolution_flops(computation, instruction)
     if instruction.opcode == "dot":
@@ -119,6 +122,12 @@ def _flops(computation: Computation, instruction: Instruction) -> float:
         found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
         return _dot_flops(computation, instruction, found.replace('"', ""))
     return 0.0
+
+
+def _estimate(kernel: Instruction, what: str) -> float | None:
+    """Return a number of the cost estimate that a Pallas kernel carries, None if it has none."""
+    told = kernel.attribute(rf'"cost_estimate":\{{[^}}]*"{what}":"(\d+)"')
+    return float(told) if told else None
 
 
 def _passes(instruction: Instruction) -> int:
@@ -140,6 +149,8 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
         return 2 * read[1]
     if instruction.opcode.endswith("-start"):
         return 2 * sum(read)
+    if instruction.opcode == "custom-call" and (estimate := _estimate(instruction, "bytes_accessed")):
+        return estimate
     return written + sum(read)
 
 

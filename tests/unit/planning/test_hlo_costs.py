@@ -41,6 +41,23 @@ ENTRY %main (x: f32[1,1,{in_size}], w: f32[1,1,{size}]) -> f32[1,1,{out_size}] {
     return sum(product.flops for product in hlo_costs.products(hlo.parse(text)))
 
 
+def test_a_kernel_costs_what_it_says():
+    """Its arrays do not tell: it may read them more than once, and what it multiplies is not written."""
+    estimate = '"cost_estimate":{"flops":"1000","transcendentals":"7","bytes_accessed":"96"}'
+    text = f"""
+ENTRY %main (x: f32[4]) -> f32[4] {{
+  %x = f32[4] parameter(0)
+  ROOT %y = f32[4] custom-call(%x), custom_call_target="tpu_custom_call", backend_config={{{estimate}}}
+}}
+"""
+    module = hlo.parse(text)
+    assert [product.flops for product in hlo_costs.products(module)] == [1000]
+    assert hlo_costs.main_memory_bytes(module) == 96
+    unknown = hlo.parse(text.replace("cost_estimate", "other"))
+    assert hlo_costs.products(unknown) == []
+    assert hlo_costs.main_memory_bytes(unknown) == 2 * 4 * 4
+
+
 def test_a_batch_as_a_window_costs_no_memory():
     """A batch dimension of a product as the TPU's compiler writes it: as many windows, almost all padding."""
     many = 1 << 20
