@@ -8,7 +8,51 @@ A stack that an architecture does not have counts nothing, whatever length is gi
 models read ``encoder_length``, decoder-only models ``decoder_length``.
 """
 
+from typing import NamedTuple
+
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, TransformerConfig
+
+
+class LayerFlops(NamedTuple):
+    """FLOPs of the layers of all stacks in one forward pass, by what a remat policy can tell apart."""
+
+    kernels: float
+    """Products of an activation with a kernel."""
+    mlp_outputs: float
+    """The part of ``kernels`` that is in the MLPs' last product."""
+    attention: float
+    """Products of activations with each other: attention logits and weighted sums."""
+
+
+def stacks(
+    config: ModelConfig, encoder_length: int, decoder_length: int
+) -> list[tuple[int, int, int | None]]:
+    """Return (layers, length, length of the memory that they cross-attend to) of every stack."""
+    if isinstance(config, EncoderOnlyConfig):
+        return [(config.num_layers, encoder_length, None)]
+    if isinstance(config, EncoderDecoderConfig):
+        return [
+            (config.num_encoder_layers, encoder_length, None),
+            (config.num_decoder_layers, decoder_length, encoder_length),
+        ]
+    return [(config.num_layers, decoder_length, None)]
+
+
+def layer_flops(
+    config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
+) -> LayerFlops:
+    """Return the part of ``forward_flops`` that is in layers, not in the embedding or the head."""
+    kernels = mlp_outputs = attention = 0
+    for num_layers, length, memory_length in stacks(config, encoder_length, decoder_length):
+        core = _attention_core(config, query_length=length, memory_length=length)
+        whole = _layer(config, length=length)
+        if memory_length is not None:
+            core += _attention_core(config, query_length=length, memory_length=memory_length)
+            whole += _attention(config, query_length=length, memory_length=memory_length)
+        kernels += num_layers * (whole - core)
+        mlp_outputs += num_layers * 2 * length * config.embed_dim * config.mlp_dim
+        attention += num_layers * core
+    return LayerFlops(*(float(batch_size * each) for each in (kernels, mlp_outputs, attention)))
 
 
 def forward_flops(
@@ -16,20 +60,16 @@ def forward_flops(
 ) -> float:
     """Return the FLOPs of one forward pass over ``batch_size`` rows, the head's included."""
     if isinstance(config, EncoderOnlyConfig):
-        row = config.num_layers * _layer(config, length=encoder_length)
-        row += _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
+        row = _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
     elif isinstance(config, EncoderDecoderConfig):
-        row = config.num_encoder_layers * _layer(config, length=encoder_length)
-        row += config.num_decoder_layers * (
-            _layer(config, length=decoder_length)
-            + _attention(config, query_length=decoder_length, memory_length=encoder_length)
-        )
-        row += _embedding(config, length=encoder_length + decoder_length)
+        row = _embedding(config, length=encoder_length + decoder_length)
         row += _logits(config, length=decoder_length)
     else:
-        row = config.num_layers * _layer(config, length=decoder_length)
-        row += _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
-    return float(batch_size * row)
+        row = _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
+    layers = layer_flops(
+        config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
+    )
+    return float(batch_size * row) + layers.kernels + layers.attention
 
 
 def train_step_flops(
@@ -65,7 +105,12 @@ def _attention(config: TransformerConfig, *, query_length: int, memory_length: i
     """Return the FLOPs of four projections, the attention logits and the weighted sum on one row."""
     inner, kv_inner = config.num_heads * config.head_dim, config.kv_heads * config.head_dim
     projections = 2 * 2 * config.embed_dim * (query_length * inner + memory_length * kv_inner)
-    return projections + 2 * 2 * query_length * memory_length * inner
+    return projections + _attention_core(config, query_length=query_length, memory_length=memory_length)
+
+
+def _attention_core(config: TransformerConfig, *, query_length: int, memory_length: int) -> int:
+    """Return the FLOPs of the attention logits and the weighted sum on one row."""
+    return 2 * 2 * query_length * memory_length * config.num_heads * config.head_dim
 
 
 def _embedding(config: TransformerConfig, *, length: int) -> int:
