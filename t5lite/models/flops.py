@@ -14,14 +14,19 @@ from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelC
 
 
 class LayerFlops(NamedTuple):
-    """FLOPs of the layers of all stacks in one forward pass, by what a remat policy can tell apart."""
+    """FLOPs of the layers of all stacks in one forward pass, by product."""
 
-    kernels: float
-    """Products of an activation with a kernel."""
-    mlp_outputs: float
-    """The part of ``kernels`` that is in the MLPs' last product."""
-    attention: float
-    """Products of activations with each other: attention logits and weighted sums."""
+    query: float
+    key: float
+    value: float
+    logits: float
+    """Queries with keys."""
+    context: float
+    """Attention weights with values."""
+    attention_out: float
+    mlp_wi: float
+    """All input kernels of the MLP."""
+    mlp_wo: float
 
 
 def stacks(
@@ -42,17 +47,13 @@ def layer_flops(
     config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> LayerFlops:
     """Return the part of ``forward_flops`` that is in layers, not in the embedding or the head."""
-    kernels = mlp_outputs = attention = 0
+    counts: list[list[float]] = []
     for num_layers, length, memory_length in stacks(config, encoder_length, decoder_length):
-        core = _attention_core(config, query_length=length, memory_length=length)
-        whole = _layer(config, length=length)
+        parts = [_attention(config, query_length=length, memory_length=length), _mlp(config, length=length)]
         if memory_length is not None:
-            core += _attention_core(config, query_length=length, memory_length=memory_length)
-            whole += _attention(config, query_length=length, memory_length=memory_length)
-        kernels += num_layers * (whole - core)
-        mlp_outputs += num_layers * 2 * length * config.embed_dim * config.mlp_dim
-        attention += num_layers * core
-    return LayerFlops(*(float(batch_size * each) for each in (kernels, mlp_outputs, attention)))
+            parts.append(_attention(config, query_length=length, memory_length=memory_length))
+        counts += [[num_layers * each for each in part] for part in parts]
+    return LayerFlops(*(float(batch_size * sum(column)) for column in zip(*counts, strict=True)))
 
 
 def forward_flops(
@@ -69,7 +70,7 @@ def forward_flops(
     layers = layer_flops(
         config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
     )
-    return float(batch_size * row) + layers.kernels + layers.attention
+    return float(batch_size * row) + sum(layers)
 
 
 def train_step_flops(
@@ -94,23 +95,18 @@ def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decod
     return flops / (encoder_length if isinstance(config, EncoderOnlyConfig) else decoder_length)
 
 
-def _layer(config: TransformerConfig, *, length: int) -> int:
-    """Return the FLOPs of self-attention and MLP on one row."""
-    num_kernels = 3 if config.gated_mlp else 2
-    mlp = num_kernels * 2 * length * config.embed_dim * config.mlp_dim
-    return mlp + _attention(config, query_length=length, memory_length=length)
-
-
-def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> int:
-    """Return the FLOPs of four projections, the attention logits and the weighted sum on one row."""
+def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> LayerFlops:
+    """Return the FLOPs of an attention layer on one row."""
     inner, kv_inner = config.num_heads * config.head_dim, config.kv_heads * config.head_dim
-    projections = 2 * 2 * config.embed_dim * (query_length * inner + memory_length * kv_inner)
-    return projections + _attention_core(config, query_length=query_length, memory_length=memory_length)
+    query, key = (2 * config.embed_dim * size for size in (query_length * inner, memory_length * kv_inner))
+    logits = 2 * query_length * memory_length * inner
+    return LayerFlops(query, key, key, logits, logits, query, 0, 0)
 
 
-def _attention_core(config: TransformerConfig, *, query_length: int, memory_length: int) -> int:
-    """Return the FLOPs of the attention logits and the weighted sum on one row."""
-    return 2 * 2 * query_length * memory_length * config.num_heads * config.head_dim
+def _mlp(config: TransformerConfig, *, length: int) -> LayerFlops:
+    """Return the FLOPs of an MLP on one row."""
+    kernel = 2 * length * config.embed_dim * config.mlp_dim
+    return LayerFlops(0, 0, 0, 0, 0, 0, kernel * (2 if config.gated_mlp else 1), kernel)
 
 
 def _embedding(config: TransformerConfig, *, length: int) -> int:

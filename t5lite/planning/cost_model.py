@@ -25,6 +25,7 @@ from t5lite.planning.activation_traffic import activation_exchange
 from t5lite.planning.compile import BatchShape
 from t5lite.planning.layer_shapes import LayerShape, activation_shards, layer_shapes
 from t5lite.planning.memory_model import MemoryEstimate
+from t5lite.planning.remat import recomputed_flops
 from t5lite.planning.state_shards import StateShapes
 from t5lite.planning.topology import Topology
 from t5lite.planning.torus import axis_bandwidths
@@ -214,13 +215,7 @@ def step_flops(config: ModelConfig, batch: BatchShape, execution: Execution) -> 
     shape = dataclasses.asdict(batch)
     shape = {name: shape[name] for name in ("batch_size", "encoder_length", "decoder_length")}
     model_flops, layers = train_step_flops(config, **shape), layer_flops(config, **shape)
-    recomputed = {
-        "none": 0.0,
-        "dots": layers.attention,
-        # A layer's result is the input of the next, which is kept: its last product is not repeated.
-        "full": layers.kernels - layers.mlp_outputs + layers.attention,
-    }
-    return model_flops + recomputed[execution.remat], model_flops
+    return model_flops + recomputed_flops(layers, execution.remat), model_flops
 
 
 def _split_replica(sent: float, size: int, num_slices: int) -> tuple[float, float]:

@@ -4,11 +4,12 @@ Parameters and optimizer state are exact. The rest follows what the compiler was
 the compute dtype, gradients and logits in float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from t5lite.models.config import Remat
 from t5lite.planning.layer_shapes import LayerShape
+from t5lite.planning.remat import kept_bytes
 
 FLOAT32 = 4
 _LOGITS_COPIES = 2
@@ -55,7 +56,8 @@ def saved_activations(layers: Sequence[LayerShape], remat: Remat, *, fused_atten
     """
     total = 0.0
     for layer in layers:
-        total += layer.num_layers * SAVED[remat](layer, fused_attention)
+        kept = _everything(layer, fused_attention) if remat == "none" else kept_bytes(layer, remat)
+        total += layer.num_layers * kept
         if layer.cross is not None:
             total += layers[0].residual  # the encoder's output, which every layer of the decoder reads
     return total
@@ -66,21 +68,8 @@ def working_activations(layers: Sequence[LayerShape], *, fused_attention: bool) 
     return max(_working(layer, fused_attention) for layer in layers)
 
 
-def _saved_full(layer: LayerShape, fused_attention: bool) -> float:
-    del fused_attention
-    return layer.residual
-
-
-def _saved_dots(layer: LayerShape, fused_attention: bool) -> float:
-    del fused_attention
-    projections = layer.query + layer.key_value + layer.num_inputs * layer.hidden
-    if layer.cross is not None:
-        projections += layer.query + layer.cross.key_value
-    # The input, and the result of every block but the last, whose sum is the next layer's input.
-    return projections + layer.num_norms * layer.residual
-
-
-def _saved_all(layer: LayerShape, fused_attention: bool) -> float:
+def _everything(layer: LayerShape, fused_attention: bool) -> float:
+    """Return the bytes that the backward pass of one layer reads, where nothing is made again."""
     norms = layer.num_norms * (layer.whole + 2 * layer.residual * FLOAT32 / layer.itemsize)
     attention = 2 * layer.query + layer.key_value
     weights = layer.weights
@@ -91,14 +80,6 @@ def _saved_all(layer: LayerShape, fused_attention: bool) -> float:
         attention += weights * (1 + FLOAT32 / layer.itemsize)
     hidden = (layer.num_inputs + 3) * layer.hidden
     return norms + attention + hidden
-
-
-SAVED: dict[Remat, Callable[[LayerShape, bool], float]] = {
-    "none": _saved_all,
-    "dots": _saved_dots,
-    "full": _saved_full,
-}
-"""Bytes that one layer keeps under each remat policy."""
 
 
 def _working(layer: LayerShape, fused_attention: bool) -> float:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import pytest
@@ -10,14 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    ModelConfig,
+    Remat,
+)
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
 from t5lite.planning.compile import BatchShape
 from t5lite.planning.cost_model import CostModel, Execution, Prediction
-from t5lite.planning.memory_model import SAVED
+from t5lite.planning.remat import KEPT
 from t5lite.planning.topology import Topology, parse_topology
 from t5lite.training.state import abstract_state
 
@@ -110,7 +116,7 @@ def test_flops_are_the_analytic_count(name: str):
 
 @given(
     mesh=meshes(),
-    remat=st.sampled_from(list(SAVED)),
+    remat=st.sampled_from(["none", *KEPT]),
     name=st.sampled_from(list(CONFIGS)),
     fused=st.booleans(),
 )
@@ -221,10 +227,6 @@ def test_heads_that_a_mesh_does_not_divide_are_refused():
 
 
 def test_every_remat_policy_is_known():
-    from typing import get_args
-
-    from t5lite.models.config import Remat
-
-    assert set(SAVED) == set(get_args(Remat))
-    for remat in SAVED:
+    assert {"none", *KEPT} == set(get_args(Remat))
+    for remat in get_args(Remat):
         predict(run=Execution(remat=remat))
