@@ -1,7 +1,7 @@
 """Bytes of activations that cross each mesh axis: what tensor and sequence parallelism cost."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from t5lite.models.config import Remat
 from t5lite.partitioning import Partitioner
@@ -9,8 +9,31 @@ from t5lite.planning.layer_shapes import LayerShape
 from t5lite.planning.state_shards import mesh_axes
 
 
+@dataclass(frozen=True)
+class Placement:
+    """What the mesh axes of more than one device split; with each the share that is sent, 1 - 1 / size."""
+
+    heads: Mapping[str, float]
+    length: Mapping[str, float]
+    """Of queries."""
+    residual: Mapping[str, float]
+    """Length of the residual stream."""
+
+    @classmethod
+    def of(cls, partitioner: Partitioner) -> "Placement":
+        """Return the placement of a partitioner, whose mesh may be abstract."""
+        sizes = partitioner.mesh.shape
+        residual = partitioner.activation_spec(("batch", "length", "embed"))
+        inner = partitioner.activation_spec(("batch", "length", "heads", "kv"))
+
+        def shares(entry: str | tuple[str, ...] | None) -> dict[str, float]:
+            return {axis: 1 - 1 / sizes[axis] for axis in mesh_axes((entry,)) if sizes[axis] > 1}
+
+        return cls(heads=shares(inner[2]), length=shares(inner[1]), residual=shares(residual[1]))
+
+
 def activation_exchange(
-    layers: Sequence[LayerShape], partitioner: Partitioner, remat: Remat
+    layers: Sequence[LayerShape], placement: Placement, remat: Remat
 ) -> Mapping[str, float]:
     """Return the bytes that each device sends along every mesh axis for one microbatch.
 
@@ -22,22 +45,16 @@ def activation_exchange(
 
     Args:
       layers: one shape a stack.
-      partitioner: its mesh may be abstract.
+      placement: what the mesh axes split.
       remat: the policy.
     """
-    sizes = dict(partitioner.mesh.shape)
-    residual = partitioner.activation_spec(("batch", "length", "embed"))
-    inner = partitioner.activation_spec(("batch", "length", "heads", "kv"))
-    sent: Counter[str] = Counter()
-    for axis in mesh_axes((inner[2],)):
-        is_scattered = axis in mesh_axes((residual[1],))
-        units = _scattered_units if is_scattered else _reduced_units
-        share = (sizes[axis] - 1) / sizes[axis]
-        sent[axis] += share * sum(units(layer, remat) for layer in layers)
-    for axis in mesh_axes((inner[1],)):
-        share = (sizes[axis] - 1) / sizes[axis]
-        sent[axis] += share * sum(_key_value_units(layer, remat) for layer in layers)
-    return {axis: number for axis, number in sent.items() if number}
+    sent: dict[str, float] = {}
+    for axis, share in placement.heads.items():
+        units = _scattered_units if axis in placement.residual else _reduced_units
+        sent[axis] = share * sum(units(layer, remat) for layer in layers)
+    for axis, share in placement.length.items():
+        sent[axis] = share * sum(_key_value_units(layer, remat) for layer in layers)
+    return sent
 
 
 def _num_blocks(layer: LayerShape) -> int:

@@ -33,7 +33,7 @@ class StateShards:
     gathered: Mapping[str, float]
     """Sent along each mesh axis to gather every kernel once."""
     reduced: Mapping[str, float]
-    """Sent along each mesh axis to sum every gradient once."""
+    """Sent along each mesh axis to sum every gradient once, in float32."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class StateShapes:
                     reduced[axis] += 2 * share * shard * _FLOAT32
                 elif is_kernel:
                     gathered[axis] += share * whole
-                    reduced[axis] += share * whole
+                    reduced[axis] += share * whole / self._itemsize * _FLOAT32
         return StateShards(
             parameters=parameters,
             optimizer=sum(_shard_bytes(partitioner, leaf) for leaf in self._optimizer),
