@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+import jax
+
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
@@ -62,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     number = 0 if known.no_compile else known.compile
     if number < 0:
         raise ConfigError(f"--compile {number} must be 0 (none) or more")
+    # Where an accelerator is, it is left to whoever uses it.
+    jax.config.update("jax_platforms", "cpu")
     config = dataclasses.replace(preset(known.model), compute_dtype=known.compute_dtype)
     batch = _batch_shape(config, known)
     topology = parse_chips(known.chips, num_slices=known.num_slices)

@@ -154,14 +154,16 @@ class MeshCosts:
         flops = self._costs.flops[execution.remat] / topology.num_devices
         model_flops = self._costs.flops["none"] / topology.num_devices
         links, network = self._exchange_seconds(layers, execution)
+        memory = self._memory(layers, rows, execution)
+        traffic = self._memory_traffic(layers, rows, execution, saved=memory.saved_activations)
         time = TimeEstimate(
             matrix_unit=flops / topology.chip.flops_per_second,
-            main_memory=self._memory_traffic(layers, rows, execution) / topology.chip.memory_bandwidth,
+            main_memory=traffic / topology.chip.memory_bandwidth,
             links=links,
             network=network,
         )
         return Prediction(
-            memory=self._memory(layers, rows, execution),
+            memory=memory,
             time=time,
             flops=flops,
             model_flops=model_flops,
@@ -181,12 +183,15 @@ class MeshCosts:
             logits=memory_model.logits_memory(self._num_logits(rows)),
         )
 
-    def _memory_traffic(self, layers: list[LayerShape], rows: float, execution: Execution) -> float:
+    def _memory_traffic(
+        self, layers: list[LayerShape], rows: float, execution: Execution, *, saved: float
+    ) -> float:
         """Return the bytes of a step."""
-        fused = execution.fused_attention
         microbatch = (
             memory_traffic.kernel_traffic(self._state, execution.remat)
-            + memory_traffic.activation_traffic(layers, execution.remat, fused_attention=fused)
+            + memory_traffic.activation_traffic(
+                layers, execution.remat, saved=saved, fused_attention=execution.fused_attention
+            )
             + memory_traffic.logits_traffic(self._num_logits(rows))
         )
         return memory_traffic.state_traffic(self._state) + execution.num_microbatches * microbatch

@@ -1,7 +1,7 @@
 """Bytes that a train step reads from and writes to main memory on one device, estimated from the shapes.
 
-Elementwise work is taken to be fused into the products next to it, as XLA does; attention weights go through
-memory unless the attention is fused.
+Elementwise work is taken to be fused into the products next to it, as XLA does, and a part of every array to
+stay on the chip, unless it is kept for the backward pass.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,13 @@ from t5lite.planning.layer_shapes import LayerShape
 from t5lite.planning.state_shards import StateShards
 
 _FLOAT32 = 4
+_ON_CHIP = 8 * 2**20
+"""Bytes of an array that a TPU's vector memory was seen to hold for the next instruction."""
 _LOGITS_PASSES = 6
 """Written; read for maximum, sum and gradient; the gradient written, and read by two products, some fused."""
 _BACKWARD = 2
 """A backward pass reads and writes about twice what a forward pass does."""
-_FORWARD_PASSES = {"none": 1.0, "dots": 1.5, "full": 2.0}
+_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "dots": 1.5, "full": 2.0}
 """Forward passes over the layers; recomputing all but products is half of one."""
 
 
@@ -31,34 +33,50 @@ def kernel_traffic(state: StateShards, remat: Remat) -> float:
     return (reads + 2 * is_gathered + 1) * state.kernels + state.gradients
 
 
-def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, fused_attention: bool) -> float:
-    """Return the bytes of activations in one microbatch, forward and backward."""
-    passes = _FORWARD_PASSES.get(remat, 1.0) + _BACKWARD
-    return passes * sum(layer.num_layers * _forward(layer, fused_attention) for layer in layers)
+def activation_traffic(
+    layers: Sequence[LayerShape], remat: Remat, *, saved: float, fused_attention: bool
+) -> float:
+    """Return the bytes of activations in one microbatch, forward and backward.
+
+    Args:
+      layers: one shape a stack.
+      remat: the policy.
+      saved: bytes that are kept for the backward pass: written, and read there.
+      fused_attention: whether attention weights never reach main memory.
+    """
+    passes = _FORWARD_PASSES[remat] + _BACKWARD
+    return 2 * saved + passes * sum(layer.num_layers * _forward(layer, fused_attention) for layer in layers)
 
 
 def logits_traffic(elements: float) -> float:
     """Return the bytes of the logits of one microbatch on a device."""
-    return _LOGITS_PASSES * _FLOAT32 * elements
+    return _LOGITS_PASSES * _spilled(_FLOAT32 * elements)
 
 
 def _forward(layer: LayerShape, fused_attention: bool) -> float:
     """Return the bytes of one layer's forward pass."""
-    norms = layer.num_norms * (layer.residual + layer.whole)
-    adds = layer.num_norms * 2 * layer.residual
+    residual, whole, hidden = _spilled(layer.residual), _spilled(layer.whole), _spilled(layer.hidden)
+    norms_and_sums = layer.num_norms * (3 * residual + whole)
     attention = _attention(layer, layer.whole, layer.key_value, layer.weights, fused_attention)
     if layer.cross is not None:
         cross = layer.cross
         attention += _attention(layer, cross.encoded, cross.key_value, cross.weights, fused_attention)
-    mlp = layer.num_inputs * (layer.whole + layer.hidden) + (layer.num_inputs + 1) * layer.hidden
-    return norms + adds + attention + mlp
+    mlp = layer.num_inputs * (whole + hidden) + (layer.num_inputs + 1) * hidden
+    return norms_and_sums + attention + mlp
 
 
 def _attention(
     layer: LayerShape, memory: float, key_value: float, weights: float, fused_attention: bool
 ) -> float:
     """Return the bytes of projections, and of float32 logits that are written once and read twice."""
-    projections = layer.whole + 2 * memory + 2 * (2 * layer.query + key_value)
+    inputs = _spilled(layer.whole) + 2 * _spilled(memory)
+    projections = inputs + 2 * (2 * _spilled(layer.query) + 2 * _spilled(key_value / 2))
     if fused_attention:
         return projections
-    return projections + weights * (3 * _FLOAT32 / layer.itemsize + 2)
+    logits = _spilled(weights * _FLOAT32 / layer.itemsize)
+    return projections + 3 * logits + 2 * _spilled(weights)
+
+
+def _spilled(num_bytes: float) -> float:
+    """Return what of an array has to leave the chip between the instructions that write and read it."""
+    return max(0.0, num_bytes - _ON_CHIP)

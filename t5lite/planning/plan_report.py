@@ -6,6 +6,7 @@ from typing import Any
 from t5lite.planning.chips import GIB
 from t5lite.planning.finalists import Finalist
 from t5lite.planning.search import Candidate, Search
+from t5lite.planning.table import rows
 
 _SHOWN = 5
 """Candidates that the text lists."""
@@ -65,17 +66,9 @@ def _counts(found: Search, memory_bytes: int) -> list[str]:
     return [*lines, f"  {len(found.ranked):>6,} left"]
 
 
-def _table(kind: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [(kind, "s a step", "MFU", "GiB", "limited by", "mesh, style, remat, microbatches"), *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    rights = (False, True, True, True, False, False)
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, rights, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
+def _table(kind: str, cells: Sequence[Sequence[str]]) -> list[str]:
+    header = (kind, "s a step", "MFU", "GiB", "limited by", "mesh, style, remat, microbatches")
+    return rows([header, *cells], left=(0, 4, 5))
 
 
 def _predicted_cells(candidate: Candidate) -> tuple[str, ...]:

@@ -151,13 +151,12 @@ def test_remat_trades_memory_for_flops(name: str):
     assert none.flops < dots.flops < full.flops
 
 
-def test_microbatches_trade_activations_for_traffic():
+def test_microbatches_trade_activations_for_exchange():
     one, four = (predict(run=Execution(num_microbatches=number)) for number in (1, 4))
     assert four.memory.saved_activations == one.memory.saved_activations / 4
     assert four.memory.gradients == 2 * one.memory.gradients
     assert four.flops == one.flops
     assert four.time.links["fsdp"] > one.time.links["fsdp"]
-    assert four.time.main_memory > one.time.main_memory
 
 
 def test_a_fused_attention_keeps_no_weights():
