@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": "let a run write",
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
+    "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
     "models": "list the published model shapes, or show one",
     "inspect-data": "show what a recipe, a run or a store would feed to a model",
     "report": "make a quickstart's report again from its results",

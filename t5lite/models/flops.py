@@ -8,7 +8,52 @@ A stack that an architecture does not have counts nothing, whatever length is gi
 models read ``encoder_length``, decoder-only models ``decoder_length``.
 """
 
+from typing import NamedTuple
+
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, TransformerConfig
+
+
+class LayerFlops(NamedTuple):
+    """FLOPs of the layers of all stacks in one forward pass, by product."""
+
+    query: float
+    key: float
+    value: float
+    logits: float
+    """Queries with keys."""
+    context: float
+    """Attention weights with values."""
+    attention_out: float
+    mlp_wi: float
+    """All input kernels of the MLP."""
+    mlp_wo: float
+
+
+def stacks(
+    config: ModelConfig, encoder_length: int, decoder_length: int
+) -> list[tuple[int, int, int | None]]:
+    """Return (layers, length, length of the memory that they cross-attend to) of every stack."""
+    if isinstance(config, EncoderOnlyConfig):
+        return [(config.num_layers, encoder_length, None)]
+    if isinstance(config, EncoderDecoderConfig):
+        return [
+            (config.num_encoder_layers, encoder_length, None),
+            (config.num_decoder_layers, decoder_length, encoder_length),
+        ]
+    return [(config.num_layers, decoder_length, None)]
+
+
+def layer_flops(
+    config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
+) -> LayerFlops:
+    """Return the part of ``forward_flops`` that is in layers, not in the embedding or the head."""
+    counts: list[list[float]] = []
+    for num_layers, length, memory_length in stacks(config, encoder_length, decoder_length):
+        parts = [_attention(config, query_length=length, memory_length=length), _mlp(config, length=length)]
+        if memory_length is not None:
+            parts.append(_attention(config, query_length=length, memory_length=memory_length))
+        counts += [[num_layers * each for each in part] for part in parts]
+    return LayerFlops(*(float(batch_size * sum(column)) for column in zip(*counts, strict=True)))
 
 
 def forward_flops(
@@ -16,20 +61,16 @@ def forward_flops(
 ) -> float:
     """Return the FLOPs of one forward pass over ``batch_size`` rows, the head's included."""
     if isinstance(config, EncoderOnlyConfig):
-        row = config.num_layers * _layer(config, length=encoder_length)
-        row += _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
+        row = _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
     elif isinstance(config, EncoderDecoderConfig):
-        row = config.num_encoder_layers * _layer(config, length=encoder_length)
-        row += config.num_decoder_layers * (
-            _layer(config, length=decoder_length)
-            + _attention(config, query_length=decoder_length, memory_length=encoder_length)
-        )
-        row += _embedding(config, length=encoder_length + decoder_length)
+        row = _embedding(config, length=encoder_length + decoder_length)
         row += _logits(config, length=decoder_length)
     else:
-        row = config.num_layers * _layer(config, length=decoder_length)
-        row += _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
-    return float(batch_size * row)
+        row = _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
+    layers = layer_flops(
+        config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
+    )
+    return float(batch_size * row) + sum(layers)
 
 
 def train_step_flops(
@@ -54,18 +95,18 @@ def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decod
     return flops / (encoder_length if isinstance(config, EncoderOnlyConfig) else decoder_length)
 
 
-def _layer(config: TransformerConfig, *, length: int) -> int:
-    """Return the FLOPs of self-attention and MLP on one row."""
-    num_kernels = 3 if config.gated_mlp else 2
-    mlp = num_kernels * 2 * length * config.embed_dim * config.mlp_dim
-    return mlp + _attention(config, query_length=length, memory_length=length)
-
-
-def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> int:
-    """Return the FLOPs of four projections, the attention logits and the weighted sum on one row."""
+def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> LayerFlops:
+    """Return the FLOPs of an attention layer on one row."""
     inner, kv_inner = config.num_heads * config.head_dim, config.kv_heads * config.head_dim
-    projections = 2 * 2 * config.embed_dim * (query_length * inner + memory_length * kv_inner)
-    return projections + 2 * 2 * query_length * memory_length * inner
+    query, key = (2 * config.embed_dim * size for size in (query_length * inner, memory_length * kv_inner))
+    logits = 2 * query_length * memory_length * inner
+    return LayerFlops(query, key, key, logits, logits, query, 0, 0)
+
+
+def _mlp(config: TransformerConfig, *, length: int) -> LayerFlops:
+    """Return the FLOPs of an MLP on one row."""
+    kernel = 2 * length * config.embed_dim * config.mlp_dim
+    return LayerFlops(0, 0, 0, 0, 0, 0, kernel * (2 if config.gated_mlp else 1), kernel)
 
 
 def _embedding(config: TransformerConfig, *, length: int) -> int:

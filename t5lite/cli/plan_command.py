@@ -1,0 +1,146 @@
+"""``t5lite plan``: which mesh, remat policy and microbatches to train a model with on a slice."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.functional import build
+from t5lite.models.presets import preset
+from t5lite.optim import AdafactorConfig, AdamWConfig, MuonConfig, OptimizerConfig
+from t5lite.planning import plan_report
+from t5lite.planning.accelerator_types import described, parse_chips
+from t5lite.planning.compile import BatchShape
+from t5lite.planning.cost_model import CostModel
+from t5lite.planning.finalists import Finalist, compile_candidates, planned_optimizer
+from t5lite.planning.search import Candidate, diverse, search
+from t5lite.planning.topology import Topology
+
+_OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
+    "adamw": AdamWConfig,
+    "adafactor": AdafactorConfig,
+    "muon": MuonConfig,
+}
+_ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
+"""T5's span corruption; and the context of a decoder-only model whose positions have no limit."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the best ways to run a training step, and return 0."""
+    parser = argparse.ArgumentParser(
+        prog="t5lite plan",
+        description="Find the mesh, remat policy and microbatches that train a model fastest on a slice of "
+        "TPUs: every way is predicted, the best are compiled for the slice, which need not be here.",
+        epilog="Chips are named as Google Cloud sells them: v5e-256 and v6e-64 count chips, v4-64 and "
+        "v5p-128 count cores, two a chip. An arrangement is named outright: v5e:16x16, v5p:4x4x8.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="a shape of `t5lite models`")
+    parser.add_argument("--chips", required=True, metavar="CHIPS", help="such as v5e-256 or v5p:4x4x8")
+    parser.add_argument("--num-slices", type=int, default=1, metavar="N", help="slices of that many chips")
+    parser.add_argument("--global-batch-size", type=int, required=True, metavar="ROWS", help="rows of a step")
+    parser.add_argument("--encoder-length", type=int, metavar="TOKENS", help="of a row (default: 512)")
+    parser.add_argument(
+        "--decoder-length",
+        type=int,
+        metavar="TOKENS",
+        help="of a row (default: 114 beside an encoder, else the model's context, or 2048)",
+    )
+    parser.add_argument("--optimizer", choices=_OPTIMIZERS, default="adamw", help="default: adamw")
+    parser.add_argument("--compute-dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    compiling = parser.add_mutually_exclusive_group()
+    compiling.add_argument(
+        "--compile", type=int, default=3, metavar="N", help="compile the best N (default: 3), minutes each"
+    )
+    compiling.add_argument("--no-compile", action="store_true", help="predict only: a few seconds")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every way that is left")
+    known = parser.parse_args(arguments)
+    number = 0 if known.no_compile else known.compile
+    if number < 0:
+        raise ConfigError(f"--compile {number} must be 0 (none) or more")
+    # Where an accelerator is, it is left to whoever uses it.
+    jax.config.update("jax_platforms", "cpu")
+    config = dataclasses.replace(preset(known.model), compute_dtype=known.compute_dtype)
+    batch = _batch_shape(config, known)
+    topology = parse_chips(known.chips, num_slices=known.num_slices)
+    optimizer = _OPTIMIZERS[known.optimizer]()
+    model = build(config)
+    costs = CostModel(model, planned_optimizer(optimizer, model.logical_axes), topology, batch)
+    found = search(costs)
+    heading = f"{known.model} on {described(topology)}, {_rows(batch)}, {known.optimizer}"
+    available = topology.chip.memory_bytes
+    if not found.ranked:
+        raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
+    finalists = _compile(diverse(found.ranked, number), config, optimizer, topology, batch) if number else []
+    if known.json:
+        print(json.dumps({"plan": heading, **plan_report.as_json(found, finalists)}, indent=2))
+    else:
+        print(plan_report.text(found, finalists, heading=heading, memory_bytes=available))
+    return 0
+
+
+def _batch_shape(config: ModelConfig, known: argparse.Namespace) -> BatchShape:
+    """Return the shape of the batch, its lengths by default those of the architecture.
+
+    Raises:
+      ConfigError: for a size that is not positive, a side that the model has not, or a row too long for it.
+    """
+    if known.global_batch_size < 1:
+        raise ConfigError(f"--global-batch-size {known.global_batch_size} must be 1 or more")
+    defaults = {"encoder_length": _ENCODER_LENGTH, "decoder_length": _DECODER_LENGTH}
+    if isinstance(config, EncoderOnlyConfig):
+        defaults = {"encoder_length": min(_ENCODER_LENGTH, config.max_length)}
+    elif isinstance(config, DecoderOnlyConfig):
+        has_limit = config.positions == "learned"
+        defaults = {"decoder_length": config.max_length if has_limit else _CONTEXT_LENGTH}
+    lengths = dict(defaults)
+    for name in ("encoder_length", "decoder_length"):
+        given = getattr(known, name)
+        if given is None:
+            continue
+        option = "--" + name.replace("_", "-")
+        if name not in defaults:
+            kind = config.architecture.replace("_", "-")
+            raise ConfigError(f"{option} {given}: {known.model} is {kind} and has no such side; leave it out")
+        if given < 1:
+            raise ConfigError(f"{option} {given} must be 1 or more")
+        lengths[name] = given
+    for length in lengths.values():
+        config.check_length(length)
+    return BatchShape(
+        batch_size=known.global_batch_size,
+        encoder_length=lengths.get("encoder_length", 0),
+        decoder_length=lengths.get("decoder_length", 0),
+    )
+
+
+def _rows(batch: BatchShape) -> str:
+    lengths = [str(length) for length in (batch.encoder_length, batch.decoder_length) if length]
+    return f"{batch.batch_size} rows of {' + '.join(lengths)} tokens"
+
+
+def _compile(
+    candidates: Sequence[Candidate],
+    config: ModelConfig,
+    optimizer: OptimizerConfig,
+    topology: Topology,
+    batch: BatchShape,
+) -> list[Finalist]:
+    """Return the compiled candidates, best first; the time that is left goes to standard error."""
+    start = time.monotonic()
+    finalists: list[Finalist] = []
+    print(f"compiling 1 of {len(candidates)}, a minute or several each", file=sys.stderr, flush=True)
+    for finalist in compile_candidates(candidates, config, optimizer, topology, batch):
+        finalists.append(finalist)
+        left = len(candidates) - len(finalists)
+        if left:
+            seconds = (time.monotonic() - start) / len(finalists) * left
+            progress = f"compiling {len(finalists) + 1} of {len(candidates)}, about {seconds:.0f} s left"
+            print(progress, file=sys.stderr, flush=True)
+    return sorted(finalists, key=lambda each: each.rank)

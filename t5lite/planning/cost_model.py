@@ -1,0 +1,246 @@
+"""What a train step takes of a device, predicted from shapes alone: memory, and time by resource.
+
+Nothing is traced or compiled for a prediction, so that thousands of them take a second. The time is an
+optimistic estimate:
+
+- The matrix unit runs at the data sheet's peak, on the model's FLOPs and what ``remat`` recomputes.
+- Collectives along ``tensor`` and ``sequence`` are waited for: the next product reads their result.
+- Everything else overlaps fully with that: main memory, the gathers of parameters and the sums of gradients
+  along ``fsdp`` and ``replica``, the network between slices.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig, Remat
+from t5lite.models.flops import layer_flops, train_step_flops
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim import Optimizer
+from t5lite.partitioning import Partitioner
+from t5lite.planning import memory_model, memory_traffic
+from t5lite.planning.activation_traffic import Placement, activation_exchange
+from t5lite.planning.compile import BatchShape
+from t5lite.planning.layer_shapes import LayerShape, activation_shards, layer_shapes
+from t5lite.planning.memory_model import MemoryEstimate
+from t5lite.planning.remat import recomputed_flops
+from t5lite.planning.state_shards import StateShapes
+from t5lite.planning.topology import Topology
+from t5lite.planning.torus import axis_bandwidths
+from t5lite.training.step import check_batch_size
+
+_WAITED_FOR = ("tensor", "sequence")
+"""Mesh axes whose collectives stand between one product and the next."""
+_NOT_OVERLAPPED = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a step is run, besides the mesh."""
+
+    remat: Remat = "none"
+    num_microbatches: int = 1
+    fused_attention: bool = False
+    """Whether attention weights never reach main memory (a flash kernel)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeEstimate:
+    """Seconds of one step."""
+
+    matrix_unit: float
+    main_memory: float
+    links: Mapping[str, float]
+    """Between the devices of a slice, by mesh axis."""
+    network: float
+    """Between slices."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The seconds by name."""
+        links = {f"links {axis}": seconds for axis, seconds in self.links.items()}
+        named = {"matrix unit": self.matrix_unit, "main memory": self.main_memory, **links}
+        return {**named, "network": self.network}
+
+    @property
+    def step(self) -> float:
+        """Of the whole step, overlapped as the module says."""
+        waited_for = sum(self.links.get(axis, 0.0) for axis in _WAITED_FOR)
+        return max(self.matrix_unit + waited_for, *self.resources.values())
+
+    @property
+    def ranking(self) -> float:
+        """What candidates are compared by: the step, if a tenth of what is taken to overlap did not.
+
+        It tells apart what the same resource limits.
+        """
+        busy = sum(self.resources.values())
+        return self.step + _NOT_OVERLAPPED * (busy - self.step)
+
+    @property
+    def limiting(self) -> str:
+        """The resource that takes longest."""
+        return max(self.resources.items(), key=lambda each: each[1])[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a step takes on each device."""
+
+    memory: MemoryEstimate
+    time: TimeEstimate
+    flops: float
+    """With what remat recomputes."""
+    model_flops: float
+    """Without: the numerator of MFU."""
+    mfu: float
+    """Model FLOPs utilisation that the predicted time means."""
+
+
+class CostModel:
+    """Predictions for one model, optimizer and batch on one topology.
+
+    Args:
+      model: with its compute dtype; the ``remat`` of its configuration is not read, see ``Execution``.
+      optimizer: its state is traced once.
+      topology: what the mesh is laid on.
+      batch: shape of the global batch.
+    """
+
+    def __init__(self, model: FunctionalModel, optimizer: Optimizer, topology: Topology, batch: BatchShape):
+        self.model, self.topology, self.batch = model, topology, batch
+        self.state = StateShapes(model, optimizer)
+        self.flops = {remat: step_flops(model.config, batch, remat) for remat in get_args(Remat)}
+
+    def on(self, partitioner: Partitioner) -> "MeshCosts":
+        """Return the predictions for one mesh, which may be abstract.
+
+        Raises:
+          ConfigError: if the mesh does not divide a parameter or the batch.
+        """
+        partitioner.check(self.model.abstract_params, self.model.logical_axes, self.batch.batch_size)
+        return MeshCosts(self, partitioner)
+
+
+class MeshCosts:
+    """Predictions for one mesh; see ``CostModel.on``."""
+
+    def __init__(self, costs: CostModel, partitioner: Partitioner):
+        self._costs, self._partitioner = costs, partitioner
+        self._config, self._batch = costs.model.config, costs.batch
+        self._shards = activation_shards(self._config, partitioner)
+        self._state = costs.state.shards(partitioner)
+        self._placement = Placement.of(partitioner)
+        self._bandwidths = axis_bandwidths(costs.topology, partitioner.mesh.shape)
+
+    def predict(self, execution: Execution) -> Prediction:
+        """Return what a step takes that is run in this way.
+
+        Raises:
+          ConfigError: if the batch cannot be split into that many microbatches.
+        """
+        check_batch_size(self._batch.batch_size, execution.num_microbatches, self._partitioner)
+        topology = self._costs.topology
+        rows = self._batch.batch_size / self._shards.rows / execution.num_microbatches
+        layers = layer_shapes(
+            self._config,
+            self._shards,
+            rows=rows,
+            encoder_length=self._batch.encoder_length,
+            decoder_length=self._batch.decoder_length,
+        )
+        flops = self._costs.flops[execution.remat] / topology.num_devices
+        model_flops = self._costs.flops["none"] / topology.num_devices
+        links, network = self._exchange_seconds(layers, execution)
+        memory = self._memory(layers, rows, execution)
+        traffic = self._memory_traffic(layers, rows, execution, saved=memory.saved_activations)
+        time = TimeEstimate(
+            matrix_unit=flops / topology.chip.flops_per_second,
+            main_memory=traffic / topology.chip.memory_bandwidth,
+            links=links,
+            network=network,
+        )
+        return Prediction(
+            memory=memory,
+            time=time,
+            flops=flops,
+            model_flops=model_flops,
+            mfu=model_flops / topology.chip.flops_per_second / time.step,
+        )
+
+    def _memory(self, layers: list[LayerShape], rows: float, execution: Execution) -> MemoryEstimate:
+        fused = execution.fused_attention
+        sums = self._state.gradients if execution.num_microbatches > 1 else 0.0
+        return MemoryEstimate(
+            parameters=self._state.parameters,
+            optimizer=self._state.optimizer,
+            gradients=self._state.gradients + sums,
+            saved_activations=memory_model.saved_activations(layers, execution.remat, fused_attention=fused),
+            working=memory_model.working_activations(layers, fused_attention=fused)
+            + memory_model.working_kernels(self._state.largest_layer),
+            logits=memory_model.logits_memory(self._num_logits(rows)),
+        )
+
+    def _memory_traffic(
+        self, layers: list[LayerShape], rows: float, execution: Execution, *, saved: float
+    ) -> float:
+        """Return the bytes of a step."""
+        microbatch = (
+            memory_traffic.kernel_traffic(self._state, execution.remat)
+            + memory_traffic.activation_traffic(
+                layers, execution.remat, saved=saved, fused_attention=execution.fused_attention
+            )
+            + memory_traffic.logits_traffic(self._num_logits(rows))
+        )
+        return memory_traffic.state_traffic(self._state) + execution.num_microbatches * microbatch
+
+    def _num_logits(self, rows: float) -> float:
+        """Return how many logits over the vocabulary one microbatch has on a device."""
+        length = self._batch.decoder_length
+        if isinstance(self._config, EncoderOnlyConfig):
+            length = self._batch.encoder_length if self._config.head in ("masked_lm", "pretraining") else 0
+        return rows * math.ceil(length / self._shards.length) * self._config.vocab_size / self._shards.vocab
+
+    def _exchange_seconds(
+        self, layers: list[LayerShape], execution: Execution
+    ) -> tuple[dict[str, float], float]:
+        """Return the seconds of a step's collectives by mesh axis, and of those between slices."""
+        topology = self._costs.topology
+        sent = defaultdict(float, activation_exchange(layers, self._placement, execution.remat))
+        for axis, number in self._state.gathered.items():
+            sent[axis] += 2 * number  # once forward, once backward
+        for axis, number in self._state.reduced.items():
+            sent[axis] += number
+        network = 0.0
+        if topology.num_slices > 1:
+            across, sent["replica"] = _split_replica(
+                sent["replica"], self._partitioner.mesh.shape["replica"], topology.num_slices
+            )
+            network = execution.num_microbatches * across / topology.chip.network_bandwidth
+        seconds = {
+            axis: execution.num_microbatches * sent[axis] / bandwidth
+            for axis, bandwidth in self._bandwidths.items()
+        }
+        return seconds, network
+
+
+def step_flops(config: ModelConfig, batch: BatchShape, remat: Remat) -> float:
+    """Return the FLOPs of a step on all devices together, with what remat recomputes."""
+    shape = {
+        "batch_size": batch.batch_size,
+        "encoder_length": batch.encoder_length,
+        "decoder_length": batch.decoder_length,
+    }
+    return train_step_flops(config, **shape) + recomputed_flops(layer_flops(config, **shape), remat)
+
+
+def _split_replica(sent: float, size: int, num_slices: int) -> tuple[float, float]:
+    """Split what an all-reduce sends into the bytes between slices and those within one.
+
+    Within a slice the array is scattered first, so that a part of it crosses from each device.
+    """
+    array = sent * size / (2 * (size - 1))
+    within = size // num_slices
+    return 2 * array / within * (num_slices - 1) / num_slices, 2 * array * (within - 1) / within

@@ -1,0 +1,104 @@
+"""Bytes of memory that a train step takes on one device, estimated from the shapes.
+
+Parameters and optimizer state are exact. The rest follows what the compiler was seen to keep: activations in
+the compute dtype, gradients and logits in float32.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from t5lite.models.config import Remat
+from t5lite.planning.layer_shapes import LayerShape
+from t5lite.planning.remat import kept_bytes
+
+FLOAT32 = 4
+_LOGITS_COPIES = 2
+"""The logits and their gradient are there together."""
+_WORKING_WEIGHTS = 2
+"""Float32 arrays of the size of the attention weights at the height of a layer's backward pass."""
+_WORKING_HIDDEN = 4
+"""Arrays of the MLP's hidden size at the height of a layer's backward pass."""
+_WORKING_KERNELS = 2
+"""Layers whose gathered kernels are there at once: one is computed with, the next is on its way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes on one device."""
+
+    parameters: float
+    optimizer: float
+    gradients: float
+    saved_activations: float
+    """What the forward pass keeps for the backward pass, of one microbatch."""
+    working: float
+    """Of the layer at work: recomputed activations and gathered kernels."""
+    logits: float
+
+    @property
+    def total(self) -> float:
+        """The peak: the logits are gone when the first layer's backward pass needs its working arrays."""
+        held = self.parameters + self.optimizer + self.gradients + self.saved_activations
+        return held + max(self.working, self.logits)
+
+    def parts(self) -> dict[str, float]:
+        """Return the bytes by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def saved_activations(layers: Sequence[LayerShape], remat: Remat, *, fused_attention: bool) -> float:
+    """Return the bytes kept for the backward pass by all stacks.
+
+    Args:
+      layers: one shape a stack.
+      remat: the policy.
+      fused_attention: whether attention weights never reach main memory.
+    """
+    total = 0.0
+    for layer in layers:
+        kept = _everything(layer, fused_attention) if remat == "none" else kept_bytes(layer, remat)
+        total += layer.num_layers * kept
+        if layer.cross is not None:
+            total += layers[0].residual  # the encoder's output, which every layer of the decoder reads
+    return total
+
+
+def working_activations(layers: Sequence[LayerShape], *, fused_attention: bool) -> float:
+    """Return the bytes of activations at the height of the backward pass of the layer that needs most."""
+    return max(_working(layer, fused_attention) for layer in layers)
+
+
+def _everything(layer: LayerShape, fused_attention: bool) -> float:
+    """Return the bytes that the backward pass of one layer reads, where nothing is made again."""
+    norms = layer.num_norms * (layer.whole + 2 * layer.residual * FLOAT32 / layer.itemsize)
+    attention = 2 * layer.query + layer.key_value
+    weights = layer.weights
+    if layer.cross is not None:
+        attention += 2 * layer.query + layer.cross.key_value
+        weights += layer.cross.weights
+    if not fused_attention:
+        attention += weights * (1 + FLOAT32 / layer.itemsize)
+    hidden = (layer.num_inputs + 3) * layer.hidden
+    return norms + attention + hidden
+
+
+def _working(layer: LayerShape, fused_attention: bool) -> float:
+    weights, inputs = layer.weights, 2 * layer.query + 2 * layer.key_value
+    if layer.cross is not None:
+        weights = max(weights, layer.cross.weights)
+        inputs = max(inputs, 2 * layer.query + 2 * layer.cross.key_value)
+    attention = inputs + 2 * layer.whole
+    if not fused_attention:
+        attention += _WORKING_WEIGHTS * weights * FLOAT32 / layer.itemsize
+    mlp = _WORKING_HIDDEN * layer.hidden + 2 * layer.whole
+    return max(attention, mlp)
+
+
+def working_kernels(largest_layer_kernels: float) -> float:
+    """Return the bytes of gathered kernels, from those of the largest layer."""
+    return _WORKING_KERNELS * largest_layer_kernels
+
+
+def logits_memory(elements: float) -> float:
+    """Return the bytes of the logits of one microbatch on a device."""
+    return _LOGITS_COPIES * FLOAT32 * elements

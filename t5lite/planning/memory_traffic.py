@@ -1,0 +1,82 @@
+"""Bytes that a train step reads from and writes to main memory on one device, estimated from the shapes.
+
+Elementwise work is taken to be fused into the products next to it, as XLA does, and a part of every array to
+stay on the chip, unless it is kept for the backward pass.
+"""
+
+from collections.abc import Sequence
+
+from t5lite.models.config import Remat
+from t5lite.planning.layer_shapes import LayerShape
+from t5lite.planning.state_shards import StateShards
+
+_FLOAT32 = 4
+_ON_CHIP = 8 * 2**20
+"""Bytes of an array that a TPU's vector memory was seen to hold for the next instruction."""
+_LOGITS_PASSES = 6
+"""Written; read for maximum, sum and gradient; the gradient written, and read by two products, some fused."""
+_BACKWARD = 2
+"""A backward pass reads and writes about twice what a forward pass does."""
+_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "dots": 1.5, "full": 2.0}
+"""Forward passes over the layers; recomputing all but products is half of one."""
+
+
+def state_traffic(state: StateShards) -> float:
+    """Return the bytes of one update, which reads the gradients for their norm first."""
+    return 2 * state.gradients + 3 * state.parameters + 2 * state.optimizer
+
+
+def kernel_traffic(state: StateShards, remat: Remat) -> float:
+    """Return the bytes of kernels and their gradients in one microbatch."""
+    reads = 2 + (remat == "full")
+    is_gathered = any(state.gathered.values())
+    return (reads + 2 * is_gathered + 1) * state.kernels + state.gradients
+
+
+def activation_traffic(
+    layers: Sequence[LayerShape], remat: Remat, *, saved: float, fused_attention: bool
+) -> float:
+    """Return the bytes of activations in one microbatch, forward and backward.
+
+    Args:
+      layers: one shape a stack.
+      remat: the policy.
+      saved: bytes that are kept for the backward pass: written, and read there.
+      fused_attention: whether attention weights never reach main memory.
+    """
+    passes = _FORWARD_PASSES[remat] + _BACKWARD
+    return 2 * saved + passes * sum(layer.num_layers * _forward(layer, fused_attention) for layer in layers)
+
+
+def logits_traffic(elements: float) -> float:
+    """Return the bytes of the logits of one microbatch on a device."""
+    return _LOGITS_PASSES * _spilled(_FLOAT32 * elements)
+
+
+def _forward(layer: LayerShape, fused_attention: bool) -> float:
+    """Return the bytes of one layer's forward pass."""
+    residual, whole, hidden = _spilled(layer.residual), _spilled(layer.whole), _spilled(layer.hidden)
+    norms_and_sums = layer.num_norms * (3 * residual + whole)
+    attention = _attention(layer, layer.whole, layer.key_value, layer.weights, fused_attention)
+    if layer.cross is not None:
+        cross = layer.cross
+        attention += _attention(layer, cross.encoded, cross.key_value, cross.weights, fused_attention)
+    mlp = layer.num_inputs * (whole + hidden) + (layer.num_inputs + 1) * hidden
+    return norms_and_sums + attention + mlp
+
+
+def _attention(
+    layer: LayerShape, memory: float, key_value: float, weights: float, fused_attention: bool
+) -> float:
+    """Return the bytes of projections, and of float32 logits that are written once and read twice."""
+    inputs = _spilled(layer.whole) + 2 * _spilled(memory)
+    projections = inputs + 2 * (2 * _spilled(layer.query) + 2 * _spilled(key_value / 2))
+    if fused_attention:
+        return projections
+    logits = _spilled(weights * _FLOAT32 / layer.itemsize)
+    return projections + 3 * logits + 2 * _spilled(weights)
+
+
+def _spilled(num_bytes: float) -> float:
+    """Return what of an array has to leave the chip between the instructions that write and read it."""
+    return max(0.0, num_bytes - _ON_CHIP)

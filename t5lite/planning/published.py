@@ -1,0 +1,193 @@
+"""Training speeds that others published, and what the cost model predicts for the same runs.
+
+A prediction is optimistic, so a run in public must never have been faster. How much slower it was says how
+far a prediction is off for code that has been tuned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from t5lite.models.config import DecoderOnlyConfig, ModelConfig
+from t5lite.models.flops import train_step_flops
+from t5lite.models.functional import build
+from t5lite.models.presets import preset
+from t5lite.optim import AdamWConfig, Constant
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.planning.compile import BatchShape
+from t5lite.planning.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.topology import parse_topology
+
+_V5E = "MaxText, MaxText/configs/v5e: README.md (table), 16b.sh, 32b.sh, 64b.sh, 128b.sh (settings)"
+_V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (settings)"
+_V6E = "AI-Hypercomputer/tpu-recipes, training/trillium"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRun:
+    """One line of a published table, in this project's terms."""
+
+    name: str
+    source: str
+    model: ModelConfig
+    topology: str
+    rows_per_device: int
+    length: int
+    partitioning: PartitioningConfig
+    execution: Execution
+    step_seconds: float | None = None
+    """As published, or None where the table has FLOP/s."""
+    tflops_per_device: float | None = None
+    """As published: FLOPs without recomputation, causal attention in full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A published run beside its prediction."""
+
+    run: PublishedRun
+    prediction: Prediction
+    measured_seconds: float
+    measured_mfu: float
+    """By this project's count of FLOPs."""
+
+    @property
+    def share(self) -> float:
+        """The predicted time over the measured one: how much of the predicted speed was reached."""
+        return self.prediction.time.step / self.measured_seconds
+
+
+def compare(run: PublishedRun) -> Comparison:
+    """Return the prediction for a published run."""
+    topology = parse_topology(run.topology)
+    model = build(run.model)
+    optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
+    batch = BatchShape(batch_size=run.rows_per_device * topology.num_devices, decoder_length=run.length)
+    partitioner = abstract_partitioner(run.partitioning, topology.num_devices)
+    prediction = CostModel(model, optimizer, topology, batch).on(partitioner).predict(run.execution)
+    flops = train_step_flops(run.model, batch_size=batch.batch_size, decoder_length=run.length)
+    seconds = run.step_seconds
+    if seconds is None:
+        assert run.tflops_per_device is not None, f"{run.name} has neither seconds nor FLOP/s"
+        seconds = flops / topology.num_devices / (run.tflops_per_device * 1e12)
+    peak = topology.num_devices * topology.chip.flops_per_second
+    return Comparison(
+        run=run, prediction=prediction, measured_seconds=seconds, measured_mfu=flops / peak / seconds
+    )
+
+
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """Return the table of docs/planning.md."""
+    lines = [
+        "| run | topology | measured s | predicted s | of the predicted speed | MFU measured | predicted |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for each in comparisons:
+        cells = [
+            each.run.name,
+            each.run.topology,
+            f"{each.measured_seconds:.2f}",
+            f"{each.prediction.time.step:.2f}",
+            f"{each.share:.0%}",
+            f"{each.measured_mfu:.1%}",
+            f"{each.prediction.mfu:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _maxtext(scale: int) -> DecoderOnlyConfig:
+    """Return MaxText's default model scaled to about ``scale`` billion parameters.
+
+    Each doubling widens heads and MLP, then the residual stream, then doubles the depth, in turn, from 2048
+    wide and 16 deep (MaxText ``get_individual_scales`` and ``base.yml``).
+    """
+    depth, rest = divmod(scale.bit_length() - 1, 3)
+    wide = 2 ** (depth + (rest > 0))
+    return DecoderOnlyConfig(
+        vocab_size=32_000,
+        embed_dim=2048 * 2 ** (depth + (rest > 1)),
+        mlp_dim=7168 * wide,
+        head_dim=128,
+        num_heads=16 * wide,
+        num_layers=16 * 2**depth,
+        compute_dtype="bfloat16",
+    )
+
+
+def _llama(
+    *, embed_dim: int, mlp_dim: int, num_heads: int, num_layers: int, vocab_size: int
+) -> DecoderOnlyConfig:
+    return DecoderOnlyConfig(
+        vocab_size=vocab_size,
+        embed_dim=embed_dim,
+        mlp_dim=mlp_dim,
+        head_dim=128,
+        num_heads=num_heads,
+        num_kv_heads=8,
+        num_layers=num_layers,
+        compute_dtype="bfloat16",
+    )
+
+
+_FULL = Execution(remat="full", fused_attention=True)
+_DOTS = Execution(remat="dots", fused_attention=True)
+
+
+def _table_row(
+    source: str, scale: int, topology: str, rows: int, tensor: int, execution: Execution, tflops: float
+) -> PublishedRun:
+    style = "sequence_parallel" if tensor > 1 else "fsdp"
+    return PublishedRun(
+        name=f"MaxText {scale}B",
+        source=source,
+        model=_maxtext(scale),
+        topology=topology,
+        rows_per_device=rows,
+        length=2048,
+        partitioning=PartitioningConfig(style=style, tensor=tensor),
+        execution=execution,
+        tflops_per_device=tflops,
+    )
+
+
+def _recipe(
+    name: str, model: ModelConfig, rows: int, length: int, execution: Execution, seconds: float
+) -> PublishedRun:
+    return PublishedRun(
+        name=name,
+        source=_V6E,
+        model=model,
+        topology="v6e:16x16",
+        rows_per_device=rows,
+        length=length,
+        partitioning=PartitioningConfig(),
+        execution=execution,
+        step_seconds=seconds,
+    )
+
+
+_70B = {"embed_dim": 8192, "mlp_dim": 28_672, "num_heads": 64, "num_layers": 80}
+_8B = {"embed_dim": 4096, "mlp_dim": 14_336, "num_heads": 32, "num_layers": 32}
+
+RUNS: tuple[PublishedRun, ...] = (
+    _table_row(_V5E, 16, "v5e:16x16", 6, 1, _FULL, 120),
+    _table_row(_V5E, 32, "v5e:16x16", 4, 1, _FULL, 132),
+    _table_row(_V5E, 64, "v5e:16x16", 2, 1, _FULL, 118),
+    # Products are kept in the host's memory.
+    _table_row(_V5E, 128, "v5e:16x16", 1, 16, _DOTS, 110),
+    _table_row(_V5P, 32, "v5p:4x4x4", 7, 4, _DOTS, 328),
+    _table_row(_V5P, 64, "v5p:4x4x4", 3, 4, _DOTS, 323),
+    _table_row(_V5P, 128, "v5p:4x4x8", 1, 8, _DOTS, 315),
+    _table_row(_V5P, 128, "v5p:4x8x8", 1, 8, _DOTS, 316),
+    _table_row(_V5P, 256, "v5p:8x8x8", 1, 8, _DOTS, 308),
+    _table_row(_V5P, 512, "v5p:8x8x8", 2, 8, _FULL, 294),
+    _table_row(_V5P, 1024, "v5p:8x8x16", 2, 8, _FULL, 254),
+    _table_row(_V5P, 1024, "v5p:8x16x16", 2, 8, _FULL, 297),
+    # The recipes keep some products, in the host's memory; all of them is the optimistic reading. Rows are
+    # those of the logged weights: the recipe of Llama 2 70B says 3 a device, its log 2.
+    _recipe("Llama 3.1 8B", _llama(**_8B, vocab_size=128_256), 4, 8192, _DOTS, 4.546),
+    _recipe("Llama 2 70B", _llama(**_70B, vocab_size=32_000), 2, 4096, _DOTS, 9.052),
+    _recipe("Llama 3.1 70B", _llama(**_70B, vocab_size=128_256), 5, 8192, _DOTS, 42.656),
+    _recipe("GPT-3 175B", preset("gpt3-175b"), 3, 2048, _FULL, 17.182),
+)
+"""One slice each; more slices were slower."""

@@ -1,0 +1,166 @@
+"""Every way to run a train step on a slice, compared by the cost model."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from t5lite.core.errors import ConfigError
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.planning.cost_model import CostModel, Execution, MeshCosts, Prediction
+from t5lite.planning.remat import KEPT
+from t5lite.planning.topology import Topology
+
+MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
+BATCH_NOT_DIVISIBLE = "the mesh or the microbatches do not divide the batch"
+TOO_LARGE = "predicted not to fit in memory"
+DOMINATED = "slower than another way, and larger"
+_MARGIN = 0.92
+"""Share of the memory that a prediction may take: the compiler was seen to need up to a tenth more."""
+_MAX_MICROBATCHES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One way to run a step."""
+
+    partitioning: PartitioningConfig
+    execution: Execution
+    prediction: Prediction
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """The lines of a recipe that ask for it; ``remat`` is the model's."""
+        partitioning = ", ".join(f"{name}={value!r}" for name, value in _chosen(self.partitioning).items())
+        lines = [f"partitioning=PartitioningConfig({partitioning})", f"remat={self.execution.remat!r}"]
+        return (*lines, f"step=StepConfig(num_microbatches={self.execution.num_microbatches})")
+
+    @property
+    def overrides(self) -> str:
+        """The same as options of ``t5lite train``."""
+        words = [f"--partitioning.{name} {value}" for name, value in _chosen(self.partitioning).items()]
+        words += [f"--model.remat {self.execution.remat}"]
+        return " ".join([*words, f"--step.num-microbatches {self.execution.num_microbatches}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What was found."""
+
+    ranked: tuple[Candidate, ...]
+    """Ways that fit and that no other beats in both time and memory, fastest first."""
+    smallest: Candidate | None
+    """The one that takes least memory, whether it fits or not."""
+    num_considered: int
+    dropped: Mapping[str, int]
+    """How many others were dropped, by reason."""
+
+
+def search(costs: CostModel, *, fused_attention: bool = False) -> Search:
+    """Compare every mesh, remat policy and number of microbatches for a model and batch.
+
+    Args:
+      costs: of the model, optimizer, batch and topology.
+      fused_attention: whether attention weights never reach main memory.
+    """
+    dropped: Counter[str] = Counter()
+    runnable: list[Candidate] = []
+    executions = list(_executions(costs.batch.batch_size, fused_attention=fused_attention))
+    for partitioning in partitionings(costs.topology):
+        try:
+            mesh = costs.on(abstract_partitioner(partitioning, costs.topology.num_devices))
+        except ConfigError as error:
+            reason = BATCH_NOT_DIVISIBLE if str(error).startswith("batch_size") else MODEL_NOT_DIVISIBLE
+            dropped[reason] += len(executions)
+            continue
+        for execution in executions:
+            prediction = _predict(mesh, execution)
+            if prediction is None:
+                dropped[BATCH_NOT_DIVISIBLE] += 1
+            else:
+                runnable.append(
+                    Candidate(partitioning=partitioning, execution=execution, prediction=prediction)
+                )
+    available = _MARGIN * costs.topology.chip.memory_bytes
+    fitting = [each for each in runnable if each.prediction.memory.total <= available]
+    ranked = _undominated(fitting)
+    dropped[TOO_LARGE] = len(runnable) - len(fitting)
+    dropped[DOMINATED] = len(fitting) - len(ranked)
+    return Search(
+        ranked=tuple(ranked),
+        smallest=min(runnable, key=lambda each: each.prediction.memory.total, default=None),
+        num_considered=len(runnable) + dropped[MODEL_NOT_DIVISIBLE] + dropped[BATCH_NOT_DIVISIBLE],
+        dropped={reason: number for reason, number in dropped.items() if number},
+    )
+
+
+def partitionings(topology: Topology) -> Iterator[PartitioningConfig]:
+    """Yield every mesh over a topology's devices once, in every style that uses all of its axes.
+
+    Slices differ along ``replica`` only. Without sharded parameters ``replica`` and ``fsdp`` are the same, so
+    that style is tried with as many replicas as slices.
+    """
+    devices, slices = topology.num_devices, topology.num_slices
+    if devices % slices == 0:
+        yield PartitioningConfig(style="data_parallel", replica=slices, fsdp=devices // slices)
+    for replica in _divisors(devices):
+        if replica % slices:
+            continue
+        for tensor in _divisors(devices // replica):
+            for sequence in _divisors(devices // replica // tensor):
+                for style in _styles(tensor=tensor, sequence=sequence):
+                    yield PartitioningConfig(
+                        style=style,
+                        replica=replica,
+                        fsdp=devices // replica // tensor // sequence,
+                        sequence=sequence,
+                        tensor=tensor,
+                    )
+
+
+def diverse(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
+    """Return the best candidates, at most one of each mesh, style and policy: what is worth compiling."""
+    kept: dict[tuple[Any, ...], Candidate] = {}
+    for candidate in candidates:
+        kept.setdefault((candidate.partitioning, candidate.execution.remat), candidate)
+    return list(kept.values())[:number]
+
+
+def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
+    if sequence > 1:
+        return ("sequence_parallel",)
+    return ("tensor_parallel", "sequence_parallel") if tensor > 1 else ("fsdp",)
+
+
+def _executions(batch_size: int, *, fused_attention: bool) -> Iterator[Execution]:
+    for remat in ("none", *KEPT):
+        for number in _divisors(batch_size):
+            if number <= _MAX_MICROBATCHES:
+                yield Execution(remat=remat, num_microbatches=number, fused_attention=fused_attention)
+
+
+def _predict(mesh: MeshCosts, execution: Execution) -> Prediction | None:
+    try:
+        return mesh.predict(execution)
+    except ConfigError:
+        return None
+
+
+def _undominated(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates, fastest first, each of which needs less memory than all faster ones."""
+    kept: list[Candidate] = []
+    for candidate in sorted(
+        candidates, key=lambda each: (each.prediction.time.ranking, each.prediction.memory.total)
+    ):
+        if not kept or candidate.prediction.memory.total < kept[-1].prediction.memory.total:
+            kept.append(candidate)
+    return kept
+
+
+def _divisors(number: int) -> list[int]:
+    return [each for each in range(1, number + 1) if number % each == 0]
+
+
+def _chosen(partitioning: PartitioningConfig) -> dict[str, Any]:
+    sizes = {name: size for name, size in partitioning.sizes.items() if size > 1 or name == "fsdp"}
+    return {"style": partitioning.style, **sizes}

@@ -1,0 +1,128 @@
+"""Parameters and optimizer state as a mesh splits them: on a device, and across each mesh axis."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import jax
+
+from t5lite.core.types import LogicalAxes, Tree
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim import Optimizer
+from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import is_logical_axes
+from t5lite.training.state import state_axes
+
+_FLOAT32 = 4
+_TABLE_AXES: LogicalAxes = ("vocab", "embed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateShards:
+    """One device's part of the state, and the exchange that its mesh asks for, in bytes."""
+
+    parameters: float
+    optimizer: float
+    gradients: float
+    """In float32, split like the parameters."""
+    kernels: float
+    """Parameters in the compute dtype as products read them: gathered over the axes that split the batch."""
+    largest_layer: float
+    """Those of the layer that has most."""
+    gathered: Mapping[str, float]
+    """Sent along each mesh axis to gather every kernel once."""
+    reduced: Mapping[str, float]
+    """Sent along each mesh axis to sum every gradient once, in float32."""
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    axes: LogicalAxes
+    elements: int
+    itemsize: int
+    stack: str
+    """Name of the stack of layers that it belongs to; empty outside of them."""
+    num_layers: int
+
+
+class StateShapes:
+    """The state of a model and its optimizer, traced once; its parts under a mesh are then arithmetic.
+
+    Args:
+      model: with its abstract parameters, and the compute dtype of its configuration.
+      optimizer: its state is traced by ``jax.eval_shape``.
+    """
+
+    def __init__(self, model: FunctionalModel, optimizer: Optimizer):
+        opt_state = jax.eval_shape(optimizer.init, model.abstract_params)
+        self._parameters = _leaves(model.abstract_params, model.logical_axes)
+        self._optimizer = _leaves(opt_state, state_axes(model, optimizer).opt_state)
+        self._itemsize = {"float32": 4, "bfloat16": 2}[model.config.compute_dtype]
+        # Where the logits have a kernel of their own, rows of the table are only looked up.
+        self._is_table_kernel = model.config.tie_embeddings
+
+    def shards(self, partitioner: Partitioner) -> StateShards:
+        """Return one device's part under a partitioner, whose mesh may be abstract."""
+        sizes = dict(partitioner.mesh.shape)
+        data_axes = [axis for axis in data_mesh_axes(partitioner) if sizes[axis] > 1]
+        gathered: dict[str, float] = defaultdict(float)
+        reduced: dict[str, float] = defaultdict(float)
+        layers: dict[str, float] = defaultdict(float)
+        parameters = gradients = kernels = 0.0
+        for leaf in self._parameters:
+            own = mesh_axes(partitioner.spec(leaf.axes))
+            shard = leaf.elements / math.prod(sizes[axis] for axis in own)
+            whole = shard * math.prod(sizes[axis] for axis in data_axes if axis in own) * self._itemsize
+            parameters += shard * leaf.itemsize
+            gradients += shard * _FLOAT32
+            is_kernel = leaf.axes != _TABLE_AXES or self._is_table_kernel
+            kernels += whole if is_kernel else 0.0
+            if leaf.stack:
+                layers[leaf.stack] += whole / leaf.num_layers
+            for axis in data_axes:
+                share = (sizes[axis] - 1) / sizes[axis]
+                if axis not in own:
+                    reduced[axis] += 2 * share * shard * _FLOAT32
+                elif is_kernel:
+                    gathered[axis] += share * whole
+                    reduced[axis] += share * whole / self._itemsize * _FLOAT32
+        return StateShards(
+            parameters=parameters,
+            optimizer=sum(_shard_bytes(partitioner, leaf) for leaf in self._optimizer),
+            gradients=gradients,
+            kernels=kernels,
+            largest_layer=max(layers.values()),
+            gathered=gathered,
+            reduced=reduced,
+        )
+
+
+def data_mesh_axes(partitioner: Partitioner) -> tuple[str, ...]:
+    """Return the mesh axes along which devices have different tokens: those of the rows and of the length."""
+    return mesh_axes(partitioner.activation_spec(("batch", "length", "heads", "kv"))[:2])
+
+
+def mesh_axes(spec: Iterable[str | tuple[str, ...] | None]) -> tuple[str, ...]:
+    """Return every mesh axis that a partition spec, or some entries of one, uses."""
+    return tuple(axis for entry in spec for axis in ((entry,) if isinstance(entry, str) else entry or ()))
+
+
+def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:
+    sizes = partitioner.mesh.shape
+    ways = math.prod(sizes[axis] for axis in mesh_axes(partitioner.spec(leaf.axes)))
+    return leaf.elements * leaf.itemsize / ways
+
+
+def _leaves(abstract_tree: Tree, axes_tree: Tree) -> list[_Leaf]:
+    """Return the arrays of a tree, those of one stack with equal axes as one."""
+    axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
+    merged: dict[tuple, int] = defaultdict(int)
+    for (path, array), axes in zip(
+        jax.tree_util.tree_leaves_with_path(abstract_tree), axes_leaves, strict=True
+    ):
+        is_layer = "layers" in axes
+        stack = jax.tree_util.keystr(path[:1], simple=True) if is_layer else ""
+        num_layers = array.shape[axes.index("layers")] if is_layer else 1
+        merged[axes, array.dtype.itemsize, stack, num_layers] += math.prod(array.shape)
+    return [_Leaf(axes, elements, itemsize, *rest) for (axes, itemsize, *rest), elements in merged.items()]

@@ -1,0 +1,65 @@
+"""The cost model against the compiler, on the small training steps of ``steps``.
+
+Small steps are hard to predict: arrays of a few megabytes stay on the chip or not, tables are padded. The
+tolerances say how far off a prediction was.
+"""
+
+import functools
+import json
+
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.models.functional import build
+from t5lite.optim import AdamWConfig
+from t5lite.partitioning import abstract_partitioner
+from t5lite.planning.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.finalists import planned_optimizer
+from t5lite.planning.roofline import MAIN_MEMORY, roofline
+from t5lite.planning.topology import parse_topology
+from tests.compile.steps import BATCH, TOPOLOGY, WAYS, way
+
+
+@functools.cache
+def predicted(name: str) -> Prediction:
+    partitioning, config = WAYS[name]
+    model, topology = build(config), parse_topology(TOPOLOGY)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, BATCH)
+    mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
+    return mesh.predict(Execution(remat=config.remat))
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_flops_are_what_the_compiled_program_has(name: str):
+    assert predicted(name).flops == pytest.approx(way(name).flops, rel=0.02)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_state_takes_its_bytes_and_the_padding_of_tiles(name: str):
+    """64 columns of a table are padded to the 128 of a tile."""
+    memory, compiled = predicted(name).memory, way(name).memory
+    state = memory.parameters + memory.optimizer
+    assert state <= 1.001 * (compiled.parameters + compiled.optimizer) <= 1.4 * state
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_memory_is_predicted_within_a_factor(name: str):
+    assert 0.85 < predicted(name).memory.total / way(name).memory.needed < 1.7
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_time_is_hardly_ever_predicted_longer_than_the_roofline(name: str):
+    time, bound = predicted(name).time, roofline(way(name))
+    assert time.main_memory < 1.3 * bound.seconds[MAIN_MEMORY]
+    links = [seconds for resource, seconds in bound.seconds.items() if resource.startswith("links")]
+    assert max(time.links.values()) < 1.5 * sum(links)
+
+
+def test_the_command_compiles_the_best_and_prints_its_roofline(capsys: pytest.CaptureFixture[str]):
+    command = ["plan", "--model", "t5-efficient-tiny", "--chips", "v5e-4", "--global-batch-size", "16"]
+    lengths = ["--encoder-length", "128", "--decoder-length", "128"]
+    assert main([*command, *lengths, "--compile", "1", "--json"]) == 0
+    (finalist,) = json.loads(capsys.readouterr().out)["compiled"]
+    assert finalist["problem"] is None
+    assert finalist["memory_bytes"] > 0
+    assert 0 < finalist["mfu"] < 1

@@ -1,0 +1,231 @@
+"""Laws of the analytic cost model."""
+
+import dataclasses
+import math
+from typing import Any, get_args
+
+import jax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    ModelConfig,
+    Remat,
+)
+from t5lite.models.flops import train_step_flops
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
+from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
+from t5lite.planning.compile import BatchShape
+from t5lite.planning.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.remat import KEPT
+from t5lite.planning.topology import Topology, parse_topology
+from t5lite.training.state import abstract_state
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 4096,
+    "embed_dim": 512,
+    "mlp_dim": 1024,
+    "head_dim": 64,
+    "num_heads": 16,
+    "compute_dtype": "bfloat16",
+}
+T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=3, num_decoder_layers=2)
+CONFIGS: dict[str, ModelConfig] = {
+    "t5": T5,
+    "t5_tied_grouped": dataclasses.replace(T5, tie_embeddings=True, num_kv_heads=4),
+    "bert": EncoderOnlyConfig(**SHAPE, num_layers=3),
+    "llama": DecoderOnlyConfig(**SHAPE, num_layers=3, num_kv_heads=8),
+    "palm": DecoderOnlyConfig(
+        **SHAPE, num_layers=3, num_kv_heads=1, parallel_block=True, tie_embeddings=True
+    ),
+}
+V5E = parse_topology("v5e:4x4")
+BATCH = BatchShape(batch_size=64, encoder_length=512, decoder_length=128)
+MODELS = {name: build(config) for name, config in CONFIGS.items()}
+STYLES = ("data_parallel", "fsdp", "tensor_parallel", "sequence_parallel")
+POWERS = st.sampled_from([1, 2, 4, 8, 16])
+
+
+def adamw(model: FunctionalModel) -> Optimizer:
+    return AdamWConfig().build(Constant().build(1), model.logical_axes)
+
+
+def partitioner(topology: Topology = V5E, **partitioning: Any) -> Partitioner:
+    return abstract_partitioner(PartitioningConfig(**partitioning), topology.num_devices)
+
+
+def predict(
+    name: str = "t5",
+    *,
+    batch: BatchShape = BATCH,
+    topology: Topology = V5E,
+    run: Execution | None = None,
+    **mesh: Any,
+) -> Prediction:
+    model = MODELS[name]
+    costs = CostModel(model, adamw(model), topology, batch)
+    return costs.on(partitioner(topology, **mesh)).predict(run or Execution())
+
+
+@st.composite
+def meshes(draw: st.DrawFn) -> dict[str, Any]:
+    """Every mesh over 16 devices whose axes its style uses."""
+    style = draw(st.sampled_from(STYLES))
+    tensor = draw(POWERS) if "parallel" in style and style != "data_parallel" else 1
+    sequence = draw(POWERS.filter(lambda n: n * tensor <= 16)) if style == "sequence_parallel" else 1
+    replica = draw(POWERS.filter(lambda n: n * tensor * sequence <= 16))
+    return {"style": style, "replica": replica, "tensor": tensor, "sequence": sequence}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("optimizer", [AdamWConfig(), AdafactorConfig()], ids=["adamw", "adafactor"])
+@pytest.mark.parametrize(
+    "mesh", [{"style": "data_parallel"}, {"style": "fsdp"}, {"style": "sequence_parallel", "tensor": 4}]
+)
+def test_the_state_has_exactly_the_bytes_of_its_shards(name: str, optimizer: Any, mesh: dict[str, Any]):
+    model = MODELS[name]
+    built = optimizer.build(Constant().build(1), model.logical_axes)
+    predicted = CostModel(model, built, V5E, BATCH).on(partitioner(**mesh)).predict(Execution()).memory
+    state = abstract_state(model, built, partitioner(**mesh))
+
+    def shard_bytes(tree: Any) -> int:
+        return sum(
+            leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
+            for leaf in jax.tree.leaves(tree)
+        )
+
+    assert predicted.parameters == shard_bytes(state.params)
+    assert predicted.optimizer == shard_bytes(state.opt_state)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_flops_are_the_analytic_count(name: str):
+    expected = train_step_flops(CONFIGS[name], batch_size=64, encoder_length=512, decoder_length=128) / 16
+    without = predict(name)
+    assert without.flops == without.model_flops == expected
+    full = predict(name, run=Execution(remat="full"))
+    assert full.model_flops == expected
+    assert expected < predict(name, run=Execution(remat="dots")).flops < full.flops < 4 / 3 * expected
+
+
+@given(
+    mesh=meshes(),
+    remat=st.sampled_from(["none", *KEPT]),
+    name=st.sampled_from(list(CONFIGS)),
+    fused=st.booleans(),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_step_takes_no_less_than_any_resource(mesh: dict[str, Any], remat: Any, name: str, fused: bool):
+    try:
+        predicted = predict(name, run=Execution(remat=remat, fused_attention=fused), **mesh)
+    except ConfigError:
+        return
+    assert all(predicted.time.step >= seconds >= 0 for seconds in predicted.time.resources.values())
+    assert 0 < predicted.mfu <= 1
+    assert predicted.memory.total >= sum(
+        (predicted.memory.parameters, predicted.memory.optimizer, predicted.memory.gradients)
+    )
+    assert math.isfinite(predicted.memory.total)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_memory_falls_with_more_devices_that_share_the_parameters(name: str):
+    totals = []
+    for side in (1, 2, 4, 8):
+        topology = parse_topology(f"v5e:{side}x{side}")
+        totals.append(predict(name, topology=topology).memory.total)
+    assert totals == sorted(totals, reverse=True)
+    assert len(set(totals)) == len(totals)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_remat_trades_memory_for_flops(name: str):
+    none, dots, full = (predict(name, run=Execution(remat=remat)) for remat in ("none", "dots", "full"))
+    assert none.memory.saved_activations > dots.memory.saved_activations > full.memory.saved_activations
+    assert none.flops < dots.flops < full.flops
+
+
+def test_microbatches_trade_activations_for_exchange():
+    one, four = (predict(run=Execution(num_microbatches=number)) for number in (1, 4))
+    assert four.memory.saved_activations == one.memory.saved_activations / 4
+    assert four.memory.gradients == 2 * one.memory.gradients
+    assert four.flops == one.flops
+    assert four.time.links["fsdp"] > one.time.links["fsdp"]
+
+
+def test_a_fused_attention_keeps_no_weights():
+    plain, fused = (predict(run=Execution(fused_attention=on)) for on in (False, True))
+    assert fused.memory.saved_activations < plain.memory.saved_activations
+    assert fused.time.main_memory < plain.time.main_memory
+    longer = BatchShape(batch_size=64, encoder_length=2048, decoder_length=128)
+    grown = predict(batch=longer, run=Execution(fused_attention=True)).memory.saved_activations
+    assert grown < 4 * fused.memory.saved_activations  # linear in the length, and the decoder did not grow
+
+
+def test_sequence_sharded_residuals_need_less_memory_and_other_collectives():
+    run = Execution(remat="full")
+    tensor = predict(style="tensor_parallel", tensor=4, run=run)
+    sequence = predict(style="sequence_parallel", tensor=4, run=run)
+    assert sequence.memory.saved_activations == pytest.approx(tensor.memory.saved_activations / 4)
+    assert sequence.time.links["tensor"] == pytest.approx(tensor.time.links["tensor"], rel=0.2)
+
+
+def test_fsdp_gathers_parameters_twice_and_scatters_gradients():
+    """A gather for each pass in the compute dtype, a scattered sum in float32; no table to look up in."""
+    predicted = predict("llama", style="fsdp")
+    kernels = sum(
+        math.prod(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(MODELS["llama"].abstract_params)
+        if leaf.ndim > 2 or "logits" in jax.tree_util.keystr(path)
+    )
+    norms = (2 * 3 + 1) * 512
+    sent = (2 * kernels * 2 + kernels * 4 + 2 * norms * 4) * 15 / 16
+    assert predicted.time.links["fsdp"] == pytest.approx(sent / 100e9, rel=1e-6)
+
+
+def test_data_parallelism_sums_whole_gradients():
+    predicted = predict("llama", style="data_parallel")
+    sent = 2 * MODELS["llama"].num_params * 4 * 15 / 16
+    assert predicted.time.links["fsdp"] == pytest.approx(sent / 100e9)
+
+
+def test_only_gradients_cross_slices():
+    two = parse_topology("v5e:4x4", num_slices=2)
+    batch = dataclasses.replace(BATCH, batch_size=128)
+    both = predict(topology=two, batch=batch, replica=2)
+    alone = predict()
+    assert alone.time.network == 0
+    shard = MODELS["t5"].num_params * 4 / 16
+    norms = 4 * sum(leaf.size for leaf in jax.tree.leaves(MODELS["t5"].abstract_params) if leaf.ndim <= 2)
+    assert shard <= both.time.network * two.chip.network_bandwidth <= shard + norms
+    assert both.time.links == alone.time.links
+
+
+@pytest.mark.parametrize(
+    ("mesh", "run", "message"),
+    [
+        ({"style": "tensor_parallel", "tensor": 16}, Execution(num_microbatches=7), "num_microbatches"),
+        ({"style": "fsdp"}, Execution(num_microbatches=8), "batch_size=64 is not divisible"),
+        ({"style": "fsdp", "tensor": 2}, Execution(), "tensor"),
+    ],
+)
+def test_what_cannot_run_is_refused(mesh: dict[str, Any], run: Execution, message: str):
+    with pytest.raises(ConfigError, match=message):
+        predict(run=run, **mesh)
+
+
+def test_heads_that_a_mesh_does_not_divide_are_refused():
+    with pytest.raises(ConfigError, match="kv_heads"):
+        predict("t5_tied_grouped", style="tensor_parallel", tensor=8)
+
+
+def test_every_remat_policy_is_known():
+    assert {"none", *KEPT} == set(get_args(Remat))
+    for remat in get_args(Remat):
+        predict(run=Execution(remat=remat))

@@ -1,0 +1,28 @@
+"""The cost model against speeds that others measured."""
+
+import pytest
+
+from t5lite.models.parameter_count import count_parameters
+from t5lite.planning.published import RUNS, PublishedRun, compare, markdown
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.name} on {run.topology}")
+def test_nobody_was_faster_than_predicted(run: PublishedRun):
+    compared = compare(run)
+    assert 0.4 < compared.share <= 1.0
+
+
+def test_tuned_runs_reach_most_of_the_prediction():
+    """On v5e and v5p, whose tables are of full tuning; on v6e nobody has published as much."""
+    shares = [compare(run).share for run in RUNS if not run.topology.startswith("v6e")]
+    assert min(shares) > 0.7
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.name.startswith("MaxText")])
+def test_models_have_the_size_of_their_name(run: PublishedRun):
+    billions = float(run.name.split()[-1].removesuffix("B"))
+    assert count_parameters(run.model) / 1e9 == pytest.approx(billions, rel=0.04)
+
+
+def test_the_table_has_a_line_a_run():
+    assert len(markdown([compare(run) for run in RUNS[:2]]).splitlines()) == 4

@@ -1,0 +1,49 @@
+"""Where mesh axes lie on a torus, and what they can carry."""
+
+import pytest
+
+from t5lite.planning.chips import CHIPS
+from t5lite.planning.topology import parse_topology
+from t5lite.planning.torus import axis_bandwidths
+
+V5E, V5P = CHIPS["v5e"].link_bandwidth, CHIPS["v5p"].link_bandwidth
+
+
+@pytest.mark.parametrize(
+    ("topology", "mesh", "expected"),
+    [
+        # One axis over everything has all links.
+        ("v5e:16x16", {"fsdp": 256}, {"fsdp": V5E}),
+        ("v5p:4x4x8", {"fsdp": 128}, {"fsdp": V5P}),
+        # Whole dimensions are rings of their own.
+        ("v5e:16x16", {"fsdp": 16, "tensor": 16}, {"fsdp": V5E / 2, "tensor": V5E / 2}),
+        ("v5p:4x4x8", {"fsdp": 16, "tensor": 8}, {"fsdp": V5P * 2 / 3, "tensor": V5P / 3}),
+        # A slice that is not a whole row of the pod has no link back.
+        ("v5e:4x4", {"fsdp": 4, "tensor": 4}, {"fsdp": V5E / 4, "tensor": V5E / 4}),
+        # Part of a dimension is a line; what goes on along it skips four chips, and shares their links.
+        ("v5e:16x16", {"fsdp": 64, "tensor": 4}, {"tensor": V5E / 4, "fsdp": V5E / 2 + V5E / 2 / 4}),
+        # An axis that is left after whole dimensions were taken still has a place.
+        ("v5e:4x8", {"replica": 2, "fsdp": 4, "tensor": 4}, None),
+        # A chip of two devices joins them itself.
+        ("tpu7x:4x4x4", {"fsdp": 64, "tensor": 2}, {"tensor": 300e9, "fsdp": 300e9}),
+    ],
+)
+def test_bandwidth_follows_the_links(topology: str, mesh: dict[str, int], expected: dict[str, float] | None):
+    bandwidths = axis_bandwidths(parse_topology(topology), mesh)
+    assert set(bandwidths) == set(mesh)
+    assert all(bandwidth > 0 for bandwidth in bandwidths.values())
+    if expected is not None:
+        assert bandwidths == pytest.approx(expected)
+
+
+def test_the_part_of_replica_between_slices_is_not_on_the_torus():
+    assert "replica" not in axis_bandwidths(
+        parse_topology("v5e:4x4", num_slices=2), {"replica": 2, "fsdp": 16}
+    )
+    assert "replica" in axis_bandwidths(parse_topology("v5e:4x4", num_slices=2), {"replica": 4, "fsdp": 8})
+
+
+def test_axes_of_one_device_have_no_links():
+    assert axis_bandwidths(
+        parse_topology("v5e:4x4"), {"replica": 1, "fsdp": 16, "sequence": 1, "tensor": 1}
+    ) == {"fsdp": V5E / 2}
