@@ -37,6 +37,7 @@ _CALLED = re.compile(
     r"(?:calls|to_apply|body|condition|branch_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
 )
 _TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
+_VIEWS = ("copy", "bitcast", "convert", "reshape", "copy-done", "copy-start")
 _LITERAL = ("constant", "parameter")
 """Opcodes with a value between the parentheses, not operands."""
 _NAME = re.compile(r"%([\w.\-]+)")
@@ -94,6 +95,8 @@ class Computation:
     """Whether its intermediate values stay in registers or on-chip memory."""
     caller: Instruction | None = None
     """An instruction that calls it; None for the entry."""
+    outer: "Computation | None" = None
+    """The computation that holds the caller."""
 
     @property
     def root(self) -> Instruction:
@@ -201,10 +204,10 @@ def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
             for group in _CALLED.findall(instruction.attributes)
             for part in re.split(r", ?", group)
         ]
-        times = runs * (_trip_count(module, instruction) if instruction.opcode == "while" else 1)
+        times = runs * (_trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
         for each in called:
             inner = fused or instruction.opcode in ("fusion", "reduce", "scatter", "sort", "map")
-            module.computations[each].caller = instruction
+            module.computations[each].caller, module.computations[each].outer = instruction, computation
             _count_runs(module, each, times, fused=inner)
 
 
@@ -229,31 +232,88 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(value) for name, value in (part.split("=") for part in text.split())}
 
 
-def _trip_count(module: Module, loop: Instruction) -> int:
-    """Return how often a loop from ``lax.scan`` runs: its counter is compared with a constant.
+def _trip_count(module: Module, computation: Computation, loop: Instruction) -> int:
+    """Return how often a loop runs whose counter goes up by a constant until it meets another one.
+
+    Such are the loops of ``lax.scan``, and those of products that the compiler does window by window, which
+    it also unrolls: their counter goes up by several.
 
     Raises:
       ValueError: for any other loop.
     """
-    known = loop.attribute(r'"known_trip_count":\{"n":"(\d+)"')
-    if known:
+    if known := loop.attribute(r'"known_trip_count":\{"n":"(\d+)"'):
         return int(known)
     condition = module.computations[loop.attribute(r"condition=%?([\w.\-]+)") or ""]
-    limits = {
-        int(constant)
-        for each in _with_callees(module, condition)
-        for instruction in each.instructions.values()
-        if instruction.opcode == "constant" and instruction.arrays[0].dtype in ("s32", "u32")
-        for constant in instruction.operands
-        if constant.lstrip("-").isdecimal()
-    }
-    if len(limits) != 1:
-        raise ValueError(f"the trip count of loop {loop.name} cannot be told from its condition: {limits}")
-    return limits.pop()
+    body = module.computations[loop.attribute(r"body=%?([\w.\-]+)") or ""]
+    for each in (condition, body):
+        each.caller, each.outer = loop, computation
+    compare = _behind_views(condition, condition.root.name)
+    if compare is not None and compare.opcode == "compare" and "direction=LT" in compare.attributes:
+        counter = _place_in_parameter(condition, compare.operands[0])
+        limit = _constant(condition, compare.operands[1])
+        if limit is None and (place := _place_in_parameter(condition, compare.operands[1])) is not None:
+            limit = _unchanged(body, place)
+        if counter is not None and limit is not None:
+            start, step = _initial(body, counter), _step(body, counter)
+            if start is not None and step:
+                return -(-(limit - start) // step)
+    raise ValueError(f"the trip count of loop {loop.name} cannot be told: {compare and compare.attributes}")
 
 
-def _with_callees(module: Module, computation: Computation) -> Iterator[Computation]:
-    yield computation
-    for instruction in computation.instructions.values():
-        for name in _CALLED.findall(instruction.attributes):
-            yield from _with_callees(module, module.computations[name.lstrip("%")])
+def _step(body: Computation, counter: int) -> int | None:
+    """Return by how much a loop's counter goes up in one trip."""
+    total, value = 0, _behind_views(body, body.root.operands[counter])
+    while value is not None and value.opcode == "add":
+        constants = [_constant(body, name) for name in value.operands]
+        left = [name for name, found in zip(value.operands, constants, strict=True) if found is None]
+        if len(left) != 1:
+            return None
+        total += sum(found for found in constants if found is not None)
+        value = _behind_views(body, left[0])
+    is_counter = value is not None and _place_in_parameter(body, value.name) == counter
+    return total if is_counter else None
+
+
+def _initial(body: Computation, place: int) -> int | None:
+    """Return the constant that an element of a loop's tuple starts as."""
+    if body.caller is None or body.outer is None:
+        return None
+    values = _behind_views(body.outer, body.caller.operands[0])
+    return _constant(body.outer, values.operands[place]) if values and values.opcode == "tuple" else None
+
+
+def _constant(computation: Computation, name: str) -> int | None:
+    """Return the integer that a value always is: a constant, or what a loop passes on unchanged."""
+    value = _behind_views(computation, name)
+    if value is None:
+        return None
+    if value.opcode == "constant":
+        return int(value.operands[0]) if value.operands[0].lstrip("-").isdecimal() else None
+    place = _place_in_parameter(computation, name)
+    return None if place is None else _unchanged(computation, place)
+
+
+def _unchanged(body: Computation, place: int) -> int | None:
+    """Return the constant that an element of a loop's tuple starts as and stays."""
+    if body.root.opcode != "tuple" or _place_in_parameter(body, body.root.operands[place]) != place:
+        return None
+    return _initial(body, place)
+
+
+def _place_in_parameter(computation: Computation, name: str) -> int | None:
+    """Return which element of the computation's tuple a value is; None if it is none."""
+    value = _behind_views(computation, name)
+    if value is None or value.opcode != "get-tuple-element":
+        return None
+    of = computation.instructions.get(value.operands[0])
+    if of is None or of.opcode != "parameter":
+        return None
+    return int(value.attribute(r"index=(\d+)") or 0)
+
+
+def _behind_views(computation: Computation, name: str) -> Instruction | None:
+    """Return what a value is a copy of."""
+    value = computation.instructions.get(name)
+    while value is not None and value.opcode in _VIEWS:
+        value = computation.instructions.get(value.operands[0])
+    return value

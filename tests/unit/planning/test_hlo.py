@@ -41,7 +41,9 @@ LOOP = """
   %j = s32[] get-tuple-element(%b), index=0
   %x = f32[8,128]{1,0:T(8,128)S(1)} get-tuple-element(%b), index=1
   %sum = f32[8,128]{1,0:T(8,128)} all-reduce(%x), channel_id=3, replica_groups=GROUPS, to_apply=%add
-  ROOT %next = (s32[], f32[8,128]) tuple(%j, %sum)
+  %step = s32[] constant(1)
+  %up = s32[] add(%j, %step)
+  ROOT %next = (s32[], f32[8,128]) tuple(%up, %sum)
 }
 
 %add (p: f32[], q: f32[]) -> f32[] {
@@ -50,9 +52,12 @@ LOOP = """
   ROOT %r = f32[] add(%p, %q)
 }
 
-ENTRY %main (a: (s32[], f32[8,128])) -> (s32[], f32[8,128]) {
-  %a = (s32[], f32[8,128]) parameter(0)
-  ROOT %loop = (s32[], f32[8,128]) while(%a), condition=%condition, body=%body
+ENTRY %main (a: f32[8,128]) -> (s32[], f32[8,128]) {
+  %a = f32[8,128] parameter(0)
+  %zero = s32[] constant(0)
+  %start = s32[] copy(%zero)
+  %all = (s32[], f32[8,128]) tuple(%start, %a)
+  ROOT %loop = (s32[], f32[8,128]) while(%all), condition=%condition, body=%body
 }
 """
 
@@ -69,9 +74,46 @@ def test_a_count_that_the_compiler_knows_goes_before():
     assert hlo.parse(known).computations["body"].runs == 5
 
 
-def test_a_loop_that_nobody_can_count_is_not_guessed():
+@pytest.mark.parametrize(
+    ("changes", "trips"),
+    [
+        ({"constant(1)": "constant(2)"}, 6),  # what the compiler has unrolled
+        ({"constant(1)": "constant(5)"}, 3),
+        ({"constant(0)": "constant(4)"}, 8),
+        (
+            {
+                "%limit = s32[] constant(12)": "%limit = s32[] get-tuple-element(%c), index=2",
+                "tuple(%up, %sum)": "tuple(%up, %sum, %same)",
+                "%step = s32[] constant(1)": "%step = s32[] constant(1)\n"
+                "  %same = s32[] get-tuple-element(%b), index=2",
+                "tuple(%start, %a)": "tuple(%start, %a, %far)",
+                "%zero = s32[] constant(0)": "%zero = s32[] constant(0)\n  %far = s32[] constant(7)",
+            },
+            7,
+        ),
+    ],
+)
+def test_a_counter_may_start_and_step_anywhere(changes, trips):
+    text = LOOP
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    assert hlo.parse(text).computations["body"].runs == trips
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("constant(12)", "constant(true)"),
+        ("direction=LT", "direction=NE"),
+        ("add(%j, %step)", "multiply(%j, %step)"),
+        ("constant(0)", "parameter(1)"),
+    ],
+)
+def test_a_loop_that_nobody_can_count_is_not_guessed(before, after):
+    assert before in LOOP
     with pytest.raises(ValueError, match="trip count of loop loop"):
-        hlo.parse(LOOP.replace("constant(12)", "constant(true)"))
+        hlo.parse(LOOP.replace(before, after))
 
 
 def test_text_without_an_entry_is_no_module():
