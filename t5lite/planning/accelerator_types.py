@@ -2,7 +2,7 @@
 
 The number counts chips where a chip has one core (v5e, v6e) and cores where it has two (v2, v3, v4, v5p,
 tpu7x): v5p-128 is 64 chips. The arrangement is Cloud's usual one, as square as the number allows; another is
-named outright, as ``v5p:4x4x8``.
+named outright, as ``v5p:4x4x8``. GPUs are counted: ``h100-64`` is eight nodes of eight.
 """
 
 import math
@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.planning.chips import CHIPS
+from t5lite.planning.chips import CHIPS, Chip
 from t5lite.planning.topology import Topology, parse_topology
 
 _CORES_PER_CHIP = {"v2": 2, "v3": 2, "v4": 2, "v5p": 2, "tpu7x": 2}
 _OTHER_NAMES = {"v5litepod": "v5e"}
+_GPUS_PER_NODE = 8
 _CUBE = 4
 """Side of the cubes that larger slices with a three-dimensional torus are made of."""
 
@@ -37,7 +38,7 @@ def parse_chips(name: str, *, num_slices: int = 1) -> Topology:
     if chip_name not in CHIPS:
         raise ConfigError(f"chips {name!r} names no known chip{suggestion(chip_name, CHIPS)}")
     number, cores = int(found[2]), _CORES_PER_CHIP.get(chip_name, 1)
-    shape = _arrangement(number // cores, CHIPS[chip_name].torus_dims) if number % cores == 0 else None
+    shape = _arrangement(number // cores, CHIPS[chip_name]) if number % cores == 0 else None
     if shape is None:
         raise ConfigError(_no_such_slice(name, chip_name, number, cores))
     return parse_topology(f"{chip_name}:{'x'.join(map(str, shape))}", num_slices=num_slices)
@@ -53,13 +54,23 @@ def described(topology: Topology) -> str:
     return f"{text} (Cloud's {topology.chip_name}-{chips * cores} counts cores)" if cores else text
 
 
-def _arrangement(num_chips: int, num_dims: int) -> tuple[int, ...] | None:
-    """Return the sides of the squarest slice of so many chips, the shortest first; None if there is none."""
-    if num_dims == 2:
+def _arrangement(num_chips: int, chip: Chip) -> tuple[int, ...] | None:
+    """Return the sides of the squarest slice of so many chips, the shortest first; None if there is none.
+
+    GPUs come in nodes of eight, or as a part of one.
+    """
+    if chip.platform == "gpu":
+        whole = num_chips % _GPUS_PER_NODE == 0
+        return (num_chips // _GPUS_PER_NODE, _GPUS_PER_NODE) if whole else _part_of_a_node(num_chips)
+    if chip.torus_dims == 2:
         short = math.isqrt(num_chips) if num_chips.bit_count() == 1 else 0
         short = 1 << (short.bit_length() - 1) if short else 0
         return (short, num_chips // short) if short else None
     return min(_boxes(num_chips), key=lambda shape: (shape[-1], -shape[0]), default=None)
+
+
+def _part_of_a_node(num_gpus: int) -> tuple[int, ...] | None:
+    return (1, num_gpus) if num_gpus < _GPUS_PER_NODE else None
 
 
 def _boxes(num_chips: int) -> Iterator[tuple[int, ...]]:
@@ -79,13 +90,13 @@ def _boxes(num_chips: int) -> Iterator[tuple[int, ...]]:
 
 
 def _no_such_slice(name: str, chip_name: str, number: int, cores: int) -> str:
-    dims = CHIPS[chip_name].torus_dims
-    sizes = [n for n in range(1, 4 * number + 1) if n % cores == 0 and _arrangement(n // cores, dims)]
+    chip = CHIPS[chip_name]
+    sizes = [n for n in range(1, 4 * number + 1) if n % cores == 0 and _arrangement(n // cores, chip)]
     below = max((n for n in sizes if n < number), default=None)
     above = min((n for n in sizes if n > number), default=None)
     near = " or ".join(f"{chip_name}-{n}" for n in (below, above) if n is not None)
     counts = ", which counts two cores a chip" if cores == 2 else ""
-    example = "x".join(["4"] * dims)
+    example = "x".join(["4"] * chip.torus_dims)
     return (
         f"chips {name!r}{counts}: no slice has that number; use {near}, or name an arrangement, such as "
         f"{chip_name}:{example}"

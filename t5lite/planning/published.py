@@ -4,22 +4,24 @@ A prediction is optimistic, so a run in public must never have been faster. How 
 far a prediction is off for code that has been tuned.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from t5lite.models.config import DecoderOnlyConfig, ModelConfig
-from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.cost_model import CostModel, Execution, Prediction, step_flops
 from t5lite.planning.topology import parse_topology
 
 _V5E = "MaxText, MaxText/configs/v5e: README.md (table), 16b.sh, 32b.sh, 64b.sh, 128b.sh (settings)"
 _V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (settings)"
+_T5X = "NVIDIA JAX-Toolbox, rosetta/rosetta/projects/t5x/README.md"
 _V6E = "AI-Hypercomputer/tpu-recipes, training/trillium"
+_MAXTEXT_LENGTH = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,7 @@ class PublishedRun:
     source: str
     model: ModelConfig
     topology: str
-    rows_per_device: int
-    length: int
+    batch: BatchShape
     partitioning: PartitioningConfig
     execution: Execution
     step_seconds: float | None = None
@@ -61,10 +62,9 @@ def compare(run: PublishedRun) -> Comparison:
     topology = parse_topology(run.topology)
     model = build(run.model)
     optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
-    batch = BatchShape(batch_size=run.rows_per_device * topology.num_devices, decoder_length=run.length)
     partitioner = abstract_partitioner(run.partitioning, topology.num_devices)
-    prediction = CostModel(model, optimizer, topology, batch).on(partitioner).predict(run.execution)
-    flops = train_step_flops(run.model, batch_size=batch.batch_size, decoder_length=run.length)
+    prediction = CostModel(model, optimizer, topology, run.batch).on(partitioner).predict(run.execution)
+    flops = step_flops(run.model, run.batch, "none")
     seconds = run.step_seconds
     if seconds is None:
         assert run.tflops_per_device is not None, f"{run.name} has neither seconds nor FLOP/s"
@@ -136,14 +136,16 @@ _DOTS = Execution(remat="dots", fused_attention=True)
 def _table_row(
     source: str, scale: int, topology: str, rows: int, tensor: int, execution: Execution, tflops: float
 ) -> PublishedRun:
+    """Return a line of MaxText's tables; ``rows`` a device."""
     style = "sequence_parallel" if tensor > 1 else "fsdp"
     return PublishedRun(
         name=f"MaxText {scale}B",
         source=source,
         model=_maxtext(scale),
         topology=topology,
-        rows_per_device=rows,
-        length=2048,
+        batch=BatchShape(
+            batch_size=rows * parse_topology(topology).num_devices, decoder_length=_MAXTEXT_LENGTH
+        ),
         partitioning=PartitioningConfig(style=style, tensor=tensor),
         execution=execution,
         tflops_per_device=tflops,
@@ -153,16 +155,36 @@ def _table_row(
 def _recipe(
     name: str, model: ModelConfig, rows: int, length: int, execution: Execution, seconds: float
 ) -> PublishedRun:
+    """Return a run of the Trillium recipes; ``rows`` a device."""
     return PublishedRun(
         name=name,
         source=_V6E,
         model=model,
         topology="v6e:16x16",
-        rows_per_device=rows,
-        length=length,
+        batch=BatchShape(batch_size=256 * rows, decoder_length=length),
         partitioning=PartitioningConfig(),
         execution=execution,
         step_seconds=seconds,
+    )
+
+
+def _t5x(
+    size: str, topology: str, batch_size: int, rows_per_second: float, *, tensor: int = 1
+) -> PublishedRun:
+    """Return a line of NVIDIA's table for T5X in bfloat16: parameters split along ``tensor`` alone."""
+    partitioning = PartitioningConfig(style="data_parallel")
+    if tensor > 1:
+        rules = (("parameters.embed", None),)
+        partitioning = PartitioningConfig(style="tensor_parallel", tensor=tensor, extra_rules=rules)
+    return PublishedRun(
+        name=f"T5X T5 1.1 {size}",
+        source=_T5X,
+        model=dataclasses.replace(preset(f"t5-1.1-{size}"), compute_dtype="bfloat16"),
+        topology=topology,
+        batch=BatchShape(batch_size=batch_size, encoder_length=512, decoder_length=114),
+        partitioning=partitioning,
+        execution=Execution(remat="dots"),
+        step_seconds=batch_size / rows_per_second,
     )
 
 
@@ -189,5 +211,10 @@ RUNS: tuple[PublishedRun, ...] = (
     _recipe("Llama 2 70B", _llama(**_70B, vocab_size=32_000), 2, 4096, _DOTS, 9.052),
     _recipe("Llama 3.1 70B", _llama(**_70B, vocab_size=128_256), 5, 8192, _DOTS, 42.656),
     _recipe("GPT-3 175B", preset("gpt3-175b"), 3, 2048, _FULL, 17.182),
+    _t5x("small", "a100:1x8", 2048, 5712),
+    _t5x("large", "a100:8x8", 2048, 4853),
+    _t5x("xl", "a100:18x8", 1152, 3021),
+    _t5x("xl", "a100:32x8", 2048, 4322),
+    _t5x("xxl", "a100:64x8", 2304, 1887, tensor=8),
 )
 """One slice each; more slices were slower."""

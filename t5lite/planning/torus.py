@@ -35,12 +35,29 @@ def axis_bandwidths(topology: Topology, mesh_shape: Mapping[str, int]) -> dict[s
     An axis takes whole dimensions of the torus where their sizes multiply to its own, as
     ``jax.experimental.mesh_utils`` places it, and uses the links of all of them at once. Part of a dimension
     is a line, not a ring: half as fast. An axis whose neighbours are n devices apart shares every link with
-    n - 1 others. ``replica`` counts with what is left of it within a slice.
+    n - 1 others. ``replica`` counts with what is left of it within a slice. Of GPUs an axis takes those of a
+    node first; between nodes each sends its part by its own adapter.
     """
-    dimensions = _dimensions(topology)
     sizes = dict(mesh_shape)
     sizes["replica"] = max(1, sizes.get("replica", 1) // topology.num_slices)
+    if topology.chip.platform == "gpu":
+        return _among_gpus(topology, sizes)
+    dimensions = _dimensions(topology)
     return {axis: _lay(sizes[axis], dimensions) for axis in _FASTEST_FIRST if sizes.get(axis, 1) > 1}
+
+
+def _among_gpus(topology: Topology, sizes: Mapping[str, int]) -> dict[str, float]:
+    """Return the bandwidths where a switch joins the GPUs of a node, and an adapter a GPU the nodes."""
+    chip, free = topology.chip, topology.shape[-1]
+    bandwidths = {}
+    for axis in _FASTEST_FIRST:
+        size = sizes.get(axis, 1)
+        in_a_node = gcd(size, free)
+        free //= in_a_node
+        if size > 1:
+            between = in_a_node * chip.network_bandwidth if size > in_a_node else chip.link_bandwidth
+            bandwidths[axis] = min(chip.link_bandwidth, between)
+    return bandwidths
 
 
 def _dimensions(topology: Topology) -> list[_Dimension]:

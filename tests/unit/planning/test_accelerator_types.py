@@ -22,6 +22,8 @@ from t5lite.planning.accelerator_types import described, parse_chips
         ("v5p-12288", "v5p:16x16x24", 6144),
         ("v5p:4x4x8", "v5p:4x4x8", 128),
         ("v3-32", "v3:4x4", 32),
+        ("h100-64", "h100:8x8", 64),
+        ("a100-4", "a100:1x4", 4),
     ],
 )
 def test_names_are_cloud_s(name: str, slice_name: str, num_devices: int):
@@ -46,6 +48,7 @@ def test_cores_are_explained():
         ("v5x-256", "did you mean 'v5"),
         ("v5e-100", "v5e-64 or v5e-128"),
         ("v5p-129", "two cores a chip.*v5p-128 or v5p-256"),
+        ("h100-12", "h100-8 or h100-16"),
         ("v5e-0", "must be a chip and a number"),
         ("v5p:4x4", "3 dimensions"),
         ("", "must be a chip"),

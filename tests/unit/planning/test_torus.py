@@ -24,6 +24,10 @@ V5E, V5P = CHIPS["v5e"].link_bandwidth, CHIPS["v5p"].link_bandwidth
         ("v5e:16x16", {"fsdp": 64, "tensor": 4}, {"tensor": V5E / 4, "fsdp": V5E / 2 + V5E / 2 / 4}),
         # An axis that is left after whole dimensions were taken still has a place.
         ("v5e:4x8", {"replica": 2, "fsdp": 4, "tensor": 4}, None),
+        # GPUs of a node share a switch; between nodes, each has an adapter.
+        ("h100:4x8", {"fsdp": 4, "tensor": 8}, {"tensor": 450e9, "fsdp": 50e9}),
+        ("h100:4x8", {"fsdp": 8, "tensor": 4}, {"tensor": 450e9, "fsdp": 100e9}),
+        ("h100:4x8", {"fsdp": 32}, {"fsdp": 400e9}),
         # A chip of two devices joins them itself.
         ("tpu7x:4x4x4", {"fsdp": 64, "tensor": 2}, {"tensor": 300e9, "fsdp": 300e9}),
     ],
