@@ -13,7 +13,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig, Remat
 from t5lite.models.flops import layer_flops, train_step_flops
@@ -25,7 +24,7 @@ from t5lite.planning.activation_traffic import Placement, activation_exchange
 from t5lite.planning.compile import BatchShape
 from t5lite.planning.layer_shapes import LayerShape, activation_shards, layer_shapes
 from t5lite.planning.memory_model import MemoryEstimate
-from t5lite.planning.remat import recomputed_flops
+from t5lite.planning.remat import PLANNED, recomputed_flops
 from t5lite.planning.state_shards import StateShapes
 from t5lite.planning.topology import Topology
 from t5lite.planning.torus import axis_bandwidths
@@ -112,7 +111,7 @@ class CostModel:
     def __init__(self, model: FunctionalModel, optimizer: Optimizer, topology: Topology, batch: BatchShape):
         self.model, self.topology, self.batch = model, topology, batch
         self.state = StateShapes(model, optimizer)
-        self.flops = {remat: step_flops(model.config, batch, remat) for remat in get_args(Remat)}
+        self.flops = {remat: step_flops(model.config, batch, remat) for remat in PLANNED}
 
     def on(self, partitioner: Partitioner) -> "MeshCosts":
         """Return the predictions for one mesh, which may be abstract.

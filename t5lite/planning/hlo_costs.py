@@ -111,8 +111,6 @@ def _fused(module: Module, fusion: Instruction) -> Computation:
 
 def _flops(computation: Computation, instruction: Instruction) -> float:
     """Return the FLOPs of one run of a matrix product or a kernel; 0 for any other instruction."""
-    if instruction.opcode == "custom-call":
-        return _estimate(instruction, "flops") or 0.0
     if instruction.opcode == "convolution":
         return _convolution_flops(computation, instruction)
     if instruction.opcode == "dot":
@@ -121,6 +119,8 @@ def _flops(computation: Computation, instruction: Instruction) -> float:
     if instruction.opcode == "custom-call" and _CUBLAS in instruction.attributes:
         found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
         return _dot_flops(computation, instruction, found.replace('"', ""))
+    if instruction.opcode == "custom-call":
+        return _estimate(instruction, "flops") or 0.0
     return 0.0
 
 

@@ -9,6 +9,8 @@ KEPT: dict[Remat, tuple[str, ...]] = {
     "full": (),
 }
 """Names of the products whose results are kept besides the layer's input; ``none`` keeps everything."""
+PLANNED: tuple[Remat, ...] = ("none", *KEPT)
+"""Policies that are compared; ``save`` and ``offload`` keep what a recipe names."""
 
 
 def recomputed_flops(layers: LayerFlops, remat: Remat) -> float:

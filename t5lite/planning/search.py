@@ -8,7 +8,7 @@ from typing import Any
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.cost_model import CostModel, Execution, MeshCosts, Prediction
-from t5lite.planning.remat import KEPT
+from t5lite.planning.remat import PLANNED
 from t5lite.planning.topology import Topology
 
 MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
@@ -133,7 +133,7 @@ def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
 
 
 def _executions(batch_size: int, *, fused_attention: bool) -> Iterator[Execution]:
-    for remat in ("none", *KEPT):
+    for remat in PLANNED:
         for number in _divisors(batch_size):
             if number <= _MAX_MICROBATCHES:
                 yield Execution(remat=remat, num_microbatches=number, fused_attention=fused_attention)

@@ -23,7 +23,7 @@ from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
 from t5lite.planning.compile import BatchShape
 from t5lite.planning.cost_model import CostModel, Execution, Prediction
-from t5lite.planning.remat import KEPT
+from t5lite.planning.remat import PLANNED
 from t5lite.planning.topology import Topology, parse_topology
 from t5lite.training.state import abstract_state
 
@@ -116,7 +116,7 @@ def test_flops_are_the_analytic_count(name: str):
 
 @given(
     mesh=meshes(),
-    remat=st.sampled_from(["none", *KEPT]),
+    remat=st.sampled_from(PLANNED),
     name=st.sampled_from(list(CONFIGS)),
     fused=st.booleans(),
 )
@@ -226,6 +226,6 @@ def test_heads_that_a_mesh_does_not_divide_are_refused():
 
 
 def test_every_remat_policy_is_known():
-    assert {"none", *KEPT} == set(get_args(Remat))
-    for remat in get_args(Remat):
+    assert {*PLANNED, "save", "offload"} == set(get_args(Remat))
+    for remat in PLANNED:
         predict(run=Execution(remat=remat))
