@@ -6,14 +6,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.projection import project
-from t5lite.partitioning.constraints import scatter_from
-from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
+from t5lite.partitioning.rules import constrain
 
 _GELU_TANH = partial(jax.nn.gelu, approximate=True)
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
@@ -52,13 +50,11 @@ class MLP(nnx.Module):
             hidden_BLF = hidden_BLF * projected[1]
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
         y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
-        if self.biases:
-            y_BLD += self.wo_bias[...].astype(self.dtype)[None, None, :]
-        return scatter_from(y_BLD, RESIDUAL_AXES, "mlp")
+        return y_BLD + self.wo_bias[...].astype(self.dtype)[None, None, :] if self.biases else y_BLD
 
     def _project(self, x_BLD: jax.Array, name: str) -> jax.Array:
         kernel_DF = getattr(self, name)[...].astype(self.dtype)
         hidden_BLF = project("BLD,DF->BLF", x_BLD, kernel_DF)
         if self.biases:
             hidden_BLF += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None, :]
-        return checkpoint_name(constrain(hidden_BLF, ("batch", "length", "mlp")), "mlp_wi")
+        return constrain(hidden_BLF, ("batch", "length", "mlp"))
