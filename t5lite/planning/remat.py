@@ -10,7 +10,7 @@ KEPT: dict[Remat, tuple[str, ...]] = {
 }
 """Names of the products whose results are kept besides the layer's input; ``none`` keeps everything."""
 PLANNED: tuple[Remat, ...] = ("none", *KEPT)
-"""Policies that are compared; ``save`` and ``offload`` keep what a recipe names."""
+"""Policies that are compared."""
 
 
 def recomputed_flops(layers: LayerFlops, remat: Remat) -> float:
