@@ -74,7 +74,7 @@ def _attention(settings: Settings, interpret: bool, inputs: Inputs) -> jax.Array
 
 
 def _attention_forward(settings: Settings, interpret: bool, inputs: Inputs) -> tuple[jax.Array, Any]:
-    # Both by the name of the op's result in ``REMAT_NAMES``: with one alone kept, all would be recomputed.
+    # Under one name: a remat policy that keeps one alone would have all computed again.
     out_BLC, logsumexp_NBPL = (
         checkpoint_name(x, "context") for x in forward(inputs, settings, interpret=interpret)
     )
