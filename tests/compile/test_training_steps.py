@@ -98,7 +98,8 @@ def test_a_step_that_does_not_fit_says_what_takes_the_space(too_large):
     assert too_large.memory.needed > too_large.memory.available
     assert too_large.memory.activations > 0.5 * too_large.memory.needed
     assert too_large.buffers[0].kind == "activations"
-    assert too_large.flops == pytest.approx(too_large.model_flops, rel=0.03)
+    # XLA has tried to recompute what it has no room for.
+    assert too_large.model_flops < too_large.flops < 4 / 3 * too_large.model_flops
 
 
 def test_a_step_that_does_not_fit_says_what_to_change(too_large):
