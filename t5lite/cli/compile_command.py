@@ -25,11 +25,11 @@ def run(arguments: Sequence[str]) -> int:
     """Compile and report; return 0 if the step fits and 3 if it does not."""
     parser = argparse.ArgumentParser(
         prog="t5lite compile",
-        description="Compile a recipe's training step for a TPU slice that is not here, with the compiler "
-        "that the slice runs, and say what it needs. No data, no vocabulary, no accelerator.",
-        epilog=f"Topologies: {', '.join(CHIPS)}, with chips along each dimension. Any field of the recipe "
-        "can be overridden: --partitioning.tensor 4 --model.vocab-size 32128. Exit code: 0 it fits, 2 a "
-        "mistake, 3 it does not fit.",
+        description="Compile a recipe's training step for TPUs or GPUs that are not here, with their own "
+        "compiler, and say what it needs. No data, no vocabulary, no accelerator.",
+        epilog=f"Topologies: {', '.join(CHIPS)}, with chips along each dimension, or nodes and GPUs a node. "
+        "Any field of the recipe can be overridden: --partitioning.tensor 4 --model.vocab-size 32128. Exit "
+        "code: 0 it fits, 2 a mistake, 3 it does not fit.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -58,8 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     jax.config.update("jax_platforms", "cpu")
     if known.save is not None:
         _keep_in(known.save)
-    print(f"t5lite compile: compiling for {topology}; a large model takes minutes", file=sys.stderr)
-    compilation = compile_run(config, topology)
+    compilation = compile_run(config, topology, announce=lambda text: print(text, file=sys.stderr))
     summary = _summary(compilation, top=known.top)
     if known.html is not None:
         write_text(known.html, page.page(summary, title=f"{known.config.stem} on {topology}"))

@@ -16,7 +16,7 @@ from t5lite.core.errors import UserError, suggestion
 COMMANDS = {
     "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",
     "prepare": "turn raw text or text pairs into a vocabulary and token stores",
-    "compile": "say whether a recipe fits a TPU slice that is not here, and how fast it can be",
+    "compile": "say whether a recipe fits TPUs or GPUs that are not here, and how fast it can be",
     "train": "pretrain or fine-tune by a recipe; run it again to resume",
     "evaluate": "measure a run on held-out data",
     "generate": "let a run write",

@@ -27,7 +27,7 @@ def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style:
         "state": state / memory.needed,
     }
     remedies = {
-        "activations": _fewer_activations(model, config),
+        "activations": _fewer_activations(model, config, style=style),
         "temporaries": [_microbatches(config)],
         "state": _smaller_state(step, style=style),
     }
@@ -37,9 +37,11 @@ def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style:
     return [*dict.fromkeys(tried), chips]
 
 
-def _fewer_activations(model: ModelConfig, config: StepConfig) -> list[str]:
+def _fewer_activations(model: ModelConfig, config: StepConfig, *, style: str) -> list[str]:
     remat = [] if model.remat == "full" else ["--model.remat full (recompute a layer from its input)"]
-    return [*remat, _microbatches(config), "a smaller --training.batch-size"]
+    whole = style == "tensor_parallel"
+    shard = ["--partitioning.style sequence_parallel (residuals in shards of their length)"] if whole else []
+    return [*shard, *remat, _microbatches(config), "a smaller --training.batch-size"]
 
 
 def _microbatches(config: StepConfig) -> str:

@@ -139,9 +139,8 @@ def compile_step(
       ConfigError: if the mesh does not divide the model or the batch, or the compiler refuses the program for
         another reason than its memory.
     """
+    check_step(model, optimizer, partitioner, batch, step)
     state = abstract_state(model, optimizer, partitioner)
-    partitioner.check(state, state_axes(model, optimizer), batch.batch_size)
-    check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
     fields = abstract_batch(model.config, batch, partitioner)
     train_step = make_train_step(model, optimizer, step, seed=seed)
     start = time.perf_counter()
@@ -178,6 +177,23 @@ def compile_step(
         collectives=collectives(module, mesh.shape, num_slices=topology.num_slices),
         compile_seconds=seconds,
     )
+
+
+def check_step(
+    model: FunctionalModel,
+    optimizer: Optimizer,
+    partitioner: Partitioner,
+    batch: BatchShape,
+    step: StepConfig,
+) -> None:
+    """Check that the mesh divides the model, its optimizer state and the batch.
+
+    Raises:
+      ConfigError: naming what does not divide, and what would.
+    """
+    state, axes = abstract_state(model, optimizer), state_axes(model, optimizer)
+    partitioner.check(state, axes, batch.batch_size)
+    check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
 
 
 def abstract_batch(

@@ -5,19 +5,22 @@ from collections.abc import Iterator
 from t5lite.planning.hlo import Computation, Instruction, Module
 
 _PACKAGE = "t5lite/"
+_PASSED_THROUGH = ("/t5lite/models/layers/projection.py:",)
+"""Lines that all products go through, and that say nothing of which one it is."""
 _SLICED_WRITE = "dynamic-update-slice"
 _VIEWS = ("bitcast", "reshape", "copy", "transpose", "broadcast", "convert")
 
 
 def source_line(module: Module, instruction: Instruction) -> str:
-    """Return "t5lite/…/file.py:line": the innermost line of this package, else the innermost line there is.
+    """Return "t5lite/…/file.py:line": this package's innermost telling line, else the innermost there is.
 
     Empty for what the compiler added without saying why.
     """
     frame = module.frame(instruction)
     ours = [line for line in frame if f"/{_PACKAGE}" in line]
+    telling = [line for line in ours if not any(passed in line for passed in _PASSED_THROUGH)]
     if ours:
-        return _PACKAGE + ours[0].rpartition(f"/{_PACKAGE}")[2]
+        return _PACKAGE + (telling or ours)[0].rpartition(f"/{_PACKAGE}")[2]
     return frame[0].rpartition("site-packages/")[2] if frame else ""
 
 

@@ -1,5 +1,6 @@
 """Compile a run's training step for hardware that is not there; no data, vocabulary or device is needed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from t5lite.models.config import Architecture
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.planning.advice import advice
-from t5lite.planning.compile import BatchShape, CompiledStep, compile_step
+from t5lite.planning.compile import BatchShape, CompiledStep, check_step, compile_step
 from t5lite.planning.topology import Topology, compile_only_devices
 from t5lite.run_config import RunConfig
 
@@ -31,8 +32,15 @@ class Compilation:
     advice: tuple[str, ...]
 
 
-def compile_run(config: RunConfig, topology: Topology) -> Compilation:
+def compile_run(
+    config: RunConfig, topology: Topology, *, announce: Callable[[str], None] = lambda text: None
+) -> Compilation:
     """Compile the step that ``runner.training.train`` would run on the topology.
+
+    Args:
+      config: of the run.
+      topology: to compile for.
+      announce: is told when everything is checked and the compiler starts.
 
     Raises:
       ConfigError: if the topology is unknown to the compiler, or the configuration does not fit it (its mesh
@@ -43,6 +51,8 @@ def compile_run(config: RunConfig, topology: Topology) -> Compilation:
     model = build(config.model)
     optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
     batch = batch_shape(config)
+    check_step(model, optimizer, partitioner, batch, config.step)
+    announce(f"{model.num_params:,} parameters for {topology}; a large model compiles for minutes")
     step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
     remedies = advice(step, config.model, config.step, style=config.partitioning.style)
     return Compilation(step, model.num_params, batch, tuple(remedies))

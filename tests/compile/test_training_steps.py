@@ -59,7 +59,7 @@ def test_sharded_parameters_take_a_share_of_what_copies_take():
 
 def test_activations_are_told_by_their_lines_of_code():
     sources = {buffer.source.partition(":")[0] for buffer in way("fsdp").buffers}
-    assert {"t5lite/models/layers/mlp.py", "t5lite/models/layers/attention_ops.py"} <= sources
+    assert {"t5lite/models/layers/norm.py", "t5lite/models/layers/attention_ops.py"} <= sources
 
 
 def test_collectives_are_over_the_axes_that_the_style_uses():
@@ -109,6 +109,8 @@ def test_a_step_that_does_not_fit_says_what_to_change(too_large):
     assert "more chips" in last
     remat = dataclasses.replace(MODEL, remat="full")
     assert not any("remat" in each for each in advice(too_large, remat, StepConfig(), style="fsdp"))
+    shard, *_ = advice(too_large, MODEL, StepConfig(), style="tensor_parallel")
+    assert shard.startswith("--partitioning.style sequence_parallel")
 
 
 def test_a_step_that_fits_needs_no_advice():

@@ -213,8 +213,16 @@ def test_a_run_that_stays_nonfinite_gives_up(tiny, tmp_path):
         run(tiny, tmp_path, state, max_nonfinite_steps=3)
 
 
-def test_profiler_window_writes_a_trace(tiny, tmp_path):
-    run(tiny, tmp_path, fresh(tiny), total_steps=4, profile_start_step=1, profile_num_steps=2)
+def test_profiler_window_writes_a_trace(tmp_path):
+    """In a process of its own: one in which libtpu was loaded, to compile, cannot trace without a TPU."""
+    program = (
+        "import sys, pathlib; from tiny_training import build, fresh; from test_loop import run; "
+        "tiny = build(); run(tiny, pathlib.Path(sys.argv[1]), fresh(tiny), total_steps=4, "
+        "profile_start_step=1, profile_num_steps=2)"
+    )
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[2])])}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
