@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from t5lite import run_config
+from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_text
 from t5lite.planning import page, table
@@ -58,7 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     jax.config.update("jax_platforms", "cpu")
     if known.save is not None:
         _keep_in(known.save)
-    compilation = compile_run(config, topology, announce=lambda text: print(text, file=sys.stderr))
+    with shown("t5lite.models.kernels"):
+        compilation = compile_run(config, topology, announce=lambda text: print(text, file=sys.stderr))
     summary = _summary(compilation, top=known.top)
     if known.html is not None:
         write_text(known.html, page.page(summary, title=f"{known.config.stem} on {topology}"))

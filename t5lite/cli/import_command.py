@@ -1,8 +1,6 @@
 """``t5lite import``: another system's folder to a run directory."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from t5lite.cli import one_process
+from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
 from t5lite.interop import format_for
 from t5lite.runner.interchange import import_model
@@ -42,7 +41,8 @@ def run(arguments: Sequence[str]) -> int:
         if not format_for("import", parsed.format).takes_activation:
             raise ConfigError(f"--activation is for --format t5x; {parsed.format} says its own")
         options["activation"] = parsed.activation
-    with _findings_shown():
+    # What the format says of its source: what was taken, left out and assumed.
+    with shown("t5lite.interop"):
         num_params = import_model(
             Path(parsed.source),
             parsed.output,
@@ -54,19 +54,3 @@ def run(arguments: Sequence[str]) -> int:
     print(f"{parsed.output}: {num_params:,} parameters from {parsed.source}")
     print(f"  fine-tune from it with --initialize-from.run {parsed.output}")
     return 0
-
-
-@contextmanager
-def _findings_shown() -> Iterator[None]:
-    """Print to standard error what a format says of its source: what was taken, left out and assumed."""
-    logger = logging.getLogger("t5lite.interop")
-    level, propagate, handler = logger.level, logger.propagate, logging.StreamHandler()
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # libraries give the root logger handlers of their own
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate

@@ -4,12 +4,14 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import jax
 
 from t5lite import run_config
 from t5lite.cli import xla
+from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import multihost
 from t5lite.runner.training import train
@@ -47,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         num_processes=known.num_processes,
         process_id=known.process_id,
     )
-    with multihost.failing_fast():
+    with multihost.failing_fast(), _choices_shown():
         outcome = train(config)
     if outcome.signal is None:
         return 0
@@ -57,3 +59,8 @@ def run(arguments: Sequence[str]) -> int:
         where = " (on every process)" if jax.process_count() > 1 else ""
         print(f"stopped at step {outcome.step}, saved; to go on{where}: {command}", file=sys.stderr)
     return 128 + outcome.signal
+
+
+def _choices_shown() -> AbstractContextManager[None]:
+    """Say once, not on every host, who computes attention and why."""
+    return shown("t5lite.models.kernels") if multihost.is_leader() else nullcontext()

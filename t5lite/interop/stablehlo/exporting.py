@@ -62,7 +62,8 @@ def export_folder(
     """
     out_dir, sizes = Path(out_dir), sizes or ProgramSizes()
     cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
-    model = build(config)
+    # A kernel is for one platform, and a program for all of them.
+    model = build(dataclasses.replace(config, attention="reference"))
     every = {"forward": forward_program(config), **(programs or {})}
     check_fit(
         "parameters",

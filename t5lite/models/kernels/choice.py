@@ -92,14 +92,12 @@ def choose_backend(wanted: AttentionBackend, shape: AttentionShape) -> Attention
 def _choose(
     wanted: AttentionBackend, shape: AttentionShape, platform: str, partitioner: Partitioner | None
 ) -> AttentionBackend:
-    """Return the backend and log the reason; the cache makes that once for every shape."""
+    """Return the backend, and tell the reason where there was a choice."""
     backend = wanted
     if wanted == "auto":
         backend = _BACKEND_OF_PLATFORM.get(platform, "reference")
     if backend == "reference":
-        reason = "as asked for" if wanted == "reference" else f"there is no kernel for platform {platform!r}"
-        logger.info("attention of %s: the reference op (%s)", shape.short, reason)
-        return backend
+        return backend  # as asked for, or there is no other for this platform: nothing to tell
     refusal = (
         _not_for_platform(backend, platform)
         or ("a step of decoding has one query" if shape.cached else None)
@@ -110,10 +108,16 @@ def _choose(
     if refusal:
         expected = wanted == "auto" or shape.cached
         level = logging.INFO if expected else logging.WARNING
-        logger.log(level, "attention of %s: the reference op, not %s (%s)", shape.short, backend, refusal)
+        _tell(level, f"attention of {shape.short}: the reference op, not {backend} ({refusal})")
         return "reference"
-    logger.info("attention of %s: %s on platform %r", shape.short, backend, platform)
+    _tell(logging.INFO, f"attention of {shape.short}: {backend} on platform {platform!r}")
     return backend
+
+
+@functools.cache
+def _tell(level: int, message: str) -> None:
+    """Log a message for the first time that it is told."""
+    logger.log(level, message)
 
 
 def _is_cached(mask: AttentionMask) -> bool:
@@ -146,6 +150,8 @@ def _too_short(shape: AttentionShape) -> str | None:
 
 def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> str | None:
     """Return why the TPU kernel does not compute this on every device of the mesh, or None."""
+    if partitioner is None and jax.device_count() > 1:
+        return "no partitioner says how it is divided over the devices"
     batch_ways, length_ways, heads_ways = ways_of_queries(partitioner)
     for name, size, ways in (
         ("rows", shape.batch, batch_ways),
@@ -167,6 +173,8 @@ def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> st
 
 def _cudnn_refusal(shape: AttentionShape) -> str | None:
     """Return why cuDNN does not compute this, or None (its conditions are in jax.nn's own checks)."""
+    if jax.default_backend() != "gpu":
+        return "cuDNN is chosen on the GPU itself, and this program is only compiled for one"
     if shape.dtype != "bfloat16":
         return f"cuDNN takes bfloat16, not compute_dtype={shape.dtype!r}"
     if shape.head_dim % 8 or shape.head_dim > 128:

@@ -1,11 +1,12 @@
 """A bias that depends on ``key position - query position`` alone, without an array of both lengths.
 
 Such a tile of logits is constant along its diagonals (a Toeplitz matrix). It is held as one number a
-diagonal. In the kernel, a register's row i is that row of numbers rotated by i lanes, which a TPU does in
-one instruction; the gradient rotates back and adds the rows up. Buckets stay outside: the row of numbers is
-looked up in the table by XLA, O(1) in the lengths, and autodiff turns its gradient into the table's.
-The alternative, computing bucket numbers in the kernel and selecting among 32 table entries, would cost
-some 40 vector instructions for every logit; rotating costs half of one.
+diagonal. In the kernel, a tile's row i is that row of numbers rotated by i lanes, which a TPU's cross-lane
+unit does for all rows of a register at once, and the rows 128 further on are the same registers read
+elsewhere; the gradient rotates back and adds the rows up. Buckets stay outside: the row of numbers is looked
+up in the table by XLA, O(1) in the lengths, and autodiff turns its gradient into the table's. The
+alternative, computing bucket numbers in the kernel and selecting among 32 entries of the table, would cost
+more vector instructions than the softmax.
 """
 
 from dataclasses import dataclass

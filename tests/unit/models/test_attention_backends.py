@@ -37,9 +37,10 @@ LARGE = AttentionShape(
 @pytest.fixture
 def on_platform(monkeypatch):
     def use(platform):
-        monkeypatch.setattr(choice, "_platform", lambda partitioner: platform)
+        monkeypatch.setattr(jax, "default_backend", lambda: platform)
 
     choice._choose.cache_clear()
+    choice._tell.cache_clear()
     return use
 
 
@@ -84,14 +85,29 @@ def test_the_reference_computes_what_the_kernels_refuse(on_platform, caplog, pla
 
 def test_the_reason_is_logged_once_and_an_unfulfilled_wish_as_a_warning(on_platform, caplog):
     on_platform("cpu")
-    for _ in range(3):
-        choose_backend("flash", LARGE)
+    for batch in (8, 8, 16):
+        choose_backend("flash", replace(LARGE, batch=batch))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "attention of 4096 queries over 4096 keys: the reference op, not flash "
         "(it does not run on platform 'cpu')"
     )
+
+
+def test_a_platform_without_a_choice_is_not_worth_a_line(on_platform, caplog):
+    on_platform("cpu")
+    with caplog.at_level(logging.INFO):
+        choose_backend("auto", LARGE)
+    assert not caplog.records
+
+
+def test_programs_for_a_gpu_that_is_not_here_take_the_reference(on_platform, monkeypatch, caplog):
+    on_platform("cpu")
+    monkeypatch.setattr(choice, "_platform", lambda partitioner: "gpu")
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto", LARGE) == "reference"
+    assert "cuDNN is chosen on the GPU itself" in caplog.text
 
 
 def test_a_wish_is_fulfilled_for_short_sequences(on_platform):
@@ -119,6 +135,15 @@ def test_a_mesh_divides_rows_queries_and_heads(on_platform, caplog, changes, rea
         backend = choose_backend("auto", replace(LARGE, **changes))
     assert backend == ("reference" if reason else "flash")
     assert (reason or "") in caplog.text
+
+
+def test_several_devices_need_a_partitioner(on_platform, monkeypatch, caplog):
+    """XLA refuses to divide a kernel, and nobody says whether it would have to."""
+    on_platform("tpu")
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto", LARGE) == "reference"
+    assert "no partitioner says how it is divided" in caplog.text
 
 
 def test_the_platform_is_that_of_the_mesh():
