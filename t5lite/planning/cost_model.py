@@ -11,18 +11,24 @@ optimistic estimate:
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig, Remat
-from t5lite.models.flops import layer_flops, train_step_flops
+from t5lite.models.flops import layer_flops, stacks, train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
 from t5lite.planning import memory_model, memory_traffic
 from t5lite.planning.activation_traffic import Placement, activation_exchange
 from t5lite.planning.compile import BatchShape
-from t5lite.planning.layer_shapes import LayerShape, activation_shards, layer_shapes
+from t5lite.planning.layer_shapes import (
+    FusedAttention,
+    LayerShape,
+    activation_shards,
+    fused_attention,
+    layer_shapes,
+)
 from t5lite.planning.memory_model import MemoryEstimate
 from t5lite.planning.remat import PLANNED, recomputed_flops
 from t5lite.planning.state_shards import StateShapes
@@ -41,8 +47,8 @@ class Execution:
 
     remat: Remat = "none"
     num_microbatches: int = 1
-    fused_attention: bool = False
-    """Whether attention weights never reach main memory (a flash kernel)."""
+    fused_attention: bool | None = None
+    """Whether kernels compute all attention; None where the model would choose them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +137,7 @@ class MeshCosts:
         self._config, self._batch = costs.model.config, costs.batch
         self._shards = activation_shards(self._config, partitioner)
         self._state = costs.state.shards(partitioner)
+        self._fused = fused_attention(self._config, self._batch, costs.topology.chip.platform, partitioner)
         self._placement = Placement.of(partitioner)
         self._bandwidths = axis_bandwidths(costs.topology, partitioner.mesh.shape)
 
@@ -143,14 +150,12 @@ class MeshCosts:
         check_batch_size(self._batch.batch_size, execution.num_microbatches, self._partitioner)
         topology = self._costs.topology
         rows = self._batch.batch_size / self._shards.rows / execution.num_microbatches
-        layers = layer_shapes(
-            self._config,
-            self._shards,
-            rows=rows,
-            encoder_length=self._batch.encoder_length,
-            decoder_length=self._batch.decoder_length,
-        )
-        flops = self._costs.flops[execution.remat] / topology.num_devices
+        fused = self._fused
+        if execution.fused_attention is not None:
+            fused = [FusedAttention(execution.fused_attention, execution.fused_attention) for _ in fused]
+        layers = layer_shapes(self._config, self._shards, self._batch, rows=rows, fused=fused)
+        flops = self._costs.flops[execution.remat] + kernel_flops(self._config, self._batch, fused)
+        flops /= topology.num_devices
         model_flops = self._costs.flops["none"] / topology.num_devices
         links, network = self._exchange_seconds(layers, execution)
         memory = self._memory(layers, rows, execution)
@@ -170,14 +175,13 @@ class MeshCosts:
         )
 
     def _memory(self, layers: list[LayerShape], rows: float, execution: Execution) -> MemoryEstimate:
-        fused = execution.fused_attention
         sums = self._state.gradients if execution.num_microbatches > 1 else 0.0
         return MemoryEstimate(
             parameters=self._state.parameters,
             optimizer=self._state.optimizer,
             gradients=self._state.gradients + sums,
-            saved_activations=memory_model.saved_activations(layers, execution.remat, fused_attention=fused),
-            working=memory_model.working_activations(layers, fused_attention=fused)
+            saved_activations=memory_model.saved_activations(layers, execution.remat),
+            working=memory_model.working_activations(layers)
             + memory_model.working_kernels(self._state.largest_layer),
             logits=memory_model.logits_memory(self._num_logits(rows)),
         )
@@ -188,9 +192,7 @@ class MeshCosts:
         """Return the bytes of a step."""
         microbatch = (
             memory_traffic.kernel_traffic(self._state, execution.remat)
-            + memory_traffic.activation_traffic(
-                layers, execution.remat, saved=saved, fused_attention=execution.fused_attention
-            )
+            + memory_traffic.activation_traffic(layers, execution.remat, saved=saved)
             + memory_traffic.logits_traffic(self._num_logits(rows))
         )
         return memory_traffic.state_traffic(self._state) + execution.num_microbatches * microbatch
@@ -233,6 +235,16 @@ def step_flops(config: ModelConfig, batch: BatchShape, remat: Remat) -> float:
         "decoder_length": batch.decoder_length,
     }
     return train_step_flops(config, **shape) + recomputed_flops(layer_flops(config, **shape), remat)
+
+
+def kernel_flops(config: ModelConfig, batch: BatchShape, fused: Sequence[FusedAttention]) -> float:
+    """Return the FLOPs that attention kernels add: their backward pass makes the logits again."""
+    total = 0.0
+    lengths = stacks(config, batch.encoder_length, batch.decoder_length)
+    for (num_layers, length, memory_length), kernels in zip(lengths, fused, strict=True):
+        seen = kernels.own * length + kernels.cross * (memory_length or 0)
+        total += num_layers * 2 * length * seen * config.num_heads * config.head_dim
+    return batch.batch_size * total
 
 
 def _split_replica(sent: float, size: int, num_slices: int) -> tuple[float, float]:

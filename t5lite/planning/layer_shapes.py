@@ -1,11 +1,15 @@
 """Sizes of a layer's arrays on one device."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from t5lite.models.config import ModelConfig, TransformerConfig
 from t5lite.models.flops import stacks
+from t5lite.models.kernels.choice import AttentionShape, backend_on
 from t5lite.partitioning import Partitioner
+from t5lite.planning.compile import BatchShape
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -72,6 +76,8 @@ class LayerShape:
     """One of the MLP's hidden arrays."""
     num_inputs: int
     """Input kernels of the MLP."""
+    fused: bool
+    """Whether a kernel computes self-attention, so that its weights never reach main memory."""
     cross: "CrossShape | None"
     parallel: bool
     """Whether attention and MLP share one norm."""
@@ -90,29 +96,73 @@ class CrossShape:
     """The encoder's output as it is read."""
     key_value: float
     weights: float
+    fused: bool
+
+
+class FusedAttention(NamedTuple):
+    """Which attention of a stack's layers a kernel computes."""
+
+    own: bool
+    """Self-attention."""
+    cross: bool
+
+
+def fused_attention(
+    config: ModelConfig, batch: BatchShape, platform: str, partitioner: Partitioner
+) -> list[FusedAttention]:
+    """Return for every stack what the model would choose for itself on this platform and mesh."""
+
+    def is_fused(query_length: int, key_length: int) -> bool:
+        shape = AttentionShape(
+            batch=batch.batch_size,
+            query_length=query_length,
+            key_length=key_length,
+            num_heads=config.num_heads,
+            kv_heads=config.kv_heads,
+            head_dim=config.head_dim,
+            dtype=config.compute_dtype,
+            cached=False,
+        )
+        return backend_on(platform, partitioner, config.attention, shape) != "reference"
+
+    return [
+        FusedAttention(own=is_fused(length, length), cross=memory is not None and is_fused(length, memory))
+        for _, length, memory in stacks(config, batch.encoder_length, batch.decoder_length)
+    ]
 
 
 def layer_shapes(
-    config: ModelConfig, shards: ActivationShards, *, rows: float, encoder_length: int, decoder_length: int
+    config: ModelConfig,
+    shards: ActivationShards,
+    batch: BatchShape,
+    *,
+    rows: float,
+    fused: Sequence[FusedAttention],
 ) -> list[LayerShape]:
-    """Return one shape a stack, for ``rows`` rows of a microbatch on a device."""
+    """Return one shape a stack.
+
+    Args:
+      config: of the model.
+      shards: of its activations.
+      batch: whose lengths count.
+      rows: of a microbatch on one device.
+      fused: for every stack, what kernels compute.
+    """
+    lengths = stacks(config, batch.encoder_length, batch.decoder_length)
     return [
-        _layer_shape(
-            config, shards, rows=rows, num_layers=num_layers, length=length, memory_length=memory_length
-        )
-        for num_layers, length, memory_length in stacks(config, encoder_length, decoder_length)
+        _layer_shape(config, shards, rows, stack, kernels)
+        for stack, kernels in zip(lengths, fused, strict=True)
     ]
 
 
 def _layer_shape(
     config: TransformerConfig,
     shards: ActivationShards,
-    *,
     rows: float,
-    num_layers: int,
-    length: int,
-    memory_length: int | None,
+    stack: tuple[int, int, int | None],
+    fused: FusedAttention,
 ) -> LayerShape:
+    num_layers, length, memory_length = stack
     itemsize = _DTYPE_BYTES[config.compute_dtype]
     part = math.ceil(length / shards.length)
     heads = config.num_heads / shards.heads
@@ -123,6 +173,7 @@ def _layer_shape(
             encoded=rows * memory_length * config.embed_dim * itemsize,
             key_value=rows * memory_length * kv_width * itemsize,
             weights=rows * heads * part * memory_length * itemsize,
+            fused=fused.cross,
         )
     return LayerShape(
         num_layers=num_layers,
@@ -134,6 +185,7 @@ def _layer_shape(
         weights=rows * heads * part * length * itemsize,
         hidden=rows * part * config.mlp_dim / shards.mlp * itemsize,
         num_inputs=2 if config.gated_mlp else 1,
+        fused=fused.own,
         cross=cross,
         parallel=config.parallel_block,
     )

@@ -46,52 +46,48 @@ class MemoryEstimate:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-def saved_activations(layers: Sequence[LayerShape], remat: Remat, *, fused_attention: bool) -> float:
-    """Return the bytes kept for the backward pass by all stacks.
-
-    Args:
-      layers: one shape a stack.
-      remat: the policy.
-      fused_attention: whether attention weights never reach main memory.
-    """
+def saved_activations(layers: Sequence[LayerShape], remat: Remat) -> float:
+    """Return the bytes kept for the backward pass by all stacks, of which there is a shape each."""
     total = 0.0
     for layer in layers:
-        kept = _everything(layer, fused_attention) if remat == "none" else kept_bytes(layer, remat)
+        kept = _everything(layer) if remat == "none" else kept_bytes(layer, remat)
         total += layer.num_layers * kept
         if layer.cross is not None:
             total += layers[0].residual  # the encoder's output, which every layer of the decoder reads
     return total
 
 
-def working_activations(layers: Sequence[LayerShape], *, fused_attention: bool) -> float:
+def working_activations(layers: Sequence[LayerShape]) -> float:
     """Return the bytes of activations at the height of the backward pass of the layer that needs most."""
-    return max(_working(layer, fused_attention) for layer in layers)
+    return max(_working(layer) for layer in layers)
 
 
-def _everything(layer: LayerShape, fused_attention: bool) -> float:
+def _everything(layer: LayerShape) -> float:
     """Return the bytes that the backward pass of one layer reads, where nothing is made again."""
     norms = layer.num_norms * (layer.whole + 2 * layer.residual * FLOAT32 / layer.itemsize)
     attention = 2 * layer.query + layer.key_value
-    weights = layer.weights
+    weights = _visible_weights(layer)
     if layer.cross is not None:
         attention += 2 * layer.query + layer.cross.key_value
-        weights += layer.cross.weights
-    if not fused_attention:
-        attention += weights * (1 + FLOAT32 / layer.itemsize)
+    attention += sum(weights) * (1 + FLOAT32 / layer.itemsize)
     hidden = (layer.num_inputs + 3) * layer.hidden
     return norms + attention + hidden
 
 
-def _working(layer: LayerShape, fused_attention: bool) -> float:
-    weights, inputs = layer.weights, 2 * layer.query + 2 * layer.key_value
+def _working(layer: LayerShape) -> float:
+    inputs = 2 * layer.query + 2 * layer.key_value
     if layer.cross is not None:
-        weights = max(weights, layer.cross.weights)
         inputs = max(inputs, 2 * layer.query + 2 * layer.cross.key_value)
-    attention = inputs + 2 * layer.whole
-    if not fused_attention:
-        attention += _WORKING_WEIGHTS * weights * FLOAT32 / layer.itemsize
+    weights = max(_visible_weights(layer))
+    attention = inputs + 2 * layer.whole + _WORKING_WEIGHTS * weights * FLOAT32 / layer.itemsize
     mlp = _WORKING_HIDDEN * layer.hidden + 2 * layer.whole
     return max(attention, mlp)
+
+
+def _visible_weights(layer: LayerShape) -> tuple[float, float]:
+    """Return the bytes of the weights that reach main memory, of self- and of cross-attention."""
+    own = 0.0 if layer.fused else layer.weights
+    return own, 0.0 if layer.cross is None or layer.cross.fused else layer.cross.weights
 
 
 def working_kernels(largest_layer_kernels: float) -> float:

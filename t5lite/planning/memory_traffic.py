@@ -33,19 +33,16 @@ def kernel_traffic(state: StateShards, remat: Remat) -> float:
     return (reads + 2 * is_gathered + 1) * state.kernels + state.gradients
 
 
-def activation_traffic(
-    layers: Sequence[LayerShape], remat: Remat, *, saved: float, fused_attention: bool
-) -> float:
+def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, saved: float) -> float:
     """Return the bytes of activations in one microbatch, forward and backward.
 
     Args:
       layers: one shape a stack.
       remat: the policy.
       saved: bytes that are kept for the backward pass: written, and read there.
-      fused_attention: whether attention weights never reach main memory.
     """
     passes = _FORWARD_PASSES[remat] + _BACKWARD
-    return 2 * saved + passes * sum(layer.num_layers * _forward(layer, fused_attention) for layer in layers)
+    return 2 * saved + passes * sum(layer.num_layers * _forward(layer) for layer in layers)
 
 
 def logits_traffic(elements: float) -> float:
@@ -53,25 +50,23 @@ def logits_traffic(elements: float) -> float:
     return _LOGITS_PASSES * _spilled(_FLOAT32 * elements)
 
 
-def _forward(layer: LayerShape, fused_attention: bool) -> float:
+def _forward(layer: LayerShape) -> float:
     """Return the bytes of one layer's forward pass."""
     residual, whole, hidden = _spilled(layer.residual), _spilled(layer.whole), _spilled(layer.hidden)
     norms_and_sums = layer.num_norms * (3 * residual + whole)
-    attention = _attention(layer, layer.whole, layer.key_value, layer.weights, fused_attention)
+    attention = _attention(layer, layer.whole, layer.key_value, layer.weights, layer.fused)
     if layer.cross is not None:
         cross = layer.cross
-        attention += _attention(layer, cross.encoded, cross.key_value, cross.weights, fused_attention)
+        attention += _attention(layer, cross.encoded, cross.key_value, cross.weights, cross.fused)
     mlp = layer.num_inputs * (whole + hidden) + (layer.num_inputs + 1) * hidden
     return norms_and_sums + attention + mlp
 
 
-def _attention(
-    layer: LayerShape, memory: float, key_value: float, weights: float, fused_attention: bool
-) -> float:
+def _attention(layer: LayerShape, memory: float, key_value: float, weights: float, is_fused: bool) -> float:
     """Return the bytes of projections, and of float32 logits that are written once and read twice."""
     inputs = _spilled(layer.whole) + 2 * _spilled(memory)
     projections = inputs + 2 * (2 * _spilled(layer.query) + 2 * _spilled(key_value / 2))
-    if fused_attention:
+    if is_fused:
         return projections
     logits = _spilled(weights * _FLOAT32 / layer.itemsize)
     return projections + 3 * logits + 2 * _spilled(weights)

@@ -183,7 +183,7 @@ def _t5x(
         topology=topology,
         batch=BatchShape(batch_size=batch_size, encoder_length=512, decoder_length=114),
         partitioning=partitioning,
-        execution=Execution(remat="dots"),
+        execution=Execution(remat="dots", fused_attention=False),
         step_seconds=batch_size / rows_per_second,
     )
 

@@ -56,16 +56,11 @@ class Search:
     """How many others were dropped, by reason."""
 
 
-def search(costs: CostModel, *, fused_attention: bool = False) -> Search:
-    """Compare every mesh, remat policy and number of microbatches for a model and batch.
-
-    Args:
-      costs: of the model, optimizer, batch and topology.
-      fused_attention: whether attention weights never reach main memory.
-    """
+def search(costs: CostModel) -> Search:
+    """Compare every mesh, remat policy and number of microbatches for what the cost model is of."""
     dropped: Counter[str] = Counter()
     runnable: list[Candidate] = []
-    executions = list(_executions(costs.batch.batch_size, fused_attention=fused_attention))
+    executions = list(_executions(costs.batch.batch_size))
     for partitioning in partitionings(costs.topology):
         try:
             mesh = costs.on(abstract_partitioner(partitioning, costs.topology.num_devices))
@@ -132,11 +127,11 @@ def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
     return ("tensor_parallel", "sequence_parallel") if tensor > 1 else ("fsdp",)
 
 
-def _executions(batch_size: int, *, fused_attention: bool) -> Iterator[Execution]:
+def _executions(batch_size: int) -> Iterator[Execution]:
     for remat in PLANNED:
         for number in _divisors(batch_size):
             if number <= _MAX_MICROBATCHES:
-                yield Execution(remat=remat, num_microbatches=number, fused_attention=fused_attention)
+                yield Execution(remat=remat, num_microbatches=number)
 
 
 def _predict(mesh: MeshCosts, execution: Execution) -> Prediction | None:

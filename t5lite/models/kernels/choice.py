@@ -85,14 +85,17 @@ def choose_backend(wanted: AttentionBackend, shape: AttentionShape) -> Attention
         program is compiled for and that is not there, else JAX's default.
     """
     partitioner = active_partitioner()
-    return _choose(wanted, shape, _platform(partitioner), partitioner)
+    return backend_on(_platform(partitioner), partitioner, wanted, shape)
 
 
 @functools.cache
-def _choose(
-    wanted: AttentionBackend, shape: AttentionShape, platform: str, partitioner: Partitioner | None
+def backend_on(
+    platform: str, partitioner: Partitioner | None, wanted: AttentionBackend, shape: AttentionShape
 ) -> AttentionBackend:
-    """Return the backend, and tell the reason where there was a choice."""
+    """Return the backend under a partitioner that need not be active, whose mesh may be abstract.
+
+    Where there was a choice, the reason is told.
+    """
     backend = wanted
     if wanted == "auto":
         backend = _BACKEND_OF_PLATFORM.get(platform, "reference")

@@ -39,7 +39,7 @@ def on_platform(monkeypatch):
     def use(platform):
         monkeypatch.setattr(jax, "default_backend", lambda: platform)
 
-    choice._choose.cache_clear()
+    choice.backend_on.cache_clear()
     choice._tell.cache_clear()
     return use
 

@@ -107,11 +107,11 @@ def test_the_state_has_exactly_the_bytes_of_its_shards(name: str, optimizer: Any
 @pytest.mark.parametrize("name", CONFIGS)
 def test_flops_are_the_analytic_count(name: str):
     expected = train_step_flops(CONFIGS[name], batch_size=64, encoder_length=512, decoder_length=128) / 16
-    without = predict(name)
-    assert without.flops == without.model_flops == expected
-    full = predict(name, run=Execution(remat="full"))
-    assert full.model_flops == expected
-    assert expected < predict(name, run=Execution(remat="dots")).flops < full.flops < 4 / 3 * expected
+    none, dots, full = (
+        predict(name, run=Execution(remat=remat, fused_attention=False)) for remat in ("none", "dots", "full")
+    )
+    assert none.flops == none.model_flops == full.model_flops == expected
+    assert expected < dots.flops < full.flops < 4 / 3 * expected
 
 
 @given(
@@ -166,6 +166,19 @@ def test_a_fused_attention_keeps_no_weights():
     longer = BatchShape(batch_size=64, encoder_length=2048, decoder_length=128)
     grown = predict(batch=longer, run=Execution(fused_attention=True)).memory.saved_activations
     assert grown < 4 * fused.memory.saved_activations  # linear in the length, and the decoder did not grow
+
+
+def test_the_kernels_that_the_model_chooses_count():
+    """On a TPU those for 512 x 512 logits and 128 x 512, not the decoder's 128 x 128; never with groups."""
+    chosen, never, always = (predict(run=Execution(fused_attention=on)) for on in (None, False, True))
+    assert never.memory.saved_activations > chosen.memory.saved_activations > always.memory.saved_activations
+    logits = 2 * 16 * 64 * (3 * 512 * 512 + 2 * 128 * 512) * 64 / 16
+    assert chosen.flops - never.flops == pytest.approx(logits)
+    grouped = predict("t5_tied_grouped"), predict("t5_tied_grouped", run=Execution(fused_attention=False))
+    assert grouped[0] == grouped[1]
+    reference = build(dataclasses.replace(T5, attention="reference"))
+    costs = CostModel(reference, adamw(reference), V5E, BATCH).on(partitioner())
+    assert costs.predict(Execution()) == never
 
 
 def test_sequence_sharded_residuals_need_less_memory_and_other_collectives():
