@@ -15,7 +15,7 @@ MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
 BATCH_NOT_DIVISIBLE = "the mesh or the microbatches do not divide the batch"
 TOO_LARGE = "predicted not to fit in memory"
 DOMINATED = "slower than another way, and larger"
-_MARGIN = 0.92
+_MARGIN = 0.9
 """Share of the memory that a prediction may take: the compiler was seen to need up to a tenth more."""
 _MAX_MICROBATCHES = 64
 
