@@ -97,7 +97,8 @@ class TransformerConfig:
     scan_unroll: int = 1
     """Layers per iteration of the loop over layers; 1 compiles fastest, -1 unrolls all (fastest on CPU)."""
     remat: Remat = "none"
-    """What the backward pass recomputes: nothing, all but matrix products, or every layer from its input."""
+    """What the backward pass recomputes: nothing but norms and activation functions, all but matrix products,
+    or every layer from its input."""
     attention: AttentionBackend = "auto"
     """Who computes attention: the reference op, the TPU kernel, cuDNN, or what pays on the platform. One
     that cannot compute a call leaves it to the reference and says why, once."""

@@ -64,13 +64,13 @@ def working_activations(layers: Sequence[LayerShape]) -> float:
 
 def _everything(layer: LayerShape) -> float:
     """Return the bytes that the backward pass of one layer reads, where nothing is made again."""
-    norms = layer.num_norms * (layer.whole + 2 * layer.residual * FLOAT32 / layer.itemsize)
+    norms = layer.num_norms * (layer.residual + layer.whole)
     attention = 2 * layer.query + layer.key_value
     weights = _visible_weights(layer)
     if layer.cross is not None:
         attention += 2 * layer.query + layer.cross.key_value
     attention += sum(weights) * (1 + FLOAT32 / layer.itemsize)
-    hidden = (layer.num_inputs + 3) * layer.hidden
+    hidden = (layer.num_inputs + 1) * layer.hidden
     return norms + attention + hidden
 
 

@@ -1,11 +1,12 @@
 """The cost model against the compiler, on the small training steps of ``steps``.
 
 Small steps are hard to predict: arrays of a few megabytes stay on the chip or not, tables are padded. The
-tolerances say how far off a prediction was.
+tolerances say how far off a prediction was. Memory is compared on eight times the rows.
 """
 
 import functools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,18 +14,22 @@ from t5lite.cli.main import main
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig
 from t5lite.partitioning import abstract_partitioner
+from t5lite.planning.compile import BatchShape
 from t5lite.planning.cost_model import CostModel, Execution, Prediction
 from t5lite.planning.finalists import planned_optimizer
 from t5lite.planning.roofline import MAIN_MEMORY, roofline
 from t5lite.planning.topology import parse_topology
-from tests.compile.steps import BATCH, TOPOLOGY, WAYS, way
+from tests.compile.steps import BATCH, TOPOLOGY, WAYS, compiled_step, way
+
+ON_CHIP = 128 * 2**20
+"""Bytes of VMEM on a v5e core, where the compiler keeps what it can."""
 
 
 @functools.cache
-def predicted(name: str) -> Prediction:
+def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
     partitioning, config = WAYS[name]
     model, topology = build(config), parse_topology(TOPOLOGY)
-    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, BATCH)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
     mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
     return mesh.predict(Execution(remat=config.remat))
 
@@ -43,8 +48,10 @@ def test_the_state_takes_its_bytes_and_the_padding_of_tiles(name: str):
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_memory_is_predicted_within_a_factor(name: str):
-    assert 0.85 < predicted(name).memory.total / way(name).memory.needed < 1.7
+def test_memory_is_predicted_but_for_what_stays_on_the_chip(name: str):
+    batch = replace(BATCH, batch_size=128)
+    total, needed = predicted(name, batch).memory.total, compiled_step(*WAYS[name], batch).memory.needed
+    assert 0.9 * needed < total < 1.1 * needed + ON_CHIP
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -11,6 +11,7 @@ from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.projection import project
+from t5lite.models.layers.recompute import loops_over_layers, recomputed
 from t5lite.partitioning.rules import constrain
 
 _GELU_TANH = partial(jax.nn.gelu, approximate=True)
@@ -39,18 +40,20 @@ class MLP(nnx.Module):
                 setattr(self, f"{name}_bias", make_vector(config, shape[1:], axes[1:]))
             self.wo_bias = make_vector(config, shape[:1], axes[:1])
         self.activation: Activation = config.mlp_activation
-        self.dropout_rate = config.dropout_rate
+        self.dropout_rate, self.loops = config.dropout_rate, loops_over_layers(config)
         self.dtype = jnp.dtype(config.compute_dtype)
 
     def __call__(self, x_BLD: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return ``[B, L, D]``; dropout falls on the hidden layer."""
         projected = [self._project(x_BLD, name) for name in self.inputs]
-        hidden_BLF = ACTIVATIONS[self.activation](projected[0])
-        if len(projected) > 1:
-            hidden_BLF = hidden_BLF * projected[1]
+        hidden_BLF = recomputed(self._activate, loops=self.loops)(*projected)
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
         y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
         return y_BLD + self.wo_bias[...].astype(self.dtype)[None, None, :] if self.biases else y_BLD
+
+    def _activate(self, *projected_BLF: jax.Array) -> jax.Array:
+        activated_BLF = ACTIVATIONS[self.activation](projected_BLF[0])
+        return activated_BLF * projected_BLF[1] if len(projected_BLF) > 1 else activated_BLF
 
     def _project(self, x_BLD: jax.Array, name: str) -> jax.Array:
         kernel_DF = getattr(self, name)[...].astype(self.dtype)
