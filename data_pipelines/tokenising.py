@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,8 @@ class TokeniseDocuments:
         tokens: dict[str, list[np.ndarray]] = {split: [np.empty(0, dtype)] for split in SPLITS}
         lengths: dict[str, list[np.ndarray]] = {split: [np.empty(0, np.int64)] for split in SPLITS}
         for batch in read_batches(Path(self.kept, f"{name}.arrow")):
-            encoded = _encode(batch.column("text").to_pylist(), vocabulary)
-            sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
-            joined = np.concatenate(encoded).astype(dtype)
+            joined, sizes = _encode(batch.column("text").to_pylist(), vocabulary)
+            joined = joined.astype(dtype)
             heldout = column(batch, "heldout")
             for split, chosen in zip(SPLITS, (~heldout, heldout), strict=True):
                 tokens[split].append(joined[np.repeat(chosen, sizes)])
@@ -180,13 +180,12 @@ def _vocabulary(path: str, extra_ids: int | None) -> Vocabulary:
     return open_vocabulary(path, extra_ids)
 
 
-def _encode(texts: list[str], vocabulary: Vocabulary) -> list[np.ndarray]:
-    """Encode on this thread: every core has a task of its own."""
-    encoded = vocabulary.encode_batch([text if len(text) <= _PIECE_CHARACTERS else "" for text in texts], 1)
-    for number, text in enumerate(texts):
-        if len(text) > _PIECE_CHARACTERS:
-            encoded[number] = np.concatenate(vocabulary.encode_batch(_pieces(text), 1))
-    return encoded
+def _encode(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of all texts and how many each has, on this thread: every core has a task of its own."""
+    pieces = [_pieces(text) for text in texts]
+    joined, sizes = vocabulary.encode_joined(list(chain.from_iterable(pieces)), 1)
+    starts = np.cumsum([0, *map(len, pieces)])[:-1]
+    return joined, np.add.reduceat(sizes, starts)
 
 
 def _pieces(text: str) -> list[str]:

@@ -104,6 +104,7 @@ class Workers:
         count = min(self.connect(), len(names))
         if recipe := sys.modules.get(_RECIPE_MODULE):
             cloudpickle.register_pickle_by_value(recipe)  # no worker can import it
+        daft.set_execution_config(maintain_order=False)  # else a worker waits for another's turn
         execution = daft.cls(_Execution, use_process=True, max_concurrency=count)(execute)
         frame = daft.from_pydict({"name": names})
         if self.ray_address is not None:

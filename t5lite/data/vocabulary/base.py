@@ -1,7 +1,7 @@
 """What every vocabulary can do, whichever way it cuts text into tokens."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -103,6 +103,13 @@ class Vocabulary(ABC):
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
         """Return the ids of each text as ``encode`` does, on ``num_threads`` threads (None: all cores)."""
 
+    def encode_joined(
+        self, texts: Sequence[str], num_threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of all texts one after another, and how many each has (int64)."""
+        encoded = self.encode_batch(texts, num_threads)
+        return np.concatenate([np.empty(0, np.int32), *encoded]), lengths(encoded)
+
     @abstractmethod
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``: pad, EOS, BOS, CLS and SEP are dropped, sentinels are rendered.
@@ -139,3 +146,8 @@ def check_extra_ids(extra_ids: int) -> None:
     """
     if extra_ids < 0:
         raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100, ByT5 125")
+
+
+def lengths(encoded: Sequence[Sized]) -> np.ndarray:
+    """Return how many ids each text has (int64)."""
+    return np.fromiter(map(len, encoded), np.int64, len(encoded))

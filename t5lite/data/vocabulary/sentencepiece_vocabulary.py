@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -12,7 +13,7 @@ import sentencepiece
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
-from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, check_extra_ids
+from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, check_extra_ids, lengths
 
 _SENTINEL = re.compile(r"\s*<extra_id_(\d+)>\s*")
 DEFAULT_EXTRA_IDS = 100
@@ -111,8 +112,20 @@ class SentencePieceVocabulary(Vocabulary):
 
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
         """Return the ids of each text, encoded on ``num_threads`` threads (None: all cores)."""
-        encoded = self._processor.encode(list(texts), num_threads=-1 if num_threads is None else num_threads)
-        return [np.asarray(ids, np.int32) for ids in encoded]
+        return [np.asarray(ids, np.int32) for ids in self._encode_lists(texts, num_threads)]
+
+    def encode_joined(
+        self, texts: Sequence[str], num_threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of all texts one after another, and how many each has: no array for each text."""
+        encoded = self._encode_lists(texts, num_threads)
+        joined = array("i")
+        for ids in encoded:
+            joined.fromlist(ids)
+        return np.frombuffer(joined, np.int32), lengths(encoded)
+
+    def _encode_lists(self, texts: Sequence[str], num_threads: int | None) -> list[list[int]]:
+        return self._processor.encode(list(texts), num_threads=-1 if num_threads is None else num_threads)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``; a sentinel is set off by spaces, an unknown id is ``⁇``."""

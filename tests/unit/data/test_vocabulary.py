@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
+from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, train_vocabulary
 
 
 def test_t5_conventions(vocabulary):
@@ -24,6 +24,17 @@ def test_round_trip_and_batch_encoding_agree(vocabulary, prose):
         np.testing.assert_array_equal(ids, vocabulary.encode(text))
         assert vocabulary.decode(ids) == text
         assert vocabulary.eos_id not in ids
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "bytes"])
+def test_joined_ids_are_those_of_the_texts(kind, vocabulary, prose):
+    vocabulary = vocabulary if kind == "sentencepiece" else ByteVocabulary()
+    texts = [*prose(20, seed=6), "", "ä"]
+    joined, lengths = vocabulary.encode_joined(texts, 1)
+    assert joined.dtype == np.int32
+    for text, ids in zip(texts, np.split(joined, np.cumsum(lengths)[:-1]), strict=True):
+        np.testing.assert_array_equal(ids, vocabulary.encode(text))
+    assert [len(each) for each in vocabulary.encode_joined([], 1)] == [0, 0]
 
 
 def test_decode_drops_padding_and_renders_sentinels(vocabulary):
