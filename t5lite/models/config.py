@@ -18,7 +18,7 @@ Activation = Literal["relu", "gelu", "gelu_tanh", "gated_gelu", "swiglu"]
 Initializer = Literal["t5", "normal", "scaled_normal", "xavier"]
 PrefixAttention = Literal["causal", "bidirectional"]
 AttentionBackend = Literal["auto", "reference", "flash", "cudnn"]
-Remat = Literal["none", "dots", "full"]
+Remat = Literal["none", "dots", "full", "save", "offload"]
 Head = Literal[
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
     "span_extraction",
@@ -28,7 +28,14 @@ GATED: tuple[Activation, ...] = ("gated_gelu", "swiglu")
 """Activations of an MLP with two input kernels."""
 POOLED_HEADS: tuple[Head, ...] = ("pooled", "pretraining", "sequence_classification")
 """Heads that read the first position through a pooler."""
-EXECUTION_FIELDS = ("compute_dtype", "param_dtype", "scan_unroll", "remat", "attention", "dropout_rate")
+REMAT_NAMES = (
+    "layer_input", "query", "key", "value", "context", "attention_out", "mlp_wi",
+)  # fmt: skip
+"""What of a layer ``remat_names`` can name: its input, the projected heads, the attention op's result and its
+projection, the MLP's input projections."""
+EXECUTION_FIELDS = (
+    "compute_dtype", "param_dtype", "scan_unroll", "remat", "remat_names", "attention", "dropout_rate",
+)  # fmt: skip
 """How a model is computed, as opposed to what it is: free to change when a run resumes."""
 
 
@@ -97,8 +104,12 @@ class TransformerConfig:
     scan_unroll: int = 1
     """Layers per iteration of the loop over layers; 1 compiles fastest, -1 unrolls all (fastest on CPU)."""
     remat: Remat = "none"
-    """What the backward pass recomputes: nothing but norms and activation functions, all but matrix products,
-    or every layer from its input."""
+    """What the backward pass recomputes: norms and activation functions alone (none); all but matrix products
+    (dots); every layer from its input (full); or every layer from its input and ``remat_names``, kept on
+    the device (save) or in the memory of the host (offload; the layers' inputs go there by the name
+    layer_input)."""
+    remat_names: tuple[str, ...] = ()
+    """What remat save keeps and remat offload moves to the host; see ``REMAT_NAMES``."""
     attention: AttentionBackend = "auto"
     """Who computes attention: the reference op, the TPU kernel, cuDNN, or what pays on the platform. One
     that cannot compute a call leaves it to the reference and says why, once."""
@@ -145,6 +156,7 @@ class TransformerConfig:
             "vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "max_length", *self._layer_fields
         )
         self._check_choices()
+        self._check_remat_names()
         self._check_positions()
         if self.kv_heads < 1 or self.num_heads % self.kv_heads:
             divisors = [n for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
@@ -186,6 +198,21 @@ class TransformerConfig:
         }
         for name, literal in choices.items():
             _check_choice(name, getattr(self, name), get_args(literal))
+
+    def _check_remat_names(self) -> None:
+        for name in self.remat_names:
+            _check_choice("remat_names entry", name, REMAT_NAMES)
+        takes_names = self.remat in ("save", "offload")
+        if takes_names and not self.remat_names:
+            raise ConfigError(
+                f"remat={self.remat!r} needs remat_names, one or more of {', '.join(REMAT_NAMES)}; "
+                "or use remat='full'"
+            )
+        if self.remat_names and not takes_names:
+            raise ConfigError(
+                f"remat_names={self.remat_names} has no effect with remat={self.remat!r}; use "
+                "remat='save' or 'offload', or leave the names out"
+            )
 
     def _check_positions(self) -> None:
         if self.positions.startswith("relative"):

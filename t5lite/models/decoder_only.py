@@ -9,6 +9,7 @@ from t5lite.models.batch_fields import optional_field
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
+from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.stack import Stack
 
 
@@ -30,6 +31,10 @@ class DecoderOnly(nnx.Module):
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return float32 ``logits_BLV`` for the decoder's fields of ``core.types.Batch``."""
+        return self.outputs(batch, dropout_key=dropout_key)["tokens"].logits()
+
+    def outputs(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, LogitFactors]:
+        """Return the logits of ``__call__`` as ``tokens``, not multiplied out: what a loss is taken of."""
         sees_inputs = self.config.prefix_attention == "bidirectional"
         x_BLD = self.decoder(
             self.token_embedder(jnp.asarray(batch["decoder_input_tokens"])),
@@ -37,7 +42,7 @@ class DecoderOnly(nnx.Module):
             bidirectional_BL=optional_field(batch, "decoder_bidirectional") if sees_inputs else None,
             dropout_key=dropout_key,
         )
-        return self._logits(x_BLD)
+        return {"tokens": self._project(x_BLD)}
 
     def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array) -> tuple[jax.Array, KeyValues]:
         """Return float32 ``logits_BV`` after whole prompts, and their keys and values ``[N, B, L, G, K]``.
@@ -53,7 +58,7 @@ class DecoderOnly(nnx.Module):
             segment_ids_BL=segment_ids_BL,
             bidirectional_BL=segment_ids_BL if sees_inputs else None,
         )
-        return self._logits(x_BLD[:, -1:])[:, 0], own
+        return self._project(x_BLD[:, -1:]).logits()[:, 0], own
 
     def decode_step(
         self, tokens_B: jax.Array, past: KeyValues, *, position: jax.Array, first_B: jax.Array
@@ -69,9 +74,9 @@ class DecoderOnly(nnx.Module):
         x_B1D, past = self.decoder.decode_step(
             self.token_embedder(tokens_B[:, None]), past, position=position, first_B=first_B
         )
-        return self._logits(x_B1D)[:, 0], past
+        return self._project(x_B1D).logits()[:, 0], past
 
-    def _logits(self, x_BLD: jax.Array) -> jax.Array:
+    def _project(self, x_BLD: jax.Array) -> LogitFactors:
         if self.config.tie_embeddings:
             return self.token_embedder.attend(x_BLD)
         return self.logits(self.token_embedder.project_out(x_BLD))

@@ -10,6 +10,7 @@ from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.dropout import split_or_none
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
+from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.stack import Stack
 
 
@@ -37,6 +38,10 @@ class EncoderDecoder(nnx.Module):
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return float32 ``logits_BLV`` for the fields of ``core.types.Batch``."""
+        return self.outputs(batch, dropout_key=dropout_key)["tokens"].logits()
+
+    def outputs(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, LogitFactors]:
+        """Return the logits of ``__call__`` as ``tokens``, not multiplied out: what a loss is taken of."""
         encoder_key, decoder_key = split_or_none(dropout_key, 2)
         encoder_segment_ids_BM = optional_field(batch, "encoder_segment_ids")
         encoded_BMD = self.encode(
@@ -44,13 +49,14 @@ class EncoderDecoder(nnx.Module):
             segment_ids_BM=encoder_segment_ids_BM,
             dropout_key=encoder_key,
         )
-        return self.decode(
+        tokens = self._decode(
             jnp.asarray(batch["decoder_input_tokens"]),
             encoded_BMD,
             decoder_segment_ids_BL=optional_field(batch, "decoder_segment_ids"),
             encoder_segment_ids_BM=encoder_segment_ids_BM,
             dropout_key=decoder_key,
         )
+        return {"tokens": tokens}
 
     def encode(
         self,
@@ -76,14 +82,13 @@ class EncoderDecoder(nnx.Module):
 
         Encoder segment ids alone hide the encoder's padding from every decoder position.
         """
-        x_BLD = self.decoder(
-            self.token_embedder(tokens_BL),
-            segment_ids_BL=decoder_segment_ids_BL,
-            encoded_BMD=encoded_BMD,
+        return self._decode(
+            tokens_BL,
+            encoded_BMD,
+            decoder_segment_ids_BL=decoder_segment_ids_BL,
             encoder_segment_ids_BM=encoder_segment_ids_BM,
             dropout_key=dropout_key,
-        )
-        return self._logits(x_BLD)
+        ).logits()
 
     def cross_key_values(self, encoded_BMD: jax.Array) -> KeyValues:
         """Return the decoder's projected cross-attention memory, ``[N, B, M, G, K]``."""
@@ -114,9 +119,27 @@ class EncoderDecoder(nnx.Module):
             cross=cross,
             encoder_segment_ids_BM=encoder_segment_ids_BM,
         )
-        return self._logits(x_B1D)[:, 0], past
+        return self._project(x_B1D).logits()[:, 0], past
 
-    def _logits(self, x_BLD: jax.Array) -> jax.Array:
+    def _decode(
+        self,
+        tokens_BL: jax.Array,
+        encoded_BMD: jax.Array,
+        *,
+        decoder_segment_ids_BL: jax.Array | None,
+        encoder_segment_ids_BM: jax.Array | None,
+        dropout_key: jax.Array | None,
+    ) -> LogitFactors:
+        x_BLD = self.decoder(
+            self.token_embedder(tokens_BL),
+            segment_ids_BL=decoder_segment_ids_BL,
+            encoded_BMD=encoded_BMD,
+            encoder_segment_ids_BM=encoder_segment_ids_BM,
+            dropout_key=dropout_key,
+        )
+        return self._project(x_BLD)
+
+    def _project(self, x_BLD: jax.Array) -> LogitFactors:
         if self.config.tie_embeddings:
             return self.token_embedder.attend(x_BLD)
         return self.logits(self.token_embedder.project_out(x_BLD))

@@ -11,6 +11,7 @@ from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
 from t5lite.models.layers.initializers import make_parameter
+from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.stack import Stack
 
 _PADDING_LOGIT = -1e9
@@ -53,6 +54,16 @@ class EncoderOnly(nnx.Module):
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:
         """Return the head's outputs by name for the encoder's fields of ``core.types.Batch``."""
+        outputs = self.outputs(batch, dropout_key=dropout_key)
+        return {
+            name: output.logits() if isinstance(output, LogitFactors) else output
+            for name, output in outputs.items()
+        }
+
+    def outputs(
+        self, batch: Batch, *, dropout_key: jax.Array | None = None
+    ) -> dict[str, LogitFactors | jax.Array]:
+        """Return what ``__call__`` does, but ``tokens`` not multiplied out."""
         encoder_key, head_key = split_or_none(dropout_key, 2)
         segment_ids_BM = optional_field(batch, "encoder_segment_ids")
         hidden_BMD = self.encode(
@@ -61,7 +72,7 @@ class EncoderOnly(nnx.Module):
             token_types_BM=optional_field(batch, "encoder_token_types"),
             dropout_key=encoder_key,
         )
-        outputs: dict[str, jax.Array] = {}
+        outputs: dict[str, LogitFactors | jax.Array] = {}
         head, rate = self.config.head, self.config.dropout_rate
         pooled_BD = self.pooler(hidden_BMD) if self.config.has_pooler else None
         if head in ("hidden", "pooled"):

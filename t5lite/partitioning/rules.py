@@ -44,6 +44,8 @@ PARAMETER_AXES = (
 )
 ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv_heads", "kv", "mlp")
 BATCH_AXES = ("replica", "fsdp")
+RESIDUAL_AXES: LogicalAxes = ("batch", "length", "embed")
+"""Axes of the residual stream, which every branch of a layer reads and adds to."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,11 @@ STYLES: dict[str, Rules] = {
     "fsdp": Rules(parameters=_FSDP, activations=_BATCH),
     "tensor_parallel": Rules(parameters=_TENSOR + _FSDP, activations=_BATCH + _TENSOR),
     # Megatron's sequence parallelism: between the tensor-parallel regions (which come first in the
-    # table) the residual stream is sharded along its length over the same devices.
+    # table) the residual stream is sharded along its length over the same devices. The devices that share
+    # the length of an example (context parallelism) also share the parameters.
     "sequence_parallel": Rules(
-        parameters=_TENSOR + _FSDP, activations=(*_BATCH, *_TENSOR, ("length", ("sequence", "tensor")))
+        parameters=(*_TENSOR, ("embed", ("fsdp", "sequence"))),
+        activations=(*_BATCH, *_TENSOR, ("length", ("sequence", "tensor"))),
     ),
 }
 
@@ -161,6 +165,10 @@ class Partitioner:
             others = f" ({len(problems) - 1} other dimensions fail too)" if len(problems) > 1 else ""
             raise ConfigError(problems[0] + others)
 
+    def num_shards(self, mesh_axes: str | tuple[str, ...] | None) -> int:
+        """Return into how many parts an entry of a partition spec splits a dimension."""
+        return _ways(mesh_axes, self.mesh.shape)
+
     @contextmanager
     def activate(self) -> Iterator[None]:
         """Make ``constrain`` use this partitioner while functions are traced inside the block.
@@ -216,9 +224,14 @@ def constrain(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     partitioner = active_partitioner()
     if partitioner is None:
         return x
-    spec = partitioner.activation_spec(axes)
-    sizes = partitioner.mesh.shape
-    fitting = (m if _ways(m, sizes) <= size else None for m, size in zip(spec, x.shape, strict=True))
+    return place(x, partitioner.activation_spec(axes), partitioner)
+
+
+def place(x: jax.Array, spec: PartitionSpec, partitioner: Partitioner) -> jax.Array:
+    """Return ``x`` constrained to ``spec``, without the mesh axes that are wider than its dimension."""
+    fitting = (
+        m if partitioner.num_shards(m) <= size else None for m, size in zip(spec, x.shape, strict=True)
+    )
     return jax.lax.with_sharding_constraint(x, NamedSharding(partitioner.mesh, PartitionSpec(*fitting)))
 
 

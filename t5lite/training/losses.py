@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.metrics import WeightedSum, weighted_sum
+from t5lite.models.layers.logits import LogitFactors
+from t5lite.training.logit_statistics import LogitStatistics, logit_statistics
 from t5lite.training.predictions import Prediction, Target
 
 
@@ -54,6 +56,7 @@ def batch_losses(
     *,
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
+    vocab_chunks: int | None = None,
 ) -> BatchLosses:
     """Return the losses of every output and the objective, the outputs' sums times ``factors``.
 
@@ -62,13 +65,14 @@ def batch_losses(
     main, *others = predictions
     losses = [
         token_losses(
-            main.logits_BLV,
+            main.logits,
             main.targets_BL,
             main.weights_BL,
             z_loss=z_loss,
             label_smoothing=label_smoothing,
+            vocab_chunks=vocab_chunks,
         ),
-        *(token_losses(other.logits_BLV, other.targets_BL, other.weights_BL) for other in others),
+        *(token_losses(other.logits, other.targets_BL, other.weights_BL) for other in others),
     ]
     total = losses[0].objective.total
     for factor, loss in zip(factors[1:], losses[1:], strict=True):
@@ -77,14 +81,15 @@ def batch_losses(
 
 
 def token_losses(
-    logits_BLV: jax.Array,
+    logits: LogitFactors | jax.Array,
     targets_BL: jax.Array,
     weights_BL: jax.Array,
     *,
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
+    vocab_chunks: int | None = None,
 ) -> TokenLosses:
-    """Return the losses of ``targets_BL`` under ``logits_BLV``, summed over tokens with their weights.
+    """Return the losses of ``targets_BL`` under ``[B, L, V]`` logits, summed over tokens with their weights.
 
     Follows T5X ``compute_weighted_cross_entropy``: the z-loss is ``z_loss * log(Z)**2`` per token, and the
     smoothed target gives ``1 - label_smoothing`` to the label and shares the rest among the other ids, less
@@ -94,25 +99,21 @@ def token_losses(
     label's, so the maximum that log(Z) needs anyway replaces an argmax (they differ on exact ties only).
 
     Args:
-      logits_BLV: computed upon in float32, whatever its dtype.
+      logits: computed upon in float32, whatever their dtype.
       targets_BL: ids in ``[0, V)``; where the weight is 0 any id of that range.
       weights_BL: 0 on padding.
       z_loss: coefficient of the squared log-partition function.
       label_smoothing: in ``[0, 1)``.
+      vocab_chunks: see ``logit_statistics``.
     """
-    logits_BLV = logits_BLV.astype(jnp.float32)
-    vocab_size = logits_BLV.shape[-1]
-    max_BL = jax.lax.stop_gradient(jnp.max(logits_BLV, axis=-1))
-    log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
-    ids_V = jnp.arange(vocab_size, dtype=targets_BL.dtype)
-    is_target_BLV = ids_V[None, None, :] == targets_BL[:, :, None]
-    target_logit_BL = jnp.sum(jnp.where(is_target_BLV, logits_BLV, 0.0), axis=-1)
-    nll_BL = log_z_BL - target_logit_BL
-    z_loss_BL = z_loss * jnp.square(log_z_BL)
+    statistics = logit_statistics(logits, targets_BL, num_chunks=vocab_chunks)
+    nll_BL = statistics.log_z - statistics.target
+    z_loss_BL = z_loss * jnp.square(statistics.log_z)
     smoothed_BL = nll_BL
     if label_smoothing:
-        smoothed_BL = _smoothed(nll_BL, log_z_BL, jnp.sum(logits_BLV, axis=-1), label_smoothing, vocab_size)
-    accurate_BL = target_logit_BL >= max_BL
+        vocab_size = logits.vocab_size if isinstance(logits, LogitFactors) else logits.shape[-1]
+        smoothed_BL = _smoothed(nll_BL, statistics, label_smoothing, vocab_size)
+    accurate_BL = statistics.target >= statistics.maximum
     return TokenLosses(
         objective=weighted_sum(smoothed_BL + z_loss_BL, weights_BL),
         cross_entropy=weighted_sum(nll_BL, weights_BL),
@@ -121,11 +122,9 @@ def token_losses(
     )
 
 
-def _smoothed(
-    nll_BL: jax.Array, log_z_BL: jax.Array, logit_sum_BL: jax.Array, smoothing: float, vocab_size: int
-) -> jax.Array:
+def _smoothed(nll_BL: jax.Array, statistics: LogitStatistics, smoothing: float, vocab_size: int) -> jax.Array:
     """Return the cross-entropy with the smoothed target, less that target's entropy."""
     confidence, low = 1.0 - smoothing, smoothing / (vocab_size - 1)
-    nll_sum_BL = vocab_size * log_z_BL - logit_sum_BL  # of every id as if it were the label
+    nll_sum_BL = vocab_size * statistics.log_z - statistics.total  # of every id as if it were the label
     entropy = -(confidence * jnp.log(confidence) + smoothing * jnp.log(low))
     return confidence * nll_BL + low * (nll_sum_BL - nll_BL) - entropy

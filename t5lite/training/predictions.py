@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.models.config import EncoderOnlyConfig, Head, ModelConfig
+from t5lite.models.layers.logits import LogitFactors
 
 _OUTPUTS: dict[Head, tuple[str, ...]] = {
     "masked_lm": ("tokens",),
@@ -34,7 +35,8 @@ class Prediction(NamedTuple):
     """One output beside its target."""
 
     name: str
-    logits_BLV: jax.Array
+    logits: LogitFactors | jax.Array
+    """``[B, L, V]``, over a vocabulary not multiplied out."""
     targets_BL: jax.Array
     weights_BL: jax.Array
 
@@ -62,9 +64,7 @@ def targets(config: ModelConfig, batch: Batch) -> list[Target]:
 
 def predictions(model: Any, batch: Batch, *, dropout_key: jax.Array | None = None) -> list[Prediction]:
     """Run a bound module (``FunctionalModel.bind``) and return its outputs beside their targets."""
-    outputs = model(batch, dropout_key=dropout_key)
-    if not isinstance(outputs, dict):
-        outputs = {"tokens": outputs}
+    outputs = model.outputs(batch, dropout_key=dropout_key)
     return [
         Prediction(target.name, _with_length(outputs[target.name]), target.targets_BL, target.weights_BL)
         for target in targets(model.config, batch)
@@ -100,6 +100,6 @@ def _target(config: ModelConfig, name: str, batch: Batch) -> Target:
     )
 
 
-def _with_length(logits: jax.Array) -> jax.Array:
+def _with_length(logits: LogitFactors | jax.Array) -> LogitFactors | jax.Array:
     """Return ``[B, L, V]``: one label a row is a sequence of one."""
-    return logits[:, None] if logits.ndim == 2 else logits
+    return logits[:, None] if isinstance(logits, jax.Array) and logits.ndim == 2 else logits

@@ -42,6 +42,9 @@ class StepConfig:
     """Coefficient of log(Z)**2, which keeps logits from drifting; part of the loss, reported apart."""
     label_smoothing: float = 0.0
     """Probability the target distribution gives to the other ids together."""
+    vocab_chunks: int | None = None
+    """Parts of the vocabulary whose logits are made one after another, and again in the backward pass; the
+    result is the same. None: 1, or more where a device's float32 logits would exceed 256 MiB."""
     max_gradient_norm: float | None = None
     """Gradients are scaled down to this global L2 norm if theirs is larger; None never scales."""
     skip_nonfinite: bool = True
@@ -54,6 +57,11 @@ class StepConfig:
             raise ConfigError(f"step.z_loss={self.z_loss} must be 0 (off) or positive")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"step.label_smoothing={self.label_smoothing} must be at least 0 and below 1")
+        if self.vocab_chunks is not None and self.vocab_chunks < 1:
+            raise ConfigError(
+                f"step.vocab_chunks={self.vocab_chunks} must be 1 (whole logits) or more, or None to "
+                "choose by size"
+            )
         if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
             raise ConfigError(
                 f"step.max_gradient_norm={self.max_gradient_norm} must be positive, or None for no clipping"
@@ -114,11 +122,11 @@ def make_eval_step(
         metrics = _output_metrics(model, losses)
         if isinstance(model.config, EncoderOnlyConfig):
             return metrics
-        _, logits_BLV, targets_BL, weights_BL = outputs[0]
+        _, logits, targets_BL, weights_BL = outputs[0]
         is_text_BL = targets_BL < lowest_sentinel_id
         if eos_id is not None:
             is_text_BL &= targets_BL != eos_id
-        text = token_losses(logits_BLV, targets_BL, weights_BL * is_text_BL)
+        text = token_losses(logits, targets_BL, weights_BL * is_text_BL)
         return metrics | {"text_loss": text.cross_entropy}
 
     return eval_step
@@ -213,6 +221,7 @@ def _accumulate(
             factors,
             z_loss=config.z_loss,
             label_smoothing=config.label_smoothing,
+            vocab_chunks=config.vocab_chunks,
         )
         return jnp.asarray(losses.objective.total), losses
 

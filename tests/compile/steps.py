@@ -23,6 +23,7 @@ MODEL = EncoderDecoderConfig(
     compute_dtype="bfloat16",
 )
 BATCH = BatchShape(batch_size=16, encoder_length=384, decoder_length=128)
+CLIPPED = StepConfig(max_gradient_norm=1.0)
 
 WAYS: dict[str, tuple[PartitioningConfig, EncoderDecoderConfig]] = {
     "data_parallel": (PartitioningConfig(style="data_parallel"), MODEL),
@@ -37,9 +38,13 @@ WAYS: dict[str, tuple[PartitioningConfig, EncoderDecoderConfig]] = {
 
 
 def parts(
-    partitioning: PartitioningConfig, config: EncoderDecoderConfig, topology: str = TOPOLOGY
+    partitioning: PartitioningConfig,
+    config: EncoderDecoderConfig,
+    topology: str = TOPOLOGY,
+    *,
+    num_slices: int = 1,
 ) -> tuple[FunctionalModel, Partitioner]:
-    devices = compile_only_devices(parse_topology(topology))
+    devices = compile_only_devices(parse_topology(topology, num_slices=num_slices))
     return build(config), make_partitioner(partitioning, devices)
 
 
@@ -48,13 +53,16 @@ def compiled_step(
     config: EncoderDecoderConfig,
     batch: BatchShape = BATCH,
     topology: str = TOPOLOGY,
+    *,
+    num_slices: int = 1,
+    step: StepConfig = CLIPPED,
 ) -> CompiledStep:
-    """Compile AdamW with gradient clipping, as large models are trained."""
-    model, partitioner = parts(partitioning, config, topology)
+    """Compile AdamW, by default with gradient clipping, as large models are trained."""
+    model, partitioner = parts(partitioning, config, topology, num_slices=num_slices)
     schedule = WarmupCosine(peak=1e-3, warmup_steps=10).build(100)
     optimizer = AdamWConfig().build(schedule, model.logical_axes)
-    step = StepConfig(max_gradient_norm=1.0)
-    return compile_step(model, optimizer, partitioner, parse_topology(topology), batch, step)
+    slices = parse_topology(topology, num_slices=num_slices)
+    return compile_step(model, optimizer, partitioner, slices, batch, step)
 
 
 @functools.cache

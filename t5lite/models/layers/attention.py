@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import AttentionBackend, TransformerConfig
 from t5lite.models.kernels.attention import attention
@@ -12,7 +13,8 @@ from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.position import RelativeBias, Rotation, rotate
 from t5lite.models.layers.projection import project
-from t5lite.partitioning.rules import constrain
+from t5lite.partitioning.constraints import scatter_from
+from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 
 class KeyValues(NamedTuple):
@@ -63,7 +65,7 @@ class Attention(nnx.Module):
         y_BLHK = project("BLD,DHK->BLHK", x_BLD, getattr(self, name)[...].astype(self.dtype))
         if self.biases:
             y_BLHK += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
-        return constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv"))
+        return checkpoint_name(constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv")), name)
 
     def key_values(self, memory_BMD: jax.Array, *, rotation: Rotation | None = None) -> KeyValues:
         """Return the projected (and rotated) memory, whole on every device of the length's mesh axis."""
@@ -93,5 +95,8 @@ class Attention(nnx.Module):
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
+        out_BLHK = checkpoint_name(out_BLHK, "context")
         y_BLD = project("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
-        return y_BLD + self.out_bias[...].astype(self.dtype)[None, None] if self.biases else y_BLD
+        if self.biases:
+            y_BLD += self.out_bias[...].astype(self.dtype)[None, None]
+        return checkpoint_name(scatter_from(y_BLD, RESIDUAL_AXES, "heads"), "attention_out")

@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.models.layers.dropout import dropout
+from t5lite.partitioning.rules import constrain
+
+LOGITS_AXES = ("batch", "heads", "length", None)
+"""Without it XLA splits the gradient of the softmax along the keys, with an all-to-all of it a layer."""
 
 _MASKED = float(jnp.finfo(jnp.float32).min) / 2
 """Finite, so that a fully masked row has a softmax and a gradient."""
@@ -72,6 +76,7 @@ def dot_product_attention(
         q_BLGSK = q_BLHK.reshape(*q_BLHK.shape[:2], groups, share, q_BLHK.shape[3])
         logits_BGSLM = jnp.einsum("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, preferred_element_type=jnp.float32)
         logits_BHLM = logits_BGSLM.reshape(logits_BGSLM.shape[0], groups * share, *logits_BGSLM.shape[3:])
+    logits_BHLM = constrain(logits_BHLM, LOGITS_AXES)
     if bias_HLM is not None:
         logits_BHLM += bias_HLM[None].astype(jnp.float32)
     visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMGK.shape[1])

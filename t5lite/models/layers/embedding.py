@@ -6,10 +6,10 @@ from flax import nnx
 
 from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.initializers import make_parameter
+from t5lite.models.layers.logits import LogitFactors, logit_factors
 from t5lite.models.layers.projection import project
-from t5lite.partitioning.rules import constrain
-
-LOGITS_AXES = ("batch", "length", "vocab")
+from t5lite.partitioning.constraints import take_rows
+from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 
 class TokenEmbedding(nnx.Module):
@@ -33,11 +33,10 @@ class TokenEmbedding(nnx.Module):
 
     def __call__(self, tokens_BL: jax.Array) -> jax.Array:
         """Return ``x_BLD``. An id beyond the table becomes NaN instead of silently another token."""
-        x_BLD = jnp.take(self.embedding[...], tokens_BL, axis=0, mode="fill", fill_value=jnp.nan)
-        x_BLD = x_BLD.astype(self.dtype) * self.scale
+        x_BLD = take_rows(self.embedding[...], tokens_BL, self.dtype) * self.scale
         if self.narrow:
             x_BLD = project("BLE,ED->BLD", x_BLD, self.projection_in[...].astype(self.dtype))
-        return constrain(x_BLD, ("batch", "length", "embed"))
+        return constrain(x_BLD, RESIDUAL_AXES)
 
     def project_out(self, x_BLD: jax.Array) -> jax.Array:
         """Return ``x_BLD`` in the table's width."""
@@ -45,27 +44,30 @@ class TokenEmbedding(nnx.Module):
             return x_BLD
         return project("BLD,DE->BLE", x_BLD, self.projection_out[...].astype(x_BLD.dtype))
 
-    def attend(self, x_BLD: jax.Array) -> jax.Array:
-        """Return the float32 ``logits_BLV`` of a tied model, x E^T times ``config.output_scale``.
+    def attend(self, x_BLD: jax.Array, bias_V: jax.Array | None = None) -> LogitFactors:
+        """Return the logits of a tied model, x E^T times ``config.output_scale``.
 
         T5's and PaLM's tables have entries of variance 1, so without embed_dim^-0.5 there the logits would
         start with variance ``embed_dim``.
         """
-        x_BLD = self.project_out(x_BLD).astype(jnp.float32) * self.output_scale
-        logits_BLV = project("BLD,VD->BLV", x_BLD, self.embedding[...].astype(jnp.float32))
-        return constrain(logits_BLV, LOGITS_AXES)
+        return logit_factors(
+            self.project_out(x_BLD),
+            self.embedding[...],
+            ("vocab", "embed"),
+            scale=self.output_scale,
+            dtype=self.dtype,
+            bias_V=bias_V,
+        )
 
 
 class LogitsProjection(nnx.Module):
-    """An untied output projection: float32 logits, no bias."""
+    """An untied output projection without bias."""
 
     def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
         shape = (config.width_of_table, config.vocab_size)
         self.kernel = make_parameter(config, "logits", shape, ("embed", "vocab"), rngs=rngs)
-        self.scale = config.output_scale
+        self.scale, self.dtype = config.output_scale, jnp.dtype(config.compute_dtype)
 
-    def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        """Return float32 ``logits_BLV``."""
-        x_BLD = x_BLD.astype(jnp.float32) * self.scale
-        logits_BLV = project("BLD,DV->BLV", x_BLD, self.kernel[...].astype(jnp.float32))
-        return constrain(logits_BLV, LOGITS_AXES)
+    def __call__(self, x_BLD: jax.Array) -> LogitFactors:
+        """Return the logits, not multiplied out."""
+        return logit_factors(x_BLD, self.kernel[...], ("embed", "vocab"), scale=self.scale, dtype=self.dtype)

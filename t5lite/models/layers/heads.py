@@ -7,6 +7,7 @@ from flax import nnx
 from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.initializers import make_parameter, make_vector
+from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.mlp import ACTIVATIONS
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.projection import project
@@ -58,7 +59,7 @@ class MaskedLMHead(nnx.Module):
         self.bias = make_vector(config, (config.vocab_size,), ("vocab",))
         self.activation: Activation = config.mlp_activation
 
-    def __call__(self, hidden_BMD: jax.Array, token_embedder: TokenEmbedding) -> jax.Array:
-        """Return float32 ``logits_BMV``."""
+    def __call__(self, hidden_BMD: jax.Array, token_embedder: TokenEmbedding) -> LogitFactors:
+        """Return ``logits_BMV``, not multiplied out."""
         transformed_BMD = self.norm(ACTIVATIONS[self.activation](self.dense(hidden_BMD)))
-        return token_embedder.attend(transformed_BMD) + self.bias[...].astype(jnp.float32)[None, None, :]
+        return token_embedder.attend(transformed_BMD, self.bias[...])

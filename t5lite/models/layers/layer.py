@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import TransformerConfig
 from t5lite.models.layers.attention import Attention, KeyValues
@@ -13,9 +14,8 @@ from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.mlp import MLP
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import RelativeBias, RelativePositionBias, Rotation
-from t5lite.partitioning.rules import constrain
-
-ACTIVATION_AXES = ("batch", "length", "embed")
+from t5lite.partitioning.constraints import gather_for
+from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 Branch: TypeAlias = Callable[[jax.Array], jax.Array]
 Keys: TypeAlias = list[jax.Array | None]
@@ -58,6 +58,7 @@ class Layer(nnx.Module):
         self, x_BLD: jax.Array, around: Surroundings, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, KeyValues]:
         """Return ``[B, L, D]`` for a whole sequence, and its keys and values of self-attention."""
+        x_BLD = checkpoint_name(x_BLD, "layer_input")
         *keys, cross_key = split_or_none(dropout_key, 6)
         own: list[KeyValues] = []
 
@@ -67,11 +68,11 @@ class Layer(nnx.Module):
 
         def cross_branch(y_BLD: jax.Array) -> jax.Array:
             assert around.encoded_BMD is not None, "cross-attention needs the encoder's output"
-            memory = self.cross_attention.key_values(around.encoded_BMD)
+            memory = self.cross_attention.key_values(gather_for(around.encoded_BMD, RESIDUAL_AXES, "heads"))
             return self.cross_attention.attend(y_BLD, memory, mask=around.cross_mask, dropout_key=cross_key)
 
         y_BLD = self._add_branches(x_BLD, self_branch, cross_branch, keys[1:])
-        return constrain(y_BLD, ACTIVATION_AXES), own[0]
+        return constrain(y_BLD, RESIDUAL_AXES), own[0]
 
     def decode_step(
         self, x_B1D: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
@@ -113,20 +114,23 @@ class Layer(nnx.Module):
             return self.mlp(y_BLD, dropout_key=keys[0])
 
         if self.parallel:
-            y_BLD = self.self_attention_norm(x_BLD)
+            y_BLD = gather_for(self.self_attention_norm(x_BLD), RESIDUAL_AXES, "mlp")
             x_BLD = x_BLD + dropout(self_branch(y_BLD), self.dropout_rate, keys[1])
             if self.crosses:
-                x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, keys[2])
+                x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, "heads", keys[2])
             return x_BLD + dropout(mlp_branch(y_BLD), self.dropout_rate, keys[3])
-        x_BLD = self._residual(x_BLD, self.self_attention_norm, self_branch, keys[1])
+        x_BLD = self._residual(x_BLD, self.self_attention_norm, self_branch, "heads", keys[1])
         if self.crosses:
-            x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, keys[2])
-        return self._residual(x_BLD, self.mlp_norm, mlp_branch, keys[3])
+            x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, "heads", keys[2])
+        return self._residual(x_BLD, self.mlp_norm, mlp_branch, "mlp", keys[3])
 
-    def _residual(self, x_BLD: jax.Array, norm: Norm, branch: Branch, key: jax.Array | None) -> jax.Array:
-        if self.post_norm:
-            return norm(x_BLD + dropout(branch(x_BLD), self.dropout_rate, key))
-        return x_BLD + dropout(branch(norm(x_BLD)), self.dropout_rate, key)
+    def _residual(
+        self, x_BLD: jax.Array, norm: Norm, branch: Branch, inner_axis: str, key: jax.Array | None
+    ) -> jax.Array:
+        y_BLD = x_BLD if self.post_norm else norm(x_BLD)
+        y_BLD = branch(gather_for(y_BLD, RESIDUAL_AXES, inner_axis))
+        x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, key)
+        return norm(x_BLD) if self.post_norm else x_BLD
 
 
 def write_position(past: KeyValues, new: KeyValues, position: jax.Array | int, *, axis: int) -> KeyValues:

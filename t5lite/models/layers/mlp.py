@@ -6,13 +6,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import Activation, TransformerConfig
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.projection import project
 from t5lite.models.layers.recompute import loops_over_layers, recomputed
-from t5lite.partitioning.rules import constrain
+from t5lite.partitioning.constraints import scatter_from
+from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 _GELU_TANH = partial(jax.nn.gelu, approximate=True)
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
@@ -49,7 +51,9 @@ class MLP(nnx.Module):
         hidden_BLF = recomputed(self._activate, loops=self.loops)(*projected)
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
         y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
-        return y_BLD + self.wo_bias[...].astype(self.dtype)[None, None, :] if self.biases else y_BLD
+        if self.biases:
+            y_BLD += self.wo_bias[...].astype(self.dtype)[None, None, :]
+        return scatter_from(y_BLD, RESIDUAL_AXES, "mlp")
 
     def _activate(self, *projected_BLF: jax.Array) -> jax.Array:
         activated_BLF = ACTIVATIONS[self.activation](projected_BLF[0])
@@ -60,4 +64,4 @@ class MLP(nnx.Module):
         hidden_BLF = project("BLD,DF->BLF", x_BLD, kernel_DF)
         if self.biases:
             hidden_BLF += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None, :]
-        return constrain(hidden_BLF, ("batch", "length", "mlp"))
+        return checkpoint_name(constrain(hidden_BLF, ("batch", "length", "mlp")), "mlp_wi")

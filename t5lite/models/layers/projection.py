@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from t5lite.partitioning.rules import on_one_device
 
 
-def project(spec: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return ``einsum(spec, x, kernel)``, such as ``BLD,DF->BLF``, in the dtype of its operands.
+def project(spec: str, x: jax.Array, kernel: jax.Array, *, dtype: Any = None) -> jax.Array:
+    """Return ``einsum(spec, x, kernel)``, such as ``BLD,DF->BLF``, in the dtype of its operands or ``dtype``.
 
     The gradients are the products that one would write by hand. JAX's own gradient of the kernel comes out
     transposed, and XLA:CPU copies a cotangent of several dimensions into another layout for it: with that
@@ -20,18 +20,26 @@ def project(spec: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
         letters that those two share.
       x: activations.
       kernel: a parameter, in the compute dtype.
+      dtype: of the result, where not that of the operands; the gradient is rounded to the operands'.
     """
-    return _project(spec, x, kernel)
+    return _project(spec, jnp.dtype(dtype or x.dtype), x, kernel)
 
 
-def _forward(spec: str, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return jnp.einsum(spec, x, kernel), (x, kernel)
+def _einsum(spec: str, dtype: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jnp.einsum(spec, x, kernel, preferred_element_type=dtype)
+
+
+def _forward(
+    spec: str, dtype: Any, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _einsum(spec, dtype, x, kernel), (x, kernel)
 
 
 def _backward(
-    spec: str, operands: tuple[jax.Array, jax.Array], y_bar: jax.Array
+    spec: str, _: Any, operands: tuple[jax.Array, jax.Array], y_bar: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = operands
+    y_bar = y_bar.astype(x.dtype)
     inputs, y_axes = spec.split("->")
     x_axes, kernel_axes = inputs.split(",")
     x_bar = jnp.einsum(f"{y_axes},{kernel_axes}->{x_axes}", y_bar, kernel)
@@ -48,5 +56,5 @@ def _in_rows(axes: str, x: jax.Array, kernel_axes: str) -> tuple[str, jax.Array]
     return f"R{own}", x.reshape(-1, *x.shape[len(axes) - len(own) :])
 
 
-_project: Any = jax.custom_vjp(jnp.einsum, nondiff_argnums=(0,))
+_project: Any = jax.custom_vjp(_einsum, nondiff_argnums=(0, 1))
 _project.defvjp(_forward, _backward)

@@ -26,13 +26,7 @@ from t5lite.models.layers.position import (
     rotation,
     sinusoids,
 )
-
-REMAT_POLICIES: dict[str, Callable[..., bool] | None] = {
-    "none": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
-}
-"""What the forward pass keeps for the backward pass; see ``TransformerConfig.remat``."""
+from t5lite.models.layers.remat import remat_policy
 
 
 def scan_layers(
@@ -61,7 +55,7 @@ def scan_layers(
         layer_state, x = layer_inputs
         return body(nnx.merge(graphdef, layer_state), carry, x)
 
-    policy = REMAT_POLICIES[config.remat]
+    policy = remat_policy(config)
     if policy is not None:
         # Inside a loop nothing can be shared between forward and backward pass; unrolled layers need the
         # barrier, or XLA finds the recomputation to be the same as the forward pass and keeps that.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny_models import make_batch, make_config, make_loss, make_params
 
+from t5lite.models.config import REMAT_NAMES
 from t5lite.models.functional import build
 
 KEY = jax.random.key(3)
@@ -30,7 +31,12 @@ def reference():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"scan_unroll": 2, "remat": "full"}, {"scan_unroll": -1, "remat": "dots"}],
+    [
+        {"scan_unroll": 2, "remat": "full"},
+        {"scan_unroll": -1, "remat": "dots"},
+        {"remat": "save", "remat_names": ("context", "mlp_wi")},
+        {"remat": "offload", "remat_names": ("layer_input", "query")},
+    ],
     ids=str,
 )
 def test_unrolling_and_rematerialisation_change_nothing(reference, changes):
@@ -39,6 +45,21 @@ def test_unrolling_and_rematerialisation_change_nothing(reference, changes):
     loss, gradients = jax.value_and_grad(make_loss(model))(params, make_batch(), KEY)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6, atol=1e-6)
     assert_trees_close(gradients, expected_gradients, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", REMAT_NAMES)
+def test_every_name_of_a_remat_policy_is_kept(name):
+    """A name that no array of a layer bears would make a policy that does nothing."""
+
+    def kept_bytes(**changes):
+        model = build(make_config(**changes))
+        loss = make_loss(model)
+        backward = jax.eval_shape(lambda p: jax.vjp(loss, p, make_batch())[1], model.abstract_params)
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(backward))
+
+    full, saved = kept_bytes(remat="full"), kept_bytes(remat="save", remat_names=(name,))
+    # The input is the carry of the loop over layers, which every policy keeps.
+    assert saved == full if name == "layer_input" else saved > full
 
 
 def test_rematerialisation_saves_memory():

@@ -20,6 +20,9 @@ from t5lite.core.errors import ConfigError
         ({"mlp_activation": "glue"}, "mlp_activation='glue'; did you mean 'gelu'"),
         ({"compute_dtype": "float16"}, "compute_dtype='float16'"),
         ({"remat": "some"}, "remat='some'"),
+        ({"remat": "save"}, "remat='save' needs remat_names, one or more of layer_input, query"),
+        ({"remat": "full", "remat_names": ("query",)}, "no effect with remat='full'; use remat='save'"),
+        ({"remat": "save", "remat_names": ("mlp_w",)}, "remat_names.*'mlp_w'; did you mean 'mlp_wi'"),
     ],
     ids=str,
 )

@@ -36,7 +36,7 @@ def partitioner(style, extra_rules=(), **sizes):
         ("tensor_parallel", ("relpos_buckets", "heads"), P(None, "tensor")),
         ("tensor_parallel", ("layers", "embed"), P(None, None)),
         ("tensor_parallel", (), P()),
-        ("sequence_parallel", ("embed", "mlp"), P("fsdp", "tensor")),
+        ("sequence_parallel", ("embed", "mlp"), P(("fsdp", "sequence"), "tensor")),
     ],
 )
 def test_parameter_specs(style, axes, spec):

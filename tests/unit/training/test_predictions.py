@@ -9,6 +9,7 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.functional import build
+from t5lite.training.logit_statistics import logit_statistics
 from t5lite.training.losses import batch_losses, loss_factors
 from t5lite.training.predictions import (
     Prediction,
@@ -55,10 +56,13 @@ def test_every_head_has_logits_for_its_targets(name, fields):
     def run(params):
         found = predictions(model.bind(params), batch | fields)
         names.extend(prediction.name for prediction in found)
-        return [prediction[1:] for prediction in found]
+        return [
+            (logit_statistics(item.logits, item.targets_BL).target, item.targets_BL, item.weights_BL)
+            for item in found
+        ]
 
-    for logits_BLV, targets_BL, weights_BL in jax.eval_shape(run, model.abstract_params):
-        assert logits_BLV.shape[:2] == targets_BL.shape == weights_BL.shape
+    for target_logits_BL, targets_BL, weights_BL in jax.eval_shape(run, model.abstract_params):
+        assert target_logits_BL.shape == targets_BL.shape == weights_BL.shape
     assert tuple(names) == output_names(config)
 
 

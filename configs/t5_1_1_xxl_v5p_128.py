@@ -1,0 +1,40 @@
+"""T5 1.1 XXL (11 billion parameters) by span corruption on 128 TPU v5p chips, 512 x 512 tokens a step.
+
+    t5lite compile --config configs/t5_1_1_xxl_v5p_128.py --topology v5p:4x4x8
+    t5lite train --config configs/t5_1_1_xxl_v5p_128.py --data.store gs-or-local/c4/train
+
+The first command needs no TPU. Heads, mlp and vocabulary are split over 4 chips, which also share the length
+between layers; 32 such groups share the batch and the parameters. What is left of a chip's 95 GiB has room
+for a larger batch, or for remat "save". This recipe has been compiled for the slice and not run on it.
+"""
+
+from dataclasses import replace
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.data.host_loader import LoaderConfig
+from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.presets import preset
+from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.partitioning import PartitioningConfig
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.training.loop import TrainingConfig
+from t5lite.training.step import StepConfig
+
+
+def config() -> RunConfig:
+    """Return the recipe."""
+    return RunConfig(
+        run_dir="runs/t5-1.1-xxl",
+        model=replace(preset("t5-1.1-xxl"), compute_dtype="bfloat16", remat="full"),
+        data=PretrainingDataConfig(store="data/c4/train", inputs_length=512),
+        optimizer=AdamWConfig(b2=0.99, weight_decay=0.01, multiply_by_parameter_rms=True),
+        schedule=WarmupCosine(peak=1e-2, warmup_steps=10_000, final_fraction=0.1),
+        training=TrainingConfig(
+            total_steps=500_000, batch_size=512, log_every_steps=100, eval_every_steps=5000
+        ),
+        step=StepConfig(max_gradient_norm=1.0),
+        loader=LoaderConfig(num_workers=8),
+        evaluation=EvaluationConfig(store="data/c4/heldout", batch_size=512, max_examples=8192),
+        checkpoints=CheckpointConfig(save_every_steps=1000, keep_last=3, keep_every_steps=50_000),
+        partitioning=PartitioningConfig(style="sequence_parallel", fsdp=32, tensor=4),
+    )

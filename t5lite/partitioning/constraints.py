@@ -1,0 +1,133 @@
+"""Constraints that say where the gradient goes too, and the sharded lookup of rows.
+
+``rules.constrain`` asks the same layout of an activation and of its gradient. Where that costs, the two are
+told apart here.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from t5lite.core.types import LogicalAxes
+from t5lite.partitioning.rules import RESIDUAL_AXES, Partitioner, active_partitioner, on_one_device, place
+
+
+def gather_for(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
+    """Return ``x`` as the operand of a product that replaces its last axis by ``result_axis``.
+
+    Where the residual stream is sharded along its length over the devices that also share ``heads`` or
+    ``mlp`` (style sequence_parallel), this is the all-gather in front of the product, and the gradient comes
+    back in the layout of ``axes`` by reduce-scatter, where the plain transpose of a constraint would ask for
+    an all-reduce (Korthikanti et al. 2022, "g"). Elsewhere it changes nothing.
+
+    Args:
+      x: an activation.
+      axes: its logical axes, and those of its gradient.
+      result_axis: the logical axis that the product has in the place of the last one.
+    """
+    return _laid_out(x, axes, result_axis, gathers=True)
+
+
+def scatter_from(x: jax.Array, axes: LogicalAxes, operand_axis: str) -> jax.Array:
+    """Return ``x``, a product whose operand has ``operand_axis`` in the place of its last axis.
+
+    The counterpart of ``gather_for``: the sum over ``operand_axis`` is a reduce-scatter, and the gradient is
+    gathered, once for both products that need it. Left alone, XLA gathers the kernel instead.
+
+    Args:
+      x: an activation.
+      axes: its logical axes.
+      operand_axis: the logical axis that the product sums over.
+    """
+    return _laid_out(x, axes, operand_axis, gathers=False)
+
+
+def _laid_out(x: jax.Array, axes: LogicalAxes, inner_axis: str, *, gathers: bool) -> jax.Array:
+    partitioner = active_partitioner()
+    if partitioner is None or on_one_device():
+        return x
+    own = partitioner.activation_spec(axes)
+    gathered = PartitionSpec(*partitioner.activation_spec((*axes[:-1], inner_axis))[:-1], None)
+
+    def in_own(x: jax.Array) -> jax.Array:
+        return place(x, own, partitioner)
+
+    def then_gathered(x: jax.Array) -> jax.Array:
+        return place(place(x, own, partitioner), gathered, partitioner)
+
+    forward, backward = (then_gathered, in_own) if gathers else (in_own, then_gathered)
+    laid_out = jax.custom_vjp(forward)
+    laid_out.defvjp(lambda x: (forward(x), None), lambda _, gradient: (backward(gradient),))
+    return laid_out(x)
+
+
+def constrain_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return ``x``, a parameter or its gradient, constrained to where the active partitioner keeps it."""
+    partitioner = active_partitioner()
+    return x if partitioner is None else place(x, partitioner.spec(axes), partitioner)
+
+
+def local_shape(shape: tuple[int, ...], axes: LogicalAxes) -> tuple[int, ...]:
+    """Return the shape of one device's part of an activation, rounded up; whole without a partitioner."""
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return shape
+    spec = partitioner.activation_spec(axes)
+    return tuple(-(-size // partitioner.num_shards(entry)) for size, entry in zip(shape, spec, strict=True))
+
+
+def take_rows(table_VD: jax.Array, ids_BL: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Return the rows ``ids_BL`` of a table as ``[B, L, D]``; NaN for an id beyond it.
+
+    On a mesh every device looks up its share of the columns for the tokens of a whole row of devices, and
+    an all-to-all turns shares of columns into shares of the batch; the gradient goes the same way back.
+    Left alone, XLA gathers the float32 gradients of all tokens on every device.
+
+    Args:
+      table_VD: a parameter of the logical axes ("vocab", "embed"); its gradient has its dtype.
+      ids_BL: of the logical axes ("batch", "length").
+      dtype: of the result.
+    """
+    partitioner = active_partitioner()
+    if partitioner is None or on_one_device():
+        return _take(table_VD, ids_BL).astype(dtype)
+    own = partitioner.activation_spec(RESIDUAL_AXES)
+    table_spec, shares = _lookup_specs(partitioner, own)
+
+    @jax.custom_vjp
+    def take(table_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+        table_VD = place(table_VD.astype(dtype), table_spec, partitioner)
+        x_BLD = _take(table_VD, place(ids_BL, PartitionSpec(*shares[:2]), partitioner))
+        return place(place(x_BLD, shares, partitioner), own, partitioner)
+
+    def backward(ids_BL: jax.Array, gradient_BLD: jax.Array) -> tuple[jax.Array, None]:
+        gradient_BLD = place(place(gradient_BLD, own, partitioner), shares, partitioner)
+        ids_BL = place(ids_BL, PartitionSpec(*shares[:2]), partitioner)
+        zeros_VD = place(jnp.zeros(table_VD.shape, table_VD.dtype), table_spec, partitioner)
+        summed_VD = zeros_VD.at[ids_BL].add(gradient_BLD.astype(table_VD.dtype), mode="drop")
+        return constrain_parameter(place(summed_VD, table_spec, partitioner), ("vocab", "embed")), None
+
+    take.defvjp(lambda table_VD, ids_BL: (take(table_VD, ids_BL), ids_BL), backward)
+    return take(table_VD, ids_BL)
+
+
+def _take(table_VD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+    return jnp.take(table_VD, ids_BL, axis=0, mode="fill", fill_value=jnp.nan)
+
+
+def _lookup_specs(partitioner: Partitioner, own: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:
+    """Return the layouts, during the lookup, of the table and of the rows that are found in it.
+
+    The columns stay on their devices, which the batch leaves; the rows of the table stay unless the length
+    is sharded over their devices.
+    """
+    vocab, embed = (_names(entry) for entry in partitioner.spec(("vocab", "embed")))
+    batch, length = (tuple(axis for axis in _names(entry) if axis not in embed) for entry in own[:2])
+    vocab = tuple(axis for axis in vocab if axis not in length)
+    return PartitionSpec(vocab or None, embed or None), PartitionSpec(
+        batch or None, length or None, embed or None
+    )
+
+
+def _names(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())

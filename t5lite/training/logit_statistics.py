@@ -1,0 +1,217 @@
+"""The few numbers a token that every loss is made of, from logits that need not exist all at once.
+
+Float32 logits of a vocabulary of 250,000, their softmax and their gradient are the largest arrays of many a
+step. Here the vocabulary is cut into chunks: each chunk's logits are made, reduced and forgotten, and made
+again in the backward pass. That costs one more product with the output projection; what crosses the network
+stays the same, because every chunk of the projection is gathered, and its gradient scattered, by itself.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.core.types import LogicalAxes
+from t5lite.models.layers.logits import LOGITS_AXES, LogitFactors
+from t5lite.partitioning.constraints import constrain_parameter, local_shape
+from t5lite.partitioning.rules import constrain
+
+MAX_CHUNK_BYTES = 256 * 2**20
+"""Largest float32 logits of one device that are made at once where the number of chunks is left open."""
+_LOWEST = float(jnp.finfo(jnp.float32).min)
+_CHUNK_AXES = (*LOGITS_AXES, None)
+"""Axes of ``[B, L, T, C]``: C ids of each of the T shares of the vocabulary."""
+
+
+class LogitStatistics(NamedTuple):
+    """Float32 ``[B, L]`` each."""
+
+    log_z: jax.Array
+    """Log-partition function, log(sum(exp(logits)))."""
+    target: jax.Array
+    """Logit of the target."""
+    maximum: jax.Array
+    """Of all logits; no gradient."""
+    total: jax.Array
+    """Sum of all logits."""
+
+
+def logit_statistics(
+    logits: LogitFactors | jax.Array, targets_BL: jax.Array, *, num_chunks: int | None = 1
+) -> LogitStatistics:
+    """Return the statistics of ``[B, L, V]`` logits.
+
+    Args:
+      logits: arrays are computed upon in float32, whatever their dtype.
+      targets_BL: ids in ``[0, V)``.
+      num_chunks: parts in which factors are multiplied out; None: as few as ``MAX_CHUNK_BYTES`` allows.
+    """
+    if isinstance(logits, LogitFactors):
+        chunks = _cut(logits, num_chunks)
+        if chunks.count > 1:
+            return _by_chunks(logits, targets_BL, chunks)
+        logits = logits.logits()
+    logits_BLV = logits.astype(jnp.float32)
+    max_BL = jax.lax.stop_gradient(jnp.max(logits_BLV, axis=-1))
+    log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
+    ids_V = jnp.arange(logits_BLV.shape[-1], dtype=targets_BL.dtype)
+    is_target_BLV = ids_V[None, None, :] == targets_BL[:, :, None]
+    target_BL = jnp.sum(jnp.where(is_target_BLV, logits_BLV, 0.0), axis=-1)
+    return LogitStatistics(log_z_BL, target_BL, max_BL, jnp.sum(logits_BLV, axis=-1))
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """The vocabulary as T shares, one for each device that it is sharded over, and every share in chunks.
+
+    The last chunk of a share ends with it and may so begin with ids of the chunk before: these are stale.
+    """
+
+    kernel_axes: LogicalAxes
+    num_shares: int
+    share_size: int
+    size: int
+    count: int
+
+    @property
+    def letters(self) -> str:
+        """A chunk of the kernel in einsum's letters."""
+        return "TCD" if self.kernel_axes[0] == "vocab" else "DTC"
+
+    @property
+    def axes(self) -> LogicalAxes:
+        """Logical axes of the kernel with shares."""
+        return ("vocab", None, "embed") if self.kernel_axes[0] == "vocab" else ("embed", "vocab", None)
+
+    def split(self, kernel: jax.Array) -> jax.Array:
+        """Return the kernel with shares, ``[T, S, D]`` or ``[D, T, S]``."""
+        shape = [self.num_shares, self.share_size]
+        shape = [*shape, kernel.shape[1]] if self.kernel_axes[0] == "vocab" else [kernel.shape[0], *shape]
+        return constrain_parameter(kernel.reshape(shape), self.axes)
+
+    def take(self, kernel: jax.Array, number: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        """Return one chunk of a split kernel, whole but for its shares."""
+        axis = self.letters.index("C")
+        chunk = jax.lax.dynamic_slice_in_dim(kernel, self._start(number), self.size, axis=axis)
+        return constrain(chunk.astype(dtype), self.axes)
+
+    def add(self, kernel: jax.Array, change: jax.Array, number: jax.Array, *, axis: int) -> jax.Array:
+        """Return what ``take`` and its like were taken from with ``change`` added there."""
+        start = self._start(number)
+        there = jax.lax.dynamic_slice_in_dim(kernel, start, self.size, axis=axis)
+        return jax.lax.dynamic_update_slice_in_dim(kernel, there + change, start, axis=axis)
+
+    def ids_TC(self, number: jax.Array) -> jax.Array:
+        """Return the ids of a chunk, -1 where stale."""
+        places_C = self._start(number) + jnp.arange(self.size)
+        ids_TC = jnp.arange(self.num_shares)[:, None] * self.share_size + places_C[None, :]
+        return jnp.where((places_C >= number * self.size)[None, :], ids_TC, -1)
+
+    def logits_BLTC(
+        self, x_BLD: jax.Array, kernel: jax.Array, bias_TS: jax.Array, number: jax.Array
+    ) -> jax.Array:
+        """Return the float32 logits of a chunk, the lowest number where stale."""
+        chunk = self.take(kernel, number, x_BLD.dtype)
+        logits_BLTC = jnp.einsum(
+            f"BLD,{self.letters}->BLTC", x_BLD, chunk, preferred_element_type=jnp.float32
+        )
+        bias_TC = jax.lax.dynamic_slice_in_dim(bias_TS, self._start(number), self.size, axis=1)
+        logits_BLTC += bias_TC.astype(jnp.float32)[None, None]
+        fresh_TC = self.ids_TC(number) >= 0
+        return constrain(jnp.where(fresh_TC[None, None], logits_BLTC, _LOWEST), _CHUNK_AXES)
+
+    def _start(self, number: jax.Array) -> jax.Array:
+        return jnp.minimum(number * self.size, self.share_size - self.size)
+
+
+def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
+    vocab_size = factors.vocab_size
+    shape = local_shape((*factors.x_BLD.shape[:2], vocab_size), LOGITS_AXES)
+    if num_chunks is None:
+        num_chunks = -(-4 * math.prod(shape) // MAX_CHUNK_BYTES)
+    num_shares = -(-vocab_size // shape[2])
+    if vocab_size % num_shares:
+        num_shares = 1
+    share_size = vocab_size // num_shares
+    size = -(-share_size // num_chunks)
+    return _Chunks(factors.kernel_axes, num_shares, share_size, size, -(-share_size // size))
+
+
+def _by_chunks(factors: LogitFactors, targets_BL: jax.Array, chunks: _Chunks) -> LogitStatistics:
+    bias_V = jnp.zeros(factors.vocab_size) if factors.bias_V is None else factors.bias_V
+    bias_TS = bias_V.reshape(chunks.num_shares, chunks.share_size)
+    return _statistics(chunks, factors.x_BLD, chunks.split(factors.kernel), bias_TS, targets_BL)
+
+
+def _sums(
+    chunks: _Chunks, x_BLD: jax.Array, kernel: jax.Array, bias_TS: jax.Array, targets_BL: jax.Array
+) -> LogitStatistics:
+    def add(sums: tuple[jax.Array, ...], number: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
+        max_BLT, exp_BLT, target_BLT, total_BLT = sums
+        logits_BLTC, ids_TC = chunks.logits_BLTC(x_BLD, kernel, bias_TS, number), chunks.ids_TC(number)
+        new_max_BLT = jnp.maximum(max_BLT, jnp.max(logits_BLTC, axis=-1))
+        exp_BLT = exp_BLT * jnp.exp(max_BLT - new_max_BLT)
+        exp_BLT += jnp.sum(jnp.exp(logits_BLTC - new_max_BLT[..., None]), axis=-1)
+        is_target_BLTC = ids_TC[None, None] == targets_BL[:, :, None, None]
+        target_BLT += jnp.sum(jnp.where(is_target_BLTC, logits_BLTC, 0.0), axis=-1)
+        total_BLT += jnp.sum(jnp.where((ids_TC >= 0)[None, None], logits_BLTC, 0.0), axis=-1)
+        return (new_max_BLT, exp_BLT, target_BLT, total_BLT), None
+
+    # Every share keeps its own sums until the end: no chunk waits for another device.
+    zeros_BLT = constrain(jnp.zeros((*targets_BL.shape, chunks.num_shares), jnp.float32), LOGITS_AXES)
+    start = (zeros_BLT + _LOWEST, zeros_BLT, zeros_BLT, zeros_BLT)
+    max_BLT, exp_BLT, target_BLT, total_BLT = jax.lax.scan(add, start, jnp.arange(chunks.count))[0]
+    max_BL = jnp.max(max_BLT, axis=-1)
+    z_BL = jnp.sum(exp_BLT * jnp.exp(max_BLT - max_BL[:, :, None]), axis=-1)
+    return LogitStatistics(
+        log_z=max_BL + jnp.log(z_BL),
+        target=jnp.sum(target_BLT, axis=-1),
+        maximum=max_BL,
+        total=jnp.sum(total_BLT, axis=-1),
+    )
+
+
+def _forward(chunks: _Chunks, *arguments: jax.Array) -> tuple[LogitStatistics, tuple[jax.Array, ...]]:
+    found = _sums(chunks, *arguments)
+    return found, (*arguments, found.log_z)
+
+
+def _backward(
+    chunks: _Chunks, saved: tuple[jax.Array, ...], gradient: LogitStatistics
+) -> tuple[jax.Array | None, ...]:
+    x_BLD, kernel, bias_TS, targets_BL, log_z_BL = saved
+
+    def add(sums: tuple[jax.Array, ...], number: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
+        x_BLTD, kernel_sum, bias_sum_TS = sums
+        ids_TC = chunks.ids_TC(number)
+        logits_BLTC = chunks.logits_BLTC(x_BLD, kernel, bias_TS, number)
+        d_BLTC = jnp.exp(logits_BLTC - log_z_BL[:, :, None, None]) * gradient.log_z[:, :, None, None]
+        is_target_BLTC = ids_TC[None, None] == targets_BL[:, :, None, None]
+        d_BLTC += jnp.where(is_target_BLTC, gradient.target[:, :, None, None], 0.0)
+        d_BLTC += gradient.total[:, :, None, None]
+        d_BLTC = constrain(jnp.where((ids_TC >= 0)[None, None], d_BLTC, 0.0), _CHUNK_AXES)
+        bias_sum_TS = chunks.add(bias_sum_TS, jnp.sum(d_BLTC, axis=(0, 1)), number, axis=1)
+        product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+        d_BLTC, letters = d_BLTC.astype(x_BLD.dtype), chunks.letters
+        x_BLTD += product(f"BLTC,{letters}->BLTD", d_BLTC, chunks.take(kernel, number, x_BLD.dtype))
+        change = constrain_parameter(product(f"BLD,BLTC->{letters}", x_BLD, d_BLTC), chunks.axes)
+        kernel_sum = chunks.add(kernel_sum, change, number, axis=letters.index("C"))
+        x_BLTD, kernel_sum = constrain(x_BLTD, _CHUNK_AXES), constrain_parameter(kernel_sum, chunks.axes)
+        return (x_BLTD, kernel_sum, bias_sum_TS), None
+
+    zeros_BLTD = jnp.zeros((*targets_BL.shape, chunks.num_shares, x_BLD.shape[-1]), jnp.float32)
+    zeros = (
+        constrain(zeros_BLTD, _CHUNK_AXES),
+        constrain_parameter(jnp.zeros(kernel.shape, jnp.float32), chunks.axes),
+        jnp.zeros(bias_TS.shape, jnp.float32),
+    )
+    x_BLTD, kernel_sum, bias_sum_TS = jax.lax.scan(add, zeros, jnp.arange(chunks.count))[0]
+    x_gradient_BLD = jnp.sum(x_BLTD, axis=2).astype(x_BLD.dtype)
+    return x_gradient_BLD, kernel_sum.astype(kernel.dtype), bias_sum_TS.astype(bias_TS.dtype), None
+
+
+_statistics: Any = jax.custom_vjp(_sums, nondiff_argnums=(0,))
+_statistics.defvjp(_forward, _backward)

@@ -1,0 +1,93 @@
+"""Logits made chunk by chunk give the losses and gradients of logits made at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from t5lite.models.layers.logits import LogitFactors
+from t5lite.training import logit_statistics
+from t5lite.training.losses import token_losses
+
+VOCAB_SIZE, EMBED_DIM = 23, 6
+
+
+def factors(kernel_axes, *, with_bias, dtype=jnp.float32):
+    random = np.random.default_rng(0)
+    shape = [VOCAB_SIZE if axis == "vocab" else EMBED_DIM for axis in kernel_axes]
+    x_BLD, kernel, bias_V = (
+        jnp.asarray(3 * random.normal(size=size), jnp.float32)
+        for size in ((3, 5, EMBED_DIM), shape, (VOCAB_SIZE,))
+    )
+    return LogitFactors(x_BLD.astype(dtype), kernel, bias_V if with_bias else None, kernel_axes)
+
+
+def losses_and_gradients(factors, **options):
+    random = np.random.default_rng(1)
+    targets_BL = jnp.asarray(random.integers(0, VOCAB_SIZE, (3, 5)), jnp.int32)
+    weights_BL = jnp.asarray(random.random((3, 5)) * (random.random((3, 5)) < 0.7), jnp.float32)
+
+    def objective(factors):
+        losses = token_losses(factors, targets_BL, weights_BL, z_loss=1e-2, **options)
+        return losses.objective.total, losses
+
+    return jax.jit(jax.value_and_grad(objective, has_aux=True))(factors)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("kernel_axes", "with_bias"), [(("embed", "vocab"), False), (("vocab", "embed"), True)], ids=str
+)
+@pytest.mark.parametrize("vocab_chunks", [2, 4, VOCAB_SIZE + 1])
+def test_chunks_change_nothing(kernel_axes, with_bias, label_smoothing, vocab_chunks):
+    """23 ids do not divide into chunks: the last one overlaps with the one before."""
+    parts = factors(kernel_axes, with_bias=with_bias)
+    (_, expected), expected_gradient = losses_and_gradients(
+        parts, label_smoothing=label_smoothing, vocab_chunks=1
+    )
+    (_, found), gradient = losses_and_gradients(
+        parts, label_smoothing=label_smoothing, vocab_chunks=vocab_chunks
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
+        assert float(jnp.abs(b).max()) > 0.1
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
+def test_bfloat16_factors_are_multiplied_into_float32():
+    parts = factors(("embed", "vocab"), with_bias=False, dtype=jnp.bfloat16)
+    (_, whole), whole_gradient = losses_and_gradients(parts, vocab_chunks=1)
+    (_, chunked), gradient = losses_and_gradients(parts, vocab_chunks=4)
+    assert chunked.cross_entropy.total.dtype == jnp.float32
+    np.testing.assert_allclose(chunked.cross_entropy.total, whole.cross_entropy.total, rtol=1e-6)
+    # The gradient of the logits is rounded to bfloat16, as the matrix unit of a TPU does.
+    scale = float(jnp.abs(whole_gradient.kernel).max())
+    np.testing.assert_allclose(gradient.kernel, whole_gradient.kernel, atol=2**-7 * scale)
+
+
+def test_the_number_of_chunks_follows_the_size_of_the_logits(monkeypatch):
+    parts = factors(("embed", "vocab"), with_bias=False)
+    assert logit_statistics._cut(parts, None).count == 1
+    logits_bytes = 4 * 3 * 5 * VOCAB_SIZE
+    monkeypatch.setattr(logit_statistics, "MAX_CHUNK_BYTES", logits_bytes // 3)
+    chunks = logit_statistics._cut(parts, None)
+    assert (chunks.count, chunks.size) == (3, 8)
+
+
+def test_chunks_hold_less_memory_than_whole_logits():
+    def temporary_bytes(vocab_chunks):
+        x_BLD = jax.ShapeDtypeStruct((8, 64, 16), jnp.float32)
+        kernel = jax.ShapeDtypeStruct((16, 8192), jnp.float32)
+        targets_BL = jax.ShapeDtypeStruct((8, 64), jnp.int32)
+
+        def objective(x_BLD, kernel, targets_BL):
+            whole = LogitFactors(x_BLD, kernel, None, ("embed", "vocab"))
+            ones_BL = jnp.ones(targets_BL.shape)
+            return token_losses(whole, targets_BL, ones_BL, vocab_chunks=vocab_chunks).objective.total
+
+        step = jax.jit(jax.grad(objective, argnums=(0, 1)))
+        compiled = step.lower(x_BLD, kernel, targets_BL).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(8) < temporary_bytes(1) / 4
