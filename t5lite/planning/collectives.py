@@ -63,20 +63,17 @@ def collectives(
     """
     first, *_ = mesh_shape
     within = {**mesh_shape, first: mesh_shape[first] // num_slices}
-    found: dict[tuple[str, str], Collective] = {}
+    found = []
     for computation, instruction in module.walk():
         kind = instruction.opcode.removesuffix("-start")
-        if kind in _KINDS:
-            each = _within_slice(module, computation, instruction, kind, within)
-        elif kind == "send" and _BETWEEN_SLICES in instruction.attributes:
-            each = _between_slices(module, computation, instruction, first, num_slices)
-        else:
+        if computation.carries_on(instruction):
             continue
-        # The parts of an asynchronous collective, spread over fusions, share its channel.
-        key = (each.network, instruction.attribute(r"channel_id=(\d+)") or instruction.name)
-        if each.group_size > 1 and (key not in found or each.total_bytes > found[key].total_bytes):
-            found[key] = each
-    return tuple(sorted(found.values(), key=lambda each: (-each.total_bytes, each.kind, each.op_name)))
+        if kind in _KINDS:
+            found.append(_within_slice(module, computation, instruction, kind, within))
+        elif kind == "send" and _BETWEEN_SLICES in instruction.attributes:
+            found.append(_between_slices(module, computation, instruction, first, num_slices))
+    several = [each for each in found if each.group_size > 1]
+    return tuple(sorted(several, key=lambda each: (-each.total_bytes, each.kind, each.op_name)))
 
 
 def _within_slice(

@@ -38,6 +38,8 @@ _CALLED = re.compile(
 )
 _TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 _VIEWS = ("copy", "bitcast", "convert", "reshape", "copy-done", "copy-start")
+_SPREAD_COLLECTIVE = "async_collective_fusion_config"
+"""In the attributes of every part of a collective that a TPU's compiler spreads over other work."""
 _LITERAL = ("constant", "parameter")
 """Opcodes with a value between the parentheses, not operands."""
 _NAME = re.compile(r"%([\w.\-]+)")
@@ -102,6 +104,19 @@ class Computation:
     def root(self) -> Instruction:
         """The instruction whose value is the computation's."""
         return next(each for each in self.instructions.values() if each.is_root)
+
+    @property
+    def starts_collective(self) -> bool:
+        """Whether it does nothing but start a collective that other computations carry on."""
+        return 'custom_call_target="AsyncCollectiveStart"' in self.root.attributes
+
+    def carries_on(self, instruction: Instruction) -> bool:
+        """Whether an instruction of it is a later part of a collective that another computation starts.
+
+        Such a part is written like the whole collective. It stands in fusions that do something else
+        meanwhile, also in the body of a loop, and in the one that waits for the end.
+        """
+        return _SPREAD_COLLECTIVE in instruction.attributes and not self.starts_collective
 
 
 @dataclass

@@ -8,6 +8,7 @@ is left out.
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,9 +141,7 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
     read = [_main_memory(_result(computation, name)) for name in instruction.operands]
     written = _main_memory(instruction.arrays)
     if instruction.opcode == "fusion":
-        return _fusion_traffic(
-            module.computations[instruction.attribute(r"calls=%?([\w.\-]+)") or ""], read, written
-        )
+        return _fusion_traffic(_fused(module, instruction), read, instruction.arrays)
     if instruction.opcode in _SLICES:
         return 2 * written
     if instruction.opcode == _UPDATE:
@@ -154,15 +153,22 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
     return written + sum(read)
 
 
-def _fusion_traffic(fused: Computation, read: list[float], written: float) -> float:
-    """Return the bytes of a fusion: less than all of an operand where the inside only slices it."""
+def _fusion_traffic(fused: Computation, read: list[float], arrays: tuple[Array, ...]) -> float:
+    """Return the bytes of a fusion: less than all of an operand where the inside only slices it.
+
+    Args:
+      fused: the inside.
+      read: bytes of every operand.
+      arrays: the results.
+    """
     users: dict[str, list[Instruction]] = {}
     for instruction in fused.instructions.values():
         for name in instruction.operands:
             users.setdefault(name, []).append(instruction)
-    total = written
+    passed_on = _passed_on(fused, users)
+    total = _main_memory(_written(fused, arrays, passed_on))
     for instruction in fused.instructions.values():
-        if instruction.opcode != "parameter":
+        if instruction.opcode != "parameter" or instruction.name in passed_on:
             continue
         whole = read[int(instruction.operands[0])]
         uses = users.get(instruction.name, [])
@@ -175,6 +181,32 @@ def _fusion_traffic(fused: Computation, read: list[float], written: float) -> fl
         else:
             total += whole
     return max(0.0, total)
+
+
+def _passed_on(fused: Computation, users: Mapping[str, list[Instruction]]) -> set[str]:
+    """Return what a fusion only passes on: arrays of a collective that another fusion starts, and itself."""
+    parts = {each.name for each in fused.instructions.values() if fused.carries_on(each)}
+    if not parts:
+        return set()
+    ends = parts | {fused.root.name}
+    return parts | {
+        each.name
+        for each in fused.instructions.values()
+        if each.opcode == "parameter" and {use.name for use in users.get(each.name, [])} <= ends
+    }
+
+
+def _written(fused: Computation, arrays: tuple[Array, ...], passed_on: set[str]) -> tuple[Array, ...]:
+    """Return those of a fusion's results that it writes."""
+    if fused.starts_collective:
+        return arrays[1:2]  # of the operand, the result and flags
+    if not passed_on:
+        return arrays
+    if fused.root.opcode != "tuple":
+        return ()  # it waits for the collective's end
+    return tuple(
+        array for array, name in zip(arrays, fused.root.operands, strict=True) if name not in passed_on
+    )
 
 
 def _main_memory(arrays: tuple[Array, ...]) -> float:

@@ -49,6 +49,8 @@ def _torus(topology: Topology, group: Sequence[Coordinates]) -> Route:
         if len(places) == 1:
             continue
         stride = min(after - before for before, after in itertools.pairwise(places))
+        if wraps[dimension]:
+            stride = min(stride, places[0] + topology.shape[dimension] - places[-1])
         is_ring = wraps[dimension] and len(places) * stride == topology.shape[dimension]
         bandwidth += one_dimension / stride * (1.0 if is_ring else 0.5)
         resources.append(f"links {'xyz'[dimension]}")

@@ -4,7 +4,10 @@ import pytest
 
 from t5lite.planning.network import NETWORK
 from t5lite.planning.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
+from t5lite.planning.topology import parse_topology
 from tests.unit.planning.handmade import collective, step
+
+PERMUTE = "collective-permute"
 
 
 def test_every_resource_takes_what_it_needs_at_its_speed():
@@ -30,6 +33,19 @@ def test_a_collective_over_both_axes_keeps_both_dimensions_busy_for_half_the_tim
     time = roofline(step(collectives=(collective(), both)))
     assert time.seconds["links x"] == pytest.approx(0.2 + 0.1)
     assert time.seconds["links y"] == pytest.approx(0.1)
+
+
+def test_the_last_of_a_ring_is_beside_the_first():
+    """Pairs of 16 in a ring send as fast from the last to the first as from the first to the second."""
+    ring = parse_topology("v5e:16x16")
+    places = tuple((0, row, column, 0) for row in range(16) for column in range(16))
+    neighbours, ends = (
+        roofline(
+            step(topology=ring, places=places, collectives=(collective(kind=PERMUTE, group=group),))
+        ).axis_seconds
+        for group in ((0, 1), (0, 15))
+    )
+    assert ends == neighbours
 
 
 def test_what_crosses_slices_takes_the_slower_network():

@@ -1,0 +1,84 @@
+"""A collective that the compiler spreads over other work, as it writes it for a TPU: start, parts, end.
+
+Every part looks like the whole all-gather of 1024 x 128 numbers, and one stands in a loop of six trips.
+"""
+
+import pytest
+
+from t5lite.planning import hlo, hlo_costs
+from t5lite.planning.collectives import collectives
+
+PART, WHOLE, BESIDE = 4 * 256 * 128, 4 * 1024 * 128, 4 * 512 * 128
+"""Bytes of the operand, of the result, and of what the loop doubles meanwhile."""
+GATHER = (
+    "all-gather({operand}), channel_id=9, replica_groups=[1,4]<=[4], dimensions={{0}}, "
+    'backend_config={{"async_collective_fusion_config":{{"flag_end":"1","flag_start":"-1"}}}}'
+)
+F = "f32[512,128], f32[256,128], f32[1024,128], f32[1024,128]"
+TEXT = f"""
+%begin (p: f32[256,128]) -> (f32[256,128], f32[1024,128], s32[2]) {{
+  %p = f32[256,128] parameter(0)
+  %g = f32[1024,128] {GATHER.format(operand="%p")}
+  ROOT %s = (f32[256,128], f32[1024,128], s32[2]) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}}
+
+%meanwhile (p: f32[256,128], w: f32[1024,128], y: f32[512,128]) -> (f32[512,128], f32[256,128]) {{
+  %p = f32[256,128] parameter(0)
+  %w = f32[1024,128] parameter(1)
+  %y = f32[512,128] parameter(2)
+  %twice = f32[512,128] add(%y, %y)
+  %g = f32[1024,128] {GATHER.format(operand="%p")}
+  ROOT %t = ({F}) tuple(%twice, %p, %w, %g)
+}}
+
+%end (p: f32[256,128], w: f32[1024,128]) -> f32[1024,128] {{
+  %p = f32[256,128] parameter(0)
+  %w = f32[1024,128] parameter(1)
+  %g = f32[1024,128] {GATHER.format(operand="%p")}
+  ROOT %d = f32[1024,128] custom-call(%p, %w, %g), custom_call_target="AsyncCollectiveDone"
+}}
+
+%condition (c: (s32[], f32[256,128], f32[1024,128], f32[512,128])) -> pred[] {{
+  %c = (s32[], f32[256,128], f32[1024,128], f32[512,128]) parameter(0)
+  %i = s32[] get-tuple-element(%c), index=0
+  %limit = s32[] constant(6)
+  ROOT %less = pred[] compare(%i, %limit), direction=LT
+}}
+
+%body (b: (s32[], f32[256,128], f32[1024,128], f32[512,128])) -> (s32[]) {{
+  %b = (s32[], f32[256,128], f32[1024,128], f32[512,128]) parameter(0)
+  %j = s32[]{{:S(4)}} get-tuple-element(%b), index=0
+  %bp = f32[256,128] get-tuple-element(%b), index=1
+  %bw = f32[1024,128] get-tuple-element(%b), index=2
+  %by = f32[512,128] get-tuple-element(%b), index=3
+  %f = ({F}) fusion(%bp, %bw, %by), kind=kCustom, calls=%meanwhile
+  %fy = f32[512,128] get-tuple-element(%f), index=0
+  %fw = f32[1024,128] get-tuple-element(%f), index=3
+  %step = s32[]{{:S(4)}} constant(1)
+  %up = s32[]{{:S(4)}} add(%j, %step)
+  ROOT %next = (s32[], f32[256,128], f32[1024,128], f32[512,128]) tuple(%up, %bp, %fw, %fy)
+}}
+
+ENTRY %main (a: f32[256,128], x: f32[512,128]) -> f32[1024,128] {{
+  %a = f32[256,128] parameter(0)
+  %x = f32[512,128] parameter(1)
+  %started = (f32[256,128], f32[1024,128], s32[2]) fusion(%a), kind=kCustom, calls=%begin
+  %so_far = f32[1024,128] get-tuple-element(%started), index=1
+  %zero = s32[] constant(0)
+  %all = (s32[], f32[256,128], f32[1024,128], f32[512,128]) tuple(%zero, %a, %so_far, %x)
+  %loop = (s32[], f32[256,128], f32[1024,128], f32[512,128]) while(%all), condition=%condition, body=%body
+  %there = f32[1024,128] get-tuple-element(%loop), index=2
+  ROOT %gathered = f32[1024,128] fusion(%a, %there), kind=kCustom, calls=%end
+}}
+"""
+
+
+def test_it_runs_as_often_as_it_starts():
+    (found,) = collectives(hlo.parse(TEXT), {"fsdp": 4})
+    assert (found.kind, found.runs, found.sent_bytes) == ("all-gather", 1, 3 / 4 * WHOLE)
+
+
+def test_its_arrays_pass_through_main_memory_once():
+    counters = 2 * 4 + 1  # the loop's condition
+    expected = PART + WHOLE + 6 * (2 * BESIDE + counters)
+    assert hlo_costs.main_memory_bytes(hlo.parse(TEXT)) == pytest.approx(expected, rel=1e-3)
