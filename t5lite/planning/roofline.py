@@ -1,6 +1,7 @@
 """How long a compiled step takes at least: what each resource needs at the speed of its data sheet."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from t5lite.planning.collectives import Collective
@@ -53,13 +54,14 @@ def roofline(step: CompiledStep) -> Roofline:
     different axes of the mesh add up where they share a dimension.
     """
     chip = step.topology.chip
-    busy: dict[str, float] = defaultdict(float)
-    by_axes: dict[str, float] = defaultdict(float)
+    by_resource: dict[str, list[Collective]] = defaultdict(list)
+    by_axes: dict[str, list[Collective]] = defaultdict(list)
     for collective in step.collectives:
-        seconds = collective_seconds(step, collective)
-        by_axes["+".join(collective.axes)] += seconds
+        by_axes["+".join(collective.axes)].append(collective)
         for resource in _route(step, collective).resources:
-            busy[resource] += seconds
+            by_resource[resource].append(collective)
+    busy = {resource: exchange_seconds(step, using) for resource, using in by_resource.items()}
+    axis_seconds = {axes: exchange_seconds(step, along) for axes, along in by_axes.items()}
     needed = {
         MATRIX_UNIT: step.matrix_unit_flops / chip.flops_per_second,
         MAIN_MEMORY: step.memory_traffic / chip.memory_bandwidth,
@@ -67,10 +69,28 @@ def roofline(step: CompiledStep) -> Roofline:
     }
     return Roofline(
         seconds=_longest_first(needed),
-        axis_seconds=_longest_first(by_axes),
-        serial_seconds=step.serial_seconds + sum(by_axes.values()),
+        axis_seconds=_longest_first(axis_seconds),
+        serial_seconds=step.serial_seconds + sum(axis_seconds.values()),
         model_flops_seconds=step.model_flops / chip.flops_per_second,
     )
+
+
+def exchange_seconds(step: CompiledStep, collectives: Sequence[Collective]) -> float:
+    """Return how long collectives take one after another, if nothing else uses their network.
+
+    Permutes one way and the other go on at once, as each uses one direction of the links: a TPU's compiler
+    writes a gather or scatter that goes on beside its product as such pairs.
+    """
+    there, back, others = 0.0, 0.0, 0.0
+    for each in collectives:
+        seconds = collective_seconds(step, each)
+        if each.kind != "collective-permute":
+            others += seconds
+        elif _goes_back(step, each):
+            back += seconds
+        else:
+            there += seconds
+    return others + max(there, back)
 
 
 def collective_seconds(step: CompiledStep, collective: Collective) -> float:
@@ -82,6 +102,17 @@ def _route(step: CompiledStep, collective: Collective) -> Route:
     if not collective.group:
         return between_slices(step.topology)
     return route(step.topology, [step.places[number] for number in collective.group])
+
+
+def _goes_back(step: CompiledStep, permute: Collective) -> bool:
+    """Return whether a permute sends down its dimension of a torus; False where there is none."""
+    if step.topology.chip.platform == "gpu" or len(permute.group) != 2:
+        return False
+    source, target = (step.places[number][1:] for number in permute.group)
+    ways = zip(source, target, step.topology.shape, strict=False)
+    return next(
+        (2 * ((after - before) % size) > size for before, after, size in ways if before != after), False
+    )
 
 
 def _longest_first(seconds: dict[str, float]) -> dict[str, float]:

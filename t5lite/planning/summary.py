@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from t5lite.planning.compile import CompiledStep
-from t5lite.planning.roofline import collective_seconds, roofline
+from t5lite.planning.roofline import collective_seconds, exchange_seconds, roofline
 
 Summary = dict[str, Any]
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _networks(step: CompiledStep) -> list[Summary]:
             "network": network,
             "runs": sum(each.runs for each in found),
             "bytes": sum(each.total_bytes for each in found),
-            "seconds": sum(collective_seconds(step, each) for each in found),
+            "seconds": exchange_seconds(step, found),
         }
         for (axes, network), found in groups.items()
     ]

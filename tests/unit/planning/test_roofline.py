@@ -48,6 +48,16 @@ def test_the_last_of_a_ring_is_beside_the_first():
     assert ends == neighbours
 
 
+def test_permutes_one_way_and_the_other_go_on_at_once():
+    """On a line that does not wrap around, each takes half of the links; two of one way take turns."""
+    there, back = (collective(kind=PERMUTE, group=group) for group in ((0, 4), (4, 0)))
+    alone = roofline(step(collectives=(there,)))
+    for name in ("axis_seconds", "seconds"):
+        assert getattr(roofline(step(collectives=(there, back))), name) == getattr(alone, name)
+    twice = roofline(step(collectives=(there, there))).axis_seconds
+    assert twice["fsdp"] == pytest.approx(2 * alone.axis_seconds["fsdp"])
+
+
 def test_what_crosses_slices_takes_the_slower_network():
     across = collective(kind="all-reduce", axes=("replica",), group=(), group_size=2, network="network")
     time = roofline(step(collectives=(across,)))
