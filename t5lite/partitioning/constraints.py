@@ -11,6 +11,9 @@ from jax.sharding import PartitionSpec
 from t5lite.core.types import LogicalAxes
 from t5lite.partitioning.rules import RESIDUAL_AXES, Partitioner, active_partitioner, on_one_device, place
 
+_TILE_BYTES = 32
+"""Of one column of a TPU's tile: 8 rows of float32, 16 of bfloat16."""
+
 
 def gather_for(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
     """Return ``x`` as the operand of a product that replaces its last axis by ``result_axis``.
@@ -26,6 +29,32 @@ def gather_for(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
       result_axis: the logical axis that the product has in the place of the last one.
     """
     return _laid_out(x, axes, result_axis, gathers=True)
+
+
+def gather_once(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
+    """Return what ``gather_for`` does, without a gradient: for ``as_gathered``, where layers share it."""
+    return jax.lax.stop_gradient(gather_for(x, axes, result_axis))
+
+
+def as_gathered(x: jax.Array, gathered: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
+    """Return ``gather_for(x, axes, result_axis)``, which is ``gathered`` already.
+
+    The gradient is that of ``x``. Layers whose products all read ``x`` do not gather it again, nor does their
+    recomputation; each scatters its own part of the gradient, for the sum of them to be as small as ``x``.
+    """
+    partitioner = active_partitioner()
+    if partitioner is None or on_one_device():
+        return x
+
+    @jax.custom_vjp
+    def chosen(x: jax.Array, gathered: jax.Array) -> jax.Array:
+        return gathered
+
+    def backward(_: None, gradient: jax.Array) -> tuple[jax.Array, None]:
+        return scatter_from(gradient, axes, result_axis), None
+
+    chosen.defvjp(lambda x, gathered: (gathered, None), backward)
+    return chosen(x, gathered)
 
 
 def scatter_from(x: jax.Array, axes: LogicalAxes, operand_axis: str) -> jax.Array:
@@ -49,16 +78,35 @@ def _laid_out(x: jax.Array, axes: LogicalAxes, inner_axis: str, *, gathers: bool
     own = partitioner.activation_spec(axes)
     gathered = PartitionSpec(*partitioner.activation_spec((*axes[:-1], inner_axis))[:-1], None)
 
-    def in_own(x: jax.Array) -> jax.Array:
-        return place(x, own, partitioner)
+    def summed(x: jax.Array) -> jax.Array:
+        by_columns = _by_columns(x, own, gathered, partitioner)
+        return place(x if by_columns is None else place(x, by_columns, partitioner), own, partitioner)
 
     def then_gathered(x: jax.Array) -> jax.Array:
         return place(place(x, own, partitioner), gathered, partitioner)
 
-    forward, backward = (then_gathered, in_own) if gathers else (in_own, then_gathered)
+    forward, backward = (then_gathered, summed) if gathers else (summed, then_gathered)
     laid_out = jax.custom_vjp(forward)
     laid_out.defvjp(lambda x: (forward(x), None), lambda _, gradient: (backward(gradient),))
     return laid_out(x)
+
+
+def _by_columns(
+    x: jax.Array, own: PartitionSpec, gathered: PartitionSpec, partitioner: Partitioner
+) -> PartitionSpec | None:
+    """Return the layout in which sums over devices come back on the way to ``own``; None for ``own`` itself.
+
+    XLA:TPU makes a reduce-scatter only where a device gets whole tiles of rows; of a shorter length it sends
+    twice as much, by an all-reduce, and cuts. Each device then takes its share of the columns, and an
+    all-to-all of what is left by then turns that into its share of the length.
+    """
+    inner = _names(gathered[1])
+    summed_over = tuple(axis for axis in _names(own[1]) if axis not in inner)
+    ways = partitioner.num_shards(own[1])
+    is_whole = x.shape[1] % (ways * _TILE_BYTES // x.dtype.itemsize) == 0
+    if is_whole or own[-1] is not None or x.shape[1] < ways or partitioner.num_shards(summed_over) == 1:
+        return None
+    return PartitionSpec(own[0], inner or None, summed_over)
 
 
 def constrain_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:

@@ -103,12 +103,15 @@ def test_sequence_sharded_residuals_come_back_by_reduce_scatter():
 
 
 def test_offloading_layer_inputs_to_the_host_lowers_the_peak():
+    """With a batch whose layer inputs do not stay on the chip anyway: it has room for 128 MiB."""
     deep = replace(MODEL, num_encoder_layers=24, num_decoder_layers=4, remat="full")
-    kept = compiled_step(PartitioningConfig(style="fsdp"), deep)
+    batch = replace(BATCH, batch_size=256)
+    kept = compiled_step(PartitioningConfig(style="fsdp"), deep, batch)
     moved = compiled_step(
-        PartitioningConfig(style="fsdp"), replace(deep, remat="offload", remat_names=("layer_input",))
+        PartitioningConfig(style="fsdp"), replace(deep, remat="offload", remat_names=("layer_input",)), batch
     )
-    inputs = 2 * 24 * BATCH.batch_size * BATCH.encoder_length * MODEL.embed_dim // 4
+    inputs = 2 * 24 * batch.batch_size * batch.encoder_length * MODEL.embed_dim // 4
+    assert inputs > 128 * MIB
     assert moved.memory.peak < kept.memory.peak - 0.8 * inputs
 
 
@@ -128,5 +131,7 @@ def test_only_gradient_sums_cross_between_slices():
     )
     crossing = [each for each in step.collectives if "replica" in each.axes or each.network == "network"]
     assert {each.kind for each in crossing} == {"all-reduce"}
-    gradients = 4 * step.memory.parameters / 4
-    assert sum(each.total_bytes for each in crossing) == pytest.approx(gradients, rel=0.1)
+    # The table's gradient is a sum in float32; those of kernels are products in bfloat16, as they are.
+    table = 4 * MODEL.vocab_size * MODEL.embed_dim / 4
+    gradients = table + (step.memory.parameters - table) / 2
+    assert sum(each.total_bytes for each in crossing) == pytest.approx(gradients, rel=0.05)

@@ -14,7 +14,7 @@ from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.mlp import MLP
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import RelativeBias, RelativePositionBias, Rotation
-from t5lite.partitioning.constraints import gather_for
+from t5lite.partitioning.constraints import as_gathered, gather_for
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 Branch: TypeAlias = Callable[[jax.Array], jax.Array]
@@ -30,6 +30,8 @@ class Surroundings(NamedTuple):
     rotation: Rotation | None = None
     encoded_BMD: jax.Array | None = None
     """The encoder's output, for cross-attention."""
+    gathered_BMD: jax.Array | None = None
+    """The same as the operand of products with heads."""
     cross_mask: AttentionMask | None = None
 
 
@@ -68,7 +70,9 @@ class Layer(nnx.Module):
 
         def cross_branch(y_BLD: jax.Array) -> jax.Array:
             assert around.encoded_BMD is not None, "cross-attention needs the encoder's output"
-            memory = self.cross_attention.key_values(gather_for(around.encoded_BMD, RESIDUAL_AXES, "heads"))
+            assert around.gathered_BMD is not None
+            encoded_BMD = as_gathered(around.encoded_BMD, around.gathered_BMD, RESIDUAL_AXES, "heads")
+            memory = self.cross_attention.key_values(encoded_BMD)
             return self.cross_attention.attend(y_BLD, memory, mask=around.cross_mask, dropout_key=cross_key)
 
         y_BLD = self._add_branches(x_BLD, self_branch, cross_branch, keys[1:])

@@ -27,6 +27,8 @@ from t5lite.models.layers.position import (
     sinusoids,
 )
 from t5lite.models.layers.remat import remat_policy
+from t5lite.partitioning.constraints import gather_once
+from t5lite.partitioning.rules import RESIDUAL_AXES, on_one_device
 
 
 def scan_layers(
@@ -53,6 +55,8 @@ def scan_layers(
 
     def step(carry: Any, layer_inputs: Any) -> tuple[Any, Any]:
         layer_state, x = layer_inputs
+        if not on_one_device():
+            layer_state = jax.lax.optimization_barrier(layer_state)
         return body(nnx.merge(graphdef, layer_state), carry, x)
 
     policy = remat_policy(config)
@@ -126,6 +130,7 @@ class Stack(nnx.Module):
         x_BLD, around = self._enter(x_BLD, segment_ids_BL, bidirectional_BL)
         around = around._replace(
             encoded_BMD=encoded_BMD,
+            gathered_BMD=None if encoded_BMD is None else gather_once(encoded_BMD, RESIDUAL_AXES, "heads"),
             cross_mask=AttentionMask(
                 query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
             ),
