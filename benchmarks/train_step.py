@@ -5,7 +5,9 @@ dropout, so their losses must agree; the run stops if they do not. transformers 
 default attention and the fused AdamW, eager and through torch.compile. t5lite runs its own training step,
 with gradient norm, metrics and the check for non-finite values, with unrolled layers, the XLA flags and the
 memory pages that its commands set. Each side has a process of its own, so that they do not share an
-allocator or wait for each other's threads; their steps alternate, so that they see the same load.
+allocator or wait for each other's threads; they take turns of a few steps, so that they see the same load.
+The first step of a turn is not timed: a virtual machine may have handed memory that a step frees and the
+next one takes again back to its host in the meantime, which no training run gives it the time to do.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --preset bert-base --layers 4 --decoder-length 0
@@ -195,6 +197,22 @@ def write_model(preset_name: str, num_layers: int | None, folder: str) -> Any:
     return config
 
 
+def take_turn(connection: Connection, num_steps: int) -> list[tuple[float, float]]:
+    """Return seconds and loss of each of some steps of one side."""
+    steps = []
+    for _ in range(num_steps):
+        connection.send("step")
+        steps.append(connection.recv())
+    return steps
+
+
+def check_losses(losses: list[list[float]]) -> None:
+    """Stop if the sides' losses differ at any step."""
+    for values in zip(*losses, strict=True):
+        if max(values) - min(values) > 1e-3 * abs(values[0]):
+            raise SystemExit(f"the losses differ, {values}: these are not the same computation")
+
+
 def report(seconds: Mapping[str, list[float]], flops: float, num_tokens: int, peak: float) -> None:
     """Print the medians and their ratios."""
     medians = {side: statistics.median(values) for side, values in seconds.items()}
@@ -209,9 +227,10 @@ def report(seconds: Mapping[str, list[float]], flops: float, num_tokens: int, pe
 
 
 def main() -> None:
-    """Run and print every step, the medians, and their ratios."""
+    """Run and print every turn, the medians, and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=7, help="timed steps of each, after one that is not")
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--steps-a-turn", type=int, default=3, help="the first of each turn is not timed")
     parser.add_argument("--preset", default="t5-1.1-small")
     parser.add_argument("--layers", type=int, help="of each stack, instead of the preset's")
     parser.add_argument("--batch-size", type=int, default=8)
@@ -232,29 +251,23 @@ def main() -> None:
         sides = {side: start(side, work, config.architecture) for side in arguments.sides}
         print(f"{arguments.preset}, {arguments.layers or 'all'} layers, {shape}, {os.cpu_count()} cores")
         seconds: dict[str, list[float]] = {side: [] for side in sides}
-        for number in range(arguments.steps + 1):
-            results = {}
-            for side, connection in sides.items():
-                connection.send("step")
-                results[side] = connection.recv()
-            print(
-                ("warm-up" if number == 0 else f"step {number:2d}")
-                + "".join(
-                    f"  {side} {took:6.2f} s, loss {loss:.4f}" for side, (took, loss) in results.items()
-                ),
-                flush=True,
-            )
-            losses = [loss for _, loss in results.values()]
-            if max(losses) - min(losses) > 1e-3 * abs(losses[0]):
-                raise SystemExit("the losses differ: these are not the same computation")
-            if number:
-                for side, (took, _) in results.items():
-                    seconds[side].append(took)
+        for number in range(1, arguments.turns + 1):
+            results = {
+                side: take_turn(connection, arguments.steps_a_turn) for side, connection in sides.items()
+            }
+            for side, steps in results.items():
+                seconds[side] += [took for took, _ in steps[1:]]
+                print(
+                    f"turn {number} {side:>9}: {', '.join(f'{took:.2f}' for took, _ in steps)} s, "
+                    f"loss {steps[-1][1]:.4f}",
+                    flush=True,
+                )
+            check_losses([[loss for _, loss in steps] for steps in results.values()])
         if arguments.breakdown:
             sides["t5lite"].send("breakdown")
             for kind, share in sides["t5lite"].recv().items():
                 print(f"{share:6.1%}  {kind}")
-    if arguments.steps:
+    if arguments.steps_a_turn > 1:
         num_tokens = arguments.batch_size * (arguments.encoder_length + arguments.decoder_length)
         report(seconds, train_step_flops(config, **shape), num_tokens, peak.flops_per_second)
 
