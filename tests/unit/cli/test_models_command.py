@@ -62,7 +62,7 @@ def test_filter_reads_names_and_architectures(capsys, text, name, other):
 
 @pytest.mark.parametrize("name", ["opt-350m", "t5-efficient-tiny-nl8", "bert-tiny"])
 def test_one_model_is_shown_in_full(capsys, name):
-    config = dataclasses.asdict(preset(name))
+    config = json.loads(json.dumps(dataclasses.asdict(preset(name))))  # tuples as lists
     assert json.loads(printed(capsys, name, "--json"))["config"] == config
     text = printed(capsys, name)
     assert "Source: " in text
