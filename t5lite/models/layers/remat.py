@@ -23,7 +23,8 @@ def remat_policy(config: TransformerConfig) -> Callable[..., Any] | None:
     if config.remat == "dots":
         return policies.dots_with_no_batch_dims_saveable
     if config.remat == "save":
-        return policies.save_only_these_names(*config.remat_names)
+        # Named, the input would be kept twice: as the carry of the loop, and for the norm that reads it.
+        return policies.save_only_these_names(*(each for each in config.remat_names if each != "layer_input"))
     if config.remat == "offload":
         return policies.save_and_offload_only_these_names(
             names_which_can_be_saved=[],
