@@ -25,8 +25,14 @@ def random_params(config: Any, seed: int = 0) -> Any:
     )
 
 
-def target_of(params: Any, *, scanned: bool = False, flat_heads: bool = True) -> dict[str, np.ndarray]:
-    """Return the leaves of T5X's ``target`` by name (t5x/examples/{t5,scalable_t5}/network.py)."""
+def target_of(params: Any, *, scanned: bool = False, apart: int | None = None) -> dict[str, np.ndarray]:
+    """Return the leaves of T5X's ``target`` by name (t5x/examples/{t5,scalable_t5}/network.py).
+
+    Args:
+      params: of the model.
+      scanned: whether the layers of a stack are one leaf.
+      apart: size of a head, where heads and kv are two axes.
+    """
     target = {"token_embedder/embedding": params["token_embedder"]["embedding"]}
     if "logits" in params:
         target["decoder/logits_dense/kernel"] = params["logits"]["kernel"]
@@ -37,7 +43,7 @@ def target_of(params: Any, *, scanned: bool = False, flat_heads: bool = True) ->
             target[f"{stack}/relpos_bias/rel_embedding"] = tree["relpos_bias"]["embedding"].T
         depth = len(tree["layers"]["mlp"]["wo"])
         layers = [
-            _layer(jax.tree.map(lambda x, i=i: x[i], tree["layers"]), stack, flat_heads) for i in range(depth)
+            _layer(jax.tree.map(lambda x, i=i: x[i], tree["layers"]), stack, apart) for i in range(depth)
         ]
         for name in layers[0]:
             if scanned:
@@ -47,7 +53,7 @@ def target_of(params: Any, *, scanned: bool = False, flat_heads: bool = True) ->
     return {name: np.ascontiguousarray(value) for name, value in target.items()}
 
 
-def _layer(layer: Any, stack: str, flat_heads: bool) -> dict[str, np.ndarray]:
+def _layer(layer: Any, stack: str, apart: int | None) -> dict[str, np.ndarray]:
     names = {"self_attention": "attention" if stack == "encoder" else "self_attention"}
     norms = {
         "mlp_norm": "pre_mlp_layer_norm",
@@ -62,8 +68,9 @@ def _layer(layer: Any, stack: str, flat_heads: bool) -> dict[str, np.ndarray]:
         leaves["relpos_bias/rel_embedding"] = layer["relpos_bias"]["embedding"].T
     for ours, theirs in names.items():
         for name, kernel in layer[ours].items():
-            if flat_heads:
-                kernel = kernel.reshape((-1, kernel.shape[2]) if name == "out" else (len(kernel), -1))
+            if apart is not None:
+                embed = kernel.shape[-1 if name == "out" else 0]
+                kernel = kernel.reshape((-1, apart, embed) if name == "out" else (embed, -1, apart))
             leaves[f"{theirs}/{name}/kernel"] = kernel
     return leaves
 

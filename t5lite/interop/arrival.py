@@ -84,7 +84,9 @@ def shardings_of(model: FunctionalModel, placement: Placement) -> Tree | None:
     else:
         partitioner = placement
         # No batch is meant; the number of devices is one that every mesh divides.
-        partitioner.check(model.abstract_params, model.logical_axes, partitioner.mesh.size)
+        partitioner.check(
+            model.abstract_params, model.logical_axes, partitioner.mesh.size, model.config.head_counts
+        )
     return partitioner.tree_shardings(model.logical_axes)
 
 

@@ -123,6 +123,19 @@ class TransformerConfig:
         return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
 
     @property
+    def kv_heads_axis(self) -> str | None:
+        """Logical axis of key and value heads; None for the one head of multi-query attention."""
+        if self.kv_heads == self.num_heads:
+            return "heads"
+        return "kv_heads" if self.kv_heads > 1 else None
+
+    @property
+    def head_counts(self) -> dict[str, int]:
+        """Number of heads by logical axis: what a mesh must divide, beyond a kernel's heads x kv columns."""
+        counts = {"heads": self.num_heads, self.kv_heads_axis: self.kv_heads}
+        return {axis: count for axis, count in counts.items() if axis is not None}
+
+    @property
     def gated_mlp(self) -> bool:
         """Whether the MLP has two input kernels."""
         return self.mlp_activation in GATED

@@ -31,23 +31,18 @@ class Optimizer(NamedTuple):
 
 
 class MatrixDims(NamedTuple):
-    """The dimensions of a parameter seen as a (stack of) matrices; ``embed`` gives the rows.
-
-    An attention kernel is the matrix embed x (heads*kv), however its dimensions are ordered.
-    """
+    """The dimensions of a parameter seen as a (stack of) matrices; ``embed`` gives the rows."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
 
 
-# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix. The single
-# head of multi-query attention has no name.
+# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix.
 _ROW_AXES = ("embed",)
 _COLUMN_AXES = (
     "vocab",
     "heads",
     "kv_heads",
-    None,
     "kv",
     "mlp",
     "positions",

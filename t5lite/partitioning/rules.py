@@ -134,13 +134,20 @@ class Partitioner:
         """The sharding of scalars (step, metrics): one copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def check(self, abstract_tree: Tree, axes_tree: Tree, batch_size: int) -> None:
+    def check(
+        self,
+        abstract_tree: Tree,
+        axes_tree: Tree,
+        batch_size: int,
+        head_counts: Mapping[str, int] | None = None,
+    ) -> None:
         """Check that the mesh divides the global batch and every parameter, without touching a device.
 
         Args:
           abstract_tree: arrays or ``ShapeDtypeStruct``s (parameters or a whole train state).
           axes_tree: the same structure with a tuple of logical axes for every leaf.
           batch_size: rows of the global batch.
+          head_counts: heads by logical axis, which the mesh must divide too; a kernel has heads x kv columns.
 
         Raises:
           ConfigError: for an unknown axis name, or a dimension that its mesh axes do not divide; names the
@@ -150,6 +157,10 @@ class Partitioner:
         batch_problem = self._indivisible("batch_size", batch_size, self.batch_sharding.spec[0])
         if batch_problem:
             raise ConfigError(batch_problem)
+        for axis, count in (head_counts or {}).items():
+            head_problem = self._indivisible(f"num_{axis}", count, self.activation_spec((axis,))[0])
+            if head_problem:
+                raise ConfigError(head_problem)
         axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
         leaves = jax.tree_util.tree_leaves_with_path(abstract_tree)
         problems = []

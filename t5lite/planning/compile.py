@@ -192,7 +192,7 @@ def check_step(
       ConfigError: naming what does not divide, and what would.
     """
     state, axes = abstract_state(model, optimizer), state_axes(model, optimizer)
-    partitioner.check(state, axes, batch.batch_size)
+    partitioner.check(state, axes, batch.batch_size, model.config.head_counts)
     check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
 
 

@@ -125,7 +125,12 @@ class CostModel:
         Raises:
           ConfigError: if the mesh does not divide a parameter or the batch.
         """
-        partitioner.check(self.model.abstract_params, self.model.logical_axes, self.batch.batch_size)
+        partitioner.check(
+            self.model.abstract_params,
+            self.model.logical_axes,
+            self.batch.batch_size,
+            self.model.config.head_counts,
+        )
         return MeshCosts(self, partitioner)
 
 

@@ -41,8 +41,6 @@ def activation_shards(config: TransformerConfig, partitioner: Partitioner) -> Ac
             counts.append(math.prod(sizes[name] for name in names))
         return counts
 
-    same_heads = config.kv_heads == config.num_heads
-    kv_name = "heads" if same_heads else "kv_heads" if config.kv_heads > 1 else None
     rows, residual_length, _ = parts("batch", "length", "embed")
     _, length, heads, _ = parts("batch", "length", "heads", "kv")
     return ActivationShards(
@@ -50,7 +48,7 @@ def activation_shards(config: TransformerConfig, partitioner: Partitioner) -> Ac
         residual_length=residual_length,
         length=length,
         heads=heads,
-        kv_heads=parts("batch", None, kv_name, "kv")[2],
+        kv_heads=parts("batch", None, config.kv_heads_axis, "kv")[2],
         mlp=parts("batch", "length", "mlp")[2],
         vocab=parts("batch", "length", "vocab")[2],
     )

@@ -155,7 +155,8 @@ def _prepare(config: RunConfig) -> _Run:
     optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
     partitioner = make_partitioner(config.partitioning)
     state = abstract_state(model, optimizer)
-    partitioner.check(state, state_axes(model, optimizer), config.training.batch_size)
+    axes = state_axes(model, optimizer)
+    partitioner.check(state, axes, config.training.batch_size, config.model.head_counts)
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
     if heldout is not None:
         check_batch_size(config.evaluation.batch_size, 1, partitioner)

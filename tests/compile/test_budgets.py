@@ -2,7 +2,7 @@
 
 The large budgets are those of T5 1.1 XXL, a batch of 512 x (512 / 128), AdamW with float32 state and full
 rematerialisation. Compiled by the same libtpu, T5X's ``scalable_t5`` takes 6.57 GiB a chip on v5e:16x16 (data
-16 x model 16).
+16 x model 16), and 33.3 GiB on v5p:4x4x8 (data 128).
 """
 
 import math
@@ -37,25 +37,27 @@ def report(name: str, step: CompiledStep) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("topology", "mesh", "budget_gib"),
-    [
-        ("v5e:16x16", {"fsdp": 16, "tensor": 16}, 1.8),
-    ],
-    ids=str,
-)
-def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time(topology, mesh, budget_gib):
-    sharded = compiled_step(
-        PartitioningConfig(style="sequence_parallel", **mesh), XXL, XXL_BATCH, topology=topology
+def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
+    sharded, whole = (
+        compiled_step(
+            PartitioningConfig(style=style, fsdp=16, tensor=16), XXL, XXL_BATCH, topology="v5e:16x16"
+        )
+        for style in ("sequence_parallel", "tensor_parallel")
     )
-    print(report(f"{topology} {mesh}, residuals sharded", sharded))
-    assert sharded.memory.peak <= budget_gib * GIB
-    whole = compiled_step(
-        PartitioningConfig(style="tensor_parallel", **mesh), XXL, XXL_BATCH, topology=topology
-    )
-    print(report(f"{topology} {mesh}, residuals whole", whole))
+    print(report("v5e:16x16, residuals sharded", sharded))
+    print(report("v5e:16x16, residuals whole", whole))
+    assert sharded.memory.peak <= 1.8 * GIB
     assert roofline(sharded).step_seconds <= roofline(whole).step_seconds
     assert roofline(sharded).serial_seconds <= roofline(whole).serial_seconds
+
+
+@pytest.mark.slow
+def test_shards_of_all_chips_keep_the_budget_and_the_matrix_unit_busy():
+    """With 128 shards of parameters and batch, of rows that nothing else divides."""
+    step = compiled_step(PartitioningConfig(style="fsdp"), XXL, XXL_BATCH, topology="v5p:4x4x8")
+    print(report("v5p:4x4x8, fsdp", step))
+    assert step.memory.peak <= 2.8 * GIB
+    assert roofline(step).limiting == "matrix unit"
 
 
 def test_the_state_is_donated_and_gradients_are_summed_in_shards():

@@ -106,7 +106,7 @@ def test_logits_equal_those_of_transformers(tmp_path, version):
         positions="relative_per_layer" if scanned else "relative",
     )
     written = jax.tree.map(np.asarray, make_params(build(config), seed=3))
-    target = target_of(written, scanned=scanned, flat_heads=not scanned)
+    target = target_of(written, scanned=scanned, apart=config.head_dim if scanned else None)
     directory = tmp_path / "checkpoint_1"
     if scanned:
         write_orbax_checkpoint(directory, target)

@@ -55,15 +55,12 @@ def params():
 
 
 def attention_tensors(attention, name):
-    def flat(array):  # one matrix in torch's [out, in]
-        return array.reshape(array.shape[0], -1).T if array.ndim == 3 else array.reshape(-1)
-
-    kernels = [flat(attention[n]) for n in ("query", "key", "value")]
-    biases = [flat(attention[f"{n}_bias"]) for n in ("query", "key", "value")]
+    kernels = [attention[n].T for n in ("query", "key", "value")]
+    biases = [attention[f"{n}_bias"] for n in ("query", "key", "value")]
     return {
         f"{name}.in_proj_weight": np.concatenate(kernels),
         f"{name}.in_proj_bias": np.concatenate(biases),
-        f"{name}.out_proj.weight": attention["out"].reshape(-1, CONFIG.embed_dim).T,
+        f"{name}.out_proj.weight": attention["out"].T,
         f"{name}.out_proj.bias": attention["out_bias"],
     }
 

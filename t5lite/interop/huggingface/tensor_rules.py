@@ -1,21 +1,16 @@
 """Which tensors of a Hugging Face model hold which parameters here, as data that works both ways.
 
-A parameter here is one array with its layers stacked in front and its axes apart (``[N, D, H, K]``);
-there it is a matrix a layer, its heads and kv merged, in ``[out, in]`` or ``[in, out]`` order, or a part of
-a matrix that holds several. A family is a list of ``Rule``s; ``plan`` makes of them the tensors of one model.
+A kernel here is one array ``[in, out]`` with its layers stacked in front (``[N, D, J]``); there it is a
+matrix a layer, in ``[out, in]`` or ``[in, out]`` order, or a part of a matrix that holds several. A family is
+a list of ``Rule``s; ``plan`` makes of them the tensors of one model.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from t5lite.interop.trees import Shape
-
-Layout = Literal["table", "vector", "linear", "conv1d"]
-"""Of a tensor: an array as it is here; a vector of all axes; torch's ``[out, in]``; GPT-2's ``[in, out]``."""
 
 
 @dataclass(frozen=True)
@@ -25,39 +20,37 @@ class Rule:
     Attributes:
       tensor: its name, ``{}`` for the number of the layer.
       leaves: paths of the parameters; several lie side by side along the tensor's output.
-      layout: how they lie in it.
-      input_axes: how many leading axes of a kernel are its input (2 of attention's ``out`` [H, K, D]).
+      transposed: whether it is ``[out, in]``, as in torch.
     """
 
     tensor: str
     leaves: tuple[str, ...]
-    layout: Layout
-    input_axes: int = 1
+    transposed: bool = False
 
 
 def table(tensor: str, leaf: str) -> Rule:
     """Return the rule of an array that is the same in both."""
-    return Rule(tensor, (leaf,), "table")
+    return Rule(tensor, (leaf,))
 
 
 def vector(tensor: str, *leaves: str) -> Rule:
     """Return the rule of a bias or a norm's scale."""
-    return Rule(tensor, leaves, "vector")
+    return Rule(tensor, leaves)
 
 
-def linear(tensor: str, *leaves: str, input_axes: int = 1) -> Rule:
+def linear(tensor: str, *leaves: str) -> Rule:
     """Return the rule of a ``torch.nn.Linear`` weight."""
-    return Rule(tensor, leaves, "linear", input_axes)
+    return Rule(tensor, leaves, transposed=True)
 
 
-def conv1d(tensor: str, *leaves: str, input_axes: int = 1) -> Rule:
+def conv1d(tensor: str, *leaves: str) -> Rule:
     """Return the rule of a weight of GPT-2's ``Conv1D``."""
-    return Rule(tensor, leaves, "conv1d", input_axes)
+    return Rule(tensor, leaves)
 
 
-def dense(tensor: str, leaf: str, *, bias: str, input_axes: int = 1) -> tuple[Rule, Rule]:
+def dense(tensor: str, leaf: str, *, bias: str) -> tuple[Rule, Rule]:
     """Return the rules of a ``torch.nn.Linear`` with its bias."""
-    return linear(f"{tensor}.weight", leaf, input_axes=input_axes), vector(f"{tensor}.bias", bias)
+    return linear(f"{tensor}.weight", leaf), vector(f"{tensor}.bias", bias)
 
 
 def norm(tensor: str, leaf: str) -> tuple[Rule, Rule]:
@@ -80,48 +73,27 @@ class Tensor:
 
     name: str
     parts: tuple[Part, ...]
-    layout: Layout
-    input_axes: int
+    transposed: bool
 
     @property
     def shape(self) -> Shape:
         """Shape in the file."""
-        if self.layout == "table":
-            return self.parts[0].shape
-        inputs, outputs = self._inputs, sum(self._widths)
-        if self.layout == "vector":
-            return (outputs,)
-        return (outputs, inputs) if self.layout == "linear" else (inputs, outputs)
+        shape = (*self.parts[0].shape[:-1], sum(self._widths))
+        return shape[::-1] if self.transposed else shape
 
     def pack(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """Return the tensor of the parts' values; it may be a view."""
-        if self.layout == "table":
-            return values[0]
-        if self.layout == "vector":
-            return _joined([value.reshape(-1) for value in values])
-        matrix = _joined([value.reshape(self._inputs, -1) for value in values])
-        return matrix.T if self.layout == "linear" else matrix
+        joined = values[0] if len(values) == 1 else np.concatenate(values, axis=-1)
+        return joined.T if self.transposed else joined
 
     def unpack(self, tensor: np.ndarray) -> list[np.ndarray]:
         """Return the parts' values, views of ``tensor``."""
-        if self.layout == "table":
-            return [tensor]
-        matrix = tensor.T if self.layout == "linear" else tensor
-        ends = np.cumsum(self._widths)[:-1]
-        pieces = np.split(matrix, ends, axis=-1) if len(self.parts) > 1 else [matrix]
-        return [piece.reshape(part.shape) for piece, part in zip(pieces, self.parts, strict=True)]
-
-    @property
-    def _inputs(self) -> int:
-        return 1 if self.layout == "vector" else math.prod(self.parts[0].shape[: self.input_axes])
+        joined = tensor.T if self.transposed else tensor
+        return np.split(joined, np.cumsum(self._widths)[:-1], axis=-1)
 
     @property
     def _widths(self) -> list[int]:
-        return [math.prod(part.shape) // self._inputs for part in self.parts]
-
-
-def _joined(pieces: list[np.ndarray]) -> np.ndarray:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+        return [part.shape[-1] for part in self.parts]
 
 
 def plan(rules: Sequence[Rule], shapes: Mapping[str, Shape]) -> list[Tensor]:
@@ -152,4 +124,4 @@ def _tensor(rule: Rule, layer: int | None, shapes: Mapping[str, Shape]) -> Tenso
     parts = tuple(
         Part(leaf, layer, shapes[leaf] if layer is None else shapes[leaf][1:]) for leaf in rule.leaves
     )
-    return Tensor(name, parts, rule.layout, rule.input_axes)
+    return Tensor(name, parts, rule.transposed)

@@ -55,7 +55,7 @@ def import_folder(
     model = build(config)
     paths, structure = jax.tree_util.tree_flatten_with_path(model.abstract_params)
     shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
-    sources = match(leaves, stacks, shapes)
+    sources = match(leaves, stacks, shapes, config.head_dim)
     placed = shardings_of(model, partitioner)
     shardings = [None] * len(paths) if placed is None else jax.tree.leaves(placed)
     logger.info(

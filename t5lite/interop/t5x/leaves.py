@@ -33,22 +33,23 @@ class InlineLeaf:
         return as_weights(box[:, *others])
 
 
-class SplitLeaf:
-    """``leaf`` with its axis ``axis`` of size a·b as two axes (a, b)."""
+class JoinedLeaf:
+    """``leaf`` with its axes ``axis`` and ``axis + 1`` of sizes a and b as one of size a·b."""
 
-    def __init__(self, leaf: Leaf, axis: int, sizes: tuple[int, int]):
-        self.leaf, self.axis, self.inner = leaf, axis, sizes[1]
-        self.shape = (*leaf.shape[:axis], *sizes, *leaf.shape[axis + 1 :])
-        outer = -(-leaf.block[axis] // self.inner)
-        self.block = (*leaf.block[:axis], outer, self.inner, *leaf.block[axis + 1 :])
+    def __init__(self, leaf: Leaf, axis: int):
+        self.leaf, self.axis, self.inner = leaf, axis, leaf.shape[axis + 1]
+        self.shape = (*leaf.shape[:axis], leaf.shape[axis] * self.inner, *leaf.shape[axis + 2 :])
+        self.block = (*leaf.block[:axis], leaf.block[axis] * self.inner, *leaf.block[axis + 2 :])
 
     def read(self, index: Index) -> np.ndarray:
-        """Return a box."""
-        axis, outer = self.axis, index[self.axis]
-        joint = slice(outer.start * self.inner, outer.stop * self.inner)
-        box = self.leaf.read((*index[:axis], joint, *index[axis + 2 :]))
-        box = box.reshape(*box.shape[:axis], -1, self.inner, *box.shape[axis + 1 :])
-        return box[(slice(None),) * (axis + 1) + (index[axis + 1],)]
+        """Return a box; whole rows of the second of the two axes are read for it."""
+        axis, cut = self.axis, index[self.axis]
+        first = cut.start // self.inner
+        rows = slice(first, -(-cut.stop // self.inner))
+        box = self.leaf.read((*index[:axis], rows, slice(0, self.inner), *index[axis + 1 :]))
+        box = box.reshape(*box.shape[:axis], -1, *box.shape[axis + 2 :])
+        start = cut.start - first * self.inner
+        return box[(slice(None),) * axis + (slice(start, start + cut.stop - cut.start),)]
 
 
 class PermutedLeaf:

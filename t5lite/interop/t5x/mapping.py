@@ -1,7 +1,7 @@
 """Which leaves of a T5X ``target`` hold which parameters here, and the model they describe.
 
 T5X names a layer ``encoder/layers_0/…``; scanned layers are one leaf ``encoder/encoder/…`` with the layers on
-axis 1. Attention kernels are ``[embed, heads, kv]``, or the last two axes are one.
+axis 1. Attention kernels are ``[embed, heads, kv]``, or the last two axes are one, as here.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Literal
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.arrival import Source
-from t5lite.interop.t5x.leaves import Leaf, PermutedLeaf, SplitLeaf, StackedLeaf
+from t5lite.interop.t5x.leaves import JoinedLeaf, Leaf, PermutedLeaf, StackedLeaf
 from t5lite.interop.trees import Shape, listed, refuse_misfits
 from t5lite.models.config import EXECUTION_FIELDS, Dtype, EncoderDecoderConfig, ModelConfig
 
@@ -178,7 +178,7 @@ def _shape(leaves: Leaves, name: str, *ranks: int) -> Shape:
 
 
 def match(
-    leaves: Leaves, stacks: Mapping[str, StackLayout], shapes: Mapping[str, Shape]
+    leaves: Leaves, stacks: Mapping[str, StackLayout], shapes: Mapping[str, Shape], head_dim: int
 ) -> dict[str, Source]:
     """Return where each parameter comes from: leaves seen in the parameter's shape.
 
@@ -186,6 +186,7 @@ def match(
       leaves: the whole ``target``.
       stacks: its layout.
       shapes: of the model's parameters, by path.
+      head_dim: of its attention.
 
     Raises:
       CheckpointError: listing the leaves that are missing, unexpected or misshapen, by name and shape.
@@ -197,7 +198,7 @@ def match(
         layout = stacks[stack] if inner else None
         views = []
         for name in _names(path, layout, leaves):
-            forms = _forms(path, shape[1:] if inner else shape, layout)
+            forms = _forms(path, shape[1:] if inner else shape, layout, head_dim)
             taken.add(name)
             if name not in leaves:
                 missing.append(f"{name} {_either(forms)}")
@@ -234,49 +235,45 @@ class _Form:
 
     Attributes:
       shape: of the leaf.
-      split: axis that holds heads and kv as one, and their two sizes.
+      joined: the first of two axes, heads and kv, that are one here.
       transposed: whether its last two axes are the other way round.
       scanned: whether axis 1 are the layers.
     """
 
     shape: Shape
-    split: tuple[int, tuple[int, int]] | None
+    joined: int | None
     transposed: bool
     scanned: bool
 
     def view(self, leaf: Leaf) -> Leaf:
-        layers = 1
-        if self.split is not None:
-            axis, sizes = self.split
-            leaf = SplitLeaf(leaf, axis, sizes)
-            layers += axis == 0
         if self.scanned:
+            layers = 1
             leaf = PermutedLeaf(leaf, [layers, *(i for i in range(len(leaf.shape)) if i != layers)])
+        if self.joined is not None:
+            leaf = JoinedLeaf(leaf, self.scanned + self.joined)
         if self.transposed:
             rank = len(leaf.shape)
             leaf = PermutedLeaf(leaf, [*range(rank - 2), rank - 1, rank - 2])
         return leaf
 
 
-def _forms(path: str, shape: Shape, layout: StackLayout | None) -> list[_Form]:
+def _forms(path: str, shape: Shape, layout: StackLayout | None, head_dim: int) -> list[_Form]:
     """Return the shapes that a leaf with a parameter of ``shape`` (of one layer) may have."""
     scanned = layout is not None and layout.scanned
 
-    def form(
-        shape: Shape, split: tuple[int, tuple[int, int]] | None = None, transposed: bool = False
-    ) -> _Form:
+    def form(shape: Shape, joined: int | None = None, transposed: bool = False) -> _Form:
         if layout is not None and layout.scanned:
             shape = (shape[0], layout.num_layers, *shape[1:])
-        return _Form(shape, split, transposed, scanned)
+        return _Form(shape, joined, transposed, scanned)
 
     if path.endswith("relpos_bias/embedding"):
         return [form(shape[::-1], transposed=True)]
     if re.search(r"attention/(query|key|value)$", path):
-        embed, heads, kv = shape
-        return [form((embed, heads * kv), split=(1 + scanned, (heads, kv))), form(shape)]
+        embed, width = shape
+        return [form(shape), form((embed, width // head_dim, head_dim), joined=1)]
     if path.endswith("attention/out"):
-        heads, kv, embed = shape
-        return [form((heads * kv, embed), split=(0, (heads, kv))), form(shape)]
+        width, embed = shape
+        return [form(shape), form((width // head_dim, head_dim, embed), joined=0)]
     return [form(shape)]
 
 

@@ -32,28 +32,22 @@ class Attention(nnx.Module):
     """
 
     def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        embed_dim, num_heads, head_dim, kv_heads = (
-            config.embed_dim,
-            config.num_heads,
-            config.head_dim,
-            config.kv_heads,
-        )
-        # The one head of multi-query attention cannot be sharded; groups may be, apart from the queries.
-        kv_name = "heads" if kv_heads == num_heads else "kv_heads" if kv_heads > 1 else None
-        query_shape, query_axes = (embed_dim, num_heads, head_dim), ("embed", "heads", "kv")
-        kv_shape, kv_axes = (embed_dim, kv_heads, head_dim), ("embed", kv_name, "kv")
-        self.query = make_parameter(config, "query", query_shape, query_axes, rngs=rngs)
+        embed_dim, head_dim, kv_name = config.embed_dim, config.head_dim, config.kv_heads_axis
+        # Heads and kv are one dimension of a kernel: a TPU pads the last one to 128, and kv is often 64.
+        width, kv_width = config.num_heads * head_dim, config.kv_heads * head_dim
+        kv_shape, kv_axes = (embed_dim, kv_width), ("embed", kv_name or "kv")
+        self.query = make_parameter(config, "query", (embed_dim, width), ("embed", "heads"), rngs=rngs)
         self.key = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
         self.value = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
-        out_shape, out_axes = (num_heads, head_dim, embed_dim), ("heads", "kv", "embed")
-        self.out = make_parameter(config, "attention_out", out_shape, out_axes, rngs=rngs, num_input_axes=2)
+        self.out = make_parameter(config, "attention_out", (width, embed_dim), ("heads", "embed"), rngs=rngs)
         self.biases = config.biases
         if self.biases:
-            self.query_bias = make_vector(config, query_shape[1:], query_axes[1:])
-            self.key_bias = make_vector(config, kv_shape[1:], kv_axes[1:])
-            self.value_bias = make_vector(config, kv_shape[1:], kv_axes[1:])
+            self.query_bias = make_vector(config, (width,), ("heads",))
+            self.key_bias = make_vector(config, (kv_width,), kv_axes[1:])
+            self.value_bias = make_vector(config, (kv_width,), kv_axes[1:])
             self.out_bias = make_vector(config, (embed_dim,), ("embed",))
         self.kv_heads_axis = kv_name
+        self.head_dim = head_dim
         self.scale = head_dim**-0.5 if config.scale_attention else 1.0
         self.dropout_rate = config.dropout_rate
         self.backend: AttentionBackend = config.attention
@@ -62,9 +56,10 @@ class Attention(nnx.Module):
     def _into_heads(
         self, x_BLD: jax.Array, name: str, *, length_axis: str | None, heads_axis: str | None
     ) -> jax.Array:
-        y_BLHK = project("BLD,DHK->BLHK", x_BLD, getattr(self, name)[...].astype(self.dtype))
+        y_BLJ = project("BLD,DJ->BLJ", x_BLD, getattr(self, name)[...].astype(self.dtype))
         if self.biases:
-            y_BLHK += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
+            y_BLJ += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
+        y_BLHK = y_BLJ.reshape(*y_BLJ.shape[:2], -1, self.head_dim)
         return checkpoint_name(constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv")), name)
 
     def key_values(self, memory_BMD: jax.Array, *, rotation: Rotation | None = None) -> KeyValues:
@@ -95,8 +90,8 @@ class Attention(nnx.Module):
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
-        out_BLHK = checkpoint_name(out_BLHK, "context")
-        y_BLD = project("BLHK,HKD->BLD", out_BLHK, self.out[...].astype(self.dtype))
+        out_BLJ = checkpoint_name(out_BLHK, "context").reshape(*x_BLD.shape[:2], -1)
+        y_BLD = project("BLJ,JD->BLD", out_BLJ, self.out[...].astype(self.dtype))
         if self.biases:
             y_BLD += self.out_bias[...].astype(self.dtype)[None, None]
         return checkpoint_name(scatter_from(y_BLD, RESIDUAL_AXES, "heads"), "attention_out")

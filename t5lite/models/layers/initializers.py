@@ -25,9 +25,8 @@ def make_parameter(
     axes: LogicalAxes,
     *,
     rngs: nnx.Rngs,
-    num_input_axes: int = 1,
 ) -> nnx.Param:
-    """Return a kernel or table, its ``num_input_axes`` leading axes being its input.
+    """Return a kernel ``[inputs, outputs]`` or a table.
 
     Schemes:
       t5: as T5X. Embeddings N(0, 1); q ~ N(0, 1/(D K)), which stands in for the division of the logits by
@@ -39,7 +38,7 @@ def make_parameter(
         al. 2019).
       xavier: Glorot uniform kernels, embeddings N(0, 1/D) (Vaswani et al. 2017, tensor2tensor).
     """
-    initial = _initial(config, kind, num_input_axes)
+    initial = _initial(config, kind)
     return nnx.Param(initial(rngs.params(), shape, jnp.dtype(config.param_dtype)), out_sharding=axes)
 
 
@@ -50,9 +49,7 @@ def make_vector(
     return nnx.Param(jnp.full(shape, value, jnp.dtype(config.param_dtype)), out_sharding=axes)
 
 
-def _initial(
-    config: TransformerConfig, kind: Kind, num_input_axes: int
-) -> Callable[[jax.Array, tuple[int, ...], Any], jax.Array]:
+def _initial(config: TransformerConfig, kind: Kind) -> Callable[[jax.Array, tuple[int, ...], Any], jax.Array]:
     if config.initializer in ("normal", "scaled_normal"):
         std = config.initializer_std
         if config.initializer == "scaled_normal" and kind in _RESIDUAL_OUTPUTS:
@@ -61,15 +58,7 @@ def _initial(
     if kind == "embedding":
         return nnx.initializers.normal(1.0 if config.initializer == "t5" else config.embed_dim**-0.5)
 
-    def scaled(scale: float, mode: Literal["fan_in", "fan_avg"], distribution: Any) -> Any:
-        def initialize(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-            axes = tuple(range(len(shape)))
-            return nnx.initializers.variance_scaling(
-                scale, mode, distribution, in_axis=axes[:num_input_axes], out_axis=axes[num_input_axes:]
-            )(key, shape, dtype)
-
-        return initialize
-
+    scaled = nnx.initializers.variance_scaling
     if config.initializer == "xavier":
         return scaled(1.0, "fan_avg", "uniform")
     if kind == "query" and not config.scale_attention:

@@ -130,18 +130,18 @@ def test_a_preset_that_fits_is_what_its_config_json_says(name):
 
 
 def test_layouts_by_hand():
-    shapes = {"layers/q": (2, 3, 2, 5), "layers/k": (2, 3, 1, 5), "layers/out": (2, 2, 5, 3), "b": (2, 5)}
+    shapes = {"layers/q": (2, 3, 10), "layers/k": (2, 3, 5), "layers/out": (2, 10, 3), "b": (10,)}
     fused, out = ("layers/q", "layers/k"), ("layers/out",)
-    rules = [conv1d("{}.qk", *fused), linear("{}.o", *out, input_axes=2), vector("bias", "b")]
+    rules = [conv1d("{}.qk", *fused), linear("{}.o", *out), vector("bias", "b")]
     tensors = {tensor.name: tensor for tensor in plan(rules, shapes)}
     assert list(tensors) == ["bias", "0.qk", "0.o", "1.qk", "1.o"]
     assert [tensors[name].shape for name in ("0.qk", "0.o", "bias")] == [(3, 15), (3, 10), (10,)]
     rng = np.random.default_rng(0)
     q, k, o = (rng.standard_normal(shapes[f"layers/{name}"][1:]) for name in ("q", "k", "out"))
     packed = tensors["1.qk"].pack([q, k])
-    assert packed[2, 1 * 5 + 3] == q[2, 1, 3]
-    assert packed[2, 10 + 3] == k[2, 0, 3]
-    assert tensors["1.o"].pack([o])[2, 1 * 5 + 3] == o[1, 3, 2]
+    assert packed[2, 1 * 5 + 3] == q[2, 1 * 5 + 3]
+    assert packed[2, 10 + 3] == k[2, 3]
+    assert tensors["1.o"].pack([o])[2, 1 * 5 + 3] == o[1 * 5 + 3, 2]
     for tensor, values in ((tensors["1.qk"], [q, k]), (tensors["1.o"], [o])):
         for back, value in zip(tensor.unpack(tensor.pack(values)), values, strict=True):
             np.testing.assert_array_equal(back, value)

@@ -79,17 +79,17 @@ def test_tensors_and_back_is_the_identity(version, num_heads, head_dim, layers):
     assert_same(params_from_state_dict(tensors, config), params)
 
 
-def test_kernels_are_transposed_with_heads_before_kv():
+def test_kernels_are_transposed():
     config = make_config()
     params = make_params(config)
     tensors = state_dict_from_params(params, config)
-    query_NDHK = params["decoder"]["layers"]["cross_attention"]["query"]
+    query_NDJ = params["decoder"]["layers"]["cross_attention"]["query"]
     q_weight = tensors["decoder.block.1.layer.1.EncDecAttention.q.weight"]
     head, kv, embed = 1, 2, 5
-    assert q_weight[head * config.head_dim + kv, embed] == query_NDHK[1, embed, head, kv]
-    out_NHKD = params["encoder"]["layers"]["self_attention"]["out"]
+    assert q_weight[head * config.head_dim + kv, embed] == query_NDJ[1, embed, head * config.head_dim + kv]
+    out_NJD = params["encoder"]["layers"]["self_attention"]["out"]
     o_weight = tensors["encoder.block.0.layer.0.SelfAttention.o.weight"]
-    assert o_weight[embed, head * config.head_dim + kv] == out_NHKD[0, head, kv, embed]
+    assert o_weight[embed, head * config.head_dim + kv] == out_NJD[0, head * config.head_dim + kv, embed]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

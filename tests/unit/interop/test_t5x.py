@@ -62,7 +62,7 @@ def assert_imports(path, config, params):
 def test_inline_arrays(tmp_path, version, scanned, flat_heads):
     config = make_config(version)
     params = random_params(config)
-    target = target_of(params, scanned=scanned, flat_heads=flat_heads)
+    target = target_of(params, scanned=scanned, apart=None if flat_heads else config.head_dim)
     assert_imports(write_msgpack_checkpoint(tmp_path / "checkpoint_7", target), config, params)
 
 
@@ -73,7 +73,7 @@ def test_inline_arrays(tmp_path, version, scanned, flat_heads):
 def test_stored_arrays(tmp_path, layout, version, scanned, flat_heads):
     config = make_config(version)
     params = random_params(config)
-    target = target_of(params, scanned=scanned, flat_heads=flat_heads)
+    target = target_of(params, scanned=scanned, apart=None if flat_heads else config.head_dim)
     if layout == "zarr":
         write_msgpack_checkpoint(tmp_path / "checkpoint_7", target, stored="kernel")
     else:

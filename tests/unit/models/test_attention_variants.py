@@ -14,11 +14,12 @@ from t5lite.models.layers.mlp import ACTIVATIONS
 FAMILY = {"positions": "rotary", "biases": True}
 
 
-def repeat_heads(params, times):
+def repeat_heads(params, times, head_dim):
     """Return the parameters of full multi-head attention in which each group's heads are copies."""
     attention = dict(params["decoder"]["layers"]["self_attention"])
     for name in ("key", "value", "key_bias", "value_bias"):
-        attention[name] = jnp.repeat(attention[name], times, axis=-2)
+        groups = attention[name].reshape(*attention[name].shape[:-1], -1, head_dim)
+        attention[name] = jnp.repeat(groups, times, axis=-2).reshape(*groups.shape[:-2], -1)
     layers = {**params["decoder"]["layers"], "self_attention": attention}
     return {**params, "decoder": {**params["decoder"], "layers": layers}}
 
@@ -37,14 +38,16 @@ def test_grouped_heads_equal_repeated_heads(kv_heads):
         return jax.jit(jax.value_and_grad(loss))(params)
 
     loss, gradients = value_and_gradients(grouped, grouped.params)
-    times = 4 // kv_heads
-    repeated_loss, repeated_gradients = value_and_gradients(full, repeat_heads(grouped.params, times))
+    times, head_dim = 4 // kv_heads, grouped.config.head_dim
+    repeated_loss, repeated_gradients = value_and_gradients(
+        full, repeat_heads(grouped.params, times, head_dim)
+    )
     np.testing.assert_allclose(loss, repeated_loss, rtol=0, atol=1e-6)
     attention = repeated_gradients["decoder"]["layers"]["self_attention"]
     for name in ("key", "value", "key_bias", "value_bias"):
         copies = attention[name]
-        shape = (*copies.shape[:-2], kv_heads, times, copies.shape[-1])
-        attention[name] = copies.reshape(shape).sum(axis=-2)
+        shape = (*copies.shape[:-1], kv_heads, times, head_dim)
+        attention[name] = copies.reshape(shape).sum(axis=-2).reshape(*copies.shape[:-1], -1)
     assert_trees_close(gradients, repeated_gradients, rtol=1e-5)
 
 
@@ -72,13 +75,15 @@ def palm_in_float64(params, config, tokens_L):
         layer = jax.tree.map(lambda x, n=n: x[n], stack["layers"])
         y_LD = layer_norm(x_LD, layer["self_attention_norm"]["scale"], config.norm_epsilon)
         attention, mlp = layer["self_attention"], layer["mlp"]
-        q_LHK = rotated(np.einsum("LD,DHK->LHK", y_LD, attention["query"]), config.rotary_base)
-        k_LK = rotated(np.einsum("LD,DHK->LHK", y_LD, attention["key"]), config.rotary_base)[:, 0]
-        v_LK = np.einsum("LD,DK->LK", y_LD, attention["value"][:, 0])
+        q_LHK = (y_LD @ attention["query"]).reshape(len(y_LD), config.num_heads, config.head_dim)
+        q_LHK = rotated(q_LHK, config.rotary_base)
+        k_LK = rotated((y_LD @ attention["key"])[:, None], config.rotary_base)[:, 0]
+        v_LK = y_LD @ attention["value"]
         scores_HLM = np.einsum("LHK,MK->HLM", q_LHK, k_LK) / np.sqrt(config.head_dim)
         weights_HLM = np.exp(np.where(later, -np.inf, scores_HLM))
         weights_HLM /= weights_HLM.sum(-1, keepdims=True)
-        attended_LD = np.einsum("HLM,MK,HKD->LD", weights_HLM, v_LK, attention["out"])
+        attended_LHK = np.einsum("HLM,MK->LHK", weights_HLM, v_LK)
+        attended_LD = attended_LHK.reshape(len(y_LD), -1) @ attention["out"]
         gate_LF = y_LD @ mlp["wi_0"]
         swish_LF = gate_LF / (1 + np.exp(-gate_LF))
         x_LD = x_LD + attended_LD + (swish_LF * (y_LD @ mlp["wi_1"])) @ mlp["wo"]

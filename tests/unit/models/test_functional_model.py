@@ -35,12 +35,11 @@ def test_axes_name_the_sizes_they_stand_for():
     size = {
         "vocab": config.vocab_size,
         "embed": config.embed_dim,
-        "heads": config.num_heads,
-        "kv": config.head_dim,
         "mlp": config.mlp_dim,
         "relpos_buckets": config.relpos_buckets,
     }
     for name, axes in leaves(model.logical_axes, is_leaf=lambda x: isinstance(x, tuple)).items():
+        size["heads"] = config.num_heads * (config.head_dim if "attention" in name else 1)
         layers = config.num_encoder_layers if name.startswith("encoder") else config.num_decoder_layers
         expected = tuple({**size, "layers": layers}[axis] for axis in axes)
         assert leaves(model.abstract_params)[name].shape == expected, name

@@ -147,6 +147,14 @@ def test_check_names_what_does_not_divide(style, sizes, batch_size, message):
         partitioner(style).check(shapes(**sizes), AXES, batch_size=batch_size)
 
 
+def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
+    twelve = {"q": jax.ShapeDtypeStruct((8, 3 * 4), jnp.float32)}, {"q": ("embed", "heads")}
+    partitioner("tensor_parallel").check(*twelve, batch_size=4)
+    message = r"^num_heads=3 is not divisible by mesh axis 'tensor'=2; use 2 or 4, or change .*tensor$"
+    with pytest.raises(ConfigError, match=message):
+        partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={"heads": 3})
+
+
 def test_check_of_a_wrong_rank_is_a_fault():
     with pytest.raises(ValueError, match="wi has shape"):
         partitioner("fsdp").check({"wi": jnp.zeros((8, 8))}, {"wi": ("layers", "embed", "mlp")}, batch_size=8)

@@ -82,7 +82,7 @@ def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
         table("bert.embeddings.token_type_embeddings.weight", "token_types"),
         *norm("bert.embeddings.LayerNorm", "encoder/embedding_norm"),
         *attention,
-        *dense(f"{layer}.attention.output.dense", out, bias=f"{out}_bias", input_axes=2),
+        *dense(f"{layer}.attention.output.dense", out, bias=f"{out}_bias"),
         *norm(f"{layer}.attention.output.LayerNorm", f"{ours}/self_attention_norm"),
         *dense(f"{layer}.intermediate.dense", f"{ours}/mlp/wi", bias=f"{ours}/mlp/wi_bias"),
         *dense(f"{layer}.output.dense", f"{ours}/mlp/wo", bias=f"{ours}/mlp/wo_bias"),

@@ -64,7 +64,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
         *norm(f"{block}.ln_1", f"{ours}/self_attention_norm"),
         conv1d(f"{block}.attn.c_attn.weight", *fused),
         vector(f"{block}.attn.c_attn.bias", *(f"{leaf}_bias" for leaf in fused)),
-        conv1d(f"{block}.attn.c_proj.weight", f"{attention}/out", input_axes=2),
+        conv1d(f"{block}.attn.c_proj.weight", f"{attention}/out"),
         vector(f"{block}.attn.c_proj.bias", f"{attention}/out_bias"),
         *norm(f"{block}.ln_2", f"{ours}/mlp_norm"),
         conv1d(f"{block}.mlp.c_fc.weight", f"{mlp}/wi"),

@@ -58,7 +58,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
         linear(f"{layer}.self_attn.q_proj.weight", f"{attention}/query"),
         linear(f"{layer}.self_attn.k_proj.weight", f"{attention}/key"),
         linear(f"{layer}.self_attn.v_proj.weight", f"{attention}/value"),
-        linear(f"{layer}.self_attn.o_proj.weight", f"{attention}/out", input_axes=2),
+        linear(f"{layer}.self_attn.o_proj.weight", f"{attention}/out"),
         *norm(f"{layer}.post_attention_layernorm", f"{ours}/mlp_norm"),
         linear(f"{layer}.mlp.gate_proj.weight", f"{mlp}/wi_0"),
         linear(f"{layer}.mlp.up_proj.weight", f"{mlp}/wi_1"),

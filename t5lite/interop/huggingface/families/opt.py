@@ -76,7 +76,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
         *norm("model.decoder.final_layer_norm", "decoder/final_norm"),
         *norm(f"{layer}.self_attn_layer_norm", f"{ours}/self_attention_norm"),
         *projections,
-        *dense(f"{layer}.self_attn.out_proj", f"{attention}/out", bias=f"{attention}/out_bias", input_axes=2),
+        *dense(f"{layer}.self_attn.out_proj", f"{attention}/out", bias=f"{attention}/out_bias"),
         *norm(f"{layer}.final_layer_norm", f"{ours}/mlp_norm"),
         *dense(f"{layer}.fc1", f"{mlp}/wi", bias=f"{mlp}/wi_bias"),
         *dense(f"{layer}.fc2", f"{mlp}/wo", bias=f"{mlp}/wo_bias"),

@@ -103,7 +103,7 @@ def _stack(stack: str, config: EncoderDecoderConfig) -> tuple[Rule, ...]:
             continue
         names = (("q", "query"), ("k", "key"), ("v", "value"))
         rules += [linear(f"{theirs}.{short}.weight", f"{leaf}/{name}") for short, name in names]
-        rules.append(linear(f"{theirs}.o.weight", f"{leaf}/out", input_axes=2))
+        rules.append(linear(f"{theirs}.o.weight", f"{leaf}/out"))
     return tuple(rules)
 
 
