@@ -1,5 +1,6 @@
 """What an optimizer is to the train step, and how logical axes say what is a matrix."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import LogicalAxes, Tree
+from t5lite.partitioning.rules import on_one_device
 
 ScheduleFn: TypeAlias = Callable[[Any], jax.Array]
 """Learning rate of the update that follows ``step`` completed updates (float32 scalar)."""
@@ -73,7 +75,28 @@ def within_layer_dims(axes: LogicalAxes) -> tuple[int, ...]:
 
 def per_layer_rms(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return the root mean square of each layer's slice, kept broadcastable to ``x``."""
-    return jnp.sqrt(jnp.mean(jnp.square(x), axis=within_layer_dims(axes), keepdims=True))
+    dims = within_layer_dims(axes)
+    return jnp.sqrt(_sum_of_squares(x, dims) / math.prod(x.shape[d] for d in dims))
+
+
+def global_norm(tree: Tree) -> jax.Array:
+    """Return the root of the sum of the squares of all numbers in a tree (float32 scalar)."""
+    sums = [_sum_of_squares(x, tuple(range(x.ndim))).reshape(()) for x in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(sums, jnp.float32(0)))
+
+
+def _sum_of_squares(x: jax.Array, dims: tuple[int, ...]) -> jax.Array:
+    """Return the sum over ``dims``, kept broadcastable to ``x``.
+
+    On one device over one dimension after the other: on CPU t5lite has XLA add numbers one by one (``cli.xla``),
+    and a sum of 16 million is off by a thousandth then. The barrier keeps XLA from making one loop of them.
+    """
+    x = jnp.square(x.astype(jnp.float32))
+    if not on_one_device():
+        return jnp.sum(x, axis=dims, keepdims=True)
+    for dim in reversed(dims):
+        x = jax.lax.optimization_barrier(jnp.sum(x, axis=dim, keepdims=True))
+    return x
 
 
 def to_float32(tree: Tree) -> Tree:

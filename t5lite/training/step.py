@@ -19,6 +19,7 @@ from t5lite.core.types import EOS_ID, Tree
 from t5lite.models.config import EncoderOnlyConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
+from t5lite.optim.base import global_norm
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
@@ -262,7 +263,7 @@ def _update(
     state: TrainState, grads: Tree, losses: BatchLosses, optimizer: Optimizer, config: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """Clip, update, and keep the old parameters and optimizer state if anything is not finite."""
-    grad_norm = optax.tree.norm(grads)
+    grad_norm = global_norm(grads)
     if config.max_gradient_norm is not None:
         scale = jnp.minimum(1.0, config.max_gradient_norm / jnp.maximum(grad_norm, 1e-30))
         grads = jax.tree.map(lambda g: g * scale, grads)
@@ -278,7 +279,7 @@ def _update(
     new_state = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
     return new_state, {
         "grad_norm": grad_norm,
-        "param_norm": optax.tree.norm(state.params),
+        "param_norm": global_norm(state.params),
         "nonfinite": 1.0 - finite.astype(jnp.float32),
     }
 
