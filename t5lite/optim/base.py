@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import LogicalAxes, Tree
-from t5lite.partitioning.rules import on_one_device
 
 ScheduleFn: TypeAlias = Callable[[Any], jax.Array]
 """Learning rate of the update that follows ``step`` completed updates (float32 scalar)."""
@@ -88,15 +87,19 @@ def global_norm(tree: Tree) -> jax.Array:
 def _sum_of_squares(x: jax.Array, dims: tuple[int, ...]) -> jax.Array:
     """Return the sum over ``dims``, kept broadcastable to ``x``.
 
-    On one device over one dimension after the other: on CPU t5lite has XLA add numbers one by one (``cli.xla``),
-    and a sum of 16 million is off by a thousandth then. The barrier keeps XLA from making one loop of them.
+    On CPU over one dimension after the other: t5lite has XLA:CPU add numbers one by one (``cli.xla``), and a
+    sum of 16 million is off by a thousandth then. The barrier keeps XLA from making one loop of them.
     """
-    x = jnp.square(x.astype(jnp.float32))
-    if not on_one_device():
+
+    def stepwise(x: jax.Array) -> jax.Array:
+        for dim in reversed(dims):
+            x = jax.lax.optimization_barrier(jnp.sum(x, axis=dim, keepdims=True))
+        return x
+
+    def at_once(x: jax.Array) -> jax.Array:
         return jnp.sum(x, axis=dims, keepdims=True)
-    for dim in reversed(dims):
-        x = jax.lax.optimization_barrier(jnp.sum(x, axis=dim, keepdims=True))
-    return x
+
+    return jax.lax.platform_dependent(jnp.square(x.astype(jnp.float32)), cpu=stepwise, default=at_once)
 
 
 def to_float32(tree: Tree) -> Tree:

@@ -79,8 +79,9 @@ def _scattered_units(layer: LayerShape, remat: Remat) -> float:
         passes += 2 * blocks - 1
     elif remat == "dots":
         passes += blocks  # the norms' outputs are not kept, and products' gradients need them whole
-    encoded = 2 * layer.cross.encoded if layer.cross is not None else 0.0
-    return layer.num_layers * (passes * layer.whole + encoded)
+    # The encoder's output is gathered once for all layers; each scatters its part of the gradient.
+    encoded = layer.cross.encoded if layer.cross is not None else 0.0
+    return layer.num_layers * (passes * layer.whole + encoded) + encoded
 
 
 def _key_value_units(layer: LayerShape, remat: Remat) -> float:

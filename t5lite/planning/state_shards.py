@@ -73,20 +73,21 @@ class StateShapes:
         for leaf in self._parameters:
             own = mesh_axes(partitioner.spec(leaf.axes))
             shard = leaf.elements / math.prod(sizes[axis] for axis in own)
-            whole = shard * math.prod(sizes[axis] for axis in data_axes if axis in own) * self._itemsize
+            shared = [axis for axis in data_axes if axis in own]
+            whole = shard * math.prod(sizes[axis] for axis in shared) * self._itemsize
             parameters += shard * leaf.itemsize
             gradients += shard * _FLOAT32
             is_kernel = leaf.axes != _TABLE_AXES or self._is_table_kernel
             kernels += whole if is_kernel else 0.0
             if leaf.stack:
                 layers[leaf.stack] += whole / leaf.num_layers
-            for axis in data_axes:
-                share = (sizes[axis] - 1) / sizes[axis]
-                if axis not in own:
-                    reduced[axis] += 2 * share * shard * _FLOAT32
-                elif is_kernel:
-                    gathered[axis] += share * whole
-                    reduced[axis] += share * whole / self._itemsize * _FLOAT32
+            for axis in set(data_axes) - set(shared):
+                reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32
+            part = shard if is_kernel else 0.0
+            for axis in reversed(shared):  # the inner ones first, while there is little to send
+                part *= sizes[axis]
+                gathered[axis] += _share(sizes[axis]) * part * self._itemsize
+                reduced[axis] += _share(sizes[axis]) * part * _FLOAT32
         return StateShards(
             parameters=parameters,
             optimizer=sum(_shard_bytes(partitioner, leaf) for leaf in self._optimizer),
@@ -106,6 +107,11 @@ def data_mesh_axes(partitioner: Partitioner) -> tuple[str, ...]:
 def mesh_axes(spec: Iterable[str | tuple[str, ...] | None]) -> tuple[str, ...]:
     """Return every mesh axis that a partition spec, or some entries of one, uses."""
     return tuple(axis for entry in spec for axis in ((entry,) if isinstance(entry, str) else entry or ()))
+
+
+def _share(size: int) -> float:
+    """Return the part of a result that a device has from the others of an axis."""
+    return 1 - 1 / size
 
 
 def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 
+from t5lite.partitioning import AXES
 from t5lite.planning.summary import Summary
 
 KINDS = {
@@ -47,7 +48,8 @@ def flops(number: float) -> str:
 
 def mesh(summary: Summary) -> str:
     """Return the mesh's axes: ``fsdp=16 x tensor=16``."""
-    return " x ".join(f"{axis}={number}" for axis, number in summary["mesh"].items()) or "one device"
+    sizes = summary["mesh"]
+    return " x ".join(f"{axis}={sizes[axis]}" for axis in AXES if axis in sizes) or "one device"
 
 
 def verdict(summary: Summary) -> str:

@@ -1,6 +1,8 @@
 """What is asked of XLA, where, and what happens when there is no place for its cache."""
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from t5lite.cli import host, xla
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+SET = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
+IN_ONE_LOOP = "--xla_disable_hlo_passes=tree_reduction_rewriter"
 
 
 @pytest.fixture
@@ -51,9 +55,10 @@ def test_platform_is_found_without_importing_it(
 @pytest.mark.parametrize(
     ("on_cpu", "jaxlib", "given", "expected"),
     [
-        (True, "0.10.7", None, f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"),
-        (True, "0.10.2", "--a=1", f"--a=1 {FLAG}=LIBRARY_FUSION_TYPE_DOT"),
-        (True, "0.10.2", f"{FLAG}=NONE", f"{FLAG}=NONE"),
+        (True, "0.10.7", None, f"{SET} {IN_ONE_LOOP}"),
+        (True, "0.10.2", "--a=1", f"--a=1 {SET} {IN_ONE_LOOP}"),
+        (True, "0.10.2", f"{FLAG}=NONE", f"{FLAG}=NONE {IN_ONE_LOOP}"),
+        (True, "0.10.2", "--xla_disable_hlo_passes=x", f"--xla_disable_hlo_passes=x {SET}"),
         (True, "0.11.0", None, None),
         (True, "0.1.0", None, None),
         (False, "0.10.2", None, None),
@@ -68,6 +73,34 @@ def test_experimental_flag_is_for_the_tested_cpu_compiler(
         monkeypatch.setenv("XLA_FLAGS", given)
     xla.configure()
     assert os.environ.get("XLA_FLAGS") == expected
+
+
+LONG_SUMS = """
+import jax, jax.numpy as jnp, numpy as np
+from t5lite.cli import xla
+xla.configure()
+from t5lite.optim.base import global_norm, per_layer_rms
+x = np.random.default_rng(0).standard_normal((2, 1024, 4096)).astype(np.float32)
+exact = np.square(x, dtype=np.float64)
+found = jax.jit(global_norm)({"a": x, "b": x[0, 0]})
+print(abs(found / np.sqrt(exact.sum() + exact[0, 0].sum()) - 1))
+found = jax.jit(lambda x: per_layer_rms(x, ("layers", "embed", "mlp")))(x)
+print(np.max(np.abs(found[:, 0, 0] / np.sqrt(exact.mean((1, 2))) - 1)))
+print(abs(jax.jit(lambda x: jnp.sum(x * x))(x) / exact.sum() - 1))
+"""
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_long_sums_keep_their_digits(devices, tmp_path):
+    """Of eight million squares, where a plain sum has lost them."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "HOME": str(tmp_path), "XLA_FLAGS": flags}
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_SUMS], env=environment, check=True, capture_output=True, text=True
+    )
+    norm, rms, plain = map(float, done.stdout.split())
+    assert max(norm, rms) < 1e-6
+    assert plain > 1e-5
 
 
 def test_the_version_the_tests_run_with_is_the_tested_one():
