@@ -13,8 +13,8 @@ from t5lite.cli.host import runs_on_cpu
 _CPU_FLAGS = {
     # Small matrix products through the YNN library: a T5 step on CPU takes 15-25 % less time.
     "--xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
-    # Sums and maxima of rows in one loop instead of two: 5 to 14 % less. What is long enough to lose
-    # digits by it is summed in steps (``optim.base``).
+    # Sums and maxima of rows in one loop instead of two: 5 to 14 % less. Adding one by one loses digits in
+    # the longest sums, norms of parameters and gradients, which are taken in steps (``optim.base``).
     "--xla_disable_hlo_passes": "tree_reduction_rewriter",
 }
 _FLAGS_OF_JAXLIB = "0.10."

@@ -14,9 +14,9 @@ Logical axis names of parameters and activations, mapped to mesh axes by ``parti
                  features labels
     activations  batch length vocab embed heads kv_heads kv mlp
 
-(In parameters ``heads`` and ``kv_heads`` are heads x kv as one dimension, ``kv`` the width of the one head of
-multi-query attention; ``kv_heads`` where there are fewer of them than ``heads``; ``table`` the width of a
-narrow embedding table; ``features`` and ``labels`` outputs of an encoder's head.)
+(In kernels of attention ``heads`` and ``kv_heads`` are heads x kv as one dimension, ``kv`` the width of the
+one head of multi-query attention; ``kv_heads`` where there are fewer of them than ``heads``; ``table`` the
+width of a narrow embedding table; ``features`` and ``labels`` outputs of an encoder's head.)
 
 Batch fields (int32 unless said otherwise; per-host NumPy before the host loader, global
 ``jax.Array`` after it)::

@@ -139,15 +139,15 @@ class Partitioner:
         abstract_tree: Tree,
         axes_tree: Tree,
         batch_size: int,
-        head_counts: Mapping[str, int] | None = None,
+        head_counts: Mapping[str, int],
     ) -> None:
-        """Check that the mesh divides the global batch and every parameter, without touching a device.
+        """Check that the mesh divides the batch, the heads and every parameter, without touching a device.
 
         Args:
           abstract_tree: arrays or ``ShapeDtypeStruct``s (parameters or a whole train state).
           axes_tree: the same structure with a tuple of logical axes for every leaf.
           batch_size: rows of the global batch.
-          head_counts: heads by logical axis, which the mesh must divide too; a kernel has heads x kv columns.
+          head_counts: heads by logical axis (none for a bare tree); a kernel has heads x kv columns.
 
         Raises:
           ConfigError: for an unknown axis name, or a dimension that its mesh axes do not divide; names the
@@ -157,8 +157,9 @@ class Partitioner:
         batch_problem = self._indivisible("batch_size", batch_size, self.batch_sharding.spec[0])
         if batch_problem:
             raise ConfigError(batch_problem)
-        for axis, count in (head_counts or {}).items():
-            head_problem = self._indivisible(f"num_{axis}", count, self.activation_spec((axis,))[0])
+        for axis, count in head_counts.items():
+            own = self.activation_spec(("batch", "length", axis, "kv"))[2]
+            head_problem = self._indivisible(f"num_{axis}", count, own)
             if head_problem:
                 raise ConfigError(head_problem)
         axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
@@ -264,7 +265,7 @@ def fitting_partitioner(abstract_params: Tree, logical_axes: Tree) -> Partitione
     """
     partitioner = make_partitioner(PartitioningConfig())
     try:
-        partitioner.check(abstract_params, logical_axes, batch_size=partitioner.mesh.size)
+        partitioner.check(abstract_params, logical_axes, partitioner.mesh.size, head_counts={})
     except ConfigError:
         return make_partitioner(PartitioningConfig(style="data_parallel"))
     return partitioner

@@ -168,7 +168,7 @@ def _layer_shape(
     cross = None
     if memory_length is not None:
         cross = CrossShape(
-            encoded=rows * memory_length * config.embed_dim * itemsize,
+            encoded=rows * math.ceil(memory_length / shards.length) * config.embed_dim * itemsize,
             key_value=rows * memory_length * kv_width * itemsize,
             weights=rows * heads * part * memory_length * itemsize,
             fused=fused.cross,

@@ -53,7 +53,9 @@ def saved_activations(layers: Sequence[LayerShape], remat: Remat) -> float:
         kept = _everything(layer) if remat == "none" else kept_bytes(layer, remat)
         total += layer.num_layers * kept
         if layer.cross is not None:
-            total += layers[0].residual  # the encoder's output, which every layer of the decoder reads
+            # The encoder's output, which every layer of the decoder reads; gathered too where it is split.
+            encoded = layer.cross.encoded
+            total += layers[0].residual + (encoded if encoded > layers[0].residual else 0.0)
     return total
 
 

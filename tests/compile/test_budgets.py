@@ -53,7 +53,7 @@ def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
 
 @pytest.mark.slow
 def test_shards_of_all_chips_keep_the_budget_and_the_matrix_unit_busy():
-    """With 128 shards of parameters and batch, of rows that nothing else divides."""
+    """Parameters and batch in 128 shards, of 32 columns and four rows."""
     step = compiled_step(PartitioningConfig(style="fsdp"), XXL, XXL_BATCH, topology="v5p:4x4x8")
     print(report("v5p:4x4x8, fsdp", step))
     assert step.memory.peak <= 2.8 * GIB

@@ -223,7 +223,7 @@ def test_batches_and_meshes_that_eight_devices_refuse(train: list[str], pretrain
         "--partitioning.fsdp 3": r"mesh fsdp=3 needs 3 devices but 8 are there",
         "--partitioning.tensor 3": r"mesh tensor=3 = 3 does not divide 8 devices; .*one of 1, 2, 4, 8",
         "--partitioning.tensor 2": r"no rule of this style uses mesh axis 'tensor'=2.*change style",
-        "--partitioning.tensor 4 --partitioning.style tensor_parallel": r"axis 'heads'=2 is not divisible by",
+        "--partitioning.tensor 4 --partitioning.style tensor_parallel": r"num_heads=2 is not divisible by",
     }
     commands = [" ".join([*train, overrides]) for overrides in cases]
     commands.append(f"evaluate --run {pretrained} --batch-size 12")

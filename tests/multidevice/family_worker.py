@@ -33,7 +33,9 @@ def train(name, config, partitioner):
         optimizer = MuonConfig()
     optimizer = optimizer.build(Constant(value=rate).build(NUM_STEPS), model.logical_axes)
     batch = make_batch(config)
-    partitioner.check(abstract_state(model, optimizer), state_axes(model, optimizer), batch_size=8)
+    partitioner.check(
+        abstract_state(model, optimizer), state_axes(model, optimizer), 8, model.config.head_counts
+    )
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)

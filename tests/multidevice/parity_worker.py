@@ -70,7 +70,7 @@ def train(partitioner):
     schedule = Constant(value=0.02).build(NUM_STEPS)
     optimizer = AdafactorConfig(min_dim_size_to_factor=16).build(schedule, model.logical_axes)
     axes = state_axes(model, optimizer)
-    partitioner.check(model.abstract_params, axes.params, batch_size=BATCH_SIZE)
+    partitioner.check(model.abstract_params, axes.params, BATCH_SIZE, model.config.head_counts)
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)

@@ -80,11 +80,16 @@ import jax, jax.numpy as jnp, numpy as np
 from t5lite.cli import xla
 xla.configure()
 from t5lite.optim.base import global_norm, per_layer_rms
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+partitioner = make_partitioner(PartitioningConfig())
 x = np.random.default_rng(0).standard_normal((2, 1024, 4096)).astype(np.float32)
 exact = np.square(x, dtype=np.float64)
-found = jax.jit(global_norm)({"a": x, "b": x[0, 0]})
+sharded = jax.device_put(x, partitioner.sharding(("layers", "embed", "mlp")))
+with partitioner.activate():
+    found = jax.jit(global_norm)({"a": sharded, "b": x[0, 0]})
 print(abs(found / np.sqrt(exact.sum() + exact[0, 0].sum()) - 1))
-found = jax.jit(lambda x: per_layer_rms(x, ("layers", "embed", "mlp")))(x)
+with partitioner.activate():
+    found = jax.jit(lambda x: per_layer_rms(x, ("layers", "embed", "mlp")))(sharded)
 print(np.max(np.abs(found[:, 0, 0] / np.sqrt(exact.mean((1, 2))) - 1)))
 print(abs(jax.jit(lambda x: jnp.sum(x * x))(x) / exact.sum() - 1))
 """

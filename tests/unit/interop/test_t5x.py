@@ -1,5 +1,6 @@
 """T5X checkpoints of every layout become the parameters they were written from."""
 
+import itertools
 import logging
 import math
 import tracemalloc
@@ -20,6 +21,7 @@ from t5lite.cli.main import main
 from t5lite.core.errors import UserError
 from t5lite.interop import FORMATS, arrival
 from t5lite.interop.t5x import import_folder
+from t5lite.interop.t5x.leaves import JoinedLeaf, StackedLeaf
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import load_trained
@@ -54,6 +56,22 @@ def assert_imports(path, config, params):
     assert jax.tree.structure(found) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, found, params)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(config.param_dtype)}
+
+
+def test_parts_of_joined_axes_are_those_of_the_joined_array():
+    rng = np.random.default_rng(0)
+    array = rng.standard_normal((3, 4, 5, 2)).astype(np.float32)
+    leaf = JoinedLeaf(StackedLeaf([_whole(part) for part in array]), 1)
+    joined = array.reshape(3, 20, 2)
+    assert (leaf.shape, leaf.block[1] % 5) == (joined.shape, 0)
+    for start, stop in itertools.combinations(range(21), 2):
+        index = (slice(1, 3), slice(start, stop), slice(0, 1))
+        np.testing.assert_array_equal(leaf.read(index), joined[index])
+
+
+def _whole(array):
+    """A leaf that is in memory."""
+    return SimpleNamespace(shape=array.shape, block=array.shape, read=lambda index: array[index])
 
 
 @pytest.mark.parametrize("flat_heads", [True, False], ids=["flat heads", "heads"])

@@ -128,8 +128,8 @@ def shapes(embed=8, mlp=16, vocab=32):
 
 
 def test_check_accepts_what_divides():
-    partitioner("tensor_parallel").check(shapes(), AXES, batch_size=4)
-    partitioner("data_parallel").check(shapes(embed=7, mlp=5, vocab=3), AXES, batch_size=8)
+    partitioner("tensor_parallel").check(shapes(), AXES, batch_size=4, head_counts={})
+    partitioner("data_parallel").check(shapes(embed=7, mlp=5, vocab=3), AXES, batch_size=8, head_counts={})
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_check_accepts_what_divides():
 )  # fmt: skip
 def test_check_names_what_does_not_divide(style, sizes, batch_size, message):
     with pytest.raises(ConfigError, match=message):
-        partitioner(style).check(shapes(**sizes), AXES, batch_size=batch_size)
+        partitioner(style).check(shapes(**sizes), AXES, batch_size=batch_size, head_counts={})
 
 
 def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
     twelve = {"q": jax.ShapeDtypeStruct((8, 3 * 4), jnp.float32)}, {"q": ("embed", "heads")}
-    partitioner("tensor_parallel").check(*twelve, batch_size=4)
+    partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={})
     message = r"^num_heads=3 is not divisible by mesh axis 'tensor'=2; use 2 or 4, or change .*tensor$"
     with pytest.raises(ConfigError, match=message):
         partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={"heads": 3})
@@ -157,7 +157,9 @@ def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
 
 def test_check_of_a_wrong_rank_is_a_fault():
     with pytest.raises(ValueError, match="wi has shape"):
-        partitioner("fsdp").check({"wi": jnp.zeros((8, 8))}, {"wi": ("layers", "embed", "mlp")}, batch_size=8)
+        partitioner("fsdp").check(
+            {"wi": jnp.zeros((8, 8))}, {"wi": ("layers", "embed", "mlp")}, batch_size=8, head_counts={}
+        )
 
 
 def test_constrain_is_a_no_op_without_a_partitioner():
@@ -195,4 +197,4 @@ def test_what_does_not_divide_is_copied(monkeypatch, embed, spec):
     abstract = {"kernel": jax.ShapeDtypeStruct((embed, 4), jnp.float32)}
     fitting = fitting_partitioner(abstract, axes)
     assert fitting.spec(axes["kernel"]) == spec
-    fitting.check(abstract, axes, 8)
+    fitting.check(abstract, axes, 8, {})

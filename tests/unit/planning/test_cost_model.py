@@ -21,9 +21,12 @@ from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
+from t5lite.planning.activation_traffic import Placement, activation_exchange
 from t5lite.planning.compile import BatchShape
 from t5lite.planning.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.layer_shapes import FusedAttention, activation_shards, layer_shapes
 from t5lite.planning.remat import PLANNED
+from t5lite.planning.state_shards import StateShapes
 from t5lite.planning.topology import Topology, parse_topology
 from t5lite.training.state import abstract_state
 
@@ -185,8 +188,39 @@ def test_sequence_sharded_residuals_need_less_memory_and_other_collectives():
     run = Execution(remat="full")
     tensor = predict(style="tensor_parallel", tensor=4, run=run)
     sequence = predict(style="sequence_parallel", tensor=4, run=run)
-    assert sequence.memory.saved_activations == pytest.approx(tensor.memory.saved_activations / 4)
+    gathered = 2 * 16 * 512 * T5.embed_dim  # the encoder's output, whole for all layers of the decoder
+    assert sequence.memory.saved_activations == pytest.approx(tensor.memory.saved_activations / 4 + gathered)
     assert sequence.time.links["tensor"] == pytest.approx(tensor.time.links["tensor"], rel=0.2)
+
+
+def test_the_encoders_output_is_gathered_once_for_all_layers():
+    """A gather and a scatter of each branch, forward and backward; of the encoder's output, one gather."""
+    whole, encoded = (2 * 16 * length * T5.embed_dim for length in (128, 512))
+    two, four = (
+        layer_shapes(
+            dataclasses.replace(T5, num_decoder_layers=layers),
+            activation_shards(T5, partitioner(style="sequence_parallel", tensor=4)),
+            BATCH,
+            rows=16,
+            fused=[FusedAttention(False, False)] * 2,
+        )[1:]
+        for layers in (2, 4)
+    )
+    placement = Placement.of(partitioner(style="sequence_parallel", tensor=4))
+    sent = [activation_exchange(layers, placement, "none")["tensor"] for layers in (two, four)]
+    assert sent[0] == 3 / 4 * (2 * (4 * 3 * whole + encoded) + encoded)
+    assert sent[1] - sent[0] == 3 / 4 * 2 * (4 * 3 * whole + encoded)
+
+
+def test_kernels_are_gathered_over_the_inner_axes_first():
+    """While there is little to gather: over two devices two shards, then over eight all sixteen."""
+    model = MODELS["llama"]
+    mesh = {"style": "sequence_parallel", "fsdp": 8, "sequence": 2}
+    shards = StateShapes(model, adamw(model)).shards(partitioner(**mesh))
+    alone = StateShapes(model, adamw(model)).shards(partitioner(style="fsdp"))
+    kernels = alone.gathered["fsdp"] * 16 / 15
+    assert shards.gathered["sequence"] == pytest.approx(kernels / 8 / 2)
+    assert shards.gathered["fsdp"] == pytest.approx(kernels * 7 / 8)
 
 
 def test_fsdp_gathers_parameters_twice_and_scatters_gradients():

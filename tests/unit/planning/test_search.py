@@ -56,13 +56,12 @@ def found_for_t5() -> Search:
 def test_everything_that_is_returned_can_run(name: str, topology: str, num_slices: int, batch_size: int):
     batch = BatchShape(batch_size=batch_size, encoder_length=64, decoder_length=32)
     model = costs(MODELS[name], topology, batch, num_slices=num_slices)
-    found = search(model)
+    found, planned = search(model), MODELS[name]
     assert found.num_considered == len(found.ranked) + sum(found.dropped.values())
     for candidate in found.ranked:
         partitioner = abstract_partitioner(candidate.partitioning, model.topology.num_devices)
-        model_of = MODELS[name]
         partitioner.check(
-            model_of.abstract_params, model_of.logical_axes, batch_size, model_of.config.head_counts
+            planned.abstract_params, planned.logical_axes, batch_size, planned.config.head_counts
         )
         check_batch_size(batch_size, candidate.execution.num_microbatches, partitioner)
         assert candidate.prediction.memory.total < model.topology.chip.memory_bytes
