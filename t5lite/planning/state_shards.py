@@ -81,8 +81,9 @@ class StateShapes:
             kernels += whole if is_kernel else 0.0
             if leaf.stack:
                 layers[leaf.stack] += whole / leaf.num_layers
-            for axis in (axis for axis in data_axes if axis not in own):
-                reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32
+            for axis in data_axes:
+                if axis not in own:
+                    reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
                 part *= sizes[axis]

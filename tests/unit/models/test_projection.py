@@ -8,8 +8,8 @@ import pytest
 from t5lite.models.layers.norm import scale_features
 from t5lite.models.layers.projection import project
 
-SIZES = {"B": 2, "L": 5, "D": 6, "F": 7, "V": 11}
-SPECS = ["BLD,DF->BLF", "BLF,FD->BLD", "BLD,VD->BLV"]
+SIZES = {"B": 2, "L": 5, "D": 6, "F": 7, "H": 3, "K": 4, "V": 11}
+SPECS = ["BLD,DF->BLF", "BLF,FD->BLD", "BLD,DHK->BLHK", "BLHK,HKD->BLD", "BLD,VD->BLV"]
 
 
 def normal(axes, seed, dtype=np.float32):

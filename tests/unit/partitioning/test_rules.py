@@ -153,6 +153,9 @@ def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
     message = r"^num_heads=3 is not divisible by mesh axis 'tensor'=2; use 2 or 4, or change .*tensor$"
     with pytest.raises(ConfigError, match=message):
         partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={"heads": 3})
+    whole = (("activations.batch", "replica+fsdp+tensor"), ("parameters.heads", None))
+    given_to_the_batch = partitioner("tensor_parallel", extra_rules=whole)
+    given_to_the_batch.check(*twelve, batch_size=8, head_counts={"heads": 3})
 
 
 def test_check_of_a_wrong_rank_is_a_fault():
