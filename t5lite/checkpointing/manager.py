@@ -44,8 +44,8 @@ class Checkpoints:
     """The checkpoints of one run. A context manager: leaving it waits for the save under way.
 
     A save is atomic: it is written under a temporary name and renamed when complete, so that a killed run
-    leaves only whole checkpoints (and the temporary directory is removed by the next start). On many hosts
-    every process must make the same calls.
+    leaves only whole checkpoints. What it left unfinished is removed while the next start goes on, before its
+    first save. On many hosts every process must make the same calls.
 
     Args:
       directory: of the run's checkpoints.

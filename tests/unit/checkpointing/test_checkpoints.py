@@ -95,13 +95,13 @@ def test_saving_a_step_twice_is_harmless(tmp_path):
         assert_bitwise(checkpoints.restore(abstract(make_state(0))), make_state(3))
 
 
-def test_unfinished_saves_are_neither_seen_nor_kept(tmp_path):
+def test_unfinished_saves_are_not_seen_and_gone_after_the_next_save(tmp_path):
     save_steps(tmp_path, [5])
     (tmp_path / "6.orbax-checkpoint-tmp-0").mkdir()
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         assert checkpoints.latest_step() == 5
-    assert step_names(tmp_path) == [5]
-    assert not list(tmp_path.glob("6*"))
+        checkpoints.save(7, make_state(7), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"5", "7"}
 
 
 def test_parameters_alone_in_another_dtype_with_a_report(tmp_path):
