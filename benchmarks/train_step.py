@@ -36,6 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from t5lite.cli.host import malloc_tunables
+
 LEARNING_RATE = 1e-4
 SIDES = ("t5lite", "eager", "compiled")
 AUTO_CLASSES = {
@@ -168,7 +170,7 @@ def start(side: str, *arguments: Any) -> Connection:
     ours, theirs = multiprocessing.Pipe()
     # What t5lite's commands set for themselves when they start (cli/host.py).
     if side == "t5lite":
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.environ["GLIBC_TUNABLES"] = malloc_tunables()
     else:
         os.environ.pop("GLIBC_TUNABLES", None)
     context = multiprocessing.get_context("spawn")

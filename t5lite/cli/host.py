@@ -1,4 +1,4 @@
-"""Which hardware a command will compute on, and large memory pages where that is a CPU. Imports no JAX."""
+"""Which hardware a command will compute on, and memory that is kept where that is a CPU. Imports no JAX."""
 
 import os
 import sys
@@ -9,8 +9,14 @@ _TPU_PACKAGE, _GPU_PACKAGE = "libtpu", "jax_plugins"  # the namespace of the CUD
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 _GOOGLE = "0x1ae0"
 _TUNABLES = "GLIBC_TUNABLES"
-_LARGE_PAGES = "glibc.malloc.hugetlb"
-_KERNEL_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_MALLOC = {
+    # Pages of 2 MiB where the kernel gives them on request.
+    "glibc.malloc.hugetlb": 1,
+    # What is freed is kept: nothing is mapped by itself, and no heap shrinks or goes.
+    "glibc.malloc.mmap_max": 0,
+    "glibc.malloc.trim_threshold": 1 << 40,
+    "glibc.malloc.top_pad": 64 << 20,
+}
 
 
 def runs_on_cpu(platforms: str | None) -> bool:
@@ -34,20 +40,21 @@ def _pci_vendors() -> set[str]:
         return set()
 
 
-def restart_with_large_pages() -> None:
-    """Start this program anew, with memory in pages of 2 MiB; return where that cannot help.
+def restart_with_tuned_malloc() -> None:
+    """Start this program anew with a C library that keeps its memory, in large pages; return if it has one.
 
-    XLA:CPU takes the memory of every step anew, and with pages of 4 KiB the kernel's work on them is an
-    eighth to a quarter of the step. The C library asks for large pages if GLIBC_TUNABLES says so, which it
-    reads when a program starts and at no other time. A user's own glibc.malloc.hugetlb wins (0 is off).
+    XLA:CPU allocates the memory of every step anew. Taking it from the kernel and giving it back each time,
+    in pages of 4 KiB, is an eighth to a third of a step. The C library reads how to do better from
+    GLIBC_TUNABLES when a program starts and at no other time. A tunable that it names already is left alone.
     """
     given = os.environ.get(_TUNABLES, "")
-    if _LARGE_PAGES in given or not runs_on_cpu(os.environ.get("JAX_PLATFORMS")):
-        return
-    try:
-        on_request = "[madvise]" in _KERNEL_SETTING.read_text(encoding="ascii")
-    except OSError:  # not Linux, or a kernel without them
-        return
-    if on_request:
-        os.environ[_TUNABLES] = ":".join(filter(None, [given, f"{_LARGE_PAGES}=1"]))
+    tuned = malloc_tunables(given)
+    if tuned != given and sys.platform == "linux" and runs_on_cpu(os.environ.get("JAX_PLATFORMS")):
+        os.environ[_TUNABLES] = tuned
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def malloc_tunables(given: str = "") -> str:
+    """Return ``given``, a value of GLIBC_TUNABLES, with what it does not name of what speeds up XLA:CPU."""
+    missing = [f"{name}={value}" for name, value in _MALLOC.items() if name not in given]
+    return ":".join([*filter(None, [given]), *missing])

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from t5lite import __version__
-from t5lite.cli.host import restart_with_large_pages
+from t5lite.cli.host import restart_with_tuned_malloc
 from t5lite.core.errors import UserError, suggestion
 
 COMMANDS = {
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``t5lite`` and return its exit code: 0 done, 2 a mistake of the user's, else see the command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None and arguments and arguments[0] in _COMPUTING:
-        restart_with_large_pages()
+        restart_with_tuned_malloc()
     try:
         code = _run(arguments)
         sys.stdout.flush()

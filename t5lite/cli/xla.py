@@ -17,6 +17,7 @@ _CPU_FLAGS = {
     # the longest sums, norms of parameters and gradients, which are taken in steps (``optim.base``).
     "--xla_disable_hlo_passes": "tree_reduction_rewriter",
 }
+_ASYNC_DISPATCH = "jax_cpu_enable_async_dispatch"
 _FLAGS_OF_JAXLIB = "0.10."
 """XLA ends the process over a flag it does not know; these are known to the version they were tried with."""
 _MIN_COMPILE_SECONDS = 1.0
@@ -35,6 +36,9 @@ def configure() -> None:
         given = os.environ.get("XLA_FLAGS", "")
         missing = [f"{flag}={value}" for flag, value in _CPU_FLAGS.items() if flag not in given]
         os.environ["XLA_FLAGS"] = " ".join([*filter(None, [given]), *missing])
+    if on_cpu and _ASYNC_DISPATCH.upper() not in os.environ:
+        # Else a thread of XLA's allocates a step's memory, and the C library keeps only the main thread's.
+        jax.config.update(_ASYNC_DISPATCH, False)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     directory = _cache_directory(cpu_fingerprint() if on_cpu else "accelerator")

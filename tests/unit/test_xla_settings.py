@@ -22,6 +22,7 @@ def settings(monkeypatch, tmp_path):
     made = {}
     monkeypatch.setattr(jax.config, "update", made.__setitem__)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", raising=False)
     for name in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "so that what configure sets is undone")
         monkeypatch.delenv(name)
@@ -75,6 +76,17 @@ def test_experimental_flag_is_for_the_tested_cpu_compiler(
     assert os.environ.get("XLA_FLAGS") == expected
 
 
+@pytest.mark.parametrize(
+    ("on_cpu", "given", "expected"), [(True, None, False), (True, "1", None), (False, None, None)]
+)
+def test_the_main_thread_of_a_cpu_computes(settings, monkeypatch, on_cpu, given, expected):
+    monkeypatch.setattr(xla, "runs_on_cpu", lambda platforms: on_cpu)
+    if given is not None:
+        monkeypatch.setenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", given)
+    xla.configure()
+    assert settings.get("jax_cpu_enable_async_dispatch") is expected
+
+
 LONG_SUMS = """
 import jax, jax.numpy as jnp, numpy as np
 from t5lite.cli import xla
@@ -125,7 +137,7 @@ def test_cache_of_a_cpu_is_its_own(settings, monkeypatch, tmp_path):
 def test_a_given_cache_directory_is_left_alone(settings, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     xla.configure()
-    assert settings == {}
+    assert "jax_compilation_cache_dir" not in settings
 
 
 def no_home(monkeypatch, tmp_path):
@@ -147,7 +159,7 @@ def unwritable(monkeypatch, tmp_path):
 def test_without_a_place_there_is_no_cache(settings, monkeypatch, tmp_path, trouble):
     trouble(monkeypatch, tmp_path)
     xla.configure()
-    assert settings == {}
+    assert "jax_compilation_cache_dir" not in settings
 
 
 def test_the_oldest_programs_go_first(tmp_path):
