@@ -1,9 +1,4 @@
-"""How much memory a training step may take, by the real compiler, and that it is not bought by collectives.
-
-The large budgets are those of T5 1.1 XXL, a batch of 512 x (512 / 128), AdamW with float32 state and full
-rematerialisation. Compiled by the same libtpu, T5X's ``scalable_t5`` takes 6.57 GiB a chip on v5e:16x16 (data
-16 x model 16), and 33.3 GiB on v5p:4x4x8 (data 128).
-"""
+"""What keeps a training step's memory small and its collectives few, by the real compiler."""
 
 import math
 from dataclasses import replace
@@ -11,53 +6,15 @@ from dataclasses import replace
 import jax
 import pytest
 
-from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning import hlo
-from t5lite.planning.compile import BatchShape, CompiledStep, abstract_batch
-from t5lite.planning.roofline import roofline
+from t5lite.planning.compile import abstract_batch
 from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 from tests.compile.steps import BATCH, MODEL, compiled_step, parts
 
-GIB, MIB = 2**30, 2**20
-XXL = replace(preset("t5-1.1-xxl"), compute_dtype="bfloat16", remat="full")
-XXL_BATCH = BatchShape(batch_size=512, encoder_length=512, decoder_length=128)
-
-
-def report(name: str, step: CompiledStep) -> str:
-    time = roofline(step)
-    crossed = sum(each.total_bytes for each in step.collectives)
-    return (
-        f"{name}: {step.memory.peak / GIB:.3f} GiB, {crossed / 1e9:.1f} GB sent, roofline "
-        f"{1e3 * time.step_seconds:.0f} ms ({time.limiting}), one after another "
-        f"{1e3 * time.serial_seconds:.0f} ms"
-    )
-
-
-@pytest.mark.slow
-def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
-    sharded, whole = (
-        compiled_step(
-            PartitioningConfig(style=style, fsdp=16, tensor=16), XXL, XXL_BATCH, topology="v5e:16x16"
-        )
-        for style in ("sequence_parallel", "tensor_parallel")
-    )
-    print(report("v5e:16x16, residuals sharded", sharded))
-    print(report("v5e:16x16, residuals whole", whole))
-    assert sharded.memory.peak <= 1.8 * GIB
-    assert roofline(sharded).step_seconds <= roofline(whole).step_seconds
-    assert roofline(sharded).serial_seconds <= roofline(whole).serial_seconds
-
-
-@pytest.mark.slow
-def test_shards_of_all_chips_keep_the_budget_and_the_matrix_unit_busy():
-    """Parameters and batch in 128 shards, of 32 columns and four rows."""
-    step = compiled_step(PartitioningConfig(style="fsdp"), XXL, XXL_BATCH, topology="v5p:4x4x8")
-    print(report("v5p:4x4x8, fsdp", step))
-    assert step.memory.peak <= 2.8 * GIB
-    assert roofline(step).limiting == "matrix unit"
+MIB = 2**20
 
 
 def test_the_state_is_donated_and_gradients_are_summed_in_shards():
