@@ -1,6 +1,5 @@
 """Adafactor (Shazeer and Stern, 2018), with the semantics of T5X."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,9 +25,9 @@ class AdafactorState(NamedTuple):
 class AdafactorConfig:
     """Adafactor without momentum: second moments factored into rows and columns of each matrix.
 
-    Follows T5X: an attention kernel is the matrix embed x (heads*kv), and RMS, clip and parameter scale
-    are taken per layer of a stack. Deviation: ``min_dim_size_to_factor`` holds for stacked and 3-D
-    parameters too, where T5X factors whatever their size; so stacking cannot change the result.
+    Follows T5X: RMS, clip and parameter scale are taken per layer of a stack. Deviation:
+    ``min_dim_size_to_factor`` holds for stacked parameters too, where T5X factors whatever their size; so
+    stacking cannot change the result.
     """
 
     decay_exponent: float = 0.8
@@ -40,7 +39,7 @@ class AdafactorConfig:
     parameter_scale_floor: float = 1e-3
     """Least RMS taken for a parameter."""
     min_dim_size_to_factor: int = 128
-    """Factor a matrix only if it has as many rows and columns; heads*kv counts as one."""
+    """Factor a matrix only if it has as many rows and columns."""
     weight_decay: float = 0.0
     """Fraction that matrices lose at every update, not multiplied by the learning rate (as T5X)."""
 
@@ -93,18 +92,17 @@ class AdafactorConfig:
 
     def _factored_dims(self, shape: tuple[int, ...], axes: LogicalAxes) -> MatrixDims | None:
         dims = matrix_dims(axes)
-        if dims is None:
+        if dims is None or min(shape[d] for d in dims) < self.min_dim_size_to_factor:
             return None
-        smaller = min(math.prod(shape[d] for d in group) for group in dims)
-        return dims if smaller >= self.min_dim_size_to_factor else None
+        return dims
 
     def _init_moment(self, param: Any, axes: LogicalAxes) -> dict[str, jax.Array]:
         dims = self._factored_dims(param.shape, axes)
         if dims is None:
             return {"full": jnp.zeros(param.shape, jnp.float32)}
         return {
-            "row": jnp.zeros(_without(param.shape, dims.columns), jnp.float32),
-            "column": jnp.zeros(_without(param.shape, dims.rows), jnp.float32),
+            "row": jnp.zeros(_without(param.shape, dims.column), jnp.float32),
+            "column": jnp.zeros(_without(param.shape, dims.row), jnp.float32),
         }
 
     def _update(
@@ -131,11 +129,11 @@ def _precondition(
         return grad * jax.lax.rsqrt(full), {"full": full}
     dims = matrix_dims(axes)
     assert dims is not None
-    row = decay * moment["row"] + (1.0 - decay) * jnp.mean(squared, axis=dims.columns)
-    column = decay * moment["column"] + (1.0 - decay) * jnp.mean(squared, axis=dims.rows)
-    row_factor = jnp.expand_dims(row, dims.columns)
-    row_factor /= jnp.mean(row_factor, axis=dims.rows, keepdims=True)
-    column_factor = jnp.expand_dims(column, dims.rows)
+    row = decay * moment["row"] + (1.0 - decay) * jnp.mean(squared, axis=dims.column)
+    column = decay * moment["column"] + (1.0 - decay) * jnp.mean(squared, axis=dims.row)
+    row_factor = jnp.expand_dims(row, dims.column)
+    row_factor /= jnp.mean(row_factor, axis=dims.row, keepdims=True)
+    column_factor = jnp.expand_dims(column, dims.row)
     return grad * jax.lax.rsqrt(row_factor) * jax.lax.rsqrt(column_factor), {"row": row, "column": column}
 
 
@@ -143,8 +141,8 @@ def _moment_axes(moment: dict[str, Any], axes: LogicalAxes) -> dict[str, Logical
     dims = matrix_dims(axes)
     if "full" in moment or dims is None:
         return {"full": axes}
-    return {"row": _without(axes, dims.columns), "column": _without(axes, dims.rows)}
+    return {"row": _without(axes, dims.column), "column": _without(axes, dims.row)}
 
 
-def _without(items: tuple, dims: tuple[int, ...]) -> tuple:
-    return tuple(item for d, item in enumerate(items) if d not in dims)
+def _without(items: tuple, dim: int) -> tuple:
+    return items[:dim] + items[dim + 1 :]

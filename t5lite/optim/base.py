@@ -32,14 +32,14 @@ class Optimizer(NamedTuple):
 
 
 class MatrixDims(NamedTuple):
-    """The dimensions of a parameter seen as a (stack of) matrices; ``embed`` gives the rows."""
+    """The two dimensions of a parameter that is a matrix, or one a layer; ``embed`` gives the rows."""
 
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
+    row: int
+    column: int
 
 
 # As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix.
-_ROW_AXES = ("embed",)
+_ROW_AXIS = "embed"
 _COLUMN_AXES = (
     "vocab",
     "heads",
@@ -56,12 +56,11 @@ _COLUMN_AXES = (
 
 def matrix_dims(axes: LogicalAxes) -> MatrixDims | None:
     """Return the row and column dimensions, or None for scales and relative-position tables."""
-    dims = within_layer_dims(axes)
-    rows = tuple(d for d in dims if axes[d] in _ROW_AXES)
-    columns = tuple(d for d in dims if axes[d] in _COLUMN_AXES)
-    if not rows or not columns or len(rows) + len(columns) != len(dims):
-        return None
-    return MatrixDims(rows, columns)
+    rows = [d for d, axis in enumerate(axes) if axis == _ROW_AXIS]
+    columns = [d for d, axis in enumerate(axes) if axis in _COLUMN_AXES]
+    if len(rows) == len(columns) == 1 and len(within_layer_dims(axes)) == 2:
+        return MatrixDims(rows[0], columns[0])
+    return None
 
 
 def within_layer_dims(axes: LogicalAxes) -> tuple[int, ...]:

@@ -27,9 +27,9 @@ class MuonOptimizerState(NamedTuple):
 class MuonConfig:
     """Muon on stack matrices, one layer at a time; AdamW on embeddings, outputs, norms and biases.
 
-    The orthogonalisation is optax's (Newton-Schulz). An attention kernel is the matrix embed x (heads*kv)
-    (output: (heads*kv) x embed), as PyTorch implementations have it. Updates are scaled to AdamW's RMS
-    (Liu et al., 2025, "Muon is scalable for LLM training"), so both parts share one learning rate.
+    The orthogonalisation is optax's (Newton-Schulz), of all heads of an attention kernel at once, as PyTorch
+    implementations have it. Updates are scaled to AdamW's RMS (Liu et al., 2025, "Muon is scalable for LLM
+    training"), so both parts share one learning rate.
     """
 
     momentum: float = 0.95
@@ -108,13 +108,13 @@ def _in_stack(axes: LogicalAxes) -> bool:
 
 def _dimension_numbers(axes: LogicalAxes) -> contrib.MuonDimensionNumbers:
     """Return which dimensions are contracted with the input; ``layers`` is left over as a batch."""
-    inputs, outputs = sorted(_dims(axes), key=min)
+    inputs, outputs = sorted(_dims(axes))
     return contrib.MuonDimensionNumbers(reduction_axis=inputs, output_axis=outputs)
 
 
 def _rms_gain(shape: tuple[int, ...], axes: LogicalAxes) -> float:
     """Return the factor that gives an orthogonal matrix an RMS of 1: the root of its longer side."""
-    return math.sqrt(max(math.prod(shape[d] for d in group) for group in _dims(axes)))
+    return math.sqrt(max(shape[d] for d in _dims(axes)))
 
 
 def _dims(axes: LogicalAxes) -> MatrixDims:

@@ -15,14 +15,14 @@ from t5lite.partitioning.rules import is_logical_axes
 AXES = {
     "embedding": ("vocab", "embed"),
     "encoder": {
-        "q": ("layers", "embed", "heads", "kv"),
-        "o": ("layers", "heads", "kv", "embed"),
+        "q": ("layers", "embed", "heads"),
+        "o": ("layers", "heads", "embed"),
         "wi": ("layers", "embed", "mlp"),
         "norm": ("layers", "embed"),
         "relpos": ("relpos_buckets", "heads"),
     },
 }
-SIZES = {"vocab": 160, "embed": 128, "heads": 4, "kv": 32, "layers": 2, "mlp": 256, "relpos_buckets": 32}
+SIZES = {"vocab": 160, "embed": 128, "heads": 128, "layers": 2, "mlp": 256, "relpos_buckets": 32}
 
 
 @pytest.fixture(params=sorted(OPTIMIZERS))

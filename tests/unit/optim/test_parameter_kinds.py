@@ -36,8 +36,7 @@ def test_kernels_and_tables_are_matrices_and_nothing_else_is(parameters):
         assert (dims is None) == name.endswith(NO_MATRIX), name
         if dims is not None:
             layers = shape[0] if "layers" in axes else 1
-            sizes = [math.prod(shape[d] for d in group) for group in dims]
-            assert layers * math.prod(sizes) == math.prod(shape), name
+            assert layers * shape[dims.row] * shape[dims.column] == math.prod(shape), name
 
 
 def test_weight_decay_is_for_matrices(parameters):
