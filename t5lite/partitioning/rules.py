@@ -220,6 +220,18 @@ def on_one_device() -> bool:
     return partitioner is None or partitioner.mesh.size == 1
 
 
+def target_platform() -> str:
+    """Return the platform of the devices that what is traced will run on, such as ``tpu``.
+
+    The active partitioner's, which may be one that a program is only compiled for; without one, or on a mesh
+    without devices, JAX's default.
+    """
+    partitioner = active_partitioner()
+    if partitioner is None or not isinstance(partitioner.mesh, Mesh):
+        return jax.default_backend()
+    return partitioner.mesh.devices.flat[0].platform
+
+
 def constrain(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return activation ``x`` constrained to the sharding that the active partitioner gives ``axes``.
 

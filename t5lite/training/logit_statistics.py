@@ -17,10 +17,12 @@ import jax.numpy as jnp
 from t5lite.core.types import LogicalAxes
 from t5lite.models.layers.logits import LOGITS_AXES, LogitFactors
 from t5lite.partitioning.constraints import constrain_parameter, local_shape
-from t5lite.partitioning.rules import constrain
+from t5lite.partitioning.rules import constrain, target_platform
 
 MAX_CHUNK_BYTES = 256 * 2**20
 """Largest float32 logits of one device that are made at once where the number of chunks is left open."""
+MAX_CHUNK_BYTES_OF_CPU = 4 * MAX_CHUNK_BYTES
+"""The same on a CPU: memory is the host's, and the product that chunks repeat is a tenth of a BERT step."""
 _LOWEST = float(jnp.finfo(jnp.float32).min)
 _CHUNK_AXES = (*LOGITS_AXES, None)
 """Axes of ``[B, L, T, C]``: C ids of each of the T shares of the vocabulary."""
@@ -47,7 +49,7 @@ def logit_statistics(
     Args:
       logits: arrays are computed upon in float32, whatever their dtype.
       targets_BL: ids in ``[0, V)``.
-      num_chunks: parts in which factors are multiplied out; None: as few as ``MAX_CHUNK_BYTES`` allows.
+      num_chunks: parts in which factors are multiplied out; None: as few as MAX_CHUNK_BYTES(_OF_CPU) allows.
     """
     if isinstance(logits, LogitFactors):
         chunks = _cut(logits, num_chunks)
@@ -131,7 +133,8 @@ def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
     vocab_size = factors.vocab_size
     shape = local_shape((*factors.x_BLD.shape[:2], vocab_size), LOGITS_AXES)
     if num_chunks is None:
-        num_chunks = -(-4 * math.prod(shape) // MAX_CHUNK_BYTES)
+        max_bytes = MAX_CHUNK_BYTES_OF_CPU if target_platform() == "cpu" else MAX_CHUNK_BYTES
+        num_chunks = -(-4 * math.prod(shape) // max_bytes)
     num_shares = -(-vocab_size // shape[2])
     if vocab_size % num_shares:
         num_shares = 1

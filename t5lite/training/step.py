@@ -45,7 +45,7 @@ class StepConfig:
     """Probability the target distribution gives to the other ids together."""
     vocab_chunks: int | None = None
     """Parts of the vocabulary whose logits are made one after another, and again in the backward pass; the
-    result is the same. None: 1, or more where a device's float32 logits would exceed 256 MiB."""
+    result is the same. None: 1, or more where a device's float32 logits would exceed 256 MiB (CPU: 1 GiB)."""
     max_gradient_norm: float | None = None
     """Gradients are scaled down to this global L2 norm if theirs is larger; None never scales."""
     skip_nonfinite: bool = True

@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import jax
-from jax.sharding import Mesh
 
 from t5lite.models.config import AttentionBackend, TransformerConfig
 from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.partitioning.rules import Partitioner, active_partitioner
+from t5lite.partitioning.rules import Partitioner, active_partitioner, target_platform
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +80,9 @@ def choose_backend(wanted: AttentionBackend, shape: AttentionShape) -> Attention
     Args:
       wanted: the backend, or ``auto`` for the platform's own where it pays. One that cannot compute this
         shape gives way to the reference, which computes everything; the reason is logged once.
-      shape: of the call. The platform is that of the active partitioner's mesh, which may be one that a
-        program is compiled for and that is not there, else JAX's default.
+      shape: of the call.
     """
-    partitioner = active_partitioner()
-    return backend_on(_platform(partitioner), partitioner, wanted, shape)
+    return backend_on(target_platform(), active_partitioner(), wanted, shape)
 
 
 @functools.cache
@@ -125,12 +122,6 @@ def _tell(level: int, message: str) -> None:
 
 def _is_cached(mask: AttentionMask) -> bool:
     return not isinstance(mask.query_offset, int)
-
-
-def _platform(partitioner: Partitioner | None) -> str:
-    if partitioner is not None and isinstance(partitioner.mesh, Mesh):
-        return partitioner.mesh.devices.flat[0].platform
-    return jax.default_backend()
 
 
 def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:

@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from t5lite.models.config import AttentionBackend, TransformerConfig
 from t5lite.models.kernels.attention import attention
 from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.position import RelativeBias, Rotation, rotate
 from t5lite.models.layers.projection import project
@@ -58,7 +59,7 @@ class Attention(nnx.Module):
     ) -> jax.Array:
         y_BLJ = project("BLD,DJ->BLJ", x_BLD, getattr(self, name)[...].astype(self.dtype))
         if self.biases:
-            y_BLJ += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None]
+            y_BLJ = add_bias(y_BLJ, getattr(self, f"{name}_bias")[...])
         y_BLHK = y_BLJ.reshape(*y_BLJ.shape[:2], -1, self.head_dim)
         return checkpoint_name(constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv")), name)
 
@@ -93,5 +94,5 @@ class Attention(nnx.Module):
         out_BLJ = checkpoint_name(out_BLHK, "context").reshape(*x_BLD.shape[:2], -1)
         y_BLD = project("BLJ,JD->BLD", out_BLJ, self.out[...].astype(self.dtype))
         if self.biases:
-            y_BLD += self.out_bias[...].astype(self.dtype)[None, None]
+            y_BLD = add_bias(y_BLD, self.out_bias[...])
         return checkpoint_name(scatter_from(y_BLD, RESIDUAL_AXES, "heads"), "attention_out")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.models.config import Activation, TransformerConfig
+from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.logits import LogitFactors
@@ -25,7 +26,7 @@ class Dense(nnx.Module):
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """Return ``[B, L, num_features]``."""
         y = project("BLD,DE->BLE", x_BLD.astype(self.dtype), self.kernel[...].astype(self.dtype))
-        return y + self.bias[...].astype(self.dtype)[None, None, :]
+        return add_bias(y, self.bias[...])
 
 
 class Pooler(nnx.Module):

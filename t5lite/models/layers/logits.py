@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import LogicalAxes
+from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.projection import project
 from t5lite.partitioning.constraints import gather_for
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
@@ -37,7 +38,7 @@ class LogitFactors:
         kernel = self.kernel.astype(self.x_BLD.dtype)
         logits_BLV = project(equation, self.x_BLD, kernel, dtype=jnp.float32)
         if self.bias_V is not None:
-            logits_BLV += self.bias_V.astype(jnp.float32)[None, None, :]
+            logits_BLV = add_bias(logits_BLV, self.bias_V)
         return constrain(logits_BLV, LOGITS_AXES)
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import Activation, TransformerConfig
+from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.initializers import make_parameter, make_vector
 from t5lite.models.layers.projection import project
@@ -52,7 +53,7 @@ class MLP(nnx.Module):
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
         y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
         if self.biases:
-            y_BLD += self.wo_bias[...].astype(self.dtype)[None, None, :]
+            y_BLD = add_bias(y_BLD, self.wo_bias[...])
         return scatter_from(y_BLD, RESIDUAL_AXES, "mlp")
 
     def _activate(self, *projected_BLF: jax.Array) -> jax.Array:
@@ -63,5 +64,5 @@ class MLP(nnx.Module):
         kernel_DF = getattr(self, name)[...].astype(self.dtype)
         hidden_BLF = project("BLD,DF->BLF", x_BLD, kernel_DF)
         if self.biases:
-            hidden_BLF += getattr(self, f"{name}_bias")[...].astype(self.dtype)[None, None, :]
+            hidden_BLF = add_bias(hidden_BLF, getattr(self, f"{name}_bias")[...])
         return checkpoint_name(constrain(hidden_BLF, ("batch", "length", "mlp")), "mlp_wi")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.models.config import TransformerConfig
+from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.initializers import make_vector
 from t5lite.models.layers.recompute import loops_over_layers, recomputed
 
@@ -36,7 +37,7 @@ class Norm(nnx.Module):
         x_BLD = x_BLD * jax.lax.rsqrt(mean_square_BL1 + self.epsilon)
         y_BLD = scale_features(x_BLD, scale_D.astype(jnp.float32))
         if bias_D is not None:
-            y_BLD += bias_D.astype(jnp.float32)[None, None, :]
+            y_BLD = add_bias(y_BLD, bias_D)
         return y_BLD.astype(self.dtype)
 
 

@@ -20,7 +20,7 @@ from t5lite.models.kernels.cudnn_attention import cudnn_attention
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias
 from t5lite.partitioning import PartitioningConfig
-from t5lite.partitioning.rules import Partitioner, abstract_partitioner
+from t5lite.partitioning.rules import Partitioner, abstract_partitioner, target_platform
 
 LARGE = AttentionShape(
     batch=8,
@@ -104,7 +104,7 @@ def test_a_platform_without_a_choice_is_not_worth_a_line(on_platform, caplog):
 
 def test_programs_for_a_gpu_that_is_not_here_take_the_reference(on_platform, monkeypatch, caplog):
     on_platform("cpu")
-    monkeypatch.setattr(choice, "_platform", lambda partitioner: "gpu")
+    monkeypatch.setattr(choice, "target_platform", lambda: "gpu")
     with caplog.at_level(logging.INFO):
         assert choose_backend("auto", LARGE) == "reference"
     assert "cuDNN is chosen on the GPU itself" in caplog.text
@@ -149,13 +149,16 @@ def test_several_devices_need_a_partitioner(on_platform, monkeypatch, caplog):
 def test_the_platform_is_that_of_the_mesh():
     partitioner = abstract_partitioner(PartitioningConfig(), 1)
     assert isinstance(partitioner.mesh, AbstractMesh)
-    assert choice._platform(partitioner) == choice._platform(None) == "cpu"
+    assert target_platform() == "cpu"
+    with partitioner.activate():
+        assert target_platform() == "cpu"
 
     class Device:
         platform = "tpu"
 
     mesh = jax.sharding.Mesh(np.array([Device()]).reshape(1, 1, 1, 1), partitioner.mesh.axis_names)
-    assert choice._platform(Partitioner(mesh, partitioner.rules)) == "tpu"
+    with Partitioner(mesh, partitioner.rules).activate():
+        assert target_platform() == "tpu"
 
 
 def make_arrays(length=24, heads=4, head_dim=8):

@@ -70,7 +70,7 @@ def test_the_number_of_chunks_follows_the_size_of_the_logits(monkeypatch):
     parts = factors(("embed", "vocab"), with_bias=False)
     assert logit_statistics._cut(parts, None).count == 1
     logits_bytes = 4 * 3 * 5 * VOCAB_SIZE
-    monkeypatch.setattr(logit_statistics, "MAX_CHUNK_BYTES", logits_bytes // 3)
+    monkeypatch.setattr(logit_statistics, "MAX_CHUNK_BYTES_OF_CPU", logits_bytes // 3)
     chunks = logit_statistics._cut(parts, None)
     assert (chunks.count, chunks.size) == (3, 8)
 
