@@ -10,7 +10,7 @@ from t5lite.partitioning.rules import target_platform
 def add_bias(x_BLN: jax.Array, bias_N: jax.Array) -> jax.Array:
     """Return ``x + bias`` in the dtype of ``x``; the gradient of the bias is summed in float32.
 
-    XLA:CPU sums rows column by column, one element of each at a time: an eighth of a BERT step. There the
+    XLA:CPU sums rows column by column, one element of each at a time: a fifth of a BERT step. There the
     gradient is a product with ones.
     """
     return x_BLN + bias_N.astype(x_BLN.dtype)[None, None, :]
