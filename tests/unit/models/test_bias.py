@@ -20,6 +20,7 @@ def test_value_and_gradients(monkeypatch, platform, dtype):
     assert y_BLN.dtype == dtype
     np.testing.assert_array_equal(y_BLN, x_BLN + bias_N.astype(dtype)[None, None])
     x_bar_BLN, bias_bar_N = pull(bar_BLN)
+    assert ("dot_general" in str(jax.make_jaxpr(pull)(bar_BLN))) == (platform == "cpu")
     np.testing.assert_array_equal(x_bar_BLN, bar_BLN)
     assert bias_bar_N.dtype == jnp.float32
     exact_N = np.asarray(bar_BLN, np.float64).sum((0, 1))

@@ -91,3 +91,12 @@ def test_chunks_hold_less_memory_than_whole_logits():
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(8) < temporary_bytes(1) / 4
+
+
+@pytest.mark.parametrize(("platform", "count"), [("cpu", 1), ("tpu", 2)])
+def test_half_a_gibibyte_of_logits_is_whole_on_a_cpu(monkeypatch, platform, count):
+    monkeypatch.setattr(logit_statistics, "target_platform", lambda: platform)
+    x_BLD = jax.ShapeDtypeStruct((8, 512, 16), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((2**15, 16), jnp.float32)
+    factors = LogitFactors(x_BLD, kernel, None, ("vocab", "embed"))
+    assert logit_statistics._cut(factors, None).count == count
