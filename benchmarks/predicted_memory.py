@@ -1,0 +1,52 @@
+"""GiB a device that the planner predicts and that the compiler asks for: T5 1.1 XL's layers, two and two.
+
+Two layers a stack keep and make what every layer does, and compile in half a minute. Needs the packages of
+the ``test`` extra, not a TPU.
+
+    python benchmarks/predicted_memory.py
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from t5lite.models.functional import build
+from t5lite.models.presets import preset
+from t5lite.optim import AdamWConfig
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.planning.compile import BatchShape
+from t5lite.planning.cost_model import CostModel, Execution
+from t5lite.planning.finalists import planned_optimizer
+from t5lite.planning.topology import parse_topology
+from tests.compile.steps import compiled_step
+
+TOPOLOGY = "v5e:4x4"
+BATCH = BatchShape(batch_size=256, encoder_length=512, decoder_length=128)
+PARTITIONING = PartitioningConfig(style="fsdp")
+CASES = (("full", "flash"), ("none", "flash"), ("none", "reference"))
+"""Rematerialisation and attention."""
+
+
+def main() -> None:
+    """Print a row for each case as it is known."""
+    layers = {"num_encoder_layers": 2, "num_decoder_layers": 2}
+    xl = dataclasses.replace(preset("t5-1.1-xl"), **layers, compute_dtype="bfloat16")
+    topology = parse_topology(TOPOLOGY)
+    partitioner = abstract_partitioner(PARTITIONING, topology.num_devices)
+    print("| remat, attention | compiler's GiB | predicted | ratio |\n|---|---:|---:|---:|")
+    for remat, attention in CASES:
+        config = dataclasses.replace(xl, remat=remat, attention=attention)
+        needed = compiled_step(PARTITIONING, config, BATCH, TOPOLOGY).memory.needed
+        model = build(config)
+        costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, BATCH)
+        predicted = costs.on(partitioner).predict(Execution(remat=remat)).memory.total
+        sizes = f"{needed / 2**30:.2f} | {predicted / 2**30:.2f} | {predicted / needed:.2f}"
+        print(f"| {remat}, {attention} | {sizes} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
