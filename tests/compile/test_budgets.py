@@ -14,6 +14,8 @@ from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 from tests.compile.steps import BATCH, MODEL, compiled_step, parts
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

@@ -22,6 +22,8 @@ from t5lite.planning.roofline import MAIN_MEMORY, roofline
 from t5lite.planning.topology import parse_topology
 from tests.compile.steps import BATCH, TOPOLOGY, WAYS, compiled_step, way
 
+pytestmark = pytest.mark.slow
+
 ON_CHIP = 128 * 2**20
 """Bytes of VMEM on a v5e core, where the compiler keeps what it can."""
 

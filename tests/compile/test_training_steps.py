@@ -17,6 +17,8 @@ from t5lite.training.step import StepConfig
 from tests.compile import golden
 from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, way
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", WAYS)
 def test_shardings_and_collectives_are_those_of_the_golden_file(name):

@@ -52,6 +52,7 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "split_corpus", _slice_of_the_corpus)
 
 
+@pytest.mark.slow
 def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_path: Path, capfd):
     directory = tmp_path / "quickstart"
     first = run(_tiny(), directory, seed=0)

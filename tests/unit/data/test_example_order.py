@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from t5lite.data.example_order import ExampleOrder, permuted
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     num_examples=st.one_of(st.integers(1, 2000), st.integers(1, 10**13)),
