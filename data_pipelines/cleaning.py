@@ -17,7 +17,7 @@ from data_pipelines.near_duplicates import BANDS
 from data_pipelines.reading import read_documents
 from data_pipelines.repeated_spans import SPANS, spans_of
 from data_pipelines.stages import Stage
-from t5lite.data.reading.record_texts import InvalidUtf8
+from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
 from t5lite.data.reading.text_files import TxtDocuments
 
 TEXTS = pa.schema([("text", pa.large_string())])
@@ -41,7 +41,7 @@ class ReadDocuments:
     on_invalid_utf8: InvalidUtf8
 
     def __call__(self, name: str) -> dict[str, Any]:
-        """Return the shards' names and, for each file, documents, bytes and a digest of its texts."""
+        """Return the shards' names and, for each file, documents, bytes, a digest of its texts, losses."""
         counts: dict[str, dict[str, Any]] = {}
         batches: list[pa.Table] = []
         shards: list[str] = []
@@ -62,12 +62,8 @@ class ReadDocuments:
         return {"shards": shards, "files": counts}
 
     def _batches(self, path: str, counts: dict[str, Any]) -> Iterator[pa.Table]:
-        documents = read_documents(
-            path,
-            field=self.field,
-            txt_documents=self.txt_documents,
-            on_invalid_utf8=self.on_invalid_utf8,
-        )
+        reading = FileReading(path=path, on_invalid_utf8=self.on_invalid_utf8)
+        documents = read_documents(reading, field=self.field, txt_documents=self.txt_documents)
         digest = hashlib.blake2b(digest_size=16)
         texts: list[str] = []
         size = total = number = 0
@@ -83,7 +79,7 @@ class ReadDocuments:
                 texts, size = [], 0
         if texts:
             yield pa.table([pa.array(texts, pa.large_string())], schema=TEXTS)
-        counts.update(documents=number, bytes=total, digest=digest.hexdigest())
+        counts.update(documents=number, bytes=total, digest=digest.hexdigest(), lost=reading.tally.report())
 
 
 @dataclass(frozen=True, kw_only=True)

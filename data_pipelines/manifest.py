@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from t5lite.data.reading.tally import merged, messages
+
 Answers = Mapping[str, Mapping[str, Any]]
 """What the tasks of one step answered, by their names."""
 
@@ -41,7 +43,12 @@ def summarise(
     """
     read = {path: file for answer in answers["read"].values() for path, file in answer["files"].items()}
     documents = sum(file["documents"] for file in read.values())
-    inputs = {"files": read, "skipped": list(skipped)}
+    empty = [path for path, file in read.items() if not file["documents"]]
+    inputs = {
+        "files": read,
+        "skipped": [*skipped, *empty],
+        "lost": merged(file["lost"] for file in read.values()),
+    }
     stages: list[dict[str, Any]] = [
         {"stage": "read", "documents_out": documents, "bytes_out": sum(f["bytes"] for f in read.values())}
     ]
@@ -85,7 +92,10 @@ def summarise(
 
 
 def drop_table(manifest: Mapping[str, Any]) -> str:
-    """Return a table of what each stage dropped and why, with the share of the documents it was given."""
+    """Return a table of what each stage dropped and why, with the share of the documents it was given.
+
+    Below it stands what reading lost.
+    """
     lines = [f"{'stage':<28} {'documents':>12} {'share':>7}"]
     for stage in manifest["stages"]:
         if "documents_in" not in stage:
@@ -105,6 +115,7 @@ def drop_table(manifest: Mapping[str, Any]) -> str:
             lines.append(f"{stage['stage']:<28} {stage['documents_out']:>12,}")
     for name, store in manifest.get("stores", {}).items():
         lines.append(f"{name:<28} {store['documents']:>12,} documents, {store['tokens']:,} tokens")
+    lines += messages(manifest["inputs"]["lost"], manifest["inputs"]["skipped"])
     return "\n".join(lines)
 
 

@@ -4,12 +4,13 @@ import html.parser
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.reading.input_files import FORMATS, WEB_ARCHIVE, input_format, open_input
-from t5lite.data.reading.record_texts import InvalidUtf8
-from t5lite.data.reading.text_files import TxtDocuments, read_texts
+from t5lite.data.reading.record_texts import FileReading
+from t5lite.data.reading.text_files import TxtDocuments, texts_of
 
 ALLOWED = (*FORMATS, WEB_ARCHIVE)
 _BLOCKS = re.compile(
@@ -20,13 +21,9 @@ _HIDDEN = re.compile("script|style|noscript|template|svg|math|head")
 
 
 def read_documents(
-    path: str,
-    *,
-    field: str = "text",
-    txt_documents: TxtDocuments = "paragraph",
-    on_invalid_utf8: InvalidUtf8 = "error",
+    reading: FileReading, *, field: str = "text", txt_documents: TxtDocuments = "paragraph"
 ) -> Iterator[str]:
-    """Yield the documents of one file, streamed; arguments as ``text_files.read_texts``.
+    """Yield the documents of one file, streamed; arguments as ``text_files.texts_of``.
 
     A web archive gives the text of each ``conversion`` record (WET), and of each HTML ``response`` (WARC)
     what stands in its body's blocks, one a line. Bytes that do not decode are replaced there.
@@ -34,12 +31,9 @@ def read_documents(
     Raises:
       DataError: if the file cannot be read.
     """
-    if input_format(path, ALLOWED) == WEB_ARCHIVE:
-        yield from _archive(path)
-    else:
-        yield from read_texts(
-            [path], field=field, txt_documents=txt_documents, on_invalid_utf8=on_invalid_utf8
-        )
+    if input_format(reading.path, ALLOWED) == WEB_ARCHIVE:
+        return _archive(replace(reading, on_invalid_utf8="replace"))
+    return texts_of(reading, field=field, txt_documents=txt_documents)
 
 
 def html_text(page: str) -> str:
@@ -51,7 +45,8 @@ def html_text(page: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _archive(path: str) -> Iterator[str]:
+def _archive(reading: FileReading) -> Iterator[str]:
+    path = reading.path
     try:
         from warcio.archiveiterator import ArchiveIterator
         from warcio.exceptions import ArchiveLoadFailed
@@ -59,8 +54,8 @@ def _archive(path: str) -> Iterator[str]:
         raise ConfigError(f"{path} needs warcio; pip install 't5lite[data]'") from error
     try:
         with closing(open_input(path)) as stream:
-            for record in ArchiveIterator(stream):
-                text = _record_text(record)
+            for number, record in enumerate(ArchiveIterator(stream), 1):
+                text = _record_text(record, reading, f"{path} record {number}")
                 if text.strip():
                     yield text
     except ArchiveLoadFailed as error:
@@ -69,9 +64,9 @@ def _archive(path: str) -> Iterator[str]:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
 
 
-def _record_text(record: Any) -> str:
+def _record_text(record: Any, reading: FileReading, place: str) -> str:
     if record.rec_type == "conversion":
-        return record.content_stream().read().decode("utf-8", "replace")
+        return reading.decoded(record.content_stream().read(), place)
     if record.rec_type == "response" and record.http_headers is not None:
         kind = record.http_headers.get_header("Content-Type", "") or ""
         if "html" in kind:
@@ -80,7 +75,7 @@ def _record_text(record: Any) -> str:
             try:
                 return html_text(content.decode(charset, "replace"))
             except LookupError:  # no such encoding
-                return html_text(content.decode("utf-8", "replace"))
+                return html_text(reading.decoded(content, place))
     return ""
 
 

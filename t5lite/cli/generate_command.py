@@ -10,8 +10,8 @@ import tyro
 from t5lite.cli import one_process, xla
 from t5lite.core.errors import DataError
 from t5lite.core.files import check_new_file, write_text
+from t5lite.data.reading.lines import decode_lines, read_lines
 from t5lite.data.reading.record_texts import InvalidUtf8
-from t5lite.data.reading.text_files import decode_lines, read_lines
 from t5lite.runner.generation import generate
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig, prepare_pairs, prepare_text
+from t5lite.data.reading.tally import messages
 
 Prepare = (
     Annotated[PrepareTextConfig, tyro.conf.subcommand("text", prefix_name=False)]
@@ -40,6 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     for name, counts in report["stores"].items():
         dropped = f", {counts['dropped_empty']:,} without tokens dropped" if counts["dropped_empty"] else ""
         print(f"{config.output}/{name}: {counts['examples']:,} {unit}, {counts['tokens']:,} tokens{dropped}")
+    for line in messages(report["inputs"]["lost"], report["inputs"]["skipped"]):
+        print(line)
     vocabulary = report["vocabulary"]
     print(f"{config.output}/vocabulary/{vocabulary['file']}: {vocabulary['size']:,} ids, sentinels included")
     return 0

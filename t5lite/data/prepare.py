@@ -31,6 +31,7 @@ from t5lite.data.reading.input_files import (
     input_format,
 )
 from t5lite.data.reading.record_texts import InvalidUtf8
+from t5lite.data.reading.tally import Tally
 from t5lite.data.reading.text_files import TxtDocuments, read_pairs, read_texts
 from t5lite.data.stores.pair_store import PairStoreWriter
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
@@ -54,8 +55,8 @@ class PrepareConfig:
     """What preparing texts and preparing pairs have in common."""
 
     inputs: tuple[str, ...]
-    """Files, folders and globs, local or at an address such as gs://bucket/folder: .txt, .jsonl, .tsv (also
-    .gz, .xz, .zst), .parquet, ArrayRecord, and folders that `datasets` saved."""
+    """Files, folders and globs, local or at an address such as gs://bucket/folder: .txt, .jsonl, .tsv,
+    .csv (also .gz, .xz, .zst), .parquet, ArrayRecord, and folders that `datasets` saved."""
 
     output: str
     """Directory to create."""
@@ -103,7 +104,7 @@ class PrepareTextConfig(PrepareConfig):
     """Turns text files into token stores for pretraining."""
 
     field: str = "text"
-    """JSON field or column (of TSV also a number) that holds the text."""
+    """JSON field or column (of TSV and CSV also a number) that holds the text."""
 
     txt_documents: TxtDocuments = "paragraph"
     """What a document is in .txt files; `piece` cuts them at white space every 16,000 characters."""
@@ -118,10 +119,10 @@ class PreparePairsConfig(PrepareConfig):
     """Turns files of (inputs, targets) records into pair stores for fine-tuning."""
 
     inputs_field: str = "inputs"
-    """JSON field or column (of TSV also a number) of the input text."""
+    """JSON field or column (of TSV and CSV also a number) of the input text."""
 
     targets_field: str = "targets"
-    """JSON field or column (of TSV also a number) of the target text."""
+    """JSON field or column (of TSV and CSV also a number) of the target text."""
 
     prefix: str = ""
     """Put before every input, such as ``translate English to Spanish: ``."""
@@ -178,12 +179,13 @@ def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> di
     return _prepare(
         config,
         inputs,
-        read=lambda progress: read_texts(
+        read=lambda progress, tally: read_texts(
             inputs.paths,
             field=config.field,
             txt_documents=config.txt_documents,
             on_invalid_utf8=config.on_invalid_utf8,
             progress=progress,
+            tally=tally,
         ),
         heldout_by=lambda text: text,
         vocabulary_texts=lambda text: (text,),
@@ -207,13 +209,14 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
     """
     inputs = find_input_files(config.inputs, allowed=RECORD_FORMATS)
 
-    def read(progress: Progress) -> Iterator[tuple[str, str]]:
+    def read(progress: Progress, tally: Tally) -> Iterator[tuple[str, str]]:
         pairs = read_pairs(
             inputs.paths,
             inputs_field=config.inputs_field,
             targets_field=config.targets_field,
             on_invalid_utf8=config.on_invalid_utf8,
             progress=progress,
+            tally=tally,
         )
         # The prefix must not hide an empty input, which has to be dropped.
         return ((config.prefix + source if source.strip() else "", targets) for source, targets in pairs)
@@ -241,7 +244,7 @@ def _prepare(
     config: PrepareConfig,
     inputs: InputFiles,
     *,
-    read: Callable[[Progress], Iterator[Any]],
+    read: Callable[[Progress, Tally], Iterator[Any]],
     heldout_by: Callable[[Any], str],
     vocabulary_texts: Callable[[Any], Iterable[str]],
     kind: type[TextSink] | type[PairSink],
@@ -252,10 +255,10 @@ def _prepare(
     output = local_path(config.output)
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
 
-    def items(label: str) -> Iterator[Any]:
+    def items(label: str, tally: Tally) -> Iterator[Any]:
         with tqdm(total=inputs.num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
             try:
-                yield from read(bar.update)
+                yield from read(bar.update, tally)
             except BaseException:
                 bar.leave = False  # clear the line for the error
                 raise
@@ -274,11 +277,12 @@ def _prepare(
             vocabulary = open_vocabulary(folder, existing.extra_ids, kind=existing.kind)
         else:
             model = folder / SentencePieceVocabulary.FILE
-            training_items = (item for item in items("training the vocabulary") if not heldout(item))
+            training_items = (item for item in items("training the vocabulary", Tally()) if not heldout(item))
             texts = itertools.chain.from_iterable(map(vocabulary_texts, training_items))
             train_vocabulary(texts, model, size=config.vocabulary_size, seed=config.seed)
             vocabulary = SentencePieceVocabulary(model, config.extra_ids)
-        split = ((item, heldout(item)) for item in items("tokenising"))
+        tally = Tally()
+        split = ((item, heldout(item)) for item in items("tokenising", tally))
         open_sink = partial(
             kind.enter,
             vocabulary=vocabulary,
@@ -294,7 +298,8 @@ def _prepare(
             "inputs": {
                 "files": len(inputs.paths),
                 "bytes": inputs.num_bytes,
-                "skipped": list(inputs.skipped),
+                "skipped": [*inputs.skipped, *tally.empty_files],
+                "lost": tally.report(),
                 "shuffled": shuffle,
             },
             "vocabulary": {

@@ -4,12 +4,17 @@ import pytest
 
 from data_pipelines.reading import html_text, read_documents
 from t5lite.core.errors import DataError
+from t5lite.data.reading.record_texts import FileReading
 
 PAGE = """<!doctype html><html><head><title>Title</title><style>p {color: red}</style></head>
 <body><h1>A heading</h1><script>var x = "<p>";</script>
 <p>One &amp; two,<br>three <b>bold</b>
 words.</p><ul><li>first<li>second</ul></body></html>"""
 TEXT = "A heading\nOne & two,\nthree bold words.\nfirst\nsecond"
+
+
+def documents(path, **options):
+    return read_documents(FileReading(path=str(path)), **options)
 
 
 def archive(records) -> bytes:
@@ -46,7 +51,7 @@ def test_web_archives(tmp_path):
         ("conversion", "text/plain", b"  "),
     ]
     wet.write_bytes(archive(conversions))
-    assert list(read_documents(str(wet))) == ["Grüße\nvon hier", "bad \ufffd byte"]
+    assert list(documents(wet)) == ["Grüße\nvon hier", "bad \ufffd byte"]
     warc = tmp_path / "a.warc.gz"
     responses = [
         ("response", "text/html; charset=utf-8", PAGE.encode()),
@@ -55,19 +60,19 @@ def test_web_archives(tmp_path):
         ("response", "image/png", b"\x89PNG"),
     ]
     warc.write_bytes(archive(responses))
-    assert list(read_documents(str(warc))) == [TEXT, "Grüße", "Grüße"]
+    assert list(documents(warc)) == [TEXT, "Grüße", "Grüße"]
 
 
 def test_what_is_no_archive(tmp_path):
     path = tmp_path / "a.warc.gz"
     path.write_bytes(gzip.compress(b"no archive\n\nat all"))
     with pytest.raises(DataError, match=r"a\.warc\.gz is damaged or no WARC file"):
-        list(read_documents(str(path)))
+        list(documents(path))
     with pytest.raises(DataError, match=r"b\.wet cannot be read"):
-        list(read_documents(str(tmp_path / "b.wet")))
+        list(documents(tmp_path / "b.wet"))
 
 
 def test_other_files_are_read_as_prepare_does(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo")
-    assert list(read_documents(str(tmp_path / "a.txt"))) == ["one", "two"]
-    assert list(read_documents(str(tmp_path / "a.txt"), txt_documents="piece")) == ["one\n\ntwo"]
+    assert list(documents(tmp_path / "a.txt")) == ["one", "two"]
+    assert list(documents(tmp_path / "a.txt", txt_documents="piece")) == ["one\n\ntwo"]

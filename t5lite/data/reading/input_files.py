@@ -3,13 +3,13 @@
 ========================  =====================================================================
 ``.txt``                  text; what a document is, is an option
 ``.jsonl`` ``.ndjson``    one JSON object a line (also ``.json``, as C4 is published)
-``.tsv``                  one record a line, columns by name or number
+``.tsv`` ``.csv``         one record a row, columns by name or number
 ``.parquet``              columns by name
 ``.arrow``                a file of a Hugging Face ``datasets`` folder (``save_to_disk``)
 ``.array_record``         ArrayRecord: a JSON object, a ``tf.train.Example`` or a text in each record
 ========================  =====================================================================
 
-The first three may also end in ``.gz``, ``.xz`` or ``.zst``.
+Those with lines may also end in ``.gz``, ``.xz`` or ``.zst``.
 """
 
 import io
@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.local_path import local_path, storage_address
 
-FORMATS = (".txt", ".jsonl", ".tsv", ".parquet", ".arrow", ".array_record")
+FORMATS = (".txt", ".jsonl", ".tsv", ".csv", ".parquet", ".arrow", ".array_record")
 RECORD_FORMATS = FORMATS[1:]
 """Those whose records have fields."""
 WEB_ARCHIVE = ".warc"
@@ -33,7 +33,7 @@ COMPRESSIONS = (".gz", ".xz", ".zst")
 Progress: TypeAlias = Callable[[int], object]
 """Told how many bytes of the (compressed) file were read since the last call."""
 
-_LINES = (".txt", ".jsonl", ".tsv")
+_LINES = (".txt", ".jsonl", ".tsv", ".csv")
 _ALIASES = {".json": ".jsonl", ".ndjson": ".jsonl", ".arrayrecord": ".array_record", ".wet": WEB_ARCHIVE}
 _ENDING = re.compile(r"(\.[a-z_]+)(?:-\d+-of-\d+)?(\.gz|\.xz|\.zst)?$")  # TFDS: a.array_record-0-of-4
 _GLOB = re.compile(r"[*?\[]")
@@ -228,7 +228,7 @@ class _Files:
         return int(self._fs.size(path) or 0)
 
 
-def open_input(path: str | Path, progress: Progress | None = None) -> BinaryIO:
+def open_input(path: str | Path, progress: Progress | None = None) -> io.BufferedReader:
     """Open a file, local or at an address, for reading; an OSError if that is impossible.
 
     Args:
@@ -237,7 +237,7 @@ def open_input(path: str | Path, progress: Progress | None = None) -> BinaryIO:
     """
     address = storage_address(path)
     raw = io.FileIO(local_path(path)) if address is None else file_system(address).open(address, "rb")
-    return cast(BinaryIO, io.BufferedReader(_Metered(cast(BinaryIO, raw), progress), 1 << 18))
+    return io.BufferedReader(_Metered(cast(BinaryIO, raw), progress), 1 << 18)
 
 
 class _Metered(io.RawIOBase):

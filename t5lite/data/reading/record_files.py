@@ -12,72 +12,65 @@ from typing import Any
 from t5lite.core.errors import DataError
 from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.reading.input_files import Progress, open_input
-from t5lite.data.reading.record_texts import InvalidUtf8, decoded, json_texts, record_text
+from t5lite.data.reading.record_texts import FileReading
 from t5lite.data.reading.tf_example import parse_example
 
 _BATCH = 1024
 
 
-def read_records(
-    path: str | Path,
-    kind: str,
-    fields: Sequence[str],
-    *,
-    on_invalid_utf8: InvalidUtf8 = "error",
-    progress: Progress | None = None,
-) -> Iterator[list[str]]:
-    """Yield the texts of ``fields`` of each record; what is null is an empty text.
+def read_records(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts of ``fields`` of each record; those with a null are dropped and counted.
 
     Args:
-      path: the file, local or at an address.
+      reading: of the file, local or at an address.
       kind: ``.parquet``, ``.arrow`` or ``.array_record``.
       fields: names of columns or fields.
-      on_invalid_utf8: refuse invalid bytes, or put U+FFFD in their place.
-      progress: called with the bytes read.
 
     Raises:
       DataError: if the file cannot be read, lacks a field, or has something else than text in one.
     """
-    if kind == ".array_record":
-        yield from _array_records(path, fields, on_invalid_utf8, progress)
-        return
+    records = _array_records(reading, fields) if kind == ".array_record" else _rows(reading, kind, fields)
+    return (texts for texts in records if texts is not None)
+
+
+def _rows(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str] | None]:
     tables = _parquet_tables if kind == ".parquet" else _arrow_tables
     number = 0
-    for table in tables(path, list(fields), progress):
+    for table in tables(reading, list(fields)):
         columns = [table.column(field).to_pylist() for field in fields]
         for row in zip(*columns, strict=True):
             number += 1
-            record = {field: value or "" for field, value in zip(fields, row, strict=True)}
-            place = f"{path} row {number}"
-            yield [record_text(record, field, place, on_invalid_utf8) for field in fields]
+            yield reading.texts(dict(zip(fields, row, strict=True)), fields, f"{reading.path} row {number}")
 
 
-def _parquet_tables(path: str | Path, fields: list[str], progress: Progress | None) -> Iterator[Any]:
-    pyarrow = _pyarrow(path)
-    with _reading(path, pyarrow.ArrowException, None) as stream:
+def _parquet_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
+    pyarrow = _pyarrow(reading.path)
+    with _reading(reading.path, pyarrow.ArrowException, None) as stream:
         size, file = stream.seek(0, os.SEEK_END), pyarrow.parquet.ParquetFile(stream)
-        _check_columns(file.schema_arrow, fields, path)
         done, total = 0, file.metadata.num_rows
+        if not total:  # an empty data frame is written without its columns
+            return
+        _check_columns(file.schema_arrow, fields, reading.path)
         for batch in file.iter_batches(_BATCH, columns=fields):
             yield batch
-            if progress is not None:  # not by what was read: the end is read first, and columns are left out
-                progress(size * (done + len(batch)) // total - size * done // total)
+            if reading.progress is not None:  # not by what was read: the end is first, columns are left out
+                reading.progress(size * (done + len(batch)) // total - size * done // total)
             done += len(batch)
 
 
-def _arrow_tables(path: str | Path, fields: list[str], progress: Progress | None) -> Iterator[Any]:
-    pyarrow = _pyarrow(path)
-    with _reading(path, pyarrow.ArrowException, progress) as stream:
+def _arrow_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
+    pyarrow = _pyarrow(reading.path)
+    with _reading(reading.path, pyarrow.ArrowException, reading.progress) as stream:
         reader = pyarrow.ipc.open_stream(stream)
-        _check_columns(reader.schema, fields, path)
         for batch in reader:
-            yield batch.select(fields)
+            if len(batch):
+                _check_columns(reader.schema, fields, reading.path)
+                yield batch.select(fields)
 
 
-def _array_records(
-    path: str | Path, fields: Sequence[str], on_invalid_utf8: InvalidUtf8, progress: Progress | None
-) -> Iterator[list[str]]:
+def _array_records(reading: FileReading, fields: Sequence[str]) -> Iterator[list[str] | None]:
     array_record_module = importlib.import_module("array_record.python.array_record_module")  # no type stubs
+    path = reading.path
     with _local_copy(path) as local:
         try:
             size = local.stat().st_size
@@ -86,24 +79,24 @@ def _array_records(
                 for start in range(0, total, _BATCH):
                     stop = min(start + _BATCH, total)
                     for number, content in enumerate(reader.read(list(range(start, stop))), start + 1):
-                        yield _record_fields(content, fields, f"{path} record {number}", on_invalid_utf8)
-                    if progress is not None:
-                        progress(size * stop // total - size * start // total)
+                        yield _record_fields(content, fields, f"{path} record {number}", reading)
+                    if reading.progress is not None:
+                        reading.progress(size * stop // total - size * start // total)
         except (RuntimeError, ValueError) as error:
             raise DataError(f"{path} is damaged or not an ArrayRecord ({error}); fetch it again") from error
 
 
 def _record_fields(
-    content: bytes, fields: Sequence[str], place: str, on_invalid_utf8: InvalidUtf8
-) -> list[str]:
+    content: bytes, fields: Sequence[str], place: str, reading: FileReading
+) -> list[str] | None:
     """Read a JSON object, a ``tf.train.Example``, or for a single field the text that the record is."""
     if content.lstrip()[:1] == b"{":
-        return json_texts(content, fields, place, on_invalid_utf8)
+        return reading.json_texts(content, fields, place)
     example = parse_example(content)
     if example is not None:
-        return [record_text(example, field, place, on_invalid_utf8) for field in fields]
+        return reading.texts(example, fields, place)
     if len(fields) == 1:
-        return [decoded(content, place, on_invalid_utf8)]
+        return [reading.decoded(content, place)]
     raise DataError(f"{place} is neither a JSON object nor a tf.train.Example, so it has no fields")
 
 
@@ -119,7 +112,8 @@ def _check_columns(schema: Any, fields: Sequence[str], path: str | Path) -> None
         kind = schema.field(field).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
         texts = (types.is_string, types.is_large_string, types.is_string_view)
-        if not any(is_kind(kind) for is_kind in (*texts, types.is_binary, types.is_large_binary)):
+        contents = (*texts, types.is_binary, types.is_large_binary, types.is_null)
+        if not any(is_kind(kind) for is_kind in contents):
             raise DataError(f"{path} column {field!r} is of type {kind}, not a string; convert it")
 
 

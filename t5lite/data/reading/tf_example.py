@@ -1,13 +1,18 @@
 """Reads ``tf.train.Example`` without TensorFlow: what TFDS and seqio write into ArrayRecord and TFRecord."""
 
+import itertools
 from collections.abc import Iterator
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
+_BYTES_LIST = 1  # fields of a Feature
+_NUMBERS = {2: 0.0, 3: 0}
 _WIDTH = {_FIXED64: 8, _FIXED32: 4}
 
 
-def parse_example(content: bytes) -> dict[str, bytes | None] | None:
-    """Return each feature's first value if it is bytes, else None; None if ``content`` is no Example.
+def parse_example(content: bytes) -> dict[str, bytes | float | None] | None:
+    """Return each feature's first value, None where it has none; None if ``content`` is no Example.
+
+    Of numbers, only that they are some: 0 stands for them.
 
     ``Example{1: Features{1: map entry {1: name, 2: Feature{1: BytesList{1: value}}}}}``
     """
@@ -15,18 +20,15 @@ def parse_example(content: bytes) -> dict[str, bytes | None] | None:
         examples = list(_fields(content))
         if [number for number, _ in examples] != [1]:
             return None
-        parsed: dict[str, bytes | None] = {}
+        parsed: dict[str, bytes | float | None] = {}
         for _, entry in _fields(_message(examples[0][1])):
             name, feature = (_message(value) for _, value in _fields(_message(entry)))
-            values = [
-                value
-                for number, list_ in _fields(feature)
-                if number == 1
-                for value in _fields(_message(list_))
-            ]
-            parsed[name.decode("utf-8")] = _message(values[0][1]) if values else None
+            parsed[name.decode("utf-8")] = None
+            for kind, values in _fields(feature):
+                for _, value in itertools.islice(_fields(_message(values)), 1):
+                    parsed[name.decode("utf-8")] = _message(value) if kind == _BYTES_LIST else _NUMBERS[kind]
         return parsed
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, KeyError):
         return None
 
 

@@ -46,11 +46,11 @@ def test_files_folders_and_globs(tmp_path):
 
 
 def test_what_cannot_be_used_is_refused_before_work(tmp_path):
-    make(tmp_path, "a.txt", "a.csv", "docs/a.md")
+    make(tmp_path, "a.txt", "a.pdf", "docs/a.md")
     for given, message in (
         (["missing.txt"], "missing.txt does not exist; check the path"),
         ([tmp_path / "*.parquet"], r"no file matches .*parquet; check the pattern"),
-        ([tmp_path / "a.csv"], r"a\.csv has an unknown type; allowed: \.txt"),
+        ([tmp_path / "a.pdf"], r"a\.pdf has an unknown type; allowed: \.txt"),
         (
             [tmp_path / "docs"],
             r"docs has no files of a known type \(1 of other types or empty, such as .*a\.md\)",

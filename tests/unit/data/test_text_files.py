@@ -70,7 +70,7 @@ def test_truncated_and_mislabelled_compression(tmp_path, ending):
         ("a.jsonl", b'{"text": "\\ud800"}', r"a\.jsonl:1 escapes a lone surrogate \(\\ud800\)"),
         ("a.tsv", b"en\tes\n", r"a\.tsv:1 has no column 'text' in its header \('en', 'es'\)"),
         ("a.tsv", b"text\tx\none\n\nz", None),
-        ("a.csv", b"text", r"a\.csv has an unknown type; allowed: \.txt"),
+        ("a.pdf", b"text", r"a\.pdf has an unknown type; allowed: \.txt"),
     ],
 )
 def test_what_cannot_be_read_names_file_and_line(tmp_path, name, content, message):
@@ -84,8 +84,9 @@ def test_what_cannot_be_read_names_file_and_line(tmp_path, name, content, messag
 
 def test_short_tsv_line(tmp_path):
     path = write(tmp_path / "a.tsv", "a\tb\nc\n")
-    with pytest.raises(DataError, match=r"a\.tsv:2 has 1 columns, column 1"):
-        list(read_pairs([path], inputs_field="0", targets_field="1"))
+    assert list(read_pairs([path], inputs_field="0", targets_field="1")) == [("a", "b")]
+    with pytest.raises(DataError, match=r"a\.tsv:1 has 2 columns, column 2"):
+        list(read_pairs([path], inputs_field="0", targets_field="2"))
 
 
 def test_invalid_utf8_is_replaced_by_option(tmp_path):
@@ -123,7 +124,7 @@ def test_a_text_of_one_long_line_is_cut_into_pieces_by_option(tmp_path, monkeypa
     pieces = list(read_texts([path], txt_documents="piece"))
     assert " ".join(pieces).split() == words
     assert all(PIECE_CHARACTERS - 20 < len(piece) <= PIECE_CHARACTERS for piece in pieces[:-1])
-    monkeypatch.setattr("t5lite.data.reading.text_files.MAX_DOCUMENT_BYTES", 1 << 16)
+    monkeypatch.setattr("t5lite.data.reading.lines.MAX_DOCUMENT_BYTES", 1 << 16)
     with pytest.raises(DataError, match=r"a\.txt:1 is a line of more .*pass --txt-documents piece"):
         list(read_texts([path]))
     unbroken = write(tmp_path / "b.txt", "é" * 40_000)

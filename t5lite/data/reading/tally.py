@@ -1,0 +1,96 @@
+"""What reading lost: counted by reason and file, kept in ``prepare.json``, and said once, a line a reason."""
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_FILES_SAID = 3
+_FILES_LISTED = 20
+"""Of a reason, the files with the highest counts."""
+
+
+class Loss(enum.Enum):
+    """Why a record is not as it stands in its file, or not there: its name in reports, and what is said."""
+
+    NULL = ("null", "records without a text (null) were dropped", "")
+    COLUMNS = (
+        "columns",
+        "rows with more columns than the first, or without those asked for, were dropped",
+        "a text that holds the separator or a line end must stand in quotes",
+    )
+    NARROW = (
+        "narrow",
+        "rows with fewer columns than the first were read as they are",
+        "check that no text is broken by a line end outside of quotes",
+    )
+    QUOTES = (
+        "quotes",
+        "rows with a quote out of place were dropped",
+        "a quote within quotes is written twice",
+    )
+    REPEATED_HEADER = ("repeated_header", "repeated header lines were dropped", "")
+    INVALID_UTF8 = ("invalid_utf8", "texts had bytes that are not UTF-8, which became U+FFFD", "")
+
+    def __init__(self, label: str, said: str, remedy: str):
+        self.label, self.said, self.remedy = label, said, remedy
+
+
+class Tally:
+    """Counts what readers drop or change, by reason and file; one of these goes through all the files."""
+
+    def __init__(self):
+        self._counts: dict[str, Counter[str]] = {}
+        self._first: dict[str, str] = {}
+        self.empty_files: list[str] = []
+        """Files that had no text at all, in reading order."""
+
+    def count(self, loss: Loss, path: object, place: str) -> None:
+        """Count one record of the file ``path``; ``place`` says where it stands."""
+        self._counts.setdefault(loss.label, Counter())[str(path)] += 1
+        self._first.setdefault(loss.label, place)
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Return for each reason how many records, the first one's place, and the files with most of them."""
+        return {
+            label: {
+                "records": files.total(),
+                "first": self._first[label],
+                "files": len(files),
+                "worst_files": dict(files.most_common(_FILES_LISTED)),
+            }
+            for label, files in self._counts.items()
+        }
+
+
+def merged(reports: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Add up reports of different files."""
+    total: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        for label, counts in report.items():
+            entry = total.setdefault(
+                label, {"records": 0, "first": counts["first"], "files": 0, "worst_files": {}}
+            )
+            entry["records"] += counts["records"]
+            entry["files"] += counts["files"]
+            entry["worst_files"] = dict(
+                Counter({**entry["worst_files"], **counts["worst_files"]}).most_common(_FILES_LISTED)
+            )
+    return total
+
+
+def messages(report: Mapping[str, Mapping[str, Any]], skipped: Sequence[str] = ()) -> list[str]:
+    """Return a line for each reason of a report: how many, where, what to do; and one for files left out."""
+    lines = []
+    for loss in Loss:
+        if counts := report.get(loss.label):
+            (worst, most), *_ = counts["worst_files"].items()
+            files = f"{counts['files']:,} files, most of {worst} ({most:,})" if counts["files"] > 1 else worst
+            remedy = f"; {loss.remedy}" if loss.remedy else ""
+            lines.append(f"{counts['records']:,} {loss.said} (of {files}; first: {counts['first']}){remedy}")
+    if skipped:
+        lines.append(
+            f"{len(skipped):,} of the inputs left out (no text, another type, or a second name): "
+            + ", ".join([*skipped[:_FILES_SAID], *["…"] * (len(skipped) > _FILES_SAID)])
+        )
+    return lines
