@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
 from t5lite.checkpointing import reading
+from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.types import Tree
 
@@ -45,18 +48,22 @@ class Checkpoints:
 
     A save is atomic: it is written under a temporary name and renamed when complete, so that a killed run
     leaves only whole checkpoints. What it left unfinished is removed while the next start goes on, before its
-    first save. On many hosts every process must make the same calls.
+    first save. It counts as done once its names and shapes were read back. On many hosts every process must
+    make the same calls.
 
     Args:
       directory: of the run's checkpoints.
       config: when to save and what to keep.
       max_host_bytes: of ``reading.array_handler``: slower saves in less memory.
+
+    Raises:
+      ConfigError: if no checkpoint can be in a directory of that name.
     """
 
     def __init__(
         self, directory: epath.PathLike, config: CheckpointConfig, *, max_host_bytes: int | None = None
     ) -> None:
-        self.directory = epath.Path(directory).absolute()
+        self.directory = checkpoint_path(directory)
         self.config = config
         keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep_last)]
         if config.keep_every_steps is not None:
@@ -65,6 +72,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
         )
+        self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
         self._restore_noise = reading.silence_orbax()
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -94,7 +102,8 @@ class Checkpoints:
           metadata: JSON-able: the resolved configuration and what else describes the run.
 
         Raises:
-          CheckpointError: if the earlier save under way failed (disk full, no permission).
+          CheckpointError: if the earlier save under way failed (disk full, no permission; or it cannot be
+            read back).
         """
         self.wait()
         if step in self._manager.all_steps():
@@ -109,18 +118,24 @@ class Checkpoints:
             self._manager.save(step, args=arguments, force=True)
         except OSError as error:
             raise self._save_failed(error) from error
+        names = reading.leaf_names(arrays)
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(arrays)]
+        self._unread = step, dict(zip(names, shapes, strict=True))
         return True
 
     def wait(self) -> None:
-        """Block until the save under way is on disk.
+        """Block until the save under way is on disk and was read back by name.
 
         Raises:
           CheckpointError: if it failed.
         """
+        saved, self._unread = self._unread, None
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
             raise self._save_failed(error) from error
+        if saved is not None and jax.process_index() == 0:  # which puts the checkpoint in place
+            reading.check_saved(self.directory, *saved)
 
     def latest_step(self) -> int | None:
         """Return the newest finished step, or None."""

@@ -21,6 +21,7 @@ from absl import logging as absl_logging
 from etils import epath
 
 from t5lite.checkpointing.fingerprint import fingerprints
+from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
 
@@ -29,8 +30,12 @@ _ORBAX = str(Path(ocp.__file__).parent)
 
 
 def available_steps(directory: epath.PathLike) -> list[int]:
-    """Return the steps of the finished checkpoints in ``directory``, ascending; empty if there is none."""
-    directory = epath.Path(directory)
+    """Return the steps of the finished checkpoints in ``directory``, ascending; empty if there is none.
+
+    Raises:
+      ConfigError: if no checkpoint can be in a directory of that name.
+    """
+    directory = checkpoint_path(directory)
     return sorted(ocp.utils.checkpoint_steps(directory)) if directory.exists() else []
 
 
@@ -71,6 +76,31 @@ def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, 
     with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
         saved = handler.metadata(path).tree.get(entry, {})
         return {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
+
+
+def check_saved(directory: epath.PathLike, step: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that a save is there to be read, by names and shapes; no array is read.
+
+    Args:
+      directory: holds one directory a step.
+      step: that was saved.
+      shapes: of every array of the state, by its dotted name.
+
+    Raises:
+      CheckpointError: if anything is missing or other than it was.
+    """
+    path = epath.Path(directory) / str(step) / "state"
+    with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
+        saved = handler.metadata(path).tree
+        found = {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
+    read_metadata(directory, step)
+    fingerprinted = _read_json(directory, step, "fingerprints")
+    lost = [name for name in shapes if found.get(name) != tuple(shapes[name]) or name not in fingerprinted]
+    if lost:
+        listed = ", ".join(lost[:MAX_LISTED_LEAVES])
+        raise damaged(
+            directory, step, ValueError(f"{len(lost)} of {len(shapes)} arrays did not arrive: {listed}")
+        )
 
 
 def read_state(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
@@ -117,6 +118,7 @@ def import_model(
     """
     chosen = format_for("import", format_name)
     check_new_directory(Path(output))
+    checkpoint_path(RunDirectory.at(output).checkpoints)
     # The vocabulary comes first where it can: weights may take long to read.
     given = open_vocabulary(vocabulary, extra_ids) if vocabulary else None
     if given is None and chosen.read_vocabulary is None:
