@@ -189,15 +189,18 @@ def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny
     assert evaluations(tmp_path) == [(0, 0), (3, 3)]
 
 
-def test_start_up_is_not_training_time(tiny, tmp_path):
+def test_start_up_is_not_training_time(tiny, tmp_path, monkeypatch):
+    hours, real = [0], time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: real() + 3600 * hours[0])
+
     def slow_to_start():
-        time.sleep(1.0)
+        hours[0] = 1
         yield from batches_from(0, tiny.partitioner)
 
     run(tiny, tmp_path, fresh(tiny), batches=slow_to_start(), total_steps=2, log_every_steps=1)
     entries = [e for e in read_metrics(tmp_path / "metrics.jsonl") if e["kind"] == "train"]
-    assert entries[0]["step_seconds"] < 0.9
-    assert entries[0]["input_stall"] < 0.9
+    assert entries[0]["step_seconds"] < 3000
+    assert entries[0]["input_stall"] * entries[0]["step_seconds"] < 3000
 
 
 def test_host_arrays_in_the_loop_are_a_mistake(tiny, tmp_path):
