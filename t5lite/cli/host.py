@@ -41,7 +41,9 @@ def _pci_vendors() -> set[str]:
 
 
 def restart_with_tuned_malloc() -> None:
-    """Start this program anew with a C library that keeps its memory, in large pages; return if it has one.
+    """Start this program anew with a C library that keeps its memory, in large pages.
+
+    Returns where it has one already, or where it cannot be had.
 
     XLA:CPU allocates the memory of every step anew. Taking it from the kernel and giving it back each time,
     in pages of 4 KiB, is an eighth to a third of a step. The C library reads how to do better from
@@ -51,7 +53,14 @@ def restart_with_tuned_malloc() -> None:
     tuned = malloc_tunables(given)
     if tuned != given and sys.platform == "linux" and runs_on_cpu(os.environ.get("JAX_PLATFORMS")):
         os.environ[_TUNABLES] = tuned
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        except (OSError, ValueError) as error:  # an interpreter that is gone, or not known; no room for more
+            os.environ.pop(_TUNABLES)
+            os.environ.update({_TUNABLES: given} if given else {})
+            print(
+                f"t5lite: memory is not kept between steps ({error}); they may take longer", file=sys.stderr
+            )
 
 
 def malloc_tunables(given: str = "") -> str:

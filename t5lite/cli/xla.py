@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from t5lite.cli.host import runs_on_cpu
+from t5lite.core.user_cache import user_cache
 
 _CPU_FLAGS = {
     # Small matrix products through the YNN library: a T5 step on CPU takes 15-25 % less time.
@@ -84,10 +85,12 @@ def prune(directory: Path, *, max_bytes: int) -> None:
 
 def _cache_directory(name: str) -> Path | None:
     """Return the directory of this kind of machine, or None where there is no place for one."""
+    cache = user_cache("xla")
+    if cache is None:
+        return None
+    directory = cache / name
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        directory = home / "t5lite" / "xla" / name
         directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only; a user without a home
+    except OSError:  # read-only, or a file is in its place
         return None
     return directory if os.access(directory, os.W_OK | os.X_OK) else None

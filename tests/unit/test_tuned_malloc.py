@@ -55,6 +55,19 @@ def test_given_tunables_are_left_alone(linux, monkeypatch, given, expected):
     assert host.os.environ[VARIABLE] == expected
 
 
+@pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
+def test_a_restart_that_fails_is_said_and_done_without(linux, monkeypatch, capfd, given):
+    def execv(executable, arguments):
+        raise FileNotFoundError(2, "No such file or directory", executable)
+
+    monkeypatch.setattr(host.os, "execv", execv)
+    if given:
+        monkeypatch.setenv(VARIABLE, given)
+    host.restart_with_tuned_malloc()
+    assert host.os.environ.get(VARIABLE) == given
+    assert "memory is not kept between steps" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("system", "platforms"), [("darwin", "cpu"), ("linux", "tpu,cpu")])
 def test_nothing_happens_where_it_cannot_help(linux, monkeypatch, system, platforms):
     monkeypatch.setattr(host.sys, "platform", system)

@@ -145,7 +145,7 @@ def no_home(monkeypatch, tmp_path):
     def fail():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(xla.Path, "home", fail)
+    monkeypatch.setattr(Path, "home", fail)
 
 
 def a_file_for_a_home(monkeypatch, tmp_path):

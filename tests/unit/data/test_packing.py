@@ -1,3 +1,6 @@
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,15 +79,44 @@ def test_a_large_plan_is_kept_and_a_damaged_one_made_anew(tmp_path, monkeypatch)
     np.testing.assert_array_equal(kept.row_starts, planned.row_starts)
     assert (kept.inputs_density, kept.targets_density) == (planned.inputs_density, planned.targets_density)
     monkeypatch.setattr(packing_cache, "plan_packing", plan_packing)
-    file.write_bytes(file.read_bytes()[:100])
-    assert packing_cache.kept_plan(lengths, lengths, **limits).num_rows == planned.num_rows
     assert packing_cache.kept_plan(lengths + 1, lengths, **limits).members.size == 50
     assert len(list(file.parent.iterdir())) == 2
+    whole = file.read_bytes()
+    for content in (b"", whole[:100], b"junk", whole[:-40] + bytes(40), *plans_of_something_else(planned)):
+        file.write_bytes(content)
+        again = packing_cache.kept_plan(lengths, lengths, **limits)
+        np.testing.assert_array_equal(again.members, planned.members)
+        np.testing.assert_array_equal(again.row_starts, planned.row_starts)
+        assert file.read_bytes() == whole
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+def plans_of_something_else(plan):
+    """Whole files that hold no plan of these examples."""
+    fields = {"members": plan.members, "row_starts": plan.row_starts, "densities": np.ones(2)}
+    for name, value in [
+        ("members", plan.members[:-1]),
+        ("members", np.zeros_like(plan.members)),
+        ("members", np.array([{}], object)),
+        ("row_starts", plan.row_starts[:0]),
+        ("row_starts", plan.row_starts[:-1]),
+        ("row_starts", plan.row_starts[::-1]),
+        ("densities", np.ones(1)),
+    ]:
+        content = io.BytesIO()
+        np.savez(content, **{**fields, name: value})
+        yield content.getvalue()
+
+
+@pytest.mark.parametrize("home", [True, False])
+def test_without_a_place_for_a_cache_there_is_none(tmp_path, monkeypatch, home):
     (tmp_path / "t5lite").write_text("in the way")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path) if home else "")
+    if not home:
+        monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(packing_cache, "_WORTH_KEEPING", 1)
     plan = packing_cache.kept_plan(np.ones(4, int), np.ones(4, int), inputs_length=2, targets_length=2)
     assert plan.num_rows == 2
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
