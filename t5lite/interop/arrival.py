@@ -6,7 +6,7 @@ Host memory never holds more than one piece besides what the result itself occup
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import jax
@@ -45,7 +45,13 @@ class Source(Protocol):
         ...
 
 
-def arrive(source: Source, *, dtype: Any, sharding: Sharding | None = None) -> Any:
+def arrive(
+    source: Source,
+    *,
+    dtype: Any,
+    sharding: Sharding | None = None,
+    see: Callable[[np.ndarray], None] = lambda _: None,
+) -> Any:
     """Return the whole array in ``dtype``: NumPy without a ``sharding``, else a ``jax.Array`` laid out so.
 
     With a sharding, every process reads the boxes of its own devices only.
@@ -54,12 +60,14 @@ def arrive(source: Source, *, dtype: Any, sharding: Sharding | None = None) -> A
       source: where it comes from.
       dtype: of the result.
       sharding: the layout on a mesh.
+      see: is handed every piece, in ``dtype``.
     """
     shape = source.shape
     if sharding is None:
         array = np.empty(shape, dtype)
         for piece in pieces(source, tuple(slice(0, size) for size in shape), np.dtype(dtype).itemsize):
             array[piece] = source.read(piece).astype(dtype, copy=False)
+            see(array[piece])
         return array
     devices_of: dict[tuple[tuple[int, int], ...], list[Any]] = {}
     for device, index in sharding.addressable_devices_indices_map(shape).items():
@@ -67,7 +75,7 @@ def arrive(source: Source, *, dtype: Any, sharding: Sharding | None = None) -> A
         devices_of.setdefault(bounds, []).append(device)
     shards = []
     for bounds, devices in devices_of.items():
-        shards += _shard(source, tuple(itertools.starmap(slice, bounds)), devices, np.dtype(dtype))
+        shards += _shard(source, tuple(itertools.starmap(slice, bounds)), devices, np.dtype(dtype), see)
     return jax.make_array_from_single_device_arrays(shape, sharding, shards)
 
 
@@ -120,7 +128,13 @@ def fill(view: memoryview, stream: BinaryIO) -> bool:
     return True
 
 
-def _shard(source: Source, region: Index, devices: list[Any], dtype: np.dtype) -> list[jax.Array]:
+def _shard(
+    source: Source,
+    region: Index,
+    devices: list[Any],
+    dtype: np.dtype,
+    see: Callable[[np.ndarray], None],
+) -> list[jax.Array]:
     """Return the box ``region`` once on each device."""
     shape = tuple(cut.stop - cut.start for cut in region)
     buffers: list[jax.Array] = []
@@ -128,6 +142,7 @@ def _shard(source: Source, region: Index, devices: list[Any], dtype: np.dtype) -
         box = np.ascontiguousarray(source.read(piece).astype(dtype, copy=False)).reshape(
             tuple(cut.stop - cut.start for cut in piece)
         )
+        see(box)
         if box.shape == shape:
             return [jax.device_put(box, device) for device in devices]
         start = tuple(np.int32(cut.start - whole.start) for cut, whole in zip(piece, region, strict=True))

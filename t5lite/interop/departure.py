@@ -1,7 +1,7 @@
 """Parameters leaving for files: one layer or one whole array at a time, in the dtype of the export."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
+
+from t5lite.interop.trees import has_layers
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,12 @@ def on_host(leaf: Any, layer: int | None) -> np.ndarray:
     if isinstance(leaf, jax.Array):
         return np.asarray(_get_layer(leaf, layer))
     return np.asarray(leaf[layer])
+
+
+def layers_on_host(name: str, leaf: Any) -> Iterator[np.ndarray]:
+    """Yield the parameter ``name`` as NumPy, one layer at a time if it has layers."""
+    for layer in range(np.shape(leaf)[0]) if has_layers(name) else (None,):
+        yield on_host(leaf, layer)
 
 
 class Cast:

@@ -7,6 +7,7 @@ be read by it, and the other way round.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Entry:
       dtype_name: NumPy's name of it, else the file's.
       shape: its shape.
       start: its first byte, from the beginning of the file.
+      end: the byte behind its last one.
     """
 
     file: Path
@@ -57,6 +59,7 @@ class Entry:
     dtype_name: str
     shape: Shape
     start: int
+    end: int
 
 
 def read_header(file: Path) -> dict[str, Entry]:
@@ -71,29 +74,56 @@ def read_header(file: Path) -> dict[str, Entry]:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(stream.read(length))
+            header = json.loads(stream.read(length), object_pairs_hook=unique_keys)
         header.pop("__metadata__", None)
-        entries = {name: _entry(file, value, 8 + length, size) for name, value in header.items()}
-        end = 8 + length + max((value["data_offsets"][1] for value in header.values()), default=0)
-        if end != size:
-            raise ValueError(f"{size} bytes instead of {end}")
+        entries = {name: _entry(file, value, 8 + length) for name, value in header.items()}
+        _check_coverage(entries, 8 + length, size)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; fetch the folder again") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror}); check it and its folder") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged or truncated ({error}); fetch the folder again") from error
     return entries
 
 
-def _entry(file: Path, value: Mapping[str, Any], data: int, size: int) -> Entry:
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's dict, as ``object_pairs_hook``; Python alone would keep the last of two values.
+
+    Raises:
+      ValueError: if a key is there twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return values
+
+
+def _entry(file: Path, value: Mapping[str, Any], data: int) -> Entry:
     start, end = value["data_offsets"]
     shape = tuple(value["shape"])
+    if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+        raise ValueError(f"shape {shape} at data_offsets [{start}, {end}]")
     dtype = _DTYPES.get(value["dtype"])
-    if not 0 <= start <= end <= size - data:
-        raise ValueError(f"data_offsets [{start}, {end}] lie outside the file")
-    if dtype is not None and end - start != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+    if dtype is not None and end - start != dtype.itemsize * math.prod(shape):
         raise ValueError(f"{end - start} bytes for shape {shape} of {dtype.name}")
-    name = value["dtype"] if dtype is None else dtype.name
-    return Entry(file, dtype, name, shape, data + start)
+    name = str(value["dtype"]) if dtype is None else dtype.name
+    return Entry(file, dtype, name, shape, data + start, data + end)
+
+
+def _check_coverage(entries: Mapping[str, Entry], start: int, size: int) -> None:
+    """Check that the tensors lie one behind the other from ``start`` to the file's end.
+
+    Raises:
+      ValueError: if two overlap, or bytes belong to none.
+    """
+    for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
+        if entry.start != start or entry.end < start:
+            raise ValueError(f"a tensor begins at byte {entry.start} and not at {start}")
+        start = entry.end
+    if start != size:
+        raise ValueError(f"{size} bytes instead of {start}")
 
 
 def read_entry(entry: Entry, rows: slice = slice(None)) -> np.ndarray:

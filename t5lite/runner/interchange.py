@@ -14,6 +14,7 @@ from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
@@ -127,11 +128,17 @@ def import_model(
             "by --vocabulary"
         )
     assert chosen.import_folder is not None  # format_for has checked it
-    config, params = chosen.import_folder(source, partitioner="fitting", **(options or {}))
-    belonging = _vocabulary_beside(chosen, source, extra_ids) if given is None else given
-    if chosen.check_vocabulary is not None:
-        chosen.check_vocabulary(source, belonging)
-    check_vocabulary(belonging, config)
+    belonging = given
+
+    def check(config: ModelConfig) -> None:
+        nonlocal belonging
+        belonging = _vocabulary_beside(chosen, source, extra_ids) if given is None else given
+        if chosen.check_vocabulary is not None:
+            chosen.check_vocabulary(source, belonging)
+        check_vocabulary(belonging, config)
+
+    config, params = chosen.import_folder(source, partitioner="fitting", check=check, **(options or {}))
+    assert belonging is not None  # check has seen to it
     # The folder's files say what its vocabulary is, and so not what was said against them.
     kept = _kept_files(Path(source), chosen) if given is None and extra_ids is None else {}
     with new_directory(Path(output)) as temporary:

@@ -12,6 +12,7 @@ from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop.departure import DTYPES, Cast, Export
+from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
@@ -73,7 +74,7 @@ def export_folder(
     Raises:
       UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that
         is not empty.
-      CheckpointError: if ``params`` or ``vocabulary`` do not fit ``config``.
+      CheckpointError: if ``params`` or ``vocabulary`` do not fit ``config``, or ``params`` are not finite.
       DataError: if the vocabulary cannot be written as a Hugging Face tokenizer.
     """
     out_dir = Path(out_dir)
@@ -87,6 +88,7 @@ def export_folder(
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
     tensors = _checked_plan(params, config, family)
+    check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
         _write_json_files(folder, config, family, _tokens(vocabulary), dtype=dtype)

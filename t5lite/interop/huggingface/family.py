@@ -6,16 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule
+from t5lite.interop.trees import Shape
 from t5lite.models.config import ModelConfig, TransformerConfig
 
 Tokens = Mapping[str, int | None]
 """Ids of ``bos``, ``eos`` and ``pad``; None where a vocabulary lacks one, or none is exported."""
 
 
+OTHER_HEADS = (r"(v_head|score|multiple_choice_head)\..*", r"(transformer|model)\.(v_head|score)\..*")
+"""Optional parts of a decoder-only model: what rewards, classifies or chooses beside its language model."""
+
+
 def _no_names(_: Any) -> dict[str, str]:
     return {}
+
+
+def _as_it_is(config: Any, _: "Values", __: Mapping[str, Shape]) -> Any:
+    return config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +32,17 @@ class Family:
 
     Attributes:
       model_types: values of config.json's ``model_type`` that it reads.
+      marks: keys of config.json that tell it from the others in a file of before ``model_type`` (2019).
+      classes: the transformers classes that it reads, where ``model_type`` is another family's as well.
       architecture: class of the configurations that it can be.
       mismatches: why a configuration of that class is not one of the family, a phrase a field.
       class_name: the transformers class that an export is for.
       to_json: config.json's content without ``architectures``, for weights of a dtype.
       generation_json: generation_config.json's content.
-      from_json: the configuration that config.json and the tensors' names describe.
+      from_json: the configuration that config.json describes; it is checked before weights are looked at.
+      completed: that configuration with what only the tensors' names and shapes tell.
+      untied: the configuration where ``copies`` says that the output projection is one and its values
+        differ; None where that is a fault of the files.
       rules: which tensors hold which parameters; rules of parameters that a model lacks do not apply.
       prefix: of the names of all tensors but ``heads``, absent when the model was saved without its head.
       heads: how the names that never have the prefix begin.
@@ -50,8 +63,12 @@ class Family:
     class_name: Callable[[Any], str]
     to_json: Callable[[Any, str, Tokens], dict[str, Any]]
     generation_json: Callable[[Any, Tokens], dict[str, Any]]
-    from_json: Callable[["Values", Mapping[str, Stored], Any], ModelConfig]
+    from_json: Callable[["Values", Any], ModelConfig]
     rules: Callable[[Any], tuple[Rule, ...]]
+    completed: Callable[[Any, "Values", Mapping[str, Shape]], ModelConfig] = _as_it_is
+    untied: Callable[[Any, "Values"], ModelConfig | None] = lambda config, values: None
+    marks: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     prefix: str = ""
     heads: tuple[str, ...] = ()
     bare: Callable[[Any], bool] = lambda _: False
@@ -118,7 +135,7 @@ class Values:
         return default if value is None else value
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 1) -> int:
-        """Return an integer of at least ``minimum``.
+        """Return an integer of at least ``minimum``, of 31 bits.
 
         Raises:
           CheckpointError: if it is something else, or missing without a default.
@@ -126,8 +143,9 @@ class Values:
         value = self.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise CheckpointError(f"config.json: {key}={value!r} must be an integer")
-        if value < minimum:
-            raise CheckpointError(f"config.json: {key}={value} must be {minimum} or more")
+        if not minimum <= value < 2**31:
+            bound = f"{minimum} or more" if value < minimum else "less than 2^31"
+            raise CheckpointError(f"config.json: {key}={value} must be {bound}")
         return value
 
     def head_dim(self, width_key: str, width: int, heads_key: str, num_heads: int) -> int:
@@ -149,7 +167,7 @@ class Values:
           CheckpointError: if it is something else.
         """
         value = self.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
             raise CheckpointError(f"config.json: {key}={value!r} must be a number")
         return float(value)
 
@@ -184,6 +202,15 @@ class Values:
         for key, values in allowed.items():
             if (value := self.get(key)) is not None and value not in values:
                 raise unsupported(key, value, values)
+
+    def has(self, keys: Collection[str]) -> bool:
+        """Return whether all ``keys`` are there."""
+        return all(key in self._content for key in keys)
+
+    def names_any_of(self, classes: Collection[str]) -> bool:
+        """Return whether ``architectures`` has one of ``classes``."""
+        named = self.get("architectures", [])
+        return isinstance(named, list) and any(name in classes for name in named)
 
     def architectures(self, allowed: Collection[str]) -> tuple[str, ...]:
         """Return the transformers classes the weights were saved from; empty where it does not say.

@@ -1,6 +1,6 @@
 """A Hugging Face folder to a configuration and parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +11,12 @@ from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop.arrival import Placement, shardings_of
 from t5lite.interop.huggingface.families import family_of, family_of_json
-from t5lite.interop.huggingface.family import Family, Values
-from t5lite.interop.huggingface.stored_tensors import Stored, from_arrays, open_folder, read_json
-from t5lite.interop.huggingface.tensor_names import canonical_names, drop_optional_parts, without_copies
-from t5lite.interop.huggingface.tensor_rules import plan
+from t5lite.interop.huggingface.family import Values
+from t5lite.interop.huggingface.fitting import Fitted, fit, refuse_differing
+from t5lite.interop.huggingface.refusals import refuse_adapter, refuse_quantized
+from t5lite.interop.huggingface.stored_tensors import check_weights, from_arrays, open_folder, read_json
+from t5lite.interop.huggingface.tensor_names import canonical_names
 from t5lite.interop.huggingface.weights import read_params
-from t5lite.interop.trees import check_fit, flatten
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 
@@ -28,11 +28,14 @@ def import_folder(
     *,
     param_dtype: Literal["float32", "bfloat16"] = "float32",
     partitioner: Placement = None,
+    check: Callable[[ModelConfig], None] = lambda _: None,
 ) -> tuple[ModelConfig, Tree]:
     """Return the configuration and the nested dict of parameters of a folder that ``save_pretrained`` wrote.
 
     Weights are read one tensor at a time from safetensors, or from ``pytorch_model.bin`` where PyTorch is
-    installed, each single or in shards with an index. The vocabulary is read by ``read_vocabulary``.
+    installed, each single or in shards with an index. Before the first value is read and the first parameter
+    made, config.json and all tensors' names, shapes and types are checked. The vocabulary is read by
+    ``read_vocabulary``.
 
     Args:
       path: the folder.
@@ -40,22 +43,33 @@ def import_folder(
       partitioner: where to put them: they arrive sharded, and host memory holds one tensor at a time.
         "fitting" takes all devices, sharded where they divide the parameters, else copied to each. None
         returns NumPy arrays.
+      check: what else is to be checked before values are read: it may raise.
 
     Raises:
-      UserError: for a model that no family has, naming key, value and what is allowed; for a
-        ``pytorch_model.bin`` without PyTorch.
-      CheckpointError: if a file is missing or damaged, or tensors are missing, unexpected or misshapen.
+      UserError: for a model that no family has, naming key, value and what is allowed; for an adapter or
+        quantized weights; for a ``pytorch_model.bin`` without PyTorch.
+      CheckpointError: if a file is missing or damaged, or tensors are missing, unexpected, misshapen or not
+        finite.
       ConfigError: if the partitioner's mesh does not divide a parameter.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a directory; give a folder that save_pretrained wrote")
-    stored = open_folder(folder)
+    refuse_adapter(folder)
+    check_weights(folder)
     values = Values(read_json(folder / CONFIG))
+    refuse_quantized(values)
     family = family_of_json(values)
-    stored = canonical_names(stored, family)
-    config: Any = family.from_json(values, stored, param_dtype)
-    return config, _read(stored, family, config, partitioner)
+    config: Any = family.from_json(values, param_dtype)
+    stored = canonical_names(open_folder(folder), family)
+    config = family.completed(config, values, {name: tensor.shape for name, tensor in stored.items()})
+    fitted = fit(stored, family, config)
+    check(config)
+    if (differing := fitted.differing_copies()) and (untied := family.untied(config, values)) is not None:
+        config, fitted = untied, fit(stored, family, untied)
+        differing = fitted.differing_copies()
+    refuse_differing(differing)
+    return config, _read(fitted, config, partitioner)
 
 
 def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
@@ -88,18 +102,16 @@ def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfi
 
     Raises:
       CheckpointError: listing missing, unexpected and misshapen tensors by name and shape, copies that
-        differ, and tensors that are not of a floating-point type.
+        differ, and tensors that are not of a floating-point type or hold NaN or infinity.
       UserError: if no class of transformers is a model of ``config``.
     """
     family = family_of(config)
-    return _read(canonical_names(from_arrays(tensors), family), family, config, None)
+    fitted = fit(canonical_names(from_arrays(tensors), family), family, config)
+    refuse_differing(fitted.differing_copies())
+    return _read(fitted, config, None)
 
 
-def _read(stored: Mapping[str, Stored], family: Family, config: ModelConfig, partitioner: Placement) -> Tree:
+def _read(fitted: Fitted, config: ModelConfig, partitioner: Placement) -> Tree:
     model = build(config)
-    shapes = {path: leaf.shape for path, leaf in flatten(model.abstract_params)}
-    tensors = plan(family.rules(config), shapes)
-    expected = {tensor.name: tensor.shape for tensor in tensors}
-    stored = drop_optional_parts(without_copies(stored, family, config), expected, family)
-    check_fit("tensors", expected, {name: tensor.shape for name, tensor in stored.items()})
-    return read_params(stored, tensors, model.abstract_params, shardings=shardings_of(model, partitioner))
+    shardings = shardings_of(model, partitioner)
+    return read_params(fitted.stored, fitted.tensors, model.abstract_params, shardings=shardings)

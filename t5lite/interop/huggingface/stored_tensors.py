@@ -11,12 +11,17 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError
 from t5lite.interop.huggingface.pytorch_files import read_pytorch
-from t5lite.interop.safetensors_files import INDEX, WEIGHTS, read_entry, read_header
-from t5lite.interop.trees import Shape
+from t5lite.interop.safetensors_files import INDEX, WEIGHTS, read_entry, read_header, unique_keys
+from t5lite.interop.trees import Shape, listed
 
 PYTORCH_WEIGHTS, PYTORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _UNREADABLE_SUFFIXES = (".pt", ".pth", ".h5", ".msgpack", ".ckpt")
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
+UNQUANTIZE = (
+    "take the model as it was before it was quantized, or load it with transformers, call dequantize() and "
+    "save_pretrained()"
+)
+"""What to do with a quantized checkpoint."""
 _COMPARED_BYTES = 16 * 2**20
 
 
@@ -42,6 +47,27 @@ def from_arrays(tensors: Mapping[str, np.ndarray]) -> dict[str, Stored]:
     }
 
 
+def has_weights(folder: Path) -> bool:
+    """Return whether a folder holds the weights of a model in files that can be read."""
+    return any((folder / name).is_file() for name in _READERS)
+
+
+def check_weights(folder: Path) -> None:
+    """Check that a folder holds weights; ``open_folder`` looks into them.
+
+    Raises:
+      CheckpointError: if it has none that can be read.
+    """
+    if has_weights(folder):
+        return
+    found = sorted(file.name for file in folder.iterdir() if file.suffix in _UNREADABLE_SUFFIXES)
+    raise CheckpointError(
+        f"{folder} has neither {WEIGHTS} nor {INDEX}, and no {PYTORCH_WEIGHTS}"
+        + (f"; {', '.join(found)} cannot be read safely: load it with transformers and" if found else ";")
+        + " write it with save_pretrained"
+    )
+
+
 def open_folder(folder: Path) -> dict[str, Stored]:
     """Return the tensors of a Hugging Face folder; safetensors before ``pytorch_model.bin``.
 
@@ -49,20 +75,10 @@ def open_folder(folder: Path) -> dict[str, Stored]:
       CheckpointError: if there are no weights, or a file is missing, damaged, or differs from its index.
       UserError: if there is only a ``pytorch_model.bin`` and no PyTorch.
     """
-    for weights, index, read in (
-        (WEIGHTS, INDEX, _read_safetensors),
-        (PYTORCH_WEIGHTS, PYTORCH_INDEX, _read_pytorch),
-    ):
-        if (folder / weights).is_file():
-            return read(folder / weights)
-        if (folder / index).is_file():
-            return _read_shards(folder / index, read)
-    found = sorted(file.name for file in folder.iterdir() if file.suffix in _UNREADABLE_SUFFIXES)
-    raise CheckpointError(
-        f"{folder} has neither {WEIGHTS} nor {INDEX}, and no {PYTORCH_WEIGHTS}"
-        + (f"; {', '.join(found)} cannot be read safely: load it with transformers and" if found else ";")
-        + " write it with save_pretrained"
-    )
+    check_weights(folder)
+    name = next(name for name in _READERS if (folder / name).is_file())
+    read = _READERS[name]
+    return _read_shards(folder / name, read) if name in (INDEX, PYTORCH_INDEX) else read(folder / name)
 
 
 def same_values(a: Stored, b: Stored) -> bool:
@@ -81,14 +97,16 @@ def check_floating(tensors: Mapping[str, Stored]) -> None:
     """Check that every tensor is of a floating-point type.
 
     Raises:
-      CheckpointError: naming the first that is not.
+      CheckpointError: with the number of those that are not, their names and types.
     """
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _FLOATS:
-            raise CheckpointError(
-                f"{name} has dtype {tensor.dtype}; allowed: {', '.join(_FLOATS)} "
-                "(a quantized checkpoint cannot be imported)"
-            )
+    others = [
+        f"{name} has dtype {tensor.dtype}" for name, tensor in tensors.items() if tensor.dtype not in _FLOATS
+    ]
+    if others:
+        raise CheckpointError(
+            f"{len(others)} of {len(tensors)} tensors are not of {', '.join(_FLOATS)}: {listed(others, 8)} "
+            f"(a quantized checkpoint cannot be imported); {UNQUANTIZE}"
+        )
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -98,10 +116,12 @@ def read_json(file: Path) -> dict[str, Any]:
       CheckpointError: if the file is missing or is not one.
     """
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; give a folder that save_pretrained wrote") from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror}); check it and its folder") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged ({error}); fetch the folder again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{file} is damaged (not a JSON object); fetch the folder again")
@@ -136,3 +156,12 @@ def _read_shards(index: Path, read: Callable[[Path], dict[str, Stored]]) -> dict
             )
         tensors |= found
     return tensors
+
+
+_READERS = {
+    WEIGHTS: _read_safetensors,
+    INDEX: _read_safetensors,
+    PYTORCH_WEIGHTS: _read_pytorch,
+    PYTORCH_INDEX: _read_pytorch,
+}
+"""The files that a folder's weights may be, in order of preference."""

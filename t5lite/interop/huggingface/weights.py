@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from t5lite.core.types import Tree
 from t5lite.interop.departure import Cast, on_host
+from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Part, Tensor
 from t5lite.interop.trees import flatten, insert
@@ -38,21 +39,34 @@ def read_params(
 ) -> Tree:
     """Return the parameters that ``stored`` holds, in the shapes and dtypes of ``abstract_params``.
 
-    Besides the result, memory holds one tensor at a time.
+    Besides the result, memory holds one tensor at a time. What is not finite is counted as it passes, after
+    the cast, so that all of it is known by name without reading twice.
 
     Args:
       stored: the tensors by name; all of ``tensors`` are there, in the right shapes.
       tensors: the model's tensors (see ``tensor_rules.plan``).
       abstract_params: shape and dtype of each parameter.
       shardings: where to put each parameter; None leaves them on the host as NumPy arrays.
+
+    Raises:
+      CheckpointError: if any of them is not finite.
     """
+    found = NonFinite()
     abstract = dict(flatten(abstract_params))
     leaves = _HostLeaves(abstract) if shardings is None else _MeshLeaves(abstract, dict(flatten(shardings)))
     for tensor in tensors:
         pieces = tensor.unpack(stored[tensor.name].whole)
         for part, piece in zip(tensor.parts, pieces, strict=True):
-            leaves.put(part, piece.astype(abstract[part.path].dtype, copy=False))
+            with np.errstate(over="ignore"):
+                value = piece.astype(abstract[part.path].dtype, copy=False)
+            found.see(tensor.name, value)
+            leaves.put(part, value)
+            del value
         del pieces
+    found.refuse(
+        "the weights are not imported",
+        "fetch the folder again and compare checksums, or take a checkpoint of before the training diverged",
+    )
     params: dict[str, Any] = {}
     for path in abstract:
         insert(params, path, leaves.arrays[path])

@@ -13,7 +13,8 @@ from t5lite.core.files import new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.interop.departure import DTYPES, Cast, Export, on_host
+from t5lite.interop.departure import DTYPES, Cast, Export, layers_on_host
+from t5lite.interop.finiteness import check_finite
 from t5lite.interop.safetensors_files import WEIGHTS, Output, write_file
 from t5lite.interop.stablehlo.programs import (
     MARK,
@@ -24,7 +25,7 @@ from t5lite.interop.stablehlo.programs import (
     forward_program,
     lower,
 )
-from t5lite.interop.trees import check_fit, flatten, has_layers
+from t5lite.interop.trees import check_fit, flatten
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 
@@ -56,7 +57,7 @@ def export_folder(
       programs: further programs by name, such as greedy decoding.
 
     Raises:
-      CheckpointError: if ``params`` do not fit ``config``.
+      CheckpointError: if ``params`` do not fit ``config`` or are not finite.
       UserError: for an unknown ``dtype``, a size that the model has no positions for, or an ``out_dir``
         that is not empty.
     """
@@ -70,6 +71,7 @@ def export_folder(
         {name: leaf.shape for name, leaf in flatten(model.abstract_params)},
         {name: np.shape(leaf) for name, leaf in flatten(params)},
     )
+    check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         described = {}
         for name, program in every.items():
@@ -106,8 +108,8 @@ def _write_weights(folder: Path, params: Tree, cast: Cast) -> None:
 
     def parts() -> Iterator[tuple[str, np.ndarray]]:
         for name, leaf in flatten(params):
-            for layer in range(np.shape(leaf)[0]) if has_layers(name) else (None,):
-                yield name, cast(name, on_host(leaf, layer))
+            for part in layers_on_host(name, leaf):
+                yield name, cast(name, part)
 
     shapes = tuple((name, np.shape(leaf)) for name, leaf in flatten(params))
     write_file(folder, Output(WEIGHTS, shapes), cast.dtype, parts())

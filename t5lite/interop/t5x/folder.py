@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from t5lite.core.types import Tree
 from t5lite.interop.arrival import Placement, arrive, shardings_of
+from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.t5x.checkpoint import open_checkpoint
 from t5lite.interop.t5x.mapping import GatedActivation, infer_config, match, stack_layouts
 from t5lite.models.config import Dtype, EncoderDecoderConfig
@@ -24,6 +26,7 @@ def import_folder(
     param_dtype: Dtype = "float32",
     partitioner: Placement = None,
     activation: GatedActivation | None = None,
+    check: Callable[[EncoderDecoderConfig], None] = lambda _: None,
 ) -> tuple[EncoderDecoderConfig, Tree]:
     """Return the configuration and the nested dict of parameters of a T5X checkpoint, its optimizer left out.
 
@@ -40,10 +43,11 @@ def import_folder(
       partitioner: lays every parameter out on its mesh as it is read; "fitting" takes all devices, sharded
         where they divide the parameters, else copied to each; None returns NumPy arrays.
       activation: of an MLP with two input kernels; None takes gated GELU.
+      check: what else is to be checked before values are read: it may raise.
 
     Raises:
       CheckpointError: if a file is missing or damaged, the model is no encoder-decoder T5, or leaves are
-        missing, unexpected or misshapen.
+        missing, unexpected, misshapen or not finite.
       UserError: for an ``activation`` of an MLP with one input kernel.
       ConfigError: if the mesh does not divide the parameters.
     """
@@ -56,6 +60,7 @@ def import_folder(
     paths, structure = jax.tree_util.tree_flatten_with_path(model.abstract_params)
     shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
     sources = match(leaves, stacks, shapes, config.head_dim)
+    check(config)
     placed = shardings_of(model, partitioner)
     shardings = [None] * len(paths) if placed is None else jax.tree.leaves(placed)
     logger.info(
@@ -71,10 +76,12 @@ def import_folder(
         "" if activation else f", mlp_activation={config.mlp_activation}",
     )
     dtype = jnp.dtype(param_dtype)
+    found = NonFinite()
     arrays = [
-        arrive(sources[name], dtype=dtype, sharding=sharding)
+        arrive(sources[name], dtype=dtype, sharding=sharding, see=partial(found.see, name))
         for name, sharding in zip(shapes, shardings, strict=True)
     ]
+    found.refuse(f"the parameters of {checkpoint.path} are not imported", "take an earlier checkpoint")
     return config, jax.tree.unflatten(structure, arrays)
 
 

@@ -24,7 +24,6 @@ from t5lite.interop.huggingface import (
 )
 from t5lite.interop.huggingface.families import family_of, family_of_json
 from t5lite.interop.huggingface.family import Values
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import conv1d, linear, plan, vector
 from t5lite.interop.trees import flatten
 from t5lite.models.config import (
@@ -117,16 +116,10 @@ def test_a_preset_that_fits_is_what_its_config_json_says(name):
     family = family_of(config)
     content = family.to_json(config, "float32", {"bos": None, "eos": 1, "pad": 0})
     shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
-    tensors = {
-        # A head of a shape that no table has: whether it equals the table is not asked of values.
-        tensor.name: Stored(
-            (0,) if tensor.name == "lm_head.weight" else tensor.shape, "float32", lambda _: None
-        )
-        for tensor in plan(family.rules(config), shapes)
-    }
+    tensors = {tensor.name: tensor.shape for tensor in plan(family.rules(config), shapes)}
     values = Values(json.loads(json.dumps({**content, "architectures": [family.class_name(config)]})))
     assert family_of_json(values) is family
-    assert family.from_json(values, tensors, config.param_dtype) == config
+    assert family.completed(family.from_json(values, config.param_dtype), values, tensors) == config
 
 
 def test_layouts_by_hand():
@@ -311,7 +304,8 @@ def test_a_pooler_that_a_masked_lm_does_not_read_is_dropped_by_name(tmp_path, ca
     extra = {"bert.pooler.dense.weight": np.ones((8, 8), "f"), "bert.pooler.dense.bias": np.ones(8, "f")}
     change_tensors(tmp_path / "out", lambda tensors: tensors.update(extra))
     assert import_folder(tmp_path / "out")[0] == CONFIGS["bert-masked_lm"]
-    assert "dropped bert.pooler.dense.bias, bert.pooler.dense.weight" in caplog.text
+    assert "dropped 2 trained tensors, which" in caplog.text
+    assert "bert.pooler.dense.bias, bert.pooler.dense.weight" in caplog.text
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -1,9 +1,13 @@
 """The families of Hugging Face models: one file each and one line here."""
 
+import logging
+
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface.families import bert, gpt2, llama, opt, t5
 from t5lite.interop.huggingface.family import Family, Values, unsupported
 from t5lite.models.config import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 FAMILIES: dict[str, Family] = {
     "t5": t5.FAMILY,
@@ -37,16 +41,29 @@ def fits(config: ModelConfig) -> str | None:
 
 
 def family_of_json(values: Values) -> Family:
-    """Return the family that config.json names; without a ``model_type``, T5, as its first checkpoints have.
+    """Return the family that config.json names, or whose keys it has where it is of before ``model_type``.
 
     Raises:
-      UserError: for a ``model_type`` of none.
+      UserError: for a ``model_type`` of none, or none and the keys of none.
     """
-    model_type = values.get("model_type", "t5")
-    for family in FAMILIES.values():
-        if model_type in family.model_types:
-            return family
-    raise unsupported("model_type", model_type, [name for f in FAMILIES.values() for name in f.model_types])
+    model_type = values.get("model_type")
+    if model_type is None:
+        readers = [family for family in FAMILIES.values() if family.marks and values.has(family.marks)]
+    else:
+        readers = [family for family in FAMILIES.values() if model_type in family.model_types]
+    named = [family for family in readers if values.names_any_of(family.classes)]
+    readers = named or [family for family in readers if not family.classes]
+    if readers:
+        if model_type is None:
+            logger.info("config.json has no model_type; read as %s", readers[0].model_types[0])
+        return readers[0]
+    allowed = dict.fromkeys(name for family in FAMILIES.values() for name in family.model_types)
+    if model_type is None:
+        raise UserError(
+            "config.json has no model_type, and not the keys of a model of before there was one; add it: one "
+            f"of {', '.join(allowed)}"
+        )
+    raise unsupported("model_type", model_type, allowed)
 
 
 def _candidates(config: ModelConfig) -> list[Family]:

@@ -5,7 +5,9 @@ The head is read off the tensors, not off ``architectures``: the published check
 ``BertForSequenceClassification`` and ``BertForTokenClassification``, but for the pooler of the former.
 """
 
-from collections.abc import Mapping
+import dataclasses
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
@@ -18,9 +20,11 @@ from t5lite.interop.huggingface.family import (
     same_heads,
     unit_logit_scale,
 )
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, norm, table, vector
+from t5lite.interop.trees import Shape
 from t5lite.models.config import Activation, EncoderOnlyConfig, Head
+
+logger = logging.getLogger(__name__)
 
 _CLASSES: dict[Head, str] = {
     "hidden": "BertModel",
@@ -31,6 +35,7 @@ _CLASSES: dict[Head, str] = {
     "token_classification": "BertForTokenClassification",
     "span_extraction": "BertForQuestionAnswering",
 }
+_ARCHITECTURES = tuple(dict.fromkeys(_CLASSES.values()))
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -56,6 +61,7 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
 }
+_CLASSIFIER = "classifier.weight"
 _TABLE = "bert.embeddings.word_embeddings.weight"
 
 
@@ -135,11 +141,9 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     return values
 
 
-def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> EncoderOnlyConfig:
+def _from_json(values: Values, param_dtype: Any) -> EncoderOnlyConfig:
     values.require(_SUPPORTED)
-    head = _head_of(values.architectures(set(_CLASSES.values())), tensors)
-    if head in ("masked_lm", "pretraining"):
-        values.require({"tie_word_embeddings": (True,)})
+    values.architectures(_ARCHITECTURES)
     embed_dim, num_heads = values.integer("hidden_size"), values.integer("num_attention_heads")
     return EncoderOnlyConfig(
         vocab_size=values.integer("vocab_size"),
@@ -148,8 +152,7 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
         head_dim=values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("num_hidden_layers"),
-        head=head,
-        num_labels=_num_labels(values) if "classification" in head else 2,
+        head="hidden",  # until the tensors are known
         num_token_types=values.integer("type_vocab_size", 2),
         max_length=values.integer("max_position_embeddings", 512),
         mlp_activation=values.choice("hidden_act", _ACTIVATIONS, "gelu"),
@@ -160,17 +163,48 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
     )
 
 
-def _head_of(architectures: tuple[str, ...], tensors: Mapping[str, Stored]) -> Head:
-    pooler = "bert.pooler.dense.weight" in tensors
-    if "cls.predictions.transform.dense.weight" in tensors:
-        whole = pooler and "cls.seq_relationship.weight" in tensors
-        return "pretraining" if whole else "masked_lm"
-    if "qa_outputs.weight" in tensors:
-        return "span_extraction"
-    if "classifier.weight" in tensors:
-        if "BertForTokenClassification" in architectures or not pooler:
-            return "token_classification"
-        return "sequence_classification"
+def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, Shape]) -> EncoderOnlyConfig:
+    """Return ``config`` with the head that the tensors are, which has as many classes as it has rows."""
+    head = _head_of(values.architectures(_ARCHITECTURES), shapes)
+    if head in ("masked_lm", "pretraining"):
+        values.require({"tie_word_embeddings": (True,)})
+    if head not in ("sequence_classification", "token_classification"):
+        return dataclasses.replace(config, head=head)
+    num_labels = shapes[_CLASSIFIER][0] if shapes[_CLASSIFIER] else 1
+    named = values.get("id2label")
+    said = {
+        "id2label": len(named) if isinstance(named, dict | list) else None,
+        "num_labels": values.get("num_labels"),
+    }
+    if wrong := {key: count for key, count in said.items() if count not in (None, num_labels)}:
+        logger.warning(
+            "%s has %d rows, and so many classes are imported; config.json speaks of %s",
+            _CLASSIFIER,
+            num_labels,
+            " and ".join(f"{count} ({key})" for key, count in wrong.items()),
+        )
+    return dataclasses.replace(config, head=head, num_labels=num_labels)
+
+
+def _head_of(architectures: tuple[str, ...], names: Collection[str]) -> Head:
+    """Return the head among the tensors: of several, the one that ``architectures`` names."""
+    pooler = "bert.pooler.dense.weight" in names
+    classifier: Head = "sequence_classification"
+    if "BertForTokenClassification" in architectures or not pooler:
+        classifier = "token_classification"
+    found: list[Head] = []
+    if "cls.predictions.transform.dense.weight" in names:
+        whole = pooler and "cls.seq_relationship.weight" in names
+        found.append("pretraining" if whole else "masked_lm")
+    if "qa_outputs.weight" in names:
+        found.append("span_extraction")
+    if _CLASSIFIER in names:
+        found.append(classifier)
+    for head in found:
+        if _CLASSES[head] in architectures:
+            return head
+    if found:
+        return found[0]
     bodies = {"BertModel", "BertForPreTraining", "BertForMaskedLM"}
     if architectures and not bodies & set(architectures):
         raise UserError(
@@ -178,11 +212,6 @@ def _head_of(architectures: tuple[str, ...], tensors: Mapping[str, Stored]) -> H
             "qa_outputs among the tensors; set it to ['BertModel'] to import the encoder alone"
         )
     return "pooled" if pooler else "hidden"
-
-
-def _num_labels(values: Values) -> int:
-    labels = values.get("id2label")
-    return len(labels) if isinstance(labels, dict) else values.integer("num_labels", 2)
 
 
 def _generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
@@ -193,12 +222,14 @@ def _generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any
 
 FAMILY = Family(
     model_types=("bert",),
+    marks=("type_vocab_size", "intermediate_size"),
     architecture=EncoderOnlyConfig,
     mismatches=_mismatches,
     class_name=lambda config: _CLASSES[config.head],
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,
+    completed=_completed,
     rules=_rules,
     prefix="bert.",
     heads=("cls.", "classifier.", "qa_outputs."),
@@ -207,5 +238,5 @@ FAMILY = Family(
     # The names of TensorFlow, in the published checkpoints.
     renames=((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias")),
     ignorable=(r"bert\.embeddings\.(position_ids|token_type_ids)",),
-    optional_parts=(r"bert\.pooler\.dense\.(weight|bias)", r"cls\.seq_relationship\.(weight|bias)"),
+    optional_parts=(r"bert\.pooler\.dense\.(weight|bias)", r"(cls|classifier|qa_outputs)\..*"),
 )

@@ -3,10 +3,10 @@
 Its ``Conv1D`` weights are ``[in, out]``, as kernels are here, and one of them holds query, key and value.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from t5lite.interop.huggingface.family import (
+    OTHER_HEADS,
     Family,
     Tokens,
     Values,
@@ -16,7 +16,6 @@ from t5lite.interop.huggingface.family import (
     tied_head,
     unit_logit_scale,
 )
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule, conv1d, linear, norm, table, vector
 from t5lite.models.config import Activation, DecoderOnlyConfig
 
@@ -98,8 +97,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> DecoderOnlyConfig:
-    del tensors
+def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("GPT2LMHeadModel", "GPT2Model"))
     embed_dim, num_heads = values.integer("n_embd", 768), values.integer("n_head", 12)
@@ -132,6 +130,7 @@ def _generation_json(config: DecoderOnlyConfig, tokens: Tokens) -> dict[str, Any
 
 FAMILY = Family(
     model_types=("gpt2",),
+    marks=("n_embd", "n_layer"),
     architecture=DecoderOnlyConfig,
     mismatches=_mismatches,
     class_name=lambda _: "GPT2LMHeadModel",
@@ -142,6 +141,7 @@ FAMILY = Family(
     prefix="transformer.",
     heads=("lm_head.",),
     copies=tied_head(_HEAD, _TABLE),
+    optional_parts=OTHER_HEADS,
     # The causal mask, which earlier versions saved.
     ignorable=(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",),
 )

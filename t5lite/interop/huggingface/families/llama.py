@@ -1,10 +1,10 @@
 """Llama: ``LlamaForCausalLM``, with grouped-query attention or without, its head tied or not."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface.family import (
+    OTHER_HEADS,
     Family,
     Tokens,
     Values,
@@ -13,7 +13,6 @@ from t5lite.interop.huggingface.family import (
     token_ids_of_decoder,
     unit_logit_scale,
 )
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
 from t5lite.models.config import DecoderOnlyConfig
 
@@ -94,8 +93,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> DecoderOnlyConfig:
-    del tensors
+def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("LlamaForCausalLM", "LlamaModel"))
     embed_dim, num_heads = values.integer("hidden_size", 4096), values.integer("num_attention_heads", 32)
@@ -155,6 +153,7 @@ FAMILY = Family(
     prefix="model.",
     heads=("lm_head.",),
     copies=tied_head(_HEAD, _TABLE),
+    optional_parts=OTHER_HEADS,
     # Frequencies of the rotary positions, which earlier versions saved.
-    ignorable=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"model\.rotary_emb\.inv_freq"),
+    ignorable=(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)",),
 )

@@ -3,10 +3,10 @@
 The 350M model has post-norm and a narrow embedding table with a projection on either side.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from t5lite.interop.huggingface.family import (
+    OTHER_HEADS,
     Family,
     Tokens,
     Values,
@@ -17,7 +17,6 @@ from t5lite.interop.huggingface.family import (
     token_ids_of_decoder,
     unit_logit_scale,
 )
-from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, linear, norm, table
 from t5lite.models.config import Activation, DecoderOnlyConfig
 
@@ -111,8 +110,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> DecoderOnlyConfig:
-    del tensors
+def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("OPTForCausalLM", "OPTModel"))
     embed_dim, num_heads = values.integer("hidden_size", 768), values.integer("num_attention_heads", 12)
@@ -153,4 +151,5 @@ FAMILY = Family(
     prefix="model.",
     heads=("lm_head.",),
     copies=tied_head(_HEAD, _TABLE),
+    optional_parts=OTHER_HEADS,
 )

@@ -10,14 +10,13 @@ no published mT5 has). umT5's are by the letter of config.json: transformers 5 o
 included, which changes probabilities and not the most likely token.
 """
 
+import dataclasses
 import logging
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, same_heads, unsupported
-from t5lite.interop.huggingface.stored_tensors import Stored, same_values
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
 from t5lite.models.config import Activation, EncoderDecoderConfig
 
@@ -170,7 +169,7 @@ def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, 
     return values
 
 
-def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) -> EncoderDecoderConfig:
+def _from_json(values: Values, param_dtype: Any) -> EncoderDecoderConfig:
     model_type = values.get("model_type", "t5")
     projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[model_type])
     if projection not in _ACTIVATIONS:
@@ -181,11 +180,9 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
     # Derived from feed_forward_proj when saved, but where config.json has them, they are what counts.
     values.require({"dense_act_fn": (activation,), "is_gated_act": (gated,)})
     num_encoder_layers = values.integer("num_layers")
-    embed_dim = values.integer("d_model")
-    tied, scaled = _tied_and_scaled(model_type, values, _has_own_head(tensors))
     return EncoderDecoderConfig(
         vocab_size=values.integer("vocab_size"),
-        embed_dim=embed_dim,
+        embed_dim=values.integer("d_model"),
         mlp_dim=values.integer("d_ff"),
         head_dim=values.integer("d_kv"),
         num_heads=values.integer("num_heads"),
@@ -193,8 +190,7 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
         num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
         positions="relative_per_layer" if model_type == "umt5" else "relative",
         mlp_activation=_ACTIVATIONS[projection],
-        tie_embeddings=tied,
-        logit_scale=embed_dim**-0.5 if scaled and not tied else None,
+        tie_embeddings=_is_tied(model_type, values),
         relpos_buckets=values.integer("relative_attention_num_buckets", 32),
         relpos_max_distance=values.integer("relative_attention_max_distance", 128),
         dropout_rate=values.number("dropout_rate", 0.1),
@@ -203,39 +199,40 @@ def _from_json(values: Values, tensors: Mapping[str, Stored], param_dtype: Any) 
     )
 
 
-def _has_own_head(tensors: Mapping[str, Stored]) -> bool:
-    """Return whether there is an ``lm_head.weight`` that differs from the embedding table."""
-    shared = next((tensors[name] for name in (SHARED, *_COPIES) if name in tensors), None)
-    return HEAD in tensors and shared is not None and not same_values(tensors[HEAD], shared)
+def _is_tied(model_type: str, values: Values) -> bool:
+    """Return whether the table serves as the head, whose logits are then scaled by d_model^-0.5.
 
-
-def _tied_and_scaled(model_type: str, values: Values, has_own_head: bool) -> tuple[bool, bool]:
-    """Return whether the table serves as the head, and whether logits are scaled by d_model^-0.5."""
+    An ``lm_head.weight`` of its own may overrule it (``_untied``).
+    """
     if model_type == "mt5":
-        return False, False
-    if model_type == "umt5":
-        scaled = values.get("tie_word_embeddings", True) is not False
-        return scaled and not has_own_head, scaled
-    scaled = values.get("scale_decoder_outputs")
-    if scaled is None:
-        # transformers 4's key. A head of its own overrules True: some versions wrote True for every T5.
-        scaled = values.get("tie_word_embeddings") is not False and not has_own_head
-    if scaled and has_own_head:
+        return False
+    tied = values.get("tie_word_embeddings") is not False  # transformers 4's key
+    return bool(values.get("scale_decoder_outputs", tied)) if model_type == "t5" else tied
+
+
+def _untied(config: EncoderDecoderConfig, values: Values) -> EncoderDecoderConfig:
+    """Return ``config`` with a head of its own: ``lm_head.weight`` is there and differs from the table."""
+    if _model_type(config) == "umt5":
+        return dataclasses.replace(config, tie_embeddings=False, logit_scale=config.embed_dim**-0.5)
+    if values.get("scale_decoder_outputs"):
         raise UserError(
             "scale_decoder_outputs=True with an lm_head.weight that differs from shared.weight is neither T5 "
             "1.0 nor 1.1; allowed: True without an lm_head.weight of its own, or False"
         )
-    return bool(scaled), bool(scaled)
+    # Some versions wrote tie_word_embeddings=True for every T5: it scales no logits.
+    return dataclasses.replace(config, tie_embeddings=False)
 
 
 FAMILY = Family(
     model_types=("t5", "mt5", "umt5"),
+    marks=("d_kv", "d_ff"),
     architecture=EncoderDecoderConfig,
     mismatches=_mismatches,
     class_name=lambda config: _CLASSES[_model_type(config)][0],
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,
+    untied=_untied,
     rules=_rules,
     copies=_copies,
     fallbacks=_fallbacks,
