@@ -23,6 +23,7 @@ from data_pipelines.near_duplicates import is_among
 from data_pipelines.repeated_spans import REPEATED, without_spans
 from data_pipelines.stages.sentences import sentences
 from t5lite.data.prepare import is_heldout
+from t5lite.data.text_cutting import cut_text
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 
 KEPT = DOCUMENTS.append(pa.field("heldout", pa.bool_()))
@@ -182,21 +183,10 @@ def _vocabulary(path: str, extra_ids: int | None) -> Vocabulary:
 
 def _encode(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of all texts and how many each has, on this thread: every core has a task of its own."""
-    pieces = [_pieces(text) for text in texts]
+    pieces = [list(cut_text(text, _PIECE_CHARACTERS)) for text in texts]
     joined, sizes = vocabulary.encode_joined(list(chain.from_iterable(pieces)), 1)
     starts = np.cumsum([0, *map(len, pieces)])[:-1]
     return joined, np.add.reduceat(sizes, starts)
-
-
-def _pieces(text: str) -> list[str]:
-    """Cut a very long text at spaces."""
-    pieces = []
-    while len(text) > _PIECE_CHARACTERS:
-        cut = text.rfind(" ", 1, _PIECE_CHARACTERS)
-        cut = cut if cut > 0 else _PIECE_CHARACTERS
-        pieces.append(text[:cut])
-        text = text[cut:]
-    return [*pieces, text]
 
 
 def read_tokens(folder: Path, names: Sequence[str], split: str) -> Iterator[list[np.ndarray]]:

@@ -116,7 +116,7 @@ def test_prepare_options(options, message, refused: Refused, text_data: Path, tm
             ["--vocabulary-size", 50_000],
             r"vocabulary_size=50000 is too large .*use vocabulary_size=\d+ or less",
         ),
-        (["--vocabulary-size", 5], r"vocabulary_size=5 is too small: .*use more than \d+"),
+        (["--vocabulary-size", 5], r"vocabulary_size=5 is too small: .*use vocabulary_size=\d+ or more"),
     ],
 )
 def test_a_vocabulary_that_the_text_does_not_support(

@@ -11,8 +11,17 @@ import sentencepiece
 from t5lite.core import files
 from t5lite.core.errors import DataError
 from t5lite.core.types import EOS_ID, PAD_ID
+from t5lite.data.text_cutting import cut_text
 
 _UNK_ID = 2
+_MAX_SENTENCE_CHARACTERS = 1 << 10
+"""The trainer takes no more than 2^31 characters in all, here of 2,000,000 sentences. It would skip long ones
+without a word, and takes time as their length where they repeat themselves."""
+_MAX_WORD_CHARACTERS = 128
+"""The trainer finds ever fewer pieces in longer stretches without white space: of 60,000 Chinese characters,
+made-up words in a row, 2 that are more than a character if it is given them at once, and 567 by 32."""
+_RESERVED = "\N{LOWER FIVE EIGHTHS BLOCK}"
+"""The trainer's own sign for what is unknown: it skips texts that hold it."""
 
 
 def train_vocabulary(
@@ -27,10 +36,11 @@ def train_vocabulary(
     """Train a unigram SentencePiece model with T5's special ids and write it to ``output`` atomically.
 
     Args:
-      texts: the training text; read once, in order.
+      texts: the training text; read once, in order. What is longer than 1,024 characters, or than 128 without
+        white space, is cut; nothing of it is lost.
       output: the ``.model`` file to write.
       size: number of pieces, pad, EOS and UNK included, sentinels not.
-      seed: of the sample drawn when there are more than ``max_sentences`` texts.
+      seed: of the sample drawn when there are more than ``max_sentences`` texts (or cuts of them).
       character_coverage: share of the text's characters that get a piece; the rest becomes UNK.
       max_sentences: how many texts the trainer keeps in memory.
 
@@ -44,7 +54,8 @@ def train_vocabulary(
     def watched() -> Iterator[str]:
         """SentencePiece turns whatever a text raises into the text of a RuntimeError: keep the original."""
         try:
-            yield from texts
+            for text in texts:
+                yield from _sentences(text)
         except BaseException as error:
             failures.append(error)
             raise
@@ -64,8 +75,7 @@ def train_vocabulary(
             pad_piece="<pad>",
             eos_piece="</s>",
             unk_piece="<unk>",
-            # The default of 4192 bytes silently skips longer paragraphs.
-            max_sentence_length=1 << 20,
+            max_sentence_length=4 * _MAX_SENTENCE_CHARACTERS,  # in bytes
             input_sentence_size=max_sentences,
             shuffle_input_sentence=True,
             minloglevel=2,
@@ -75,6 +85,14 @@ def train_vocabulary(
             raise failures[0] from None
         raise _training_error(str(error), size) from error
     files.write_bytes(output, model.getvalue())
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield ``text`` as the trainer takes it: it looks at words, so cuts at white space change nothing."""
+    words = text.replace(_RESERVED, " ").split()
+    if max(map(len, words), default=0) > _MAX_WORD_CHARACTERS:
+        words = [part for word in words for part in cut_text(word, _MAX_WORD_CHARACTERS)]
+    yield from cut_text(" ".join(words), _MAX_SENTENCE_CHARACTERS)
 
 
 def _training_error(message: str, size: int) -> Exception:
@@ -87,7 +105,7 @@ def _training_error(message: str, size: int) -> Exception:
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return DataError(
             f"vocabulary_size={size} is too small: the characters of this text alone need {found[1]} pieces; "
-            f"use more than {found[1]}"
+            f"use vocabulary_size={found[1]} or more"
         )
     if "sentences_.empty()" in message:
         return DataError("there is no text to train a vocabulary on; check the inputs")

@@ -1,3 +1,6 @@
+import random
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,3 +96,48 @@ def test_unusable_models_are_refused(tmp_path, prose):
     (tmp_path / "garbage.model").write_bytes(b"garbage")
     with pytest.raises(DataError, match="not a SentencePiece model"):
         SentencePieceVocabulary(tmp_path / "garbage.model")
+
+
+def texts_and_vocabulary(texts, path, size):
+    train_vocabulary(texts, path, size=size)
+    return SentencePieceVocabulary(path)
+
+
+def test_long_documents_are_cut_and_not_left_out(tmp_path, prose):
+    """A document over 1 MiB alone, a script of which every document is that long, and one without spaces."""
+    long = " ".join(random.Random(0).choices(["bake", "limo", "nura", "seti", "voza"], k=220_000))
+    assert len(long) > 1 << 20
+    vocabulary = texts_and_vocabulary([long], tmp_path / "alone.model", 24)
+    assert vocabulary.unk_id not in vocabulary.encode(long[:1000])
+    script = "กขคงจฉช " * 100_000 + "ซฌญด" * 50_000
+    mixed = texts_and_vocabulary([*prose(100, seed=0), script], tmp_path / "mixed.model", 120)
+    assert mixed.unk_id not in mixed.encode("กขคงจฉช ซฌญดซฌ bake limo")
+
+
+def test_words_in_a_row_without_spaces_get_their_pieces(tmp_path):
+    """SentencePiece finds 42 pieces here if it is given the 60,000 characters as one word."""
+    generator = random.Random(0)
+    characters = [chr(0x4E00 + number) for number in range(32)]
+    words = ["".join(generator.choices(characters, k=generator.randint(2, 6))) for _ in range(500)]
+    unbroken = "".join(generator.choices(words, k=15_000))
+    assert texts_and_vocabulary([unbroken], tmp_path / "a.model", 300).num_pieces == 300
+
+
+def test_a_text_with_the_trainers_own_sign_is_trained_on(tmp_path, prose):
+    texts = [f"▅ {text}" for text in prose(100, seed=0)]
+    vocabulary = texts_and_vocabulary(texts, tmp_path / "a.model", 120)
+    assert vocabulary.unk_id not in vocabulary.encode("bake limo")
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(
+    texts=st.lists(st.text("abcäあい ", min_size=1, max_size=40), min_size=1, max_size=30),
+    size=st.sampled_from([4, 7, 5000]),
+)
+def test_the_size_that_a_refusal_names_is_one_that_works(tmp_path_factory, texts, size):
+    path = tmp_path_factory.mktemp("v") / "v.model"
+    try:
+        train_vocabulary([*texts, "abc"], path, size=size)
+    except DataError as refused:
+        named = int(re.search(r"use vocabulary_size=(\d+)", str(refused))[1])
+        assert texts_and_vocabulary([*texts, "abc"], path, named).num_pieces == named
