@@ -41,7 +41,7 @@ from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.vocabulary import ByteVocabulary
 
 VOCABULARY = seqio.PassThroughVocabulary(32_100)
-FIRST_SENTINEL = VOCABULARY.vocab_size - 1
+SENTINELS = np.arange(VOCABULARY.vocab_size - 1, VOCABULARY.vocab_size - 101, -1)
 KEY = derive_key(0, "noise")
 SETTINGS = [(0.15, 3.0), (0.15, 8.0), (0.3, 3.0), (0.5, 3.0), (0.5, 8.0), (0.15, 64.0), (0.5, 64.0)]
 NUM_DRAWS = 3000
@@ -142,7 +142,7 @@ def given_masks(number: int) -> Iterator[dict[str, Any]]:
         tokens = generator.integers(3, 32_000, length)
         mask = draw(length, seeds(number)).numpy()
         theirs = t5_sides(tokens, mask)
-        ours = our_sides(corrupt(tokens[None], mask[None], first_sentinel=FIRST_SENTINEL))
+        ours = our_sides(corrupt(tokens[None], mask[None], sentinel_ids=SENTINELS))
         yield {
             "kind": name,
             "tokens": tokens.tolist(),
@@ -200,7 +200,7 @@ def _vocabulary() -> Any:
     class T5Ids(ByteVocabulary):
         def __init__(self) -> None:
             super().__init__()
-            self.size, self.extra_ids = VOCABULARY.vocab_size, 100
+            self.size, self.sentinel_ids = VOCABULARY.vocab_size, SENTINELS
 
     return T5Ids()
 

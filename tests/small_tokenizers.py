@@ -47,6 +47,25 @@ def write_bpe_with_bos(folder: Path, texts: Iterable[str], *, size: int = 300) -
     return _save(tokenizer, folder)
 
 
+def write_bpe_with_byte_fallback(folder: Path, texts: Iterable[str], *, size: int = 400) -> Path:
+    """Write the tokenizer.json of a Llama 2: BPE on characters, bytes for what it does not know."""
+    specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    description = json.loads(tokenizer.to_str())
+    description["added_tokens"] = description["added_tokens"][:3]  # the bytes are pieces like others
+    tokenizer = Tokenizer.from_str(json.dumps(description))
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", 1)]
+    )
+    return _save(tokenizer, folder)
+
+
 def _byte_level_bpe(texts: Iterable[str], size: int, special_tokens: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

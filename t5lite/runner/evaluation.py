@@ -56,7 +56,7 @@ def heldout_evaluator(
     eval_step = compile_eval_step(
         make_eval_step(
             model,
-            lowest_sentinel_id=vocabulary.lowest_sentinel_id,
+            sentinel_ids=vocabulary.sentinel_ids,
             eos_id=vocabulary.eos_id,
         ),
         model,

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from t5lite.core.errors import ConfigError
@@ -103,7 +104,7 @@ def make_train_step(
 
 
 def make_eval_step(
-    model: FunctionalModel, *, lowest_sentinel_id: int, eos_id: int | None = EOS_ID
+    model: FunctionalModel, *, sentinel_ids: np.ndarray, eos_id: int | None = EOS_ID
 ) -> EvalStep:
     """Return the pure function ``(params, batch) -> {"loss", "accuracy", "text_loss"}``, no dropout.
 
@@ -113,7 +114,7 @@ def make_eval_step(
 
     Args:
       model: the functional model.
-      lowest_sentinel_id: this id and all above it are sentinels or unused rows of the table.
+      sentinel_ids: int32, the ids of the sentinels.
       eos_id: end of sequence; None where the vocabulary has none.
     """
 
@@ -124,7 +125,7 @@ def make_eval_step(
         if isinstance(model.config, EncoderOnlyConfig):
             return metrics
         _, logits, targets_BL, weights_BL = outputs[0]
-        is_text_BL = targets_BL < lowest_sentinel_id
+        is_text_BL = ~jnp.isin(targets_BL, sentinel_ids)
         if eos_id is not None:
             is_text_BL &= targets_BL != eos_id
         text = token_losses(logits, targets_BL, weights_BL * is_text_BL)

@@ -102,7 +102,7 @@ class IidDenoising:
         sides = corrupt(
             tokens_BN,
             self.noise_mask(tokens_BN.shape[1], key=key, indices=indices),
-            first_sentinel=vocabulary.sentinel(0),
+            sentinel_ids=vocabulary.sentinel_ids,
             eos_id=vocabulary.special_id("eos", needed_for="i.i.d. denoising"),
         )
         return lay_out(sides, layout)

@@ -182,7 +182,7 @@ class MaskedLM:
             chosen_BN = self.choose(choosing_BN, candidates_BN)
         # The upper half of a word says what becomes of a chosen token, the lower half which id.
         share_BN = (bits_BN >> _HALF_BITS) / float(1 << 32)
-        random_BN = (bits_BN & _LOWER_HALF) % np.uint64(vocabulary.lowest_sentinel_id)
+        random_BN = vocabulary.text_ids[(bits_BN & _LOWER_HALF) % np.uint64(len(vocabulary.text_ids))]
         masked_BN = chosen_BN & (share_BN < self.mask_share)
         replaced_BN = chosen_BN & ~masked_BN & (share_BN < self.mask_share + self.random_share)
         inputs_BN = np.where(masked_BN, special.mask, np.where(replaced_BN, random_BN, tokens_BN))

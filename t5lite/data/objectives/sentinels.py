@@ -51,11 +51,11 @@ def replace_spans(
 
 
 def corrupt(
-    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, first_sentinel: int, eos_id: int = EOS_ID
+    tokens_BN: np.ndarray, mask_BN: np.ndarray, *, sentinel_ids: np.ndarray, eos_id: int = EOS_ID
 ) -> Sides:
-    """Return inputs and targets for any mask; sentinels descend from the first, EOS ends every row."""
+    """Return inputs and targets for any mask; span ``i`` is the sentinel ``i``, EOS ends every row."""
     sides = (
-        ragged_rows(*_marked(tokens_BN, hidden_BN, first_sentinel), end_id=eos_id)
+        ragged_rows(*_marked(tokens_BN, hidden_BN, sentinel_ids), end_id=eos_id)
         for hidden_BN in (mask_BN, ~mask_BN)
     )
     (inputs_BM, inputs_lengths_B), (targets_BL, targets_lengths_B) = sides
@@ -63,10 +63,10 @@ def corrupt(
 
 
 def _marked(
-    tokens_BN: np.ndarray, hidden_BN: np.ndarray, first_sentinel: int
+    tokens_BN: np.ndarray, hidden_BN: np.ndarray, sentinel_ids: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens with sentinels where hidden spans start, and which of them stay."""
     starts_BN = np.diff(hidden_BN, axis=1, prepend=False) & hidden_BN
-    sentinels_BN = first_sentinel + 1 - np.cumsum(starts_BN, axis=1, dtype=np.int32)
-    marked_BN = np.where(starts_BN, sentinels_BN, tokens_BN.astype(np.int32, copy=False))
+    marked_BN = tokens_BN.astype(np.int32)
+    marked_BN[starts_BN] = sentinel_ids[np.cumsum(starts_BN, axis=1, dtype=np.int32)[starts_BN] - 1]
     return marked_BN, ~hidden_BN | starts_BN

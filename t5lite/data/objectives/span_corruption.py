@@ -162,7 +162,7 @@ class SpanCorruption:
         eos_id = vocabulary.special_id("eos", needed_for="span corruption")
         if self.random_roll:
             mask_BN = self.noise_mask(tokens_BN.shape[1], key=key, indices=indices)
-            return corrupt(tokens_BN, mask_BN, first_sentinel=vocabulary.sentinel(0), eos_id=eos_id)
+            return corrupt(tokens_BN, mask_BN, sentinel_ids=vocabulary.sentinel_ids, eos_id=eos_id)
         # What `corrupt` makes of `noise_mask`, but the starts of the spans are known here.
         rows, raw_tokens = tokens_BN.shape
         lengths = self._span_lengths(raw_tokens, key=key, indices=indices)
@@ -171,7 +171,7 @@ class SpanCorruption:
         starts = np.cumsum(lengths.ravel()).reshape(rows, num_spans, 2)
         masked_starts = starts[:, :, 0].ravel()
         kept_starts = (starts[:, :, 1] - lengths[:, 1::2] - lengths[:, 0::2]).ravel()
-        sentinels = np.tile(vocabulary.sentinel(0) - np.arange(num_spans, dtype=np.int32), rows)
+        sentinels = np.tile(vocabulary.sentinel_ids[:num_spans], rows)
         return Sides(
             replace_spans(tokens_BN, ~mask_BN, masked_starts, sentinels, eos_id=eos_id),
             replace_spans(tokens_BN, mask_BN, kept_starts, sentinels, eos_id=eos_id),

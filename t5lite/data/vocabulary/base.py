@@ -13,14 +13,26 @@ from t5lite.core.errors import ConfigError
 
 VocabularyKind = Literal["sentencepiece", "bytes", "tokenizer_json"]
 SpecialToken = Literal["pad", "eos", "unk", "bos", "cls", "sep", "mask"]
+USUAL_NAMES: Mapping[SpecialToken, tuple[str, ...]] = {
+    "pad": ("[PAD]", "<pad>"),
+    "eos": ("</s>", "<|endoftext|>"),
+    "unk": ("[UNK]", "<unk>"),
+    "bos": ("<s>",),
+    "cls": ("[CLS]",),
+    "sep": ("[SEP]",),
+    "mask": ("[MASK]", "<mask>"),
+}
+"""Names by which special tokens are known where no file says which they are."""
 
 
 class Vocabulary(ABC):
     """Text to ids and back.
 
-    Ids ``[0, lowest_sentinel_id)`` are tokens of text and special tokens; ``size - 1 - i`` is
-    ``<extra_id_i>``, so sentinels descend from the top as in T5. A model's embedding table may be larger than
-    ``size`` (T5's has 32,128 rows for 32,100 ids).
+    Sentinels descend from the top as in T5, ``<extra_id_i>`` being ``size - 1 - i``, unless the files name
+    other ids. A model's embedding table may be larger than ``size`` (T5's has 32,128 rows for 32,100 ids).
+
+    A text that spells a special token or a sentinel is ordinary text: ``encode`` gives their ids only to
+    prompts (``parse_sentinels``).
 
     A special token that a vocabulary does not have is None (GPT-2 has no pad, BERT no EOS); who cannot do
     without asks ``special_id``. Padding of a batch is 0 in any case and has no weight, so it needs no token.
@@ -31,7 +43,7 @@ class Vocabulary(ABC):
       kind: which class it is, in files and messages.
       path: the file or directory it was opened from.
       size: number of ids, special tokens and sentinels included.
-      extra_ids: number of sentinels.
+      sentinel_ids: int32, the id of ``<extra_id_i>`` at place ``i``.
       fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
       prompt_prefix: ids that the tokenizer's own rules put in front of a single text (Llama's BOS), which
         ``encode`` leaves out; prompts of a model that was trained with them need them.
@@ -42,7 +54,7 @@ class Vocabulary(ABC):
     kind: ClassVar[VocabularyKind]
     path: Path
     size: int
-    extra_ids: int
+    sentinel_ids: np.ndarray
     fingerprint: str
     files: Mapping[str, bytes]
     prompt_prefix: tuple[int, ...] = ()
@@ -56,9 +68,14 @@ class Vocabulary(ABC):
     mask_id: int | None = None
 
     @property
-    def lowest_sentinel_id(self) -> int:
-        """This id and all above it are sentinels; ``size`` where there are none."""
-        return self.size - self.extra_ids
+    def extra_ids(self) -> int:
+        """Number of sentinels."""
+        return len(self.sentinel_ids)
+
+    @cached_property
+    def text_ids(self) -> np.ndarray:
+        """Int32, ascending: all ids but the sentinels'."""
+        return np.setdiff1d(np.arange(self.size, dtype=np.int32), self.sentinel_ids)
 
     def sentinel(self, index: int) -> int:
         """Return the id of ``<extra_id_index>``.
@@ -68,7 +85,7 @@ class Vocabulary(ABC):
         """
         if not 0 <= index < self.extra_ids:
             raise ConfigError(f"sentinel {index} does not exist; the vocabulary has {self.extra_ids}")
-        return self.size - 1 - index
+        return int(self.sentinel_ids[index])
 
     def special_id(self, token: SpecialToken, *, needed_for: str) -> int:
         """Return the id of a special token that the caller cannot do without.
@@ -146,6 +163,11 @@ def check_extra_ids(extra_ids: int) -> None:
     """
     if extra_ids < 0:
         raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100, ByT5 125")
+
+
+def sentinels_from_the_top(size: int, extra_ids: int) -> np.ndarray:
+    """Return the sentinels' ids (int32) as T5 numbers them: ``<extra_id_0>`` is the last id of all."""
+    return np.arange(size - 1, size - 1 - extra_ids, -1, dtype=np.int32)
 
 
 def lengths(encoded: Sequence[Sized]) -> np.ndarray:

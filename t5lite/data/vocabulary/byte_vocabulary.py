@@ -12,7 +12,12 @@ import numpy as np
 from t5lite.core.errors import DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
-from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, check_extra_ids
+from t5lite.data.vocabulary.base import (
+    Vocabulary,
+    VocabularyKind,
+    check_extra_ids,
+    sentinels_from_the_top,
+)
 
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 _NUM_SPECIAL = 3
@@ -52,8 +57,8 @@ class ByteVocabulary(Vocabulary):
         if extra_ids is None:
             extra_ids = DEFAULT_EXTRA_IDS if str(path) == self.NAME else _read_marker(self.path)
         check_extra_ids(extra_ids)
-        self.extra_ids = extra_ids
         self.size = _NUM_SPECIAL + _NUM_BYTES + extra_ids
+        self.sentinel_ids = sentinels_from_the_top(self.size, extra_ids)
         self.pad_id, self.eos_id, self.unk_id = PAD_ID, EOS_ID, 2
         self.fingerprint = hashlib.sha256(f"bytes extra_ids={extra_ids}".encode()).hexdigest()
         self.files = {self.FILE: (json.dumps({"kind": self.kind, "extra_ids": extra_ids}) + "\n").encode()}
@@ -80,9 +85,9 @@ class ByteVocabulary(Vocabulary):
         """Return the text of ``ids``: pad and EOS are dropped, unknown ids become U+FFFD."""
         content = bytearray()
         for token in map(int, ids):
-            if _NUM_SPECIAL <= token < self.lowest_sentinel_id:
+            if _NUM_SPECIAL <= token < _NUM_SPECIAL + _NUM_BYTES:
                 content.append(token - _NUM_SPECIAL)
-            elif self.lowest_sentinel_id <= token < self.size:
+            elif _NUM_SPECIAL + _NUM_BYTES <= token < self.size:
                 content += f"<extra_id_{self.size - 1 - token}>".encode()
             elif token not in (self.pad_id, self.eos_id):
                 content += "\N{REPLACEMENT CHARACTER}".encode()

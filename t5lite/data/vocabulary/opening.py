@@ -1,15 +1,14 @@
 """Which vocabulary a path stands for."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
-from t5lite.data.vocabulary.tokenizer_json import TokenizerJsonVocabulary
+from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
+from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, parse_json
 
 _Openable = ByteVocabulary | SentencePieceVocabulary | TokenizerJsonVocabulary
 _CLASSES: dict[VocabularyKind, type[_Openable]] = {
@@ -33,7 +32,8 @@ def open_vocabulary(
       path: ``bytes`` for ByT5's vocabulary; a ``tokenizer.json`` or another ``.json`` of that format; any
         other file as a SentencePiece model; or a directory with one of these, such as a Hugging Face folder,
         whose tokenizer_config.json may name ``ByT5Tokenizer`` and the number of sentinels. A directory with
-        both spiece.model and tokenizer.json (T5's) is read from the former.
+        both spiece.model and tokenizer.json (T5's) is read from the former, unless tokens were added to the
+        tokenizer that only the latter knows.
       extra_ids: number of sentinels; None takes what the files say, else T5's 100 or ByT5's 125.
       kind: what it must be; None finds out.
 
@@ -62,14 +62,44 @@ def open_vocabulary(
 def find_vocabulary(path: Path, extra_ids: int | None = None) -> Vocabulary | None:
     """Open the vocabulary in a directory as ``open_vocabulary`` does; None where there is none."""
     config = _read_config(path / _CONFIG_FILE)
-    # What the class adds to the files; in a tokenizer.json they are counted instead.
-    said: int | None = config.get("extra_ids") if extra_ids is None else extra_ids
     if config.get("tokenizer_class") == "ByT5Tokenizer":
         return ByteVocabulary(extra_ids=_byt5_sentinels(config) if extra_ids is None else extra_ids)
     found = next((each for each in _CLASSES.values() if (path / each.FILE).is_file()), None)
-    if found is None:
-        return None
-    return found(path / found.FILE, extra_ids if found is TokenizerJsonVocabulary else said)
+    if found is SentencePieceVocabulary:
+        return _sentencepiece_or_json(path, config, extra_ids)
+    return None if found is None else found(path / found.FILE, extra_ids)
+
+
+def _sentencepiece_or_json(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
+    """Open a folder's spiece.model, or tokenizer.json if tokens were added that the former does not know."""
+    in_json = path / TokenizerJsonVocabulary.FILE
+    description = _read_json(in_json)
+    try:
+        added = added_tokens(description, None, config, _read_json(path / ADDED_FILE))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the added tokens of {path} are damaged ({error!r}); fetch the folder again"
+        ) from error
+    num_sentinels = sum("<extra_id_" in token["content"] for token in added)
+    said = num_sentinels or config.get("extra_ids")
+    vocabulary = SentencePieceVocabulary(
+        path / SentencePieceVocabulary.FILE, said if extra_ids is None else extra_ids
+    )
+    names = [
+        token["content"]
+        for token in added
+        if not vocabulary.has_added(token["content"], token["id"], special=token["special"])
+    ]
+    if not names or extra_ids is not None:
+        return vocabulary
+    if in_json.is_file():
+        return TokenizerJsonVocabulary(in_json)
+    listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    raise DataError(
+        f"tokens were added to the tokenizer of {path} that its spiece.model does not know ({listed}); write "
+        "a tokenizer.json that does by AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of "
+        f"transformers, or give {vocabulary.path} as the vocabulary to do without them"
+    )
 
 
 def _kind_of_file(path: Path) -> VocabularyKind:
@@ -78,23 +108,20 @@ def _kind_of_file(path: Path) -> VocabularyKind:
     return "tokenizer_json" if path.suffix == ".json" else "sentencepiece"
 
 
-def _byt5_sentinels(config: dict[str, Any]) -> int | None:
+def _byt5_sentinels(config: Json) -> int | None:
     """Return how many sentinels a ByT5Tokenizer has: transformers 5 saves it with ``extra_ids`` 0."""
     added = config.get("added_tokens_decoder")
     names = [str(token) for token in added.values()] if isinstance(added, dict) else []
     return sum("<extra_id_" in name for name in names) or config.get("extra_ids")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> Json:
     """Return a folder's tokenizer_config.json, an empty dict where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); fetch the folder again") from error
-    if not isinstance(config, dict):
-        raise DataError(f"{path} is damaged (not a JSON object); fetch the folder again")
+    config = _read_json(path)
     if not isinstance(config.get("extra_ids", 0), int):
         raise DataError(f"{path}: extra_ids={config['extra_ids']!r} must be an integer")
     return config
+
+
+def _read_json(path: Path) -> Json:
+    return parse_json(path.read_bytes(), path) if path.is_file() else {}

@@ -13,7 +13,15 @@ import sentencepiece
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
-from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, check_extra_ids, lengths
+from t5lite.data.vocabulary.base import (
+    USUAL_NAMES,
+    Vocabulary,
+    VocabularyKind,
+    check_extra_ids,
+    lengths,
+    sentinels_from_the_top,
+)
+from t5lite.data.vocabulary.sentencepiece_model import as_control_pieces, user_defined_pieces
 
 _SENTINEL = re.compile(r"\s*<extra_id_(\d+)>\s*")
 DEFAULT_EXTRA_IDS = 100
@@ -22,13 +30,17 @@ DEFAULT_EXTRA_IDS = 100
 class SentencePieceVocabulary(Vocabulary):
     """A SentencePiece model plus ``extra_ids`` sentinels that follow its pieces.
 
-    Ids ``[0, num_pieces)`` are the model's pieces, those above are sentinels. mT5's model has its sentinels
-    among its own pieces, the last ones; they are recognised by their names, and none are added. Ids beyond
-    ``size`` decode as unknown.
+    Ids ``[0, num_pieces)`` are the model's pieces, those above are sentinels. A model may have sentinels
+    among its own pieces: mT5's are the last ones, user-defined symbols of a trainer the first; they are
+    recognised by their names, wherever they are, and none are added. Ids beyond ``size`` decode as unknown.
+
+    What a text spells is text, also where the model has the name of a sentinel or a special token as a
+    user-defined symbol, which SentencePiece itself would cut out of every text.
 
     Attributes:
-      num_pieces: number of SentencePiece pieces that are no sentinels.
+      num_pieces: number of SentencePiece pieces before the sentinels, if these are the last ids.
       model_bytes: the model file's content.
+      has_own_sentinels: whether the sentinels are pieces of the model instead of ids added to it.
 
     Args:
       path: the ``.model`` file.
@@ -53,14 +65,13 @@ class SentencePieceVocabulary(Vocabulary):
                 f"cannot read the vocabulary {path} ({error.strerror}); give the path of a SentencePiece "
                 "model (spiece.model)"
             ) from error
-        # The stubs of sentencepiece know neither the keyword arguments nor the overloads used here.
-        self._processor: Any = cast(Any, sentencepiece.SentencePieceProcessor)()
         try:
-            self._processor.LoadFromSerializedProto(self.model_bytes)
+            self._processor = _load(self.model_bytes)
         except RuntimeError as error:
             raise DataError(f"{path} is not a SentencePiece model; give a spiece.model file") from error
         self._set_special_ids()
         self._set_sizes(extra_ids)
+        self._text_processor = self._without_spelled_specials()
         self.files = {self.FILE: self.model_bytes}
         digest = hashlib.sha256(self.model_bytes)
         digest.update(f"extra_ids={self.extra_ids}".encode())
@@ -79,30 +90,62 @@ class SentencePieceVocabulary(Vocabulary):
 
     def _set_sizes(self, extra_ids: int | None) -> None:
         total: int = self._processor.get_piece_size()
-        own = 0
-        while self._processor.id_to_piece(total - 1 - own).lstrip("▁") == f"<extra_id_{own}>":
-            own += 1
-        if own and extra_ids not in (None, 0, own):
+        own = self._own_sentinels()
+        if own and extra_ids not in (None, 0, len(own)):
             raise ConfigError(
-                f"extra_ids={extra_ids}, but {self.path} has {own} sentinels among its pieces; use "
-                f"extra_ids={own}"
+                f"extra_ids={extra_ids}, but {self.path} has {len(own)} sentinels among its pieces; use "
+                f"extra_ids={len(own)}"
             )
-        self.extra_ids = own or (DEFAULT_EXTRA_IDS if extra_ids is None else extra_ids)
-        self.num_pieces: int = total - own
-        self.size = self.num_pieces + self.extra_ids
+        self.has_own_sentinels = bool(own)
+        added = 0 if own else DEFAULT_EXTRA_IDS if extra_ids is None else extra_ids
+        self.size = total + added
+        self.sentinel_ids = np.array(own, np.int32) if own else sentinels_from_the_top(self.size, added)
+        last = np.array_equal(self.sentinel_ids, sentinels_from_the_top(self.size, self.extra_ids))
+        self.num_pieces: int = self.size - self.extra_ids if last else self.size
+
+    def _own_sentinels(self) -> list[int]:
+        """Return the ids of the sentinels among the model's pieces, ``<extra_id_0>`` first."""
+        ids: list[int] = []
+        while True:
+            name = f"<extra_id_{len(ids)}>"
+            # A name that is no piece has the id of UNK.
+            found = [self._processor.piece_to_id(spelling) for spelling in (name, f"▁{name}")]
+            known = [token for token in found if token != self.unk_id]
+            if not known:
+                return ids
+            ids.append(known[0])
+
+    def _without_spelled_specials(self) -> Any:
+        """Return the processor for text: the names of sentinels and special tokens are no pieces to it."""
+        names = {name for usual in USUAL_NAMES.values() for name in usual}
+        hidden = {token for token in map(self._processor.piece_to_id, names) if token != self.unk_id}
+        hidden |= {token for token in self.sentinel_ids.tolist() if token < self._processor.get_piece_size()}
+        if all(self._processor.is_control(token) for token in hidden):
+            return self._processor
+        return _load(as_control_pieces(self.model_bytes, hidden))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SentencePieceVocabulary, (self.path, self.extra_ids)
 
-    @property
-    def has_own_sentinels(self) -> bool:
-        """Whether the sentinels are pieces of the model instead of ids added to it."""
-        return self.extra_ids > 0 and self._processor.get_piece_size() == self.size
+    def has_added(self, name: str, token: int, *, special: bool) -> bool:
+        """Whether a token that was added to a tokenizer is one here too, with the same id.
+
+        Args:
+          name: the token.
+          token: its id.
+          special: whether it is a special token, which no text is cut into; names of those may differ.
+        """
+        if special and token < self._processor.get_piece_size():
+            return True
+        number = _SENTINEL.fullmatch(name)
+        if number is not None and int(number[1]) < self.extra_ids:
+            return self.sentinel(int(number[1])) == token
+        return self._processor.piece_to_id(name) == token and token in user_defined_pieces(self.model_bytes)
 
     def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
         """Return the ids of ``text``; white space around a parsed sentinel is not text."""
         if not parse_sentinels:
-            return np.asarray(self._processor.encode(text), np.int32)
+            return np.asarray(self._text_processor.encode(text), np.int32)
         pieces = _SENTINEL.split(text)  # text, number, text, number, …, text
         ids = list(self._processor.encode(pieces[0]))
         for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -125,25 +168,36 @@ class SentencePieceVocabulary(Vocabulary):
         return np.frombuffer(joined, np.int32), lengths(encoded)
 
     def _encode_lists(self, texts: Sequence[str], num_threads: int | None) -> list[list[int]]:
-        return self._processor.encode(list(texts), num_threads=-1 if num_threads is None else num_threads)
+        return self._text_processor.encode(
+            list(texts), num_threads=-1 if num_threads is None else num_threads
+        )
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``; a sentinel is set off by spaces, an unknown id is ``⁇``."""
+        numbers = {token: number for number, token in enumerate(self.sentinel_ids.tolist())}
         parts: list[str] = []
         run: list[int] = []
         for token in map(int, ids):
             if token in (self.pad_id, self.eos_id, self.bos_id):
                 continue
-            if self.num_pieces <= token < self.size:
-                parts.append(self._processor.decode(run))
-                parts.append(f"<extra_id_{self.size - 1 - token}>")
+            if token in numbers:
+                parts += [self._processor.decode(run), f"<extra_id_{numbers[token]}>"]
                 run = []
             else:
-                run.append(token if 0 <= token < self.num_pieces else self._processor.unk_id())
+                run.append(
+                    token if 0 <= token < self._processor.get_piece_size() else self._processor.unk_id()
+                )
         parts.append(self._processor.decode(run))
         return " ".join(part for part in parts if part)
 
     def _continuations(self) -> list[bool]:
         # A piece for a byte is part of a character, whose first byte may begin a word: rare, and not told.
-        names = [self._processor.id_to_piece(token) for token in range(self.num_pieces)]
+        names = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
         return [name[:1].isalnum() or self._processor.is_byte(token) for token, name in enumerate(names)]
+
+
+def _load(model: bytes) -> Any:
+    # The stubs of sentencepiece know neither the keyword arguments nor the overloads used here.
+    processor = cast(Any, sentencepiece.SentencePieceProcessor)()
+    processor.LoadFromSerializedProto(model)
+    return processor

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -11,22 +12,25 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.data.local_path import local_path
-from t5lite.data.vocabulary.base import SpecialToken, Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.tokenizer_classes import (
+    Json,
+    added_tokens,
+    additional_special_tokens,
+    as_loaded,
+    class_of,
+    pieces,
+    rules,
+    with_hidden,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
-_CONVENTIONAL: Mapping[SpecialToken, tuple[str, ...]] = {
-    "pad": ("[PAD]", "<pad>"),
-    "eos": ("</s>", "<|endoftext|>"),
-    "unk": ("[UNK]", "<unk>"),
-    "bos": ("<s>",),
-    "cls": ("[CLS]",),
-    "sep": ("[SEP]",),
-    "mask": ("[MASK]", "<mask>"),
-}
-"""Names by which special tokens are known where no file says which they are."""
+ADDED_FILE = "added_tokens.json"
+_MODEL_CONFIG = "config.json"
+_EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
 _DROPPED: tuple[SpecialToken, ...] = ("pad", "eos", "bos", "cls", "sep")
 
 
@@ -36,7 +40,13 @@ class TokenizerJsonVocabulary(Vocabulary):
     Which tokens are pad, EOS, and so on is said by tokenizer_config.json or special_tokens_map.json beside
     it; a token that neither mentions is looked for by its usual names, such as ``[PAD]`` and ``<pad>``. One
     that is not there stays None: BERT has CLS and SEP and no EOS, GPT-2 has an EOS and no pad. Sentinels are
-    the tokens ``<extra_id_i>`` that descend from the top, as in T5's file.
+    the tokens ``<extra_id_i>``, from ``<extra_id_0>`` on without a gap, wherever their ids are.
+
+    The ids of a text are those of ``AutoTokenizer`` of transformers 5 on the same folder, unless the text
+    spells a special token: where its class builds a tokenizer anew from tokenizer_config.json (BERT's,
+    GPT-2's, Llama's, T5's), that is what counts, and not tokenizer.json. Tokens that were added and are not
+    special are tokens. The class is named by tokenizer_config.json, or follows from the model's config.json;
+    ``files`` names it in any case.
 
     Attributes:
       special_tokens: the names of those special tokens that there are.
@@ -56,28 +66,29 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     kind: ClassVar[VocabularyKind] = "tokenizer_json"
     FILE: ClassVar[str] = "tokenizer.json"
-    FILES: ClassVar[tuple[str, ...]] = (FILE, *_CONFIG_FILES)
+    FILES: ClassVar[tuple[str, ...]] = (FILE, *_CONFIG_FILES, ADDED_FILE)
 
     def __init__(self, path: str | Path, extra_ids: int | None = None):
         self.path = local_path(path)
         contents = {self.FILE: _read(self.path)}
-        for name in _CONFIG_FILES:
+        for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
                 contents[name] = _read(self.path.parent / name)
-        self.files = contents
-        self._tokenizer = _load(contents[self.FILE], self.path)
+        self.files = _naming_its_class(contents, self.path)
+        description = _as_loaded(self.files, self.path)
+        self.special_tokens = _special_tokens(self.files, pieces(description), self.path)
+        hidden = _hidden_names(description, self.special_tokens, _config(self.files, self.path))
+        self._tokenizer = _load(with_hidden(description, hidden), self.path)
         self._tokenizer.encode_special_tokens = True  # as ordinary text, that is
-        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        shown = {new: old for old, new in hidden.items()}
+        ids = {shown.get(n, n): i for n, i in self._tokenizer.get_vocab(with_added_tokens=True).items()}
         self.size = max(ids.values(), default=-1) + 1
-        self.extra_ids = 0
-        while ids.get(f"<extra_id_{self.extra_ids}>") == self.size - 1 - self.extra_ids:
-            self.extra_ids += 1
+        self.sentinel_ids = np.array([ids[name] for name in _sentinels(ids)], np.int32)
         if extra_ids not in (None, self.extra_ids):
             raise ConfigError(
                 f"extra_ids={extra_ids}, but {self.path} has {self.extra_ids} sentinels; sentinels cannot be "
                 "added to a tokenizer.json: leave extra_ids out"
             )
-        self.special_tokens = _special_tokens(contents, ids, self.path)
         specials = {token: ids[name] for token, name in self.special_tokens.items()}
         for token, index in specials.items():
             setattr(self, f"{token}_id", index)
@@ -85,6 +96,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         self._dropped = {specials.get(token) for token in _DROPPED}
         digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
         digest.update(json.dumps(specials, sort_keys=True).encode())
+        digest.update(_other_rules(parse_json(contents[self.FILE], self.path), description, hidden))
         self.fingerprint = digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,13 +123,13 @@ class TokenizerJsonVocabulary(Vocabulary):
         kept = [token for token in map(int, ids) if token not in self._dropped]
         if self.unk_id is not None and self.unk_id not in self._dropped:
             kept = [token if 0 <= token < self.size else self.unk_id for token in kept]
-        return self._tokenizer.decode(
+        return self._parsing_tokenizer.decode(
             [token for token in kept if 0 <= token < self.size], skip_special_tokens=False
         )
 
     def _continuations(self) -> list[bool]:
         model = json.loads(self.files[self.FILE])["model"]
-        names = [self._tokenizer.id_to_token(token) or "" for token in range(self.size)]
+        names = [self._parsing_tokenizer.id_to_token(token) or "" for token in range(self.size)]
         if model.get("type") == "WordPiece":
             prefix = model.get("continuing_subword_prefix") or "##"
             return [name.startswith(prefix) for name in names]
@@ -126,7 +138,8 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     @cached_property
     def _parsing_tokenizer(self) -> "Tokenizer":
-        return _load(self.files[self.FILE], self.path)
+        """The tokenizer to which special tokens and sentinels are what they are called."""
+        return _load(_as_loaded(self.files, self.path), self.path)
 
     def _special_remedy(self, token: SpecialToken) -> str:
         return f", or name its {token}_token in tokenizer_config.json and prepare the text again"
@@ -141,7 +154,82 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _load(content: bytes, path: Path) -> "Tokenizer":
+def _config(contents: Mapping[str, bytes], path: Path) -> Json:
+    """Return tokenizer_config.json, an empty dict where there is none."""
+    name = _CONFIG_FILES[0]
+    return parse_json(contents[name], path.parent / name) if name in contents else {}
+
+
+def _naming_its_class(contents: Mapping[str, bytes], path: Path) -> Mapping[str, bytes]:
+    """Return the files with a tokenizer_config.json that names the class that ``AutoTokenizer`` takes.
+
+    A store and a run have no config.json of the model, from which it may follow.
+    """
+    config = _config(contents, path)
+    beside = path.parent / _MODEL_CONFIG
+    model_config = parse_json(beside.read_bytes(), beside) if beside.is_file() else {}
+    description = parse_json(contents[TokenizerJsonVocabulary.FILE], path)
+    name = class_of(config, model_config, description)
+    if class_of(config, {}, description) == name:
+        return contents
+    named = json.dumps({**config, "tokenizer_class": name}, indent=2, ensure_ascii=False) + "\n"
+    return {**contents, _CONFIG_FILES[0]: named.encode()}
+
+
+def _as_loaded(contents: Mapping[str, bytes], path: Path) -> Json:
+    """Return the tokenizer.json that the class of transformers makes of the files."""
+    config = _config(contents, path)
+    added = parse_json(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
+    description = parse_json(contents[TokenizerJsonVocabulary.FILE], path)
+    name = class_of(config, {}, description)
+    try:
+        loaded = as_loaded(description, name, config)
+        loaded |= {"added_tokens": added_tokens(description, name, config, added)}
+        pieces(loaded)  # which the file must have
+    except ValueError as error:
+        raise DataError(f"{path} cannot be used: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a usable tokenizer.json ({error!r}); fetch it again") from error
+    return loaded
+
+
+def _sentinels(names: Collection[str]) -> list[str]:
+    return list(takewhile(names.__contains__, (f"<extra_id_{index}>" for index in count())))
+
+
+def _hidden_names(
+    description: Json, special_tokens: Mapping[SpecialToken, str], config: Json
+) -> dict[str, str]:
+    """Return what special tokens and sentinels are called where a text cannot spell them.
+
+    Left alone, the library cuts them out of a text as added tokens, or finds them among the pieces of its
+    model. No pre-tokenizer leaves a space within a word.
+    """
+    there = pieces(description)
+    names = {token["content"] for token in description["added_tokens"] if token.get("special")}
+    names |= {*special_tokens.values(), *_sentinels(there), *additional_special_tokens(config)}
+    return {name: f" \0{name}\0 " for name in names & there}
+
+
+def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str]) -> bytes:
+    """Return by which rules a text is cut if not by those of tokenizer.json: a part of the fingerprint."""
+    found = rules(_written_out(loaded), hidden)
+    if found == rules(_written_out(description), hidden):
+        return b""
+    return json.dumps(found, sort_keys=True).encode()
+
+
+def _written_out(description: Json) -> Json:
+    """Return a tokenizer.json with its normalizer and pre-tokenizer as the library writes them."""
+    from tokenizers import Tokenizer
+
+    steps = {key: description.get(key) for key in ("normalizer", "pre_tokenizer")}
+    without_model = {"version": "1.0", "added_tokens": [], "model": _EMPTY_MODEL, **steps}
+    written = json.loads(Tokenizer.from_str(json.dumps(without_model)).to_str())
+    return description | {key: written[key] for key in steps}
+
+
+def _load(description: Json, path: Path) -> "Tokenizer":
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -149,7 +237,7 @@ def _load(content: bytes, path: Path) -> "Tokenizer":
             f"reading {path} needs the tokenizers library; pip install 't5lite[tokenizers]'"
         ) from error
     try:
-        tokenizer = Tokenizer.from_str(content.decode("utf-8"))
+        tokenizer = Tokenizer.from_str(json.dumps(description))
     except Exception as error:  # the library raises plain Exceptions
         raise DataError(f"{path} is not a usable tokenizer.json ({error}); fetch it again") from error
     tokenizer.no_padding()
@@ -166,22 +254,22 @@ def _prompt_prefix(tokenizer: "Tokenizer") -> tuple[int, ...]:
 
 
 def _special_tokens(
-    contents: Mapping[str, bytes], ids: Mapping[str, int], path: Path
+    contents: Mapping[str, bytes], names: Collection[str], path: Path
 ) -> dict[SpecialToken, str]:
     """Return the names of the special tokens that there are."""
     named: dict[str, Any] = {}
     for name in reversed(_CONFIG_FILES):  # tokenizer_config.json has the last word
         if name in contents:
-            named |= _read_json(contents[name], path.parent / name)
+            named |= parse_json(contents[name], path.parent / name)
     specials: dict[SpecialToken, str] = {}
     for token in get_args(SpecialToken):
         key = f"{token}_token"
-        usual = next((name for name in _CONVENTIONAL[token] if name in ids), None)
+        usual = next((name for name in USUAL_NAMES[token] if name in names), None)
         name = named.get(key, usual)
         name = name.get("content") if isinstance(name, dict) else name
         if name is None:
             continue
-        if name not in ids:
+        if name not in names:
             raise DataError(
                 f"{path.parent / _CONFIG_FILES[0]} names the {key} {name!r}, which {path} does not have; "
                 "save both again with transformers' save_pretrained, or correct the name"
@@ -190,7 +278,12 @@ def _special_tokens(
     return specials
 
 
-def _read_json(content: bytes, path: Path) -> dict[str, Any]:
+def parse_json(content: bytes, path: Path) -> Json:
+    """Return the object in a JSON file of a tokenizer.
+
+    Raises:
+      DataError: if it is none.
+    """
     try:
         value = json.loads(content)
     except ValueError as error:

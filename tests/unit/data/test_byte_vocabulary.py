@@ -14,7 +14,7 @@ VOCABULARY = ByteVocabulary()
 def test_byt5_conventions():
     assert VOCABULARY.size == 384
     assert (VOCABULARY.pad_id, VOCABULARY.eos_id, VOCABULARY.unk_id) == (0, 1, 2)
-    assert VOCABULARY.lowest_sentinel_id == 259
+    assert VOCABULARY.sentinel_ids.min() == 259
     assert (VOCABULARY.sentinel(0), VOCABULARY.sentinel(124)) == (383, 259)
     assert VOCABULARY.encode("aé").tolist() == [100, 198, 172]
     assert VOCABULARY.mask_id is VOCABULARY.bos_id is None

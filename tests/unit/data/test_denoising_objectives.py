@@ -77,9 +77,9 @@ def test_iid_denoising_rebuilds_the_chunk(architecture, length, seed, density):
     for row, chunk in enumerate(chunks.tolist()):
         inputs, targets = both_sides(fields, row)
         assert inputs.pop() == targets.pop() == 1
-        assert rebuilt(inputs, targets, vocabulary.lowest_sentinel_id) == chunk
+        assert rebuilt(inputs, targets, vocabulary.sentinel_ids.min()) == chunk
         for side in (inputs, targets):
-            sentinels = [token for token in side if token >= vocabulary.lowest_sentinel_id]
+            sentinels = [token for token in side if token >= vocabulary.sentinel_ids.min()]
             assert sentinels == [vocabulary.sentinel(number) for number in range(len(sentinels))]
 
 
@@ -167,7 +167,7 @@ def test_span_corruption_in_one_row_rebuilds_the_chunk(length, seed, vocabulary)
         assert inputs.pop() == targets.pop() == 1
         assert inputs[0] == chunk[0]
         assert targets[-1] == chunk[-1]
-        assert rebuilt(inputs, targets, vocabulary.lowest_sentinel_id) == chunk
+        assert rebuilt(inputs, targets, vocabulary.sentinel_ids.min()) == chunk
 
 
 @BOTH
@@ -180,9 +180,9 @@ def test_a_rotated_mask_rebuilds_the_chunk(architecture, length, seed, vocabular
     for row, chunk in enumerate(chunks.tolist()):
         inputs, targets = both_sides(fields, row)
         assert inputs.pop() == targets.pop() == 1
-        assert rebuilt(inputs, targets, vocabulary.lowest_sentinel_id) == chunk
+        assert rebuilt(inputs, targets, vocabulary.sentinel_ids.min()) == chunk
         for side in (inputs, targets):
-            sentinels = sum(token >= vocabulary.lowest_sentinel_id for token in side)
+            sentinels = sum(token >= vocabulary.sentinel_ids.min() for token in side)
             assert num_spans - 1 <= sentinels <= num_spans
 
 
@@ -198,7 +198,7 @@ def test_what_fields_are_made_of_is_the_noise_mask(length, seed, vocabulary):
     objective, indices, key = SpanCorruption(), np.arange(4), derive_key(seed, "noise")
     chunks, fields = made(objective, "encoder_decoder", vocabulary, length=length, seed=seed)
     mask = objective.noise_mask(chunks.shape[1], key=key, indices=indices)
-    sides = corrupt(chunks, mask, first_sentinel=vocabulary.sentinel(0))
+    sides = corrupt(chunks, mask, sentinel_ids=vocabulary.sentinel_ids)
     targets_length = fields["decoder_target_tokens"].shape[1]
     np.testing.assert_array_equal(fields["encoder_input_tokens"], sides.inputs_BM[:, :length])
     np.testing.assert_array_equal(fields["decoder_target_tokens"], sides.targets_BL[:, :targets_length])
@@ -220,7 +220,7 @@ def test_ul2_rebuilds_the_chunk_and_says_the_mode(architecture, length, seed, vo
         assert inputs.pop(0) == modes[denoiser.mode]
         assert targets.pop() == 1
         num_noise = SpanCorruption(noise_density=denoiser.noise_density).counts(len(chunk))[0]
-        sentinels = [token for token in targets if token >= vocabulary.lowest_sentinel_id]
+        sentinels = [token for token in targets if token >= vocabulary.sentinel_ids.min()]
         assert len(sentinels) == denoiser.num_sentinels(len(chunk))
         assert len(targets) - len(sentinels) == num_noise
         if denoiser.is_prefix:
@@ -229,7 +229,7 @@ def test_ul2_rebuilds_the_chunk_and_says_the_mode(architecture, length, seed, vo
         else:
             assert inputs.pop() == 1
             assert inputs[0] == chunk[0]
-            assert rebuilt(inputs, targets, vocabulary.lowest_sentinel_id) == chunk
+            assert rebuilt(inputs, targets, vocabulary.sentinel_ids.min()) == chunk
 
 
 def test_ul2_draws_by_weight_and_apart_from_the_spans():

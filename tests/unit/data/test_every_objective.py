@@ -150,7 +150,7 @@ def test_no_token_is_lost_or_duplicated_over_an_epoch(name, architecture, text_s
     assert len(stream) - len(used) - first < layout.stride
 
     def histogram(tokens):
-        tokens = tokens[(tokens > 1) & (tokens < vocabulary.lowest_sentinel_id)]
+        tokens = tokens[(tokens > 1) & (tokens < vocabulary.sentinel_ids.min())]
         return np.bincount(tokens, minlength=vocabulary.size)
 
     np.testing.assert_array_equal(histogram(found), histogram(used))

@@ -13,14 +13,15 @@ from t5lite.data.objectives.sentinels import corrupt
 from t5lite.data.objectives.span_corruption import SpanCorruption, random_composition
 
 FIRST_SENTINEL = 32_099
+SENTINELS = np.arange(FIRST_SENTINEL, FIRST_SENTINEL - 1000, -1)
 
 # Beyond 0.55, spans of 1.5 tokens can outnumber the kept tokens that must part them: such lengths fail.
 SETTINGS = st.builds(SpanCorruption, noise_density=st.floats(0.05, 0.55), mean_span_length=st.floats(1.5, 12))
 
 
-def full_sides(tokens, mask, first_sentinel=FIRST_SENTINEL):
+def full_sides(tokens, mask, sentinel_ids=SENTINELS):
     """Inputs and targets of a mask with as many tokens and spans in every row."""
-    sides = corrupt(tokens, mask, first_sentinel=first_sentinel)
+    sides = corrupt(tokens, mask, sentinel_ids=sentinel_ids)
     lengths = [np.unique(side) for side in (sides.inputs_lengths_B, sides.targets_lengths_B)]
     return sides.inputs_BM[:, : lengths[0].item()], sides.targets_BL[:, : lengths[1].item()]
 
@@ -96,7 +97,7 @@ def test_inputs_and_targets_rebuild_the_chunk(objective, inputs_length, seed):
 def test_worked_example():
     tokens = np.array([[10, 11, 12, 13, 14, 15]])
     mask = np.array([[False, False, True, True, False, True]])
-    inputs, targets = full_sides(tokens, mask, first_sentinel=99)
+    inputs, targets = full_sides(tokens, mask, sentinel_ids=np.array([99, 98]))
     assert inputs.tolist() == [[10, 11, 99, 14, 98, 1]]
     assert targets.tolist() == [[99, 12, 13, 98, 15, 1]]
 

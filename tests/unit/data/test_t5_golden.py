@@ -12,7 +12,7 @@ from t5lite.data.objectives.sentinels import corrupt
 from t5lite.data.objectives.span_corruption import SpanCorruption
 
 GOLDEN = json.loads((Path(__file__).parent / "t5_golden.json").read_text(encoding="utf-8"))
-FIRST_SENTINEL = 32_099
+SENTINELS = np.arange(32_099, 31_999, -1)
 
 
 def row(sides, number):
@@ -25,10 +25,8 @@ def row(sides, number):
 @pytest.mark.parametrize("case", GOLDEN["masks"], ids=lambda case: case["kind"])
 def test_given_the_same_mask_inputs_and_targets_are_those_of_t5(case):
     tokens, mask = np.array([case["tokens"]]), np.array([case["mask"]])
-    assert row(corrupt(tokens, mask, first_sentinel=FIRST_SENTINEL), 0) == case["t5"]
-    together = corrupt(
-        np.repeat(tokens, 2, axis=0), np.concatenate([~mask, mask]), first_sentinel=FIRST_SENTINEL
-    )
+    assert row(corrupt(tokens, mask, sentinel_ids=SENTINELS), 0) == case["t5"]
+    together = corrupt(np.repeat(tokens, 2, axis=0), np.concatenate([~mask, mask]), sentinel_ids=SENTINELS)
     assert row(together, 1) == case["t5"]
 
 

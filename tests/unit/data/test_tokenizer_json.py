@@ -32,7 +32,7 @@ def bpe(tmp_path_factory, prose):
 def test_special_tokens_by_their_usual_names(wordpiece):
     found = [getattr(wordpiece, f"{name}_id") for name in ("pad", "unk", "cls", "sep", "mask", "eos", "bos")]
     assert found == [0, 1, 2, 3, 4, None, None]
-    assert wordpiece.lowest_sentinel_id == wordpiece.size == 200
+    assert len(wordpiece.text_ids) == wordpiece.size == 200
     with pytest.raises(ConfigError, match=r"no eos token, which pairs needs.*name its eos_token in tok"):
         wordpiece.special_id("eos", needed_for="pairs")
 
@@ -102,7 +102,7 @@ def test_an_id_beyond_a_vocabulary_without_unk_vanishes(bpe):
 
 def test_sentinels_are_those_that_descend_from_the_top(tmp_path):
     vocabulary = open_vocabulary(write_unigram_with_sentinels(tmp_path, sentinels=4))
-    assert (vocabulary.size, vocabulary.extra_ids, vocabulary.lowest_sentinel_id) == (10, 4, 6)
+    assert (vocabulary.size, vocabulary.sentinel_ids.tolist()) == (10, [9, 8, 7, 6])
     assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
     ids = vocabulary.encode("a<extra_id_1>b", parse_sentinels=True)
     assert vocabulary.sentinel(1) in ids

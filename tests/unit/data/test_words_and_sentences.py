@@ -28,7 +28,7 @@ def test_words_of_a_sentencepiece_vocabulary(vocabulary):
     words = np.split(ids, np.flatnonzero(~vocabulary.word_continuations[ids])[1:])
     assert [vocabulary.decode(word) for word in words] == ["moba", ".", "keli", "bara"]
     assert not vocabulary.word_continuations[[0, 1, 2]].any()
-    assert not vocabulary.word_continuations[vocabulary.lowest_sentinel_id :].any()
+    assert not vocabulary.word_continuations[vocabulary.sentinel_ids.min() :].any()
     assert len(vocabulary.word_continuations) == vocabulary.size
 
 

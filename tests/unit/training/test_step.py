@@ -178,7 +178,7 @@ def test_eval_step_text_loss_leaves_out_eos_padding_and_sentinels(tiny):
         [[5, 1, 0, 0, 0], [37, 6, 1, 0, 0], [37, 38, 1, 0, 0], [7, 8, 9, 35, 1]], np.int32
     )
     batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] != 0).astype(np.float32)
-    step = compile_eval_step(make_eval_step(model, lowest_sentinel_id=36), model, tiny.partitioner)
+    step = compile_eval_step(make_eval_step(model, sentinel_ids=np.arange(36, 40)), model, tiny.partitioner)
     result = step(params, batch)
     assert float(result["loss"].weight) == 13
     assert float(result["text_loss"].weight) == 6

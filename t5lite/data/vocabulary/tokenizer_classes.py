@@ -1,0 +1,239 @@
+"""What transformers' classes make of a tokenizer.json.
+
+Most classes of transformers 5 take a tokenizer.json as it is. Those of this file take its pieces and
+merges, and build the rest anew from the options of tokenizer_config.json, so that these overrule the file: a
+BERT tokenizer without ``do_lower_case`` there lowers case whatever tokenizer.json says. Added tokens have
+their own rules. Everything here is about plain JSON values, so that neither library is needed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+AS_IT_IS = "PreTrainedTokenizerFast"
+"""The class that every version of transformers has for a tokenizer.json that is taken as it is."""
+_SAME = (AS_IT_IS, "TokenizersBackend", "PythonBackend")
+_BY_MODEL_TYPE = {
+    "bert": "BertTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "mt5": "T5Tokenizer",
+    "opt": "GPT2Tokenizer",
+    "t5": "T5Tokenizer",
+    "umt5": AS_IT_IS,
+}
+"""What ``AutoTokenizer`` takes where tokenizer_config.json names no class; other models: as it is."""
+
+
+def class_of(config: Json, model_config: Json, description: Json) -> str | None:
+    """Return the class that ``AutoTokenizer`` loads, None where no file says one.
+
+    Args:
+      config: tokenizer_config.json.
+      model_config: config.json.
+      description: tokenizer.json.
+    """
+    named = config.get("tokenizer_class") or model_config.get("tokenizer_class")
+    name = named if named in (None, AS_IT_IS) else str(named).removesuffix("Fast")
+    registered = _BY_MODEL_TYPE.get(str(model_config.get("model_type")))
+    if name is None:
+        return registered
+    if name in _SAME or registered == AS_IT_IS:
+        return AS_IT_IS
+    # Llama 3 has the bytes of GPT-2 under the class of Llama 2, which knows none.
+    byte_level = any(_has_byte_level(description.get(key)) for key in ("pre_tokenizer", "decoder"))
+    return AS_IT_IS if name == "LlamaTokenizer" and byte_level else name
+
+
+def as_loaded(description: Json, name: str | None, config: Json) -> Json:
+    """Return the tokenizer.json that the class ``name`` builds; added tokens are left to ``added_tokens``.
+
+    Raises:
+      ValueError: if the class cannot be built on the model of this tokenizer.json.
+    """
+    if name not in _REBUILT:
+        return description
+    kind, rebuild = _REBUILT[name]
+    model = description["model"]
+    if model.get("type", kind) != kind:
+        raise ValueError(
+            f"tokenizer_class {name} is for a {kind} model, but tokenizer.json has a {model['type']} model; "
+            f'set "tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json, which takes the file as it is'
+        )
+    return description | rebuild(description, config)
+
+
+def added_tokens(description: Json, name: str | None, config: Json, added: Json) -> list[Json]:
+    """Return the added tokens, as a tokenizer.json has them, in the order in which they get their ids.
+
+    Args:
+      description: tokenizer.json; its own ones count unless the class builds it anew from a
+        tokenizer_config.json that lists them.
+      name: the class.
+      config: tokenizer_config.json, whose ``added_tokens_decoder`` has the last word.
+      added: added_tokens.json, which counts where tokenizer_config.json lists none: ids by token.
+    """
+    own = {int(token["id"]): token for token in description.get("added_tokens") or []}
+    if "added_tokens_decoder" in config:
+        listed = {int(index): token for index, token in config["added_tokens_decoder"].items()}
+        tokens = [] if name in _REBUILT else [own[index] for index in sorted(own)]
+    else:
+        listed = {int(index): {"content": token} for token, index in added.items()} | own
+        tokens = []
+    tokens += [_DEFAULT_FLAGS | listed[index] | {"id": index} for index in sorted(listed)]
+    return list({token["content"]: token for token in tokens}.values())
+
+
+def additional_special_tokens(config: Json) -> list[str]:
+    """Return the names of special tokens that tokenizer_config.json lists besides pad, EOS, and so on."""
+    listed = [config.get(key) or [] for key in ("additional_special_tokens", "extra_special_tokens")]
+    tokens = [token for each in listed for token in (each.values() if isinstance(each, dict) else each)]
+    return [token["content"] if isinstance(token, dict) else token for token in tokens]
+
+
+def pieces(description: Json) -> set[str]:
+    """Return the names of all tokens."""
+    vocab = description["model"]["vocab"]
+    own = (piece for piece, _ in vocab) if isinstance(vocab, list) else vocab
+    return {*own, *(token["content"] for token in description["added_tokens"])}
+
+
+def with_hidden(description: Json, hidden: Mapping[str, str]) -> Json:
+    """Return the tokenizer.json with tokens under other names, and without the merges that make them.
+
+    Args:
+      description: the file.
+      hidden: new names by old; such tokens are special.
+    """
+    model = dict(description["model"])
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
+    else:
+        model["vocab"] = {hidden.get(piece, piece): index for piece, index in model["vocab"].items()}
+    if model.get("unk_token") is not None:
+        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
+    if "merges" in model:
+        model["merges"] = [merge for merge in model["merges"] if not _makes(merge, hidden)]
+    tokens = [
+        token | {"content": hidden[token["content"]], "special": True}
+        if token["content"] in hidden
+        else token
+        for token in description["added_tokens"]
+    ]
+    return description | {"model": model, "added_tokens": tokens}
+
+
+def _makes(merge: str | list[str], names: Mapping[str, str]) -> bool:
+    """Whether a merge has to do with one of the tokens."""
+    pair = merge.split(" ") if isinstance(merge, str) else merge
+    return not names.keys().isdisjoint((*pair, "".join(pair)))
+
+
+def rules(description: Json, hidden: Mapping[str, str]) -> Json:
+    """Return what decides about the ids of a text besides pieces and merges, equal for equal rules."""
+    model = {key: value for key, value in description["model"].items() if key not in ("vocab", "merges")}
+    tokens = [token for token in description.get("added_tokens") or [] if token["content"] not in hidden]
+    steps = {key: description.get(key) for key in ("normalizer", "pre_tokenizer")}
+    return _without_defaults({"model": model, "added_tokens": tokens, **steps})
+
+
+_DEFAULT_FLAGS = {
+    **dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False),
+    "normalized": True,
+}
+
+
+def _has_byte_level(component: Any) -> bool:
+    """Whether a component of a tokenizer.json is of type ByteLevel, or holds one."""
+    if isinstance(component, dict):
+        return component.get("type") == "ByteLevel" or any(map(_has_byte_level, component.values()))
+    return isinstance(component, list) and any(map(_has_byte_level, component))
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _without_defaults(item) for key, item in value.items() if key != "trim_offsets"}
+        return {key: item for key, item in kept.items() if item not in (None, False, "", [], {})}
+    return [_without_defaults(item) for item in value] if isinstance(value, list) else value
+
+
+def _bert(description: Json, config: Json) -> Json:
+    normalizer = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        "strip_accents": config.get("strip_accents"),
+        "lowercase": config.get("do_lower_case", True),
+    }
+    model = description["model"] | {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    return {
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": model,
+    }
+
+
+def _gpt2(description: Json, config: Json) -> Json:
+    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+    prefixed = {"add_prefix_space": config.get("add_prefix_space", False)}
+    return {
+        "normalizer": None,
+        "pre_tokenizer": byte_level | prefixed,
+        "decoder": byte_level | {"add_prefix_space": True},
+        "model": description["model"] | _PLAIN_BPE,
+    }
+
+
+def _llama(description: Json, config: Json) -> Json:
+    prefixed = config.get("add_prefix_space")
+    prefixed = True if prefixed is None else prefixed
+    scheme = "never" if not prefixed else "always" if config.get("legacy", False) else "first"
+    decoders: list[Json] = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    if prefixed:
+        decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    return {
+        "normalizer": None,
+        "pre_tokenizer": _METASPACE | {"prepend_scheme": scheme, "split": False},
+        "decoder": {"type": "Sequence", "decoders": decoders},
+        "model": description["model"] | _PLAIN_BPE | {"fuse_unk": True, "byte_fallback": True},
+    }
+
+
+def _t5(description: Json, config: Json) -> Json:
+    del config
+    normalizer = description.get("normalizer") or {}
+    steps = normalizer["normalizers"] if normalizer.get("type") == "Sequence" else [normalizer]
+    charsmap = next((step for step in steps if step.get("type") == "Precompiled"), None)
+    metaspace = _METASPACE | {"prepend_scheme": "always", "split": True}
+    splits = [{"type": "WhitespaceSplit"}, metaspace]
+    return {
+        "normalizer": charsmap,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
+        "post_processor": None,
+        "decoder": metaspace,
+        "model": description["model"] | {"unk_id": 2, "byte_fallback": False},
+    }
+
+
+_METASPACE = {"type": "Metaspace", "replacement": "▁"}
+_PLAIN_BPE: Json = {
+    "dropout": None,
+    "unk_token": None,
+    "continuing_subword_prefix": None,
+    "end_of_word_suffix": None,
+    "fuse_unk": False,
+    "byte_fallback": False,
+    "ignore_merges": False,
+}
+_REBUILT: dict[str, tuple[str, Callable[[Json, Json], Json]]] = {
+    "BertTokenizer": ("WordPiece", _bert),
+    "DistilBertTokenizer": ("WordPiece", _bert),
+    "GPT2Tokenizer": ("BPE", _gpt2),
+    "LlamaTokenizer": ("BPE", _llama),
+    "T5Tokenizer": ("Unigram", _t5),
+}

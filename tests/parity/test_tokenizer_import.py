@@ -1,0 +1,222 @@
+"""A vocabulary of an imported folder gives the ids that transformers' AutoTokenizer gives on it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from t5lite.core.errors import DataError
+from t5lite.data.vocabulary import open_vocabulary, train_vocabulary
+from tests.small_tokenizers import (
+    write_bpe,
+    write_bpe_with_byte_fallback,
+    write_unigram_with_sentinels,
+    write_wordpiece,
+)
+
+LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
+TEXTS = [
+    *LINES[:10],
+    "",
+    "  Two  spaces\tand\na line ",
+    "ÀÉÎ nin\u0303o Straße ŻÓŁĆ İ",
+    "日本語 text中 🤖 \u00a0no-break\u3000wide",
+    "ﬁnancial Ⅷ ① \u0001 control\u0085 next",
+    "a b  ab\ta",
+]
+MAKERS = {
+    "bert": lambda folder: write_wordpiece(folder, [*LINES, "日本語 ÀÉÎ àéî"], size=500),
+    "gpt2": lambda folder: write_bpe(folder, LINES, size=400),
+    "opt": lambda folder: write_bpe(folder, LINES, size=400),
+    "llama": lambda folder: write_bpe_with_byte_fallback(folder, LINES),
+    "t5": lambda folder: write_unigram_with_sentinels(folder, sentinels=4),
+    "umt5": lambda folder: write_unigram_with_sentinels(folder, sentinels=4),
+}
+CLASSES = {
+    "bert": "BertTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "opt": "GPT2Tokenizer",
+    "llama": "LlamaTokenizer",
+    "t5": "T5Tokenizer",
+    "umt5": "T5Tokenizer",
+}
+OPTIONS = (
+    "do_lower_case",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "add_prefix_space",
+    "add_bos_token",
+    "add_eos_token",
+    "legacy",
+    "split_special_tokens",
+    "clean_up_tokenization_spaces",
+)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The tokenizer.json of a folder for each type of model."""
+    folders = {name: make(tmp_path_factory.mktemp(name)) for name, make in MAKERS.items()}
+    return {name: json.loads((folder / "tokenizer.json").read_text()) for name, folder in folders.items()}
+
+
+def assert_equal_to_transformers(folder, tmp_path, texts=TEXTS):
+    """AutoTokenizer on the folder, the vocabulary, and one that was stored elsewhere agree."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    expected = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    vocabulary = open_vocabulary(folder)
+    assert [ids.tolist() for ids in vocabulary.encode_batch(texts)] == expected
+    tmp_path.mkdir(exist_ok=True)
+    vocabulary.write(tmp_path)
+    stored = open_vocabulary(tmp_path)
+    assert stored.fingerprint == vocabulary.fingerprint
+    assert [ids.tolist() for ids in stored.encode_batch(texts)] == expected
+    return tokenizer, vocabulary
+
+
+@st.composite
+def folders(draw):
+    """A type of model, its tokenizer_config.json, and what differs in a BERT's tokenizer.json."""
+    model_type = draw(st.sampled_from(sorted(MAKERS)))
+    config = draw(st.fixed_dictionaries({}, optional=dict.fromkeys(OPTIONS, st.booleans())))
+    named = CLASSES[model_type]
+    if chosen := draw(st.sampled_from([None, named, f"{named}Fast", "PreTrainedTokenizerFast"])):
+        config["tokenizer_class"] = chosen
+    normalizer = {
+        "lowercase": draw(st.booleans()),
+        "strip_accents": draw(st.sampled_from([None, True, False])),
+    }
+    return model_type, config, normalizer if model_type == "bert" else {}
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(drawn=folders())
+def test_options_of_the_class_overrule_tokenizer_json(sources, tmp_path_factory, drawn):
+    model_type, config, normalizer = drawn
+    description = dict(sources[model_type])
+    if normalizer:
+        description["normalizer"] = description["normalizer"] | normalizer
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "tokenizer.json").write_text(json.dumps(description))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    assert_equal_to_transformers(folder, folder / "stored")
+
+
+ADDED = ["<city>", "Paris", "two words", "ß!"]
+SPELLED = ["in <city> and Paris, two words of Paris<city>", "Straße!ß! <CITY> two  words", *TEXTS]
+
+
+@pytest.mark.parametrize("model_type", sorted(MAKERS))
+def test_tokens_that_a_user_added_are_tokens(model_type, tmp_path):
+    source = MAKERS[model_type](tmp_path / "source")
+    (source / "config.json").write_text(json.dumps({"model_type": model_type}))
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    tokenizer.add_tokens(ADDED)
+    tokenizer.add_tokens(["<sep2>"], special_tokens=True)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "config.json").write_text(json.dumps({"model_type": model_type}))
+    tokenizer, vocabulary = assert_equal_to_transformers(tmp_path / "saved", tmp_path / "stored", SPELLED)
+    assert vocabulary.size == len(tokenizer)
+    assert tokenizer.convert_tokens_to_ids("<city>") in vocabulary.encode("in <city>")
+    assert tokenizer.convert_tokens_to_ids("<sep2>") not in vocabulary.encode("<sep2>")
+    assert tokenizer.convert_tokens_to_ids("<sep2>") in vocabulary.encode("<sep2>", parse_sentinels=True)
+    assert vocabulary.decode(vocabulary.encode("<city>")).strip() == "<city>"
+    for index in range(vocabulary.extra_ids):
+        assert vocabulary.sentinel(index) == tokenizer.convert_tokens_to_ids(f"<extra_id_{index}>")
+
+
+@pytest.mark.parametrize("listed_in", ["added_tokens_decoder", "added_tokens.json"])
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", "t5", "umt5"])
+def test_added_tokens_count_wherever_they_are_listed(model_type, listed_in, sources, tmp_path):
+    """Either file overrules or completes the added tokens of tokenizer.json, as the class has it."""
+    description = sources[model_type]
+    vocab = description["model"]["vocab"]
+    size = max(len(vocab), 1 + max(token["id"] for token in description["added_tokens"]))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    config = {}
+    if listed_in == "added_tokens.json":
+        (tmp_path / listed_in).write_text(json.dumps({"<city>": size, "Paris": size + 1}))
+    else:
+        flags = {"lstrip": True, "rstrip": False, "single_word": False, "normalized": False, "special": False}
+        config[listed_in] = {str(size): {"content": "<city>", **flags}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert_equal_to_transformers(tmp_path, tmp_path / "stored", SPELLED)
+
+
+@pytest.fixture(scope="module")
+def spiece(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spiece") / "spiece.model"
+    train_vocabulary([*LINES, "<city> 0123456789 _"], path, size=300)
+    return path
+
+
+def _save_t5(spiece, folder, added):
+    """What T5Tokenizer of transformers 4 writes: spiece.model, and added tokens elsewhere."""
+    folder.mkdir()
+    (folder / "spiece.model").write_bytes(spiece.read_bytes())
+    (folder / "config.json").write_text(json.dumps({"model_type": "t5"}))
+    flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
+    tokens = {index: f"<extra_id_{399 - index}>" for index in range(300, 400)} | added
+    config = {
+        "tokenizer_class": "T5Tokenizer",
+        "extra_ids": 100,
+        "added_tokens_decoder": {
+            str(index): {"content": name, **flags, "special": name.startswith("<extra")}
+            for index, name in tokens.items()
+        },
+        "additional_special_tokens": [f"<extra_id_{index}>" for index in range(100)],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "added_tokens.json").write_text(json.dumps({name: index for index, name in tokens.items()}))
+    return folder
+
+
+def test_a_sentencepiece_model_that_knows_every_token_is_read(spiece, tmp_path):
+    folder = _save_t5(spiece, tmp_path / "folder", {})
+    _, vocabulary = assert_equal_to_transformers(folder, tmp_path / "stored", [*LINES[:20], "a  b"])
+    assert vocabulary.kind == "sentencepiece"
+
+
+def test_a_sentencepiece_model_that_lacks_added_tokens_is_refused_with_a_remedy_that_works(spiece, tmp_path):
+    folder = _save_t5(spiece, tmp_path / "folder", {400: "<city>", 401: "Paris"})
+    with pytest.raises(
+        DataError, match=r"does not know \(<city>, Paris\); write a tokenizer\.json"
+    ) as refusal:
+        open_vocabulary(folder)
+    assert open_vocabulary(folder / "spiece.model").size == 400  # to do without them
+    assert str(folder / "spiece.model") in str(refusal.value)
+    AutoTokenizer.from_pretrained(folder, local_files_only=True).save_pretrained(folder)
+    texts = ["in <city> and Paris", *LINES[:20]]
+    _, vocabulary = assert_equal_to_transformers(folder, tmp_path / "stored", texts)
+    assert vocabulary.sentinel_ids.tolist() == list(range(399, 299, -1))
+    assert 400 in vocabulary.encode("in <city>")
+
+
+def test_sentinels_with_ids_that_ascend_are_found_by_name(sources, tmp_path):
+    tokenizer_json = write_bpe(tmp_path / "source", LINES, size=400)
+    (tokenizer_json / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_json, local_files_only=True)
+    tokenizer.add_tokens([f"<extra_id_{index}>" for index in range(5)] + ["<city>"])
+    tokenizer.save_pretrained(tmp_path / "saved")
+    vocabulary = open_vocabulary(tmp_path / "saved")
+    expected = [tokenizer.convert_tokens_to_ids(f"<extra_id_{index}>") for index in range(5)]
+    assert vocabulary.sentinel_ids.tolist() == expected == sorted(expected)
+    assert len(vocabulary.text_ids) == vocabulary.size - 5
+    prompt = vocabulary.encode("a <extra_id_1> b", parse_sentinels=True)
+    assert vocabulary.sentinel(1) in prompt
+    assert vocabulary.decode(prompt) == "a <extra_id_1> b"
+
+
+def test_a_class_that_does_not_fit_is_refused_with_a_remedy_that_works(sources, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(sources["gpt2"]))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(DataError, match=r'BertTokenizer is for a WordPiece model.*set "tokenizer_class"'):
+        open_vocabulary(tmp_path)
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert_equal_to_transformers(tmp_path, tmp_path / "stored")
