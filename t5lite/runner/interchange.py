@@ -71,6 +71,8 @@ def export(
     model = build(config)
     partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
     trained = load_trained(directory, partitioner, step=step)
+    step = trained.report.step
+    imported = _IMPORTED in read_metadata(directory.checkpoints, step)
     arguments = dict(options or {})
     if kept := _kept_files(_kept_folder(directory), chosen):
         arguments["kept_files"] = kept
@@ -88,8 +90,7 @@ def export(
         overwrite=overwrite,
         **arguments,
     )
-    step = trained.report.step
-    return ExportedRun(step, written, imported=_IMPORTED in read_metadata(directory.checkpoints, step))
+    return ExportedRun(step, written, imported=imported)
 
 
 def import_model(

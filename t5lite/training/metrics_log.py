@@ -10,6 +10,8 @@ from t5lite.core.errors import DataError
 from t5lite.core.files import write_text
 from t5lite.training.tensorboard import ScalarWriter
 
+_REMEDY = "move the file away, a new one will be started"
+
 
 class MetricsLog:
     """``metrics.jsonl`` and ``tensorboard/`` of one run, appended to.
@@ -55,22 +57,33 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics file; a last line that a killed run left half-written is left out.
 
     Raises:
-      DataError: for a line elsewhere that is not JSON.
+      DataError: if the file cannot be read, or for a line elsewhere that is no entry of such a file.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     entries = []
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
         try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            entries.append(_entry(line))
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
-            raise DataError(
-                f"{path}, line {number} is not JSON ({error}); move the file away, a new one will be started"
-            ) from error
+            raise DataError(f"{path}, line {number} is not an entry ({error}); {_REMEDY}") from error
     return entries
+
+
+def _entry(line: str) -> dict[str, Any]:
+    """Return what a line says; raises ValueError if it is not what ``MetricsLog`` writes."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
+        raise ValueError("not an object with a kind")
+    if type(entry.get("step")) is not int:
+        raise ValueError("not an object with a step")
+    return entry
 
 
 def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
@@ -80,7 +93,7 @@ def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    kept = [entry for entry in read_metrics(path) if step and entry["step"] <= step]
+    kept = [entry for entry in read_metrics(path) if entry["step"] <= step] if step else []
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
     return kept
 

@@ -91,10 +91,25 @@ def test_lines_are_strict_json_and_readable_before_close(tmp_path):
     log.close()
 
 
-def test_a_damaged_line_is_named(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2 is not JSON"):
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (b'{"st', r"line 2 is not an entry \(.*\); move the file away"),
+        (b"[]", r"line 2 is not an entry \(not an object with a kind\)"),
+        (b"1e999", r"line 2 is not an entry"),
+        (b'{"kind": "eval"}', r"line 2 is not an entry \(not an object with a step\)"),
+        (b'{"kind": "eval", "step": "3"}', r"line 2 is not an entry"),
+        (b"[" * 100_000, r"line 2 is not an entry"),
+        (b"\xff\xfe", r"metrics\.jsonl cannot be read \(.*\); move the file away"),
+    ],
+)
+def test_a_damaged_line_is_named_and_no_matter_where_all_are_dropped(tmp_path, damaged, message):
+    file, line = tmp_path / "metrics.jsonl", b'{"kind": "train", "step": 1}\n'
+    file.write_bytes(line + damaged + b"\n" + line)
+    with pytest.raises(DataError, match=message):
         MetricsLog(tmp_path, start_step=3)
+    MetricsLog(tmp_path, start_step=0).close()
+    assert file.read_bytes() == b""
 
 
 def test_tensorboard_gets_the_same_values(tmp_path):
