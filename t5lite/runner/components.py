@@ -26,23 +26,32 @@ from t5lite.runner.run_directory import RunDirectory
 _VOCABULARY_MULTIPLE = 128
 _ENCODER_USE_EXAMPLES = 2
 _MASKED_LM_HEADS = ("masked_lm", "pretraining")
+_NAMED_TOKENS = 3
 _HEAD_FIELDS = ("head", "num_labels")
 """In which the model of a fine-tuning may differ from the one it starts from."""
 
 
-def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig) -> None:
+def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig, *, imported: bool = False) -> None:
     """Check that the model's table has a row for every id, and the vocabulary the tokens the model lives by.
 
     Whether it has what an objective needs besides (sentinels, CLS, SEP) is the objective's to check.
+
+    Args:
+      vocabulary: of the data, or of the weights.
+      model: its table is asked.
+      imported: whether the weights are there, so that no other size can be set.
 
     Raises:
       ConfigError: naming the size to set, or what is missing.
     """
     if vocabulary.size > model.vocab_size:
         rounded = -(-vocabulary.size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
+        remedy = (
+            _remedy_for_rows(vocabulary, model.vocab_size) if imported else f"set model.vocab_size={rounded}"
+        )
         raise ConfigError(
-            f"model.vocab_size={model.vocab_size} has no row for some of the {vocabulary.size} ids of "
-            f"{vocabulary.path}; set model.vocab_size={rounded}"
+            f"{'' if imported else 'model.'}vocab_size={model.vocab_size} has no row for some of the "
+            f"{vocabulary.size} ids of {vocabulary.path}; {remedy}"
         )
     has_mask = vocabulary.mask_id is not None or vocabulary.extra_ids > 0
     if isinstance(model, EncoderOnlyConfig) and model.head in _MASKED_LM_HEADS and not has_mask:
@@ -58,6 +67,22 @@ def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig) -> None:
                 f"targets with id {PAD_ID}, which must stand for nothing else; use a vocabulary whose pad "
                 "token has that id, such as SentencePiece or bytes"
             )
+
+
+def _remedy_for_rows(vocabulary: Vocabulary, rows: int) -> str:
+    """Return what to do about a tokenizer that has more ids than the table of the weights has rows."""
+    num_sentinels = vocabulary.extra_ids - (vocabulary.size - rows)
+    if vocabulary.takes_extra_ids and num_sentinels >= 0:
+        return f"the weights have {num_sentinels} sentinels at most: give --extra-ids {num_sentinels}"
+    beyond = [text for text in map(vocabulary.token_text, range(rows, vocabulary.size)) if text]
+    named = (
+        f" for {', '.join(map(repr, beyond[:_NAMED_TOKENS]))}{', …' if len(beyond) > _NAMED_TOKENS else ''}"
+    )
+    return (
+        f"give it rows{named if beyond else ''} by model.resize_token_embeddings({vocabulary.size}) and "
+        "save_pretrained of transformers, or give the vocabulary that the weights were trained with by "
+        "--vocabulary"
+    )
 
 
 def check_epochs(pipeline: BatchStream, config: RunConfig) -> None:

@@ -136,7 +136,7 @@ def import_model(
         belonging = _vocabulary_beside(chosen, source, extra_ids) if given is None else given
         if chosen.check_vocabulary is not None:
             chosen.check_vocabulary(source, belonging)
-        check_vocabulary(belonging, config)
+        check_vocabulary(belonging, config, imported=True)
 
     config, params = chosen.import_folder(source, partitioner="fitting", check=check, **(options or {}))
     assert belonging is not None  # check has seen to it

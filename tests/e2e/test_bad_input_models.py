@@ -101,7 +101,7 @@ def test_export_options(options, message, refused: Refused, pretrained: Path, tm
         ("config.json", {"d_model": "big"}, r"d_model='big' must be an integer"),
         ("model.safetensors", b"", r"model\.safetensors is damaged or truncated"),
         ("model.safetensors", None, r"has neither model\.safetensors nor .*write it with save_pretrained"),
-        ("tokenizer_config.json", {"extra_ids": 5000}, r"vocab_size=640 has no row for .*5500 ids"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"a": {}}}, r"the added tokens of .* are damaged"),
     ],
 )
 def test_folders_that_are_no_models(name, content, message, refused: Refused, exported: Path, tmp_path: Path):

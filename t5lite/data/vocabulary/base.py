@@ -72,6 +72,11 @@ class Vocabulary(ABC):
         """Number of sentinels."""
         return len(self.sentinel_ids)
 
+    @property
+    def takes_extra_ids(self) -> bool:
+        """Whether it can be opened with another number of sentinels (``extra_ids``)."""
+        return True
+
     @cached_property
     def text_ids(self) -> np.ndarray:
         """Int32, ascending: all ids but the sentinels'."""
@@ -133,6 +138,10 @@ class Vocabulary(ABC):
 
         It does not stop at EOS; cut the ids first if what follows it does not matter.
         """
+
+    def token_text(self, token: int) -> str:
+        """Return what a token is called, for messages: also those that ``decode`` leaves out."""
+        return self.decode([token])
 
     @cached_property
     def word_continuations(self) -> np.ndarray:

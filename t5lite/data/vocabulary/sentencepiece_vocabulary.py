@@ -127,6 +127,11 @@ class SentencePieceVocabulary(Vocabulary):
     def __reduce__(self) -> tuple[Any, ...]:
         return SentencePieceVocabulary, (self.path, self.extra_ids)
 
+    @property
+    def takes_extra_ids(self) -> bool:
+        """Whether the sentinels are added to the model's pieces."""
+        return not self.has_own_sentinels
+
     def has_added(self, name: str, token: int, *, special: bool) -> bool:
         """Whether a token that was added to a tokenizer is one here too, with the same id.
 

@@ -102,6 +102,15 @@ class TokenizerJsonVocabulary(Vocabulary):
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenizerJsonVocabulary, (self.path, self.extra_ids)
 
+    @property
+    def takes_extra_ids(self) -> bool:
+        """False: sentinels are named in the file."""
+        return False
+
+    def token_text(self, token: int) -> str:
+        """Return the token as the file has it; empty where it has none."""
+        return self._parsing_tokenizer.id_to_token(token) or ""
+
     def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
         """Return the ids of ``text``."""
         tokenizer = self._parsing_tokenizer if parse_sentinels else self._tokenizer

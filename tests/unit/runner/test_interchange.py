@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from t5lite.cli.export_command import num_bytes
 from t5lite.core.errors import CheckpointError, ConfigError, UserError
@@ -89,7 +90,8 @@ def write_words(folder: Path, words: list[str]) -> None:
     tokenizer.add_special_tokens([word for word in words if word.startswith("<")])
     tokenizer.save(str(folder / "tokenizer.json"))
     names = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    taken = {"tokenizer_class": "PreTrainedTokenizerFast"}  # as it is: T5's own class has no word-level model
+    (folder / "tokenizer_config.json").write_text(json.dumps(names | taken))
 
 
 def test_a_t5_ends_its_texts_as_its_vocabulary_does(tmp_path):
@@ -115,9 +117,41 @@ def test_sentinels_of_the_folders_vocabulary(tmp_path):
     export(tmp_path / "run", tmp_path / "out")
     assert json.loads((tmp_path / "out/tokenizer_config.json").read_text())["extra_ids"] == 77
     write_words(folder, ["<pad>", "</s>", "<unk>", "<extra_id_0>"])
-    (folder / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="77"):
         import_model(folder, tmp_path / "other", extra_ids=77)
+
+
+def test_more_sentinels_than_rows_are_refused_with_a_remedy_that_works(tmp_path):
+    folder = tmp_path / "hf"
+    write_t5(folder, vocab_size=300)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+    with pytest.raises(
+        ConfigError, match=r"vocab_size=300 has no row .*; the weights .*--extra-ids 41"
+    ) as refusal:
+        import_model(folder, tmp_path / "run")
+    assert "model.vocab_size" not in str(refusal.value)
+    import_model(folder, tmp_path / "run", extra_ids=41)
+    assert RunDirectory.at(tmp_path / "run").read_model()[1].size == 300
+
+
+def test_tokens_beyond_the_table_are_refused_with_remedies_that_work(folder, tmp_path):
+    write_words(folder, ["<unk>", "</s>", "<pad>", *"abcdefghi"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path / "before")
+    tokenizer.add_tokens(["<city>"])
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(
+        ConfigError, match=r"vocab_size=12 .*14 ids.*for '<city>', '\[PAD\]' by model\.resize"
+    ):
+        import_model(folder, tmp_path / "run")
+    import_model(folder, tmp_path / "without", vocabulary=tmp_path / "before")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    import_model(folder, tmp_path / "run")
+    vocabulary = RunDirectory.at(tmp_path / "run").read_model()[1]
+    assert vocabulary.encode("a <city>").tolist() == tokenizer("a <city>")["input_ids"]
 
 
 def test_directions_that_a_format_does_not_have():
