@@ -43,12 +43,13 @@ def test_a_wrong_flag_is_explained_by_the_parser(arguments, message, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("empty.txt", b"", r"empty\.txt contains no text; remove it"),
+        ("empty.txt", b"", r"empty\.txt contains no text; check the inputs"),
         ("blank.txt", b"\n  \n\n", r"blank\.txt contains no text"),
         ("binary.txt", b"good\n\x89PNG\0\0\n", r"binary\.txt:2 contains a NUL byte, so it is binary"),
         ("utf16.txt", "text\n".encode("utf-16"), r"utf16\.txt:1 .*UTF-16"),
         ("latin.txt", b"good\n\ncaf\xe9\n", r"latin\.txt:3 is not valid UTF-8 .*--on-invalid-utf8 replace"),
-        ("table.csv", b"a,b\n", r"table\.csv has an unknown type; allowed: \.txt, \.jsonl"),
+        ("table.csv", b"a,b\n", r"table\.csv:1 has no column 'text' in its header"),
+        ("table.pdf", b"a,b\n", r"table\.pdf has an unknown type; allowed: \.txt, \.jsonl"),
         ("plain.txt.gz", b"not compressed", r"plain\.txt\.gz is damaged or not really \.gz"),
         ("cut.txt.gz", gzip.compress(b"some text\n" * 99)[:-9], r"cut\.txt\.gz is damaged"),
         ("empty.txt.zst", b"", r"empty\.txt\.zst contains no text"),
@@ -135,7 +136,7 @@ def test_a_vocabulary_that_the_text_does_not_support(
         (
             "short.tsv",
             b"inputs\ttargets\na\n",
-            r"short\.tsv:2 has 1 columns, column 1 \(from 0\) is asked for",
+            r"short\.tsv:2 and 1 of 1 rows in all have more than the 2 columns",
         ),
         ("field.jsonl", b'{"inputs": "a"}\n', r"field\.jsonl:1 has no field 'targets'; it has 'inputs'"),
         ("number.jsonl", b'{"inputs": "a", "targets": 3}\n', r"number\.jsonl:1 field 'targets' is a int"),

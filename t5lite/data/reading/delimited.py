@@ -45,11 +45,13 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
     named = not all(field.isdecimal() for field in fields)
     columns = _columns(line, header, fields, kind)
     kept = dropped = 0
+    first_dropped = ""
     for line, cells in rows if named else itertools.chain([first], rows):
         if named and cells == header:
             reading.lose(Loss.REPEATED_HEADER, line.place)
         elif len(cells) > len(header) or len(cells) <= max(columns):
             dropped += 1
+            first_dropped = first_dropped or line.place
             reading.lose(Loss.COLUMNS, line.place)
         else:
             kept += 1
@@ -58,9 +60,9 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
             yield [cells[column] for column in columns]
     if dropped > kept:
         raise DataError(
-            f"{reading.path}: {dropped:,} of {kept + dropped:,} rows have more columns than the "
-            f"{len(header)} of the first one, or not those asked for; give each row as many: texts that "
-            "hold the separator or a line end must stand in quotes"
+            f"{first_dropped} and {dropped:,} of {kept + dropped:,} rows in all have more than the "
+            f"{len(header)} columns of the first one, or not those asked for; give each row as many: texts "
+            "that hold the separator or a line end must stand in quotes"
         )
 
 

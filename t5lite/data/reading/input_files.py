@@ -13,7 +13,6 @@ Those with lines may also end in ``.gz``, ``.xz`` or ``.zst``.
 """
 
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_pointer
 from t5lite.data.local_path import local_path, storage_address
+from t5lite.data.reading.file_systems import Files, file_system, files_of, is_hidden, is_pattern, strings
 
 FORMATS = (".txt", ".jsonl", ".tsv", ".csv", ".parquet", ".arrow", ".array_record")
 RECORD_FORMATS = FORMATS[1:]
@@ -36,8 +37,6 @@ Progress: TypeAlias = Callable[[int], object]
 _LINES = (".txt", ".jsonl", ".tsv", ".csv")
 _ALIASES = {".json": ".jsonl", ".ndjson": ".jsonl", ".arrayrecord": ".array_record", ".wet": WEB_ARCHIVE}
 _ENDING = re.compile(r"(\.[a-z_]+)(?:-\d+-of-\d+)?(\.gz|\.xz|\.zst)?$")  # TFDS: a.array_record-0-of-4
-_GLOB = re.compile(r"[*?\[]")
-_EXTRAS = {"gs": "t5lite[gcs]", "gcs": "t5lite[gcs]", "s3": "t5lite[s3]"}
 _PACKED = 3  # what compression makes of prose
 _DATASET = "state.json"  # beside the .arrow files of a `datasets` folder
 _DATASET_SPLITS = "dataset_dict.json"
@@ -51,7 +50,8 @@ class InputFiles:
     """Bytes of each file, as it is (compressed), by its local path or address."""
 
     skipped: tuple[str, ...] = ()
-    """Files of folders that are of no known type, or empty."""
+    """Files and folders left out: of no known type, empty, another name of one that was met, or hidden by
+    ``_``."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -72,9 +72,10 @@ class InputFiles:
 def find_input_files(inputs: Iterable[str | Path], *, allowed: tuple[str, ...] = FORMATS) -> InputFiles:
     """Find the files that ``inputs`` stand for, before long work.
 
-    A folder stands for all files in it, at any depth, whose type is ``allowed`` and which are not empty,
-    ordered by path; what is hidden is not looked at, and ``datasets`` folders are read in their own order. A
-    file or glob names files whose type must be allowed.
+    A folder stands for all files in it, at any depth, whose type is ``allowed``, ordered by path;
+    ``datasets`` folders are read in their own order. A file or glob names files whose type must be allowed.
+    In folders and globs, what is hidden or begins with ``_``, as Spark's ``_temporary``, is left out. Links
+    are followed, but a file or folder is taken once, whatever names lead to it. Empty files are skipped.
 
     Args:
       inputs: files, folders and globs (``**`` for any depth), local or at an address that fsspec opens.
@@ -83,29 +84,116 @@ def find_input_files(inputs: Iterable[str | Path], *, allowed: tuple[str, ...] =
     Raises:
       ConfigError: if there are no inputs.
       DataError: for the first input that will not do.
+      UserError: for a file that Git LFS has not fetched.
     """
     inputs = list(inputs)
     if not inputs:
         raise ConfigError(
             f"no input files; give at least one ({', '.join(allowed)}, also {', '.join(COMPRESSIONS)})"
         )
-    paths: dict[str, int] = {}
-    skipped: list[str] = []
+    search = _Search(allowed)
     for each in inputs:
-        files, fs = _matches(each)
-        known = []
-        for path, in_folder in files:
-            size = fs.size(path)
-            if in_folder and not (size and _format(path) in allowed):
-                skipped.append(path)
-                continue
-            input_format(path, allowed)
-            known.append((path, size))
-        if not known:
-            other = f" ({len(skipped)} of other types or empty, such as {skipped[0]})" if skipped else ""
-            raise DataError(f"{each} has no files of a known type{other}; allowed: {', '.join(allowed)}")
-        paths.update(known)
-    return InputFiles(sizes=paths, skipped=tuple(skipped))
+        search.add(each)
+    return search.found()
+
+
+class _Search:
+    """Collects the files of one input after the other."""
+
+    def __init__(self, allowed: tuple[str, ...]):
+        self._allowed = allowed
+        self._sizes: dict[str, int] = {}
+        self._skipped: list[str] = []
+        self._names: dict[str, str] = {}
+        """By the one name that all names of a file lead to, the name it was first met by."""
+        self._empty: list[str] = []
+
+    def add(self, given: str | Path) -> None:
+        """Add the files that ``given`` stands for."""
+        files, path = files_of(given)
+        if files.is_file(path):
+            self._take(files, [path])
+        elif files.is_folder(path):
+            before = len(self._skipped)
+            paths = self._known(files, self._in_folder(files, path, set()))
+            if not self._take(files, paths):
+                others = self._skipped[before:]
+                other = f" ({len(others)} of other types, such as {others[0]})" if others else ""
+                raise DataError(
+                    f"{given} has no files of a known type{other}; allowed: {', '.join(self._allowed)}"
+                )
+        elif is_pattern(path):
+            if not self._take(files, files.glob(path)):
+                raise DataError(f"no file matches {given}; check the pattern")
+        else:
+            if storage_address(given) is None and os.path.islink(path):
+                files.size(path)  # says where the link leads
+            raise DataError(f"{given} does not exist; check the path")
+
+    def found(self) -> InputFiles:
+        """Return what was found.
+
+        Raises:
+          DataError: if all files are empty.
+        """
+        if not self._sizes:
+            names = ", ".join(self._empty[:3]) + (", …" if len(self._empty) > 3 else "")
+            verb = "contains" if len(self._empty) == 1 else "contain"
+            raise DataError(f"{names} {verb} no text; check the inputs and how they were made")
+        return InputFiles(sizes=self._sizes, skipped=(*self._skipped, *self._empty))
+
+    def _take(self, files: Files, paths: Iterable[str]) -> bool:
+        """Take files whose type must be known; return whether there was any."""
+        any_file = False
+        for path in paths:
+            any_file = True
+            input_format(path, self._allowed)
+            size = files.size(path)
+            if size < LARGEST_POINTER_BYTES:
+                check_content_is_no_lfs_pointer(files.content(path), path)
+            first = self._names.setdefault(files.identity(path), path)
+            if first != path:
+                self._skipped.append(path)
+            elif size:
+                self._sizes[path] = size
+            else:
+                self._empty.append(path)
+        return any_file
+
+    def _known(self, files: Files, paths: Iterable[str]) -> Iterator[str]:
+        """Yield files of a folder that are of a known type, and skip the others."""
+        for path in paths:
+            if _format(path) in self._allowed:
+                yield path
+            else:
+                files.size(path)  # a link to nothing may have been one to a folder of texts
+                self._skipped.append(path)
+
+    def _in_folder(self, files: Files, folder: str, seen: set[str]) -> Iterator[str]:
+        identity = files.identity(folder)
+        if identity in seen:
+            self._skipped.append(folder)
+            return
+        seen.add(identity)
+        names, folders = files.names(folder)
+        if _DATASET_SPLITS in names:
+            splits = strings(files, f"{folder}/{_DATASET_SPLITS}", "splits") or ["train"]
+            raise DataError(
+                f"{folder} holds the splits {', '.join(splits)} of a dataset; give the one to prepare, "
+                f"such as {folder}/{splits[0]}"
+            )
+        if _DATASET in names:
+            names = strings(files, f"{folder}/{_DATASET}", "_data_files", "filename")
+            yield from (f"{folder}/{name}" for name in names)
+            return
+        for name in sorted([*names, *folders]):
+            path = f"{folder.rstrip('/')}/{name}"
+            if is_hidden(name):
+                self._skipped.extend([path] * (not name.startswith(".")))
+            elif name in folders:
+                yield from self._in_folder(files, path, seen)
+            else:
+                yield path
 
 
 def input_format(path: str | Path, allowed: tuple[str, ...] = FORMATS) -> str:
@@ -136,22 +224,6 @@ def compression(path: str | Path) -> str:
     return suffix if suffix in COMPRESSIONS else ""
 
 
-def file_system(address: str) -> Any:
-    """Return the fsspec file system that opens ``address``.
-
-    Raises:
-      DataError: if there is none, with what to install.
-    """
-    import fsspec  # only those who read from object storage pay for it
-
-    try:
-        return fsspec.url_to_fs(address)[0]
-    except (ImportError, ValueError) as error:
-        extra = _EXTRAS.get(address.partition("://")[0])
-        remedy = f"pip install '{extra}'" if extra else "check the address, or copy the files"
-        raise DataError(f"{address} cannot be opened ({error}); {remedy}") from error
-
-
 def _format(path: str | Path) -> str | None:
     found = _ENDING.search(Path(path).name.lower())
     if found is None:
@@ -160,72 +232,6 @@ def _format(path: str | Path) -> str | None:
     if found[2] and kind not in (*_LINES, WEB_ARCHIVE):
         return None
     return kind if kind in (*FORMATS, WEB_ARCHIVE) else None
-
-
-def _matches(given: str | Path) -> tuple[Iterable[tuple[str, bool]], "_Files"]:
-    """Return (path, whether a folder was given) of each file that one input stands for."""
-    address = storage_address(given)
-    files = _Files(address)
-    text = str(local_path(given)) if address is None else address
-    if files.is_file(text):
-        return [(text, False)], files
-    if files.is_folder(text):
-        return ((path, True) for path in _in_folder(text, files)), files
-    if _GLOB.search(text):
-        found = [path for path in files.glob(text) if files.is_file(path)]
-        if found:
-            return [(path, False) for path in found], files
-        raise DataError(f"no file matches {given}; check the pattern")
-    raise DataError(f"{given} does not exist; check the path")
-
-
-def _in_folder(folder: str, files: "_Files") -> Iterator[str]:
-    names, folders = files.list(folder)
-    if _DATASET_SPLITS in names:
-        splits = files.json(f"{folder}/{_DATASET_SPLITS}").get("splits", [])
-        raise DataError(
-            f"{folder} holds the splits {', '.join(splits)} of a dataset; give the one to prepare, such as "
-            f"{folder}/{splits[0] if splits else 'train'}"
-        )
-    if _DATASET in names:
-        state = files.json(f"{folder}/{_DATASET}")
-        yield from (f"{folder}/{entry['filename']}" for entry in state.get("_data_files", []))
-        return
-    for name in sorted([*names, *folders]):
-        if not name.startswith("."):
-            path = f"{folder.rstrip('/')}/{name}"
-            yield from _in_folder(path, files) if name in folders else [path]
-
-
-class _Files:
-    """What is asked of a file system, with paths as the user writes them."""
-
-    def __init__(self, address: str | None):
-        self._fs = file_system("file:///" if address is None else address)
-        self._scheme = "" if address is None else address.partition("://")[0] + "://"
-        self.is_file, self.is_folder = self._fs.isfile, self._fs.isdir
-
-    def glob(self, pattern: str) -> list[str]:
-        return sorted(
-            self._scheme + path.lstrip("/" if self._scheme else "") for path in self._fs.glob(pattern)
-        )
-
-    def list(self, folder: str) -> tuple[set[str], set[str]]:
-        """Return the names of the files and of the folders in ``folder``."""
-        try:
-            entries = self._fs.ls(folder, detail=True)
-        except OSError as error:
-            raise DataError(f"the folder {folder} cannot be read ({error}); check permissions") from error
-        names: dict[bool, set[str]] = {True: set(), False: set()}
-        for entry in entries:
-            names[entry["type"] == "directory"].add(entry["name"].rstrip("/").rpartition("/")[2])
-        return names[False], names[True]
-
-    def json(self, path: str) -> Any:
-        return json.loads(self._fs.cat_file(path))
-
-    def size(self, path: str) -> int:
-        return int(self._fs.size(path) or 0)
 
 
 def open_input(path: str | Path, progress: Progress | None = None) -> io.BufferedReader:

@@ -37,8 +37,8 @@ def test_files_folders_and_globs(tmp_path):
     assert found.num_bytes == 12
     assert [path.rpartition("/")[2] for path in found.skipped] == [
         "c.txt.bz2",
-        "empty.txt",
         "notes.md",
+        "empty.txt",
     ]
     assert names(find_input_files([tmp_path / "b.txt"]), tmp_path) == ["b.txt"]
     assert names(find_input_files([f"{tmp_path}/**/*.jsonl*"]), tmp_path) == ["a/x.jsonl.gz"]
@@ -53,7 +53,7 @@ def test_what_cannot_be_used_is_refused_before_work(tmp_path):
         ([tmp_path / "a.pdf"], r"a\.pdf has an unknown type; allowed: \.txt"),
         (
             [tmp_path / "docs"],
-            r"docs has no files of a known type \(1 of other types or empty, such as .*a\.md\)",
+            r"docs has no files of a known type \(1 of other types, such as .*a\.md\)",
         ),
         (["nosuchscheme://bucket/a.txt"], r"nosuchscheme://bucket/a\.txt cannot be opened"),
     ):
