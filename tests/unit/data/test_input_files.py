@@ -4,7 +4,7 @@ import uuid
 import fsspec
 import pytest
 
-from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.data.reading.input_files import RECORD_FORMATS, find_input_files, input_format
 
 
@@ -98,3 +98,87 @@ def test_addresses(tmp_path):
     assert names(find_input_files([f"{bucket}/**/*.jsonl"]), bucket) == ["deep/b.jsonl"]
     found = find_input_files([f"{bucket}/a.txt"])
     assert (names(found, bucket), found.num_bytes) == (["a.txt"], 4)
+
+
+def test_what_spark_leaves_behind_is_no_data(tmp_path):
+    make(tmp_path, "out/part-0.txt", "out/_temporary/0/part-0.txt", "out/_SUCCESS", "out/.part-0.txt.crc")
+    make(tmp_path, "out/.staging/part-1.txt", "out/_draft.txt")
+    found = find_input_files([tmp_path])
+    assert names(found, tmp_path) == ["out/part-0.txt"]
+    assert [path.rpartition("/")[2] for path in found.skipped] == ["_SUCCESS", "_draft.txt", "_temporary"]
+    for pattern in ("*/*", "**/*.txt", "**"):
+        assert names(find_input_files([f"{tmp_path}/{pattern}"]), tmp_path) == ["out/part-0.txt"]
+    with pytest.raises(DataError, match="no file matches"):
+        find_input_files([f"{tmp_path}/out/p*/**/*.txt"])
+    for pattern, spelt_out in (
+        ("out/_temp*/0/*.txt", "out/_temporary/0/part-0.txt"),
+        ("out/_d*", "out/_draft.txt"),
+    ):
+        assert names(find_input_files([f"{tmp_path}/{pattern}"]), tmp_path) == [spelt_out]
+    assert names(find_input_files([tmp_path / "out/_temporary"]), tmp_path) == ["out/_temporary/0/part-0.txt"]
+
+
+def test_links_are_followed_once_and_those_to_nothing_named(tmp_path):
+    make(tmp_path, "texts/a.txt", "texts/deep/b.txt", "far/c.txt")
+    (tmp_path / "texts/z_far").symlink_to(tmp_path / "far")
+    (tmp_path / "texts/again").symlink_to(tmp_path / "far")
+    (tmp_path / "texts/deep/up").symlink_to(tmp_path / "texts")
+    (tmp_path / "texts/same.txt").symlink_to("a.txt")
+    found = find_input_files([tmp_path / "texts"])
+    assert names(found, tmp_path / "texts") == ["a.txt", "again/c.txt", "deep/b.txt"]
+    assert names(find_input_files([f"{tmp_path}/texts/**/*.txt"]), tmp_path / "texts") == [
+        "a.txt",
+        "again/c.txt",
+        "deep/b.txt",
+    ]
+    assert names(find_input_files([f"{tmp_path}/texts/z*/*.txt"]), tmp_path / "texts") == ["z_far/c.txt"]
+    assert names(find_input_files([tmp_path / "far", tmp_path / "texts"]), tmp_path)[0] == "far/c.txt"
+    for name, target in (
+        ("texts/gone.txt", "nowhere"),
+        ("texts/more", "unmounted"),
+        ("texts/loop.txt", "loop.txt"),
+    ):
+        link = tmp_path / name
+        link.symlink_to(target)
+        for given in (link, tmp_path / "texts", f"{tmp_path}/texts/{name[:3]}*"):
+            with pytest.raises(
+                DataError, match=rf"{link.name} (is a link to {target}, which leads|has an unknown)"
+            ):
+                find_input_files([given])
+        link.unlink()
+
+
+def test_lfs_pointers_are_named_before_work(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for name in ("a.txt", "a.jsonl.gz", "a.parquet"):
+        (tmp_path / name).write_text(pointer)
+        with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+            find_input_files([tmp_path / name])
+    with pytest.raises(UserError, match="Git LFS pointer"):
+        find_input_files([tmp_path])
+    make(tmp_path / "texts", "a.txt")
+    (tmp_path / "texts/picture.bin").write_text(pointer)  # of no matter
+    assert find_input_files([tmp_path / "texts"]).num_bytes == 4
+
+
+def test_empty_files_are_skipped_unless_there_is_nothing_else(tmp_path):
+    make(tmp_path, "b.txt")
+    empty = [tmp_path / name for name in ("a.txt", "a.parquet", "a.array_record", "a.jsonl.xz")]
+    for path in empty:
+        path.touch()
+    found = find_input_files([*empty, tmp_path / "b.txt"])
+    assert names(found, tmp_path) == ["b.txt"]
+    assert found.skipped == tuple(map(str, empty))
+    with pytest.raises(DataError, match=r"a\.txt, .*a\.array_record, … contain no text; check the inputs"):
+        find_input_files(empty)
+
+
+def test_damaged_folders_of_datasets(tmp_path):
+    folder = make(tmp_path / "saved", "a.arrow")
+    for content in ("{", "[]", "{}", '{"_data_files": [3]}', '{"_data_files": [{"filename": 3}]}'):
+        (folder / "state.json").write_text(content)
+        with pytest.raises(DataError, match=r"state\.json is damaged"):
+            find_input_files([folder])
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "b.arrow"}]}')
+    with pytest.raises(DataError, match=r"b\.arrow cannot be read \(No such file"):
+        find_input_files([folder])

@@ -48,12 +48,10 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("laws")
 
 
-def encode_rows(
-    rows, *, separator="\t", quoting=csv.QUOTE_MINIMAL, line_end="\n", header=("inputs", "targets")
-):
+def encode_rows(rows, *, separator, quoting):
     stream = io.StringIO()
-    writer = csv.writer(stream, delimiter=separator, quoting=quoting, lineterminator=line_end)
-    writer.writerows([*([header] if header else []), *rows])
+    writer = csv.writer(stream, delimiter=separator, quoting=quoting, lineterminator="\n")
+    writer.writerows([("inputs", "targets"), *rows])
     return stream.getvalue()
 
 
