@@ -1,11 +1,13 @@
 """AutoTokenizer on an exported folder equals the vocabulary, for bytes, WordPiece and byte-level BPE."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer
 
+from t5lite.core.errors import DataError
 from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary, write_tokenizer
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
@@ -116,7 +118,29 @@ def test_a_folder_that_byt5_wrote_is_bytes(tmp_path):
     ByT5Tokenizer().save_pretrained(tmp_path)
     vocabulary = read_vocabulary(tmp_path)
     assert isinstance(vocabulary, ByteVocabulary)
-    assert vocabulary.fingerprint == ByteVocabulary().fingerprint
+    # It lists its sentinels, which ascend.
+    names = [f"<extra_id_{index}>" for index in range(125)]
+    assert vocabulary.sentinel_ids.tolist() == ByT5Tokenizer().convert_tokens_to_ids(names)
+    prompt = "a <extra_id_1> b"
+    assert (
+        vocabulary.encode(prompt, parse_sentinels=True).tolist() == ByT5Tokenizer()(prompt)["input_ids"][:-1]
+    )
+    assert vocabulary.decode(vocabulary.encode(prompt, parse_sentinels=True)) == prompt
+    vocabulary.write(tmp_path / "stored")
+    for again in (open_vocabulary(tmp_path / "stored"), pickle.loads(pickle.dumps(vocabulary))):
+        assert again.fingerprint == vocabulary.fingerprint != ByteVocabulary().fingerprint
+        assert again.sentinel(0) == 259
+    write_tokenizer(vocabulary, tmp_path / "exported")
+    assert AutoTokenizer.from_pretrained(tmp_path / "exported")(prompt) == ByT5Tokenizer()(prompt)
+
+
+def test_tokens_added_to_byt5_are_refused_with_a_remedy_that_works(tmp_path):
+    tokenizer = ByT5Tokenizer()
+    tokenizer.add_tokens(["<city>"])
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=r"a vocabulary of bytes has none \(<city>\); give bytes as the"):
+        read_vocabulary(tmp_path)
+    assert open_vocabulary("bytes").size == 384
 
 
 def test_what_transformers_saves_is_read_alike(tmp_path):

@@ -1,5 +1,6 @@
 """What every vocabulary can do, whichever way it cuts text into tokens."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import cached_property
@@ -13,6 +14,7 @@ from t5lite.core.errors import ConfigError
 
 VocabularyKind = Literal["sentencepiece", "bytes", "tokenizer_json"]
 SpecialToken = Literal["pad", "eos", "unk", "bos", "cls", "sep", "mask"]
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
 USUAL_NAMES: Mapping[SpecialToken, tuple[str, ...]] = {
     "pad": ("[PAD]", "<pad>"),
     "eos": ("</s>", "<|endoftext|>"),
@@ -71,6 +73,11 @@ class Vocabulary(ABC):
     def extra_ids(self) -> int:
         """Number of sentinels."""
         return len(self.sentinel_ids)
+
+    def has_sentinel(self, name: str, token: int) -> bool:
+        """Whether a token is a sentinel, and has the id that it has here."""
+        number = SENTINEL.fullmatch(name)
+        return number is not None and token in self.sentinel_ids[int(number[1]) :][:1]
 
     @property
     def takes_extra_ids(self) -> bool:
@@ -172,6 +179,11 @@ def check_extra_ids(extra_ids: int) -> None:
     """
     if extra_ids < 0:
         raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100, ByT5 125")
+
+
+def is_sentinel(name: str) -> bool:
+    """Whether a token is called as sentinels are."""
+    return SENTINEL.fullmatch(name) is not None
 
 
 def sentinels_from_the_top(size: int, extra_ids: int) -> np.ndarray:

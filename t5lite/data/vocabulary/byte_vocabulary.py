@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +13,13 @@ from t5lite.core.errors import DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
+    SENTINEL,
     Vocabulary,
     VocabularyKind,
     check_extra_ids,
     sentinels_from_the_top,
 )
 
-_SENTINEL = re.compile(r"<extra_id_(\d+)>")
 _NUM_SPECIAL = 3
 _NUM_BYTES = 256
 DEFAULT_EXTRA_IDS = 125
@@ -32,7 +32,8 @@ class ByteVocabulary(Vocabulary):
     top as in seqio's ``ByteVocabulary(extra_ids=125)``. Two others number them differently:
 
     * transformers' ``ByT5Tokenizer`` ascends by default: its ``<extra_id_0>`` is 259, here 383. Folders that
-      t5lite exports tell it to use the ids here.
+      t5lite exports tell it to use the ids here, and what is read from a folder that lists the others has
+      those (``ascending``).
     * The published ByT5 weights were trained without extra ids: their span ``i`` is id ``258 - i``, the rows
       of bytes 0xFF, 0xFE, …, most of which no UTF-8 text contains. The 125 rows above were never trained.
 
@@ -42,6 +43,7 @@ class ByteVocabulary(Vocabulary):
     Args:
       path: the marker file that a store or run keeps, or ``bytes``.
       extra_ids: number of sentinels; None takes the marker's, or 125.
+      ascending: whether ``<extra_id_0>`` is the lowest of them; None takes what the marker says, else not.
 
     Raises:
       DataError: if the marker file cannot be read.
@@ -52,25 +54,39 @@ class ByteVocabulary(Vocabulary):
     NAME: ClassVar[str] = "bytes"
     """What to say instead of a path."""
 
-    def __init__(self, path: str | Path = NAME, extra_ids: int | None = None):
+    def __init__(
+        self, path: str | Path = NAME, extra_ids: int | None = None, *, ascending: bool | None = None
+    ):
         self.path = local_path(path)
+        marker: dict[str, Any] = {"extra_ids": DEFAULT_EXTRA_IDS}
+        if str(path) != self.NAME:
+            marker = _read_marker(self.path)
         if extra_ids is None:
-            extra_ids = DEFAULT_EXTRA_IDS if str(path) == self.NAME else _read_marker(self.path)
+            extra_ids = int(marker["extra_ids"])
+        ascending = marker.get("ascending", False) if ascending is None else ascending
         check_extra_ids(extra_ids)
         self.size = _NUM_SPECIAL + _NUM_BYTES + extra_ids
-        self.sentinel_ids = sentinels_from_the_top(self.size, extra_ids)
+        self.sentinel_ids = sentinels_from_the_top(self.size, extra_ids)[:: -1 if ascending else 1]
         self.pad_id, self.eos_id, self.unk_id = PAD_ID, EOS_ID, 2
-        self.fingerprint = hashlib.sha256(f"bytes extra_ids={extra_ids}".encode()).hexdigest()
-        self.files = {self.FILE: (json.dumps({"kind": self.kind, "extra_ids": extra_ids}) + "\n").encode()}
+        order = " ascending" if ascending else ""
+        self.fingerprint = hashlib.sha256(f"bytes extra_ids={extra_ids}{order}".encode()).hexdigest()
+        described = {"kind": self.kind, "extra_ids": extra_ids, **({"ascending": True} if ascending else {})}
+        self.files = {self.FILE: (json.dumps(described) + "\n").encode()}
+        self._ascending = ascending
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ByteVocabulary, (self.path, self.extra_ids)
+        return partial(ByteVocabulary, ascending=self._ascending), (self.path, self.extra_ids)
+
+    def has_added(self, name: str, token: int, *, special: bool) -> bool:
+        """Whether a token that was added to a tokenizer is one here too; pad, EOS and UNK have any name."""
+        del special
+        return token < _NUM_SPECIAL or self.has_sentinel(name, token)
 
     def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
         """Return the ids of the text's bytes; half a surrogate pair, which has no bytes, becomes ``?``."""
         if not parse_sentinels:
             return _byte_ids(text)
-        pieces = _SENTINEL.split(text)  # text, number, text, number, …, text
+        pieces = SENTINEL.split(text)  # text, number, text, number, …, text
         parts = [_byte_ids(pieces[0])]
         for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
             parts += [np.array([self.sentinel(int(number))], np.int32), _byte_ids(following)]
@@ -83,12 +99,13 @@ class ByteVocabulary(Vocabulary):
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``: pad and EOS are dropped, unknown ids become U+FFFD."""
+        numbers = {token: number for number, token in enumerate(self.sentinel_ids.tolist())}
         content = bytearray()
         for token in map(int, ids):
             if _NUM_SPECIAL <= token < _NUM_SPECIAL + _NUM_BYTES:
                 content.append(token - _NUM_SPECIAL)
             elif _NUM_SPECIAL + _NUM_BYTES <= token < self.size:
-                content += f"<extra_id_{self.size - 1 - token}>".encode()
+                content += f"<extra_id_{numbers[token]}>".encode()
             elif token not in (self.pad_id, self.eos_id):
                 content += "\N{REPLACEMENT CHARACTER}".encode()
         return content.decode("utf-8", errors="ignore")
@@ -102,14 +119,13 @@ def _byte_ids(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8", errors="replace"), np.uint8).astype(np.int32) + _NUM_SPECIAL
 
 
-def _read_marker(path: Path) -> int:
+def _read_marker(path: Path) -> dict[str, Any]:
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
-        extra_ids = marker["extra_ids"]
-        if marker["kind"] != ByteVocabulary.kind or not isinstance(extra_ids, int):
+        if marker["kind"] != ByteVocabulary.kind or not isinstance(marker["extra_ids"], int):
             raise ValueError(f"contents {marker}")
     except OSError as error:
         raise DataError(f"cannot read the vocabulary {path} ({error.strerror}); give `bytes`") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not describe a byte vocabulary ({error!r}); give `bytes`") from error
-    return extra_ids
+    return marker

@@ -1,10 +1,11 @@
 """Which vocabulary a path stands for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from t5lite.core.errors import DataError
 from t5lite.data.local_path import local_path
-from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
@@ -18,6 +19,7 @@ _CLASSES: dict[VocabularyKind, type[_Openable]] = {
 }
 """In the order in which a directory is searched for their files."""
 _CONFIG_FILE = "tokenizer_config.json"
+_NAMED_TOKENS = 3
 
 FILE_NAMES = (ByteVocabulary.FILE, SentencePieceVocabulary.FILE, *TokenizerJsonVocabulary.FILES)
 """Every file that a vocabulary may consist of, in a store or run directory."""
@@ -63,56 +65,84 @@ def find_vocabulary(path: Path, extra_ids: int | None = None) -> Vocabulary | No
     """Open the vocabulary in a directory as ``open_vocabulary`` does; None where there is none."""
     config = _read_config(path / _CONFIG_FILE)
     if config.get("tokenizer_class") == "ByT5Tokenizer":
-        return ByteVocabulary(extra_ids=_byt5_sentinels(config) if extra_ids is None else extra_ids)
+        return _bytes(path, config, extra_ids)
     found = next((each for each in _CLASSES.values() if (path / each.FILE).is_file()), None)
     if found is SentencePieceVocabulary:
         return _sentencepiece_or_json(path, config, extra_ids)
     return None if found is None else found(path / found.FILE, extra_ids)
 
 
+def _bytes(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
+    """Return the vocabulary of a ByT5Tokenizer, whose sentinels ascend where their ids are listed so."""
+    added = _added_tokens(path, config, {})
+    ids = {token["content"]: token["id"] for token in added}
+    vocabulary = ByteVocabulary(
+        extra_ids=_num_sentinels(added, config) if extra_ids is None else extra_ids,
+        ascending=ids.get("<extra_id_0>", 0) < ids.get("<extra_id_1>", 0),
+    )
+    if unknown := _unknown(added, vocabulary, extra_ids):
+        raise DataError(
+            f"tokens were added to the ByT5Tokenizer of {path}, and a vocabulary of bytes has none "
+            f"({_listed(unknown)}); give bytes as the vocabulary to do without them"
+        )
+    return vocabulary
+
+
 def _sentencepiece_or_json(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
     """Open a folder's spiece.model, or tokenizer.json if tokens were added that the former does not know."""
     in_json = path / TokenizerJsonVocabulary.FILE
-    description = _read_json(in_json)
+    added = _added_tokens(path, config, _read_json(in_json))
+    vocabulary = SentencePieceVocabulary(
+        path / SentencePieceVocabulary.FILE, _num_sentinels(added, config) if extra_ids is None else extra_ids
+    )
+    unknown = _unknown(added, vocabulary, extra_ids)
+    if not unknown:
+        return vocabulary
+    if in_json.is_file():
+        return TokenizerJsonVocabulary(in_json, extra_ids)
+    raise DataError(
+        f"tokens were added to the tokenizer of {path} that its spiece.model does not know "
+        f"({_listed(unknown)}); write a tokenizer.json that does by AutoTokenizer.from_pretrained(folder)"
+        f".save_pretrained(folder) of transformers, or give {vocabulary.path} as the vocabulary to do "
+        "without them"
+    )
+
+
+def _added_tokens(path: Path, config: Json, description: Json) -> list[Json]:
+    """Return the tokens that were added to the tokenizer of a folder, sentinels among them."""
     try:
-        added = added_tokens(description, None, config, _read_json(path / ADDED_FILE))
+        return added_tokens(description, None, config, _read_json(path / ADDED_FILE))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"the added tokens of {path} are damaged ({error!r}); fetch the folder again"
         ) from error
-    num_sentinels = sum("<extra_id_" in token["content"] for token in added)
-    said = num_sentinels or config.get("extra_ids")
-    vocabulary = SentencePieceVocabulary(
-        path / SentencePieceVocabulary.FILE, said if extra_ids is None else extra_ids
-    )
-    names = [
+
+
+def _num_sentinels(added: Sequence[Json], config: Json) -> int | None:
+    """Return how many are listed, else how many the class adds; transformers 5 saves 0 of its ByT5's."""
+    return sum(is_sentinel(token["content"]) for token in added) or config.get("extra_ids")
+
+
+def _unknown(
+    added: Sequence[Json], vocabulary: ByteVocabulary | SentencePieceVocabulary, extra_ids: int | None
+) -> list[str]:
+    """Return what was added and is no token of the vocabulary; ``extra_ids`` overrules the sentinels."""
+    return [
         token["content"]
         for token in added
-        if not vocabulary.has_added(token["content"], token["id"], special=token["special"])
+        if not (extra_ids is not None and is_sentinel(token["content"]))
+        and not vocabulary.has_added(token["content"], token["id"], special=token["special"])
     ]
-    if not names or extra_ids is not None:
-        return vocabulary
-    if in_json.is_file():
-        return TokenizerJsonVocabulary(in_json)
-    listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    raise DataError(
-        f"tokens were added to the tokenizer of {path} that its spiece.model does not know ({listed}); write "
-        "a tokenizer.json that does by AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of "
-        f"transformers, or give {vocabulary.path} as the vocabulary to do without them"
-    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED_TOKENS]) + (", …" if len(names) > _NAMED_TOKENS else "")
 
 
 def _kind_of_file(path: Path) -> VocabularyKind:
     if path.name == ByteVocabulary.FILE:
         return "bytes"
     return "tokenizer_json" if path.suffix == ".json" else "sentencepiece"
-
-
-def _byt5_sentinels(config: Json) -> int | None:
-    """Return how many sentinels a ByT5Tokenizer has: transformers 5 saves it with ``extra_ids`` 0."""
-    added = config.get("added_tokens_decoder")
-    names = [str(token) for token in added.values()] if isinstance(added, dict) else []
-    return sum("<extra_id_" in name for name in names) or config.get("extra_ids")
 
 
 def _read_config(path: Path) -> Json:

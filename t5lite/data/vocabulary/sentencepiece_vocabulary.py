@@ -14,6 +14,7 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
+    SENTINEL,
     USUAL_NAMES,
     Vocabulary,
     VocabularyKind,
@@ -23,7 +24,7 @@ from t5lite.data.vocabulary.base import (
 )
 from t5lite.data.vocabulary.sentencepiece_model import as_control_pieces, user_defined_pieces
 
-_SENTINEL = re.compile(r"\s*<extra_id_(\d+)>\s*")
+_SENTINEL = re.compile(rf"\s*{SENTINEL.pattern}\s*")
 DEFAULT_EXTRA_IDS = 100
 
 
@@ -140,11 +141,8 @@ class SentencePieceVocabulary(Vocabulary):
           token: its id.
           special: whether it is a special token, which no text is cut into; names of those may differ.
         """
-        if special and token < self._processor.get_piece_size():
+        if self.has_sentinel(name, token) or (special and token < self._processor.get_piece_size()):
             return True
-        number = _SENTINEL.fullmatch(name)
-        if number is not None and int(number[1]) < self.extra_ids:
-            return self.sentinel(int(number[1])) == token
         return self._processor.piece_to_id(name) == token and token in user_defined_pieces(self.model_bytes)
 
     def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
