@@ -59,7 +59,7 @@ class PipelineOptions:
     """Keep that folder when all is done."""
 
     overwrite: bool = False
-    """Replace the output directory, if an earlier recipe wrote it."""
+    """Replace the output directory, if an earlier recipe wrote all that is in it."""
 
     def __post_init__(self):
         if not 0 <= self.heldout_fraction < 1:

@@ -48,12 +48,29 @@ from t5lite.core import files
 from t5lite.core.errors import DataError, UserError
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
+from t5lite.data.prepare import check_output
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 
 MANIFEST = "manifest.json"
 _JOB = "job.json"
+_IN_WORK = (
+    _JOB,
+    "marks",
+    "read",
+    "documents",
+    "bands",
+    "spans",
+    "pairs",
+    "near_duplicates.npy",
+    "repeated",
+    "kept",
+    "sample",
+    "vocabulary",
+    "tokens",
+)
+"""All that the steps leave in the work folder."""
 _GROUP_BYTES = 16 << 20
 """Small files are read together, up to this size."""
 _BUCKET_BYTES = (4 << 20, 64 << 20)
@@ -81,6 +98,9 @@ def run(
     inputs = find_input_files(options.inputs, allowed=ALLOWED)
     given = None if options.vocabulary is None else open_vocabulary(options.vocabulary, options.extra_ids)
     work = Path(f"{output}.work") if options.work is None else local_path(options.work).absolute()
+    files.check_apart(output, [work])
+    for written in (output, work):
+        check_output(written, options.inputs, inputs, given)
     _open_work(work, _job(options, cleaning, inputs, given))
     job = _Job(options, cleaning, inputs, work)
     with _stopping(work):
@@ -110,7 +130,7 @@ def run(
         vocabulary.write(new / "vocabulary")
         files.write_json(new / MANIFEST, manifest)
     if not options.keep_work:
-        shutil.rmtree(work)
+        _delete_work(work)
     print(drop_table(manifest))
     return manifest
 
@@ -163,6 +183,25 @@ def _open_work(work: Path, job: dict[str, Any]) -> None:
             f"{work} holds what is finished of another job (other {', '.join(changed)}); delete it, or "
             "choose another folder by --work"
         )
+
+
+def _delete_work(work: Path) -> None:
+    """Delete what the job wrote in its work folder, and the folder if nothing else is in it."""
+    others = []
+    for path in sorted(work.iterdir()):
+        if path.name not in _IN_WORK:
+            others.append(path.name)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if others:
+        print(
+            f"t5lite prepare: {work} is kept for what is not of this job: {', '.join(others)}",
+            file=sys.stderr,
+        )
+    else:
+        work.rmdir()
 
 
 class _Job:

@@ -11,7 +11,7 @@ import jax
 from t5lite import run_config
 from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
-from t5lite.core.files import write_text
+from t5lite.core.files import check_new_file, write_text
 from t5lite.planning import page, table
 from t5lite.planning.chips import CHIPS
 from t5lite.planning.summary import summarise
@@ -90,13 +90,22 @@ def _text(summary: dict) -> str:
 
 
 def _check_place(path: Path | None) -> None:
-    """Refuse a page that could not be written before the minutes of compilation, not after."""
+    """Refuse, before minutes of compilation, what cannot be written or would replace something else."""
     if path is None:
         return
     if path.is_dir():
         raise ConfigError(f"--html {path} is a directory; give the name of a file")
     if not path.parent.is_dir():
         raise ConfigError(f"--html {path}: there is no directory {path.parent}; make it first")
+    check_new_file(path)
+    if not path.exists():
+        return
+    with open(path, "rb") as stream:
+        start = stream.read(1000)
+    if start and page.GENERATOR.encode() not in start:
+        raise ConfigError(
+            f"--html {path} is a file that t5lite compile did not write; give another name, or delete it"
+        )
 
 
 def _keep_in(directory: Path) -> None:

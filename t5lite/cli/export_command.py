@@ -35,7 +35,7 @@ class Arguments:
     sizes: Annotated[ProgramSizes, tyro.conf.arg(name="")] = field(default_factory=ProgramSizes)
     """Of a stablehlo program's inputs."""
     overwrite: bool = False
-    """Replace the folder if it exists."""
+    """Replace the folder, if an earlier export wrote all that is in it."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -66,8 +66,6 @@ def run(arguments: Sequence[str]) -> int:
         print(f"  overflow: {name}: {count:,} values became infinite")
     if parsed.format == "huggingface":
         print(f"  {done.export.class_name}.from_pretrained({str(parsed.output)!r})")
-        if done.export.after_loading:
-            print(f"  {done.export.after_loading}")
     elif parsed.format == "stablehlo":
         programs = [name for name in done.export.files if name.endswith(".stablehlo")]
         print(f"  {', '.join(programs)}: t5lite.interop.stablehlo.load_exported({str(parsed.output)!r})")

@@ -1,7 +1,6 @@
 """``t5lite quickstart``: the whole road on embedded text, in one command."""
 
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from pathlib import Path
 import tyro
 
 from t5lite.cli import xla
-from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
+from t5lite.quickstart import starting_over
 from t5lite.quickstart.recipes import RECIPES, SIX_MINUTES
 from t5lite.quickstart.run import run as run_quickstart
 from t5lite.quickstart.stages import Interrupted
@@ -32,7 +31,7 @@ class Arguments:
     seed: int = 0
     """Of initialisation, data order and noise."""
     overwrite: bool = False
-    """Delete the run directory and start over."""
+    """Delete what an earlier quickstart wrote there, and start over."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,9 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     is_default = recipe is SIX_MINUTES
     directory = parsed.directory or Path("t5lite-quickstart" if is_default else f"t5lite-{recipe.name}")
     if parsed.overwrite and directory.exists():
-        if not (directory / "quickstart.json").is_file():
-            raise ConfigError(f"{directory} is not a quickstart's directory; it is not deleted")
-        shutil.rmtree(directory)
+        starting_over.delete(directory)
     xla.configure()
     try:
         run_quickstart(recipe, directory, seed=parsed.seed)

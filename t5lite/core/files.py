@@ -5,15 +5,19 @@ crash, a full disk or Ctrl-C never leaves something half-written under the final
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from t5lite.core import written_files
 from t5lite.core.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -67,7 +71,7 @@ def make_directory(path: Path) -> None:
 
 
 def check_new_file(path: Path) -> None:
-    """Make the directory for ``path`` and check that ``path`` is none itself, before long work.
+    """Make the directory for ``path`` and check that ``path`` is or may become a file, before long work.
 
     Raises:
       UserError: if a file cannot be written there.
@@ -75,17 +79,44 @@ def check_new_file(path: Path) -> None:
     make_directory(path.parent)
     if path.is_dir():
         raise UserError(f"{path} is a directory; give the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a device or a pipe, which cannot be replaced; give the name of a file")
+
+
+def check_apart(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Check that what is written and what is read are apart, links followed, before long work.
+
+    Raises:
+      UserError: if ``output`` is or holds an input, which it would replace, or lies in a folder that is read.
+    """
+    place = _real(output)
+    for each in inputs:
+        given = Path(each)
+        # A link counts as what it names, and as itself.
+        reads = {_real(given), _real(given.parent) / given.name}
+        if any(_lies_in(read, place) for read in reads):
+            how = "is" if place in reads else "holds"
+        elif _lies_in(place, _real(given)):
+            how = "lies in"
+        else:
+            continue
+        raise UserError(f"{output} {how} {given}, which is read; write to a place apart from it")
 
 
 def check_new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> None:
     """Check that ``new_directory`` may take ``path``, before long work; arguments as there.
 
     Raises:
-      UserError: if ``path`` is a file, or is not empty and may not be replaced.
+      UserError: as there.
     """
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to nothing; delete it, or give another directory")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; give the name of a directory to write")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir():
+        return
+    check_replaceable_place(path)
+    if not any(path.iterdir()):
         return
     if not overwrite:
         remedy = ", or replace it with --overwrite" if mark else " or delete it first"
@@ -95,6 +126,39 @@ def check_new_directory(path: Path, *, overwrite: bool = False, mark: str | None
             f"{path} has no {mark}, so it was not written by this command and is not overwritten; choose "
             "another directory, or delete it yourself"
         )
+    others = written_files.foreign(path)
+    if others is None:
+        found = written_files.shown(list(written_files.entries(path)))
+        raise UserError(
+            f"{path} holds {found} and no {written_files.LIST} (earlier versions wrote none), so what t5lite "
+            "wrote is not known and nothing is overwritten; choose another directory, or delete it yourself"
+        )
+    check_no_others(path, others)
+
+
+def check_no_others(path: Path, others: Collection[str]) -> None:
+    """Refuse to replace a directory that holds ``others``, files that are not t5lite's."""
+    if others:
+        raise UserError(
+            f"{path} holds {written_files.shown(others)} that t5lite did not write or that changed since, so "
+            "it is not overwritten; move what you need away and delete the rest, or choose another directory"
+        )
+
+
+def check_replaceable_place(path: Path) -> None:
+    """Check that no one stands in the directory ``path``.
+
+    Raises:
+      UserError: if it is or holds the current directory or the user's home, or is a mount point.
+    """
+    place = _real(path)
+    stands = {"the current directory": os.curdir, "your home directory": os.path.expanduser("~")}
+    for what, taken in stands.items():
+        if _lies_in(_real(Path(taken)), place):
+            how = "is" if _real(Path(taken)) == place else "holds"
+            raise UserError(f"{path} {how} {what}; give a directory of its own, such as {path / 'new'}")
+    if os.path.ismount(path):
+        raise UserError(f"{path} is a mount point; give a directory in it, such as {path / 'new'}")
 
 
 @contextmanager
@@ -105,11 +169,13 @@ def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = Non
 
     Args:
       path: the final name.
-      overwrite: replace ``path`` if it is not empty.
-      mark: file by which a directory of this kind is known: one without it is never replaced.
+      overwrite: replace ``path`` if it is not empty: a directory of this kind that holds nothing but what
+        t5lite wrote, as it wrote it (see ``written_files``).
+      mark: file by which a directory of this kind is known. With it, what is written can be replaced later.
 
     Raises:
-      UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced.
+      UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced; if the user
+        is in it, or it is a mount point.
     """
     check_new_directory(path, overwrite=overwrite, mark=mark)
     if path.is_dir():
@@ -122,6 +188,8 @@ def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = Non
     os.chmod(temporary, 0o755)
     try:
         yield temporary
+        if mark:
+            write_json(temporary / written_files.LIST, written_files.file_list(temporary))
         _put_in_place(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -129,7 +197,7 @@ def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = Non
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename ``temporary`` to ``path``; what was there is deleted only after that.
+    """Rename ``temporary`` to ``path``; what t5lite wrote there before is deleted only after that.
 
     A kill in between leaves both, whole, under temporary names.
     """
@@ -146,7 +214,23 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         else:
             os.replace(old, path)
         raise
-    shutil.rmtree(old)
+    others = written_files.foreign(old)
+    others = list(written_files.entries(old)) if others is None else others
+    written_files.delete_all_but(old, others)
+    if others:  # it may have been hours since ``path`` was checked
+        _LOG.warning("%s came to %s meanwhile: kept in %s", written_files.shown(others), path, old)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _lies_in(inner: Path, outer: Path) -> bool:
+    """Return whether ``inner`` is or lies in ``outer``, also where names differ in case alone."""
+    places = (inner, *inner.parents)
+    return outer in places or (
+        outer.exists() and any(place.exists() and place.samefile(outer) for place in places)
+    )
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

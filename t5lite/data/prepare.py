@@ -21,7 +21,7 @@ from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.free_space import naming_free_space
-from t5lite.data.local_path import local_path
+from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.reading.input_files import (
     FORMATS,
     RECORD_FORMATS,
@@ -78,7 +78,7 @@ class PrepareConfig:
     """Refuse invalid UTF-8, or replace each invalid byte by U+FFFD."""
 
     overwrite: bool = False
-    """Replace the output directory, if an earlier `t5lite prepare` wrote it."""
+    """Replace the output directory, if an earlier `t5lite prepare` wrote all that is in it."""
 
     num_threads: int | None = None
     """Threads of the tokeniser; all cores by default."""
@@ -254,6 +254,7 @@ def _prepare(
     """Run the steps; an item is a text or a pair."""
     output = local_path(config.output)
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
+    check_output(output, config.inputs, inputs, existing)
 
     def items(label: str, tally: Tally) -> Iterator[Any]:
         with tqdm(total=inputs.num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
@@ -314,6 +315,28 @@ def _prepare(
         }
         files.write_json(directory / _REPORT, report)
     return report
+
+
+def check_output(
+    output: Path, given: Iterable[str], found: InputFiles, vocabulary: Vocabulary | None
+) -> None:
+    """Check that writing ``output`` takes nothing with it that is read: an input or the vocabulary.
+
+    Args:
+      output: where something is written and may be replaced.
+      given: the inputs as the user wrote them.
+      found: the files they stand for.
+      vocabulary: that was given.
+
+    Raises:
+      UserError: if it does, or ``output`` lies in an input folder, where it would be read the next time.
+    """
+    named = (*given, *found.paths, *found.skipped)
+    inputs = [local_path(path) for path in named if storage_address(path) is None]
+    if vocabulary is not None and vocabulary.path.exists():  # which `bytes` is not
+        folder = vocabulary.path if vocabulary.path.is_dir() else vocabulary.path.parent
+        inputs += [folder / name for name in vocabulary.files]
+    files.check_apart(output, inputs)
 
 
 def expected_token_bytes(inputs: InputFiles) -> int:

@@ -7,6 +7,8 @@ from t5lite.planning.pictures import memory_picture, time_picture
 from t5lite.planning.summary import Summary
 from t5lite.planning.table import duration, flops, mesh, size, verdict
 
+GENERATOR = '<meta name="generator" content="t5lite compile">'
+"""By this line a page is known, and may be replaced by another."""
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1e23; --faint: #6b7280; --line: #d9dce1; --paper: #fff; }
 @media (prefers-color-scheme: dark) {
@@ -65,7 +67,7 @@ def page(summary: Summary, *, title: str) -> str:
         ),
     ]
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{GENERATOR}\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)

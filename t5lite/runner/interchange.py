@@ -9,7 +9,7 @@ from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import check_new_directory, new_directory, write_bytes
+from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
@@ -53,7 +53,7 @@ def export(
       step: checkpoint; the newest by default.
       dtype: of the exported weights.
       format_name: a key of ``interop.FORMATS``.
-      overwrite: replace ``output`` if it is such a folder.
+      overwrite: replace ``output`` if it is such a folder, with nothing in it but what was exported.
       options: further arguments of the format's ``export_folder``.
 
     Raises:
@@ -62,7 +62,7 @@ def export(
     """
     chosen = format_for("export", format_name)
     assert chosen.export_folder is not None  # format_for has checked it
-    _check_apart(Path(run), Path(output))
+    check_apart(Path(output), [run])
     check_new_directory(Path(output), overwrite=overwrite, mark=chosen.mark)
     directory = RunDirectory.at(run)
     config, _ = directory.read_model()
@@ -171,16 +171,3 @@ def _kept_folder(directory: RunDirectory) -> Path:
 
 def _kept_files(folder: Path, chosen: Format) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in chosen.kept_files if (folder / name).is_file()}
-
-
-def _check_apart(run: Path, output: Path) -> None:
-    """Check that replacing ``output`` cannot take anything of the run with it.
-
-    Raises:
-      ConfigError: if one lies in the other, or they are the same.
-    """
-    run, output = run.resolve(), output.resolve()
-    if run == output or run in output.parents or output in run.parents:
-        place = "the run directory itself" if run == output else "inside the run directory"
-        place = "a directory that holds the run" if output in run.parents else place
-        raise ConfigError(f"output={output} is {place}; export to a directory apart from {run}")

@@ -20,6 +20,7 @@ from t5lite.data.pipeline import (
 )
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.planning.compile import abstract_batch
+from t5lite.planning.page import GENERATOR
 from t5lite.runner.compilation import batch_shape
 from tests.e2e.conftest import RECIPE, Refused, start
 
@@ -36,6 +37,7 @@ COMPILE = ["compile", "--config", str(RECIPE), "--topology", "v5e:2x2"]
 def test_a_recipe_without_data_compiles(tmp_path):
     """In a process of its own, because it sets the compilation cache: table, page and cache at once."""
     page, cache = tmp_path / "page.html", tmp_path / "cache"
+    page.write_text(f"{GENERATOR} an earlier page, which may be replaced")
     process = start([*COMPILE, "--json", "--html", str(page), "--save", str(cache), "--top", "3"])
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
@@ -73,6 +75,8 @@ def test_a_step_that_does_not_fit_is_an_answer_with_an_exit_code_of_its_own(caps
         (["--model", "t5-huge"], r"unknown model 't5-huge'; did you mean 't5-large'"),
         (["--html", "full"], r"--html full is a directory; give the name of a file"),
         (["--html", "nowhere/page.html"], r"there is no directory nowhere; make it first"),
+        (["--html", "file"], r"--html file is a file that t5lite compile did not write; give another name"),
+        (["--html", "/dev/null"], r"/dev/null is a device or a pipe, which cannot be replaced"),
         (["--save", "file"], r"--save file is a file; give the name of a directory"),
         (["--top", -1], r"--top -1 must not be negative"),
     ],

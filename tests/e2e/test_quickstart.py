@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.data.stores.pair_store import PairStore
-from t5lite.quickstart import stages
+from t5lite.quickstart import stages, starting_over
 from t5lite.quickstart.corpus import Corpus, CorpusSplit
 from t5lite.quickstart.recipes import SIX_MINUTES, Recipe, Shape
 from t5lite.quickstart.results import QuickstartResults, load_results
@@ -73,6 +73,16 @@ def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_pa
     with pytest.raises(ConfigError, match="another recipe, seed"):
         run(_tiny(), directory, seed=1)
     run(_tiny(), directory, seed=0)
+
+    mine = (directory / "pretrain" / "notes.txt", directory / "export" / "README.md")
+    for path in mine:
+        path.touch()
+    with pytest.raises(UserError, match=r"holds 2 files \(export/README.md, pretrain/notes.txt\) that"):
+        starting_over.delete(directory)
+    for path in mine:
+        path.unlink()
+    starting_over.delete(directory)
+    assert list(tmp_path.iterdir()) == []
 
 
 def _thresholds(results: QuickstartResults) -> None:

@@ -1,6 +1,7 @@
 """What a run says and keeps, and where it can be used: other directories, other meshes, without its data."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from t5lite.partitioning import multihost
 from t5lite.runner.evaluation import evaluate
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
-from tests.e2e.conftest import RECIPE, start
+from tests.e2e.conftest import RECIPE, contents, start
 
 
 @pytest.fixture
@@ -99,9 +100,9 @@ def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("run", "is the run directory itself; export to a directory apart"),
-        ("run/hf", "is inside the run directory; export to a directory apart"),
-        ("", "is a directory that holds the run; export to a directory apart"),
+        ("run", r" is .*run, which is read; write to a place apart"),
+        ("run/hf", r" lies in .*run, which is read; write to a place apart"),
+        ("", r" holds .*run, which is read; write to a place apart"),
         ("other", "has no generation_config.json, so it was not written by this command"),
     ],
 )
@@ -111,16 +112,24 @@ def test_an_export_overwrites_no_run(place: str, message: str, run_copy: Path, t
     before = sorted(tmp_path.rglob("*"))
     output = str(tmp_path / place)
     assert main(["export", "--run", str(run_copy), "--output", output, "--overwrite"]) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_export_overwrites_an_export(pretrained: Path, tmp_path: Path):
-    arguments = ["export", "--run", str(pretrained), "--output", str(tmp_path / "hf")]
+def test_an_export_overwrites_an_export_and_nothing_of_anyone_else(pretrained: Path, tmp_path: Path, capsys):
+    folder = tmp_path / "hf"
+    arguments = ["export", "--run", str(pretrained), "--output", str(folder)]
     assert main(arguments) == 0
-    (tmp_path / "hf" / "old").touch()
+    written = contents(folder)
     assert main([*arguments, "--overwrite"]) == 0
-    assert not (tmp_path / "hf" / "old").exists()
+    assert contents(folder) == written
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").touch()
+    card = folder / "README.md"
+    card.touch()
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "holds 2 files (README.md, .git/HEAD) that t5lite did not write" in capsys.readouterr().err
+    assert contents(folder).keys() == {*written, "README.md", ".git", ".git/HEAD"}
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 

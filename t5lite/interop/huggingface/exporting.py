@@ -65,8 +65,7 @@ def export_folder(
       out_dir: a new or empty directory.
       vocabulary: the tokenizer to write along; None writes the model alone.
       dtype: of the exported weights, a key of ``DTYPES``.
-      overwrite: replace ``out_dir`` if it is not empty; only what has a generation_config.json, as an
-        exported folder has and a run directory has not.
+      overwrite: replace ``out_dir`` if it is such a folder, with nothing in it but what was exported.
       max_shard_bytes: size of one file of weights; more go into several, with an index.
       kept_files: tokenizer files of an imported model by name: they go out as they came in, instead of
         those that would be made from ``vocabulary``.
@@ -96,16 +95,16 @@ def export_folder(
             write_tokenizer(vocabulary, folder)
         for name, content in (kept_files or {}).items():
             write_bytes(folder / name, content)
+        written = tuple(sorted(file.name for file in folder.iterdir()))
     cast.warn()
     num_params = sum(int(np.prod(tensor.shape, dtype=np.int64)) for tensor in tensors)
     return Export(
         folder=out_dir,
-        files=tuple(sorted(file.name for file in out_dir.iterdir())),
+        files=written,
         num_params=num_params,
         num_bytes=num_params * cast.dtype.itemsize,
         overflows=cast.overflows,
         class_name=family.class_name(config),
-        after_loading=family.after_loading(config),
     )
 
 

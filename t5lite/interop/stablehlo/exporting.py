@@ -52,7 +52,7 @@ def export_folder(
       out_dir: a new or empty directory.
       vocabulary: whose files to write along; None writes none.
       dtype: of the stored weights.
-      overwrite: replace ``out_dir`` if it is such a folder.
+      overwrite: replace ``out_dir`` if it is such a folder, with nothing in it but what was exported.
       sizes: of the inputs; by default all are open.
       programs: further programs by name, such as greedy decoding.
 
@@ -87,10 +87,11 @@ def export_folder(
         write_json(folder / MARK, _describe(model, described, dtype=dtype, vocabulary=vocabulary))
         if vocabulary is not None:
             vocabulary.write(folder)
+        written = tuple(sorted(file.name for file in folder.iterdir()))
     cast.warn()
     return Export(
         folder=out_dir,
-        files=tuple(sorted(file.name for file in out_dir.iterdir())),
+        files=written,
         num_params=model.num_params,
         num_bytes=model.num_params * cast.dtype.itemsize,
         overflows=cast.overflows,

@@ -1,6 +1,9 @@
 import gzip
 import json
+import shutil
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -172,14 +175,50 @@ def test_existing_output_is_refused_before_work_and_replaced_on_request(tmp_path
     overwriting = PrepareTextConfig(**(asdict(config) | {"overwrite": True, "heldout_fraction": 0.0}))
     with pytest.raises(UserError, match=r"no prepare\.json, so it was not written by this command"):
         prepare_text(overwriting)
-    assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
     (tmp_path / "out" / "prepare.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds 2 files \(mine\.txt, prepare\.json\) and no \.t5lite-files"):
+        prepare_text(overwriting)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
+    shutil.rmtree(tmp_path / "out")
+    prepare_text(config)
     prepare_text(overwriting)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".t5lite-files.json",
         "prepare.json",
         "train",
         "vocabulary",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reads", "message"),
+    [
+        ({"inputs": ("out/in.txt",)}, "out holds out/in.txt"),
+        ({"inputs": ("out",)}, "out is out"),
+        ({"inputs": ("o*t/*.txt",)}, "out holds .*out/in.txt"),
+        ({"inputs": ("link.txt",)}, "out holds link.txt"),
+        ({"inputs": (".",)}, "out lies in ."),
+        ({"vocabulary": "out/vocabulary"}, "out holds out/vocabulary/spiece.model"),
+        ({"vocabulary": "out/vocabulary/spiece.model"}, "out holds out/vocabulary/spiece.model"),
+    ],
+)
+def test_nothing_that_is_read_is_overwritten(
+    reads: dict[str, Any], message: str, tmp_path, text_file, vocabulary, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "inputs": (str(text_file),),
+        "output": "out",
+        "vocabulary": str(vocabulary.path),
+        "overwrite": True,
+    }
+    prepare_text(PrepareTextConfig(**settings))
+    shutil.copy(text_file, "out/in.txt")
+    Path("link.txt").symlink_to("out/in.txt")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=f"{message}, which is read; write to a place apart"):
+        prepare_text(PrepareTextConfig(**settings | reads))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -219,6 +258,7 @@ def test_a_mixed_folder_and_its_shuffled_order(tmp_path, vocabulary, prose):
     assert store_files(tmp_path / "x" / "train") == store_files(tmp_path / "y" / "train")
     assert store_files(tmp_path / "x" / "train") != store_files(tmp_path / "z" / "train")
     assert sorted(p.name for p in (tmp_path / "x").iterdir()) == [
+        ".t5lite-files.json",
         "heldout",
         "prepare.json",
         "train",

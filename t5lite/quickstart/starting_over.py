@@ -1,0 +1,55 @@
+"""Deleting a quickstart to start over: what it wrote, and nothing else.
+
+A quickstart grows for hours, and its runs go on growing under other commands, so no list of what was written
+could be kept of the whole. What a run or the report consists of is known by name; token stores and the export
+carry lists of their own (see ``core.written_files``).
+"""
+
+import re
+from pathlib import Path
+
+from t5lite.core import files, written_files
+from t5lite.core.errors import ConfigError
+from t5lite.data.vocabulary import FILE_NAMES
+
+_RUN = "|".join(
+    [
+        r"(config|model|classes|mixture)\.json",
+        *map(re.escape, FILE_NAMES),
+        r"(README|initialized_from)\.txt",
+        r"metrics\.jsonl",
+        r"evaluation\.json|evaluations/[^/]+\.json",
+        r"checkpoints/\d+(\.orbax-checkpoint-tmp[^/]*)?/.+",
+        r"tensorboard/events[^/]+",
+        r"profile/.+",
+    ]
+)
+_WRITTEN = re.compile(
+    r"(README\.txt|quickstart\.json|results\.json|report\.html|plots/[^/]+\.png|stages/[^/]+\.json"
+    rf"|data/vocabulary/spiece\.model|(pretrain|finetune/[^/]+)/({_RUN}))",
+    re.DOTALL,
+)
+"""What a quickstart writes without a list, by its relative name."""
+_LISTED = re.compile(r"export|data/(pretrain|translation|classification)/[^/]+")
+"""The folders that it writes with a list."""
+
+
+def delete(directory: Path) -> None:
+    """Delete what a quickstart left in ``directory``.
+
+    Raises:
+      ConfigError: if it is none.
+      UserError: if it holds anything else, or the user is in it; nothing is deleted.
+    """
+    if not (directory / "quickstart.json").is_file():
+        raise ConfigError(f"{directory} is not a quickstart's directory; it is not deleted")
+    files.check_replaceable_place(directory)
+    names = list(written_files.entries(directory))
+    others = {name for name in names if not _WRITTEN.fullmatch(name) or (directory / name).is_symlink()}
+    for folder in {parent.as_posix() for name in names for parent in Path(name).parents}:
+        foreign = written_files.foreign(directory / folder) if _LISTED.fullmatch(folder) else None
+        if foreign is not None:
+            listed = {name for name in others if name.startswith(f"{folder}/")}
+            others -= listed - {f"{folder}/{name}" for name in foreign}
+    files.check_no_others(directory, sorted(others))
+    written_files.delete_all_but(directory, ())
