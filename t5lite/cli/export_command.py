@@ -66,6 +66,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"  overflow: {name}: {count:,} values became infinite")
     if parsed.format == "huggingface":
         print(f"  {done.export.class_name}.from_pretrained({str(parsed.output)!r})")
+        if done.export.after_loading:
+            print(f"  {done.export.after_loading}")
     elif parsed.format == "stablehlo":
         programs = [name for name in done.export.files if name.endswith(".stablehlo")]
         print(f"  {', '.join(programs)}: t5lite.interop.stablehlo.load_exported({str(parsed.output)!r})")

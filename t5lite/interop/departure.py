@@ -29,6 +29,7 @@ class Export:
       num_bytes: size of the weights.
       overflows: by tensor, how many finite values became infinite in the exported dtype (float16 only).
       class_name: the class that loads it.
+      after_loading: what to do with the loaded model, and why; empty where there is nothing to do.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Export:
     num_bytes: int
     overflows: Mapping[str, int]
     class_name: str
+    after_loading: str = ""
 
 
 def on_host(leaf: Any, layer: int | None) -> np.ndarray:

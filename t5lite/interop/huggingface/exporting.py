@@ -105,6 +105,7 @@ def export_folder(
         num_bytes=num_params * cast.dtype.itemsize,
         overflows=cast.overflows,
         class_name=family.class_name(config),
+        after_loading=family.after_loading(config),
     )
 
 

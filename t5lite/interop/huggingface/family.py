@@ -37,6 +37,7 @@ class Family:
       architecture: class of the configurations that it can be.
       mismatches: why a configuration of that class is not one of the family, a phrase a field.
       class_name: the transformers class that an export is for.
+      after_loading: what to do with the model that transformers loads, and why; empty for nothing.
       to_json: config.json's content without ``architectures``, for weights of a dtype.
       generation_json: generation_config.json's content.
       from_json: the configuration that config.json describes; it is checked before weights are looked at.
@@ -71,6 +72,7 @@ class Family:
     classes: tuple[str, ...] = ()
     prefix: str = ""
     heads: tuple[str, ...] = ()
+    after_loading: Callable[[Any], str] = lambda _: ""
     bare: Callable[[Any], bool] = lambda _: False
     copies: Callable[[Any], Mapping[str, str]] = _no_names
     fallbacks: Callable[[Any], Mapping[str, str]] = _no_names

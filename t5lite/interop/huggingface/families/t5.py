@@ -153,6 +153,20 @@ def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[s
     }
 
 
+def _after_loading(config: EncoderDecoderConfig) -> str:
+    """Return the remedy for transformers 5, which forces ``tie_word_embeddings`` to true in every T5.
+
+    ``from_pretrained`` leaves a head alone that differs from the table; later calls do not ask. A file that
+    said false in another way would part the encoder's and decoder's embeddings too, which are one table.
+    """
+    if config.tie_embeddings:
+        return ""
+    return (
+        "then model.config.tie_word_embeddings = False, or tie_weights() and resize_token_embeddings() of "
+        "transformers 5 overwrite its head"
+    )
+
+
 def _eos(tokens: Tokens) -> int:
     return _EOS if tokens["eos"] is None else tokens["eos"]
 
@@ -229,6 +243,7 @@ FAMILY = Family(
     architecture=EncoderDecoderConfig,
     mismatches=_mismatches,
     class_name=lambda config: _CLASSES[_model_type(config)][0],
+    after_loading=_after_loading,
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,
