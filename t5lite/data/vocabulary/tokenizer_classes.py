@@ -15,11 +15,11 @@ AS_IT_IS = "PreTrainedTokenizerFast"
 """The class that every version of transformers has for a tokenizer.json that is taken as it is."""
 _SAME = (AS_IT_IS, "TokenizersBackend", "PythonBackend")
 _BY_MODEL_TYPE = {
-    "bert": "BertTokenizer",
-    "gpt2": "GPT2Tokenizer",
-    "mt5": "T5Tokenizer",
-    "opt": "GPT2Tokenizer",
-    "t5": "T5Tokenizer",
+    **dict.fromkeys(("bert", "convbert", "distilbert", "electra", "ernie", "nomic_bert"), "BertTokenizer"),
+    **dict.fromkeys(("codegen", "gpt2", "gpt_neo", "gptj", "opt", "phi", "starcoder2"), "GPT2Tokenizer"),
+    **dict.fromkeys(("falcon_mamba", "gpt_neox", "mamba", "mamba2", "olmo", "rwkv"), "GPTNeoXTokenizer"),
+    **dict.fromkeys(("bart", "longformer", "roberta"), "RobertaTokenizer"),
+    **dict.fromkeys(("mt5", "switch_transformers", "t5"), "T5Tokenizer"),
     "umt5": AS_IT_IS,
 }
 """What ``AutoTokenizer`` takes where tokenizer_config.json names no class; other models: as it is."""
@@ -86,9 +86,11 @@ def added_tokens(description: Json, name: str | None, config: Json, added: Json)
 
 def additional_special_tokens(config: Json) -> list[str]:
     """Return the names of special tokens that tokenizer_config.json lists besides pad, EOS, and so on."""
-    listed = [config.get(key) or [] for key in ("additional_special_tokens", "extra_special_tokens")]
-    tokens = [token for each in listed for token in (each.values() if isinstance(each, dict) else each)]
-    return [token["content"] if isinstance(token, dict) else token for token in tokens]
+    listed = [config.get(key) for key in ("additional_special_tokens", "extra_special_tokens")]
+    tokens = [token for each in listed if isinstance(each, list) for token in each]
+    tokens += [token for each in listed if isinstance(each, dict) for token in each.values()]
+    names = [token.get("content") if isinstance(token, dict) else token for token in tokens]
+    return [name for name in names if isinstance(name, str)]
 
 
 def pieces(description: Json) -> set[str]:
@@ -185,6 +187,17 @@ def _gpt2(description: Json, config: Json) -> Json:
     }
 
 
+def _gpt_neox(description: Json, config: Json) -> Json:
+    return _gpt2(description, config) | {"normalizer": {"type": "NFC"}, "post_processor": None}
+
+
+def _code_llama(description: Json, config: Json) -> Json:
+    prefixed = config.get("add_prefix_space") is not False
+    built = _llama(description, config | {"add_prefix_space": prefixed, "legacy": False})
+    named = description["model"].get("unk_token") or "<unk>"
+    return built | {"model": built["model"] | {"unk_token": named}}
+
+
 def _llama(description: Json, config: Json) -> Json:
     prefixed = config.get("add_prefix_space")
     prefixed = True if prefixed is None else prefixed
@@ -231,9 +244,32 @@ _PLAIN_BPE: Json = {
     "ignore_merges": False,
 }
 _REBUILT: dict[str, tuple[str, Callable[[Json, Json], Json]]] = {
-    "BertTokenizer": ("WordPiece", _bert),
-    "DistilBertTokenizer": ("WordPiece", _bert),
-    "GPT2Tokenizer": ("BPE", _gpt2),
+    **dict.fromkeys(
+        (
+            "BertTokenizer",
+            "DistilBertTokenizer",
+            "ElectraTokenizer",
+            "LayoutLMTokenizer",
+            "LxmertTokenizer",
+            "MobileBertTokenizer",
+            "SqueezeBertTokenizer",
+        ),
+        ("WordPiece", _bert),
+    ),
+    **dict.fromkeys(
+        (
+            "BartTokenizer",
+            "GPT2Tokenizer",
+            "LEDTokenizer",
+            "LongformerTokenizer",
+            "MvpTokenizer",
+            "RobertaTokenizer",
+        ),
+        ("BPE", _gpt2),
+    ),
+    "CodeLlamaTokenizer": ("BPE", _code_llama),
+    "GPTNeoXTokenizer": ("BPE", _gpt_neox),
     "LlamaTokenizer": ("BPE", _llama),
     "T5Tokenizer": ("Unigram", _t5),
 }
+"""The kind of model that a class is for, and what it makes of a tokenizer.json; aliases are listed too."""

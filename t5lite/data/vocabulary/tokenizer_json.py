@@ -96,7 +96,9 @@ class TokenizerJsonVocabulary(Vocabulary):
         self._dropped = {specials.get(token) for token in _DROPPED}
         digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
         digest.update(json.dumps(specials, sort_keys=True).encode())
-        digest.update(_other_rules(parse_json(contents[self.FILE], self.path), description, hidden))
+        digest.update(
+            _other_rules(parse_json(contents[self.FILE], self.path), description, hidden, self.path)
+        )
         self.fingerprint = digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -194,11 +196,13 @@ def _as_loaded(contents: Mapping[str, bytes], path: Path) -> Json:
     try:
         loaded = as_loaded(description, name, config)
         loaded |= {"added_tokens": added_tokens(description, name, config, added)}
-        pieces(loaded)  # which the file must have
+        pieces(loaded)  # which must be there
     except ValueError as error:
         raise DataError(f"{path} cannot be used: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a usable tokenizer.json ({error!r}); fetch it again") from error
+        raise DataError(
+            f"{path}, with the files beside it, is not a usable tokenizer.json ({error!r}); fetch all again"
+        ) from error
     return loaded
 
 
@@ -220,21 +224,19 @@ def _hidden_names(
     return {name: f" \0{name}\0 " for name in names & there}
 
 
-def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str]) -> bytes:
+def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], path: Path) -> bytes:
     """Return by which rules a text is cut if not by those of tokenizer.json: a part of the fingerprint."""
-    found = rules(_written_out(loaded), hidden)
-    if found == rules(_written_out(description), hidden):
+    found = rules(_written_out(loaded, path), hidden)
+    if found == rules(_written_out(description, path), hidden):
         return b""
     return json.dumps(found, sort_keys=True).encode()
 
 
-def _written_out(description: Json) -> Json:
+def _written_out(description: Json, path: Path) -> Json:
     """Return a tokenizer.json with its normalizer and pre-tokenizer as the library writes them."""
-    from tokenizers import Tokenizer
-
     steps = {key: description.get(key) for key in ("normalizer", "pre_tokenizer")}
     without_model = {"version": "1.0", "added_tokens": [], "model": _EMPTY_MODEL, **steps}
-    written = json.loads(Tokenizer.from_str(json.dumps(without_model)).to_str())
+    written = json.loads(_load(without_model, path).to_str())
     return description | {key: written[key] for key in steps}
 
 
@@ -278,7 +280,7 @@ def _special_tokens(
         name = name.get("content") if isinstance(name, dict) else name
         if name is None:
             continue
-        if name not in names:
+        if not isinstance(name, str) or name not in names:
             raise DataError(
                 f"{path.parent / _CONFIG_FILES[0]} names the {key} {name!r}, which {path} does not have; "
                 "save both again with transformers' save_pretrained, or correct the name"

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pickle
 import sys
@@ -147,6 +148,49 @@ def test_unusable_files_are_refused(tmp_path, prose):
     (tmp_path / "tokenizer_config.json").write_text("[")
     with pytest.raises(DataError, match=r"tokenizer_config\.json is damaged"):
         open_vocabulary(tmp_path)
+
+
+JUNK = [
+    None,
+    True,
+    5,
+    "x",
+    "[MASK]",
+    [],
+    ["x"],
+    [5],
+    {},
+    {"x": 5},
+    {"5": {}},
+    {"content": []},
+    [{"id": "x"}],
+    [[1]],
+]
+KEYS = {
+    "tokenizer.json": ["added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"],
+    "tokenizer_config.json": [
+        *("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "pad_token"),
+        *("tokenizer_class", "do_lower_case", "strip_accents", "extra_ids"),
+    ],
+    "special_tokens_map.json": ["pad_token", "mask_token", "additional_special_tokens"],
+    "added_tokens.json": ["<city>"],
+    "config.json": ["model_type", "tokenizer_class"],
+}
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in KEYS.items() for key in keys])
+def test_whatever_a_file_holds_there_is_a_vocabulary_or_a_message(name, key, tmp_path, prose):
+    write_wordpiece(tmp_path, prose(50, seed=0))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    there = json.loads((tmp_path / name).read_text()) if (tmp_path / name).is_file() else {}
+    for value in JUNK:
+        (tmp_path / name).write_text(json.dumps(there | {key: value}))
+        with contextlib.suppress(UserError):
+            open_vocabulary(tmp_path).encode("bake")
+    for content in ("[]", "5", "{", b"\xff".decode("latin-1")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=r"damaged"):
+            open_vocabulary(tmp_path)
 
 
 def test_without_the_library_the_extra_is_named(tmp_path, prose, monkeypatch):
