@@ -74,10 +74,14 @@ class TokenizerJsonVocabulary(Vocabulary):
         for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
                 contents[name] = _read(self.path.parent / name)
-        self.files = _naming_its_class(contents, self.path)
-        description = _as_loaded(self.files, self.path)
-        self.special_tokens = _special_tokens(self.files, pieces(description), self.path)
-        hidden = _hidden_names(description, self.special_tokens, _config(self.files, self.path))
+        written = parse_json(contents[self.FILE], self.path)
+        self.files = _naming_its_class(contents, written, self.path)
+        description = _as_loaded(self.files, written, self.path)
+        there = pieces(description)
+        self.special_tokens = _special_tokens(self.files, there, self.path)
+        named = {*self.special_tokens.values(), *_sentinels(there)}
+        named |= {*additional_special_tokens(_config(self.files, self.path))}
+        hidden = _hidden_names(description, named & there)
         self._tokenizer = _load(with_hidden(description, hidden), self.path)
         self._tokenizer.encode_special_tokens = True  # as ordinary text, that is
         shown = {new: old for old, new in hidden.items()}
@@ -96,9 +100,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         self._dropped = {specials.get(token) for token in _DROPPED}
         digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
         digest.update(json.dumps(specials, sort_keys=True).encode())
-        digest.update(
-            _other_rules(parse_json(contents[self.FILE], self.path), description, hidden, self.path)
-        )
+        digest.update(_other_rules(written, description, hidden, self.path))
         self.fingerprint = digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -150,7 +152,8 @@ class TokenizerJsonVocabulary(Vocabulary):
     @cached_property
     def _parsing_tokenizer(self) -> "Tokenizer":
         """The tokenizer to which special tokens and sentinels are what they are called."""
-        return _load(_as_loaded(self.files, self.path), self.path)
+        written = parse_json(self.files[self.FILE], self.path)
+        return _load(_as_loaded(self.files, written, self.path), self.path)
 
     def _special_remedy(self, token: SpecialToken) -> str:
         return f", or name its {token}_token in tokenizer_config.json and prepare the text again"
@@ -171,7 +174,7 @@ def _config(contents: Mapping[str, bytes], path: Path) -> Json:
     return parse_json(contents[name], path.parent / name) if name in contents else {}
 
 
-def _naming_its_class(contents: Mapping[str, bytes], path: Path) -> Mapping[str, bytes]:
+def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) -> Mapping[str, bytes]:
     """Return the files with a tokenizer_config.json that names the class that ``AutoTokenizer`` takes.
 
     A store and a run have no config.json of the model, from which it may follow.
@@ -179,23 +182,21 @@ def _naming_its_class(contents: Mapping[str, bytes], path: Path) -> Mapping[str,
     config = _config(contents, path)
     beside = path.parent / _MODEL_CONFIG
     model_config = parse_json(beside.read_bytes(), beside) if beside.is_file() else {}
-    description = parse_json(contents[TokenizerJsonVocabulary.FILE], path)
-    name = class_of(config, model_config, description)
-    if class_of(config, {}, description) == name:
+    name = class_of(config, model_config, written)
+    if class_of(config, {}, written) == name:
         return contents
     named = json.dumps({**config, "tokenizer_class": name}, indent=2, ensure_ascii=False) + "\n"
     return {**contents, _CONFIG_FILES[0]: named.encode()}
 
 
-def _as_loaded(contents: Mapping[str, bytes], path: Path) -> Json:
+def _as_loaded(contents: Mapping[str, bytes], written: Json, path: Path) -> Json:
     """Return the tokenizer.json that the class of transformers makes of the files."""
     config = _config(contents, path)
     added = parse_json(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
-    description = parse_json(contents[TokenizerJsonVocabulary.FILE], path)
-    name = class_of(config, {}, description)
+    name = class_of(config, {}, written)
     try:
-        loaded = as_loaded(description, name, config)
-        loaded |= {"added_tokens": added_tokens(description, name, config, added)}
+        loaded = as_loaded(written, name, config)
+        loaded |= {"added_tokens": added_tokens(written, name, config, added)}
         pieces(loaded)  # which must be there
     except ValueError as error:
         raise DataError(f"{path} cannot be used: {error}") from error
@@ -210,18 +211,14 @@ def _sentinels(names: Collection[str]) -> list[str]:
     return list(takewhile(names.__contains__, (f"<extra_id_{index}>" for index in count())))
 
 
-def _hidden_names(
-    description: Json, special_tokens: Mapping[SpecialToken, str], config: Json
-) -> dict[str, str]:
+def _hidden_names(description: Json, named: Collection[str]) -> dict[str, str]:
     """Return what special tokens and sentinels are called where a text cannot spell them.
 
     Left alone, the library cuts them out of a text as added tokens, or finds them among the pieces of its
     model. No pre-tokenizer leaves a space within a word.
     """
-    there = pieces(description)
-    names = {token["content"] for token in description["added_tokens"] if token.get("special")}
-    names |= {*special_tokens.values(), *_sentinels(there), *additional_special_tokens(config)}
-    return {name: f" \0{name}\0 " for name in names & there}
+    added = (token["content"] for token in description["added_tokens"] if token.get("special"))
+    return {name: f" \0{name}\0 " for name in (*named, *added)}
 
 
 def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], path: Path) -> bytes:
@@ -248,7 +245,7 @@ def _load(description: Json, path: Path) -> "Tokenizer":
             f"reading {path} needs the tokenizers library; pip install 't5lite[tokenizers]'"
         ) from error
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(description))
+        tokenizer = Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
     except Exception as error:  # the library raises plain Exceptions
         raise DataError(f"{path} is not a usable tokenizer.json ({error}); fetch it again") from error
     tokenizer.no_padding()
