@@ -35,8 +35,8 @@ class LogitStatistics(NamedTuple):
     """Log-partition function, log(sum(exp(logits)))."""
     target: jax.Array
     """Logit of the target."""
-    maximum: jax.Array
-    """Of all logits; no gradient."""
+    runner_up: jax.Array
+    """Highest logit of any other id, NaN if one of them is, -inf if there is none; no gradient."""
     total: jax.Array
     """Sum of all logits."""
 
@@ -57,12 +57,15 @@ def logit_statistics(
             return _by_chunks(logits, targets_BL, chunks)
         logits = logits.logits()
     logits_BLV = logits.astype(jnp.float32)
-    max_BL = jax.lax.stop_gradient(jnp.max(logits_BLV, axis=-1))
-    log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
     ids_V = jnp.arange(logits_BLV.shape[-1], dtype=targets_BL.dtype)
     is_target_BLV = ids_V[None, None, :] == targets_BL[:, :, None]
     target_BL = jnp.sum(jnp.where(is_target_BLV, logits_BLV, 0.0), axis=-1)
-    return LogitStatistics(log_z_BL, target_BL, max_BL, jnp.sum(logits_BLV, axis=-1))
+    others_BLV = jnp.where(is_target_BLV, -jnp.inf, logits_BLV)
+    runner_up_BL = jax.lax.stop_gradient(jnp.max(others_BLV, axis=-1))
+    # The maximum of all, without another reduction, which takes bytes over a sharded vocabulary.
+    max_BL = jax.lax.stop_gradient(jnp.maximum(target_BL, runner_up_BL))
+    log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
+    return LogitStatistics(log_z_BL, target_BL, runner_up_BL, jnp.sum(logits_BLV, axis=-1))
 
 
 @dataclass(frozen=True)
@@ -153,26 +156,30 @@ def _sums(
     chunks: _Chunks, x_BLD: jax.Array, kernel: jax.Array, bias_TS: jax.Array, targets_BL: jax.Array
 ) -> LogitStatistics:
     def add(sums: tuple[jax.Array, ...], number: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
-        max_BLT, exp_BLT, target_BLT, total_BLT = sums
+        max_BLT, exp_BLT, target_BLT, runner_up_BLT, total_BLT = sums
         logits_BLTC, ids_TC = chunks.logits_BLTC(x_BLD, kernel, bias_TS, number), chunks.ids_TC(number)
         new_max_BLT = jnp.maximum(max_BLT, jnp.max(logits_BLTC, axis=-1))
         exp_BLT = exp_BLT * jnp.exp(max_BLT - new_max_BLT)
         exp_BLT += jnp.sum(jnp.exp(logits_BLTC - new_max_BLT[..., None]), axis=-1)
         is_target_BLTC = ids_TC[None, None] == targets_BL[:, :, None, None]
         target_BLT += jnp.sum(jnp.where(is_target_BLTC, logits_BLTC, 0.0), axis=-1)
+        others_BLTC = jnp.where(is_target_BLTC, -jnp.inf, logits_BLTC)
+        runner_up_BLT = jnp.maximum(runner_up_BLT, jnp.max(others_BLTC, axis=-1))
         total_BLT += jnp.sum(jnp.where((ids_TC >= 0)[None, None], logits_BLTC, 0.0), axis=-1)
-        return (new_max_BLT, exp_BLT, target_BLT, total_BLT), None
+        return (new_max_BLT, exp_BLT, target_BLT, runner_up_BLT, total_BLT), None
 
     # Every share keeps its own sums until the end: no chunk waits for another device.
     zeros_BLT = constrain(jnp.zeros((*targets_BL.shape, chunks.num_shares), jnp.float32), LOGITS_AXES)
-    start = (zeros_BLT + _LOWEST, zeros_BLT, zeros_BLT, zeros_BLT)
-    max_BLT, exp_BLT, target_BLT, total_BLT = jax.lax.scan(add, start, jnp.arange(chunks.count))[0]
-    max_BL = jnp.max(max_BLT, axis=-1)
+    start = (zeros_BLT + _LOWEST, zeros_BLT, zeros_BLT, zeros_BLT - jnp.inf, zeros_BLT)
+    numbers = jnp.arange(chunks.count)
+    max_BLT, exp_BLT, target_BLT, runner_up_BLT, total_BLT = jax.lax.scan(add, start, numbers)[0]
+    target_BL, runner_up_BL = jnp.sum(target_BLT, axis=-1), jnp.max(runner_up_BLT, axis=-1)
+    max_BL = jnp.maximum(target_BL, runner_up_BL)
     z_BL = jnp.sum(exp_BLT * jnp.exp(max_BLT - max_BL[:, :, None]), axis=-1)
     return LogitStatistics(
         log_z=max_BL + jnp.log(z_BL),
-        target=jnp.sum(target_BLT, axis=-1),
-        maximum=max_BL,
+        target=target_BL,
+        runner_up=runner_up_BL,
         total=jnp.sum(total_BLT, axis=-1),
     )
 

@@ -95,8 +95,9 @@ def token_losses(
     smoothed target gives ``1 - label_smoothing`` to the label and shares the rest among the other ids, less
     the entropy of that target so that the best value is 0. It deviates in three ways: sums and weights are
     kept apart; the label's logit is taken by a masked sum, which XLA fuses into the reductions (no one-hot
-    array, no gather across a sharded vocabulary); a token counts as accurate when no logit exceeds the
-    label's, so the maximum that log(Z) needs anyway replaces an argmax (they differ on exact ties only).
+    array, no gather across a sharded vocabulary); a token counts as accurate when the label's logit exceeds
+    every other. A tie is a miss, as is whatever is not finite: equal logits tell nothing apart, and an argmax
+    would make hits of them where the label comes first.
 
     Args:
       logits: computed upon in float32, whatever their dtype.
@@ -113,7 +114,7 @@ def token_losses(
     if label_smoothing:
         vocab_size = logits.vocab_size if isinstance(logits, LogitFactors) else logits.shape[-1]
         smoothed_BL = _smoothed(nll_BL, statistics, label_smoothing, vocab_size)
-    accurate_BL = statistics.target >= statistics.maximum
+    accurate_BL = (statistics.target > statistics.runner_up) & jnp.isfinite(statistics.log_z)
     return TokenLosses(
         objective=weighted_sum(smoothed_BL + z_loss_BL, weights_BL),
         cross_entropy=weighted_sum(nll_BL, weights_BL),

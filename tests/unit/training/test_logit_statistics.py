@@ -1,9 +1,14 @@
 """Logits made chunk by chunk give the losses and gradients of logits made at once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from t5lite.models.layers.logits import LogitFactors
 from t5lite.training import logit_statistics
@@ -100,3 +105,50 @@ def test_half_a_gibibyte_of_logits_is_whole_on_a_cpu(monkeypatch, platform, coun
     kernel = jax.ShapeDtypeStruct((2**15, 16), jnp.float32)
     factors = LogitFactors(x_BLD, kernel, None, ("vocab", "embed"))
     assert logit_statistics._cut(factors, None).count == count
+
+
+@st.composite
+def confusable_logits(draw):
+    """Logits of one token with ties, NaN and infinities, and its label."""
+    logits_V = draw(
+        arrays(np.float32, 12, elements=st.sampled_from([0.0, 1.0, -2.0, np.inf, -np.inf, np.nan]))
+    )
+    return logits_V, draw(st.integers(0, 11))
+
+
+@settings(deadline=None, max_examples=30)
+@given(confusable_logits())
+@example((np.zeros(12, np.float32), 0))
+@example((np.full(12, np.nan, np.float32), 3))
+@example((np.eye(12, dtype=np.float32)[5], 5))
+def test_ties_and_what_is_not_finite_are_misses(logits_and_label):
+    """However the logits are made: whole, in chunks, or in chunks of three shares of the vocabulary."""
+    logits_V, label = logits_and_label
+    with np.errstate(invalid="ignore"):
+        is_hit = bool(np.all(logits_V[label] > np.delete(logits_V, label)))
+    is_hit &= not np.isnan(logits_V).any() and bool(np.max(logits_V) < np.inf)
+    for accuracy in ACCURACIES:
+        assert float(accuracy(logits_V, np.full((1, 2), label, np.int32))) == 2 * is_hit
+
+
+def _accuracy_of_factors(num_shares, logits_V, targets_BL):
+    """Everything is in the bias, which keeps it as it is."""
+    kernel = jnp.zeros((EMBED_DIM, logits_V.size))
+    parts = LogitFactors(jnp.zeros((1, 2, EMBED_DIM)), kernel, logits_V, ("embed", "vocab"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            logit_statistics, "local_shape", lambda shape, axes: (*shape[:2], shape[2] // num_shares)
+        )
+        return token_losses(parts, targets_BL, jnp.ones((1, 2)), vocab_chunks=3).accuracy.total
+
+
+def _accuracy_of_logits(logits_V, targets_BL):
+    logits_BLV = jnp.broadcast_to(logits_V, (1, 2, logits_V.size))
+    return token_losses(logits_BLV, targets_BL, jnp.ones((1, 2))).accuracy.total
+
+
+ACCURACIES = [
+    jax.jit(_accuracy_of_logits),
+    jax.jit(functools.partial(_accuracy_of_factors, 1)),
+    jax.jit(functools.partial(_accuracy_of_factors, 3)),
+]

@@ -23,7 +23,7 @@ def reference(logits, targets, weights, *, z_loss, label_smoothing):
         "objective": smoothed + z_loss * log_z**2,
         "cross_entropy": nll,
         "z_loss": z_loss * log_z**2,
-        "accuracy": logits.argmax(-1) == targets,
+        "accuracy": logits.argmax(-1) == targets,  # no ties among these
     }
     return {name: (values * weights).sum() for name, values in per_token.items()}
 
