@@ -11,6 +11,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
 from t5lite.checkpointing import reading
+from t5lite.checkpointing.finiteness import nonfinite_leaves
 from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.types import Tree
@@ -103,12 +104,18 @@ class Checkpoints:
 
         Raises:
           CheckpointError: if the earlier save under way failed (disk full, no permission; or it cannot be
-            read back).
+            read back), or if an array holds NaN or infinity: nothing is saved then, and nothing removed.
         """
         self.wait()
         if step in self._manager.all_steps():
             return False
         arrays = reading.nested_dict(state)
+        if nonfinite := nonfinite_leaves(arrays):
+            raise CheckpointError(
+                f"step {step} is not saved: {len(nonfinite)} of its {len(jax.tree.leaves(arrays))} arrays "
+                f"hold NaN or infinity ({reading.listed(nonfinite)}); earlier checkpoints are as they were; "
+                "where training brought it about, lower the learning rate or set step.max_gradient_norm"
+            )
         arguments = ocp.args.Composite(
             state=ocp.args.PyTreeSave(arrays),
             fingerprints=ocp.args.JsonSave(reading.named_fingerprints(arrays)),

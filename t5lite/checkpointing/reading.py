@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,12 @@ def leaf_names(tree: Tree) -> list[str]:
         jax.tree_util.keystr(path, simple=True, separator=".")
         for path, _ in jax.tree_util.tree_leaves_with_path(tree)
     ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list that may be long, and how many more there are."""
+    more = len(names) - MAX_LISTED_LEAVES
+    return f"{', '.join(names[:MAX_LISTED_LEAVES])}{f' and {more} more' if more > 0 else ''}"
 
 
 def nested_dict(tree: Tree) -> dict[str, Any]:

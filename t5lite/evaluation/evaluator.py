@@ -41,7 +41,7 @@ def evaluate_loss(
     if not sums or sums["loss"].weight == 0:
         raise DataError("nothing to evaluate: the held-out batches hold no target token")
     means = {name: float(value.mean()) for name, value in sums.items()}
-    means["perplexity"] = math.exp(means["loss"]) if means["loss"] < 700 else math.inf
+    means["perplexity"] = math.inf if means["loss"] >= 700 else math.exp(means["loss"])  # NaN of NaN
     if measure_encoder_use:
         if shared.weight == 0:
             raise DataError(

@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.errors import ConfigError
+from t5lite.training.nonfinite import NonfiniteSteps
 from t5lite.training.preemption import Preemption
 from t5lite.training.profiler import ProfilerWindow
 from t5lite.training.state import TrainState
@@ -42,7 +43,8 @@ class TrainingConfig:
     profile_num_steps: int = 5
     """Steps of the trace."""
     max_nonfinite_steps: int = 20
-    """Steps in a row whose loss or gradient is not finite after which the run gives up."""
+    """Steps in a row whose loss or gradient is not finite after which the run gives up; it never ends, nor
+    saves unless a signal stops it, within such a row."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -98,11 +100,13 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
     Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
     ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal. All saves are on disk
     when it returns. A run stopped by a signal does not evaluate any more; where that was due, the run that
-    resumes it makes up for it. An entry of the metrics file never spans a checkpoint, so a run that was
-    killed and resumed writes the entries of one that was not.
+    resumes it makes up for it. A save that is due after a step that was not finite waits for one that is: the
+    parameters may be what brought it about, and must not push good ones out. An entry of the metrics file
+    never spans a checkpoint, so a run that was killed and resumed writes the entries of one that was not.
 
     Raises:
-      UserError: after ``max_nonfinite_steps`` steps in a row that were not finite.
+      UserError: after ``max_nonfinite_steps`` steps in a row that were not finite, or if the last was not.
+      CheckpointError: if a save fails, or the state to save is not finite.
     """
     return _Loop(state, config, parts).run()
 
@@ -112,7 +116,10 @@ class _Loop:
         self.state, self.config, self.parts = state, config, parts
         self.step = int(jax.device_get(state.step))
         self.pending: tuple[int, Any] | None = None
-        self.nonfinite_in_a_row = 0
+        self.nonfinite = NonfiniteSteps(
+            config.max_nonfinite_steps, parts.telemetry.message, self._newest_checkpoint
+        )
+        self.save_waits = False
         self.profiler = ProfilerWindow(
             parts.profile_directory,
             start_step=config.profile_start_step,
@@ -124,6 +131,8 @@ class _Loop:
             self._evaluate()
         with closing(self.profiler):
             reason = self._run_steps()
+        if reason != "preempted":
+            self.nonfinite.check_end(self.step)
         self._save()
         if self.parts.checkpoints:
             self.parts.checkpoints.wait()
@@ -166,12 +175,14 @@ class _Loop:
     def _do_what_is_due(self) -> None:
         checkpoints = self.parts.checkpoints
         evaluate = self._evaluation_is_due()
-        save = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
+        on_schedule = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
+        save = on_schedule or self.save_waits
         if evaluate or save:
             self._settle()
+        self.save_waits = save and self.nonfinite.in_a_row > 0
         if evaluate:
             self._evaluate()
-        if save:
+        if save and not self.save_waits:
             self._save()
 
     def _evaluation_is_due(self) -> bool:
@@ -201,16 +212,11 @@ class _Loop:
         self.parts.telemetry.record(step, metrics)
         if step % self.config.log_every_steps == 0:
             self.parts.telemetry.write_entry()
-        self.nonfinite_in_a_row = self.nonfinite_in_a_row + 1 if metrics.get("nonfinite") else 0
-        if self.nonfinite_in_a_row >= self.config.max_nonfinite_steps:
-            raise UserError(
-                f"loss or gradients were not finite for {self.nonfinite_in_a_row} steps in a row, up to step "
-                f"{step}; lower the learning rate or set step.max_gradient_norm, and run again: that resumes "
-                "from the newest checkpoint"
-            )
+        self.nonfinite.record(step, metrics)
 
     def _compile(self, batch: DeviceBatch) -> Any:
         """Compile ahead of time, so that the time is known and a batch of another shape is an error."""
+        self.parts.telemetry.message("compiling the train step: seconds to minutes, once")
         start = time.perf_counter()
         compiled = self.parts.train_step.lower(self.state, batch).compile()
         self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
@@ -223,6 +229,12 @@ class _Loop:
             return
         with telemetry.paused():
             telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
+
+    def _newest_checkpoint(self) -> int | None:
+        if self.parts.checkpoints is None:
+            return None
+        self.parts.checkpoints.wait()
+        return self.parts.checkpoints.latest_step()
 
     def _save(self) -> None:
         if self.parts.checkpoints is not None:

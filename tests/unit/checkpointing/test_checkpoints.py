@@ -57,6 +57,23 @@ def save_steps(directory: Path, steps, **config):
             checkpoints.save(step, make_state(step), {"step": step})
 
 
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_state_that_is_not_finite_is_not_saved_and_pushes_nothing_out(value, tmp_path):
+    save_steps(tmp_path, [1, 2], keep_last=1)
+    bad = make_state(3)
+    bad.params["encoder"]["layers"]["wi"] = bad.params["encoder"]["layers"]["wi"].at[1, 2, 3].set(value)
+    bad.opt_state[1]["mu"]["embedding"] = bad.opt_state[1]["mu"]["embedding"].at[0, 0].set(value)
+    message = (
+        r"step 3 is not saved: 2 of its 6 arrays hold NaN or infinity \(opt_state\.1\.mu\.embedding, "
+        r"params\.encoder\.layers\.wi\); earlier checkpoints are as they were; .* lower the learning rate"
+    )
+    with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
+        with pytest.raises(CheckpointError, match=message):
+            checkpoints.save(3, bad, {})
+        assert checkpoints.latest_step() == 2
+        assert_bitwise(checkpoints.restore(abstract(make_state(2))), make_state(2))
+
+
 def step_names(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.name.isdigit())
 
