@@ -109,11 +109,11 @@ class BatchStream(ABC):
         """
         row_bounds(rows, batch_size)
         available = self.num_steps(batch_size)
-        left = _ENDLESS if available is None else max(available - start_step, 0)
+        left = _ENDLESS if available is None else available - start_step
         steps = _Steps(
             reopen=self._reopen,
             start_step=start_step,
-            num_steps=left if num_steps is None else min(num_steps, left),
+            num_steps=max(left if num_steps is None else min(num_steps, left), 0),
             batch_size=batch_size,
             rows=rows,
             stream=None if num_workers else self,

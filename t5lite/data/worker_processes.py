@@ -28,6 +28,8 @@ def from_workers(steps: Steps, num_workers: int) -> Iterator[Any]:
     Raises:
       DataError: when a worker has died, with what became of it; and whatever an item raises.
     """
+    if not len(steps):
+        return  # Grain takes no empty source
     import grain  # brings JAX along, which takes a second that only those with workers pay
     from absl import flags
 

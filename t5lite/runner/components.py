@@ -15,7 +15,13 @@ from t5lite.checkpointing.reading import available_steps, largest_leaf, leaf_nam
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels
-from t5lite.data.pipeline import BatchStream, PairsDataConfig, Pipeline, open_pipeline
+from t5lite.data.pipeline import (
+    BatchStream,
+    MixturePipeline,
+    PairsDataConfig,
+    Pipeline,
+    open_pipeline,
+)
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
@@ -93,10 +99,33 @@ def check_epochs(pipeline: BatchStream, config: RunConfig) -> None:
     """
     batch_size, total_steps = config.training.batch_size, config.training.total_steps
     available = pipeline.num_steps(batch_size)
-    if available is not None and available < total_steps:
+    if available is None or available >= total_steps:
+        return
+    enough = "raise max_epochs"
+    if not isinstance(pipeline, MixturePipeline):
+        enough = f"set max_epochs to {-(-total_steps * batch_size // pipeline.num_examples)}, or None"
+    if not available:
         raise ConfigError(
-            f"data: {pipeline.end} is {available} batches of {batch_size}, fewer than training.total_steps="
-            f"{total_steps}; use at most {available} steps, or raise max_epochs"
+            f"data: {pipeline.end} is less than one batch of {batch_size}; {enough}, or lower "
+            f"training.batch_size to at most {pipeline.num_positions}"
+        )
+    raise ConfigError(
+        f"data: {pipeline.end} is {available} batches of {batch_size}, fewer than training.total_steps="
+        f"{total_steps}; use at most {available} steps, or {enough}"
+    )
+
+
+def check_steps(directory: RunDirectory, config: RunConfig) -> None:
+    """Check that a run that resumes is not beyond its end.
+
+    Raises:
+      ConfigError: naming the step that it has reached.
+    """
+    latest, total_steps = max(available_steps(directory.checkpoints), default=0), config.training.total_steps
+    if latest > total_steps:
+        raise ConfigError(
+            f"run_dir={directory.path} is at step {latest}, beyond training.total_steps={total_steps}; use "
+            f"more than {latest} steps to train on, or another run_dir to start anew"
         )
 
 

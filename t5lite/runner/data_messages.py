@@ -60,6 +60,21 @@ def _breaks_order(change: str) -> bool:
     return field == "seed" or (field.startswith("data.") and field.endswith(".store"))
 
 
+def unseen_rows(pipeline: BatchStream, *, total_steps: int, batch_size: int) -> str | None:
+    """Return what to say of the data that a whole run never sees; None where it sees all at least once."""
+    seen = total_steps * batch_size
+    if pipeline.num_positions is not None and pipeline.num_positions > seen:
+        left = pipeline.num_positions - seen
+        why = f"less than a batch of {batch_size}" if left < batch_size else f"beyond step {total_steps:,}"
+        return f"the last {left:,} of {pipeline.num_positions:,} rows ({pipeline.end}) are never seen: {why}"
+    if seen < pipeline.num_examples and not isinstance(pipeline, MixturePipeline):
+        return (
+            f"{pipeline.num_examples - seen:,} of {pipeline.num_examples:,} examples are never seen: "
+            f"{total_steps:,} steps of {batch_size} are less than an epoch"
+        )
+    return None
+
+
 def data_usage(report: Mapping[str, float]) -> str | None:
     """Return how pairs fill their rows and what was cut or left out; None for text, which is all used."""
     if "pairs" not in report:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ import jax
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
-from t5lite.core.files import write_text
+from t5lite.core.errors import ConfigError
+from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import BatchStream, MixturePipeline, Pipeline
@@ -24,19 +26,25 @@ from t5lite.run_config import RunConfig, to_json
 from t5lite.runner.components import (
     check_epochs,
     check_source,
+    check_steps,
     check_vocabulary,
     heldout_pipeline,
     open_training_pipeline,
     restore_source,
 )
-from t5lite.runner.data_messages import config_messages, data_messages, skipped_rows
+from t5lite.runner.data_messages import config_messages, data_messages, skipped_rows, unseen_rows
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state, init_state, state_axes, state_from_params
-from t5lite.training.step import check_batch_size, compile_train_step, make_train_step
+from t5lite.training.step import (
+    check_batch_size,
+    check_param_dtype,
+    compile_train_step,
+    make_train_step,
+)
 from t5lite.training.telemetry import Telemetry
 
 
@@ -91,7 +99,12 @@ def train(config: RunConfig) -> Outcome:
     config = config.resolved()
     run = _prepare(config)
     start = _start(run)
+    if start.step == config.training.total_steps:
+        return _finished(run, start)
     directory = run.directory
+    if multihost.is_leader():
+        make_directory(directory.path)
+    _announce(run, start)
     if multihost.is_leader():
         directory.write_model(config.model, run.pipeline.vocabulary)
         directory.write_classes(run.pipeline.classes)
@@ -117,7 +130,6 @@ def train(config: RunConfig) -> Outcome:
                 ),
             )
         )
-        _announce(run, start, telemetry)
         batches = stack.enter_context(_batches(run, start.step))
         parts = TrainingParts(
             train_step=_compiled_step(run),
@@ -126,7 +138,7 @@ def train(config: RunConfig) -> Outcome:
             preemption=preemption,
             checkpoints=checkpoints,
             metadata={"config": to_json(config)},
-            evaluate=_evaluation(run, metrics),
+            evaluate=_evaluation(run, metrics, telemetry),
             profile_directory=directory.path / "profile",
         )
         result = loop.train(start.state, config.training, parts)
@@ -144,7 +156,9 @@ def train(config: RunConfig) -> Outcome:
 
 def _prepare(config: RunConfig) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
+    check_param_dtype(config.model)
     directory = RunDirectory.at(config.run_dir)
+    check_steps(directory, config)
     pipeline = open_training_pipeline(config, directory)
     check_vocabulary(pipeline.vocabulary, config.model)
     check_epochs(pipeline, config)
@@ -204,21 +218,64 @@ def _origin(report: RestoreReport, source: str, directory: RunDirectory) -> str:
     )
 
 
-def _announce(run: _Run, start: _Start, telemetry: Telemetry) -> None:
+def _finished(run: _Run, start: _Start) -> Outcome:
+    """Say that there is nothing left to do, and leave the run as it is."""
+    unused = f"; not taken: {'; '.join(run.changes)}" if run.changes else ""
+    _say(
+        f"{run.directory.path} is finished: step {start.step} of training.total_steps="
+        f"{run.config.training.total_steps}; raise that to train on{unused}"
+    )
+    return Outcome(
+        step=start.step,
+        reason="finished",
+        signal=None,
+        model=run.model,
+        params=start.state.params,
+        metrics={},
+    )
+
+
+def _say(message: str) -> None:
+    """Show one line before there is a progress line, on the leader only."""
+    if multihost.is_leader():
+        print(message, file=sys.stderr, flush=True)
+
+
+def _announce(run: _Run, start: _Start) -> None:
     """Say what is trained, on what data, from where and, when resuming, what changed."""
     if start.step:
-        for message in config_messages(run.changes):
-            telemetry.message(message)
+        for message in [*config_messages(run.changes), *_rate_change(run, start)]:
+            _say(message)
+    training = run.config.training
     mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)
-    telemetry.message(
+    _say(
         f"{run.model.num_params:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s)"
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
-        f"{run.config.training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
+        f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
-    for message in data_messages(run.pipeline, position=start.step * run.config.training.batch_size):
-        telemetry.message(message)
-    if start.origin:
-        telemetry.message(start.origin)
+    for message in data_messages(run.pipeline, position=start.step * training.batch_size):
+        _say(message)
+    unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
+    for message in (unseen, start.origin):
+        if message:
+            _say(message)
+
+
+def _rate_change(run: _Run, start: _Start) -> list[str]:
+    """Return what to say where the learning rate jumps because the run's end or its schedule changed."""
+    try:
+        saved = run.directory.read_config()
+    except ConfigError:  # of another version, or gone
+        return []
+    schedule = saved.schedule.build(saved.training.total_steps)
+    earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
+    before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
+    if before == now:
+        return []
+    return [
+        f"note: the learning rate jumps from {before:.4g} to {now:.4g} at step {start.step}: the schedule or "
+        "training.total_steps was changed"
+    ]
 
 
 def _row_length(pipeline: BatchStream) -> str:
@@ -256,13 +313,20 @@ def _counting_skipped(
         yield batch
 
 
-def _evaluation(run: _Run, newest: dict[str, float]) -> Callable[[TrainState], dict[str, float]] | None:
+def _evaluation(
+    run: _Run, newest: dict[str, float], telemetry: Telemetry
+) -> Callable[[TrainState], dict[str, float]] | None:
     """Return the loop's held-out evaluation, which also keeps its result in ``newest``."""
     if run.heldout is None:
         return None
     evaluate_params = heldout_evaluator(run.model, run.partitioner, run.heldout, run.config.evaluation)
+    is_first = True
 
     def evaluate(state: TrainState) -> dict[str, float]:
+        nonlocal is_first
+        if is_first:
+            telemetry.message("compiling the evaluation step: seconds to minutes, once")
+        is_first = False
         newest.update(evaluate_params(state.params))
         return newest
 

@@ -41,6 +41,11 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
         (["--data.inputs-length", 100_000], r"has \d+ tokens, one chunk .*use more text or a shorter"),
         (["--data.inputs-length", 2000], r"uses 111 sentinels, the vocabulary has extra_ids=100"),
         (["--data.max-epochs", 1, "--training.total-steps", 4000], r"max_epochs=1 .*at most \d+ steps"),
+        (
+            ["--data.max-epochs", 1, "--training.batch-size", 8000],
+            r"max_epochs=1 .* less than one batch of 8",
+        ),
+        (["--model.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
         (["--evaluation.batch-size", 1], r"evaluation\.batch_size=1 must be at least 2"),
         (["--evaluation.max-examples", 1], r"only 1 of evaluation\.store=.* is used; evaluate more"),
         (["--evaluation.task", "translation"], r"evaluation\.task='translation' .*use PairsDataConfig"),
@@ -138,6 +143,14 @@ def test_a_run_directory_of_another_model(refused: Refused, train: list[str], pr
     )
     refused([*train, "--initialize-from.run", pretrained, "--initialize-from.step", 7], "available: 30, 40")
     refused([*train, "--run-dir", pretrained, "--initialize-from.run", pretrained], "is run_dir itself")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_fewer_steps_than_are_done(num_workers: int, refused: Refused, train: list[str], pretrained: Path):
+    refused(
+        [*train, "--run-dir", pretrained, "--training.total-steps", 30, "--loader.num-workers", num_workers],
+        r"is at step 40, beyond training\.total_steps=30; use more than 40 steps to train on, or another run",
+    )
 
 
 def test_a_checkpoint_of_another_optimizer_leaves_the_run_as_it_was(

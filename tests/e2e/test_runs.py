@@ -47,8 +47,9 @@ def test_a_saved_configuration_resumes_from_any_directory_and_the_outcome_has_th
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert main(["train", "--config", "../runs/tiny/config.json"]) == 0
     errors = capfd.readouterr().err
-    assert "resuming from step 15" in errors
-    assert "changed" not in errors
+    assert errors == (
+        f"{tmp_path}/runs/tiny is finished: step 15 of training.total_steps=15; raise that to train on\n"
+    )
     assert list(Path().iterdir()) == []
     assert train(run_config.load(tmp_path / "runs/tiny/config.json")).metrics == {}
 
@@ -87,14 +88,46 @@ def test_baselines_say_what_they_are_of(run_copy: Path):
 
 def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_copy: Path, capfd):
     overrides = ["--run-dir", str(run_copy), "--seed", "5", "--training.log-every-steps", "2"]
+    overrides += ["--training.total-steps", "42"]
     assert main(["train", "--config", str(run_copy / "config.json"), *overrides]) == 0
     lines = [line.strip() for line in capfd.readouterr().err.splitlines()]
-    (note,) = (line for line in lines if "note: " in line)
+    note, jump = (line for line in lines if "note: " in line)
+    assert jump.startswith("note: the learning rate jumps from 0 to 0.01 at step 40: ")
     assert "note: seed: 0 → 5: the examples come in another order" in note
     assert "store" not in note
     (listed,) = (line for line in lines if "changed since this run was started" in line)
     assert "training.log_every_steps: 1 → 2" in listed
     assert "seed" not in listed
+    compiling, compiled = (line for line in lines if "the train step" in line)
+    assert (compiling[:14], compiled[:12]) == ("compiling the ", "compiled the")
+    assert lines.index(compiling) < lines.index(compiled)
+
+
+def test_a_finished_run_is_left_as_it_is_whatever_else_is_asked(run_copy: Path, capfd):
+    before = contents(run_copy)
+    capfd.readouterr()
+    arguments = ["--config", str(run_copy / "config.json"), "--run-dir", str(run_copy), "--seed", "5"]
+    assert main(["train", *arguments, "--loader.num-workers", "1"]) == 0
+    said = capfd.readouterr().err
+    assert "is finished: step 40 of training.total_steps=40; raise that to train on; not taken: " in said
+    assert "loader.num_workers: 0 → 1; " in said
+    assert contents(run_copy) == before
+
+
+def test_a_run_that_diverges_says_so_and_fails(train_arguments: list[str], tmp_path: Path, capfd):
+    run = tmp_path / "run"
+    schedule = ["--schedule.peak", "1e30", "--schedule.decay-steps", "1", "--training.total-steps", "6"]
+    arguments = [*train_arguments, "--run-dir", str(run), *schedule, "--checkpoints.save-every-steps", "3"]
+    assert main(arguments) == 2
+    *lines, last = capfd.readouterr().err.splitlines()
+    first = next(line for line in lines if "not finite" in line)
+    assert first == "step 2: grad_norm, loss, param_norm, z_loss are not finite"
+    assert re.match(
+        r"t5lite train: loss or gradients were not finite for \d steps in a row, up to step 6", last
+    )
+    evaluated = [entry for entry in read_metrics(run / "metrics.jsonl") if entry["kind"] == "eval"]
+    assert evaluated[-1]["token_accuracy"] == 0
+    assert list((run / "checkpoints").glob("[0-9]*")) == []
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,21 @@
 
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
+from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.runner import components, evaluation
+from t5lite.runner import components, data_messages, evaluation
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.loop import TrainingConfig
 
@@ -93,6 +94,51 @@ def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, 
     assert reencoded.tolist() != given[0].tolist()  # else the test says nothing
     assert samples[0]["inputs"] == vocabulary.decode(given[0])
     assert "⁇" in samples[0]["target"]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "total_steps", "advice"),
+    [
+        (20, 3, r"12 examples is less than one batch of 20; set max_epochs to 5, or None, or .* at most 12$"),
+        (5, 3, r"12 examples is 2 batches of 5, .*; use at most 2 steps, or set max_epochs to 2, or None$"),
+    ],
+)
+def test_the_advice_for_too_little_data_can_be_followed(config, batch_size, total_steps, advice):
+    def check(*, max_epochs, batch_size=batch_size, total_steps=total_steps):
+        training = dataclasses.replace(config.training, batch_size=batch_size, total_steps=total_steps)
+        data = dataclasses.replace(config.data, pack=False, overlong="truncate", max_epochs=max_epochs)
+        changed = dataclasses.replace(config, training=training, data=data)
+        components.check_epochs(open_pipeline(changed.data), changed)
+
+    with pytest.raises(ConfigError, match=advice) as refusal:
+        check(max_epochs=1)
+    (epochs,), (limit,) = (
+        map(int, re.findall(rf"{words} (\d+)", str(refusal.value))) for words in ("max_epochs to", "at most")
+    )
+    check(max_epochs=epochs)
+    check(max_epochs=None)
+    check(max_epochs=1, total_steps=min(limit, 1), batch_size=min(limit, batch_size))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "total_steps", "max_epochs", "message"),
+    [
+        (
+            5,
+            2,
+            1,
+            "the last 2 of 12 rows (max_epochs=1 of 12 examples) are never seen: less than a batch of 5",
+        ),
+        (5, 2, 2, "the last 14 of 24 rows (max_epochs=2 of 12 examples) are never seen: beyond step 2"),
+        (4, 2, None, "4 of 12 examples are never seen: 2 steps of 4 are less than an epoch"),
+        (4, 3, 1, None),
+        (5, 3, None, None),
+    ],
+)
+def test_rows_that_are_never_seen_are_counted(config, batch_size, total_steps, max_epochs, message):
+    data = dataclasses.replace(config.data, pack=False, overlong="truncate", max_epochs=max_epochs)
+    found = data_messages.unseen_rows(open_pipeline(data), total_steps=total_steps, batch_size=batch_size)
+    assert found == message
 
 
 def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
