@@ -40,7 +40,7 @@ def null_step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]
     """Count one step; the metrics are those of ``training.step.make_train_step``."""
     one = jnp.float32(1.0) + 0 * batch["decoder_input_tokens"][0, 0]
     pair = WeightedSum(one, one)
-    metrics = dict.fromkeys(("loss", "z_loss", "accuracy"), pair)
+    metrics = dict.fromkeys(("loss", "z_loss", "token_accuracy"), pair)
     metrics |= dict.fromkeys(("grad_norm", "param_norm", "learning_rate"), one)
     metrics |= {"nonfinite": 0 * one, "tokens": jnp.int32(1)}
     return dataclasses.replace(state, step=state.step + 1), metrics

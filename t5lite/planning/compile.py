@@ -25,7 +25,13 @@ from t5lite.planning.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.collectives import Collective, collectives
 from t5lite.planning.topology import Topology, coordinates
 from t5lite.training.state import abstract_state, state_axes
-from t5lite.training.step import StepConfig, check_batch_size, compile_train_step, make_train_step
+from t5lite.training.step import (
+    StepConfig,
+    check_batch_size,
+    check_param_dtype,
+    compile_train_step,
+    make_train_step,
+)
 
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 _UNREADABLE_CACHE = "Error reading persistent compilation cache entry"
@@ -194,6 +200,7 @@ def check_step(
     state, axes = abstract_state(model, optimizer), state_axes(model, optimizer)
     partitioner.check(state, axes, batch.batch_size, model.config.head_counts)
     check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
+    check_param_dtype(model.config)
 
 
 def abstract_batch(

@@ -57,6 +57,15 @@ def output_names(config: ModelConfig) -> tuple[str, ...]:
     return _OUTPUTS[config.head]
 
 
+def accuracy_name(output: str) -> str:
+    """Return what the accuracy of an output is called, by what it is a share of.
+
+    ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
+    ``token_accuracy`` is of target tokens, each predicted from the right ones before it.
+    """
+    return "accuracy" if output in _LABEL_FIELDS else "token_accuracy"
+
+
 def targets(config: ModelConfig, batch: Batch) -> list[Target]:
     """Return the target of every output, the main one first; the model is not run."""
     return [_target(config, name, batch) for name in output_names(config)]

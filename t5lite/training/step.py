@@ -17,14 +17,20 @@ import optax
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.types import EOS_ID, Tree
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
-from t5lite.training.predictions import num_real_tokens, output_names, predictions, targets
+from t5lite.training.predictions import (
+    accuracy_name,
+    num_real_tokens,
+    output_names,
+    predictions,
+    targets,
+)
 from t5lite.training.state import TrainState, state_shardings
 
 DeviceBatch: TypeAlias = Mapping[str, jax.Array]
@@ -70,16 +76,33 @@ class StepConfig:
             )
 
 
+def check_param_dtype(config: ModelConfig) -> None:
+    """Check that parameters are of a dtype that small updates reach.
+
+    Raises:
+      ConfigError: for bfloat16. An update below 2**-8 of a number rounds away, which is nearly every update
+        of a norm's scale and most others once the learning rate falls. A float32 copy in the optimizer state
+        would take the memory that bfloat16 saves, and more.
+    """
+    if config.param_dtype != "float32":
+        raise ConfigError(
+            f"model.param_dtype={config.param_dtype!r} cannot be trained: an update below 1/256 of a "
+            "parameter is rounded away, so that norm scales never move; use float32, which takes the "
+            f"parameters of a {config.param_dtype} run as they are (model.compute_dtype is of the arithmetic)"
+        )
+
+
 def make_train_step(
     model: FunctionalModel, optimizer: Optimizer, config: StepConfig, *, seed: int
 ) -> TrainStep:
     """Return the pure function ``(state, batch) -> (state, metrics)``.
 
-    Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``accuracy`` as ``WeightedSum``, and
-    ``NAME_loss``, ``NAME_accuracy`` of further outputs (``sequence`` is BERT's next sentence); ``grad_norm``
-    (before clipping), ``param_norm`` (before the update), ``tokens`` (int32, without padding, of the encoder
-    and of the decoder), ``nonfinite`` (1.0 if the loss or a gradient was not finite) and ``learning_rate``
-    (what the optimizer applied: its schedule follows completed updates, not skipped ones).
+    Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``token_accuracy`` (``accuracy`` of
+    a head with one label a row) as ``WeightedSum``, and ``NAME_loss``, ``NAME_accuracy`` of further outputs
+    (``sequence`` is BERT's next sentence); ``grad_norm`` (before clipping), ``param_norm`` (before the
+    update), ``tokens`` (int32, without padding, of the encoder and of the decoder), ``nonfinite`` (1.0 if the
+    loss or a gradient was not finite) and ``learning_rate`` (what the optimizer applied: its schedule follows
+    completed updates, not skipped ones).
 
     Several outputs count alike: the objective is the sum of their mean losses over the batch (BERT).
 
@@ -88,7 +111,11 @@ def make_train_step(
       optimizer: sees the gradient of the loss per target token.
       config: loss and microbatches.
       seed: dropout depends on (seed, step, microbatch) alone.
+
+    Raises:
+      ConfigError: if the parameters are not float32.
     """
+    check_param_dtype(model.config)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -106,11 +133,12 @@ def make_train_step(
 def make_eval_step(
     model: FunctionalModel, *, sentinel_ids: np.ndarray, eos_id: int | None = EOS_ID
 ) -> EvalStep:
-    """Return the pure function ``(params, batch) -> {"loss", "accuracy", "text_loss"}``, no dropout.
+    """Return the pure function ``(params, batch) -> {"loss", "token_accuracy", "text_loss"}``, no dropout.
 
     ``text_loss`` is the cross-entropy over the decoder's target tokens that are text: neither EOS nor
     sentinels, which are easy to predict and flatter ``loss``. It compares with n-gram entropies of text.
-    An encoder-only model has none; it has ``NAME_loss`` and ``NAME_accuracy`` of a second output.
+    An encoder-only model has none; it has ``NAME_loss`` and ``NAME_accuracy`` of a second output, and
+    ``accuracy`` where its only output is one label a row.
 
     Args:
       model: the functional model.
@@ -286,9 +314,12 @@ def _update(
 
 
 def _output_metrics(model: FunctionalModel, losses: BatchLosses) -> dict[str, WeightedSum]:
-    """Return loss and accuracy by name; those of the main output bear no output's name."""
+    """Return loss and (token) accuracy by name; those of the main output bear no output's name."""
     metrics = {}
     for number, (name, output) in enumerate(zip(output_names(model.config), losses.outputs, strict=True)):
         prefix = f"{name}_" if number else ""
-        metrics |= {f"{prefix}loss": output.cross_entropy, f"{prefix}accuracy": output.accuracy}
+        metrics |= {
+            f"{prefix}loss": output.cross_entropy,
+            f"{prefix}{accuracy_name(name)}": output.accuracy,
+        }
     return metrics

@@ -56,7 +56,7 @@ def test_it_learns_across_an_interruption(run: Path):
 def test_evaluate_measures_what_there_is_to_measure(run: Path, architecture: str):
     assert main(["evaluate", "--run", str(run)]) == 0
     metrics = json.loads((run / "evaluation.json").read_text())["metrics"]
-    common = {"loss", "accuracy", "perplexity", "unigram"}
+    common = {"loss", "token_accuracy", "perplexity", "unigram"}
     assert set(metrics) == common | ({"text_loss", "bigram"} if architecture == "gpt" else set())
 
 

@@ -10,6 +10,7 @@ from tiny_training import VOCAB_SIZE, build, fresh, make_batch
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
+from t5lite.models import functional
 from t5lite.optim import AdamWConfig, Optimizer, WarmupCosine
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.training.state import TrainState, abstract_state, state_axes, state_from_params
@@ -62,12 +63,25 @@ def test_metrics_are_pure_cross_entropy_and_counts(tiny):
     batch = make_batch(0)
     _, metrics = tiny.compiled(fresh(tiny), batch)
     assert set(metrics) == {
-        "loss", "z_loss", "accuracy", "grad_norm", "param_norm", "tokens", "nonfinite", "learning_rate"
+        "loss", "z_loss", "token_accuracy", "grad_norm", "param_norm", "tokens", "nonfinite", "learning_rate"
     }  # fmt: skip
     assert isinstance(metrics["loss"], WeightedSum)
     assert float(metrics["loss"].weight) == batch["decoder_loss_weights"].sum()
     assert int(metrics["tokens"]) == 4 * 7 + batch["decoder_loss_weights"].sum()
     assert float(metrics["learning_rate"]) == pytest.approx(1e-2)
+
+
+def test_parameters_in_bfloat16_are_refused_and_go_on_in_float32(tiny):
+    """A norm's scale is 1 at first, and what moves it by less than 1/256 is lost in bfloat16."""
+    narrow = functional.build(dataclasses.replace(tiny.model.config, param_dtype="bfloat16"))
+    with pytest.raises(ConfigError, match=r"param_dtype='bfloat16' cannot be trained: .*use float32, which"):
+        make_train_step(narrow, tiny.optimizer, StepConfig(), seed=0)
+    saved = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh(tiny).params)
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), saved)
+    state, _ = tiny.compiled(dataclasses.replace(fresh(tiny), params=params), make_batch(0))
+    scales_D = state.params["decoder"]["final_norm"]["scale"]
+    assert (scales_D != 1).all()
+    assert (scales_D != scales_D.astype(jnp.bfloat16)).any()
 
 
 def test_dropout_depends_on_the_step_and_the_seed_alone(tiny):
