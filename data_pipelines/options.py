@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from data_pipelines.expressions import MinHash
 from data_pipelines.stages import Stage
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_fields
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.data.reading.text_files import TxtDocuments
 
@@ -62,6 +63,7 @@ class PipelineOptions:
     """Replace the output directory, if an earlier recipe wrote all that is in it."""
 
     def __post_init__(self):
+        expand_fields(self, "inputs", "output", "vocabulary", "work")
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
         for name, least in (("vocabulary_size", 4), ("vocabulary_sample_mib", 1), ("seed", 0)):

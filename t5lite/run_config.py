@@ -18,6 +18,7 @@ from typing import Any, Literal
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
+from t5lite.core.home import expand_fields
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.local_path import absolute_location
@@ -52,6 +53,9 @@ class InitializeFrom:
     step: int | None = None
     """Checkpoint step; None takes the newest."""
 
+    def __post_init__(self):
+        expand_fields(self, "run")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -70,6 +74,7 @@ class EvaluationConfig:
     """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
 
     def __post_init__(self):
+        expand_fields(self, "store")
         if self.batch_size < 2:
             raise ConfigError(
                 f"evaluation.batch_size={self.batch_size} must be at least 2: encoder use swaps rows"
@@ -99,6 +104,7 @@ class RunConfig:
     """Seeds initialisation, data order, noise and dropout."""
 
     def __post_init__(self):
+        expand_fields(self, "run_dir")
         _require_finite(self)
         batch_size, microbatches = self.training.batch_size, self.step.num_microbatches
         if batch_size % microbatches:

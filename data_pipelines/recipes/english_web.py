@@ -26,6 +26,7 @@ from data_pipelines.stages import (
     UnicodeRepair,
 )
 from data_pipelines.stages.c4 import read_bad_words
+from t5lite.core.home import expand_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class Options(PipelineOptions):
 
     language: str = "en"
     """Language to keep; Gopher's stop words are asked for in English only."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        expand_fields(self, "bad_words", "evaluation_texts")
 
 
 def cleaning(options: Options) -> Cleaning:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_pipelines.stages.stage import Dropped
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_fields
 from t5lite.data.reading.input_files import find_input_files
 from t5lite.data.reading.text_files import read_texts
 
@@ -34,6 +35,7 @@ class EvaluationOverlap:
     """Words in a row."""
 
     def __post_init__(self):
+        expand_fields(self, "inputs")
         if self.n < 1:
             raise ConfigError(f"n={self.n} must be at least 1; GPT-3 used 13")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from t5lite.cli import one_process, xla
+from t5lite.core.home import expand_fields
 from t5lite.runner.evaluation import evaluate
 
 
@@ -23,6 +24,9 @@ class Arguments:
     """Use at most this many examples; the run's own limit by default."""
     batch_size: int | None = None
     """Examples at once; the run's own by default."""
+
+    def __post_init__(self):
+        expand_fields(self, "run", "store")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import tyro
 
 from t5lite.cli import one_process
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_fields
 from t5lite.interop.stablehlo import ProgramSizes
 from t5lite.runner.interchange import export
 
@@ -36,6 +37,9 @@ class Arguments:
     """Of a stablehlo program's inputs."""
     overwrite: bool = False
     """Replace the folder, if an earlier export wrote all that is in it."""
+
+    def __post_init__(self):
+        expand_fields(self, "run", "output")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import tyro
 from t5lite.cli import one_process, xla
 from t5lite.core.errors import DataError
 from t5lite.core.files import check_new_file, write_text
+from t5lite.core.home import expand_fields
 from t5lite.data.reading.lines import decode_lines, read_lines
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.runner.generation import generate
@@ -41,6 +42,9 @@ class Arguments:
     """Inputs decoded at once."""
     on_invalid_utf8: InvalidUtf8 = "error"
     """Refuse invalid UTF-8 in the input, or replace each invalid byte by U+FFFD."""
+
+    def __post_init__(self):
+        expand_fields(self, "run", "input_file", "output_file")
 
 
 def run(arguments: Sequence[str]) -> int:

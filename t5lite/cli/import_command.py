@@ -10,6 +10,7 @@ import tyro
 from t5lite.cli import one_process
 from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_fields
 from t5lite.interop import format_for
 from t5lite.runner.interchange import import_model
 
@@ -30,6 +31,9 @@ class Arguments:
     """Sentinels of the vocabulary; by default what its files say."""
     activation: Literal["gated_gelu", "swiglu"] | None = None
     """Of a t5x checkpoint with wi_0 and wi_1, which does not say: swiglu for UL2, else gated_gelu."""
+
+    def __post_init__(self):
+        expand_fields(self, "source", "output", "vocabulary")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,10 +5,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_home, expanded_path
 from t5lite.data.inspection import (
     Lengths,
     Rows,
@@ -48,9 +48,13 @@ def run(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config", type=Path, metavar="RECIPE", help="recipe (.py) or saved config.json")
-    what.add_argument("--run", metavar="RUN", help="run directory")
-    what.add_argument("--store", metavar="STORE", help="token or pair store, a directory or an address")
+    what.add_argument(
+        "--config", type=expanded_path, metavar="RECIPE", help="recipe (.py) or saved config.json"
+    )
+    what.add_argument("--run", type=expand_home, metavar="RUN", help="run directory")
+    what.add_argument(
+        "--store", type=expand_home, metavar="STORE", help="token or pair store, a directory or an address"
+    )
     parser.add_argument("--examples", type=int, default=2, help="rows shown of each source (default: 2)")
     parser.add_argument("--batches", type=int, default=50, help="batches that are measured (default: 50)")
     parser.add_argument("--batch-size", type=int, help="rows of a batch (default: the recipe's, or 64)")

@@ -5,6 +5,7 @@ Only the chosen subcommand is imported, so ``t5lite --help`` never pays for JAX.
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None and arguments and arguments[0] in _COMPUTING:
         restart_with_tuned_malloc()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 must not end a finished work
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
         sys.stdout.flush()

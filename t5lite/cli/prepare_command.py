@@ -4,12 +4,12 @@ import importlib.util
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expanded_path
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig, prepare_pairs, prepare_text
 from t5lite.data.reading.tally import messages
 
@@ -56,14 +56,14 @@ def _run_recipe(arguments: Sequence[str]) -> int:
         raise ConfigError(
             f"{option} needs the path of a recipe, such as data_pipelines/recipes/english_web.py"
         )
-    path = Path(given)
+    path = expanded_path(given)
     if path.suffix != ".py" or not path.is_file():
         raise ConfigError(
-            f"the recipe {given} is not a Python file; give one of data_pipelines/recipes or yours"
+            f"the recipe {path} is not a Python file; give one of data_pipelines/recipes or yours"
         )
     spec = importlib.util.spec_from_file_location(RECIPE_MODULE, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"the recipe {given} cannot be loaded; give a Python file")
+        raise ConfigError(f"the recipe {path} cannot be loaded; give a Python file")
     recipe: Any = importlib.util.module_from_spec(spec)
     sys.modules[RECIPE_MODULE] = recipe  # for --help, which looks a class up in its module
     try:
@@ -71,9 +71,9 @@ def _run_recipe(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         remedy = "run from the checkout" if missing == "data_pipelines" else "pip install 't5lite[data]'"
-        raise ConfigError(f"the recipe {given} needs {missing}, which is not installed; {remedy}") from error
+        raise ConfigError(f"the recipe {path} needs {missing}, which is not installed; {remedy}") from error
     except SyntaxError as error:
-        raise ConfigError(f"the recipe {given} is not valid Python: {error}") from error
+        raise ConfigError(f"the recipe {path} is not valid Python: {error}") from error
     if not hasattr(recipe, "prepare"):
-        raise ConfigError(f"the recipe {given} does not define prepare(arguments, *, command)")
+        raise ConfigError(f"the recipe {path} does not define prepare(arguments, *, command)")
     return int(recipe.prepare(rest, command=shlex.join(["t5lite", "prepare", *arguments])))

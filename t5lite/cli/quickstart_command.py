@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from t5lite.cli import xla
+from t5lite.core.home import expand_fields
 from t5lite.core.registry import lookup
 from t5lite.quickstart import starting_over
 from t5lite.quickstart.recipes import RECIPES, SIX_MINUTES
@@ -32,6 +33,9 @@ class Arguments:
     """Of initialisation, data order and noise."""
     overwrite: bool = False
     """Delete what an earlier quickstart wrote there, and start over."""
+
+    def __post_init__(self):
+        expand_fields(self, "directory")
 
 
 def run(arguments: Sequence[str]) -> int:

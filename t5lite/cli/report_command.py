@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from t5lite.core.home import expand_fields
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import load_results
 
@@ -16,6 +17,9 @@ class Arguments:
 
     directory: Path = Path("t5lite-quickstart")
     """Directory of the quickstart."""
+
+    def __post_init__(self):
+        expand_fields(self, "directory")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import jax
 
@@ -13,6 +12,7 @@ from t5lite import run_config
 from t5lite.cli import xla
 from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
+from t5lite.core.home import expanded_path
 from t5lite.partitioning import multihost
 from t5lite.runner.training import train
 
@@ -27,7 +27,9 @@ def run(arguments: Sequence[str]) -> int:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, metavar="RECIPE", help="recipe (.py) or saved config.json")
+    parser.add_argument(
+        "--config", type=expanded_path, metavar="RECIPE", help="recipe (.py) or saved config.json"
+    )
     parser.add_argument(
         "--model", metavar="NAME", help="a published shape for the recipe's; `t5lite models` lists them"
     )

@@ -46,8 +46,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 ``content`` to ``path`` atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    r"""Write UTF-8 ``content`` to ``path`` atomically.
+
+    Python has the bytes of a file name that is not UTF-8 as lone surrogates. They are written as JSON escapes
+    them (``\udcff``), from where they can be read back.
+    """
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.home import expand_fields
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
@@ -87,6 +88,7 @@ class PrepareConfig:
     """Of the shuffled order, and of the sample that a vocabulary is trained on when the text is large."""
 
     def __post_init__(self):
+        expand_fields(self, "inputs", "output", "vocabulary")
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
         if self.vocabulary_size < 4:

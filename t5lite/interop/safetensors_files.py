@@ -19,6 +19,7 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import write_json
+from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.interop.arrival import fill
 from t5lite.interop.trees import Shape
 
@@ -68,6 +69,7 @@ def read_header(file: Path) -> dict[str, Entry]:
     Raises:
       CheckpointError: if the file is missing, or its header does not describe exactly its content.
     """
+    check_not_lfs_pointer(file)
     try:
         with file.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size

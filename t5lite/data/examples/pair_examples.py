@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.home import expand_fields
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
 from t5lite.data.stores.pair_store import PairStore
@@ -40,6 +41,7 @@ class PairsDataConfig:
     """Passes over the data, after which it ends; None repeats for ever."""
 
     def __post_init__(self):
+        expand_fields(self, "store")
         for name in ("inputs_length", "targets_length"):
             if getattr(self, name) < 2:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 2, a token and EOS")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.home import expand_fields
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.objectives.next_sentence import SentencePairs, pair_sentences
@@ -30,6 +31,7 @@ class PretrainingDataConfig:
     """Passes over the data, after which it ends; None repeats for ever."""
 
     def __post_init__(self):
+        expand_fields(self, "store")
         if self.max_epochs is not None and self.max_epochs < 1:
             raise ConfigError(f"max_epochs={self.max_epochs} must be at least 1, or None to repeat for ever")
         # A length that makes no sense is refused at once; `lengths` has the last word.

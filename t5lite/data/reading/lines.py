@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from t5lite.core.errors import DataError
+from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.data.reading.input_files import compression, open_input
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
 
@@ -85,6 +86,7 @@ def check_is_text(content: bytes, place: str) -> None:
 
     Raises:
       DataError: if ``content``, the beginning of a file, cannot be text in UTF-8.
+      UserError: for a Git LFS pointer.
     """
     for mark, encoding in _OTHER_MARKS.items():
         if content.startswith(mark):
@@ -92,6 +94,7 @@ def check_is_text(content: bytes, place: str) -> None:
                 f"{place} is {encoding}, by its byte-order mark; convert the file to UTF-8 (iconv -f "
                 f"{encoding} -t UTF-8)"
             )
+    check_content_is_no_lfs_pointer(content, place)
     if b"\0" in content:
         raise DataError(f"{place} contains a NUL byte, so it is binary (or UTF-16); convert it to UTF-8 text")
 

@@ -143,9 +143,19 @@ def _reading(path: str | Path, damage: type[Exception], progress: Progress | Non
 
 @contextmanager
 def _local_copy(path: str | Path) -> Iterator[Path]:
-    """ArrayRecord's reader takes local files alone: others are copied to the temporary directory."""
+    """ArrayRecord's reader takes local files alone, with names in UTF-8.
+
+    Others are copied to the temporary directory, or linked to from there.
+    """
     if storage_address(path) is None:
-        yield local_path(path)
+        local = local_path(path)
+        if not any("\ud800" <= character <= "\udfff" for character in str(local)):
+            yield local
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link.array_record")
+            link.symlink_to(local.absolute())
+            yield link
         return
     with tempfile.NamedTemporaryFile(suffix=".array_record") as copy:
         with closing(open_input(path)) as stream:

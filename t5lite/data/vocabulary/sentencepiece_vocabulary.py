@@ -11,6 +11,7 @@ import numpy as np
 import sentencepiece
 
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
@@ -66,6 +67,7 @@ class SentencePieceVocabulary(Vocabulary):
                 f"cannot read the vocabulary {path} ({error.strerror}); give the path of a SentencePiece "
                 "model (spiece.model)"
             ) from error
+        check_content_is_no_lfs_pointer(self.model_bytes, path)
         try:
             self._processor = _load(self.model_bytes)
         except RuntimeError as error:

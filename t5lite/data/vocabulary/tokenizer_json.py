@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError, UserError
+from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
@@ -160,6 +161,7 @@ class TokenizerJsonVocabulary(Vocabulary):
 
 
 def _read(path: Path) -> bytes:
+    check_not_lfs_pointer(path)
     try:
         return path.read_bytes()
     except OSError as error:

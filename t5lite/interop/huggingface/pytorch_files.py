@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
+from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.interop.trees import Shape
 
 
@@ -26,6 +27,7 @@ def read_pytorch(file: Path) -> dict[str, tuple[Shape, str, Any]]:
       CheckpointError: if the file is missing, damaged, or holds something other than tensors by name.
       UserError: if PyTorch is not installed.
     """
+    check_not_lfs_pointer(file)
     try:
         import torch
     except ImportError:

@@ -1,0 +1,161 @@
+"""``~`` is expanded in every path that a command or a recipe takes; nothing else needs a home directory."""
+
+import argparse
+import dataclasses
+import os
+import pwd
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_pipelines.options import PipelineOptions
+from data_pipelines.recipes import english_web
+from data_pipelines.stages.evaluation_overlap import EvaluationOverlap
+from t5lite import run_config
+from t5lite.cli import (
+    evaluate_command,
+    export_command,
+    generate_command,
+    import_command,
+    quickstart_command,
+    report_command,
+)
+from t5lite.cli.main import COMMANDS, main
+from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_home
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
+from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig
+
+NO_PATHS = {
+    *(
+        "field",
+        "inputs_field",
+        "targets_field",
+        "prefix",
+        "text",
+        "format",
+        "max_shard_size",
+        "language",
+        "sizes",
+        "ray",
+    ),
+    *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
+}
+"""Fields of strings that are no paths."""
+CLASSES = [
+    *(each.Arguments for each in (evaluate_command, export_command, generate_command, import_command)),
+    *(quickstart_command.Arguments, report_command.Arguments, PrepareTextConfig, PreparePairsConfig),
+    *(run_config.InitializeFrom, run_config.EvaluationConfig, PairsDataConfig, PretrainingDataConfig),
+    *(PipelineOptions, english_web.Options, EvaluationOverlap),
+]
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch) -> str:
+    monkeypatch.setenv("HOME", "/home/of/user")
+    return "/home/of/user"
+
+
+def fields_of_paths(kind) -> dict[str, Any]:
+    """Return a value that begins with ``~`` for every field that takes a path."""
+    values = {}
+    for field in dataclasses.fields(kind):
+        annotation = str(field.type)
+        if field.name in NO_PATHS or not ("str" in annotation or "Path" in annotation):
+            continue
+        if (kind, field.name) == (run_config.EvaluationConfig, "source"):  # of a mixture
+            continue
+        value = Path(f"~/{field.name}") if "Path" in annotation else f"~/{field.name}"
+        values[field.name] = (value,) if "tuple" in annotation else value
+    return values
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_path_of_commands_and_recipes(kind, home):
+    values = fields_of_paths(kind)
+    assert values
+    config = kind(**values)
+    for name, value in values.items():
+        expanded = str(value).replace("~", home)
+        assert str(getattr(config, name)) == expanded
+        assert type(getattr(config, name)) is type(value)
+
+
+def test_run_directories_of_recipes(home):
+    recipe = run_config.load(
+        Path(__file__).parents[2] / "configs" / "pretrain_laptop.py", ["--run-dir=~/runs/a"]
+    )
+    assert recipe.run_dir == f"{home}/runs/a"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--config=~/recipe.py"],
+        ["compile", "--config=~/recipe.py", "--topology", "v5e:2x4"],
+        ["inspect-data", "--config=~/recipe.py"],
+        ["inspect-data", "--run=~/run"],
+        ["inspect-data", "--store=~/store"],
+        ["prepare", "--recipe=~/recipe.py"],
+        ["prepare", "text", "--inputs=~/in.txt", "--output=~/out"],
+    ],
+)
+def test_commands_look_there(arguments, home, capsys):
+    assert main(arguments) == 2
+    assert home in capsys.readouterr().err
+
+
+def test_parsers_take_paths_by_the_types_that_expand(monkeypatch):
+    """A flag that takes a path as a bare ``Path`` or text would not be expanded."""
+    seen: list[tuple[str, Any]] = []
+    add = argparse._ActionsContainer.add_argument
+
+    def recorded(self, *names, **options):
+        seen.append((names[0], options.get("type")))
+        return add(self, *names, **options)
+
+    monkeypatch.setattr(argparse._ActionsContainer, "add_argument", recorded)
+    for name in ("train", "compile", "inspect-data", "plan", "models"):
+        assert name in COMMANDS
+        with suppress(SystemExit):
+            main([name, "--help"])
+    types = {name: kind for name, kind in seen if kind is not None}
+    assert Path not in types.values()
+    for flag in ("--config", "--html", "--save", "--run", "--store"):
+        assert types[flag].__module__ == "t5lite.core.home"
+
+
+def test_what_is_left_alone(home):
+    for path in ("gs://bucket/~/x", "./~", "a~", "x/~/y", "", "~x".replace("~", "./~")):
+        assert expand_home(path) == path
+    assert expand_home("~") == home
+    assert expand_home(Path("~/a")) == Path(home, "a")
+    user = pwd.getpwuid(os.getuid())
+    assert expand_home(f"~{user.pw_name}/a") == f"{user.pw_dir}/a"
+    with pytest.raises(ConfigError, match=r"no user 'no-such-user'; .*\./~no-such-user/a if"):
+        expand_home("~no-such-user/a")
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    def no_entry(uid: int):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+
+
+def test_without_a_home_only_paths_that_begin_with_it_are_refused(homeless, tmp_path, capsys):
+    text = tmp_path / "in.txt"
+    text.write_text("".join(f"one text of number {number}\n\n" for number in range(30)))
+    arguments = ["prepare", "text", f"--inputs={text}", "--vocabulary=bytes", "--heldout-fraction=0"]
+    assert main([*arguments, f"--output={tmp_path}/out"]) == 0
+    assert main(["inspect-data", f"--store={tmp_path}/out/train", "--batches=1"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--output=~/out"]) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("t5lite prepare: ~/out cannot be found: you have no home directory")
+    assert "\n" not in message
