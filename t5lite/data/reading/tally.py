@@ -13,24 +13,24 @@ _FILES_LISTED = 20
 class Loss(enum.Enum):
     """Why a record is not as it stands in its file, or not there: its name in reports, and what is said."""
 
-    NULL = ("null", "records without a text (null) were dropped", "")
+    NULL = ("null", "records dropped because their text is null", "")
     COLUMNS = (
         "columns",
-        "rows with more columns than the first, or without those asked for, were dropped",
+        "rows dropped for more columns than the first one has, or without those asked for",
         "a text that holds the separator or a line end must stand in quotes",
     )
     NARROW = (
         "narrow",
-        "rows with fewer columns than the first were read as they are",
+        "rows with fewer columns than the first one, read as they are",
         "check that no text is broken by a line end outside of quotes",
     )
     QUOTES = (
         "quotes",
-        "rows with a quote out of place were dropped",
+        "rows dropped for a quote out of place",
         "a quote within quotes is written twice",
     )
-    REPEATED_HEADER = ("repeated_header", "repeated header lines were dropped", "")
-    INVALID_UTF8 = ("invalid_utf8", "texts had bytes that are not UTF-8, which became U+FFFD", "")
+    REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")
+    INVALID_UTF8 = ("invalid_utf8", "texts with bytes that are not UTF-8, which became U+FFFD", "")
 
     def __init__(self, label: str, said: str, remedy: str):
         self.label, self.said, self.remedy = label, said, remedy
@@ -84,13 +84,13 @@ def messages(report: Mapping[str, Mapping[str, Any]], skipped: Sequence[str] = (
     lines = []
     for loss in Loss:
         if counts := report.get(loss.label):
-            (worst, most), *_ = counts["worst_files"].items()
-            files = f"{counts['files']:,} files, most of {worst} ({most:,})" if counts["files"] > 1 else worst
+            (worst, most), *others = counts["worst_files"].items()
+            files = f"; of {counts['files']:,} files, most of {worst}: {most:,}" if others else ""
             remedy = f"; {loss.remedy}" if loss.remedy else ""
-            lines.append(f"{counts['records']:,} {loss.said} (of {files}; first: {counts['first']}){remedy}")
+            lines.append(f"{loss.said}: {counts['records']:,} (first: {counts['first']}{files}){remedy}")
     if skipped:
+        names = ", ".join([*skipped[:_FILES_SAID], *["…"] * (len(skipped) > _FILES_SAID)])
         lines.append(
-            f"{len(skipped):,} of the inputs left out (no text, another type, or a second name): "
-            + ", ".join([*skipped[:_FILES_SAID], *["…"] * (len(skipped) > _FILES_SAID)])
+            f"inputs left out, without text, of another type, or met before: {len(skipped):,} ({names})"
         )
     return lines

@@ -227,7 +227,7 @@ def test_null_is_dropped_and_counted_in_every_format(tmp_path, kind):
     (counts,) = tally.report().values()
     assert (counts["records"], counts["worst_files"]) == (2, {str(path): 2})
     (line,) = messages(tally.report())
-    assert line.startswith(f"2 records without a text (null) were dropped (of {path}; first: {path}")
+    assert line.startswith(f"records dropped because their text is null: 2 (first: {path}")
 
 
 def test_empty_shards_of_every_kind_are_listed(tmp_path):
@@ -253,7 +253,10 @@ def test_empty_shards_of_every_kind_are_listed(tmp_path):
     tally = Tally()
     assert list(read_texts([*paths, tmp_path / "full.txt"], tally=tally)) == ["text"]
     assert tally.empty_files == paths
-    with pytest.raises(DataError, match=r"blank\.jsonl, .*, … contain no text .*1 records without a text"):
+    with pytest.raises(
+        DataError,
+        match=r"blank\.jsonl, .*, … contain no text .*text is null: 1 ",
+    ):
         list(read_texts(paths))
 
 
