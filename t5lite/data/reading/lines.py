@@ -102,16 +102,22 @@ def check_is_text(content: bytes, place: str) -> None:
 def _decode(stream: BinaryIO, reading: FileReading) -> Iterator[Line]:
     path = reading.path
     for number, content in enumerate(_byte_lines(stream), 1):
-        place = f"{path}:{number}"
         if len(content) >= MAX_DOCUMENT_BYTES:
             remedy = "split it into documents"
             if ".txt" in Path(path).suffixes:
                 remedy += ", or pass --txt-documents piece to cut the text at white space"
-            raise DataError(f"{place} is a line of more than {MAX_DOCUMENT_BYTES >> 20} MiB; {remedy}")
+            raise DataError(
+                f"{path}:{number} is a line of more than {MAX_DOCUMENT_BYTES >> 20} MiB; {remedy}"
+            )
         if number == 1 or b"\0" in content:
-            check_is_text(content, place)
+            check_is_text(content, f"{path}:{number}")
         # Of files put behind each other, each may have begun with a mark.
-        yield Line(path, number, reading.decoded(content.removeprefix(_BYTE_ORDER_MARK), place))
+        content = content.removeprefix(_BYTE_ORDER_MARK)
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = reading.decoded(content, f"{path}:{number}")
+        yield Line(path, number, text)
 
 
 def _byte_lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -122,16 +128,19 @@ def _byte_lines(stream: BinaryIO) -> Iterator[bytes]:
     while block := stream.read(_BLOCK_BYTES):
         block = held_back + block
         held_back = b"\r" if block.endswith(b"\r") else b""  # the next block may begin with its \n
-        for part in block[: len(block) - len(held_back)].splitlines(keepends=True):
-            begun.append(part)
-            size += len(part)
-            if part.endswith((b"\n", b"\r")):
-                yield b"".join(begun).rstrip(b"\r\n")
-            elif size >= MAX_DOCUMENT_BYTES:
-                yield b"".join(begun)
-            else:
-                continue
+        block = block.removesuffix(held_back)
+        lines = block.splitlines()
+        last = b"" if block.endswith((b"\n", b"\r")) or not lines else lines.pop()
+        if lines and begun:
+            lines[0] = b"".join([*begun, lines[0]])
             begun, size = [], 0
+        yield from lines
+        if last:
+            begun.append(last)
+            size += len(last)
+            if size >= MAX_DOCUMENT_BYTES:
+                yield b"".join(begun)
+                begun, size = [], 0
     if begun or held_back:
         yield b"".join(begun)
 
