@@ -21,6 +21,7 @@ class Format:
       import_folder: see ``huggingface.import_folder``; None where the format is only written.
       read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
       check_vocabulary: refuses a vocabulary that an imported folder contradicts; None where it says nothing.
+      check_tokenizer: refuses a vocabulary that an export could not write; None where it writes any.
       kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
       takes_programs: whether an export takes ``sizes`` and ``programs`` (see ``stablehlo.export_folder``).
@@ -32,6 +33,7 @@ class Format:
     import_folder: Callable[..., tuple[Any, Any]] | None = None
     read_vocabulary: Callable[..., Vocabulary | None] | None = None
     check_vocabulary: Callable[..., None] | None = None
+    check_tokenizer: Callable[..., None] | None = None
     mark: str | None = None
     kept_files: tuple[str, ...] = ()
     takes_programs: bool = False
@@ -45,6 +47,7 @@ FORMATS: dict[str, Format] = {
         import_folder=huggingface.import_folder,
         read_vocabulary=huggingface.read_vocabulary,
         check_vocabulary=huggingface.check_vocabulary,
+        check_tokenizer=huggingface.check_tokenizer,
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
     ),

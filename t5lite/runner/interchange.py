@@ -65,16 +65,19 @@ def export(
     check_apart(Path(output), [run])
     check_new_directory(Path(output), overwrite=overwrite, mark=chosen.mark)
     directory = RunDirectory.at(run)
-    config, _ = directory.read_model()
+    config, vocabulary = directory.read_model()
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
+    kept = _kept_files(_kept_folder(directory), chosen)
+    if chosen.check_tokenizer is not None:
+        chosen.check_tokenizer(vocabulary, config, kept)
     model = build(config)
     partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
     trained = load_trained(directory, partitioner, step=step)
     step = trained.report.step
     imported = _IMPORTED in read_metadata(directory.checkpoints, step)
     arguments = dict(options or {})
-    if kept := _kept_files(_kept_folder(directory), chosen):
+    if kept:
         arguments["kept_files"] = kept
     if chosen.takes_programs:
         sizes = arguments.setdefault("sizes", ProgramSizes())

@@ -4,16 +4,16 @@
 all in the public domain.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from t5lite.core.errors import DataError
 from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
-from t5lite.interop.huggingface.tokenizer_files import read_vocabulary, write_tokenizer
+from t5lite.interop.huggingface.tokenizer_files import read_vocabulary, tokenizer_files
+from tests.exported_tokenizers import export_tokenizer, load, train_sentencepiece
 
 LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
 UNUSUAL = [
@@ -41,15 +41,12 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folder(vocabulary, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(vocabulary, folder)
-    (folder / "config.json").write_text(json.dumps({"model_type": "t5"}))
-    return folder
+    return export_tokenizer(vocabulary, tmp_path_factory.mktemp("tokenizer"))
 
 
 @pytest.fixture(scope="session")
 def tokenizer(folder):
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return load(folder)
 
 
 def expected_ids(vocabulary, texts):
@@ -92,7 +89,7 @@ def test_decoding_gives_the_same_text(vocabulary, tokenizer):
 
 def test_saving_again_by_transformers_keeps_it(vocabulary, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
-    again = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    again = load(tmp_path)
     assert again(LINES)["input_ids"] == expected_ids(vocabulary, LINES)
 
 
@@ -104,7 +101,7 @@ def test_vocabulary_comes_back_with_its_sentinels(vocabulary, folder, tmp_path):
 
 
 def test_damaged_tokenizer_config_is_named(vocabulary, tmp_path):
-    write_tokenizer(vocabulary, tmp_path)
+    export_tokenizer(vocabulary, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"extra_ids": "many"}')
     with pytest.raises(DataError, match="extra_ids='many' must be an integer"):
         read_vocabulary(tmp_path)
@@ -117,49 +114,24 @@ def test_damaged_tokenizer_config_is_named(vocabulary, tmp_path):
     ("options", "message"),
     [
         ({"model_type": "bpe"}, "not a unigram model"),
-        ({"add_dummy_prefix": False}, "add_dummy_prefix=false"),
-        ({"remove_extra_whitespaces": False}, "remove_extra_whitespaces=false"),
+        ({"treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix=true"),
+        ({"user_defined_symbols": ["①②"]}, r"symbol '\\u2460\\u2461' would be normalised to '12'"),
+        ({"user_defined_symbols": ["①", "a①"]}, r"symbol '\\u2460' would be normalised to '1'"),
     ],
 )
-def test_a_vocabulary_that_transformers_would_read_otherwise_is_refused(tmp_path, options, message):
-    import sentencepiece
-
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES),
-        model_prefix=str(tmp_path / "other"),
-        vocab_size=400,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        minloglevel=2,
-        **options,
-    )
+def test_a_vocabulary_that_no_tokenizer_json_can_be_is_refused(tmp_path, options, message):
+    vocabulary = train_sentencepiece(tmp_path, LINES, **options)
     with pytest.raises(DataError, match=message):
-        write_tokenizer(SentencePieceVocabulary(tmp_path / "other.model"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        tokenizer_files(vocabulary, "encoder_decoder")
 
 
 def test_byte_fallback_and_a_bos_are_kept(tmp_path):
     """As in umT5's vocabulary: characters without a piece become bytes, and UNK is 3, behind a BOS."""
-    import sentencepiece
-
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES),
-        model_prefix=str(tmp_path / "fallback"),
-        vocab_size=600,
-        pad_id=0,
-        eos_id=1,
-        bos_id=2,
-        unk_id=3,
-        byte_fallback=True,
-        minloglevel=2,
+    vocabulary = train_sentencepiece(
+        tmp_path, LINES, extra_ids=8, vocab_size=600, bos_id=2, unk_id=3, byte_fallback=True
     )
-    vocabulary = SentencePieceVocabulary(tmp_path / "fallback.model", extra_ids=8)
     assert (vocabulary.bos_id, vocabulary.unk_id) == (2, 3)
-    write_tokenizer(vocabulary, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "umt5"}))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    tokenizer = load(export_tokenizer(vocabulary, tmp_path / "out", model_type="umt5"))
     expected = expected_ids(vocabulary, LINES + UNUSUAL)
     assert tokenizer(LINES + UNUSUAL)["input_ids"] == expected
     assert not any(vocabulary.unk_id in ids for ids in expected)
@@ -168,23 +140,8 @@ def test_byte_fallback_and_a_bos_are_kept(tmp_path):
 
 
 def test_without_a_normalizer_charsmap_text_is_taken_as_it_is(tmp_path):
-    import sentencepiece
-
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES),
-        model_prefix=str(tmp_path / "identity"),
-        vocab_size=400,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        normalization_rule_name="identity",
-        minloglevel=2,
-    )
-    vocabulary = SentencePieceVocabulary(tmp_path / "identity.model", extra_ids=0)
-    write_tokenizer(vocabulary, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    vocabulary = train_sentencepiece(tmp_path, LINES, extra_ids=0, normalization_rule_name="identity")
+    tokenizer = load(export_tokenizer(vocabulary, tmp_path / "out"))
     texts = [*LINES, "ﬁnancial Ⅷ"]
     assert tokenizer(texts)["input_ids"] == expected_ids(vocabulary, texts)
     assert np.array_equal(vocabulary.encode("ﬁ"), tokenizer("ﬁ")["input_ids"][:-1])

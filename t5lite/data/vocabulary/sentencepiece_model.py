@@ -5,6 +5,7 @@ dictate the user's protobuf.
 """
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 _PIECES = 1
 _TYPE = 3
@@ -41,6 +42,17 @@ def user_defined_pieces(model: bytes) -> set[int]:
         for piece in pieces
     )
     return {index for index, kind in enumerate(kinds) if kind[-1:] == [_USER_DEFINED]}
+
+
+def values(message: bytes) -> Iterator[tuple[int, Any]]:
+    r"""Yield (field number, value) of a message in order: ints for varints, bytes for the rest.
+
+    >>> list(values(b"\x0a\x01a\x18\x03"))
+    [(1, b'a'), (3, 3)]
+    """
+    for number, field, content in _fields(message):
+        _, position = _read_varint(field, 0)
+        yield number, _read_varint(field, position)[0] if field[0] & 7 == _VARINT else content
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:

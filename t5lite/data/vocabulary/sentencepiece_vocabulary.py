@@ -131,6 +131,11 @@ class SentencePieceVocabulary(Vocabulary):
         return SentencePieceVocabulary, (self.path, self.extra_ids)
 
     @property
+    def text_model(self) -> bytes:
+        """The model by which texts are cut: special tokens and sentinels are no pieces to it."""
+        return self._text_processor.serialized_model_proto()
+
+    @property
     def takes_extra_ids(self) -> bool:
         """Whether the sentinels are added to the model's pieces."""
         return not self.has_own_sentinels

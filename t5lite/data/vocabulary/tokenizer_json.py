@@ -150,6 +150,11 @@ class TokenizerJsonVocabulary(Vocabulary):
         # The others mark the space before a word: byte-level BPE by Ġ (a letter to Python), Unigram by ▁.
         return [name[:1].isalnum() and not name.startswith("Ġ") for name in names]
 
+    @property
+    def rules(self) -> str:
+        """The tokenizer.json by which texts are cut, without padding and truncation."""
+        return self._parsing_tokenizer.to_str()
+
     @cached_property
     def _parsing_tokenizer(self) -> "Tokenizer":
         """The tokenizer to which special tokens and sentinels are what they are called."""

@@ -7,6 +7,7 @@ from t5lite.interop.huggingface.exporting import (
     MARK,
     MAX_SHARD_BYTES,
     TOKENIZER_FILES,
+    check_tokenizer,
     export_folder,
     state_dict_from_params,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "MARK",
     "MAX_SHARD_BYTES",
     "TOKENIZER_FILES",
+    "check_tokenizer",
     "check_vocabulary",
     "export_folder",
     "fits",

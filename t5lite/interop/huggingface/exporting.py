@@ -1,6 +1,7 @@
 """A configuration and parameters to a Hugging Face folder."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
 from t5lite.interop.huggingface.tensor_rules import Tensor, plan
-from t5lite.interop.huggingface.tokenizer_files import write_tokenizer
+from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
 from t5lite.interop.huggingface.weights import tensor_stream
 from t5lite.interop.safetensors_files import plan_files, write_file, write_index
 from t5lite.interop.trees import check_fit, flatten
@@ -36,8 +37,10 @@ TOKENIZER_FILES = (
     "merges.txt",
     "spiece.model",
     "tokenizer.model",
+    "bytes.json",
 )
 """What a tokenizer may consist of: kept beside an imported model, and written out again as it was."""
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 MAX_SHARD_BYTES = 5 * 10**9
 """Size above which the weights are divided into several files, as ``save_pretrained`` divides them."""
 
@@ -67,14 +70,15 @@ def export_folder(
       dtype: of the exported weights, a key of ``DTYPES``.
       overwrite: replace ``out_dir`` if it is such a folder, with nothing in it but what was exported.
       max_shard_bytes: size of one file of weights; more go into several, with an index.
-      kept_files: tokenizer files of an imported model by name: they go out as they came in, instead of
-        those that would be made from ``vocabulary``.
+      kept_files: tokenizer files of an imported model by name: if ``AutoTokenizer`` needs no others, they go
+        out as they came in, instead of those that would be made from ``vocabulary``.
 
     Raises:
       UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that
         is not empty.
       CheckpointError: if ``params`` or ``vocabulary`` do not fit ``config``, or ``params`` are not finite.
       DataError: if the vocabulary cannot be written as a Hugging Face tokenizer.
+      ConfigError: if the vocabulary lacks a token that the architecture needs.
     """
     out_dir = Path(out_dir)
     family = family_of(config)
@@ -86,14 +90,13 @@ def export_folder(
             f"the vocabulary {vocabulary.path} has {vocabulary.size} ids, sentinels included, but the "
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
+    written = _tokenizer_files(vocabulary, config, kept_files or {})
     tensors = _checked_plan(params, config, family)
     check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
         _write_json_files(folder, config, family, _tokens(vocabulary), dtype=dtype)
-        if vocabulary is not None:
-            write_tokenizer(vocabulary, folder)
-        for name, content in (kept_files or {}).items():
+        for name, content in written.items():
             write_bytes(folder / name, content)
         written = tuple(sorted(file.name for file in folder.iterdir()))
     cast.warn()
@@ -107,6 +110,16 @@ def export_folder(
         class_name=family.class_name(config),
         after_loading=family.after_loading(config),
     )
+
+
+def check_tokenizer(vocabulary: Vocabulary, config: ModelConfig, kept_files: Mapping[str, bytes]) -> None:
+    """Check, before a model is there to be exported, that its vocabulary can be.
+
+    Raises:
+      DataError: if it cannot be written as a Hugging Face tokenizer.
+      ConfigError: if it lacks a token that the architecture needs.
+    """
+    _tokenizer_files(vocabulary, config, kept_files)
 
 
 def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -152,6 +165,16 @@ def _write_json_files(
     values = {"architectures": [family.class_name(config)], **family.to_json(config, dtype, tokens)}
     write_json(folder / CONFIG, values)
     write_json(folder / MARK, family.generation_json(config, tokens))
+
+
+def _tokenizer_files(
+    vocabulary: Vocabulary | None, config: ModelConfig, kept_files: Mapping[str, bytes]
+) -> Mapping[str, bytes]:
+    """Return the tokenizer's files by name: those that were kept, if they are all that is needed."""
+    kept_class = json.loads(kept_files.get(_TOKENIZER_CONFIG, b"{}")).get("tokenizer_class")
+    if vocabulary is None or "tokenizer.json" in kept_files or kept_class == "ByT5Tokenizer":
+        return kept_files
+    return {**kept_files, **tokenizer_files(vocabulary, config.architecture)}
 
 
 def _tokens(vocabulary: Vocabulary | None) -> Tokens:

@@ -327,7 +327,7 @@ def test_vocabulary_goes_along_if_the_table_holds_it(tmp_path):
     vocabulary = SentencePieceVocabulary(tmp_path / "spiece.model", extra_ids=4)
     config = make_config(vocab_size=40)
     export = export_folder(make_params(config), config, tmp_path / "out", vocabulary=vocabulary)
-    tokenizer_files = {"spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+    tokenizer_files = {"spiece.model", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"}
     assert tokenizer_files < set(export.files)
     again = FORMATS["huggingface"].read_vocabulary(tmp_path / "out")
     assert again is not None

@@ -6,11 +6,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from t5lite.cli.export_command import num_bytes
 from t5lite.core.errors import CheckpointError, ConfigError, UserError
+from t5lite.data.vocabulary import open_vocabulary
 from t5lite.interop import FORMATS, format_for
 from t5lite.interop.huggingface import export_folder, import_folder
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
@@ -177,3 +179,19 @@ def test_sizes(size, count):
 def test_what_is_no_size(size):
     with pytest.raises(ConfigError, match="is not a size; give a number and B, KB, MB, GB"):
         num_bytes(size)
+
+
+def test_a_vocabulary_that_cannot_be_exported_is_refused_before_weights_are_read(tmp_path):
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["some words to learn pieces from"]), model_prefix=str(tmp_path / "spiece"),
+        vocab_size=25, model_type="bpe", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    vocabulary = open_vocabulary(tmp_path / "spiece.model", 4)
+    config = EncoderDecoderConfig(
+        vocab_size=vocabulary.size, embed_dim=8, mlp_dim=10, head_dim=4, num_heads=2, num_encoder_layers=1,
+        num_decoder_layers=1,
+    )  # fmt: skip
+    RunDirectory.at(tmp_path / "run").write_model(config, vocabulary)  # and no checkpoint
+    with pytest.raises(UserError, match="not a unigram model; only model_type=unigram can be exported"):
+        export(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

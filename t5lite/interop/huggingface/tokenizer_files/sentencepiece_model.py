@@ -1,0 +1,93 @@
+"""What a SentencePiece model says of itself beyond its processor's methods: flags, kinds of pieces."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from t5lite.core.errors import DataError
+from t5lite.data.vocabulary.sentencepiece_model import values
+
+# Field numbers of sentencepiece_model.proto.
+_MODEL_PIECE, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
+_PIECE_TEXT, _PIECE_SCORE, _PIECE_TYPE = 1, 2, 3
+_TRAINER_MODEL_TYPE, _TRAINER_SUFFIX, _TRAINER_BYTE_FALLBACK, _UNIGRAM = 3, 24, 35, 1
+_NORMALIZER_CHARSMAP, _NORMALIZER_PREFIX, _NORMALIZER_STRIP, _NORMALIZER_ESCAPE = 2, 3, 4, 5
+
+
+class PieceType(IntEnum):
+    """``ModelProto.SentencePiece.Type``."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a model; the score is a log probability."""
+
+    text: str
+    score: float
+    type: PieceType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A unigram model.
+
+    Attributes:
+      pieces: by id.
+      charsmap: the compiled character normalisation, empty for none.
+      byte_fallback: whether a character without a piece becomes its bytes.
+      dummy_prefix: whether a space is put before every text.
+      strips_spaces: whether spaces at the ends are removed, and others made single.
+    """
+
+    pieces: tuple[Piece, ...]
+    charsmap: bytes
+    byte_fallback: bool
+    dummy_prefix: bool
+    strips_spaces: bool
+
+
+def read_model(content: bytes, path: Path) -> Model:
+    """Return what a model file holds.
+
+    Raises:
+      DataError: if it is not unigram, or puts spaces where no tokenizer of Hugging Face's can.
+    """
+    fields: dict[int, Any] = {}
+    pieces: list[Piece] = []
+    for number, value in values(content):
+        if number == _MODEL_PIECE:
+            pieces.append(_piece(value))
+        else:
+            fields[number] = value
+    trainer = dict(values(fields.get(_MODEL_TRAINER, b"")))
+    normalizer = dict(values(fields.get(_MODEL_NORMALIZER, b"")))
+    if trainer.get(_TRAINER_MODEL_TYPE, _UNIGRAM) != _UNIGRAM:
+        raise DataError(f"{path} is not a unigram model; only model_type=unigram can be exported")
+    if trainer.get(_TRAINER_SUFFIX, False):
+        raise DataError(f"{path} has treat_whitespace_as_suffix=true; only false can be exported")
+    if not normalizer.get(_NORMALIZER_ESCAPE, True):
+        raise DataError(f"{path} has escape_whitespaces=false; only true can be exported")
+    return Model(
+        pieces=tuple(pieces),
+        charsmap=normalizer.get(_NORMALIZER_CHARSMAP, b""),
+        byte_fallback=bool(trainer.get(_TRAINER_BYTE_FALLBACK, False)),
+        dummy_prefix=bool(normalizer.get(_NORMALIZER_PREFIX, True)),
+        strips_spaces=bool(normalizer.get(_NORMALIZER_STRIP, True)),
+    )
+
+
+def _piece(message: bytes) -> Piece:
+    fields = dict(values(message))
+    score = struct.unpack("<f", fields.get(_PIECE_SCORE, bytes(4)))[0]
+    return Piece(
+        fields.get(_PIECE_TEXT, b"").decode(), score, PieceType(fields.get(_PIECE_TYPE, PieceType.NORMAL))
+    )
