@@ -8,6 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.data.reading.text_files import TxtDocuments
+from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class PipelineOptions:
 
     vocabulary_size: int = 32_000
     """Pieces of the vocabulary to train, without the sentinels."""
+
+    character_coverage: float = 0.99999
+    """Share of the characters of the text that a trained vocabulary has pieces for; 1 leaves none unknown."""
 
     extra_ids: int | None = None
     """Sentinels on top of the pieces; None takes what the vocabulary says, else 100 (125 for bytes)."""
@@ -66,6 +70,7 @@ class PipelineOptions:
         expand_fields(self, "inputs", "output", "vocabulary", "work")
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
+        check_character_coverage(self.character_coverage)
         for name, least in (("vocabulary_size", 4), ("vocabulary_sample_mib", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")

@@ -48,9 +48,10 @@ from t5lite.core import files
 from t5lite.core.errors import DataError, UserError
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
-from t5lite.data.prepare import check_output
+from t5lite.data.prepare import check_output, nothing_left
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.token_store import TokenStoreWriter
+from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 
 MANIFEST = "manifest.json"
@@ -77,6 +78,14 @@ _BUCKET_BYTES = (4 << 20, 64 << 20)
 """Smallest and largest text of a range of keys; 64 ranges in between."""
 _NOT_THE_JOB = ("inputs", "output", "vocabulary", "workers", "ray", "work", "keep_work", "overwrite")
 """Options that may differ when a job goes on, or that the job knows by their content."""
+_LATE_STEPS: Mapping[str, tuple[str, ...]] = {
+    "keep": ("heldout_fraction",),
+    "sample": ("vocabulary_sample_mib",),
+    "vocabulary": ("vocabulary_size", "character_coverage"),
+    "tokenise": ("extra_ids",),
+}
+"""Steps that are done again, with those after them, if the options that they alone depend on are others."""
+_FOLDERS = {"keep": "kept", "sample": "sample", "vocabulary": "vocabulary", "tokenise": "tokens"}
 
 
 def run(
@@ -132,6 +141,9 @@ def run(
     if not options.keep_work:
         _delete_work(work)
     print(drop_table(manifest))
+    print(unknown_line(manifest["stores"], "documents"))
+    if warning := unknown_warning(manifest["stores"], {}, vocabulary=options.vocabulary):
+        print(warning)
     return manifest
 
 
@@ -152,37 +164,60 @@ def _stopping(work: Path) -> Iterator[None]:
 def _job(
     options: PipelineOptions, cleaning: Cleaning, inputs: InputFiles, vocabulary: Vocabulary | None
 ) -> dict[str, Any]:
-    """Return what decides the content of the work folder."""
+    """Return what decides the content of the work folder, that of the late steps by step."""
 
     def identity(path: str) -> list[Any]:
         local = storage_address(path) is None
         return [path, *((os.stat(path).st_size, os.stat(path).st_mtime_ns) if local else ())]
 
     chosen = {name: value for name, value in asdict(options).items() if name not in _NOT_THE_JOB}
+    late = {step: {name: chosen.pop(name) for name in names} for step, names in _LATE_STEPS.items()}
+    late["vocabulary"]["vocabulary"] = None if vocabulary is None else vocabulary.fingerprint
     return {
         "inputs": [identity(path) for path in inputs.paths],
         "options": chosen,
         "cleaning": repr(cleaning),
-        "vocabulary": None if vocabulary is None else vocabulary.fingerprint,
         "versions": versions(),
+        **late,
     }
 
 
 def _open_work(work: Path, job: dict[str, Any]) -> None:
-    """Make the work folder, or check that it is of the same job."""
+    """Make the work folder, or make it that of ``job``: steps that are not those of the job go.
+
+    Raises:
+      UserError: if not even the cleaned documents can be kept.
+    """
     path = work / _JOB
     if not path.exists():
         files.check_new_directory(work)
         files.write_json(path, job)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _read_job(path)
     now = json.loads(json.dumps(job))
     changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
+    if others := [name for name in changed if name not in _LATE_STEPS]:
         raise UserError(
-            f"{work} holds what is finished of another job (other {', '.join(changed)}); delete it, or "
+            f"{work} holds what is finished of another job (other {', '.join(others)}); delete it, or "
             "choose another folder by --work"
         )
+    if changed:
+        steps = list(_LATE_STEPS)
+        again = steps[steps.index(changed[0]) :]
+        print(f"{work}: what comes before the step {again[0]} is kept, for its options are the same")
+        for step in again:
+            shutil.rmtree(work / "marks" / step, ignore_errors=True)
+            shutil.rmtree(work / _FOLDERS[step], ignore_errors=True)
+        files.write_json(path, job)
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); delete {path.parent}, or choose another folder by --work"
+        ) from error
 
 
 def _delete_work(work: Path) -> None:
@@ -331,11 +366,19 @@ class _Job:
                 highest_priority=highest,
                 seed=options.seed,
             )
-            self._run("sample", sample, self._buckets)
+            counts = self._run("sample", sample, self._buckets)
+            if not any(answer["documents"] for answer in counts.values()):
+                raise DataError(nothing_left("train", options.heldout_fraction))
             paths = [self._work / "sample" / f"{name}.arrow" for name in self._buckets]
             batches = (batch for path in paths for batch in read_batches(path))
             texts = (text for batch in batches for text in batch.column("text").to_pylist())
-            train_vocabulary(texts, model, size=options.vocabulary_size, seed=options.seed)
+            train_vocabulary(
+                texts,
+                model,
+                size=options.vocabulary_size,
+                seed=options.seed,
+                character_coverage=options.character_coverage,
+            )
         return SentencePieceVocabulary(model, options.extra_ids)
 
     def tokenise(self, vocabulary: Vocabulary) -> dict[str, dict[str, Any]]:
@@ -356,14 +399,11 @@ class _Job:
                 for documents in read_tokens(self._work / "tokens", self._buckets, split):
                     writer.add_batch(documents)
                 if not writer.num_documents:
-                    raise DataError(
-                        f"nothing was left for the '{split}' store at heldout_fraction="
-                        f"{self._options.heldout_fraction}; change the fraction (0 keeps none back) or give "
-                        "more text"
-                    )
+                    raise DataError(nothing_left(split, self._options.heldout_fraction))
             stores[split] = {
                 "documents": writer.num_documents,
                 "tokens": writer.num_tokens,
+                "unknown": {"documents": asdict(writer.unknown)},
                 "sha256": {path.name: _sha256(path) for path in sorted((directory / split).iterdir())},
             }
         return stores

@@ -120,24 +120,33 @@ def priorities(keys: np.ndarray, seed: int) -> np.ndarray:
 def highest_priority(
     kept: Path, names: Sequence[str], *, seed: int, sample_bytes: int, total_bytes: int
 ) -> int:
-    """Return the highest priority of the sample: documents up to it have ``sample_bytes`` of text."""
-    if total_bytes <= sample_bytes:
-        return (1 << 64) - 1
-    bound = np.uint64(
-        min(2 * sample_bytes / total_bytes, 1) * ((1 << 64) - 2048)
-    )  # above the highest, surely
-    found: list[np.ndarray] = []
-    sizes: list[np.ndarray] = []
+    """Return the highest priority of the sample: training documents up to it have ``sample_bytes`` of text.
+
+    The document that reaches that many is in, however long, and where there are fewer, all are.
+    """
+    share = 2 * sample_bytes / max(total_bytes, 1)  # of priorities: above the highest, as a rule
+    while True:
+        bound = np.uint64(share * ((1 << 64) - 2048) if share < 1 else (1 << 64) - 1)
+        values, lengths = _up_to(kept, names, seed, bound)
+        order = np.argsort(values)
+        ends = np.cumsum(lengths[order])
+        if len(ends) and ends[-1] >= sample_bytes:
+            return int(values[order[np.searchsorted(ends, sample_bytes)]])
+        if share >= 1:
+            return int(bound)
+        share *= 4
+
+
+def _up_to(kept: Path, names: Sequence[str], seed: int, bound: np.uint64) -> tuple[np.ndarray, np.ndarray]:
+    """Return priority and bytes of the training documents whose priority is at most ``bound``."""
+    found, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for name in names:
         for batch in read_batches(kept / f"{name}.arrow"):
             values = priorities(column(batch, "key"), seed)
-            low = values <= bound
-            found.append(values[low])
-            sizes.append(byte_lengths(batch.column("text"))[low])
-    values, lengths = np.concatenate(found), np.concatenate(sizes)
-    order = np.argsort(values)
-    last = min(int(np.searchsorted(np.cumsum(lengths[order]), sample_bytes)), len(order) - 1)
-    return int(values[order[last]])
+            chosen = (values <= bound) & ~column(batch, "heldout")
+            found.append(values[chosen])
+            sizes.append(byte_lengths(batch.column("text"))[chosen])
+    return np.concatenate(found), np.concatenate(sizes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,9 @@ def run(arguments: Sequence[str]) -> int:
         print(f"{config.output}/{name}: {counts['examples']:,} {unit}, {counts['tokens']:,} tokens{dropped}")
     for line in messages(report["inputs"]["lost"], report["inputs"]["skipped"]):
         print(line)
+    print(report["unknown_tokens"]["said"])
+    for line in report["warnings"]:
+        print(line)
     vocabulary = report["vocabulary"]
     print(f"{config.output}/vocabulary/{vocabulary['file']}: {vocabulary['size']:,} ids, sentinels included")
     return 0

@@ -21,6 +21,7 @@ from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
 from t5lite.data.document_shuffle import DocumentShuffle
+from t5lite.data.file_counts import FileCounts
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.reading.input_files import (
@@ -36,13 +37,16 @@ from t5lite.data.reading.tally import Tally
 from t5lite.data.reading.text_files import TxtDocuments, read_pairs, read_texts
 from t5lite.data.stores.pair_store import PairStoreWriter
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
+from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
+from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import (
     SentencePieceVocabulary,
     Vocabulary,
     open_vocabulary,
     train_vocabulary,
 )
+from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
 
 Shuffle = Literal["auto", "always", "never"]
 
@@ -69,6 +73,9 @@ class PrepareConfig:
     vocabulary_size: int = 32_000
     """Pieces of the vocabulary to train, without the sentinels."""
 
+    character_coverage: float = 0.99999
+    """Share of the characters of the text that a trained vocabulary has pieces for; 1 leaves none unknown."""
+
     extra_ids: int | None = None
     """Sentinels on top of the pieces; None takes what the vocabulary says, else 100 (125 for bytes)."""
 
@@ -93,6 +100,7 @@ class PrepareConfig:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
         if self.vocabulary_size < 4:
             raise ConfigError(f"vocabulary_size={self.vocabulary_size} must be at least 4; T5 uses 32000")
+        check_character_coverage(self.character_coverage)
         if self.extra_ids is not None and self.extra_ids < 0:
             raise ConfigError(f"extra_ids={self.extra_ids} must not be negative; T5 uses 100")
         if self.num_threads is not None and self.num_threads < 1:
@@ -163,7 +171,7 @@ def write_pair_store(
       UserError: if ``path`` exists and ``overwrite`` is false.
     """
     with PairStoreWriter(path, vocabulary=vocabulary, overwrite=overwrite) as writer:
-        return _write_all(pairs, PairSink(writer, vocabulary, num_threads), path)
+        return _write_all(pairs, PairSink(writer, vocabulary, num_threads, TargetTexts()), path)
 
 
 def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> dict[str, Any]:
@@ -178,6 +186,8 @@ def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> di
     """
     inputs = find_input_files(config.inputs, allowed=FORMATS)
     in_order = {"auto": all(input_format(path) == ".txt" for path in inputs.paths), "never": True}
+    shuffle = not in_order.get(config.shuffle, False)
+    order = partial(DocumentShuffle, seed=config.seed, expected_bytes=expected_token_bytes(inputs))
     return _prepare(
         config,
         inputs,
@@ -191,8 +201,10 @@ def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> di
         ),
         heldout_by=lambda text: text,
         vocabulary_texts=lambda text: (text,),
-        kind=TextSink,
-        shuffle=not in_order.get(config.shuffle, False),
+        open_sink=partial(TextSink.enter, num_threads=config.num_threads, shuffle=order if shuffle else None),
+        shuffle=shuffle,
+        unit="documents",
+        remark=lambda files: files.long_documents(config.txt_documents),
         command=command,
     )
 
@@ -210,6 +222,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
       UserError: for any input that cannot be used; nothing is left behind.
     """
     inputs = find_input_files(config.inputs, allowed=RECORD_FORMATS)
+    targets = TargetTexts()
 
     def read(progress: Progress, tally: Tally) -> Iterator[tuple[str, str]]:
         pairs = read_pairs(
@@ -230,8 +243,10 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
         heldout_by=lambda pair: pair[0],
         # Tens of thousands of prefixes would earn pieces of their own at the text's expense.
         vocabulary_texts=lambda pair: (pair[0].removeprefix(config.prefix), pair[1]),
-        kind=PairSink,
+        open_sink=partial(PairSink.enter, num_threads=config.num_threads, targets=targets),
         shuffle=False,  # training shuffles pairs one by one
+        unit="pairs",
+        remark=lambda files: targets.remark(),
         command=command,
     )
 
@@ -249,11 +264,13 @@ def _prepare(
     read: Callable[[Progress, Tally], Iterator[Any]],
     heldout_by: Callable[[Any], str],
     vocabulary_texts: Callable[[Any], Iterable[str]],
-    kind: type[TextSink] | type[PairSink],
+    open_sink: Callable[..., TextSink | PairSink],
     shuffle: bool,
+    unit: str,
+    remark: Callable[[FileCounts], str | None],
     command: str | None,
 ) -> dict[str, Any]:
-    """Run the steps; an item is a text or a pair."""
+    """Run the steps; an item is a text or a pair, in messages one of ``unit``."""
     output = local_path(config.output)
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
     check_output(output, config.inputs, inputs, existing)
@@ -281,20 +298,30 @@ def _prepare(
         else:
             model = folder / SentencePieceVocabulary.FILE
             training_items = (item for item in items("training the vocabulary", Tally()) if not heldout(item))
-            texts = itertools.chain.from_iterable(map(vocabulary_texts, training_items))
-            train_vocabulary(texts, model, size=config.vocabulary_size, seed=config.seed)
+            if (first := next(training_items, None)) is None:
+                raise DataError(nothing_left("train", config.heldout_fraction))
+            texts = map(vocabulary_texts, itertools.chain([first], training_items))
+            train_vocabulary(
+                itertools.chain.from_iterable(texts),
+                model,
+                size=config.vocabulary_size,
+                seed=config.seed,
+                character_coverage=config.character_coverage,
+            )
             vocabulary = SentencePieceVocabulary(model, config.extra_ids)
         tally = Tally()
-        split = ((item, heldout(item)) for item in items("tokenising", tally))
-        open_sink = partial(
-            kind.enter,
-            vocabulary=vocabulary,
-            num_threads=config.num_threads,
-            shuffle=partial(DocumentShuffle, seed=config.seed, expected_bytes=expected_bytes)
-            if shuffle
-            else None,
+        split = ((item, heldout(item), tally.file) for item in items("tokenising", tally))
+        file_counts = FileCounts()
+        counts = _write_split(
+            split,
+            directory,
+            config.heldout_fraction,
+            open_sink=partial(open_sink, vocabulary=vocabulary),
+            file_counts=file_counts,
         )
-        counts = _write_split(split, directory, config.heldout_fraction, open_sink=open_sink)
+        stores = {name: asdict(store_counts) for name, store_counts in counts.items()}
+        most_unknown = file_counts.most_unknown()
+        warnings = [unknown_warning(stores, most_unknown, vocabulary=config.vocabulary), remark(file_counts)]
         report = {
             **({"command": command} if command else {}),
             "config": asdict(config),
@@ -313,7 +340,9 @@ def _prepare(
                 "fingerprint": vocabulary.fingerprint,
                 "trained": existing is None,
             },
-            "stores": {name: asdict(store_counts) for name, store_counts in counts.items()},
+            "stores": stores,
+            "unknown_tokens": {"said": unknown_line(stores, unit), "worst_files": most_unknown},
+            "warnings": [warning for warning in warnings if warning],
         }
         files.write_json(directory / _REPORT, report)
     return report
@@ -346,36 +375,44 @@ def expected_token_bytes(inputs: InputFiles) -> int:
     return inputs.expected_text_bytes * 3 // 4
 
 
+def nothing_left(store: str, heldout_fraction: float, num_empty: int = 0) -> str:
+    """Return what to say where no text is left for one of the stores."""
+    empty = f" ({num_empty:,} without tokens dropped)" if num_empty else ""
+    return (
+        f"nothing was left for the '{store}' store at heldout_fraction={heldout_fraction}{empty}; change the "
+        "fraction (0 keeps none back) or give more text"
+    )
+
+
 def _write_split(
-    items: Iterator[tuple[Any, bool]],
+    items: Iterator[tuple[Any, bool, str]],
     directory: Path,
     heldout_fraction: float,
     *,
     open_sink: Callable[[ExitStack, Path], TextSink | PairSink],
+    file_counts: FileCounts,
 ) -> dict[str, StoreCounts]:
-    """Write (item, whether it is held out) to ``train`` and ``heldout`` under ``directory``."""
-    names = ("train", "heldout") if heldout_fraction else ("train",)
+    """Write (item, whether it is held out, its file) to ``train`` and ``heldout`` under ``directory``."""
+    names = {False: "train", True: "heldout"} if heldout_fraction else {False: "train"}
     with ExitStack() as stack:
-        sinks = {name: open_sink(stack, directory / name) for name in names}
+        sinks = {heldout: open_sink(stack, directory / name) for heldout, name in names.items()}
         while batch := list(itertools.islice(items, _BATCH)):
-            sinks["train"].add([item for item, heldout in batch if not heldout])
-            if "heldout" in sinks:
-                sinks["heldout"].add([item for item, heldout in batch if heldout])
-        for name, sink in sinks.items():
+            for heldout, sink in sinks.items():
+                chosen = [(item, path) for item, is_heldout, path in batch if is_heldout == heldout]
+                counts = sink.add([item for item, _ in chosen])
+                file_counts.add([path for _, path in chosen], counts)
+        for heldout, sink in sinks.items():
             sink.finish()
             if not sink.counts.examples:
-                raise DataError(
-                    f"nothing was left for the '{name}' store at heldout_fraction={heldout_fraction} "
-                    f"({sink.counts.dropped_empty} empty dropped); "
-                    "change the fraction (0 keeps none back) or give more text"
-                )
-        return {name: sink.counts for name, sink in sinks.items()}
+                raise DataError(nothing_left(names[heldout], heldout_fraction, sink.counts.dropped_empty))
+        return {names[heldout]: sink.counts for heldout, sink in sinks.items()}
 
 
 def _write_all(items: Iterable[Any], sink: TextSink | PairSink, path: str | Path) -> StoreCounts:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, _BATCH)):
         sink.add(batch)
+    sink.finish()
     if not sink.counts.examples:
         raise DataError(
             f"nothing to write to {path}: {sink.counts.dropped_empty} texts were given and none has a token"

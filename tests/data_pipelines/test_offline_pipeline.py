@@ -118,6 +118,24 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, crawl, recipe,
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
+@pytest.mark.slow
+def test_a_refused_size_names_one_with_which_the_job_goes_on(tmp_path, crawl, recipe):
+    """Nothing is cleaned again, and the stores are those of a job that began with that size."""
+    options = ["--recipe", recipe, "--inputs", crawl, "--heldout-fraction", 0.1]
+    _, err = prepare(*options, "--output", tmp_path / "out", code=2)
+    size = re.search(r"use vocabulary_size=(\d+) or less", err)[1]
+    marks = [*(tmp_path / "out.work" / "marks").rglob("*.json")]
+    assert {path.parent.name for path in marks} >= {"read", "clean", "keep", "sample"}
+    finished = {path: path.stat().st_mtime_ns for path in marks}
+    out, _ = prepare(
+        *options, "--output", tmp_path / "out", "--vocabulary-size", size, "--keep-work", "--workers", 1
+    )
+    assert "what comes before the step vocabulary is kept" in out
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    prepare(*options, "--output", tmp_path / "whole", "--vocabulary-size", size)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("content_of_file", "options", "message"),
     [

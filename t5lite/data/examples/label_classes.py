@@ -7,6 +7,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.stores.target_texts import indistinguishable
 from t5lite.data.vocabulary import Vocabulary
 
 MAX_CLASSES = 10_000
@@ -56,8 +57,11 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
     """Return the distinct targets of a store in the order of their texts.
 
     Raises:
-      DataError: if there are more than ``MAX_CLASSES``.
+      DataError: if there are more than ``MAX_CLASSES`` or a single one, or texts that the vocabulary cannot
+        tell apart.
     """
+    if pairs.collapsed_targets:
+        raise DataError(f"the vocabulary of {pairs.path} {indistinguishable(pairs.collapsed_targets)}")
     found: dict[bytes, None] = {}
     for key in _target_keys(pairs):
         found[key] = None
@@ -67,6 +71,12 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
                 f"{_listed([vocabulary.decode(_tokens(key)) for key in list(found)[:3]])}; to classify, give "
                 "pairs whose targets are names of classes"
             )
+    if len(found) == 1:
+        raise DataError(
+            f"all {pairs.num_pairs:,} pairs of {pairs.path} have the target "
+            f"{vocabulary.decode(_tokens(next(iter(found))))!r}; to classify, give pairs of two classes or "
+            "more, and a vocabulary that tells them apart (--vocabulary bytes always does)"
+        )
     classes = sorted((vocabulary.decode(_tokens(key)), tuple(_tokens(key).tolist())) for key in found)
     return LabelClasses(tuple(text for text, _ in classes), tuple(tokens for _, tokens in classes))
 

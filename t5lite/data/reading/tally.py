@@ -44,6 +44,8 @@ class Tally:
         self._first: dict[str, str] = {}
         self.empty_files: list[str] = []
         """Files that had no text at all, in reading order."""
+        self.file = ""
+        """The one that is being read."""
 
     def count(self, loss: Loss, path: object, place: str) -> None:
         """Count one record of the file ``path``; ``place`` says where it stands."""

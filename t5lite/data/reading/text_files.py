@@ -102,6 +102,7 @@ def _of_all_files(
 ) -> Iterator[T]:
     found = False
     for path in paths:
+        tally.file = str(path)
         empty = True
         for item in read(path):
             empty = False

@@ -3,7 +3,7 @@
 pairs.json   inputs/   targets/
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from t5lite.core import files
 from t5lite.core.errors import DataError
 from t5lite.data.stores.store_directory import StoreDirectory, open_directory
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter, read_index
+from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
 
 FORMAT = "t5lite-pair-store"
@@ -25,7 +26,14 @@ class PairStoreWriter:
 
     def __init__(self, path: str | Path, *, vocabulary: Vocabulary, overwrite: bool = False):
         self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
+        self.collapsed_targets: list[list[str]] = []
+        """Target texts that have the same tokens; to be set before the block ends."""
         self._session = self._write()
+
+    @property
+    def unknown(self) -> dict[str, UnknownTokens]:
+        """Unknown tokens added so far to inputs and targets."""
+        return {"inputs": self._inputs.unknown, "targets": self._targets.unknown}
 
     @property
     def num_pairs(self) -> int:
@@ -57,6 +65,7 @@ class PairStoreWriter:
                 "format": FORMAT,
                 "version": VERSION,
                 "num_pairs": self.num_pairs,
+                "collapsed_targets": self.collapsed_targets,
                 "vocabulary": {"fingerprint": self._vocabulary.fingerprint},
             }
             files.write_json(directory / "pairs.json", index)
@@ -69,10 +78,21 @@ class PairStoreWriter:
 
 
 class PairStore:
-    """A pair store opened for reading; open it with ``PairStore.open``."""
+    """A pair store opened for reading; open it with ``PairStore.open``.
 
-    def __init__(self, path: str, inputs: TokenStore, targets: TokenStore):
+    Attributes:
+      collapsed_targets: target texts that the vocabulary cannot tell apart, the first such groups.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        inputs: TokenStore,
+        targets: TokenStore,
+        collapsed_targets: Sequence[Sequence[str]] = (),
+    ):
         self.path, self.inputs, self.targets = path, inputs, targets
+        self.collapsed_targets = collapsed_targets
         self.num_pairs = inputs.num_documents
 
     @classmethod
@@ -101,7 +121,8 @@ class PairStore:
                 f"{directory} has {inputs.num_documents} inputs, {targets.num_documents} targets and says "
                 f"{index.get('num_pairs')} pairs; rebuild it with `t5lite prepare`"
             )
-        return cls(str(directory), inputs, targets)
+        # Stores written before they were looked for do not say.
+        return cls(str(directory), inputs, targets, index.get("collapsed_targets", ()))
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary that both sides were tokenised with."""

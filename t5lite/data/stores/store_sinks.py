@@ -1,14 +1,18 @@
 """Where batches of texts or pairs go: they are encoded and written to a store, shuffled if asked for."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.stores.pair_store import PairStoreWriter
+from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
+from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
 from t5lite.data.vocabulary import Vocabulary
 
 
@@ -24,6 +28,17 @@ class StoreCounts:
 
     dropped_empty: int
     """Documents or pairs left out because a text had no tokens."""
+
+    unknown: Mapping[str, UnknownTokens]
+    """Unknown tokens of the ``documents``, or of the ``inputs`` and the ``targets``."""
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Tokens of each of the texts, or pairs, of a batch, and how many of them are unknown: int64 [texts]."""
+
+    tokens: np.ndarray
+    unknown: np.ndarray
 
 
 class TextSink:
@@ -58,7 +73,7 @@ class TextSink:
         stack.callback(shutil.rmtree, spill, ignore_errors=True)
         return cls(writer, vocabulary, num_threads, shuffle(spill))
 
-    def add(self, texts: list[str]) -> None:
+    def add(self, texts: list[str]) -> TokenCounts:
         """Encode ``texts``; those without tokens are counted and left out."""
         encoded = self._vocabulary.encode_batch(texts, self._num_threads)
         kept = [(text, tokens) for text, tokens in zip(texts, encoded, strict=True) if len(tokens)]
@@ -68,6 +83,7 @@ class TextSink:
             self._writer.add_batch(documents)
         else:
             self._shuffle.add_batch([text for text, _ in kept], documents)
+        return _counts(encoded, self._vocabulary)
 
     def finish(self) -> None:
         """Write what the shuffle holds back."""
@@ -77,14 +93,22 @@ class TextSink:
     @property
     def counts(self) -> StoreCounts:
         """What was written so far."""
-        return StoreCounts(self._writer.num_documents, self._writer.num_tokens, self._dropped)
+        unknown = {"documents": self._writer.unknown}
+        return StoreCounts(self._writer.num_documents, self._writer.num_tokens, self._dropped, unknown)
 
 
 class PairSink:
     """Encodes batches of (inputs, targets) into a pair store."""
 
-    def __init__(self, writer: PairStoreWriter, vocabulary: Vocabulary, num_threads: int | None):
+    def __init__(
+        self,
+        writer: PairStoreWriter,
+        vocabulary: Vocabulary,
+        num_threads: int | None,
+        targets: TargetTexts,
+    ):
         self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
+        self._targets = targets
         self._dropped = 0
 
     @classmethod
@@ -95,25 +119,39 @@ class PairSink:
         *,
         vocabulary: Vocabulary,
         num_threads: int | None,
-        shuffle: Callable[[Path], DocumentShuffle] | None,
+        targets: TargetTexts,
     ) -> "PairSink":
-        """Open a store at ``path`` until ``stack`` closes; pairs are not shuffled."""
-        del shuffle
+        """Open a store at ``path`` until ``stack`` closes; ``targets`` takes those of all the stores."""
         writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary))
-        return cls(writer, vocabulary, num_threads)
+        return cls(writer, vocabulary, num_threads, targets)
 
-    def add(self, pairs: list[tuple[str, str]]) -> None:
+    def add(self, pairs: list[tuple[str, str]]) -> TokenCounts:
         """Encode ``pairs``; those with a side without tokens are counted and left out."""
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
-        encoded = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
-        kept = [pair for pair in zip(*encoded, strict=True) if len(pair[0]) and len(pair[1])]
+        inputs, targets = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
+        kept = [row for row in range(len(pairs)) if len(inputs[row]) and len(targets[row])]
         self._dropped += len(pairs) - len(kept)
-        self._writer.add_batch(kept)
+        self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
+        self._writer.add_batch((inputs[row], targets[row]) for row in kept)
+        of_inputs, of_targets = (_counts(encoded, self._vocabulary) for encoded in (inputs, targets))
+        return TokenCounts(of_inputs.tokens + of_targets.tokens, of_inputs.unknown + of_targets.unknown)
 
     def finish(self) -> None:
-        """Nothing is kept back."""
+        """Have the store say which targets cannot be told apart; no pair is kept back.
+
+        Raises:
+          DataError: if the targets are classes, and some cannot be told apart.
+        """
+        self._targets.check_classes()
+        self._writer.collapsed_targets = self._targets.collapsed
 
     @property
     def counts(self) -> StoreCounts:
         """What was written so far."""
-        return StoreCounts(self._writer.num_pairs, sum(self._writer.num_tokens), self._dropped)
+        tokens = sum(self._writer.num_tokens)
+        return StoreCounts(self._writer.num_pairs, tokens, self._dropped, self._writer.unknown)
+
+
+def _counts(encoded: list[np.ndarray], vocabulary: Vocabulary) -> TokenCounts:
+    tokens = np.array([len(each) for each in encoded], np.int64)
+    return TokenCounts(tokens, unknown_of_each(encoded, vocabulary.unk_id))

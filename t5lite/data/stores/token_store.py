@@ -15,6 +15,7 @@ it was measured against: docs/adr/0001-token-store-container.md.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -26,6 +27,7 @@ from t5lite.core.errors import DataError
 from t5lite.data.stores.paged_column import PagedColumn, PagedColumnWriter
 from t5lite.data.stores.ranged_column import RangedColumn
 from t5lite.data.stores.store_directory import LocalDirectory, StoreDirectory, open_directory
+from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
 
 FORMAT = "t5lite-token-store"
@@ -70,6 +72,11 @@ class TokenStoreWriter:
         """Tokens added so far."""
         return self._num_tokens
 
+    @property
+    def unknown(self) -> UnknownTokens:
+        """Unknown tokens added so far."""
+        return self._unknown
+
     def __enter__(self) -> "TokenStoreWriter":
         return self._session.__enter__()
 
@@ -85,6 +92,7 @@ class TokenStoreWriter:
             self._tokens = PagedColumnWriter(directory, "tokens", dtype=dtype, **self._page_options)
             self._ends = PagedColumnWriter(directory, "document_ends", dtype="<i8", **self._page_options)
             self._num_documents = self._num_tokens = 0
+            self._unknown = UnknownTokens()
             yield self
             self._vocabulary.write(directory)
             files.write_json(directory / "index.json", self._index())
@@ -95,6 +103,7 @@ class TokenStoreWriter:
             "version": VERSION,
             "num_tokens": self._num_tokens,
             "num_documents": self._num_documents,
+            "unknown": asdict(self._unknown),
             "vocabulary": {
                 "kind": self._vocabulary.kind,
                 "fingerprint": self._vocabulary.fingerprint,
@@ -126,6 +135,7 @@ class TokenStoreWriter:
         self._ends.append(self._num_tokens + np.cumsum(lengths))
         self._num_tokens += len(tokens)
         self._num_documents += len(documents)
+        self._unknown = self._unknown.plus(lengths, unknown_of_each(documents, self._vocabulary.unk_id))
 
 
 class TokenStore:
@@ -135,6 +145,8 @@ class TokenStore:
         self._directory, self._tolerate_damage = directory, tolerate_damage
         self.num_tokens: int = index["num_tokens"]
         self.num_documents: int = index["num_documents"]
+        self.unknown: UnknownTokens | None = UnknownTokens(**index["unknown"]) if "unknown" in index else None
+        """None of stores that were written before they were counted."""
         self.vocabulary_fingerprint: str = index["vocabulary"]["fingerprint"]
         self._extra_ids: int = index["vocabulary"]["extra_ids"]
         # Stores written before there were other kinds do not say theirs.

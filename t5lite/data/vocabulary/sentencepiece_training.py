@@ -9,7 +9,7 @@ from typing import Any, cast
 import sentencepiece
 
 from t5lite.core import files
-from t5lite.core.errors import DataError
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.text_cutting import cut_text
 
@@ -85,6 +85,16 @@ def train_vocabulary(
             raise failures[0] from None
         raise _training_error(str(error), size) from error
     files.write_bytes(output, model.getvalue())
+
+
+def check_character_coverage(character_coverage: float) -> None:
+    """Check a share of characters that a user gave.
+
+    Raises:
+      ConfigError: if SentencePiece would not take it.
+    """
+    if not 0.98 <= character_coverage <= 1:
+        raise ConfigError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
 
 
 def _sentences(text: str) -> Iterator[str]:

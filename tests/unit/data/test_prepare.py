@@ -49,6 +49,14 @@ def test_prepare_text_from_raw_text(tmp_path, text_file, prose):
         "examples": train.num_documents,
         "tokens": train.num_tokens,
         "dropped_empty": 0,
+        "unknown": {
+            "documents": {
+                "tokens": train.num_tokens,
+                "unknown": 0,
+                "documents": train.num_documents,
+                "with_unknown": 0,
+            }
+        },
     }
     assert (
         train.vocabulary_fingerprint == heldout.vocabulary_fingerprint == report["vocabulary"]["fingerprint"]
@@ -153,6 +161,7 @@ def test_nothing_to_write_leaves_nothing(tmp_path, vocabulary):
             {"vocabulary_size": 12, "heldout_fraction": 1e-9},
             "nothing was left for the 'heldout'",
         ),
+        (b"ba ke\n\nli mo", {"heldout_fraction": 0.9999}, "nothing was left for the 'train' store"),
     ],
 )
 def test_bad_input_leaves_nothing(tmp_path, content, values, message):
