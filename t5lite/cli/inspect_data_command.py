@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         stream, batch_size=known.batch_size or batch_size, num_batches=known.batches, num_workers=workers
     )
     _print_sources(config, stream, rows)
-    _print_stores(config)
+    _print_stores(config, classify=stream.classes is not None)
     _print_rows(stream, rows, known.batch_size or batch_size, workers)
     _print_examples(stream, known.examples)
     return 0
@@ -127,21 +127,23 @@ def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
             print(f"  {usage}")
 
 
-def _print_stores(config: DataConfig) -> None:
+def _print_stores(config: DataConfig, *, classify: bool) -> None:
     """Print the lengths in each store, once for all the sources that read it alike."""
-    alike: dict[tuple[str, int, int], list[str]] = {}
+    alike: dict[tuple[str, tuple[int, int, str]], list[str]] = {}
     sources = sources_of(config)
     for name, source in sources.items():
-        limits = (0, 0)  # text has no rows of its own
+        limits: tuple[int, int, str] = (0, 0, "")  # text has no rows of its own
         if isinstance(source, PairsDataConfig):
-            limits = source.inputs_length, source.targets_length
-        alike.setdefault((source.store, limits[0], limits[1]), []).append(name)
-    for same in alike.values():
-        for lengths in document_lengths(sources[same[0]]):
-            _print_lengths(", ".join(same) if isinstance(config, MixtureDataConfig) else "", lengths)
+            limits = source.inputs_length, source.targets_length, source.overlong
+        alike.setdefault((source.store, limits), []).append(name)
+    for (_, (*_, overlong)), same in alike.items():
+        for lengths in document_lengths(sources[same[0]], classify=classify):
+            _print_lengths(
+                ", ".join(same) if isinstance(config, MixtureDataConfig) else "", lengths, overlong=overlong
+            )
 
 
-def _print_lengths(source: str, lengths: Lengths) -> None:
+def _print_lengths(source: str, lengths: Lengths, *, overlong: str) -> None:
     mean = lengths.num_tokens / lengths.num_documents
     _heading(
         f"{f'{source}: ' if source else ''}tokens of {lengths.name} ({lengths.num_documents:,}, "
@@ -152,8 +154,21 @@ def _print_lengths(source: str, lengths: Lengths) -> None:
     width = len(f"{histogram[-1][1]:,}")
     for shortest, longest, share in histogram:
         print(f"  {shortest:>{width},} to {longest:>{width},}  {_bar(share / largest)} {share:6.1%}")
+    of = "" if len(lengths.sample) == lengths.num_documents else f" (of {len(lengths.sample):,} of them)"
+    print("  " + ", ".join(f"{name} {length:,}" for name, length in lengths.spread().items()) + of)
     if lengths.limit:
-        print(f"  {lengths.share_too_long:.1%} are longer than the {lengths.limit:,} tokens that fit")
+        done = "their pairs are left out" if overlong == "drop" else "they are cut"
+        print(
+            f"  {lengths.num_too_long:,} ({lengths.share_too_long:.1%}) are longer than the "
+            f"{lengths.limit:,} tokens that fit{f': {done}' if lengths.num_too_long else ''}"
+        )
+    if lengths.unknown is None:
+        print("  unknown tokens were not counted when this store was prepared")
+    else:
+        print(
+            f"  {lengths.unknown.share:.2%} of the tokens are unknown, in "
+            f"{lengths.unknown.share_with_unknown:.1%} of the {lengths.name}"
+        )
 
 
 def _print_rows(stream: BatchStream, rows: Rows, batch_size: int, workers: int) -> None:

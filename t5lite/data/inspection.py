@@ -13,10 +13,13 @@ from t5lite.data.mixture import MixtureDataConfig
 from t5lite.data.pipeline import DataConfig, MixturePipeline, SourceDataConfig
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
+from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
 
-_STRETCHES, _STRETCH = 64, 1024
-"""Documents whose lengths are looked at: so many stretches, evenly spread, of so many neighbours."""
+_STRETCHES, _STRETCH = 64, 1 << 18
+"""Documents whose lengths are looked at: so many stretches, evenly spread, of so many neighbours; hence all
+of a store of up to 16 million documents."""
+_PERCENTILES = (1, 10, 50, 90, 99)
 _SHOWN_TOKENS = 160
 
 
@@ -27,9 +30,10 @@ class Lengths:
     Attributes:
       name: what they are of.
       limit: the tokens that fit a row; 0 where documents have no row of their own.
-      sample: int64, of documents spread evenly over the store.
+      sample: int64, of documents spread evenly over the store; of all, unless they are very many.
       num_documents: of the store.
       num_tokens: of the store.
+      unknown: unknown tokens of the store; None where they were not counted.
     """
 
     name: str
@@ -37,6 +41,13 @@ class Lengths:
     sample: np.ndarray
     num_documents: int
     num_tokens: int
+    unknown: UnknownTokens | None
+
+    def spread(self) -> dict[str, int]:
+        """Return the shortest length, percentiles, and the longest, by name."""
+        levels = np.percentile(self.sample, _PERCENTILES, method="lower")
+        between = {f"{level}%": int(length) for level, length in zip(_PERCENTILES, levels, strict=True)}
+        return {"shortest": int(self.sample.min()), **between, "longest": int(self.sample.max())}
 
     def histogram(self) -> list[tuple[int, int, float]]:
         """Return (shortest, longest, share of the documents), a bin for each power of two."""
@@ -45,6 +56,11 @@ class Lengths:
         return [
             (1 << power, (2 << power) - 1, float(shares[power])) for power in range(bins.min(), len(shares))
         ]
+
+    @property
+    def num_too_long(self) -> int:
+        """Documents that exceed ``limit``, estimated from the sample."""
+        return round(self.share_too_long * self.num_documents)
 
     @property
     def share_too_long(self) -> float:
@@ -59,29 +75,36 @@ def sources_of(config: DataConfig) -> dict[str, SourceDataConfig]:
     return {"data": config}
 
 
-def document_lengths(config: SourceDataConfig) -> list[Lengths]:
+def document_lengths(config: SourceDataConfig, *, classify: bool = False) -> list[Lengths]:
     """Return the lengths of the documents, or of the inputs and the targets, of a source's store.
+
+    Args:
+      config: of the source.
+      classify: whether the targets of pairs are classes, which fit any row.
 
     Raises:
       DataError: if the store cannot be used.
     """
     if isinstance(config, PairsDataConfig):
         pairs = PairStore.open(config.store)
+        # Inputs are ended by EOS, or framed by [CLS] and [SEP].
         return [
-            _lengths("inputs", pairs.inputs, config.inputs_length - 1),
-            _lengths("targets", pairs.targets, config.targets_length - 1),
+            _lengths("inputs", pairs.inputs, config.inputs_length - (2 if classify else 1)),
+            _lengths("targets", pairs.targets, 0 if classify else config.targets_length - 1),
         ]
     return [_lengths("documents", TokenStore.open(config.store), 0)]
 
 
 def _lengths(name: str, store: TokenStore, limit: int) -> Lengths:
     count = store.num_documents
-    starts = np.unique(np.arange(_STRETCHES) * max(count - _STRETCH, 0) // _STRETCHES)
+    starts = np.unique(np.arange(_STRETCHES) * max(count - _STRETCH, 0) // (_STRETCHES - 1))
+    if count <= _STRETCHES * _STRETCH:  # side by side, the last one cut
+        starts = np.arange(0, count, _STRETCH)
     stretches = []
     for start in starts.tolist():
         ends = store.document_ends(max(start - 1, 0), min(start + _STRETCH, count))
         stretches.append(np.diff(ends, prepend=[0] if start == 0 else []))
-    return Lengths(name, limit, np.concatenate(stretches), count, store.num_tokens)
+    return Lengths(name, limit, np.concatenate(stretches), count, store.num_tokens, store.unknown)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,15 @@ def test_a_recipe_a_run_and_stores(text_data: Path, pair_data: Path, pretrained:
     assert main(["inspect-data", "--run", str(pretrained), "--batches", "1", "--examples", "0"]) == 0
     assert "row 1" not in capsys.readouterr().out
     assert main(["inspect-data", "--store", store, "--batches", "2"]) == 0
-    assert "tokens of documents" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "tokens of documents" in output
+    assert re.search(r"shortest \d+, 1% \d+, .*99% [\d,]+, longest [\d,]+\n", output)
+    assert re.search(r"\d\.\d\d% of the tokens are unknown, in \d+\.\d% of the documents", output)
     assert main(["inspect-data", "--store", str(pair_data / "train"), "--batches", "2"]) == 0
     output = capsys.readouterr().out
     assert "inputs      translate: " in output
-    assert "are longer than the 511 tokens that fit" in output
+    assert "0 (0.0%) are longer than the 511 tokens that fit" in output
+    assert re.search(r"of the tokens are unknown, in \d+\.\d% of the targets", output)
 
 
 @pytest.mark.parametrize(

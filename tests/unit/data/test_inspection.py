@@ -8,6 +8,7 @@ from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.pipeline import open_pipeline
+from t5lite.data.prepare import write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 
@@ -26,10 +27,34 @@ def test_lengths_are_those_of_the_documents(text_store, pair_store):
     for shortest, longest, share in histogram:
         inside = (lengths.sample >= shortest) & (lengths.sample <= longest)
         assert inside.mean() == pytest.approx(share)
+    ordered = np.sort(store.document_lengths)
+    spread = lengths.spread()
+    assert list(spread) == ["shortest", "1%", "10%", "50%", "90%", "99%", "longest"]
+    assert (spread["shortest"], spread["longest"]) == (ordered[0], ordered[-1])
+    assert spread["90%"] == ordered[int(0.9 * (len(ordered) - 1))]
+    assert lengths.unknown == store.unknown
     inputs, targets = document_lengths(pairs_config(pair_store))
     pairs = PairStore.open(pair_store)
     assert inputs.share_too_long == (pairs.inputs.document_lengths + 1 > 40).mean() > 0
     assert targets.share_too_long == (pairs.targets.document_lengths + 1 > 24).mean()
+    assert inputs.num_too_long == (pairs.inputs.document_lengths + 1 > 40).sum()
+    inputs, targets = document_lengths(pairs_config(pair_store), classify=True)
+    assert inputs.num_too_long == (pairs.inputs.document_lengths + 2 > 40).sum()
+    assert targets.num_too_long == 0
+
+
+@pytest.mark.parametrize("num_documents", [1, 2, 5, 7, 8, 9, 30])
+def test_all_lengths_are_looked_at_or_a_sample_that_holds_both_ends(
+    tmp_path, vocabulary, monkeypatch, num_documents
+):
+    monkeypatch.setattr("t5lite.data.inspection._STRETCHES", 4)
+    monkeypatch.setattr("t5lite.data.inspection._STRETCH", 2)
+    write_text_store(["ba " * (number + 1) for number in range(num_documents)], vocabulary, tmp_path / "s")
+    (lengths,) = document_lengths(PretrainingDataConfig(store=str(tmp_path / "s")))
+    whole = TokenStore.open(tmp_path / "s").document_lengths
+    assert len(lengths.sample) == min(num_documents, 8)
+    assert set(lengths.sample) <= set(whole)
+    assert {whole[0], whole[-1]} <= set(lengths.sample)
 
 
 def test_rows_are_measured(text_store, pair_store):
