@@ -8,6 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.data.reading.text_files import TxtDocuments
+from t5lite.data.vocabulary.base import check_extra_ids
 from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
 
 
@@ -71,9 +72,12 @@ class PipelineOptions:
         if not 0 <= self.heldout_fraction < 1:
             raise ConfigError(f"heldout_fraction={self.heldout_fraction} must be at least 0 and below 1")
         check_character_coverage(self.character_coverage)
-        for name, least in (("vocabulary_size", 4), ("vocabulary_sample_mib", 1), ("seed", 0)):
+        for name, least in (("vocabulary_size", 4), ("vocabulary_sample_mib", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not 0 <= self.seed < 1 << 32:
+            raise ConfigError(f"seed={self.seed} must be in 0..{(1 << 32) - 1}")
+        check_extra_ids(self.extra_ids or 0)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers={self.workers} must be at least 1, or None for all cores")
 

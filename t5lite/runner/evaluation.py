@@ -13,6 +13,7 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import write_json
 from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
+from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import local_rows
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
 from t5lite.data.stores.pair_store import PairStore
@@ -223,6 +224,8 @@ def task_scores(
             f"evaluation.task={config.evaluation.task}; task scores need pairs, a held-out store and a task"
         )
     pairs = PairStore.open(config.evaluation.store, vocabulary.fingerprint)
+    if config.evaluation.task == "classification":
+        check_told_apart(pairs)
     indices = evaluation_indices(pairs.num_pairs, config.evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
     given = inputs

@@ -12,7 +12,7 @@ from data_pipelines import pipeline
 from data_pipelines.bucket_files import write_batches
 from data_pipelines.options import Cleaning, PipelineOptions
 from data_pipelines.tokenising import KEPT, SampleDocuments, highest_priority
-from t5lite.core.errors import UserError
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.data.reading.input_files import find_input_files
 
 CHANGES = {
@@ -82,6 +82,14 @@ def test_another_job_is_refused_and_its_folder_untouched(tmp_path, job, option):
 def test_every_option_has_its_place():
     fields = {field.name for field in dataclasses.fields(PipelineOptions)}
     assert fields == {*CHANGES, *REFUSED, *pipeline._NOT_THE_JOB}
+
+
+@pytest.mark.parametrize(
+    "values", [{"seed": 1 << 32}, {"seed": -1}, {"extra_ids": -1}, {"character_coverage": 0.9}]
+)
+def test_settings_out_of_range_are_refused_before_any_work(values):
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        PipelineOptions(inputs=("a.txt",), output="out", **values)
 
 
 def test_a_damaged_job_is_one_line(tmp_path, job):

@@ -60,8 +60,7 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
       DataError: if there are more than ``MAX_CLASSES`` or a single one, or texts that the vocabulary cannot
         tell apart.
     """
-    if pairs.collapsed_targets:
-        raise DataError(f"the vocabulary of {pairs.path} {indistinguishable(pairs.collapsed_targets)}")
+    check_told_apart(pairs)
     found: dict[bytes, None] = {}
     for key in _target_keys(pairs):
         found[key] = None
@@ -79,6 +78,16 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
         )
     classes = sorted((vocabulary.decode(_tokens(key)), tuple(_tokens(key).tolist())) for key in found)
     return LabelClasses(tuple(text for text, _ in classes), tuple(tokens for _, tokens in classes))
+
+
+def check_told_apart(pairs: PairStore) -> None:
+    """Check that the vocabulary tells the targets apart, as far as the store says.
+
+    Raises:
+      DataError: naming those that it cannot.
+    """
+    if pairs.collapsed_targets:
+        raise DataError(f"the vocabulary of {pairs.path} {indistinguishable(pairs.collapsed_targets)}")
 
 
 def check_num_labels(classes: LabelClasses, num_labels: int, *, store: str) -> None:

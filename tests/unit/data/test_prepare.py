@@ -232,7 +232,14 @@ def test_nothing_that_is_read_is_overwritten(
 
 @pytest.mark.parametrize(
     "values",
-    [{"heldout_fraction": 1.0}, {"vocabulary_size": 3}, {"extra_ids": -1}, {"num_threads": 0}, {"seed": -1}],
+    [
+        {"heldout_fraction": 1.0},
+        {"vocabulary_size": 3},
+        {"extra_ids": -1},
+        {"num_threads": 0},
+        {"seed": -1},
+        {"character_coverage": 2},
+    ],
 )
 def test_settings_out_of_range(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
