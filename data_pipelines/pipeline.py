@@ -16,7 +16,6 @@ files, the number of workers or where they ran.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -43,9 +42,10 @@ from data_pipelines.tokenising import (
     highest_priority,
     read_tokens,
 )
+from data_pipelines.work_folder import delete_work_folder, job_of, open_work_folder
 from data_pipelines.workers import Task, Workers
 from t5lite.core import files
-from t5lite.core.errors import DataError, UserError
+from t5lite.core.errors import DataError
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.prepare import check_output, nothing_left
@@ -55,37 +55,10 @@ from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 
 MANIFEST = "manifest.json"
-_JOB = "job.json"
-_IN_WORK = (
-    _JOB,
-    "marks",
-    "read",
-    "documents",
-    "bands",
-    "spans",
-    "pairs",
-    "near_duplicates.npy",
-    "repeated",
-    "kept",
-    "sample",
-    "vocabulary",
-    "tokens",
-)
-"""All that the steps leave in the work folder."""
 _GROUP_BYTES = 16 << 20
 """Small files are read together, up to this size."""
 _BUCKET_BYTES = (4 << 20, 64 << 20)
 """Smallest and largest text of a range of keys; 64 ranges in between."""
-_NOT_THE_JOB = ("inputs", "output", "vocabulary", "workers", "ray", "work", "keep_work", "overwrite")
-"""Options that may differ when a job goes on, or that the job knows by their content."""
-_LATE_STEPS: Mapping[str, tuple[str, ...]] = {
-    "keep": ("heldout_fraction",),
-    "sample": ("vocabulary_sample_mib",),
-    "vocabulary": ("vocabulary_size", "character_coverage"),
-    "tokenise": ("extra_ids",),
-}
-"""Steps that are done again, with those after them, if the options that they alone depend on are others."""
-_FOLDERS = {"keep": "kept", "sample": "sample", "vocabulary": "vocabulary", "tokenise": "tokens"}
 
 
 def run(
@@ -110,7 +83,7 @@ def run(
     files.check_apart(output, [work])
     for written in (output, work):
         check_output(written, options.inputs, inputs, given)
-    _open_work(work, _job(options, cleaning, inputs, given))
+    open_work_folder(work, job_of(options, cleaning, inputs, given))
     job = _Job(options, cleaning, inputs, work)
     with _stopping(work):
         counts = job.prepare_documents()
@@ -139,7 +112,7 @@ def run(
         vocabulary.write(new / "vocabulary")
         files.write_json(new / MANIFEST, manifest)
     if not options.keep_work:
-        _delete_work(work)
+        delete_work_folder(work)
     print(drop_table(manifest))
     print(unknown_line(manifest["stores"], "documents"))
     if warning := unknown_warning(manifest["stores"], {}, vocabulary=options.vocabulary):
@@ -159,84 +132,6 @@ def _stopping(work: Path) -> Iterator[None]:
         )
         sys.stderr.flush()
         os._exit(130)
-
-
-def _job(
-    options: PipelineOptions, cleaning: Cleaning, inputs: InputFiles, vocabulary: Vocabulary | None
-) -> dict[str, Any]:
-    """Return what decides the content of the work folder, that of the late steps by step."""
-
-    def identity(path: str) -> list[Any]:
-        local = storage_address(path) is None
-        return [path, *((os.stat(path).st_size, os.stat(path).st_mtime_ns) if local else ())]
-
-    chosen = {name: value for name, value in asdict(options).items() if name not in _NOT_THE_JOB}
-    late = {step: {name: chosen.pop(name) for name in names} for step, names in _LATE_STEPS.items()}
-    late["vocabulary"]["vocabulary"] = None if vocabulary is None else vocabulary.fingerprint
-    return {
-        "inputs": [identity(path) for path in inputs.paths],
-        "options": chosen,
-        "cleaning": repr(cleaning),
-        "versions": versions(),
-        **late,
-    }
-
-
-def _open_work(work: Path, job: dict[str, Any]) -> None:
-    """Make the work folder, or make it that of ``job``: steps that are not those of the job go.
-
-    Raises:
-      UserError: if not even the cleaned documents can be kept.
-    """
-    path = work / _JOB
-    if not path.exists():
-        files.check_new_directory(work)
-        files.write_json(path, job)
-        return
-    before = _read_job(path)
-    now = json.loads(json.dumps(job))
-    changed = [name for name in now if before.get(name) != now[name]]
-    if others := [name for name in changed if name not in _LATE_STEPS]:
-        raise UserError(
-            f"{work} holds what is finished of another job (other {', '.join(others)}); delete it, or "
-            "choose another folder by --work"
-        )
-    if changed:
-        steps = list(_LATE_STEPS)
-        again = steps[steps.index(changed[0]) :]
-        print(f"{work}: what comes before the step {again[0]} is kept, for its options are the same")
-        for step in again:
-            shutil.rmtree(work / "marks" / step, ignore_errors=True)
-            shutil.rmtree(work / _FOLDERS[step], ignore_errors=True)
-        files.write_json(path, job)
-
-
-def _read_job(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); delete {path.parent}, or choose another folder by --work"
-        ) from error
-
-
-def _delete_work(work: Path) -> None:
-    """Delete what the job wrote in its work folder, and the folder if nothing else is in it."""
-    others = []
-    for path in sorted(work.iterdir()):
-        if path.name not in _IN_WORK:
-            others.append(path.name)
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if others:
-        print(
-            f"t5lite prepare: {work} is kept for what is not of this job: {', '.join(others)}",
-            file=sys.stderr,
-        )
-    else:
-        work.rmdir()
 
 
 class _Job:

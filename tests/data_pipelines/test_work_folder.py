@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipelines import pipeline
+from data_pipelines import work_folder
 from data_pipelines.bucket_files import write_batches
 from data_pipelines.options import Cleaning, PipelineOptions
 from data_pipelines.tokenising import KEPT, SampleDocuments, highest_priority
@@ -32,7 +32,7 @@ def job(tmp_path):
     options = PipelineOptions(inputs=(str(tmp_path / "a.txt"),), output=str(tmp_path / "out"))
 
     def of(**changes):
-        return pipeline._job(dataclasses.replace(options, **changes), Cleaning(), inputs, None)
+        return work_folder.job_of(dataclasses.replace(options, **changes), Cleaning(), inputs, None)
 
     return of
 
@@ -54,34 +54,34 @@ def steps_left(work):
 def test_steps_before_the_first_that_an_option_decides_are_kept(tmp_path, job, option, capsys):
     value, first = CHANGES[option]
     work = tmp_path / "work"
-    pipeline._open_work(work, job())
+    work_folder.open_work_folder(work, job())
     finished(work)
-    pipeline._open_work(work, job())
+    work_folder.open_work_folder(work, job())
     everything = steps_left(work)
     assert capsys.readouterr().out == ""
-    pipeline._open_work(work, job(**{option: value}))
+    work_folder.open_work_folder(work, job(**{option: value}))
     order = ["keep", "sample", "vocabulary", "tokenise"]
-    gone = {name for step in order[order.index(first) :] for name in (step, pipeline._FOLDERS[step])}
+    gone = {name for step in order[order.index(first) :] for name in (step, work_folder._FOLDERS[step])}
     assert steps_left(work) == everything - gone
     assert f"what comes before the step {first} is kept" in capsys.readouterr().out
-    pipeline._open_work(work, job(**{option: value}))
+    work_folder.open_work_folder(work, job(**{option: value}))
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("option", REFUSED)
 def test_another_job_is_refused_and_its_folder_untouched(tmp_path, job, option):
     work = tmp_path / "work"
-    pipeline._open_work(work, job())
+    work_folder.open_work_folder(work, job())
     finished(work)
     before = steps_left(work)
     with pytest.raises(UserError, match="another job"):
-        pipeline._open_work(work, job(**{option: REFUSED[option]}))
+        work_folder.open_work_folder(work, job(**{option: REFUSED[option]}))
     assert steps_left(work) == before
 
 
 def test_every_option_has_its_place():
     fields = {field.name for field in dataclasses.fields(PipelineOptions)}
-    assert fields == {*CHANGES, *REFUSED, *pipeline._NOT_THE_JOB}
+    assert fields == {*CHANGES, *REFUSED, *work_folder._NOT_THE_JOB}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_damaged_job_is_one_line(tmp_path, job):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "job.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
-        pipeline._open_work(tmp_path / "work", job())
+        work_folder.open_work_folder(tmp_path / "work", job())
 
 
 @settings(deadline=None, max_examples=60)
