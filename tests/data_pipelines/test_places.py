@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines import pipeline
+from data_pipelines import pipeline, work_folder
 from data_pipelines.options import Cleaning, PipelineOptions
 from t5lite.core.errors import UserError
 from tests.e2e.conftest import contents
@@ -41,11 +41,11 @@ def test_what_others_put_in_the_work_folder_is_kept(tmp_path: Path, capsys):
     for name in ("job.json", "marks/read/0.json", "near_duplicates.npy", "notes.txt", "mine/kept"):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).touch()
-    pipeline._delete_work(work)
+    work_folder.delete_work_folder(work)
     assert contents(work).keys() == {"mine", "mine/kept", "notes.txt"}
     assert f"{work} is kept for what is not of this job: mine, notes.txt" in capsys.readouterr().err
     (work / "notes.txt").unlink()
     (work / "mine" / "kept").unlink()
     (work / "mine").rmdir()
-    pipeline._delete_work(work)
+    work_folder.delete_work_folder(work)
     assert not work.exists()
