@@ -179,8 +179,13 @@ def _cells(line: Line, following: Iterator[Line], ahead: list[Line], separator: 
 
 
 def _quotes_are_syntax(head: list[Line], separator: str) -> bool:
-    """Return whether the quotes of these lines keep the rules of RFC 4180 more often than they break them."""
+    """Return whether the quotes of these lines keep the rules of RFC 4180 more often than they break them.
+
+    Where all lines have as many columns without regard to quotes, a cell that goes on over lines is speech
+    that goes on over rows.
+    """
     kept = broken = 0
+    widths = {line.text.count(separator) for line in head if line.text.strip()}
     quoted, bare = Counter[int](), Counter[int]()  # by column: in quotes without need, and without quotes
     for _, cells in _quoted_rows(head, separator):
         if cells is None:
@@ -189,7 +194,9 @@ def _quotes_are_syntax(head: list[Line], separator: str) -> bool:
         for column, cell in enumerate(cells):
             if not cell.quoted:
                 bare[column] += not _NUMBER.fullmatch(cell.text)
-            elif any(character in cell.text for character in (separator, "\n", '"')):
+            elif separator in cell.text or "\n" in cell.text:
+                kept += len(widths) > 1
+            elif '"' in cell.text:
                 kept += 1
             else:
                 quoted[column] += 1

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 import zstandard
 from array_record.python.array_record_module import ArrayRecordWriter
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import DataError
@@ -55,6 +55,10 @@ def encode_rows(rows, *, separator, quoting):
     return stream.getvalue()
 
 
+def uneven(content):
+    return len({line.count("\t") for line in content.split("\n") if line.strip()}) > 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=records,
@@ -68,6 +72,8 @@ def test_rows_in_any_dialect(folder, rows, ending, kind, line_end, quoting, mark
     # A row that is its header is taken for a repeated one.
     rows = [row for row in rows if row != ("inputs", "targets")] or [("a", "b")]
     content = encode_rows(rows, separator=",\t"[kind == ".tsv"], quoting=quoting)
+    # One that has as many columns in every line may as well be plain: nothing tells its quotes apart.
+    assume(kind == ".csv" or '"' not in content or quoting == csv.QUOTE_ALL or uneven(content))
     path = folder / f"a{kind}{ending}"
     path.write_bytes(COMPRESS[ending]((mark + content.replace("\n", line_end)).encode()))
     found, tally = read(path)
@@ -146,6 +152,18 @@ def lost(path, content, **options):
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     found, tally = read(path, **options)
     return found, {label: counts["records"] for label, counts in tally.report().items()}
+
+
+def test_speech_that_goes_on_over_rows_is_no_cell(tmp_path):
+    verses = [
+        ('He taught them: "Blessed are the poor.', "Bienaventurados los pobres."),
+        ('"Blessed are the meek.', '"Bienaventurados los mansos.'),
+        ('Yours is the kingdom."', 'Vuestro es el reino."'),
+        ('"You are the salt', '"Vosotros sois la sal'),
+        ('of the earth."', 'de la tierra."'),
+    ]
+    content = "".join(f"{source}\t{target}\n" for source, target in verses)
+    assert lost(tmp_path / "a.tsv", content, inputs_field="0", targets_field="1") == (verses, {})
 
 
 def test_quotes_of_plain_text_stay_and_those_of_a_table_go(tmp_path):
