@@ -23,7 +23,7 @@ class PipelineOptions:
     """Directory to create."""
 
     field: str = "text"
-    """JSON field or column (of TSV also a number) that holds the text."""
+    """JSON field or column (of TSV and CSV also a number) that holds the text."""
 
     txt_documents: TxtDocuments = "paragraph"
     """What a document is in .txt files."""

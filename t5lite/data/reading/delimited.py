@@ -43,7 +43,12 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
         return
     line, header = first
     named = not all(field.isdecimal() for field in fields)
-    columns = _columns(line, header, fields, kind)
+    columns = _named_columns(line, header, fields) if named else [int(field) for field in fields]
+    if max(columns) >= len(header):
+        raise DataError(
+            f"{line.place} has {len(header)} columns, column {max(columns)} (from 0) is asked for; choose "
+            f"another column, or separate them by {SEPARATORS[kind]!r}"
+        )
     kept = dropped = 0
     first_dropped = ""
     for line, cells in rows if named else itertools.chain([first], rows):
@@ -66,9 +71,13 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
         )
 
 
-def _columns(line: Line, header: list[str], fields: Sequence[str], kind: str) -> list[int]:
+def _named_columns(line: Line, header: list[str], fields: Sequence[str]) -> list[int]:
     columns = []
     for field in fields:
+        if header.count(field) > 1:
+            raise DataError(
+                f"{line.place} has {header.count(field)} columns {field!r} in its header; rename all but one"
+            )
         if field in header:
             columns.append(header.index(field))
         elif field.isdecimal():
@@ -78,11 +87,6 @@ def _columns(line: Line, header: list[str], fields: Sequence[str], kind: str) ->
                 f"{line.place} has no column {field!r} in its header ({', '.join(map(repr, header[:8]))}); "
                 "name one of them, or give a number (from 0) if the file has no header"
             )
-    if max(columns) >= len(header):
-        raise DataError(
-            f"{line.place} has {len(header)} columns, column {max(columns)} (from 0) is asked for; choose "
-            f"another column, or separate them by {SEPARATORS[kind]!r}"
-        )
     return columns
 
 

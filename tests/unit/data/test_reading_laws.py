@@ -51,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
 def encode_rows(rows, *, separator, quoting):
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=separator, quoting=quoting, lineterminator="\n")
-    writer.writerows([("inputs", "targets"), *rows])
+    writer.writerows(rows)
     return stream.getvalue()
 
 
@@ -67,16 +67,19 @@ def uneven(content):
     line_end=st.sampled_from(LINE_ENDS),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     mark=st.sampled_from(["", MARK]),
+    named=st.booleans(),
 )
-def test_rows_in_any_dialect(folder, rows, ending, kind, line_end, quoting, mark):
+def test_rows_in_any_dialect(folder, rows, ending, kind, line_end, quoting, mark, named):
     # A row that is its header is taken for a repeated one.
-    rows = [row for row in rows if row != ("inputs", "targets")] or [("a", "b")]
-    content = encode_rows(rows, separator=",\t"[kind == ".tsv"], quoting=quoting)
+    rows = [row for row in rows if row != ("inputs", "targets")] or [("1", "0")]
+    header = [("inputs", "targets")] * named
+    content = encode_rows([*header, *rows], separator=",\t"[kind == ".tsv"], quoting=quoting)
     # One that has as many columns in every line may as well be plain: nothing tells its quotes apart.
     assume(kind == ".csv" or '"' not in content or quoting == csv.QUOTE_ALL or uneven(content))
     path = folder / f"a{kind}{ending}"
     path.write_bytes(COMPRESS[ending]((mark + content.replace("\n", line_end)).encode()))
-    found, tally = read(path)
+    fields = {} if named else {"inputs_field": "0", "targets_field": "1"}
+    found, tally = read(path, **fields)
     assert found == rows
     assert not tally.report()
 
@@ -152,6 +155,12 @@ def lost(path, content, **options):
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     found, tally = read(path, **options)
     return found, {label: counts["records"] for label, counts in tally.report().items()}
+
+
+def test_a_number_is_a_place_where_there_is_no_header(tmp_path):
+    content = "1\t0\n0\t0\n"
+    rows = [("1", "0"), ("0", "0")]
+    assert lost(tmp_path / "a.tsv", content, inputs_field="0", targets_field="1") == (rows, {})
 
 
 def test_speech_that_goes_on_over_rows_is_no_cell(tmp_path):

@@ -69,6 +69,7 @@ def test_truncated_and_mislabelled_compression(tmp_path, ending):
         ("a.jsonl", b'{"text": 3}', r"a\.jsonl:1 field 'text' is a int"),
         ("a.jsonl", b'{"text": "\\ud800"}', r"a\.jsonl:1 escapes a lone surrogate \(\\ud800\)"),
         ("a.tsv", b"en\tes\n", r"a\.tsv:1 has no column 'text' in its header \('en', 'es'\)"),
+        ("a.csv", b"text,x,text\na,b,c", r"a\.csv:1 has 2 columns 'text' in its header; rename all but one"),
         ("a.tsv", b"text\tx\none\n\nz", None),
         ("a.pdf", b"text", r"a\.pdf has an unknown type; allowed: \.txt"),
     ],
