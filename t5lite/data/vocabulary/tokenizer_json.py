@@ -222,10 +222,11 @@ def _hidden_names(description: Json, named: Collection[str]) -> dict[str, str]:
     """Return what special tokens and sentinels are called where a text cannot spell them.
 
     Left alone, the library cuts them out of a text as added tokens, or finds them among the pieces of its
-    model. No pre-tokenizer leaves a space within a word.
+    model. No pre-tokenizer leaves a space within a word. A single character that someone made a special
+    token, such as GPT-2's ``!`` for padding, stays what it is: without it, texts could not be said.
     """
     added = (token["content"] for token in description["added_tokens"] if token.get("special"))
-    return {name: f" \0{name}\0 " for name in (*named, *added)}
+    return {name: f" \0{name}\0 " for name in (*named, *added) if len(name) > 1}
 
 
 def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], path: Path) -> bytes:

@@ -97,9 +97,10 @@ def test_inputs_and_targets_rebuild_the_chunk(objective, inputs_length, seed):
 def test_worked_example():
     tokens = np.array([[10, 11, 12, 13, 14, 15]])
     mask = np.array([[False, False, True, True, False, True]])
-    inputs, targets = full_sides(tokens, mask, sentinel_ids=np.array([99, 98]))
-    assert inputs.tolist() == [[10, 11, 99, 14, 98, 1]]
-    assert targets.tolist() == [[99, 12, 13, 98, 15, 1]]
+    for first, second in ((99, 98), (3, 4), (7, 50)):  # wherever they are
+        inputs, targets = full_sides(tokens, mask, sentinel_ids=np.array([first, second]))
+        assert inputs.tolist() == [[10, 11, first, 14, second, 1]]
+        assert targets.tolist() == [[first, 12, 13, second, 15, 1]]
 
 
 @pytest.mark.parametrize(("items", "parts"), [(6, 3), (5, 1), (5, 5), (7, 2)])

@@ -171,6 +171,17 @@ def test_neither_has_a_store(any_vocabulary, tmp_path):
         assert special_ids(any_vocabulary).isdisjoint(side.tokens(0, side.num_tokens).tolist())
 
 
+def test_a_character_that_someone_made_a_special_token_is_not_lost(tmp_path):
+    write_bpe(tmp_path, TEXTS, size=400)
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"pad_token": "!", "eos_token": "<|endoftext|>"})
+    )
+    vocabulary = open_vocabulary(tmp_path)
+    ids = vocabulary.encode("wow! <|endoftext|>")
+    assert vocabulary.eos_id not in ids
+    assert ids.tolist().count(vocabulary.pad_id) == 1
+
+
 def test_symbols_of_a_model_are_found_by_name_wherever_they_are(tmp_path):
     vocabulary = open_vocabulary(_sentencepiece(tmp_path, user_defined_symbols=["①", *SENTINELS]))
     assert isinstance(vocabulary, SentencePieceVocabulary)
