@@ -116,7 +116,7 @@ class Stopped(NamedTuple):
 
 @pytest.fixture(scope="module")
 def stopped(recipe, environment) -> Stopped:
-    run_dir = recipe.parent / "stopped"
+    run_dir = recipe.parent / "stopped[2-4]"  # a pattern, were it not taken as it is
     launcher, log = launch((2, 4), recipe, run_dir, total_steps=5000, environment=environment)
     deadline = time.monotonic() + 240
     while len(losses(run_dir, "train")) < COMPARED_STEPS and launcher.poll() is None:
