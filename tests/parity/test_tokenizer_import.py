@@ -142,23 +142,44 @@ def test_tokens_that_a_user_added_are_tokens(model_type, tmp_path):
         assert vocabulary.sentinel(index) == tokenizer.convert_tokens_to_ids(f"<extra_id_{index}>")
 
 
-@pytest.mark.parametrize("listed_in", ["added_tokens_decoder", "added_tokens.json"])
-@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", "t5", "umt5"])
-def test_added_tokens_count_wherever_they_are_listed(model_type, listed_in, sources, tmp_path):
-    """Either file overrules or completes the added tokens of tokenizer.json, as the class has it."""
+added_tokens = st.fixed_dictionaries(
+    {"content": st.sampled_from(["<city>", "the", "The", " of", "É", "Ġthe", "##s", "日", "of the", "  "])}
+    | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), st.booleans())
+)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(
+    model_type=st.sampled_from(["bert", "gpt2", "gpt_neox", "llama", "t5", "umt5"]),
+    tokens=st.lists(added_tokens, min_size=1, max_size=3, unique_by=lambda token: token["content"]),
+    listed_in=st.sampled_from(["added_tokens_decoder", "added_tokens.json", "tokenizer.json"]),
+    gap=st.integers(0, 2),
+)
+def test_added_tokens_count_wherever_they_are_listed(
+    sources, tmp_path_factory, model_type, tokens, listed_in, gap
+):
+    """Each file overrules or completes the others as the class has it, and ids follow each other."""
+    folder = tmp_path_factory.mktemp("folder")
     description = json.loads(sources[model_type].read_text())
     vocab = description["model"]["vocab"]
-    size = max(len(vocab), 1 + max(token["id"] for token in description["added_tokens"]))
-    (tmp_path / "tokenizer.json").write_text(json.dumps(description))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    ids = vocab if isinstance(vocab, dict) else {piece: index for index, (piece, _) in enumerate(vocab)}
+    size = gap + max(len(vocab), 1 + max(token["id"] for token in description["added_tokens"]))
+    new = [token["content"] for token in tokens if token["content"] not in ids]
+    places = ids | {name: size + index for index, name in enumerate(new)}
+    listed = {places[token["content"]]: token | {"special": False} for token in tokens}
     config = {}
     if listed_in == "added_tokens.json":
-        (tmp_path / listed_in).write_text(json.dumps({"<city>": size, "Paris": size + 1}))
+        added = {token["content"]: index for index, token in listed.items()}
+        (folder / listed_in).write_text(json.dumps(added))
+    elif listed_in == "tokenizer.json":
+        description["added_tokens"] += [{"id": index, **token} for index, token in listed.items()]
     else:
-        flags = {"lstrip": True, "rstrip": False, "single_word": False, "normalized": False, "special": False}
-        config[listed_in] = {str(size): {"content": "<city>", **flags}}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    assert_equal_to_transformers(tmp_path, tmp_path / "stored", SPELLED)
+        config[listed_in] = listed
+    (folder / "tokenizer.json").write_text(json.dumps(description))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    texts = ["in the <city> of The city Été É the theof", "of the  and  日日本<city>", " The, the; s ss"]
+    assert_equal_to_transformers(folder, folder / "stored", [*texts, *SPELLED[:2]])
 
 
 @pytest.fixture(scope="module")
