@@ -37,6 +37,7 @@ from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
 from t5lite.training.loop import Reason, TrainingParts
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state, init_state, state_axes, state_from_params
 from t5lite.training.step import (
@@ -188,10 +189,13 @@ def _start(run: _Run) -> _Start:
 
     Raises:
       CheckpointError: if the checkpoint is damaged or does not fit.
+      DataError: if the metrics that a run has written are damaged.
     """
     directory, source = run.directory.checkpoints, run.config.initialize_from
     latest = max(available_steps(directory), default=None)
     if latest is not None:
+        if multihost.is_leader() and (metrics := run.directory.path / METRICS_FILE).exists():
+            read_metrics(metrics)  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         return _Start(latest, state, f"resuming from step {latest} of {directory}")
     if source is not None:

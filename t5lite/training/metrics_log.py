@@ -12,6 +12,9 @@ from t5lite.training.tensorboard import ScalarWriter
 
 _REMEDY = "move the file away, a new one will be started"
 
+METRICS_FILE = "metrics.jsonl"
+"""Name in the run directory."""
+
 
 class MetricsLog:
     """``metrics.jsonl`` and ``tensorboard/`` of one run, appended to.
@@ -25,7 +28,7 @@ class MetricsLog:
     """
 
     def __init__(self, directory: Path, *, start_step: int) -> None:
-        self.path = directory / "metrics.jsonl"
+        self.path = directory / METRICS_FILE
         directory.mkdir(parents=True, exist_ok=True)
         kept = drop_after(self.path, start_step)
         self._evaluated_steps = {entry["step"] for entry in kept if entry["kind"] == "eval"}

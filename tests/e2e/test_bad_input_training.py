@@ -145,6 +145,12 @@ def test_a_run_directory_of_another_model(refused: Refused, train: list[str], pr
     refused([*train, "--run-dir", pretrained, "--initialize-from.run", pretrained], "is run_dir itself")
 
 
+def test_damaged_metrics_are_found_before_a_run_goes_on(refused: Refused, train: list[str], run_copy: Path):
+    write(run_copy / "metrics.jsonl", '{"st\n{}')
+    overrides = ["--run-dir", run_copy, "--training.total-steps", 42]
+    refused([*train, *overrides], r"metrics\.jsonl, line 1 is not an entry .*move the file away")
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_fewer_steps_than_are_done(num_workers: int, refused: Refused, train: list[str], pretrained: Path):
     refused(
