@@ -12,7 +12,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from t5lite.interop.huggingface import export_folder, import_folder
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 
 VOCAB = 24
@@ -69,6 +69,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**_T5, "feed_forward_proj": "gated-silu", "tie_word_embeddings": False},
     ),
     "mt5": ("MT5ForConditionalGeneration", "MT5Config", _T5),
+    "t5-encoder": ("T5EncoderModel", "T5Config", {**_T5, "feed_forward_proj": "gated-gelu"}),
+    "umt5-encoder": ("UMT5EncoderModel", "UMT5Config", _T5),
     "bert": ("BertModel", "BertConfig", _BERT),
     "bert-pretraining": ("BertForPreTraining", "BertConfig", {**_BERT, "hidden_act": "gelu_new"}),
     "bert-masked-lm": ("BertForMaskedLM", "BertConfig", _BERT),
@@ -113,7 +115,7 @@ def make_batch(config: ModelConfig) -> tuple[dict[str, np.ndarray], dict[str, to
         ours["decoder_input_tokens"] = rng.integers(2, VOCAB, (len(LENGTHS), 6)).astype(np.int32)
         ours["decoder_segment_ids"] = np.ones_like(ours["decoder_input_tokens"])
         theirs["decoder_input_ids"] = ours["decoder_input_tokens"]
-    if config.architecture == "encoder_only":
+    if isinstance(config, EncoderOnlyConfig) and config.num_token_types:
         types_BL = rng.integers(0, 2, mask_BL.shape).astype(np.int32)
         ours["encoder_token_types"] = theirs["token_type_ids"] = types_BL
     return ours, {name: torch.from_numpy(value).long() for name, value in theirs.items()}
@@ -160,7 +162,10 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
 
 
 # The plain models are in benchmarks/parity_cases.py; these are their less common choices.
-@pytest.mark.parametrize("case", ["ul2", "mt5", "bert-pretraining", "gpt2-untied", "llama", "llama-tied"])
+@pytest.mark.parametrize(
+    "case",
+    ["ul2", "mt5", "t5-encoder", "umt5-encoder", "bert-pretraining", "gpt2-untied", "llama", "llama-tied"],
+)
 def test_in_and_out_again(case, tmp_path):
     model = make_model(case)
     model.save_pretrained(tmp_path / "theirs")

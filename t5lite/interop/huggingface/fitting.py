@@ -113,6 +113,6 @@ def _without_optional_parts(
         logger.warning(
             "dropped %d trained tensors, which the model that was imported has no place for: %s",
             len(dropped),
-            listed(dropped),
+            listed(dropped, 8),
         )
     return {name: tensor for name, tensor in tensors.items() if name not in dropped}

@@ -272,6 +272,27 @@ def test_rotary_buffers_are_left_out(buffer, place, tmp_path):
     assert_same(import_folder(tmp_path)[1], params)
 
 
+class TestEncoderOfT5:
+    def test_alone_it_is_told_how_it_can_be_imported(self, tmp_path, no_weights_read):
+        exported("t5", tmp_path)
+
+        def drop(tensors: dict[str, np.ndarray]) -> None:
+            for key in [key for key in tensors if key.startswith(("decoder.", "lm_head."))]:
+                del tensors[key]
+
+        change_tensors(tmp_path, drop)
+        with pytest.raises(UserError, match=r"have no decoder; set architectures to \['T5EncoderModel'\] to"):
+            import_folder(tmp_path)
+
+    def test_and_comes_out_of_a_whole_t5_as_the_message_says(self, tmp_path, caplog):
+        params = exported("t5", tmp_path)
+        change_json(tmp_path, architectures=["T5EncoderModel"])
+        config, imported = import_folder(tmp_path)
+        assert isinstance(config, EncoderOnlyConfig)
+        assert_same(imported, {name: params[name] for name in ("token_embedder", "encoder")})
+        assert "dropped 31 trained tensors, which the model that was imported has no place for" in caplog.text
+
+
 class TestAdapters:
     def write(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

@@ -32,6 +32,7 @@ from t5lite.models.config import (
     EncoderOnlyConfig,
     Head,
     ModelConfig,
+    Positions,
 )
 from t5lite.models.functional import build
 from t5lite.models.presets import PRESETS, preset
@@ -52,11 +53,32 @@ HEADS: tuple[Head, ...] = (
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
     "span_extraction",
 )  # fmt: skip
+
+
+def _t5_encoder(positions: Positions) -> EncoderOnlyConfig:
+    return EncoderOnlyConfig(
+        **_SIZES,
+        num_layers=2,
+        positions=positions,
+        head="hidden",
+        num_token_types=0,
+        norm="rms",
+        norm_placement="pre",
+        norm_epsilon=1e-6,
+        embedding_norm=False,
+        mlp_activation="gated_gelu",
+        biases=False,
+        scale_attention=False,
+        initializer="t5",
+    )
+
+
 CONFIGS: dict[str, ModelConfig] = {
     "t5": EncoderDecoderConfig(**_SIZES, num_encoder_layers=1, num_decoder_layers=2),
     "umt5": EncoderDecoderConfig(
         **_SIZES, num_encoder_layers=1, num_decoder_layers=2, positions="relative_per_layer"
     ),
+    **{f"t5_encoder-{positions}": _t5_encoder(positions) for positions in ("relative", "relative_per_layer")},
     "gpt2": DecoderOnlyConfig(**_GPT2),
     "opt": DecoderOnlyConfig(**{**_GPT2, "position_offset": 2, "mlp_activation": "relu"}),
     "llama": DecoderOnlyConfig(**_SIZES, num_layers=2, num_kv_heads=1, rotary_base=500.0),

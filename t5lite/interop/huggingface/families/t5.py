@@ -13,18 +13,20 @@ included, which changes probabilities and not the most likely token.
 import dataclasses
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, same_heads, unsupported
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
-from t5lite.models.config import Activation, EncoderDecoderConfig
+from t5lite.interop.trees import Shape
+from t5lite.models.config import Activation, EncoderDecoderConfig, TransformerConfig
 
 logger = logging.getLogger(__name__)
 
 SHARED, HEAD = "shared.weight", "lm_head.weight"
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
     "gated-gelu": "gated_gelu",
     "gated-silu": "swiglu",  # UL2
@@ -36,19 +38,20 @@ _CLASSES = {
     "mt5": ("MT5ForConditionalGeneration",),
     "umt5": ("UMT5ForConditionalGeneration",),
 }
-_EOS = 1  # T5's own vocabularies; another one may end its texts with another id
+MARKS = ("d_kv", "d_ff")
+EOS = 1  # T5's own vocabularies; another one may end its texts with another id
 # The ids that training and decoding of an encoder-decoder are built on.
 _TOKENS: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (True,),
     "pad_token_id": (0,),
     "decoder_start_token_id": (0,),
 }
-_SHAPE: dict[str, tuple[Any, ...]] = {
+STACK: dict[str, tuple[Any, ...]] = {
     "positions": ("relative", "relative_per_layer"),
     "norm": ("rms",),
     "norm_placement": ("pre",),
     "embedding_norm": (False,),
-    "mlp_activation": tuple(_ACTIVATIONS.values()),
+    "mlp_activation": tuple(ACTIVATIONS.values()),
     "parallel_block": (False,),
     "biases": (False,),
     "scale_attention": (False,),
@@ -58,7 +61,7 @@ _SHAPE: dict[str, tuple[Any, ...]] = {
 
 
 def _mismatches(config: EncoderDecoderConfig) -> list[str]:
-    phrases = differences(config, _SHAPE) + same_heads(config)
+    phrases = differences(config, STACK) + same_heads(config)
     allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0]
     if _model_type(config) == "umt5":
         allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0, config.embed_dim**-0.5]
@@ -68,7 +71,7 @@ def _mismatches(config: EncoderDecoderConfig) -> list[str]:
     return phrases
 
 
-def _model_type(config: EncoderDecoderConfig) -> str:
+def _model_type(config: TransformerConfig) -> str:
     return "umt5" if config.positions == "relative_per_layer" else "t5"
 
 
@@ -76,12 +79,13 @@ def _rules(config: EncoderDecoderConfig) -> tuple[Rule, ...]:
     return (
         table(SHARED, "token_embedder/embedding"),
         linear(HEAD, "logits/kernel"),
-        *_stack("encoder", config),
-        *_stack("decoder", config),
+        *stack_rules("encoder", config),
+        *stack_rules("decoder", config),
     )
 
 
-def _stack(stack: str, config: EncoderDecoderConfig) -> tuple[Rule, ...]:
+def stack_rules(stack: str, config: TransformerConfig) -> tuple[Rule, ...]:
+    """Return the rules of an encoder or a decoder, which has the same name there and here."""
     layers, blocks = f"{stack}/layers", f"{stack}.block.{{}}"
     per_layer = config.positions == "relative_per_layer"
     block, holder = (blocks, layers) if per_layer else (f"{stack}.block.0", stack)
@@ -126,29 +130,36 @@ def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[s
             config.embed_dim**-0.5,
         )
     return {
+        **stack_json(config, dtype, tokens),
+        "num_layers": config.num_encoder_layers,
+        "num_decoder_layers": config.num_decoder_layers,
+        "tie_word_embeddings": scaled,
+        "scale_decoder_outputs": scaled,
+        "is_encoder_decoder": True,
+        "use_cache": True,
+        "decoder_start_token_id": 0,
+    }
+
+
+def stack_json(config: TransformerConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
+    """Return what config.json says of the layers of either stack."""
+    return {
         "model_type": _model_type(config),
         "vocab_size": config.vocab_size,
         "d_model": config.embed_dim,
         "d_ff": config.mlp_dim,
         "d_kv": config.head_dim,
         "num_heads": config.num_heads,
-        "num_layers": config.num_encoder_layers,
-        "num_decoder_layers": config.num_decoder_layers,
         "relative_attention_num_buckets": config.relpos_buckets,
         "relative_attention_max_distance": config.relpos_max_distance,
         "feed_forward_proj": next(
-            name for name, ours in _ACTIVATIONS.items() if ours == config.mlp_activation
+            name for name, ours in ACTIVATIONS.items() if ours == config.mlp_activation
         ),
         "dropout_rate": config.dropout_rate,
         "layer_norm_epsilon": config.norm_epsilon,
         "initializer_factor": 1.0,
-        "tie_word_embeddings": scaled,
-        "scale_decoder_outputs": scaled,
-        "is_encoder_decoder": True,
-        "use_cache": True,
         "pad_token_id": 0,
         "eos_token_id": _eos(tokens),
-        "decoder_start_token_id": 0,
         "torch_dtype": dtype,
     }
 
@@ -168,7 +179,7 @@ def _after_loading(config: EncoderDecoderConfig) -> str:
 
 
 def _eos(tokens: Tokens) -> int:
-    return _EOS if tokens["eos"] is None else tokens["eos"]
+    return EOS if tokens["eos"] is None else tokens["eos"]
 
 
 def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, Any]:
@@ -185,32 +196,59 @@ def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, 
 
 def _from_json(values: Values, param_dtype: Any) -> EncoderDecoderConfig:
     model_type = values.get("model_type", "t5")
-    projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[model_type])
-    if projection not in _ACTIVATIONS:
-        raise unsupported("feed_forward_proj", projection, _ACTIVATIONS)
     values.require(_TOKENS)
     values.architectures(_CLASSES[model_type])
+    num_encoder_layers = values.integer("num_layers")
+    return EncoderDecoderConfig(
+        **stack_fields(values),
+        num_encoder_layers=num_encoder_layers,
+        num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
+        tie_embeddings=_is_tied(model_type, values),
+        param_dtype=param_dtype,
+    )
+
+
+def stack_fields(values: Values) -> dict[str, Any]:
+    """Return the fields that describe the layers of either stack, by config.json.
+
+    Raises:
+      UserError: for an activation that no model here has, or derived keys that contradict it.
+      CheckpointError: for a size that is none.
+    """
+    model_type = values.get("model_type", "t5")
+    projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[model_type])
+    if projection not in ACTIVATIONS:
+        raise unsupported("feed_forward_proj", projection, ACTIVATIONS)
     activation, gated = _HIDDEN_ACTIVATION[projection]
     # Derived from feed_forward_proj when saved, but where config.json has them, they are what counts.
     values.require({"dense_act_fn": (activation,), "is_gated_act": (gated,)})
-    num_encoder_layers = values.integer("num_layers")
-    return EncoderDecoderConfig(
-        vocab_size=values.integer("vocab_size"),
-        embed_dim=values.integer("d_model"),
-        mlp_dim=values.integer("d_ff"),
-        head_dim=values.integer("d_kv"),
-        num_heads=values.integer("num_heads"),
-        num_encoder_layers=num_encoder_layers,
-        num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
-        positions="relative_per_layer" if model_type == "umt5" else "relative",
-        mlp_activation=_ACTIVATIONS[projection],
-        tie_embeddings=_is_tied(model_type, values),
-        relpos_buckets=values.integer("relative_attention_num_buckets", 32),
-        relpos_max_distance=values.integer("relative_attention_max_distance", 128),
-        dropout_rate=values.number("dropout_rate", 0.1),
-        norm_epsilon=values.number("layer_norm_epsilon", 1e-6),
-        param_dtype=param_dtype,
-    )
+    return {
+        "vocab_size": values.integer("vocab_size"),
+        "embed_dim": values.integer("d_model"),
+        "mlp_dim": values.integer("d_ff"),
+        "head_dim": values.integer("d_kv"),
+        "num_heads": values.integer("num_heads"),
+        "positions": "relative_per_layer" if model_type == "umt5" else "relative",
+        "mlp_activation": ACTIVATIONS[projection],
+        "relpos_buckets": values.integer("relative_attention_num_buckets", 32),
+        "relpos_max_distance": values.integer("relative_attention_max_distance", 128),
+        "dropout_rate": values.number("dropout_rate", 0.1),
+        "norm_epsilon": values.number("layer_norm_epsilon", 1e-6),
+    }
+
+
+def _completed(config: EncoderDecoderConfig, _: Values, shapes: Mapping[str, Shape]) -> EncoderDecoderConfig:
+    """Return ``config``, after checking that the tensors are not an encoder's alone.
+
+    Raises:
+      UserError: saying how to import the encoder.
+    """
+    if not any(name.startswith("decoder.") for name in shapes):
+        raise UserError(
+            "config.json describes an encoder-decoder, and the tensors have no decoder; set architectures to "
+            "['T5EncoderModel'] to import the encoder alone"
+        )
+    return config
 
 
 def _is_tied(model_type: str, values: Values) -> bool:
@@ -239,7 +277,7 @@ def _untied(config: EncoderDecoderConfig, values: Values) -> EncoderDecoderConfi
 
 FAMILY = Family(
     model_types=("t5", "mt5", "umt5"),
-    marks=("d_kv", "d_ff"),
+    marks=MARKS,
     architecture=EncoderDecoderConfig,
     mismatches=_mismatches,
     class_name=lambda config: _CLASSES[_model_type(config)][0],
@@ -247,11 +285,12 @@ FAMILY = Family(
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,
+    completed=_completed,
     untied=_untied,
     rules=_rules,
     copies=_copies,
     fallbacks=_fallbacks,
-    default_eos=_EOS,
+    default_eos=EOS,
     # Left in the first published T5 checkpoints; the model never read it, and transformers drops it as well.
     ignorable=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
 )
