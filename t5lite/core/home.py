@@ -16,9 +16,11 @@ def expand_home(path: PathT) -> PathT:
     """Return ``path`` with ``~`` and ``~user`` replaced by the home directory; others as they are.
 
     Raises:
-      ConfigError: if there is no such home directory.
+      ConfigError: if there is no such home directory, or for an empty text, which would be the current one.
     """
     text = str(path)
+    if not text:
+        raise ConfigError("a path is empty: is a shell variable not set? The current directory is .")
     if not text.startswith("~"):
         return path
     expanded = os.path.expanduser(text)

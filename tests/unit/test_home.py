@@ -128,7 +128,7 @@ def test_parsers_take_paths_by_the_types_that_expand(monkeypatch):
 
 
 def test_what_is_left_alone(home):
-    for path in ("gs://bucket/~/x", "./~", "a~", "x/~/y", "", "~x".replace("~", "./~")):
+    for path in ("gs://bucket/~/x", "./~", "a~", "x/~/y", "~x".replace("~", "./~")):
         assert expand_home(path) == path
     assert expand_home("~") == home
     assert expand_home(Path("~/a")) == Path(home, "a")
@@ -136,6 +136,15 @@ def test_what_is_left_alone(home):
     assert expand_home(f"~{user.pw_name}/a") == f"{user.pw_dir}/a"
     with pytest.raises(ConfigError, match=r"no user 'no-such-user'; .*\./~no-such-user/a if"):
         expand_home("~no-such-user/a")
+
+
+@pytest.mark.parametrize("flag", ["--inputs", "--output", "--vocabulary"])
+def test_an_empty_path_is_not_the_current_directory(flag, home, capsys, monkeypatch, tmp_path):
+    """What a shell makes of a variable that is not set."""
+    monkeypatch.chdir(tmp_path)
+    given = {"--inputs": "a.txt", "--output": "out", "--vocabulary": "bytes", flag: ""}
+    assert main(["prepare", "text", *(word for pair in given.items() for word in pair)]) == 2
+    assert capsys.readouterr().err.startswith("t5lite prepare: a path is empty: is a shell variable not set?")
 
 
 @pytest.fixture
