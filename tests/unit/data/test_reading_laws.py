@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from t5lite.core.errors import DataError
 from t5lite.data.reading.lines import decode_lines
-from t5lite.data.reading.tally import Loss, Tally, messages
+from t5lite.data.reading.tally import Loss, Tally, merged, messages
 from t5lite.data.reading.text_files import read_pairs, read_texts
 
 COMPRESS = {
@@ -296,3 +296,19 @@ def test_other_encodings_are_named(tmp_path, encoding):
             list(read_texts([tmp_path / name]))
     with pytest.raises(DataError, match="is UTF-"):
         list(read_texts([tmp_path / "a.txt"], txt_documents="piece"))
+
+
+def test_reports_of_single_files_add_up_to_that_of_all():
+    """As the offline pipelines add up what their workers counted."""
+    counted = [("a.csv", Loss.NULL, 2), ("b.csv", Loss.NULL, 5), ("b.csv", Loss.COLUMNS, 1)]
+    together, single = Tally(), {"a.csv": Tally(), "b.csv": Tally()}
+    for path, loss, number in counted:
+        for line in range(number):
+            together.count(loss, path, f"{path}:{line + 1}")
+            single[path].count(loss, path, f"{path}:{line + 1}")
+    report = merged(tally.report() for tally in single.values())
+    assert report == together.report()
+    null, columns, skipped = messages(report, ["a", "b", "c", "d"])
+    assert null.endswith("is null: 7 (first: a.csv:1; of 2 files, most of b.csv: 5)")
+    assert columns.endswith(f": 1 (first: b.csv:1); {Loss.COLUMNS.remedy}")
+    assert skipped.endswith("met before: 4 (a, b, c, …)")
