@@ -33,7 +33,7 @@ def abstract() -> dict[str, jax.ShapeDtypeStruct]:
 names = st.text(AWKWARD, min_size=1, max_size=20).filter(lambda name: name not in (".", ".."))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(names, names)
 @example("lr[3e-4]", "[!a]*?")
 @example("-[", "100%41#\n\"'")
