@@ -1,7 +1,8 @@
 """Exports of every family, read by another version of transformers in an environment of its own.
 
 transformers 4 cannot live beside transformers 5, with which the tests run. So this runs twice: once here, to
-write exports with the logits and the greedy output that they should give, and once there, to compare.
+write exports with the logits and the greedy output that they should give, and tokenizers of every kind with
+the ids of the texts of tests/parity/test_tokenizer_law.py; and once there, to compare.
 
     python benchmarks/transformers4_reader.py write exports
     python -m venv reader
@@ -9,7 +10,9 @@ write exports with the logits and the greedy output that they should give, and o
     reader/bin/python benchmarks/transformers4_reader.py read exports
 """
 
+import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,33 @@ def write(folder: Path) -> None:
     for name, config in configs(vocabulary.size).items():
         write_one(folder / name, config, vocabulary, lines[:NUM_TEXTS])
         print(f"{folder / name}: written")
+    write_tokenizers(folder / "tokenizers")
+
+
+def write_tokenizers(folder: Path) -> None:
+    """Write a tokenizer of every kind and architecture, each with texts and their ids in expected.json."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.exported_tokenizers import export_tokenizer
+    from tests.parity import test_tokenizer_law as law
+
+    made: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, architecture in law.CASES:
+            if name not in made:
+                made[name] = law.make_vocabulary(name, Path(scratch) / name)
+            path = export_tokenizer(made[name], folder / f"{name}-{architecture}", architecture)
+            texts = law.make_texts(0)
+            if law.finds_special_tokens(made[name], architecture):
+                spelled = [token["content"] for token in added_tokens(path) if token["special"]]
+                texts = [text for text in texts if not any(token in text for token in spelled)]
+            expected = [[text, law.expected_ids(made[name], architecture, text)] for text in texts]
+            (path / "expected.json").write_text(json.dumps(expected))
+    print(f"{folder}: {len(law.CASES)} tokenizers")
+
+
+def added_tokens(path: Path) -> list[dict[str, Any]]:
+    """Return the added tokens of a folder's tokenizer.json."""
+    return json.loads((path / "tokenizer.json").read_text())["added_tokens"]
 
 
 def configs(vocab_size: int) -> dict[str, Any]:
@@ -113,6 +143,21 @@ def read(folder: Path) -> int:
         line, good = read_one(path, expected)
         print(f"{path.name:<8} {line}{'' if good else '   DIFFERENT'}")
         failures += not good
+    return failures + read_tokenizers(folder / "tokenizers")
+
+
+def read_tokenizers(folder: Path) -> int:
+    """Compare the ids of every tokenizer; return how many have others."""
+    from transformers import AutoTokenizer
+
+    failures = 0
+    for path in sorted(each.parent for each in folder.glob("*/expected.json")):
+        expected = json.loads((path / "expected.json").read_text())
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        equal = sum(tokenizer(text)["input_ids"] == ids for text, ids in expected)
+        different = "" if equal == len(expected) else "   DIFFERENT"
+        print(f"{path.name:<38} {type(tokenizer).__name__}: ids equal {equal} of {len(expected)}{different}")
+        failures += equal != len(expected)
     return failures
 
 

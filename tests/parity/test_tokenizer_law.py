@@ -1,5 +1,6 @@
 """The law of exported tokenizers: ``AutoTokenizer`` gives t5lite's ids, whatever the vocabulary and text."""
 
+import functools
 import random
 import unicodedata
 from pathlib import Path
@@ -41,6 +42,11 @@ NONCHARACTERS = list("\ufdd0\ufdd1\uffff\U000f0000\U000f0001\U000f0003\U000f003c
 SEPARATORS = WHITE_SPACE + CONTROLS + INVISIBLE + NONCHARACTERS
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 SPELLED = ["</s>", "<pad>", "<unk>", "<s>", "<0x41>", "<ctl>", "[CTL]", "<sep>", "ab", "<", "＜"]
+PROMPTS = [
+    "The <extra_id_0> of\u3000<extra_id_1>the <extra_id_2>",
+    "<extra_id_3>",
+    "a<extra_id_1><extra_id_0> b",
+]
 SENTENCEPIECE: dict[str, dict[str, Any]] = {
     "default": {},
     "byte_fallback": {
@@ -104,33 +110,35 @@ def make_texts(seed: int) -> list[str]:
     return ["", " ", *SEPARATORS, *texts]
 
 
+def make_vocabulary(name: str, folder: Path) -> Vocabulary:
+    """Return the vocabulary of a name, trained in a folder."""
+    if name in SENTENCEPIECE:
+        return train_sentencepiece(folder, REAL + SCRIPTS * 8, extra_ids=None, **SENTENCEPIECE[name])
+    return open_vocabulary("bytes" if name == "bytes" else TOKENIZER_JSON[name](folder))
+
+
 @pytest.fixture(scope="module")
 def vocabularies(tmp_path_factory):
     """Return the vocabulary of a name, made once."""
-    made: dict[str, Vocabulary] = {}
-
-    def get(name: str) -> Vocabulary:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            if name in SENTENCEPIECE:
-                made[name] = train_sentencepiece(
-                    folder, REAL + SCRIPTS * 8, extra_ids=None, **SENTENCEPIECE[name]
-                )
-            else:
-                made[name] = open_vocabulary("bytes" if name == "bytes" else TOKENIZER_JSON[name](folder))
-        return made[name]
-
-    return get
+    return functools.cache(lambda name: make_vocabulary(name, tmp_path_factory.mktemp(name)))
 
 
-def around(vocabulary: Vocabulary, architecture: Architecture) -> tuple[list[int], list[int]]:
-    """What t5lite puts before and after a text."""
+def expected_ids(
+    vocabulary: Vocabulary, architecture: Architecture, text: str, *, parse_sentinels: bool = False
+) -> list[int]:
+    """What t5lite gives a model of an architecture for a text."""
+    ids = vocabulary.encode(text, parse_sentinels=parse_sentinels).tolist()
     if architecture == "encoder_decoder":
-        return [], [vocabulary.special_id("eos", needed_for="a test")]
+        return [*ids, vocabulary.special_id("eos", needed_for="a test")]
     if architecture == "decoder_only":
-        return list(vocabulary.prompt_prefix), []
+        return [*vocabulary.prompt_prefix, *ids]
     _, cls, sep = special_tokens(vocabulary)
-    return [cls], [sep]
+    return [cls, *ids, sep]
+
+
+def finds_special_tokens(vocabulary: Vocabulary, architecture: Architecture) -> bool:
+    """Whether a text that spells a special token is that token, unless ``split_special_tokens`` is given."""
+    return vocabulary.kind == "tokenizer_json" or architecture == "encoder_only"
 
 
 def is_tie(vocabulary: Vocabulary, ours: list[int], theirs: list[int]) -> bool:
@@ -143,15 +151,12 @@ def test_the_ids_are_t5lites(vocabularies, tmp_path, name, architecture):
     vocabulary = vocabularies(name)
     folder = export_tokenizer(vocabulary, tmp_path / "out", architecture)
     tokenizer = load(folder)
-    spells_special = vocabulary.kind == "tokenizer_json" or architecture == "encoder_only"
     texts = make_texts(CASES.index((name, architecture)))
-    if spells_special:  # see below
+    if finds_special_tokens(vocabulary, architecture):  # see below
         texts = [text for text in texts if not any(token in text for token in tokenizer.all_special_tokens)]
-    before, after = around(vocabulary, architecture)
-    found = tokenizer(texts)["input_ids"]
     wrong = []
-    for text, ids, theirs in zip(texts, vocabulary.encode_batch(texts), found, strict=True):
-        ours = [*before, *ids.tolist(), *after]
+    for text, theirs in zip(texts, tokenizer(texts)["input_ids"], strict=True):
+        ours = expected_ids(vocabulary, architecture, text)
         if theirs != ours and not is_tie(vocabulary, ours, theirs):
             wrong.append((text, ours, theirs))
     assert not wrong, f"{len(wrong)} of {len(texts)}, such as {wrong[0]!a}"
@@ -169,17 +174,11 @@ def test_sentinels_are_found_and_special_tokens_are_text(vocabularies, tmp_path,
     """But an encoder's tokenizer must find its mask, and so finds every special token that a text spells."""
     vocabulary = vocabularies(name)
     tokenizer = load(export_tokenizer(vocabulary, tmp_path / "out", architecture))
-    before, after = around(vocabulary, architecture)
-    texts = [
-        "The <extra_id_0> of\u3000<extra_id_1>the <extra_id_2>",
-        "<extra_id_3>",
-        "a<extra_id_1><extra_id_0> b",
-    ]
-    for text in texts:
-        ours = [*before, *vocabulary.encode(text, parse_sentinels=True).tolist(), *after]
+    for text in PROMPTS:
+        ours = expected_ids(vocabulary, architecture, text, parse_sentinels=True)
         assert tokenizer(text)["input_ids"] == ours
     text = "<s>strike</s> and <pad>"
-    ours = [*before, *vocabulary.encode(text).tolist(), *after]
+    ours = expected_ids(vocabulary, architecture, text)
     assert (tokenizer(text)["input_ids"] == ours) == (architecture != "encoder_only")
     assert tokenizer(text, split_special_tokens=True)["input_ids"] == ours
 
