@@ -41,7 +41,7 @@ class ReadDocuments:
     on_invalid_utf8: InvalidUtf8
 
     def __call__(self, name: str) -> dict[str, Any]:
-        """Return the shards' names and, for each file, documents, bytes, a digest of its texts, losses."""
+        """Return the shards' names and, for each file, documents, bytes, a digest, what was lost."""
         counts: dict[str, dict[str, Any]] = {}
         batches: list[pa.Table] = []
         shards: list[str] = []
@@ -66,7 +66,7 @@ class ReadDocuments:
         documents = read_documents(reading, field=self.field, txt_documents=self.txt_documents)
         digest = hashlib.blake2b(digest_size=16)
         texts: list[str] = []
-        size = total = number = 0
+        size = total = number = longest = 0
         for text in documents:
             number += 1
             content = text.encode()
@@ -74,12 +74,19 @@ class ReadDocuments:
             texts.append(text)
             size += len(content)
             total += len(content)
+            longest = max(longest, len(content))
             if size >= _BATCH_BYTES:
                 yield pa.table([pa.array(texts, pa.large_string())], schema=TEXTS)
                 texts, size = [], 0
         if texts:
             yield pa.table([pa.array(texts, pa.large_string())], schema=TEXTS)
-        counts.update(documents=number, bytes=total, digest=digest.hexdigest(), lost=reading.tally.report())
+        counts.update(
+            documents=number,
+            bytes=total,
+            longest_bytes=longest,
+            digest=digest.hexdigest(),
+            lost=reading.tally.report(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,7 @@ from data_pipelines.work_folder import delete_work_folder, job_of, open_work_fol
 from data_pipelines.workers import Task, Workers
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.data.file_counts import long_documents_warning
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.prepare import check_output, nothing_left
@@ -59,6 +60,8 @@ _GROUP_BYTES = 16 << 20
 """Small files are read together, up to this size."""
 _BUCKET_BYTES = (4 << 20, 64 << 20)
 """Smallest and largest text of a range of keys; 64 ranges in between."""
+_LONG_BYTES = 500_000
+"""Text of a document, that of a novel, from which on it is said to be long."""
 
 
 def run(
@@ -115,8 +118,13 @@ def run(
         delete_work_folder(work)
     print(drop_table(manifest))
     print(unknown_line(manifest["stores"], "documents"))
-    if warning := unknown_warning(manifest["stores"], {}, vocabulary=options.vocabulary):
-        print(warning)
+    longest = {path: file["longest_bytes"] for path, file in manifest["inputs"]["files"].items()}
+    for warning in (
+        unknown_warning(manifest["stores"], {}, vocabulary=options.vocabulary),
+        long_documents_warning(longest, options.txt_documents, least=_LONG_BYTES, unit="bytes"),
+    ):
+        if warning:
+            print(warning)
     return manifest
 
 

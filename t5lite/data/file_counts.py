@@ -1,9 +1,9 @@
 """What preparing notes of each input file: unknown tokens, and the longest document."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from t5lite.data.reading.input_files import input_format
+from t5lite.data.reading.input_files import FORMATS, WEB_ARCHIVE, input_format
 from t5lite.data.reading.text_files import TxtDocuments
 from t5lite.data.stores.store_sinks import TokenCounts
 
@@ -43,20 +43,33 @@ class FileCounts:
 
     def long_documents(self, txt_documents: TxtDocuments) -> str | None:
         """Return what to say of .txt files that have a document of ``LONG_DOCUMENT_TOKENS`` or more."""
-        found = {
-            path: file.longest
-            for path, file in self._files.items()
-            if input_format(path) == ".txt" and file.longest >= LONG_DOCUMENT_TOKENS
-        }
-        if not found or txt_documents == "piece":
-            return None
-        longest = max(found, key=lambda path: found[path])
-        remedy = "--txt-documents piece cuts the text every 16,000 characters"
-        if txt_documents == "paragraph":
-            remedy = (
-                f"a document ends at a blank line: --txt-documents line ends it at every line, and {remedy}"
-            )
-        return (
-            f"warning: {len(found):,} of the .txt files hold a document of {LONG_DOCUMENT_TOKENS:,} tokens "
-            f"or more, the longest {found[longest]:,} in {longest}; {remedy}"
-        )
+        longest = {path: file.longest for path, file in self._files.items()}
+        return long_documents_warning(longest, txt_documents, least=LONG_DOCUMENT_TOKENS, unit="tokens")
+
+
+def long_documents_warning(
+    longest: Mapping[str, int], txt_documents: TxtDocuments, *, least: int, unit: str
+) -> str | None:
+    """Return what to say of .txt files whose longest document has ``least`` or more of a unit, with a remedy.
+
+    Args:
+      longest: by file, the length of its longest document in ``unit``.
+      txt_documents: what a document of these files is.
+      least: the length from which on it is said.
+      unit: of the lengths, in the plural.
+    """
+    found = {
+        path: length
+        for path, length in longest.items()
+        if length >= least and input_format(path, (*FORMATS, WEB_ARCHIVE)) == ".txt"
+    }
+    if not found or txt_documents == "piece":
+        return None
+    where = max(found, key=lambda path: found[path])
+    remedy = "--txt-documents piece cuts the text every 16,000 characters"
+    if txt_documents == "paragraph":
+        remedy = f"a document ends at a blank line: --txt-documents line ends it at every line, and {remedy}"
+    return (
+        f"warning: {len(found):,} of the .txt files hold a document of {least:,} {unit} or more, the longest "
+        f"{found[where]:,} in {where}; {remedy}"
+    )

@@ -2,6 +2,7 @@ import gzip
 
 import pytest
 
+from data_pipelines.cleaning import ReadDocuments
 from data_pipelines.reading import html_text, read_documents
 from t5lite.core.errors import DataError
 from t5lite.data.reading.record_texts import FileReading
@@ -76,3 +77,16 @@ def test_other_files_are_read_as_prepare_does(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo")
     assert list(documents(tmp_path / "a.txt")) == ["one", "two"]
     assert list(documents(tmp_path / "a.txt", txt_documents="piece")) == ["one\n\ntwo"]
+
+
+def test_the_longest_document_of_each_file_is_noted(tmp_path):
+    (tmp_path / "a.txt").write_text("ba\n\nkélimo\n\nse")
+    read = ReadDocuments(
+        folder=str(tmp_path / "read"),
+        groups={"00000": (str(tmp_path / "a.txt"),)},
+        field="text",
+        txt_documents="paragraph",
+        on_invalid_utf8="error",
+    )
+    (file,) = read("00000")["files"].values()
+    assert (file["documents"], file["longest_bytes"]) == (3, len("kélimo".encode()))

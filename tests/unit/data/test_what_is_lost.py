@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from t5lite.cli.main import main
 from t5lite.core.errors import DataError
 from t5lite.data.examples.label_classes import find_classes
+from t5lite.data.file_counts import long_documents_warning
 from t5lite.data.prepare import PreparePairsConfig, prepare_pairs, write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.target_texts import TargetTexts
@@ -101,6 +102,14 @@ def test_a_text_without_ends_of_documents_is_said(tmp_path, vocabulary, content,
     for remedy in remedies:
         assert f"--txt-documents {remedy}" in warning or remedy in warning
         assert prepare("text", tmp_path / remedy, *options, remedy)["warnings"] == []
+
+
+def test_only_txt_files_are_told_how_to_be_cut():
+    longest = dict.fromkeys(["a.txt.gz", "b.jsonl", "c.warc.wet.gz", "d.parquet"], 10) | {"e.txt": 9}
+    warning = long_documents_warning(longest, "paragraph", least=10, unit="bytes")
+    assert "1 of the .txt files hold a document of 10 bytes or more, the longest 10 in a.txt.gz; " in warning
+    assert long_documents_warning(longest, "piece", least=10, unit="bytes") is None
+    assert long_documents_warning(longest, "line", least=11, unit="bytes") is None
 
 
 COLLAPSED = "cannot tell these targets apart: 'да' = 'нет'; take one that can"
