@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
+from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.models.config import EncoderDecoderConfig
@@ -145,6 +146,15 @@ def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
     without = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, task=None))
     with pytest.raises(ConfigError, match=r"evaluation\.task=None; task scores need"):
         evaluation.task_scores(build(config.model), {}, vocabulary, without)
+
+
+def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, vocabulary, tmp_path):
+    write_pair_store([("abc", "да"), ("abc", "нет")], vocabulary, tmp_path / "heldout")
+    heldout = dataclasses.replace(config.evaluation, store=str(tmp_path / "heldout"), task="classification")
+    with pytest.raises(DataError, match="cannot tell these targets apart: 'да' = 'нет'"):
+        evaluation.task_scores(
+            build(config.model), {}, vocabulary, dataclasses.replace(config, evaluation=heldout)
+        )
 
 
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
