@@ -117,10 +117,10 @@ def run(
     if not options.keep_work:
         delete_work_folder(work)
     print(drop_table(manifest))
-    print(unknown_line(manifest["stores"], "documents"))
+    print(unknown_line(manifest["stores"], "documents", {}))
     longest = {path: file["longest_bytes"] for path, file in manifest["inputs"]["files"].items()}
     for warning in (
-        unknown_warning(manifest["stores"], {}, vocabulary=options.vocabulary),
+        unknown_warning(manifest["stores"], vocabulary=options.vocabulary),
         long_documents_warning(longest, options.txt_documents, least=_LONG_BYTES, unit="bytes"),
     ):
         if warning:

@@ -321,7 +321,7 @@ def _prepare(
         )
         stores = {name: asdict(store_counts) for name, store_counts in counts.items()}
         most_unknown = file_counts.most_unknown()
-        warnings = [unknown_warning(stores, most_unknown, vocabulary=config.vocabulary), remark(file_counts)]
+        warnings = [unknown_warning(stores, vocabulary=config.vocabulary), remark(file_counts)]
         report = {
             **({"command": command} if command else {}),
             "config": asdict(config),
@@ -341,7 +341,7 @@ def _prepare(
                 "trained": existing is None,
             },
             "stores": stores,
-            "unknown_tokens": {"said": unknown_line(stores, unit), "worst_files": most_unknown},
+            "unknown_tokens": {"said": unknown_line(stores, unit, most_unknown), "worst_files": most_unknown},
             "warnings": [warning for warning in warnings if warning],
         }
         files.write_json(directory / _REPORT, report)

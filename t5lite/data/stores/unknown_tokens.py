@@ -56,8 +56,16 @@ def unknown_of_each(documents: Sequence[np.ndarray], unk_id: int | None) -> np.n
     return np.array([np.count_nonzero(tokens == unk_id) for tokens in documents], np.int64)
 
 
-def unknown_line(stores: Mapping[str, Mapping[str, Any]], unit: str) -> str:
-    """Return a line on the unknown tokens of all stores of a report, whose examples are called ``unit``."""
+def unknown_line(
+    stores: Mapping[str, Mapping[str, Any]], unit: str, worst_files: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Return a line on the unknown tokens of all stores of a report.
+
+    Args:
+      stores: of a report.
+      unit: what their examples are called.
+      worst_files: ``tokens`` and ``unknown`` of the files with the highest shares, if they are known.
+    """
     sides = _sides(stores)
     if not any(each.unknown for each in sides.values()):
         return "unknown tokens: none"
@@ -66,30 +74,24 @@ def unknown_line(stores: Mapping[str, Mapping[str, Any]], unit: str) -> str:
         f"of {each.tokens:,}, in {each.share_with_unknown:.1%} of the {unit})"
         for name, each in sides.items()
     ]
-    return f"unknown tokens: {', '.join(parts)}"
+    files = ", ".join(
+        f"{path} ({counts['unknown'] / counts['tokens']:.1%})"
+        for path, counts in list(worst_files.items())[:_FILES_SAID]
+    )
+    return f"unknown tokens: {', '.join(parts)}{f'; most in {files}' if files else ''}"
 
 
-def unknown_warning(
-    stores: Mapping[str, Mapping[str, Any]],
-    worst_files: Mapping[str, Mapping[str, int]],
-    *,
-    vocabulary: str | None,
-) -> str | None:
+def unknown_warning(stores: Mapping[str, Mapping[str, Any]], *, vocabulary: str | None) -> str | None:
     """Return what to say, with the remedy, where more is unknown than ``WARNED_TOKENS`` or ``WARNED_PAIRS``.
 
     Args:
       stores: of a report.
-      worst_files: ``tokens`` and ``unknown`` of the files with the highest shares.
       vocabulary: that was given; None for one that was trained.
     """
     sides = _sides(stores)
     of_pairs = max(each.share_with_unknown for each in sides.values()) if len(sides) > 1 else 0.0
     if max(each.share for each in sides.values()) <= WARNED_TOKENS and of_pairs <= WARNED_PAIRS:
         return None
-    files = ", ".join(
-        f"{path} ({counts['unknown'] / counts['tokens']:.1%})"
-        for path, counts in list(worst_files.items())[:_FILES_SAID]
-    )
     remedy = (
         "give every character a piece by --character-coverage 1"
         if vocabulary is None
@@ -97,8 +99,7 @@ def unknown_warning(
     )
     return (
         f"warning: the vocabulary{f' {vocabulary}' if vocabulary else ''} cannot spell this text, and what "
-        f"is unknown cannot be learnt or written{f' (most in {files})' if files else ''}; {remedy}, or take "
-        "--vocabulary bytes"
+        f"is unknown cannot be learnt or written; {remedy}, or take --vocabulary bytes"
     )
 
 

@@ -54,7 +54,7 @@ def test_unknown_text_is_said_with_the_worst_files_and_the_remedies_work(tmp_pat
     assert list(report["unknown_tokens"]["worst_files"]) == [str(texts / "cyrillic.txt")]
     share = 120 / counts["tokens"]
     assert f"unknown tokens: {share:.2%} (120 of {counts['tokens']:,}, in 66.7% of the documents)" in said
-    assert f"most in {texts / 'cyrillic.txt'} (" in said
+    assert f"; most in {texts / 'cyrillic.txt'} (" in said
     assert "leave --vocabulary out, so that one is trained on this text, or take --vocabulary bytes" in said
     for number, remedy in enumerate((["--vocabulary-size", 80], ["--vocabulary", "bytes"])):
         report = prepare("text", tmp_path / str(number), *options, *remedy)
