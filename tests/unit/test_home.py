@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import pwd
 from contextlib import suppress
 from pathlib import Path
@@ -132,7 +131,7 @@ def test_what_is_left_alone(home):
         assert expand_home(path) == path
     assert expand_home("~") == home
     assert expand_home(Path("~/a")) == Path(home, "a")
-    user = pwd.getpwuid(os.getuid())
+    user = pwd.getpwnam("root")
     assert expand_home(f"~{user.pw_name}/a") == f"{user.pw_dir}/a"
     with pytest.raises(ConfigError, match=r"no user 'no-such-user'; .*\./~no-such-user/a if"):
         expand_home("~no-such-user/a")
