@@ -26,7 +26,7 @@ def test_saved_configuration_is_a_recipe_and_a_finished_run_is_left_alone(pretra
     before = (pretrained / "metrics.jsonl").read_bytes()
     assert main(["train", "--config", str(pretrained / "config.json")]) == 0
     assert (pretrained / "metrics.jsonl").read_bytes() == before
-    assert "resuming from step 40" in capfd.readouterr().err
+    assert "is finished: step 40 of training.total_steps=40" in capfd.readouterr().err
 
 
 def test_evaluate_prints_and_writes(pretrained: Path, capsys):
