@@ -24,9 +24,10 @@ def canonical_names(tensors: Mapping[str, Stored], family: Family) -> dict[str, 
       UserError: if there are tensors of an adapter.
     """
     refuse_adapter_tensors(tensors)
-    wrapped = sum(_unwrapped(name) != name for name in tensors)
+    wrapped = [name for name in tensors if _unwrapped(name) != name]
     if wrapped:
-        logger.info("left the wrapper out of %d names (%s)", wrapped, " or ".join(_WRAPPERS))
+        found = sorted({part for name in wrapped for part in name.split(".")} & set(_WRAPPERS))
+        logger.info("left %s out of %d names", ", ".join(found), len(wrapped))
     renamed: dict[str, Stored] = {}
     original: dict[str, str] = {}
     for stored_name, tensor in tensors.items():
