@@ -61,6 +61,19 @@ def test_leaves_that_are_missing_unexpected_or_misshapen_are_listed(tmp_path, ta
     )
 
 
+@pytest.mark.parametrize("partitioner", [None, "fitting"])
+def test_leaves_that_are_not_finite_are_counted(tmp_path, target, partitioner):
+    changed = {name: value.copy() for name, value in target.items()}
+    changed["decoder/layers_1/mlp/wo/kernel"][0, :2] = np.nan
+    changed["token_embedder/embedding"][3] = np.inf
+    path = write_msgpack_checkpoint(tmp_path / "checkpoint_1", changed)
+    with pytest.raises(CheckpointError) as caught:
+        import_folder(path, partitioner=partitioner)
+    assert "checkpoint_1 are not imported: 2 hold NaN or infinity: " in str(caught.value)
+    assert "decoder/layers/mlp/wo (2 NaN)" in str(caught.value)
+    assert "token_embedder/embedding (16 infinite)" in str(caught.value)
+
+
 def test_scanned_leaves_of_other_depths_are_listed(tmp_path, scanned):
     changed = dict(scanned)
     changed["decoder/decoder/mlp/wi_0/kernel"] = np.zeros((16, 2, 20), np.float32)
