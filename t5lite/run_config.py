@@ -31,7 +31,7 @@ from t5lite.data.pipeline import (
     SourceDataConfig,
 )
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
-from t5lite.models.presets import preset_in
+from t5lite.models.presets import preset_in, shape_in
 from t5lite.optim import OptimizerConfig, Schedule
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.training.loop import TrainingConfig
@@ -75,10 +75,8 @@ class EvaluationConfig:
 
     def __post_init__(self):
         expand_fields(self, "store")
-        if self.batch_size < 2:
-            raise ConfigError(
-                f"evaluation.batch_size={self.batch_size} must be at least 2: encoder use swaps rows"
-            )
+        if self.batch_size < 1:
+            raise ConfigError(f"evaluation.batch_size={self.batch_size} must be positive")
         if self.max_examples is not None and self.max_examples < 1:
             raise ConfigError(f"evaluation.max_examples={self.max_examples} must be positive, or None")
 
@@ -114,6 +112,13 @@ class RunConfig:
                 f"use {f'{below} or ' if below else ''}{below + microbatches}"
             )
         self.schedule.build(self.training.total_steps)
+        evaluation = self.evaluation
+        swaps = evaluation.encoder_use and isinstance(self.model, EncoderDecoderConfig)
+        if evaluation.store and swaps and evaluation.batch_size < 2:
+            raise ConfigError(
+                f"evaluation.batch_size={evaluation.batch_size} must be at least 2: encoder use swaps rows; "
+                "or set evaluation.encoder_use=False"
+            )
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
         evaluated = self.evaluated_data
@@ -233,13 +238,14 @@ def _require_finite(config: Any, path: str = "") -> None:
             raise ConfigError(f"{name}={value} must be a finite number")
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, model: str | None = None) -> RunConfig:
+def load(path: Path, overrides: Sequence[str] = (), *, model: str | ModelConfig | None = None) -> RunConfig:
     """Read a recipe (``.py``) or a saved configuration (``.json``) and apply overrides.
 
     Args:
       path: the recipe. A ``.py`` file is executed and must define ``config() -> RunConfig``.
       overrides: command-line words such as ``--training.batch-size 64``.
-      model: a preset that replaces the recipe's model (see ``presets.preset_in``) before the overrides.
+      model: a preset, or the model of another run, whose shape replaces that of the recipe's model (see
+        ``presets.preset_in``) before the overrides.
 
     Raises:
       ConfigError: if the file or a value cannot be used.
@@ -254,8 +260,10 @@ def load(path: Path, overrides: Sequence[str] = (), *, model: str | None = None)
         config = _run_recipe(path)
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
-    if model is not None:
+    if isinstance(model, str):
         config = dataclasses.replace(config, model=preset_in(config.model, model))
+    elif model is not None:
+        config = dataclasses.replace(config, model=shape_in(config.model, model))
     return _override(config, overrides) if overrides else config
 
 
@@ -302,27 +310,38 @@ def _run_recipe(path: Path) -> RunConfig:
 def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     import tyro  # only commands that parse overrides pay for it
 
+    config, overrides = _with_initialize_from(config, list(overrides))
     return tyro.cli(
         RunConfig,
         prog="t5lite train --config RECIPE",
-        args=list(overrides),
-        default=_with_initialize_from(config, overrides),
+        args=overrides,
+        default=config,
         config=(tyro.conf.AvoidSubcommands,),
     )
 
 
-def _with_initialize_from(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    """Give tyro an ``InitializeFrom`` to override where the recipe has None.
+def _with_initialize_from(config: RunConfig, words: list[str]) -> tuple[RunConfig, list[str]]:
+    """Take ``--initialize-from None`` out of the words, and give tyro an ``InitializeFrom`` to override.
 
-    Any other field that may be None is a scalar, which tyro overrides by itself.
+    tyro overrides the fields of a class, but does not change between a class and None. Any other field that
+    may be None is a scalar, which it overrides by itself.
     """
-    flag = "--initialize-from."
-    words = [word.partition("=")[0].replace("_", "-") for word in overrides]
-    if config.initialize_from or not any(word.startswith(flag) for word in words):
-        return config
-    if f"{flag}run" not in words:
-        raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}run RUN")
-    return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override"))
+    flag = "--initialize-from"
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    given = [name for name in names if name.startswith(f"{flag}.")]
+    if flag in names:
+        place = names.index(flag)
+        end = place + 1 if "=" in words[place] else place + 2
+        if " ".join(words[place:end]).replace("=", " ").partition(" ")[2] != "None":
+            raise ConfigError(f"{flag} takes None, to start anew; say where from by {flag}.run RUN")
+        if given:
+            raise ConfigError(f"{flag} None and {given[0]} contradict each other; leave one of them out")
+        return dataclasses.replace(config, initialize_from=None), words[:place] + words[end:]
+    if config.initialize_from or not given:
+        return config, words
+    if f"{flag}.run" not in given:
+        raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}.run RUN")
+    return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override")), words
 
 
 # Objective before DataConfig, which has it. Files from before there was a choice of objective or of model

@@ -33,14 +33,16 @@ class RestoreReport:
     leaves: tuple[RestoredLeaf, ...]
     """In tree order; every parameter of the model but ``new``: there is no silent partial restore."""
     new: tuple[RestoredLeaf, ...] = ()
-    """Parameters that the checkpoint lacks and that were initialised instead, where that was allowed."""
+    """Parameters that the checkpoint lacks, or that mean something else there, and that were initialised."""
     left: tuple[RestoredLeaf, ...] = ()
     """Parameters of the checkpoint that the model lacks, where that was allowed."""
+    reason: str | None = None
+    """Why parameters that both have were not taken."""
 
     def __str__(self) -> str:
         sections = {
             f"parameters of step {self.step} from {self.directory} ({len(self.leaves)} arrays):": self.leaves,
-            f"new, not in that checkpoint ({len(self.new)} arrays):": self.new,
+            f"new, not taken from that checkpoint ({len(self.new)} arrays):": self.new,
             f"left there, not in this model ({len(self.left)} arrays):": self.left,
         }
         lines = [[title, *(f"  {leaf}" for leaf in leaves)] for title, leaves in sections.items() if leaves]
@@ -53,6 +55,7 @@ def restore_params(
     step: int | None = None,
     *,
     initialize: Callable[[Collection[str]], Mapping[str, jax.Array]] | None = None,
+    anew: Callable[[str], bool] = lambda _: False,
     max_host_bytes: int | None = None,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters of a training checkpoint, without reading its optimizer state.
@@ -64,6 +67,8 @@ def restore_params(
       step: which checkpoint; the newest by default.
       initialize: makes the parameters of given dotted names. With it, those that the checkpoint lacks are
         made by it and those that the model lacks are left; without it, either is refused.
+      anew: with ``initialize``, whether a parameter of that dotted name is made by it although the checkpoint
+        has one.
       max_host_bytes: of ``reading.array_handler``.
 
     Raises:
@@ -80,15 +85,17 @@ def restore_params(
         return params, RestoreReport(directory=str(directory), step=step, leaves=_described(params))
     names = reading.leaf_names(abstract_params)
     wanted = dict(zip(names, jax.tree.leaves(abstract_params), strict=True))
-    saved = reading.saved_shapes(directory, step, "params")
+    there = reading.saved_shapes(directory, step, "params")
+    saved = {name: shape for name, shape in there.items() if not (name in wanted and anew(name))}
     shared = reading.nested_from_names({name: leaf for name, leaf in wanted.items() if name in saved})
     left = [name for name in saved if name not in wanted]
+    shared_names = wanted.keys() & saved.keys()
     taken = reading.read_state(
         directory,
         step,
         {"params": shared},
         partial=True,
-        leave={f"params.{name}" for name in left},
+        leave={f"params.{name}" for name in there if name not in shared_names},
         max_host_bytes=max_host_bytes,
     )["params"]
     new = initialize([name for name in names if name not in saved])

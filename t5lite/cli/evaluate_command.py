@@ -1,45 +1,58 @@
 """``t5lite evaluate``: what a run has learned, measured on held-out data."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import tyro
 
 from t5lite.cli import one_process, xla
 from t5lite.core.home import expand_fields
-from t5lite.runner.evaluation import evaluate
+from t5lite.runner.evaluation import EvaluationChanges, evaluate
+from t5lite.runner.evaluation_records import store_evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Measure a run on held-out data and write RUN/evaluation.json."""
+    """Measure a run, or an imported model, on held-out data; print it, and keep it in RUN/evaluations."""
 
     run: str
     """Run directory."""
     step: int | None = None
     """Checkpoint step; the newest by default."""
     store: str | None = None
-    """Held-out store; the one of the run's configuration by default."""
+    """Held-out store; the one of the run's configuration by default. An imported model needs one."""
     max_examples: int | None = None
     """Use at most this many examples; the run's own limit by default."""
     batch_size: int | None = None
-    """Examples at once; the run's own by default."""
+    """Examples at once; the run's own by default, and no more than there are."""
+    task: Literal["translation", "classification"] | None = None
+    """Of pairs, generate text and score it; the run's own task by default."""
+    inputs_length: int | None = None
+    """Of an imported model, tokens of an input; by default what it has positions for."""
 
     def __post_init__(self):
         expand_fields(self, "run", "store")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Evaluate and print one line a metric."""
+    """Evaluate, print one line a metric, and then store what was printed."""
     parsed = tyro.cli(Arguments, prog="t5lite evaluate", args=list(arguments))
     one_process.say_so()
     xla.configure()
-    result = evaluate(
-        parsed.run,
-        step=parsed.step,
+    changes = EvaluationChanges(
         store=parsed.store,
         max_examples=parsed.max_examples,
         batch_size=parsed.batch_size,
+        task=parsed.task,
+        inputs_length=parsed.inputs_length,
+    )
+    result = evaluate(
+        parsed.run,
+        changes,
+        step=parsed.step,
+        announce=lambda text: print(f"t5lite evaluate: {text}", file=sys.stderr, flush=True),
     )
     width = max(map(len, result.metrics))
     print(f"{parsed.run} at step {result.step}, {result.store} ({result.num_examples:,} examples)")
@@ -47,4 +60,6 @@ def run(arguments: Sequence[str]) -> int:
         print(f"  {name:<{width}}  {value:.4f}")
     for note in result.notes:
         print(note)
+    sys.stdout.flush()
+    store_evaluation(parsed.run, result)
     return 0

@@ -8,12 +8,14 @@ from pathlib import Path
 import tyro
 
 from t5lite.cli import one_process, xla
+from t5lite.cli.generated_outputs import check_output, write_outputs
 from t5lite.core.errors import DataError
-from t5lite.core.files import check_new_file, write_text
 from t5lite.core.home import expand_fields
-from t5lite.data.reading.lines import decode_lines, read_lines
-from t5lite.data.reading.record_texts import InvalidUtf8
-from t5lite.runner.generation import generate
+from t5lite.data.reading.lines import Line, decode_lines, read_lines
+from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
+from t5lite.runner.generation import start_generation
+
+_JSONL = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +31,18 @@ class Arguments:
     text: tuple[str, ...] = ()
     """Input texts; ``--input-file`` and standard input are the alternatives."""
     input_file: Path | None = None
-    """UTF-8 file (also .gz, .xz, .zst) with one input a line; - for standard input."""
+    """UTF-8 file (also .gz, .xz, .zst) with one input a line, or .jsonl; - for lines on standard input."""
+    field: str = "text"
+    """Field of a .jsonl input that holds the text."""
     output_file: Path | None = None
-    """Where to write one output a line; standard output by default."""
+    """Where to write one output a line, or a .jsonl file; standard output by default."""
     step: int | None = None
     """Checkpoint step; the newest by default."""
-    encoder_length: int = 512
-    """Inputs are cut to this many tokens; what is to be continued loses its beginning."""
-    max_decode_length: int = 128
-    """Most tokens generated for an input."""
+    encoder_length: int | None = None
+    """Inputs are cut to this many tokens (what is to be continued loses its beginning); by default what the
+    run was trained on, of an imported model what it has positions for."""
+    max_decode_length: int | None = None
+    """Most tokens generated for an input; by default what the run was trained on, of text 128 at most."""
     batch_size: int = 16
     """Inputs decoded at once."""
     on_invalid_utf8: InvalidUtf8 = "error"
@@ -51,23 +56,19 @@ def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = tyro.cli(Arguments, prog="t5lite generate", args=list(arguments))
     inputs = _inputs(parsed)
-    if parsed.output_file is not None:
-        check_new_file(parsed.output_file)
+    check_output(parsed.output_file, source=parsed.input_file)
     one_process.say_so()
     xla.configure()
-    outputs = generate(
+    batch_size = min(parsed.batch_size, len(inputs))
+    generation = start_generation(
         parsed.run,
         inputs,
         step=parsed.step,
         encoder_length=parsed.encoder_length,
         max_decode_length=parsed.max_decode_length,
-        batch_size=min(parsed.batch_size, len(inputs)),
+        batch_size=batch_size,
     )
-    lines = "".join(f"{' '.join(text.splitlines())}\n" for text in outputs)
-    if parsed.output_file is None:
-        sys.stdout.write(lines)
-    else:
-        write_text(parsed.output_file, lines)
+    write_outputs(generation, inputs, parsed.output_file, batch_size=batch_size)
     return 0
 
 
@@ -82,10 +83,21 @@ def _inputs(parsed: Arguments) -> list[str]:
     else:
         name = parsed.input_file
         lines = read_lines(name, on_invalid_utf8=parsed.on_invalid_utf8)
-    inputs = [line.text for line in lines]
+    if any(suffix in _JSONL for suffix in name.suffixes[-2:]):
+        inputs = [_of_record(line, parsed) for line in lines if line.text.strip()]
+    else:
+        inputs = [line.text for line in lines]
     if not any(text.strip() for text in inputs):
         raise DataError(f"{name} holds no text; give one input a line")
     return inputs
+
+
+def _of_record(line: Line, parsed: Arguments) -> str:
+    reading = FileReading(path=line.path, on_invalid_utf8=parsed.on_invalid_utf8)
+    texts = reading.json_texts(line.text, (parsed.field,), line.place)
+    if texts is None:  # to leave it out would set outputs against other inputs
+        raise DataError(f"{line.place} field {parsed.field!r} is null; give every record a text")
+    return texts[0]
 
 
 def _utf8(argument: str, on_invalid_utf8: InvalidUtf8) -> str:

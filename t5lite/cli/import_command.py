@@ -56,5 +56,5 @@ def run(arguments: Sequence[str]) -> int:
             options=options,
         )
     print(f"{parsed.output}: {num_params:,} parameters from {parsed.source}")
-    print(f"  fine-tune from it with --initialize-from.run {parsed.output}")
+    print(f"  fine-tune from it with --initialize-from.run {parsed.output} --model {parsed.output}")
     return 0

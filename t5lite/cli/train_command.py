@@ -12,8 +12,10 @@ from t5lite import run_config
 from t5lite.cli import xla
 from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
-from t5lite.core.home import expanded_path
+from t5lite.core.home import expand_home, expanded_path
+from t5lite.models.config import ModelConfig
 from t5lite.partitioning import multihost
+from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
 
 
@@ -31,7 +33,9 @@ def run(arguments: Sequence[str]) -> int:
         "--config", type=expanded_path, metavar="RECIPE", help="recipe (.py) or saved config.json"
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="a published shape for the recipe's; `t5lite models` lists them"
+        "--model",
+        metavar="NAME",
+        help="a shape for the recipe's: a published one (`t5lite models` lists them), or a run directory's",
     )
     parser.add_argument(
         "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"
@@ -44,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
             parser.print_help()
             return 0
         raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
-    config = run_config.load(known.config, overrides, model=known.model)
+    config = run_config.load(known.config, overrides, model=_model(known.model))
     xla.configure()
     multihost.initialize(
         coordinator_address=known.coordinator_address,
@@ -61,6 +65,14 @@ def run(arguments: Sequence[str]) -> int:
         where = " (on every process)" if jax.process_count() > 1 else ""
         print(f"stopped at step {outcome.step}, saved; to go on{where}: {command}", file=sys.stderr)
     return 128 + outcome.signal
+
+
+def _model(name: str | None) -> str | ModelConfig | None:
+    """Return the model of a run directory; any other name is that of a published shape."""
+    if name is None:
+        return None
+    directory = RunDirectory.at(expand_home(name))
+    return directory.read_model()[0] if directory.model_file.is_file() else name
 
 
 def _choices_shown() -> AbstractContextManager[None]:

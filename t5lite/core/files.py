@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from t5lite.core import written_files
 from t5lite.core.errors import UserError
@@ -57,6 +57,34 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON to ``path`` atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def growing_file(path: Path) -> Iterator[TextIO]:
+    """Yield a stream to ``part_of(path)``, which becomes ``path`` when the block ends without an error.
+
+    What was written is in that file at once, line by line, and stays there if the block is cut off.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    try:
+        with open(part_of(path), "w", encoding="utf-8", newline="\n", buffering=1) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part_of(path), path)
+    except BaseException as error:
+        if part_of(path).is_file() and not part_of(path).stat().st_size:
+            part_of(path).unlink()
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
+        raise
+
+
+def part_of(path: Path) -> Path:
+    """Return where ``growing_file`` keeps what is written so far."""
+    return path.with_name(f"{path.name}.part")
 
 
 def make_directory(path: Path) -> None:

@@ -1,17 +1,26 @@
 """Greedy search."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.decoding.cache import DecodingCache, advance, start_cache, start_prompt_cache
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
 
-_NO_TOKEN = -1
-"""What no token is equal to: the end of a sequence where a vocabulary has none."""
+EosIds = int | Sequence[int] | None
+"""What ends a row: an id, any of several, or (None) nothing."""
+
+
+def ids_of_eos(eos_id: EosIds) -> tuple[int, ...]:
+    """Return the ids that end a row, none or more."""
+    if eos_id is None:
+        return ()
+    return (eos_id,) if isinstance(eos_id, int) else tuple(eos_id)
 
 
 def greedy(
@@ -20,7 +29,8 @@ def greedy(
     *,
     encoder_segment_ids_BM: jax.Array | None = None,
     max_decode_length: int,
-    eos_id: int | None = EOS_ID,
+    eos_id: EosIds = EOS_ID,
+    known_V: np.ndarray | None = None,
 ) -> jax.Array:
     """Return the most probable token at every step, int32 ``[B, max_decode_length]``.
 
@@ -34,6 +44,7 @@ def greedy(
       encoder_segment_ids_BM: 0 marks padding, which is not attended to; None means no padding.
       max_decode_length: length of the result, EOS included.
       eos_id: what ends a row; None lets all rows reach ``max_decode_length``.
+      known_V: bool, the rows of the table that stand for a token; the others are never chosen. None: all do.
 
     Raises:
       ConfigError: if inputs or result are longer than a learned position table.
@@ -54,7 +65,7 @@ def greedy(
         decoded_BL=jnp.full((batch_size, max_decode_length), PAD_ID, jnp.int32),
         ended_B=jnp.zeros((batch_size,), bool),
     )
-    return _search(model, state, eos_id)
+    return _search(model, state, eos_id, known_V)
 
 
 def greedy_continuation(
@@ -63,7 +74,8 @@ def greedy_continuation(
     *,
     first_B: jax.Array,
     max_decode_length: int,
-    eos_id: int | None,
+    eos_id: EosIds,
+    known_V: np.ndarray | None = None,
 ) -> jax.Array:
     """Return what a decoder-only model puts after each prompt, int32 ``[B, max_decode_length]``.
 
@@ -75,6 +87,7 @@ def greedy_continuation(
       first_B: int32 column of each prompt's first token.
       max_decode_length: length of the result, EOS included.
       eos_id: what ends a row; None lets all rows reach ``max_decode_length``.
+      known_V: bool, the rows of the table that stand for a token; the others are never chosen. None: all do.
 
     Raises:
       ConfigError: if prompts and result together are longer than a learned position table.
@@ -83,16 +96,23 @@ def greedy_continuation(
     logits_BV, cache = start_prompt_cache(
         model, prompts_BL, first_B=first_B, max_decode_length=max_decode_length
     )
-    token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    token_B = most_probable(logits_BV, known_V)
     decoded_BL = jnp.full((prompts_BL.shape[0], max_decode_length), PAD_ID, jnp.int32)
     state = _State(
         cache,
         num_decoded=jnp.ones((), jnp.int32),
         previous_B=token_B,
         decoded_BL=decoded_BL.at[:, 0].set(token_B),
-        ended_B=token_B == (_NO_TOKEN if eos_id is None else eos_id),
+        ended_B=_ends(token_B, eos_id),
     )
-    return _search(model, state, eos_id)
+    return _search(model, state, eos_id, known_V)
+
+
+def most_probable(logits_BV: jax.Array, known_V: np.ndarray | None) -> jax.Array:
+    """Return the int32 id of the greatest logit on the last axis, of those known (``greedy``)."""
+    if known_V is not None:
+        logits_BV = jnp.where(known_V, logits_BV, -jnp.inf)
+    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
 
 
 class _State(NamedTuple):
@@ -104,9 +124,10 @@ class _State(NamedTuple):
     ended_B: jax.Array
 
 
-def _search(model: EncoderDecoder | DecoderOnly, state: _State, eos_id: int | None) -> jax.Array:
+def _search(
+    model: EncoderDecoder | DecoderOnly, state: _State, eos_id: EosIds, known_V: np.ndarray | None
+) -> jax.Array:
     """Take the most probable token until all rows have ended or are full; return the rows."""
-    eos_id = _NO_TOKEN if eos_id is None else eos_id
     max_decode_length = state.decoded_BL.shape[1]
 
     def unfinished(state: _State) -> jax.Array:
@@ -114,7 +135,7 @@ def _search(model: EncoderDecoder | DecoderOnly, state: _State, eos_id: int | No
 
     def step(state: _State) -> _State:
         logits_BV, cache = advance(model, state.cache, state.previous_B)
-        token_B = jnp.where(state.ended_B, PAD_ID, jnp.argmax(logits_BV, axis=-1).astype(jnp.int32))
+        token_B = jnp.where(state.ended_B, PAD_ID, most_probable(logits_BV, known_V))
         return _State(
             cache,
             num_decoded=state.num_decoded + 1,
@@ -123,7 +144,11 @@ def _search(model: EncoderDecoder | DecoderOnly, state: _State, eos_id: int | No
                 state.decoded_BL, token_B[:, None], state.num_decoded, axis=1
             ),
             # Padding may be a token of its own, even EOS: an ended row stays ended.
-            ended_B=state.ended_B | (token_B == eos_id),
+            ended_B=state.ended_B | _ends(token_B, eos_id),
         )
 
     return jax.lax.while_loop(unfinished, step, state).decoded_BL
+
+
+def _ends(token_B: jax.Array, eos_id: EosIds) -> jax.Array:
+    return jnp.isin(token_B, jnp.asarray(ids_of_eos(eos_id), jnp.int32))

@@ -1,6 +1,6 @@
 """The class of each of a list of texts, by an encoder-only model with a classifier of sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
-from t5lite.data.examples.classification_examples import framed_rows
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.text_generation import Output, Row, left_aligned
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 
@@ -19,62 +19,64 @@ _NUM_FRAMING = 2
 """[CLS] and [SEP]."""
 
 
-def check_classification(
+def classification_rows(
     config: ModelConfig, vocabulary: Vocabulary, inputs: Sequence[str], *, encoder_length: int
-) -> int:
-    """Check that the model has positions for these inputs, before its parameters are read.
+) -> list[Row]:
+    """Return what the model reads of each text, before its parameters are read.
 
-    Returns:
-      The least ``encoder_length`` that serves them, at most the given one.
+    Args:
+      config: of the model.
+      vocabulary: of the model.
+      inputs: texts.
+      encoder_length: inputs are cut to this many tokens, [CLS] and [SEP] included.
 
     Raises:
       ConfigError: if they are too long for a learned position table, or the vocabulary cannot frame them.
     """
     if encoder_length <= _NUM_FRAMING:
         raise ConfigError(f"encoder_length={encoder_length} must be at least 3: [CLS], a token, [SEP]")
-    special_tokens(vocabulary)
-    longest = max((len(vocabulary.encode(text)) for text in inputs), default=1) + _NUM_FRAMING
-    encoder_length = min(encoder_length, longest)
-    if config.positions == "learned" and encoder_length > config.max_length:
+    _, cls, sep = special_tokens(vocabulary)
+    rows = []
+    for text in inputs:
+        ids = vocabulary.encode(text)
+        framed = np.array([cls, *ids[: encoder_length - _NUM_FRAMING], sep], np.int32)
+        rows.append(Row(framed, len(ids) + _NUM_FRAMING))
+    longest = max((len(row.ids) for row in rows), default=0)
+    if config.positions == "learned" and longest > config.max_length:
         raise ConfigError(
-            f"inputs of {encoder_length} tokens need as many positions, the model has {config.max_length}; "
+            f"inputs of {longest} tokens need as many positions, the model has {config.max_length}; "
             "use a smaller encoder_length"
         )
-    return encoder_length
+    return rows
 
 
-def classify_texts(
+def classify(
     model: FunctionalModel,
     params: Tree,
-    vocabulary: Vocabulary,
-    inputs: Sequence[str],
-    *,
+    rows: Sequence[Row],
     classes: LabelClasses,
-    encoder_length: int,
+    *,
     batch_size: int,
-) -> list[str]:
-    """Return the text of the most probable class for each input, in order.
+) -> Iterator[Output]:
+    """Yield the name of the most probable class for each row, in order.
 
     Args:
       model: with ``head="sequence_classification"``.
       params: nested dict of parameters.
-      vocabulary: of the model.
-      inputs: texts.
+      rows: of ``classification_rows``.
       classes: of the run; outputs beyond them stand for nothing and are not chosen.
-      encoder_length: inputs are cut to this many tokens, [CLS] and [SEP] included.
-      batch_size: inputs at once; the last batch is filled up with empty ones.
+      batch_size: rows at once; the last batch is filled up with the first of its rows.
     """
-    special, num_classes = special_tokens(vocabulary), len(classes.texts)
+    num_classes, length = len(classes.texts), max((len(row.ids) for row in rows), default=0)
 
     @jax.jit
     def best(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
         batch = {"encoder_input_tokens": tokens_BM, "encoder_segment_ids": segment_ids_BM}
         return jnp.argmax(model.bind(params)(batch)["sequence"][:, :num_classes], axis=-1)
 
-    texts: list[str] = []
-    for start in range(0, len(inputs), batch_size):
-        chunk = [vocabulary.encode(text) for text in inputs[start : start + batch_size]]
-        filled_up = chunk + [np.zeros(0, np.int32)] * (batch_size - len(chunk))
-        numbers_B = np.asarray(best(params, *framed_rows(filled_up, special, length=encoder_length)))
-        texts += [classes.texts[number] for number in numbers_B[: len(chunk)].tolist()]
-    return texts
+    for start in range(0, len(rows), batch_size):
+        chunk = rows[start : start + batch_size]
+        filled_up = [row.ids for row in chunk] + [chunk[0].ids] * (batch_size - len(chunk))
+        numbers_B = np.asarray(best(params, *left_aligned(filled_up, length)))
+        for row, number in zip(chunk, numbers_B.tolist(), strict=False):
+            yield Output(classes.texts[number], input_cut=row.cut)

@@ -8,6 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop import huggingface, stablehlo, t5x
+from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 
 
@@ -22,6 +23,8 @@ class Format:
       read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
       check_vocabulary: refuses a vocabulary that an imported folder contradicts; None where it says nothing.
       check_tokenizer: refuses a vocabulary that an export could not write; None where it writes any.
+      read_usage: how an imported folder's model is used, which ``export_folder`` takes as ``usage``; None
+        where the format says nothing of it.
       kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
       takes_programs: whether an export takes ``sizes`` and ``programs`` (see ``stablehlo.export_folder``).
@@ -34,6 +37,7 @@ class Format:
     read_vocabulary: Callable[..., Vocabulary | None] | None = None
     check_vocabulary: Callable[..., None] | None = None
     check_tokenizer: Callable[..., None] | None = None
+    read_usage: Callable[..., Usage] | None = None
     mark: str | None = None
     kept_files: tuple[str, ...] = ()
     takes_programs: bool = False
@@ -48,6 +52,7 @@ FORMATS: dict[str, Format] = {
         read_vocabulary=huggingface.read_vocabulary,
         check_vocabulary=huggingface.check_vocabulary,
         check_tokenizer=huggingface.check_tokenizer,
+        read_usage=huggingface.read_usage,
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
     ),

@@ -4,6 +4,7 @@ Everything that can be refused is refused here, before parameters are made or an
 """
 
 import dataclasses
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from t5lite.checkpointing.partial import RestoreReport, restore_params
 from t5lite.checkpointing.reading import available_steps, largest_leaf, leaf_names, resolve_step
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
-from t5lite.data.examples.label_classes import LabelClasses, check_num_labels
+from t5lite.data.examples.label_classes import LabelClasses, check_num_labels, listed
 from t5lite.data.pipeline import (
     BatchStream,
     MixturePipeline,
@@ -33,6 +34,8 @@ _VOCABULARY_MULTIPLE = 128
 _ENCODER_USE_EXAMPLES = 2
 _MASKED_LM_HEADS = ("masked_lm", "pretraining")
 _NAMED_TOKENS = 3
+_CLASSIFIER = "classifier."
+"""How the names of a classifier's own parameters begin."""
 _HEAD_FIELDS = ("head", "num_labels")
 """In which the model of a fine-tuning may differ from the one it starts from."""
 
@@ -138,16 +141,23 @@ def open_training_pipeline(config: RunConfig, directory: RunDirectory) -> BatchS
       DataError: if the store cannot be used, or has classes that the run or its model has not.
       ConfigError: if the settings contradict the store.
     """
+    directory.check_not_imported()
     latest = max(available_steps(directory.checkpoints), default=None)
-    pipeline = open_pipeline(
+    open_with = functools.partial(
+        open_pipeline,
         config.data,
         architecture=config.model.architecture,
         seed=config.seed,
-        classes=None if latest is None else directory.read_classes(),
         on_damage=config.loader.on_damage,
         history=None if latest is None else directory.read_mixture(),
         position=(latest or 0) * config.training.batch_size,
     )
+    pipeline = open_with(classes=None if latest is None else directory.read_classes())
+    if latest is None and pipeline.classes is not None:
+        known = _classes_of_source(config)
+        # Outputs keep their numbers, and classes their names, where the source has them all.
+        if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
+            pipeline = open_with(classes=known)
     if pipeline.classes is not None and isinstance(config.model, EncoderOnlyConfig):
         check_num_labels(pipeline.classes, config.model.num_labels, store=config.evaluated_data.store)
     return pipeline
@@ -156,7 +166,31 @@ def open_training_pipeline(config: RunConfig, directory: RunDirectory) -> BatchS
 def heldout_pipeline(
     config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None
 ) -> Pipeline | None:
-    """Return the pipeline over ``evaluation.store``, or None where a run has none.
+    """Return the pipeline that a training measures on, as of ``open_heldout``, or None where a run has none.
+
+    Raises:
+      ConfigError: also if encoder use is asked for and there is one example only.
+      DataError: as ``open_heldout``.
+    """
+    if config.evaluation.store is None:
+        return None
+    pipeline = open_heldout(config, vocabulary, classes)
+    num_examples = num_used(pipeline, config.evaluation)
+    if measures_encoder_use(config.evaluation, config.model) and num_examples < _ENCODER_USE_EXAMPLES:
+        raise ConfigError(
+            f"encoder use swaps inputs between examples, but only {num_examples} of evaluation.store="
+            f"{config.evaluation.store} is used; evaluate more, or set evaluation.encoder_use=False"
+        )
+    return pipeline
+
+
+def num_used(pipeline: Pipeline, config: EvaluationConfig) -> int:
+    """Return how many examples an evaluation uses."""
+    return min(pipeline.num_examples, config.max_examples or pipeline.num_examples)
+
+
+def open_heldout(config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None) -> Pipeline:
+    """Return the pipeline over ``evaluation.store``, which must be given.
 
     It passes once over whole examples: pairs are not packed, so that encoder use swaps the input of one pair
     for that of another, and overlong ones are cut, not left out, so that every model sees the same pairs.
@@ -167,20 +201,18 @@ def heldout_pipeline(
       classes: of the training store, for a classifier.
 
     Raises:
-      ConfigError: if the held-out store was tokenised with another vocabulary than the training store, or
-        has too few examples.
+      ConfigError: if the held-out store was tokenised with another vocabulary than the training store.
       DataError: if the store cannot be used, or has a class that the training store has not.
     """
     store = config.evaluation.store
-    if store is None:
-        return None
+    assert store is not None
     is_classifier = isinstance(config.model, EncoderOnlyConfig) and isinstance(
         config.evaluated_data, PairsDataConfig
     )
     if is_classifier and classes is None:
         raise ConfigError(
-            f"{config.run_dir} has lost its classes.json, so that nothing says what the outputs of its model "
-            "mean; restore that file"
+            f"{config.run_dir} has no classes.json, so that nothing says what the outputs of its model mean; "
+            "restore that file, or fine-tune the model on pairs whose targets are the classes"
         )
     data = dataclasses.replace(config.evaluated_data, store=store, max_epochs=None)
     if isinstance(data, PairsDataConfig):
@@ -190,14 +222,8 @@ def heldout_pipeline(
     )
     if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
-            f"evaluation.store={store} and the training data were tokenised with different vocabularies; "
-            "prepare both with the same one"
-        )
-    num_examples = min(pipeline.num_examples, config.evaluation.max_examples or pipeline.num_examples)
-    if measures_encoder_use(config.evaluation, config.model) and num_examples < _ENCODER_USE_EXAMPLES:
-        raise ConfigError(
-            f"encoder use swaps inputs between examples, but only {num_examples} of evaluation.store={store} "
-            "is used; evaluate more, or set evaluation.encoder_use=False"
+            f"evaluation.store={store} was tokenised with another vocabulary than the model's; prepare it "
+            f"with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"
         )
     return pipeline
 
@@ -241,17 +267,41 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
     ]
     if changes:
         raise ConfigError(
-            f"the model of {source.run} has another shape: {'; '.join(changes)}; use its values"
+            f"the model of {source.run} has another shape: {'; '.join(changes)}; take its shape by "
+            f"--model {source.run}"
         )
 
 
+def _classes_of_source(config: RunConfig) -> LabelClasses | None:
+    """Return the classes of ``initialize_from``; None if this model cannot have them all."""
+    if config.initialize_from is None or not isinstance(config.model, EncoderOnlyConfig):
+        return None
+    directory = RunDirectory.at(config.initialize_from.run)
+    model, classes = directory.read_model()[0], directory.read_classes()
+    if classes is None or not isinstance(model, EncoderOnlyConfig) or model.head != config.model.head:
+        return None
+    return classes if classes.told_apart and len(classes.texts) <= config.model.num_labels else None
+
+
+def inherited_eos_ids(config: RunConfig, directory: RunDirectory) -> tuple[int, ...]:
+    """Return what ends a generated text besides the vocabulary's EOS: what the run, or its source, says."""
+    if available_steps(directory.checkpoints):
+        return directory.read_eos_ids()
+    source = config.initialize_from
+    return () if source is None else RunDirectory.at(source.run).read_eos_ids()
+
+
 def restore_source(
-    config: RunConfig, model: FunctionalModel, partitioner: Partitioner
+    config: RunConfig,
+    model: FunctionalModel,
+    partitioner: Partitioner,
+    classes: LabelClasses | None = None,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters that ``initialize_from`` gives, as ``check_source`` found that it can.
 
     Where the head differs, those that the source lacks are initialised from ``seed``, each shard where it
-    lives, as they would be in a run from scratch; those that the model lacks are left.
+    lives, as they would be in a run from scratch; those that the model lacks are left. So is a classifier
+    of other classes than ``classes``, or of another number of them.
 
     Raises:
       CheckpointError: if the checkpoint is damaged, or a parameter that both have differs in shape.
@@ -262,6 +312,13 @@ def restore_source(
     abstract = sharded_abstract_params(model, partitioner)
     source_model, _ = directory.read_model()
     differs = any(getattr(source_model, name, 0) != getattr(config.model, name, 0) for name in _HEAD_FIELDS)
+    before = directory.read_classes()
+    reason = None
+    if getattr(source_model, "head", None) == getattr(config.model, "head", None):
+        reason = _other_classes(before, classes) if classes is not None else None
+        if reason is None and differs:
+            reason = "the source has another number of outputs"
+    differs = differs or reason is not None
 
     def initialize(names: Collection[str]) -> dict[str, jax.Array]:
         def chosen(tree: Tree) -> dict[str, Any]:
@@ -272,9 +329,23 @@ def restore_source(
         make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
         return make(jax.random.key(config.seed))
 
-    return restore_params(
-        directory.checkpoints, abstract, source.step, initialize=initialize if differs else None
+    params, report = restore_params(
+        directory.checkpoints,
+        abstract,
+        source.step,
+        initialize=initialize if differs else None,
+        anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
     )
+    return params, dataclasses.replace(report, reason=reason)
+
+
+def _other_classes(before: LabelClasses | None, classes: LabelClasses) -> str | None:
+    """Return how the classes of a source differ; None if they are the same in the same order."""
+    if before is None:
+        return "the source does not say what its classes are"
+    if before.tokens == classes.tokens:
+        return None
+    return f"the source has the classes {listed(before.texts)}, this run {listed(classes.texts)}"
 
 
 def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:

@@ -3,18 +3,19 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import jax
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.core.files import write_json
 from t5lite.core.registry import lookup
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import local_rows
+from t5lite.data.local_path import absolute_location
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
@@ -22,13 +23,15 @@ from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
-from t5lite.evaluation.text_generation import generate_texts, prompts_of_pairs
+from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs, prompts_of_pairs
+from t5lite.models.config import EncoderDecoderConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.components import heldout_pipeline, load_trained, measures_encoder_use
+from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
+from t5lite.runner.imported import measuring_config
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step
+from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
 _NGRAM_TOKENS = 20_000_000
 """Training tokens that the n-gram baselines count at most: enough for their tables, seconds of work."""
@@ -47,6 +50,38 @@ class Evaluation:
     """For a task: inputs, target and prediction of the first examples."""
     notes: tuple[str, ...] = ()
     """What to know when reading the metrics, a line each."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """How it was measured: with another of these, the metrics are others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationChanges:
+    """What to measure otherwise than the run's configuration says; None leaves it.
+
+    Attributes:
+      store: held-out store.
+      max_examples: limit.
+      batch_size: examples at once.
+      task: how generated text is scored.
+      inputs_length: tokens of an input; of an imported model only.
+    """
+
+    store: str | None = None
+    max_examples: int | None = None
+    batch_size: int | None = None
+    task: Literal["translation", "classification"] | None = None
+    inputs_length: int | None = None
+
+    def applied(self, config: EvaluationConfig) -> EvaluationConfig:
+        """Return ``config`` with the changes; a batch of one has no other example to swap inputs with."""
+        given = {
+            name: getattr(self, name)
+            for name in ("store", "max_examples", "batch_size", "task")
+            if getattr(self, name) is not None
+        }
+        if self.batch_size == 1:
+            given["encoder_use"] = False
+        return dataclasses.replace(config, **given)
 
 
 def heldout_evaluator(
@@ -75,62 +110,101 @@ def heldout_evaluator(
 
 def evaluate(
     run: str | Path,
+    changes: EvaluationChanges | None = None,
     *,
     step: int | None = None,
-    store: str | None = None,
-    max_examples: int | None = None,
-    batch_size: int | None = None,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
-    """Measure the checkpoint of a run and write ``evaluation.json`` into the run directory.
+    """Measure the checkpoint of a run; ``evaluation_records.store_evaluation`` keeps the result.
 
-    It runs on all the devices that are there, whatever mesh the run was trained on.
+    It runs on all the devices that are there, whatever mesh the run was trained on. An imported model is
+    measured as ``imported.measuring_config`` says.
 
     Args:
-      run: run directory with a configuration.
+      run: run directory.
+      changes: to what its configuration says.
       step: checkpoint; the newest by default.
-      store: held-out store instead of the configured one.
-      max_examples: limit instead of the configured one.
-      batch_size: instead of the configured one.
+      announce: is told when everything is checked and the long work begins.
 
     Raises:
       UserError: if the run, its checkpoint or the store cannot be used.
     """
     directory = RunDirectory.at(run)
-    config = _with_changes(
-        directory.read_config(), store=store, max_examples=max_examples, batch_size=batch_size
-    )
-    if config.evaluation.store is None:
-        raise ConfigError(f"{run} has no held-out store in its configuration; give one by --store")
     model_config, vocabulary = directory.read_model()
-    pipeline = heldout_pipeline(config, vocabulary, directory.read_classes())
-    assert pipeline is not None
+    config, notes = _configuration(directory, model_config, changes or EvaluationChanges())
+    pipeline = open_heldout(config, vocabulary, directory.read_classes())
+    num_examples = num_used(pipeline, config.evaluation)
+    if config.evaluation.encoder_use and num_examples < 2:
+        config = dataclasses.replace(
+            config, evaluation=dataclasses.replace(config.evaluation, encoder_use=False)
+        )
+    alone = num_examples < 2 or config.evaluation.batch_size < 2
+    if alone and isinstance(model_config, EncoderDecoderConfig):
+        notes.append("encoder_use is left out: it swaps the inputs of two examples of a batch")
+    if cut := pipeline.report.get("truncated"):
+        pairs = f"{cut:,.0f} of {pipeline.report['pairs']:,.0f} pairs"
+        notes.append(f"{pairs} are longer than the model was given room for and are cut")
     model = build(model_config)
     partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
     check_batch_size(config.evaluation.batch_size, 1, partitioner)
     trained = load_trained(directory, partitioner, step=step)
+    batch_size = clamped_batch_size(pipeline, partitioner, config.evaluation)
+    announce(f"{num_examples:,} examples in batches of {batch_size:,}; the first one compiles for a while")
     metrics = heldout_evaluator(trained.model, partitioner, pipeline, config.evaluation)(trained.params)
     samples: tuple[dict[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
-    if not isinstance(config.evaluated_data, PairsDataConfig):
+    if not isinstance(config.evaluated_data, PairsDataConfig) and directory.config_file.is_file():
+        # An imported model comes without the text that it was trained on.
         baselines, note = _baselines_if_possible(config, vocabulary)
         metrics |= baselines
-        notes = (note,)
+        notes.append(note)
     elif pipeline.classes is not None:
         metrics |= _beside_accuracy(config.evaluation, metrics["accuracy"])
     elif config.evaluation.task:
-        scores, samples = task_scores(trained.model, trained.params, vocabulary, config)
-        metrics |= scores
-    limit = config.evaluation.max_examples or pipeline.num_examples
-    result = Evaluation(
+        scored = _scored(trained.model, trained.params, vocabulary, config, eos_ids=directory.read_eos_ids())
+        metrics |= scored.scores
+        samples = scored.samples
+        if scored.num_cut:
+            notes.append(
+                f"{scored.num_cut:,} of {num_examples:,} predictions stop at {scored.max_decode_length} "
+                "tokens, before their end"
+            )
+    assert config.evaluation.store is not None
+    return Evaluation(
         step=trained.report.step,
-        store=config.evaluation.store,
-        num_examples=min(limit, pipeline.num_examples),
+        store=absolute_location(config.evaluation.store),
+        num_examples=num_examples,
         metrics=metrics,
         samples=samples,
-        notes=notes,
+        notes=tuple(notes),
+        settings={
+            "data": dataclasses.asdict(config.evaluated_data),
+            **dataclasses.asdict(config.evaluation),
+        },
     )
-    write_json(directory.evaluation_file, dataclasses.asdict(result))
-    return result
+
+
+def _configuration(
+    directory: RunDirectory, model: ModelConfig, changes: EvaluationChanges
+) -> tuple[RunConfig, list[str]]:
+    """Return what to measure, and what to say of it."""
+    if directory.config_file.is_file():
+        config = directory.read_config()
+        if changes.inputs_length is not None:
+            raise ConfigError(
+                f"inputs_length={changes.inputs_length} is for imported models; {directory.path} was trained "
+                f"with data.inputs_length={config.evaluated_data.inputs_length} and is measured with it"
+            )
+        config = dataclasses.replace(config, evaluation=changes.applied(config.evaluation))
+        if config.evaluation.store is None:
+            raise ConfigError(
+                f"{directory.path} has no held-out store in its configuration; give one by --store"
+            )
+        return config, []
+    evaluation = changes.applied(EvaluationConfig())
+    if evaluation.store is None:
+        raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
+    config, note = measuring_config(directory, model, evaluation, inputs_length=changes.inputs_length)
+    return config, [note]
 
 
 def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary) -> dict[str, float]:
@@ -178,20 +252,19 @@ def _beside_accuracy(config: EvaluationConfig, accuracy: float) -> dict[str, flo
     }
 
 
-def _with_changes(
-    config: RunConfig, *, store: str | None, max_examples: int | None, batch_size: int | None
-) -> RunConfig:
-    changes = {"store": store, "max_examples": max_examples, "batch_size": batch_size}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, **given))
+def clamped_batch_size(pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig) -> int:
+    """Return the configured batch size, or the least for all examples that the mesh divides."""
+    devices = num_data_devices(partitioner)
+    return min(config.batch_size, -(-num_used(pipeline, config) // devices) * devices)
 
 
 def _device_batches(
     pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig
 ) -> Iterator[dict[str, jax.Array]]:
     sharding = partitioner.batch_sharding
-    rows = local_rows(sharding, config.batch_size)
-    for batch in pipeline.eval_batches(config.batch_size, rows, max_examples=config.max_examples):
+    batch_size = clamped_batch_size(pipeline, partitioner, config)
+    rows = local_rows(sharding, batch_size)
+    for batch in pipeline.eval_batches(batch_size, rows, max_examples=config.max_examples):
         yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
 
 
@@ -217,6 +290,26 @@ def task_scores(
       ConfigError: if the run has no pairs, no held-out store or no task.
       DataError: if the store cannot be used.
     """
+    scored = _scored(model, params, vocabulary, config)
+    return scored.scores, scored.samples
+
+
+class _Scored(NamedTuple):
+    scores: dict[str, float]
+    samples: tuple[dict[str, str], ...]
+    num_cut: int
+    """Predictions that reached the greatest length."""
+    max_decode_length: int
+
+
+def _scored(
+    model: FunctionalModel,
+    params: Tree,
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    *,
+    eos_ids: Sequence[int] = (),
+) -> _Scored:
     data = config.evaluated_data
     if not isinstance(data, PairsDataConfig) or not config.evaluation.store or not config.evaluation.task:
         raise ConfigError(
@@ -232,21 +325,20 @@ def task_scores(
     if config.model.architecture == "decoder_only":
         given = prompts_of_pairs(inputs, vocabulary, inputs_length=data.inputs_length)
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
-    predictions = generate_texts(
-        model,
-        params,
-        vocabulary,
-        given,
+    sizes = GenerationSizes(
         encoder_length=data.inputs_length,
         max_decode_length=data.targets_length,
-        batch_size=config.evaluation.batch_size,
+        batch_size=min(config.evaluation.batch_size, len(given)),
     )
+    outputs = list(generate_outputs(model, params, vocabulary, given, sizes, eos_ids=eos_ids))
+    predictions = [output.text for output in outputs]
     task = lookup(TASKS, config.evaluation.task, kind="task")
     results = task.score(predictions, targets)
     scores = {name: score.value for name, score in results.items()}
     scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}
     shown = list(zip(inputs, targets, predictions, strict=True))[:_NUM_SAMPLES]
-    return scores, tuple(
+    samples = tuple(
         {"inputs": vocabulary.decode(ids), "target": target, "prediction": prediction}
         for ids, target, prediction in shown
     )
+    return _Scored(scores, samples, sum(output.output_cut for output in outputs), data.targets_length)

@@ -1,6 +1,7 @@
 """Let a run write: answer, continue, fill in masks, or name a class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,38 @@ from t5lite.data.objectives.iid_denoising import IidDenoising
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.objectives.ul2 import Ul2, prompt_of_mode
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.evaluation.text_classification import check_classification, classify_texts
-from t5lite.evaluation.text_generation import Inputs, generate_texts, least_encoder_length, prompts_of_pairs
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.evaluation.text_classification import classification_rows, classify
+from t5lite.evaluation.text_generation import (
+    GenerationSizes,
+    Inputs,
+    Output,
+    Row,
+    fitting_rows,
+    generate_outputs,
+    prompts_of_pairs,
+)
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.run_config import RunConfig
 from t5lite.runner.components import load_trained
+from t5lite.runner.generation_lengths import GenerationLengths, generation_lengths
 from t5lite.runner.run_directory import RunDirectory
 
 _ENDED_INPUTS = (SpanCorruption, IidDenoising, Deshuffling)
 """Objectives whose inputs a decoder-only model reads up to an EOS, as those of pairs."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation that has been checked and is about to begin."""
+
+    lengths: GenerationLengths
+    num_tokens: tuple[int, ...]
+    """Of each input, before it was cut to ``lengths.encoder_length``."""
+    keeps_end: bool
+    """Whether an input that is too long loses its beginning, as a prompt does."""
+    outputs: Iterator[Output]
+    """One of each input, in order; to take the first compiles."""
 
 
 def generate(
@@ -30,30 +54,57 @@ def generate(
     inputs: Sequence[str],
     *,
     step: int | None = None,
-    encoder_length: int = 512,
-    max_decode_length: int = 128,
+    encoder_length: int | None = None,
+    max_decode_length: int | None = None,
     batch_size: int = 16,
 ) -> list[str]:
-    """Return the greedy output of a run's newest (or given) checkpoint for each input text.
+    """Return the greedy output text of a run for each input text; arguments as of ``start_generation``."""
+    generation = start_generation(
+        run,
+        inputs,
+        step=step,
+        encoder_length=encoder_length,
+        max_decode_length=max_decode_length,
+        batch_size=batch_size,
+    )
+    return [output.text for output in generation.outputs]
+
+
+def start_generation(
+    run: str | Path,
+    inputs: Sequence[str],
+    *,
+    step: int | None = None,
+    encoder_length: int | None = None,
+    max_decode_length: int | None = None,
+    batch_size: int = 16,
+) -> Generation:
+    """Check inputs and run, load its newest (or given) checkpoint, and return what decodes greedily.
 
     An encoder-decoder's inputs may hold sentinels (``<extra_id_0>``). A decoder-only model continues its
     inputs, or answers them where it was trained on pairs or to denoise. After UL2, a text may begin with its
     mode: ``[R]``, ``[S]`` or ``[X]``. A masked LM fills in ``[MASK]``. A classifier of
     sequences names the class. Inputs are cut to ``encoder_length`` tokens, prompts at their beginning.
 
+    Args:
+      run: run directory, of a training or an import.
+      inputs: texts.
+      step: checkpoint; the newest by default.
+      encoder_length: most tokens of an input; by default what the run was trained on.
+      max_decode_length: most tokens of an output; by default what the run was trained on.
+      batch_size: inputs at once.
+
     Raises:
       UserError: if a length or size is out of range, or the run directory or its checkpoint cannot be used.
     """
-    sizes = {
-        "encoder_length": encoder_length,
-        "max_decode_length": max_decode_length,
-        "batch_size": batch_size,
-    }
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f"{name}={size} must be 1 or more")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     directory = RunDirectory.at(run)
     config, vocabulary = directory.read_model()
+    trained = directory.read_config() if directory.config_file.is_file() else None
+    lengths = generation_lengths(
+        config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
+    )
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     if isinstance(config, EncoderOnlyConfig) and config.head == "sequence_classification":
         classes = directory.read_classes()
@@ -62,63 +113,88 @@ def generate(
                 f"{run} has no {directory.classes_file.name}, so that nothing says what its "
                 f"{config.num_labels} outputs mean; fine-tune it on pairs whose targets are the classes"
             )
-        encoder_length = check_classification(config, vocabulary, inputs, encoder_length=encoder_length)
-        trained = load_trained(directory, partitioner, step=step)
-        return classify_texts(
-            trained.model,
-            trained.params,
-            vocabulary,
-            inputs,
-            classes=classes,
-            encoder_length=encoder_length,
-            batch_size=batch_size,
-        )
-    given: Inputs = inputs
-    if config.architecture == "decoder_only":
-        given = _prompts(directory, inputs, vocabulary, inputs_length=encoder_length)
-    elif config.architecture == "encoder_decoder" and isinstance(_objective(directory), Ul2):
-        given = [ids for _, ids in (prompt_of_mode(text, vocabulary) for text in inputs)]
-    encoder_length = least_encoder_length(
-        config, vocabulary, given, encoder_length=encoder_length, max_decode_length=max_decode_length
-    )
-    trained = load_trained(directory, partitioner, step=step)
-    return generate_texts(
-        trained.model,
-        trained.params,
-        trained.vocabulary,
+        rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
+        loaded = load_trained(directory, partitioner, step=step)
+        outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
+        return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs)
+    given = _as_trained(trained, config, inputs, vocabulary, inputs_length=lengths.encoder_length)
+    rows, least_length = fitting_rows(
+        config,
+        vocabulary,
         given,
-        encoder_length=encoder_length,
-        max_decode_length=max_decode_length,
-        batch_size=batch_size,
+        encoder_length=lengths.encoder_length,
+        max_decode_length=lengths.max_decode_length,
     )
+    loaded = load_trained(directory, partitioner, step=step)
+    outputs = generate_outputs(
+        loaded.model,
+        loaded.params,
+        loaded.vocabulary,
+        rows,
+        GenerationSizes(
+            encoder_length=least_length,
+            max_decode_length=lengths.max_decode_length,
+            batch_size=batch_size,
+        ),
+        eos_ids=directory.read_eos_ids(),
+    )
+    keeps_end = config.architecture == "decoder_only" and not _answers(trained)
+    return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs)
 
 
-def _prompts(
-    directory: RunDirectory, texts: Sequence[str], vocabulary: Vocabulary, *, inputs_length: int
+def _as_trained(
+    trained: RunConfig | None,
+    model: ModelConfig,
+    texts: Sequence[str],
+    vocabulary: Vocabulary,
+    *,
+    inputs_length: int,
 ) -> Inputs:
-    """Return prompts that begin and end as the texts that the model was trained on."""
-    if not directory.config_file.is_file():
+    """Return inputs that begin and end as the texts that the model was trained on."""
+    if trained is None or model.architecture == "encoder_only":
         return texts  # imported: trained on what its tokenizer makes of a text
-    config, objective = directory.read_config(), _objective(directory)
+    objective = _objective(trained)
     if isinstance(objective, Ul2):
-        return [_prompt_of_mode(text, vocabulary, inputs_length=inputs_length) for text in texts]
-    if isinstance(config.evaluated_data, PairsDataConfig) or isinstance(objective, _ENDED_INPUTS):
+        modes = [prompt_of_mode(text, vocabulary) for text in texts]
+        if model.architecture == "encoder_decoder":
+            return [ids for _, ids in modes]
+        return _prompts_of_modes(modes, vocabulary, inputs_length=inputs_length)
+    if model.architecture == "encoder_decoder":
+        return texts
+    if _answers(trained):
         return prompts_of_pairs(texts, vocabulary, inputs_length=inputs_length)
-    if config.initialize_from is None:
+    if trained.initialize_from is None:
         # Trained on a store from the start: no document of it begins with the tokenizer's prefix.
         return [vocabulary.encode(text, parse_sentinels=True) for text in texts]
     return texts
 
 
-def _prompt_of_mode(text: str, vocabulary: Vocabulary, *, inputs_length: int) -> np.ndarray:
-    """Return a prompt of a decoder-only model: inputs that it is to fill in end with EOS."""
-    mode, ids = prompt_of_mode(text, vocabulary)
-    if mode in (None, "S"):
-        return ids
-    return prompts_of_pairs([ids], vocabulary, inputs_length=inputs_length)[0]
+def _answers(trained: RunConfig | None) -> bool:
+    """Whether a decoder-only model answers inputs that end with EOS."""
+    if trained is None:
+        return False
+    return isinstance(trained.evaluated_data, PairsDataConfig) or isinstance(
+        _objective(trained), _ENDED_INPUTS
+    )
 
 
-def _objective(directory: RunDirectory) -> Objective | None:
-    """Return the objective that a run was trained on, None if it is not known or there was none."""
-    data = directory.read_config().evaluated_data if directory.config_file.is_file() else None
+def _prompts_of_modes(
+    modes: Sequence[tuple[str | None, np.ndarray]], vocabulary: Vocabulary, *, inputs_length: int
+) -> list[Row]:
+    """Return prompts of a decoder-only model: inputs that it is to fill in end with EOS."""
+    rows = []
+    for mode, ids in modes:
+        if mode in (None, "S"):
+            # A prompt loses its beginning, but not its mode.
+            front = ids[: mode is not None]
+            kept = np.append(front, ids[len(front) :][-max(1, inputs_length - len(front)) :])
+            rows.append(Row(kept.astype(np.int32), len(ids)))
+        else:
+            rows += prompts_of_pairs([ids], vocabulary, inputs_length=inputs_length)
+    return rows
+
+
+def _objective(trained: RunConfig) -> Objective | None:
+    """Return the objective that a run was trained on, None if there was none."""
+    data = trained.evaluated_data
     return data.objective if isinstance(data, PretrainingDataConfig) else None

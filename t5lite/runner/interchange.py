@@ -10,18 +10,19 @@ from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
+from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
+from t5lite.decoding import ids_of_eos
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
-from t5lite.models.config import ModelConfig
+from t5lite.interop.usage import Usage
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_directory import IMPORTED, RunDirectory
 from t5lite.runner.serving import decoding_programs
-
-_IMPORTED = "imported_from"
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,22 @@ def export(
     partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
     trained = load_trained(directory, partitioner, step=step)
     step = trained.report.step
-    imported = _IMPORTED in read_metadata(directory.checkpoints, step)
+    imported = IMPORTED in read_metadata(directory.checkpoints, step)
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
+    if chosen.read_usage is not None:
+        classes = directory.read_classes()
+        arguments["usage"] = Usage(
+            class_names=classes.texts if classes else (), eos_ids=directory.read_eos_ids()
+        )
     if chosen.takes_programs:
         sizes = arguments.setdefault("sizes", ProgramSizes())
         arguments["programs"] = decoding_programs(
-            config, max_decode_length=sizes.max_decode_length, eos_id=trained.vocabulary.eos_id
+            config,
+            max_decode_length=sizes.max_decode_length,
+            eos_id=(*ids_of_eos(trained.vocabulary.eos_id), *directory.read_eos_ids()),
+            known_ids=trained.vocabulary.known_ids,
         )
     written = chosen.export_folder(
         trained.params,
@@ -132,14 +141,15 @@ def import_model(
             "by --vocabulary"
         )
     assert chosen.import_folder is not None  # format_for has checked it
-    belonging = given
+    belonging, usage = given, Usage()
 
     def check(config: ModelConfig) -> None:
-        nonlocal belonging
+        nonlocal belonging, usage
         belonging = _vocabulary_beside(chosen, source, extra_ids) if given is None else given
         if chosen.check_vocabulary is not None:
             chosen.check_vocabulary(source, belonging)
         check_vocabulary(belonging, config, imported=True)
+        usage = chosen.read_usage(source) if chosen.read_usage else usage
 
     config, params = chosen.import_folder(source, partitioner="fitting", check=check, **(options or {}))
     assert belonging is not None  # check has seen to it
@@ -147,13 +157,30 @@ def import_model(
     kept = _kept_files(Path(source), chosen) if given is None and extra_ids is None else {}
     with new_directory(Path(output)) as temporary:
         directory = RunDirectory.at(temporary)
-        directory.write_model(config, belonging)
+        directory.write_model(config, belonging, eos_ids=_other_eos_ids(usage, belonging, config))
+        directory.write_classes(_named_classes(usage, belonging, config))
         for name, content in kept.items():
             write_bytes(_kept_folder(directory) / name, content)
         saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))
         with saving as checkpoints:
-            checkpoints.save(0, {"step": 0, "params": params}, {_IMPORTED: str(source)})
+            checkpoints.save(0, {"step": 0, "params": params}, {IMPORTED: str(source)})
     return build(config).num_params
+
+
+def _named_classes(usage: Usage, vocabulary: Vocabulary, model: ModelConfig) -> LabelClasses | None:
+    """Return the classes of an imported classifier; None where the folder names none."""
+    if (
+        not isinstance(model, EncoderOnlyConfig)
+        or "classification" not in model.head
+        or not usage.class_names
+    ):
+        return None
+    return named_classes(usage.names(model.num_labels), vocabulary)
+
+
+def _other_eos_ids(usage: Usage, vocabulary: Vocabulary, model: ModelConfig) -> tuple[int, ...]:
+    """Return what ends a text besides the vocabulary's EOS; an id beyond the table never does."""
+    return tuple(each for each in usage.eos_ids if each != vocabulary.eos_id and each < model.vocab_size)
 
 
 def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None) -> Vocabulary:

@@ -4,14 +4,15 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 """
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from t5lite import run_config
-from t5lite.checkpointing.reading import available_steps
+from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.strict_json import StrictJson
@@ -20,6 +21,9 @@ from t5lite.data.mixture import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
+
+IMPORTED = "imported_from"
+"""In the metadata of an imported model's checkpoint, where it came from."""
 
 _README = """\
 This directory is one t5lite run.
@@ -37,6 +41,7 @@ checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 evaluation.json     what `t5lite evaluate` last measured
+evaluations/        all that it measured, a file for each step, store and way of measuring
 profile/            traces, where a profiler window was asked for
 
 Files appear when they are first written. Start over by deleting the directory.
@@ -58,6 +63,8 @@ class _ModelFile:
     architecture: Architecture
     config: ModelConfig
     vocabulary: _VocabularyFile
+    eos_ids: tuple[int, ...] = ()
+    """What ends a generated text besides the vocabulary's EOS; an imported model may say so."""
 
     def __post_init__(self) -> None:
         if self.architecture != self.config.architecture:
@@ -115,6 +122,29 @@ class RunDirectory:
         """Result of the newest evaluation."""
         return self.path / "evaluation.json"
 
+    @property
+    def evaluations(self) -> Path:
+        """Results of all evaluations."""
+        return self.path / "evaluations"
+
+    def check_not_imported(self) -> None:
+        """Check that what is in the directory is no imported model, which has no run to go on with.
+
+        Raises:
+          ConfigError: saying how to fine-tune it.
+        """
+        steps = available_steps(self.checkpoints)
+        if (
+            self.config_file.is_file()
+            or not steps
+            or IMPORTED not in read_metadata(self.checkpoints, max(steps))
+        ):
+            return
+        raise ConfigError(
+            f"run_dir={self.path} is an imported model, not a training to go on with; fine-tune it by "
+            f"--initialize-from.run {self.path} --model {self.path} and a --run-dir of its own"
+        )
+
     def check_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         """Check that a run of this model may use the directory; nothing is written.
 
@@ -153,7 +183,7 @@ class RunDirectory:
                 "or delete it to start over"
             )
 
-    def write_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
+    def write_model(self, model: ModelConfig, vocabulary: Vocabulary, *, eos_ids: Sequence[int] = ()) -> None:
         """Write the files that make the directory usable; ``check_model`` before."""
         make_directory(self.path)
         for name in set(FILE_NAMES) - vocabulary.files.keys():
@@ -161,7 +191,8 @@ class RunDirectory:
         vocabulary.write(self.path)
         write_text(self._readme_file, _README)
         # Last, for it makes the directory a run.
-        write_json(self.model_file, _JSON.unstructure(_describe(model, vocabulary), _ModelFile))
+        description = dataclasses.replace(_describe(model, vocabulary), eos_ids=tuple(eos_ids))
+        write_json(self.model_file, _JSON.unstructure(description, _ModelFile))
 
     def read_model(self) -> tuple[ModelConfig, Vocabulary]:
         """Return the model configuration and the vocabulary of the run.
@@ -183,6 +214,10 @@ class RunDirectory:
                 "the token store again"
             )
         return description.config, vocabulary
+
+    def read_eos_ids(self) -> tuple[int, ...]:
+        """Return what ends a generated text besides the vocabulary's EOS; ``read_model`` before."""
+        return self._read_model_file().eos_ids
 
     def read_config(self) -> RunConfig:
         """Return the resolved configuration of the run.
@@ -296,4 +331,4 @@ def describe_changes(before: Any, after: Any, path: str = "") -> list[str]:
 
 def _defining(description: dict[str, Any]) -> dict[str, Any]:
     config = {k: v for k, v in description["config"].items() if k not in EXECUTION_FIELDS}
-    return {**description, "config": config}
+    return {**description, "config": config, "eos_ids": ()}

@@ -4,15 +4,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.types import Batch
-from t5lite.decoding import greedy, greedy_continuation
+from t5lite.decoding import EosIds, greedy, greedy_continuation
 from t5lite.interop.stablehlo import Program
 from t5lite.models.config import ModelConfig
 
 
 def decoding_programs(
-    config: ModelConfig, *, max_decode_length: int, eos_id: int | None
+    config: ModelConfig, *, max_decode_length: int, eos_id: EosIds, known_ids: np.ndarray | None = None
 ) -> dict[str, Program]:
     """Return ``greedy``, whose output ``tokens`` is ``[batch, max_decode_length]``; an encoder has none.
 
@@ -23,11 +24,15 @@ def decoding_programs(
       config: the model.
       max_decode_length: tokens generated at most, EOS included.
       eos_id: what ends a row; None lets all reach the end.
+      known_ids: bool, of each id of the vocabulary whether there is such a token; others are never chosen.
 
     Raises:
       ConfigError: if the model has no positions for that many tokens.
     """
     config.check_length(max_decode_length)
+    known_V = None
+    if known_ids is not None:
+        known_V = np.pad(known_ids, (0, config.vocab_size - len(known_ids)))
 
     def answer(module: Any, batch: Batch) -> dict[str, jax.Array]:
         tokens_BL = greedy(
@@ -36,6 +41,7 @@ def decoding_programs(
             encoder_segment_ids_BM=jnp.asarray(batch["encoder_segment_ids"]),
             max_decode_length=max_decode_length,
             eos_id=eos_id,
+            known_V=known_V,
         )
         return {"tokens": tokens_BL}
 
@@ -47,6 +53,7 @@ def decoding_programs(
             first_B=jnp.sum(padding_BL, axis=1, dtype=jnp.int32),
             max_decode_length=max_decode_length,
             eos_id=eos_id,
+            known_V=known_V,
         )
         return {"tokens": tokens_BL}
 

@@ -29,6 +29,7 @@ from t5lite.runner.components import (
     check_steps,
     check_vocabulary,
     heldout_pipeline,
+    inherited_eos_ids,
     open_training_pipeline,
     restore_source,
 )
@@ -107,7 +108,8 @@ def train(config: RunConfig) -> Outcome:
         make_directory(directory.path)
     _announce(run, start)
     if multihost.is_leader():
-        directory.write_model(config.model, run.pipeline.vocabulary)
+        eos_ids = inherited_eos_ids(config, directory)
+        directory.write_model(config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
         directory.write_classes(run.pipeline.classes)
         directory.write_mixture(run.pipeline.history if isinstance(run.pipeline, MixturePipeline) else None)
         directory.write_config(config)
@@ -199,7 +201,8 @@ def _start(run: _Run) -> _Start:
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         return _Start(latest, state, f"resuming from step {latest} of {directory}")
     if source is not None:
-        params, report = restore_source(run.config, run.model, run.partitioner)
+        classes = run.pipeline.classes
+        params, report = restore_source(run.config, run.model, run.partitioner, classes)
         origin = _origin(report, source.run, run.directory)
         state = state_from_params(params, run.model, run.optimizer, run.partitioner)
         return _Start(0, state, origin, report)
@@ -212,7 +215,8 @@ def _origin(report: RestoreReport, source: str, directory: RunDirectory) -> str:
     num_params = sum(math.prod(leaf.shape) for leaf in report.leaves)
     others = []
     if report.new:
-        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)})")
+        because = f", for {report.reason}" if report.reason else ""
+        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)}{because})")
     if report.left:
         others.append(f"left {len(report.left)} there ({', '.join(leaf.name for leaf in report.left)})")
     return (

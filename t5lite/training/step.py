@@ -204,10 +204,8 @@ def check_batch_size(batch_size: int, num_microbatches: int, partitioner: Partit
     Raises:
       ConfigError: naming the nearest batch sizes that work.
     """
-    entry = partitioner.batch_sharding.spec[0]
-    axes = (entry,) if isinstance(entry, str) else tuple(entry or ())
-    data_devices = math.prod(partitioner.mesh.shape[axis] for axis in axes)
-    divisor = num_microbatches * data_devices
+    axes = _data_axes(partitioner)
+    divisor = num_microbatches * num_data_devices(partitioner)
     if batch_size > 0 and batch_size % divisor == 0:
         return
     below, above = batch_size // divisor * divisor, (batch_size // divisor + 1) * divisor
@@ -217,6 +215,16 @@ def check_batch_size(batch_size: int, num_microbatches: int, partitioner: Partit
         f"the mesh ({mesh_axes}) = {divisor}; use {f'{below} or ' if below > 0 else ''}{above}, or change "
         "step.num_microbatches or partitioning"
     )
+
+
+def num_data_devices(partitioner: Partitioner) -> int:
+    """Return among how many devices (or groups of them) the rows of a batch are divided."""
+    return math.prod(partitioner.mesh.shape[axis] for axis in _data_axes(partitioner))
+
+
+def _data_axes(partitioner: Partitioner) -> tuple[str, ...]:
+    entry = partitioner.batch_sharding.spec[0]
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
 
 
 def split_microbatches(batch: DeviceBatch, num_microbatches: int) -> DeviceBatch:

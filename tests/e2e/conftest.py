@@ -109,7 +109,7 @@ def refused(tmp_path: Path, pretrained: Path, text_data: Path, capfd, monkeypatc
     for expensive in (
         "training.compile_train_step",
         "evaluation.heldout_evaluator",
-        "generation.generate_texts",
+        "generation.generate_outputs",
     ):
         monkeypatch.setattr(f"t5lite.runner.{expensive}", too_late)
     folders = (tmp_path, pretrained, text_data)

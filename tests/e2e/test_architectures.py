@@ -80,7 +80,7 @@ def test_what_is_too_long_for_the_position_table_is_refused(run: Path, architect
     assert "longer than the 48 rows of the learned position table" in capsys.readouterr().err
     assert not (run.parent / "other").exists()
     long = "a " * 60 + ("[MASK]" if architecture == "bert" else "")
-    assert main(["generate", "--run", str(run), "--text", long]) == 2
+    assert main(["generate", "--run", str(run), "--text", long, "--encoder-length", "60"]) == 2
     assert "longer than the 48 rows of the learned position table; use at most 48" in capsys.readouterr().err
 
 

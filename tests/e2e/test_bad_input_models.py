@@ -17,8 +17,8 @@ from tests.e2e.conftest import Refused, write
         (["--store", "nowhere"], r"nowhere is not a token store"),
         (["--step", 3], r"holds no checkpoint of step 3; available: 30, 40"),
         (["--max-examples", 0], r"max_examples=0 must be positive"),
-        (["--batch-size", 0], r"batch_size=0 must be at least 2"),
-        (["--run", "nowhere"], r"nowhere has no config\.json: .*give one that `t5lite train` wrote"),
+        (["--batch-size", 0], r"batch_size=0 must be positive"),
+        (["--run", "nowhere"], r"nowhere is not a run directory \(no model\.json\)"),
     ],
 )
 def test_evaluate_options(options, message, refused: Refused, pretrained: Path):
@@ -26,7 +26,7 @@ def test_evaluate_options(options, message, refused: Refused, pretrained: Path):
 
 
 def test_evaluate_needs_a_heldout_store(refused: Refused, run_copy: Path, imported: Path):
-    refused(["evaluate", "--run", imported], r"has no config\.json: it was imported")
+    refused(["evaluate", "--run", imported], r"was imported and names no held-out store; give one by --store")
     values = json.loads((run_copy / "config.json").read_text())
     values["evaluation"]["store"] = None
     write(run_copy / "config.json", json.dumps(values))

@@ -120,7 +120,7 @@ def test_stores_of_other_vocabularies_and_kinds(
 ):
     heldout = ["--evaluation.store", other_data / "heldout"]
     other = ["--data.store", other_data / "train", *heldout]
-    refused([*train, *heldout], "were tokenised with different vocabularies; prepare both")
+    refused([*train, *heldout], r"another vocabulary than the model's; prepare it with --vocabulary")
     refused([*train, "--data.store", pair_data / "train"], "is not a token store")
     refused([*train, "--data.store", text_data], "is not a token store: .*such as OUTPUT/train")
     refused(
@@ -128,7 +128,10 @@ def test_stores_of_other_vocabularies_and_kinds(
         r"another vocabulary than /.*; prepare it again with --vocabulary /.*spiece\.model",
     )
     refused([*train, *other, "--run-dir", pretrained], "holds a run of another model .*use another run_dir")
-    refused(["evaluate", "--run", pretrained, "--store", other_data / "heldout"], "different vocabularies")
+    refused(
+        ["evaluate", "--run", pretrained, "--store", other_data / "heldout"],
+        "another vocabulary than the model",
+    )
 
 
 def test_a_run_directory_of_another_model(refused: Refused, train: list[str], pretrained: Path):
@@ -139,7 +142,7 @@ def test_a_run_directory_of_another_model(refused: Refused, train: list[str], pr
     )
     refused(
         [*train, "--initialize-from.run", pretrained, *other_shape],
-        r"has another shape: model\.mlp_dim=128, there 64; use its values",
+        r"has another shape: model\.mlp_dim=128, there 64; take its shape by --model",
     )
     refused([*train, "--initialize-from.run", pretrained, "--initialize-from.step", 7], "available: 30, 40")
     refused([*train, "--run-dir", pretrained, "--initialize-from.run", pretrained], "is run_dir itself")

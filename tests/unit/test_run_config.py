@@ -219,6 +219,49 @@ def test_an_override_keeps_what_the_recipe_says_beside_it(tmp_path):
     assert overridden.initialize_from == InitializeFrom(run="new", step=5)
 
 
+@pytest.mark.parametrize("words", [["--initialize-from", "None"], ["--initialize_from=None"]], ids=" ".join)
+@pytest.mark.parametrize("source", [None, InitializeFrom(run="old", step=5)])
+def test_an_override_takes_initialize_from_back(words, source, tmp_path):
+    config = dataclasses.replace(CONFIG, initialize_from=source)
+    overridden = run_config.load(recipe(tmp_path, config), ["--seed", "3", *words, "--run-dir", "other"])
+    assert overridden == dataclasses.replace(CONFIG, seed=3, run_dir="other")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--initialize-from", "runs/old"], r"takes None, to start anew; say where from by --initialize"),
+        (["--initialize-from"], "takes None"),
+        (["--initialize-from", "None", "--initialize-from.step", "5"], "contradict each other"),
+    ],
+    ids=str,
+)
+def test_initialize_from_takes_nothing_else(words, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        run_config.load(recipe(tmp_path, CONFIG), words)
+
+
+def test_the_shape_of_another_model_leaves_how_the_recipe_runs_it(tmp_path):
+    other = dataclasses.replace(CONFIG.model, mlp_dim=3 * CONFIG.model.mlp_dim, compute_dtype="bfloat16")
+    config = run_config.load(recipe(tmp_path, CONFIG), model=other)
+    expected = dataclasses.replace(CONFIG.model, mlp_dim=other.mlp_dim)
+    assert config == dataclasses.replace(CONFIG, model=expected)
+
+
+def test_encoder_use_alone_needs_a_batch_of_two(tmp_path):
+    """And it is asked of encoder-decoders only."""
+    alone = EvaluationConfig(store="heldout", batch_size=1)
+    with pytest.raises(ConfigError, match=r"batch_size=1 must be at least 2: .*encoder_use=False"):
+        dataclasses.replace(CONFIG, evaluation=alone)
+    dataclasses.replace(CONFIG, evaluation=dataclasses.replace(alone, encoder_use=False))
+    dataclasses.replace(CONFIG, evaluation=dataclasses.replace(alone, store=None))
+    decoder = DecoderOnlyConfig(embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_layers=1)
+    data = PretrainingDataConfig(store="store", objective=CausalLM())
+    dataclasses.replace(CONFIG, model=decoder, data=data, evaluation=alone)
+    with pytest.raises(ConfigError, match=r"evaluation\.batch_size=0 must be positive"):
+        EvaluationConfig(batch_size=0)
+
+
 def test_initialize_from_needs_a_run(tmp_path):
     with pytest.raises(
         ConfigError, match=r"the recipe has no initialize_from; say .* --initialize-from\.run RUN"

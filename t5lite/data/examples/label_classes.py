@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.stores.pair_store import MAX_NAMED_TARGETS, PairStore
 from t5lite.data.stores.target_texts import indistinguishable
 from t5lite.data.vocabulary import Vocabulary
 
-MAX_CLASSES = 10_000
+MAX_CLASSES = MAX_NAMED_TARGETS
 """Distinct targets above which pairs are no classification."""
 
 _BLOCK = 1 << 16
@@ -26,16 +26,26 @@ class LabelClasses:
     """
 
     texts: tuple[str, ...]
-    """Each target, decoded."""
+    """Each target as it was given, or decoded where the store does not say."""
     tokens: tuple[tuple[int, ...], ...]
     """The same as it is stored, which is what tells classes apart."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether no two classes are the same tokens, as "US" and "us" are to an uncased vocabulary."""
+        return len(set(self.tokens)) == len(self.tokens)
 
     def labels(self, pairs: PairStore) -> np.ndarray:
         """Return the class of every pair, int32 [num_pairs].
 
         Raises:
-          DataError: listing targets that are none of the classes.
+          DataError: listing targets that are none of the classes, or if two classes are the same tokens.
         """
+        if not self.told_apart:
+            raise DataError(
+                f"of the classes {listed(self.texts)} some are the same tokens to this vocabulary, so that "
+                f"the targets of {pairs.path} do not say which is meant; name the classes otherwise"
+            )
         numbers = {_key(np.array(tokens)): number for number, tokens in enumerate(self.tokens)}
         unknown: dict[bytes, None] = {}
         labels = np.full(pairs.num_pairs, -1, np.int32)
@@ -47,8 +57,8 @@ class LabelClasses:
             vocabulary = pairs.vocabulary()
             raise DataError(
                 f"{(labels < 0).sum():,} pairs of {pairs.path} have a target that no training pair had, "
-                f"such as {_listed([vocabulary.decode(_tokens(key)) for key in unknown])}; the classes are "
-                f"{_listed(self.texts)}; train on pairs of every class, or leave those pairs out"
+                f"such as {listed([vocabulary.decode(_tokens(key)) for key in unknown])}; the classes are "
+                f"{listed(self.texts)}; train on pairs of every class, or leave those pairs out"
             )
         return labels
 
@@ -67,7 +77,7 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
         if len(found) > MAX_CLASSES:
             raise DataError(
                 f"{pairs.path} has more than {MAX_CLASSES:,} distinct targets, such as "
-                f"{_listed([vocabulary.decode(_tokens(key)) for key in list(found)[:3]])}; to classify, give "
+                f"{listed([vocabulary.decode(_tokens(key)) for key in list(found)[:3]])}; to classify, give "
                 "pairs whose targets are names of classes"
             )
     if len(found) == 1:
@@ -76,7 +86,10 @@ def find_classes(pairs: PairStore, vocabulary: Vocabulary) -> LabelClasses:
             f"{vocabulary.decode(_tokens(next(iter(found))))!r}; to classify, give pairs of two classes or "
             "more, and a vocabulary that tells them apart (--vocabulary bytes always does)"
         )
-    classes = sorted((vocabulary.decode(_tokens(key)), tuple(_tokens(key).tolist())) for key in found)
+    names = {_key(vocabulary.encode(name)): name for name in pairs.target_names()}
+    classes = sorted(
+        (names.get(key) or vocabulary.decode(_tokens(key)), tuple(_tokens(key).tolist())) for key in found
+    )
     return LabelClasses(tuple(text for text, _ in classes), tuple(tokens for _, tokens in classes))
 
 
@@ -90,6 +103,12 @@ def check_told_apart(pairs: PairStore) -> None:
         raise DataError(f"the vocabulary of {pairs.path} {indistinguishable(pairs.collapsed_targets)}")
 
 
+def named_classes(names: Sequence[str], vocabulary: Vocabulary) -> LabelClasses:
+    """Return classes that have names, in their order."""
+    tokens = (tuple(vocabulary.encode(name).tolist()) for name in names)
+    return LabelClasses(tuple(names), tuple(tokens))
+
+
 def check_num_labels(classes: LabelClasses, num_labels: int, *, store: str) -> None:
     """Check that the model has an output for every class.
 
@@ -98,7 +117,7 @@ def check_num_labels(classes: LabelClasses, num_labels: int, *, store: str) -> N
     """
     if len(classes.texts) > num_labels:
         raise DataError(
-            f"{store} has {len(classes.texts):,} classes, {_listed(classes.texts)}, but "
+            f"{store} has {len(classes.texts):,} classes, {listed(classes.texts)}, but "
             f"model.num_labels={num_labels}; set model.num_labels={len(classes.texts)}"
         )
 
@@ -122,7 +141,7 @@ def _tokens(key: bytes) -> np.ndarray:
     return np.frombuffer(key, "<u4").astype(np.int32)
 
 
-def _listed(texts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
     """Return the first texts, quoted, and how many more there are."""
     more = len(texts) - _MAX_LISTED
     shown = ", ".join(repr(text[:40]) for text in texts[:_MAX_LISTED])

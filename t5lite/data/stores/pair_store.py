@@ -1,8 +1,10 @@
 """Pairs of documents for fine-tuning: two token stores of equal document count under one directory.
 
 pairs.json   inputs/   targets/
+target_names.json   the distinct targets as they were given, where they repeat: names of classes
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,21 @@ from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter, read_in
 from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
 
+MAX_NAMED_TARGETS = 10_000
+"""Distinct targets above which they are no names of classes."""
+
 FORMAT = "t5lite-pair-store"
 VERSION = 1
+_NAMES = "target_names.json"
+
+
+def is_pair_store(path: str | Path) -> bool:
+    """Whether there is a pair store at a path or address; one that is damaged is still one."""
+    try:
+        open_directory(path).size("pairs.json")
+    except OSError:
+        return False
+    return True
 
 
 class PairStoreWriter:
@@ -28,6 +43,8 @@ class PairStoreWriter:
         self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
         self.collapsed_targets: list[list[str]] = []
         """Target texts that have the same tokens; to be set before the block ends."""
+        self.target_names: Sequence[str] = ()
+        """The distinct targets, to be set where they name classes: their ids may not spell them exactly."""
         self._session = self._write()
 
     @property
@@ -68,6 +85,8 @@ class PairStoreWriter:
                 "collapsed_targets": self.collapsed_targets,
                 "vocabulary": {"fingerprint": self._vocabulary.fingerprint},
             }
+            if self.target_names:
+                files.write_json(directory / _NAMES, list(self.target_names))
             files.write_json(directory / "pairs.json", index)
 
     def add_batch(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -123,6 +142,24 @@ class PairStore:
             )
         # Stores written before they were looked for do not say.
         return cls(str(directory), inputs, targets, index.get("collapsed_targets", ()))
+
+    def target_names(self) -> tuple[str, ...]:
+        """Return the distinct targets as they were given; empty where the store does not say.
+
+        Raises:
+          DataError: if the file that says it is damaged.
+        """
+        directory = open_directory(self.path)
+        try:
+            names = json.loads(directory.read(_NAMES))
+        except FileNotFoundError:
+            return ()
+        except ValueError as error:
+            place = directory.name_of(_NAMES)
+            raise DataError(f"{place} is not valid JSON ({error}); fetch it again") from error
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{directory.name_of(_NAMES)} is no list of names; fetch it again")
+        return tuple(names)
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary that both sides were tokenised with."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from t5lite.data.document_shuffle import DocumentShuffle
-from t5lite.data.stores.pair_store import PairStoreWriter
+from t5lite.data.stores.pair_store import MAX_NAMED_TARGETS, PairStoreWriter
 from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
@@ -110,6 +110,7 @@ class PairSink:
         self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
         self._targets = targets
         self._dropped = 0
+        self._names: dict[bytes, str] = {}
 
     @classmethod
     def enter(
@@ -130,6 +131,9 @@ class PairSink:
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         inputs, targets = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
         kept = [row for row in range(len(pairs)) if len(inputs[row]) and len(targets[row])]
+        for row in kept:
+            if len(self._names) <= MAX_NAMED_TARGETS:
+                self._names.setdefault(targets[row].tobytes(), pairs[row][1])
         self._dropped += len(pairs) - len(kept)
         self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
         self._writer.add_batch((inputs[row], targets[row]) for row in kept)
@@ -137,13 +141,15 @@ class PairSink:
         return TokenCounts(of_inputs.tokens + of_targets.tokens, of_inputs.unknown + of_targets.unknown)
 
     def finish(self) -> None:
-        """Have the store say which targets cannot be told apart; no pair is kept back.
+        """Have the store name its targets, where they repeat as classes do, and those that look alike.
 
         Raises:
           DataError: if the targets are classes, and some cannot be told apart.
         """
         self._targets.check_classes()
         self._writer.collapsed_targets = self._targets.collapsed
+        if 2 * len(self._names) <= self._writer.num_pairs and len(self._names) <= MAX_NAMED_TARGETS:
+            self._writer.target_names = tuple(self._names.values())
 
     @property
     def counts(self) -> StoreCounts:

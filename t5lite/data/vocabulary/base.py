@@ -150,6 +150,11 @@ class Vocabulary(ABC):
         """Return what a token is called, for messages: also those that ``decode`` leaves out."""
         return self.decode([token])
 
+    @property
+    def known_ids(self) -> np.ndarray:
+        """Array bool [size], true of ids that stand for a token; a tokenizer.json may leave some out."""
+        return np.ones(self.size, bool)
+
     @cached_property
     def word_continuations(self) -> np.ndarray:
         """Array bool [size], true of tokens that go on with the word of the token before them.

@@ -141,6 +141,13 @@ class TokenizerJsonVocabulary(Vocabulary):
             [token for token in kept if 0 <= token < self.size], skip_special_tokens=False
         )
 
+    @property
+    def known_ids(self) -> np.ndarray:
+        """Array bool [size], true of the ids that the file names."""
+        known = np.zeros(self.size, bool)
+        known[list(self._tokenizer.get_vocab(with_added_tokens=True).values())] = True
+        return known
+
     def _continuations(self) -> list[bool]:
         model = json.loads(self.files[self.FILE])["model"]
         names = [self._parsing_tokenizer.id_to_token(token) or "" for token in range(self.size)]

@@ -14,6 +14,7 @@ from t5lite.interop.huggingface.exporting import (
 from t5lite.interop.huggingface.families import FAMILIES, fits
 from t5lite.interop.huggingface.importing import check_vocabulary, import_folder, params_from_state_dict
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
+from t5lite.interop.huggingface.usage import read_usage
 
 __all__ = [
     "FAMILIES",
@@ -26,6 +27,7 @@ __all__ = [
     "fits",
     "import_folder",
     "params_from_state_dict",
+    "read_usage",
     "read_vocabulary",
     "state_dict_from_params",
 ]

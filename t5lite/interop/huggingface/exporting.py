@@ -19,9 +19,11 @@ from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
 from t5lite.interop.huggingface.tensor_rules import Tensor, plan
 from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
+from t5lite.interop.huggingface.usage import config_with, generation_with
 from t5lite.interop.huggingface.weights import tensor_stream
 from t5lite.interop.safetensors_files import plan_files, write_file, write_index
 from t5lite.interop.trees import check_fit, flatten
+from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 
@@ -55,6 +57,7 @@ def export_folder(
     overwrite: bool = False,
     max_shard_bytes: int = MAX_SHARD_BYTES,
     kept_files: Mapping[str, bytes] | None = None,
+    usage: Usage | None = None,
 ) -> Export:
     """Write a folder that transformers' ``from_pretrained`` loads offline, tokenizer included.
 
@@ -72,6 +75,7 @@ def export_folder(
       max_shard_bytes: size of one file of weights; more go into several, with an index.
       kept_files: tokenizer files of an imported model by name: if ``AutoTokenizer`` needs no others, they go
         out as they came in, instead of those that would be made from ``vocabulary``.
+      usage: names of classes and further ids that end a text.
 
     Raises:
       UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that
@@ -95,7 +99,7 @@ def export_folder(
     check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
-        _write_json_files(folder, config, family, _tokens(vocabulary), dtype=dtype)
+        _write_json_files(folder, config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
         for name, content in written.items():
             write_bytes(folder / name, content)
         written = tuple(sorted(file.name for file in folder.iterdir()))
@@ -160,11 +164,11 @@ def _write_weights(
 
 
 def _write_json_files(
-    folder: Path, config: ModelConfig, family: Family, tokens: Tokens, *, dtype: str
+    folder: Path, config: ModelConfig, family: Family, tokens: Tokens, usage: Usage, *, dtype: str
 ) -> None:
     values = {"architectures": [family.class_name(config)], **family.to_json(config, dtype, tokens)}
-    write_json(folder / CONFIG, values)
-    write_json(folder / MARK, family.generation_json(config, tokens))
+    write_json(folder / CONFIG, config_with(values, usage))
+    write_json(folder / MARK, generation_with(family.generation_json(config, tokens), usage))
 
 
 def _tokenizer_files(

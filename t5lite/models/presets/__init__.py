@@ -72,7 +72,11 @@ def preset_in(model: ModelConfig, name: str) -> ModelConfig:
     Raises:
       ConfigError: for an unknown name.
     """
-    chosen = preset(name)
+    return shape_in(model, preset(name))
+
+
+def shape_in(model: ModelConfig, chosen: ModelConfig) -> ModelConfig:
+    """Return ``chosen`` with what a recipe decides taken from the recipe's ``model``, as ``preset_in``."""
     kept = EXECUTION_FIELDS
     if isinstance(model, EncoderOnlyConfig) and isinstance(chosen, EncoderOnlyConfig):
         kept += _OF_THE_TASK

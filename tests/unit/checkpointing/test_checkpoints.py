@@ -177,7 +177,7 @@ def test_what_a_checkpoint_lacks_is_initialised_where_that_is_allowed_and_both_l
     assert str(report).splitlines() == [
         f"parameters of step 1 from {tmp_path} (1 arrays):",
         "  embedding (32, 8) float32",
-        "new, not in that checkpoint (2 arrays):",
+        "new, not taken from that checkpoint (2 arrays):",
         "  head.bias (3,) float32",
         "  head.kernel (8, 3) float32",
         "left there, not in this model (1 arrays):",

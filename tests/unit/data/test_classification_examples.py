@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,32 @@ def test_targets_are_read_by_blocks(store, monkeypatch):
 def test_rows_are_not_packed(store):
     with pytest.raises(ConfigError, match=r"set data\.pack=False"):
         open_store(store, pack=True)
+
+
+def test_classes_are_named_as_they_were_given(vocabulary, tmp_path):
+    """Their ids are of the text that the vocabulary normalised."""
+    names = ["ｋｅ  ｌｉ", "ｂａ"]
+    assert [vocabulary.decode(vocabulary.encode(name)) for name in names] == ["ke li", "ba"]
+    write_pair_store([("a text", names[i % 2]) for i in range(6)], vocabulary, tmp_path / "few")
+    classes = open_store(tmp_path / "few").classes
+    assert classes is not None
+    assert classes.texts == tuple(sorted(names))
+    # Targets that do not repeat name no classes, and are not kept twice.
+    write_pair_store([("a text", name) for name in names], vocabulary, tmp_path / "two")
+    classes = open_store(tmp_path / "two").classes
+    assert classes is not None
+    assert classes.texts == ("ba", "ke li")
+
+
+def test_a_damaged_list_of_names_is_refused(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy")
+    for content, problem in (("[", "is not valid JSON"), ('{"a": 1}', "is no list of names")):
+        (copy / "target_names.json").write_text(content)
+        with pytest.raises(DataError, match=rf"target_names\.json {problem}"):
+            open_store(copy)
+
+
+def test_names_that_are_the_same_tokens_are_no_classes(store, vocabulary):
+    alike = label_classes.named_classes(("ｂａ", "ba"), vocabulary)
+    with pytest.raises(DataError, match="'ｂａ', 'ba' some are the same tokens"):
+        open_store(store, classes=alike)

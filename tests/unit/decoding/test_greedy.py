@@ -140,10 +140,11 @@ class ScriptedModel:
         return jax.nn.one_hot(self.script_BL[:, position], 9), past
 
 
-def run(script_BL, max_decode_length):
+def run(script_BL, max_decode_length, **options):
     model = ScriptedModel(script_BL)
     tokens = jnp.ones((len(script_BL), 3), jnp.int32)
-    decoded = jax.jit(lambda tokens: greedy(model, tokens, max_decode_length=max_decode_length))(tokens)
+    lengths = {"max_decode_length": max_decode_length}
+    decoded = jax.jit(lambda tokens: greedy(model, tokens, **lengths, **options))(tokens)
     decoded.block_until_ready()
     jax.effects_barrier()
     return decoded.tolist(), model.inputs
@@ -159,3 +160,14 @@ def test_a_row_that_never_ends_is_cut_at_the_maximum():
     decoded, inputs = run([[5, 6, 7, 8], [1, 3, 3, 3]], 3)
     assert decoded == [[5, 6, 7], [1, 0, 0]]
     assert len(inputs) == 3
+
+
+def test_any_of_several_ids_ends_a_row():
+    script = [[5, 1, 7, 7], [4, 8, 4, 1], [3, 3, 3, 3]]
+    assert run(script, 4, eos_id=(1, 8))[0] == [[5, 1, 0, 0], [4, 8, 0, 0], [3, 3, 3, 3]]
+    assert run(script, 4, eos_id=())[0] == script
+
+
+def test_what_stands_for_no_token_is_never_chosen():
+    known_V = np.arange(9) < 8
+    assert run([[5, 8, 7], [8, 1, 3]], 3, known_V=known_V)[0] == [[5, 0, 7], [0, 1, 0]]

@@ -100,9 +100,37 @@ def test_a_row_is_cut_at_its_first_eos_even_if_that_is_the_first_token():
         ).tolist()
 
     endless = decode(None)
-    for eos_id in {endless[0][0], endless[1][1]}:
-        ends = [row.index(eos_id) + 1 if eos_id in row else 4 for row in endless]
+    first, second = endless[0][0], endless[1][1]
+    for eos_id in (first, second, (first, second)):
+        ids = eos_id if isinstance(eos_id, tuple) else (eos_id,)
+        ends = [min([row.index(i) + 1 for i in ids if i in row], default=4) for row in endless]
         assert decode(eos_id) == [row[:end] + [0] * (4 - end) for row, end in zip(endless, ends, strict=True)]
+
+
+def test_what_stands_for_no_token_is_never_chosen():
+    model, params = make_model(1, num_kv_heads=2)
+    prompts = jnp.asarray(np.random.default_rng(0).integers(1, 12, (3, PROMPT)), jnp.int32)
+
+    def decode(known_V):
+        return np.asarray(
+            greedy_continuation(
+                model.bind(params),
+                prompts,
+                first_B=jnp.zeros(3, jnp.int32),
+                max_decode_length=4,
+                eos_id=None,
+                known_V=known_V,
+            )
+        )
+
+    free = decode(None)
+    known_V = np.ones(12, bool)
+    known_V[free[:, 0]] = False
+    found = decode(known_V)
+    assert known_V[found].all()
+    # The first tokens are the best of the known ones.
+    logits = model.bind(params)({"decoder_input_tokens": prompts})[:, -1]
+    np.testing.assert_array_equal(found[:, 0], np.where(known_V, logits, -np.inf).argmax(-1))
 
 
 def test_what_a_learned_table_cannot_hold_is_refused_before_work():

@@ -12,7 +12,12 @@ from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.decoding import greedy
 from t5lite.evaluation import evaluator
 from t5lite.evaluation.evaluator import encoder_use, evaluate_loss, with_rolled_encoder
-from t5lite.evaluation.text_generation import TextGenerator, generate_texts
+from t5lite.evaluation.text_generation import (
+    GenerationSizes,
+    TextGenerator,
+    generate_outputs,
+    generate_texts,
+)
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 
@@ -161,9 +166,9 @@ def test_generated_texts_do_not_depend_on_the_batch_they_are_in(vocabulary, mode
     texts = generate_texts(model, params, vocabulary, TEXTS, batch_size=3, **lengths)
     assert len(texts) == len(TEXTS)
     assert len(set(texts)) > 1
-    generator = TextGenerator(model, vocabulary, batch_size=1, **lengths)
-    assert [generator(params, [text])[0] for text in TEXTS] == texts
-    assert generator(params, []) == []
+    generator = TextGenerator(model, vocabulary, GenerationSizes(batch_size=1, **lengths))
+    assert [next(generator(params, [text])).text for text in TEXTS] == texts
+    assert list(generator(params, [])) == []
 
 
 def test_ids_are_generated_from_as_they_are(vocabulary, model_and_params):
@@ -172,8 +177,9 @@ def test_ids_are_generated_from_as_they_are(vocabulary, model_and_params):
     assert vocabulary.encode(vocabulary.decode(ids)).tolist() != ids.tolist()
     tokens_1M = jnp.asarray([[*ids, vocabulary.eos_id]], jnp.int32)
     expected_1L = greedy(model.bind(params), tokens_1M, max_decode_length=6)
-    generator = TextGenerator(model, vocabulary, encoder_length=LENGTH, max_decode_length=6, batch_size=1)
-    assert generator(params, [ids]) == [vocabulary.decode(np.asarray(expected_1L)[0])]
+    lengths = {"encoder_length": LENGTH, "max_decode_length": 6}
+    found = generate_texts(model, params, vocabulary, [ids], batch_size=1, **lengths)
+    assert found == [vocabulary.decode(np.asarray(expected_1L)[0])]
 
 
 def test_a_generated_text_is_greedy_search_over_the_input_cut_to_length_and_ended(
@@ -184,5 +190,7 @@ def test_a_generated_text_is_greedy_search_over_the_input_cut_to_length_and_ende
     assert len(ids) >= LENGTH
     tokens_1M = jnp.asarray([[*ids[: LENGTH - 1], vocabulary.eos_id]], jnp.int32)
     expected_1L = greedy(model.bind(params), tokens_1M, max_decode_length=6)
-    generator = TextGenerator(model, vocabulary, encoder_length=LENGTH, max_decode_length=6, batch_size=1)
-    assert generator(params, [TEXTS[2]]) == [vocabulary.decode(np.asarray(expected_1L)[0])]
+    sizes = GenerationSizes(encoder_length=LENGTH, max_decode_length=6, batch_size=1)
+    (found,) = generate_outputs(model, params, vocabulary, [TEXTS[2]], sizes)
+    assert found.text == vocabulary.decode(np.asarray(expected_1L)[0])
+    assert found.input_cut

@@ -1,6 +1,7 @@
 """What each architecture makes of an input; the encoder-decoder's part is in test_evaluator.py."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,10 @@ from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.decoding import greedy_continuation
 from t5lite.evaluation.text_generation import (
-    TextGenerator,
+    GenerationSizes,
+    fitting_rows,
+    generate_outputs,
     generate_texts,
-    least_encoder_length,
     prompts_of_pairs,
 )
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig
@@ -22,6 +24,13 @@ from t5lite.models.functional import build
 from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
 
 TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios la luz", "la tierra"]
+
+
+USED = (
+    "size", "known_ids", "prompt_prefix", "encode", "special_id", "sentinel", "extra_ids",
+    "lowest_sentinel_id", "eos_id", "bos_id", "mask_id", "cls_id", "sep_id",
+)  # fmt: skip
+"""What generation reads of a vocabulary, but for ``decode``."""
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +95,9 @@ def test_a_prompt_begins_as_the_tokenizer_begins_a_text(bpe):
             )[0]
             end = [*alone.tolist(), bpe.eos_id].index(bpe.eos_id)
             assert text == bpe.decode(np.asarray(alone)[:end])
-    assert least_encoder_length(model.config, bpe, ["", "a"], encoder_length=9, max_decode_length=1) == 2
+    assert fitting_rows(model.config, bpe, ["", "a"], encoder_length=9, max_decode_length=1)[1] == 2
     with pytest.raises(ConfigError, match=r"no room for a token after the 1 that the tokenizer .*; use 2"):
-        least_encoder_length(model.config, bpe, ["a"], encoder_length=1, max_decode_length=1)
+        fitting_rows(model.config, bpe, ["a"], encoder_length=1, max_decode_length=1)
 
 
 def test_masks_are_filled_whatever_the_vocabulary_calls_them(bpe, tmp_path):
@@ -127,8 +136,10 @@ def test_masks_are_filled_and_nothing_else_is_touched(vocabulary):
     model, params = make(EncoderOnlyConfig, vocabulary)
     special = special_tokens(vocabulary)
     text = "la [MASK] era [MASK]"
-    generator = TextGenerator(model, vocabulary, encoder_length=20, max_decode_length=1, batch_size=2)
-    (found, empty, plain) = generator(params, [text, "", "la tierra"])
+    lengths = {"encoder_length": 20, "max_decode_length": 1}
+    found, empty, plain = generate_texts(
+        model, params, vocabulary, [text, "", "la tierra"], batch_size=2, **lengths
+    )
     assert (empty, plain) == ("", "la tierra")
     first, second = vocabulary.encode("la "), vocabulary.encode(" era ")
     ids = np.concatenate([[special.cls], first, [special.mask], second, [special.mask], [special.sep]])
@@ -139,32 +150,57 @@ def test_masks_are_filled_and_nothing_else_is_touched(vocabulary):
 
 def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):
     short, long = prompts_of_pairs(["la luz", TEXTS[2]], vocabulary, inputs_length=6)
-    assert short.tolist() == [*vocabulary.encode("la luz")[:5], 1]
-    assert long.tolist() == [*vocabulary.encode(TEXTS[2])[:5], 1]
+    assert short.ids.tolist() == [*vocabulary.encode("la luz")[:5], 1]
+    assert long.cut
+    assert long.ids.tolist() == [*vocabulary.encode(TEXTS[2])[:5], 1]
 
 
 def test_lengths_are_those_that_are_needed_and_fit_the_position_table(vocabulary):
     given = {"vocabulary": vocabulary, "inputs": TEXTS, "encoder_length": 10}
     gpt, _ = make(DecoderOnlyConfig, vocabulary, positions="learned")
-    assert least_encoder_length(gpt.config, **given, max_decode_length=11) == 10
+    assert fitting_rows(gpt.config, **given, max_decode_length=11)[1] == 10
     with pytest.raises(ConfigError, match=r"21 tokens is longer than the 20 rows .*; use at most 20"):
-        least_encoder_length(gpt.config, **given, max_decode_length=12)
+        fitting_rows(gpt.config, **given, max_decode_length=12)
     rotary, _ = make(DecoderOnlyConfig, vocabulary)
     longest = len(vocabulary.encode(TEXTS[2]))
-    assert least_encoder_length(
-        rotary.config, vocabulary, TEXTS, encoder_length=512, max_decode_length=99
-    ) == (longest)
+    rows, length = fitting_rows(rotary.config, vocabulary, TEXTS, encoder_length=512, max_decode_length=99)
+    assert length == longest
+    assert not any(row.cut for row in rows)
 
 
 def test_masks_need_room_for_what_frames_them(vocabulary):
     model, _ = make(EncoderOnlyConfig, vocabulary)
     with pytest.raises(ConfigError, match=r"encoder_length=2 has no room for a token between \[CLS\]"):
-        least_encoder_length(model.config, vocabulary, TEXTS, encoder_length=2, max_decode_length=9)
+        fitting_rows(model.config, vocabulary, TEXTS, encoder_length=2, max_decode_length=9)
     # What is found must serve, whatever the inputs.
-    assert least_encoder_length(model.config, vocabulary, [""], encoder_length=9, max_decode_length=9) == 3
+    assert fitting_rows(model.config, vocabulary, [""], encoder_length=9, max_decode_length=9)[1] == 3
 
 
 def test_a_head_that_writes_no_text_says_what_does(vocabulary):
     model, _ = make(EncoderOnlyConfig, vocabulary, head="token_classification")
     with pytest.raises(ConfigError, match=r"writes no text; one with head='masked_lm' or"):
-        least_encoder_length(model.config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)
+        fitting_rows(model.config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)
+
+
+@pytest.mark.parametrize("kind", [DecoderOnlyConfig, EncoderOnlyConfig])
+def test_rows_beyond_the_vocabulary_are_never_chosen(kind, vocabulary):
+    """T5's table has 32,128 rows for 32,100 ids; here ten times as many as there are ids."""
+    model, params = make(kind, vocabulary, vocab_size=10 * vocabulary.size)
+    chosen = []
+    spy = SimpleNamespace(**{name: getattr(vocabulary, name) for name in USED})
+    spy.decode = lambda ids: chosen.append(np.asarray(ids)) or ""
+    lengths = {"encoder_length": 12, "max_decode_length": 6}
+    generate_texts(model, params, spy, ["la [MASK] era [MASK]"] * 2, batch_size=2, **lengths)
+    assert chosen
+    assert all(len(ids) and ids.max() < vocabulary.size for ids in chosen)
+
+
+def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabulary):
+    model, params = make(DecoderOnlyConfig, vocabulary)
+    sizes = GenerationSizes(encoder_length=4, max_decode_length=5, batch_size=2)
+    first = jnp.argmax(model.bind(params)({"decoder_input_tokens": jnp.asarray([[1]])})[0, -1])
+    (whole,) = generate_outputs(model, params, vocabulary, [""], sizes, eos_ids=(int(first),))
+    assert whole == ("", False, False)
+    (cut,) = generate_outputs(model, params, vocabulary, [TEXTS[2]], sizes)
+    assert cut.input_cut
+    assert cut.output_cut

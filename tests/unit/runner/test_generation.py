@@ -30,12 +30,18 @@ def run(tmp_path, monkeypatch):
     directory.write_model(MODEL, open_vocabulary(write_bpe_with_bos(tmp_path / "vocabulary", [TEXT])))
     trained = SimpleNamespace(model=None, params=None, vocabulary=None)
     monkeypatch.setattr(generation, "load_trained", lambda *_, **__: trained)
-    monkeypatch.setattr(generation, "generate_texts", lambda model, params, vocabulary, given, **_: given)
+    monkeypatch.setattr(generation, "generate_outputs", lambda *arguments, **_: iter(arguments[3]))
     return directory
 
 
+def prompt(run) -> list[int]:
+    (row,) = generation.start_generation(run.path, [TEXT]).outputs
+    return row.ids.tolist()
+
+
 def test_an_imported_model_is_given_the_text_for_its_tokenizer_to_begin(run):
-    assert generation.generate(run.path, [TEXT]) == [TEXT]
+    _, vocabulary = run.read_model()
+    assert prompt(run) == [vocabulary.bos_id, *vocabulary.encode(TEXT)]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +68,9 @@ def test_a_trained_model_is_prompted_as_it_was_trained(run, data, source, expect
     run.write_config(config)
     _, vocabulary = run.read_model()
     ids = vocabulary.encode(TEXT).tolist()
-    (prompt,) = generation.generate(run.path, [TEXT])
-    found = prompt if isinstance(prompt, str) else prompt.tolist()
-    assert found == {"text": TEXT, "ids": ids, "ids and EOS": [*ids, vocabulary.eos_id]}[expected]
+    prompts = {
+        "text": [vocabulary.bos_id, *ids],
+        "ids": ids,
+        "ids and EOS": [*ids, vocabulary.eos_id],
+    }
+    assert prompt(run) == prompts[expected]

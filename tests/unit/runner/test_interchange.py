@@ -102,8 +102,9 @@ def test_a_t5_ends_its_texts_as_its_vocabulary_does(tmp_path):
     write_words(folder, ["<pad>", "<unk>", "</s>", "a"])
     with pytest.raises(CheckpointError, match=r"eos_token_id=1, but .*tokenizer\.json has EOS 2"):
         import_model(folder, tmp_path / "run")
-    values = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(values | {"eos_token_id": 2}))
+    for name in ("config.json", "generation_config.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(values | {"eos_token_id": 2}))
     import_model(folder, tmp_path / "run")
     export(tmp_path / "run", tmp_path / "out")
     for name in ("config.json", "generation_config.json"):

@@ -13,6 +13,7 @@ from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipel
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
+from t5lite.evaluation.text_generation import GenerationSizes, Output
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
@@ -80,12 +81,12 @@ def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabul
 def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, vocabulary, monkeypatch):
     given, order = [], evaluation_indices(NUM_PAIRS, None).tolist()
 
-    def generate(model, params, vocabulary, inputs, **lengths):
+    def generate(model, params, vocabulary, inputs, sizes, **_):
         given.extend(inputs)
-        assert lengths == {"encoder_length": 24, "max_decode_length": 12, "batch_size": 4}
-        return [vocabulary.decode([UNK, 5 + i % 3]) for i in order]
+        assert sizes == GenerationSizes(encoder_length=24, max_decode_length=12, batch_size=4)
+        return [Output(vocabulary.decode([UNK, 5 + i % 3]), input_cut=False) for i in order]
 
-    monkeypatch.setattr(evaluation, "generate_texts", generate)
+    monkeypatch.setattr(evaluation, "generate_outputs", generate)
     scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config)
     assert scores["chrf"] == pytest.approx(100)
     pairs = PairStore.open(config.evaluation.store or "")

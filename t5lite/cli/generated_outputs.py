@@ -1,0 +1,152 @@
+"""Where ``t5lite generate`` writes: outputs as they come, progress, and what was cut."""
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from t5lite.core.errors import DataError
+from t5lite.core.files import check_new_file, growing_file, part_of
+from t5lite.evaluation.text_generation import Output
+from t5lite.runner.generation import Generation
+from t5lite.runner.generation_lengths import GenerationLengths
+from t5lite.training.progress import ProgressLine
+
+_LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
+
+
+def check_output(path: Path | None, *, source: Path | None) -> None:
+    """Check that outputs can be written to ``path`` and that nothing is lost by it, before long work.
+
+    Raises:
+      UserError: if it is a directory, or the input, or outputs of a run that was cut off are there.
+    """
+    if path is None:
+        return
+    check_new_file(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no regular file; without --output-file, outputs go to standard output")
+    if source is not None and source.exists() and path.resolve() == source.resolve():
+        raise DataError(f"--output-file {path} is the input file; give another name")
+    if part_of(path).exists():
+        raise DataError(
+            f"{part_of(path)} holds the outputs of an earlier run that was cut off; move or delete it, or "
+            "give another --output-file"
+        )
+
+
+def write_outputs(
+    generation: Generation, inputs: Sequence[str], path: Path | None, *, batch_size: int
+) -> None:
+    r"""Write an output for each input as it comes, and say on standard error what was cut.
+
+    A file ending in ``.jsonl`` holds an object for each: input, output, and whether either was cut. Elsewhere
+    an output is a line, with its line breaks written as ``\n``.
+
+    Args:
+      generation: to be run.
+      inputs: what it is of.
+      path: the file; None for standard output.
+      batch_size: inputs at once.
+
+    Raises:
+      UserError: if the file cannot be written.
+    """
+    lengths = generation.lengths
+    if message := _cut_inputs(generation):
+        _say(message)
+    _say(f"compiling for {batch_size} inputs at once, of {lengths.encoder_length} tokens at most")
+    as_json = path is not None and path.suffix == ".jsonl"
+    counts: Counter[str] = Counter()
+    with _opened(path) as stream, _progress(len(inputs), batch_size) as progress:
+        for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
+            stream.write(_json_line(text, output) if as_json else f"{output.text.translate(_LINE_BREAKS)}\n")
+            counts["cut"] += output.output_cut
+            counts["broken"] += not as_json and output.text != output.text.translate(_LINE_BREAKS)
+            if number % batch_size == 0 or number == len(inputs):
+                stream.flush()
+                progress(number)
+    if counts["cut"]:
+        _say(
+            f"{counts['cut']:,} of {len(inputs):,} outputs stop at {lengths.max_decode_length} tokens without"
+            f" an end; {_more_output(lengths)}"
+        )
+    if counts["broken"]:
+        _say(
+            f"{counts['broken']:,} of {len(inputs):,} outputs have line breaks, written as \\n here; "
+            "--output-file NAME.jsonl keeps them"
+        )
+
+
+def _cut_inputs(generation: Generation) -> str | None:
+    length, limit = generation.lengths.encoder_length, generation.lengths.input_limit
+    cut = sum(tokens > length for tokens in generation.num_tokens)
+    if not cut:
+        return None
+    longest = max(generation.num_tokens)
+    if limit is None or longest <= limit:
+        remedy = f"--encoder-length {longest} takes all of them"
+    else:
+        remedy = f"the model has positions for {limit:,}" + (
+            f": --encoder-length {limit} takes more" if limit > length else ", so divide them"
+        )
+    lost = "beginning" if generation.keeps_end else "end"
+    return (
+        f"{cut:,} of {len(generation.num_tokens):,} inputs have more than {length} tokens and lose their "
+        f"{lost} (the longest has {longest:,}); {remedy}"
+    )
+
+
+def _more_output(lengths: GenerationLengths) -> str:
+    if lengths.output_limit is None or lengths.max_decode_length < lengths.output_limit:
+        return "--max-decode-length gives them more"
+    return "the model has no more positions"
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with growing_file(path) as stream:
+            yield stream
+    except BaseException:
+        if part_of(path).exists():
+            _say(f"the outputs so far are in {part_of(path)}")
+        raise
+
+
+@contextlib.contextmanager
+def _progress(total: int, batch_size: int) -> Iterator[Callable[[int], None]]:
+    """Yield what shows how many inputs are done; one batch needs no showing."""
+    if total <= batch_size:
+        yield lambda number: None
+        return
+    line = ProgressLine(start_step=0, total_steps=total, description="generate")
+
+    def show(number: int) -> None:
+        line.advance(number)
+        line.show(number, {})
+
+    try:
+        yield show
+    finally:
+        line.close()
+
+
+def _json_line(text: str, output: Output) -> str:
+    record = {
+        "input": text,
+        "output": output.text,
+        "input_cut": output.input_cut,
+        "output_cut": output.output_cut,
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _say(message: str) -> None:
+    print(f"t5lite generate: {message}", file=sys.stderr, flush=True)

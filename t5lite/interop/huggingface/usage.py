@@ -1,0 +1,67 @@
+"""Class names and ids that end a text, out of config.json and generation_config.json and into them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from t5lite.core.errors import CheckpointError
+from t5lite.interop.huggingface.stored_tensors import read_json
+from t5lite.interop.usage import Usage
+
+_LABELS, _EOS = "id2label", "eos_token_id"
+
+
+def read_usage(path: str | Path) -> Usage:
+    """Return what a folder says of the use of its model; generation_config.json goes before config.json.
+
+    Raises:
+      CheckpointError: if a file is damaged, or says something that is no names and no ids.
+    """
+    folder = Path(path)
+    config = read_json(folder / "config.json")
+    generation = folder / "generation_config.json"
+    said = read_json(generation) if generation.is_file() else {}
+    eos = said.get(_EOS)
+    return Usage(
+        class_names=_class_names(config.get(_LABELS)),
+        eos_ids=_ids(config.get(_EOS) if eos is None else eos),
+    )
+
+
+def config_with(values: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    """Return config.json's content with the names of the classes, where it has classes."""
+    if _LABELS not in values or not usage.class_names:
+        return dict(values)
+    names = usage.names(len(values[_LABELS]))
+    labels = {
+        _LABELS: {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+    return {**values, **labels}
+
+
+def generation_with(values: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    """Return generation_config.json's content with all ids that end a text, where there are several."""
+    first = values.get(_EOS)
+    ids = list(dict.fromkeys([*([] if first is None else [first]), *usage.eos_ids]))
+    return {**values, _EOS: ids} if usage.eos_ids else dict(values)
+
+
+def _class_names(labels: Any) -> tuple[str, ...]:
+    if labels is None:
+        return ()
+    if isinstance(labels, list):
+        labels = {str(number): name for number, name in enumerate(labels)}
+    if not isinstance(labels, dict) or not all(
+        str(key).isdecimal() and isinstance(name, str | int) for key, name in labels.items()
+    ):
+        raise CheckpointError(f"config.json: {_LABELS}={labels!r} must give a name to each number of a class")
+    numbered = {int(key): str(name) for key, name in labels.items()}
+    return tuple(numbered.get(i, f"LABEL_{i}") for i in range(max(numbered, default=-1) + 1))
+
+
+def _ids(value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
+        raise CheckpointError(f"{_EOS}={value!r} must be an id or several")
+    return tuple(values)

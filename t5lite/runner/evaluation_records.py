@@ -1,0 +1,45 @@
+"""What evaluations of a run measured, kept: one file for each step, store and way of measuring."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from t5lite.core.errors import UserError
+from t5lite.core.files import write_json
+from t5lite.runner.evaluation import Evaluation
+from t5lite.runner.run_directory import RunDirectory
+
+_DIGITS = 8
+
+
+def store_evaluation(run: str | Path, result: Evaluation) -> Path:
+    """Write the result into the run directory and return its file, ``evaluations/STEP-STORE-DIGEST.json``.
+
+    The digest is of the store's whole path and of all settings, so that only the same measurement made again
+    replaces a file. ``evaluation.json`` gets the newest result too.
+
+    Raises:
+      UserError: if it cannot be written, after the other of the two was tried.
+    """
+    directory = RunDirectory.at(run)
+    record = dataclasses.asdict(result)
+    path = directory.evaluations / f"{_name(result)}.json"
+    failures = []
+    for file in (path, directory.evaluation_file):
+        try:
+            write_json(file, record)
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        raise UserError(f"the result above is not stored: {'; '.join(failures)}")
+    return path
+
+
+def _name(result: Evaluation) -> str:
+    settings: dict[str, Any] = {"store": result.store, **result.settings}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    words = re.sub(r"[^\w.-]+", "_", Path(result.store).name)[:40]
+    return f"{result.step}-{words}-{digest}"

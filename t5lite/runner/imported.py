@@ -1,0 +1,86 @@
+"""Measuring a model that was imported: no recipe says how, so the kind of the store and the model do."""
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.objectives import CausalLM, MaskedLM, Objective, SpanCorruption
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
+from t5lite.data.stores.pair_store import PairStore, is_pair_store
+from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.optim import AdamWConfig, Constant
+from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.loop import TrainingConfig
+
+_SHORTEST = 3
+"""Tokens of a row: [CLS], a token, [SEP]."""
+
+
+def measuring_config(
+    directory: RunDirectory,
+    model: ModelConfig,
+    evaluation: EvaluationConfig,
+    *,
+    inputs_length: int | None = None,
+) -> tuple[RunConfig, str]:
+    """Return a configuration that measures an imported model on ``evaluation.store``, and what to say of it.
+
+    Text is measured by the usual objective of the architecture, over as many tokens as the model has
+    positions for. Pairs are as long as the longest of them, within the same limit.
+
+    Args:
+      directory: of the import.
+      model: of the import.
+      evaluation: with a store.
+      inputs_length: of the inputs, instead of that.
+
+    Raises:
+      ConfigError: if the model predicts nothing that such a store has.
+      DataError: if the store cannot be read.
+    """
+    assert evaluation.store is not None
+    if is_pair_store(evaluation.store):
+        data, what = _pairs(model, evaluation.store, inputs_length), "pairs"
+        if model.architecture != "encoder_only":
+            what = f"pairs, with targets of {data.targets_length} tokens"
+    else:
+        objective = _usual_objective(model)
+        data = PretrainingDataConfig(
+            store=evaluation.store, inputs_length=inputs_length or model.max_length, objective=objective
+        )
+        what = type(objective).__name__
+    config = RunConfig(
+        run_dir=str(directory.path),
+        model=model,
+        data=data,
+        evaluation=evaluation,
+        # What training alone reads says nothing here.
+        optimizer=AdamWConfig(),
+        schedule=Constant(),
+        training=TrainingConfig(total_steps=1, batch_size=1),
+    )
+    return config, (
+        f"imported, without a recipe: measured by {what}, with inputs of {data.inputs_length} tokens; "
+        "--inputs-length changes them"
+    )
+
+
+def _usual_objective(model: ModelConfig) -> Objective:
+    if isinstance(model, EncoderOnlyConfig):
+        if model.head not in ("masked_lm", "pretraining"):
+            raise ConfigError(
+                f"the imported model has head={model.head!r}, which predicts no token of a text; give pairs "
+                "to a classifier, or import a model with a masked language model's head"
+            )
+        return MaskedLM(next_sentence=model.head == "pretraining")
+    return CausalLM() if model.architecture == "decoder_only" else SpanCorruption()
+
+
+def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDataConfig:
+    pairs, limit = PairStore.open(store), max(model.max_length, _SHORTEST)
+    longest_inputs = int(pairs.inputs.document_lengths.max(initial=0)) + 2
+    longest_targets = int(pairs.targets.document_lengths.max(initial=0)) + 1
+    targets = max(2, min(longest_targets, limit))
+    if model.architecture == "decoder_only":  # one row for both
+        targets = max(2, min(longest_targets, limit // 2))
+        limit = max(_SHORTEST, limit - targets + 1)
+    inputs = inputs_length or max(_SHORTEST, min(longest_inputs, limit))
+    return PairsDataConfig(store=store, inputs_length=inputs, targets_length=targets)

@@ -1,0 +1,127 @@
+"""What generate reads and writes: lengths of the run, JSON lines, what was cut, and files that grow."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite.cli import generate_command, generated_outputs
+from t5lite.cli.main import main
+from t5lite.evaluation.text_generation import Output
+from t5lite.runner.generation import Generation
+from t5lite.runner.generation_lengths import GenerationLengths
+from tests.e2e.conftest import Refused, write
+
+BROKEN = "two\nlines\r and \\n \u2028"
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """Generation that yields what a test puts into the list; an exception is raised."""
+    made: list[Output | BaseException] = []
+
+    def generation(run, inputs, **_):
+        def each():
+            for output in made:
+                if isinstance(output, BaseException):
+                    raise output
+                yield output
+
+        lengths = GenerationLengths(8, 4, input_limit=10, output_limit=4)
+        return Generation(lengths, tuple(map(len, inputs)), False, each())
+
+    monkeypatch.setattr(generate_command, "start_generation", generation)
+    return made
+
+
+def test_lengths_are_those_of_the_run_and_what_they_cut_is_said(pretrained: Path, capsys):
+    texts = ["Emma " * 40, "It is"]
+    generate = ["generate", "--run", str(pretrained), "--text", *texts, "--max-decode-length", "1"]
+    assert main(generate) == 0
+    errors = capsys.readouterr().err
+    assert "1 of 2 inputs have more than 32 tokens and lose their end (the longest has " in errors
+    remedy = errors.partition("; --encoder-length ")[2].split()[0]
+    assert "2 of 2 outputs stop at 1 tokens without an end; --max-decode-length gives" in errors
+    assert main([*generate, "--encoder-length", remedy]) == 0
+    assert "lose their" not in capsys.readouterr().err
+
+
+def test_json_lines_in_and_out_keep_texts_as_they_are(outputs, tmp_path: Path, capsys):
+    outputs += [Output(BROKEN, input_cut=False), Output("a", input_cut=True, output_cut=True)]
+    records = [{"id": 1, "question": "x\ny"}, {"id": 2, "question": "long long long"}]
+    source = write(tmp_path / "in.jsonl", "\n\n".join(map(json.dumps, records)) + "\n")
+    files = ["--input-file", str(source), "--field", "question", "--output-file", str(tmp_path / "o.jsonl")]
+    assert main(["generate", "--run", "run", *files]) == 0
+    lines = (tmp_path / "o.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines[:-1]] == [
+        {"input": "x\ny", "output": BROKEN, "input_cut": False, "output_cut": False},
+        {"input": "long long long", "output": "a", "input_cut": True, "output_cut": True},
+    ]
+    errors = capsys.readouterr().err
+    assert "1 of 2 inputs have more than 8 tokens" in errors
+    assert "the model has positions for 10: --encoder-length 10 takes more" in errors
+    assert "stop at 4 tokens without an end; the model has no more positions" in errors
+    assert "line breaks" not in errors
+
+
+def test_a_line_holds_one_output_whatever_breaks_are_in_it(outputs, tmp_path: Path, capsys):
+    outputs += [Output(BROKEN, input_cut=False), Output("plain", input_cut=False)]
+    assert main(["generate", "--run", "run", "--text", "a", "b"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "two\\nlines\\r and \\n \u2028\nplain\n"
+    assert "1 of 2 outputs have line breaks, written as \\n here; --output-file NAME.jsonl" in captured.err
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_was_written_is_kept_when_a_generation_is_cut_off(problem, outputs, tmp_path: Path, capsys):
+    outputs += [Output("one", input_cut=False), Output("two", input_cut=False), problem]
+    out = write(tmp_path / "out.txt", "of last week\n")
+    files = ["--text", "a", "b", "c", "--batch-size", "1", "--output-file", str(out)]
+    assert main(["generate", "--run", "run", *files]) in (2, 130)
+    assert out.read_text() == "of last week\n"
+    assert (tmp_path / "out.txt.part").read_text() == "one\ntwo\n"
+    assert f"the outputs so far are in {out}.part" in capsys.readouterr().err
+    assert main(["generate", "--run", "run", *files]) == 2
+    assert "holds the outputs of an earlier run that was cut off" in capsys.readouterr().err
+    (tmp_path / "out.txt.part").unlink()
+    outputs[:] = [problem]
+    assert main(["generate", "--run", "run", *files]) in (2, 130)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]  # nothing to keep
+    outputs[:] = [Output(text, input_cut=False) for text in "xyz"]
+    assert main(["generate", "--run", "run", *files]) == 0
+    assert out.read_text() == "x\ny\nz\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_progress_is_shown_of_more_than_a_batch(outputs, capsys):
+    outputs += [Output("x", input_cut=False)] * 3
+    assert main(["generate", "--run", "run", "--text", "a", "b", "c", "--batch-size", "2"]) == 0
+    errors = capsys.readouterr().err
+    assert "compiling for 2 inputs at once, of 8 tokens at most" in errors
+    assert "generate 2/3" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input-file", "in.txt", "--output-file", "./in.txt"], "is the input file; give another name"),
+        (["--text", "a", "--output-file", "/dev/null"], "is no regular file; without --output-file"),
+        (["--input-file", "in.jsonl"], "in.jsonl:1 has no field 'text'; it has 'question'"),
+        (["--input-file", "in.jsonl", "--field", "n"], "in.jsonl:1 has no field 'n'"),
+    ],
+)
+def test_what_would_be_lost_or_cannot_be_read_is_refused(
+    arguments, message, refused: Refused, pretrained: Path, tmp_path: Path
+):
+    write(tmp_path / "in.txt", "precious\n")
+    write(tmp_path / "in.jsonl", '{"question": "a"}\n')
+    refused(["generate", "--run", pretrained, *arguments], message)
+
+
+def test_a_file_that_grows_is_one_until_it_is_whole(tmp_path: Path):
+    path = tmp_path / "out"
+    with generated_outputs.growing_file(path) as stream:
+        stream.write("line\n")
+        assert not path.exists()
+        assert (tmp_path / "out.part").read_text() == "line\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
