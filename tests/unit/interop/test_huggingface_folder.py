@@ -283,7 +283,7 @@ def test_quantized_tensors_are_refused():
         ({"model_type": "t5gemma"}, r"model_type='t5gemma' is not supported; allowed: 't5', 'mt5', 'umt5', "),
         ({"feed_forward_proj": "gated-relu"}, "feed_forward_proj='gated-relu' .* 'relu', 'gated-gelu'"),
         ({"dense_act_fn": "gelu"}, "dense_act_fn='gelu' .* allowed: 'gelu_new'"),
-        ({"architectures": ["T5EncoderModel"]}, "architectures=.*T5EncoderModel"),
+        ({"architectures": ["T5ForTokenClassification"]}, "architectures=.*T5ForTokenClassification"),
         ({"pad_token_id": 3}, "pad_token_id=3"),
         ({"num_heads": 0}, "num_heads=0 must be 1 or more"),
         ({"num_layers": -1}, "num_layers=-1 must be 1 or more"),

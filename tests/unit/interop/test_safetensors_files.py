@@ -63,6 +63,10 @@ def described(**changes: object) -> bytes:
     return json.dumps({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **changes}}).encode()
 
 
+def both(one: bytes, other: bytes) -> bytes:
+    return one[:-1] + b", " + other[1:]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -78,6 +82,13 @@ def described(**changes: object) -> bytes:
         damage(b'{"a": {"dtype": "F32"}}'),
         damage(described(), b"\0" * 15),
         damage(described(), b"\0" * 17),
+        damage(described(shape=[-2, -2])),
+        damage(described(shape=[2**32, 2**32], data_offsets=[0, 0]), b""),  # 0 bytes, counted in 64 bits
+        damage(described(shape=[2.0, 2])),
+        damage(described(data_offsets=[4, 20]), b"\0" * 20),  # bytes of no tensor
+        damage(both(described(), described().replace(b'"a"', b'"b"'))),  # the same bytes twice
+        damage(both(described(), described(shape=[2, 2]))),  # one name twice
+        damage(b"[" * 10**5),
     ],
 )
 def test_damaged_files_are_refused_before_anything_is_read(content, tmp_path):
