@@ -125,6 +125,25 @@ def test_a_vocabulary_that_no_tokenizer_json_can_be_is_refused(tmp_path, options
         tokenizer_files(vocabulary, "encoder_decoder")
 
 
+@pytest.mark.parametrize(
+    ("rules", "refusal"),
+    [
+        ("41\t61\n1F600\t3A 29\n", None),
+        ("41\t61\n61 301\tE1\n", r"leaves '\\u0340', which NFC changes"),
+    ],
+)
+def test_normalisation_rules_of_ones_own_are_kept_or_refused(tmp_path, rules, refusal):
+    (tmp_path / "rules.tsv").write_text(rules)
+    vocabulary = train_sentencepiece(tmp_path, LINES, normalization_rule_tsv=str(tmp_path / "rules.tsv"))
+    if refusal:
+        with pytest.raises(DataError, match=refusal):
+            tokenizer_files(vocabulary, "encoder_decoder")
+        return
+    tokenizer = load(export_tokenizer(vocabulary, tmp_path / "out"))
+    texts = [*LINES[::9], *UNUSUAL, "A\u0301 and A\u200d\U0001f600\u0301 \u212b"]
+    assert tokenizer(texts)["input_ids"] == expected_ids(vocabulary, texts)
+
+
 def test_byte_fallback_and_a_bos_are_kept(tmp_path):
     """As in umT5's vocabulary: characters without a piece become bytes, and UNK is 3, behind a BOS."""
     vocabulary = train_sentencepiece(

@@ -191,9 +191,10 @@ def _explicit(rules: Mapping[str, str], sequences: Mapping[str, str]) -> dict[st
         if composed != value or not _COMPOSED_LATELY.isdisjoint(value):
             explicit[value].append(key)
             changed += [char for char in value if rules.get(char, char) != char]
-    if changed or len(explicit) > _MAX_EXPLICIT:
-        shown = f"as of {changed[0]!a}" if changed else f"with {len(explicit)} rules that Unicode's has not"
-        raise DataError(f"a normalisation other than Unicode's, {shown}")
+    if changed:
+        raise DataError(f"it has rules of several characters and leaves {changed[0]!a}, which NFC changes")
+    if len(explicit) > _MAX_EXPLICIT:
+        raise DataError(f"it has rules for {len(explicit)} replacements that NFC would not make")
     return explicit
 
 

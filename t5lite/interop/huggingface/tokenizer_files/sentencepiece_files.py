@@ -96,7 +96,7 @@ def _normalizers(model: Model, less_than: str, path: Path) -> list[dict[str, Any
         try:
             steps += charsmap.normalizers(model.charsmap, tuple(protected), others)
         except DataError as error:
-            raise DataError(f"{path} cannot be exported: its normalizer has {error}") from error
+            raise DataError(f"{path} cannot be exported, by reason of its normalisation: {error}") from error
     if model.strips_spaces:
         steps += [replace_all(r"\A +", ""), replace_all(" +", _SPACE), replace_all(rf"{_SPACE}+\z", "")]
         steps += [{"type": "Prepend", "prepend": _SPACE}] if model.dummy_prefix else []
