@@ -27,8 +27,6 @@ def check_output(path: Path | None, *, source: Path | None) -> None:
     if path is None:
         return
     check_new_file(path)
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no regular file; without --output-file, outputs go to standard output")
     if source is not None and source.exists() and path.resolve() == source.resolve():
         raise DataError(f"--output-file {path} is the input file; give another name")
     if part_of(path).exists():

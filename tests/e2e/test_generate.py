@@ -105,7 +105,7 @@ def test_progress_is_shown_of_more_than_a_batch(outputs, capsys):
     ("arguments", "message"),
     [
         (["--input-file", "in.txt", "--output-file", "./in.txt"], "is the input file; give another name"),
-        (["--text", "a", "--output-file", "/dev/null"], "is no regular file; without --output-file"),
+        (["--text", "a", "--output-file", "/dev/null"], "is a device or a pipe, which cannot be replaced"),
         (["--input-file", "in.jsonl"], "in.jsonl:1 has no field 'text'; it has 'question'"),
         (["--input-file", "in.jsonl", "--field", "n"], "in.jsonl:1 has no field 'n'"),
     ],
