@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its destination and renamed 
 crash, a full disk or Ctrl-C never leaves something half-written under the final name.
 """
 
+import functools
 import json
 import logging
 import os
@@ -122,13 +123,21 @@ def check_apart(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
       UserError: if ``output`` is or holds an input, which it would replace, or lies in a folder that is read.
     """
     place = _real(output)
+    own, above = _identity(place), {_identity(each) for each in (place, *place.parents)}
+    # There may be very many inputs, on slow disks, but they lie in few folders.
+    real_folder = functools.cache(_real)
+
+    @functools.cache
+    def is_in_output(path: Path) -> bool:
+        return _identity(path) == own or (path != path.parent and is_in_output(path.parent))
+
     for each in inputs:
-        given = Path(each)
+        given, real = Path(each), _real(Path(each))
         # A link counts as what it names, and as itself.
-        reads = {_real(given), _real(given.parent) / given.name}
-        if any(_lies_in(read, place) for read in reads):
+        reads = {real, real_folder(given.parent) / given.name}
+        if any(_identity(read) == own or is_in_output(read.parent) for read in reads):
             how = "is" if place in reads else "holds"
-        elif _lies_in(place, _real(given)):
+        elif _identity(real) in above:
             how = "lies in"
         else:
             continue
@@ -257,12 +266,18 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """Return what all names of a file or folder have in common, also where they differ in case alone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
 def _lies_in(inner: Path, outer: Path) -> bool:
-    """Return whether ``inner`` is or lies in ``outer``, also where names differ in case alone."""
-    places = (inner, *inner.parents)
-    return outer in places or (
-        outer.exists() and any(place.exists() and place.samefile(outer) for place in places)
-    )
+    """Return whether ``inner`` is or lies in ``outer``."""
+    return _identity(outer) in map(_identity, (inner, *inner.parents))
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
