@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from t5lite.core.protobuf import field, fixed_field
+
 _CRC32C_POLYNOMIAL = 0x82F63B78
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class ScalarWriter:
@@ -30,44 +31,28 @@ class ScalarWriter:
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._stream = (directory / name).open("wb")
-        self._write(_field(3, _BYTES, b"brain.Event:2"))
+        self._write(field(3, b"brain.Event:2"))
         if purge_step is not None:
-            session_start = _field(7, _BYTES, _field(1, _VARINT, 1))  # SessionLog.START
-            self._write(_field(2, _VARINT, purge_step) + session_start)
+            session_start = field(7, field(1, 1))  # SessionLog.START
+            self._write(field(2, purge_step) + session_start)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Append one event with these values and hand it to the operating system."""
         values = b"".join(
-            _field(1, _BYTES, _field(1, _BYTES, tag.encode()) + _field(2, _FIXED32, struct.pack("<f", value)))
+            field(1, field(1, tag.encode()) + fixed_field(2, struct.pack("<f", value)))
             for tag, value in scalars.items()
         )
-        self._write(_field(2, _VARINT, step) + _field(5, _BYTES, values))
+        self._write(field(2, step) + field(5, values))
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
 
     def _write(self, event: bytes) -> None:
-        record = _field(1, _FIXED64, struct.pack("<d", time.time())) + event
+        record = fixed_field(1, struct.pack("<d", time.time())) + event
         length = struct.pack("<Q", len(record))
         self._stream.write(length + _masked_crc(length) + record + _masked_crc(record))
         self._stream.flush()
-
-
-def _field(number: int, wire_type: int, value: bytes | int) -> bytes:
-    key = _varint(number << 3 | wire_type)
-    if isinstance(value, int):
-        return key + _varint(value)
-    return key + (_varint(len(value)) if wire_type == _BYTES else b"") + value
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _table() -> tuple[int, ...]:

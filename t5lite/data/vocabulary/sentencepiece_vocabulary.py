@@ -4,6 +4,7 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -150,7 +151,11 @@ class SentencePieceVocabulary(Vocabulary):
         """
         if self.has_sentinel(name, token) or (special and token < self._processor.get_piece_size()):
             return True
-        return self._processor.piece_to_id(name) == token and token in user_defined_pieces(self.model_bytes)
+        return self._processor.piece_to_id(name) == token and token in self._user_defined_pieces
+
+    @cached_property
+    def _user_defined_pieces(self) -> set[int]:
+        return user_defined_pieces(self.model_bytes)
 
     def encode(self, text: str, *, parse_sentinels: bool = False) -> np.ndarray:
         """Return the ids of ``text``; white space around a parsed sentinel is not text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import DataError
-from t5lite.data.vocabulary.sentencepiece_model import values
+from t5lite.core.protobuf import fields
 
 # Field numbers of sentencepiece_model.proto.
 _MODEL_PIECE, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
@@ -61,15 +61,9 @@ def read_model(content: bytes, path: Path) -> Model:
     Raises:
       DataError: if it is not unigram, or puts spaces where no tokenizer of Hugging Face's can.
     """
-    fields: dict[int, Any] = {}
-    pieces: list[Piece] = []
-    for number, value in values(content):
-        if number == _MODEL_PIECE:
-            pieces.append(_piece(value))
-        else:
-            fields[number] = value
-    trainer = dict(values(fields.get(_MODEL_TRAINER, b"")))
-    normalizer = dict(values(fields.get(_MODEL_NORMALIZER, b"")))
+    pieces = tuple(_piece(each.value) for each in fields(content) if each.number == _MODEL_PIECE)
+    model = _values(content)
+    trainer, normalizer = (_values(model.get(part, b"")) for part in (_MODEL_TRAINER, _MODEL_NORMALIZER))
     if trainer.get(_TRAINER_MODEL_TYPE, _UNIGRAM) != _UNIGRAM:
         raise DataError(f"{path} is not a unigram model; only model_type=unigram can be exported")
     if trainer.get(_TRAINER_SUFFIX, False):
@@ -77,7 +71,7 @@ def read_model(content: bytes, path: Path) -> Model:
     if not normalizer.get(_NORMALIZER_ESCAPE, True):
         raise DataError(f"{path} has escape_whitespaces=false; only true can be exported")
     return Model(
-        pieces=tuple(pieces),
+        pieces=pieces,
         charsmap=normalizer.get(_NORMALIZER_CHARSMAP, b""),
         byte_fallback=bool(trainer.get(_TRAINER_BYTE_FALLBACK, False)),
         dummy_prefix=bool(normalizer.get(_NORMALIZER_PREFIX, True)),
@@ -85,9 +79,14 @@ def read_model(content: bytes, path: Path) -> Model:
     )
 
 
-def _piece(message: bytes) -> Piece:
-    fields = dict(values(message))
-    score = struct.unpack("<f", fields.get(_PIECE_SCORE, bytes(4)))[0]
+def _piece(message: Any) -> Piece:
+    values = _values(message)
+    score = struct.unpack("<f", values.get(_PIECE_SCORE, bytes(4)))[0]
     return Piece(
-        fields.get(_PIECE_TEXT, b"").decode(), score, PieceType(fields.get(_PIECE_TYPE, PieceType.NORMAL))
+        values.get(_PIECE_TEXT, b"").decode(), score, PieceType(values.get(_PIECE_TYPE, PieceType.NORMAL))
     )
+
+
+def _values(message: bytes) -> dict[int, Any]:
+    """Return the last value of each field."""
+    return {each.number: each.value for each in fields(message)}
