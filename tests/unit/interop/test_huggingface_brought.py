@@ -1,12 +1,9 @@
-"""What people bring: wrapped names, folders of 2019, adapters, buffers, heads, sizes out of range, NaN."""
+"""What people bring: wrapped names, folders of 2019, adapters, buffers, heads that nobody asked for."""
 
-import functools
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import torch
@@ -15,86 +12,20 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop import FORMATS
-from t5lite.interop.huggingface import (
-    export_folder,
-    import_folder,
-    params_from_state_dict,
-    state_dict_from_params,
-)
-from t5lite.interop.huggingface import stored_tensors as stored
+from t5lite.interop.huggingface import import_folder, state_dict_from_params
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.stored_tensors import from_arrays
 from t5lite.interop.huggingface.tensor_names import canonical_names
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
-from t5lite.models.functional import build
-
-_SIZES: dict[str, Any] = {"vocab_size": 12, "embed_dim": 8, "mlp_dim": 10, "head_dim": 4, "num_heads": 2}
-_BERT: dict[str, Any] = {**_SIZES, "num_layers": 2, "max_length": 6, "dropout_rate": 0.1}
-_GPT2: dict[str, Any] = {
-    **_SIZES,
-    "num_layers": 2,
-    "positions": "learned",
-    "max_length": 6,
-    "norm": "layer",
-    "mlp_activation": "gelu_tanh",
-    "biases": True,
-    "tie_embeddings": True,
-    "initializer": "scaled_normal",
-    "dropout_rate": 0.1,
-}
-CONFIGS: dict[str, ModelConfig] = {
-    "t5": EncoderDecoderConfig(**_SIZES, num_encoder_layers=1, num_decoder_layers=2, dropout_rate=0.1),
-    "bert": EncoderOnlyConfig(**_BERT, head="pretraining"),
-    "classifier": EncoderOnlyConfig(**_BERT, head="sequence_classification", num_labels=3),
-    "gpt2": DecoderOnlyConfig(**_GPT2),
-    "llama": DecoderOnlyConfig(**_SIZES, num_layers=2),
-}
-
-
-def make_params(config: ModelConfig) -> Any:
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), build(config).abstract_params
-    )
-
-
-@functools.cache
-def state_dict(name: str) -> dict[str, np.ndarray]:
-    return state_dict_from_params(make_params(CONFIGS[name]), CONFIGS[name])
-
-
-def exported(name: str, folder: Path) -> Any:
-    params = make_params(CONFIGS[name])
-    export_folder(params, CONFIGS[name], folder)
-    return params
-
-
-def change_json(folder: Path, **changes: Any) -> None:
-    values = json.loads((folder / "config.json").read_text()) | changes
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if v != "absent"}))
-
-
-def change_tensors(folder: Path, change: Any) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
-
-
-def assert_same(actual: Any, expected: Any) -> None:
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, actual, expected)
-
-
-@pytest.fixture
-def no_weights_read(monkeypatch) -> None:
-    """Every value that is read fails the test: what is refused is refused by what headers say."""
-
-    def read(*_: Any) -> None:
-        pytest.fail("a tensor was read")
-
-    monkeypatch.setattr(stored.Stored, "whole", property(read))
-    monkeypatch.setattr(stored, "read_entry", read)
+from t5lite.models.config import EncoderOnlyConfig
+from tests.small_folders import (
+    CONFIGS,
+    assert_same,
+    change_json,
+    change_tensors,
+    exported,
+    make_params,
+    state_dict,
+)
 
 
 @given(
@@ -345,149 +276,3 @@ class TestAdapters:
             UserError, match=r"^[123] tensors are of an adapter that is not merged: .*merge it first"
         ):
             import_folder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        ("t5", {"vocab_size": 10**9}, r"wrong shape: shared\.weight \(12, 8\) instead of \(1000000000, 8\)"),
-        ("gpt2", {"vocab_size": 10**9, "n_positions": 10**9}, r"wrong shape: .*wte.*\(1000000000, 8\), .*wp"),
-        ("t5", {"d_ff": 2**31 - 1, "num_heads": 2**20}, r"wrong shape: .*wi_0"),
-        ("t5", {"vocab_size": 2**31}, r"vocab_size=2147483648 must be less than 2\^31"),
-        ("llama", {"num_hidden_layers": 10**9}, r"describes num_layers=1000000000, but there are only 21"),
-        ("llama", {"num_hidden_layers": 3}, r"missing: model\.layers\.2\.input_layernorm\.weight \(8,\), "),
-        ("llama", {"rms_norm_eps": float("nan")}, r"rms_norm_eps=nan must be a number"),
-        ("bert", {"vocab_size": 13}, r"wrong shape: .*word_embeddings\.weight \(12, 8\) inst"),
-        ("t5", {"quantization_config": {"quant_method": "fp8"}}, r"quantization_config says 'fp8', .* deq"),
-        ("t5", {"architectures": ["T5ForTokenClassification"]}, r"architectures=\['T5ForToken"),
-    ],
-)  # fmt: skip
-def test_what_headers_tell_is_said_before_a_value_is_read(name, changes, message, tmp_path, no_weights_read):
-    exported(name, tmp_path)
-    change_json(tmp_path, **changes)
-    checked = []
-    with pytest.raises(UserError, match=message):
-        import_folder(tmp_path, check=checked.append)
-    assert not checked
-
-
-def test_a_copy_of_another_shape_is_told_from_headers_too(tmp_path, no_weights_read):
-    config = EncoderDecoderConfig(
-        **_SIZES, num_encoder_layers=1, num_decoder_layers=1, mlp_activation="relu", tie_embeddings=True
-    )
-    export_folder(make_params(config), config, tmp_path)
-    change_tensors(tmp_path, lambda t: t.update({"lm_head.weight": np.ones((13, 8), np.float32)}))
-    with pytest.raises(CheckpointError, match=r"wrong shape: lm_head\.weight \(13, 8\) instead of \(12, 8\)"):
-        import_folder(tmp_path)
-
-
-def test_what_the_caller_checks_comes_before_values_too(tmp_path, no_weights_read):
-    exported("gpt2", tmp_path)
-
-    def check(config: ModelConfig) -> None:
-        raise CheckpointError(f"{config.vocab_size} rows are not enough")
-
-    with pytest.raises(CheckpointError, match="12 rows are not enough"):
-        import_folder(tmp_path, check=check)
-
-
-def test_config_errors_come_before_any_file_of_weights_is_opened(tmp_path):
-    exported("gpt2", tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"no safetensors")
-    change_json(tmp_path, n_embd="wide")
-    with pytest.raises(CheckpointError, match="n_embd='wide' must be an integer"):
-        import_folder(tmp_path)
-
-
-def test_quantized_tensors_are_counted(tmp_path, no_weights_read):
-    exported("llama", tmp_path)
-
-    def quantize(tensors: dict[str, np.ndarray]) -> None:
-        for i in range(2):
-            key = f"model.layers.{i}.mlp.down_proj.weight"
-            tensors[key] = tensors[key].astype(np.int8)
-
-    change_tensors(tmp_path, quantize)
-    with pytest.raises(
-        CheckpointError, match=r"2 of 21 tensors are not of float32, .*: .*down_proj\.weight has dtype int8"
-    ):
-        import_folder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("file", "before", "after"),
-    [
-        ("config.json", '"n_layer": 2', '"n_layer": 2, "n_layer": 3'),
-        ("model.safetensors.index.json", '"lm', '"transformer.wte.weight": "a", "lm'),
-    ],
-)
-def test_a_key_that_is_there_twice_is_refused(file, before, after, tmp_path):
-    params = make_params(CONFIGS["gpt2"])
-    export_folder(params, CONFIGS["gpt2"], tmp_path, max_shard_bytes=1000)
-    text = (tmp_path / file).read_text().replace('"weight_map": {', '"weight_map": {"lm": "b", ')
-    assert before in text
-    (tmp_path / file).write_text(text.replace(before, after))
-    with pytest.raises(CheckpointError, match="is there twice"):
-        import_folder(tmp_path)
-
-
-class TestNotFinite:
-    """NaN and infinity go neither in nor out, and all tensors that hold any are named and counted."""
-
-    @pytest.mark.parametrize(
-        ("dtype", "place"),
-        [("float32", None), ("float16", None), ("bfloat16", None), ("float32", "fitting")],
-    )
-    def test_in(self, dtype, place, tmp_path):
-        params = make_params(CONFIGS["gpt2"])
-        export_folder(params, CONFIGS["gpt2"], tmp_path, dtype=dtype)
-
-        def spoil(tensors: dict[str, np.ndarray]) -> None:
-            tensors["transformer.wte.weight"][3, 2] = -np.inf
-            tensors["transformer.h.1.attn.c_attn.weight"][0, :2] = np.nan
-            tensors["transformer.h.1.attn.c_attn.weight"][1, 20] = np.inf
-
-        change_tensors(tmp_path, spoil)
-        with pytest.raises(CheckpointError) as error:
-            import_folder(tmp_path, partitioner=place)
-        assert "not imported: 2 hold NaN or infinity: transformer.wte.weight (1 infinite), " in str(
-            error.value
-        )
-        assert "transformer.h.1.attn.c_attn.weight (2 NaN, 1 infinite); " in str(error.value)
-
-    def test_in_from_pytorch_and_from_memory(self, tmp_path):
-        tensors = state_dict_from_params(make_params(CONFIGS["bert"]), CONFIGS["bert"])
-        tensors["cls.predictions.bias"][:] = np.nan
-        with pytest.raises(
-            CheckpointError, match=r"1 holds NaN or infinity: cls\.predictions\.bias \(12 NaN\)"
-        ):
-            params_from_state_dict(tensors, CONFIGS["bert"])
-        exported("bert", tmp_path)
-        (tmp_path / "model.safetensors").unlink()
-        torch.save({k: torch.from_numpy(v) for k, v in tensors.items()}, tmp_path / "pytorch_model.bin")
-        with pytest.raises(CheckpointError, match=r"cls\.predictions\.bias \(12 NaN\)"):
-            import_folder(tmp_path)
-
-    def test_too_large_for_float32(self):
-        tensors = state_dict_from_params(make_params(CONFIGS["gpt2"]), CONFIGS["gpt2"])
-        tensors["transformer.ln_f.bias"] = np.full(8, 1e300)
-        with pytest.raises(CheckpointError, match=r"transformer\.ln_f\.bias \(8 infinite\)"):
-            params_from_state_dict(tensors, CONFIGS["gpt2"])
-
-    def test_all_of_it_in_a_short_message(self, tmp_path):
-        params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), make_params(CONFIGS["bert"]))
-        with pytest.raises(CheckpointError, match=r"\d+ hold NaN or infinity: .* and \d+ more; ") as error:
-            export_folder(params, CONFIGS["bert"], tmp_path / "out")
-        assert len(str(error.value)) < 1500
-
-    @pytest.mark.parametrize("on_device", [False, True])
-    @pytest.mark.parametrize("format_name", ["huggingface", "stablehlo"])
-    def test_out(self, format_name, on_device, tmp_path):
-        params = make_params(CONFIGS["llama"])
-        params["decoder"]["layers"]["mlp"]["wo"][1, 0, 0] = np.nan
-        params["decoder"]["final_norm"]["scale"][:] = np.inf
-        given = jax.device_put(params) if on_device else params
-        message = r"not exported: 2 hold NaN or infinity: .*norm/scale \(8 infinite\), .*wo \(1 NaN\)"
-        with pytest.raises(CheckpointError, match=message):
-            FORMATS[format_name].export_folder(given, CONFIGS["llama"], tmp_path / "out")
-        assert list(tmp_path.iterdir()) == []

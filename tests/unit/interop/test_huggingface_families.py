@@ -36,19 +36,8 @@ from t5lite.models.config import (
 )
 from t5lite.models.functional import build
 from t5lite.models.presets import PRESETS, preset
+from tests.small_folders import GPT2, SIZES
 
-_SIZES: dict[str, Any] = {"vocab_size": 12, "embed_dim": 8, "mlp_dim": 10, "head_dim": 4, "num_heads": 2}
-_GPT2: dict[str, Any] = {
-    **_SIZES,
-    "num_layers": 2,
-    "positions": "learned",
-    "max_length": 6,
-    "norm": "layer",
-    "mlp_activation": "gelu_tanh",
-    "biases": True,
-    "tie_embeddings": True,
-    "initializer": "scaled_normal",
-}
 HEADS: tuple[Head, ...] = (
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
     "span_extraction",
@@ -57,7 +46,7 @@ HEADS: tuple[Head, ...] = (
 
 def _t5_encoder(positions: Positions) -> EncoderOnlyConfig:
     return EncoderOnlyConfig(
-        **_SIZES,
+        **SIZES,
         num_layers=2,
         positions=positions,
         head="hidden",
@@ -74,15 +63,15 @@ def _t5_encoder(positions: Positions) -> EncoderOnlyConfig:
 
 
 CONFIGS: dict[str, ModelConfig] = {
-    "t5": EncoderDecoderConfig(**_SIZES, num_encoder_layers=1, num_decoder_layers=2),
+    "t5": EncoderDecoderConfig(**SIZES, num_encoder_layers=1, num_decoder_layers=2),
     "umt5": EncoderDecoderConfig(
-        **_SIZES, num_encoder_layers=1, num_decoder_layers=2, positions="relative_per_layer"
+        **SIZES, num_encoder_layers=1, num_decoder_layers=2, positions="relative_per_layer"
     ),
     **{f"t5_encoder-{positions}": _t5_encoder(positions) for positions in ("relative", "relative_per_layer")},
-    "gpt2": DecoderOnlyConfig(**_GPT2),
-    "opt": DecoderOnlyConfig(**{**_GPT2, "position_offset": 2, "mlp_activation": "relu"}),
-    "llama": DecoderOnlyConfig(**_SIZES, num_layers=2, num_kv_heads=1, rotary_base=500.0),
-    **{f"bert-{head}": EncoderOnlyConfig(**_SIZES, num_layers=2, max_length=6, head=head) for head in HEADS},
+    "gpt2": DecoderOnlyConfig(**GPT2),
+    "opt": DecoderOnlyConfig(**{**GPT2, "position_offset": 2, "mlp_activation": "relu"}),
+    "llama": DecoderOnlyConfig(**SIZES, num_layers=2, num_kv_heads=1, rotary_base=500.0),
+    **{f"bert-{head}": EncoderOnlyConfig(**SIZES, num_layers=2, max_length=6, head=head) for head in HEADS},
 }
 
 
