@@ -77,6 +77,8 @@ class _Run:
     partitioner: Partitioner
     changes: list[str]
     """Against the configuration that the run was last started with."""
+    saved: RunConfig | None
+    """That configuration; None where there is none, or one of another version."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,10 @@ def _prepare(config: RunConfig) -> _Run:
         check_batch_size(config.evaluation.batch_size, 1, partitioner)
     directory.check_model(config.model, pipeline.vocabulary)
     changes = directory.config_changes(config)
-    return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner, changes)
+    saved = None
+    with contextlib.suppress(ConfigError):
+        saved = directory.read_config()  # here, before the leader may have written the new one
+    return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner, changes, saved)
 
 
 def _start(run: _Run) -> _Start:
@@ -196,7 +201,7 @@ def _start(run: _Run) -> _Start:
     directory, source = run.directory.checkpoints, run.config.initialize_from
     latest = max(available_steps(directory), default=None)
     if latest is not None:
-        if multihost.is_leader() and (metrics := run.directory.path / METRICS_FILE).exists():
+        if (metrics := run.directory.path / METRICS_FILE).exists():
             read_metrics(metrics)  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         return _Start(latest, state, f"resuming from step {latest} of {directory}")
@@ -271,11 +276,9 @@ def _announce(run: _Run, start: _Start) -> None:
 
 def _rate_change(run: _Run, start: _Start) -> list[str]:
     """Return what to say where the learning rate jumps because the run's end or its schedule changed."""
-    try:
-        saved = run.directory.read_config()
-    except ConfigError:  # of another version, or gone
+    if run.saved is None:
         return []
-    schedule = saved.schedule.build(saved.training.total_steps)
+    schedule = run.saved.schedule.build(run.saved.training.total_steps)
     earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
     before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
     if before == now:

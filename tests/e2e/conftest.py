@@ -145,7 +145,7 @@ def train(train_arguments: list[str], tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def run_copy(pretrained: Path, tmp_path: Path) -> Path:
-    """A run that a test may damage."""
+    """A run of its own directory that a test may change or damage."""
     return Path(shutil.copytree(pretrained, tmp_path / "run"))
 
 

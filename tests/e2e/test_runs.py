@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 
 from t5lite import run_config
+from t5lite.checkpointing.reading import read_state
 from t5lite.cli.main import main
 from t5lite.partitioning import multihost
+from t5lite.runner import training
 from t5lite.runner.evaluation import evaluate
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import RECIPE, contents, start
-
-
-@pytest.fixture
-def run_copy(pretrained: Path, tmp_path: Path) -> Path:
-    """A run of its own directory that a test may change."""
-    return Path(shutil.copytree(pretrained, tmp_path / "run"))
 
 
 def change(run: Path, **fields: dict) -> None:
@@ -101,6 +97,21 @@ def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_
     compiling, compiled = (line for line in lines if "the train step" in line)
     assert (compiling[:14], compiled[:12]) == ("compiling the ", "compiled the")
     assert lines.index(compiling) < lines.index(compiled)
+
+
+def test_what_a_resuming_run_was_is_read_before_any_process_may_have_written(
+    run_copy: Path, capfd, monkeypatch
+):
+    recipe = Path(shutil.copy(run_copy / "config.json", run_copy.parent / "recipe.json"))
+
+    def read_while_the_leader_writes(*arguments):
+        (run_copy / "config.json").unlink()
+        return read_state(*arguments)
+
+    monkeypatch.setattr(training, "read_state", read_while_the_leader_writes)
+    arguments = ["--config", str(recipe), "--run-dir", str(run_copy), "--training.total-steps", "41"]
+    assert main(["train", *arguments]) == 0
+    assert "note: the learning rate jumps from 0 to " in capfd.readouterr().err
 
 
 def test_a_finished_run_is_left_as_it_is_whatever_else_is_asked(run_copy: Path, capfd):
