@@ -97,9 +97,8 @@ def check_saved(directory: epath.PathLike, step: int, shapes: Mapping[str, tuple
     fingerprinted = _read_json(directory, step, "fingerprints")
     lost = [name for name in shapes if found.get(name) != tuple(shapes[name]) or name not in fingerprinted]
     if lost:
-        listed = ", ".join(lost[:MAX_LISTED_LEAVES])
         raise damaged(
-            directory, step, ValueError(f"{len(lost)} of {len(shapes)} arrays did not arrive: {listed}")
+            directory, step, ValueError(f"{len(lost)} of {len(shapes)} arrays did not arrive: {listed(lost)}")
         )
 
 

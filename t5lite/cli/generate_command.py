@@ -11,6 +11,7 @@ from t5lite.cli import one_process, xla
 from t5lite.cli.generated_outputs import check_output, write_outputs
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
+from t5lite.data.reading.input_files import compression
 from t5lite.data.reading.lines import Line, decode_lines, read_lines
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
 from t5lite.runner.generation import start_generation
@@ -83,7 +84,7 @@ def _inputs(parsed: Arguments) -> list[str]:
     else:
         name = parsed.input_file
         lines = read_lines(name, on_invalid_utf8=parsed.on_invalid_utf8)
-    if any(suffix in _JSONL for suffix in name.suffixes[-2:]):
+    if Path(name.name.removesuffix(compression(name))).suffix in _JSONL:
         inputs = [_of_record(line, parsed) for line in lines if line.text.strip()]
     else:
         inputs = [line.text for line in lines]

@@ -64,6 +64,14 @@ def test_json_lines_in_and_out_keep_texts_as_they_are(outputs, tmp_path: Path, c
     assert "line breaks" not in errors
 
 
+@pytest.mark.parametrize(("name", "read"), [("a.ndjson", "a"), ("a.json.txt", '{"text": "a"}')])
+def test_the_last_ending_says_whether_lines_are_json(name, read, outputs, tmp_path: Path):
+    outputs += [Output("x", input_cut=False)]
+    source, output = write(tmp_path / name, '{"text": "a"}\n'), tmp_path / "out.jsonl"
+    assert main(["generate", "--run", "run", "--input-file", str(source), "--output-file", str(output)]) == 0
+    assert json.loads(output.read_text())["input"] == read
+
+
 def test_a_line_holds_one_output_whatever_breaks_are_in_it(outputs, tmp_path: Path, capsys):
     outputs += [Output(BROKEN, input_cut=False), Output("plain", input_cut=False)]
     assert main(["generate", "--run", "run", "--text", "a", "b"]) == 0
