@@ -24,6 +24,7 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_pointer
 from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.reading.file_systems import Files, file_system, files_of, is_hidden, is_pattern, strings
+from t5lite.data.reading.tally import no_text
 
 FORMATS = (".txt", ".jsonl", ".tsv", ".csv", ".parquet", ".arrow", ".array_record")
 RECORD_FORMATS = FORMATS[1:]
@@ -137,9 +138,7 @@ class _Search:
           DataError: if all files are empty.
         """
         if not self._sizes:
-            names = ", ".join(self._empty[:3]) + (", …" if len(self._empty) > 3 else "")
-            verb = "contains" if len(self._empty) == 1 else "contain"
-            raise DataError(f"{names} {verb} no text; check the inputs and how they were made")
+            raise no_text(self._empty)
         return InputFiles(sizes=self._sizes, skipped=(*self._skipped, *self._empty))
 
     def _take(self, files: Files, paths: Iterable[str]) -> bool:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from t5lite.core.errors import DataError
+
 _FILES_SAID = 3
 _FILES_LISTED = 20
 """Of a reason, the files with the highest counts."""
@@ -91,8 +93,19 @@ def messages(report: Mapping[str, Mapping[str, Any]], skipped: Sequence[str] = (
             remedy = f"; {loss.remedy}" if loss.remedy else ""
             lines.append(f"{loss.said}: {counts['records']:,} (first: {counts['first']}{files}){remedy}")
     if skipped:
-        names = ", ".join([*skipped[:_FILES_SAID], *["…"] * (len(skipped) > _FILES_SAID)])
         lines.append(
-            f"inputs left out, without text, of another type, or met before: {len(skipped):,} ({names})"
+            f"inputs left out, without text, of another type, or met before: {len(skipped):,} "
+            f"({_first(skipped)})"
         )
     return lines
+
+
+def no_text(files: Sequence[str], tally: Tally | None = None) -> DataError:
+    """Return the error for inputs that have no text in any file, with what was lost on the way."""
+    lost = "" if tally is None else "".join(f" ({message})" for message in messages(tally.report()))
+    verb = "contains" if len(files) == 1 else "contain"
+    return DataError(f"{_first(files)} {verb} no text{lost}; check the inputs and how they were made")
+
+
+def _first(files: Sequence[str]) -> str:
+    return ", ".join([*files[:_FILES_SAID], *["…"] * (len(files) > _FILES_SAID)])

@@ -20,7 +20,7 @@ from t5lite.data.reading.input_files import RECORD_FORMATS, Progress, input_form
 from t5lite.data.reading.lines import MAX_DOCUMENT_BYTES, Line, check_is_text, lines_of, open_text
 from t5lite.data.reading.record_files import read_records
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
-from t5lite.data.reading.tally import Tally, messages
+from t5lite.data.reading.tally import Tally, no_text
 
 T = TypeVar("T")
 TxtDocuments = Literal["paragraph", "line", "piece"]
@@ -111,10 +111,7 @@ def _of_all_files(
         if empty:
             tally.empty_files.append(str(path))
     if not found:
-        names = ", ".join(tally.empty_files[:3]) + (", …" if len(tally.empty_files) > 3 else "")
-        lost = "".join(f" ({message})" for message in messages(tally.report()))
-        verb = "contains" if len(tally.empty_files) == 1 else "contain"
-        raise DataError(f"{names} {verb} no text{lost}; check the inputs and how they were made")
+        raise no_text(tally.empty_files, tally)
 
 
 def _txt_documents(reading: FileReading, documents: TxtDocuments) -> Iterator[str]:
