@@ -7,7 +7,7 @@ import fnmatch
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,11 +109,18 @@ class LocalFiles:
         """Return the files that match; links that lead back to where they lie are not followed."""
         root, rest = split_pattern(pattern)
         depth = None if "**" in rest.split("/") else rest.count("/")
-        found = self._below(root or ".", "", depth, frozenset())
+        found = self._below(root or ".", "", depth, frozenset(), may_match(rest))
         matches = matching(rest, found)
         return sorted(f"{root}{path}" for path in matches)
 
-    def _below(self, folder: str, prefix: str, depth: int | None, above: frozenset[str]) -> Iterator[str]:
+    def _below(
+        self,
+        folder: str,
+        prefix: str,
+        depth: int | None,
+        above: frozenset[str],
+        is_looked_at: Callable[[str], bool],
+    ) -> Iterator[str]:
         """Yield the paths of files below ``folder``, seen from where the search began."""
         identity = self.identity(folder)
         if identity in above:
@@ -121,10 +128,10 @@ class LocalFiles:
         names, folders = self.names(folder)
         yield from (prefix + name for name in names)
         if depth is None or depth > 0:
-            for name in sorted(folders):
-                below = None if depth is None else depth - 1
+            below = None if depth is None else depth - 1
+            for name in sorted(filter(is_looked_at, folders)):
                 yield from self._below(
-                    os.path.join(folder, name), f"{prefix}{name}/", below, above | {identity}
+                    os.path.join(folder, name), f"{prefix}{name}/", below, above | {identity}, is_looked_at
                 )
 
 
@@ -198,7 +205,7 @@ def split_pattern(pattern: str) -> tuple[str, str]:
 
 
 def matching(pattern: str, paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths that match, but for hidden ones that the pattern does not spell out.
+    """Return the paths that match, but for hidden ones that the pattern does not spell out.
 
     Raises:
       DataError: if the pattern is none.
@@ -209,11 +216,14 @@ def matching(pattern: str, paths: Iterable[str]) -> Iterator[str]:
         matches = re.compile(glob_translate(pattern)).match
     except (ValueError, re.error) as error:
         raise DataError(f"{pattern} is no pattern ({error}); check it") from error
+    is_looked_at = may_match(pattern)
+    return (path for path in paths if matches(path) and all(map(is_looked_at, path.split("/"))))
+
+
+def may_match(pattern: str) -> Callable[[str], bool]:
+    """Return whether a file or folder of a name may be part of a match: a hidden one must be spelt out."""
     spelt_out = [part for part in pattern.split("/") if is_hidden(part)]
-    for path in paths:
-        hidden = [part for part in path.split("/") if is_hidden(part)]
-        if matches(path) and all(any(fnmatch.fnmatchcase(h, part) for part in spelt_out) for h in hidden):
-            yield path
+    return lambda name: not is_hidden(name) or any(fnmatch.fnmatchcase(name, part) for part in spelt_out)
 
 
 def strings(files: Files, path: str, *keys: str) -> list[str]:

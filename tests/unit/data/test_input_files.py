@@ -1,4 +1,5 @@
 import json
+import os
 import uuid
 
 import fsspec
@@ -178,3 +179,22 @@ def test_damaged_folders_of_datasets(tmp_path):
     (folder / "state.json").write_text('{"_data_files": [{"filename": "b.arrow"}]}')
     with pytest.raises(DataError, match=r"b\.arrow cannot be read \(No such file"):
         find_input_files([folder])
+
+
+def test_a_glob_does_not_go_through_hidden_folders(tmp_path, monkeypatch):
+    """They may be huge, or closed to the user: only those that are spelt out are opened."""
+    for name in ("a", ".git", "_temporary"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text("text")
+    scandir = os.scandir
+
+    def closed(folder):
+        if str(folder).endswith(".git"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert find_input_files([f"{tmp_path}/**/*.txt"]).paths == (f"{tmp_path}/a/x.txt",)
+    assert find_input_files([f"{tmp_path}/_temp*/x.txt"]).paths == (f"{tmp_path}/_temporary/x.txt",)
+    with pytest.raises(DataError, match=r"\.git cannot be read \(Permission denied\)"):
+        find_input_files([f"{tmp_path}/.*/x.txt"])
