@@ -28,7 +28,7 @@ TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios l
 
 USED = (
     "size", "known_ids", "prompt_prefix", "encode", "special_id", "sentinel", "extra_ids",
-    "lowest_sentinel_id", "eos_id", "bos_id", "mask_id", "cls_id", "sep_id",
+    "eos_id", "bos_id", "mask_id", "cls_id", "sep_id",
 )  # fmt: skip
 """What generation reads of a vocabulary, but for ``decode``."""
 
