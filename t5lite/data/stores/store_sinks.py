@@ -15,6 +15,9 @@ from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
 from t5lite.data.vocabulary import Vocabulary
 
+_MAX_NAME_CHARACTERS = 1000
+"""Targets that are longer name no class: ten thousand of them would fill the memory."""
+
 
 @dataclass(frozen=True)
 class StoreCounts:
@@ -132,8 +135,9 @@ class PairSink:
         inputs, targets = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
         kept = [row for row in range(len(pairs)) if len(inputs[row]) and len(targets[row])]
         for row in kept:
-            if len(self._names) <= MAX_NAMED_TARGETS:
-                self._names.setdefault(targets[row].tobytes(), pairs[row][1])
+            target = pairs[row][1]
+            if len(self._names) <= MAX_NAMED_TARGETS and len(target) <= _MAX_NAME_CHARACTERS:
+                self._names.setdefault(targets[row].tobytes(), target)
         self._dropped += len(pairs) - len(kept)
         self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
         self._writer.add_batch((inputs[row], targets[row]) for row in kept)

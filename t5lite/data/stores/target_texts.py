@@ -10,6 +10,7 @@ from t5lite.core.errors import DataError
 _MAX_SPELT = 10_000
 """Distinct targets whose texts are kept, to name those that collapse."""
 _MAX_LISTED = 8
+_SHOWN_CHARACTERS = 40
 _FEW_TEXTS, _PAIRS_EACH = 1000, 4
 """So few distinct targets, of so many pairs each on average, are classes."""
 
@@ -23,18 +24,18 @@ class TargetTexts:
 
     def __init__(self):
         self._hashes: list[np.ndarray] = []
-        self._spelt: dict[int, list[str]] = {}
+        self._spelt: dict[int, dict[int, str]] = {}
 
     def add(self, texts: Sequence[str], encoded: Sequence[np.ndarray]) -> None:
         """Take target texts with their tokens."""
         hashes = np.empty((len(texts), 2), np.int64)
         for row, (text, tokens) in enumerate(zip(texts, encoded, strict=True)):
             same = self.same(text)
-            hashes[row] = key, _ = hash(tokens.tobytes()), hash(same)
+            hashes[row] = key, text_key = hash(tokens.tobytes()), hash(same)
             if key in self._spelt or len(self._spelt) < _MAX_SPELT:
-                spelt = self._spelt.setdefault(key, [])
-                if same not in spelt and len(spelt) < _MAX_LISTED:
-                    spelt.append(same)
+                spelt = self._spelt.setdefault(key, {})
+                if len(spelt) < _MAX_LISTED:
+                    spelt.setdefault(text_key, same[:_SHOWN_CHARACTERS])
         self._hashes.append(hashes)
 
     @staticmethod
@@ -54,8 +55,8 @@ class TargetTexts:
 
     @property
     def collapsed(self) -> list[list[str]]:
-        """Texts that have the same tokens, the first such groups."""
-        return [texts for texts in self._spelt.values() if len(texts) > 1][:_MAX_LISTED]
+        """How texts begin that have the same tokens, the first such groups."""
+        return [list(texts.values()) for texts in self._spelt.values() if len(texts) > 1][:_MAX_LISTED]
 
     def check_classes(self) -> None:
         """Check that the vocabulary tells the targets apart, if they are so few that they must be classes.
@@ -82,7 +83,7 @@ class TargetTexts:
 
 def indistinguishable(groups: Sequence[Sequence[str]]) -> str:
     """Return what a vocabulary cannot do with targets that collapse, and what to do."""
-    shown = ", ".join(" = ".join(repr(text[:40]) for text in texts) for texts in groups)
+    shown = ", ".join(" = ".join(repr(text[:_SHOWN_CHARACTERS]) for text in texts) for texts in groups)
     return (
         f"cannot tell these targets apart: {shown}; take one that can (--vocabulary bytes always does), or "
         "prepare again with one text for what is to be the same"

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,3 +165,13 @@ def test_targets_are_counted_as_a_dictionary_would(texts):
     shared = Counter(tokens for tokens, _ in spelt)
     assert found.counts == (len(texts), len(spelt), sum(number for number in shared.values() if number > 1))
     assert sum(map(len, found.collapsed)) <= found.counts[2]
+
+
+def test_of_long_targets_no_more_is_kept_than_is_shown(tmp_path, vocabulary):
+    long = "ke " * 1000
+    found = TargetTexts()
+    found.add([long + "да", long + "нет"], [np.arange(3)] * 2)
+    assert found.counts == (2, 2, 2)
+    assert [len(text) for text in found.collapsed[0]] == [40, 40]
+    write_pair_store([("bake", long), ("limo", "ke")] * 4, vocabulary, tmp_path / "train")
+    assert PairStore.open(tmp_path / "train").target_names() == ("ke",)
