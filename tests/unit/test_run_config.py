@@ -189,7 +189,7 @@ def recipe(tmp_path: Path, config: RunConfig) -> Path:
                     CONFIG.data,
                     store="other",
                     objective=dataclasses.replace(
-                        PretrainingDataConfig(store="").objective, noise_density=0.3
+                        PretrainingDataConfig(store="s").objective, noise_density=0.3
                     ),
                 )
             },
