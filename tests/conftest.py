@@ -1,4 +1,8 @@
-"""Settings that every test shares: CPU, strict rank promotion, one persistent compilation cache a run."""
+"""Settings that every test shares.
+
+CPU, strict rank promotion, one persistent compilation cache a run; and an example of a property may take as
+long as a busy machine needs for it.
+"""
 
 import os
 import signal
@@ -11,8 +15,11 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import hypothesis
 import jax
 
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they
