@@ -13,6 +13,7 @@ from data_pipelines.manifest import versions
 from data_pipelines.options import Cleaning, PipelineOptions
 from t5lite.core import files
 from t5lite.core.errors import UserError
+from t5lite.core.json_text import parse_json
 from t5lite.data.local_path import storage_address
 from t5lite.data.reading.input_files import InputFiles
 from t5lite.data.vocabulary import Vocabulary
@@ -98,7 +99,7 @@ def open_work_folder(work: Path, job: dict[str, Any]) -> None:
 
 def _read_job(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); delete {path.parent}, or choose another folder by --work"

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.json_text import parse_json
 from t5lite.data.free_space import naming_free_space
 
 _RECIPE_MODULE = "t5lite_recipe"  # as `t5lite prepare --recipe` calls it
@@ -98,7 +99,7 @@ class Workers:
                     bar.update()
                 if bar.n < len(names):
                     raise KeyboardInterrupt  # Daft ends its rows at Ctrl-C, without a word
-        return {name: json.loads((marks / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+        return {name: parse_json((marks / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
     def _answers(self, execute: "_Execute", names: list[str]) -> Any:
         count = min(self.connect(), len(names))

@@ -5,7 +5,6 @@ nested dict of arrays (``step``, ``params/…``, ``opt_state/…``); ``fingerpri
 ``metadata``, JSON. Any Orbax program can read it; nothing in it refers to Python classes.
 """
 
-import json
 import logging
 import math
 import sys
@@ -23,6 +22,7 @@ from etils import epath
 from t5lite.checkpointing.fingerprint import fingerprints
 from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError
+from t5lite.core.json_text import parse_json
 from t5lite.core.types import Tree
 
 MAX_LISTED_LEAVES = 8
@@ -258,7 +258,7 @@ def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[
 def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any]:
     path = epath.Path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
         if not isinstance(content, dict):
             raise ValueError(f"{item} is not a JSON object")
     except (OSError, ValueError) as error:

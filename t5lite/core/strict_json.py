@@ -12,6 +12,7 @@ import cattrs.gen
 import cattrs.strategies
 
 from t5lite.core.errors import ConfigError, UserError, suggestion
+from t5lite.core.json_text import parse_json
 
 T = TypeVar("T")
 _TAG = "type"
@@ -57,7 +58,7 @@ class StrictJson:
           ConfigError: for malformed JSON or anything that does not fit; all that is wrong in one line.
         """
         try:
-            return self._converter.structure(json.loads(text), kind)
+            return self._converter.structure(parse_json(text), kind)
         except json.JSONDecodeError as error:
             raise ConfigError(f"{name} is not JSON: {error}") from error
         except (cattrs.BaseValidationError, ValueError, UserError) as error:

@@ -9,7 +9,6 @@ whole of a store of terabytes would take hours to read, twice.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from stat import S_ISREG
 from typing import Any
 
 from t5lite.core.errors import UserError
+from t5lite.core.json_text import parse_json
 
 LIST = ".t5lite-files.json"
 """The list's own name."""
@@ -57,7 +57,7 @@ def foreign(directory: Path) -> list[str] | None:
     None stands for a directory without a list, as earlier versions and everyone else write.
     """
     try:
-        content = json.loads((directory / LIST).read_bytes())
+        content = parse_json((directory / LIST).read_bytes())
         listed = content["files"] if content["format"] == _FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

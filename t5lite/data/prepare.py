@@ -46,6 +46,7 @@ from t5lite.data.vocabulary import (
     open_vocabulary,
     train_vocabulary,
 )
+from t5lite.data.vocabulary.base import check_extra_ids
 from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
 
 Shuffle = Literal["auto", "always", "never"]
@@ -101,8 +102,8 @@ class PrepareConfig:
         if self.vocabulary_size < 4:
             raise ConfigError(f"vocabulary_size={self.vocabulary_size} must be at least 4; T5 uses 32000")
         check_character_coverage(self.character_coverage)
-        if self.extra_ids is not None and self.extra_ids < 0:
-            raise ConfigError(f"extra_ids={self.extra_ids} must not be negative; T5 uses 100")
+        if self.extra_ids is not None:
+            check_extra_ids(self.extra_ids)
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1, or None for all cores")
         if not 0 <= self.seed < 1 << 32:

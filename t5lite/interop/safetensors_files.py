@@ -19,6 +19,7 @@ import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import write_json
+from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.interop.arrival import fill
 from t5lite.interop.trees import Shape
@@ -76,7 +77,7 @@ def read_header(file: Path) -> dict[str, Entry]:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(stream.read(length), object_pairs_hook=unique_keys)
+            header = parse_json(stream.read(length), object_pairs_hook=unique_keys)
         header.pop("__metadata__", None)
         entries = {name: _entry(file, value, 8 + length) for name, value in header.items()}
         _check_coverage(entries, 8 + length, size)
@@ -84,7 +85,7 @@ def read_header(file: Path) -> dict[str, Entry]:
         raise CheckpointError(f"{file} is missing; fetch the folder again") from None
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read ({error.strerror}); check it and its folder") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is damaged or truncated ({error}); fetch the folder again") from error
     return entries
 

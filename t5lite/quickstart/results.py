@@ -4,7 +4,6 @@
 Losses are in nats per target token; scores (accuracy, BLEU, chrF) run from 0 to 100.
 """
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import cattrs
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_json
+from t5lite.core.json_text import parse_json
 
 _FORMAT = "t5lite quickstart results 1"
 
@@ -233,7 +233,7 @@ def load_results(path: Path) -> QuickstartResults:
       DataError: if the file is missing, is not JSON, or does not hold quickstart results.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"cannot read {path} ({reason}); run t5lite quickstart to write it") from error

@@ -12,6 +12,7 @@ import jax
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json, write_text
+from t5lite.core.json_text import parse_json
 from t5lite.quickstart import stages
 from t5lite.quickstart.recipes import Recipe, Task
 from t5lite.quickstart.report import terminal_table, write_report
@@ -117,7 +118,7 @@ def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
 
 def _read_mark(mark: Path) -> Any:
     try:
-        return json.loads(mark.read_text(encoding="utf-8"))
+        return parse_json(mark.read_text(encoding="utf-8"))
     except ValueError:
         return None  # damaged: certainly not this recipe's
 

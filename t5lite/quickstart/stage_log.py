@@ -1,6 +1,5 @@
 """Stages that run once: each leaves a JSON record, so that a quickstart goes on where it stopped."""
 
-import json
 import resource
 import sys
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_json
+from t5lite.core.json_text import parse_json
 from t5lite.quickstart.results import Stage
 
 
@@ -68,7 +68,7 @@ class StageLog:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(
             f"{file} is damaged ({error}); delete it and run again: that repeats the stage"

@@ -5,7 +5,6 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from t5lite import run_config
 from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
+from t5lite.core.json_text import parse_json
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
@@ -272,7 +272,7 @@ class RunDirectory:
             return []
         text = self.config_file.read_text(encoding="utf-8")
         try:
-            saved = json.loads(text)
+            saved = parse_json(text)
         except ValueError as error:
             raise ConfigError(
                 f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"

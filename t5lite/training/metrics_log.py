@@ -8,6 +8,7 @@ from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_text
+from t5lite.core.json_text import parse_json
 from t5lite.training.tensorboard import ScalarWriter
 
 _REMEDY = "move the file away, a new one will be started"
@@ -72,7 +73,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             entries.append(_entry(line))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             if number == len(lines):
                 break
             raise DataError(f"{path}, line {number} is not an entry ({error}); {_REMEDY}") from error
@@ -81,7 +82,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _entry(line: str) -> dict[str, Any]:
     """Return what a line says; raises ValueError if it is not what ``MetricsLog`` writes."""
-    entry = json.loads(line)
+    entry = parse_json(line)
     if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
         raise ValueError("not an object with a kind")
     if type(entry.get("step")) is not int:

@@ -4,7 +4,6 @@ Paths and addresses are as the user writes them.
 """
 
 import fnmatch
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
 from t5lite.data.local_path import local_path, storage_address
 
 _EXTRAS = {"gs": "t5lite[gcs]", "gcs": "t5lite[gcs]", "s3": "t5lite[s3]"}
@@ -239,7 +239,7 @@ def strings(files: Files, path: str, *keys: str) -> list[str]:
     """
     try:
         first, *within = keys
-        found = [entry[within[0]] if within else entry for entry in json.loads(files.content(path))[first]]
+        found = [entry[within[0]] if within else entry for entry in parse_json(files.content(path))[first]]
         if all(isinstance(each, str) for each in found):
             return found
         problem = f"{first} are no names"

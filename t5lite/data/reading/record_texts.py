@@ -1,12 +1,12 @@
 """The texts of one record's fields, checked; messages name the record and say what it has instead."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
 from t5lite.data.reading.input_files import Progress
 from t5lite.data.reading.tally import Loss, Tally
 
@@ -35,7 +35,7 @@ class FileReading:
           DataError: if ``content`` is none, lacks a field, or has something else than text in it.
         """
         try:
-            record = json.loads(content)
+            record = parse_json(content)
         except ValueError as error:
             raise DataError(
                 f"{place} is not valid JSON ({error}); each line must be one JSON object"

@@ -17,6 +17,7 @@ from t5lite.core.errors import DataError
 from t5lite.data.stores.store_directory import StoreDirectory, open_directory
 
 CRC_DTYPE = np.dtype("<u4")
+_DTYPES = ("<u2", "<u4", "<i8")
 _READ_AHEAD_PAGES = 8
 _NOTHING = np.empty(0, np.uint8)
 
@@ -77,6 +78,17 @@ def shard_name(column: str, number: int) -> str:
     return f"{column}-{number:05d}.bin"
 
 
+def _check_entry(entry: dict[str, Any]) -> None:
+    sizes = [entry["page_items"], entry["shard_items"], *entry["shard_bytes"]]
+    counts = [entry["num_items"], entry["crc32_bytes"]]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise TypeError(f"sizes that are no positive numbers: {entry}")
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise TypeError(f"counts that are no numbers: {entry}")
+    if entry["dtype"] not in _DTYPES:
+        raise TypeError(f"items of type {entry['dtype']!r}; allowed: {', '.join(_DTYPES)}")
+
+
 class DamagedPageError(DataError):
     """A page is not what was written: bits flipped, or its file was truncated or is gone."""
 
@@ -93,6 +105,7 @@ class PagedColumn:
         column cannot be opened.
 
     Raises:
+      TypeError: at opening, if ``entry`` is not what a writer says.
       DataError: at opening, if a file is missing or has another size than the index says.
       DamagedPageError: at reading, if a page does not match its checksum.
     """
@@ -107,6 +120,7 @@ class PagedColumn:
         tolerate_damage: bool = False,
     ):
         self._directory, self._name, self._remedy = open_directory(directory), name, remedy
+        _check_entry(entry)
         self._dtype = np.dtype(entry["dtype"])
         self.num_items: int = entry["num_items"]
         self._page_items: int = entry["page_items"]
@@ -120,6 +134,8 @@ class PagedColumn:
         consistent = (
             entry["crc32_bytes"] == self.num_pages * CRC_DTYPE.itemsize
             and sum(entry["shard_bytes"]) == self.num_items * self._dtype.itemsize
+            and self._num_shards == -(-self.num_items // self._shard_items)
+            and self._shard_items % self._page_items == 0
             and all(size == self._shard_items * self._dtype.itemsize for size in entry["shard_bytes"][:-1])
         )
         if not consistent:

@@ -4,7 +4,6 @@ pairs.json   inputs/   targets/
 target_names.json   the distinct targets as they were given, where they repeat: names of classes
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
 from t5lite.data.stores.store_directory import StoreDirectory, open_directory
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter, read_index
 from t5lite.data.stores.unknown_tokens import UnknownTokens
@@ -151,7 +151,7 @@ class PairStore:
         """
         directory = open_directory(self.path)
         try:
-            names = json.loads(directory.read(_NAMES))
+            names = parse_json(directory.read(_NAMES))
         except FileNotFoundError:
             return ()
         except ValueError as error:

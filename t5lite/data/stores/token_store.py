@@ -12,7 +12,6 @@ Documents follow each other without EOS or separator, as T5's span corruption wa
 it was measured against: docs/adr/0001-token-store-container.md.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,6 +23,7 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
 from t5lite.data.stores.paged_column import PagedColumn, PagedColumnWriter
 from t5lite.data.stores.ranged_column import RangedColumn
 from t5lite.data.stores.store_directory import LocalDirectory, StoreDirectory, open_directory
@@ -277,7 +277,7 @@ def read_index(
     """
     path = directory.name_of(file_name)
     try:
-        index = json.loads(directory.read(file_name))
+        index = parse_json(directory.read(file_name))
     except OSError as error:
         kind = expected_format.removeprefix("t5lite-").replace("-", " ")
         raise DataError(

@@ -27,6 +27,10 @@ USUAL_NAMES: Mapping[SpecialToken, tuple[str, ...]] = {
 """Names by which special tokens are known where no file says which they are."""
 
 
+MAX_EXTRA_IDS = 1 << 20
+"""Most sentinels that a vocabulary can be given."""
+
+
 class Vocabulary(ABC):
     """Text to ids and back.
 
@@ -180,10 +184,10 @@ def check_extra_ids(extra_ids: int) -> None:
     """Check a number of sentinels that a user gave.
 
     Raises:
-      ConfigError: if it is negative.
+      ConfigError: if it is negative, or more than any embedding table has rows for.
     """
-    if extra_ids < 0:
-        raise ConfigError(f"extra_ids={extra_ids} must not be negative; T5 uses 100, ByT5 125")
+    if not 0 <= extra_ids <= MAX_EXTRA_IDS:
+        raise ConfigError(f"extra_ids={extra_ids} must be in 0..{MAX_EXTRA_IDS}; T5 uses 100, ByT5 125")
 
 
 def is_sentinel(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
@@ -121,7 +122,7 @@ def _byte_ids(text: str) -> np.ndarray:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
+        marker = parse_json(path.read_text(encoding="utf-8"))
         if marker["kind"] != ByteVocabulary.kind or not isinstance(marker["extra_ids"], int):
             raise ValueError(f"contents {marker}")
     except OSError as error:

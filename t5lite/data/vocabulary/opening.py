@@ -9,7 +9,7 @@ from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
-from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, parse_json
+from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object
 
 _Openable = ByteVocabulary | SentencePieceVocabulary | TokenizerJsonVocabulary
 _CLASSES: dict[VocabularyKind, type[_Openable]] = {
@@ -154,4 +154,4 @@ def _read_config(path: Path) -> Json:
 
 
 def _read_json(path: Path) -> Json:
-    return parse_json(path.read_bytes(), path) if path.is_file() else {}
+    return json_object(path.read_bytes(), path) if path.is_file() else {}

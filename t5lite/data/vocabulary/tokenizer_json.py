@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError, UserError
+from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
@@ -75,7 +76,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
                 contents[name] = _read(self.path.parent / name)
-        written = parse_json(contents[self.FILE], self.path)
+        written = json_object(contents[self.FILE], self.path)
         self.files = _naming_its_class(contents, written, self.path)
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
@@ -165,7 +166,7 @@ class TokenizerJsonVocabulary(Vocabulary):
     @cached_property
     def _parsing_tokenizer(self) -> "Tokenizer":
         """The tokenizer to which special tokens and sentinels are what they are called."""
-        written = parse_json(self.files[self.FILE], self.path)
+        written = json_object(self.files[self.FILE], self.path)
         return _load(_as_loaded(self.files, written, self.path), self.path)
 
     def _special_remedy(self, token: SpecialToken) -> str:
@@ -185,7 +186,7 @@ def _read(path: Path) -> bytes:
 def _config(contents: Mapping[str, bytes], path: Path) -> Json:
     """Return tokenizer_config.json, an empty dict where there is none."""
     name = _CONFIG_FILES[0]
-    return parse_json(contents[name], path.parent / name) if name in contents else {}
+    return json_object(contents[name], path.parent / name) if name in contents else {}
 
 
 def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) -> Mapping[str, bytes]:
@@ -195,7 +196,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) 
     """
     config = _config(contents, path)
     beside = path.parent / _MODEL_CONFIG
-    model_config = parse_json(beside.read_bytes(), beside) if beside.is_file() else {}
+    model_config = json_object(beside.read_bytes(), beside) if beside.is_file() else {}
     name = class_of(config, model_config, written)
     if class_of(config, {}, written) == name:
         return contents
@@ -206,7 +207,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) 
 def _as_loaded(contents: Mapping[str, bytes], written: Json, path: Path) -> Json:
     """Return the tokenizer.json that the class of transformers makes of the files."""
     config = _config(contents, path)
-    added = parse_json(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
+    added = json_object(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
     name = class_of(config, {}, written)
     try:
         loaded = as_loaded(written, name, config)
@@ -283,7 +284,7 @@ def _special_tokens(
     named: dict[str, Any] = {}
     for name in reversed(_CONFIG_FILES):  # tokenizer_config.json has the last word
         if name in contents:
-            named |= parse_json(contents[name], path.parent / name)
+            named |= json_object(contents[name], path.parent / name)
     specials: dict[SpecialToken, str] = {}
     for token in get_args(SpecialToken):
         key = f"{token}_token"
@@ -301,14 +302,14 @@ def _special_tokens(
     return specials
 
 
-def parse_json(content: bytes, path: Path) -> Json:
+def json_object(content: bytes, path: Path) -> Json:
     """Return the object in a JSON file of a tokenizer.
 
     Raises:
       DataError: if it is none.
     """
     try:
-        value = json.loads(content)
+        value = parse_json(content)
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}); fetch it again") from error
     if not isinstance(value, dict):

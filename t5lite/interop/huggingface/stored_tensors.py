@@ -1,6 +1,5 @@
 """The tensors of a folder by name, whichever kind of file they lie in; read one at a time."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from t5lite.core.errors import CheckpointError
+from t5lite.core.json_text import parse_json
 from t5lite.interop.huggingface.pytorch_files import read_pytorch
 from t5lite.interop.safetensors_files import INDEX, WEIGHTS, read_entry, read_header, unique_keys
 from t5lite.interop.trees import Shape, listed
@@ -116,12 +116,12 @@ def read_json(file: Path) -> dict[str, Any]:
       CheckpointError: if the file is missing or is not one.
     """
     try:
-        value = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
+        value = parse_json(file.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; give a folder that save_pretrained wrote") from None
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read ({error.strerror}); check it and its folder") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{file} is damaged ({error}); fetch the folder again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{file} is damaged (not a JSON object); fetch the folder again")

@@ -1,7 +1,6 @@
 """Programs and weights of an exported folder, read and called."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.flax import load_file
 
 from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.json_text import parse_json
 from t5lite.core.registry import lookup
 from t5lite.interop.safetensors_files import WEIGHTS
 from t5lite.interop.stablehlo.programs import MARK
@@ -61,7 +61,7 @@ def load_exported(path: str | Path) -> ServingModel:
     """
     folder = Path(path)
     try:
-        description = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        description = parse_json((folder / MARK).read_text(encoding="utf-8"))
         params = load_file(folder / WEIGHTS)
         contents = {
             name: (folder / program["file"]).read_bytes() for name, program in description["programs"].items()

@@ -6,7 +6,6 @@ Orbax: ``checkpoint_<step>/state/`` has a zarr directory for each leaf, beside s
 everything in one OCDBT database.
 """
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import CheckpointError, DataError
+from t5lite.core.json_text import parse_json
 from t5lite.data.local_path import local_path
 from t5lite.interop.t5x.leaves import InlineLeaf, Leaf
 from t5lite.interop.t5x.msgpack_file import FileArray, read_msgpack
@@ -161,7 +161,7 @@ def _names_in_metadata(file: Path) -> list[str]:
     if not file.is_file():
         return []
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["tree_metadata"].values()
+        entries = parse_json(file.read_text(encoding="utf-8"))["tree_metadata"].values()
         return [
             "/".join(str(key["key"]) for key in entry["key_metadata"])
             for entry in entries

@@ -1,4 +1,6 @@
+import functools
 import json
+import operator
 import pickle
 from itertools import pairwise
 
@@ -173,3 +175,43 @@ def test_shards_are_contiguous(store_path):
     assert len(sizes) == 5
     assert all(size == 8 * 3 * 2 for size in sizes[:-1])
     assert all(a >= b for a, b in pairwise(sizes))
+
+
+OTHER_VALUES = [None, True, 0, -1, 1, 2.5, 10**30, "x", "<u1", ">u2", [], [None], {}]
+
+
+def places_in(value, *path):
+    """Every place in JSON, as the keys that lead there."""
+    for key in (
+        list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    ):
+        yield (*path, key)
+        yield from places_in(value[key], *path, key)
+
+
+def test_an_index_that_says_anything_else_is_refused_or_means_the_same(store_path):
+    index = json.loads((store_path / "index.json").read_text())
+    whole = TokenStore.open(store_path)
+    expected, lengths = whole.tokens(0, whole.num_tokens), whole.document_lengths
+    refused = 0
+    for *path, key in places_in(index):
+        for value in OTHER_VALUES:
+            changed = json.loads(json.dumps(index))
+            holder = functools.reduce(operator.getitem, path, changed)
+            holder[key] = value
+            (store_path / "index.json").write_text(json.dumps(changed))
+            try:
+                store = TokenStore.open(store_path)
+                store.vocabulary()
+                starts = np.arange(0, store.num_tokens - 4, 5)
+                np.testing.assert_array_equal(store.chunks(starts, 4), [expected[n : n + 4] for n in starts])
+                np.testing.assert_array_equal(store.document_lengths, lengths)
+            except UserError:
+                refused += 1
+    assert refused > 200
+
+
+def test_an_index_that_is_nested_too_deeply_is_refused(store_path):
+    (store_path / "index.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply"):
+        TokenStore.open(store_path)
