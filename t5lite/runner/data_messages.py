@@ -6,6 +6,8 @@ from t5lite.data.mixture import PERIOD, MixturePhase
 from t5lite.data.pipeline import BatchStream, MixturePipeline
 
 _LOSSES = ("truncated", "dropped")
+_OF_EXAMPLES = (".store", ".inputs_length", ".targets_length", ".pack", ".overlong")
+"""What decides which examples there are and how many, besides the objective."""
 
 
 def data_messages(pipeline: BatchStream, *, position: int) -> list[str]:
@@ -41,7 +43,7 @@ def mixture_changes(phases: Sequence[MixturePhase], *, position: int) -> list[st
 
 def config_messages(changes: Sequence[str]) -> list[str]:
     """Return what to say about a configuration that differs from the one the run was started with."""
-    of_order = [change for change in changes if _breaks_order(change)]
+    of_order = [change for change in changes if breaks_order(change)]
     others = [change for change in changes if change not in of_order]
     messages = []
     if of_order:
@@ -54,10 +56,14 @@ def config_messages(changes: Sequence[str]) -> list[str]:
     return messages
 
 
-def _breaks_order(change: str) -> bool:
-    """Whether a change breaks the promise that every example comes once an epoch."""
+def breaks_order(change: str) -> bool:
+    """Whether a change breaks the promise that every example comes once an epoch.
+
+    Where a run goes on is its step times the batch size, in chunks of the length that its rows ask for.
+    """
     field = change.partition(": ")[0]
-    return field == "seed" or (field.startswith("data.") and field.endswith(".store"))
+    of_data = field.startswith("data.") and (field.endswith(_OF_EXAMPLES) or ".objective" in field)
+    return of_data or field in ("seed", "training.batch_size")
 
 
 def unseen_rows(pipeline: BatchStream, *, total_steps: int, batch_size: int) -> str | None:

@@ -33,7 +33,13 @@ from t5lite.runner.components import (
     open_training_pipeline,
     restore_source,
 )
-from t5lite.runner.data_messages import config_messages, data_messages, skipped_rows, unseen_rows
+from t5lite.runner.data_messages import (
+    breaks_order,
+    config_messages,
+    data_messages,
+    skipped_rows,
+    unseen_rows,
+)
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
@@ -268,7 +274,9 @@ def _announce(run: _Run, start: _Start) -> None:
     )
     for message in data_messages(run.pipeline, position=start.step * training.batch_size):
         _say(message)
-    unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
+    unseen = None
+    if not (start.step and any(map(breaks_order, run.changes))):  # else nobody knows
+        unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
     for message in (unseen, start.origin):
         if message:
             _say(message)
