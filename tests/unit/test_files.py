@@ -285,3 +285,20 @@ def test_a_device_is_not_replaced(tmp_path: Path):
     for path in (Path(os.devnull), tmp_path / "pipe"):
         with pytest.raises(UserError, match="is a device or a pipe, which cannot be replaced"):
             files.write_text(path, "")
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3, 4, 5, 40])
+def test_a_change_anywhere_in_a_file_is_seen(tmp_path, monkeypatch, blocks):
+    """All of a file that is small; of a large one, a change as long as what lies between two blocks."""
+    monkeypatch.setattr(written_files, "_BLOCK_BYTES", 8)
+    monkeypatch.setattr(written_files, "_NUM_BLOCKS", 4)
+    with files.new_directory(tmp_path / "out", mark="weights") as directory:
+        (directory / "weights").write_bytes(bytes(8 * blocks))
+    file, size = tmp_path / "out" / "weights", 8 * blocks
+    assert written_files.foreign(tmp_path / "out") == []
+    longest = 1 if blocks <= 4 else size // 3
+    for start in range(size - longest + 1):
+        content = bytearray(size)
+        content[start : start + longest] = b"x" * longest
+        file.write_bytes(content)
+        assert written_files.foreign(tmp_path / "out") == ["weights"]
