@@ -16,6 +16,7 @@ from t5lite.interop.huggingface.fitting import Fitted, fit, refuse_differing
 from t5lite.interop.huggingface.refusals import refuse_adapter, refuse_quantized
 from t5lite.interop.huggingface.stored_tensors import check_weights, from_arrays, open_folder, read_json
 from t5lite.interop.huggingface.tensor_names import canonical_names
+from t5lite.interop.huggingface.usage import ids_of_eos
 from t5lite.interop.huggingface.weights import read_params
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
@@ -73,7 +74,7 @@ def import_folder(
 
 
 def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
-    """Check that a folder's model ends a text with the id that ``vocabulary`` ends it with.
+    """Check that a folder's model ends a text with the id that ``vocabulary`` ends it with, or has it too.
 
     It is checked of the encoder-decoders, which learn and generate nothing without EOS. Causal models may
     have several or none, and training data decides.
@@ -85,11 +86,12 @@ def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
     default = family_of_json(values).default_eos
     if default is None:
         return
-    expected = values.integer("eos_token_id", default, minimum=0)
-    if vocabulary.eos_id != expected:
+    expected = ids_of_eos(values.get("eos_token_id")) or (default,)
+    if vocabulary.eos_id not in expected:
         raise CheckpointError(
-            f"config.json: eos_token_id={expected}, but {vocabulary.path} has EOS {vocabulary.eos_id}; give "
-            "the vocabulary that the weights were trained with, or set eos_token_id to its id"
+            f"config.json: eos_token_id={' or '.join(map(str, expected))}, but {vocabulary.path} has EOS "
+            f"{vocabulary.eos_id}; give the vocabulary that the weights were trained with, or set "
+            "eos_token_id to its id"
         )
 
 

@@ -24,7 +24,7 @@ def read_usage(path: str | Path) -> Usage:
     eos = said.get(_EOS)
     return Usage(
         class_names=_class_names(config.get(_LABELS)),
-        eos_ids=_ids(config.get(_EOS) if eos is None else eos),
+        eos_ids=ids_of_eos(config.get(_EOS) if eos is None else eos),
     )
 
 
@@ -60,7 +60,12 @@ def _class_names(labels: Any) -> tuple[str, ...]:
     return tuple(numbered.get(i, f"LABEL_{i}") for i in range(max(numbered, default=-1) + 1))
 
 
-def _ids(value: Any) -> tuple[int, ...]:
+def ids_of_eos(value: Any) -> tuple[int, ...]:
+    """Return the ids that a value of ``eos_token_id`` lists: none, one or several.
+
+    Raises:
+      CheckpointError: if it is something else.
+    """
     values = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
         raise CheckpointError(f"{_EOS}={value!r} must be an id or several")

@@ -2,20 +2,23 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop.huggingface import import_folder, state_dict_from_params
+from t5lite.interop.huggingface import export_folder, import_folder, read_usage, state_dict_from_params
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.stored_tensors import from_arrays
 from t5lite.interop.huggingface.tensor_names import canonical_names
+from t5lite.interop.usage import Usage
 from t5lite.models.config import EncoderOnlyConfig
 from tests.small_folders import (
     CONFIGS,
@@ -276,3 +279,77 @@ class TestAdapters:
             UserError, match=r"^[123] tensors are of an adapter that is not merged: .*merge it first"
         ):
             import_folder(tmp_path)
+
+
+class TestAClassifierThatIsNoSoftmax:
+    @pytest.mark.parametrize("problem", ["multi_label_classification", "regression", "ranking"])
+    def test_is_refused_by_name_before_weights_are_read(self, problem, tmp_path, no_weights_read):
+        exported("classifier", tmp_path)
+        change_json(tmp_path, problem_type=problem)
+        with pytest.raises(UserError, match=rf"problem_type='{problem}' is not supported: .* with a softmax"):
+            import_folder(tmp_path)
+
+    @pytest.mark.parametrize("problem", ["absent", None, "single_label_classification"])
+    def test_nor_is_one_of_a_single_output(self, problem, tmp_path, no_weights_read):
+        exported("classifier", tmp_path)
+        change_json(tmp_path, problem_type=problem, id2label={"0": "score"})
+        change_tensors(tmp_path, one_output)
+        with pytest.raises(UserError, match=r"config\.json: num_labels=1 is not supported"):
+            import_folder(tmp_path)
+
+    def test_and_its_encoder_is_imported_as_the_message_says(self, tmp_path):
+        exported("classifier", tmp_path / "whole")
+        change_json(tmp_path / "whole", problem_type="regression", num_labels=1)
+        change_tensors(tmp_path / "whole", one_output)
+        model = transformers.AutoModel.from_pretrained(tmp_path / "whole")
+        model.save_pretrained(tmp_path / "encoder")
+        config, _ = import_folder(tmp_path / "encoder")
+        assert isinstance(config, EncoderOnlyConfig)
+        assert replace(config, num_labels=3) == replace(CONFIGS["classifier"], head="pooled")
+
+    @pytest.mark.parametrize("problem", [None, "single_label_classification"])
+    def test_but_one_of_several_classes_is_one(self, problem, tmp_path):
+        params = exported("classifier", tmp_path)
+        change_json(tmp_path, problem_type=problem)
+        assert_same(import_folder(tmp_path)[1], params)
+
+    def test_nor_does_it_concern_a_classifier_of_tokens(self, tmp_path):
+        """Whose outputs transformers makes a softmax of whatever is said."""
+        config = replace(CONFIGS["classifier"], head="token_classification")
+        export_folder(make_params(config), config, tmp_path)
+        change_json(tmp_path, problem_type="regression")
+        assert import_folder(tmp_path)[0] == config
+
+
+def one_output(tensors: dict[str, np.ndarray]) -> None:
+    for key in ("classifier.weight", "classifier.bias"):
+        tensors[key] = tensors[key][:1].copy()
+
+
+NUMBERED = ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("A", "A", "B"),
+        ("A", "", "B"),
+        ("A", " \t", "B"),
+        ("A", "B\nC", "D"),
+        ("A", "B\u2028", "D"),
+        ("LABEL_2", "A"),  # and the third is called LABEL_2 because it has no name
+    ],
+)
+def test_class_names_that_do_not_tell_outputs_apart_are_left_out(names, tmp_path, caplog):
+    exported("classifier", tmp_path)
+    change_json(tmp_path, id2label={str(i): name for i, name in enumerate(names)})
+    usage = read_usage(tmp_path)
+    assert usage.names(3) == NUMBERED
+    assert "the names of the 3 classes are left out" in caplog.text
+
+
+@given(st.lists(st.text(max_size=3), max_size=4))
+def test_names_of_classes_are_lines_and_one_for_each(names):
+    given = Usage(class_names=tuple(names)).names(3)
+    assert len(set(given)) == len("\n".join(given).splitlines()) == 3
+    assert given in (NUMBERED, (*names[:3], *NUMBERED[len(names) :]))

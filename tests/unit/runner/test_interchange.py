@@ -96,6 +96,20 @@ def write_words(folder: Path, words: list[str]) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(names | taken))
 
 
+def test_a_t5_may_end_its_texts_in_several_ways_if_its_vocabularys_is_one(tmp_path):
+    folder = tmp_path / "hf"
+    write_t5(folder, vocab_size=8)
+    write_words(folder, ["<pad>", "</s>", "<unk>", "a"])
+    for name in ("config.json", "generation_config.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(values | {"eos_token_id": [5, 1]}))
+    import_model(folder, tmp_path / "run")
+    assert RunDirectory.at(tmp_path / "run").read_eos_ids() == (5,)
+    write_words(folder, ["<pad>", "<unk>", "</s>", "a"])
+    with pytest.raises(CheckpointError, match=r"eos_token_id=5 or 1, but .*tokenizer\.json has EOS 2"):
+        import_model(folder, tmp_path / "other")
+
+
 def test_a_t5_ends_its_texts_as_its_vocabulary_does(tmp_path):
     folder = tmp_path / "hf"
     write_t5(folder, vocab_size=8)

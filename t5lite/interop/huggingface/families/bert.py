@@ -62,6 +62,7 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (False,),
 }
 _CLASSIFIER = "classifier.weight"
+_SINGLE_LABEL = "single_label_classification"
 _TABLE = "bert.embeddings.word_embeddings.weight"
 
 
@@ -171,6 +172,8 @@ def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, S
     if head not in ("sequence_classification", "token_classification"):
         return dataclasses.replace(config, head=head)
     num_labels = shapes[_CLASSIFIER][0] if shapes[_CLASSIFIER] else 1
+    if head == "sequence_classification":
+        _refuse_other_than_softmax(values, num_labels)
     named = values.get("id2label")
     said = {
         "id2label": len(named) if isinstance(named, dict | list) else None,
@@ -184,6 +187,24 @@ def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, S
             " and ".join(f"{count} ({key})" for key, count in wrong.items()),
         )
     return dataclasses.replace(config, head=head, num_labels=num_labels)
+
+
+def _refuse_other_than_softmax(values: Values, num_labels: int) -> None:
+    """Check that the classifier of a text chooses one class of several, as the one here does.
+
+    Raises:
+      UserError: for a classifier whose outputs are numbers or yes and no, each for itself.
+    """
+    problem = values.get("problem_type", _SINGLE_LABEL)
+    if problem == _SINGLE_LABEL and num_labels > 1:
+        return
+    said = f"problem_type={problem!r}" if problem != _SINGLE_LABEL else f"num_labels={num_labels}"
+    raise UserError(
+        f"config.json: {said} is not supported: a classifier here gives each text one class of two or more, "
+        f"with a softmax over all outputs ({_SINGLE_LABEL}), and would give other numbers; to import the "
+        "encoder alone, save it by transformers' AutoModel.from_pretrained(FOLDER).save_pretrained(OUTPUT), "
+        "the tokenizer likewise"
+    )
 
 
 def _head_of(architectures: tuple[str, ...], names: Collection[str]) -> Head:
