@@ -178,6 +178,15 @@ def imported(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return run
 
 
+def test_the_model_of_a_classifier_has_its_number_of_classes_unless_it_is_overridden():
+    recipe = HERE / "tiny_classifier_recipe.py"
+    source = dataclasses.replace(run_config.load(recipe).model, num_labels=3)
+    for overrides, expected in ((), 3), (("--model.num-labels", "5"), 5):
+        assert run_config.load(recipe, overrides, model=source).model == dataclasses.replace(
+            source, num_labels=expected
+        )
+
+
 def test_class_names_survive_export_and_import(imported: Path, labelled: Path, capsys):
     assert main(["generate", "--run", str(imported), "--text", corpus.verses()[300].spanish]) == 0
     assert capsys.readouterr().out == "English\n"  # as the numbers were exchanged

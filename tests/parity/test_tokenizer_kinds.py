@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, ByT5Tokenizer
 
 from t5lite.core.errors import DataError
@@ -163,3 +164,32 @@ def test_what_transformers_saves_is_read_alike(tmp_path):
             TEXTS, add_special_tokens=False
         )["input_ids"]
         assert (vocabulary.cls_id, vocabulary.eos_id) == (tokenizer.cls_token_id, tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"additional_special_tokens": ["<tool>", "<nowhere>"]},
+        {"extra_special_tokens": ["<tool>"]},
+        {"extra_special_tokens": {"tool_token": "<tool>"}},
+        {"additional_special_tokens": [{"content": "<tool>", "__type": "AddedToken"}]},
+    ],
+)
+def test_special_tokens_that_only_the_config_lists_stay_special(listed, tmp_path):
+    """Their names are ordinary text, which the exported files must say too."""
+    source = write_bpe(tmp_path / "source", LINES, size=400)
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.add_tokens(["<tool>", "<city>"])
+    tokenizer.save(str(source / "tokenizer.json"))
+    config = source / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | listed))
+    vocabulary = open_vocabulary(source)
+    again = open_vocabulary(export_tokenizer(vocabulary, tmp_path / "out", "decoder_only"))
+    text = "a <tool> in <city>"
+    assert again.encode(text).tolist() == vocabulary.encode(text).tolist()
+    assert {400, 401}.intersection(again.encode(text).tolist()) == {401}
+    assert again.fingerprint == vocabulary.fingerprint
+    spelled = vocabulary.encode(text, parse_sentinels=True).tolist()
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
+    assert loaded(text)["input_ids"] == spelled
+    assert 400 in spelled

@@ -80,8 +80,28 @@ class Vocabulary(ABC):
 
     def has_sentinel(self, name: str, token: int) -> bool:
         """Whether a token is a sentinel, and has the id that it has here."""
-        number = SENTINEL.fullmatch(name)
-        return number is not None and token in self.sentinel_ids[int(number[1]) :][:1]
+        return self._ids_by_sentinel.get(name) == token
+
+    @cached_property
+    def _ids_by_sentinel(self) -> Mapping[str, int]:
+        return {f"<extra_id_{index}>": token for index, token in enumerate(self.sentinel_ids.tolist())}
+
+    def around_sentinels(self, text: str) -> tuple[list[str], list[int]]:
+        """Return the texts before, between and after the sentinels that ``text`` spells, and their ids.
+
+        What is called as sentinels are and is none of this vocabulary's (``<extra_id_100>`` of a hundred,
+        ``<extra_id_007>``) is text.
+        """
+        texts: list[str] = []
+        ids: list[int] = []
+        end = 0
+        for found in SENTINEL.finditer(text):
+            token = self._ids_by_sentinel.get(found[0])
+            if token is not None:
+                texts.append(text[end : found.start()])
+                ids.append(token)
+                end = found.end()
+        return [*texts, text[end:]], ids
 
     @property
     def takes_extra_ids(self) -> bool:
@@ -129,7 +149,7 @@ class Vocabulary(ABC):
         Args:
           text: any text; what looks like a special token is ordinary text unless ``parse_sentinels``.
           parse_sentinels: turn ``<extra_id_i>``, and the special tokens of a tokenizer.json such as
-            ``[MASK]``, into their ids, for prompts that fill in spans.
+            ``[MASK]``, into their ids, for prompts that fill in spans; those of other vocabularies are text.
         """
 
     @abstractmethod

@@ -14,7 +14,6 @@ from t5lite.core.json_text import parse_json
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
-    SENTINEL,
     Vocabulary,
     VocabularyKind,
     check_extra_ids,
@@ -87,10 +86,10 @@ class ByteVocabulary(Vocabulary):
         """Return the ids of the text's bytes; half a surrogate pair, which has no bytes, becomes ``?``."""
         if not parse_sentinels:
             return _byte_ids(text)
-        pieces = SENTINEL.split(text)  # text, number, text, number, …, text
-        parts = [_byte_ids(pieces[0])]
-        for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
-            parts += [np.array([self.sentinel(int(number))], np.int32), _byte_ids(following)]
+        (first, *others), sentinels = self.around_sentinels(text)
+        parts = [_byte_ids(first)]
+        for sentinel, following in zip(sentinels, others, strict=True):
+            parts += [np.array([sentinel], np.int32), _byte_ids(following)]
         return np.concatenate(parts)
 
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:

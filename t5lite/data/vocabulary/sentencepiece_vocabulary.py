@@ -1,7 +1,6 @@
 """SentencePiece vocabularies with T5's conventions: pad 0, EOS 1, sentinels at the top."""
 
 import hashlib
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -16,7 +15,6 @@ from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
-    SENTINEL,
     USUAL_NAMES,
     Vocabulary,
     VocabularyKind,
@@ -26,7 +24,6 @@ from t5lite.data.vocabulary.base import (
 )
 from t5lite.data.vocabulary.sentencepiece_model import as_control_pieces, user_defined_pieces
 
-_SENTINEL = re.compile(rf"\s*{SENTINEL.pattern}\s*")
 DEFAULT_EXTRA_IDS = 100
 
 
@@ -161,10 +158,13 @@ class SentencePieceVocabulary(Vocabulary):
         """Return the ids of ``text``; white space around a parsed sentinel is not text."""
         if not parse_sentinels:
             return np.asarray(self._text_processor.encode(text), np.int32)
-        pieces = _SENTINEL.split(text)  # text, number, text, number, …, text
-        ids = list(self._processor.encode(pieces[0]))
-        for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
-            ids.append(self.sentinel(int(number)))
+        (first, *others), sentinels = self.around_sentinels(text)
+        if not sentinels:
+            return np.asarray(self._processor.encode(text), np.int32)
+        last = others.pop()
+        ids = list(self._processor.encode(first.rstrip()))
+        for sentinel, following in zip(sentinels, [*map(str.strip, others), last.lstrip()], strict=True):
+            ids.append(sentinel)
             ids.extend(self._processor.encode(following))
         return np.asarray(ids, np.int32)
 

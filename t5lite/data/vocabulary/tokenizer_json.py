@@ -52,6 +52,8 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     Attributes:
       special_tokens: the names of those special tokens that there are.
+      additional_special_tokens: the names of further ones that tokenizer_config.json lists; tokenizer.json
+        may not flag them as special.
 
     Padding, truncation and special tokens that the file would add to a text are left out: adding them is
     up to the objectives. Those it would put in front are ``prompt_prefix``.
@@ -81,9 +83,10 @@ class TokenizerJsonVocabulary(Vocabulary):
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
         self.special_tokens = _special_tokens(self.files, there, self.path)
-        named = {*self.special_tokens.values(), *_sentinels(there)}
-        named |= {*additional_special_tokens(_config(self.files, self.path))}
-        hidden = _hidden_names(description, named & there)
+        listed = additional_special_tokens(_config(self.files, self.path))
+        self.additional_special_tokens = tuple(name for name in dict.fromkeys(listed) if name in there)
+        named = {*self.special_tokens.values(), *_sentinels(there), *self.additional_special_tokens}
+        hidden = _hidden_names(description, named)
         self._tokenizer = _load(with_hidden(description, hidden), self.path)
         self._tokenizer.encode_special_tokens = True  # as ordinary text, that is
         shown = {new: old for old, new in hidden.items()}

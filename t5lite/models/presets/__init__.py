@@ -30,8 +30,6 @@ PRESETS: dict[str, Preset] = {
 }
 """Every listed shape; ``preset`` also reads the other names of T5-Efficient."""
 
-_OF_THE_TASK = ("head", "num_labels")
-
 
 def preset(name: str) -> ModelConfig:
     """Return the configuration called ``name``; change fields with ``dataclasses.replace``.
@@ -76,8 +74,11 @@ def preset_in(model: ModelConfig, name: str) -> ModelConfig:
 
 
 def shape_in(model: ModelConfig, chosen: ModelConfig) -> ModelConfig:
-    """Return ``chosen`` with what a recipe decides taken from the recipe's ``model``, as ``preset_in``."""
+    """Return ``chosen`` with what a recipe decides taken from the recipe's ``model``, as ``preset_in``.
+
+    A classifier of the recipe's kind keeps its number of classes.
+    """
     kept = EXECUTION_FIELDS
     if isinstance(model, EncoderOnlyConfig) and isinstance(chosen, EncoderOnlyConfig):
-        kept += _OF_THE_TASK
+        kept += ("head",) if model.head == chosen.head else ("head", "num_labels")
     return replace(chosen, **{field: getattr(model, field) for field in kept})

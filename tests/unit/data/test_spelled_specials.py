@@ -160,6 +160,30 @@ def test_prompts_have_the_ids(any_vocabulary):
     assert squeezed(any_vocabulary.decode(ids)) == squeezed(prompt)
 
 
+NO_SENTINELS = [
+    "<extra_id_999999>",
+    "<extra_id_01>",
+    "<extra_id_>",
+    "<extra_id_٣>",
+    f"<extra_id_{'9' * 5000}>",
+]
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(parts=st.lists(st.sampled_from([*SENTINELS, *NO_SENTINELS, "the", "cat", " "]), max_size=6))
+def test_in_a_prompt_too_what_is_no_sentinel_of_the_vocabulary_is_text(any_vocabulary, parts):
+    known = SENTINELS[: any_vocabulary.extra_ids]
+    none = f"<extra_id_{any_vocabulary.extra_ids}>"
+    parts = [none if part in SENTINELS and part not in known else part for part in parts]
+    ids = any_vocabulary.encode(" ".join(parts), parse_sentinels=True).tolist()
+    expected = [any_vocabulary.sentinel(known.index(part)) for part in parts if part in known]
+    assert [token for token in ids if token in any_vocabulary.sentinel_ids] == expected
+    text = " ".join(part for part in (*parts, none) if part not in known)
+    np.testing.assert_array_equal(
+        any_vocabulary.encode(text, parse_sentinels=True), any_vocabulary.encode(text)
+    )
+
+
 def test_neither_has_a_store(any_vocabulary, tmp_path):
     texts = [" ".join(NAMES), "the<extra_id_1>cat</s>", "".join(NAMES)]
     write_text_store(texts, any_vocabulary, tmp_path / "text")

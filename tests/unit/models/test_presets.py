@@ -11,7 +11,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
-from t5lite.models.presets import PRESETS, preset, preset_in, source
+from t5lite.models.presets import PRESETS, preset, preset_in, shape_in, source
 
 # Exactly, of released checkpoints; transformers counts the same for the same shapes.
 EXACT = {
@@ -251,3 +251,15 @@ def test_an_encoder_keeps_the_head_of_the_recipe():
     chosen = preset_in(own, "bert-tiny")
     assert isinstance(chosen, EncoderOnlyConfig)
     assert (chosen.head, chosen.num_labels, chosen.embed_dim) == ("token_classification", 9, 128)
+
+
+@pytest.mark.parametrize("head", ["sequence_classification", "token_classification"])
+def test_a_classifier_taken_as_the_shape_has_its_own_number_of_classes(head):
+    sizes = {"embed_dim": 8, "mlp_dim": 8, "head_dim": 4, "num_heads": 2, "num_layers": 1}
+    own = EncoderOnlyConfig(**sizes, head=head, num_labels=2)
+    source = EncoderOnlyConfig(**sizes, head=head, num_labels=3)
+    assert shape_in(own, source).num_labels == 3
+    other = {"sequence_classification", "token_classification"} - {head}
+    for kind in (*other, "masked_lm"):
+        chosen = shape_in(own, EncoderOnlyConfig(**sizes, head=kind, num_labels=3))
+        assert (chosen.head, chosen.num_labels) == (head, 2)

@@ -42,6 +42,8 @@ def tokenizer_json_files(vocabulary: TokenizerJsonVocabulary, framing: Framing) 
         **{key: given[key] for key in _KEPT if key in given},
         "model_input_names": framing.model_inputs,
     }
+    if vocabulary.additional_special_tokens:
+        config["additional_special_tokens"] = list(vocabulary.additional_special_tokens)
     return {TOKENIZER: written, CONFIG: encoded(config)}
 
 
