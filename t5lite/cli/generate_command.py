@@ -97,6 +97,7 @@ def _of_record(line: Line, parsed: Arguments) -> str:
     reading = FileReading(path=line.path, on_invalid_utf8=parsed.on_invalid_utf8)
     texts = reading.json_texts(line.text, (parsed.field,), line.place)
     if texts is None:  # to leave it out would set outputs against other inputs
+        reading.check_fields()
         raise DataError(f"{line.place} field {parsed.field!r} is null; give every record a text")
     return texts[0]
 

@@ -34,16 +34,16 @@ def fields(message: bytes) -> Iterator[Field]:
     position = 0
     while position < len(message):
         start = position
-        tag, position = _read_varint(message, position)
+        tag, position = read_varint(message, position)
         number, wire = tag >> 3, tag & 7
         if number == 0:
             raise ValueError("no field has the number 0")
         if wire == _VARINT:
-            value, position = _read_varint(message, position)
+            value, position = read_varint(message, position)
             yield Field(number, value, message[start:position])
             continue
         if wire == _BYTES:
-            length, position = _read_varint(message, position)
+            length, position = read_varint(message, position)
         elif wire in _WIDTHS:
             length = _WIDTHS[wire]
         else:
@@ -67,8 +67,8 @@ def fixed_field(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | _FIXED[len(value)]) + value
 
 
-def _read_varint(message: bytes, position: int) -> tuple[int, int]:
-    """Return a number and where it ends."""
+def read_varint(message: bytes, position: int) -> tuple[int, int]:
+    """Return the number at ``position``, in groups of seven bits, and where it ends."""
     value = shift = 0
     while True:
         byte = message[position]

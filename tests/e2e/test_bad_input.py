@@ -56,7 +56,7 @@ def test_a_wrong_flag_is_explained_by_the_parser(arguments, message, capsys):
         ("field.jsonl", b'{"txt": "a"}\n', r"field\.jsonl:1 has no field 'text'; it has 'txt'"),
         # In the second line: by then SentencePiece is reading, whose own errors must not hide ours.
         ("second.jsonl", b'{"text": "a"}\nnonsense\n', r"prepare: /.*second\.jsonl:2 is not valid JSON"),
-        ("number.jsonl", b'{"text": 3}\n', r"number\.jsonl:1 field 'text' is a int, not a string"),
+        ("number.jsonl", b'{"text": 3}\n', r"number\.jsonl:1 field 'text' is of type int, not a string"),
         ("column.tsv", b"a\tb\nc\td\n", r"column\.tsv:1 has no column 'text' in its header \('a', 'b'\)"),
     ],
 )
@@ -139,7 +139,11 @@ def test_a_vocabulary_that_the_text_does_not_support(
             r"short\.tsv:2 and 1 of 1 rows in all have more than the 2 columns",
         ),
         ("field.jsonl", b'{"inputs": "a"}\n', r"field\.jsonl:1 has no field 'targets'; it has 'inputs'"),
-        ("number.jsonl", b'{"inputs": "a", "targets": 3}\n', r"number\.jsonl:1 field 'targets' is a int"),
+        (
+            "number.jsonl",
+            b'{"inputs": "a", "targets": 3.0}\n',
+            r"number\.jsonl:1 field 'targets' is of type float",
+        ),
     ],
 )
 def test_pairs_that_cannot_be_read(name, content, message, refused: Refused, text_data: Path, tmp_path: Path):

@@ -19,7 +19,7 @@ _BATCH = 1024
 
 
 def read_records(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts of ``fields`` of each record; those with a null are dropped and counted.
+    """Yield the texts of ``fields`` of each record; those with a null, or without one, are counted.
 
     Args:
       reading: of the file, local or at an address.
@@ -27,10 +27,10 @@ def read_records(reading: FileReading, kind: str, fields: Sequence[str]) -> Iter
       fields: names of columns or fields.
 
     Raises:
-      DataError: if the file cannot be read, lacks a field, or has something else than text in one.
+      DataError: if the file cannot be read, most records lack a field, or one has something else than text.
     """
     records = _array_records(reading, fields) if kind == ".array_record" else _rows(reading, kind, fields)
-    return (texts for texts in records if texts is not None)
+    return reading.whole(records)
 
 
 def _rows(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str] | None]:
@@ -50,7 +50,7 @@ def _parquet_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
         done, total = 0, file.metadata.num_rows
         if not total:  # an empty data frame is written without its columns
             return
-        _check_columns(file.schema_arrow, fields, reading.path)
+        _check_columns(file.schema_arrow, fields, reading)
         for batch in file.iter_batches(_BATCH, columns=fields):
             yield batch
             if reading.progress is not None:  # not by what was read: the end is first, columns are left out
@@ -64,7 +64,7 @@ def _arrow_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
         reader = pyarrow.ipc.open_stream(stream)
         for batch in reader:
             if len(batch):
-                _check_columns(reader.schema, fields, reading.path)
+                _check_columns(reader.schema, fields, reading)
                 yield batch.select(fields)
 
 
@@ -100,21 +100,23 @@ def _record_fields(
     raise DataError(f"{place} is neither a JSON object nor a tf.train.Example, so it has no fields")
 
 
-def _check_columns(schema: Any, fields: Sequence[str], path: str | Path) -> None:
+def _check_columns(schema: Any, fields: Sequence[str], reading: FileReading) -> None:
     import pyarrow.types as types
 
     for field in fields:
         if field not in schema.names:
             raise DataError(
-                f"{path} has no column {field!r}; it has {', '.join(map(repr, schema.names[:20]))}: "
+                f"{reading.path} has no column {field!r}; it has {', '.join(map(repr, schema.names[:20]))}: "
                 "name one of them"
             )
         kind = schema.field(field).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
         texts = (types.is_string, types.is_large_string, types.is_string_view)
         contents = (*texts, types.is_binary, types.is_large_binary, types.is_null)
+        if field in reading.label_fields:
+            contents += (types.is_integer, types.is_boolean)
         if not any(is_kind(kind) for is_kind in contents):
-            raise DataError(f"{path} column {field!r} is of type {kind}, not a string; convert it")
+            raise reading.no_text(f"{reading.path} column {field!r}", field, str(kind))
 
 
 def _pyarrow(path: str | Path) -> Any:

@@ -1,6 +1,6 @@
 """The texts of one record's fields, checked; messages name the record and say what it has instead."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,44 @@ from t5lite.data.reading.input_files import Progress
 from t5lite.data.reading.tally import Loss, Tally
 
 InvalidUtf8 = Literal["error", "replace"]
+
+_HEAD_RECORDS = 1000
+"""After these, and at its end, a file is refused if more than half of its records lack a field."""
+_FLOATS = ("float", "double", "halffloat")
+
+
+class _MissingFields:
+    """How many records of a file lack a field, and what the first such one has."""
+
+    def __init__(self):
+        self._records = self._lacking = 0
+        self._first = self._field = ""
+        self._found: list[str] = []
+
+    def add(self, record: Mapping[str, Any], fields: Iterable[str], place: str) -> bool:
+        """Take a record; return whether it lacks one of ``fields``."""
+        self._records += 1
+        missing = next((field for field in fields if field not in record), None)
+        if missing is not None:
+            if not self._lacking:
+                self._first, self._field, self._found = place, missing, list(record)
+            self._lacking += 1
+        if self._records == _HEAD_RECORDS:
+            self.check()
+        return missing is not None
+
+    def check(self) -> None:
+        """Check that at least half of the records have all fields."""
+        if 2 * self._lacking <= self._records:
+            return
+        all_of_them = (
+            f" and {self._lacking:,} of {self._records:,} records have" if self._records > 1 else " has"
+        )
+        raise DataError(
+            f"{self._first}{all_of_them} no field {self._field!r}; it has "
+            f"{', '.join(map(repr, self._found)) or 'none'}: name one of them, or rename it where other "
+            f"records have {self._field!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +61,19 @@ class FileReading:
     progress: Progress | None = None
     """Called with the bytes read."""
     tally: Tally = field(default_factory=Tally)
+    label_fields: frozenset[str] = frozenset()
+    """Fields whose integers and booleans are taken as text."""
+    _missing: _MissingFields = field(default_factory=_MissingFields, init=False, repr=False, compare=False)
 
     def lose(self, loss: Loss, place: str) -> None:
         """Count a record of this file."""
         self.tally.count(loss, self.path, place)
 
     def json_texts(self, content: str | bytes, fields: Iterable[str], place: str) -> list[str] | None:
-        """Return the texts of ``fields`` of a JSON object; None, and counted, if one of them is null.
+        """Return the texts of ``fields`` of a JSON object; None, and counted, if one is null or not there.
 
         Raises:
-          DataError: if ``content`` is none, lacks a field, or has something else than text in it.
+          DataError: if ``content`` is none, or as ``texts``.
         """
         try:
             record = parse_json(content)
@@ -45,32 +86,63 @@ class FileReading:
         return self.texts(record, fields, place)
 
     def texts(self, record: Mapping[str, Any], fields: Iterable[str], place: str) -> list[str] | None:
-        """Return the texts of ``fields``, bytes decoded; None, and counted, if one of them is null.
+        """Return the texts of ``fields``, bytes decoded; None, and counted, if one is null or not there.
 
         Raises:
-          DataError: if there is no such field, or it holds something else than text.
+          DataError: if a field holds something else than text, or as ``check_fields`` after many records.
         """
+        fields = list(fields)
+        if self._missing.add(record, fields, place):
+            self.lose(Loss.MISSING, place)
+            return None
         texts = [self._text(record, field, place) for field in fields]
         known = [text for text in texts if text is not None]
-        if len(known) == len(texts):
-            return known
-        self.lose(Loss.NULL, place)
-        return None
+        if len(known) < len(texts):
+            self.lose(Loss.NULL, place)
+            return None
+        if any(isinstance(record[field], int) for field in fields):
+            self.lose(Loss.INTEGER, place)
+        return known
+
+    def check_fields(self) -> None:
+        """Check that at least half of the records so far have the fields that were asked for.
+
+        Raises:
+          DataError: if not, naming what the first one of the others has.
+        """
+        self._missing.check()
+
+    def whole(self, records: Iterable[list[str] | None]) -> Iterator[list[str]]:
+        """Yield those of the file's ``records`` that were not lost.
+
+        Raises:
+          DataError: as ``check_fields``, at the end of the file.
+        """
+        for texts in records:
+            if texts is not None:
+                yield texts
+        self.check_fields()
 
     def _text(self, record: Mapping[str, Any], field: str, place: str) -> str | None:
-        if field not in record:
-            raise DataError(
-                f"{place} has no field {field!r}; it has {', '.join(map(repr, record)) or 'none'}: name one "
-                "of them"
-            )
         value = record[field]
         if value is None:
             return None
         if isinstance(value, bytes):
             return self.decoded(value, place, f"{place} field {field!r}")
+        if isinstance(value, int) and field in self.label_fields:  # as a boolean is
+            return str(value)
         if not isinstance(value, str):
-            raise DataError(f"{place} field {field!r} is a {type(value).__name__}, not a string; convert it")
+            raise self.no_text(f"{place} field {field!r}", field, type(value).__name__)
         return self._without_surrogates(value, place)
+
+    def no_text(self, name: str, field: str, kind: str) -> DataError:
+        """Return the error for values of ``kind`` in ``field``, which messages call ``name``."""
+        remedy = "convert it"
+        if field in self.label_fields:
+            remedy += " to a string or an integer"
+            if kind in _FLOATS:
+                remedy += ", since a class would have several spellings (1, 1.0, 1e0)"
+        return DataError(f"{name} is of type {kind}, not a string; {remedy}")
 
     def decoded(self, content: bytes, place: str, name: str | None = None) -> str:
         """Return the text of UTF-8 ``content``; messages call it ``name``, or ``place``.

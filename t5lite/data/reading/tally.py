@@ -13,9 +13,13 @@ _FILES_LISTED = 20
 
 
 class Loss(enum.Enum):
-    """Why a record is not as it stands in its file, or not there: its name in reports, and what is said."""
+    """Why a record is not as it stands in its file, or may not be one, or is not there.
+
+    Each has its name in reports, what is said, and what to do.
+    """
 
     NULL = ("null", "records dropped because their text is null", "")
+    MISSING = ("missing", "records dropped because they lack the field", "")
     COLUMNS = (
         "columns",
         "rows dropped for more columns than the first one has, or without those asked for",
@@ -31,6 +35,12 @@ class Loss(enum.Enum):
         "rows dropped for a quote out of place",
         "a quote within quotes is written twice",
     )
+    FIRST_ROW = (
+        "first_row",
+        "first rows that may be a header, read as data because columns are given by number",
+        "if it is one, name the columns by it, or delete it where its names are numbers",
+    )
+    INTEGER = ("integer", "targets that are integers or booleans, taken as text", "")
     REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")
     INVALID_UTF8 = ("invalid_utf8", "texts with bytes that are not UTF-8, which became U+FFFD", "")
 

@@ -82,7 +82,7 @@ def read_pairs(
     progress: Progress | None = None,
     tally: Tally | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Yield (inputs, targets) of all files in order.
+    """Yield (inputs, targets) of all files in order; targets that are integers or booleans become text.
 
     Raises:
       DataError: as ``read_texts``, and for ``.txt`` files, which have no fields.
@@ -90,7 +90,13 @@ def read_pairs(
     tally = Tally() if tally is None else tally
 
     def pairs(path: str | Path) -> Iterator[tuple[str, str]]:
-        reading = FileReading(path=path, on_invalid_utf8=on_invalid_utf8, progress=progress, tally=tally)
+        reading = FileReading(
+            path=path,
+            on_invalid_utf8=on_invalid_utf8,
+            progress=progress,
+            tally=tally,
+            label_fields=frozenset({targets_field} - {inputs_field}),
+        )
         records = _records(reading, input_format(path, RECORD_FORMATS), (inputs_field, targets_field))
         return ((texts[0], texts[1]) for texts in records)
 
@@ -174,4 +180,4 @@ def _records(reading: FileReading, kind: str, fields: tuple[str, ...]) -> Iterat
     records = (
         reading.json_texts(line.text, fields, line.place) for line in lines_of(reading) if line.text.strip()
     )
-    return (texts for texts in records if texts is not None)
+    return reading.whole(records)

@@ -2,16 +2,15 @@
 
 import itertools
 
-from t5lite.core.protobuf import fields
+from t5lite.core.protobuf import fields, read_varint
 
-_BYTES_LIST = 1  # fields of a Feature
-_NUMBERS = {2: 0.0, 3: 0}
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of a Feature
 
 
 def parse_example(content: bytes) -> dict[str, bytes | float | None] | None:
     """Return each feature's first value, None where it has none; None if ``content`` is no Example.
 
-    Of numbers, only that they are some: 0 stands for them.
+    Of floats, only that they are some: 0.0 stands for them.
 
     ``Example{1: Features{1: map entry {1: name, 2: Feature{1: BytesList{1: value}}}}}``
     """
@@ -25,8 +24,7 @@ def parse_example(content: bytes) -> dict[str, bytes | float | None] | None:
             parsed[name.decode("utf-8")] = None
             for kind, values, _ in fields(feature):
                 for first in itertools.islice(fields(_message(values)), 1):
-                    value = _message(first.value) if kind == _BYTES_LIST else _NUMBERS[kind]
-                    parsed[name.decode("utf-8")] = value
+                    parsed[name.decode("utf-8")] = _VALUES[kind](first.value)
         return parsed
     except (ValueError, IndexError, KeyError):
         return None
@@ -36,3 +34,14 @@ def _message(value: bytes | int) -> bytes:
     if isinstance(value, int):
         raise ValueError("a number where a message is expected")
     return value
+
+
+def _first_integer(value: bytes | int) -> int | None:
+    """Return a number, or the first of those that are packed, in two's complement."""
+    if value == b"":
+        return None
+    number = value if isinstance(value, int) else read_varint(value, 0)[0]
+    return number - (1 << 64) if number >> 63 else number
+
+
+_VALUES = {_BYTES_LIST: _message, _FLOAT_LIST: lambda value: 0.0, _INT64_LIST: _first_integer}

@@ -81,7 +81,8 @@ def test_rows_in_any_dialect(folder, rows, ending, kind, line_end, quoting, mark
     fields = {} if named else {"inputs_field": "0", "targets_field": "1"}
     found, tally = read(path, **fields)
     assert found == rows
-    assert not tally.report()
+    # Without a header, any first row may look like one.
+    assert set(tally.report()) <= (set() if named else {"first_row"})
 
 
 @settings(max_examples=40, deadline=None)
