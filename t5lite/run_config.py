@@ -125,7 +125,7 @@ class RunConfig:
         if self.evaluation.task and not isinstance(evaluated, PairsDataConfig):
             raise ConfigError(
                 f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but data is a "
-                f"{type(evaluated).__name__}; set it to None, or use PairsDataConfig"
+                f"{type(evaluated).__name__}; leave it out (None), or use PairsDataConfig"
             )
         for data in _sources(self.data).values():
             _check_data_and_model(data, self.model)

@@ -11,7 +11,7 @@ import jax
 from t5lite import run_config
 from t5lite.cli.log import shown
 from t5lite.core.errors import ConfigError
-from t5lite.core.files import check_new_file, write_text
+from t5lite.core.files import check_new_file, check_place, write_text
 from t5lite.core.home import expanded_path
 from t5lite.planning import page, table
 from t5lite.planning.chips import CHIPS
@@ -116,7 +116,7 @@ def _keep_in(directory: Path) -> None:
     """Have JAX write the compiled step to a compilation cache, for JAX_COMPILATION_CACHE_DIR on the slice."""
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"--save {directory} is a file; give the name of a directory")
-    directory.mkdir(parents=True, exist_ok=True)
+    check_place(directory)  # JAX makes it when it has something to keep
     jax.config.update("jax_compilation_cache_dir", str(directory.absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -17,6 +17,7 @@ from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
 from t5lite.runner.generation import start_generation
 
 _JSONL = (".jsonl", ".ndjson", ".json")
+_TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".array_record")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Arguments:
     field: str = "text"
     """Field of a .jsonl input that holds the text."""
     output_file: Path | None = None
-    """Where to write one output a line, or a .jsonl file; standard output by default."""
+    """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default."""
     step: int | None = None
     """Checkpoint step; the newest by default."""
     encoder_length: int | None = None
@@ -57,7 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = tyro.cli(Arguments, prog="t5lite generate", args=list(arguments))
     inputs = _inputs(parsed)
-    check_output(parsed.output_file, source=parsed.input_file)
+    reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
+    check_output(parsed.output_file, reads=reads)
     one_process.say_so()
     xla.configure()
     batch_size = min(parsed.batch_size, len(inputs))
@@ -78,19 +80,30 @@ def _inputs(parsed: Arguments) -> list[str]:
         raise DataError("give the inputs by exactly one of --text and --input-file (- for standard input)")
     if parsed.input_file is None:
         return [_utf8(text, parsed.on_invalid_utf8) for text in parsed.text]
+    ending = _ending(parsed.input_file)
+    if ending in _TABLES:
+        raise DataError(
+            f"--input-file {parsed.input_file}: {ending} is not read; give one input a line, or JSON lines "
+            f"({', '.join(_JSONL)}) with --field"
+        )
     if str(parsed.input_file) == "-":
         name = Path("standard input")
         lines = decode_lines(sys.stdin.buffer, name, on_invalid_utf8=parsed.on_invalid_utf8)
     else:
         name = parsed.input_file
         lines = read_lines(name, on_invalid_utf8=parsed.on_invalid_utf8)
-    if Path(name.name.removesuffix(compression(name))).suffix in _JSONL:
+    if ending in _JSONL:
         inputs = [_of_record(line, parsed) for line in lines if line.text.strip()]
     else:
         inputs = [line.text for line in lines]
     if not any(text.strip() for text in inputs):
         raise DataError(f"{name} holds no text; give one input a line")
     return inputs
+
+
+def _ending(path: Path) -> str:
+    """Return what the name of the uncompressed file ends in."""
+    return (path.with_suffix("") if compression(path) else path).suffix.lower()
 
 
 def _of_record(line: Line, parsed: Arguments) -> str:

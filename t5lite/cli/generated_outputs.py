@@ -9,26 +9,41 @@ from pathlib import Path
 from typing import TextIO
 
 from t5lite.core.errors import DataError
-from t5lite.core.files import check_new_file, growing_file, part_of
+from t5lite.core.files import check_apart, check_new_file, growing_file, part_of
+from t5lite.data.reading.input_files import COMPRESSIONS, RECORD_FORMATS
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation
 from t5lite.runner.generation_lengths import GenerationLengths
 from t5lite.training.progress import ProgressLine
 
+_JSON_LINES = ".jsonl"
+_NOT_WRITTEN = {*RECORD_FORMATS, ".json", ".ndjson", *COMPRESSIONS, ".bz2", ".zip"} - {_JSON_LINES}
+"""Endings that promise what is not written; after any other there are lines of text."""
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
-def check_output(path: Path | None, *, source: Path | None) -> None:
+def check_output(path: Path | None, *, reads: Sequence[str | Path]) -> None:
     """Check that outputs can be written to ``path`` and that nothing is lost by it, before long work.
 
+    Args:
+      path: the file; None for standard output.
+      reads: the run directory and the input file, if there is one.
+
     Raises:
-      UserError: if it is a directory, or the input, or outputs of a run that was cut off are there.
+      UserError: if it is there, or outputs of a run that was cut off are, or it lies in what is read; if its
+        name promises another format.
     """
     if path is None:
         return
     check_new_file(path)
-    if source is not None and source.exists() and path.resolve() == source.resolve():
-        raise DataError(f"--output-file {path} is the input file; give another name")
+    check_apart(path, reads)
+    if (ending := path.suffix.lower()) in _NOT_WRITTEN:
+        raise DataError(
+            f"--output-file {path}: {ending} is not written; give a name in {_JSON_LINES} for JSON lines, or "
+            "another, such as .txt, for one output a line"
+        )
+    if path.exists():
+        raise DataError(f"--output-file {path} is there already; give another name, or delete it")
     if part_of(path).exists():
         raise DataError(
             f"{part_of(path)} holds the outputs of an earlier run that was cut off; move or delete it, or "
@@ -57,7 +72,7 @@ def write_outputs(
     if message := _cut_inputs(generation):
         _say(message)
     _say(f"compiling for {batch_size} inputs at once, of {lengths.encoder_length} tokens at most")
-    as_json = path is not None and path.suffix == ".jsonl"
+    as_json = path is not None and path.suffix.lower() == _JSON_LINES
     counts: Counter[str] = Counter()
     with _opened(path) as stream, _progress(len(inputs), batch_size) as progress:
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):

@@ -27,7 +27,7 @@ from t5lite.data.pipeline import (
     PretrainingDataConfig,
     open_pipeline,
 )
-from t5lite.data.stores.store_directory import open_directory
+from t5lite.data.stores.pair_store import is_pair_store
 from t5lite.run_config import RunConfig
 from t5lite.runner.data_messages import data_usage
 from t5lite.runner.run_directory import RunDirectory
@@ -63,6 +63,8 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")
     if known.examples < 0 or known.batches < 1 or (known.batch_size or 1) < 1:
         raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
+    if known.run:
+        _check_run(RunDirectory.at(known.run))
     if known.store:
         config, stream, workers, batch_size = *_open_store(known.store), 0, 64
     else:
@@ -80,6 +82,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _check_run(directory: RunDirectory) -> None:
+    if not directory.config_file.is_file():
+        directory.read_model()  # says so where it is no run at all
+        raise ConfigError(
+            f"{directory.path} was imported, and nothing says what data it is for; show a store by --store"
+        )
+
+
 def _open_recipe(recipe: RunConfig) -> BatchStream:
     return open_pipeline(
         recipe.data,
@@ -91,18 +101,21 @@ def _open_recipe(recipe: RunConfig) -> BatchStream:
 
 def _open_store(store: str) -> tuple[DataConfig, BatchStream]:
     """Return what a store is made of by default: span corruption of text, padded pairs."""
-    try:
-        open_directory(store).size("pairs.json")
-    except OSError:
-        for length in _STORE_LENGTHS[:-1]:
-            try:
-                config = PretrainingDataConfig(store=store, inputs_length=length)
-                return config, open_pipeline(config)
-            except ConfigError:
-                continue
-        config = PretrainingDataConfig(store=store, inputs_length=_STORE_LENGTHS[-1])
+    if is_pair_store(store):
+        config = PairsDataConfig(store=store)
         return config, open_pipeline(config)
-    config = PairsDataConfig(store=store)
+    directory = RunDirectory.at(store)
+    if directory.model_file.is_file() and directory.config_file.is_file():
+        raise ConfigError(
+            f"{store} is a run directory, not a store; --run {store} shows the data that it was trained on"
+        )
+    for length in _STORE_LENGTHS[:-1]:
+        try:
+            config = PretrainingDataConfig(store=store, inputs_length=length)
+            return config, open_pipeline(config)
+        except ConfigError:
+            continue
+    config = PretrainingDataConfig(store=store, inputs_length=_STORE_LENGTHS[-1])
     return config, open_pipeline(config)
 
 

@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its destination and renamed 
 crash, a full disk or Ctrl-C never leaves something half-written under the final name.
 """
 
+import errno
 import functools
 import json
 import logging
@@ -28,6 +29,7 @@ def write_bytes(path: Path, content: bytes) -> None:
       UserError: if ``path`` is a directory or cannot be written.
     """
     check_new_file(path)
+    make_directory(path.parent)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -69,6 +71,7 @@ def growing_file(path: Path) -> Iterator[TextIO]:
     Raises:
       UserError: if it cannot be written.
     """
+    make_directory(path.parent)
     try:
         with open(part_of(path), "w", encoding="utf-8", newline="\n", buffering=1) as stream:
             yield stream
@@ -98,18 +101,30 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "a file is in its place" if isinstance(error, FileExistsError) else error.strerror
-        raise UserError(
-            f"the directory {path} cannot be made ({reason}); choose another place to write to"
-        ) from error
+        raise _cannot_make(path, reason) from error
+
+
+def check_place(folder: Path) -> None:
+    """Check that the directory ``folder`` can be written to, or made, before long work; nothing is made.
+
+    Raises:
+      UserError: if not, with the reason.
+    """
+    lowest = next(each for each in (folder, *folder.parents, Path()) if os.path.lexists(each))
+    if not lowest.is_dir():
+        raise _cannot_make(folder, "a file is in its place")
+    if not os.access(lowest, os.W_OK | os.X_OK):
+        denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise _cannot_write(folder, denied) if lowest == folder else _cannot_make(folder, denied.strerror)
 
 
 def check_new_file(path: Path) -> None:
-    """Make the directory for ``path`` and check that ``path`` is or may become a file, before long work.
+    """Check that ``path`` is or may become a file, before long work; nothing is made.
 
     Raises:
       UserError: if a file cannot be written there.
     """
-    make_directory(path.parent)
+    check_place(path.parent)
     if path.is_dir():
         raise UserError(f"{path} is a directory; give the name of a file to write")
     if path.exists() and not path.is_file():
@@ -278,6 +293,10 @@ def _identity(path: Path) -> tuple[int, int] | Path:
 def _lies_in(inner: Path, outer: Path) -> bool:
     """Return whether ``inner`` is or lies in ``outer``."""
     return _identity(outer) in map(_identity, (inner, *inner.parents))
+
+
+def _cannot_make(path: Path, reason: str | None) -> UserError:
+    return UserError(f"the directory {path} cannot be made ({reason}); choose another place to write to")
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

@@ -10,20 +10,9 @@ from pathlib import Path
 
 from t5lite.core import files, written_files
 from t5lite.core.errors import ConfigError
-from t5lite.data.vocabulary import FILE_NAMES
+from t5lite.runner.run_directory import FILES, FOLDERS
 
-_RUN = "|".join(
-    [
-        r"(config|model|classes|mixture)\.json",
-        *map(re.escape, FILE_NAMES),
-        r"(README|initialized_from)\.txt",
-        r"metrics\.jsonl",
-        r"evaluation\.json|evaluations/[^/]+\.json",
-        r"checkpoints/\d+(\.orbax-checkpoint-tmp[^/]*)?/.+",
-        r"tensorboard/events[^/]+",
-        r"profile/.+",
-    ]
-)
+_RUN = "|".join([*map(re.escape, FILES), *(f"{folder}/{inside}" for folder, inside in FOLDERS.items())])
 _WRITTEN = re.compile(
     r"(README\.txt|quickstart\.json|results\.json|report\.html|plots/[^/]+\.png|stages/[^/]+\.json"
     rf"|data/vocabulary/spiece\.model|(pretrain|finetune/[^/]+)/({_RUN}))",

@@ -10,6 +10,7 @@ from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.loop import TrainingConfig
 
+_PAIRS_HEAD, _TEXT_HEADS = "sequence_classification", ("masked_lm", "pretraining")
 _SHORTEST = 3
 """Tokens of a row: [CLS], a token, [SEP]."""
 
@@ -38,6 +39,7 @@ def measuring_config(
     """
     assert evaluation.store is not None
     if is_pair_store(evaluation.store):
+        _check_measures_pairs(model)
         data, what = _pairs(model, evaluation.store, inputs_length), "pairs"
         if model.architecture != "encoder_only":
             what = f"pairs, with targets of {data.targets_length} tokens"
@@ -63,12 +65,21 @@ def measuring_config(
     )
 
 
+def _check_measures_pairs(model: ModelConfig) -> None:
+    if isinstance(model, EncoderOnlyConfig) and model.head != _PAIRS_HEAD:
+        raise ConfigError(
+            f"the imported model has head={model.head!r}, which tells no targets of pairs apart; "
+            + ("give it text by --store" if model.head in _TEXT_HEADS else "evaluate measures no such model")
+        )
+
+
 def _usual_objective(model: ModelConfig) -> Objective:
     if isinstance(model, EncoderOnlyConfig):
-        if model.head not in ("masked_lm", "pretraining"):
+        if model.head not in _TEXT_HEADS:
+            is_classifier = model.head == _PAIRS_HEAD
             raise ConfigError(
-                f"the imported model has head={model.head!r}, which predicts no token of a text; give pairs "
-                "to a classifier, or import a model with a masked language model's head"
+                f"the imported model has head={model.head!r}, which predicts no token of a text; "
+                + ("give it pairs by --store" if is_classifier else "evaluate measures no such model")
             )
         return MaskedLM(next_sentence=model.head == "pretraining")
     return CausalLM() if model.architecture == "decoder_only" else SpanCorruption()

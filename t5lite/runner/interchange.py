@@ -69,7 +69,8 @@ def export(
     config, vocabulary = directory.read_model()
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
-    kept = _kept_files(_kept_folder(directory), chosen)
+    # Into the directory of a training, anyone may have put a tokenizer that is not the model's.
+    kept = _kept_files(directory.kept_tokenizer, chosen) if directory.is_imported else {}
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
     model = build(config)
@@ -160,7 +161,7 @@ def import_model(
         directory.write_model(config, belonging, eos_ids=_other_eos_ids(usage, belonging, config))
         directory.write_classes(_named_classes(usage, belonging, config))
         for name, content in kept.items():
-            write_bytes(_kept_folder(directory) / name, content)
+            write_bytes(directory.kept_tokenizer / name, content)
         saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))
         with saving as checkpoints:
             checkpoints.save(0, {"step": 0, "params": params}, {IMPORTED: str(source)})
@@ -192,11 +193,6 @@ def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None
             "one by --vocabulary"
         )
     return vocabulary
-
-
-def _kept_folder(directory: RunDirectory) -> Path:
-    """Return where a run keeps the tokenizer files it was imported with, for an export to give back."""
-    return directory.path / "tokenizer"
 
 
 def _kept_files(folder: Path, chosen: Format) -> dict[str, bytes]:

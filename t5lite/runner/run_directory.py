@@ -25,6 +25,20 @@ from t5lite.run_config import RunConfig
 IMPORTED = "imported_from"
 """In the metadata of an imported model's checkpoint, where it came from."""
 
+FILES = (
+    *("config.json", "model.json", *FILE_NAMES, "classes.json", "mixture.json", "initialized_from.txt"),
+    *("metrics.jsonl", "evaluation.json", "README.txt"),
+)
+"""Every file that a training or an evaluation writes beside its folders."""
+FOLDERS = {
+    "checkpoints": r"\d+(\.orbax-checkpoint-tmp[^/]*)?/.+",
+    "evaluations": r"[^/]+\.json",
+    "tensorboard": r"events[^/]+",
+    "profile": r".+",
+}
+"""Every folder that they write, with a regular expression of the names in it."""
+_KEPT_TOKENIZER = "tokenizer"
+
 _README = """\
 This directory is one t5lite run.
 
@@ -32,11 +46,13 @@ config.json         the resolved configuration; `t5lite train --config config.js
                     anywhere, for its paths are absolute (after a move, add --run-dir)
 model.json          architecture and vocabulary: what evaluate, generate and export read
 spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary of bytes; or tokenizer.json,
-                    with tokenizer_config.json and special_tokens_map.json where they say more
+                    with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they say
+                    more
 classes.json        of a classifier of sequences: the classes in the order of its outputs
 mixture.json        of a mixture of sources: their shares, now and before they were changed
 initialized_from.txt
                     the arrays that fine-tuning took over or made anew, and from which checkpoint
+tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
@@ -127,18 +143,24 @@ class RunDirectory:
         """Results of all evaluations."""
         return self.path / "evaluations"
 
+    @property
+    def kept_tokenizer(self) -> Path:
+        """The tokenizer files that a model was imported with; of another run it is not t5lite's."""
+        return self.path / _KEPT_TOKENIZER
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the newest checkpoint is an imported model's."""
+        steps = available_steps(self.checkpoints)
+        return bool(steps) and IMPORTED in read_metadata(self.checkpoints, max(steps))
+
     def check_not_imported(self) -> None:
         """Check that what is in the directory is no imported model, which has no run to go on with.
 
         Raises:
           ConfigError: saying how to fine-tune it.
         """
-        steps = available_steps(self.checkpoints)
-        if (
-            self.config_file.is_file()
-            or not steps
-            or IMPORTED not in read_metadata(self.checkpoints, max(steps))
-        ):
+        if self.config_file.is_file() or not self.is_imported:
             return
         raise ConfigError(
             f"run_dir={self.path} is an imported model, not a training to go on with; fine-tune it by "
@@ -156,20 +178,13 @@ class RunDirectory:
             raise ConfigError(f"run_dir={self.path} is a file; give a directory")
         if not self.model_file.is_file():
             # A directory may be there already (logs of the launcher), but not with files of our names.
-            ours = (
-                self.config_file,
-                *(self.path / name for name in FILE_NAMES),
-                self.initialized_from_file,
-                self.classes_file,
-                self._readme_file,
-                self.checkpoints,
-            )
+            ours = [self.path / name for name in (*FILES, *FOLDERS, _KEPT_TOKENIZER)]
             # What a start left behind that was cut off before model.json is only written again.
             expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
             if found := [path.name for path in ours if path.exists() and not _holds(path, expected)]:
                 raise ConfigError(
                     f"run_dir={self.path} is not a run (no model.json) and has {', '.join(found)}, which "
-                    "would be overwritten; use another run_dir"
+                    "would be overwritten or taken for its own; use another run_dir"
                 )
             return
         known, new = asdict(self._read_model_file()), asdict(_describe(model, vocabulary))

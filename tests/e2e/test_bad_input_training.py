@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.runner.run_directory import FILES, FOLDERS
 from tests.e2e.conftest import REPOSITORY, Refused, write
 
 
@@ -121,7 +122,10 @@ def test_stores_of_other_vocabularies_and_kinds(
     heldout = ["--evaluation.store", other_data / "heldout"]
     other = ["--data.store", other_data / "train", *heldout]
     refused([*train, *heldout], r"another vocabulary than the model's; prepare it with --vocabulary")
-    refused([*train, "--data.store", pair_data / "train"], "is not a token store")
+    is_pairs = r"is not a token store: by its pairs\.json, it is a pair store; give .*prepare text` wrote"
+    refused([*train, "--data.store", pair_data / "train"], is_pairs)
+    refused([*train, "--evaluation.store", pair_data / "train"], is_pairs)
+    refused(["evaluate", "--run", pretrained, "--store", pair_data / "train"], is_pairs)
     refused([*train, "--data.store", text_data], "is not a token store: .*such as OUTPUT/train")
     refused(
         [*train, *other, "--initialize-from.run", pretrained],
@@ -176,6 +180,19 @@ def test_a_checkpoint_of_another_optimizer_leaves_the_run_as_it_was(
 def test_a_run_directory_with_the_users_own_files(refused: Refused, train: list[str], tmp_path: Path):
     write(tmp_path / "run" / "README.txt", "mine")
     refused(train, r"is not a run \(no model\.json\) and has README\.txt, which would be overwritten")
+
+
+@pytest.mark.parametrize("name", ["mixture.json", "metrics.jsonl", "evaluation.json", "tensorboard/mine"])
+def test_nothing_of_a_runs_names_is_taken_from_the_user(name, refused: Refused, train, tmp_path: Path):
+    write(tmp_path / "run" / name, "mine")
+    refused(train, rf"is not a run .* and has {name.partition('/')[0]}, which would be overwritten")
+
+
+def test_all_that_a_run_writes_is_known_by_name(pretrained: Path):
+    known = re.compile("|".join([*map(re.escape, FILES), *(f"{name}/{FOLDERS[name]}" for name in FOLDERS)]))
+    names = [str(path.relative_to(pretrained)) for path in pretrained.rglob("*") if path.is_file()]
+    assert len(names) > 8
+    assert [name for name in names if not known.fullmatch(name)] == []
 
 
 def test_a_run_without_checkpoints_initializes_nothing(refused: Refused, train: list[str], imported: Path):

@@ -78,6 +78,8 @@ def test_a_step_that_does_not_fit_is_an_answer_with_an_exit_code_of_its_own(caps
         (["--html", "file"], r"--html file is a file that t5lite compile did not write; give another name"),
         (["--html", "/dev/null"], r"/dev/null is a device or a pipe, which cannot be replaced"),
         (["--save", "file"], r"--save file is a file; give the name of a directory"),
+        (["--save", "file/cache"], r"the directory file/cache cannot be made \(a file is in its place\)"),
+        (["--save", "new/cache", "--training.batch-size", 6], r"batch_size=6 is not divisible"),
         (["--top", -1], r"--top -1 must not be negative"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from t5lite.cli import generate_command, generated_outputs
 from t5lite.cli.main import main
 from t5lite.evaluation.text_generation import Output
-from t5lite.runner.generation import Generation
+from t5lite.runner.generation import Generation, start_generation
 from t5lite.runner.generation_lengths import GenerationLengths
 from tests.e2e.conftest import Refused, write
 
@@ -83,10 +83,10 @@ def test_a_line_holds_one_output_whatever_breaks_are_in_it(outputs, tmp_path: Pa
 @pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_what_was_written_is_kept_when_a_generation_is_cut_off(problem, outputs, tmp_path: Path, capsys):
     outputs += [Output("one", input_cut=False), Output("two", input_cut=False), problem]
-    out = write(tmp_path / "out.txt", "of last week\n")
+    out = tmp_path / "out.txt"
     files = ["--text", "a", "b", "c", "--batch-size", "1", "--output-file", str(out)]
     assert main(["generate", "--run", "run", *files]) in (2, 130)
-    assert out.read_text() == "of last week\n"
+    assert not out.exists()
     assert (tmp_path / "out.txt.part").read_text() == "one\ntwo\n"
     assert f"the outputs so far are in {out}.part" in capsys.readouterr().err
     assert main(["generate", "--run", "run", *files]) == 2
@@ -94,7 +94,7 @@ def test_what_was_written_is_kept_when_a_generation_is_cut_off(problem, outputs,
     (tmp_path / "out.txt.part").unlink()
     outputs[:] = [problem]
     assert main(["generate", "--run", "run", *files]) in (2, 130)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]  # nothing to keep
+    assert list(tmp_path.iterdir()) == []  # nothing to keep
     outputs[:] = [Output(text, input_cut=False) for text in "xyz"]
     assert main(["generate", "--run", "run", *files]) == 0
     assert out.read_text() == "x\ny\nz\n"
@@ -112,8 +112,26 @@ def test_progress_is_shown_of_more_than_a_batch(outputs, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input-file", "in.txt", "--output-file", "./in.txt"], "is the input file; give another name"),
+        (
+            ["--input-file", "in.txt", "--output-file", "./in.txt"],
+            "in.txt is in.txt, which is read; write to",
+        ),
+        (["--text", "a", "--output-file", "in.txt"], "in.txt is there already; give another name, or delete"),
         (["--text", "a", "--output-file", "/dev/null"], "is a device or a pipe, which cannot be replaced"),
+        *(
+            (
+                ["--text", "a", "--output-file", f"o{ending}"],
+                f"o{ending}: [.a-z0-9]+ is not written; give a name",
+            )
+            for ending in (".jsonl.gz", ".txt.zst", ".ndjson", ".csv", ".tsv", ".parquet", ".zip", ".txt.GZ")
+        ),
+        (
+            ["--text", "a", "--output-file", "o.JSON"],
+            r"o\.JSON: \.json is not written; give a name in \.jsonl",
+        ),
+        (["--input-file", "q.csv"], r"q\.csv: \.csv is not read; give one input a line, or JSON lines"),
+        (["--input-file", "q.TSV.gz"], r"q\.TSV\.gz: \.tsv is not read; give one input a line"),
+        (["--input-file", "q.parquet"], r"q\.parquet: \.parquet is not read"),
         (["--input-file", "in.jsonl"], "in.jsonl:1 has no field 'text'; it has 'question'"),
         (["--input-file", "in.jsonl", "--field", "n"], "in.jsonl:1 has no field 'n'"),
     ],
@@ -123,7 +141,27 @@ def test_what_would_be_lost_or_cannot_be_read_is_refused(
 ):
     write(tmp_path / "in.txt", "precious\n")
     write(tmp_path / "in.jsonl", '{"question": "a"}\n')
+    for name in ("q.csv", "q.TSV.gz", "q.parquet"):
+        write(tmp_path / name, "id,text\n")
     refused(["generate", "--run", pretrained, *arguments], message)
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "model.json", "checkpoints/40/new.txt", "new.jsonl"])
+def test_outputs_are_never_written_into_the_run(name, refused: Refused, pretrained: Path):
+    generate = ["generate", "--run", pretrained, "--text", "a", "--output-file"]
+    refused([*generate, pretrained / name], "lies in .*, which is read; write to a place apart from it")
+
+
+def test_a_refused_generation_makes_no_directories_and_another_does(
+    outputs, tmp_path: Path, refused: Refused
+):
+    words = ["generate", "--output-file", tmp_path / "new" / "sub" / "out.JSONL"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate_command, "start_generation", start_generation)
+        refused([*words, "--run", "nothere", "--text", "x"], "nothere is not a run directory")
+    outputs += [Output("x", input_cut=False)]
+    assert main([*map(str, words), "--run", "run", "--text", "a"]) == 0
+    assert json.loads((tmp_path / "new/sub/out.JSONL").read_text())["output"] == "x"
 
 
 def test_a_file_that_grows_is_one_until_it_is_whole(tmp_path: Path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
 from t5lite.data.objectives import CausalLM, MaskedLM, SpanCorruption
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.run_config import EvaluationConfig
@@ -68,12 +69,22 @@ def test_pairs_are_as_long_as_the_longest_and_the_model_allow(max_length, import
         assert given.evaluated_data.inputs_length == 8
 
 
-def test_what_an_imported_model_cannot_is_said(imported, text_data, refused: Refused, pretrained, train):
+def test_what_an_imported_model_cannot_is_said(
+    imported, text_data, pair_data, refused: Refused, pretrained, train
+):
     headless = EncoderOnlyConfig(**SHAPE, num_layers=1, head="pooled")
-    with pytest.raises(Exception, match="head='pooled', which predicts no token of a text; give pairs"):
+    with pytest.raises(Exception, match=r"head='pooled', .*; evaluate measures no such model"):
         measuring_config(
             RunDirectory.at(imported), headless, EvaluationConfig(store=str(text_data / "heldout"))
         )
+    of_pairs = EvaluationConfig(store=str(pair_data / "heldout"))
+    for head, remedy in {
+        "token_classification": "evaluate measures no such",
+        "masked_lm": "give it text",
+    }.items():
+        model = EncoderOnlyConfig(**SHAPE, num_layers=1, head=head)
+        with pytest.raises(ConfigError, match=f"{head}.*, which tells no targets of pairs apart; {remedy}"):
+            measuring_config(RunDirectory.at(imported), model, of_pairs)
     refused(["evaluate", "--run", pretrained, "--inputs-length", 8], "is for imported models; .*=32 and")
     remedy = rf"is an imported model, .*fine-tune it by --initialize-from\.run {imported} --model {imported}"
     for metadata in (imported / "checkpoints").glob("*/metadata/*"):

@@ -38,12 +38,21 @@ def test_a_recipe_a_run_and_stores(text_data: Path, pair_data: Path, pretrained:
         (["--store", "nowhere"], r"nowhere is not a token store"),
         (["--store", "full", "--seed", "1"], r"--seed overrides a field of a recipe, but --store has none"),
         (["--config", RECIPE, "--batches", "0"], r"--batches and --batch-size be at least 1"),
-        (["--run", "full"], r"recipe .*config\.json does not exist|has no config\.json"),
+        (["--run", "full"], r"full is not a run directory \(no model\.json\)"),
         (["--config", RECIPE], r"data/train is not a token store"),
     ],
 )
 def test_what_cannot_be_inspected(arguments, message, refused: Refused):
     refused(["inspect-data", *arguments], message)
+
+
+def test_an_imported_model_and_the_directory_of_a_run_have_other_words(
+    refused: Refused, imported, pretrained
+):
+    inspect = "inspect-data"
+    refused([inspect, "--run", imported], f"{imported} was imported, .*; show a store by --store")
+    refused([inspect, "--store", imported], "is not a token store: by its model.json, it is a run directory")
+    refused([inspect, "--store", pretrained], f"is a run directory, not a store; --run {pretrained} shows")
 
 
 def test_damaged_data_stops_a_run_or_is_skipped_and_counted(text_data, train_arguments, tmp_path, capsys):

@@ -38,6 +38,14 @@ PAGE_ITEMS = 4096
 PAGES_PER_SHARD = 1 << 16
 """Pages in a shard: 512 MiB of uint16 tokens."""
 
+_KINDS = {
+    "index.json": "a token store",
+    "pairs.json": "a pair store",
+    "model.json": "a run directory",
+}
+"""What a directory is that has a file."""
+_PREPARED_BY = {"index.json": "text", "pairs.json": "pairs"}
+
 _REMEDY = "copy the store again or rebuild it with `t5lite prepare`"
 
 
@@ -280,9 +288,13 @@ def read_index(
         index = parse_json(directory.read(file_name))
     except OSError as error:
         kind = expected_format.removeprefix("t5lite-").replace("-", " ")
+        found = next((name for name in _KINDS if name != file_name and _is_in(name, directory)), None)
+        why = f"{file_name} cannot be read ({error.strerror or error})"
+        if found:
+            why = f"by its {found}, it is {_KINDS[found]}"
         raise DataError(
-            f"{directory} is not a {kind}: {file_name} cannot be read ({error.strerror or error}); give a "
-            "directory that `t5lite prepare` wrote, such as OUTPUT/train"
+            f"{directory} is not a {kind}: {why}; give a directory that "
+            f"`t5lite prepare {_PREPARED_BY[file_name]}` wrote, such as OUTPUT/train"
         ) from error
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); {_REMEDY}") from error
@@ -293,3 +305,11 @@ def read_index(
             f"{path} has format version {index.get('version')}, this t5lite reads {version}; {_REMEDY}"
         )
     return index
+
+
+def _is_in(file_name: str, directory: StoreDirectory) -> bool:
+    try:
+        directory.size(file_name)
+    except OSError:
+        return False
+    return True

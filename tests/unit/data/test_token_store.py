@@ -165,8 +165,14 @@ def test_pair_store_is_atomic_and_its_sides_must_agree(tmp_path, vocabulary):
     write(tmp_path / "pairs" / "targets", vocabulary, [[3], [4]], overwrite=True)
     with pytest.raises(DataError, match="1 inputs, 2 targets and says 1 pairs"):
         PairStore.open(tmp_path / "pairs")
-    with pytest.raises(DataError, match="is not a pair store"):
+    with pytest.raises(
+        DataError, match=r"is not a pair store: by its index\.json, it is a token store; .* pairs`"
+    ):
         PairStore.open(tmp_path / "pairs" / "inputs")
+    with pytest.raises(
+        DataError, match=r"is not a token store: by its pairs\.json, it is a pair store; .* text`"
+    ):
+        TokenStore.open(tmp_path / "pairs")
 
 
 def test_shards_are_contiguous(store_path):

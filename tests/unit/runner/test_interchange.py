@@ -58,6 +58,19 @@ def test_tokenizer_files_go_out_as_they_came_in(folder, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, params, import_folder(folder)[1])
 
 
+@pytest.mark.parametrize("content", ["not JSON", '{"model": {"vocab": {"of": 0, "others": 1}}}'])
+def test_a_tokenizer_that_lies_in_the_directory_of_a_training_is_not_its_own(content, folder, tmp_path):
+    run = tmp_path / "run"
+    import_model(folder, run)
+    for metadata in (run / "checkpoints").glob("*/metadata/*"):
+        metadata.write_text("{}")  # as a training's
+    for name in ("tokenizer.json", "spiece.model"):
+        (run / "tokenizer" / name).write_text(content)
+    assert not export(run, tmp_path / "out").imported
+    assert (tmp_path / "out/tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+    assert not {path.name for path in (tmp_path / "out").iterdir()} & {"merges.txt", "spiece.model"}
+
+
 def test_a_vocabulary_may_be_given_where_the_folder_has_none(folder, tmp_path):
     (folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
     (folder / "tokenizer_config.json").unlink()

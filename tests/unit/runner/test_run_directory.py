@@ -9,7 +9,7 @@ from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
 from t5lite.runner import run_directory
 from t5lite.runner.components import check_vocabulary
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
 
 TEXTS = ["the words of a text to learn from, quickly", "an other text with more of the words"]
@@ -114,6 +114,21 @@ def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, t
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"is not a run .* and has tokenizer\.json"):
         RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
+
+
+@pytest.mark.parametrize("name", sorted({*FILES, *FOLDERS, "tokenizer"} - {"model.json"}))
+def test_a_directory_with_anything_of_a_runs_names_is_left_alone(name, vocabularies, tmp_path):
+    path = tmp_path / name
+    path.mkdir() if "." not in name else path.write_text("mine")
+    with pytest.raises(ConfigError, match=rf"is not a run .* and has {name}, which would be overwritten"):
+        RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
+
+
+def test_the_readme_of_a_run_names_all_that_is_in_it(vocabularies, tmp_path):
+    RunDirectory.at(tmp_path).write_model(ENCODER_ONLY, vocabularies["bytes"])
+    readme = (tmp_path / "README.txt").read_text()
+    named = {*FILES, *(f"{name}/" for name in (*FOLDERS, "tokenizer"))} - {"README.txt"}
+    assert {name for name in named if name not in readme} == set()
 
 
 @pytest.mark.parametrize(
