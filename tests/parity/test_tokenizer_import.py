@@ -254,3 +254,61 @@ def test_a_class_that_does_not_fit_is_refused_with_a_remedy_that_works(sources, 
     config = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     assert_equal_to_transformers(tmp_path, tmp_path / "stored")
+
+
+AS_THEY_ARE = [
+    *("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend"),
+    *("BloomTokenizerFast", "FNetTokenizer", "ParakeetTokenizer"),
+]
+ANEW = [
+    *("XLMRobertaTokenizer", "CamembertTokenizer", "MBartTokenizer", "PegasusTokenizer", "XLNetTokenizer"),
+    *("BigBirdTokenizer", "RemBertTokenizer", "NllbTokenizer", "ReformerTokenizer", "GemmaTokenizer"),
+    *("SeamlessM4TTokenizer", "Qwen2TokenizerFast", "CohereTokenizer", "MPNetTokenizer"),
+    *("OpenAIGPTTokenizer", "WhisperTokenizer", "ConvBertTokenizer", "SomebodysOwnTokenizer"),
+]
+
+
+def write_with_own_rules(folder: Path, config: dict[str, str], model_config: dict[str, str]) -> None:
+    """A tokenizer.json with rules that no class would build."""
+    write_unigram_with_sentinels(folder, sentinels=2)
+    description = json.loads((folder / "tokenizer.json").read_text())
+    description["normalizer"] = {"type": "Replace", "pattern": {"String": "q"}, "content": "b"}
+    description["pre_tokenizer"]["prepend_scheme"] = "never"
+    (folder / "tokenizer.json").write_text(json.dumps(description))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(model_config))
+
+
+RULED = ["qab q a", "aq bb", ""]
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_classes_that_take_the_file_as_it_is_are_taken_without_a_word(name, tmp_path, caplog):
+    write_with_own_rules(tmp_path, {"tokenizer_class": name}, {})
+    assert_equal_to_transformers(tmp_path, tmp_path / "stored", RULED)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "model_config"),
+    [*(({"tokenizer_class": name}, {}) for name in ANEW), ({}, {"model_type": "xlm-roberta"})],
+)
+def test_other_classes_are_said_with_a_remedy_that_works(config, model_config, tmp_path, caplog):
+    write_with_own_rules(tmp_path, config, model_config)
+    vocabulary = open_vocabulary(tmp_path)
+    assert "Tokenizer may build its tokenizer anew by rules of its own" in caplog.text
+    caplog.clear()
+    vocabulary.write(tmp_path / "stored")
+    stores = [open_vocabulary(tmp_path / "stored"), open_vocabulary(tmp_path, kind="tokenizer_json")]
+    assert [store.fingerprint for store in stores] == [vocabulary.fingerprint] * 2
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    _, remedied = assert_equal_to_transformers(tmp_path, tmp_path / "again", RULED)
+    assert remedied.fingerprint == vocabulary.fingerprint
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("model_type", ["gpt_bigcode", "phi3", "pegasus_x"])
+def test_a_type_of_model_may_take_the_file_as_it_is_whatever_class_is_named(model_type, tmp_path, caplog):
+    write_with_own_rules(tmp_path, {"tokenizer_class": "T5Tokenizer"}, {"model_type": model_type})
+    assert_equal_to_transformers(tmp_path, tmp_path / "stored", RULED)
+    assert caplog.text == ""

@@ -53,6 +53,7 @@ class Vocabulary(ABC):
       fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
       prompt_prefix: ids that the tokenizer's own rules put in front of a single text (Llama's BOS), which
         ``encode`` leaves out; prompts of a model that was trained with them need them.
+      caveat: what a user who gives it is to be told, such as how ids may differ from another library's.
       files: content by name of the files that ``open_vocabulary`` needs to open an equal one; the first is
         the one to name to a user.
     """
@@ -64,6 +65,7 @@ class Vocabulary(ABC):
     fingerprint: str
     files: Mapping[str, bytes]
     prompt_prefix: tuple[int, ...] = ()
+    caveat: str = ""
 
     pad_id: int | None = None
     eos_id: int | None = None

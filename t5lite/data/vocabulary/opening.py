@@ -1,5 +1,6 @@
 """Which vocabulary a path stands for."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
 from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object
+
+logger = logging.getLogger(__name__)
 
 _Openable = ByteVocabulary | SentencePieceVocabulary | TokenizerJsonVocabulary
 _CLASSES: dict[VocabularyKind, type[_Openable]] = {
@@ -48,7 +51,7 @@ def open_vocabulary(
         return ByteVocabulary(extra_ids=extra_ids)
     path = local_path(path)
     if not path.is_dir():
-        return _CLASSES[kind or _kind_of_file(path)](path, extra_ids)
+        return _said(_CLASSES[kind or _kind_of_file(path)](path, extra_ids))
     if kind is not None:
         return _CLASSES[kind](path / _CLASSES[kind].FILE, extra_ids)
     vocabulary = find_vocabulary(path, extra_ids)
@@ -68,8 +71,15 @@ def find_vocabulary(path: Path, extra_ids: int | None = None) -> Vocabulary | No
         return _bytes(path, config, extra_ids)
     found = next((each for each in _CLASSES.values() if (path / each.FILE).is_file()), None)
     if found is SentencePieceVocabulary:
-        return _sentencepiece_or_json(path, config, extra_ids)
-    return None if found is None else found(path / found.FILE, extra_ids)
+        return _said(_sentencepiece_or_json(path, config, extra_ids))
+    return None if found is None else _said(found(path / found.FILE, extra_ids))
+
+
+def _said(vocabulary: Vocabulary) -> Vocabulary:
+    """Return the vocabulary that a user gave, whose caveat is told; a store's or a run's was, by then."""
+    if vocabulary.caveat:
+        logger.warning("%s", vocabulary.caveat)
+    return vocabulary
 
 
 def _bytes(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:

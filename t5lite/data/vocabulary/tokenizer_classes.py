@@ -1,32 +1,31 @@
 """What transformers' classes make of a tokenizer.json.
 
-Most classes of transformers 5 take a tokenizer.json as it is. Those of this file take its pieces and
-merges, and build the rest anew from the options of tokenizer_config.json, so that these overrule the file: a
-BERT tokenizer without ``do_lower_case`` there lowers case whatever tokenizer.json says. Added tokens have
-their own rules. Everything here is about plain JSON values, so that neither library is needed.
+Most classes of transformers 5 take the pieces and merges of a tokenizer.json, and build the rest anew from
+the options of tokenizer_config.json, so that these overrule the file: a BERT tokenizer without
+``do_lower_case`` there lowers case whatever tokenizer.json says. Those of the models here are built alike;
+a few take the file as it is. Added tokens have their own rules. Everything here is about plain JSON values,
+so that neither library is needed.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from t5lite.data.vocabulary.tokenizer_model_types import REGISTERED
+
 Json = dict[str, Any]
 
 AS_IT_IS = "PreTrainedTokenizerFast"
 """The class that every version of transformers has for a tokenizer.json that is taken as it is."""
-_SAME = (AS_IT_IS, "TokenizersBackend", "PythonBackend")
-_BY_MODEL_TYPE = {
-    **dict.fromkeys(("bert", "convbert", "distilbert", "electra", "ernie", "nomic_bert"), "BertTokenizer"),
-    **dict.fromkeys(("codegen", "gpt2", "gpt_neo", "gptj", "opt", "phi", "starcoder2"), "GPT2Tokenizer"),
-    **dict.fromkeys(("falcon_mamba", "gpt_neox", "mamba", "mamba2", "olmo", "rwkv"), "GPTNeoXTokenizer"),
-    **dict.fromkeys(("bart", "longformer", "roberta"), "RobertaTokenizer"),
-    **dict.fromkeys(("mt5", "switch_transformers", "t5"), "T5Tokenizer"),
-    "umt5": AS_IT_IS,
-}
-"""What ``AutoTokenizer`` takes where tokenizer_config.json names no class; other models: as it is."""
+_SAME = (
+    *(AS_IT_IS, "PreTrainedTokenizer", "PythonBackend", "TokenizersBackend"),
+    *("BloomTokenizer", "FNetTokenizer", "ParakeetTokenizer"),
+)
 
 
 def class_of(config: Json, model_config: Json, description: Json) -> str | None:
     """Return the class that ``AutoTokenizer`` loads, None where no file says one.
+
+    One that takes a tokenizer.json as it is goes by the name ``AS_IT_IS``.
 
     Args:
       config: tokenizer_config.json.
@@ -35,14 +34,18 @@ def class_of(config: Json, model_config: Json, description: Json) -> str | None:
     """
     named = config.get("tokenizer_class") or model_config.get("tokenizer_class")
     name = named if named in (None, AS_IT_IS) else str(named).removesuffix("Fast")
-    registered = _BY_MODEL_TYPE.get(str(model_config.get("model_type")))
-    if name is None:
-        return registered
-    if name in _SAME or registered == AS_IT_IS:
+    registered = REGISTERED.get(str(model_config.get("model_type")))
+    name = registered if name is None else name
+    if name in _SAME or registered in _SAME:
         return AS_IT_IS
     # Llama 3 has the bytes of GPT-2 under the class of Llama 2, which knows none.
     byte_level = any(_has_byte_level(description.get(key)) for key in ("pre_tokenizer", "decoder"))
     return AS_IT_IS if name == "LlamaTokenizer" and byte_level else name
+
+
+def is_known(name: str | None) -> bool:
+    """Whether ``as_loaded`` does what the class does, and not what any other class might."""
+    return name in (None, AS_IT_IS) or name in _REBUILT
 
 
 def as_loaded(description: Json, name: str | None, config: Json) -> Json:

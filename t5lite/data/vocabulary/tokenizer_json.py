@@ -16,11 +16,13 @@ from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
+    AS_IT_IS,
     Json,
     added_tokens,
     additional_special_tokens,
     as_loaded,
     class_of,
+    is_known,
     pieces,
     rules,
     with_hidden,
@@ -48,7 +50,8 @@ class TokenizerJsonVocabulary(Vocabulary):
     spells a special token: where its class builds a tokenizer anew from tokenizer_config.json (BERT's,
     GPT-2's, Llama's, T5's), that is what counts, and not tokenizer.json. Tokens that were added and are not
     special are tokens. The class is named by tokenizer_config.json, or follows from the model's config.json;
-    ``files`` names it in any case.
+    ``files`` names it in any case. Of a class whose rules are not known here, tokenizer.json counts, and
+    ``caveat`` says so.
 
     Attributes:
       special_tokens: the names of those special tokens that there are.
@@ -79,6 +82,7 @@ class TokenizerJsonVocabulary(Vocabulary):
             if (self.path.parent / name).is_file():
                 contents[name] = _read(self.path.parent / name)
         written = json_object(contents[self.FILE], self.path)
+        self.caveat = _caveat(contents, written, self.path)
         self.files = _naming_its_class(contents, written, self.path)
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
@@ -192,15 +196,33 @@ def _config(contents: Mapping[str, bytes], path: Path) -> Json:
     return json_object(contents[name], path.parent / name) if name in contents else {}
 
 
+def _model_config(path: Path) -> Json:
+    """Return the config.json of the model beside a tokenizer.json, an empty dict where there is none."""
+    beside = path.parent / _MODEL_CONFIG
+    return json_object(beside.read_bytes(), beside) if beside.is_file() else {}
+
+
+def _caveat(contents: Mapping[str, bytes], written: Json, path: Path) -> str:
+    """Return what to say of a class whose rules are not known here."""
+    name = class_of(_config(contents, path), _model_config(path), written)
+    if is_known(name):
+        return ""
+    return (
+        f"tokenizer_class {name} may build its tokenizer anew by rules of its own, in transformers 5, but "
+        f"{path} is taken as it is, so that ids may differ; compare some, and where the file is right set "
+        f'"tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json, by which transformers takes it so too'
+    )
+
+
 def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) -> Mapping[str, bytes]:
     """Return the files with a tokenizer_config.json that names the class that ``AutoTokenizer`` takes.
 
-    A store and a run have no config.json of the model, from which it may follow.
+    A store and a run have no config.json of the model, from which it may follow. Instead of a class whose
+    rules are not known here, the one is named that takes the file as it is, as is done with it.
     """
-    config = _config(contents, path)
-    beside = path.parent / _MODEL_CONFIG
-    model_config = json_object(beside.read_bytes(), beside) if beside.is_file() else {}
+    config, model_config = _config(contents, path), _model_config(path)
     name = class_of(config, model_config, written)
+    name = name if is_known(name) else AS_IT_IS
     if class_of(config, {}, written) == name:
         return contents
     named = json.dumps({**config, "tokenizer_class": name}, indent=2, ensure_ascii=False) + "\n"
