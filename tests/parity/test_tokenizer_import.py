@@ -307,6 +307,24 @@ def test_other_classes_are_said_with_a_remedy_that_works(config, model_config, t
     assert caplog.text == ""
 
 
+def test_where_the_type_of_model_decides_alone_the_remedy_works_too(tmp_path, caplog):
+    taken = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    write_with_own_rules(tmp_path, taken, {"model_type": "qwen2"})
+    loaded = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    assert type(loaded).__name__ == "Qwen2Tokenizer"
+    vocabulary = open_vocabulary(tmp_path)
+    assert "tokenizer_class Qwen2Tokenizer may build" in caplog.text
+    assert (
+        'set "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json, in a folder without'
+        in (caplog.text)
+    )
+    caplog.clear()
+    (tmp_path / "config.json").unlink()
+    _, remedied = assert_equal_to_transformers(tmp_path, tmp_path / "stored", RULED)
+    assert remedied.fingerprint == vocabulary.fingerprint
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("model_type", ["gpt_bigcode", "phi3", "pegasus_x"])
 def test_a_type_of_model_may_take_the_file_as_it_is_whatever_class_is_named(model_type, tmp_path, caplog):
     write_with_own_rules(tmp_path, {"tokenizer_class": "T5Tokenizer"}, {"model_type": model_type})

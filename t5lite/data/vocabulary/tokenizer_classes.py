@@ -10,7 +10,7 @@ so that neither library is needed.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from t5lite.data.vocabulary.tokenizer_model_types import REGISTERED
+from t5lite.data.vocabulary.tokenizer_model_types import NAMED_IN_VAIN, REGISTERED
 
 Json = dict[str, Any]
 
@@ -34,8 +34,9 @@ def class_of(config: Json, model_config: Json, description: Json) -> str | None:
     """
     named = config.get("tokenizer_class") or model_config.get("tokenizer_class")
     name = named if named in (None, AS_IT_IS) else str(named).removesuffix("Fast")
-    registered = REGISTERED.get(str(model_config.get("model_type")))
-    name = registered if name is None else name
+    model_type = str(model_config.get("model_type"))
+    registered = REGISTERED.get(model_type)
+    name = registered if name is None or model_type in NAMED_IN_VAIN else name
     if name in _SAME or registered in _SAME:
         return AS_IT_IS
     # Llama 3 has the bytes of GPT-2 under the class of Llama 2, which knows none.
@@ -46,6 +47,12 @@ def class_of(config: Json, model_config: Json, description: Json) -> str | None:
 def is_known(name: str | None) -> bool:
     """Whether ``as_loaded`` does what the class does, and not what any other class might."""
     return name in (None, AS_IT_IS) or name in _REBUILT
+
+
+def as_it_is_remedy(model_config: Json) -> str:
+    """Return what makes ``AutoTokenizer`` take a tokenizer.json as it is, as the rest of "set …"."""
+    apart = ", in a folder without config.json" if model_config.get("model_type") in NAMED_IN_VAIN else ""
+    return f'"tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json{apart}'
 
 
 def as_loaded(description: Json, name: str | None, config: Json) -> Json:

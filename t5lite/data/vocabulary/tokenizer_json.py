@@ -20,6 +20,7 @@ from t5lite.data.vocabulary.tokenizer_classes import (
     Json,
     added_tokens,
     additional_special_tokens,
+    as_it_is_remedy,
     as_loaded,
     class_of,
     is_known,
@@ -204,13 +205,14 @@ def _model_config(path: Path) -> Json:
 
 def _caveat(contents: Mapping[str, bytes], written: Json, path: Path) -> str:
     """Return what to say of a class whose rules are not known here."""
-    name = class_of(_config(contents, path), _model_config(path), written)
+    model_config = _model_config(path)
+    name = class_of(_config(contents, path), model_config, written)
     if is_known(name):
         return ""
     return (
         f"tokenizer_class {name} may build its tokenizer anew by rules of its own, in transformers 5, but "
         f"{path} is taken as it is, so that ids may differ; compare some, and where the file is right set "
-        f'"tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json, by which transformers takes it so too'
+        f"{as_it_is_remedy(model_config)}, by which transformers takes it so too"
     )
 
 

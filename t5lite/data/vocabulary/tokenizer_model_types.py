@@ -131,3 +131,9 @@ _TYPES = {
 
 REGISTERED = {model_type: name for name, types in _TYPES.items() for model_type in types.split()}
 """What ``AutoTokenizer`` takes by ``model_type`` where no file names a class; other types: as it is."""
+
+NAMED_IN_VAIN = (
+    *("hyperclovax_vision_v2", "qwen2", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen4_exp"),
+    "siglip2",
+)
+"""Types of models whose registered class is taken whatever class their files name."""
