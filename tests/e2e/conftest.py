@@ -16,6 +16,13 @@ from t5lite.quickstart import corpus
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = Path(__file__).parent / "tiny_recipe.py"
 
+EXPENSIVE = (
+    "t5lite.runner.training.compile_train_step",
+    "t5lite.runner.evaluation.heldout_evaluator",
+    "t5lite.runner.generation.generate_outputs",
+)
+"""Where everything was accepted and the long work of a command begins."""
+
 Refused = Callable[..., None]
 """(arguments, regular expression of the message, progress=False); see ``refused``."""
 
@@ -106,12 +113,8 @@ def refused(tmp_path: Path, pretrained: Path, text_data: Path, capfd, monkeypatc
     def too_late(*_, **__):
         raise AssertionError("reached the expensive part")
 
-    for expensive in (
-        "training.compile_train_step",
-        "evaluation.heldout_evaluator",
-        "generation.generate_outputs",
-    ):
-        monkeypatch.setattr(f"t5lite.runner.{expensive}", too_late)
+    for expensive in EXPENSIVE:
+        monkeypatch.setattr(expensive, too_late)
     folders = (tmp_path, pretrained, text_data)
 
     def run(arguments: Sequence[object], message: str, *, progress: bool = False) -> None:

@@ -18,6 +18,8 @@ from t5lite.data.stores.store_directory import StoreDirectory, open_directory
 
 CRC_DTYPE = np.dtype("<u4")
 _DTYPES = ("<u2", "<u4", "<i8")
+_MOST = 1 << 60
+"""More items or bytes than there are anywhere, which NumPy can still count."""
 _READ_AHEAD_PAGES = 8
 _NOTHING = np.empty(0, np.uint8)
 
@@ -81,10 +83,10 @@ def shard_name(column: str, number: int) -> str:
 def _check_entry(entry: dict[str, Any]) -> None:
     sizes = [entry["page_items"], entry["shard_items"], *entry["shard_bytes"]]
     counts = [entry["num_items"], entry["crc32_bytes"]]
-    if not all(type(size) is int and size > 0 for size in sizes):
-        raise TypeError(f"sizes that are no positive numbers: {entry}")
-    if not all(type(count) is int and count >= 0 for count in counts):
-        raise TypeError(f"counts that are no numbers: {entry}")
+    if not all(type(size) is int and 0 < size <= _MOST for size in sizes):
+        raise TypeError(f"sizes that are none: {entry}")
+    if not all(type(count) is int and 0 <= count <= _MOST for count in counts):
+        raise TypeError(f"counts that are none: {entry}")
     if entry["dtype"] not in _DTYPES:
         raise TypeError(f"items of type {entry['dtype']!r}; allowed: {', '.join(_DTYPES)}")
 

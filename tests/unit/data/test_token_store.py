@@ -195,7 +195,11 @@ def places_in(value, *path):
         yield from places_in(value[key], *path, key)
 
 
-def test_an_index_that_says_anything_else_is_refused_or_means_the_same(store_path):
+@pytest.mark.parametrize("pages_per_shard", [3, 1024])
+def test_an_index_that_says_anything_else_is_refused_or_means_the_same(tmp_path, vocabulary, pages_per_shard):
+    documents = [np.arange(n, n + 11) for n in range(3, 12)]
+    options = {"page_items": 8, "pages_per_shard": pages_per_shard}
+    store_path = write(tmp_path / "store", vocabulary, documents, **options)
     index = json.loads((store_path / "index.json").read_text())
     whole = TokenStore.open(store_path)
     expected, lengths = whole.tokens(0, whole.num_tokens), whole.document_lengths
