@@ -14,9 +14,9 @@ from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.text_cutting import cut_text
 
 _UNK_ID = 2
-_MAX_SENTENCE_CHARACTERS = 1 << 10
-"""The trainer takes no more than 2^31 characters in all, here of 2,000,000 sentences. It would skip long ones
-without a word, and takes time as their length where they repeat themselves."""
+_MAX_SENTENCE_CHARACTERS = 1 << 14
+"""The trainer would skip long ones without a word, and takes time as their length where they repeat
+themselves. It takes no more than 2^31 characters in all, so 2,000,000 sentences of 1,000 on average."""
 _MAX_WORD_CHARACTERS = 128
 """The trainer finds ever fewer pieces in longer stretches without white space: of 60,000 Chinese characters,
 made-up words in a row, 2 that are more than a character if it is given them at once, and 567 by 32."""
@@ -36,8 +36,8 @@ def train_vocabulary(
     """Train a unigram SentencePiece model with T5's special ids and write it to ``output`` atomically.
 
     Args:
-      texts: the training text; read once, in order. What is longer than 1,024 characters, or than 128 without
-        white space, is cut; nothing of it is lost.
+      texts: the training text; read once, in order. What is longer than 16,384 characters, or than 128
+        without white space, is cut; nothing of it is lost.
       output: the ``.model`` file to write.
       size: number of pieces, pad, EOS and UNK included, sentinels not.
       seed: of the sample drawn when there are more than ``max_sentences`` texts (or cuts of them).
@@ -75,7 +75,7 @@ def train_vocabulary(
             pad_piece="<pad>",
             eos_piece="</s>",
             unk_piece="<unk>",
-            max_sentence_length=4 * _MAX_SENTENCE_CHARACTERS,  # in bytes
+            max_sentence_length=1 << 20,  # in bytes, more than a sentence has here
             input_sentence_size=max_sentences,
             shuffle_input_sentence=True,
             minloglevel=2,
