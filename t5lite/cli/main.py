@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from t5lite import __version__
 from t5lite.cli.host import restart_with_tuned_malloc
-from t5lite.core.errors import UserError, suggestion
+from t5lite.core.errors import ReportedError, suggestion
+from t5lite.core.exit_codes import ExitCode
 
 COMMANDS = {
     "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",
@@ -30,7 +31,6 @@ COMMANDS = {
 }
 
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
-_USER_ERROR = 2
 _MACHINE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -44,7 +44,6 @@ _MACHINE_ERRORS = (
     errno.ENOTDIR,
 )
 """What the operating system refuses for reasons outside of the program; other OSErrors are bugs."""
-_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,15 +73,15 @@ def _run(arguments: list[str]) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         print(f"t5lite: unknown command {name!r}{suggestion(name, COMMANDS)}", file=sys.stderr)
-        return _USER_ERROR
+        return ExitCode.USER_ERROR
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ notices drown the progress line
     try:
         return importlib.import_module(f"t5lite.cli.{name.replace('-', '_')}_command").run(rest)
-    except UserError as error:
-        return _fail(name, str(error))
+    except ReportedError as error:
+        return _fail(name, str(error), error.exit_code)
     except KeyboardInterrupt:
         print(f"t5lite {name}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -90,14 +89,16 @@ def _run(arguments: list[str]) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(
-            name, f"{where}{error.strerror}; check free space, permissions and limits, then run again"
+            name,
+            f"{where}{error.strerror}; check free space, permissions and limits, then run again",
+            ExitCode.USER_ERROR,
         )
 
 
-def _fail(command: str, message: str) -> int:
+def _fail(command: str, message: str, code: ExitCode) -> int:
     one_line = " ".join(line.strip() for line in message.splitlines())
     print(f"t5lite {command}: {one_line}", file=sys.stderr)
-    return _USER_ERROR
+    return code
 
 
 def _help() -> str:

@@ -1,15 +1,38 @@
-"""Errors a user can mend: one line that says what failed, the values, what is allowed, what to do.
+"""Errors that are reported in one line: what failed, the values, what is allowed, what to do.
 
-The command line prints such an error as one line and exits with code 2; anything else is a bug and
+The command line prints such an error as one line and exits with its code; anything else is a bug and
 keeps its traceback.
 """
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
+
+from t5lite.core.exit_codes import ExitCode
 
 
-class UserError(Exception):
+class ReportedError(Exception):
+    """An error whose message is all that a user needs."""
+
+    exit_code: ClassVar[ExitCode]
+
+
+class UserError(ReportedError):
     """Something the user gave (configuration, data, checkpoint, mesh) cannot be used as it is."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
+class NumbersError(ReportedError):
+    """The numbers of a training went bad and stayed so: a new start would meet them again."""
+
+    exit_code = ExitCode.BAD_NUMBERS
+
+
+class TransientError(ReportedError):
+    """A machine, disk, store or network failed: the same command, started again, goes on."""
+
+    exit_code = ExitCode.TRANSIENT
 
 
 class ConfigError(UserError):

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.errors import ConfigError, ReportedError
+from t5lite.core.exit_codes import ExitCode
 
 _ONE_TPU_HOST = "TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1"
 """What tells libtpu to use the four chips of one host of a slice and no other host."""
@@ -148,8 +149,8 @@ def failing_fast() -> Iterator[None]:
     """End the process at once if the block raises and other processes take part in the run.
 
     An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
-    one in a collective; gone, it is noticed by the launcher and by the others. Exit code 2 for a user's
-    mistake, 130 for a second Ctrl-C, 1 for anything else. A process that is alone raises as usual.
+    one in a collective; gone, it is noticed by the launcher and by the others. Exit codes are those of
+    ``ExitCode``, 1 for a bug. A process that is alone raises as usual.
     """
     try:
         yield
@@ -157,11 +158,11 @@ def failing_fast() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         code = 1
-        if isinstance(error, UserError):
-            code = 2
+        if isinstance(error, ReportedError):
+            code = error.exit_code
             print(f"t5lite: process {jax.process_index()}: {error}", file=sys.stderr)
         elif isinstance(error, KeyboardInterrupt):
-            code = 130
+            code = ExitCode.INTERRUPTED
             print(f"t5lite: process {jax.process_index()}: interrupted", file=sys.stderr)
         else:
             traceback.print_exc()

@@ -45,6 +45,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state, init_state, state_axes, state_from_params
 from t5lite.training.step import (
@@ -106,9 +107,11 @@ def train(config: RunConfig) -> Outcome:
       UserError: for whatever does not fit, checkpoints to start from included, before anything is written
         and before the training step is compiled; for damaged data, when it is read.
     """
-    config = config.resolved()
-    run = _prepare(config)
-    start = _start(run)
+    config, phases = config.resolved(), Phases()
+    with phases.enter("startup"):
+        run = _prepare(config)
+        with phases.enter("restore"):
+            start = _start(run)
     if start.step == config.training.total_steps:
         return _finished(run, start)
     directory = run.directory
@@ -151,6 +154,7 @@ def train(config: RunConfig) -> Outcome:
             metadata={"config": to_json(config)},
             evaluate=_evaluation(run, metrics, telemetry),
             profile_directory=directory.path / "profile",
+            phases=phases,
         )
         result = loop.train(start.state, config.training, parts)
         if run.pipeline.skipped:

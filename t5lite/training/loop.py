@@ -17,6 +17,7 @@ import jax
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError
 from t5lite.training.nonfinite import NonfiniteSteps
+from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.profiler import ProfilerWindow
 from t5lite.training.state import TrainState
@@ -84,6 +85,8 @@ class TrainingParts:
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
     """Must not donate the state."""
     profile_directory: Path = Path("profile")
+    phases: Phases = field(default_factory=Phases)
+    """Is told what the loop is doing."""
 
 
 class TrainingResult(NamedTuple):
@@ -135,13 +138,14 @@ class _Loop:
             self.nonfinite.check_end(self.step)
         self._save()
         if self.parts.checkpoints:
-            self.parts.checkpoints.wait()
+            with self.parts.phases.enter("save"):
+                self.parts.checkpoints.wait()
         return TrainingResult(self.state, self.step, reason)
 
     def _run_steps(self) -> Reason:
         compiled_step = None
         while self.step < self.config.total_steps:
-            with self.parts.telemetry.waiting_for_input():
+            with self.parts.phases.enter("input"), self.parts.telemetry.waiting_for_input():
                 batch = next(self.parts.batches, None)
             if batch is None:
                 self._end_of_data()
@@ -149,7 +153,8 @@ class _Loop:
             if compiled_step is None:
                 compiled_step = self._compile(batch)
                 self.parts.telemetry.start_clock()
-            self._run_step(compiled_step, batch)
+            with self.parts.phases.enter("step"):
+                self._run_step(compiled_step, batch)
             if self.parts.preemption.requested(self.step) and self.step < self.config.total_steps:
                 self._settle()
                 return "preempted"
@@ -218,7 +223,8 @@ class _Loop:
         """Compile ahead of time, so that the time is known and a batch of another shape is an error."""
         self.parts.telemetry.message("compiling the train step: seconds to minutes, once")
         start = time.perf_counter()
-        compiled = self.parts.train_step.lower(self.state, batch).compile()
+        with self.parts.phases.enter("compile"):
+            compiled = self.parts.train_step.lower(self.state, batch).compile()
         self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
         return compiled
 
@@ -227,7 +233,7 @@ class _Loop:
         telemetry = self.parts.telemetry
         if self.parts.evaluate is None or telemetry.has_evaluation(self.step):
             return
-        with telemetry.paused():
+        with self.parts.phases.enter("evaluation"), telemetry.paused():
             telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
 
     def _newest_checkpoint(self) -> int | None:
@@ -238,6 +244,6 @@ class _Loop:
 
     def _save(self) -> None:
         if self.parts.checkpoints is not None:
-            with self.parts.telemetry.paused():
+            with self.parts.phases.enter("save"), self.parts.telemetry.paused():
                 metadata = {**self.parts.metadata, "step": self.step}
                 self.parts.checkpoints.save(self.step, self.state, metadata)
