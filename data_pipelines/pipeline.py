@@ -46,9 +46,9 @@ from data_pipelines.work_folder import delete_work_folder, job_of, open_work_fol
 from data_pipelines.workers import Task, Workers
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.data.file_counts import long_documents_warning
 from t5lite.data.free_space import naming_free_space
-from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.prepare import check_output, nothing_left
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.token_store import TokenStoreWriter

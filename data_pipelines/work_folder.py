@@ -14,7 +14,7 @@ from data_pipelines.options import Cleaning, PipelineOptions
 from t5lite.core import files
 from t5lite.core.errors import UserError
 from t5lite.core.json_text import parse_json
-from t5lite.data.local_path import storage_address
+from t5lite.core.storage.addresses import storage_address
 from t5lite.data.reading.input_files import InputFiles
 from t5lite.data.vocabulary import Vocabulary
 

@@ -19,9 +19,9 @@ from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.local_path import absolute_location
 from t5lite.data.objectives import MaskedLM, Objective, SpanCorruption, check_architecture
 from t5lite.data.pipeline import (
     DataConfig,

@@ -5,8 +5,10 @@ long as a busy machine needs for it.
 """
 
 import os
+import re
 import signal
 import tempfile
+from collections.abc import Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
@@ -17,6 +19,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import hypothesis
 import jax
+import pytest
 
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -25,3 +28,32 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they
 # start; some of them test what Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[str]:
+    """The address of a bucket of a local GCS; processes that are started find the server too."""
+    from tests import storage_servers  # only those tests pay for it
+
+    with storage_servers.gcs_server() as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in storage_servers.gcs_environment(url).items():
+            patch.setenv(name, value)
+        yield f"gs://{storage_servers.BUCKET}"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a bucket of a local S3; processes that are started find the server too."""
+    from tests import storage_servers
+
+    with storage_servers.s3_server() as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in storage_servers.s3_environment(url).items():
+            patch.setenv(name, value)
+        yield f"s3://{storage_servers.BUCKET}"
+
+
+@pytest.fixture(params=["gcs", "s3"])
+def bucket(request: pytest.FixtureRequest) -> str:
+    """The address of a folder of its own in either."""
+    name = re.sub(r"\W+", "-", request.node.name)
+    return f"{request.getfixturevalue(request.param)}/{name}"

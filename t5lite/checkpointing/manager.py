@@ -12,8 +12,8 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
-from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 
 

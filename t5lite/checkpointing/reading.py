@@ -20,9 +20,9 @@ from absl import logging as absl_logging
 from etils import epath
 
 from t5lite.checkpointing.fingerprint import fingerprints
-from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.core.errors import CheckpointError
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 
 MAX_LISTED_LEAVES = 8

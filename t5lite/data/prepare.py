@@ -20,10 +20,10 @@ from tqdm import tqdm
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.file_counts import FileCounts
 from t5lite.data.free_space import naming_free_space
-from t5lite.data.local_path import local_path, storage_address
 from t5lite.data.reading.input_files import (
     FORMATS,
     RECORD_FORMATS,

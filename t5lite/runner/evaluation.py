@@ -12,10 +12,10 @@ import jax
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import local_rows
-from t5lite.data.local_path import absolute_location
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5lite.checkpointing.literal_path import checkpoint_path
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
+from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.decoding import ids_of_eos

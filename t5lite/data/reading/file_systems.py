@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
-from t5lite.data.local_path import local_path, storage_address
+from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.file_systems import file_system
 
-_EXTRAS = {"gs": "t5lite[gcs]", "gcs": "t5lite[gcs]", "s3": "t5lite[s3]"}
 _MAGIC = re.compile(r"[*?\[]")
 _HIDDEN = (".", "_")
 """What names begin with that are not data: of the system, and of Spark and Hive (_SUCCESS, _temporary)."""
@@ -246,22 +246,6 @@ def strings(files: Files, path: str, *keys: str) -> list[str]:
     except (ValueError, OSError, LookupError, TypeError) as error:
         problem = repr(error)
     raise DataError(f"{path} is damaged ({problem}); fetch the folder again")
-
-
-def file_system(address: str) -> Any:
-    """Return the fsspec file system that opens ``address``.
-
-    Raises:
-      DataError: if there is none, with what to install.
-    """
-    import fsspec  # only those who read from object storage pay for it
-
-    try:
-        return fsspec.url_to_fs(address)[0]
-    except (ImportError, ValueError) as error:
-        extra = _EXTRAS.get(address.partition("://")[0])
-        remedy = f"pip install '{extra}'" if extra else "check the address, or copy the files"
-        raise DataError(f"{address} cannot be opened ({error}); {remedy}") from error
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

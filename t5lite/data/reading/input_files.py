@@ -22,8 +22,9 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_pointer
-from t5lite.data.local_path import local_path, storage_address
-from t5lite.data.reading.file_systems import Files, file_system, files_of, is_hidden, is_pattern, strings
+from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.file_systems import file_system
+from t5lite.data.reading.file_systems import Files, files_of, is_hidden, is_pattern, strings
 from t5lite.data.reading.tally import no_text
 
 FORMATS = (".txt", ".jsonl", ".tsv", ".csv", ".parquet", ".arrow", ".array_record")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import DataError
-from t5lite.data.local_path import local_path, storage_address
+from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.data.reading.input_files import Progress, open_input
 from t5lite.data.reading.record_texts import FileReading
 from t5lite.data.reading.tf_example import parse_example

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from t5lite.core.errors import DataError
-from t5lite.data.local_path import local_path, storage_address
+from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.file_systems import file_system
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 0.2
-_EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3"}
 T = TypeVar("T")
 
 
@@ -69,15 +69,9 @@ class RemoteDirectory:
     """
 
     def __init__(self, address: str):
-        import fsspec  # only those who read from object storage pay for it
-
         self._address = address.rstrip("/")
-        scheme = self._address.partition("://")[0]
-        try:
-            self._files, self._root = fsspec.url_to_fs(self._address)
-        except (ImportError, ValueError) as error:
-            extra = f"run `pip install 't5lite[{_EXTRAS[scheme]}]'`" if scheme in _EXTRAS else "install it"
-            raise DataError(f"{address} cannot be opened ({error}); {extra}") from error
+        self._files = file_system(self._address)
+        self._root = self._files._strip_protocol(self._address)
         self._sizes: dict[str, int | None] | None = None
 
     def __str__(self) -> str:

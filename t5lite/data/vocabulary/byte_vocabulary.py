@@ -11,8 +11,8 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import local_path
 from t5lite.core.types import EOS_ID, PAD_ID
-from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
     Vocabulary,
     VocabularyKind,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from t5lite.core.errors import DataError
-from t5lite.data.local_path import local_path
+from t5lite.core.storage.addresses import local_path
 from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary

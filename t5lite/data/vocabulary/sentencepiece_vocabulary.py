@@ -12,8 +12,8 @@ import sentencepiece
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
+from t5lite.core.storage.addresses import local_path
 from t5lite.core.types import EOS_ID, PAD_ID
-from t5lite.data.local_path import local_path
 from t5lite.data.vocabulary.base import (
     USUAL_NAMES,
     Vocabulary,

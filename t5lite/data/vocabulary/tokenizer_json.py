@@ -13,7 +13,7 @@ import numpy as np
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_not_lfs_pointer
-from t5lite.data.local_path import local_path
+from t5lite.core.storage.addresses import local_path
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,

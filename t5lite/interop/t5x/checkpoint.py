@@ -15,7 +15,7 @@ from typing import Any
 
 from t5lite.core.errors import CheckpointError, DataError
 from t5lite.core.json_text import parse_json
-from t5lite.data.local_path import local_path
+from t5lite.core.storage.addresses import local_path
 from t5lite.interop.t5x.leaves import InlineLeaf, Leaf
 from t5lite.interop.t5x.msgpack_file import FileArray, read_msgpack
 from t5lite.interop.t5x.stores import OCDBT, Stores

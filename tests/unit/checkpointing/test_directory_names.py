@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t5lite.checkpointing import manager
-from t5lite.checkpointing.literal_path import LiteralPath
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.storage.literal_path import LiteralPath
 
 CONFIG = CheckpointConfig()
 AWKWARD = "[]*?!{}()^- %#~$&;:=+,@'\"`|<>.\n\taé日\u0301"

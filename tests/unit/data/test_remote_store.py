@@ -4,9 +4,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import absolute_location, local_path, storage_address
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.local_path import absolute_location, local_path, storage_address
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.stores import ranged_column, store_directory
@@ -183,7 +183,7 @@ def test_errors_of_the_network_are_tried_again(memory, small_store, monkeypatch)
 
 
 def test_what_opens_nothing_here_says_what_to_install():
-    with pytest.raises(DataError, match=r"^nosuch://bucket/x cannot be opened \(.*\); install it$"):
+    with pytest.raises(DataError, match=r"^nosuch://bucket/x cannot be opened \(.*\); check the address"):
         open_directory("nosuch://bucket/x")
 
 

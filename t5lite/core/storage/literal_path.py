@@ -3,11 +3,13 @@
 import glob
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from etils import epath
 from etils.epath.gpath import PosixGPath
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.storage.addresses import place
 
 
 class LiteralPath(PosixGPath):
@@ -19,7 +21,7 @@ class LiteralPath(PosixGPath):
     class too.
     """
 
-    def glob(self, pattern: str) -> Iterator["LiteralPath"]:
+    def glob(self, pattern: str) -> Iterator[Self]:
         """Yield what matches ``pattern`` in this directory."""
         for found in epath.Path(glob.escape(str(self))).glob(pattern):
             yield type(self)(found)
@@ -31,10 +33,13 @@ def checkpoint_path(directory: epath.PathLike) -> LiteralPath:
     Raises:
       ConfigError: if Orbax or TensorStore would take it for another place.
     """
-    given = str(directory) if "://" in str(directory) else str(Path(directory).absolute())
+    found = place(directory)
+    if not isinstance(found, Path):
+        return found
+    given = str(found.absolute())
     path = LiteralPath(given)
     reason = None
-    if str(path) != given and "://" not in given:
+    if str(path) != given:
         reason = f"Orbax takes it for the address {path}"
     elif "\\" in given:
         reason = "TensorStore takes a backslash for a separator of folders"

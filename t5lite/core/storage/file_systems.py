@@ -1,0 +1,51 @@
+"""What opens an address: fsspec's file systems, and what to install for them."""
+
+from importlib import util
+from typing import Any, NamedTuple
+
+from t5lite.core.errors import DataError
+
+
+class _Client(NamedTuple):
+    """What opens the addresses of a scheme."""
+
+    module: str
+    extra: str
+
+
+CLIENTS = {
+    "gs": _Client("gcsfs", "t5lite[gcs]"),
+    "gcs": _Client("gcsfs", "t5lite[gcs]"),
+    "s3": _Client("s3fs", "t5lite[s3]"),
+}
+"""By scheme, what is needed to write to object storage; to read, any file system of fsspec's will do."""
+
+
+def missing_extra(scheme: str) -> str | None:
+    """Return what to install for the addresses of a scheme of ``CLIENTS``; None where it is there."""
+    client = CLIENTS[scheme]
+    return None if util.find_spec(client.module) else f"pip install '{client.extra}'"
+
+
+def file_system(address: str) -> Any:
+    """Return the fsspec file system that opens ``address``.
+
+    What a listing said is not kept: another process may have written since.
+
+    Raises:
+      DataError: if there is none, with what to install.
+    """
+    import fsspec  # only those who use object storage pay for it
+    import fsspec.config
+
+    scheme = address.partition("://")[0]
+    if scheme in CLIENTS:
+        # fsspec's own settings, because Orbax opens the same places by itself.
+        for name in {"gs": ("gs", "gcs"), "gcs": ("gs", "gcs")}.get(scheme, (scheme,)):
+            fsspec.config.conf.setdefault(name, {}).setdefault("use_listings_cache", False)
+    try:
+        return fsspec.url_to_fs(address)[0]
+    except (ImportError, ValueError) as error:
+        client = CLIENTS.get(scheme)
+        remedy = f"pip install '{client.extra}'" if client else "check the address, or copy the files"
+        raise DataError(f"{address} cannot be opened ({error}); {remedy}") from error

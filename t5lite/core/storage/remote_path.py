@@ -1,0 +1,163 @@
+"""A path in a bucket."""
+
+import io
+from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
+from typing import IO, Any, Self, TypeVar
+
+from etils import epath
+
+from t5lite.core.storage.file_systems import file_system
+from t5lite.core.storage.literal_path import LiteralPath
+from t5lite.core.storage.requests import requested
+
+T = TypeVar("T")
+
+
+class RemotePath(LiteralPath):
+    """A path of object storage, ``gs://bucket/name``, with the methods of ``pathlib.Path``.
+
+    There are no directories: one is there while an object's name begins with its own. What cannot be asked is
+    an error, never a "no", as it is where fsspec is asked for ``exists``. Nothing here is renamed, and an
+    object is there as a whole or not at all. Errors are those of a file system, or a ``TransientError``.
+    """
+
+    @property
+    def files(self) -> Any:
+        """The fsspec file system that opens it."""
+        return file_system(str(self))
+
+    def absolute(self) -> Self:
+        """Return itself."""
+        return self
+
+    def exists(self) -> bool:
+        """Return whether there is an object of this name, or one below it."""
+        return self._kind() is not None
+
+    def is_file(self) -> bool:
+        """Return whether there is an object of this name."""
+        return self._kind() == "file"
+
+    def is_dir(self) -> bool:
+        """Return whether there is an object below this name."""
+        return self._kind() == "directory"
+
+    def is_symlink(self) -> bool:
+        """Return False: there are no links."""
+        return False
+
+    def iterdir(self) -> Iterator[Self]:
+        """Yield what is directly below; FileNotFoundError if there is nothing."""
+        for entry in self._ask(lambda: self.files.ls(str(self), detail=True)):
+            name = entry["name"].strip("/")
+            if name != "/".join(self.parts[2:]):  # an empty object that stands for the folder
+                yield self / name.rpartition("/")[2]
+
+    def glob(self, pattern: str) -> Iterator[Self]:
+        """Yield what matches ``pattern`` in this directory."""
+        for found in self._ask(lambda: self.files.glob(f"{self}/{pattern}")):
+            yield self._new(f"{self.parts[1]}://{found}")
+
+    def read_bytes(self) -> bytes:
+        """Return the content of the object; FileNotFoundError if there is none."""
+        return self._ask(lambda: self.files.cat_file(str(self)))
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        """Return the content as text, UTF-8 unless told otherwise."""
+        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+
+    def write_bytes(self, data: bytes) -> int:
+        """Put the object, whole or not at all; return its size."""
+        self._ask(lambda: self.files.pipe_file(str(self), data))
+        return len(data)
+
+    def write_text(self, data: str, encoding: str | None = None, errors: str | None = None) -> int:
+        """Put the object, whole or not at all; return its characters."""
+        self.write_bytes(data.encode(encoding or "utf-8", errors or "strict"))
+        return len(data)
+
+    def open(self, mode: str = "r", encoding: str | None = None, **options: Any) -> IO[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a stream; of one that is written, the object is put when it is closed.
+
+        A stream to write holds all of it in memory: large files are copied by ``upload``.
+        """
+        if mode in ("r", "rt"):
+            return TextIOWrapper(BytesIO(self.read_bytes()), encoding=encoding or "utf-8", **options)
+        if mode == "rb":
+            return self._ask(lambda: self.files.open(str(self), "rb"))
+        if mode in ("w", "wt"):
+            return _PutText(_Put(self), encoding=encoding or "utf-8", **options)
+        if mode == "wb":
+            return _Put(self)
+        raise ValueError(f"mode={mode!r} of {self} is not one of r, rb, w, wb: objects do not grow")
+
+    def mkdir(self, mode: int | None = None, parents: bool = False, exist_ok: bool = False) -> None:
+        """Do nothing, for there are no directories; FileExistsError if it may not be there and is."""
+        if not exist_ok and self.exists():
+            raise FileExistsError(f"{self} is there already")
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete the object."""
+        try:
+            self._ask(lambda: self.files.rm_file(str(self)))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rmtree(self, missing_ok: bool = False) -> None:
+        """Delete all that is below."""
+        found = self._ask(lambda: self.files.find(str(self)))
+        if not found and not missing_ok:
+            raise FileNotFoundError(f"{self} is not there")
+        if found:
+            self._ask(lambda: self.files.rm(found))
+
+    def rename(self, target: epath.PathLike) -> Self:
+        """Raise: objects are copied, not renamed, and what is half copied would be taken as whole."""
+        raise io.UnsupportedOperation(f"{self} is not renamed to {target}: object storage renames nothing")
+
+    replace = rename
+
+    def _kind(self) -> str | None:
+        """Return ``"file"``, ``"directory"``, or None if there is nothing."""
+        try:
+            kind = self._ask(lambda: self.files.info(str(self)))["type"]
+        except FileNotFoundError:
+            return None
+        return "file" if kind == "file" else "directory"
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        return requested(str(self), request)
+
+
+class _Put(BytesIO):
+    """Puts what was written when it is closed, but not after an error: half of it would be taken as whole."""
+
+    def __init__(self, path: RemotePath) -> None:
+        super().__init__()
+        self._path: RemotePath | None = path
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None:
+            self.discard()
+        self.close()
+
+    def discard(self) -> None:
+        """Put nothing."""
+        self._path = None
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        content = self.getvalue()
+        super().close()
+        if self._path is not None:
+            self._path.write_bytes(content)
+
+
+class _PutText(TextIOWrapper):
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None and isinstance(self.buffer, _Put):
+            self.buffer.discard()
+        self.close()
