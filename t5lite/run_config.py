@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
@@ -248,8 +249,8 @@ def load(path: Path, overrides: Sequence[str] = (), *, model: str | ModelConfig 
         ``presets.preset_in``) before the overrides.
 
     Raises:
-      ConfigError: if the file or a value cannot be used.
-      SystemExit: with code 2, after tyro's own message and suggestion, for overrides it cannot parse.
+      ConfigError: if the file, an override or a value cannot be used.
+      SystemExit: with code 0, after ``--help``.
     """
     if not path.is_file():
         problem = "is a directory" if path.is_dir() else "does not exist"
@@ -311,10 +312,10 @@ def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     import tyro  # only commands that parse overrides pay for it
 
     config, overrides = _with_initialize_from(config, list(overrides))
-    return tyro.cli(
+    return command_line.parse(
         RunConfig,
+        overrides,
         prog="t5lite train --config RECIPE",
-        args=overrides,
         default=config,
         config=(tyro.conf.AvoidSubcommands,),
     )

@@ -8,18 +8,17 @@ and keeps duplicates, in one process and without Daft.
 
 from collections.abc import Sequence
 
-import tyro
-
 from data_pipelines.expressions import MinHash
 from data_pipelines.options import Cleaning, PipelineOptions
 from data_pipelines.pipeline import run
 from data_pipelines.stages import UnicodeRepair
+from t5lite.core import command_line
 
 
 def prepare(arguments: Sequence[str], *, command: str) -> int:
     """Run the recipe from the command line."""
-    options = tyro.cli(
-        PipelineOptions, prog="t5lite prepare --recipe deduplicated_text.py", args=list(arguments)
+    options = command_line.parse(
+        PipelineOptions, arguments, prog="t5lite prepare --recipe deduplicated_text.py"
     )
     cleaning = Cleaning(stages=(UnicodeRepair(),), minhash=MinHash())
     run(options, cleaning, recipe="deduplicated_text", command=command)

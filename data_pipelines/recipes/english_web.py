@@ -11,8 +11,6 @@ sentences. It is made for web pages: of other texts, C4's rules leave little.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tyro
-
 from data_pipelines.expressions import MinHash
 from data_pipelines.options import Cleaning, PipelineOptions
 from data_pipelines.pipeline import run
@@ -26,6 +24,7 @@ from data_pipelines.stages import (
     UnicodeRepair,
 )
 from data_pipelines.stages.c4 import read_bad_words
+from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 
 
@@ -63,6 +62,6 @@ def cleaning(options: Options) -> Cleaning:
 
 def prepare(arguments: Sequence[str], *, command: str) -> int:
     """Run the recipe from the command line."""
-    options = tyro.cli(Options, prog="t5lite prepare --recipe english_web.py", args=list(arguments))
+    options = command_line.parse(Options, arguments, prog="t5lite prepare --recipe english_web.py")
     run(options, cleaning(options), recipe="english_web", command=command)
     return 0

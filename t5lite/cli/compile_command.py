@@ -1,6 +1,5 @@
 """``t5lite compile``: does a run fit on hardware that is not here, and what bounds its speed."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import jax
 
 from t5lite import run_config
 from t5lite.cli.log import shown
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_new_file, check_place, write_text
 from t5lite.core.home import expanded_path
@@ -25,7 +25,7 @@ DOES_NOT_FIT = 3
 
 def run(arguments: Sequence[str]) -> int:
     """Compile and report; return 0 if the step fits and 3 if it does not."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="t5lite compile",
         description="Compile a recipe's training step for TPUs or GPUs that are not here, with their own "
         "compiler, and say what it needs. No data, no vocabulary, no accelerator.",

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
-
 from t5lite.cli import one_process, xla
+from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.runner.evaluation import EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import store_evaluation
@@ -38,7 +37,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Evaluate, print one line a metric, and then store what was printed."""
-    parsed = tyro.cli(Arguments, prog="t5lite evaluate", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite evaluate")
     one_process.say_so()
     xla.configure()
     changes = EvaluationChanges(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from t5lite.cli import one_process
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.interop.stablehlo import ProgramSizes
@@ -44,7 +45,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Export and say how to load."""
-    parsed = tyro.cli(Arguments, prog="t5lite export", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite export")
     one_process.say_so()
     options: dict[str, Any] = {}
     if parsed.max_shard_size is not None:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from t5lite.cli import one_process, xla
 from t5lite.cli.generated_outputs import check_output, write_outputs
+from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
 from t5lite.data.reading.input_files import compression
@@ -56,7 +55,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
-    parsed = tyro.cli(Arguments, prog="t5lite generate", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite generate")
     inputs = _inputs(parsed)
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
     check_output(parsed.output_file, reads=reads)

@@ -9,6 +9,7 @@ import tyro
 
 from t5lite.cli import one_process
 from t5lite.cli.log import shown
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.interop import format_for
@@ -38,7 +39,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Import and say what came."""
-    parsed = tyro.cli(Arguments, prog="t5lite import", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite import")
     one_process.say_so()
     options = {}
     if parsed.activation is not None:

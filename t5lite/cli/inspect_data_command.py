@@ -1,12 +1,12 @@
 """``t5lite inspect-data``: what a recipe, a run or a store would feed to a model."""
 
-import argparse
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 
 from t5lite import run_config
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_home, expanded_path
 from t5lite.data.inspection import (
@@ -40,7 +40,7 @@ _STORE_LENGTHS = (512, 256, 128, 64, 32)
 
 def run(arguments: Sequence[str]) -> int:
     """Print what there is to see, and return 0."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="t5lite inspect-data",
         description="Show what a model would be trained on: sources and shares, lengths, padding, decoded "
         "examples, throughput. Nothing is written.",

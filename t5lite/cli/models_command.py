@@ -1,12 +1,12 @@
 """``t5lite models``: the published shapes by name, with their sizes and costs."""
 
-import argparse
 import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.interop import FORMATS
 from t5lite.models.config import ModelConfig
@@ -25,7 +25,7 @@ _COLUMNS = ("name", "architecture", "parameters", "FLOPs/token", "formats")
 
 def run(arguments: Sequence[str]) -> int:
     """Print every published shape, or all about one, and return 0."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="t5lite models",
         description="List the published shapes, or show the whole configuration of one.",
         epilog=f"FLOPs are those of a train step for each token, at {_lengths()} tokens. "
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON, with exact numbers and reasons")
     output.add_argument("--markdown", action="store_true", help="print the list as docs/models.md has it")
-    known = parser.parse_args(arguments)
+    known = parser.parse_all(arguments)
     if known.name is not None:
         if known.filter is not None or known.markdown:
             raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import jax
 
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
@@ -33,7 +34,7 @@ _ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
 
 def run(arguments: Sequence[str]) -> int:
     """Print the best ways to run a training step, and return 0."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="t5lite plan",
         description="Find the mesh, remat policy and microbatches that train a model fastest on a slice of "
         "TPUs: every way is predicted, the best are compiled for the slice, which need not be here.",
@@ -60,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     compiling.add_argument("--no-compile", action="store_true", help="predict only: a few seconds")
     parser.add_argument("--json", action="store_true", help="print JSON, with every way that is left")
-    known = parser.parse_args(arguments)
+    known = parser.parse_all(arguments)
     number = 0 if known.no_compile else known.compile
     if number < 0:
         raise ConfigError(f"--compile {number} must be 0 (none) or more")

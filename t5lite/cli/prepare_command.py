@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expanded_path
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig, prepare_pairs, prepare_text
@@ -31,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     """Prepare a corpus and say what was written."""
     if arguments and arguments[0].partition("=")[0] == "--recipe":
         return _run_recipe(arguments)
-    config = tyro.cli(Prepare, prog="t5lite prepare", description=_DESCRIPTION, args=list(arguments))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    config = command_line.parse(Prepare, arguments, prog="t5lite prepare", description=_DESCRIPTION)
     command = shlex.join(["t5lite", "prepare", *arguments])
     if isinstance(config, PrepareTextConfig):
         report = prepare_text(config, command=command)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from t5lite.cli import xla
+from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.core.registry import lookup
 from t5lite.quickstart import starting_over
@@ -40,7 +39,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the quickstart."""
-    parsed = tyro.cli(Arguments, prog="t5lite quickstart", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite quickstart")
     recipe = lookup(RECIPES, parsed.recipe, kind="recipe")
     is_default = recipe is SIX_MINUTES
     directory = parsed.directory or Path("t5lite-quickstart" if is_default else f"t5lite-{recipe.name}")

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import load_results
@@ -24,7 +23,7 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report and print its table."""
-    parsed = tyro.cli(Arguments, prog="t5lite report", args=list(arguments))
+    parsed = command_line.parse(Arguments, arguments, prog="t5lite report")
     results = load_results(parsed.directory / "results.json")
     report = write_report(results, parsed.directory)
     print(terminal_table(results))

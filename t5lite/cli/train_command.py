@@ -1,6 +1,5 @@
 """``t5lite train``: pretrain or fine-tune by a recipe; the same command resumes."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import jax
 from t5lite import run_config
 from t5lite.cli import xla
 from t5lite.cli.log import shown
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_home, expanded_path
 from t5lite.models.config import ModelConfig
@@ -21,7 +21,7 @@ from t5lite.runner.training import train
 
 def run(arguments: Sequence[str]) -> int:
     """Train, and return 0 when finished or 128 + the signal when preempted (as a shell would)."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="t5lite train",
         description="Pretrain or fine-tune by a recipe. Run the same command again to resume.",
         epilog="Any field of the recipe can be overridden: --training.total-steps 500 --seed 1. "

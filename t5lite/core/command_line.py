@@ -1,0 +1,74 @@
+"""Parsers that tell a mistyped option or value like any other mistake: one line, a ``ConfigError``."""
+
+import argparse
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from t5lite.core.errors import ConfigError, suggestion
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_RULE = re.compile(r"^[─╰╯-]{3,}$", re.MULTILINE)
+"""Between the sections of a message of tyro's, and its end; of hyphens where the output is not UTF-8."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An ``argparse`` parser that raises where its base prints usage over several lines and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong.
+
+        Raises:
+          ConfigError: always.
+        """
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse words none of which may be left over.
+
+        Raises:
+          ConfigError: for a word that is unknown, with a suggestion, or a value that cannot be taken.
+        """
+        known, unknown = self.parse_known_args(words)
+        if unknown:
+            options = [name for name in self._option_string_actions if name.startswith("--")]
+            raise ConfigError(f"unknown word {unknown[0]!r}{suggestion(unknown[0], options)}")
+        return known
+
+
+def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
+    """Return the ``form`` (a dataclass, or a union of some) that ``tyro`` makes of command-line words.
+
+    Args:
+      form: what is parsed.
+      words: of the command line.
+      **settings: of ``tyro.cli``.
+
+    Raises:
+      ConfigError: for a word that is unknown, with tyro's suggestion, a value that cannot be taken, or a
+        missing option.
+      SystemExit: with code 0, after ``--help``.
+    """
+    import tyro  # only commands that parse by it pay for it
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(form, args=list(words), **settings)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        box, said = said.getvalue(), io.StringIO()
+        raise ConfigError(_one_line(box)) from None
+    finally:
+        sys.stderr.write(said.getvalue())
+
+
+def _one_line(box: str) -> str:
+    """Return the sections of tyro's box, without its title, which they repeat."""
+    _, *rows = (row.strip("│ ") for row in _ANSI.sub("", box).splitlines())
+    sections = [" ".join(section.split()).rstrip(".") for section in _RULE.split("\n".join(rows))]
+    return "; ".join(section[0].lower() + section[1:] for section in sections if section)

@@ -1,0 +1,113 @@
+"""Whatever is mistyped becomes one line; ``--help`` stays what the parsers make of it."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite.core import command_line
+from t5lite.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Inner:
+    steps: int = 3
+    """How many."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form."""
+
+    run: str
+    kind: Literal["one", "two"] = "one"
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self):
+        if self.run == "said":
+            print("a notice", file=sys.stderr)
+        if self.run == "refused":
+            raise ConfigError("run=refused is refused")
+
+
+def parsed(words):
+    return command_line.parse(Form, words, prog="t5lite form")
+
+
+def argparsed(words):
+    parser = command_line.ArgumentParser(prog="t5lite form", allow_abbrev=False)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--kind", choices=("one", "two"))
+    parser.add_argument("--inner.steps", type=int)
+    return parser.parse_all(words)
+
+
+def test_what_is_right_is_taken():
+    assert parsed(["--run", "a", "--inner.steps", "5"]) == Form("a", inner=Inner(5))
+    assert vars(argparsed(["--run", "a", "--inner.steps", "5"])) == {
+        "run": "a",
+        "kind": None,
+        "inner.steps": 5,
+    }
+
+
+WORDS = st.one_of(
+    st.sampled_from(["--run", "--kind", "--inner.steps", "--inner.step", "two", "3", "--", "-", "-1", "---"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
+
+
+@pytest.mark.parametrize("parse", [parsed, argparsed])
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(words=st.lists(WORDS, max_size=5))
+def test_a_mistake_is_a_line_and_nothing_is_printed(parse, words):
+    """Any mistake is a ``ConfigError``: of a parser that exits, the SystemExit would fail this test."""
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed), contextlib.suppress(ConfigError):
+        parse(words)
+    assert not printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--run"),
+        (["--run", "a", "--inner.step", "4"], "perhaps you meant: --inner.steps INT How many"),
+        (["--run", "a", "--inner.steps", "x"], "--inner.steps.*'x'"),
+        (["--run", "a", "--kind", "three"], "'three'.*'one', 'two'"),
+        (["--run", "a", "--inner.steps"], "--inner.steps"),
+        (["--run", "refused"], "^run=refused is refused$"),
+    ],
+)
+def test_what_is_wrong_is_named(words, message):
+    with pytest.raises(ConfigError, match=message) as refusal:
+        parsed(words)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_neither_a_terminal_nor_its_width_matters(columns, monkeypatch):
+    def line():
+        with pytest.raises(ConfigError) as refusal:
+            parsed(["--run", "a", "--inner.step", "4"])
+        return str(refusal.value)
+
+    plain = line()
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert line() == plain
+
+
+def test_help_and_what_a_form_says_itself_are_left_alone(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parsed(["--help"])
+    assert not stop.value.code
+    assert "usage: t5lite form" in capsys.readouterr().out
+    parsed(["--run", "said"])
+    assert capsys.readouterr().err == "a notice\n"
