@@ -1,6 +1,7 @@
 """Where metrics go to stay: one JSON object a line, and TensorBoard events."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from t5lite.core.files import write_text
 from t5lite.core.json_text import parse_json
 from t5lite.training.tensorboard import ScalarWriter
 
+_LOG = logging.getLogger(__name__)
 _REMEDY = "move the file away, a new one will be started"
 
 METRICS_FILE = "metrics.jsonl"
@@ -63,9 +65,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
       DataError: if the file cannot be read, or for a line elsewhere that is no entry of such a file.
     """
+    return _entries_and_rest(path)[0]
+
+
+def _entries_and_rest(path: Path) -> tuple[list[dict[str, Any]], bytes]:
+    """Return the entries of a metrics file, and its last line where that is none."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
+        lines = path.read_bytes().rstrip().split(b"\n")
+    except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     entries = []
     for number, line in enumerate(lines, start=1):
@@ -75,12 +82,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             entries.append(_entry(line))
         except ValueError as error:
             if number == len(lines):
-                break
+                return entries, line
             raise DataError(f"{path}, line {number} is not an entry ({error}); {_REMEDY}") from error
-    return entries
+    return entries, b""
 
 
-def _entry(line: str) -> dict[str, Any]:
+def _entry(line: bytes) -> dict[str, Any]:
     """Return what a line says; raises ValueError if it is not what ``MetricsLog`` writes."""
     entry = parse_json(line)
     if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
@@ -97,7 +104,10 @@ def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    kept = [entry for entry in read_metrics(path) if entry["step"] <= step] if step else []
+    entries, rest = _entries_and_rest(path) if step else ([], b"")
+    if rest:
+        _LOG.warning("%s: its last line was half written (%d bytes): dropped", path, len(rest))
+    kept = [entry for entry in entries if entry["step"] <= step]
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
     return kept
 

@@ -16,14 +16,16 @@ from t5lite.training.metrics_log import MetricsLog
 from t5lite.training.progress import ProgressLine
 
 _COUNTS = ("tokens", "nonfinite")
+_SHORTEST_SECONDS = 1e-3
+"""Of less time no rate is reported: it would tell of the clock and not of the training."""
 
 
 class Telemetry:
     """Metrics file, TensorBoard events and progress line of one run; only the leader process writes.
 
     Throughput and MFU are taken over the time spent training: what comes before ``start_clock``, and
-    evaluation and checkpoints (``paused``) are left out. ``input_stall`` is the part of that time the loop
-    waited for a batch.
+    evaluation and checkpoints (``paused``) are left out. Nothing else is: the next step runs while an entry
+    is written. ``input_stall`` is the part of that time the loop waited for a batch.
 
     Args:
       directory: the run directory.
@@ -75,15 +77,17 @@ class Telemetry:
         """Write the entry under way, if a step was recorded since the last one, and start the next."""
         if not self._window.num_steps:
             return
-        step, values = self._window.step, self._window.summary()
-        if self._peak and self._step_flops:
-            capacity = self._peak.flops_per_second * jax.device_count() * self._window.seconds
+        now = time.perf_counter()
+        step, values = self._window.step, self._window.summary(now)
+        seconds = self._window.seconds(now)
+        if self._peak and self._step_flops and seconds >= _SHORTEST_SECONDS:
+            capacity = self._peak.flops_per_second * jax.device_count() * seconds
             values["mfu"] = self._step_flops * self._window.num_steps / capacity
+        self._window = _Window(now)
         if self._log and self._progress:
             self._log.write("train", step, values)
             shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
             self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
-        self._window = _Window()
 
     def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Write the result of an evaluation after ``step`` steps."""
@@ -148,16 +152,15 @@ class _Window:
     A step whose update was not finite counts as such and leaves the other metrics alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: float | None = None) -> None:
         self.step = self.num_steps = self.num_finite_steps = 0
         self.input_seconds = self.paused_seconds = 0.0
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() if start is None else start
         self._pairs: dict[str, np.ndarray] = {}
         self._scalars: dict[str, float] = {}
 
-    @property
-    def seconds(self) -> float:
-        return max(time.perf_counter() - self._start - self.paused_seconds, 1e-9)
+    def seconds(self, now: float) -> float:
+        return max(now - self._start - self.paused_seconds, 1e-9)
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
         self.step, self.num_steps = step, self.num_steps + 1
@@ -172,14 +175,14 @@ class _Window:
             else:
                 self._scalars[name] = self._scalars.get(name, 0.0) + float(value)
 
-    def summary(self) -> dict[str, float]:
-        seconds = self.seconds
+    def summary(self, now: float) -> dict[str, float]:
+        seconds = self.seconds(now)
         values = {name: float(WeightedSum(*map(float, pair)).mean()) for name, pair in self._pairs.items()}
         for name, total in self._scalars.items():
             values[name] = int(total) if name in _COUNTS else total / self.num_finite_steps
         values["steps"] = self.num_steps
         values["step_seconds"] = seconds / self.num_steps
-        if "tokens" in values:
+        if "tokens" in values and seconds >= _SHORTEST_SECONDS:
             values["tokens_per_second"] = values["tokens"] / seconds
         values["input_stall"] = self.input_seconds / seconds
         return values

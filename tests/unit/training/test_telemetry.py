@@ -63,6 +63,44 @@ def test_throughput_leaves_out_pauses_and_counts_waiting(tmp_path, monkeypatch):
     assert entry["mfu"] == pytest.approx(2000 / (1e3 * 2 * 4))
 
 
+def test_the_time_that_an_entry_takes_to_be_written_belongs_to_the_next_one(tmp_path, monkeypatch):
+    """The step after it runs meanwhile: a last step that was over by then had an MFU of 3."""
+    clock = [100.0]
+    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
+    log = Telemetry(tmp_path, start_step=0, total_steps=9, stream=io.StringIO())
+    log.start_clock()
+
+    write = MetricsLog.write
+
+    def slowly(*arguments):
+        clock[0] += 5
+        write(*arguments)
+
+    monkeypatch.setattr(MetricsLog, "write", slowly)
+    for step in (1, 2):
+        clock[0] += 1
+        log.record(step, metrics(1.0, 1))
+        log.write_entry()
+    log.close()
+    first, second = read_metrics(tmp_path / "metrics.jsonl")
+    assert (first["step_seconds"], second["step_seconds"]) == (1.0, 6.0)
+
+
+@pytest.mark.parametrize(("seconds", "reported"), [(1e-4, False), (1e-2, True)])
+def test_no_rate_is_reported_of_hardly_any_time(tmp_path, monkeypatch, seconds, reported):
+    clock = [100.0]
+    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(telemetry, "_local_peak", lambda: hardware.Peak(1e3, "test"))
+    log = Telemetry(tmp_path, start_step=0, total_steps=9, step_flops=1.0, stream=io.StringIO())
+    log.start_clock()
+    clock[0] += seconds
+    log.record(1, metrics(1.0, 1))
+    log.close()
+    (entry,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert ("mfu" in entry, "tokens_per_second" in entry) == (reported, reported)
+    assert entry["step_seconds"] == pytest.approx(seconds)
+
+
 def test_resuming_drops_later_lines_and_starting_anew_drops_all(tmp_path):
     path = tmp_path / "metrics.jsonl"
 
@@ -100,7 +138,7 @@ def test_lines_are_strict_json_and_readable_before_close(tmp_path):
         (b'{"kind": "eval"}', r"line 2 is not an entry \(not an object with a step\)"),
         (b'{"kind": "eval", "step": "3"}', r"line 2 is not an entry"),
         (b"[" * 100_000, r"line 2 is not an entry"),
-        (b"\xff\xfe", r"metrics\.jsonl cannot be read \(.*\); move the file away"),
+        (b"\xff\xfe", r"line 2 is not an entry \(.*\); move the file away"),
     ],
 )
 def test_a_damaged_line_is_named_and_no_matter_where_all_are_dropped(tmp_path, damaged, message):
@@ -110,6 +148,21 @@ def test_a_damaged_line_is_named_and_no_matter_where_all_are_dropped(tmp_path, d
         MetricsLog(tmp_path, start_step=3)
     MetricsLog(tmp_path, start_step=0).close()
     assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"kind": "tr', b"\0" * 300, b"\xff\xfe", b"[]\n", b'{"kind": "eval"}\n\n']
+)
+def test_a_last_line_that_is_no_entry_is_said_and_dropped(tmp_path, caplog, tail):
+    file, line = tmp_path / "metrics.jsonl", b'{"kind": "train", "step": 1}\n'
+    file.write_bytes(2 * line + tail)
+    assert len(read_metrics(file)) == 2
+    assert not caplog.records
+    MetricsLog(tmp_path, start_step=3).close()
+    assert file.read_bytes() == 2 * line
+    (record,) = caplog.records
+    said = f"its last line was half written ({len(tail.strip())} bytes): dropped"
+    assert said in record.getMessage()
 
 
 def test_tensorboard_gets_the_same_values(tmp_path):
