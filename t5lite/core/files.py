@@ -1,7 +1,8 @@
 """Atomic files and directories: a reader sees the whole thing or nothing.
 
-Everything is written under a temporary name beside its destination and renamed at the end, so a
-crash, a full disk or Ctrl-C never leaves something half-written under the final name.
+On disks, everything is written under a temporary name beside its destination and renamed at the end, so a
+crash, a full disk or Ctrl-C never leaves something half-written under the final name. In buckets, where
+nothing is renamed, ``core.storage.objects`` does the same in its way.
 """
 
 import errno
@@ -13,21 +14,26 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TextIO
+from pathlib import Path, PurePath
+from typing import Any, TextIO, TypeVar
 
 from t5lite.core import written_files
 from t5lite.core.errors import UserError
+from t5lite.core.storage.addresses import StoragePath, storage_address
 
+PathT = TypeVar("PathT", bound=PurePath)
 _LOG = logging.getLogger(__name__)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: StoragePath, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, creating parent directories.
 
     Raises:
       UserError: if ``path`` is a directory or cannot be written.
     """
+    if not isinstance(path, Path):
+        _objects().write_bytes(path, content)
+        return
     check_new_file(path)
     make_directory(path.parent)
     try:
@@ -48,7 +54,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: StoragePath, content: str) -> None:
     r"""Write UTF-8 ``content`` to ``path`` atomically.
 
     Python has the bytes of a file name that is not UTF-8 as lone surrogates. They are written as JSON escapes
@@ -57,13 +63,13 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: StoragePath, value: Any) -> None:
     """Write ``value`` as indented JSON to ``path`` atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager
-def growing_file(path: Path) -> Iterator[TextIO]:
+def growing_file(path: StoragePath) -> Iterator[TextIO]:
     """Yield a stream to ``part_of(path)``, which becomes ``path`` when the block ends without an error.
 
     What was written is in that file at once, line by line, and stays there if the block is cut off.
@@ -71,6 +77,10 @@ def growing_file(path: Path) -> Iterator[TextIO]:
     Raises:
       UserError: if it cannot be written.
     """
+    if not isinstance(path, Path):
+        with _objects().growing_file(path, part_of(path)) as stream:
+            yield stream
+        return
     make_directory(path.parent)
     try:
         with open(part_of(path), "w", encoding="utf-8", newline="\n", buffering=1) as stream:
@@ -86,17 +96,19 @@ def growing_file(path: Path) -> Iterator[TextIO]:
         raise
 
 
-def part_of(path: Path) -> Path:
+def part_of(path: PathT) -> PathT:
     """Return where ``growing_file`` keeps what is written so far."""
     return path.with_name(f"{path.name}.part")
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: StoragePath) -> None:
     """Make ``path`` and its parents where they are missing.
 
     Raises:
       UserError: if that is impossible, with the operating system's reason.
     """
+    if not isinstance(path, Path):
+        return  # there are none in a bucket
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,12 +116,15 @@ def make_directory(path: Path) -> None:
         raise _cannot_make(path, reason) from error
 
 
-def check_place(folder: Path) -> None:
+def check_place(folder: StoragePath) -> None:
     """Check that the directory ``folder`` can be written to, or made, before long work; nothing is made.
 
     Raises:
       UserError: if not, with the reason.
     """
+    if not isinstance(folder, Path):
+        _objects().check_place(folder)
+        return
     lowest = next(each for each in (folder, *folder.parents, Path()) if os.path.lexists(each))
     if not lowest.is_dir():
         raise _cannot_make(folder, "a file is in its place")
@@ -118,12 +133,15 @@ def check_place(folder: Path) -> None:
         raise _cannot_write(folder, denied) if lowest == folder else _cannot_make(folder, denied.strerror)
 
 
-def check_new_file(path: Path) -> None:
+def check_new_file(path: StoragePath) -> None:
     """Check that ``path`` is or may become a file, before long work; nothing is made.
 
     Raises:
       UserError: if a file cannot be written there.
     """
+    if not isinstance(path, Path):
+        _objects().check_new_file(path)
+        return
     check_place(path.parent)
     if path.is_dir():
         raise UserError(f"{path} is a directory; give the name of a file to write")
@@ -131,12 +149,16 @@ def check_new_file(path: Path) -> None:
         raise UserError(f"{path} is a device or a pipe, which cannot be replaced; give the name of a file")
 
 
-def check_apart(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+def check_apart(output: StoragePath, inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Check that what is written and what is read are apart, links followed, before long work.
 
     Raises:
       UserError: if ``output`` is or holds an input, which it would replace, or lies in a folder that is read.
     """
+    if not isinstance(output, Path):
+        _objects().check_apart(output, inputs)
+        return
+    inputs = [each for each in inputs if storage_address(each) is None]
     place = _real(output)
     own, above = _identity(place), {_identity(each) for each in (place, *place.parents)}
     # There may be very many inputs, on slow disks, but they lie in few folders.
@@ -159,12 +181,15 @@ def check_apart(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
         raise UserError(f"{output} {how} {given}, which is read; write to a place apart from it")
 
 
-def check_new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> None:
+def check_new_directory(path: StoragePath, *, overwrite: bool = False, mark: str | None = None) -> None:
     """Check that ``new_directory`` may take ``path``, before long work; arguments as there.
 
     Raises:
       UserError: as there.
     """
+    if not isinstance(path, Path):
+        _objects().check_new_directory(path, overwrite=overwrite)
+        return
     if path.is_symlink() and not path.exists():
         raise UserError(f"{path} is a link to nothing; delete it, or give another directory")
     if path.exists() and not path.is_dir():
@@ -218,7 +243,9 @@ def check_replaceable_place(path: Path) -> None:
 
 
 @contextmanager
-def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
+def new_directory(
+    path: StoragePath, *, overwrite: bool = False, mark: str | None = None, last: str | None = None
+) -> Iterator[Path]:
     """Yield a temporary directory that becomes ``path`` when the block ends without an error.
 
     A directory that it replaces is there until then, and a kill never loses both.
@@ -228,11 +255,17 @@ def new_directory(path: Path, *, overwrite: bool = False, mark: str | None = Non
       overwrite: replace ``path`` if it is not empty: a directory of this kind that holds nothing but what
         t5lite wrote, as it wrote it (see ``written_files``).
       mark: file by which a directory of this kind is known. With it, what is written can be replaced later.
+      last: of a directory in a bucket, the file that is put last; ``mark`` by default.
 
     Raises:
       UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced; if the user
         is in it, or it is a mount point.
     """
+    if not isinstance(path, Path):
+        _objects().check_new_directory(path, overwrite=overwrite)
+        with _objects().new_directory(path, last=last or mark) as local:
+            yield local
+        return
     check_new_directory(path, overwrite=overwrite, mark=mark)
     if path.is_dir():
         path = path.resolve()  # of a link to a directory, the directory is replaced
@@ -275,6 +308,13 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     written_files.delete_all_but(old, others)
     if others:  # it may have been hours since ``path`` was checked
         _LOG.warning("%s came to %s meanwhile: kept in %s", written_files.shown(others), path, old)
+
+
+def _objects() -> Any:
+    """Return what does the same in buckets; only those who use them pay for it."""
+    from t5lite.core.storage import objects
+
+    return objects
 
 
 def _real(path: Path) -> Path:

@@ -1,8 +1,10 @@
 """A path in a bucket."""
 
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from etils import epath
@@ -26,6 +28,19 @@ class RemotePath(LiteralPath):
     def files(self) -> Any:
         """The fsspec file system that opens it."""
         return file_system(str(self))
+
+    @property
+    def bucket(self) -> Self:
+        """The bucket that it is in."""
+        return self._new(*self.parts[:3])
+
+    def upload(self, local: Path) -> None:
+        """Put the content of a local file, in parts if it is large; the object is there when all of it is."""
+        self._send(lambda: self.files.put_file(str(local), str(self)))
+
+    def download(self, local: Path) -> None:
+        """Write the content to a local file."""
+        self._ask(lambda: self.files.get_file(str(self), str(local)))
 
     def absolute(self) -> Self:
         """Return itself."""
@@ -69,7 +84,7 @@ class RemotePath(LiteralPath):
 
     def write_bytes(self, data: bytes) -> int:
         """Put the object, whole or not at all; return its size."""
-        self._ask(lambda: self.files.pipe_file(str(self), data))
+        self._send(lambda: self.files.pipe_file(str(self), data))
         return len(data)
 
     def write_text(self, data: str, encoding: str | None = None, errors: str | None = None) -> int:
@@ -126,6 +141,12 @@ class RemotePath(LiteralPath):
         except FileNotFoundError:
             return None
         return "file" if kind == "file" else "directory"
+
+    def _send(self, request: Callable[[], object]) -> None:
+        with warnings.catch_warnings():
+            # gcsfs hands its parts of 50 MiB to aiohttp as bytes; it has a thread of its own to wait in.
+            warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
+            self._ask(request)
 
     def _ask(self, request: Callable[[], T]) -> T:
         return requested(str(self), request)

@@ -1,0 +1,96 @@
+"""``core.files`` in buckets."""
+
+import contextlib
+
+import pytest
+
+from t5lite.core import files
+from t5lite.core.errors import UserError
+from t5lite.core.storage.addresses import place
+
+
+@pytest.fixture
+def folder(bucket):
+    return place(bucket)
+
+
+def test_files_are_put_and_replaced(folder):
+    files.make_directory(folder)
+    assert not folder.exists()
+    for value in (1, 2):
+        files.write_json(folder / "config.json", {"é": value})
+        assert (folder / "config.json").read_text() == f'{{\n  "é": {value}\n}}\n'
+
+
+def test_a_growing_file_is_put_at_its_end_or_as_the_part_that_there_is(folder):
+    path = folder / "outputs.txt"
+    with files.growing_file(path) as stream:
+        stream.write("one\n")
+        assert not path.exists()
+    assert path.read_text() == "one\n"
+    with contextlib.suppress(ZeroDivisionError), files.growing_file(folder / "other") as stream:
+        stream.write("half\n")
+        raise ZeroDivisionError
+    assert not (folder / "other").exists()
+    assert files.part_of(folder / "other").read_text() == "half\n"
+    with contextlib.suppress(ZeroDivisionError), files.growing_file(folder / "empty"):
+        raise ZeroDivisionError
+    assert not files.part_of(folder / "empty").exists()
+
+
+def test_of_a_directory_the_file_that_makes_it_one_is_put_last(folder, monkeypatch):
+    put = []
+    put_file = folder.files.put_file
+    monkeypatch.setattr(
+        folder.files, "put_file", lambda local, remote: put.append(remote) or put_file(local, remote)
+    )
+    with files.new_directory(folder / "model", mark="config.json") as local:
+        files.write_text(local / "config.json", "{}")
+        files.write_bytes(local / "weights" / "[a]*", b"\x00" * (6 << 20))
+        files.write_text(local / "z", "z")
+        assert not (folder / "model").exists()
+    assert put[-1] == f"{folder}/model/config.json"
+    assert sorted(put) == [f"{folder}/model/{name}" for name in ("config.json", "weights/[a]*", "z")]
+    assert folder.files.size(f"{folder}/model/weights/[a]*") == 6 << 20
+
+
+def test_of_a_directory_that_fails_nothing_is_put(folder):
+    with contextlib.suppress(ZeroDivisionError), files.new_directory(folder) as local:
+        files.write_text(local / "a", "a")
+        raise ZeroDivisionError
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_directory_that_is_there_is_never_replaced(folder, overwrite):
+    files.write_text(folder / "config.json", "{}")
+    for check in (files.check_new_directory, lambda *a, **k: files.new_directory(*a, **k).__enter__()):
+        with pytest.raises(UserError, match=r"exists and is not empty.*delete it yourself"):
+            check(folder, overwrite=overwrite, mark="config.json")
+    assert (folder / "config.json").read_text() == "{}"
+
+
+def test_what_cannot_be_written_is_told_before_long_work(folder):
+    missing = folder.bucket.with_name("no-such-bucket") / "run"
+    for check in (
+        files.check_place,
+        files.check_new_file,
+        files.check_new_directory,
+        lambda path: files.write_text(path, "a"),
+    ):
+        with pytest.raises(UserError, match=r"there is no bucket (gs|s3)://no-such-bucket"):
+            check(missing)
+    files.write_text(folder / "file", "a")
+    for check in (files.check_place, files.check_new_directory):
+        with pytest.raises(UserError, match="is a file"):
+            check(folder / "file")
+    with pytest.raises(UserError, match="is a directory"):
+        files.check_new_file(folder)
+
+
+def test_what_is_written_and_what_is_read_are_apart(folder, tmp_path):
+    files.check_apart(folder / "out", [str(folder / "in"), str(tmp_path), tmp_path, f"{folder / 'out'}2"])
+    files.check_apart(tmp_path, [str(folder)])
+    for read, how in ((folder / "out", "is"), (folder / "out" / "x", "holds"), (folder, "lies in")):
+        with pytest.raises(UserError, match=f"{how} {folder}"):
+            files.check_apart(folder / "out", [str(read)])
