@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -12,9 +12,11 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
+from t5lite.checkpointing.recovery import Found, newest_readable, remove_set_aside, set_aside
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
+from t5lite.partitioning import multihost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class CheckpointConfig:
     """Newest checkpoints that are kept."""
     keep_every_steps: int | None = None
     """Also keep, for good, the checkpoints whose step is a multiple of this; None keeps only the newest."""
+    on_damage: Literal["fall_back", "stop"] = "fall_back"
+    """Where the newest checkpoint is damaged, go on from the newest older one that is whole, or stop."""
 
     def __post_init__(self) -> None:
         if self.save_every_steps < 1:
@@ -143,6 +147,7 @@ class Checkpoints:
             raise self._save_failed(error) from error
         if saved is not None and jax.process_index() == 0:  # which puts the checkpoint in place
             reading.check_saved(self.directory, *saved)
+            remove_set_aside(self.directory, up_to=saved[0])
 
     def latest_step(self) -> int | None:
         """Return the newest finished step, or None."""
@@ -171,6 +176,30 @@ class Checkpoints:
         """
         self.wait()
         return reading.read_state(self.directory, reading.resolve_step(self.directory, step), abstract_state)
+
+    def restore_newest(self, abstract_state: Tree) -> Found[Tree]:
+        """Return the state of the newest checkpoint that is whole; nothing is changed.
+
+        Args:
+          abstract_state: as of ``restore``.
+
+        Raises:
+          CheckpointError: if there is none that can be read, or it belongs to another model.
+        """
+        self.wait()
+        reading.resolve_step(self.directory, None)
+        return newest_readable(
+            reading.available_steps(self.directory), lambda step: self.restore(abstract_state, step)
+        )
+
+    def set_aside_after(self, step: int) -> None:
+        """Take all checkpoints of later steps out of the way: training goes on from ``step``."""
+        self.wait()
+        if multihost.is_leader():
+            later = [other for other in reading.available_steps(self.directory) if other > step]
+            set_aside(self.directory, later)
+        multihost.barrier("set aside")
+        self._manager.reload()
 
     def close(self) -> None:
         """Wait for the save under way and release the background threads."""

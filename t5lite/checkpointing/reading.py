@@ -20,13 +20,17 @@ from absl import logging as absl_logging
 from etils import epath
 
 from t5lite.checkpointing.fingerprint import fingerprints
-from t5lite.core.errors import CheckpointError
+from t5lite.core.errors import CheckpointError, DamagedCheckpointError, ReportedError, TransientError
 from t5lite.core.json_text import parse_json
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
+from t5lite.partitioning import multihost
 
 MAX_LISTED_LEAVES = 8
 _ORBAX = str(Path(ocp.__file__).parent)
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED")
+"""How TensorStore's messages begin where the store did not answer: nothing is known of the checkpoint."""
+_NO_ACCESS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 def available_steps(directory: epath.PathLike) -> list[int]:
@@ -97,7 +101,7 @@ def check_saved(directory: epath.PathLike, step: int, shapes: Mapping[str, tuple
     fingerprinted = _read_json(directory, step, "fingerprints")
     lost = [name for name in shapes if found.get(name) != tuple(shapes[name]) or name not in fingerprinted]
     if lost:
-        raise damaged(
+        raise unreadable(
             directory, step, ValueError(f"{len(lost)} of {len(shapes)} arrays did not arrive: {listed(lost)}")
         )
 
@@ -128,24 +132,32 @@ def read_state(
     """
     path = epath.Path(directory) / str(step) / "state"
     wanted = nested_dict(abstract)
-    saved_fingerprints = _read_json(directory, step, "fingerprints")
-    with closing(array_handler(max_host_bytes)) as handler, _reading(directory, step):
-        saved = handler.metadata(path).tree
-        if partial:
-            saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
-        _check_leaves(f"checkpoint {path.parent}", saved, wanted)
-        # Read in the dtypes that were saved, so that fingerprints can be compared; cast on the devices.
-        as_saved = jax.tree.map(
-            lambda leaf, meta: jax.ShapeDtypeStruct(leaf.shape, meta.dtype, sharding=leaf.sharding),
-            wanted,
-            saved,
-        )
-        restore_args = ocp.checkpoint_utils.construct_restore_args(as_saved)
-        arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
-        restored = handler.restore(path, args=arguments)
+    restored: Any = None
+    saved_fingerprints, failure = {}, None
+    try:
+        saved_fingerprints = _read_json(directory, step, "fingerprints")
+        with closing(array_handler(max_host_bytes)) as handler, _reading(directory, step):
+            saved = handler.metadata(path).tree
+            if partial:
+                saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
+            _check_leaves(f"checkpoint {path.parent}", saved, wanted)
+            # Read in the dtypes that were saved, so that fingerprints can be compared; cast on the devices.
+            as_saved = jax.tree.map(
+                lambda leaf, meta: jax.ShapeDtypeStruct(leaf.shape, meta.dtype, sharding=leaf.sharding),
+                wanted,
+                saved,
+            )
+            restore_args = ocp.checkpoint_utils.construct_restore_args(as_saved)
+            arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
+            restored = handler.restore(path, args=arguments)
+    except DamagedCheckpointError as error:
+        failure = error
+    # Each process reads its own shards: what one finds damaged, none may go on with.
+    if multihost.any_process(failure is not None):
+        raise failure or unreadable(directory, step, ValueError("another process cannot read its part"))
     changed = _changed_leaves(restored, saved_fingerprints)
     if changed:
-        raise damaged(
+        raise unreadable(
             directory, step, ValueError(f"the contents changed since the save: {', '.join(changed)}")
         )
     return jax.tree.map(lambda x, leaf: x.astype(leaf.dtype), _unflatten_like(restored, abstract), abstract)
@@ -218,14 +230,31 @@ def named_fingerprints(tree: Tree) -> dict[str, int]:
     return {name: int(value) for name, value in _named_leaves(values)}
 
 
-def damaged(directory: epath.PathLike, step: int, error: Exception) -> CheckpointError:
-    """Return the error for a checkpoint that cannot be read, with the remedy."""
-    others = [other for other in available_steps(directory) if other != step]
-    remedy = f"go on from step {others[-1]}" if others else "start over"
+def unreadable(directory: epath.PathLike, step: int, error: Exception) -> ReportedError:
+    """Return the error for a checkpoint that was not read, with the remedy.
+
+    It is a ``DamagedCheckpointError`` unless the store did not answer or refused to: that says nothing of the
+    checkpoint, and to go on from an older one would throw good steps away.
+    """
     cause = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0][:160]
-    return CheckpointError(
-        f"checkpoint {epath.Path(directory) / str(step)} cannot be read: incomplete or damaged ({cause}); "
-        f"move that directory away and {remedy}"
+    path = epath.Path(directory) / str(step)
+    if isinstance(error, ConnectionError | TimeoutError) or cause.startswith(_NO_ANSWER):
+        return TransientError(
+            f"checkpoint {path} could not be read ({cause}); it may be whole: run the same command again"
+        )
+    if isinstance(error, PermissionError) or cause.startswith(_NO_ACCESS):
+        return CheckpointError(f"checkpoint {path} could not be read ({cause}); get access to it")
+    steps = available_steps(directory)
+    if step not in steps:
+        return CheckpointError(
+            f"checkpoint {path} was removed while it was read; available: {', '.join(map(str, steps))}"
+        )
+    older = [other for other in steps if other < step] or [other for other in steps if other > step]
+    remedy = (
+        f"go back to step {older[-1]} (--step {older[-1]}; train: --from-step)" if older else "start over"
+    )
+    return DamagedCheckpointError(
+        f"checkpoint {path} cannot be read: incomplete or damaged ({cause}); {remedy}"
     )
 
 
@@ -262,21 +291,23 @@ def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any
         if not isinstance(content, dict):
             raise ValueError(f"{item} is not a JSON object")
     except (OSError, ValueError) as error:
-        raise damaged(directory, step, error) from error
+        raise unreadable(directory, step, error) from error
     return content
 
 
 @contextmanager
 def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
-    """Turn whatever Orbax raises for unreadable files into one ``CheckpointError``."""
+    """Turn whatever Orbax raises for files that it cannot read into one ``ReportedError``."""
     restore_noise = silence_orbax()
     try:
         yield
     except CheckpointError:
         restore_noise()
         raise
+    except jax.errors.JaxRuntimeError:  # of the devices, out of memory say; the files may be whole
+        raise
     except Exception as error:  # Orbax raises whatever its storage layer raised
-        raise damaged(directory, step, error) from error
+        raise unreadable(directory, step, error) from error
     else:
         restore_noise()
 

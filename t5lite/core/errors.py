@@ -47,6 +47,10 @@ class CheckpointError(UserError):
     """A checkpoint or an exported model is missing, damaged, or belongs to another model."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """The files of a checkpoint are incomplete, or not what was saved; an older one may be whole."""
+
+
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'? Allowed: …"`` for an unknown ``name``.
 

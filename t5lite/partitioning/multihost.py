@@ -1,4 +1,4 @@
-"""Start-up of a run that spans several processes, and the two things they must agree on."""
+"""Start-up of a run that spans several processes, and what they must agree on."""
 
 import os
 import sys
@@ -130,6 +130,13 @@ def as_the_leader_says(answer: bool) -> bool:
     if jax.process_count() == 1:
         return answer
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))
+
+
+def any_process(answer: bool) -> bool:
+    """Return, in every process, whether the answer of any is yes."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.process_allgather(np.asarray(answer)).any())
 
 
 def _initialize_from(cluster: str) -> None:

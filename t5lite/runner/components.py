@@ -118,31 +118,35 @@ def check_epochs(pipeline: BatchStream, config: RunConfig) -> None:
     )
 
 
-def check_steps(directory: RunDirectory, config: RunConfig) -> None:
-    """Check that a run that resumes is not beyond its end.
+def check_steps(directory: RunDirectory, config: RunConfig, latest: int | None) -> None:
+    """Check that a run that resumes from the step ``latest`` is not beyond its end.
 
     Raises:
       ConfigError: naming the step that it has reached.
     """
-    latest, total_steps = max(available_steps(directory.checkpoints), default=0), config.training.total_steps
-    if latest > total_steps:
+    total_steps = config.training.total_steps
+    if latest is not None and latest > total_steps:
         raise ConfigError(
             f"run_dir={directory.path} is at step {latest}, beyond training.total_steps={total_steps}; use "
             f"more than {latest} steps to train on, or another run_dir to start anew"
         )
 
 
-def open_training_pipeline(config: RunConfig, directory: RunDirectory) -> BatchStream:
+def open_training_pipeline(config: RunConfig, directory: RunDirectory, latest: int | None) -> BatchStream:
     """Return the training data; its classes, if any, are those the run was started with.
 
     The sources of a mixture go on where they were, whatever their shares are now.
+
+    Args:
+      config: of the run.
+      directory: its directory.
+      latest: the step that it resumes from, None if it begins.
 
     Raises:
       DataError: if the store cannot be used, or has classes that the run or its model has not.
       ConfigError: if the settings contradict the store.
     """
     directory.check_not_imported()
-    latest = max(available_steps(directory.checkpoints), default=None)
     open_with = functools.partial(
         open_pipeline,
         config.data,

@@ -31,7 +31,7 @@ FILES = (
 )
 """Every file that a training or an evaluation writes beside its folders."""
 FOLDERS = {
-    "checkpoints": r"\d+(\.orbax-checkpoint-tmp[^/]*)?/.+",
+    "checkpoints": r"\d+(\.(orbax-checkpoint-tmp|set-aside)[^/]*)?/.+",
     "evaluations": r"[^/]+\.json",
     "tensorboard": r"events[^/]+",
     "profile": r".+",
@@ -53,7 +53,8 @@ mixture.json        of a mixture of sources: their shares, now and before they w
 initialized_from.txt
                     the arrays that fine-tuning took over or made anew, and from which checkpoint
 tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
-checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step
+checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step; STEP.set-aside is one that the run
+                    does not go on from, removed when that step is saved again
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 evaluation.json     what `t5lite evaluate` last measured

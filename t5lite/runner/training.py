@@ -1,6 +1,7 @@
 """Train a RunConfig: check everything, build the parts, resume or start, run the loop."""
 
 import contextlib
+import dataclasses
 import math
 import signal
 import sys
@@ -13,6 +14,7 @@ import jax
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
+from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
@@ -98,6 +100,12 @@ class _Start:
     """What to say about it."""
     report: RestoreReport | None = None
     """The parameters that ``initialize_from`` gave."""
+    damaged: tuple[int, ...] = ()
+    """Newer checkpoints that cannot be read."""
+    messages: tuple[str, ...] = ()
+    """What to say of them."""
+    evaluated: frozenset[int] = frozenset()
+    """Steps whose evaluation the metrics file has."""
 
 
 def train(config: RunConfig) -> Outcome:
@@ -109,10 +117,8 @@ def train(config: RunConfig) -> Outcome:
     """
     config, phases = config.resolved(), Phases()
     with phases.enter("startup"):
-        run = _prepare(config)
-        with phases.enter("restore"):
-            start = _start(run)
-    if start.step == config.training.total_steps:
+        run, start = _plan(config, phases)
+    if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
         return _finished(run, start)
     directory = run.directory
     if multihost.is_leader():
@@ -124,6 +130,7 @@ def train(config: RunConfig) -> Outcome:
         directory.write_classes(run.pipeline.classes)
         directory.write_mixture(run.pipeline.history if isinstance(run.pipeline, MixturePipeline) else None)
         directory.write_config(config)
+        set_aside(directory.checkpoints, start.damaged)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
     multihost.barrier("run directory")
@@ -169,16 +176,32 @@ def train(config: RunConfig) -> Outcome:
     )
 
 
-def _prepare(config: RunConfig) -> _Run:
+def _plan(config: RunConfig, phases: Phases) -> tuple[_Run, _Start]:
+    """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
+
+    def plan(latest: int | None) -> tuple[_Run, _Start]:
+        run = _prepare(config, latest)
+        with phases.enter("restore"):
+            return run, _start(run, latest)
+
+    steps = available_steps(RunDirectory.at(config.run_dir).checkpoints)
+    if not steps or config.checkpoints.on_damage == "stop":
+        return plan(steps[-1] if steps else None)
+    found = newest_readable(steps, plan)
+    run, start = found.value
+    return run, dataclasses.replace(start, damaged=found.damaged, messages=damage_messages(found))
+
+
+def _prepare(config: RunConfig, latest: int | None) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
     check_param_dtype(config.model)
     directory = RunDirectory.at(config.run_dir)
-    check_steps(directory, config)
-    pipeline = open_training_pipeline(config, directory)
+    check_steps(directory, config, latest)
+    pipeline = open_training_pipeline(config, directory, latest)
     check_vocabulary(pipeline.vocabulary, config.model)
     check_epochs(pipeline, config)
     heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
-    if not available_steps(directory.checkpoints):  # a run that resumes needs its source no more
+    if latest is None:  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
     model = build(config.model)
     optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
@@ -197,10 +220,10 @@ def _prepare(config: RunConfig) -> _Run:
     return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner, changes, saved)
 
 
-def _start(run: _Run) -> _Start:
+def _start(run: _Run, latest: int | None) -> _Start:
     """Return where to start from, in this order of preference; nothing is written.
 
-    1. a checkpoint of this run: everything is restored;
+    1. the checkpoint ``latest`` of this run: everything is restored;
     2. ``initialize_from``: its parameters, a new optimizer state, step 0;
     3. random parameters from ``seed``.
 
@@ -209,12 +232,12 @@ def _start(run: _Run) -> _Start:
       DataError: if the metrics that a run has written are damaged.
     """
     directory, source = run.directory.checkpoints, run.config.initialize_from
-    latest = max(available_steps(directory), default=None)
     if latest is not None:
-        if (metrics := run.directory.path / METRICS_FILE).exists():
-            read_metrics(metrics)  # damage is told before anything is written
+        file = run.directory.path / METRICS_FILE
+        entries = read_metrics(file) if file.exists() else []  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
-        return _Start(latest, state, f"resuming from step {latest} of {directory}")
+        evaluated = frozenset(entry["step"] for entry in entries if entry["kind"] == "eval")
+        return _Start(latest, state, f"resuming from step {latest} of {directory}", evaluated=evaluated)
     if source is not None:
         classes = run.pipeline.classes
         params, report = restore_source(run.config, run.model, run.partitioner, classes)
@@ -281,7 +304,7 @@ def _announce(run: _Run, start: _Start) -> None:
     unseen = None
     if not (start.step and any(map(breaks_order, run.changes))):  # else nobody knows
         unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
-    for message in (unseen, start.origin):
+    for message in (unseen, *start.messages, start.origin):
         if message:
             _say(message)
 

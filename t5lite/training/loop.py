@@ -101,11 +101,12 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
     """Train from ``state`` to ``config.total_steps``; ``state`` is consumed.
 
     Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
-    ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal. All saves are on disk
-    when it returns. A run stopped by a signal does not evaluate any more; where that was due, the run that
-    resumes it makes up for it. A save that is due after a step that was not finite waits for one that is: the
-    parameters may be what brought it about, and must not push good ones out. An entry of the metrics file
-    never spans a checkpoint, so a run that was killed and resumed writes the entries of one that was not.
+    ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal; where both are due, it
+    saves first. All saves are on disk when it returns. A run stopped by a signal does not evaluate any more;
+    where that was due, the run that resumes it makes up for it. A save that is due after a step that was not
+    finite waits for one that is: the parameters may be what brought it about, and must not push good ones
+    out. An entry of the metrics file never spans a checkpoint, so a run that was killed and resumed writes
+    the entries of one that was not.
 
     Raises:
       UserError: after ``max_nonfinite_steps`` steps in a row that were not finite, or if the last was not.
@@ -181,22 +182,25 @@ class _Loop:
         checkpoints = self.parts.checkpoints
         evaluate = self._evaluation_is_due()
         on_schedule = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
-        save = on_schedule or self.save_waits
+        save = on_schedule or self.save_waits or self.step == self.config.total_steps
         if evaluate or save:
             self._settle()
         self.save_waits = save and self.nonfinite.in_a_row > 0
-        if evaluate:
-            self._evaluate()
+        # An evaluation may take longer than a signal leaves time for, and changes nothing that is saved.
         if save and not self.save_waits:
             self._save()
+        if evaluate:
+            self._evaluate()
 
     def _evaluation_is_due(self) -> bool:
         every = self.config.eval_every_steps
         return self.step in (0, self.config.total_steps) or bool(every and self.step % every == 0)
 
     def _end_of_data(self) -> None:
-        """Evaluate what there is and say that the run, and with it the schedule, was to go on."""
+        """Save and evaluate what there is; say that the run, and with it the schedule, was to go on."""
         self._settle()
+        if not self.nonfinite.in_a_row:
+            self._save()
         self._evaluate()
         self.parts.telemetry.message(
             f"stopped after {self.step} of {self.config.total_steps} steps: the data ended (max_epochs) "

@@ -205,7 +205,7 @@ def test_a_classifier_is_taken_over_with_its_classes_and_made_anew_for_others(
 
     def started(classes=None, **changes):
         changed = dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
-        found = open_training_pipeline(changed, RunDirectory.at(tmp_path / "run")).classes
+        found = open_training_pipeline(changed, RunDirectory.at(tmp_path / "run"), None).classes
         params, report = restore_source(changed, build(changed.model), partitioner, classes or found)
         return found, named(params), report
 

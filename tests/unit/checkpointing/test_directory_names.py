@@ -115,6 +115,6 @@ def test_a_save_that_cannot_be_read_back_is_not_reported_as_done(lose, tmp_path:
     checkpoints = Checkpoints(tmp_path, CONFIG)
     checkpoints.save(1, state(1), {})
     checkpoints.save(2, state(2), {})
-    with pytest.raises(CheckpointError, match=r"2 cannot be read: .*; move that .* go on from step 1"):
+    with pytest.raises(CheckpointError, match=r"2 cannot be read: .*; go back to step 1"):
         checkpoints.wait()
     checkpoints.close()

@@ -144,6 +144,23 @@ def test_evaluates_before_now_and_then_and_after(tiny, tmp_path):
     assert [(e["step"], e["loss"]) for e in entries] == [(0, 0), (4, 4), (8, 8), (10, 10)]
 
 
+@pytest.mark.parametrize("num_batches", [10, 7])
+def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path, num_batches):
+    """Evaluations are long, and a node that is preempted leaves seconds."""
+
+    def evaluate(state):
+        saves = tmp_path / "checkpoints"
+        seen.append((int(state.step), max((int(p.name.split(".")[0]) for p in saves.iterdir()), default=0)))
+        return {"loss": 1.0}
+
+    seen = []
+    some = (b for _, b in zip(range(num_batches), batches_from(0, tiny.partitioner), strict=False))
+    run(tiny, tmp_path, fresh(tiny), batches=some, evaluate=evaluate, eval_every_steps=4)
+    assert seen == [(step, step) for step in (0, 4, 8, 10) if step < num_batches] + [
+        (num_batches, num_batches)
+    ]
+
+
 def evaluations(directory: Path):
     entries = [e for e in read_metrics(directory / "metrics.jsonl") if e["kind"] == "eval"]
     return [(e["step"], e["loss"]) for e in entries]
