@@ -13,7 +13,8 @@ from orbax.checkpoint import checkpoint_managers as policies
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
 from t5lite.checkpointing.recovery import Found, newest_readable, remove_set_aside, set_aside
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.checkpointing.retention import NewestGood
+from t5lite.core.errors import CheckpointError, ConfigError, NumbersError
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
@@ -26,7 +27,8 @@ class CheckpointConfig:
     save_every_steps: int = 1000
     """Steps between saves; the end of the run and a preemption always save."""
     keep_last: int = 2
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept. A training also keeps the newest whose parameters later steps have
+    vouched for: with 1, that is the one before."""
     keep_every_steps: int | None = None
     """Also keep, for good, the checkpoints whose step is a multiple of this; None keeps only the newest."""
     on_damage: Literal["fall_back", "stop"] = "fall_back"
@@ -70,7 +72,8 @@ class Checkpoints:
     ) -> None:
         self.directory = checkpoint_path(directory)
         self.config = config
-        keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep_last)]
+        self._newest_good = NewestGood()
+        keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep_last), self._newest_good]
         if config.keep_every_steps is not None:
             keep.append(policies.EveryNSteps(config.keep_every_steps))
         options = ocp.CheckpointManagerOptions(
@@ -95,7 +98,9 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def save(self, step: int, state: Tree, metadata: Mapping[str, Any]) -> bool:
+    def save(
+        self, step: int, state: Tree, metadata: Mapping[str, Any], *, last_good_step: int | None = None
+    ) -> bool:
         """Start to save ``state`` as ``step`` and return whether it was not there already.
 
         Returns once the arrays are copied to host memory (waiting for an earlier save first); ``state`` may
@@ -105,17 +110,20 @@ class Checkpoints:
           step: number of steps done, the same as in ``state``.
           state: any pytree of arrays, stored as a nested dict by its names.
           metadata: JSON-able: the resolved configuration and what else describes the run.
+          last_good_step: the newest step whose parameters later steps have vouched for: the newest
+            checkpoint up to it is kept. None where nothing is known.
 
         Raises:
           CheckpointError: if the earlier save under way failed (disk full, no permission; or it cannot be
-            read back), or if an array holds NaN or infinity: nothing is saved then, and nothing removed.
+            read back).
+          NumbersError: if an array holds NaN or infinity: nothing is saved then, and nothing removed.
         """
         self.wait()
         if step in self._manager.all_steps():
             return False
         arrays = reading.nested_dict(state)
         if nonfinite := nonfinite_leaves(arrays):
-            raise CheckpointError(
+            raise NumbersError(
                 f"step {step} is not saved: {len(nonfinite)} of its {len(jax.tree.leaves(arrays))} arrays "
                 f"hold NaN or infinity ({reading.listed(nonfinite)}); earlier checkpoints are as they were; "
                 "where training brought it about, lower the learning rate or set step.max_gradient_norm"
@@ -125,6 +133,7 @@ class Checkpoints:
             fingerprints=ocp.args.JsonSave(reading.named_fingerprints(arrays)),
             metadata=ocp.args.JsonSave(dict(metadata)),
         )
+        self._newest_good.last_good_step = last_good_step
         try:
             self._manager.save(step, args=arguments, force=True)
         except OSError as error:

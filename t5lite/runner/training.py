@@ -43,8 +43,10 @@ from t5lite.runner.data_messages import (
     unseen_rows,
 )
 from t5lite.runner.evaluation import heldout_evaluator
+from t5lite.runner.rollback import gave_up
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
+from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
@@ -112,6 +114,7 @@ def train(config: RunConfig) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
 
     Raises:
+      NumbersError: if the numbers go bad and stay so.
       UserError: for whatever does not fit, checkpoints to start from included, before anything is written
         and before the training step is compiled; for damaged data, when it is read.
     """
@@ -163,7 +166,10 @@ def train(config: RunConfig) -> Outcome:
             profile_directory=directory.path / "profile",
             phases=phases,
         )
-        result = loop.train(start.state, config.training, parts)
+        try:
+            result = loop.train(start.state, config.training, parts)
+        except WentBadError as bad:
+            raise gave_up(bad.incident, checkpoints) from bad
         if run.pipeline.skipped:
             telemetry.message(skipped_rows(run.pipeline.skipped))
     return Outcome(

@@ -15,11 +15,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.core.errors import ConfigError
-from t5lite.training.nonfinite import NonfiniteSteps
+from t5lite.core.errors import ConfigError, NumbersError
+from t5lite.training.bad_steps import BadSteps, StepRecord
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.profiler import ProfilerWindow
+from t5lite.training.spikes import MIN_LOSSES, SpikeDetector
 from t5lite.training.state import TrainState
 from t5lite.training.step import DeviceBatch
 from t5lite.training.telemetry import Telemetry
@@ -44,8 +45,18 @@ class TrainingConfig:
     profile_num_steps: int = 5
     """Steps of the trace."""
     max_nonfinite_steps: int = 20
-    """Steps in a row whose loss or gradient is not finite after which the run gives up; it never ends, nor
-    saves unless a signal stops it, within such a row."""
+    """Steps in a row whose loss or gradient is not finite, or whose loss is a spike, after which the run goes
+    back; it never ends, nor saves unless a signal stops it, within such a row."""
+    spike_threshold: float | None = 10.0
+    """Robust standard deviations above the recent median from which a loss is a spike (``training.spikes``);
+    None calls none so. Since every deviation counts as 5 % of the median and 0.05 nats at least, the default
+    takes half the loss again, and half a nat, for all of ``max_nonfinite_steps``: what diverges, not
+    noise."""
+    spike_window_steps: int = 128
+    """Good steps whose losses are the recent ones."""
+    max_rollbacks: int = 3
+    """Times that a run goes back to the same checkpoint and leaves out the examples of the bad steps before
+    it gives up; 0 gives up at once."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -57,6 +68,15 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be 1 or more")
+        if self.spike_threshold is not None and not self.spike_threshold > 0:
+            raise ConfigError(f"training.spike_threshold={self.spike_threshold} must be positive, or None")
+        if self.spike_window_steps < MIN_LOSSES:
+            raise ConfigError(
+                f"training.spike_window_steps={self.spike_window_steps} must be {MIN_LOSSES} or more: "
+                "fewer losses do not tell a spike from noise"
+            )
+        if self.max_rollbacks < 0:
+            raise ConfigError(f"training.max_rollbacks={self.max_rollbacks} must be 0 (none) or more")
         if self.eval_every_steps is not None and self.eval_every_steps < 1:
             raise ConfigError(
                 f"training.eval_every_steps={self.eval_every_steps} must be 1 or more, "
@@ -82,6 +102,8 @@ class TrainingParts:
     checkpoints: Checkpoints | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Saved with every checkpoint, JSON-able: the resolved configuration, the model's description."""
+    step_record: StepRecord = field(default_factory=StepRecord)
+    """Of the steps that ``state`` has done."""
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
     """Must not donate the state."""
     profile_directory: Path = Path("profile")
@@ -103,14 +125,15 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
     Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
     ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal; where both are due, it
     saves first. All saves are on disk when it returns. A run stopped by a signal does not evaluate any more;
-    where that was due, the run that resumes it makes up for it. A save that is due after a step that was not
-    finite waits for one that is: the parameters may be what brought it about, and must not push good ones
-    out. An entry of the metrics file never spans a checkpoint, so a run that was killed and resumed writes
-    the entries of one that was not.
+    where that was due, the run that resumes it makes up for it. A save that is due after a bad step (not
+    finite, or a loss spike) waits for a good one: the parameters may be what brought it about, and must not
+    push good ones out. An entry of the metrics file never spans a checkpoint, so a run that was killed and
+    resumed writes the entries of one that was not.
 
     Raises:
-      UserError: after ``max_nonfinite_steps`` steps in a row that were not finite, or if the last was not.
-      CheckpointError: if a save fails, or the state to save is not finite.
+      WentBadError: after ``max_nonfinite_steps`` bad steps in a row, if the last step was bad, or if the
+        state to save is not finite.
+      CheckpointError: if a save fails.
     """
     return _Loop(state, config, parts).run()
 
@@ -120,8 +143,9 @@ class _Loop:
         self.state, self.config, self.parts = state, config, parts
         self.step = int(jax.device_get(state.step))
         self.pending: tuple[int, Any] | None = None
-        self.nonfinite = NonfiniteSteps(
-            config.max_nonfinite_steps, parts.telemetry.message, self._newest_checkpoint
+        spikes = SpikeDetector(threshold=config.spike_threshold, window_steps=config.spike_window_steps)
+        self.bad_steps = BadSteps(
+            config.max_nonfinite_steps, spikes, parts.telemetry.message, parts.step_record
         )
         self.save_waits = False
         self.profiler = ProfilerWindow(
@@ -136,7 +160,7 @@ class _Loop:
         with closing(self.profiler):
             reason = self._run_steps()
         if reason != "preempted":
-            self.nonfinite.check_end(self.step)
+            self.bad_steps.check_end(self.step)
         self._save()
         if self.parts.checkpoints:
             with self.parts.phases.enter("save"):
@@ -185,7 +209,7 @@ class _Loop:
         save = on_schedule or self.save_waits or self.step == self.config.total_steps
         if evaluate or save:
             self._settle()
-        self.save_waits = save and self.nonfinite.in_a_row > 0
+        self.save_waits = save and self.bad_steps.in_a_row > 0
         # An evaluation may take longer than a signal leaves time for, and changes nothing that is saved.
         if save and not self.save_waits:
             self._save()
@@ -199,7 +223,7 @@ class _Loop:
     def _end_of_data(self) -> None:
         """Save and evaluate what there is; say that the run, and with it the schedule, was to go on."""
         self._settle()
-        if not self.nonfinite.in_a_row:
+        if not self.bad_steps.in_a_row:
             self._save()
         self._evaluate()
         self.parts.telemetry.message(
@@ -221,7 +245,7 @@ class _Loop:
         self.parts.telemetry.record(step, metrics)
         if step % self.config.log_every_steps == 0:
             self.parts.telemetry.write_entry()
-        self.nonfinite.record(step, metrics)
+        self.bad_steps.judge(step, metrics)
 
     def _compile(self, batch: DeviceBatch) -> Any:
         """Compile ahead of time, so that the time is known and a batch of another shape is an error."""
@@ -240,14 +264,12 @@ class _Loop:
         with self.parts.phases.enter("evaluation"), telemetry.paused():
             telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
 
-    def _newest_checkpoint(self) -> int | None:
-        if self.parts.checkpoints is None:
-            return None
-        self.parts.checkpoints.wait()
-        return self.parts.checkpoints.latest_step()
-
     def _save(self) -> None:
         if self.parts.checkpoints is not None:
             with self.parts.phases.enter("save"), self.parts.telemetry.paused():
-                metadata = {**self.parts.metadata, "step": self.step}
-                self.parts.checkpoints.save(self.step, self.state, metadata)
+                metadata = {**self.parts.metadata, "step": self.step, **self.bad_steps.record.to_json()}
+                good = self.bad_steps.last_good_step(self.step)
+                try:
+                    self.parts.checkpoints.save(self.step, self.state, metadata, last_good_step=good)
+                except NumbersError as error:
+                    raise self.bad_steps.state_went_bad(self.step, error) from error

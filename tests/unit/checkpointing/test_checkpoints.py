@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.partial import restore_params
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.errors import CheckpointError, ConfigError, NumbersError
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +68,7 @@ def test_a_state_that_is_not_finite_is_not_saved_and_pushes_nothing_out(value, t
         r"params\.encoder\.layers\.wi\); earlier checkpoints are as they were; .* lower the learning rate"
     )
     with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
-        with pytest.raises(CheckpointError, match=message):
+        with pytest.raises(NumbersError, match=message):
             checkpoints.save(3, bad, {})
         assert checkpoints.latest_step() == 2
         assert_bitwise(checkpoints.restore(abstract(make_state(2))), make_state(2))

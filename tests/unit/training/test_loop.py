@@ -13,8 +13,9 @@ import pytest
 from tiny_training import batches_from, build, fresh, make_batch
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
+from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
 from t5lite.training.preemption import Preemption
@@ -104,7 +105,8 @@ def test_metadata_and_the_final_state_are_saved(tiny, straight):
     directory, result = straight
     with Checkpoints(directory / "checkpoints", CheckpointConfig()) as checkpoints:
         assert checkpoints.latest_step() == 10
-        assert checkpoints.metadata() == {"model": "tiny", "step": 10}
+        metadata = checkpoints.metadata()
+    assert (metadata["model"], metadata["step"]) == ("tiny", 10)
     assert_bitwise(restore(tiny, directory, 10), result.state)
 
 
@@ -229,8 +231,9 @@ def test_a_run_that_stays_nonfinite_gives_up(tiny, tmp_path):
     start = fresh(tiny)
     params = jax.tree.map(lambda x: x * jnp.nan, start.params)
     state = TrainState(step=start.step, params=params, opt_state=start.opt_state)
-    with pytest.raises(UserError, match="not finite for 3 steps in a row, up to step 3"):
+    with pytest.raises(WentBadError, match=r"3 steps in a row went bad, up to step 3: .* not finite") as bad:
         run(tiny, tmp_path, state, max_nonfinite_steps=3)
+    assert (bad.value.incident.first_step, bad.value.incident.last_step) == (1, 3)
 
 
 def test_profiler_window_writes_a_trace(tmp_path):
