@@ -222,6 +222,7 @@ def write_sparse_store(path: Path, num_bytes: int) -> None:
     (path / "tokens.crc32").write_bytes(crcs.tobytes())
     column.update(num_items=num_tokens, shard_bytes=sizes, crc32_bytes=crcs.nbytes)
     index["num_tokens"] = num_tokens
+    del index["index_crc32"]
     (path / "index.json").write_text(json.dumps(index))
 
 

@@ -21,7 +21,7 @@ from etils import epath
 
 from t5lite.checkpointing.fingerprint import fingerprints
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, ReportedError, TransientError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
@@ -287,7 +287,7 @@ def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[
 def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any]:
     path = epath.Path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
     try:
-        content = parse_json(path.read_text())
+        content = load_json(path)
         if not isinstance(content, dict):
             raise ValueError(f"{item} is not a JSON object")
     except (OSError, ValueError) as error:

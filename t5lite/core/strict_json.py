@@ -11,8 +11,9 @@ import cattrs
 import cattrs.gen
 import cattrs.strategies
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, UserError, suggestion
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import MAX_BYTES, parse_json
 
 T = TypeVar("T")
 _TAG = "type"
@@ -110,7 +111,7 @@ def read_text(path: Path) -> str:
       ConfigError: if it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_at_most(path, MAX_BYTES).decode()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from stat import S_ISREG
 from typing import Any
 
 from t5lite.core.errors import UserError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 
 LIST = ".t5lite-files.json"
 """The list's own name."""
@@ -57,7 +57,7 @@ def foreign(directory: Path) -> list[str] | None:
     None stands for a directory without a list, as earlier versions and everyone else write.
     """
     try:
-        content = parse_json((directory / LIST).read_bytes())
+        content = load_json(directory / LIST)
         listed = content["files"] if content["format"] == _FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

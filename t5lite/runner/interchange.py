@@ -12,6 +12,7 @@ from t5lite.core.files import check_apart, check_new_directory, new_directory, w
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
+from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.decoding import ids_of_eos
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
@@ -196,4 +197,4 @@ def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None
 
 
 def _kept_files(folder: Path, chosen: Format) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in chosen.kept_files if (folder / name).is_file()}
+    return {name: read_file(folder / name) for name in chosen.kept_files if (folder / name).is_file()}

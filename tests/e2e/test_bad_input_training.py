@@ -80,6 +80,7 @@ def damage_index(store: Path) -> None:
 def damage_index_value(store: Path) -> None:
     index = json.loads((store / "index.json").read_text())
     index["vocabulary"]["extra_ids"] = "many"
+    del index["index_crc32"]  # which earlier versions did not write
     write(store / "index.json", json.dumps(index))
 
 

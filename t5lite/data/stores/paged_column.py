@@ -8,6 +8,7 @@ it stands in the store's index, so opening costs one ``stat`` a shard and reads 
 import mmap
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,9 @@ class PagedColumn:
         self._check_bounds(start, stop)
         if start == stop:
             return np.empty(0, self._dtype)
-        self._check_pages(start // self._page_items, (stop - 1) // self._page_items)
         first, last = start // self._shard_items, (stop - 1) // self._shard_items
+        self._forget_cut_shards(range(first, last + 1))
+        self._check_pages(start // self._page_items, (stop - 1) // self._page_items)
         if first == last:
             offset = first * self._shard_items
             return self._shard(first)[start - offset : stop - offset]
@@ -204,6 +206,7 @@ class PagedColumn:
         pages, last_pages = starts // self._page_items, (starts + length - 1) // self._page_items
         if len(starts):
             self._check_bounds(int(starts.min()), int(starts.max()) + length)
+        self._forget_cut_shards(np.unique(numbers).tolist())
         if length > self._page_items or not (self._checked[pages].all() and self._checked[last_pages].all()):
             for first, last in zip(pages.tolist(), last_pages.tolist(), strict=True):
                 self._check_pages(first, last)
@@ -235,12 +238,21 @@ class PagedColumn:
             self._shards[number] = shard
         return shard
 
+    def _forget_cut_shards(self, numbers: Iterable[int]) -> None:
+        """Map shards anew whose files became shorter: to touch what is gone ends the process (SIGBUS)."""
+        for number in numbers:
+            shard = self._shards[number]
+            if shard is not None and _is_cut(shard):
+                self._shards[number] = None
+                first = number * self._pages_per_shard
+                self._checked[first : first + self._pages_per_shard] = False
+
     def _check_pages(self, first: int, last: int) -> None:
         if self._checked[first : last + 1].all():
             return
-        if self._crcs is None:
-            path = self._directory.name_of(self._crc_name)
-            self._crcs = np.asarray(np.memmap(path, CRC_DTYPE, mode="r"))
+        if self._crcs is None or _is_cut(self._crcs):
+            self._check_size(self._crc_name, self.num_pages * CRC_DTYPE.itemsize)
+            self._crcs = _mapped(self._directory.name_of(self._crc_name), CRC_DTYPE, self.num_pages)
         if last - first >= _READ_AHEAD_PAGES:
             self._read_ahead(first, last)
         for page in range(first, last + 1):
@@ -254,8 +266,8 @@ class PagedColumn:
     def _read_ahead(self, first: int, last: int) -> None:
         """Have the kernel read a long stretch of pages, which it does not do ahead by itself."""
         for number in range(first // self._pages_per_shard, last // self._pages_per_shard + 1):
-            mapped = getattr(self._shard(number).base, "obj", None)
-            if isinstance(mapped, mmap.mmap) and hasattr(mapped, "madvise"):
+            mapped = _map_of(self._shard(number))
+            if mapped is not None and hasattr(mapped, "madvise"):
                 page_bytes, shard_start = (
                     self._page_items * self._dtype.itemsize,
                     number * self._pages_per_shard,
@@ -278,6 +290,18 @@ class PagedColumn:
         raise DamagedPageError(
             f"page {page_in_shard} of {shard} does not match its CRC-32: {how}; {self._remedy}"
         )
+
+
+def _map_of(items: np.ndarray) -> mmap.mmap | None:
+    """Return the map that ``_mapped`` made."""
+    mapped = getattr(items.base, "obj", None)
+    return mapped if isinstance(mapped, mmap.mmap) else None
+
+
+def _is_cut(items: np.ndarray) -> bool:
+    """Return whether the file that was mapped is shorter than its map."""
+    mapped = _map_of(items)
+    return mapped is not None and mapped.size() < len(mapped)
 
 
 def _mapped(path: str, dtype: np.dtype, items: int) -> np.ndarray:

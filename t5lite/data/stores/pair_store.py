@@ -4,10 +4,12 @@ pairs.json   inputs/   targets/
 target_names.json   the distinct targets as they were given, where they repeat: names of classes
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,8 @@ from t5lite.core import files
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
 from t5lite.data.stores.store_directory import StoreDirectory, open_directory
-from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter, read_index
+from t5lite.data.stores.store_index import read_index, sealed
+from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
 
@@ -78,7 +81,7 @@ class PairStoreWriter:
                 TokenStoreWriter(directory / "targets", vocabulary=self._vocabulary) as self._targets,
             ):
                 yield self
-            index = {
+            index: dict[str, Any] = {
                 "format": FORMAT,
                 "version": VERSION,
                 "num_pairs": self.num_pairs,
@@ -87,7 +90,8 @@ class PairStoreWriter:
             }
             if self.target_names:
                 files.write_json(directory / _NAMES, list(self.target_names))
-            files.write_json(directory / "pairs.json", index)
+                index["target_names_crc32"] = zlib.crc32((directory / _NAMES).read_bytes())
+            files.write_json(directory / "pairs.json", sealed(index))
 
     def add_batch(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Append (inputs, targets) pairs in order; neither side may be empty."""
@@ -109,8 +113,10 @@ class PairStore:
         inputs: TokenStore,
         targets: TokenStore,
         collapsed_targets: Sequence[Sequence[str]] = (),
+        names_crc: int | None = None,
     ):
         self.path, self.inputs, self.targets = path, inputs, targets
+        self._names_crc = names_crc
         self.collapsed_targets = collapsed_targets
         self.num_pairs = inputs.num_documents
 
@@ -141,7 +147,8 @@ class PairStore:
                 f"{index.get('num_pairs')} pairs; rebuild it with `t5lite prepare`"
             )
         # Stores written before they were looked for do not say.
-        return cls(str(directory), inputs, targets, index.get("collapsed_targets", ()))
+        collapsed = index.get("collapsed_targets", ())
+        return cls(str(directory), inputs, targets, collapsed, index.get("target_names_crc32"))
 
     def target_names(self) -> tuple[str, ...]:
         """Return the distinct targets as they were given; empty where the store does not say.
@@ -151,12 +158,17 @@ class PairStore:
         """
         directory = open_directory(self.path)
         try:
-            names = parse_json(directory.read(_NAMES))
-        except FileNotFoundError:
-            return ()
-        except ValueError as error:
+            content = directory.read(_NAMES)
+            if self._names_crc not in (None, zlib.crc32(content)):
+                raise ValueError("it does not match its CRC-32")
+            names = parse_json(content)
+        except FileNotFoundError as error:
+            if self._names_crc is None:
+                return ()
+            raise DataError(f"{directory.name_of(_NAMES)} is missing; fetch the store again") from error
+        except (OSError, ValueError) as error:
             place = directory.name_of(_NAMES)
-            raise DataError(f"{place} is not valid JSON ({error}); fetch it again") from error
+            raise DataError(f"{place} is damaged ({error}); fetch the store again") from error
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f"{directory.name_of(_NAMES)} is no list of names; fetch it again")
         return tuple(names)

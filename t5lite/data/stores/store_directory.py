@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import DataError
+from t5lite.core.json_text import MAX_BYTES
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
 
@@ -43,7 +45,7 @@ class LocalDirectory:
 
     def read(self, file_name: str) -> bytes:
         """Return the content of a small file; an OSError if there is none."""
-        return (self.path / file_name).read_bytes()
+        return read_at_most(self.path / file_name, MAX_BYTES)
 
     def local_files(self, file_names: Iterable[str]) -> Path:
         """Return a local directory that has those of the small files that are here."""

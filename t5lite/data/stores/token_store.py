@@ -23,10 +23,10 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
-from t5lite.core.json_text import parse_json
 from t5lite.data.stores.paged_column import PagedColumn, PagedColumnWriter
 from t5lite.data.stores.ranged_column import RangedColumn
 from t5lite.data.stores.store_directory import LocalDirectory, StoreDirectory, open_directory
+from t5lite.data.stores.store_index import REMEDY, read_index, sealed
 from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
 
@@ -37,16 +37,6 @@ PAGE_ITEMS = 4096
 
 PAGES_PER_SHARD = 1 << 16
 """Pages in a shard: 512 MiB of uint16 tokens."""
-
-_KINDS = {
-    "index.json": "a token store",
-    "pairs.json": "a pair store",
-    "model.json": "a run directory",
-}
-"""What a directory is that has a file."""
-_PREPARED_BY = {"index.json": "text", "pairs.json": "pairs"}
-
-_REMEDY = "copy the store again or rebuild it with `t5lite prepare`"
 
 
 class TokenStoreWriter:
@@ -103,7 +93,7 @@ class TokenStoreWriter:
             self._unknown = UnknownTokens()
             yield self
             self._vocabulary.write(directory)
-            files.write_json(directory / "index.json", self._index())
+            files.write_json(directory / "index.json", sealed(self._index()))
 
     def _index(self) -> dict[str, Any]:
         return {
@@ -168,12 +158,12 @@ class TokenStore:
         self._tokens = self._column("tokens", index, tolerate_damage=tolerate_damage)
         self._ends = self._column("document_ends", index)
         if (len(self._tokens), len(self._ends)) != (self.num_tokens, self.num_documents):
-            raise DataError(f"{directory.name_of('index.json')} contradicts itself; {_REMEDY}")
+            raise DataError(f"{directory.name_of('index.json')} contradicts itself; {REMEDY}")
 
     def _column(self, name: str, index: dict[str, Any], *, tolerate_damage: bool = False) -> PagedColumn:
         kind = PagedColumn if isinstance(self._directory, LocalDirectory) else RangedColumn
         entry = index["columns"][name]
-        return kind(self._directory, name, entry, remedy=_REMEDY, tolerate_damage=tolerate_damage)
+        return kind(self._directory, name, entry, remedy=REMEDY, tolerate_damage=tolerate_damage)
 
     @property
     def path(self) -> str:
@@ -206,7 +196,7 @@ class TokenStore:
         try:
             store = cls(directory, index, tolerate_damage=tolerate_damage)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise DataError(f"{directory.name_of('index.json')} is damaged ({error!r}); {_REMEDY}") from error
+            raise DataError(f"{directory.name_of('index.json')} is damaged ({error!r}); {REMEDY}") from error
         if vocabulary_fingerprint not in (None, store.vocabulary_fingerprint):
             raise DataError(
                 f"the store {directory} was tokenised with another vocabulary (fingerprint "
@@ -229,7 +219,7 @@ class TokenStore:
         vocabulary = open_vocabulary(directory, self._extra_ids, kind=self._kind)
         if vocabulary.fingerprint != self.vocabulary_fingerprint:
             raise DataError(
-                f"{vocabulary.path} is not the vocabulary that the store was tokenised with; {_REMEDY}"
+                f"{vocabulary.path} is not the vocabulary that the store was tokenised with; {REMEDY}"
             )
         return vocabulary
 
@@ -273,43 +263,3 @@ class TokenStore:
 
 def _reopened(path: str, vocabulary_fingerprint: str, tolerate_damage: bool) -> TokenStore:
     return TokenStore.open(path, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
-
-
-def read_index(
-    directory: StoreDirectory, file_name: str, *, expected_format: str, version: int
-) -> dict[str, Any]:
-    """Return the JSON index of a store.
-
-    Raises:
-      DataError: if there is none, or it is of another format or version.
-    """
-    path = directory.name_of(file_name)
-    try:
-        index = parse_json(directory.read(file_name))
-    except OSError as error:
-        kind = expected_format.removeprefix("t5lite-").replace("-", " ")
-        found = next((name for name in _KINDS if name != file_name and _is_in(name, directory)), None)
-        why = f"{file_name} cannot be read ({error.strerror or error})"
-        if found:
-            why = f"by its {found}, it is {_KINDS[found]}"
-        raise DataError(
-            f"{directory} is not a {kind}: {why}; give a directory that "
-            f"`t5lite prepare {_PREPARED_BY[file_name]}` wrote, such as OUTPUT/train"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); {_REMEDY}") from error
-    if not isinstance(index, dict) or index.get("format") != expected_format:
-        raise DataError(f"{path} does not describe a {expected_format}; {_REMEDY}")
-    if index.get("version") != version:
-        raise DataError(
-            f"{path} has format version {index.get('version')}, this t5lite reads {version}; {_REMEDY}"
-        )
-    return index
-
-
-def _is_in(file_name: str, directory: StoreDirectory) -> bool:
-    try:
-        directory.size(file_name)
-    except OSError:
-        return False
-    return True

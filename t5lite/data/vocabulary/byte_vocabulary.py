@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import local_path
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.vocabulary.base import (
@@ -121,7 +121,7 @@ def _byte_ids(text: str) -> np.ndarray:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        marker = parse_json(path.read_text(encoding="utf-8"))
+        marker = load_json(path)
         if marker["kind"] != ByteVocabulary.kind or not isinstance(marker["extra_ids"], int):
             raise ValueError(f"contents {marker}")
     except OSError as error:

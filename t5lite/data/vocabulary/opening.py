@@ -10,7 +10,7 @@ from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
-from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object
+from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object, read_file
 
 logger = logging.getLogger(__name__)
 
@@ -164,4 +164,4 @@ def _read_config(path: Path) -> Json:
 
 
 def _read_json(path: Path) -> Json:
-    return json_object(path.read_bytes(), path) if path.is_file() else {}
+    return json_object(read_file(path), path) if path.is_file() else {}

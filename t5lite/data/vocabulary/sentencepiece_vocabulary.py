@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import sentencepiece
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.storage.addresses import local_path
@@ -25,6 +26,8 @@ from t5lite.data.vocabulary.base import (
 from t5lite.data.vocabulary.sentencepiece_model import as_control_pieces, user_defined_pieces
 
 DEFAULT_EXTRA_IDS = 100
+MAX_MODEL_BYTES = 64 << 20
+"""Of a model: ten times that of 256,000 pieces. The library crashes where there are 2 GiB."""
 
 
 class SentencePieceVocabulary(Vocabulary):
@@ -59,7 +62,7 @@ class SentencePieceVocabulary(Vocabulary):
             check_extra_ids(extra_ids)
         self.path = local_path(path)
         try:
-            self.model_bytes = self.path.read_bytes()
+            self.model_bytes = read_at_most(self.path, MAX_MODEL_BYTES)
         except OSError as error:
             raise DataError(
                 f"cannot read the vocabulary {path} ({error.strerror}); give the path of a SentencePiece "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_not_lfs_pointer
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 ADDED_FILE = "added_tokens.json"
 _MODEL_CONFIG = "config.json"
+_MAX_BYTES = 256 << 20
+"""Of a file of a tokenizer: eight times that of the largest vocabularies there are."""
 _EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
 _DROPPED: tuple[SpecialToken, ...] = ("pad", "eos", "bos", "cls", "sep")
 
@@ -78,10 +81,10 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     def __init__(self, path: str | Path, extra_ids: int | None = None):
         self.path = local_path(path)
-        contents = {self.FILE: _read(self.path)}
+        contents = {self.FILE: read_file(self.path)}
         for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
-                contents[name] = _read(self.path.parent / name)
+                contents[name] = read_file(self.path.parent / name)
         written = json_object(contents[self.FILE], self.path)
         self.caveat = _caveat(contents, written, self.path)
         self.files = _naming_its_class(contents, written, self.path)
@@ -181,10 +184,15 @@ class TokenizerJsonVocabulary(Vocabulary):
         return f", or name its {token}_token in tokenizer_config.json and prepare the text again"
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of a file of a tokenizer.
+
+    Raises:
+      UserError: if it cannot be read, is too large or was not fetched.
+    """
     check_not_lfs_pointer(path)
     try:
-        return path.read_bytes()
+        return read_at_most(path, _MAX_BYTES)
     except OSError as error:
         raise DataError(
             f"cannot read the vocabulary {path} ({error.strerror}); give the path of a tokenizer.json"
@@ -200,7 +208,7 @@ def _config(contents: Mapping[str, bytes], path: Path) -> Json:
 def _model_config(path: Path) -> Json:
     """Return the config.json of the model beside a tokenizer.json, an empty dict where there is none."""
     beside = path.parent / _MODEL_CONFIG
-    return json_object(beside.read_bytes(), beside) if beside.is_file() else {}
+    return json_object(read_file(beside), beside) if beside.is_file() else {}
 
 
 def _caveat(contents: Mapping[str, bytes], written: Json, path: Path) -> str:

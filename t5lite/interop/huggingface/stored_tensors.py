@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t5lite.core.errors import CheckpointError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 from t5lite.interop.huggingface.pytorch_files import read_pytorch
 from t5lite.interop.safetensors_files import INDEX, WEIGHTS, read_entry, read_header, unique_keys
 from t5lite.interop.trees import Shape, listed
@@ -116,7 +116,7 @@ def read_json(file: Path) -> dict[str, Any]:
       CheckpointError: if the file is missing or is not one.
     """
     try:
-        value = parse_json(file.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
+        value = load_json(file, object_pairs_hook=unique_keys)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; give a folder that save_pretrained wrote") from None
     except OSError as error:

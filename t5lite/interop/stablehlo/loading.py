@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.flax import load_file
 
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 from t5lite.core.registry import lookup
 from t5lite.interop.safetensors_files import WEIGHTS
 from t5lite.interop.stablehlo.programs import MARK
@@ -61,7 +61,7 @@ def load_exported(path: str | Path) -> ServingModel:
     """
     folder = Path(path)
     try:
-        description = parse_json((folder / MARK).read_text(encoding="utf-8"))
+        description = load_json(folder / MARK)
         params = load_file(folder / WEIGHTS)
         contents = {
             name: (folder / program["file"]).read_bytes() for name, program in description["programs"].items()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import CheckpointError, DataError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import local_path
 from t5lite.interop.t5x.leaves import InlineLeaf, Leaf
 from t5lite.interop.t5x.msgpack_file import FileArray, read_msgpack
@@ -161,11 +161,11 @@ def _names_in_metadata(file: Path) -> list[str]:
     if not file.is_file():
         return []
     try:
-        entries = parse_json(file.read_text(encoding="utf-8"))["tree_metadata"].values()
+        entries = load_json(file)["tree_metadata"].values()
         return [
             "/".join(str(key["key"]) for key in entry["key_metadata"])
             for entry in entries
             if not entry["value_metadata"].get("skip_deserialize")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is damaged ({error!r}); copy the checkpoint again") from error

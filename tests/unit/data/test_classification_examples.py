@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -131,8 +132,18 @@ def test_classes_are_named_as_they_were_given(vocabulary, tmp_path):
 
 def test_a_damaged_list_of_names_is_refused(store, tmp_path):
     copy = shutil.copytree(store, tmp_path / "copy")
-    for content, problem in (("[", "is not valid JSON"), ('{"a": 1}', "is no list of names")):
-        (copy / "target_names.json").write_text(content)
+    names = copy / "target_names.json"
+    names.write_bytes(names.read_bytes().replace(b"ba", b"bA"))
+    with pytest.raises(DataError, match=r"target_names\.json is damaged \(it does not match its CRC-32\)"):
+        open_store(copy)
+    names.unlink()
+    with pytest.raises(DataError, match=r"target_names\.json is missing"):
+        open_store(copy)
+    index = json.loads((copy / "pairs.json").read_text())
+    del index["index_crc32"], index["target_names_crc32"]  # which earlier versions did not write
+    (copy / "pairs.json").write_text(json.dumps(index))
+    for content, problem in (("[", "is damaged"), ('{"a": 1}', "is no list of names")):
+        names.write_text(content)
         with pytest.raises(DataError, match=rf"target_names\.json {problem}"):
             open_store(copy)
 

@@ -1,5 +1,6 @@
 """A damaged shard stops the stream by name, or costs blank rows that are counted."""
 
+import os
 import shutil
 
 import numpy as np
@@ -11,7 +12,8 @@ from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.stores.paged_column import DamagedPageError
-from t5lite.data.stores.token_store import TokenStoreWriter
+from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
+from t5lite.data.vocabulary import ByteVocabulary
 
 SMALL = {"page_items": 64, "pages_per_shard": 4}
 DAMAGES = ["flipped bits", "truncated", "missing"]
@@ -51,6 +53,22 @@ def test_the_stream_stops_and_names_the_file(store, kind, num_workers):
     if kind != "flipped bits":
         with pytest.raises(DataError, match=r"tokens-00003\.bin"):
             open_pipeline(config(store))
+
+
+@pytest.mark.parametrize("name", ["tokens-00003.bin", "tokens.crc32", "document_ends-00000.bin"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_file_that_is_cut_while_it_is_mapped_is_named(tmp_path, name, size):
+    """To touch what is no longer there would end the process without a word."""
+    vocabulary = ByteVocabulary()
+    with TokenStoreWriter(tmp_path / "store", vocabulary=vocabulary, page_items=64, pages_per_shard=512) as w:
+        w.add_batch(np.full(3, 5) for _ in range(40_000))
+    store = TokenStore.open(tmp_path / "store")
+    starts = np.arange(3 * 512 * 64, store.num_tokens - 32, 2048)
+    assert (store.chunks(starts, 32) == 5).all()
+    assert store.document_ends(7, 9).tolist() == [24, 27]
+    os.truncate(tmp_path / "store" / name, size)
+    with pytest.raises(DataError, match=name):
+        (store.chunks(starts + 64, 32), store.document(20_000))
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

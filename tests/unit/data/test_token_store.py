@@ -117,8 +117,7 @@ def test_bit_flip_is_found_at_the_first_read_of_its_page(store_path):
     [{"format": "other"}, {"version": 99}, {"columns": {}}, {"num_tokens": 1}, {"num_documents": "many"}],
 )
 def test_index_of_another_kind_is_refused(store_path, change):
-    index = json.loads((store_path / "index.json").read_text())
-    (store_path / "index.json").write_text(json.dumps(index | change))
+    (store_path / "index.json").write_text(json.dumps(without_checksum(store_path) | change))
     with pytest.raises(DataError, match=r"index\.json"):
         TokenStore.open(store_path)
 
@@ -200,7 +199,7 @@ def test_an_index_that_says_anything_else_is_refused_or_means_the_same(tmp_path,
     documents = [np.arange(n, n + 11) for n in range(3, 12)]
     options = {"page_items": 8, "pages_per_shard": pages_per_shard}
     store_path = write(tmp_path / "store", vocabulary, documents, **options)
-    index = json.loads((store_path / "index.json").read_text())
+    index = without_checksum(store_path)
     whole = TokenStore.open(store_path)
     expected, lengths = whole.tokens(0, whole.num_tokens), whole.document_lengths
     refused = 0
@@ -219,6 +218,47 @@ def test_an_index_that_says_anything_else_is_refused_or_means_the_same(tmp_path,
             except UserError:
                 refused += 1
     assert refused > 200
+
+
+def without_checksum(store_path):
+    """The index as it was before it had a checksum."""
+    index = json.loads((store_path / "index.json").read_text())
+    del index["index_crc32"]
+    return index
+
+
+def test_an_index_without_a_checksum_is_read_as_before(store_path):
+    (store_path / "index.json").write_text(json.dumps(without_checksum(store_path)))
+    assert TokenStore.open(store_path).num_documents == 9
+
+
+def facts(directory):
+    """All that a store's index says."""
+    if (directory / "pairs.json").is_file():
+        store = PairStore.open(directory)
+        return store.num_pairs, store.collapsed_targets, facts(directory / "inputs")
+    store = TokenStore.open(directory)
+    numbers = store.num_tokens, store.num_documents, store.unknown
+    return *numbers, store.vocabulary_fingerprint, store.tokens(0, 1).dtype
+
+
+@pytest.mark.parametrize("name", ["index.json", "pairs.json"])
+def test_one_bit_of_an_index_is_refused_or_changes_nothing(tmp_path, vocabulary, name):
+    """``<u2`` is one bit from ``>u2``, and a count one bit from another."""
+    with PairStoreWriter(tmp_path / "pairs", vocabulary=vocabulary) as writer:
+        writer.add_batch([(np.array([3, 4]), np.array([4]))] * 12)
+    directory = tmp_path / "pairs" if name == "pairs.json" else tmp_path / "pairs" / "inputs"
+    expected, content = facts(directory), bytearray((directory / name).read_bytes())
+    refused = 0
+    for place in range(0, 8 * len(content), 3):
+        content[place // 8] ^= 1 << place % 8
+        (directory / name).write_bytes(content)
+        content[place // 8] ^= 1 << place % 8
+        try:
+            assert facts(directory) == expected
+        except DataError:
+            refused += 1
+    assert refused > 2 * len(content)
 
 
 def test_an_index_that_is_nested_too_deeply_is_refused(store_path):
