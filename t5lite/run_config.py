@@ -125,8 +125,9 @@ class RunConfig:
         evaluated = self.evaluated_data
         if self.evaluation.task and not isinstance(evaluated, PairsDataConfig):
             raise ConfigError(
-                f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but data is a "
-                f"{type(evaluated).__name__}; leave it out (None), or use PairsDataConfig"
+                f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but "
+                f"{evaluated.store} is plain text; leave the task out, or fine-tune on pairs "
+                "first, as configs/finetune_pairs.py does"
             )
         for data in _sources(self.data).values():
             _check_data_and_model(data, self.model)
@@ -142,6 +143,11 @@ class RunConfig:
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
             )
+
+    @property
+    def training_stores(self) -> tuple[str, ...]:
+        """The stores of all sources."""
+        return tuple(data.store for data in _sources(self.data).values())
 
     @property
     def evaluated_data(self) -> SourceDataConfig:

@@ -377,11 +377,11 @@ def expected_token_bytes(inputs: InputFiles) -> int:
 
 
 def nothing_left(store: str, heldout_fraction: float, num_empty: int = 0) -> str:
-    """Return what to say where no text is left for one of the stores."""
+    """Return what to say where no text is left for one of the stores, but some for the other."""
     empty = f" ({num_empty:,} without tokens dropped)" if num_empty else ""
     return (
-        f"nothing was left for the '{store}' store at heldout_fraction={heldout_fraction}{empty}; change the "
-        "fraction (0 keeps none back) or give more text"
+        f"nothing was left for the '{store}' store at heldout_fraction={heldout_fraction}{empty}; use "
+        "--heldout-fraction 0, which keeps none back, or give more text"
     )
 
 
@@ -402,11 +402,19 @@ def _write_split(
                 chosen = [(item, path) for item, is_heldout, path in batch if is_heldout == heldout]
                 counts = sink.add([item for item, _ in chosen])
                 file_counts.add([path for _, path in chosen], counts)
-        for heldout, sink in sinks.items():
+        for sink in sinks.values():
             sink.finish()
-            if not sink.counts.examples:
-                raise DataError(nothing_left(names[heldout], heldout_fraction, sink.counts.dropped_empty))
-        return {names[heldout]: sink.counts for heldout, sink in sinks.items()}
+        found = {names[heldout]: sink.counts for heldout, sink in sinks.items()}
+        if not any(counts.examples for counts in found.values()):
+            num_empty = sum(counts.dropped_empty for counts in found.values())
+            raise DataError(
+                f"none of the {num_empty:,} texts or pairs has tokens (a pair needs some on both sides); "
+                "check the inputs and the fields that are read"
+            )
+        for name, counts in found.items():
+            if not counts.examples:
+                raise DataError(nothing_left(name, heldout_fraction, counts.dropped_empty))
+        return found
 
 
 def _write_all(items: Iterable[Any], sink: TextSink | PairSink, path: str | Path) -> StoreCounts:

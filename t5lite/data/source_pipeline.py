@@ -73,11 +73,18 @@ class Pipeline(BatchStream):
       examples: of the source.
       opening: how it was opened.
       reopen: opens this pipeline again, in a worker process.
+
+    Attributes:
+      classes: of pairs that are classified; else None.
+      labels: the class of every example, int32 [num_examples]; None without classes.
     """
 
     def __init__(self, examples: Examples, *, opening: Opening, reopen: Callable[[], BatchStream]):
         super().__init__(reopen)
-        self.classes = examples.classes if isinstance(examples, ClassificationExamples) else None
+        self.classes: LabelClasses | None = None
+        self.labels: np.ndarray | None = None
+        if isinstance(examples, ClassificationExamples):
+            self.classes, self.labels = examples.classes, examples.labels
         self._examples = SkippingExamples(examples) if opening.on_damage == "skip" else examples
         self.vocabulary = examples.vocabulary
         self.num_examples = examples.num_examples

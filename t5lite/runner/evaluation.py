@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
+from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
@@ -157,8 +157,9 @@ def evaluate(
         baselines, note = _baselines_if_possible(config, vocabulary)
         metrics |= baselines
         notes.append(note)
-    elif pipeline.classes is not None:
-        metrics |= _beside_accuracy(config.evaluation, metrics["accuracy"])
+    elif (majority := majority_class(pipeline, config.evaluation)) is not None:
+        metrics |= _beside_accuracy(majority, metrics["accuracy"])
+        notes += [str(majority)] * (majority.share == 1)
     elif config.evaluation.task:
         scored = _scored(trained.model, trained.params, vocabulary, config, eos_ids=directory.read_eos_ids())
         metrics |= scored.scores
@@ -199,7 +200,7 @@ def _configuration(
             raise ConfigError(
                 f"{directory.path} has no held-out store in its configuration; give one by --store"
             )
-        return config, []
+        return config, [note for note in [trained_on(config)] if note]
     evaluation = changes.applied(EvaluationConfig())
     if evaluation.store is None:
         raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
@@ -240,15 +241,11 @@ def _baselines_if_possible(config: RunConfig, vocabulary: Vocabulary) -> tuple[d
     return baselines, "unigram and bigram are of the whole held-out text; compare them with text_loss"
 
 
-def _beside_accuracy(config: EvaluationConfig, accuracy: float) -> dict[str, float]:
+def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, float]:
     """Return what the accuracy of a classifier is read against, as of the task "classification"."""
-    assert config.store is not None
-    pairs = PairStore.open(config.store)
-    indices = evaluation_indices(pairs.num_pairs, config.max_examples).tolist()
-    counts = Counter(pairs.targets.document(i).tobytes() for i in indices)
     return {
-        "accuracy_error": math.sqrt(max(accuracy * (1 - accuracy), 0.0) / len(indices)),
-        "majority_accuracy": max(counts.values()) / len(indices),
+        "accuracy_error": math.sqrt(max(accuracy * (1 - accuracy), 0.0) / majority.num_examples),
+        "majority_accuracy": majority.share,
     }
 
 

@@ -43,6 +43,7 @@ from t5lite.runner.data_messages import (
     unseen_rows,
 )
 from t5lite.runner.evaluation import heldout_evaluator
+from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.rollback import gave_up
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
@@ -310,9 +311,10 @@ def _announce(run: _Run, start: _Start) -> None:
     unseen = None
     if not (start.step and any(map(breaks_order, run.changes))):  # else nobody knows
         unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
-    for message in (unseen, *start.messages, start.origin):
+    majority = None if run.heldout is None else majority_class(run.heldout, run.config.evaluation)
+    for message in (unseen, trained_on(run.config), majority, *start.messages, start.origin):
         if message:
-            _say(message)
+            _say(str(message))
 
 
 def _rate_change(run: _Run, start: _Start) -> list[str]:

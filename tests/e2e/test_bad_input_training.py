@@ -49,7 +49,7 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
         (["--model.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
         (["--evaluation.batch-size", 1], r"evaluation\.batch_size=1 must be at least 2"),
         (["--evaluation.max-examples", 1], r"only 1 of evaluation\.store=.* is used; evaluate more"),
-        (["--evaluation.task", "translation"], r"evaluation\.task='translation' .*use PairsDataConfig"),
+        (["--evaluation.task", "translation"], r"evaluation\.task='translation' .*leave the task out"),
         (["--evaluation.store", "nowhere"], r"nowhere is not a token store: .*give a directory that"),
         (["--data.store", "nowhere"], r"nowhere is not a token store"),
         (["--initialize-from.run", "nowhere"], r"nowhere is not a run directory .*`t5lite train` and"),

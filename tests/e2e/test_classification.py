@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -147,7 +148,14 @@ def test_a_resumed_run_keeps_the_numbers_of_its_classes(classifier: Path, labell
     on = [*arguments(labelled, tmp_path / "gone", run), "--training.total-steps", "62", "--data.store"]
     assert main([*on, str(tmp_path / "three" / "train")]) == 2
     assert "such as 'And'; the classes are 'English', 'Spanish'" in capsys.readouterr().err
-    assert main([*on, str(tmp_path / "one" / "train")]) == 0
+    only_spanish = str(tmp_path / "one" / "heldout")
+    assert main([*on, str(tmp_path / "one" / "train"), "--evaluation.store", only_spanish]) == 0
+    said = (
+        r"note: all (\d+) held-out examples are 'Spanish': their accuracy says nothing of the other classes"
+    )
+    assert len(re.findall(said, capsys.readouterr().err)) == 1
+    assert main(["evaluate", "--run", str(run)]) == 0
+    assert len(re.findall(said, capsys.readouterr().out)) == 1
     classes = RunDirectory.at(run).read_classes()
     assert classes is not None
     assert classes.texts == ("English", "Spanish")

@@ -1,13 +1,16 @@
 """The general commands on a user's own text, one after the other, through the real entry point."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.core.errors import UserError
 from t5lite.training.metrics_log import read_metrics
-from tests.e2e.conftest import RECIPE
+from tests.e2e.conftest import RECIPE, REPOSITORY
 
 
 def test_training_learns_and_leaves_a_described_run(pretrained: Path):
@@ -38,6 +41,39 @@ def test_evaluate_prints_and_writes(pretrained: Path, capsys):
     last = [e for e in read_metrics(pretrained / "metrics.jsonl") if e["kind"] == "eval"][-1]
     assert metrics["loss"] == pytest.approx(last["loss"], rel=1e-5)
     assert metrics["bigram"] < metrics["unigram"]
+
+
+def test_a_held_out_store_that_is_trained_on_is_said_once(
+    pretrained: Path, train_arguments: list[str], text_data: Path, tmp_path: Path, monkeypatch, capfd
+):
+    note = "note: the held-out store {} holds what is trained on, " + str(text_data / "train")
+    copy = str(shutil.copytree(text_data / "train", tmp_path / "copy"))
+    assert main(["evaluate", "--run", str(pretrained), "--store", copy, "--max-examples", "8"]) == 0
+    assert capfd.readouterr().out.count(note.format(copy)) == 1
+    assert main(["evaluate", "--run", str(pretrained), "--max-examples", "8"]) == 0
+    assert "trained on" not in capfd.readouterr().out
+
+    def reached(*_, **__):
+        raise UserError("everything was accepted")
+
+    monkeypatch.setattr("t5lite.runner.training.compile_train_step", reached)
+    train = [*train_arguments, "--run-dir", str(tmp_path / "run"), "--evaluation.store"]
+    for store in (str(text_data / "train"), copy):
+        assert main([*train, store]) == 2
+        said = capfd.readouterr().err
+        assert said.count(note.format(store)) == 1
+        assert "everything was accepted" in said
+    assert main([*train, str(text_data / "heldout")]) == 2
+    assert "trained on" not in capfd.readouterr().err
+
+
+def test_the_remedy_for_a_task_on_text_works(pretrained: Path, capsys):
+    evaluate = ["evaluate", "--run", str(pretrained), "--max-examples", "8"]
+    assert main([*evaluate, "--task", "translation"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"but /\S+/train is plain text; leave the task out, or fine-tune on pairs first", said)
+    assert (REPOSITORY / re.findall(r"configs/\w+\.py", said)[0]).is_file()
+    assert main(evaluate) == 0
 
 
 def test_generate_from_argument_and_file_agree(pretrained: Path, tmp_path: Path, capsys):

@@ -294,7 +294,7 @@ def test_an_overridden_value_is_checked_like_any_other(tmp_path):
             "use 2$",
         ),
         ({"initialize_from": InitializeFrom(run="./runs/../runs/x")}, "is run_dir itself"),
-        ({"evaluation": EvaluationConfig(task="translation")}, "use PairsDataConfig"),
+        ({"evaluation": EvaluationConfig(task="translation")}, "leave the task out"),
     ],
     ids=str,
 )

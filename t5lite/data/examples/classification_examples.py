@@ -29,6 +29,9 @@ class ClassificationExamples:
     Raises:
       DataError: if no pair is usable, a target is none of the classes, or there are too many.
       ConfigError: if the vocabulary has nothing to frame the inputs with.
+
+    Attributes:
+      labels: the class of every row, int32 [num_examples].
     """
 
     def __init__(
@@ -43,13 +46,14 @@ class ClassificationExamples:
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._special = special_tokens(self.vocabulary)
         self.classes = find_classes(self._store, self.vocabulary) if classes is None else classes
-        self._labels = self.classes.labels(self._store)
+        labels = self.classes.labels(self._store)
         self.encoder_length, self.decoder_length = config.inputs_length, 0
         self.max_epochs = config.max_epochs
         lengths = self._store.inputs.document_lengths + _NUM_FRAMING
         overlong = lengths > config.inputs_length
         dropped = overlong if config.overlong == "drop" else np.zeros_like(overlong)
         self._usable = np.flatnonzero(~dropped)
+        self.labels = labels[self._usable]
         self.num_examples = len(self._usable)
         if not self.num_examples:
             raise DataError(
@@ -76,7 +80,7 @@ class ClassificationExamples:
         return {
             "encoder_input_tokens": tokens_BM,
             "encoder_segment_ids": segment_ids_BM,
-            "sequence_labels": self._labels[pairs],
+            "sequence_labels": self.labels[indices],
         }
 
 

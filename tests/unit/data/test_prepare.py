@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.prepare import (
@@ -171,6 +173,31 @@ def test_bad_input_leaves_nothing(tmp_path, content, values, message):
     with pytest.raises(DataError, match=message):
         prepare_text(config)
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 0.9999])
+@pytest.mark.parametrize("vocabulary", ["bytes", None])
+def test_the_remedy_for_an_empty_store_works(tmp_path, fraction, vocabulary, capsys):
+    (tmp_path / "text.txt").write_text("ba ke\n\nli mo nu ra")
+    places = ["--inputs", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
+    words = ["prepare", "text", *places, *(["--vocabulary", vocabulary] if vocabulary else [])]
+    words += [] if vocabulary else ["--vocabulary-size", "15"]
+    assert main([*words, "--heldout-fraction", str(fraction)]) == 2
+    remedy = re.search(r"; use (--heldout-fraction \S+), which", capsys.readouterr().err)
+    assert remedy is not None
+    assert main([*words, *remedy[1].split()]) == 0
+    assert [path.name for path in (tmp_path / "out").glob("*/") if path.name != "vocabulary"] == ["train"]
+
+
+@pytest.mark.parametrize("fraction", ["0", "0.01", "0.9999"])
+def test_pairs_without_tokens_are_not_blamed_on_the_fraction(tmp_path, fraction, capsys):
+    (tmp_path / "pairs.tsv").write_text("\tlimo\n\tbake\n")
+    places = ["--inputs", str(tmp_path / "pairs.tsv"), "--output", str(tmp_path / "out")]
+    fields = ["--inputs-field", "0", "--targets-field", "1", "--vocabulary", "bytes"]
+    assert main(["prepare", "pairs", *places, *fields, "--heldout-fraction", fraction]) == 2
+    said = capsys.readouterr().err
+    assert "none of the 2 texts or pairs has tokens (a pair needs some on both sides)" in said
+    assert "fraction" not in said
 
 
 def test_existing_output_is_refused_before_work_and_replaced_on_request(tmp_path, text_file, vocabulary):

@@ -1,0 +1,62 @@
+"""What is said of held-out data, so that nobody takes its figures for more than they are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.data.pipeline import Pipeline, evaluation_indices
+from t5lite.data.stores.same_content import same_content
+from t5lite.run_config import EvaluationConfig, RunConfig
+
+
+@dataclass(frozen=True)
+class MajorityClass:
+    """The most frequent class of the examples that an evaluation uses."""
+
+    text: str
+    share: float
+    num_examples: int
+
+    def __str__(self) -> str:
+        if self.share == 1:
+            return (
+                f"note: all {self.num_examples:,} held-out examples are {self.text!r}: their accuracy says "
+                "nothing of the other classes; hold back some of each"
+            )
+        return (
+            f"of {self.num_examples:,} held-out examples {self.share:.1%} are {self.text!r}: whoever always "
+            f"says so has accuracy {self.share:.4f}"
+        )
+
+
+def majority_class(pipeline: Pipeline, config: EvaluationConfig) -> MajorityClass | None:
+    """Return what the accuracy of a classifier is read against; None of data without classes."""
+    if pipeline.classes is None or pipeline.labels is None:
+        return None
+    labels = pipeline.labels[evaluation_indices(pipeline.num_examples, config.max_examples)]
+    counts = np.bincount(labels)
+    largest = int(counts.argmax())
+    return MajorityClass(pipeline.classes.texts[largest], float(counts[largest] / len(labels)), len(labels))
+
+
+def trained_on(config: RunConfig) -> str | None:
+    """Return what to say where the held-out store is one that is trained on; else None.
+
+    Nothing is said where one of them cannot be read: after training, the text may be gone.
+    """
+    heldout = config.evaluation.store
+    if heldout is None:
+        return None
+    for store in config.training_stores:
+        try:
+            same = same_content(store, heldout)
+        except (OSError, DataError):
+            continue
+        if same:
+            return (
+                f"note: the held-out store {heldout} holds what is trained on, {store}: figures on it say "
+                "how well that is remembered, not what is learned from it; `t5lite prepare` writes what it "
+                "keeps back to OUTPUT/heldout"
+            )
+    return None
