@@ -29,6 +29,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.data.host_loader import device_batches
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState
 from t5lite.training.telemetry import Telemetry
@@ -67,7 +68,7 @@ def looped(step: Any, state: TrainState, host_batch: dict[str, np.ndarray], shar
         Telemetry(
             Path(directory), start_step=0, total_steps=NUM_STEPS, step_flops=1.0, stream=io.StringIO()
         ) as telemetry,
-        Preemption() as preemption,
+        Preemption(Phases()) as preemption,
     ):
         parts = TrainingParts(train_step=step, batches=batches, telemetry=telemetry, preemption=preemption)
         start = time.perf_counter()

@@ -37,6 +37,7 @@ from t5lite.optim import OptimizerConfig, Schedule
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
+from t5lite.training.watchdog import WatchdogConfig
 
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
@@ -98,6 +99,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     partitioning: PartitioningConfig = field(default_factory=PartitioningConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     initialize_from: InitializeFrom | None = None
     seed: int = 0
     """Seeds initialisation, data order, noise and dropout."""

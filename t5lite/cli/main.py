@@ -14,6 +14,7 @@ from t5lite import __version__
 from t5lite.cli.host import restart_with_tuned_malloc
 from t5lite.core.errors import ReportedError, suggestion
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.process_end import end_within
 
 COMMANDS = {
     "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",
@@ -30,6 +31,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
+_EXIT_SECONDS = 10.0
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _MACHINE_ERRORS = (
     errno.ENOSPC,
@@ -57,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
+        if code and argv is None:  # what made it end may not answer when everything is closed, either
+            end_within(_EXIT_SECONDS, code)
         return code
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit fail

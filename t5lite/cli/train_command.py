@@ -17,6 +17,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.partitioning import multihost
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
+from t5lite.training.supervision import supervised
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,13 +51,16 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
     config = run_config.load(known.config, overrides, model=_model(known.model))
     xla.configure()
-    multihost.initialize(
-        coordinator_address=known.coordinator_address,
-        num_processes=known.num_processes,
-        process_id=known.process_id,
-    )
-    with multihost.failing_fast(), _choices_shown():
-        outcome = train(config)
+    with supervised(config.watchdog, RunDirectory.at(config.run_dir).path) as supervision:
+        with supervision.phases.enter("startup"):
+            multihost.initialize(
+                coordinator_address=known.coordinator_address,
+                num_processes=known.num_processes,
+                process_id=known.process_id,
+            )
+            supervision.preemption.coordinate()
+        with multihost.failing_fast(), _choices_shown():
+            outcome = train(config, supervision)
     if outcome.signal is None:
         return 0
     if multihost.is_leader():

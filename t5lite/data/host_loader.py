@@ -3,7 +3,7 @@
 import itertools
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,10 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.source_pipeline import OnDamage
+
+_TICK_SECONDS = 0.1
+_PATIENCE_SECONDS = 5.0
+"""How long a source has to return what it was asked for when nobody wants it any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +63,22 @@ def local_rows(sharding: jax.sharding.NamedSharding, batch_size: int) -> slice:
 
 @contextmanager
 def device_batches(
-    batches: Iterable[Mapping[str, np.ndarray]], *, sharding: jax.sharding.NamedSharding, prefetch: int = 2
+    batches: Iterable[Mapping[str, np.ndarray]],
+    *,
+    sharding: jax.sharding.NamedSharding,
+    prefetch: int = 2,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Iterator[dict[str, jax.Array]]]:
     """Yield an iterator of global arrays; a thread keeps ``prefetch`` batches ready on the devices.
 
-    When the block ends, the thread is stopped and the source closed, worker processes included.
+    When the block ends, the thread is stopped and the source closed, worker processes included. A source that
+    does not answer is left alone: its thread and its workers end with the process.
 
     Args:
       batches: this process's rows of each global batch (``local_rows``).
       sharding: of every field.
       prefetch: batches kept ready, at least 1; each takes device memory.
+      while_waiting: is called again and again while there is no batch; what it raises ends the waiting.
     """
     if prefetch < 1:
         raise ConfigError(f"prefetch={prefetch} must be at least 1")
@@ -79,17 +89,24 @@ def device_batches(
     )
     thread.start()
     try:
-        yield _received(ready)
+        yield _received(ready, while_waiting)
     finally:
         stop.set()
-        thread.join()
+        thread.join(_PATIENCE_SECONDS)
         close: Any = getattr(batches, "close", None)
-        if close is not None:
+        if close is not None and not thread.is_alive():
             close()
 
 
-def _received(ready: queue.Queue[Any]) -> Iterator[dict[str, jax.Array]]:
-    while (item := ready.get()) is not None:
+def _received(ready: queue.Queue[Any], while_waiting: Callable[[], None]) -> Iterator[dict[str, jax.Array]]:
+    while True:
+        try:
+            item = ready.get(timeout=_TICK_SECONDS)
+        except queue.Empty:
+            while_waiting()
+            continue
+        if item is None:
+            return
         if isinstance(item, BaseException):
             raise item
         yield item
@@ -117,7 +134,7 @@ def _fill(
 def _put(item: Any, ready: queue.Queue[Any], stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
-            ready.put(item, timeout=0.1)
+            ready.put(item, timeout=_TICK_SECONDS)
             return True
         except queue.Full:
             continue

@@ -85,9 +85,17 @@ class EvaluationChanges:
 
 
 def heldout_evaluator(
-    model: FunctionalModel, partitioner: Partitioner, pipeline: Pipeline, config: EvaluationConfig
+    model: FunctionalModel,
+    partitioner: Partitioner,
+    pipeline: Pipeline,
+    config: EvaluationConfig,
+    *,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Callable[[Tree], dict[str, float]]:
-    """Return the function from parameters to held-out metrics; it compiles at its first call only."""
+    """Return the function from parameters to held-out metrics; it compiles at its first call only.
+
+    What ``before_batch`` raises ends the evaluation.
+    """
     vocabulary = pipeline.vocabulary
     eval_step = compile_eval_step(
         make_eval_step(
@@ -102,7 +110,7 @@ def heldout_evaluator(
     encoder_use = measures_encoder_use(config, model.config)
 
     def evaluate_params(params: Tree) -> dict[str, float]:
-        batches = _device_batches(pipeline, partitioner, config)
+        batches = _device_batches(pipeline, partitioner, config, before_batch)
         return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
 
     return evaluate_params
@@ -256,12 +264,13 @@ def clamped_batch_size(pipeline: Pipeline, partitioner: Partitioner, config: Eva
 
 
 def _device_batches(
-    pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig
+    pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig, before_batch: Callable[[], None]
 ) -> Iterator[dict[str, jax.Array]]:
     sharding = partitioner.batch_sharding
     batch_size = clamped_batch_size(pipeline, partitioner, config)
     rows = local_rows(sharding, batch_size)
     for batch in pipeline.eval_batches(batch_size, rows, max_examples=config.max_examples):
+        before_batch()
         yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
 
 

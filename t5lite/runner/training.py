@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -51,7 +52,6 @@ from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
-from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state, init_state, state_axes, state_from_params
 from t5lite.training.step import (
     check_batch_size,
@@ -59,6 +59,7 @@ from t5lite.training.step import (
     compile_train_step,
     make_train_step,
 )
+from t5lite.training.supervision import Supervision, supervised
 from t5lite.training.telemetry import Telemetry
 
 
@@ -111,15 +112,27 @@ class _Start:
     """Steps whose evaluation the metrics file has."""
 
 
-def train(config: RunConfig) -> Outcome:
+def train(config: RunConfig, supervision: Supervision | None = None) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
+
+    Args:
+      config: of the run.
+      supervision: that this process is under already; by default it is for as long as it trains.
 
     Raises:
       NumbersError: if the numbers go bad and stay so.
       UserError: for whatever does not fit, checkpoints to start from included, before anything is written
         and before the training step is compiled; for damaged data, when it is read.
     """
-    config, phases = config.resolved(), Phases()
+    config = config.resolved()
+    if supervision is not None:
+        return _train(config, supervision)
+    with supervised(config.watchdog, Path(config.run_dir)) as supervision:
+        return _train(config, supervision)
+
+
+def _train(config: RunConfig, supervision: Supervision) -> Outcome:
+    phases, preemption = supervision.phases, supervision.preemption
     with phases.enter("startup"):
         run, start = _plan(config, phases)
     if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
@@ -140,7 +153,6 @@ def train(config: RunConfig) -> Outcome:
     multihost.barrier("run directory")
     metrics: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
-        preemption = stack.enter_context(Preemption())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         telemetry = stack.enter_context(
             Telemetry(
@@ -155,7 +167,7 @@ def train(config: RunConfig) -> Outcome:
                 ),
             )
         )
-        batches = stack.enter_context(_batches(run, start.step))
+        batches = stack.enter_context(_batches(run, start.step, supervision))
         parts = TrainingParts(
             train_step=_compiled_step(run),
             batches=_counting_skipped(batches, run.pipeline, telemetry),
@@ -163,9 +175,8 @@ def train(config: RunConfig) -> Outcome:
             preemption=preemption,
             checkpoints=checkpoints,
             metadata={"config": to_json(config)},
-            evaluate=_evaluation(run, metrics, telemetry),
+            evaluate=_evaluation(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
-            phases=phases,
         )
         try:
             result = loop.train(start.state, config.training, parts)
@@ -342,7 +353,7 @@ def _compiled_step(run: _Run) -> Any:
     return compile_train_step(step, run.model, run.optimizer, run.partitioner)
 
 
-def _batches(run: _Run, start_step: int) -> Any:
+def _batches(run: _Run, start_step: int, supervision: Supervision) -> Any:
     batch_size, loader = run.config.training.batch_size, run.config.loader
     sharding = run.partitioner.batch_sharding
     host_batches = run.pipeline.batches(
@@ -352,7 +363,12 @@ def _batches(run: _Run, start_step: int) -> Any:
         num_workers=loader.num_workers,
         num_steps=run.config.training.total_steps - start_step,
     )
-    return device_batches(host_batches, sharding=sharding, prefetch=loader.prefetch)
+    return device_batches(
+        host_batches,
+        sharding=sharding,
+        prefetch=loader.prefetch,
+        while_waiting=supervision.preemption.check_alone,
+    )
 
 
 def _counting_skipped(
@@ -368,12 +384,19 @@ def _counting_skipped(
 
 
 def _evaluation(
-    run: _Run, newest: dict[str, float], telemetry: Telemetry
+    run: _Run, newest: dict[str, float], telemetry: Telemetry, supervision: Supervision
 ) -> Callable[[TrainState], dict[str, float]] | None:
     """Return the loop's held-out evaluation, which also keeps its result in ``newest``."""
     if run.heldout is None:
         return None
-    evaluate_params = heldout_evaluator(run.model, run.partitioner, run.heldout, run.config.evaluation)
+
+    def before_batch() -> None:
+        supervision.phases.progress()
+        supervision.preemption.check()
+
+    evaluate_params = heldout_evaluator(
+        run.model, run.partitioner, run.heldout, run.config.evaluation, before_batch=before_batch
+    )
     is_first = True
 
     def evaluate(state: TrainState) -> dict[str, float]:

@@ -18,7 +18,7 @@ from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.training.bad_steps import BadSteps, StepRecord
 from t5lite.training.phases import Phases
-from t5lite.training.preemption import Preemption
+from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.profiler import ProfilerWindow
 from t5lite.training.spikes import MIN_LOSSES, SpikeDetector
 from t5lite.training.state import TrainState
@@ -107,8 +107,11 @@ class TrainingParts:
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
     """Must not donate the state."""
     profile_directory: Path = Path("profile")
-    phases: Phases = field(default_factory=Phases)
-    """Is told what the loop is doing."""
+
+    @property
+    def phases(self) -> Phases:
+        """Is told what the loop is doing."""
+        return self.preemption.phases
 
 
 class TrainingResult(NamedTuple):
@@ -155,10 +158,9 @@ class _Loop:
         )
 
     def run(self) -> TrainingResult:
-        if self._evaluation_is_due():
-            self._evaluate()
+        self.parts.preemption.saved = self._is_saved
         with closing(self.profiler):
-            reason = self._run_steps()
+            reason = self._run_until_stopped()
         if reason != "preempted":
             self.bad_steps.check_end(self.step)
         self._save()
@@ -166,6 +168,15 @@ class _Loop:
             with self.parts.phases.enter("save"):
                 self.parts.checkpoints.wait()
         return TrainingResult(self.state, self.step, reason)
+
+    def _run_until_stopped(self) -> Reason:
+        try:
+            if self._evaluation_is_due():
+                self._evaluate()
+            return self._run_steps()
+        except StopRequested:
+            self._settle()
+            return "preempted"
 
     def _run_steps(self) -> Reason:
         compiled_step = None
@@ -180,9 +191,8 @@ class _Loop:
                 self.parts.telemetry.start_clock()
             with self.parts.phases.enter("step"):
                 self._run_step(compiled_step, batch)
-            if self.parts.preemption.requested(self.step) and self.step < self.config.total_steps:
-                self._settle()
-                return "preempted"
+            if self.parts.preemption.requested() and self.step < self.config.total_steps:
+                raise StopRequested
             self._do_what_is_due()
         return "finished"
 
@@ -263,6 +273,9 @@ class _Loop:
             return
         with self.parts.phases.enter("evaluation"), telemetry.paused():
             telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
+
+    def _is_saved(self) -> bool:
+        return self.parts.checkpoints is not None and self.parts.checkpoints.latest_step() == self.step
 
     def _save(self) -> None:
         if self.parts.checkpoints is not None:

@@ -32,6 +32,10 @@ class Phases:
         self._observers.append(observer)
         observer(self.current, time.monotonic())
 
+    def progress(self) -> None:
+        """Begin the current phase anew: of what it does again and again, each has the deadline for itself."""
+        self._tell()
+
     @contextmanager
     def enter(self, phase: Phase) -> Iterator[None]:
         """Be in ``phase`` during the block, and after it again in what was the phase before."""

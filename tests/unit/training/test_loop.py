@@ -18,6 +18,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
+from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state
 from t5lite.training.telemetry import Telemetry
@@ -37,7 +38,7 @@ def run(
         Telemetry(
             directory, start_step=start_step, total_steps=config.total_steps, stream=stream or io.StringIO()
         ) as telemetry,
-        Preemption() as preemption,
+        Preemption(Phases()) as preemption,
     ):
         parts = TrainingParts(
             train_step=tiny.compiled,
@@ -126,7 +127,7 @@ def test_metrics_are_read_one_step_late(tiny, tmp_path):
 
     with (
         Spy(tmp_path, start_step=0, total_steps=4, stream=io.StringIO()) as telemetry,
-        Preemption() as preemption,
+        Preemption(Phases()) as preemption,
     ):
         parts = TrainingParts(
             train_step=tiny.compiled, batches=watched(), telemetry=telemetry, preemption=preemption
@@ -269,15 +270,6 @@ def test_a_signal_between_two_steps_saves_and_stops(tiny, tmp_path):
     assert (result.reason, result.step) == ("preempted", 3)
     assert_bitwise(restore(tiny, tmp_path, 3), result.state)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_second_interrupt_aborts_at_once():
-    with Preemption() as preemption:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert preemption.requested(1)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_in_a_process_of_its_own_saves_and_says_preempted(tmp_path):
