@@ -254,7 +254,7 @@ def read_store(path: Path, num_batches: int) -> dict[str, float]:
     pipeline.batch(0, batch_size=BATCH)
     first = time.perf_counter()
     for step in range(1, num_batches):
-        pipeline.batch(step, batch_size=BATCH)
+        pipeline.batch(step * BATCH, batch_size=BATCH)
     seconds = time.perf_counter() - first
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     return {
@@ -275,7 +275,7 @@ def measure_seek(arguments: argparse.Namespace, directory: Path) -> None:
         for step, taken in times.items():
             pipeline = open_store(path)
             begin = time.perf_counter()
-            pipeline.batch(step, batch_size=BATCH)
+            pipeline.batch(step * BATCH, batch_size=BATCH)
             taken.append(time.perf_counter() - begin)
     medians = {step: statistics.median(taken) * 1e3 for step, taken in times.items()}
     print(f"first batch at step 1: {medians[1]:.1f} ms, at step 10^9: {medians[10**9]:.1f} ms (medians)")

@@ -1,4 +1,4 @@
-"""``step -> global batch``, whatever the rows are made of: bounds, hosts' rows, worker processes."""
+"""``position -> global batch``, whatever the rows are made of: bounds, hosts' rows, worker processes."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -52,53 +52,51 @@ class BatchStream(ABC):
     def _take_skipped(self) -> Counter[str]:
         """Return what was skipped since this was last asked for."""
 
-    def num_steps(self, batch_size: int) -> int | None:
-        """Return how many whole batches there are, None if the data repeats for ever."""
-        return None if self.num_positions is None else self.num_positions // batch_size
+    def num_steps(self, batch_size: int, *, start: int = 0) -> int | None:
+        """Return how many whole batches there are from position ``start`` on; None if there is no end."""
+        return None if self.num_positions is None else max(self.num_positions - start, 0) // batch_size
 
-    def batch(self, step: int, *, batch_size: int, rows: slice | None = None) -> dict[str, np.ndarray]:
-        """Return rows of the global batch of a training step.
+    def batch(self, start: int, *, batch_size: int, rows: slice | None = None) -> dict[str, np.ndarray]:
+        """Return rows of the global batch that begins at a position.
 
         Args:
-          step: counted from 0.
+          start: position of the first row of the global batch: the examples seen before it.
           batch_size: rows of the global batch.
           rows: this host's contiguous rows; None for all. Only these are computed.
 
         Raises:
-          DataError: if ``step`` lies beyond the end of the data.
+          DataError: if the batch reaches beyond the end of the data.
         """
-        fields, skipped = self.counted_batch(step, batch_size=batch_size, rows=rows)
+        fields, skipped = self.counted_batch(start, batch_size=batch_size, rows=rows)
         self.skipped.update(skipped)
         return fields
 
     def counted_batch(
-        self, step: int, *, batch_size: int, rows: slice | None
+        self, start: int, *, batch_size: int, rows: slice | None
     ) -> tuple[dict[str, np.ndarray], Counter[str]]:
         """Return ``batch`` and what was skipped for it, which is not counted."""
         first, last = row_bounds(rows, batch_size)
-        available = self.num_steps(batch_size)
-        if step < 0 or (available is not None and step >= available):
+        if start < 0 or (self.num_positions is not None and start + batch_size > self.num_positions):
             raise DataError(
-                f"step {step} does not exist: {self.end} give {available} batches of {batch_size}; raise it "
-                "or train for fewer steps"
+                f"a batch of the examples {start:,} to {start + batch_size - 1:,} does not exist: "
+                f"{self.end} are {self.num_positions:,} rows; raise it or train for fewer steps"
             )
-        fields = self.rows(step * batch_size + np.arange(first, last))
-        return fields, self._take_skipped()
+        return self.rows(start + np.arange(first, last)), self._take_skipped()
 
     def batches(
         self,
         *,
         batch_size: int,
-        start_step: int = 0,
+        start: int = 0,
         rows: slice | None = None,
         num_workers: int = 0,
         num_steps: int | None = None,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield ``batch(start_step)``, ``batch(start_step + 1)`` and so on.
+        """Yield ``batch(start)``, ``batch(start + batch_size)`` and so on.
 
         Args:
           batch_size: rows of the global batch.
-          start_step: where to begin; costs nothing.
+          start: position to begin at: the examples seen before; costs nothing.
           rows: this host's contiguous rows; None for all.
           num_workers: processes that prepare batches; 0 does it in this one. They are spawned, so a script
             that asks for them needs the usual ``if __name__ == "__main__"``.
@@ -108,18 +106,20 @@ class BatchStream(ABC):
           DataError: while iterating, if data is damaged or a worker has died.
         """
         row_bounds(rows, batch_size)
-        available = self.num_steps(batch_size)
-        left = _ENDLESS if available is None else available - start_step
-        steps = _Steps(
+        available = self.num_steps(batch_size, start=start)
+        left = _ENDLESS if available is None else available
+        batches = _Batches(
             reopen=self._reopen,
-            start_step=start_step,
+            start=start,
             num_steps=max(left if num_steps is None else min(num_steps, left), 0),
             batch_size=batch_size,
             rows=rows,
             stream=None if num_workers else self,
         )
         return self._counted(
-            from_workers(steps, num_workers) if num_workers else map(steps.__getitem__, range(len(steps)))
+            from_workers(batches, num_workers)
+            if num_workers
+            else map(batches.__getitem__, range(len(batches)))
         )
 
     def _counted(
@@ -152,11 +152,11 @@ def row_bounds(rows: slice | None, batch_size: int) -> tuple[int, int]:
 
 
 @dataclass
-class _Steps:
+class _Batches:
     """What a worker process needs to compute batches: it opens the stores itself."""
 
     reopen: Callable[[], BatchStream]
-    start_step: int
+    start: int
     num_steps: int
     batch_size: int
     rows: slice | None
@@ -168,5 +168,5 @@ class _Steps:
     def __getitem__(self, index: Any) -> tuple[dict[str, np.ndarray], Counter[str]]:
         if self.stream is None:
             self.stream = self.reopen()
-        step = self.start_step + int(index)
-        return self.stream.counted_batch(step, batch_size=self.batch_size, rows=self.rows)
+        start = self.start + int(index) * self.batch_size
+        return self.stream.counted_batch(start, batch_size=self.batch_size, rows=self.rows)

@@ -123,7 +123,7 @@ class MixturePhase:
     """Shares that hold from a position on."""
 
     first_position: int
-    """Of the endless stream of examples: step times batch size."""
+    """Of the endless stream of examples: those seen before these shares held."""
     shares: tuple[Share, ...]
     """By name; their places add up to ``PERIOD``."""
 

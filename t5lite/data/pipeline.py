@@ -1,9 +1,10 @@
-"""From stores to batches: ``step -> global batch`` is a pure function of (data, config, seed, step).
+"""From stores to batches: a batch is a pure function of (data, config, seed, examples seen before it).
 
-Position ``p = step * batch_size + row`` of the endless example stream is looked up in an index permutation
+Position ``p = examples seen + row`` of the endless example stream is looked up in an index permutation
 (another one each epoch), read from the store at random, and given noise that depends on ``(seed, p)``. So
-neither hosts, worker processes nor devices change what a step sees, and starting at any step costs nothing.
-In a mixture, the position first says which source the row is of, and how many of that source came before.
+neither hosts, worker processes, devices nor the size of the batches change which examples come and in which
+order, and starting anywhere costs nothing. In a mixture, the position first says which source the row is of,
+and how many of that source came before.
 """
 
 from typing import TypeAlias, overload
@@ -94,7 +95,7 @@ def open_pipeline(
       on_damage: whether damaged pages of tokens stop the stream by a ``DataError``, or leave blank rows that
         are counted (``BatchStream.skipped``).
       history: of a mixture, the shares that the run has had; None for a run that begins.
-      position: of a mixture with a history, where it goes on: step times batch size.
+      position: of a mixture with a history, where it goes on: the examples seen.
 
     Raises:
       DataError: if a store is missing, damaged, of another vocabulary, too small for one example, or has

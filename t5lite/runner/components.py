@@ -23,11 +23,13 @@ from t5lite.data.pipeline import (
     Pipeline,
     open_pipeline,
 )
+from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 
 _VOCABULARY_MULTIPLE = 128
@@ -94,27 +96,35 @@ def _remedy_for_rows(vocabulary: Vocabulary, rows: int) -> str:
     )
 
 
-def check_epochs(pipeline: BatchStream, config: RunConfig) -> None:
+def check_epochs(pipeline: BatchStream, config: RunConfig, resumed: Resumption | None = None) -> None:
     """Check that the data lasts for the whole run: the schedule counts on every step.
+
+    Args:
+      pipeline: of the training data.
+      config: of the run.
+      resumed: where the run goes on; None if it begins.
 
     Raises:
       ConfigError: naming how many steps there are.
     """
     batch_size, total_steps = config.training.batch_size, config.training.total_steps
-    available = pipeline.num_steps(batch_size)
-    if available is None or available >= total_steps:
+    step, position = (resumed.step, resumed.position) if resumed else (0, DataPosition())
+    available = pipeline.num_steps(batch_size, start=position.examples_seen)
+    if available is None or step + available >= total_steps:
         return
     enough = "raise max_epochs"
     if not isinstance(pipeline, MixturePipeline):
-        enough = f"set max_epochs to {-(-total_steps * batch_size // pipeline.num_examples)}, or None"
-    if not available:
+        needed = position.after(total_steps - step, batch_size=batch_size).examples_seen
+        enough = f"set max_epochs to {-(-needed // pipeline.num_examples)}, or None"
+    if not available and not step:
         raise ConfigError(
             f"data: {pipeline.end} is less than one batch of {batch_size}; {enough}, or lower "
             f"training.batch_size to at most {pipeline.num_positions}"
         )
+    seen = f"{step} steps have seen {position.examples_seen:,} examples, and " if step else ""
     raise ConfigError(
-        f"data: {pipeline.end} is {available} batches of {batch_size}, fewer than training.total_steps="
-        f"{total_steps}; use at most {available} steps, or {enough}"
+        f"data: {seen}{pipeline.end} is {available} {'more ' if step else ''}batches of {batch_size}, fewer "
+        f"than training.total_steps={total_steps}; use at most {step + available} steps, or {enough}"
     )
 
 
@@ -132,32 +142,33 @@ def check_steps(directory: RunDirectory, config: RunConfig, latest: int | None) 
         )
 
 
-def open_training_pipeline(config: RunConfig, directory: RunDirectory, latest: int | None) -> BatchStream:
+def open_training_pipeline(
+    config: RunConfig, directory: RunDirectory, resumed: Resumption | None
+) -> BatchStream:
     """Return the training data; its classes, if any, are those the run was started with.
 
     The sources of a mixture go on where they were, whatever their shares are now.
 
     Args:
       config: of the run.
-      directory: its directory.
-      latest: the step that it resumes from, None if it begins.
+      directory: of the run.
+      resumed: where it goes on; None if it begins.
 
     Raises:
       DataError: if the store cannot be used, or has classes that the run or its model has not.
       ConfigError: if the settings contradict the store.
     """
-    directory.check_not_imported()
     open_with = functools.partial(
         open_pipeline,
         config.data,
         architecture=config.model.architecture,
         seed=config.seed,
         on_damage=config.loader.on_damage,
-        history=None if latest is None else directory.read_mixture(),
-        position=(latest or 0) * config.training.batch_size,
+        history=directory.read_mixture() if resumed else None,
+        position=resumed.position.examples_seen if resumed else 0,
     )
-    pipeline = open_with(classes=None if latest is None else directory.read_classes())
-    if latest is None and pipeline.classes is not None:
+    pipeline = open_with(classes=directory.read_classes() if resumed else None)
+    if resumed is None and pipeline.classes is not None:
         known = _classes_of_source(config)
         # Outputs keep their numbers, and classes their names, where the source has them all.
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:

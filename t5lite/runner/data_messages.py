@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from t5lite.data.mixture import PERIOD, MixturePhase
 from t5lite.data.pipeline import BatchStream, MixturePipeline
+from t5lite.data.position import DataPosition
 
 _LOSSES = ("truncated", "dropped")
 _OF_EXAMPLES = (".store", ".inputs_length", ".targets_length", ".pack", ".overlong")
@@ -11,7 +12,7 @@ _OF_EXAMPLES = (".store", ".inputs_length", ".targets_length", ".pack", ".overlo
 
 
 def data_messages(pipeline: BatchStream, *, position: int) -> list[str]:
-    """Return what to say of the data when training starts at ``position`` (step times batch size)."""
+    """Return what to say of the data when training starts at ``position``, the examples seen."""
     if not isinstance(pipeline, MixturePipeline):
         usage = data_usage(pipeline.report)
         return [usage] if usage else []
@@ -59,24 +60,34 @@ def config_messages(changes: Sequence[str]) -> list[str]:
 def breaks_order(change: str) -> bool:
     """Whether a change breaks the promise that every example comes once an epoch.
 
-    Where a run goes on is its step times the batch size, in chunks of the length that its rows ask for.
+    Where a run goes on is a number of examples, which are chunks of the length that its rows ask for.
     """
     field = change.partition(": ")[0]
     of_data = field.startswith("data.") and (field.endswith(_OF_EXAMPLES) or ".objective" in field)
-    return of_data or field in ("seed", "training.batch_size")
+    return of_data or field == "seed"
 
 
-def unseen_rows(pipeline: BatchStream, *, total_steps: int, batch_size: int) -> str | None:
-    """Return what to say of the data that a whole run never sees; None where it sees all at least once."""
-    seen = total_steps * batch_size
+def unseen_rows(
+    pipeline: BatchStream, *, num_steps: int, batch_size: int, position: DataPosition
+) -> str | None:
+    """Return what to say of the data that a whole run never sees; None where it sees all at least once.
+
+    Args:
+      pipeline: of the run.
+      num_steps: that are still to come.
+      batch_size: of these.
+      position: the examples seen before.
+    """
+    seen = position.after(num_steps, batch_size=batch_size).examples_seen
     if pipeline.num_positions is not None and pipeline.num_positions > seen:
         left = pipeline.num_positions - seen
-        why = f"less than a batch of {batch_size}" if left < batch_size else f"beyond step {total_steps:,}"
+        why = f"less than a batch of {batch_size}" if left < batch_size else "beyond the last step"
         return f"the last {left:,} of {pipeline.num_positions:,} rows ({pipeline.end}) are never seen: {why}"
     if seen < pipeline.num_examples and not isinstance(pipeline, MixturePipeline):
         return (
             f"{pipeline.num_examples - seen:,} of {pipeline.num_examples:,} examples are never seen: "
-            f"{total_steps:,} steps of {batch_size} are less than an epoch"
+            f"{f'{position.examples_seen:,} seen and ' if position.examples_seen else ''}{num_steps:,} steps "
+            f"of {batch_size} are less than an epoch"
         )
     return None
 

@@ -21,6 +21,7 @@ from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import BatchStream, MixturePipeline, Pipeline
+from t5lite.data.position import DataPosition
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Optimizer
@@ -45,6 +46,7 @@ from t5lite.runner.data_messages import (
 )
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.heldout_messages import majority_class, trained_on
+from t5lite.runner.resumption import Resumption, resumption
 from t5lite.runner.rollback import gave_up
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import loop
@@ -83,6 +85,8 @@ class _Run:
 
     config: RunConfig
     directory: RunDirectory
+    resumed: Resumption | None
+    """The checkpoint to go on from, None for a run that begins."""
     pipeline: BatchStream
     heldout: Pipeline | None
     model: FunctionalModel
@@ -92,6 +96,11 @@ class _Run:
     """Against the configuration that the run was last started with."""
     saved: RunConfig | None
     """That configuration; None where there is none, or one of another version."""
+
+    @property
+    def position(self) -> DataPosition:
+        """The examples that were seen before this start."""
+        return self.resumed.position if self.resumed else DataPosition()
 
 
 @dataclass(frozen=True)
@@ -174,6 +183,7 @@ def _train(config: RunConfig, supervision: Supervision) -> Outcome:
             telemetry=telemetry,
             preemption=preemption,
             checkpoints=checkpoints,
+            position=run.position,
             metadata={"config": to_json(config)},
             evaluate=_evaluation(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
@@ -214,12 +224,13 @@ def _prepare(config: RunConfig, latest: int | None) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
     check_param_dtype(config.model)
     directory = RunDirectory.at(config.run_dir)
+    resumed = None if latest is None else resumption(directory, latest)
     check_steps(directory, config, latest)
-    pipeline = open_training_pipeline(config, directory, latest)
+    pipeline = open_training_pipeline(config, directory, resumed)
     check_vocabulary(pipeline.vocabulary, config.model)
-    check_epochs(pipeline, config)
+    check_epochs(pipeline, config, resumed)
     heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
-    if latest is None:  # a run that resumes needs its source no more
+    if resumed is None:  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
     model = build(config.model)
     optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
@@ -235,7 +246,7 @@ def _prepare(config: RunConfig, latest: int | None) -> _Run:
     saved = None
     with contextlib.suppress(ConfigError):
         saved = directory.read_config()  # here, before the leader may have written the new one
-    return _Run(config, directory, pipeline, heldout, model, optimizer, partitioner, changes, saved)
+    return _Run(config, directory, resumed, pipeline, heldout, model, optimizer, partitioner, changes, saved)
 
 
 def _start(run: _Run, latest: int | None) -> _Start:
@@ -307,6 +318,8 @@ def _say(message: str) -> None:
 
 def _announce(run: _Run, start: _Start) -> None:
     """Say what is trained, on what data, from where and, when resuming, what changed."""
+    if run.resumed is not None and run.resumed.note:
+        _say(run.resumed.note)
     if start.step:
         for message in [*config_messages(run.changes), *_rate_change(run, start)]:
             _say(message)
@@ -317,11 +330,16 @@ def _announce(run: _Run, start: _Start) -> None:
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
         f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
-    for message in data_messages(run.pipeline, position=start.step * training.batch_size):
+    for message in data_messages(run.pipeline, position=run.position.examples_seen):
         _say(message)
     unseen = None
     if not (start.step and any(map(breaks_order, run.changes))):  # else nobody knows
-        unseen = unseen_rows(run.pipeline, total_steps=training.total_steps, batch_size=training.batch_size)
+        unseen = unseen_rows(
+            run.pipeline,
+            num_steps=training.total_steps - start.step,
+            batch_size=training.batch_size,
+            position=run.position,
+        )
     majority = None if run.heldout is None else majority_class(run.heldout, run.config.evaluation)
     for message in (unseen, trained_on(run.config), majority, *start.messages, start.origin):
         if message:
@@ -358,7 +376,7 @@ def _batches(run: _Run, start_step: int, supervision: Supervision) -> Any:
     sharding = run.partitioner.batch_sharding
     host_batches = run.pipeline.batches(
         batch_size=batch_size,
-        start_step=start_step,
+        start=run.position.examples_seen,
         rows=local_rows(sharding, batch_size),
         num_workers=loader.num_workers,
         num_steps=run.config.training.total_steps - start_step,

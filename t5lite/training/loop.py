@@ -2,7 +2,8 @@
 
 The loop is handed its parts and knows nothing of configuration files, models or data formats. Pretraining
 and fine-tuning are the same loop. Resuming is the caller's doing: a state whose ``step`` is ``n`` and an
-iterator whose first batch is that of step ``n`` go on as if there had been no interruption.
+iterator whose first batch is the one after the examples seen go on as if there had been no interruption.
+The learning rate goes by steps, the data by examples.
 """
 
 import time
@@ -16,6 +17,7 @@ import jax
 
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError, NumbersError
+from t5lite.data.position import DataPosition
 from t5lite.training.bad_steps import BadSteps, StepRecord
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
@@ -96,12 +98,14 @@ class TrainingParts:
     train_step: Any
     """Jitted ``(state, batch) -> (state, metrics)`` of ``step.compile_train_step``."""
     batches: Iterator[DeviceBatch]
-    """Global batches on their devices; the first belongs to step ``state.step``."""
+    """Global batches on their devices; the first begins at ``position``."""
     telemetry: Telemetry
     preemption: Preemption
     checkpoints: Checkpoints | None = None
+    position: DataPosition = field(default_factory=DataPosition)
+    """The examples that ``state`` has seen."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Saved with every checkpoint, JSON-able: the resolved configuration, the model's description."""
+    """Saved with every checkpoint, beside step and position; JSON-able: the resolved configuration."""
     step_record: StepRecord = field(default_factory=StepRecord)
     """Of the steps that ``state`` has done."""
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
@@ -145,6 +149,7 @@ class _Loop:
     def __init__(self, state: TrainState, config: TrainingConfig, parts: TrainingParts) -> None:
         self.state, self.config, self.parts = state, config, parts
         self.step = int(jax.device_get(state.step))
+        self.start_step = self.step
         self.pending: tuple[int, Any] | None = None
         spikes = SpikeDetector(threshold=config.spike_threshold, window_steps=config.spike_window_steps)
         self.bad_steps = BadSteps(
@@ -168,6 +173,11 @@ class _Loop:
             with self.parts.phases.enter("save"):
                 self.parts.checkpoints.wait()
         return TrainingResult(self.state, self.step, reason)
+
+    @property
+    def position(self) -> DataPosition:
+        """The examples that ``state`` has seen."""
+        return self.parts.position.after(self.step - self.start_step, batch_size=self.config.batch_size)
 
     def _run_until_stopped(self) -> Reason:
         try:
@@ -280,7 +290,12 @@ class _Loop:
     def _save(self) -> None:
         if self.parts.checkpoints is not None:
             with self.parts.phases.enter("save"), self.parts.telemetry.paused():
-                metadata = {**self.parts.metadata, "step": self.step, **self.bad_steps.record.to_json()}
+                metadata = {
+                    **self.parts.metadata,
+                    "step": self.step,
+                    **self.position.to_json(),
+                    **self.bad_steps.record.to_json(),
+                }
                 good = self.bad_steps.last_good_step(self.step)
                 try:
                     self.parts.checkpoints.save(self.step, self.state, metadata, last_good_step=good)

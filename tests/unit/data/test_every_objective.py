@@ -135,7 +135,7 @@ def spelled_out(name, architecture, fields, row):
 def test_no_token_is_lost_or_duplicated_over_an_epoch(name, architecture, text_store, vocabulary):
     config = PretrainingDataConfig(store=str(text_store), inputs_length=LENGTH, objective=OBJECTIVES[name]())
     pipeline = open_pipeline(config, architecture=architecture, seed=3)
-    fields = pipeline.batch(1, batch_size=pipeline.num_examples)
+    fields = pipeline.batch(pipeline.num_examples, batch_size=pipeline.num_examples)
     found = np.concatenate(
         [spelled_out(name, architecture, fields, row) for row in range(pipeline.num_examples)]
     )

@@ -26,7 +26,7 @@ host, num_hosts, num_workers, start, stop = map(int, sys.argv[2:])
 per_host = BATCH_SIZE // num_hosts
 batches = opened(sys.argv[1]).batches(
     batch_size=BATCH_SIZE, rows=slice(host * per_host, (host + 1) * per_host), num_workers=num_workers,
-    start_step=start, num_steps=stop - start,
+    start=start * BATCH_SIZE, num_steps=stop - start,
 )
 if __name__ == "__main__":
     print(json.dumps([row_hashes(batch) for batch in batches]))
@@ -85,11 +85,11 @@ def config(text_store, pair_store):
 @pytest.mark.slow
 def test_hosts_and_workers_do_not_change_the_batches_nor_does_a_resume_on_other_hosts(config):
     pipeline = opened(config)
-    expected = [row_hashes(pipeline.batch(step, batch_size=BATCH_SIZE)) for step in range(6)]
+    expected = [row_hashes(pipeline.batch(step * BATCH_SIZE, batch_size=BATCH_SIZE)) for step in range(6)]
     assert run_hosts(config, num_hosts=1, num_workers=[3], steps=(0, 6)) == expected
     assert run_hosts(config, num_hosts=2, num_workers=[0, 2], steps=(0, 6)) == expected
     assert run_hosts(config, num_hosts=4, num_workers=[1, 0, 0, 2], steps=(0, 3)) == expected[:3]
     assert run_hosts(config, num_hosts=2, num_workers=[1, 0], steps=(3, 6)) == expected[3:]
     far = 10**9
-    later = [row_hashes(pipeline.batch(far, batch_size=BATCH_SIZE))]
+    later = [row_hashes(pipeline.batch(far * BATCH_SIZE, batch_size=BATCH_SIZE))]
     assert run_hosts(config, num_hosts=2, num_workers=[0, 1], steps=(far, far + 1)) == later

@@ -65,11 +65,11 @@ def test_rows_are_the_sources_own_brought_to_one_shape(pipeline):
     assert Counter(which.tolist()) == {0: 100, 1: 40, 2: 20}
 
 
-def test_batches_are_a_function_of_the_step(config, pipeline):
-    for step in (0, 5, 10**9):
-        whole = pipeline.batch(step, batch_size=12)
-        assert_same(whole, open_pipeline(config, seed=3).batch(step, batch_size=12))
-        parts = [pipeline.batch(step, batch_size=12, rows=slice(i, i + 3)) for i in range(0, 12, 3)]
+def test_batches_are_a_function_of_the_position(config, pipeline):
+    for start in (0, 60, 10**10):
+        whole = pipeline.batch(start, batch_size=12)
+        assert_same(whole, open_pipeline(config, seed=3).batch(start, batch_size=12))
+        parts = [pipeline.batch(start, batch_size=12, rows=slice(i, i + 3)) for i in range(0, 12, 3)]
         assert_same(whole, {name: np.concatenate([part[name] for part in parts]) for name in whole})
     other = open_pipeline(config, seed=4).batch(0, batch_size=12)
     assert (other["encoder_input_tokens"] != pipeline.batch(0, batch_size=12)["encoder_input_tokens"]).any()
@@ -77,7 +77,7 @@ def test_batches_are_a_function_of_the_step(config, pipeline):
 
 def test_the_order_of_the_sources_does_not_matter(config, pipeline):
     turned = dataclasses.replace(config, sources=config.sources[::-1])
-    assert_same(open_pipeline(turned, seed=3).batch(2, batch_size=16), pipeline.batch(2, batch_size=16))
+    assert_same(open_pipeline(turned, seed=3).batch(32, batch_size=16), pipeline.batch(32, batch_size=16))
 
 
 def test_every_example_of_a_source_comes_once_an_epoch(pipeline):
@@ -90,7 +90,7 @@ def test_every_example_of_a_source_comes_once_an_epoch(pipeline):
 
 
 def test_worker_processes_do_not_change_a_mixture(pipeline):
-    options = {"batch_size": 6, "start_step": 3, "num_steps": 3}
+    options = {"batch_size": 6, "start": 18, "num_steps": 3}
     for a, b in zip(pipeline.batches(**options, num_workers=2), pipeline.batches(**options), strict=True):
         assert_same(a, b)
 
@@ -104,9 +104,9 @@ def test_changed_shares_go_on_where_each_source_was(config, pipeline):
     assert after.shares == {"pairs": 0.5, "text": 0.5}
     assert after.schedule.counts(80) == {"text": 50, "pairs": 10}
     assert after.schedule.counts(90) == {"text": 55, "pairs": 15}
-    received = list(after.batches(batch_size=10, start_step=8, num_steps=2, num_workers=1))
+    received = list(after.batches(batch_size=10, start=80, num_steps=2, num_workers=1))
     for step, batch in enumerate(received, start=8):
-        assert_same(batch, after.batch(step, batch_size=10))
+        assert_same(batch, after.batch(10 * step, batch_size=10))
     again = open_pipeline(changed, seed=3, history=after.history, position=100)
     assert isinstance(again, MixturePipeline)
     assert again.history == after.history
@@ -125,7 +125,7 @@ def test_by_size_and_a_source_that_ends(config):
     steps = pipeline.num_positions // 8
     assert pipeline.num_steps(8) == steps
     with pytest.raises(DataError, match=r"source 'pairs' with max_epochs=2 of \d+ examples and a share of"):
-        pipeline.batch(steps, batch_size=8)
+        pipeline.batch(8 * steps, batch_size=8)
 
 
 def test_decoder_only_and_encoder_only_mixtures(text_store, pair_store):

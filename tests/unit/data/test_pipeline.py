@@ -79,7 +79,7 @@ def test_fields(pipeline):
 
 def test_every_epoch_sees_every_chunk_once_in_another_order_and_noise(pipeline, chunks):
     size = pipeline.num_examples
-    epochs = [pipeline.batch(step, batch_size=size) for step in range(2)]
+    epochs = [pipeline.batch(epoch * size, batch_size=size) for epoch in range(2)]
     orders = [[rebuild(epoch, row, pipeline.vocabulary) for row in range(size)] for epoch in epochs]
     for order in orders:
         assert Counter(order) == Counter(chunks)
@@ -95,12 +95,12 @@ def test_every_epoch_sees_every_chunk_once_in_another_order_and_noise(pipeline, 
 
 
 @settings(deadline=None, max_examples=25)
-@given(step=st.integers(0, 10**9), batch_size=st.integers(1, 12), cut=st.data())
-def test_hosts_rows_are_slices_of_the_global_batch(pipeline, step, batch_size, cut):
-    whole = pipeline.batch(step, batch_size=batch_size)
+@given(start=st.integers(0, 10**10), batch_size=st.integers(1, 12), cut=st.data())
+def test_hosts_rows_are_slices_of_the_global_batch(pipeline, start, batch_size, cut):
+    whole = pipeline.batch(start, batch_size=batch_size)
     first = cut.draw(st.integers(0, batch_size - 1))
     last = cut.draw(st.integers(first + 1, batch_size))
-    part = pipeline.batch(step, batch_size=batch_size, rows=slice(first, last))
+    part = pipeline.batch(start, batch_size=batch_size, rows=slice(first, last))
     assert_same(part, {name: field[first:last] for name, field in whole.items()})
 
 
@@ -113,13 +113,13 @@ def test_two_hosts_make_the_batch_of_one(pipeline):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_worker_processes_do_not_change_the_stream(pipeline, num_workers):
-    options = {"batch_size": 4, "start_step": 7, "rows": slice(1, 3), "num_steps": 5}
+    options = {"batch_size": 4, "start": 28, "rows": slice(1, 3), "num_steps": 5}
     expected = list(pipeline.batches(**options))
     received = list(pipeline.batches(**options, num_workers=num_workers))
     assert len(received) == len(expected) == 5
     for a, b in zip(received, expected, strict=True):
         assert_same(a, b)
-    assert_same(expected[2], pipeline.batch(9, batch_size=4, rows=slice(1, 3)))
+    assert_same(expected[2], pipeline.batch(36, batch_size=4, rows=slice(1, 3)))
 
 
 WORKERS = """
@@ -185,15 +185,15 @@ def test_damage_found_by_a_worker_is_a_data_error(tmp_path, vocabulary, prose):
 
 
 def test_seed_changes_order_and_noise_and_reopening_does_not(config, pipeline):
-    batch = pipeline.batch(3, batch_size=4)
-    assert_same(batch, open_pipeline(config, seed=5).batch(3, batch_size=4))
-    other = open_pipeline(config, seed=6).batch(3, batch_size=4)
+    batch = pipeline.batch(12, batch_size=4)
+    assert_same(batch, open_pipeline(config, seed=5).batch(12, batch_size=4))
+    other = open_pipeline(config, seed=6).batch(12, batch_size=4)
     assert (other["encoder_input_tokens"] != batch["encoder_input_tokens"]).any()
 
 
 def test_without_shuffling_chunks_come_in_order(config, chunks):
     pipeline = open_pipeline(config, shuffle=False)
-    batch = pipeline.batch(1, batch_size=3)
+    batch = pipeline.batch(3, batch_size=3)
     assert [rebuild(batch, row, pipeline.vocabulary) for row in range(3)] == chunks[3:6]
 
 
@@ -212,9 +212,9 @@ def test_max_epochs_ends_the_stream(text_store):
     steps = 2 * pipeline.num_examples // 7
     assert pipeline.num_steps(7) == steps
     assert len(list(pipeline.batches(batch_size=7))) == steps
-    assert len(list(pipeline.batches(batch_size=7, start_step=steps - 1, num_steps=9))) == 1
-    with pytest.raises(DataError, match=f"step {steps} does not exist: max_epochs=2"):
-        pipeline.batch(steps, batch_size=7)
+    assert len(list(pipeline.batches(batch_size=7, start=7 * (steps - 1), num_steps=9))) == 1
+    with pytest.raises(DataError, match=f"{7 * steps} to {7 * steps + 6} does not exist: max_epochs=2"):
+        pipeline.batch(7 * steps, batch_size=7)
 
 
 def test_eval_batches_are_one_pass_with_weightless_filling(config, pipeline, chunks):
@@ -272,7 +272,7 @@ def test_one_chunk_is_enough_and_less_is_refused(tmp_path, vocabulary):
         PretrainingDataConfig(store=str(tmp_path / "small"), inputs_length=inputs_length)
     )
     assert pipeline.num_examples == 1
-    assert pipeline.batch(4, batch_size=3)["encoder_input_tokens"].shape == (3, inputs_length)
+    assert pipeline.batch(12, batch_size=3)["encoder_input_tokens"].shape == (3, inputs_length)
 
 
 def test_too_few_sentinels(tmp_path, vocabulary, prose):

@@ -102,7 +102,7 @@ def test_batches_from_object_storage_are_those_from_disk(memory, text_store, pai
 
     local, remote = opened(str(source)), opened(address)
     for step in (0, 10**9):
-        a, b = local.batch(step, batch_size=8), remote.batch(step, batch_size=8)
+        a, b = local.batch(8 * step, batch_size=8), remote.batch(8 * step, batch_size=8)
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])

@@ -29,5 +29,5 @@ def test_a_worker_that_dies_is_named_and_ends_the_stream(text_store, num_workers
 def test_no_steps_give_no_batches(text_store):
     pipeline = open_pipeline(PretrainingDataConfig(store=str(text_store), inputs_length=32))
     for num_workers in (0, 1):
-        assert list(pipeline.batches(batch_size=2, start_step=5, num_steps=-2, num_workers=num_workers)) == []
+        assert list(pipeline.batches(batch_size=2, start=10, num_steps=-2, num_workers=num_workers)) == []
     assert list(from_workers([], 1)) == []

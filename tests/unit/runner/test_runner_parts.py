@@ -10,6 +10,7 @@ import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
+from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
@@ -131,7 +132,10 @@ def test_the_advice_for_too_little_data_can_be_followed(config, batch_size, tota
             1,
             "the last 2 of 12 rows (max_epochs=1 of 12 examples) are never seen: less than a batch of 5",
         ),
-        (5, 2, 2, "the last 14 of 24 rows (max_epochs=2 of 12 examples) are never seen: beyond step 2"),
+        (
+            *(5, 2, 2),
+            "the last 14 of 24 rows (max_epochs=2 of 12 examples) are never seen: beyond the last step",
+        ),
         (4, 2, None, "4 of 12 examples are never seen: 2 steps of 4 are less than an epoch"),
         (4, 3, 1, None),
         (5, 3, None, None),
@@ -139,7 +143,10 @@ def test_the_advice_for_too_little_data_can_be_followed(config, batch_size, tota
 )
 def test_rows_that_are_never_seen_are_counted(config, batch_size, total_steps, max_epochs, message):
     data = dataclasses.replace(config.data, pack=False, overlong="truncate", max_epochs=max_epochs)
-    found = data_messages.unseen_rows(open_pipeline(data), total_steps=total_steps, batch_size=batch_size)
+    pipeline = open_pipeline(data)
+    found = data_messages.unseen_rows(
+        pipeline, num_steps=total_steps, batch_size=batch_size, position=DataPosition()
+    )
     assert found == message
 
 
@@ -202,7 +209,7 @@ def test_resolved_paths_are_absolute(config: RunConfig, tmp_path: Path, monkeypa
     ("field", "breaks"),
     [
         ("seed", True),
-        ("training.batch_size", True),
+        ("training.batch_size", False),
         ("training.total_steps", False),
         ("data.store", True),
         ("data.inputs_length", True),

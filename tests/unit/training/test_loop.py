@@ -107,7 +107,7 @@ def test_metadata_and_the_final_state_are_saved(tiny, straight):
     with Checkpoints(directory / "checkpoints", CheckpointConfig()) as checkpoints:
         assert checkpoints.latest_step() == 10
         metadata = checkpoints.metadata()
-    assert (metadata["model"], metadata["step"]) == ("tiny", 10)
+    assert (metadata["model"], metadata["step"], metadata["examples_seen"]) == ("tiny", 10, 40)
     assert_bitwise(restore(tiny, directory, 10), result.state)
 
 
