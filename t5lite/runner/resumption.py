@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from t5lite.checkpointing.reading import damaged, read_metadata
+from t5lite.checkpointing.reading import read_metadata, unreadable
 from t5lite.data.position import DataPosition
 from t5lite.runner.run_directory import RunDirectory
 
@@ -36,8 +36,11 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
             return Resumption(step=step, position=position)
         batch_size = metadata["config"]["training"]["batch_size"]
         position = DataPosition().after(step, batch_size=int(batch_size))
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(directory.checkpoints, step, error) from error
+    except ValueError as error:
+        raise unreadable(directory.checkpoints, step, error) from error
+    except (KeyError, TypeError):
+        lost = ValueError("its metadata says neither how many examples it has seen nor its batch size")
+        raise unreadable(directory.checkpoints, step, lost) from None
     return Resumption(
         step=step,
         position=position,
