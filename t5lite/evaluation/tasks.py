@@ -9,21 +9,15 @@ from t5lite.evaluation.metrics import Score
 Metric = Callable[[Sequence[str], Sequence[str]], Score]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
     """How generated texts are scored; in every metric of a task, higher is better.
 
     Attributes:
-      name: key in ``TASKS``.
       metrics: metric by name, in the order of a report.
-      primary: the metric that a comparison of two models goes by.
-      baseline: the metric that ``primary`` must exceed to mean anything, or None.
     """
 
-    name: str
     metrics: Mapping[str, Metric]
-    primary: str
-    baseline: str | None = None
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
         """Return every metric of the task over the whole corpus.
@@ -35,18 +29,13 @@ class Task:
 
 
 TASKS: dict[str, Task] = {
-    "translation": Task(
-        name="translation", metrics={"bleu": metrics.bleu, "chrf": metrics.chrf}, primary="bleu"
-    ),
+    "translation": Task({"bleu": metrics.bleu, "chrf": metrics.chrf}),
     "classification": Task(
-        name="classification",
-        metrics={
+        {
             "accuracy": metrics.accuracy,
             "majority_accuracy": metrics.majority_accuracy,
             "label_fraction": metrics.label_fraction,
-        },
-        primary="accuracy",
-        baseline="majority_accuracy",
+        }
     ),
 }
 """Every task that a recipe may name; look one up by ``core.registry.lookup(TASKS, name, kind="task")``."""

@@ -139,23 +139,6 @@ def generate_outputs(
     return TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids)(params, inputs)
 
 
-def generate_texts(
-    model: FunctionalModel,
-    params: Tree,
-    vocabulary: Vocabulary,
-    inputs: Inputs,
-    *,
-    encoder_length: int,
-    max_decode_length: int,
-    batch_size: int,
-) -> list[str]:
-    """Return the output text for each input, in order; arguments as of ``TextGenerator``."""
-    sizes = GenerationSizes(
-        encoder_length=encoder_length, max_decode_length=max_decode_length, batch_size=batch_size
-    )
-    return [output.text for output in generate_outputs(model, params, vocabulary, inputs, sizes)]
-
-
 def fitting_rows(
     config: ModelConfig,
     vocabulary: Vocabulary,

@@ -33,7 +33,7 @@ MAX_MODEL_BYTES = 64 << 20
 class SentencePieceVocabulary(Vocabulary):
     """A SentencePiece model plus ``extra_ids`` sentinels that follow its pieces.
 
-    Ids ``[0, num_pieces)`` are the model's pieces, those above are sentinels. A model may have sentinels
+    The ids of the model's pieces come first, then those of the sentinels. A model may have sentinels
     among its own pieces: mT5's are the last ones, user-defined symbols of a trainer the first; they are
     recognised by their names, wherever they are, and none are added. Ids beyond ``size`` decode as unknown.
 
@@ -41,7 +41,6 @@ class SentencePieceVocabulary(Vocabulary):
     user-defined symbol, which SentencePiece itself would cut out of every text.
 
     Attributes:
-      num_pieces: number of SentencePiece pieces before the sentinels, if these are the last ids.
       model_bytes: the model file's content.
       has_own_sentinels: whether the sentinels are pieces of the model instead of ids added to it.
 
@@ -104,8 +103,6 @@ class SentencePieceVocabulary(Vocabulary):
         added = 0 if own else DEFAULT_EXTRA_IDS if extra_ids is None else extra_ids
         self.size = total + added
         self.sentinel_ids = np.array(own, np.int32) if own else sentinels_from_the_top(self.size, added)
-        last = np.array_equal(self.sentinel_ids, sentinels_from_the_top(self.size, self.extra_ids))
-        self.num_pieces: int = self.size - self.extra_ids if last else self.size
 
     def _own_sentinels(self) -> list[int]:
         """Return the ids of the sentinels among the model's pieces, ``<extra_id_0>`` first."""

@@ -106,7 +106,7 @@ def test_a_model_with_sentinels_of_its_own_gets_no_others(vocabulary, tmp_path):
     path = tmp_path / "own.model"
     path.write_bytes(_with_own_sentinels(vocabulary, 5))
     own = SentencePieceVocabulary(path)
-    assert (own.num_pieces, own.extra_ids, own.size) == (150, 5, 155)
+    assert (own.extra_ids, own.size) == (5, 155)
     assert own.has_own_sentinels
     assert not vocabulary.has_own_sentinels
     ids = own.encode("bake <extra_id_1> limo", parse_sentinels=True)

@@ -32,7 +32,7 @@ def rebuild(batch, row, vocabulary):
     """Undo span corruption of a row."""
     hidden, sentinel = {}, None
     for token in batch["decoder_target_tokens"][row].tolist():
-        if token >= vocabulary.num_pieces:
+        if token in vocabulary.sentinel_ids:
             sentinel = token
             hidden[sentinel] = []
         elif token != vocabulary.eos_id:

@@ -210,6 +210,5 @@ def test_symbols_of_a_model_are_found_by_name_wherever_they_are(tmp_path):
     vocabulary = open_vocabulary(_sentencepiece(tmp_path, user_defined_symbols=["①", *SENTINELS]))
     assert isinstance(vocabulary, SentencePieceVocabulary)
     assert vocabulary.sentinel_ids.tolist() == [4, 5, 6]
-    assert vocabulary.size == vocabulary.num_pieces
     assert 3 in vocabulary.encode("the①cat")  # no special token: a token like others
     assert vocabulary.encode("a <extra_id_2>", parse_sentinels=True)[-1] == 6

@@ -12,8 +12,7 @@ from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, trai
 
 def test_t5_conventions(vocabulary):
     assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
-    assert vocabulary.num_pieces == 150
-    assert vocabulary.size == 250
+    assert (vocabulary.size, vocabulary.extra_ids) == (250, 100)
     assert vocabulary.sentinel(0) == 249
     assert vocabulary.sentinel(99) == 150
     with pytest.raises(ConfigError, match="has 100"):
@@ -47,7 +46,7 @@ def test_decode_drops_padding_and_renders_sentinels(vocabulary):
 
 
 def test_text_cannot_smuggle_in_sentinels(vocabulary):
-    assert vocabulary.encode("bake <extra_id_0>").max() < vocabulary.num_pieces
+    assert vocabulary.encode("bake <extra_id_0>").max() < 150
 
 
 def test_ids_beyond_the_vocabulary_decode_as_unknown(vocabulary):
@@ -58,7 +57,7 @@ def test_ids_beyond_the_vocabulary_decode_as_unknown(vocabulary):
 @given(st.text(max_size=60))
 def test_any_text_encodes_within_the_pieces(vocabulary, text):
     ids = vocabulary.encode(text)
-    assert ((ids >= 2) & (ids < vocabulary.num_pieces)).all()
+    assert ((ids >= 2) & (ids < 150)).all()
 
 
 def test_fingerprint_depends_on_model_and_sentinels(vocabulary, tmp_path, prose):
@@ -79,7 +78,7 @@ def test_too_large_a_size_names_a_feasible_one(tmp_path, prose):
         train_vocabulary(texts, tmp_path / "v.model", size=5000)
     feasible = int(str(caught.value).split("use vocabulary_size=")[1].split()[0])
     train_vocabulary(texts, tmp_path / "v.model", size=feasible)
-    assert SentencePieceVocabulary(tmp_path / "v.model").num_pieces == feasible
+    assert SentencePieceVocabulary(tmp_path / "v.model", extra_ids=0).size == feasible
 
 
 def test_too_small_a_size_and_no_text(tmp_path, prose):
@@ -120,7 +119,7 @@ def test_words_in_a_row_without_spaces_get_their_pieces(tmp_path):
     characters = [chr(0x4E00 + number) for number in range(32)]
     words = ["".join(generator.choices(characters, k=generator.randint(2, 6))) for _ in range(500)]
     unbroken = "".join(generator.choices(words, k=15_000))
-    assert texts_and_vocabulary([unbroken], tmp_path / "a.model", 300).num_pieces == 300
+    assert texts_and_vocabulary([unbroken], tmp_path / "a.model", 300).size == 400
 
 
 def test_a_text_with_the_trainers_own_sign_is_trained_on(tmp_path, prose):
@@ -140,4 +139,4 @@ def test_the_size_that_a_refusal_names_is_one_that_works(tmp_path_factory, texts
         train_vocabulary([*texts, "abc"], path, size=size)
     except DataError as refused:
         named = int(re.search(r"use vocabulary_size=(\d+)", str(refused))[1])
-        assert texts_and_vocabulary([*texts, "abc"], path, named).num_pieces == named
+        assert texts_and_vocabulary([*texts, "abc"], path, named).size == named + 100

@@ -40,10 +40,9 @@ def test_classification_scores():
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_every_task_scores_perfect_predictions_highest_and_refuses_nothing(task):
     perfect, worse = task.score(REFERENCES, REFERENCES), task.score(["x", REFERENCES[1]], REFERENCES)
-    assert task.name in TASKS
     assert list(perfect) == list(task.metrics)
-    assert perfect[task.primary].value > worse[task.primary].value
-    assert task.baseline is None or task.baseline in task.metrics
+    first = next(iter(task.metrics))
+    assert perfect[first].value > worse[first].value
     with pytest.raises(DataError, match="0 predictions against 0 references"):
         task.score([], [])
     with pytest.raises(DataError, match="1 predictions against 2 references"):

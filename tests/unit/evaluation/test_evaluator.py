@@ -16,10 +16,10 @@ from t5lite.evaluation.text_generation import (
     GenerationSizes,
     TextGenerator,
     generate_outputs,
-    generate_texts,
 )
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
+from tests.generated_texts import generate_texts
 
 
 def make_batch(inputs: list[int], real: int | None = None) -> dict[str, np.ndarray]:

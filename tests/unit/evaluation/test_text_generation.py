@@ -16,11 +16,11 @@ from t5lite.evaluation.text_generation import (
     GenerationSizes,
     fitting_rows,
     generate_outputs,
-    generate_texts,
     prompts_of_pairs,
 )
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig
 from t5lite.models.functional import build
+from tests.generated_texts import generate_texts
 from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
 
 TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios la luz", "la tierra"]
