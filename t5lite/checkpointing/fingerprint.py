@@ -26,10 +26,11 @@ def fingerprints(tree: Tree) -> Tree:
     single element always shows (its factor is odd); several changes, or a swap, show but for a chance of
     about 2**-32.
     """
-    return jax.tree.map(_fingerprint, tree)
+    return jax.tree.map(fingerprint, tree)
 
 
-def _fingerprint(x: jax.Array) -> jax.Array:
+def fingerprint(x: jax.Array) -> jax.Array:
+    """Return the fingerprint of one array, or of the part of one that a device holds."""
     if x.ndim < _LOOPED_RANK:
         return _weighted_sum(x, jnp.uint32(0))
     # Layer by layer: XLA for CPUs writes the products out before it sums them, which would be the whole

@@ -22,6 +22,7 @@ from t5lite.training.bad_steps import BadSteps, StepRecord
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.profiler import ProfilerWindow
+from t5lite.training.replicas import ReplicaCheck
 from t5lite.training.spikes import MIN_LOSSES, SpikeDetector
 from t5lite.training.state import TrainState
 from t5lite.training.step import DeviceBatch
@@ -42,6 +43,9 @@ class TrainingConfig:
     """Steps that one line of metrics.jsonl sums up."""
     eval_every_steps: int | None = 1000
     """Steps between evaluations; None evaluates before the first and after the last step only."""
+    check_replicas_every_steps: int | None = None
+    """Steps between checks that devices which should hold the same bits of the state do; then every save is
+    preceded by one, too. A check is a pass over the state's memory. None never looks."""
     profile_start_step: int | None = None
     """First step of a profiler trace, written to profile/ in the run directory; None takes none."""
     profile_num_steps: int = 5
@@ -83,6 +87,11 @@ class TrainingConfig:
             raise ConfigError(
                 f"training.eval_every_steps={self.eval_every_steps} must be 1 or more, "
                 "or None for start and end"
+            )
+        if self.check_replicas_every_steps is not None and self.check_replicas_every_steps < 1:
+            raise ConfigError(
+                f"training.check_replicas_every_steps={self.check_replicas_every_steps} must be 1 or more, "
+                "or None for never"
             )
         if self.profile_start_step is not None and not 0 <= self.profile_start_step < self.total_steps:
             raise ConfigError(
@@ -141,6 +150,7 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
       WentBadError: after ``max_nonfinite_steps`` bad steps in a row, if the last step was bad, or if the
         state to save is not finite.
       CheckpointError: if a save fails.
+      TransientError: if replicas are found to differ.
     """
     return _Loop(state, config, parts).run()
 
@@ -156,6 +166,12 @@ class _Loop:
             config.max_nonfinite_steps, spikes, parts.telemetry.message, parts.step_record
         )
         self.save_waits = False
+        every = config.check_replicas_every_steps
+        self.replicas = ReplicaCheck(state, every) if every else None
+        if self.replicas and not self.replicas.num_replicated:
+            parts.telemetry.message(
+                "no array has replicas on this mesh: training.check_replicas_every_steps is moot"
+            )
         self.profiler = ProfilerWindow(
             parts.profile_directory,
             start_step=config.profile_start_step,
@@ -233,6 +249,8 @@ class _Loop:
         # An evaluation may take longer than a signal leaves time for, and changes nothing that is saved.
         if save and not self.save_waits:
             self._save()
+        elif self.replicas and self.step % self.replicas.every_steps == 0:
+            self.replicas.check(self.state, self.step)
         if evaluate:
             self._evaluate()
 
@@ -297,6 +315,8 @@ class _Loop:
                     **self.bad_steps.record.to_json(),
                 }
                 good = self.bad_steps.last_good_step(self.step)
+                if self.replicas:
+                    self.replicas.check(self.state, self.step)
                 try:
                     self.parts.checkpoints.save(self.step, self.state, metadata, last_good_step=good)
                 except NumbersError as error:

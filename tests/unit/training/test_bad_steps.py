@@ -16,9 +16,11 @@ from tiny_training import fresh, make_batch
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import available_steps
+from t5lite.core.errors import TransientError
 from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import BadSteps, StepRecord, WentBadError
 from t5lite.training.metrics_log import read_metrics
+from t5lite.training.replicas import ReplicaCheck
 from t5lite.training.spikes import SpikeDetector
 
 
@@ -171,3 +173,21 @@ def test_the_newest_good_checkpoint_outlives_one_that_may_be_bad(tmp_path):
             if step == 23:
                 assert available_steps(tmp_path) == [10, 23]
     assert available_steps(tmp_path) == [30, 40]
+
+
+def test_replicas_are_checked_now_and_then_and_before_every_save(tiny, tmp_path, monkeypatch):
+    checked = []
+
+    def differ_at_9(self, state, step):
+        checked.append((step, int(state.step)))
+        if step == 9:
+            raise TransientError("replicas differ")
+
+    monkeypatch.setattr(ReplicaCheck, "check", differ_at_9)
+    log = io.StringIO()
+    options = {"save_every_steps": 4, "check_replicas_every_steps": 3, "stream": log}
+    with pytest.raises(TransientError):
+        run(tiny, tmp_path, fresh(tiny), **options)
+    assert checked == [(3, 3), (4, 4), (6, 6), (8, 8), (9, 9)]
+    assert steps_saved(tmp_path) == [4, 8]
+    assert "no array has replicas on this mesh" in log.getvalue()
