@@ -1,0 +1,325 @@
+"""One writer for a run directory: a lease that is held while a run writes, on any file system or bucket.
+
+A lease is a *claim*, ``lease/NNNNNN.json``, that was made exclusively, and a *beat* beside it that the holder
+writes anew every ``heartbeat_seconds``. Whoever finds a claim whose beat stands still for
+``deadline_seconds``, by its own clock, makes the claim of the next number and deletes the old one. A holder
+that slept meanwhile finds its claim gone and writes no more. Clocks of hosts are never compared; nothing is
+renamed, appended to or locked. It is the fencing of Chubby's and etcd's leases with what buckets can do: make an
+object that is not there.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shlex
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
+from t5lite.core.files import make_directory, write_json
+from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.exclusive import create_exclusively
+
+LEASE_FOLDER = "lease"
+"""Name in the run directory."""
+_JOB_VARIABLES = ("T5LITE_JOB", "SLURM_JOB_ID", "JOBSET_UID", "JOBSET_NAME", "TPU_QUEUED_RESOURCE")
+"""What names the job of a scheduler, the same before and after it was started again."""
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseConfig:
+    """How a run keeps others from writing to its directory."""
+
+    heartbeat_seconds: float = 10.0
+    """Between two signs of life of the run that holds the lease."""
+    deadline_seconds: float = 60.0
+    """Without one, after which another start may take the run over."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heartbeat_seconds < float("inf"):
+            raise ConfigError(f"lease.heartbeat_seconds={self.heartbeat_seconds} must be above 0")
+        if not 3 * self.heartbeat_seconds <= self.deadline_seconds < float("inf"):
+            raise ConfigError(
+                f"lease.deadline_seconds={self.deadline_seconds} must be at least three times "
+                f"lease.heartbeat_seconds={self.heartbeat_seconds}: one late sign of life is no death"
+            )
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease."""
+
+    owner: str
+    """Of this one attempt."""
+    host: str
+    pid: int
+    command: str
+    since: str
+    """Local time, for people."""
+    job: str | None
+    """The scheduler's name for the job, None outside of one."""
+    machine: str | None
+    """The same for processes that see one another's numbers; None where that cannot be known."""
+    born: str | None
+    """When the process started, as its kernel counts; None where that cannot be known."""
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"process {self.pid} on {self.host} since {self.since}{job} ({self.command})"
+
+
+class Lease:
+    """The right to write to a run directory; ``held_lease`` takes and releases it."""
+
+    def __init__(self, directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]) -> None:
+        self._folder = directory / LEASE_FOLDER
+        self._config, self._say = config, say
+        self.holder = _this_process()
+        self._number = 0
+        self._confirmed = time.monotonic()
+        self._lost: ReportedError | None = None
+        self._state = "running"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat_until_stopped, name="lease", daemon=True)
+
+    def acquire(self) -> None:
+        """Take the lease, waiting for a holder that is about to end.
+
+        Raises:
+          UserError: if another run holds it, with who.
+          TransientError: if object storage does not answer.
+        """
+        while True:
+            newest = self._newest_claim()
+            if newest is not None:
+                self._wait_for(*newest)
+            number = 1 + (newest[0] if newest else 0)
+            make_directory(self._folder)
+            if create_exclusively(self._claim(number), _encoded(dataclasses.asdict(self.holder))):
+                break
+        self._number = number
+        for path in self._files():
+            if _number_of(path) < number:
+                path.unlink(missing_ok=True)
+        self._beat()
+        self._thread.start()
+
+    def check(self) -> None:
+        """Check that the lease is still held; to be called before what others must not overwrite.
+
+        Raises:
+          UserError: if another run has taken it over.
+          TransientError: if nobody knows, because the storage did not answer for too long.
+        """
+        if self._lost is None:
+            self._confirm()
+        if self._lost is not None:
+            raise self._lost
+
+    def check_if_due(self) -> None:
+        """Check as ``check`` does, but ask the storage only if the last confirmation is long ago."""
+        if self._lost is not None or time.monotonic() - self._confirmed > self._config.deadline_seconds / 2:
+            self.check()
+
+    def stopping(self) -> None:
+        """Tell whoever waits that this run saves and ends."""
+        self._state = "stopping"
+
+    def release(self) -> None:
+        """Give the lease back, and leave no trace of it."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        with contextlib.suppress(ReportedError, OSError):
+            self._confirm()
+            if self._lost is None:
+                # The claim last: without it another run may start.
+                self._beat_file(self._number).unlink(missing_ok=True)
+                self._claim(self._number).unlink(missing_ok=True)
+        if isinstance(self._folder, Path):
+            with contextlib.suppress(OSError):  # somebody else's claim is in it
+                self._folder.rmdir()
+
+    def _wait_for(self, number: int, holder: Holder | None) -> None:
+        """Return when the claim of this number is gone or its holder dead.
+
+        Raises:
+          UserError: if the holder lives and is not about to end.
+        """
+        if holder is not None and _is_dead(holder):
+            self._say(f"taking over from {holder}, which is gone")
+            return
+        first = beat = self._read_beat(number)
+        who = holder or "a run that cannot be named (its claim is damaged)"
+        is_said = False
+        last_change = time.monotonic()
+        while time.monotonic() - last_change < self._config.deadline_seconds:
+            newest = self._newest_claim()
+            if newest is None or newest[0] != number:
+                return
+            same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
+            ends = same_job or beat.get("state") == "stopping"
+            if not ends and (beat != first or (holder is not None and _is_alive(holder))):
+                raise UserError(
+                    f"{self._folder.parent} is being written to by {who}; wait for it to end or stop it, or "
+                    "give another run_dir"
+                )
+            if not is_said:
+                why = (
+                    "which saves and ends" if ends else f"unless it is dead for {self._config.deadline_seconds:g} s"
+                )
+                self._say(f"waiting for {who}, {why}")
+                is_said = True
+            time.sleep(min(_POLL_SECONDS, self._config.heartbeat_seconds))
+            newer = self._read_beat(number)
+            if newer != beat:
+                beat, last_change = newer, time.monotonic()
+            if holder is not None and _is_dead(holder):
+                break
+        self._say(f"taking over from {who}, which gave no sign of life for {self._config.deadline_seconds:g} s")
+
+    def _beat_until_stopped(self) -> None:
+        while not self._stop.wait(self._config.heartbeat_seconds):
+            with contextlib.suppress(ReportedError, OSError):
+                self._confirm()
+                if self._lost is not None:
+                    return
+                self._beat()
+
+    def _beat(self) -> None:
+        write_json(
+            self._beat_file(self._number),
+            {"owner": self.holder.owner, "state": self._state, "count": time.monotonic()},
+        )
+
+    def _confirm(self) -> None:
+        """Ask the storage whether the claim is there, and keep the answer."""
+        started = time.monotonic()
+        try:
+            claimed = _holder(self._claim(self._number))
+        except (ReportedError, OSError) as error:
+            if started - self._confirmed > self._config.deadline_seconds:
+                self._lost = TransientError(
+                    f"{self._folder} did not answer for {started - self._confirmed:.0f} s ({error}), so nobody "
+                    "knows whether this run may still write; start the same command again"
+                )
+            return
+        if claimed is not None and claimed.owner == self.holder.owner:
+            self._confirmed = started
+            return
+        newest = self._newest_claim()
+        by = f"{newest[1] or 'another run'} has taken it over" if newest else "it was deleted"
+        self._lost = UserError(
+            f"this run no longer holds {self._folder.parent}: {by}, for it gave no sign of life for "
+            f"{self._config.deadline_seconds:g} s; nothing more is written"
+        )
+
+    def _newest_claim(self) -> tuple[int, Holder | None] | None:
+        """Return number and holder (None: damaged) of the newest claim, None if there is none."""
+        numbers = [_number_of(path) for path in self._files() if path.name.endswith(".json")]
+        numbers = [number for number in numbers if number]
+        return (max(numbers), _holder(self._claim(max(numbers)))) if numbers else None
+
+    def _files(self) -> list[StoragePath]:
+        with contextlib.suppress(FileNotFoundError):
+            return list(self._folder.iterdir())
+        return []
+
+    def _claim(self, number: int) -> StoragePath:
+        return self._folder / f"{number:06d}.json"
+
+    def _beat_file(self, number: int) -> StoragePath:
+        return self._folder / f"{number:06d}.beat"
+
+    def _read_beat(self, number: int) -> Mapping[str, object]:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            content = parse_json(self._beat_file(number).read_bytes())
+            return content if isinstance(content, dict) else {}
+        return {}
+
+
+@contextmanager
+def held_lease(
+    directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]
+) -> Iterator[Lease]:
+    """Hold the lease of a run directory during the block; what ``acquire`` raises is raised."""
+    existed = directory.exists()
+    lease = Lease(directory, config, say)
+    lease.acquire()
+    try:
+        yield lease
+    finally:
+        lease.release()
+        if not existed and isinstance(directory, Path):
+            with contextlib.suppress(OSError):  # there is something in it now
+                directory.rmdir()
+
+
+def _this_process() -> Holder:
+    return Holder(
+        owner=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        command=shlex.join(sys.argv)[:500],
+        since=time.strftime("%Y-%m-%d %H:%M:%S"),
+        job=next((f"{name}={os.environ[name]}" for name in _JOB_VARIABLES if os.environ.get(name)), None),
+        machine=_machine(),
+        born=_born(os.getpid()),
+    )
+
+
+def _machine() -> str | None:
+    """Return a name of this boot of this host and its numbering of processes, None where Linux is not."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _born(pid: int) -> str | None:
+    """Return when a process started, in ticks since the boot; None if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _is_here(holder: Holder) -> bool:
+    return holder.machine is not None and holder.machine == _machine() and holder.born is not None
+
+
+def _is_dead(holder: Holder) -> bool:
+    """Whether the process is known to be gone: it ran on this machine."""
+    return _is_here(holder) and _born(holder.pid) != holder.born
+
+
+def _is_alive(holder: Holder) -> bool:
+    """Whether the process is known to be there; it may be stopped or hang all the same."""
+    return _is_here(holder) and _born(holder.pid) == holder.born
+
+
+def _holder(path: StoragePath) -> Holder | None:
+    """Return what a claim says, None if it is gone or damaged."""
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        return Holder(**parse_json(path.read_bytes()))
+    return None
+
+
+def _number_of(path: StoragePath) -> int:
+    stem = path.name.partition(".")[0]
+    return int(stem) if stem.isdecimal() else 0
+
+
+def _encoded(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, indent=2).encode()
