@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
@@ -98,6 +99,7 @@ class RunConfig:
     step: StepConfig = field(default_factory=StepConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    lease: LeaseConfig = field(default_factory=LeaseConfig)
     partitioning: PartitioningConfig = field(default_factory=PartitioningConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     initialize_from: InitializeFrom | None = None

@@ -4,8 +4,7 @@ A lease is a *claim*, ``lease/NNNNNN.json``, that was made exclusively, and a *b
 writes anew every ``heartbeat_seconds``. Whoever finds a claim whose beat stands still for
 ``deadline_seconds``, by its own clock, makes the claim of the next number and deletes the old one. A holder
 that slept meanwhile finds its claim gone and writes no more. Clocks of hosts are never compared; nothing is
-renamed, appended to or locked. It is the fencing of Chubby's and etcd's leases with what buckets can do: make an
-object that is not there.
+renamed, appended to or locked: all that is asked of a bucket is to make an object that is not there.
 """
 
 import contextlib
@@ -34,6 +33,7 @@ LEASE_FOLDER = "lease"
 _JOB_VARIABLES = ("T5LITE_JOB", "SLURM_JOB_ID", "JOBSET_UID", "JOBSET_NAME", "TPU_QUEUED_RESOURCE")
 """What names the job of a scheduler, the same before and after it was started again."""
 _POLL_SECONDS = 0.5
+_SHOWN_WITHIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +100,15 @@ class Lease:
           TransientError: if object storage does not answer.
         """
         while True:
-            newest = self._newest_claim()
+            newest = _newest_claim(self._folder)
             if newest is not None:
                 self._wait_for(*newest)
             number = 1 + (newest[0] if newest else 0)
             make_directory(self._folder)
-            if create_exclusively(self._claim(number), _encoded(dataclasses.asdict(self.holder))):
+            if create_exclusively(_claim(self._folder, number), _encoded(dataclasses.asdict(self.holder))):
                 break
         self._number = number
-        for path in self._files():
+        for path in _files(self._folder):
             if _number_of(path) < number:
                 path.unlink(missing_ok=True)
         self._beat()
@@ -134,6 +134,8 @@ class Lease:
     def stopping(self) -> None:
         """Tell whoever waits that this run saves and ends."""
         self._state = "stopping"
+        with contextlib.suppress(ReportedError, OSError):
+            self._beat()
 
     def release(self) -> None:
         """Give the lease back, and leave no trace of it."""
@@ -145,7 +147,7 @@ class Lease:
             if self._lost is None:
                 # The claim last: without it another run may start.
                 self._beat_file(self._number).unlink(missing_ok=True)
-                self._claim(self._number).unlink(missing_ok=True)
+                _claim(self._folder, self._number).unlink(missing_ok=True)
         if isinstance(self._folder, Path):
             with contextlib.suppress(OSError):  # somebody else's claim is in it
                 self._folder.rmdir()
@@ -156,37 +158,32 @@ class Lease:
         Raises:
           UserError: if the holder lives and is not about to end.
         """
-        if holder is not None and _is_dead(holder):
-            self._say(f"taking over from {holder}, which is gone")
-            return
+        who = str(holder or "a run that cannot be named (its claim is damaged)")
         first = beat = self._read_beat(number)
-        who = holder or "a run that cannot be named (its claim is damaged)"
-        is_said = False
+        is_same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
         last_change = time.monotonic()
+        said = None
         while time.monotonic() - last_change < self._config.deadline_seconds:
-            newest = self._newest_claim()
+            if holder is not None and _is_gone(holder):
+                self._say(f"taking over from {who}, which is gone")
+                return
+            newest = _newest_claim(self._folder)
             if newest is None or newest[0] != number:
                 return
-            same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
-            ends = same_job or beat.get("state") == "stopping"
-            if not ends and (beat != first or (holder is not None and _is_alive(holder))):
+            ends = is_same_job or beat.get("state") == "stopping"
+            if not ends and beat != first:
                 raise UserError(
                     f"{self._folder.parent} is being written to by {who}; wait for it to end or stop it, or "
                     "give another run_dir"
                 )
-            if not is_said:
-                why = (
-                    "which saves and ends" if ends else f"unless it is dead for {self._config.deadline_seconds:g} s"
-                )
-                self._say(f"waiting for {who}, {why}")
-                is_said = True
+            message = f"waiting for {who}, which {'saves and ends' if ends else 'may be dead'}"
+            if message != said:
+                self._say(message)
+                said = message
             time.sleep(min(_POLL_SECONDS, self._config.heartbeat_seconds))
-            newer = self._read_beat(number)
-            if newer != beat:
+            if (newer := self._read_beat(number)) != beat:
                 beat, last_change = newer, time.monotonic()
-            if holder is not None and _is_dead(holder):
-                break
-        self._say(f"taking over from {who}, which gave no sign of life for {self._config.deadline_seconds:g} s")
+        self._say(f"taking over from {who}: no sign of life for {self._config.deadline_seconds:g} s")
 
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._config.heartbeat_seconds):
@@ -206,37 +203,23 @@ class Lease:
         """Ask the storage whether the claim is there, and keep the answer."""
         started = time.monotonic()
         try:
-            claimed = _holder(self._claim(self._number))
+            claimed = _holder(_claim(self._folder, self._number))
         except (ReportedError, OSError) as error:
             if started - self._confirmed > self._config.deadline_seconds:
                 self._lost = TransientError(
-                    f"{self._folder} did not answer for {started - self._confirmed:.0f} s ({error}), so nobody "
-                    "knows whether this run may still write; start the same command again"
+                    f"{self._folder} did not answer for {started - self._confirmed:.0f} s ({error}), so "
+                    "nobody knows whether this run may still write; start the same command again"
                 )
             return
         if claimed is not None and claimed.owner == self.holder.owner:
             self._confirmed = started
             return
-        newest = self._newest_claim()
+        newest = _newest_claim(self._folder)
         by = f"{newest[1] or 'another run'} has taken it over" if newest else "it was deleted"
         self._lost = UserError(
             f"this run no longer holds {self._folder.parent}: {by}, for it gave no sign of life for "
             f"{self._config.deadline_seconds:g} s; nothing more is written"
         )
-
-    def _newest_claim(self) -> tuple[int, Holder | None] | None:
-        """Return number and holder (None: damaged) of the newest claim, None if there is none."""
-        numbers = [_number_of(path) for path in self._files() if path.name.endswith(".json")]
-        numbers = [number for number in numbers if number]
-        return (max(numbers), _holder(self._claim(max(numbers)))) if numbers else None
-
-    def _files(self) -> list[StoragePath]:
-        with contextlib.suppress(FileNotFoundError):
-            return list(self._folder.iterdir())
-        return []
-
-    def _claim(self, number: int) -> StoragePath:
-        return self._folder / f"{number:06d}.json"
 
     def _beat_file(self, number: int) -> StoragePath:
         return self._folder / f"{number:06d}.beat"
@@ -249,20 +232,37 @@ class Lease:
 
 
 @contextmanager
-def held_lease(
-    directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]
-) -> Iterator[Lease]:
-    """Hold the lease of a run directory during the block; what ``acquire`` raises is raised."""
-    existed = directory.exists()
+def held_lease(directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]) -> Iterator[Lease]:
+    """Hold the lease of a run directory during the block; what ``acquire`` raises is raised.
+
+    Directories that were made for it go with it, if nothing else was written there.
+    """
+    made = [each for each in (directory, *directory.parents) if not each.exists()]
     lease = Lease(directory, config, say)
-    lease.acquire()
     try:
-        yield lease
+        lease.acquire()
+        try:
+            yield lease
+        finally:
+            lease.release()
     finally:
-        lease.release()
-        if not existed and isinstance(directory, Path):
+        if isinstance(directory, Path):
             with contextlib.suppress(OSError):  # there is something in it now
-                directory.rmdir()
+                for each in made:
+                    each.rmdir()
+
+
+def sees_claim(directory: StoragePath, owner: str) -> bool:
+    """Return whether the newest claim in ``directory`` is this owner's, soon: NFS shows new files late."""
+    folder = directory / LEASE_FOLDER
+    deadline = time.monotonic() + _SHOWN_WITHIN_SECONDS
+    while True:
+        newest = _newest_claim(folder)
+        if newest is not None and newest[1] is not None and newest[1].owner == owner:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
 
 
 def _this_process() -> Holder:
@@ -288,25 +288,36 @@ def _machine() -> str | None:
 
 
 def _born(pid: int) -> str | None:
-    """Return when a process started, in ticks since the boot; None if there is none."""
+    """Return when a process started, in ticks since the boot; None if there is none, or only its body."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    except OSError:
         return None
+    state, *fields = status.split()
+    return None if state in "ZX" else fields[18]
 
 
-def _is_here(holder: Holder) -> bool:
-    return holder.machine is not None and holder.machine == _machine() and holder.born is not None
+def _is_gone(holder: Holder) -> bool:
+    """Whether the process is known to be gone, because it ran on this machine."""
+    is_here = holder.machine is not None and holder.machine == _machine() and holder.born is not None
+    return is_here and _born(holder.pid) != holder.born
 
 
-def _is_dead(holder: Holder) -> bool:
-    """Whether the process is known to be gone: it ran on this machine."""
-    return _is_here(holder) and _born(holder.pid) != holder.born
+def _claim(folder: StoragePath, number: int) -> StoragePath:
+    return folder / f"{number:06d}.json"
 
 
-def _is_alive(holder: Holder) -> bool:
-    """Whether the process is known to be there; it may be stopped or hang all the same."""
-    return _is_here(holder) and _born(holder.pid) == holder.born
+def _files(folder: StoragePath) -> list[StoragePath]:
+    with contextlib.suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
+def _newest_claim(folder: StoragePath) -> tuple[int, Holder | None] | None:
+    """Return number and holder (None: damaged) of the newest claim, None if there is none."""
+    numbers = [_number_of(path) for path in _files(folder) if path.name.endswith(".json")]
+    newest = max(numbers, default=0)
+    return (newest, _holder(_claim(folder, newest))) if newest else None
 
 
 def _holder(path: StoragePath) -> Holder | None:

@@ -1,10 +1,12 @@
 """Start-up of a run that spans several processes, and what they must agree on."""
 
+import json
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
@@ -130,6 +132,35 @@ def as_the_leader_says(answer: bool) -> bool:
     if jax.process_count() == 1:
         return answer
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))
+
+
+def leaders_value(value: Any) -> Any:
+    """Return the leader's ``value``, JSON-able, in every process."""
+    if jax.process_count() == 1:
+        return value
+    content = _encoded(value)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    padded = np.resize(content, size)  # of the others nothing but the size is used
+    return _decoded(multihost_utils.broadcast_one_to_all(padded))
+
+
+def every_process(value: Any) -> list[Any]:
+    """Return the ``value``, JSON-able, of each process, in every process."""
+    if jax.process_count() == 1:
+        return [value]
+    content = _encoded(value)
+    sizes = np.asarray(multihost_utils.process_allgather(np.int32(len(content)))).ravel()
+    padded = np.pad(content, (0, int(sizes.max()) - len(content)))
+    rows = np.asarray(multihost_utils.process_allgather(padded))
+    return [_decoded(row[:size]) for row, size in zip(rows, sizes, strict=True)]
+
+
+def _encoded(value: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def _decoded(content: Any) -> Any:
+    return json.loads(np.asarray(content).tobytes())
 
 
 def any_process(answer: bool) -> bool:

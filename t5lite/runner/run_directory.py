@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite import run_config
+from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
@@ -33,6 +34,7 @@ FILES = (
 FOLDERS = {
     "checkpoints": r"\d+(\.(orbax-checkpoint-tmp|set-aside)[^/]*)?/.+",
     "evaluations": r"[^/]+\.json",
+    LEASE_FOLDER: r"\d+\.(json|beat)",
     "tensorboard": r"events[^/]+",
     "profile": r".+",
 }
@@ -59,6 +61,7 @@ metrics.jsonl       one JSON object a logged step (losses in nats per target tok
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 evaluation.json     what `t5lite evaluate` last measured
 evaluations/        all that it measured, a file for each step, store and way of measuring
+lease/              while a run writes here: which one
 profile/            traces, where a profiler window was asked for
 
 Files appear when they are first written. Start over by deleting the directory.
@@ -168,6 +171,15 @@ class RunDirectory:
             f"--initialize-from.run {self.path} --model {self.path} and a --run-dir of its own"
         )
 
+    def check_is_directory(self) -> None:
+        """Check that no file stands in the place.
+
+        Raises:
+          ConfigError: if one does.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run_dir={self.path} is a file; give a directory")
+
     def check_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
         """Check that a run of this model may use the directory; nothing is written.
 
@@ -175,11 +187,10 @@ class RunDirectory:
           ConfigError: if it is a file, or has files that are not a run's and would be overwritten.
           CheckpointError: if it has checkpoints of another model or vocabulary.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"run_dir={self.path} is a file; give a directory")
+        self.check_is_directory()
         if not self.model_file.is_file():
             # A directory may be there already (logs of the launcher), but not with files of our names.
-            ours = [self.path / name for name in (*FILES, *FOLDERS, _KEPT_TOKENIZER)]
+            ours = [self.path / name for name in (*FILES, *FOLDERS, _KEPT_TOKENIZER) if name != LEASE_FOLDER]
             # What a start left behind that was cut off before model.json is only written again.
             expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
             if found := [path.name for path in ours if path.exists() and not _holds(path, expected)]:

@@ -46,6 +46,7 @@ from t5lite.runner.data_messages import (
 )
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.heldout_messages import majority_class, trained_on
+from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import Resumption, resumption
 from t5lite.runner.rollback import gave_up
 from t5lite.runner.run_directory import RunDirectory
@@ -135,17 +136,33 @@ def train(config: RunConfig, supervision: Supervision | None = None) -> Outcome:
     """
     config = config.resolved()
     if supervision is not None:
-        return _train(config, supervision)
+        return _train_alone(config, supervision)
     with supervised(config.watchdog, Path(config.run_dir)) as supervision:
-        return _train(config, supervision)
+        return _train_alone(config, supervision)
 
 
-def _train(config: RunConfig, supervision: Supervision) -> Outcome:
-    phases, preemption = supervision.phases, supervision.preemption
-    with phases.enter("startup"):
-        run, start = _plan(config, phases)
+def _train_alone(config: RunConfig, supervision: Supervision) -> Outcome:
+    """Train as the only run that writes to the directory, with all processes that take part."""
+    phases = supervision.phases
+    with contextlib.ExitStack() as stack:
+        with phases.enter("startup"):
+            stack.enter_context(joined(config, supervision, _say))
+            run, start = _plan(config, phases)
+        return _train(run, start, supervision)
+
+
+def _train(run: _Run, start: _Start, supervision: Supervision) -> Outcome:
+    config, phases, preemption = run.config, supervision.phases, supervision.preemption
     if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
         return _finished(run, start)
+    check_same(
+        "data",
+        {
+            "vocabulary": run.pipeline.vocabulary.fingerprint,
+            "num_examples": run.pipeline.num_examples,
+            "start": start.step,
+        },
+    )
     directory = run.directory
     if multihost.is_leader():
         make_directory(directory.path)
@@ -212,7 +229,8 @@ def _plan(config: RunConfig, phases: Phases) -> tuple[_Run, _Start]:
         with phases.enter("restore"):
             return run, _start(run, latest)
 
-    steps = available_steps(RunDirectory.at(config.run_dir).checkpoints)
+    # A shared disk shows other processes what was written some time later.
+    steps = multihost.leaders_value(available_steps(RunDirectory.at(config.run_dir).checkpoints))
     if not steps or config.checkpoints.on_damage == "stop":
         return plan(steps[-1] if steps else None)
     found = newest_readable(steps, plan)

@@ -9,7 +9,8 @@ Phase = Literal["startup", "restore", "compile", "input", "step", "save", "evalu
 """``startup`` is all before the first of the others; ``input`` is waiting for a batch."""
 
 PhaseObserver = Callable[[Phase | None, float], None]
-"""Is called with the phase that begins (None: between two) and ``time.monotonic()``, on the same thread."""
+"""Is called with the phase that begins (None: between two) and ``time.monotonic()``, on the same thread;
+what it raises ends the run."""
 
 
 class Phases:
@@ -40,8 +41,8 @@ class Phases:
     def enter(self, phase: Phase) -> Iterator[None]:
         """Be in ``phase`` during the block, and after it again in what was the phase before."""
         self._stack.append(phase)
-        self._tell()
         try:
+            self._tell()
             yield
         finally:
             self._stack.pop()

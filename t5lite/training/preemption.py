@@ -171,6 +171,11 @@ class Preemption:
             )
 
     @property
+    def is_asked(self) -> bool:
+        """Whether this process got a signal."""
+        return self._signal is not None
+
+    @property
     def signal(self) -> signal.Signals:
         """The signal that this process got; SIGTERM where another process did and told the others."""
         return self._signal or signal.SIGTERM

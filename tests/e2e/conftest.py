@@ -81,11 +81,11 @@ def pretrained(train_arguments: list[str], tmp_path_factory: pytest.TempPathFact
     return run
 
 
-def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+def start(arguments: list[str], *, cwd: Path = REPOSITORY, **environment: str) -> subprocess.Popen[str]:
     """Start ``t5lite`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "t5lite.cli.main", *arguments],
-        cwd=REPOSITORY,
+        cwd=cwd,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

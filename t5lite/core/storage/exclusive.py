@@ -12,11 +12,11 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 def create_exclusively(path: StoragePath, content: bytes) -> bool:
-    """Make ``path`` with ``content`` and return True; return False if it is there already, with other content.
+    """Make ``path`` with ``content`` and return True; return False if it is there, with other content.
 
     Object storage makes an object under the condition that there is none (``ifGenerationMatch=0`` of Google,
-    ``If-None-Match: *`` of S3). On a file system a whole file gets its name by a link, which NFS makes for one
-    client only too; where there are no links, by ``O_EXCL``.
+    ``If-None-Match: *`` of S3). On a file system a whole file gets its name by a link, which NFS too makes
+    for one client only; where there are no links, by ``O_EXCL``.
 
     Args:
       path: its directory must exist, on a file system.

@@ -87,6 +87,10 @@ class RemotePath(LiteralPath):
         self._send(lambda: self.files.pipe_file(str(self), data))
         return len(data)
 
+    def create(self, content: bytes) -> None:
+        """Put the object if there is none of its name; FileExistsError if there is."""
+        self._send(lambda: self.files.pipe_file(str(self), content, mode="create"))
+
     def write_text(self, data: str, encoding: str | None = None, errors: str | None = None) -> int:
         """Put the object, whole or not at all; return its characters."""
         self.write_bytes(data.encode(encoding or "utf-8", errors or "strict"))

@@ -1,0 +1,123 @@
+"""Before the first step: all processes run the same, see one run directory, and nobody else writes to it.
+
+No process decides by itself where others could come to another answer: they would wait for one another in a
+collective for ever, or train on something mixed. What each has is compared, and the leader tells what it
+read.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import t5lite
+from t5lite.checkpointing.lease import Lease, held_lease, sees_claim
+from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.partitioning import multihost
+from t5lite.run_config import RunConfig, to_json
+from t5lite.runner.run_directory import RunDirectory, describe_changes
+from t5lite.training.phases import Phase
+from t5lite.training.preemption import Preemption
+from t5lite.training.supervision import Supervision
+
+_SHOWN = 5
+
+
+@contextmanager
+def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], None]) -> Iterator[None]:
+    """During the block, this run alone writes to its directory, and all of its processes run the same.
+
+    A run that lost its lease is ended at its next step or save.
+
+    Args:
+      config: resolved.
+      supervision: its phases are observed, and a signal is told to whoever waits for this run to end.
+      say: shows a line, in one process.
+
+    Raises:
+      ConfigError: if processes differ, or see different directories.
+      UserError: if another run writes to the directory.
+      TransientError: if it cannot be asked.
+    """
+    check_same("configuration", to_json(config))
+    check_same("software", {"t5lite": t5lite.__version__, "code": _code_digest(), "jax": jax.__version__})
+    directory = RunDirectory.at(config.run_dir)
+    directory.check_is_directory()
+    with ExitStack() as stack:
+        lease, error = None, None
+        if multihost.is_leader():
+            try:
+                lease = stack.enter_context(held_lease(directory.path, config.lease, say))
+            except ReportedError as refused:
+                error = refused
+        told = multihost.leaders_value(
+            {"owner": lease and lease.holder.owner, "error": error and [error.exit_code, str(error)]}
+        )
+        if error is not None:
+            raise error
+        if told["error"] is not None:
+            code, message = told["error"]
+            raise (UserError if code == ExitCode.USER_ERROR else TransientError)(message)
+        _check_same_directory(directory, told["owner"])
+        if lease is not None:
+            supervision.phases.observe(functools.partial(_check_lease, lease, supervision.preemption))
+        yield
+
+
+def check_same(what: str, value: Any) -> None:
+    """Check that ``value``, JSON-able, is the same in all processes.
+
+    Raises:
+      ConfigError: in all of them, with what differs where.
+    """
+    values = multihost.every_process(value)
+    others = {
+        process: changes
+        for process, other in enumerate(values)
+        if (changes := describe_changes(values[0], other))
+    }
+    if not others:
+        return
+    process, changes = next(iter(others.items()))
+    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+    also = f"; so do {len(others) - 1} others" if len(others) > 1 else ""
+    raise ConfigError(
+        f"the processes of this run do not run the same {what}: process {process} of {len(values)} differs "
+        f"from process 0 in {'; '.join(changes[:_SHOWN])}{more}{also}; start the same command and the same "
+        "code in all of them"
+    )
+
+
+def _check_lease(lease: Lease, preemption: Preemption, phase: Phase | None, when: float) -> None:
+    del when
+    if phase == "save":
+        lease.check()
+        if preemption.is_asked:
+            lease.stopping()
+    elif phase == "step":
+        lease.check_if_due()
+
+
+def _check_same_directory(directory: RunDirectory, owner: str) -> None:
+    seen = multihost.every_process(sees_claim(directory.path, owner))
+    missing = [process for process, sees in enumerate(seen) if not sees]
+    if missing:
+        raise ConfigError(
+            f"run_dir={directory.path} is not one directory for all: process {', '.join(map(str, missing))} "
+            f"of {len(seen)} does not see what process 0 wrote there; give a place that all hosts share, "
+            "such as gs://BUCKET/DIRECTORY"
+        )
+
+
+def _code_digest() -> str:
+    """Return a digest of the package's source files, so that a changed checkout is another code."""
+    digest = hashlib.sha256()
+    root = Path(t5lite.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,180 @@
+"""One writer for a run directory, on a disk and in buckets."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t5lite.checkpointing import lease as leases
+from t5lite.checkpointing.lease import LeaseConfig, held_lease, sees_claim
+from t5lite.core.errors import ConfigError, TransientError, UserError
+from t5lite.core.storage.addresses import StoragePath, place
+
+QUICK = LeaseConfig(heartbeat_seconds=0.05, deadline_seconds=1.0)
+SILENT = LeaseConfig(heartbeat_seconds=1000, deadline_seconds=3000)
+"""Of a holder that gives no sign of life while a test lasts."""
+
+
+@pytest.fixture(params=["disk", "gcs"])
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
+    if request.param == "disk":
+        return tmp_path / "runs" / "run"
+    name = request.node.name.translate({ord("["): "-", ord("]"): None})
+    return place(f"{request.getfixturevalue(request.param)}/{name}/run")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def test_a_second_run_is_refused_with_who_holds_the_directory(
+    directory: StoragePath, said: list[str]
+) -> None:
+    with held_lease(directory, QUICK, said.append) as first:
+        assert sees_claim(directory, first.holder.owner)
+        with (
+            pytest.raises(UserError, match=f"is being written to by process {first.holder.pid} on "),
+            held_lease(directory, QUICK, said.append),
+        ):
+            pass
+        first.check()
+    assert not directory.exists()  # no trace is left
+
+
+def test_a_released_directory_is_taken_at_once_and_keeps_what_was_written(directory: StoragePath) -> None:
+    said: list[str] = []
+    for content in (b"one", b"two"):
+        with held_lease(directory, SILENT, said.append):
+            (directory / "file").write_bytes(content)
+    assert (directory / "file").read_bytes() == b"two"
+    assert [path.name for path in directory.iterdir()] == ["file"]
+    assert not said
+
+
+def test_a_holder_without_a_sign_of_life_is_replaced_and_writes_no_more(directory: StoragePath) -> None:
+    said: list[str] = []
+    with held_lease(directory, SILENT, said.append) as sleeper:
+        with held_lease(directory, QUICK, said.append) as successor:
+            successor.check()
+            for _ in range(2):  # it stays so
+                with pytest.raises(UserError, match=f"process {successor.holder.pid} .* has taken it over"):
+                    sleeper.check()
+        with pytest.raises(UserError, match="no longer holds"):
+            sleeper.check_if_due()
+    assert len(said) == 2
+    assert "may be dead" in said[0]
+    assert "no sign of life for 1 s" in said[1]
+
+
+def test_the_sleeper_does_not_take_the_lease_of_its_successor_away(directory: StoragePath) -> None:
+    with (
+        held_lease(directory, SILENT, print) as sleeper,
+        held_lease(directory, QUICK, print) as successor,
+    ):
+        sleeper.release()
+        successor.check()
+
+
+def test_a_process_of_this_machine_that_is_gone_is_replaced_at_once(tmp_path: Path, said: list[str]) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom t5lite.checkpointing.lease import *\n"
+        "held = held_lease(Path(sys.argv[1]), LeaseConfig(), print)\nheld.__enter__()\nos._exit(9)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    assert process.wait(120) == 9
+    with held_lease(tmp_path, LeaseConfig(), said.append):
+        assert len(said) == 1
+        assert "which is gone" in said[0]
+
+
+def test_whoever_is_started_again_waits_for_the_last_save_of_its_job(
+    directory: StoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    said: list[str] = []
+    first = held_lease(directory, QUICK, said.append)
+    first.__enter__()
+
+    def say(message: str) -> None:
+        said.append(message)
+        first.__exit__(None, None, None)
+
+    with held_lease(directory, QUICK, say) as second:
+        second.check()
+    assert len(said) == 1
+    assert "waiting for process" in said[0]
+    assert "job SLURM_JOB_ID=77" in said[0]
+    assert "saves and ends" in said[0]
+
+
+def test_whoever_says_that_it_ends_is_waited_for(directory: StoragePath) -> None:
+    said: list[str] = []
+    first = held_lease(directory, QUICK, said.append)
+    first.__enter__().stopping()
+
+    def say(message: str) -> None:
+        said.append(message)
+        first.__exit__(None, None, None)
+
+    with held_lease(directory, QUICK, say) as second:
+        second.check()
+    assert "saves and ends" in said[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"owner": "x"}', b"[" * 100_000, b"\xff"])
+def test_a_damaged_claim_is_that_of_a_run_without_a_sign_of_life(
+    tmp_path: Path, content: bytes, said: list[str]
+) -> None:
+    folder = tmp_path / leases.LEASE_FOLDER
+    folder.mkdir()
+    (folder / "000007.json").write_bytes(content)
+    (folder / "000007.beat").write_bytes(content)
+    (folder / "notes.json").write_text("not a claim")
+    with held_lease(tmp_path, QUICK, said.append) as lease:
+        lease.check()
+        assert (folder / "000008.json").is_file()
+        assert not (folder / "000007.json").exists()
+    assert "cannot be named" in said[0]
+
+
+def test_a_lease_that_nobody_can_confirm_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held_lease(tmp_path, SILENT, print) as lease:
+
+        def fails(_: object) -> None:
+            raise TransientError("the storage does not answer")
+
+        monkeypatch.setattr(leases, "_holder", fails)
+        lease.check()  # not confirmed, but not for long
+        lease._confirmed -= SILENT.deadline_seconds + 1
+        with pytest.raises(TransientError, match=r"did not answer for 30\d\d s"):
+            lease.check()
+
+
+def test_a_claim_that_somebody_deleted_is_lost(tmp_path: Path) -> None:
+    with held_lease(tmp_path, SILENT, print) as lease:
+        for path in (tmp_path / leases.LEASE_FOLDER).iterdir():
+            path.unlink()
+        with pytest.raises(UserError, match="it was deleted"):
+            lease.check()
+
+
+def test_a_claim_names_its_process(tmp_path: Path) -> None:
+    with held_lease(tmp_path, SILENT, print) as lease:
+        claim = json.loads((tmp_path / leases.LEASE_FOLDER / "000001.json").read_text())
+        assert claim == dataclasses.asdict(lease.holder)
+        assert not leases._is_gone(lease.holder)
+        assert leases._is_gone(dataclasses.replace(lease.holder, born="1"))
+        assert not leases._is_gone(dataclasses.replace(lease.holder, born="1", machine="another"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"heartbeat_seconds": 0}, {"heartbeat_seconds": float("nan")}, {"deadline_seconds": 29}],
+)
+def test_deadlines_that_cannot_work_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        LeaseConfig(**settings)
