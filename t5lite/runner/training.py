@@ -152,7 +152,7 @@ def _train_alone(config: RunConfig, supervision: Supervision) -> Outcome:
 
 
 def _train(run: _Run, start: _Start, supervision: Supervision) -> Outcome:
-    config, phases, preemption = run.config, supervision.phases, supervision.preemption
+    config, preemption = run.config, supervision.preemption
     if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
         return _finished(run, start)
     check_same(

@@ -30,7 +30,8 @@ def writer(train_arguments: list[str], tmp_path: Path):
         process.communicate()
 
 
-def test_a_second_training_is_refused_and_changes_nothing(
+@pytest.mark.slow
+def test_a_second_training_is_refused_until_the_first_is_suspended_which_then_writes_no_more(
     writer: tuple[subprocess.Popen[str], Path], train_arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     process, run = writer
@@ -41,14 +42,9 @@ def test_a_second_training_is_refused_and_changes_nothing(
     assert process.poll() is None
     assert (run / "config.json").read_bytes() == config
 
-
-def test_a_training_that_was_suspended_gives_way_and_writes_no_more(
-    writer: tuple[subprocess.Popen[str], Path], train_arguments: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    process, run = writer
     process.send_signal(signal.SIGSTOP)
     reached = max(entry["step"] for entry in read_metrics(run / "metrics.jsonl"))
-    steps = ["--training.total-steps", str(reached + 4), "--evaluation.store", "None", *QUICK]
+    steps = ["--training.total-steps", str(reached + 40), "--evaluation.store", "None", *QUICK]
     assert main(["train", *train_arguments[1:], "--run-dir", str(run), *steps]) == 0
     assert f"taking over from process {process.pid}" in capfd.readouterr().err
     before = contents(run)
