@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
@@ -116,7 +117,7 @@ def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, t
         RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
 
 
-@pytest.mark.parametrize("name", sorted({*FILES, *FOLDERS, "tokenizer"} - {"model.json"}))
+@pytest.mark.parametrize("name", sorted({*FILES, *FOLDERS, "tokenizer"} - {"model.json", LEASE_FOLDER}))
 def test_a_directory_with_anything_of_a_runs_names_is_left_alone(name, vocabularies, tmp_path):
     path = tmp_path / name
     path.mkdir() if "." not in name else path.write_text("mine")
