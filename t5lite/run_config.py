@@ -176,10 +176,10 @@ class RunConfig:
         store, source = self.evaluation.store, self.initialize_from
         return dataclasses.replace(
             self,
-            run_dir=os.path.abspath(self.run_dir),
+            run_dir=absolute_location(self.run_dir),
             data=_resolved_data(self.data),
             evaluation=dataclasses.replace(self.evaluation, store=store and absolute_location(store)),
-            initialize_from=source and dataclasses.replace(source, run=os.path.abspath(source.run)),
+            initialize_from=source and dataclasses.replace(source, run=absolute_location(source.run)),
         )
 
 

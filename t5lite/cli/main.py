@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "turn raw text or text pairs into a vocabulary and token stores",
     "compile": "say whether a recipe fits TPUs or GPUs that are not here, and how fast it can be",
     "train": "pretrain or fine-tune by a recipe; run it again to resume",
+    "launch": "start a run on Cloud TPU, GKE, Slurm, hosts by ssh, or several local processes",
     "evaluate": "measure a run on held-out data",
     "generate": "let a run write",
     "export": "write a run's weights as a Hugging Face folder",

@@ -98,16 +98,25 @@ def device_array(shape: dict[str, int], devices: Sequence[Any]) -> np.ndarray:
     num_slices = len({getattr(device, "slice_index", 0) for device in devices})
     if num_slices == 1:
         return _group_by_host(mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True))
-    if shape["replica"] % num_slices:
-        raise ConfigError(
-            f"partitioning.replica={shape['replica']} is not a multiple of the {num_slices} slices; use "
-            f"partitioning.replica={num_slices}, so that only gradient sums cross the data-centre network"
-        )
+    check_slices(shape, num_slices)
     within = (sizes[0] // num_slices, *sizes[1:])
     across = (num_slices, *(1 for _ in sizes[1:]))
     return _group_by_host(
         mesh_utils.create_hybrid_device_mesh(within, across, devices, allow_split_physical_axes=True)
     )
+
+
+def check_slices(shape: dict[str, int], num_slices: int) -> None:
+    """Check that slices differ along ``replica`` only.
+
+    Raises:
+      ConfigError: if their number does not divide it.
+    """
+    if shape["replica"] % num_slices:
+        raise ConfigError(
+            f"partitioning.replica={shape['replica']} is not a multiple of the {num_slices} slices; use "
+            f"partitioning.replica={num_slices}, so that only gradient sums cross the data-centre network"
+        )
 
 
 def make_mesh(config: PartitioningConfig, devices: Sequence[Any] | None = None) -> Mesh:

@@ -44,14 +44,20 @@ def parse_chips(name: str, *, num_slices: int = 1) -> Topology:
     return parse_topology(f"{chip_name}:{'x'.join(map(str, shape))}", num_slices=num_slices)
 
 
+def accelerator_type(topology: Topology) -> str:
+    """Return the name of a chip and number that one slice of the topology has: ``v5p-128`` of v5p:4x4x4."""
+    cores = _CORES_PER_CHIP.get(topology.chip_name, 1)
+    return f"{topology.chip_name}-{math.prod(topology.shape) * cores}"
+
+
 def described(topology: Topology) -> str:
     """Return a slice in words: ``v5p:4x4x4, 64 chips (Cloud's v5p-128)``."""
     chips = math.prod(topology.shape)
     text = f"{topology}, {chips} chip{'s' * (chips > 1)}"
     if topology.num_slices > 1:
         text += " each"
-    cores = _CORES_PER_CHIP.get(topology.chip_name)
-    return f"{text} (Cloud's {topology.chip_name}-{chips * cores} counts cores)" if cores else text
+    counts_cores = topology.chip_name in _CORES_PER_CHIP
+    return f"{text} (Cloud's {accelerator_type(topology)} counts cores)" if counts_cores else text
 
 
 def _arrangement(num_chips: int, chip: Chip) -> tuple[int, ...] | None:

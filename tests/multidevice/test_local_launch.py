@@ -1,4 +1,4 @@
-"""``launch/local.sh`` with real training: two processes of four devices do what one process of eight does."""
+"""``t5lite launch local`` with real training: two processes of four devices do what one of eight does."""
 
 import json
 import os
@@ -58,16 +58,11 @@ def recipe(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """A ``t5lite`` command on the path that is this checkout, whether it is installed or not."""
-    directory = tmp_path_factory.mktemp("bin")
-    path = directory / "t5lite"
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m t5lite.cli.main "$@"\n')
-    path.chmod(0o755)
+def environment() -> dict[str, str]:
+    """The environment in which this checkout is what is imported, whether it is installed or not."""
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {
         **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": python_path,
     }
 
@@ -76,7 +71,8 @@ def launch(
     shape: tuple[int, int], recipe: Path, run_dir: Path, *, total_steps: int, environment: dict[str, str]
 ) -> tuple[subprocess.Popen, Path]:
     """Start ``shape`` = (processes, devices of each); return the launcher and the file of its messages."""
-    command = [str(ROOT / "launch" / "local.sh"), *map(str, shape), "--config", str(recipe)]
+    command = [sys.executable, "-m", "t5lite.cli.main", "launch", "local", "--config", str(recipe)]
+    command += ["--num-processes", str(shape[0]), "--devices-per-process", str(shape[1])]
     command += ["--run-dir", str(run_dir), "--training.total-steps", str(total_steps)]
     log = run_dir.with_suffix(f".{shape[0]}x{shape[1]}.log")
     with log.open("w") as stream:

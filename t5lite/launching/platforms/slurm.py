@@ -1,0 +1,101 @@
+"""A Slurm cluster: one task a GPU, which is how JAX reads Slurm's variables."""
+
+import argparse
+import re
+import shlex
+
+from t5lite.core.errors import ConfigError
+from t5lite.launching.exit_policy import FINAL, MISTAKES, shell_pattern
+from t5lite.launching.job import Job
+from t5lite.launching.platform import (
+    Platform,
+    add_chips,
+    add_shared_filesystem,
+    gpus,
+    no_shared_disk,
+    positive,
+)
+from t5lite.launching.template import fill
+
+_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
+_SIGNAL_SECONDS = 300
+"""Before the time limit, in which training saves."""
+_OFFSET = 200
+"""Above every code that a signal brings (128 and up to 64)."""
+
+
+class Slurm(Platform):
+    """Nodes of a cluster."""
+
+    summary = "a Slurm cluster, one task a GPU"
+    client = "sbatch"
+    suffix = "sbatch"
+    flag_example = "--partition=gpu"
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        """Add the options of this platform alone."""
+        add_chips(parser, required=False, example="h100-16: two nodes of eight GPUs")
+        parser.add_argument("--nodes", type=int, metavar="N", help="instead of --chips: nodes (default: 1)")
+        parser.add_argument("--gpus-per-node", type=int, metavar="N", help="GPUs and tasks of each node")
+        parser.add_argument(
+            "--tasks-per-node",
+            type=int,
+            metavar="N",
+            help="without GPUs: processes of each node (default: 1)",
+        )
+        parser.add_argument("--time", default="24:00:00", help="limit of one start (default: 24:00:00)")
+        parser.add_argument(
+            "--t5lite", default="t5lite", metavar="PATH", help="the program on the nodes (default: t5lite)"
+        )
+        add_shared_filesystem(parser)
+
+    def __init__(self, options: argparse.Namespace):
+        positive(options, "nodes", "gpus_per_node", "tasks_per_node")
+        if not _TIME.fullmatch(options.time):
+            raise ConfigError(
+                f"--time {options.time!r} must be as sbatch takes it, such as 12:00:00 or 2-00:00:00"
+            )
+        self.topology = gpus(options.chips)
+        given = [
+            name
+            for name in ("nodes", "gpus_per_node", "tasks_per_node")
+            if getattr(options, name) is not None
+        ]
+        if self.topology is not None and given:
+            raise ConfigError(
+                f"--chips {options.chips} says what --{given[0].replace('_', '-')} would; leave one out"
+            )
+        if options.gpus_per_node is not None and options.tasks_per_node is not None:
+            raise ConfigError("--gpus-per-node is also the number of tasks; leave out --tasks-per-node")
+        if self.topology is not None:
+            self._nodes, self._gpus = self.topology.shape
+        else:
+            self._nodes, self._gpus = options.nodes or 1, options.gpus_per_node or 0
+        self._tasks = self._gpus or options.tasks_per_node or 1
+        self.missing_disk = no_shared_disk(self._nodes, shared=options.shared_filesystem)
+        self._time, self._t5lite = options.time, options.t5lite
+
+    def render(self, job: Job) -> str:
+        """Return the file that starts the job."""
+        asked = [f"--nodes={self._nodes}", f"--ntasks-per-node={self._tasks}", f"--time={self._time}"]
+        asked += [f"--gpus-per-node={self._gpus}"] if self._gpus else []
+        asked += [shlex.quote(flag) for flag in job.flags]
+        return fill(
+            "slurm.sbatch",
+            NAME=job.name,
+            OPTIONS="\n".join(f"#SBATCH {option}" for option in asked),
+            SIGNAL_SECONDS=_SIGNAL_SECONDS,
+            MAX_RESTARTS=job.max_restarts,
+            OFFSET=_OFFSET,
+            MISTAKES=shell_pattern(MISTAKES),
+            OFFSET_MISTAKES=shell_pattern(tuple(code + _OFFSET for code in MISTAKES)),
+            FINAL=shell_pattern(FINAL),
+            T5LITE=shlex.quote(self._t5lite),
+            ARGUMENTS=job.shell_arguments,
+            CONFIG=job.config_json,
+        )
+
+    def command(self, job: Job, file: str) -> list[str]:
+        """Return the words that start the job from the file."""
+        return ["sbatch", file]

@@ -1,0 +1,89 @@
+"""Hosts that are reached by ssh, one process on each."""
+
+import argparse
+import re
+import shlex
+
+from t5lite.core.errors import ConfigError
+from t5lite.launching import supervisor
+from t5lite.launching.job import Job
+from t5lite.launching.platform import (
+    Platform,
+    add_chips,
+    add_shared_filesystem,
+    gpus,
+    no_shared_disk,
+    positive,
+)
+from t5lite.launching.template import fill
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*")
+_MAX_PORT = 65535
+
+
+class Ssh(Platform):
+    """Hosts of a list."""
+
+    summary = "hosts that ssh reaches, one process on each"
+    client = "ssh"
+    suffix = "sh"
+    flag_example = "-p2222"
+    max_restarts = 10
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        """Add the options of this platform alone."""
+        parser.add_argument(
+            "--hosts", required=True, metavar="A,B,…", help="host or user@host, as ssh takes them; A leads"
+        )
+        parser.add_argument(
+            "--port", type=int, default=8476, help="of A, at which the others find it (default: 8476)"
+        )
+        parser.add_argument(
+            "--t5lite", default="t5lite", metavar="PATH", help="the program on the hosts (default: t5lite)"
+        )
+        add_chips(parser, required=False, example="h100-16 for two hosts of eight")
+        add_shared_filesystem(parser)
+
+    def __init__(self, options: argparse.Namespace):
+        positive(options, "port")
+        if options.port > _MAX_PORT:
+            raise ConfigError(f"--port {options.port} must be at most {_MAX_PORT}")
+        self._hosts = options.hosts.split(",")
+        for host in self._hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigError(
+                    f"--hosts {options.hosts!r}: {host!r} is no host; write a.example,b.example"
+                )
+        if twice := {host for host in self._hosts if self._hosts.count(host) > 1}:
+            raise ConfigError(f"--hosts names {', '.join(sorted(twice))} twice; a host has one process")
+        self.topology = gpus(options.chips)
+        if self.topology is not None and self.topology.shape[0] != len(self._hosts):
+            raise ConfigError(
+                f"--chips {options.chips} is {self.topology}, on {self.topology.shape[0]} hosts, but --hosts "
+                f"names {len(self._hosts)}"
+            )
+        self._coordinator = f"{self._hosts[0].rpartition('@')[2]}:{options.port}"
+        self.missing_disk = no_shared_disk(len(self._hosts), shared=options.shared_filesystem)
+        self._t5lite = options.t5lite
+
+    def render(self, job: Job) -> str:
+        """Return the file that starts the job."""
+        host = fill(
+            "host.sh",
+            T5LITE=shlex.quote(self._t5lite),
+            COORDINATOR=shlex.quote(self._coordinator),
+            NUM_PROCESSES=len(self._hosts),
+            ARGUMENTS=job.shell_arguments,
+        )
+        # The user's shell there may be another than bash, and sees the words joined by spaces.
+        command = shlex.join(["bash", "-c", host, "host"])
+        return fill(
+            "ssh.sh",
+            NAME=job.name,
+            HOSTS=shlex.join(self._hosts),
+            FLAGS=shlex.join(job.flags),
+            HOST=shlex.quote(command),
+            CONFIG=job.config_json,
+            SUPERVISOR=supervisor.script(job),
+        )
