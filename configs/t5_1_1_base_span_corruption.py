@@ -2,8 +2,8 @@
 
     t5lite train --config configs/t5_1_1_base_span_corruption.py --data.store gs-or-local/c4/train
 
-For a TPU slice of 8 chips or more (docs/launch.md). The T5 authors report a held-out NLL of 1.942 nats per target
-token for T5 1.1 base on C4 after 2^16 steps; this recipe's own figure has not been measured yet.
+For a TPU slice of 8 chips or more (`t5lite launch`). The T5 authors report a held-out NLL of 1.942 nats per
+target token for T5 1.1 base on C4 after 2^16 steps; this recipe's own figure has not been measured yet.
 """
 
 from dataclasses import replace
