@@ -34,6 +34,7 @@ COMMANDS = {
 
 _EXIT_SECONDS = 10.0
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
+_LONGEST_MESSAGE = 20_000
 _MACHINE_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -102,6 +103,8 @@ def _run(arguments: list[str]) -> int:
 
 def _fail(command: str, message: str, code: ExitCode) -> int:
     one_line = " ".join(line.strip() for line in message.splitlines())
+    if len(one_line) > _LONGEST_MESSAGE:  # which quotes a damaged file
+        one_line = f"{one_line[:_LONGEST_MESSAGE]}… ({len(one_line):,} characters)"
     print(f"t5lite {command}: {one_line}", file=sys.stderr)
     return code
 

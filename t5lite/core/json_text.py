@@ -38,12 +38,12 @@ def load_json(path: Path, **options: Any) -> Any:
 def _check_depth(value: Any) -> None:
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_MAX_DEPTH):
-        if not level:
-            return
         level = [
             child
             for each in level
             for child in (each.values() if isinstance(each, dict) else each)
             if isinstance(child, dict | list)
         ]
+        if not level:
+            return
     raise ValueError("nested too deeply")

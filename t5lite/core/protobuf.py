@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_BITS = 64
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _FIXED = {width: wire for wire, width in _WIDTHS.items()}
 
@@ -68,9 +69,15 @@ def fixed_field(number: int, value: bytes) -> bytes:
 
 
 def read_varint(message: bytes, position: int) -> tuple[int, int]:
-    """Return the number at ``position``, in groups of seven bits, and where it ends."""
+    """Return the number at ``position``, in groups of seven bits, and where it ends.
+
+    Raises:
+      ValueError, IndexError: if it has more than 64 bits, or no end.
+    """
     value = shift = 0
     while True:
+        if shift >= _MAX_BITS:
+            raise ValueError("a number of more than 64 bits")
         byte = message[position]
         value |= (byte & 0x7F) << shift
         position, shift = position + 1, shift + 7

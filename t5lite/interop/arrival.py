@@ -6,6 +6,7 @@ Host memory never holds more than one piece besides what the result itself occup
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
+from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, fitting_partitioner
@@ -64,7 +66,7 @@ def arrive(
     """
     shape = source.shape
     if sharding is None:
-        array = np.empty(shape, dtype)
+        array = empty(shape, dtype)
         for piece in pieces(source, tuple(slice(0, size) for size in shape), np.dtype(dtype).itemsize):
             array[piece] = source.read(piece).astype(dtype, copy=False)
             see(array[piece])
@@ -77,6 +79,27 @@ def arrive(
     for bounds, devices in devices_of.items():
         shards += _shard(source, tuple(itertools.starmap(slice, bounds)), devices, np.dtype(dtype), see)
     return jax.make_array_from_single_device_arrays(shape, sharding, shards)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return a new array on the host.
+
+    Raises:
+      CheckpointError: if there is not the memory for it.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:  # more bytes than NumPy can count are a ValueError
+        needed, there = math.prod(shape) * np.dtype(dtype).itemsize, host_memory_bytes()
+        raise CheckpointError(
+            f"an array of shape {shape} ({needed / 2**30:,.1f} GiB) does not fit into this machine's memory "
+            f"({there / 2**30:,.1f} GiB); take a larger one, or fetch the files again if the model is smaller"
+        ) from error
+
+
+def host_memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def shardings_of(model: FunctionalModel, placement: Placement) -> Tree | None:

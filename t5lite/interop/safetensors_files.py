@@ -21,7 +21,7 @@ from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_not_lfs_pointer
-from t5lite.interop.arrival import fill
+from t5lite.interop.arrival import empty, fill
 from t5lite.interop.trees import Shape
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -141,7 +141,7 @@ def read_entry(entry: Entry, rows: slice = slice(None)) -> np.ndarray:
         first, last, _ = rows.indices(shape[0])
         offset += first * entry.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
         shape = (last - first, *shape[1:])
-    tensor = np.empty(shape, entry.dtype)
+    tensor = empty(shape, entry.dtype)
     with entry.file.open("rb", buffering=0) as stream:
         stream.seek(offset)
         if not fill(tensor.reshape(-1).view(np.uint8).data, stream):

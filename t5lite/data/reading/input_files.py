@@ -184,6 +184,10 @@ class _Search:
             )
         if _DATASET in names:
             names = strings(files, f"{folder}/{_DATASET}", "_data_files", "filename")
+            if outside := [name for name in names if name != name.rpartition("/")[2]]:
+                raise DataError(
+                    f"{folder}/{_DATASET} points outside its folder, to {outside[0]!r}; fetch it again"
+                )
             yield from (f"{folder}/{name}" for name in names)
             return
         for name in sorted([*names, *folders]):

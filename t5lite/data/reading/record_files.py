@@ -34,16 +34,28 @@ def read_records(reading: FileReading, kind: str, fields: Sequence[str]) -> Iter
 
 
 def _rows(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str] | None]:
-    tables = _parquet_tables if kind == ".parquet" else _arrow_tables
+    columns_of = _parquet_columns if kind == ".parquet" else _arrow_columns
     number = 0
-    for table in tables(reading, list(fields)):
-        columns = [table.column(field).to_pylist() for field in fields]
+    for columns in columns_of(reading, list(fields)):
         for row in zip(*columns, strict=True):
             number += 1
             yield reading.texts(dict(zip(fields, row, strict=True)), fields, f"{reading.path} row {number}")
 
 
-def _parquet_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
+def _values(column: Any) -> list[Any]:
+    """Return the values of a column, texts as bytes: a file may have put anything there."""
+    import pyarrow
+    import pyarrow.types as types
+
+    if types.is_string(column.type):
+        column = column.view(pyarrow.binary())
+    elif types.is_large_string(column.type):
+        column = column.view(pyarrow.large_binary())
+    column.validate(full=True)  # the reader of files believes the offsets that they give
+    return column.to_pylist()
+
+
+def _parquet_columns(reading: FileReading, fields: list[str]) -> Iterator[list[list[Any]]]:
     pyarrow = _pyarrow(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, None) as stream:
         size, file = stream.seek(0, os.SEEK_END), pyarrow.parquet.ParquetFile(stream)
@@ -52,20 +64,20 @@ def _parquet_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
             return
         _check_columns(file.schema_arrow, fields, reading)
         for batch in file.iter_batches(_BATCH, columns=fields):
-            yield batch
+            yield [_values(batch.column(field)) for field in fields]
             if reading.progress is not None:  # not by what was read: the end is first, columns are left out
                 reading.progress(size * (done + len(batch)) // total - size * done // total)
             done += len(batch)
 
 
-def _arrow_tables(reading: FileReading, fields: list[str]) -> Iterator[Any]:
+def _arrow_columns(reading: FileReading, fields: list[str]) -> Iterator[list[list[Any]]]:
     pyarrow = _pyarrow(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, reading.progress) as stream:
         reader = pyarrow.ipc.open_stream(stream)
         for batch in reader:
             if len(batch):
                 _check_columns(reader.schema, fields, reading)
-                yield batch.select(fields)
+                yield [_values(batch.column(field)) for field in fields]
 
 
 def _array_records(reading: FileReading, fields: Sequence[str]) -> Iterator[list[str] | None]:
@@ -134,8 +146,8 @@ def _reading(path: str | Path, damage: type[Exception], progress: Progress | Non
     try:
         with closing(open_input(path, progress)) as stream:
             yield stream
-    except damage as error:
-        line = str(error).splitlines()[0]
+    except (damage, MemoryError) as error:  # the latter of sizes that a damaged file gives
+        line = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path} is damaged or not really {Path(path).suffix} ({line}); fetch it again"
         ) from error

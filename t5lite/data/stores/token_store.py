@@ -195,7 +195,7 @@ class TokenStore:
         index = read_index(directory, "index.json", expected_format=FORMAT, version=VERSION)
         try:
             store = cls(directory, index, tolerate_damage=tolerate_damage)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ValueError, ZeroDivisionError, MemoryError) as error:
             raise DataError(f"{directory.name_of('index.json')} is damaged ({error!r}); {REMEDY}") from error
         if vocabulary_fingerprint not in (None, store.vocabulary_fingerprint):
             raise DataError(

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import count, takewhile
 from pathlib import Path
@@ -38,6 +39,7 @@ ADDED_FILE = "added_tokens.json"
 _MODEL_CONFIG = "config.json"
 _MAX_BYTES = 256 << 20
 """Of a file of a tokenizer: eight times that of the largest vocabularies there are."""
+_MAX_SIZE = 1 << 24
 _EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
 _DROPPED: tuple[SpecialToken, ...] = ("pad", "eos", "bos", "cls", "sep")
 
@@ -85,6 +87,10 @@ class TokenizerJsonVocabulary(Vocabulary):
         for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
                 contents[name] = read_file(self.path.parent / name)
+        with _said_as_damage(self.path):
+            self._build(contents, extra_ids)
+
+    def _build(self, contents: Mapping[str, bytes], extra_ids: int | None) -> None:
         written = json_object(contents[self.FILE], self.path)
         self.caveat = _caveat(contents, written, self.path)
         self.files = _naming_its_class(contents, written, self.path)
@@ -100,6 +106,8 @@ class TokenizerJsonVocabulary(Vocabulary):
         shown = {new: old for old, new in hidden.items()}
         ids = {shown.get(n, n): i for n, i in self._tokenizer.get_vocab(with_added_tokens=True).items()}
         self.size = max(ids.values(), default=-1) + 1
+        if self.size > _MAX_SIZE:
+            raise DataError(f"{self.path} has the id {self.size - 1}; allowed: up to {_MAX_SIZE - 1}")
         self.sentinel_ids = np.array([ids[name] for name in _sentinels(ids)], np.int32)
         if extra_ids not in (None, self.extra_ids):
             raise ConfigError(
@@ -184,6 +192,17 @@ class TokenizerJsonVocabulary(Vocabulary):
         return f", or name its {token}_token in tokenizer_config.json and prepare the text again"
 
 
+@contextmanager
+def _said_as_damage(path: Path) -> Iterator[None]:
+    """Turn what a file of another structure brings about into a DataError."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}, with the files beside it, is not a usable tokenizer.json ({error!r}); fetch all again"
+        ) from error
+
+
 def read_file(path: Path) -> bytes:
     """Return the content of a file of a tokenizer.
 
@@ -236,7 +255,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) 
     if class_of(config, {}, written) == name:
         return contents
     named = json.dumps({**config, "tokenizer_class": name}, indent=2, ensure_ascii=False) + "\n"
-    return {**contents, _CONFIG_FILES[0]: named.encode()}
+    return {**contents, _CONFIG_FILES[0]: named.encode("utf-8", "surrogatepass")}
 
 
 def _as_loaded(contents: Mapping[str, bytes], written: Json, path: Path) -> Json:
@@ -250,10 +269,6 @@ def _as_loaded(contents: Mapping[str, bytes], written: Json, path: Path) -> Json
         pieces(loaded)  # which must be there
     except ValueError as error:
         raise DataError(f"{path} cannot be used: {error}") from error
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}, with the files beside it, is not a usable tokenizer.json ({error!r}); fetch all again"
-        ) from error
     return loaded
 
 

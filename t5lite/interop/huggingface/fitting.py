@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _LISTED_LAYERS = 1000
 """So many layers may be missing and are then listed; more, of a damaged config.json, are not even made."""
+_TENSORS_OF_A_LAYER = 4
+"""At least: a layer has six or more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +60,11 @@ def fit(stored: Mapping[str, Stored], family: Family, config: ModelConfig) -> Fi
     """
     check_floating(stored)
     layers: dict[str, int] = config.layer_counts
-    if sum(layers.values()) > max(_LISTED_LAYERS, len(stored)):
+    if sum(layers.values()) > max(_LISTED_LAYERS, len(stored) // _TENSORS_OF_A_LAYER):
         described = ", ".join(f"{name}={count}" for name, count in layers.items())
         raise CheckpointError(
-            f"config.json describes {described}, but there are only {len(stored)} tensors, not one a layer; "
+            f"config.json describes {described}, but there are only {len(stored)} tensors, too few for so "
+            "many layers; "
             "fetch the folder again, all of its files"
         )
     kept = dict(stored)

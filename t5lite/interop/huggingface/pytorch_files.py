@@ -51,6 +51,12 @@ def read_pytorch(file: Path) -> dict[str, tuple[Shape, str, Any]]:
         raise CheckpointError(f"{file} is damaged or truncated ({reason}); fetch the folder again") from error
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise CheckpointError(f"{file} is not a dict of tensors by name; give a model's pytorch_model.bin")
+    for name, tensor in state.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{file}: {name} {tuple(tensor.shape)} has more elements than the file has values for it (an "
+                "expanded view); save the model again with save_pretrained"
+            )
 
     def values(tensor: Any, rows: slice) -> np.ndarray:
         part = tensor.detach()[rows] if tensor.ndim else tensor.detach()

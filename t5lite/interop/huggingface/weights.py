@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from t5lite.core.types import Tree
+from t5lite.interop.arrival import empty
 from t5lite.interop.departure import Cast, on_host
 from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.huggingface.stored_tensors import Stored
@@ -86,7 +87,7 @@ class _HostLeaves:
             return
         if part.path not in self.arrays:
             leaf = self._abstract[part.path]
-            self.arrays[part.path] = np.empty(leaf.shape, leaf.dtype)
+            self.arrays[part.path] = empty(leaf.shape, leaf.dtype)
         self.arrays[part.path][part.layer] = value
 
 

@@ -55,6 +55,8 @@ _INFERRED = (
 )  # fmt: skip
 _OF_TRAINING = (*EXECUTION_FIELDS, "initializer", "initializer_std", "max_length")
 _HINTS = 8
+_LEAVES_OF_A_LAYER = 4
+"""At least, and some may be missing, which are then listed: a layer has 8 or more."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ def stack_layouts(leaves: Leaves) -> dict[str, StackLayout]:
 
 
 def _stack_layout(leaves: Leaves, stack: str) -> StackLayout:
-    numbers = [int(m[1]) for name in leaves if (m := re.match(rf"{stack}/layers_(\d+)/", name))]
+    numbers = {int(m[1]): name for name in leaves if (m := re.match(rf"{stack}/layers_(\d{{1,18}})/", name))}
     if numbers:
         num_layers = max(numbers) + 1
+        if num_layers * _LEAVES_OF_A_LAYER > len(leaves):
+            raise CheckpointError(
+                f"leaf {numbers[num_layers - 1]} is of {stack} layer {num_layers - 1}, but there are only "
+                f"{len(leaves)} leaves, too few for so many layers; copy the checkpoint again"
+            )
         return StackLayout(tuple(f"{stack}/layers_{i}" for i in range(num_layers)), num_layers, scanned=False)
     for inner in (stack, "layers"):
         scale = leaves.get(f"{stack}/{inner}/pre_mlp_layer_norm/scale")

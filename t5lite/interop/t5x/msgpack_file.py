@@ -5,6 +5,7 @@
 
 import math
 import mmap
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,10 @@ _NDARRAY, _SCALAR = 1, 3
 """Flax's extension types for arrays and NumPy scalars (2, complex numbers, is in no T5X checkpoint)."""
 _CHUNKED = "__msgpack_chunked_array__"
 _MAX_DEPTH = 64
+_MAX_STRUCTURE_BYTES, _VALUE_BYTES = 64 << 20, 64
+"""Of all that is no array, and what a value takes of it beside its text: room for a million values, where the
+largest T5 has fifty thousand."""
+_DTYPE = re.compile(r"(bfloat|float|u?int|complex)\d+|bool")
 
 _NUMBERS = {
     0xCA: ">f", 0xCB: ">d",
@@ -108,8 +113,10 @@ class _Reader:
 
     def __init__(self, data: memoryview, path: Path):
         self.data, self.path, self.position, self.depth = data, path, 0, 0
+        self.structure_bytes = 0
 
     def value(self) -> Any:
+        self._take_memory(_VALUE_BYTES)
         tag = self._number(">B")
         if tag <= 0x7F:
             return tag
@@ -148,7 +155,13 @@ class _Reader:
     def _number(self, form: str) -> Any:
         return struct.unpack(form, self.data[self._skip(struct.calcsize(form))])[0]
 
+    def _take_memory(self, num_bytes: int) -> None:
+        self.structure_bytes += num_bytes
+        if self.structure_bytes > _MAX_STRUCTURE_BYTES:
+            raise _Damaged("it has more names and values than a train state")
+
     def _text(self, length: int) -> str:
+        self._take_memory(length)
         return str(self.data[self._skip(length)], "utf-8")
 
     def _list(self, length: int) -> list[Any]:
@@ -183,6 +196,10 @@ class _Reader:
         if kind not in (_NDARRAY, _SCALAR):
             raise _Damaged(f"it has a value of the unknown extension type {kind}")
         shape, dtype_name, content = self.value()
+        if not _DTYPE.fullmatch(dtype_name):
+            raise _Damaged(f"an array of the unknown type {dtype_name!r}")
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise _Damaged(f"an array of shape {shape}")
         dtype = np.dtype(ml_dtypes.bfloat16 if dtype_name == "bfloat16" else dtype_name)
         size = math.prod(shape)
         if self.position != end or content.stop - content.start != size * dtype.itemsize:

@@ -1,5 +1,6 @@
 """The arrays of a checkpoint that lie in TensorStore: a zarr directory each, or all in one OCDBT database."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import numpy as np
 import tensorstore
 
 from t5lite.core.errors import CheckpointError
-from t5lite.interop.arrival import Index
+from t5lite.interop.arrival import Index, host_memory_bytes
 from t5lite.interop.t5x.leaves import Leaf, as_weights, check_dtype
 
 OCDBT = "manifest.ocdbt"
 """The file by which an OCDBT database is known."""
+_SMALL_CHUNK_BYTES = 64 << 20
+"""What a chunk of a small array may have: some writers give all arrays the same chunks."""
 _DRIVERS = {".zarray": "zarr", "zarr.json": "zarr3"}
 """TensorStore's driver by the file that describes an array."""
 
@@ -112,6 +115,17 @@ class StoredLeaf:
             c or s
             for c, s in zip(self.store.chunk_layout.read_chunk.shape or self.shape, self.shape, strict=True)
         )
+        self._check_chunk(self.store.dtype.numpy_dtype.itemsize)
+
+    def _check_chunk(self, itemsize: int) -> None:
+        """Refuse chunks that are none: TensorStore ends the process where one does not fit the memory."""
+        chunk, whole = (itemsize * math.prod(sizes) for sizes in (self.block, self.shape))
+        largest = min(max(whole, _SMALL_CHUNK_BYTES), host_memory_bytes())
+        if chunk > largest:
+            raise CheckpointError(
+                f"leaf {self.name} has chunks of {chunk:,} bytes in {self.where}, more than the {largest:,} "
+                "that an array of its size has or this machine holds; copy the checkpoint again"
+            )
 
     def read(self, index: Index) -> np.ndarray:
         """Return a box, or raise CheckpointError if a chunk of it is missing or damaged."""

@@ -176,6 +176,9 @@ def test_damaged_folders_of_datasets(tmp_path):
         (folder / "state.json").write_text(content)
         with pytest.raises(DataError, match=r"state\.json is damaged"):
             find_input_files([folder])
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "../saved/a.arrow"}]}')
+    with pytest.raises(DataError, match=r"state\.json points outside its folder, to '\.\./saved/a\.arrow'"):
+        find_input_files([folder])
     (folder / "state.json").write_text('{"_data_files": [{"filename": "b.arrow"}]}')
     with pytest.raises(DataError, match=r"b\.arrow cannot be read \(No such file"):
         find_input_files([folder])

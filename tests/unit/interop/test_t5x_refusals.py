@@ -1,5 +1,6 @@
 """A T5X checkpoint that is damaged, or of something else, ends in one line that says which leaf and where."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.interop.t5x import import_folder
+from t5lite.interop.t5x import import_folder, msgpack_file
 from t5lite.interop.t5x.msgpack_file import read_msgpack
 from t5lite.models.config import EncoderDecoderConfig
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
@@ -185,6 +186,40 @@ def test_orbax_lacking_a_leaf(tmp_path, target):
 def test_other_files(tmp_path, content, message):
     (tmp_path / "checkpoint").write_bytes(content)
     assert message in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["300000000", "30", "9" * 18])
+def test_a_layer_far_beyond_the_others_is_named_before_any_is_made(tmp_path, target, number):
+    leaf = f"encoder/layers_{number}/mlp/wo/kernel"
+    changed = {**target, leaf: target["encoder/layers_0/mlp/wo/kernel"]}
+    message = refusal(write_msgpack_checkpoint(tmp_path / "checkpoint_1", changed))
+    assert f"leaf {leaf} is of encoder layer {number}, but there are only {len(changed)} leaves" in message
+
+
+@pytest.mark.parametrize("content", [b"\x90", b"\xd9\xff" + 255 * b"x", b"\x81\x01\x02"])
+def test_more_values_than_any_train_state_has_are_not_read(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(msgpack_file, "_MAX_STRUCTURE_BYTES", 1 << 20)
+    (tmp_path / "checkpoint").write_bytes(b"\xdd\x7f\xff\xff\xff" + content * 20_000)
+    assert "more names and values than a train state" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("compressor", [None, "gzip"])
+@pytest.mark.parametrize(
+    ("chunk", "message"),
+    [
+        (1 << 40, "has chunks of 4,398,046,511,104"),
+        (1 << 26, "has chunks"),
+        (1 << 13, "is missing or dam"),
+    ],
+)
+def test_chunks_that_no_array_of_the_size_has_are_refused(tmp_path, target, compressor, chunk, message):
+    """TensorStore aborts the process where a chunk does not fit the memory."""
+    directory = write_msgpack_checkpoint(
+        tmp_path / "checkpoint_1", target, stored="encoder_norm", compressor=compressor
+    )
+    file = directory / "target.encoder.encoder_norm.scale" / ".zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chunks": [chunk]}))
+    assert f"leaf target/encoder/encoder_norm/scale {message}" in refusal(directory)
 
 
 def test_other_directories(tmp_path):
