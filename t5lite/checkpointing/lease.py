@@ -14,6 +14,7 @@ import os
 import shlex
 import socket
 import sys
+import textwrap
 import threading
 import time
 import uuid
@@ -32,6 +33,7 @@ LEASE_FOLDER = "lease"
 """Name in the run directory."""
 _JOB_VARIABLES = ("T5LITE_JOB", "SLURM_JOB_ID", "JOBSET_UID", "JOBSET_NAME", "TPU_QUEUED_RESOURCE")
 """What names the job of a scheduler, the same before and after it was started again."""
+_SHOWN_CHARACTERS = 80
 _POLL_SECONDS = 0.5
 _SHOWN_WITHIN_SECONDS = 10.0
 
@@ -75,7 +77,8 @@ class Holder:
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
-        return f"process {self.pid} on {self.host} since {self.since}{job} ({self.command})"
+        command = textwrap.shorten(self.command, _SHOWN_CHARACTERS, placeholder=" …")
+        return f"process {self.pid} on {self.host} since {self.since}{job} ({command})"
 
 
 class Lease:
@@ -176,7 +179,9 @@ class Lease:
                     f"{self._folder.parent} is being written to by {who}; wait for it to end or stop it, or "
                     "give another run_dir"
                 )
-            message = f"waiting for {who}, which {'saves and ends' if ends else 'may be dead'}"
+            message = (
+                f"waiting for {who}, which saves and ends" if ends else f"waiting for a sign of life of {who}"
+            )
             if message != said:
                 self._say(message)
                 said = message
@@ -270,7 +275,7 @@ def _this_process() -> Holder:
         owner=uuid.uuid4().hex,
         host=socket.gethostname(),
         pid=os.getpid(),
-        command=shlex.join(sys.argv)[:500],
+        command=shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])[:500],
         since=time.strftime("%Y-%m-%d %H:%M:%S"),
         job=next((f"{name}={os.environ[name]}" for name in _JOB_VARIABLES if os.environ.get(name)), None),
         machine=_machine(),

@@ -146,12 +146,12 @@ def _train_alone(config: RunConfig, supervision: Supervision) -> Outcome:
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with phases.enter("startup"):
-            stack.enter_context(joined(config, supervision, _say))
+            check_lease = stack.enter_context(joined(config, supervision, _say))
             run, start = _plan(config, phases)
-        return _train(run, start, supervision)
+        return _train(run, start, supervision, check_lease)
 
 
-def _train(run: _Run, start: _Start, supervision: Supervision) -> Outcome:
+def _train(run: _Run, start: _Start, supervision: Supervision, check_lease: Callable[[], None]) -> Outcome:
     config, preemption = run.config, supervision.preemption
     if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
         return _finished(run, start)
@@ -184,6 +184,7 @@ def _train(run: _Run, start: _Start, supervision: Supervision) -> Outcome:
             Telemetry(
                 directory.path,
                 start_step=start.step,
+                before_write=check_lease,
                 total_steps=config.training.total_steps,
                 step_flops=train_step_flops(
                     config.model,

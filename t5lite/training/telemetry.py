@@ -1,7 +1,7 @@
 """What the loop measures, averaged over the steps since the last entry, and where it is shown."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +33,7 @@ class Telemetry:
       total_steps: where the run ends.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
       stream: of the progress line; standard error by default.
+      before_write: is called before anything is added to the files; what it raises is raised.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Telemetry:
         total_steps: int,
         step_flops: float | None = None,
         stream: TextIO | None = None,
+        before_write: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before_write = before_write
         self._leader = is_leader()
         self._log = MetricsLog(directory, start_step=start_step) if self._leader else None
         self._progress = (
@@ -85,6 +88,7 @@ class Telemetry:
             values["mfu"] = self._step_flops * self._window.num_steps / capacity
         self._window = _Window(now)
         if self._log and self._progress:
+            self._before_write()
             self._log.write("train", step, values)
             shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
             self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
@@ -92,6 +96,7 @@ class Telemetry:
     def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Write the result of an evaluation after ``step`` steps."""
         if self._log and self._progress:
+            self._before_write()
             self._log.write("eval", step, values)
             listed = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
             self._progress.message(f"step {step}: {listed}")
@@ -109,6 +114,7 @@ class Telemetry:
             values: dict[str, Any] = {"compile_seconds": seconds, "devices": jax.device_count()}
             if self._peak:
                 values["peak_flops_per_second"], values["peak_source"] = self._peak
+            self._before_write()
             self._log.write("start", step, values)
             self._progress.message(f"compiled the train step in {seconds:.1f} s")
 

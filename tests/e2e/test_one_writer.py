@@ -1,61 +1,93 @@
 """One run writes to a directory, and all of its processes run the same, shown by real processes."""
 
+import os
 import signal
 import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from t5lite.checkpointing.lease import LEASE_FOLDER
+from t5lite.checkpointing.lease import LEASE_FOLDER, LeaseConfig, held_lease
 from t5lite.cli.main import main
-from tests.e2e.conftest import contents, start
-from tests.e2e.test_interruptions import _wait_for_step
+from tests.e2e.conftest import REPOSITORY, contents, start
 
-ENDLESS = [
-    *("--training.total-steps", "1000000", "--evaluation.store", "None"),
-    # None is under way when the run is suspended: that one would be finished after it.
-    *("--checkpoints.save-every-steps", "1000000"),
-]
 QUICK = ["--lease.heartbeat-seconds", "0.2", "--lease.deadline-seconds", "2"]
 
 
-@pytest.fixture
-def writer(train_arguments: list[str], tmp_path: Path):
-    """A training that goes on until it is ended."""
-    run = tmp_path / "run"
-    process = start([*train_arguments, "--run-dir", str(run), *ENDLESS, *QUICK])
-    try:
-        _wait_for_step(run, 2, process)
-        yield process, run
-    finally:
-        process.kill()
-        process.communicate()
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+SUSPENDED = """
+import os, signal, sys
+from t5lite.cli.main import main
+from t5lite.training.telemetry import Telemetry
+
+write_entry = Telemetry.write_entry
+
+def wait_and_write(self):
+    if self._window.step == 3:
+        open(sys.argv[1], "w").close()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    write_entry(self)
+
+Telemetry.write_entry = wait_and_write
+sys.exit(main(sys.argv[2:]))
+"""
+"""Writes metrics, is suspended as it is about to write more, and goes on to do so when it wakes up."""
 
 
 @pytest.mark.slow
-def test_a_second_training_is_refused_until_the_first_is_suspended_which_then_writes_no_more(
-    writer: tuple[subprocess.Popen[str], Path], train_arguments: list[str], capfd: pytest.CaptureFixture[str]
+def test_a_run_that_is_suspended_is_replaced_when_it_is_taken_for_dead_and_then_writes_no_more(
+    train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    process, run = writer
-    config = (run / "config.json").read_bytes()
-    assert main(["train", *train_arguments[1:], "--run-dir", str(run), "--seed", "1", *ENDLESS, *QUICK]) == 2
-    errors = capfd.readouterr().err
-    assert f"{run} is being written to by process {process.pid} on {socket.gethostname()}" in errors
-    assert process.poll() is None
-    assert (run / "config.json").read_bytes() == config
+    run, suspended = tmp_path / "run", tmp_path / "suspended"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUSPENDED, str(suspended), *train_arguments, "--run-dir", str(run), *QUICK],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(suspended.exists, process)
+        assert main([*train_arguments, "--run-dir", str(run), *QUICK]) == 0
+        assert f"taking over from process {process.pid}" in capfd.readouterr().err
+        before = contents(run)
+        wait_until(lambda: "T" in _state(process.pid), process)
+        process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2, errors
+        assert "this run no longer holds" in errors
+        assert contents(run) == before
+        assert not (run / LEASE_FOLDER).exists()
+    finally:
+        process.kill()
 
-    process.send_signal(signal.SIGSTOP)
-    steps = ["--training.total-steps", "20", "--evaluation.store", "None", *QUICK]
-    assert main(["train", *train_arguments[1:], "--run-dir", str(run), *steps]) == 0
-    assert f"taking over from process {process.pid}" in capfd.readouterr().err
-    before = contents(run)
-    process.send_signal(signal.SIGCONT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 2, errors
-    assert "this run no longer holds" in errors
-    assert contents(run) == before
-    assert not (run / LEASE_FOLDER).exists()
+
+@pytest.mark.slow
+def test_a_second_training_is_refused_and_changes_nothing(
+    train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with held_lease(run, LeaseConfig(heartbeat_seconds=0.2), print):
+        before = contents(run)
+        assert main([*train_arguments, "--run-dir", str(run), "--seed", "1"]) == 2
+        assert f"{run} is being written to by process {os.getpid()} on {socket.gethostname()}" in (
+            capfd.readouterr().err
+        )
+        assert contents(run).keys() == before.keys()
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_a_holder_without_a_sign_of_life_is_replaced_and_writes_no_more(director
         with pytest.raises(UserError, match="no longer holds"):
             sleeper.check_if_due()
     assert len(said) == 2
-    assert "may be dead" in said[0]
+    assert "waiting for a sign of life of" in said[0]
     assert "no sign of life for 1 s" in said[1]
 
 
