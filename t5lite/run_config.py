@@ -36,6 +36,7 @@ from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelC
 from t5lite.models.presets import preset_in, shape_in
 from t5lite.optim import OptimizerConfig, Schedule
 from t5lite.partitioning.mesh import PartitioningConfig
+from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.watchdog import WatchdogConfig
@@ -101,6 +102,7 @@ class RunConfig:
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     lease: LeaseConfig = field(default_factory=LeaseConfig)
     partitioning: PartitioningConfig = field(default_factory=PartitioningConfig)
+    joining: JoiningConfig = field(default_factory=JoiningConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     initialize_from: InitializeFrom | None = None
     seed: int = 0

@@ -3,7 +3,6 @@
 Only the chosen subcommand is imported, so ``t5lite --help`` never pays for JAX.
 """
 
-import errno
 import importlib
 import io
 import os
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 
 from t5lite import __version__
 from t5lite.cli.host import restart_with_tuned_malloc
-from t5lite.core.errors import ReportedError, suggestion
+from t5lite.core import machine_errors
+from t5lite.core.errors import suggestion
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.process_end import end_within
 
@@ -35,23 +35,10 @@ COMMANDS = {
 _EXIT_SECONDS = 10.0
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
-_MACHINE_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENAMETOOLONG,
-    errno.ENOTDIR,
-)
-"""What the operating system refuses for reasons outside of the program; other OSErrors are bugs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``t5lite`` and return its exit code: 0 done, 2 a mistake of the user's, else see the command."""
+    """Run ``t5lite`` and return its exit code, one of ``ExitCode``; it raises what is a bug."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None and arguments and arguments[0] in _COMPUTING:
         restart_with_tuned_malloc()
@@ -83,22 +70,16 @@ def _run(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ notices drown the progress line
     try:
         return importlib.import_module(f"t5lite.cli.{name.replace('-', '_')}_command").run(rest)
-    except ReportedError as error:
-        return _fail(name, str(error), error.exit_code)
     except KeyboardInterrupt:
         print(f"t5lite {name}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         raise
-    except OSError as error:
-        if error.errno not in _MACHINE_ERRORS:
+    except Exception as error:
+        code = machine_errors.exit_code(error)
+        if code is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(
-            name,
-            f"{where}{error.strerror}; check free space, permissions and limits, then run again",
-            ExitCode.USER_ERROR,
-        )
+        return _fail(name, machine_errors.description(error), code)
 
 
 def _fail(command: str, message: str, code: ExitCode) -> int:
@@ -119,6 +100,10 @@ def _help() -> str:
             "usage: t5lite COMMAND [options]     t5lite COMMAND --help",
             "",
             *lines,
+            "",
+            "exit codes: 0 done; 2 a mistake in what was given; 3 does not fit; 4 the numbers went bad;",
+            "  start again after 75 (machine, disk, network, another process) and 76 (stuck);",
+            "  128 + signal after a signal: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM; train has saved then",
             "",
             "start here: t5lite quickstart",
         ]

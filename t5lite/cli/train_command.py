@@ -15,6 +15,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_home, expanded_path
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import multihost
+from t5lite.partitioning.lost_processes import failing_fast
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
 from t5lite.training.supervision import supervised
@@ -57,9 +58,10 @@ def run(arguments: Sequence[str]) -> int:
                 coordinator_address=known.coordinator_address,
                 num_processes=known.num_processes,
                 process_id=known.process_id,
+                config=config.joining,
             )
             supervision.preemption.coordinate()
-        with multihost.failing_fast(), _choices_shown():
+        with failing_fast(), _choices_shown():
             outcome = train(config, supervision)
     if outcome.signal is None:
         return 0

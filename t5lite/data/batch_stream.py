@@ -103,7 +103,8 @@ class BatchStream(ABC):
           num_steps: how many batches; None goes on until the data ends.
 
         Raises:
-          DataError: while iterating, if data is damaged or a worker has died.
+          DataError: while iterating, if data is damaged.
+          TransientError: while iterating, if workers died again and again.
         """
         row_bounds(rows, batch_size)
         available = self.num_steps(batch_size, start=start)

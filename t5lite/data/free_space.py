@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from t5lite.core.errors import UserError
+from t5lite.core.errors import ReportedError, TransientError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -23,18 +23,18 @@ def naming_free_space(
       remedy: what is left, or what to do next.
 
     Raises:
-      UserError: for a full disk; other errors pass.
+      TransientError: for a full disk; other errors pass.
     """
     try:
         yield
-    except (OSError, UserError) as error:
-        # What core.files could not write is a UserError by now.
+    except (OSError, ReportedError) as error:
+        # What core.files could not write is a ReportedError by now.
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno not in _FULL:
             raise
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
         free = size(shutil.disk_usage(existing).free)
-        raise UserError(
+        raise TransientError(
             f"the disk of {folder} is full ({cause.strerror}): {free} are free, "
             f"about {size(needed_bytes)} are needed in all; free some space or write elsewhere; {remedy}"
         ) from error

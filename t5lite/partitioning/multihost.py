@@ -2,21 +2,40 @@
 
 import json
 import os
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, fields
+from http import HTTPStatus
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from t5lite.core.errors import ConfigError, ReportedError
-from t5lite.core.exit_codes import ExitCode
+from t5lite.core.errors import ConfigError, TransientError
+from t5lite.partitioning.lost_processes import end_aborts_as_transient
 
 _ONE_TPU_HOST = "TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1"
 """What tells libtpu to use the four chips of one host of a slice and no other host."""
+_NO_CLUSTER = "coordinator_address should be defined."
+"""What JAX says where it detects no cluster."""
+_WORKER_NUMBER = "/computeMetadata/v1/instance/attributes/agent-worker-number"
+"""The metadata by which JAX knows a Cloud TPU VM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoiningConfig:
+    """How long the processes of a run wait for each other, in seconds."""
+
+    join_seconds: int = 300
+    """For the others at the start, and for the coordinator: hosts of a pod do not come up together."""
+    silent_seconds: int = 60
+    """Until a process that sends no heartbeat any more is taken for gone, which ends the others."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 1:
+                raise ConfigError(f"joining.{each.name}={getattr(self, each.name)} must be 1 or more")
 
 
 def initialize(
@@ -24,6 +43,7 @@ def initialize(
     coordinator_address: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    config: JoiningConfig | None = None,
 ) -> None:
     """Join this process to the run. Call before anything that asks JAX for devices.
 
@@ -38,9 +58,12 @@ def initialize(
       coordinator_address: ``host:port`` of process 0, reachable from every process.
       num_processes: processes of the whole run.
       process_id: this one, from 0.
+      config: how long to wait for the others.
 
     Raises:
       ConfigError: for incomplete or contradictory arguments, or a cluster that does not say enough.
+      TransientError: where joining fails for another reason. Where JAX gives up in native code, the process
+        ends with the same exit code.
     """
     given = {
         "coordinator_address": coordinator_address,
@@ -52,7 +75,7 @@ def initialize(
     if all(value is None for value in given.values()):
         cluster = detected_cluster()
         if cluster:
-            _initialize_from(cluster)
+            _join_cluster(cluster, config or JoiningConfig())
         return
     if coordinator_address is None or num_processes is None or process_id is None:
         missing = ", ".join(name for name, value in given.items() if value is None)
@@ -69,7 +92,7 @@ def initialize(
         raise ConfigError(
             f"coordinator_address={coordinator_address!r} must be host:port, e.g. 10.0.0.2:8476"
         )
-    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    _join(config or JoiningConfig(), **given)
 
 
 def detected_cluster() -> str | None:
@@ -170,39 +193,56 @@ def any_process(answer: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(answer)).any())
 
 
-def _initialize_from(cluster: str) -> None:
+def _join(config: JoiningConfig, **arguments: Any) -> None:
+    end_aborts_as_transient()
     try:
-        jax.distributed.initialize()
+        jax.distributed.initialize(
+            **arguments,
+            initialization_timeout=config.join_seconds,
+            heartbeat_timeout_seconds=config.silent_seconds,
+            shutdown_timeout_seconds=config.silent_seconds,
+        )
+    except (RuntimeError, OSError) as error:  # addresses, ports, metadata servers, and all that is gRPC's
+        reason = str(error).splitlines()[0][:200]
+        raise TransientError(
+            f"the other processes could not be joined ({reason}); start all of them again"
+        ) from error
+
+
+def _join_cluster(cluster: str, config: JoiningConfig) -> None:
+    try:
+        _join(config)
     except ValueError as error:
-        if cluster in ("Cloud TPU", "GKE TPU"):
-            return  # TPU chips without the metadata of a pod: a notebook machine, one process
+        if cluster == "Cloud TPU" and str(error) == _NO_CLUSTER and not _is_in_a_slice():
+            return
         raise ConfigError(
             f"this looks like a process of a {cluster} run, but JAX could not join it ({error}); pass "
             "coordinator_address, num_processes and process_id, or num_processes=1 to run alone"
         ) from error
 
 
-@contextmanager
-def failing_fast() -> Iterator[None]:
-    """End the process at once if the block raises and other processes take part in the run.
+def _is_in_a_slice() -> bool:
+    """Return whether the machine's metadata say that its chips are those of a Cloud TPU VM.
 
-    An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
-    one in a collective; gone, it is noticed by the launcher and by the others. Exit codes are those of
-    ``ExitCode``, 1 for a bug. A process that is alone raises as usual.
+    A notebook machine has chips, and no such metadata.
+
+    Raises:
+      TransientError: if the metadata server answers neither yes nor no.
     """
+    request = urllib.request.Request(
+        f"http://{os.environ.get('GCE_METADATA_IP', 'metadata.google.internal')}{_WORKER_NUMBER}",
+        headers={"Metadata-Flavor": "Google"},
+    )
     try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        if jax.process_count() == 1:
-            raise
-        code = 1
-        if isinstance(error, ReportedError):
-            code = error.exit_code
-            print(f"t5lite: process {jax.process_index()}: {error}", file=sys.stderr)
-        elif isinstance(error, KeyboardInterrupt):
-            code = ExitCode.INTERRUPTED
-            print(f"t5lite: process {jax.process_index()}: interrupted", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(code)
+        with urllib.request.urlopen(request, timeout=60):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False
+        reason = str(error)
+    except OSError as error:
+        reason = str(error)
+    raise TransientError(
+        f"this machine has TPU chips, but its metadata server does not say of what slice ({reason}); start "
+        "again, or pass num_processes=1 to run alone"
+    )

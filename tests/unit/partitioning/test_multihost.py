@@ -1,11 +1,16 @@
 """Start-up: what is handed to JAX, and when a process is left alone."""
 
+import contextlib
+import http.server
+import threading
+
 import jax
 import numpy as np
 import pytest
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, TransientError
 from t5lite.partitioning import multihost
+from t5lite.partitioning.multihost import JoiningConfig
 
 CLUSTER_VARIABLES = (
     "SLURM_STEP_NODELIST",
@@ -22,7 +27,8 @@ CLUSTER_VARIABLES = (
 def joined(monkeypatch):
     """The calls of ``jax.distributed.initialize``, in an environment without any cluster."""
     calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **arguments: calls.append(arguments))
+    monkeypatch.setattr(multihost, "end_aborts_as_transient", lambda: None)
     for name in CLUSTER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
@@ -38,8 +44,16 @@ def test_a_process_alone_is_left_alone(joined):
 
 
 def test_explicit_arguments_are_passed_on(joined):
-    multihost.initialize(coordinator_address="10.0.0.2:8476", num_processes=4, process_id=3)
-    assert joined == [("10.0.0.2:8476", 4, 3)]
+    where = {"coordinator_address": "10.0.0.2:8476", "num_processes": 4, "process_id": 3}
+    multihost.initialize(**where, config=JoiningConfig(join_seconds=7, silent_seconds=9))
+    assert joined == [
+        {
+            **where,
+            "initialization_timeout": 7,
+            "heartbeat_timeout_seconds": 9,
+            "shutdown_timeout_seconds": 9,
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +91,7 @@ def test_detected_cluster_is_left_to_jax(joined, monkeypatch, variables, cluster
         monkeypatch.setenv(name, value)
     assert multihost.detected_cluster() == cluster
     multihost.initialize()
-    assert joined == ([()] if cluster else [])
+    assert len(joined) == (cluster is not None)
 
 
 def test_tpu_chips_are_a_cluster(joined, monkeypatch):
@@ -86,7 +100,7 @@ def test_tpu_chips_are_a_cluster(joined, monkeypatch):
 
 
 def test_a_cluster_that_says_too_little_is_not_taken_for_a_single_process(joined, monkeypatch):
-    def fail():
+    def fail(**arguments):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)
@@ -96,6 +110,67 @@ def test_a_cluster_that_says_too_little_is_not_taken_for_a_single_process(joined
         ConfigError, match=r"Kubernetes Job run, but JAX could not join.*pass coordinator_address"
     ):
         multihost.initialize()
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+    """A metadata server; the dictionary says with which ``status`` it answers."""
+    answer = {"status": 200}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(answer["status"])
+            self.end_headers()
+
+        def log_message(self, format, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{server.server_port}")
+        monkeypatch.delenv("TPU_SKIP_MDS_QUERY")
+        yield answer
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (404, "coordinator_address should be defined.", None),
+        (200, "coordinator_address should be defined.", ConfigError),
+        (503, "coordinator_address should be defined.", TransientError),
+        (404, "invalid literal for int() with base 10: 'None'", ConfigError),
+    ],
+)
+def test_only_a_machine_that_is_in_no_slice_trains_alone_with_its_chips(
+    joined, metadata, monkeypatch, status, said, expected
+):
+    def fail(**arguments):
+        raise ValueError(said)
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    metadata["status"] = status
+    with contextlib.nullcontext() if expected is None else pytest.raises(expected, match="alone"):
+        multihost.initialize()
+
+
+def test_a_pod_of_gke_never_trains_alone(joined, monkeypatch):
+    def fail(**arguments):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b")
+    with pytest.raises(ConfigError, match="a GKE TPU run, but JAX could not join it"):
+        multihost.initialize()
+
+
+def test_a_coordinator_that_is_not_there_is_transient(joined, monkeypatch):
+    def fail(**arguments):
+        raise RuntimeError("Failed to recognize coordinator address a")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(TransientError, match=r"could not be joined \(Failed to recognize.*start all of them"):
+        multihost.initialize(coordinator_address="a:1", num_processes=2, process_id=1)
 
 
 @pytest.mark.parametrize(
@@ -113,34 +188,6 @@ def test_wrong_arguments(joined, arguments, message):
     with pytest.raises(ConfigError, match=message):
         multihost.initialize(**arguments)
     assert joined == []
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "printed"),
-    [
-        (ConfigError("batch_size=3"), 2, "t5lite: process 0: batch_size=3\n"),
-        (KeyboardInterrupt(), 130, "t5lite: process 0: interrupted\n"),
-        (ZeroDivisionError("a bug"), 1, "ZeroDivisionError: a bug\n"),
-    ],
-)
-def test_one_process_of_several_ends_at_once(monkeypatch, capsys, error, code, printed):
-    class Ended(BaseException):
-        pass
-
-    def end(code):
-        raise Ended(code)
-
-    monkeypatch.setattr(multihost.os, "_exit", end)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(Ended) as ended, multihost.failing_fast():
-        raise error
-    assert ended.value.args == (code,)
-    assert capsys.readouterr().err.endswith(printed)
-
-
-def test_a_process_alone_raises(monkeypatch):
-    with pytest.raises(KeyboardInterrupt), multihost.failing_fast():
-        raise KeyboardInterrupt
 
 
 def test_the_leader_alone_answers(monkeypatch):
