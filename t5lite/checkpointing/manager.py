@@ -1,6 +1,7 @@
 """Save checkpoints while training goes on, keep the right ones, and restore them."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,16 +9,34 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint import checkpoint_managers as policies
 
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
-from t5lite.checkpointing.recovery import Found, newest_readable, remove_set_aside, set_aside
-from t5lite.checkpointing.retention import NewestGood
-from t5lite.core.errors import CheckpointError, ConfigError, NumbersError
+from t5lite.checkpointing.recovery import Found, newest_readable, remove, remove_set_aside, set_aside
+from t5lite.checkpointing.retention import steps_to_remove
+from t5lite.core.errors import (
+    ConfigError,
+    DamagedCheckpointError,
+    NumbersError,
+    TransientError,
+)
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
+
+
+class SaveFailedError(TransientError):
+    """A checkpoint was not written, or is not there to be read."""
+
+    def __init__(self, directory: epath.PathLike, step: int, error: Exception) -> None:
+        self.step = step
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # TensorStore names the files that it writes to before it says what is wrong.
+        self.cause = text.rpartition('": ')[2].partition(" [os_error_code")[0][:200]
+        super().__init__(
+            f"step {step} could not be saved to {directory} ({self.cause}); check free space and "
+            "permissions, then run the same command again: it resumes from the newest finished checkpoint"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +74,8 @@ class Checkpoints:
 
     A save is atomic: it is written under a temporary name and renamed when complete, so that a killed run
     leaves only whole checkpoints. What it left unfinished is removed while the next start goes on, before its
-    first save. It counts as done once its names and shapes were read back. On many hosts every process must
+    first save. It counts as done once its names and shapes were read back; only then older ones are removed.
+    On many hosts every process must
     make the same calls.
 
     Args:
@@ -72,16 +92,13 @@ class Checkpoints:
     ) -> None:
         self.directory = checkpoint_path(directory)
         self.config = config
-        self._newest_good = NewestGood()
-        keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep_last), self._newest_good]
-        if config.keep_every_steps is not None:
-            keep.append(policies.EveryNSteps(config.keep_every_steps))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(keep),
-            cleanup_tmp_directories=True,
-        )
+        self.notes: list[str] = []
+        """What the user should be told, a line each; whoever says it takes it out."""
+        # Orbax is not asked to remove any: it would before the new one was read back.
+        options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True)
         self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
-        self._restore_noise = reading.silence_orbax()
+        self._last_good_step: int | None = None
+        self._restore_noise, self._has_failed = reading.silence_orbax(), False
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=options,
@@ -95,8 +112,10 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        # Of an error in the block, which says what to do, that of a save must not take the place.
+        with contextlib.suppress(*([SaveFailedError] if kind else [])):
+            self.close()
 
     def save(
         self, step: int, state: Tree, metadata: Mapping[str, Any], *, last_good_step: int | None = None
@@ -114,8 +133,8 @@ class Checkpoints:
             checkpoint up to it is kept. None where nothing is known.
 
         Raises:
-          CheckpointError: if the earlier save under way failed (disk full, no permission; or it cannot be
-            read back).
+          SaveFailedError: if this save cannot begin, or the earlier one under way failed (disk full, no
+            permission; or it cannot be read back). What is there stays, and the next save may succeed.
           NumbersError: if an array holds NaN or infinity: nothing is saved then, and nothing removed.
         """
         self.wait()
@@ -133,30 +152,77 @@ class Checkpoints:
             fingerprints=ocp.args.JsonSave(reading.named_fingerprints(arrays)),
             metadata=ocp.args.JsonSave(dict(metadata)),
         )
-        self._newest_good.last_good_step = last_good_step
-        try:
+        self._last_good_step = last_good_step
+        with self._saving(step):
             self._manager.save(step, args=arguments, force=True)
-        except OSError as error:
-            raise self._save_failed(error) from error
         names = reading.leaf_names(arrays)
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(arrays)]
         self._unread = step, dict(zip(names, shapes, strict=True))
         return True
 
-    def wait(self) -> None:
-        """Block until the save under way is on disk and was read back by name.
+    def poll(self) -> bool:
+        """Return whether a save has ended since it was last asked, without waiting for one.
 
         Raises:
-          CheckpointError: if it failed.
+          SaveFailedError: if that save failed, once.
         """
-        saved, self._unread = self._unread, None
-        try:
+        if self._unread is None or self._manager.is_saving_in_progress():
+            return False
+        self.wait()
+        return True
+
+    def wait(self) -> None:
+        """Block until the save under way is on disk and was read back by name; remove what is kept no more.
+
+        Raises:
+          SaveFailedError: if it failed, once.
+        """
+        if self._unread is None:
+            return
+        (step, shapes), self._unread = self._unread, None
+        with self._saving(step):
             self._manager.wait_until_finished()
-        except (OSError, ValueError) as error:
-            raise self._save_failed(error) from error
-        if saved is not None and jax.process_index() == 0:  # which puts the checkpoint in place
-            reading.check_saved(self.directory, *saved)
-            remove_set_aside(self.directory, up_to=saved[0])
+            if multihost.is_leader():  # which puts the checkpoint in place
+                reading.check_saved(self.directory, step, shapes)
+        if multihost.is_leader():
+            self._remove_superfluous(step)
+
+    def _remove_superfluous(self, saved: int) -> None:
+        """Remove what the rules keep no more now that ``saved`` is there; where that fails, try later."""
+        try:
+            remove_set_aside(self.directory, up_to=saved)
+            superfluous = steps_to_remove(
+                reading.available_steps(self.directory),
+                keep_last=self.config.keep_last,
+                keep_every=self.config.keep_every_steps,
+                last_good_step=self._last_good_step,
+            )
+            remove(self.directory, superfluous)
+        except (OSError, TransientError) as error:
+            self.notes.append(f"step {saved} is saved, but older checkpoints cannot be removed ({error})")
+
+    @contextlib.contextmanager
+    def _saving(self, step: int) -> Iterator[None]:
+        """Turn whatever a save raises into a ``SaveFailedError``, and remove what it left."""
+        try:
+            yield
+        except TypeError:  # the metadata is no JSON, say
+            raise
+        except Exception as error:  # Orbax raises whatever its storage layer raised
+            self._has_failed = True
+            with contextlib.suppress(OSError, TransientError):
+                self._remove_unfinished(step, committed=isinstance(error, DamagedCheckpointError))
+            raise SaveFailedError(self.directory, step, error) from error
+
+    def _remove_unfinished(self, step: int, *, committed: bool) -> None:
+        """Remove what there is of a save that failed: it takes space, and nobody goes on from it."""
+        if multihost.is_leader():
+            for path in self.directory.iterdir():
+                if path.name.startswith(f"{step}.orbax-checkpoint-tmp"):
+                    path.rmtree()
+            if committed:
+                remove(self.directory, [step])
+        self._manager.reload()
 
     def latest_step(self) -> int | None:
         """Return the newest finished step, or None."""
@@ -214,13 +280,7 @@ class Checkpoints:
         """Wait for the save under way and release the background threads."""
         try:
             self.wait()
-            self._restore_noise()
+            if not self._has_failed:
+                self._restore_noise()
         finally:
             self._manager.close()
-
-    def _save_failed(self, error: Exception) -> CheckpointError:
-        cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        return CheckpointError(
-            f"a checkpoint could not be written to {self.directory} ({cause}); check free space and "
-            "permissions, then run the same command again: it resumes from the newest finished checkpoint"
-        )

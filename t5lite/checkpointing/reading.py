@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -343,6 +344,8 @@ def silence_orbax() -> Callable[[], None]:
         asyncio_log.removeFilter(is_not_of_orbax)
         absl_log.removeFilter(is_not_raised_too)
 
+    # Of a save that cannot begin, coroutines are left that nobody waits for; t5lite itself has none.
+    warnings.filterwarnings("ignore", r"coroutine '.*' was never awaited", RuntimeWarning)
     sys.unraisablehook = hook
     asyncio_log.addFilter(is_not_of_orbax)
     absl_log.addFilter(is_not_raised_too)

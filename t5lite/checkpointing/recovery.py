@@ -14,8 +14,11 @@ from etils import epath
 
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError
 from t5lite.core.storage.literal_path import checkpoint_path
+from t5lite.core.storage.remote_path import RemotePath
 
 SET_ASIDE = ".set-aside"
+_COMMIT_FILE = "commit_success.txt"
+"""In a bucket, the object without which Orbax takes the others for a save that is under way."""
 
 Value = TypeVar("Value")
 
@@ -89,10 +92,26 @@ def set_aside(directory: epath.PathLike, steps: Collection[int]) -> None:
     """
     root = checkpoint_path(directory)
     for step in sorted(steps, reverse=True):
-        target = root / f"{step}{SET_ASIDE}"
+        path, target = root / str(step), root / f"{step}{SET_ASIDE}"
         if target.exists():
             target.rmtree()
-        (root / str(step)).rename(target)
+        if isinstance(path, RemotePath) and isinstance(target, RemotePath):
+            path.copy_tree(target)
+            _remove_remote(path)
+        else:
+            path.rename(target)
+
+
+def remove(directory: epath.PathLike, steps: Collection[int]) -> None:
+    """Remove checkpoints; call it in one process. Cut off, it leaves none that looks whole and is not."""
+    root = checkpoint_path(directory)
+    for step in sorted(steps):
+        path = root / str(step)
+        if isinstance(path, RemotePath):
+            _remove_remote(path)
+        else:
+            set_aside(root, [step])
+            (root / f"{step}{SET_ASIDE}").rmtree()
 
 
 def remove_set_aside(directory: epath.PathLike, up_to: int) -> None:
@@ -102,3 +121,8 @@ def remove_set_aside(directory: epath.PathLike, up_to: int) -> None:
         found = re.fullmatch(rf"(\d+){re.escape(SET_ASIDE)}", path.name)
         if found and int(found[1]) <= up_to:
             path.rmtree()
+
+
+def _remove_remote(checkpoint: RemotePath) -> None:
+    (checkpoint / _COMMIT_FILE).unlink(missing_ok=True)
+    checkpoint.rmtree()

@@ -1,26 +1,35 @@
-"""Which checkpoints are kept beside the newest ones."""
+"""Which checkpoints a run keeps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from orbax.checkpoint import checkpoint_managers as policies
+from collections.abc import Collection, Mapping
 
 
-@dataclass
-class NewestGood(policies.PreservationPolicy):
-    """Keeps the newest checkpoint whose parameters later steps have vouched for: the one to go back to.
+def best_steps(scores: Mapping[int, float], num: int, *, highest: bool) -> list[int]:
+    """Return the ``num`` steps of the best scores, the best first; of equal ones the later."""
+    sign = -1 if highest else 1
+    return sorted(scores, key=lambda step: (sign * scores[step], -step))[:num]
 
-    What the last update made of the parameters only the next loss tells, so the newest checkpoint may be bad.
+
+def steps_to_remove(
+    steps: Collection[int],
+    *,
+    keep_last: int,
+    keep_every: int | None = None,
+    last_good_step: int | None = None,
+    best: Collection[int] = (),
+) -> list[int]:
+    """Return what no rule keeps.
+
+    Args:
+      steps: of the checkpoints that are there and whole.
+      keep_last: how many of the newest are kept.
+      keep_every: multiples of this are kept; None for no such rule.
+      last_good_step: the newest step that is known to be good; the newest checkpoint up to it is kept, for it
+        is the one to go back to: what the last update made of the parameters only the next loss tells.
+      best: steps that are kept for their score.
     """
-
-    last_good_step: int | None = None
-    """The newest step that is known to be good; set it before a save. None keeps nothing."""
-
-    def should_preserve(
-        self, checkpoints: Sequence[policies.PolicyCheckpointInfo], *, context: policies.PreservationContext
-    ) -> Sequence[bool]:
-        """Return for each checkpoint whether it is the one."""
-        if self.last_good_step is None:
-            return [False] * len(checkpoints)
-        newest = max((info.step for info in checkpoints if info.step <= self.last_good_step), default=None)
-        return [info.step == newest for info in checkpoints]
+    kept = {*sorted(steps)[-keep_last:], *best}
+    if keep_every is not None:
+        kept |= {step for step in steps if step % keep_every == 0}
+    if last_good_step is not None:
+        kept |= {*sorted(step for step in steps if step <= last_good_step)[-1:]}
+    return sorted(set(steps) - kept)

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t5lite.checkpointing import manager
-from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFailedError
 from t5lite.checkpointing.reading import available_steps
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.errors import ConfigError
 from t5lite.core.storage.literal_path import LiteralPath
 
 CONFIG = CheckpointConfig()
@@ -112,9 +112,14 @@ def test_a_save_that_cannot_be_read_back_is_not_reported_as_done(lose, tmp_path:
                 lose(tmp_path / "2")
 
     monkeypatch.setattr(manager.ocp, "CheckpointManager", LosingManager)
-    checkpoints = Checkpoints(tmp_path, CONFIG)
-    checkpoints.save(1, state(1), {})
-    checkpoints.save(2, state(2), {})
-    with pytest.raises(CheckpointError, match=r"2 cannot be read: .*; go back to step 1"):
+    with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
+        checkpoints.save(1, state(1), {})
+        checkpoints.save(2, state(2), {})
+        with pytest.raises(SaveFailedError, match=r"step 2 could not be saved .*2 cannot be read: "):
+            checkpoints.wait()
+        # The one before is removed only when the new one is known to be there.
+        np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(1)["w"])
+        monkeypatch.undo()
+        assert checkpoints.save(3, state(3), {})
         checkpoints.wait()
-    checkpoints.close()
+        assert available_steps(tmp_path) == [3]
