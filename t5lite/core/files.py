@@ -13,13 +13,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, TextIO, TypeVar
 
 from t5lite.core import written_files
 from t5lite.core.errors import UserError
 from t5lite.core.storage.addresses import StoragePath, storage_address
+from t5lite.core.temporary_directories import left_behind, set_aside, temporary_directory
 
 PathT = TypeVar("PathT", bound=PurePath)
 _LOG = logging.getLogger(__name__)
@@ -266,43 +267,58 @@ def new_directory(
         with _objects().new_directory(path, last=last or mark) as local:
             yield local
         return
+    _clear_up(path)
     check_new_directory(path, overwrite=overwrite, mark=mark)
     if path.is_dir():
         path = path.resolve()  # of a link to a directory, the directory is replaced
     make_directory(path.parent)
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    os.chmod(temporary, 0o755)
-    try:
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(temporary_directory(path))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         yield temporary
         if mark:
             write_json(temporary / written_files.LIST, written_files.file_list(temporary))
         _put_in_place(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Rename ``temporary`` to ``path``; what t5lite wrote there before is deleted only after that.
 
-    A kill in between leaves both, whole, under temporary names.
+    A kill in between leaves both, whole, under temporary names; the next command puts the old one back.
     """
     if not path.exists():
         os.replace(temporary, path)
         return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    try:
-        os.replace(path, old)
-        os.replace(temporary, path)
-    except BaseException:
-        if path.exists():
-            old.rmdir()
-        else:
+    with set_aside(path) as old:
+        try:
+            os.replace(temporary, path)
+        except BaseException:
             os.replace(old, path)
-        raise
+            raise
+        _delete_replaced(old, path)
+
+
+def _clear_up(path: Path) -> None:
+    """Delete, or put back, what commands that were killed left beside ``path``, and say so."""
+    path = path.resolve() if path.is_dir() else path
+    for left, was_path in left_behind(path):
+        with suppress(OSError):  # what cannot be changed stays
+            if was_path and not path.exists():
+                os.replace(left, path)
+                _LOG.warning("%s is put back: a command was killed while it replaced it", path)
+                continue
+            if was_path:
+                _delete_replaced(left, path)
+            else:
+                shutil.rmtree(left)
+            if not left.exists():
+                _LOG.warning("deleted %s, which a command left that was killed", left)
+
+
+def _delete_replaced(old: Path, path: Path) -> None:
+    """Delete what t5lite wrote of ``old``, which was once ``path``."""
     others = written_files.foreign(old)
     others = list(written_files.entries(old)) if others is None else others
     written_files.delete_all_but(old, others)

@@ -10,7 +10,7 @@ from tests.hostile_files import KINDS
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = os.environ.get("T5LITE_HOSTILE_FILES", "25")
+EXAMPLES = os.environ.get("T5LITE_HOSTILE_FILES", "15")
 """Of each kind; CI's are the same in every run, more of them may be asked for at a desk."""
 
 
