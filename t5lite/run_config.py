@@ -7,7 +7,6 @@ and is read from a recipe (a Python file that defines ``config() -> RunConfig``)
 
 import dataclasses
 import math
-import os
 import runpy
 import traceback
 from collections.abc import Sequence
@@ -21,7 +20,8 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import absolute_location
+from t5lite.core.storage.addresses import StoragePath, absolute_location, place
+from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.objectives import MaskedLM, Objective, SpanCorruption, check_architecture
@@ -144,7 +144,7 @@ class RunConfig:
                 "writes none; set it to None: accuracy is measured without"
             )
         source = self.initialize_from
-        if source and os.path.abspath(source.run) == os.path.abspath(self.run_dir):
+        if source and _absolute(source.run) == _absolute(self.run_dir):
             raise ConfigError(
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
@@ -178,11 +178,16 @@ class RunConfig:
         store, source = self.evaluation.store, self.initialize_from
         return dataclasses.replace(
             self,
-            run_dir=absolute_location(self.run_dir),
+            run_dir=_absolute(self.run_dir),
             data=_resolved_data(self.data),
             evaluation=dataclasses.replace(self.evaluation, store=store and absolute_location(store)),
-            initialize_from=source and dataclasses.replace(source, run=absolute_location(source.run)),
+            initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),
         )
+
+
+def _absolute(directory: str) -> str:
+    """Return a run directory so that it means the same in any working directory; see ``place``."""
+    return absolute_location(str(place(directory)))
 
 
 def _sources(data: DataConfig) -> dict[str, SourceDataConfig]:
@@ -251,7 +256,9 @@ def _require_finite(config: Any, path: str = "") -> None:
             raise ConfigError(f"{name}={value} must be a finite number")
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, model: str | ModelConfig | None = None) -> RunConfig:
+def load(
+    path: StoragePath, overrides: Sequence[str] = (), *, model: str | ModelConfig | None = None
+) -> RunConfig:
     """Read a recipe (``.py``) or a saved configuration (``.json``) and apply overrides.
 
     Args:
@@ -270,7 +277,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, model: str | ModelConfig 
     if path.suffix == ".json":
         config = _JSON.read(path, RunConfig)
     elif path.suffix == ".py":
-        config = _run_recipe(path)
+        config = _run_recipe(local_copy(path))
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
     if isinstance(model, str):
@@ -280,7 +287,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, model: str | ModelConfig 
     return _override(config, overrides) if overrides else config
 
 
-def save(config: RunConfig, path: Path) -> None:
+def save(config: RunConfig, path: StoragePath) -> None:
     """Write ``config`` as JSON; ``load`` reads it back equal."""
     write_json(path, to_json(config))
 

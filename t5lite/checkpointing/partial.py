@@ -7,6 +7,7 @@ import jax
 from etils import epath
 
 from t5lite.checkpointing import reading
+from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 
 
@@ -75,7 +76,7 @@ def restore_params(
       CheckpointError: if there is no such checkpoint, if it is damaged, or if any parameter of the model is
         missing (unless ``initialize`` is given) or has another shape.
     """
-    directory = epath.Path(directory).absolute()
+    directory = checkpoint_path(directory)
     step = reading.resolve_step(directory, step)
     if initialize is None:
         wanted_state = {"params": abstract_params}

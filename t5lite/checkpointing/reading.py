@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
 
+from t5lite.checkpointing import orbax_on_s3
 from t5lite.checkpointing.fingerprint import fingerprints
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, ReportedError, TransientError
 from t5lite.core.json_text import load_json
@@ -27,6 +28,7 @@ from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
+orbax_on_s3.enable()
 MAX_LISTED_LEAVES = 8
 _ORBAX = str(Path(ocp.__file__).parent)
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED")
@@ -77,7 +79,7 @@ def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, 
     Raises:
       CheckpointError: if the files are damaged.
     """
-    path = epath.Path(directory) / str(step) / "state"
+    path = checkpoint_path(directory) / str(step) / "state"
     with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
         saved = handler.metadata(path).tree.get(entry, {})
         return {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
@@ -94,7 +96,7 @@ def check_saved(directory: epath.PathLike, step: int, shapes: Mapping[str, tuple
     Raises:
       CheckpointError: if anything is missing or other than it was.
     """
-    path = epath.Path(directory) / str(step) / "state"
+    path = checkpoint_path(directory) / str(step) / "state"
     with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
         saved = handler.metadata(path).tree
         found = {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
@@ -131,7 +133,7 @@ def read_state(
       CheckpointError: if a leaf is missing, superfluous or of another shape (all of them are listed), or if
         the files are damaged.
     """
-    path = epath.Path(directory) / str(step) / "state"
+    path = checkpoint_path(directory) / str(step) / "state"
     wanted = nested_dict(abstract)
     restored: Any = None
     saved_fingerprints, failure = {}, None
@@ -238,7 +240,7 @@ def unreadable(directory: epath.PathLike, step: int, error: Exception) -> Report
     checkpoint, and to go on from an older one would throw good steps away.
     """
     cause = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0][:160]
-    path = epath.Path(directory) / str(step)
+    path = checkpoint_path(directory) / str(step)
     if isinstance(error, ConnectionError | TimeoutError) or cause.startswith(_NO_ANSWER):
         return TransientError(
             f"checkpoint {path} could not be read ({cause}); it may be whole: run the same command again"
@@ -286,7 +288,7 @@ def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[
 
 
 def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any]:
-    path = epath.Path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
+    path = checkpoint_path(directory) / str(step) / item / "metadata"  # the name Orbax gives to any JSON item
     try:
         content = load_json(path)
         if not isinstance(content, dict):
@@ -302,7 +304,7 @@ def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
     restore_noise = silence_orbax()
     try:
         yield
-    except CheckpointError:
+    except ReportedError:
         restore_noise()
         raise
     except jax.errors.JaxRuntimeError:  # of the devices, out of memory say; the files may be whole

@@ -24,8 +24,8 @@ class Arguments:
 
     run: str
     """Run directory."""
-    output: Path
-    """Folder to create."""
+    output: str
+    """Folder to create; an address (gs://, s3://) or a path."""
     step: int | None = None
     """Checkpoint step; the newest by default."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -69,13 +69,14 @@ def run(arguments: Sequence[str]) -> int:
     print(f"{parsed.output}: {weights}, {parsed.dtype}")
     for name, count in done.export.overflows.items():
         print(f"  overflow: {name}: {count:,} values became infinite")
+    local = repr(parsed.output) if isinstance(done.export.folder, Path) else "a local copy of it"
     if parsed.format == "huggingface":
-        print(f"  {done.export.class_name}.from_pretrained({str(parsed.output)!r})")
+        print(f"  {done.export.class_name}.from_pretrained({local})")
         if done.export.after_loading:
             print(f"  {done.export.after_loading}")
     elif parsed.format == "stablehlo":
         programs = [name for name in done.export.files if name.endswith(".stablehlo")]
-        print(f"  {', '.join(programs)}: t5lite.interop.stablehlo.load_exported({str(parsed.output)!r})")
+        print(f"  {', '.join(programs)}: t5lite.interop.stablehlo.load_exported({local})")
     return 0
 
 

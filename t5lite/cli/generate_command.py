@@ -10,6 +10,7 @@ from t5lite.cli.generated_outputs import check_output, write_outputs
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import place
 from t5lite.data.reading.input_files import compression
 from t5lite.data.reading.lines import Line, decode_lines, read_lines
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
@@ -31,11 +32,11 @@ class Arguments:
     """Run directory."""
     text: tuple[str, ...] = ()
     """Input texts; ``--input-file`` and standard input are the alternatives."""
-    input_file: Path | None = None
+    input_file: str | None = None
     """UTF-8 file (also .gz, .xz, .zst) with one input a line, or .jsonl; - for lines on standard input."""
     field: str = "text"
     """Field of a .jsonl input that holds the text."""
-    output_file: Path | None = None
+    output_file: str | None = None
     """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default."""
     step: int | None = None
     """Checkpoint step; the newest by default."""
@@ -58,7 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed = command_line.parse(Arguments, arguments, prog="t5lite generate")
     inputs = _inputs(parsed)
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
-    check_output(parsed.output_file, reads=reads)
+    output = None if parsed.output_file is None else place(parsed.output_file)
+    check_output(output, reads=reads)
     one_process.say_so()
     xla.configure()
     batch_size = min(parsed.batch_size, len(inputs))
@@ -70,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,
     )
-    write_outputs(generation, inputs, parsed.output_file, batch_size=batch_size)
+    write_outputs(generation, inputs, output, batch_size=batch_size)
     return 0
 
 
@@ -79,13 +81,13 @@ def _inputs(parsed: Arguments) -> list[str]:
         raise DataError("give the inputs by exactly one of --text and --input-file (- for standard input)")
     if parsed.input_file is None:
         return [_utf8(text, parsed.on_invalid_utf8) for text in parsed.text]
-    ending = _ending(parsed.input_file)
+    ending = _ending(Path(parsed.input_file))
     if ending in _TABLES:
         raise DataError(
             f"--input-file {parsed.input_file}: {ending} is not read; give one input a line, or JSON lines "
             f"({', '.join(_JSONL)}) with --field"
         )
-    if str(parsed.input_file) == "-":
+    if parsed.input_file == "-":
         name = Path("standard input")
         lines = decode_lines(sys.stdin.buffer, name, on_invalid_utf8=parsed.on_invalid_utf8)
     else:

@@ -2,14 +2,15 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TextIO
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import check_apart, check_new_file, growing_file, part_of
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.reading.input_files import COMPRESSIONS, RECORD_FORMATS
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation
@@ -22,7 +23,7 @@ _NOT_WRITTEN = {*RECORD_FORMATS, ".json", ".ndjson", *COMPRESSIONS, ".bz2", ".zi
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
-def check_output(path: Path | None, *, reads: Sequence[str | Path]) -> None:
+def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[str]]) -> None:
     """Check that outputs can be written to ``path`` and that nothing is lost by it, before long work.
 
     Args:
@@ -52,7 +53,7 @@ def check_output(path: Path | None, *, reads: Sequence[str | Path]) -> None:
 
 
 def write_outputs(
-    generation: Generation, inputs: Sequence[str], path: Path | None, *, batch_size: int
+    generation: Generation, inputs: Sequence[str], path: StoragePath | None, *, batch_size: int
 ) -> None:
     r"""Write an output for each input as it comes, and say on standard error what was cut.
 
@@ -120,7 +121,7 @@ def _more_output(lengths: GenerationLengths) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
+def _opened(path: StoragePath | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return

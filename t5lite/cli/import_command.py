@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -22,7 +21,7 @@ class Arguments:
 
     source: Annotated[str, tyro.conf.arg(name="from")]
     """Hugging Face: folder with config.json, weights and tokenizer. t5x: checkpoint_<step>, or above it."""
-    output: Path
+    output: str
     """Run directory to create."""
     format: str = "huggingface"
     """Format of the folder."""
@@ -49,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     # What the format says of its source: what was taken, left out and assumed.
     with shown("t5lite.interop"):
         num_params = import_model(
-            Path(parsed.source),
+            parsed.source,
             parsed.output,
             format_name=parsed.format,
             vocabulary=parsed.vocabulary,

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import place
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import load_results
 
@@ -14,7 +14,7 @@ from t5lite.quickstart.results import load_results
 class Arguments:
     """Write report.html and plots again from results.json."""
 
-    directory: Path = Path("t5lite-quickstart")
+    directory: str = "t5lite-quickstart"
     """Directory of the quickstart."""
 
     def __post_init__(self):
@@ -24,8 +24,9 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Write the report and print its table."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite report")
-    results = load_results(parsed.directory / "results.json")
-    report = write_report(results, parsed.directory)
+    directory = place(parsed.directory)
+    results = load_results(directory / "results.json")
+    report = write_report(results, directory)
     print(terminal_table(results))
     print(f"\n{report}")
     return 0

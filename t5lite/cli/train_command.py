@@ -12,7 +12,8 @@ from t5lite.cli import xla
 from t5lite.cli.log import shown
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.core.home import expand_home, expanded_path
+from t5lite.core.home import expand_home
+from t5lite.core.storage.addresses import place
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import multihost
 from t5lite.partitioning.lost_processes import failing_fast
@@ -31,9 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", type=expanded_path, metavar="RECIPE", help="recipe (.py) or saved config.json"
-    )
+    parser.add_argument("--config", type=place, metavar="RECIPE", help="recipe (.py) or saved config.json")
     parser.add_argument(
         "--model",
         metavar="NAME",

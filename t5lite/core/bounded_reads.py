@@ -1,19 +1,22 @@
 """Reading whole files that others made, which may be larger than any that is meant, or endless."""
 
 import errno
-from pathlib import Path
+from typing import IO, Any
+
+from t5lite.core.storage.addresses import ReadablePath
 
 _BLOCK_BYTES = 1 << 20
 
 
-def read_at_most(path: Path, max_bytes: int) -> bytes:
+def read_at_most(path: ReadablePath, max_bytes: int) -> bytes:
     """Return the content of a file.
 
     Raises:
       OSError: if it cannot be read, or has more than ``max_bytes``: no more than that is in memory.
     """
     content = bytearray()
-    with path.open("rb") as stream:
+    opened: IO[Any] = path.open("rb")
+    with opened as stream:
         while block := stream.read(_BLOCK_BYTES):
             content += block
             if len(content) > max_bytes:

@@ -1,10 +1,10 @@
 """JSON of unknown origin."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from t5lite.core.bounded_reads import read_at_most
+from t5lite.core.storage.addresses import ReadablePath
 
 MAX_BYTES = 64 << 20
 """Of a JSON file that is read whole: the index of a model of a hundred thousand tensors has a sixth of it."""
@@ -25,7 +25,7 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
     return value
 
 
-def load_json(path: Path, **options: Any) -> Any:
+def load_json(path: ReadablePath, **options: Any) -> Any:
     """Return what a file says.
 
     Raises:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
@@ -14,6 +13,7 @@ import cattrs.strategies
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.json_text import MAX_BYTES, parse_json
+from t5lite.core.storage.addresses import StoragePath
 
 T = TypeVar("T")
 _TAG = "type"
@@ -65,7 +65,7 @@ class StrictJson:
         except (cattrs.BaseValidationError, ValueError, UserError) as error:
             raise ConfigError(f"{name}: {'; '.join(_explain(error))}") from error
 
-    def read(self, path: Path, kind: type[T]) -> T:
+    def read(self, path: StoragePath, kind: type[T]) -> T:
         """Return the ``kind`` that a file describes.
 
         Raises:
@@ -104,7 +104,7 @@ class StrictJson:
         return self._converter.structure({k: v for k, v in value.items() if k != _TAG}, kinds[tag])
 
 
-def read_text(path: Path) -> str:
+def read_text(path: StoragePath) -> str:
     """Return the text of a small UTF-8 file.
 
     Raises:

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import ml_dtypes
 import numpy as np
 
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.interop.trees import has_layers
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Export:
       after_loading: what to do with the loaded model, and why; empty where there is nothing to do.
     """
 
-    folder: Path
+    folder: StoragePath
     files: tuple[str, ...]
     num_params: int
     num_bytes: int

@@ -5,9 +5,9 @@ All of it can be made again from ``results.json`` alone.
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 from t5lite.core.files import write_bytes, write_text
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.quickstart import findings, plots
 from t5lite.quickstart.figures import all_plots
 from t5lite.quickstart.findings import TABLE_HEADERS, duration, row_cells
@@ -15,7 +15,7 @@ from t5lite.quickstart.page import page
 from t5lite.quickstart.results import QuickstartResults, save_results
 
 
-def write_report(results: QuickstartResults, directory: Path) -> Path:
+def write_report(results: QuickstartResults, directory: StoragePath) -> StoragePath:
     """Write ``results.json``, ``plots/*.png`` and ``report.html`` into ``directory``.
 
     Returns:

@@ -6,13 +6,13 @@ Losses are in nats per target token; scores (accuracy, BLEU, chrF) run from 0 to
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cattrs
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath
 
 _FORMAT = "t5lite quickstart results 1"
 
@@ -221,12 +221,12 @@ class QuickstartResults:
     files: tuple[FileEntry, ...] = ()
 
 
-def save_results(results: QuickstartResults, path: Path) -> None:
+def save_results(results: QuickstartResults, path: StoragePath) -> None:
     """Write ``results`` as JSON, atomically."""
     write_json(path, {"format": _FORMAT, "results": cattrs.unstructure(results)})
 
 
-def load_results(path: Path) -> QuickstartResults:
+def load_results(path: StoragePath) -> QuickstartResults:
     """Read what ``save_results`` wrote.
 
     Raises:

@@ -3,19 +3,21 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.core.files import write_json
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
 
 _DIGITS = 8
 
 
-def store_evaluation(run: str | Path, result: Evaluation) -> Path:
+def store_evaluation(run: str | os.PathLike[str], result: Evaluation) -> StoragePath:
     """Write the result into the run directory and return its file, ``evaluations/STEP-STORE-DIGEST.json``.
 
     The digest is of the store's whole path and of all settings, so that only the same measurement made again

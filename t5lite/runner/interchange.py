@@ -1,5 +1,6 @@
 """Weights out of and into run directories."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.storage.literal_path import checkpoint_path
+from t5lite.core.storage.local_copies import local_directory
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.data.vocabulary.tokenizer_json import read_file
@@ -22,7 +25,7 @@ from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
-from t5lite.runner.run_directory import IMPORTED, RunDirectory
+from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.serving import decoding_programs
 
 
@@ -36,8 +39,8 @@ class ExportedRun:
 
 
 def export(
-    run: str | Path,
-    output: str | Path,
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     step: int | None = None,
     dtype: str = "float32",
@@ -64,8 +67,8 @@ def export(
     """
     chosen = format_for("export", format_name)
     assert chosen.export_folder is not None  # format_for has checked it
-    check_apart(Path(output), [run])
-    check_new_directory(Path(output), overwrite=overwrite, mark=chosen.mark)
+    check_apart(place(output), [run])
+    check_new_directory(place(output), overwrite=overwrite, mark=chosen.mark)
     directory = RunDirectory.at(run)
     config, vocabulary = directory.read_model()
     if reason := chosen.fits(config):
@@ -108,11 +111,11 @@ def export(
 
 
 def import_model(
-    source: str | Path,
-    output: str | Path,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     format_name: str = "huggingface",
-    vocabulary: str | Path | None = None,
+    vocabulary: str | os.PathLike[str] | None = None,
     extra_ids: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> int:
@@ -121,7 +124,7 @@ def import_model(
     The parameters arrive on all devices that are there, sharded where they can be.
 
     Args:
-      source: the folder.
+      source: the folder; of one in a bucket, a copy on the local disk is read.
       output: run directory to create.
       format_name: a key of ``interop.FORMATS``.
       vocabulary: the one that belongs to the weights, if not the folder's (see ``open_vocabulary``).
@@ -133,7 +136,7 @@ def import_model(
         output that is not empty.
     """
     chosen = format_for("import", format_name)
-    check_new_directory(Path(output))
+    check_new_directory(place(output))
     checkpoint_path(RunDirectory.at(output).checkpoints)
     # The vocabulary comes first where it can: weights may take long to read.
     given = open_vocabulary(vocabulary, extra_ids) if vocabulary else None
@@ -142,6 +145,20 @@ def import_model(
             f"format {format_name!r} holds no vocabulary; give the one that {source} was trained with, "
             "by --vocabulary"
         )
+    with local_directory(place(source)) as folder:
+        return _import(chosen, folder, output, given, extra_ids, {IMPORTED: str(source)}, options or {})
+
+
+def _import(
+    chosen: Format,
+    source: Path,
+    output: str | os.PathLike[str],
+    given: Vocabulary | None,
+    extra_ids: int | None,
+    metadata: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> int:
+    """Read a local folder into a new run directory, as ``import_model`` says; return the parameter count."""
     assert chosen.import_folder is not None  # format_for has checked it
     belonging, usage = given, Usage()
 
@@ -153,11 +170,11 @@ def import_model(
         check_vocabulary(belonging, config, imported=True)
         usage = chosen.read_usage(source) if chosen.read_usage else usage
 
-    config, params = chosen.import_folder(source, partitioner="fitting", check=check, **(options or {}))
+    config, params = chosen.import_folder(source, partitioner="fitting", check=check, **options)
     assert belonging is not None  # check has seen to it
     # The folder's files say what its vocabulary is, and so not what was said against them.
-    kept = _kept_files(Path(source), chosen) if given is None and extra_ids is None else {}
-    with new_directory(Path(output)) as temporary:
+    kept = _kept_files(source, chosen) if given is None and extra_ids is None else {}
+    with new_directory(place(output), last=MODEL_FILE) as temporary:
         directory = RunDirectory.at(temporary)
         directory.write_model(config, belonging, eos_ids=_other_eos_ids(usage, belonging, config))
         directory.write_classes(_named_classes(usage, belonging, config))
@@ -165,7 +182,7 @@ def import_model(
             write_bytes(directory.kept_tokenizer / name, content)
         saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))
         with saving as checkpoints:
-            checkpoints.save(0, {"step": 0, "params": params}, {IMPORTED: str(source)})
+            checkpoints.save(0, {"step": 0, "params": params}, dict(metadata))
     return build(config).num_params
 
 
@@ -196,5 +213,5 @@ def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None
     return vocabulary
 
 
-def _kept_files(folder: Path, chosen: Format) -> dict[str, bytes]:
+def _kept_files(folder: StoragePath, chosen: Format) -> dict[str, bytes]:
     return {name: read_file(folder / name) for name in chosen.kept_files if (folder / name).is_file()}

@@ -5,9 +5,9 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from t5lite import run_config
@@ -16,6 +16,7 @@ from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
@@ -23,6 +24,8 @@ from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_
 from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
 
+MODEL_FILE = "model.json"
+"""Whose presence makes a directory a run."""
 IMPORTED = "imported_from"
 """In the metadata of an imported model's checkpoint, where it came from."""
 
@@ -100,55 +103,59 @@ _JSON = StrictJson(unions=(ModelConfig,), untagged=(EncoderDecoderConfig,))
 class RunDirectory:
     """Paths and small files of the run at ``path``."""
 
-    path: Path
+    path: StoragePath
 
     @classmethod
-    def at(cls, path: str | Path) -> "RunDirectory":
-        """Return the run directory at ``path``, whether it exists yet or not."""
-        return cls(Path(path).absolute())
+    def at(cls, path: str | os.PathLike[str]) -> "RunDirectory":
+        """Return the run directory at a path or an address, whether it exists yet or not.
+
+        Raises:
+          ConfigError: if there can be none.
+        """
+        return cls(place(path).absolute())
 
     @property
-    def config_file(self) -> Path:
+    def config_file(self) -> StoragePath:
         """The resolved RunConfig."""
         return self.path / "config.json"
 
     @property
-    def model_file(self) -> Path:
+    def model_file(self) -> StoragePath:
         """Architecture and vocabulary."""
-        return self.path / "model.json"
+        return self.path / MODEL_FILE
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> StoragePath:
         """Directory of Orbax checkpoints."""
         return self.path / "checkpoints"
 
     @property
-    def initialized_from_file(self) -> Path:
+    def initialized_from_file(self) -> StoragePath:
         """Which parameters fine-tuning started from."""
         return self.path / "initialized_from.txt"
 
     @property
-    def classes_file(self) -> Path:
+    def classes_file(self) -> StoragePath:
         """The classes of a classifier."""
         return self.path / "classes.json"
 
     @property
-    def mixture_file(self) -> Path:
+    def mixture_file(self) -> StoragePath:
         """The shares of the sources that a mixture has had."""
         return self.path / "mixture.json"
 
     @property
-    def evaluation_file(self) -> Path:
+    def evaluation_file(self) -> StoragePath:
         """Result of the newest evaluation."""
         return self.path / "evaluation.json"
 
     @property
-    def evaluations(self) -> Path:
+    def evaluations(self) -> StoragePath:
         """Results of all evaluations."""
         return self.path / "evaluations"
 
     @property
-    def kept_tokenizer(self) -> Path:
+    def kept_tokenizer(self) -> StoragePath:
         """The tokenizer files that a model was imported with; of another run it is not t5lite's."""
         return self.path / _KEPT_TOKENIZER
 
@@ -314,14 +321,14 @@ class RunDirectory:
         run_config.save(config, self.config_file)
 
     @property
-    def _readme_file(self) -> Path:
+    def _readme_file(self) -> StoragePath:
         return self.path / "README.txt"
 
     def _read_model_file(self) -> _ModelFile:
         return _JSON.read(self.model_file, _ModelFile)
 
 
-def _holds(path: Path, expected: Mapping[str, bytes]) -> bool:
+def _holds(path: StoragePath, expected: Mapping[str, bytes]) -> bool:
     return path.name in expected and path.is_file() and path.read_bytes() == expected[path.name]
 
 

@@ -281,8 +281,7 @@ def _start(run: _Run, latest: int | None) -> _Start:
     """
     directory, source = run.directory.checkpoints, run.config.initialize_from
     if latest is not None:
-        file = run.directory.path / METRICS_FILE
-        entries = read_metrics(file) if file.exists() else []  # damage is told before anything is written
+        entries = read_metrics(run.directory.path / METRICS_FILE)  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         evaluated = frozenset(entry["step"] for entry in entries if entry["kind"] == "eval")
         return _Start(latest, state, f"resuming from step {latest} of {directory}", evaluated=evaluated)

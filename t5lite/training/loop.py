@@ -17,6 +17,7 @@ import jax
 
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError, NumbersError
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.position import DataPosition
 from t5lite.training.bad_steps import BadSteps, StepRecord
 from t5lite.training.phases import Phases
@@ -119,7 +120,7 @@ class TrainingParts:
     """Of the steps that ``state`` has done."""
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
     """Must not donate the state."""
-    profile_directory: Path = Path("profile")
+    profile_directory: StoragePath = Path("profile")
 
     @property
     def phases(self) -> Phases:
@@ -273,6 +274,7 @@ class _Loop:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""
         self._read_pending()
         self.parts.telemetry.write_entry()
+        self.parts.telemetry.flush()
 
     def _read_pending(self) -> None:
         if self.pending is None:

@@ -1,49 +1,58 @@
-"""Where metrics go to stay: one JSON object a line, and TensorBoard events."""
+"""Where metrics go to stay: one JSON object a line, and TensorBoard events.
+
+In a bucket, where nothing is appended to, the lines are in parts, ``metrics/ATTEMPT-NUMBER.jsonl``. A line of
+the kind "restart" stands for what is done to the file of a disk then: those of later steps do not count.
+"""
 
 import json
 import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from t5lite.core.errors import DataError
-from t5lite.core.files import write_text
+from t5lite.core.files import make_directory, write_text
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.growing_objects import GrowingObjects, parts
+from t5lite.core.storage.remote_path import RemotePath
 from t5lite.training.tensorboard import ScalarWriter
 
 _LOG = logging.getLogger(__name__)
 _REMEDY = "move the file away, a new one will be started"
 
 METRICS_FILE = "metrics.jsonl"
-"""Name in the run directory."""
+"""Name in the run directory; ``metrics`` is that of the folder of parts."""
+_PARTS, _PART = "metrics", ".jsonl"
+_RESTART = "restart"
 
 
 class MetricsLog:
     """``metrics.jsonl`` and ``tensorboard/`` of one run, appended to.
 
     A line is ``{"kind": "train" | "eval", "step": n, ...}``. When a run starts again from step ``n``, what an
-    earlier attempt wrote for later steps is dropped first, so that every step is there once.
+    earlier attempt wrote for later steps is dropped first, so that every step is there once. In a bucket,
+    what was written is there after ``flush``, and within a minute.
 
     Args:
       directory: the run directory.
       start_step: steps done when this attempt starts; 0 drops everything.
     """
 
-    def __init__(self, directory: Path, *, start_step: int) -> None:
+    def __init__(self, directory: StoragePath, *, start_step: int) -> None:
         self.path = directory / METRICS_FILE
-        directory.mkdir(parents=True, exist_ok=True)
-        kept = drop_after(self.path, start_step)
+        make_directory(directory)
+        self._lines: _Lines = _File(self.path) if isinstance(self.path, Path) else _Parts(self.path)
+        kept = self._lines.drop_after(start_step)
         self._evaluated_steps = {entry["step"] for entry in kept if entry["kind"] == "eval"}
-        self._stream = self.path.open("a", encoding="utf-8")
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
         self._events = ScalarWriter(directory / "tensorboard", purge_step=start_step + bool(start_step))
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line and hand it to the operating system, so that ``kill -9`` does not lose it."""
+        """Append one line; on a disk ``kill -9`` does not lose it."""
         line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
-        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
-        self._stream.flush()
+        self._lines.append(line)
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
         self._events.write(step, {f"{kind}/{name}": value for name, value in numbers.items()})
         if kind == "eval":
@@ -53,22 +62,99 @@ class MetricsLog:
         """Whether an evaluation after ``step`` steps is in the file."""
         return step in self._evaluated_steps
 
+    def flush(self) -> None:
+        """Put what was written where a kill does not lose it."""
+        self._lines.flush()
+        self._events.flush()
+
     def close(self) -> None:
         """Close both."""
-        self._stream.close()
+        self._lines.close()
         self._events.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file; a last line that a killed run left half-written is left out.
+class _Lines(Protocol):
+    """Lines that are appended to those of earlier attempts."""
+
+    def drop_after(self, step: int) -> list[dict[str, Any]]:
+        """Drop the lines of later steps (0: all), before the first is appended; return what is kept."""
+        ...
+
+    def append(self, line: Mapping[str, Any]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _File:
+    """The lines of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def drop_after(self, step: int) -> list[dict[str, Any]]:
+        kept = drop_after(self._path, step)
+        self._stream = self._path.open("a", encoding="utf-8")
+        return kept
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def flush(self) -> None:
+        """Do nothing: a line is with the operating system when it is written."""
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Parts:
+    """The lines of parts in a bucket."""
+
+    def __init__(self, path: RemotePath) -> None:
+        self._path = path
+        attempts = [int(part.name[:6]) for part in parts(path.parent / _PARTS, _PART)]
+        self._objects = GrowingObjects(path.parent / _PARTS, f"{max(attempts, default=-1) + 1:06d}", _PART)
+
+    def drop_after(self, step: int) -> list[dict[str, Any]]:
+        kept = [entry for entry in read_metrics(self._path) if entry["step"] <= step] if step else []
+        self.append({"kind": _RESTART, "step": step})
+        return kept
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        self._objects.append(json.dumps(line, allow_nan=False).encode() + b"\n")
+        if line["kind"] == "eval":
+            self._objects.flush()
+
+    def flush(self) -> None:
+        self._objects.flush()
+
+    def close(self) -> None:
+        self._objects.close()
+
+
+def read_metrics(path: StoragePath) -> list[dict[str, Any]]:
+    """Return the lines of a metrics file, or of its parts; none where there is none.
+
+    A last line that a killed run left half-written is left out.
 
     Raises:
       DataError: if the file cannot be read, or for a line elsewhere that is no entry of such a file.
     """
-    return _entries_and_rest(path)[0]
+    if isinstance(path, Path):
+        return _entries_and_rest(path)[0] if path.exists() else []
+    entries: list[dict[str, Any]] = []
+    for part in parts(path.parent / _PARTS, _PART):
+        for entry in _entries_and_rest(part)[0]:
+            if entry["kind"] == _RESTART:
+                entries = [each for each in entries if each["step"] <= entry["step"]] if entry["step"] else []
+            else:
+                entries.append(entry)
+    return entries
 
 
-def _entries_and_rest(path: Path) -> tuple[list[dict[str, Any]], bytes]:
+def _entries_and_rest(path: StoragePath) -> tuple[list[dict[str, Any]], bytes]:
     """Return the entries of a metrics file, and its last line where that is none."""
     try:
         lines = path.read_bytes().rstrip().split(b"\n")

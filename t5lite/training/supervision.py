@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.watchdog import Watchdog, WatchdogConfig
@@ -19,7 +19,7 @@ class Supervision:
 
 
 @contextmanager
-def supervised(config: WatchdogConfig, directory: Path) -> Iterator[Supervision]:
+def supervised(config: WatchdogConfig, directory: StoragePath) -> Iterator[Supervision]:
     """Guard the block; enter it in the main thread, before the process joins others.
 
     Args:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TextIO
 
 import jax
 import numpy as np
 
 from t5lite.core.metrics import WeightedSum
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.partitioning.multihost import as_the_leader_says, is_leader
 from t5lite.training.hardware import Peak, device_peak
 from t5lite.training.metrics_log import MetricsLog
@@ -38,7 +38,7 @@ class Telemetry:
 
     def __init__(
         self,
-        directory: Path,
+        directory: StoragePath,
         *,
         start_step: int,
         total_steps: int,
@@ -92,6 +92,11 @@ class Telemetry:
             self._log.write("train", step, values)
             shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
             self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
+
+    def flush(self) -> None:
+        """Put what was written where a kill does not lose it."""
+        if self._log:
+            self._log.flush()
 
     def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Write the result of an evaluation after ``step`` steps."""

@@ -13,46 +13,75 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
+from t5lite.core.files import make_directory
 from t5lite.core.protobuf import field, fixed_field
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.growing_objects import GrowingObjects
 
 _CRC32C_POLYNOMIAL = 0x82F63B78
 
 
 class ScalarWriter:
-    """Appends scalars to a new event file in ``directory``.
+    """Appends scalars to a new event file in ``directory``, or to event files of about 1 MiB in a bucket.
 
     Args:
       directory: log directory of the run.
       purge_step: hide what earlier event files of the directory hold from this step on; None keeps all.
     """
 
-    def __init__(self, directory: Path, *, purge_step: int | None = None) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, directory: StoragePath, *, purge_step: int | None = None) -> None:
+        make_directory(directory)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._stream = (directory / name).open("wb")
+        self._records: _Stream | GrowingObjects
+        if isinstance(directory, Path):
+            self._records = _Stream((directory / name).open("wb"))
+        else:
+            # Readers take a file without the version for one of today's.
+            self._records = GrowingObjects(directory, name)
         self._write(field(3, b"brain.Event:2"))
         if purge_step is not None:
             session_start = field(7, field(1, 1))  # SessionLog.START
             self._write(field(2, purge_step) + session_start)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Append one event with these values and hand it to the operating system."""
+        """Append one event with these values; on a disk it is with the operating system then."""
         values = b"".join(
             field(1, field(1, tag.encode()) + fixed_field(2, struct.pack("<f", value)))
             for tag, value in scalars.items()
         )
         self._write(field(2, step) + field(5, values))
 
+    def flush(self) -> None:
+        """Put what was written where a kill does not lose it."""
+        self._records.flush()
+
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        self._records.close()
 
     def _write(self, event: bytes) -> None:
         record = fixed_field(1, struct.pack("<d", time.time())) + event
         length = struct.pack("<Q", len(record))
-        self._stream.write(length + _masked_crc(length) + record + _masked_crc(record))
+        self._records.append(length + _masked_crc(length) + record + _masked_crc(record))
+
+
+class _Stream:
+    """A file of a disk that grows record by record."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def append(self, record: bytes) -> None:
+        self._stream.write(record)
         self._stream.flush()
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _table() -> tuple[int, ...]:

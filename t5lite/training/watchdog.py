@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, fields
-from pathlib import Path
 from types import FrameType
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import write_text
 from t5lite.core.process_end import end_now
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.training.phases import Phase, Phases
 
 STACKS_FOLDER = "stacks"
@@ -87,7 +87,7 @@ class Watchdog:
       directory: the run directory, which takes the stacks.
     """
 
-    def __init__(self, phases: Phases, config: WatchdogConfig, directory: Path) -> None:
+    def __init__(self, phases: Phases, config: WatchdogConfig, directory: StoragePath) -> None:
         self._phases, self._config, self._directory = phases, config, directory
         deadlines = [getattr(config, each.name) for each in fields(config)]
         self._tick = min([_TICK_SECONDS, *(seconds / 4 for seconds in deadlines if seconds)])

@@ -3,17 +3,20 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from t5lite.core.errors import ConfigError, DataError, suggestion
 from t5lite.core.home import expand_home
 from t5lite.core.storage.file_systems import CLIENTS, missing_extra
 
 if TYPE_CHECKING:
+    from t5lite.core.storage.literal_path import LiteralPath
     from t5lite.core.storage.remote_path import RemotePath
 
-StoragePath: TypeAlias = "Path | RemotePath"
+StoragePath: TypeAlias = Union[Path, "RemotePath"]
 """A place to read and write: a path of the file system, or one in a bucket."""
+ReadablePath: TypeAlias = Union[Path, "LiteralPath"]
+"""One of them, or a path as Orbax has it."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """A part of a path: ``gs://bucket/x`` has the parts ``gs:``, ``bucket`` and ``x``."""

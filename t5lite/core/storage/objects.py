@@ -93,13 +93,18 @@ def new_directory(path: RemotePath, *, last: str | None) -> Iterator[Path]:
     local = Path(tempfile.mkdtemp(prefix="t5lite-"))
     try:
         yield local
-        files = sorted(each for each in local.rglob("*") if each.is_file())
-        files.sort(key=lambda each: each == local / (last or ""))
-        with _bucket_of(path):
-            for each in files:
-                (path / each.relative_to(local).as_posix()).upload(each)
+        upload_folder(local, path, last=last)
     finally:
         shutil.rmtree(local, ignore_errors=True)
+
+
+def upload_folder(local: Path, path: RemotePath, *, last: str | None = None) -> None:
+    """Put all files of a local folder below ``path``, the one called ``last`` after the others."""
+    files = sorted(each for each in local.rglob("*") if each.is_file())
+    files.sort(key=lambda each: each == local / (last or ""))
+    with _bucket_of(path):
+        for each in files:
+            (path / each.relative_to(local).as_posix()).upload(each)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,12 @@ class RemotePath(LiteralPath):
         for found in self._ask(lambda: self.files.glob(f"{self}/{pattern}")):
             yield self._new(f"{self.parts[1]}://{found}")
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of every object below, by the rest of its name."""
+        found = self._ask(lambda: self.files.find(str(self), detail=True))
+        start = len("/".join(self.parts[2:])) + 1
+        return {name[start:]: entry["size"] for name, entry in found.items() if name[start:]}
+
     def read_bytes(self) -> bytes:
         """Return the content of the object; FileNotFoundError if there is none."""
         return self._ask(lambda: self.files.cat_file(str(self)))
@@ -129,8 +135,11 @@ class RemotePath(LiteralPath):
         found = self._ask(lambda: self.files.find(str(self)))
         if not found and not missing_ok:
             raise FileNotFoundError(f"{self} is not there")
-        if found:
-            self._ask(lambda: self.files.rm(found))
+        top = len(self.parts) - 2
+        # What lies on top says that the rest is whole, and goes first: what a kill leaves does not look so.
+        for objects in ([name for name in found if name.count("/") == top], found):
+            if objects:
+                self._ask(lambda objects=objects: self.files.rm(objects))
 
     def copy_tree(self, target: Self) -> None:
         """Copy all that is below to the same names below ``target``; the bytes stay in the store."""

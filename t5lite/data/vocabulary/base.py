@@ -4,13 +4,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError
+from t5lite.core.storage.addresses import StoragePath
 
 VocabularyKind = Literal["sentencepiece", "bytes", "tokenizer_json"]
 SpecialToken = Literal["pad", "eos", "unk", "bos", "cls", "sep", "mask"]
@@ -59,7 +59,7 @@ class Vocabulary(ABC):
     """
 
     kind: ClassVar[VocabularyKind]
-    path: Path
+    path: StoragePath
     size: int
     sentinel_ids: np.ndarray
     fingerprint: str
@@ -196,7 +196,7 @@ class Vocabulary(ABC):
     def _continuations(self) -> Sequence[bool]:
         """Return ``word_continuations`` of the first ids; all after them are False."""
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: StoragePath) -> None:
         """Write ``files`` into ``folder``, each atomically."""
         for name, content in self.files.items():
             files.write_bytes(folder / name, content)

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import load_json
-from t5lite.core.storage.addresses import local_path
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.vocabulary.base import (
     Vocabulary,
@@ -55,9 +55,13 @@ class ByteVocabulary(Vocabulary):
     """What to say instead of a path."""
 
     def __init__(
-        self, path: str | Path = NAME, extra_ids: int | None = None, *, ascending: bool | None = None
+        self,
+        path: str | os.PathLike[str] = NAME,
+        extra_ids: int | None = None,
+        *,
+        ascending: bool | None = None,
     ):
-        self.path = local_path(path)
+        self.path = place(path)
         marker: dict[str, Any] = {"extra_ids": DEFAULT_EXTRA_IDS}
         if str(path) != self.NAME:
             marker = _read_marker(self.path)
@@ -119,7 +123,7 @@ def _byte_ids(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8", errors="replace"), np.uint8).astype(np.int32) + _NUM_SPECIAL
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
+def _read_marker(path: StoragePath) -> dict[str, Any]:
     try:
         marker = load_json(path)
         if marker["kind"] != ByteVocabulary.kind or not isinstance(marker["extra_ids"], int):

@@ -1,11 +1,11 @@
 """Which vocabulary a path stands for."""
 
 import logging
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from t5lite.core.errors import DataError
-from t5lite.core.storage.addresses import local_path
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
@@ -29,7 +29,7 @@ FILE_NAMES = (ByteVocabulary.FILE, SentencePieceVocabulary.FILE, *TokenizerJsonV
 
 
 def open_vocabulary(
-    path: str | Path, extra_ids: int | None = None, *, kind: VocabularyKind | None = None
+    path: str | os.PathLike[str], extra_ids: int | None = None, *, kind: VocabularyKind | None = None
 ) -> Vocabulary:
     """Open the vocabulary at ``path``.
 
@@ -49,7 +49,7 @@ def open_vocabulary(
     """
     if str(path) == ByteVocabulary.NAME and kind in (None, "bytes"):
         return ByteVocabulary(extra_ids=extra_ids)
-    path = local_path(path)
+    path = place(path)
     if not path.is_dir():
         return _said(_CLASSES[kind or _kind_of_file(path)](path, extra_ids))
     if kind is not None:
@@ -64,7 +64,7 @@ def open_vocabulary(
     return vocabulary
 
 
-def find_vocabulary(path: Path, extra_ids: int | None = None) -> Vocabulary | None:
+def find_vocabulary(path: StoragePath, extra_ids: int | None = None) -> Vocabulary | None:
     """Open the vocabulary in a directory as ``open_vocabulary`` does; None where there is none."""
     config = _read_config(path / _CONFIG_FILE)
     if config.get("tokenizer_class") == "ByT5Tokenizer":
@@ -82,7 +82,7 @@ def _said(vocabulary: Vocabulary) -> Vocabulary:
     return vocabulary
 
 
-def _bytes(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
+def _bytes(path: StoragePath, config: Json, extra_ids: int | None) -> Vocabulary:
     """Return the vocabulary of a ByT5Tokenizer, whose sentinels ascend where their ids are listed so."""
     added = _added_tokens(path, config, {})
     ids = {token["content"]: token["id"] for token in added}
@@ -98,7 +98,7 @@ def _bytes(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
     return vocabulary
 
 
-def _sentencepiece_or_json(path: Path, config: Json, extra_ids: int | None) -> Vocabulary:
+def _sentencepiece_or_json(path: StoragePath, config: Json, extra_ids: int | None) -> Vocabulary:
     """Open a folder's spiece.model, or tokenizer.json if tokens were added that the former does not know."""
     in_json = path / TokenizerJsonVocabulary.FILE
     added = _added_tokens(path, config, _read_json(in_json))
@@ -118,7 +118,7 @@ def _sentencepiece_or_json(path: Path, config: Json, extra_ids: int | None) -> V
     )
 
 
-def _added_tokens(path: Path, config: Json, description: Json) -> list[Json]:
+def _added_tokens(path: StoragePath, config: Json, description: Json) -> list[Json]:
     """Return the tokens that were added to the tokenizer of a folder, sentinels among them."""
     try:
         return added_tokens(description, None, config, _read_json(path / ADDED_FILE))
@@ -149,13 +149,13 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED_TOKENS]) + (", …" if len(names) > _NAMED_TOKENS else "")
 
 
-def _kind_of_file(path: Path) -> VocabularyKind:
+def _kind_of_file(path: StoragePath) -> VocabularyKind:
     if path.name == ByteVocabulary.FILE:
         return "bytes"
     return "tokenizer_json" if path.suffix == ".json" else "sentencepiece"
 
 
-def _read_config(path: Path) -> Json:
+def _read_config(path: StoragePath) -> Json:
     """Return a folder's tokenizer_config.json, an empty dict where there is none."""
     config = _read_json(path)
     if not isinstance(config.get("extra_ids", 0), int):
@@ -163,5 +163,5 @@ def _read_config(path: Path) -> Json:
     return config
 
 
-def _read_json(path: Path) -> Json:
+def _read_json(path: StoragePath) -> Json:
     return json_object(read_file(path), path) if path.is_file() else {}

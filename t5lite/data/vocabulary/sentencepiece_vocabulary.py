@@ -1,10 +1,10 @@
 """SentencePiece vocabularies with T5's conventions: pad 0, EOS 1, sentinels at the top."""
 
 import hashlib
+import os
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ import sentencepiece
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
-from t5lite.core.storage.addresses import local_path
+from t5lite.core.storage.addresses import place
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.vocabulary.base import (
     USUAL_NAMES,
@@ -56,10 +56,10 @@ class SentencePieceVocabulary(Vocabulary):
     kind: ClassVar[VocabularyKind] = "sentencepiece"
     FILE: ClassVar[str] = "spiece.model"
 
-    def __init__(self, path: str | Path, extra_ids: int | None = None):
+    def __init__(self, path: str | os.PathLike[str], extra_ids: int | None = None):
         if extra_ids is not None:
             check_extra_ids(extra_ids)
-        self.path = local_path(path)
+        self.path = place(path)
         try:
             self.model_bytes = read_at_most(self.path, MAX_MODEL_BYTES)
         except OSError as error:

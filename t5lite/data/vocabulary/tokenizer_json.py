@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import count, takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy as np
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.json_text import parse_json
-from t5lite.core.lfs import check_not_lfs_pointer
-from t5lite.core.storage.addresses import local_path
+from t5lite.core.lfs import check_content_is_no_lfs_pointer
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,
@@ -81,8 +81,8 @@ class TokenizerJsonVocabulary(Vocabulary):
     FILE: ClassVar[str] = "tokenizer.json"
     FILES: ClassVar[tuple[str, ...]] = (FILE, *_CONFIG_FILES, ADDED_FILE)
 
-    def __init__(self, path: str | Path, extra_ids: int | None = None):
-        self.path = local_path(path)
+    def __init__(self, path: str | os.PathLike[str], extra_ids: int | None = None):
+        self.path = place(path)
         contents = {self.FILE: read_file(self.path)}
         for name in (*_CONFIG_FILES, ADDED_FILE):
             if (self.path.parent / name).is_file():
@@ -193,7 +193,7 @@ class TokenizerJsonVocabulary(Vocabulary):
 
 
 @contextmanager
-def _said_as_damage(path: Path) -> Iterator[None]:
+def _said_as_damage(path: StoragePath) -> Iterator[None]:
     """Turn what a file of another structure brings about into a DataError."""
     try:
         yield
@@ -203,34 +203,35 @@ def _said_as_damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: StoragePath) -> bytes:
     """Return the content of a file of a tokenizer.
 
     Raises:
       UserError: if it cannot be read, is too large or was not fetched.
     """
-    check_not_lfs_pointer(path)
     try:
-        return read_at_most(path, _MAX_BYTES)
+        content = read_at_most(path, _MAX_BYTES)
     except OSError as error:
         raise DataError(
             f"cannot read the vocabulary {path} ({error.strerror}); give the path of a tokenizer.json"
         ) from error
+    check_content_is_no_lfs_pointer(content, path)
+    return content
 
 
-def _config(contents: Mapping[str, bytes], path: Path) -> Json:
+def _config(contents: Mapping[str, bytes], path: StoragePath) -> Json:
     """Return tokenizer_config.json, an empty dict where there is none."""
     name = _CONFIG_FILES[0]
     return json_object(contents[name], path.parent / name) if name in contents else {}
 
 
-def _model_config(path: Path) -> Json:
+def _model_config(path: StoragePath) -> Json:
     """Return the config.json of the model beside a tokenizer.json, an empty dict where there is none."""
     beside = path.parent / _MODEL_CONFIG
     return json_object(read_file(beside), beside) if beside.is_file() else {}
 
 
-def _caveat(contents: Mapping[str, bytes], written: Json, path: Path) -> str:
+def _caveat(contents: Mapping[str, bytes], written: Json, path: StoragePath) -> str:
     """Return what to say of a class whose rules are not known here."""
     model_config = _model_config(path)
     name = class_of(_config(contents, path), model_config, written)
@@ -243,7 +244,7 @@ def _caveat(contents: Mapping[str, bytes], written: Json, path: Path) -> str:
     )
 
 
-def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) -> Mapping[str, bytes]:
+def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: StoragePath) -> Mapping[str, bytes]:
     """Return the files with a tokenizer_config.json that names the class that ``AutoTokenizer`` takes.
 
     A store and a run have no config.json of the model, from which it may follow. Instead of a class whose
@@ -258,7 +259,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Path) 
     return {**contents, _CONFIG_FILES[0]: named.encode("utf-8", "surrogatepass")}
 
 
-def _as_loaded(contents: Mapping[str, bytes], written: Json, path: Path) -> Json:
+def _as_loaded(contents: Mapping[str, bytes], written: Json, path: StoragePath) -> Json:
     """Return the tokenizer.json that the class of transformers makes of the files."""
     config = _config(contents, path)
     added = json_object(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
@@ -287,7 +288,7 @@ def _hidden_names(description: Json, named: Collection[str]) -> dict[str, str]:
     return {name: f" \0{name}\0 " for name in (*named, *added) if len(name) > 1}
 
 
-def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], path: Path) -> bytes:
+def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], path: StoragePath) -> bytes:
     """Return by which rules a text is cut if not by those of tokenizer.json: a part of the fingerprint."""
     found = rules(_written_out(loaded, path), hidden)
     if found == rules(_written_out(description, path), hidden):
@@ -295,7 +296,7 @@ def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], pat
     return json.dumps(found, sort_keys=True).encode()
 
 
-def _written_out(description: Json, path: Path) -> Json:
+def _written_out(description: Json, path: StoragePath) -> Json:
     """Return a tokenizer.json with its normalizer and pre-tokenizer as the library writes them."""
     steps = {key: description.get(key) for key in ("normalizer", "pre_tokenizer")}
     without_model = {"version": "1.0", "added_tokens": [], "model": _EMPTY_MODEL, **steps}
@@ -303,7 +304,7 @@ def _written_out(description: Json, path: Path) -> Json:
     return description | {key: written[key] for key in steps}
 
 
-def _load(description: Json, path: Path) -> "Tokenizer":
+def _load(description: Json, path: StoragePath) -> "Tokenizer":
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -328,7 +329,7 @@ def _prompt_prefix(tokenizer: "Tokenizer") -> tuple[int, ...]:
 
 
 def _special_tokens(
-    contents: Mapping[str, bytes], names: Collection[str], path: Path
+    contents: Mapping[str, bytes], names: Collection[str], path: StoragePath
 ) -> dict[SpecialToken, str]:
     """Return the names of the special tokens that there are."""
     named: dict[str, Any] = {}
@@ -352,7 +353,7 @@ def _special_tokens(
     return specials
 
 
-def json_object(content: bytes, path: Path) -> Json:
+def json_object(content: bytes, path: StoragePath) -> Json:
     """Return the object in a JSON file of a tokenizer.
 
     Raises:

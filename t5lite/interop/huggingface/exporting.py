@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import place
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop.departure import DTYPES, Cast, Export
@@ -50,7 +52,7 @@ MAX_SHARD_BYTES = 5 * 10**9
 def export_folder(
     params: Tree,
     config: ModelConfig,
-    out_dir: str | Path,
+    out_dir: str | os.PathLike[str],
     *,
     vocabulary: Vocabulary | None = None,
     dtype: str = "float32",
@@ -84,7 +86,7 @@ def export_folder(
       DataError: if the vocabulary cannot be written as a Hugging Face tokenizer.
       ConfigError: if the vocabulary lacks a token that the architecture needs.
     """
-    out_dir = Path(out_dir)
+    out_dir = place(out_dir)
     family = family_of(config)
     cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
     if max_shard_bytes < 1:

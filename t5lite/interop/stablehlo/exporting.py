@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numpy as np
 
 from t5lite.core.files import new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import place
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop.departure import DTYPES, Cast, Export, layers_on_host
@@ -33,7 +35,7 @@ from t5lite.models.functional import FunctionalModel, build
 def export_folder(
     params: Tree,
     config: ModelConfig,
-    out_dir: str | Path,
+    out_dir: str | os.PathLike[str],
     *,
     vocabulary: Vocabulary | None = None,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
@@ -61,7 +63,7 @@ def export_folder(
       UserError: for an unknown ``dtype``, a size that the model has no positions for, or an ``out_dir``
         that is not empty.
     """
-    out_dir, sizes = Path(out_dir), sizes or ProgramSizes()
+    out_dir, sizes = place(out_dir), sizes or ProgramSizes()
     cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
     # A kernel is for one platform, and a program for all of them.
     model = build(dataclasses.replace(config, attention="reference"))

@@ -6,10 +6,10 @@ So the class is ``PreTrainedTokenizerFast``, which takes the file as it is.
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.vocabulary import SentencePieceVocabulary
 from t5lite.interop.huggingface.tokenizer_files import charsmap
 from t5lite.interop.huggingface.tokenizer_files.added_tokens import (
@@ -83,7 +83,7 @@ def sentencepiece_files(vocabulary: SentencePieceVocabulary, framing: Framing) -
     }
 
 
-def _normalizers(model: Model, less_than: str, path: Path) -> list[dict[str, Any]]:
+def _normalizers(model: Model, less_than: str, path: StoragePath) -> list[dict[str, Any]]:
     """Return what happens to a text before it is cut, step by step as in SentencePiece's normalizer."""
     symbols = [piece.text for piece in model.pieces if piece.type is PieceType.USER_DEFINED]
     protected: list[str] = []
@@ -106,7 +106,7 @@ def _normalizers(model: Model, less_than: str, path: Path) -> list[dict[str, Any
     return steps + _without_less_than(model, less_than, path)
 
 
-def _protected(rules: Mapping[str, str], symbols: Iterable[str], path: Path) -> list[str]:
+def _protected(rules: Mapping[str, str], symbols: Iterable[str], path: StoragePath) -> list[str]:
     """Return the user-defined symbols that the character normalisation would change.
 
     Raises:
@@ -138,7 +138,7 @@ def _less_than(model: Model) -> str:
     return other if kept or any(first in piece.text for piece in model.pieces) else first
 
 
-def _without_less_than(model: Model, less_than: str, path: Path) -> list[dict[str, Any]]:
+def _without_less_than(model: Model, less_than: str, path: StoragePath) -> list[dict[str, Any]]:
     """Return what replaces every ``<`` of a text, at the end of its normalisation."""
     texts = [piece.text for piece in model.pieces if piece.type in _TEXT]
     written = less_than

@@ -3,11 +3,11 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.core.protobuf import fields
+from t5lite.core.storage.addresses import StoragePath
 
 # Field numbers of sentencepiece_model.proto.
 _MODEL_PIECE, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
@@ -55,7 +55,7 @@ class Model:
     strips_spaces: bool
 
 
-def read_model(content: bytes, path: Path) -> Model:
+def read_model(content: bytes, path: StoragePath) -> Model:
     """Return what a model file holds.
 
     Raises:
