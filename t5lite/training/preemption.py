@@ -59,6 +59,7 @@ class Preemption:
         self._tell_jax: Callable[[int], None] | None = None
         self._num_asked = 0
         self._phase: Phase | None = None
+        self._phase_since = 0.0
         self._stepped = False
 
     def __enter__(self) -> "Preemption":
@@ -123,9 +124,8 @@ class Preemption:
         self._signal = self._signal or signal.Signals(number)
 
     def _enter_phase(self, phase: Phase | None, when: float) -> None:
-        del when
         self._stepped = self._stepped or (self._phase == "step" and phase != "step")
-        self._phase = phase
+        self._phase, self._phase_since = phase, when
 
     def _watch(self, pipe: int) -> None:
         """Take the signals that come in until the other end is closed; end what cannot stop by itself."""
@@ -164,7 +164,8 @@ class Preemption:
             return
         if self._phase in ("evaluation", "compile") and self.saved():
             _end(self.signal, "stopped; all steps are saved")
-        if self._phase == "input" and self._tell_jax is not None:
+        waits = time.monotonic() - self._phase_since >= _PATIENCE_SECONDS  # others step on until all may stop
+        if self._phase == "input" and waits and self._tell_jax is not None:
             _end(
                 self.signal,
                 "stopped without data, so without another save; the newest checkpoint stands",

@@ -158,15 +158,24 @@ def run(directory: Path, *words: str, path: str) -> "subprocess.CompletedProcess
     )
 
 
-def test_the_client_gets_the_file_and_its_exit_code_is_the_command_s(tmp_path):
-    client = tmp_path / "sbatch"
-    client.write_text('#!/bin/sh\necho "$#"\ncat "$1"\nexit 7\n')
-    client.chmod(0o755)
-    words = ("slurm", "--config", str(RECIPE))
-    done = run(tmp_path, *words, path=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+@pytest.mark.parametrize(
+    ("platform", "client", "words"),
+    [("slurm", "sbatch", ["FILE"]), ("gke", "kubectl", ["apply", "--namespace=a b", "--filename", "FILE"])],
+)
+def test_the_client_gets_the_file_and_its_exit_code_is_the_command_s(tmp_path, platform, client, words):
+    path = tmp_path / client
+    path.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >words\nfor file; do :; done\ncat "$file"\nexit 7\n')
+    path.chmod(0o755)
+    options = {"slurm": [], "gke": ["--chips", "v5e-8", "--image", "x", *BUCKET, "--flag=--namespace=a b"]}[
+        platform
+    ]
+    arguments = (platform, "--config", str(RECIPE), *options)
+    done = run(tmp_path, *arguments, path=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert done.returncode == 7, done.stderr
-    assert done.stdout.startswith("1\n#!/usr/bin/env bash\n# tiny-recipe: t5lite train on a Slurm cluster")
-    assert [path.name for path in tmp_path.iterdir()] == ["sbatch"]
+    assert re.sub(r"/dev/fd/\d+", "FILE", (tmp_path / "words").read_text()).splitlines() == words
+    assert "\n# tiny-recipe: t5lite train on " in f"\n{done.stdout}"
+    assert '"total_steps": 40' in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([client, "words"])
 
 
 def test_without_the_client_the_file_is_kept_and_said_how_it_is_used(tmp_path, monkeypatch, capsys):
