@@ -88,6 +88,8 @@ class Lease:
         self._folder = directory / LEASE_FOLDER
         self._config, self._say = config, say
         self.holder = _this_process()
+        self.waited_seconds = 0.0
+        """For the run that held it before."""
         self._number = 0
         self._confirmed = time.monotonic()
         self._lost: ReportedError | None = None
@@ -105,7 +107,9 @@ class Lease:
         while True:
             newest = _newest_claim(self._folder)
             if newest is not None:
+                started = time.monotonic()
                 self._wait_for(*newest)
+                self.waited_seconds += time.monotonic() - started
             number = 1 + (newest[0] if newest else 0)
             make_directory(self._folder)
             if create_exclusively(_claim(self._folder, number), _encoded(dataclasses.asdict(self.holder))):

@@ -1,8 +1,24 @@
 """End this process where an ordinary exit would wait for what does not answer."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator
+
+_LAST_WORDS_SECONDS = 2.0
+"""How long they may take: what they are written to may be what hangs."""
+_last_words: list[Callable[[int], object]] = []
+
+
+@contextlib.contextmanager
+def last_words(speak: Callable[[int], object]) -> Iterator[None]:
+    """During the block, have ``end_now`` call ``speak`` with the exit code first, on a thread of its own."""
+    _last_words.append(speak)
+    try:
+        yield
+    finally:
+        _last_words.remove(speak)
 
 
 def end_now(code: int) -> None:
@@ -12,6 +28,10 @@ def end_now(code: int) -> None:
     """
     for child in multiprocessing.active_children():
         child.kill()
+    for speak in list(_last_words):
+        speaking = threading.Thread(target=speak, args=(code,), daemon=True)
+        speaking.start()
+        speaking.join(_LAST_WORDS_SECONDS)
     os._exit(code)
 
 

@@ -29,13 +29,11 @@ _SHOWN = 5
 
 
 @contextmanager
-def joined(
-    config: RunConfig, supervision: Supervision, say: Callable[[str], None]
-) -> Iterator[Callable[[], None]]:
+def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], None]) -> Iterator[Lease | None]:
     """During the block, this run alone writes to its directory, and all of its processes run the same.
 
-    A run that lost its lease is ended at its next step or save, and by what is yielded: a check for whoever
-    writes at another time.
+    A run that lost its lease is ended at its next step or save. The lease is yielded to the process that
+    holds it, for whoever writes at another time.
 
     Args:
       config: resolved.
@@ -69,7 +67,7 @@ def joined(
         _check_same_directory(directory, told["owner"])
         if lease is not None:
             supervision.phases.observe(functools.partial(_check_lease, lease, supervision.preemption))
-        yield (lambda: None) if lease is None else lease.check_if_due
+        yield lease
 
 
 def check_same(what: str, value: Any) -> None:

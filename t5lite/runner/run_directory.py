@@ -23,6 +23,7 @@ from t5lite.data.mixture import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
+from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
 
 MODEL_FILE = "model.json"
 """Whose presence makes a directory a run."""
@@ -38,6 +39,7 @@ FOLDERS = {
     "checkpoints": r"\d+(\.(orbax-checkpoint-tmp|set-aside)[^/]*)?/.+",
     "evaluations": r"[^/]+\.json",
     LEASE_FOLDER: r"\d+\.(json|beat)",
+    LEDGER_FOLDER: LEDGER_PATTERN,
     "tensorboard": r"events[^/]+",
     "profile": r".+",
 }
@@ -65,6 +67,7 @@ tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 evaluation.json     what `t5lite evaluate` last measured
 evaluations/        all that it measured, a file for each step, store and way of measuring
 lease/              while a run writes here: which one
+ledger/             what the run cost, a file for each start: times, steps, how it ended (`t5lite status`)
 profile/            traces, where a profiler window was asked for
 
 Files appear when they are first written. Start over by deleting the directory.

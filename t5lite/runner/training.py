@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
@@ -37,6 +38,7 @@ from t5lite.runner.components import (
     open_training_pipeline,
     restore_source,
 )
+from t5lite.runner.cost_record import cost_recorded
 from t5lite.runner.data_messages import (
     breaks_order,
     config_messages,
@@ -146,12 +148,12 @@ def _train_alone(config: RunConfig, supervision: Supervision) -> Outcome:
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with phases.enter("startup"):
-            check_lease = stack.enter_context(joined(config, supervision, _say))
+            lease = stack.enter_context(joined(config, supervision, _say))
             run, start = _plan(config, phases)
-        return _train(run, start, supervision, check_lease)
+        return _train(run, start, supervision, lease)
 
 
-def _train(run: _Run, start: _Start, supervision: Supervision, check_lease: Callable[[], None]) -> Outcome:
+def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | None) -> Outcome:
     config, preemption = run.config, supervision.preemption
     if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
         return _finished(run, start)
@@ -179,12 +181,16 @@ def _train(run: _Run, start: _Start, supervision: Supervision, check_lease: Call
     multihost.barrier("run directory")
     metrics: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
+        clock = supervision.clock
+        ledger = stack.enter_context(
+            cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
+        )
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         telemetry = stack.enter_context(
             Telemetry(
                 directory.path,
                 start_step=start.step,
-                before_write=check_lease,
+                before_write=(lambda: None) if lease is None else lease.check_if_due,
                 total_steps=config.training.total_steps,
                 step_flops=train_step_flops(
                     config.model,
@@ -192,6 +198,7 @@ def _train(run: _Run, start: _Start, supervision: Supervision, check_lease: Call
                     encoder_length=run.pipeline.encoder_length,
                     decoder_length=run.pipeline.decoder_length,
                 ),
+                ledger=ledger,
             )
         )
         batches = stack.enter_context(_batches(run, start.step, supervision))
@@ -212,10 +219,13 @@ def _train(run: _Run, start: _Start, supervision: Supervision, check_lease: Call
             raise gave_up(bad.incident, checkpoints) from bad
         if run.pipeline.skipped:
             telemetry.message(skipped_rows(run.pipeline.skipped))
+        stopped_by = preemption.signal if result.reason == "preempted" else None
+        if ledger is not None:
+            ledger.finish(result.reason, 128 + stopped_by if stopped_by else 0)
     return Outcome(
         step=result.step,
         reason=result.reason,
-        signal=preemption.signal if result.reason == "preempted" else None,
+        signal=stopped_by,
         model=run.model,
         params=result.state.params,
         metrics=metrics,

@@ -12,6 +12,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.partitioning.multihost import as_the_leader_says, is_leader
 from t5lite.training.hardware import Peak, device_peak
+from t5lite.training.ledger import Ledger
 from t5lite.training.metrics_log import MetricsLog
 from t5lite.training.progress import ProgressLine
 
@@ -32,6 +33,7 @@ class Telemetry:
       start_step: steps done when this attempt starts.
       total_steps: where the run ends.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
+      ledger: of the leader; counts the steps, and tells the goodput of the run.
       stream: of the progress line; standard error by default.
       before_write: is called before anything is added to the files; what it raises is raised.
     """
@@ -43,6 +45,7 @@ class Telemetry:
         start_step: int,
         total_steps: int,
         step_flops: float | None = None,
+        ledger: Ledger | None = None,
         stream: TextIO | None = None,
         before_write: Callable[[], None] = lambda: None,
     ) -> None:
@@ -54,6 +57,7 @@ class Telemetry:
             if self._leader
             else None
         )
+        self._ledger = ledger
         self._step_flops = step_flops
         self._peak: Peak | None = _local_peak() if step_flops and self._leader else None
         self._window = _Window()
@@ -73,6 +77,8 @@ class Telemetry:
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of one step (host values) to the entry under way; ``step`` counts it as done."""
         self._window.add(step, metrics)
+        if self._ledger:
+            self._ledger.reached(step)
         if self._progress:
             self._progress.advance(step)
 
@@ -86,6 +92,8 @@ class Telemetry:
         if self._peak and self._step_flops and seconds >= _SHORTEST_SECONDS:
             capacity = self._peak.flops_per_second * jax.device_count() * seconds
             values["mfu"] = self._step_flops * self._window.num_steps / capacity
+        if self._ledger:
+            values["goodput"] = self._ledger.goodput()
         self._window = _Window(now)
         if self._log and self._progress:
             self._before_write()

@@ -13,10 +13,12 @@ import pytest
 from t5lite.checkpointing.partial import restore_params
 from t5lite.models.functional import build
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.attempts import End, read_attempts
+from t5lite.training.goodput import lost_steps
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY, start
 
-TIMING = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "compile_seconds"}
+TIMING = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "compile_seconds", "goodput"}
 
 
 def _steps_logged(run: Path) -> int:
@@ -107,6 +109,10 @@ def test_kill_9_and_restart_is_bitwise_the_uninterrupted_run(
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert _content(run) == _content(uninterrupted)
+    attempts, _ = read_attempts(run)
+    ends = [(each.end and each.end.reason, each.found_step, each.last_step) for each in attempts]
+    assert ends == [(None, 0, ends[0][2]), ("finished", killed_at, 40)]
+    assert lost_steps(*attempts) == killed_at - attempts[1].first_step
     expected, resumed = _flat(_params(uninterrupted)), _flat(_params(run))
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
@@ -130,3 +136,6 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert f"stopped at step {saved}, saved; to go on: t5lite train --config" in errors
     assert str(run) in errors.splitlines()[-1]
     assert saved == _steps_logged(run)
+    ((attempt,), _) = read_attempts(run)
+    assert attempt.last_step == saved
+    assert attempt.end == End(reason="preempted", exit_code=128 + number)

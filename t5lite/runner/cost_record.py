@@ -1,0 +1,50 @@
+"""What a training run has its ledger say."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
+
+from t5lite.checkpointing.lease import Lease
+from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.training.ledger import Ledger
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+from t5lite.training.phase_clock import PhaseClock
+
+
+@contextmanager
+def cost_recorded(
+    directory: StoragePath,
+    lease: Lease | None,
+    clock: PhaseClock,
+    *,
+    start_step: int,
+    say: Callable[[str], None],
+) -> Iterator[Ledger | None]:
+    """Record this attempt during the block, in the process that holds the lease; None in the others.
+
+    Enter it before the metrics of steps after ``start_step`` are dropped: they tell what is lost.
+    """
+    if lease is None:
+        yield None
+        return
+    with Ledger(
+        directory,
+        clock,
+        first_step=start_step,
+        found_step=_newest_step(directory),
+        num_processes=jax.process_count(),
+        num_devices=jax.device_count(),
+        waited_seconds=lease.waited_seconds,
+        job=lease.holder.job,
+        say=say,
+    ) as ledger:
+        yield ledger
+
+
+def _newest_step(directory: StoragePath) -> int:
+    with contextlib.suppress(DataError):  # that is told elsewhere
+        return max((entry["step"] for entry in read_metrics(directory / METRICS_FILE)), default=0)
+    return 0

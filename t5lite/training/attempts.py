@@ -1,0 +1,139 @@
+"""The attempts of a run, as the files of its ledger tell them. Reading needs no JAX."""
+
+import contextlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.strict_json import StrictJson
+
+LEDGER_FOLDER = "ledger"
+"""Name in the run directory."""
+LEDGER_PATTERN = r"\d+\.json"
+"""Of the names in it."""
+_VERSION = 1
+_JSON = StrictJson()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSeconds:
+    """Seconds that the leader process spent in each phase (``training.phases``)."""
+
+    startup: float = 0.0
+    restore: float = 0.0
+    compile: float = 0.0
+    input: float = 0.0
+    step: float = 0.0
+    save: float = 0.0
+    evaluation: float = 0.0
+    other: float = 0.0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise ConfigError(f"{each.name} is negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How an attempt ended."""
+
+    reason: Literal["finished", "preempted", "out_of_data", "failed", "ended"]
+    """``ended``: at once, by the watchdog or by a signal, without saving."""
+    exit_code: int
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One start of a run, from joining the other processes to its end."""
+
+    number: int
+    """From 1."""
+    host: str
+    """Of the leader, as the next one."""
+    pid: int
+    job: str | None
+    """The scheduler's name for it."""
+    num_processes: int
+    num_devices: int
+    started: float
+    """Unix time."""
+    seconds: PhaseSeconds
+    waited_seconds: float
+    """Of ``startup``, waiting for another run to give the directory back."""
+    first_step: int
+    """Steps that were done before; the lowest, if the attempt went back below it."""
+    last_step: int
+    """Steps that are done."""
+    num_steps: int
+    """Steps that it did, those that it did again after it had gone back included."""
+    found_step: int
+    """The newest step of which the metrics file told when it started."""
+    end: End | None = None
+    """None while it lasts, and for good if it was killed."""
+
+    def __post_init__(self) -> None:
+        net_steps = self.last_step - self.first_step
+        counts = (self.number - 1, self.first_step, net_steps, self.num_steps - net_steps, self.found_step)
+        if min(*counts, self.waited_seconds) < 0:
+            raise ConfigError("its steps or seconds contradict each other")
+
+    @property
+    def lasted_seconds(self) -> float:
+        """Seconds from its start to its end, or to when it was last written."""
+        return sum(asdict(self.seconds).values())
+
+    @property
+    def seen(self) -> float:
+        """Unix time of its end, or of its last sign of life, by its own clock."""
+        return self.started + self.lasted_seconds
+
+
+def to_json(attempt: Attempt) -> dict[str, Any]:
+    """Return what the file of an attempt says."""
+    return {"version": _VERSION, **_JSON.unstructure(attempt, Attempt)}
+
+
+def read_attempts(directory: StoragePath) -> tuple[list[Attempt], list[str]]:
+    """Return the attempts of a run by their numbers, and what to say of entries that cannot be read."""
+    folder = directory / LEDGER_FOLDER
+    attempts, notes = [], []
+    for name in sorted(entry_names(folder), key=number_of):
+        try:
+            attempts.append(_parsed((folder / name).read_bytes(), str(folder / name)))
+        except (ConfigError, OSError) as error:
+            notes.append(f"left out of what the run cost: {error}; delete the file to be rid of this line")
+    return attempts, notes
+
+
+def _parsed(content: bytes, name: str) -> Attempt:
+    """Return what an entry says.
+
+    Raises:
+      ConfigError: if it is damaged, or of another version.
+    """
+    try:
+        value = parse_json(content)
+    except ValueError as error:
+        raise ConfigError(f"{name} is damaged ({error})") from error
+    version = value.pop("version", None) if isinstance(value, dict) else None
+    if version != _VERSION:
+        raise ConfigError(f"{name} is of version {version!r}, and this t5lite reads {_VERSION}")
+    return _JSON.parse(json.dumps(value), Attempt, name=name)
+
+
+def entry_names(folder: StoragePath) -> list[str]:
+    """Return the names of the entries in a ledger's folder, in no order."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [path.name for path in folder.iterdir() if re.fullmatch(LEDGER_PATTERN, path.name)]
+    return []
+
+
+def number_of(name: str) -> int:
+    """Return the attempt's number, of the name of its entry."""
+    return int(name.partition(".")[0])

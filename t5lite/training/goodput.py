@@ -1,0 +1,72 @@
+"""Goodput: of the time that a run took, over all its starts, the part in steps that count.
+
+The rest, badput, has causes. Durations are those that each attempt measured by itself; only the time between
+two attempts compares clocks (of two hosts, it may be), and counts as none where they contradict each other.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from t5lite.training.attempts import Attempt
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """Where the time went, up to the last sign of life of the newest attempt."""
+
+    useful_seconds: float
+    """In steps that no later attempt did again."""
+    lost_seconds: Mapping[str, float]
+    """By cause: ``waiting`` (between attempts, and for another run to give the directory back), ``repeated``
+    (in steps that came to nothing: they were done again), and the phases; ``input`` is the input's stall."""
+    useful_steps: int
+    repeated_steps: int
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds from the first start."""
+        return self.useful_seconds + sum(self.lost_seconds.values())
+
+    @property
+    def share(self) -> float:
+        """The useful part, from 0 to 1."""
+        return self.useful_seconds / self.total_seconds if self.total_seconds else 0.0
+
+
+def goodput(attempts: Sequence[Attempt]) -> Goodput:
+    """Return where the time of a run went; ``attempts`` in the order of their starts."""
+    useful = _useful_steps(attempts)
+    lost: dict[str, float] = dict.fromkeys(("waiting", "repeated"), 0.0)
+    useful_seconds = 0.0
+    for attempt, steps in zip(attempts, useful, strict=True):
+        seconds = asdict(attempt.seconds)
+        in_steps = seconds.pop("step")
+        counted = in_steps * steps / attempt.num_steps if attempt.num_steps else 0.0
+        useful_seconds += counted
+        lost["repeated"] += in_steps - counted
+        waited = min(attempt.waited_seconds, seconds["startup"])
+        lost["waiting"] += waited
+        seconds["startup"] -= waited
+        for cause, spent in seconds.items():
+            lost[cause] = lost.get(cause, 0.0) + spent
+    for before, after in itertools.pairwise(attempts):
+        lost["waiting"] += max(0.0, after.started - before.seen)
+    done = sum(attempt.num_steps for attempt in attempts)
+    return Goodput(useful_seconds, lost, sum(useful), max(0, done - sum(useful)))
+
+
+def lost_steps(before: Attempt, after: Attempt) -> int:
+    """Return how many steps of an attempt, or of earlier ones, the next had to do again."""
+    return max(0, max(before.last_step, after.found_step) - after.first_step)
+
+
+def _useful_steps(attempts: Sequence[Attempt]) -> list[int]:
+    """Return how many steps of each attempt no later one did again."""
+    counts: list[int] = []
+    resumed_at: int | None = None
+    for attempt in reversed(attempts):
+        last = attempt.last_step if resumed_at is None else min(attempt.last_step, resumed_at)
+        counts.append(max(0, last - attempt.first_step))
+        resumed_at = attempt.first_step if resumed_at is None else min(resumed_at, attempt.first_step)
+    return counts[::-1]

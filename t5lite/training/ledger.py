@@ -1,0 +1,158 @@
+"""Writes what a run cost, over all its starts: one small file an attempt, written anew while that lasts.
+
+Nothing is appended to, so that it works in a bucket as on a disk, and an attempt writes to its own file
+alone. One that ended without a word (``kill -9``, a host that is lost) has no end in its file, and the last
+time that it was written bounds when that was.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from t5lite.core.errors import ReportedError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.core.files import write_json
+from t5lite.core.process_end import last_words
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.training.attempts import (
+    LEDGER_FOLDER,
+    Attempt,
+    End,
+    PhaseSeconds,
+    entry_names,
+    number_of,
+    read_attempts,
+    to_json,
+)
+from t5lite.training.goodput import goodput
+from t5lite.training.phase_clock import PhaseClock
+
+_WRITE_SECONDS = 10.0
+
+
+class Ledger:
+    """Writes the entry of one attempt; a context manager for the leader of a run that may write.
+
+    Args:
+      directory: the run directory.
+      clock: of this process.
+      first_step: steps done before.
+      found_step: the newest step that the metrics file tells of, done by whoever was killed after it.
+      num_processes: that take part.
+      num_devices: of all of them.
+      waited_seconds: since the start, for the lease.
+      job: the scheduler's name for it.
+      say: shows a line.
+    """
+
+    def __init__(
+        self,
+        directory: StoragePath,
+        clock: PhaseClock,
+        *,
+        first_step: int,
+        found_step: int,
+        num_processes: int,
+        num_devices: int,
+        waited_seconds: float,
+        job: str | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._folder, self._clock, self._say = directory / LEDGER_FOLDER, clock, say
+        self._before, notes = read_attempts(directory)
+        for note in notes:
+            say(note)
+        self._number = 1 + max(map(number_of, entry_names(self._folder)), default=0)
+        self._facts = {
+            "found_step": found_step,
+            "num_processes": num_processes,
+            "num_devices": num_devices,
+            "waited_seconds": waited_seconds,
+            "job": job,
+        }
+        self._steps = (first_step, first_step, 0)  # one value: another thread reads it
+        self._end: End | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._num_failed = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write_now_and_then, name="ledger", daemon=True)
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> "Ledger":
+        self._write()
+        self._resources.enter_context(last_words(self._end_at_once))
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._resources.close()
+        self._stop.set()
+        self._thread.join()
+        if error is not None:
+            self._end = _end_of(error)
+        self._write(last=True)
+
+    @property
+    def entry(self) -> Attempt:
+        """The attempt as it stands."""
+        first_step, last_step, num_steps = self._steps
+        return Attempt(
+            number=self._number,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=self._clock.started,
+            seconds=PhaseSeconds(**self._clock.seconds()),
+            first_step=first_step,
+            last_step=last_step,
+            num_steps=num_steps,
+            end=self._end,
+            **self._facts,
+        )
+
+    def reached(self, step: int) -> None:
+        """Count a step that is done; one at or below the last means that the run had gone back."""
+        first_step, _, num_steps = self._steps
+        self._steps = (min(first_step, step - 1), step, num_steps + 1)
+
+    def goodput(self) -> float:
+        """Return the goodput of the run up to now."""
+        return goodput([*self._before, self.entry]).share
+
+    def finish(self, reason: Literal["finished", "preempted", "out_of_data"], exit_code: int) -> None:
+        """Say how the attempt is about to end; an error after that counts more."""
+        self._end = End(reason=reason, exit_code=exit_code)
+
+    def _end_at_once(self, exit_code: int) -> None:
+        self._end = End(reason="ended", exit_code=exit_code)
+        self._write(last=True)
+
+    def _write_now_and_then(self) -> None:
+        while not self._stop.wait(_WRITE_SECONDS):
+            self._write()
+
+    def _write(self, *, last: bool = False) -> None:
+        """Write the entry; what fails is said once: no run should end for its ledger."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = last
+            try:
+                write_json(self._folder / f"{self._number:06d}.json", to_json(self.entry))
+            except (ReportedError, OSError) as error:
+                self._num_failed += 1
+                if self._num_failed == 1:
+                    self._say(
+                        f"what this attempt costs is not recorded ({error}); tried again while it lasts"
+                    )
+
+
+def _end_of(error: BaseException) -> End:
+    if isinstance(error, ReportedError):
+        return End(reason="failed", exit_code=error.exit_code, message=" ".join(str(error).split()))
+    if isinstance(error, KeyboardInterrupt):
+        return End(reason="failed", exit_code=ExitCode.INTERRUPTED, message="interrupted")
+    return End(reason="failed", exit_code=1, message=" ".join(f"{type(error).__name__}: {error}".split()))
