@@ -20,6 +20,7 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
+from t5lite.core.migrations import Versions
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson
@@ -154,6 +155,17 @@ class RunConfig:
     def training_stores(self) -> tuple[str, ...]:
         """The stores of all sources."""
         return tuple(data.store for data in _sources(self.data).values())
+
+    @property
+    def stores(self) -> dict[tuple[str, ...], str]:
+        """The places of all stores, by the path of their field."""
+        stores = {("evaluation", "store"): self.evaluation.store} if self.evaluation.store else {}
+        if not isinstance(self.data, MixtureDataConfig):
+            return {("data", "store"): self.data.store, **stores}
+        places = {
+            ("data", "sources", each.name, "data", "store"): each.data.store for each in self.data.sources
+        }
+        return {**places, **stores}
 
     @property
     def evaluated_data(self) -> SourceDataConfig:
@@ -306,6 +318,11 @@ def from_json(text: str, *, name: str = "configuration") -> RunConfig:
     return _JSON.parse(text, RunConfig, name=name)
 
 
+def from_values(content: Any, *, name: str = "configuration") -> RunConfig:
+    """Read what ``to_json`` returned; errors as of ``from_json``."""
+    return _JSON.structure(content, RunConfig, name=name)
+
+
 def _run_recipe(path: Path) -> RunConfig:
     try:
         make = runpy.run_path(str(path)).get("config")
@@ -364,9 +381,21 @@ def _with_initialize_from(config: RunConfig, words: list[str]) -> tuple[RunConfi
     return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override")), words
 
 
-# Objective before DataConfig, which has it. Files from before there was a choice of objective or of model
-# have no type.
+def _with_types(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 0, in which the only model and the only objective of a time had no ``type``."""
+
+    def typed(parent: Any, field: str, kind: str) -> Any:
+        value = parent.get(field) if isinstance(parent, dict) else None
+        return {**parent, field: {"type": kind, **value}} if isinstance(value, dict) else parent
+
+    data = typed(content.get("data"), "objective", SpanCorruption.__name__)
+    return {**typed(content, "model", EncoderDecoderConfig.__name__), **({"data": data} if data else {})}
+
+
+VERSIONS = Versions({0: _with_types})
+"""Of ``config.json``."""
+# Objective before DataConfig, which has it.
 _JSON = StrictJson(
     unions=(Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
-    untagged=(SpanCorruption, EncoderDecoderConfig),
+    versions={RunConfig: VERSIONS},
 )

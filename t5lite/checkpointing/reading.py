@@ -22,13 +22,22 @@ from etils import epath
 
 from t5lite.checkpointing import orbax_on_s3
 from t5lite.checkpointing.fingerprint import fingerprints
-from t5lite.core.errors import CheckpointError, DamagedCheckpointError, ReportedError, TransientError
+from t5lite.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DamagedCheckpointError,
+    ReportedError,
+    TransientError,
+)
 from t5lite.core.json_text import load_json
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
 orbax_on_s3.enable()
+METADATA_VERSIONS = Versions({0: unchanged})
+"""Of the metadata of a checkpoint."""
 MAX_LISTED_LEAVES = 8
 _ORBAX = str(Path(ocp.__file__).parent)
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED")
@@ -68,9 +77,13 @@ def read_metadata(directory: epath.PathLike, step: int) -> dict[str, Any]:
     """Return the JSON metadata that was saved with ``step``.
 
     Raises:
-      CheckpointError: if it is missing or damaged.
+      CheckpointError: if it is missing or damaged, or a newer version wrote it.
     """
-    return _read_json(directory, step, "metadata")
+    content = _read_json(directory, step, "metadata")
+    try:
+        return METADATA_VERSIONS.migrated(content, name="its metadata")
+    except ConfigError as error:
+        raise unreadable(directory, step, error) from error
 
 
 def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, tuple[int, ...]]:

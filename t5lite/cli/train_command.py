@@ -39,6 +39,14 @@ def run(arguments: Sequence[str]) -> int:
         help="a shape for the recipe's: a published one (`t5lite models` lists them), or a run directory's",
     )
     parser.add_argument(
+        "--allow-change",
+        metavar="FIELD",
+        action="append",
+        default=[],
+        help="go on with another value of this field, or other contents of this store, though the run is "
+        "another experiment from there on (may be repeated)",
+    )
+    parser.add_argument(
         "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"
     )
     parser.add_argument("--num-processes", type=int, help="how many processes train together")
@@ -61,12 +69,13 @@ def run(arguments: Sequence[str]) -> int:
             )
             supervision.preemption.coordinate()
         with failing_fast(), _choices_shown():
-            outcome = train(config, supervision)
+            outcome = train(config, supervision, allowed=known.allow_change)
     if outcome.signal is None:
         return 0
     if multihost.is_leader():
         model = ["--model", known.model] if known.model else []
-        command = shlex.join(["t5lite", "train", "--config", str(known.config), *model, *overrides])
+        allowed = [word for field in known.allow_change for word in ("--allow-change", field)]
+        command = shlex.join(["t5lite", "train", "--config", str(known.config), *model, *allowed, *overrides])
         where = " (on every process)" if jax.process_count() > 1 else ""
         print(f"stopped at step {outcome.step}, saved; to go on{where}: {command}", file=sys.stderr)
     return 128 + outcome.signal

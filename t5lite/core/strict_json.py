@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
@@ -13,6 +13,7 @@ import cattrs.strategies
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.json_text import MAX_BYTES, parse_json
+from t5lite.core.migrations import Versions
 from t5lite.core.storage.addresses import StoragePath
 
 T = TypeVar("T")
@@ -27,12 +28,11 @@ class StrictJson:
 
     Args:
       unions: union types of dataclasses; their JSON objects carry the class's name as ``type``.
-      untagged: members of unions to which an object without ``type`` belongs, at most one of each union:
-        files written before there was a choice.
+      versions: of the kinds whose files say theirs.
     """
 
-    def __init__(self, *, unions: Sequence[Any] = (), untagged: Sequence[type] = ()):
-        self._untagged = {kind.__name__ for kind in untagged}
+    def __init__(self, *, unions: Sequence[Any] = (), versions: Mapping[type, Versions] | None = None):
+        self._versions = versions or {}
         self._converter = converter = cattrs.Converter(forbid_extra_keys=True)
         for scalar in (int, str, bool, float):
             converter.register_structure_hook(scalar, _strict(scalar))
@@ -44,8 +44,9 @@ class StrictJson:
             converter.register_structure_hook_func(lambda kind, union=union: kind == union, self._tagged)
 
     def unstructure(self, value: Any, kind: Any) -> Any:
-        """Return the JSON form of ``value``, an instance of ``kind``."""
-        return self._converter.unstructure(value, kind)
+        """Return the JSON form of ``value``, an instance of ``kind``, with its version if it has one."""
+        content = self._converter.unstructure(value, kind)
+        return self._versions[kind].stamped(content) if kind in self._versions else content
 
     def parse(self, text: str, kind: type[T], *, name: str) -> T:
         """Return the ``kind`` that ``text`` describes.
@@ -56,12 +57,23 @@ class StrictJson:
           name: what is read, for messages.
 
         Raises:
-          ConfigError: for malformed JSON or anything that does not fit; all that is wrong in one line.
+          ConfigError: for malformed JSON, a newer version or anything that does not fit; all that is wrong
+            in one line.
         """
         try:
-            return self._converter.structure(parse_json(text), kind)
+            content = parse_json(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"{name} is not JSON: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        return self.structure(content, kind, name=name)
+
+    def structure(self, content: Any, kind: type[T], *, name: str) -> T:
+        """Return the ``kind`` that a JSON value describes; errors as of ``parse``."""
+        if kind in self._versions:
+            content = self._versions[kind].migrated(content, name=name)
+        try:
+            return self._converter.structure(content, kind)
         except (cattrs.BaseValidationError, ValueError, UserError) as error:
             raise ConfigError(f"{name}: {'; '.join(_explain(error))}") from error
 
@@ -95,8 +107,7 @@ class StrictJson:
 
     def _tagged(self, value: Any, union: Any) -> Any:
         kinds = {kind.__name__: kind for kind in get_args(union)}
-        default = next((name for name in kinds if name in self._untagged), None)
-        tag = value.get(_TAG, default) if isinstance(value, dict) else None
+        tag = value.get(_TAG) if isinstance(value, dict) else None
         if not isinstance(tag, str):
             raise ValueError(f"needs an object whose {_TAG!r} is one of {', '.join(sorted(kinds))}")
         if tag not in kinds:

@@ -19,6 +19,8 @@ from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 
 PERIOD = 1 << 16
 """Places over which the shares are exact."""
+NO_SOURCE = ""
+"""Stands for what a run trains on while it is no mixture; no source can have that name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,15 @@ class MixtureHistory:
 
     phases: tuple[MixturePhase, ...]
 
+    @staticmethod
+    def elsewhere() -> "MixtureHistory":
+        """Return the history of a run that has trained on no mixture yet."""
+        return MixtureHistory(phases=()).left(position=0)
+
+    def left(self, *, position: int) -> "MixtureHistory":
+        """Return the history of a run that trains on no mixture from ``position`` on: its sources wait."""
+        return self.changed((Share(name=NO_SOURCE, places=PERIOD),), position=position)
+
     def changed(self, shares: tuple[Share, ...], *, position: int) -> "MixtureHistory":
         """Return the history of a run that goes on from ``position`` with ``shares``.
 
@@ -152,6 +163,11 @@ class MixtureHistory:
         if not phases or phases[-1].shares != shares:
             phases.append(MixturePhase(first_position=position if phases else 0, shares=shares))
         return MixtureHistory(phases=tuple(phases))
+
+    @property
+    def is_of_no_mixture(self) -> bool:
+        """Whether there never was a mixture."""
+        return all(share.name == NO_SOURCE for phase in self.phases for share in phase.shares)
 
     @property
     def current(self) -> MixturePhase:

@@ -164,7 +164,7 @@ def open_training_pipeline(
         architecture=config.model.architecture,
         seed=config.seed,
         on_damage=config.loader.on_damage,
-        history=directory.read_mixture() if resumed else None,
+        history=resumed.mixture if resumed else None,
         position=resumed.position.examples_seen if resumed else 0,
     )
     pipeline = open_with(classes=directory.read_classes() if resumed else None)

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from t5lite.data.mixture import PERIOD, MixturePhase
+from t5lite.data.mixture import NO_SOURCE, PERIOD, MixturePhase
 from t5lite.data.pipeline import BatchStream, MixturePipeline
 from t5lite.data.position import DataPosition
 
 _LOSSES = ("truncated", "dropped")
-_OF_EXAMPLES = (".store", ".inputs_length", ".targets_length", ".pack", ".overlong")
-"""What decides which examples there are and how many, besides the objective."""
 
 
 def data_messages(pipeline: BatchStream, *, position: int) -> list[str]:
@@ -37,34 +35,9 @@ def mixture_changes(phases: Sequence[MixturePhase], *, position: int) -> list[st
         f"{name} {f'{before[name]:.2%}' if name in before else 'new'} → "
         f"{f'{after[name]:.2%}' if name in after else 'no more'}"
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if name != NO_SOURCE and before.get(name) != after.get(name)
     ]
     return [f"the mixture changes here: {', '.join(changes)}; every source goes on where it was"]
-
-
-def config_messages(changes: Sequence[str]) -> list[str]:
-    """Return what to say about a configuration that differs from the one the run was started with."""
-    of_order = [change for change in changes if breaks_order(change)]
-    others = [change for change in changes if change not in of_order]
-    messages = []
-    if of_order:
-        messages.append(
-            f"note: {'; '.join(of_order)}: the examples come in another order now, so that the steps to come "
-            "repeat some that were seen and leave out some that were not"
-        )
-    if others:
-        messages.append("changed since this run was started: " + "; ".join(others))
-    return messages
-
-
-def breaks_order(change: str) -> bool:
-    """Whether a change breaks the promise that every example comes once an epoch.
-
-    Where a run goes on is a number of examples, which are chunks of the length that its rows ask for.
-    """
-    field = change.partition(": ")[0]
-    of_data = field.startswith("data.") and (field.endswith(_OF_EXAMPLES) or ".objective" in field)
-    return of_data or field == "seed"
 
 
 def unseen_rows(

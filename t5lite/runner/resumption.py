@@ -1,10 +1,20 @@
-"""Where a run goes on: the checkpoint, and the examples that were seen when it was saved."""
+"""Where a run goes on: the checkpoint, what it had seen when it was saved, and of which experiment."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from t5lite import run_config
 from t5lite.checkpointing.reading import read_metadata, unreadable
+from t5lite.core.errors import ConfigError
+from t5lite.data.mixture import MixtureDataConfig, MixtureHistory
+from t5lite.data.pipeline import BatchStream, MixturePipeline
 from t5lite.data.position import DataPosition
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.run_config import RunConfig
+from t5lite.runner.run_directory import RunDirectory, history_from_json, history_json
+from t5lite.runner.store_contents import contents_from_json, contents_json
+
+_MIXTURE = "mixture"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +24,16 @@ class Resumption:
     step: int
     position: DataPosition
     """Of the first example that is not seen yet."""
-    note: str | None = None
-    """What to say of how the position was found."""
+    config: RunConfig | None = None
+    """What it was saved with; None where an older version saved what is no longer understood."""
+    config_json: Mapping[str, Any] = field(default_factory=dict)
+    """The same, in this version's form where it is understood."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the stores it was trained on, by field; empty of checkpoints that did not say."""
+    mixture: MixtureHistory = field(default_factory=MixtureHistory.elsewhere)
+    """Of the shares of the sources."""
+    notes: tuple[str, ...] = ()
+    """What to say of how all this was found."""
 
 
 def resumption(directory: RunDirectory, step: int) -> Resumption:
@@ -26,24 +44,77 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
 
     Raises:
       CheckpointError: if what the checkpoint says of itself is damaged.
-      ConfigError: if it is an imported model's.
+      ConfigError: if it is an imported model's, or a mixture's whose history is lost.
     """
     directory.check_not_imported()
-    metadata = read_metadata(directory.checkpoints, step)
+    metadata, notes = read_metadata(directory.checkpoints, step), []
     try:
         position = DataPosition.from_json(metadata)
-        if position is not None:
-            return Resumption(step=step, position=position)
-        batch_size = metadata["config"]["training"]["batch_size"]
-        position = DataPosition().after(step, batch_size=int(batch_size))
+        if position is None:
+            batch_size = int(metadata["config"]["training"]["batch_size"])
+            position = DataPosition().after(step, batch_size=batch_size)
+            notes.append(
+                f"the checkpoint of step {step} does not say how many examples it has seen: {step} steps of "
+                f"{batch_size}, its batch size, are {position.examples_seen:,}; nor what its stores held, so "
+                "that this is not compared"
+            )
+        contents = contents_from_json(metadata)
+        mixture = history_from_json(metadata[_MIXTURE]) if _MIXTURE in metadata else directory.read_mixture()
+        saved, config = _saved_config(metadata.get("config", {}))
     except ValueError as error:
         raise unreadable(directory.checkpoints, step, error) from error
     except (KeyError, TypeError):
         lost = ValueError("its metadata says neither how many examples it has seen nor its batch size")
         raise unreadable(directory.checkpoints, step, lost) from None
+    if mixture is None:
+        if saved.get("data", {}).get("type") == MixtureDataConfig.__name__:
+            raise ConfigError(
+                f"{directory.mixture_file} is missing, which says where each source of the mixture stands at "
+                f"step {step}; bring it back from a copy, or start over in another run_dir"
+            )
+        mixture = MixtureHistory.elsewhere()
     return Resumption(
         step=step,
         position=position,
-        note=f"the checkpoint of step {step} does not say how many examples it has seen: {step} steps of "
-        f"{batch_size}, its batch size, are {position.examples_seen:,}",
+        config=config,
+        config_json=saved,
+        contents=contents,
+        mixture=mixture,
+        notes=tuple(notes),
     )
+
+
+def _saved_config(content: dict[str, Any]) -> tuple[dict[str, Any], RunConfig | None]:
+    """Return the saved configuration as this version would write it, or as it stands if it cannot tell."""
+    try:
+        config = run_config.from_values(content)
+    except ConfigError:
+        return content, None
+    return run_config.to_json(config), config
+
+
+def metadata_of(
+    config: RunConfig, pipeline: BatchStream, contents: Mapping[str, str], resumed: Resumption | None
+) -> dict[str, Any]:
+    """Return what the checkpoints of a run say of it, besides their step and position.
+
+    Args:
+      config: of the run.
+      pipeline: its training data.
+      contents: digests of its stores, by field.
+      resumed: where it goes on; None if it begins.
+    """
+    # Also of sources that are no longer there: they may come back.
+    known = {**(resumed.contents if resumed else {}), **contents}
+    history = current_history(pipeline, resumed)
+    mixture = {} if history is None else {_MIXTURE: history_json(history)}
+    return {"config": run_config.to_json(config), **contents_json(known), **mixture}
+
+
+def current_history(pipeline: BatchStream, resumed: Resumption | None) -> MixtureHistory | None:
+    """Return the history of shares, which a run keeps also while it trains on something else."""
+    if isinstance(pipeline, MixturePipeline):
+        return pipeline.history
+    if resumed is None or resumed.mixture.is_of_no_mixture:
+        return None
+    return resumed.mixture.left(position=resumed.position.examples_seen)

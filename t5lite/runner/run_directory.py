@@ -3,7 +3,6 @@
 Every command that takes ``--run`` takes such a directory, whether ``train`` or ``import`` wrote it.
 """
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_changes import json_changes
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.examples.label_classes import LabelClasses
@@ -31,8 +31,8 @@ IMPORTED = "imported_from"
 """In the metadata of an imported model's checkpoint, where it came from."""
 
 FILES = (
-    *("config.json", "model.json", *FILE_NAMES, "classes.json", "mixture.json", "initialized_from.txt"),
-    *("metrics.jsonl", "evaluation.json", "README.txt"),
+    *("config.json", "config_history.json", "model.json", *FILE_NAMES, "classes.json", "mixture.json"),
+    *("initialized_from.txt", "metrics.jsonl", "evaluation.json", "README.txt"),
 )
 """Every file that a training or an evaluation writes beside its folders."""
 FOLDERS = {
@@ -51,6 +51,7 @@ This directory is one t5lite run.
 
 config.json         the resolved configuration; `t5lite train --config config.json` runs or resumes it, from
                     anywhere, for its paths are absolute (after a move, add --run-dir)
+config_history.json what was changed in it when the run went on, at which step
 model.json          architecture and vocabulary: what evaluate, generate and export read
 spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary of bytes; or tokenizer.json,
                     with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they say
@@ -99,7 +100,38 @@ class _ModelFile:
             )
 
 
-_JSON = StrictJson(unions=(ModelConfig,), untagged=(EncoderDecoderConfig,))
+def _with_type(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 0 of ``model.json``, in which the only model of a time had no ``type``."""
+    config = content.get("config")
+    typed = {"type": EncoderDecoderConfig.__name__, **config} if isinstance(config, dict) else config
+    return {**content, "config": typed}
+
+
+MODEL_VERSIONS = Versions({0: _with_type})
+MIXTURE_VERSIONS = Versions({0: unchanged})
+CLASSES_VERSIONS = Versions({0: unchanged})
+_JSON = StrictJson(
+    unions=(ModelConfig,),
+    versions={
+        _ModelFile: MODEL_VERSIONS,
+        MixtureHistory: MIXTURE_VERSIONS,
+        LabelClasses: CLASSES_VERSIONS,
+    },
+)
+
+
+def history_json(history: MixtureHistory) -> dict[str, Any]:
+    """Return the JSON form of the shares that a mixture has had."""
+    return _JSON.unstructure(history, MixtureHistory)
+
+
+def history_from_json(content: Any) -> MixtureHistory:
+    """Read what ``history_json`` returned.
+
+    Raises:
+      ConfigError: if it is damaged.
+    """
+    return _JSON.structure(content, MixtureHistory, name="mixture")
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,11 @@ class RunDirectory:
     def checkpoints(self) -> StoragePath:
         """Directory of Orbax checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def config_history_file(self) -> StoragePath:
+        """Which settings were changed at which step."""
+        return self.path / "config_history.json"
 
     @property
     def initialized_from_file(self) -> StoragePath:
@@ -210,14 +247,14 @@ class RunDirectory:
                 )
             return
         known, new = asdict(self._read_model_file()), asdict(_describe(model, vocabulary))
-        changes = describe_changes(known["architecture"], new["architecture"], "architecture")
+        changes = [*json_changes(known["architecture"], new["architecture"], ("architecture",))]
         # Fields of another architecture would only bury that one.
-        changes = changes or describe_changes(_defining(known), _defining(new))
+        changes = changes or [*json_changes(_defining(known), _defining(new))]
         # Without a checkpoint there is nothing to protect: the start that wrote the file came to nothing.
         if changes and available_steps(self.checkpoints):
             raise CheckpointError(
-                f"{self.path} holds a run of another model ({'; '.join(changes)}); use another run_dir, "
-                "or delete it to start over"
+                f"{self.path} holds a run of another model ({'; '.join(map(str, changes))}); use another "
+                "run_dir, or delete it to start over"
             )
 
     def write_model(self, model: ModelConfig, vocabulary: Vocabulary, *, eos_ids: Sequence[int] = ()) -> None:
@@ -293,31 +330,11 @@ class RunDirectory:
         return _JSON.read(self.mixture_file, MixtureHistory) if self.mixture_file.is_file() else None
 
     def write_mixture(self, history: MixtureHistory | None) -> None:
-        """Save the shares of a mixture; None removes those of earlier data."""
+        """Save the shares of a mixture; None removes those of a start that came to nothing."""
         if history is None:
             self.mixture_file.unlink(missing_ok=True)
         else:
-            write_json(self.mixture_file, _JSON.unstructure(history, MixtureHistory))
-
-    def config_changes(self, config: RunConfig) -> list[str]:
-        """Return what ``config`` changes against the saved configuration, a phrase a field.
-
-        Raises:
-          ConfigError: if the saved one cannot be read.
-        """
-        if not self.config_file.is_file():
-            return []
-        text = self.config_file.read_text(encoding="utf-8")
-        try:
-            saved = parse_json(text)
-        except ValueError as error:
-            raise ConfigError(
-                f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"
-            ) from error
-        with contextlib.suppress(ConfigError):
-            # A file of an older version lacks the fields that came later; their defaults are no change.
-            saved = run_config.to_json(run_config.from_json(text))
-        return describe_changes(saved, run_config.to_json(config))
+            write_json(self.mixture_file, history_json(history))
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration."""
@@ -346,24 +363,6 @@ def _describe(model: ModelConfig, vocabulary: Vocabulary) -> _ModelFile:
             file=next(iter(vocabulary.files)),
         ),
     )
-
-
-def describe_changes(before: Any, after: Any, path: str = "") -> list[str]:
-    """Return ``field: old → new`` for every leaf in which two JSON values differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return [
-            phrase
-            for key in sorted(before.keys() | after.keys())
-            for phrase in describe_changes(
-                before.get(key), after.get(key), f"{path}.{key}" if path else str(key)
-            )
-        ]
-    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
-        before, after = list(before), list(after)
-        if before and after and all(isinstance(item, dict) and "name" in item for item in before + after):
-            named = [{item["name"]: item for item in each} for each in (before, after)]
-            return describe_changes(named[0], named[1], path)
-    return [] if before == after else [f"{path}: {before!r} → {after!r}"]
 
 
 def _defining(description: dict[str, Any]) -> dict[str, Any]:

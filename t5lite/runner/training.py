@@ -5,7 +5,7 @@ import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,16 @@ from t5lite.checkpointing.manager import Checkpoints
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
-from t5lite.core.errors import ConfigError
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import BatchStream, MixturePipeline, Pipeline
+from t5lite.data.pipeline import BatchStream, Pipeline
 from t5lite.data.position import DataPosition
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner, make_partitioner, multihost
-from t5lite.run_config import RunConfig, to_json
+from t5lite.run_config import RunConfig
 from t5lite.runner.components import (
     check_epochs,
     check_source,
@@ -38,10 +37,16 @@ from t5lite.runner.components import (
     open_training_pipeline,
     restore_source,
 )
+from t5lite.runner.config_changes import (
+    ConfigChange,
+    change_messages,
+    check_changes,
+    check_names,
+    config_changes,
+)
+from t5lite.runner.config_history import ConfigHistory, read_config_history, write_config_history
 from t5lite.runner.cost_record import cost_recorded
 from t5lite.runner.data_messages import (
-    breaks_order,
-    config_messages,
     data_messages,
     skipped_rows,
     unseen_rows,
@@ -49,9 +54,10 @@ from t5lite.runner.data_messages import (
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.joining import check_same, joined
-from t5lite.runner.resumption import Resumption, resumption
+from t5lite.runner.resumption import Resumption, current_history, metadata_of, resumption
 from t5lite.runner.rollback import gave_up
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.store_contents import store_contents
 from t5lite.training import loop
 from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import Reason, TrainingParts
@@ -95,10 +101,12 @@ class _Run:
     model: FunctionalModel
     optimizer: Optimizer
     partitioner: Partitioner
-    changes: list[str]
-    """Against the configuration that the run was last started with."""
-    saved: RunConfig | None
-    """That configuration; None where there is none, or one of another version."""
+    contents: dict[str, str]
+    """Digests of the stores, by field."""
+    changes: list[ConfigChange]
+    """Against the checkpoint to go on from."""
+    history: ConfigHistory
+    """These, and earlier ones."""
 
     @property
     def position(self) -> DataPosition:
@@ -124,12 +132,15 @@ class _Start:
     """Steps whose evaluation the metrics file has."""
 
 
-def train(config: RunConfig, supervision: Supervision | None = None) -> Outcome:
+def train(
+    config: RunConfig, supervision: Supervision | None = None, *, allowed: Collection[str] = ()
+) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
 
     Args:
       config: of the run.
       supervision: that this process is under already; by default it is for as long as it trains.
+      allowed: fields that may change though a run that goes on is then another experiment.
 
     Raises:
       NumbersError: if the numbers go bad and stay so.
@@ -138,18 +149,18 @@ def train(config: RunConfig, supervision: Supervision | None = None) -> Outcome:
     """
     config = config.resolved()
     if supervision is not None:
-        return _train_alone(config, supervision)
+        return _train_alone(config, supervision, allowed)
     with supervised(config.watchdog, Path(config.run_dir)) as supervision:
-        return _train_alone(config, supervision)
+        return _train_alone(config, supervision, allowed)
 
 
-def _train_alone(config: RunConfig, supervision: Supervision) -> Outcome:
+def _train_alone(config: RunConfig, supervision: Supervision, allowed: Collection[str]) -> Outcome:
     """Train as the only run that writes to the directory, with all processes that take part."""
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, _say))
-            run, start = _plan(config, phases)
+            run, start = _plan(config, phases, allowed)
         return _train(run, start, supervision, lease)
 
 
@@ -162,7 +173,9 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
         {
             "vocabulary": run.pipeline.vocabulary.fingerprint,
             "num_examples": run.pipeline.num_examples,
+            "contents of stores": run.contents,
             "start": start.step,
+            "examples seen": run.position.examples_seen,
         },
     )
     directory = run.directory
@@ -173,8 +186,9 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
         eos_ids = inherited_eos_ids(config, directory)
         directory.write_model(config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
         directory.write_classes(run.pipeline.classes)
-        directory.write_mixture(run.pipeline.history if isinstance(run.pipeline, MixturePipeline) else None)
+        directory.write_mixture(current_history(run.pipeline, run.resumed))
         directory.write_config(config)
+        write_config_history(directory.config_history_file, run.history)
         set_aside(directory.checkpoints, start.damaged)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
@@ -209,7 +223,7 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
             preemption=preemption,
             checkpoints=checkpoints,
             position=run.position,
-            metadata={"config": to_json(config)},
+            metadata=metadata_of(config, run.pipeline, run.contents, run.resumed),
             evaluate=_evaluation(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
         )
@@ -232,11 +246,12 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
     )
 
 
-def _plan(config: RunConfig, phases: Phases) -> tuple[_Run, _Start]:
+def _plan(config: RunConfig, phases: Phases, allowed: Collection[str]) -> tuple[_Run, _Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
+    check_names(allowed)
 
     def plan(latest: int | None) -> tuple[_Run, _Start]:
-        run = _prepare(config, latest)
+        run = _prepare(config, latest, allowed)
         with phases.enter("restore"):
             return run, _start(run, latest)
 
@@ -249,7 +264,7 @@ def _plan(config: RunConfig, phases: Phases) -> tuple[_Run, _Start]:
     return run, dataclasses.replace(start, damaged=found.damaged, messages=damage_messages(found))
 
 
-def _prepare(config: RunConfig, latest: int | None) -> _Run:
+def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
     check_param_dtype(config.model)
     directory = RunDirectory.at(config.run_dir)
@@ -257,6 +272,11 @@ def _prepare(config: RunConfig, latest: int | None) -> _Run:
     check_steps(directory, config, latest)
     pipeline = open_training_pipeline(config, directory, resumed)
     check_vocabulary(pipeline.vocabulary, config.model)
+    directory.check_model(config.model, pipeline.vocabulary)
+    contents = store_contents(config)
+    changes = config_changes(resumed, config, contents) if resumed else []
+    if resumed and resumed.step < config.training.total_steps:
+        check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
     check_epochs(pipeline, config, resumed)
     heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
     if resumed is None:  # a run that resumes needs its source no more
@@ -270,12 +290,20 @@ def _prepare(config: RunConfig, latest: int | None) -> _Run:
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
     if heldout is not None:
         check_batch_size(config.evaluation.batch_size, 1, partitioner)
-    directory.check_model(config.model, pipeline.vocabulary)
-    changes = directory.config_changes(config)
-    saved = None
-    with contextlib.suppress(ConfigError):
-        saved = directory.read_config()  # here, before the leader may have written the new one
-    return _Run(config, directory, resumed, pipeline, heldout, model, optimizer, partitioner, changes, saved)
+    history = read_config_history(directory.config_history_file) if resumed else ConfigHistory()
+    return _Run(
+        config=config,
+        directory=directory,
+        resumed=resumed,
+        pipeline=pipeline,
+        heldout=heldout,
+        model=model,
+        optimizer=optimizer,
+        partitioner=partitioner,
+        contents=contents,
+        changes=changes,
+        history=history.resumed(resumed, changes) if resumed else history,
+    )
 
 
 def _start(run: _Run, latest: int | None) -> _Start:
@@ -323,7 +351,7 @@ def _origin(report: RestoreReport, source: str, directory: RunDirectory) -> str:
 
 def _finished(run: _Run, start: _Start) -> Outcome:
     """Say that there is nothing left to do, and leave the run as it is."""
-    unused = f"; not taken: {'; '.join(run.changes)}" if run.changes else ""
+    unused = f"; not taken: {'; '.join(map(str, run.changes))}" if run.changes else ""
     _say(
         f"{run.directory.path} is finished: step {start.step} of training.total_steps="
         f"{run.config.training.total_steps}; raise that to train on{unused}"
@@ -346,10 +374,8 @@ def _say(message: str) -> None:
 
 def _announce(run: _Run, start: _Start) -> None:
     """Say what is trained, on what data, from where and, when resuming, what changed."""
-    if run.resumed is not None and run.resumed.note:
-        _say(run.resumed.note)
-    if start.step:
-        for message in [*config_messages(run.changes), *_rate_change(run, start)]:
+    if run.resumed is not None:
+        for message in [*run.resumed.notes, *change_messages(run.changes), *_rate_change(run, start)]:
             _say(message)
     training = run.config.training
     mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)
@@ -361,7 +387,7 @@ def _announce(run: _Run, start: _Start) -> None:
     for message in data_messages(run.pipeline, position=run.position.examples_seen):
         _say(message)
     unseen = None
-    if not (start.step and any(map(breaks_order, run.changes))):  # else nobody knows
+    if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
         unseen = unseen_rows(
             run.pipeline,
             num_steps=training.total_steps - start.step,
@@ -376,9 +402,9 @@ def _announce(run: _Run, start: _Start) -> None:
 
 def _rate_change(run: _Run, start: _Start) -> list[str]:
     """Return what to say where the learning rate jumps because the run's end or its schedule changed."""
-    if run.saved is None:
+    if run.resumed is None or run.resumed.config is None:
         return []
-    schedule = run.saved.schedule.build(run.saved.training.total_steps)
+    schedule = run.resumed.config.schedule.build(run.resumed.config.training.total_steps)
     earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
     before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
     if before == now:

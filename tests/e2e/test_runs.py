@@ -82,9 +82,14 @@ def test_baselines_say_what_they_are_of(run_copy: Path):
     assert result.notes == ("unigram and bigram are of the whole held-out text; compare them with text_loss",)
 
 
-def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_copy: Path, capfd):
+def test_resuming_in_another_order_needs_leave_and_other_changes_are_listed(run_copy: Path, capfd):
     overrides = ["--run-dir", str(run_copy), "--seed", "5", "--training.log-every-steps", "2"]
     overrides += ["--training.total-steps", "42"]
+    before = contents(run_copy)
+    assert main(["train", "--config", str(run_copy / "config.json"), *overrides]) == 2
+    assert "would not be the same experiment: seed: 0 → 5 (the examples come in" in capfd.readouterr().err
+    assert contents(run_copy) == before
+    overrides += ["--allow-change", "seed"]
     assert main(["train", "--config", str(run_copy / "config.json"), *overrides]) == 0
     lines = [line.strip() for line in capfd.readouterr().err.splitlines()]
     note, jump = (line for line in lines if "note: " in line)
@@ -92,9 +97,15 @@ def test_resuming_in_another_order_gets_a_note_and_other_changes_are_listed(run_
     assert "note: seed: 0 → 5: the examples come in another order" in note
     assert "store" not in note
     assert not [line for line in lines if "never seen" in line]  # which of them, nobody knows now
-    (listed,) = (line for line in lines if "changed since this run was started" in line)
-    assert "training.log_every_steps: 1 → 2" in listed
+    listed = "; ".join(line for line in lines if "changed since this run was started" in line)
+    assert "training.log_every_steps: 1 → 2 (" in listed
+    assert "training.total_steps: 40 → 42 (" in listed
     assert "seed" not in listed
+    (entry,) = json.loads((run_copy / "config_history.json").read_text())["entries"]
+    assert (entry["step"], entry["examples_seen"]) == (40, 320)
+    recorded = {each["field"]: (each["effect"], each["allowed"]) for each in entry["changes"]}
+    assert recorded["seed"] == ("order", True)
+    assert recorded["training.total_steps"] == ("course", False)
     compiling, compiled = (line for line in lines if "the train step" in line)
     assert (compiling[:14], compiled[:12]) == ("compiling the ", "compiled the")
     assert lines.index(compiling) < lines.index(compiled)

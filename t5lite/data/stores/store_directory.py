@@ -22,6 +22,14 @@ _FIRST_PAUSE_SECONDS = 0.2
 T = TypeVar("T")
 
 
+class Range(NamedTuple):
+    """Bytes ``[start, stop)`` of a file."""
+
+    file_name: str
+    start: int
+    stop: int
+
+
 class LocalDirectory:
     """A directory of the file system."""
 
@@ -47,18 +55,19 @@ class LocalDirectory:
         """Return the content of a small file; an OSError if there is none."""
         return read_at_most(self.path / file_name, MAX_BYTES)
 
+    def ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range, fewer where a file ends before; an OSError if there is none."""
+        contents = []
+        for wanted in ranges:
+            with open(self.path / wanted.file_name, "rb") as file:
+                file.seek(wanted.start)
+                contents.append(file.read(wanted.stop - wanted.start))
+        return contents
+
     def local_files(self, file_names: Iterable[str]) -> Path:
         """Return a local directory that has those of the small files that are here."""
         del file_names
         return self.path
-
-
-class Range(NamedTuple):
-    """Bytes ``[start, stop)`` of a file."""
-
-    file_name: str
-    start: int
-    stop: int
 
 
 class RemoteDirectory:

@@ -1,17 +1,47 @@
-"""Runs that were started before there were other architectures and objectives."""
+"""Files of a run that older versions wrote are read, those of a newer one refused by name."""
 
 import json
 from pathlib import Path
 
+import pytest
+
 from t5lite import run_config
+from t5lite.checkpointing.reading import METADATA_VERSIONS, read_metadata
+from t5lite.core.errors import ConfigError, DamagedCheckpointError
+from t5lite.core.migrations import Versions
+from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.mixture import MixtureHistory, Share
+from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.runner import config_history, run_directory
+from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
+NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to 1; upgrade t5lite"
 
 
-def test_fields_that_came_later_are_no_changes(tmp_path):
+def rewritten(path: Path, change) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def unversioned(content):
+    return {key: value for key, value in content.items() if key != "version"}
+
+
+def of_a_newer_version(content):
+    return content | {"version": 99, "unheard_of": 1}
+
+
+def saved_checkpoint(directory: RunDirectory, metadata, step=20) -> Path:
+    file = directory.checkpoints / str(step) / "metadata" / "metadata"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(metadata))
+    return file
+
+
+def test_a_configuration_of_version_0_is_read_and_nothing_in_it_is_a_change(tmp_path):
     config = run_config.load(RECIPE)
-    saved = run_config.to_json(config)
+    saved = unversioned(run_config.to_json(config))
     for node in (saved["model"], saved["data"]["objective"]):
         del node["type"]
     for name in ("num_kv_heads", "positions", "norm", "biases"):
@@ -19,12 +49,94 @@ def test_fields_that_came_later_are_no_changes(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(saved))
     directory = RunDirectory.at(tmp_path)
     assert directory.read_config() == config
-    assert directory.config_changes(config) == []
-    changed = run_config.load(RECIPE, ["--seed", "3"])
-    assert directory.config_changes(changed) == ["seed: 0 → 3"]
+    saved_checkpoint(directory, {"config": saved, "step": 20})
+    found = resumption(directory, 20)
+    assert found.config == config
+    assert found.config_json == run_config.to_json(config)
+    rewritten(directory.config_file, of_a_newer_version)
+    with pytest.raises(ConfigError, match=f"config.json {NEWER}"):
+        directory.read_config()
 
 
 def test_a_configuration_that_is_no_longer_understood_is_still_compared(tmp_path):
-    config = run_config.load(RECIPE)
-    (tmp_path / "config.json").write_text(json.dumps(run_config.to_json(config) | {"colour": "red"}))
-    assert RunDirectory.at(tmp_path).config_changes(config) == ["colour: 'red' → None"]
+    saved = run_config.to_json(run_config.load(RECIPE)) | {"colour": "red"}
+    directory = RunDirectory.at(tmp_path)
+    directory.write_config(run_config.load(RECIPE))
+    saved_checkpoint(directory, {"config": saved, "step": 20, "examples_seen": 160})
+    found = resumption(directory, 20)
+    assert found.config is None
+    assert found.config_json["colour"] == "red"
+
+
+def test_a_model_of_version_0_is_read(tmp_path):
+    directory, config = RunDirectory.at(tmp_path), run_config.load(RECIPE).model
+    directory.write_model(config, ByteVocabulary(extra_ids=100))
+
+    def older(content):
+        content = unversioned(content)
+        del content["config"]["type"]
+        return content
+
+    rewritten(directory.model_file, older)
+    assert directory.read_model()[0] == config
+    rewritten(directory.model_file, of_a_newer_version)
+    with pytest.raises(ConfigError, match=f"model.json {NEWER}"):
+        directory.read_model()
+
+
+def test_mixtures_and_classes_of_version_0_are_read(tmp_path):
+    directory = RunDirectory.at(tmp_path)
+    history = MixtureHistory(phases=()).changed((Share(name="a", places=1 << 16),), position=0)
+    classes = LabelClasses(("no", "yes"), ((1,), (2,)))
+    directory.write_mixture(history)
+    directory.write_classes(classes)
+    for file, read, expected in (
+        (directory.mixture_file, directory.read_mixture, history),
+        (directory.classes_file, directory.read_classes, classes),
+    ):
+        assert read() == expected
+        rewritten(file, unversioned)
+        assert read() == expected
+        rewritten(file, of_a_newer_version)
+        with pytest.raises(ConfigError, match=f"{file.name} {NEWER}"):
+            read()
+
+
+def test_the_metadata_of_a_checkpoint_of_version_0_is_read_and_a_newer_one_is_passed_over(tmp_path):
+    directory = RunDirectory.at(tmp_path)
+    metadata = {"step": 20, "examples_seen": 160}
+    file = saved_checkpoint(directory, metadata)
+    assert read_metadata(directory.checkpoints, 20) == metadata
+    file.write_text(json.dumps(METADATA_VERSIONS.stamped(metadata)))
+    assert read_metadata(directory.checkpoints, 20) == metadata
+    rewritten(file, of_a_newer_version)
+    with pytest.raises(DamagedCheckpointError, match=NEWER):
+        read_metadata(directory.checkpoints, 20)
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        run_config.VERSIONS,
+        run_directory.MODEL_VERSIONS,
+        run_directory.MIXTURE_VERSIONS,
+        run_directory.CLASSES_VERSIONS,
+        config_history.VERSIONS,
+        METADATA_VERSIONS,
+    ],
+)
+def test_migrations_lead_from_every_version_to_this_one(versions: Versions):
+    assert set(versions.migrations) == set(range(versions.current))
+    for damaged in ("1", 1.0, True, None, -1):
+        with pytest.raises(ConfigError, match="its version is"):
+            versions.migrated({"version": damaged}, name="x")
+
+
+def test_each_version_is_migrated_by_its_own_step_and_all_after_it():
+    versions = Versions(
+        {number: lambda content, n=number: content | {"seen": [*content["seen"], n]} for number in range(3)}
+    )
+    for start in range(4):
+        found = versions.migrated({"version": start, "seen": []}, name="x")
+        assert found == {"seen": [*range(start, 3)]}
+    assert versions.stamped({"a": 1}) == {"version": 3, "a": 1}

@@ -21,15 +21,16 @@ def test_the_examples_seen_are_those_that_were_saved(tmp_path):
     metadata = {"config": {"training": {"batch_size": 8}}, "step": 20, "examples_seen": 2**40}
     found = resumption(saved(tmp_path, metadata), 20)
     assert found.position == DataPosition(2**40)
-    assert found.note is None
+    assert found.notes == ()
 
 
 def test_an_older_checkpoint_counts_its_steps_by_the_batch_size_it_was_saved_with(tmp_path):
     found = resumption(saved(tmp_path, {"config": {"training": {"batch_size": 8}}, "step": 20}), 20)
     assert found.position == DataPosition(160)
-    assert found.note == (
+    (note,) = found.notes
+    assert note.startswith(
         "the checkpoint of step 20 does not say how many examples it has seen: 20 steps of 8, its batch "
-        "size, are 160"
+        "size, are 160; "
     )
 
 

@@ -203,26 +203,3 @@ def test_resolved_paths_are_absolute(config: RunConfig, tmp_path: Path, monkeypa
     assert paths == tuple(str(tmp_path / name) for name in ("run", "train", "heldout"))
     monkeypatch.chdir("/")
     assert resolved.resolved() == resolved
-
-
-@pytest.mark.parametrize(
-    ("field", "breaks"),
-    [
-        ("seed", True),
-        ("training.batch_size", False),
-        ("training.total_steps", False),
-        ("data.store", True),
-        ("data.inputs_length", True),
-        ("data.objective.noise_density", True),
-        ("data.max_epochs", False),
-        ("data.sources.verses.weight", False),
-        ("data.sources.verses.data.pack", True),
-        ("data.sources.verses", False),
-        ("evaluation.store", False),
-        ("evaluation.batch_size", False),
-    ],
-)
-def test_what_brings_the_examples_in_another_order(field: str, breaks: bool):
-    assert data_messages.breaks_order(f"{field}: 1 → 2") == breaks
-    (message,) = data_messages.config_messages([f"{field}: 1 → 2"])
-    assert ("another order" in message) == breaks

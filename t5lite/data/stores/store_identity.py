@@ -1,0 +1,60 @@
+"""What tells the contents of a store from those of another one, by little reading however large it is.
+
+The identity is a digest of the index, which has all counts and sizes, and of the checksums of the pages: of
+all of them up to 1 MiB (2 GB of tokens), of a larger store of 64 places spread evenly over them. So it tells
+other text, another order and another vocabulary; a page of a large store that has changed alone is found when
+it is read, by its own checksum.
+"""
+
+import hashlib
+import json
+
+from t5lite.core.errors import DataError
+from t5lite.core.json_text import parse_json
+from t5lite.data.stores.pair_store import is_pair_store
+from t5lite.data.stores.store_directory import Range, StoreDirectory, open_directory
+
+_COLUMNS = ("tokens", "document_ends")
+_SIDES = ("inputs", "targets")
+_PLACES = 64
+_PLACE_BYTES = 16 << 10
+_SHOWN_DIGITS = 16
+
+
+def store_identity(path: str) -> str:
+    """Return the digest of a store of text or of pairs; a copy of it has the same wherever it lies.
+
+    Raises:
+      DataError: if it cannot be read.
+    """
+    directory = open_directory(path)
+    digest = hashlib.sha256()
+    try:
+        if is_pair_store(path):
+            _add_json(digest, directory, "pairs.json")
+            parts = [directory.child(side) for side in _SIDES]
+        else:
+            parts = [directory]
+        for part in parts:
+            _add_json(digest, part, "index.json")
+            for column in _COLUMNS:
+                _add_sample(digest, part, f"{column}.crc32")
+    except (OSError, ValueError) as error:
+        raise DataError(f"the store {directory} cannot be read ({error}); fetch it again") from error
+    return digest.hexdigest()[:_SHOWN_DIGITS]
+
+
+def _add_json(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str) -> None:
+    """Add the values of a file, whatever its spaces and the order of its keys."""
+    content = json.dumps(parse_json(directory.read(file_name)), sort_keys=True, separators=(",", ":"))
+    digest.update(content.encode())
+
+
+def _add_sample(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str) -> None:
+    size = directory.size(file_name)
+    starts = range(0, size, _PLACE_BYTES)
+    if len(starts) > _PLACES:
+        starts = [(size - _PLACE_BYTES) * place // (_PLACES - 1) for place in range(_PLACES)]
+    digest.update(f"{file_name} {size}".encode())
+    for content in directory.ranges([Range(file_name, start, start + _PLACE_BYTES) for start in starts]):
+        digest.update(content)
