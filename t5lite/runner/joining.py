@@ -18,9 +18,10 @@ import t5lite
 from t5lite.checkpointing.lease import Lease, held_lease, sees_claim
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.json_changes import json_changes
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig, to_json
-from t5lite.runner.run_directory import RunDirectory, describe_changes
+from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.phases import Phase
 from t5lite.training.preemption import Preemption
 from t5lite.training.supervision import Supervision
@@ -80,7 +81,7 @@ def check_same(what: str, value: Any) -> None:
     others = {
         process: changes
         for process, other in enumerate(values)
-        if (changes := describe_changes(values[0], other))
+        if (changes := [*map(str, json_changes(values[0], other))])
     }
     if not others:
         return

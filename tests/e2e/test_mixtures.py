@@ -39,6 +39,7 @@ def test_a_mixture_trains_and_goes_on_with_other_shares(train, tmp_path, capsys)
     assert "another order" not in output
     history = json.loads((tmp_path / "run" / "mixture.json").read_text())
     assert [phase["first_position"] for phase in history["phases"]] == [0, 32]
+    (tmp_path / "run" / "mixture.json").unlink()  # the checkpoint has it too
     assert main([*changed, "--training.total-steps", "8"]) == 0
     assert "the mixture changes" not in "".join(capsys.readouterr())
     assert json.loads((tmp_path / "run" / "mixture.json").read_text()) == history

@@ -94,7 +94,7 @@ def test_resuming_in_another_order_needs_leave_and_other_changes_are_listed(run_
     lines = [line.strip() for line in capfd.readouterr().err.splitlines()]
     note, jump = (line for line in lines if "note: " in line)
     assert jump.startswith("note: the learning rate jumps from 0 to 0.01 at step 40: ")
-    assert "note: seed: 0 → 5: the examples come in another order" in note
+    assert "note: seed: 0 → 5 (the examples come in another order: " in note
     assert "store" not in note
     assert not [line for line in lines if "never seen" in line]  # which of them, nobody knows now
     listed = "; ".join(line for line in lines if "changed since this run was started" in line)
