@@ -78,6 +78,8 @@ EFFECTS: Mapping[str, Effect] = {
     "checkpoints": Effect.NOTHING,
     "partitioning": Effect.NOTHING,
     "watchdog": Effect.NOTHING,
+    "lease": Effect.NOTHING,
+    "joining": Effect.NOTHING,
     "initialize_from": Effect.NOTHING,
 }
 """By field; a field that is not here has the effect of the one it belongs to, ``*`` is any source."""
