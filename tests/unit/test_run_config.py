@@ -83,7 +83,7 @@ def test_json_names_the_class_where_several_are_possible():
 
 
 def test_a_file_from_before_there_were_other_models_and_objectives_is_read():
-    assert run_config.from_json(changed(model__type=..., data__objective__type=...)) == CONFIG
+    assert run_config.from_json(changed(version=..., model__type=..., data__objective__type=...)) == CONFIG
 
 
 def changed(**changes: object) -> str:
