@@ -1,8 +1,9 @@
 """The serialized protobuf of a SentencePiece model, as far as types of pieces are read and changed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from t5lite.core.protobuf import field, fields
+from t5lite.core.errors import DataError
+from t5lite.core.protobuf import Field, field, fields
 
 _PIECES = 1
 _TYPE = 3
@@ -18,7 +19,7 @@ def as_control_pieces(model: bytes, ids: Collection[int]) -> bytes:
     """
     changed = bytearray()
     index = 0
-    for number, value, encoded in fields(model):
+    for number, value, encoded in _fields(model):
         if number == _PIECES and isinstance(value, bytes):
             if index in ids:
                 # A field that is there twice counts as it was last.
@@ -30,6 +31,14 @@ def as_control_pieces(model: bytes, ids: Collection[int]) -> bytes:
 
 def user_defined_pieces(model: bytes) -> set[int]:
     """Return the ids of the pieces that SentencePiece cuts out of every text."""
-    pieces = (value for number, value, _ in fields(model) if number == _PIECES and isinstance(value, bytes))
-    kinds = ({number: value for number, value, _ in fields(piece)}.get(_TYPE) for piece in pieces)
+    pieces = (value for number, value, _ in _fields(model) if number == _PIECES and isinstance(value, bytes))
+    kinds = ({number: value for number, value, _ in _fields(piece)}.get(_TYPE) for piece in pieces)
     return {index for index, kind in enumerate(kinds) if kind == _USER_DEFINED}
+
+
+def _fields(message: bytes) -> Iterator[Field]:
+    """Yield the fields of a message that the library has read, which knows more than ``core.protobuf``."""
+    try:
+        yield from fields(message)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"the SentencePiece model is damaged ({error}); fetch it again") from error

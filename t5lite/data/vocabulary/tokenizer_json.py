@@ -40,6 +40,7 @@ _MODEL_CONFIG = "config.json"
 _MAX_BYTES = 256 << 20
 """Of a file of a tokenizer: eight times that of the largest vocabularies there are."""
 _MAX_SIZE = 1 << 24
+_OF_ANOTHER_STRUCTURE = (AttributeError, LookupError, TypeError, ValueError)
 _EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
 _DROPPED: tuple[SpecialToken, ...] = ("pad", "eos", "bos", "cls", "sep")
 
@@ -197,7 +198,10 @@ def _said_as_damage(path: StoragePath) -> Iterator[None]:
     """Turn what a file of another structure brings about into a DataError."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except BaseException as error:
+        # A panic of the library in Rust is a BaseException whose class no module has.
+        if not isinstance(error, _OF_ANOTHER_STRUCTURE) and type(error).__name__ != "PanicException":
+            raise
         raise DataError(
             f"{path}, with the files beside it, is not a usable tokenizer.json ({error!r}); fetch all again"
         ) from error

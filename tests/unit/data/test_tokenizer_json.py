@@ -198,3 +198,20 @@ def test_without_the_library_the_extra_is_named(tmp_path, prose, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(UserError, match=r"pip install 't5lite\[tokenizers\]'"):
         open_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda it: it["post_processor"]["special_tokens"].clear(), "not a usable"),  # the library panics
+        (lambda it: it["model"]["vocab"].update({"zz": 1 << 31}), r"has the id 2147483648; allowed: up to"),
+        (lambda it: it["added_tokens"][0].update(content=1.5), "not a usable tokenizer"),
+    ],
+)  # fmt: skip
+def test_what_the_library_would_not_survive_is_refused(tmp_path, prose, change, message):
+    file = write_wordpiece(tmp_path, prose(50, seed=0), size=100) / "tokenizer.json"
+    description = json.loads(file.read_text())
+    change(description)
+    file.write_text(json.dumps(description))
+    with pytest.raises(DataError, match=message):
+        open_vocabulary(file)

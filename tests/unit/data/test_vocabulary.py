@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, train_vocabulary
+from t5lite.data.vocabulary.sentencepiece_model import user_defined_pieces
 
 
 def test_t5_conventions(vocabulary):
@@ -95,6 +96,17 @@ def test_unusable_models_are_refused(tmp_path, prose):
     (tmp_path / "garbage.model").write_bytes(b"garbage")
     with pytest.raises(DataError, match="not a SentencePiece model"):
         SentencePieceVocabulary(tmp_path / "garbage.model")
+
+
+def test_models_that_are_none_are_refused_before_they_are_read_whole(tmp_path):
+    """The library crashes on 2 GiB of zeros."""
+    with (tmp_path / "sparse.model").open("wb") as stream:
+        stream.truncate(2 << 30)
+    with pytest.raises(DataError, match=r"sparse\.model \(it has more than 64 MiB"):
+        SentencePieceVocabulary(tmp_path / "sparse.model")
+    for content in (b"\xc3\x3e\xc4\x3e", b"\x0a\x7f"):  # a group, which the library skips; cut off
+        with pytest.raises(DataError, match="SentencePiece model is damaged"):
+            user_defined_pieces(content)
 
 
 def texts_and_vocabulary(texts, path, size):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.interop.huggingface import export_folder, import_folder
+from t5lite.interop import arrival
+from t5lite.interop.huggingface import export_folder, fitting, import_folder
 from t5lite.models.config import EncoderDecoderConfig, ModelConfig
-from tests.small_folders import CONFIGS, SIZES, change_json, change_tensors, exported, make_params
+from tests.small_folders import CONFIGS, SIZES, change_json, change_tensors, exported, make_params, state_dict
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,35 @@ def test_a_key_that_is_there_twice_is_refused(file, before, after, tmp_path):
     (tmp_path / file).write_text(text.replace(before, after))
     with pytest.raises(CheckpointError, match="is there twice"):
         import_folder(tmp_path)
+
+
+def test_a_tensor_of_more_elements_than_the_file_has_is_refused(tmp_path):
+    """An expanded view of one row may claim any size, and its copy would take it."""
+    exported("gpt2", tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in state_dict("gpt2").items()}
+    tensors["transformer.wte.weight"] = torch.zeros(1, 8).expand(1 << 30, 8)
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    change_json(tmp_path, vocab_size=1 << 30)
+    with pytest.raises(
+        CheckpointError, match=r"transformer\.wte\.weight \(1073741824, 8\) has more elements than"
+    ):
+        import_folder(tmp_path)
+
+
+@pytest.mark.parametrize("number", [30, 1 << 20])
+def test_layers_that_the_tensors_are_too_few_for_are_not_made(tmp_path, number, monkeypatch):
+    """A model of a million layers is made of tensors of a million names, which take gigabytes."""
+    exported("llama", tmp_path)
+    change_json(tmp_path, num_hidden_layers=number)
+    monkeypatch.setattr(fitting, "_LISTED_LAYERS", 5)
+    monkeypatch.setattr(fitting, "plan", None)
+    with pytest.raises(CheckpointError, match=f"num_layers={number}, but there are only 21 tensors, too few"):
+        import_folder(tmp_path)
+
+
+def test_an_array_that_no_memory_has_is_said():
+    with pytest.raises(
+        CheckpointError, match=r"shape \(1099511627776, 1024\) \(4,194,304\.0 GiB\) does not fit"
+    ):
+        arrival.empty((1 << 40, 1 << 10), np.float32)
