@@ -59,6 +59,7 @@ class CloudTpu(Platform):
         final = " ".join(map(str, FAILED_FOR_GOOD))
         startup = fill(
             "tpu_startup.sh",
+            NAME=job.name,
             PACKAGE=shlex.quote(self._package),
             CONFIG=job.config_json,
             ARGUMENTS=job.shell_arguments,

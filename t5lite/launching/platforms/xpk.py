@@ -34,7 +34,7 @@ class Xpk(Platform):
 
     def render(self, job: Job) -> str:
         """Return the file that starts the job."""
-        host = fill("xpk_host.sh", CONFIG=job.config_json, ARGUMENTS=job.shell_arguments)
+        host = fill("xpk_host.sh", NAME=job.name, CONFIG=job.config_json, ARGUMENTS=job.shell_arguments)
         return fill(
             "xpk.sh",
             NAME=job.name,

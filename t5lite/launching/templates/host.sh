@@ -1,7 +1,8 @@
+export T5LITE_JOB=$1
 IFS= read -r text
 config=$(mktemp) && printf "%s\n" "$text" >"$config" && mv "$config" "$config.json" && config=$config.json
 trap "rm -f \"\$config\"" EXIT
-@T5LITE@ train --coordinator-address @COORDINATOR@ --num-processes @NUM_PROCESSES@ --config "$config"@ARGUMENTS@ --process-id "$1" </dev/null &
+@T5LITE@ train --coordinator-address @COORDINATOR@ --num-processes @NUM_PROCESSES@ --config "$config"@ARGUMENTS@ --process-id "$2" </dev/null &
 train=$!
 exec 3<&0
 {

@@ -6,6 +6,9 @@ set -euo pipefail
 set -m  # each process is its own group: a Ctrl-C of the terminal arrives only through the trap below, not twice
 
 num_processes=@NUM_PROCESSES@
+# By it a process that is started again knows that the run's directory is still held by its predecessor.
+T5LITE_JOB=@NAME@-$(date +%s)-$$
+export T5LITE_JOB
 export JAX_PLATFORMS=cpu
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=@DEVICES@"
 

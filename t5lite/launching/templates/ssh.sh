@@ -10,6 +10,9 @@ hosts=(@HOSTS@)
 num_processes=${#hosts[@]}
 flags=(@FLAGS@)
 
+# By it a process that is started again knows that the run's directory is still held by its predecessor.
+T5LITE_JOB=@NAME@-$(date +%s)-$$
+
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 declare -A pipes=()
@@ -35,7 +38,7 @@ start() {
   (
     exec <"$scratch/$1"
     for each in "${pipes[@]}"; do exec {each}>&-; done  # or no host would see this script end
-    exec ssh -o BatchMode=yes -o ServerAliveInterval=15 "${flags[@]}" -- "${hosts[$1]}" "$host $1"
+    exec ssh -o BatchMode=yes -o ServerAliveInterval=15 "${flags[@]}" -- "${hosts[$1]}" "$host $T5LITE_JOB $1"
   ) &
   printf '%s\n' "$config" >&"$pipe"
 }

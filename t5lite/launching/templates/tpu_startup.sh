@@ -16,6 +16,7 @@ T5LITE_CONFIG
 # A script of its own: systemd expands $ and % in the words of a command.
 cat >/opt/t5lite/train <<'T5LITE_TRAIN'
 #!/usr/bin/env bash
+export T5LITE_JOB=@NAME@  # the same after a preemption
 exec /opt/t5lite/bin/t5lite train --config /opt/t5lite/config.json@ARGUMENTS@
 T5LITE_TRAIN
 chmod +x /opt/t5lite/train

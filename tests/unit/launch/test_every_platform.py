@@ -168,7 +168,7 @@ def test_a_word_that_does_not_reach_a_host_unharmed_is_refused(field, bad):
 
 
 def test_a_value_is_not_read_as_a_template_again():
-    text = fill("xpk_host.sh", CONFIG="@ARGUMENTS@", ARGUMENTS=" x")
+    text = fill("xpk_host.sh", NAME="x", CONFIG="@ARGUMENTS@", ARGUMENTS=" x")
     assert "@ARGUMENTS@" in text
 
 
@@ -181,3 +181,19 @@ def test_template_and_caller_agree_on_the_places(values):
 def test_options_are_known_for_every_platform():
     assert OPTIONS.keys() == PLATFORMS.keys()
     assert json.loads(make_job().config_json)["run_dir"].startswith("gs://")
+
+
+@EVERY
+def test_a_process_that_is_started_again_knows_its_predecessor(name, job):
+    """By the job's name, which a lease holds; Slurm has one of its own (``SLURM_JOB_ID``)."""
+    parts = [platform(name).render(job), *shell_scripts(name, platform(name).render(job)).values()]
+    assert name == "slurm" or any("T5LITE_JOB" in part for part in parts)
+
+
+def test_a_name_that_yaml_takes_for_something_else_stays_a_name():
+    for word in ("on", "null", "yes", "e1"):
+        config, jobset = yaml.safe_load_all(platform("gke").render(make_job(name=word)))
+        pod = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+        named = (config["metadata"], jobset["metadata"], pod["volumes"][0]["configMap"])
+        assert [each["name"] for each in named] == [word] * 3
+        assert pod["containers"][0]["env"] == [{"name": "T5LITE_JOB", "value": word}]

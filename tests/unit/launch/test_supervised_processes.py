@@ -154,6 +154,16 @@ def test_hosts_save_and_exit_when_nobody_is_there_any_more(programs, script):
     launcher.communicate(timeout=30)
 
 
+@KINDS
+def test_all_starts_of_a_job_have_one_name_and_no_other_job_has_it(programs, script, kind):
+    for _ in range(2):
+        programs.run(script(kind, "meet $T5LITE_JOB\nexit 75", max_restarts=1))
+    first, second = programs.record[:4], programs.record[4:]
+    assert len({*first}) == len({*second}) == 1
+    assert {*first} != {*second}
+    assert all(name.startswith("my-run-") for name in programs.record)
+
+
 def test_hosts_keep_no_configuration(programs, script, tmp_path):
     (tmp_path / "tmp").mkdir()
     assert programs.run(script("ssh", "exit 0"), TMPDIR=str(tmp_path / "tmp")).returncode == 0
