@@ -1,20 +1,23 @@
 """A run that is killed, terminated or interrupted goes on as if nothing had happened."""
 
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from t5lite.checkpointing.partial import restore_params
+from t5lite.core.storage.addresses import place as place_of
 from t5lite.models.functional import build
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.attempts import End, read_attempts
-from t5lite.training.goodput import lost_steps
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY, start
 
@@ -71,52 +74,70 @@ def uninterrupted(train_arguments: list[str], tmp_path_factory: pytest.TempPathF
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from t5lite.cli.main import main
-from t5lite.training.telemetry import Telemetry
+from t5lite.training.phases import Phases
 
-killed_at, write_entry = int(sys.argv[1]), Telemetry.write_entry
+left, delay = int(sys.argv[1]), float(sys.argv[2])
+tell = Phases._tell
 
-def write_and_die(self):
-    step = self._window.step
-    write_entry(self)
-    if step == killed_at:
-        os.kill(os.getpid(), signal.SIGKILL)
+def tell_and_die(self):
+    global left
+    left -= 1
+    tell(self)
+    if left == 0:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-Telemetry.write_entry = write_and_die
-main(sys.argv[2:])
+Phases._tell = tell_and_die
+sys.exit(main(sys.argv[3:]))
 """
-"""Kills itself as soon as a step is logged: from outside, a busy machine may come too late for that."""
+"""Kills itself a moment after some change of phase: from outside, a busy machine may come too late."""
+NUM_KILLS = int(os.environ.get("T5LITE_KILLS", "3"))
+_MAX_CHANGES, _MAX_DELAY_SECONDS = 150, 0.05
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed_at", [3, 17, 29])
-def test_kill_9_and_restart_is_bitwise_the_uninterrupted_run(
-    killed_at: int, train_arguments: list[str], uninterrupted: Path, tmp_path: Path
-):
-    run = tmp_path / "run"
-    arguments = [*train_arguments, "--run-dir", str(run)]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(killed_at), *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert _steps_logged(run) == killed_at
-
-    process = start(arguments)
+@pytest.mark.parametrize("place", ["disk", "gcs"])
+def test_a_run_that_is_killed_at_random_moments_is_bitwise_the_uninterrupted_one(
+    place: str,
+    request: pytest.FixtureRequest,
+    train_arguments: list[str],
+    uninterrupted: Path,
+    tmp_path: Path,
+) -> None:
+    """In start-up, restores, compilation, steps, saves (and while they are written) and evaluations."""
+    root = str(tmp_path) if place == "disk" else f"{request.getfixturevalue('gcs')}/killed"
+    random = Random(place)
+    killed, num_runs = list[int](), 1
+    while len(killed) < NUM_KILLS:
+        changes, delay = random.randint(1, _MAX_CHANGES), random.uniform(0, _MAX_DELAY_SECONDS)
+        arguments = [*train_arguments, "--run-dir", f"{root}/run{num_runs}"]
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED, str(changes), str(delay), *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        if process.returncode == -signal.SIGKILL:
+            killed.append(changes)
+            continue
+        assert process.returncode == 0, f"after kills at {killed}: {process.stderr}"
+        num_runs += 1  # it came to its end before it was to be killed
+    process = start([*train_arguments, "--run-dir", f"{root}/run{num_runs}"])
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert _content(run) == _content(uninterrupted)
-    attempts, _ = read_attempts(run)
-    ends = [(each.end and each.end.reason, each.found_step, each.last_step) for each in attempts]
-    assert ends == [(None, 0, ends[0][2]), ("finished", killed_at, 40)]
-    assert lost_steps(*attempts) == killed_at - attempts[1].first_step
-    expected, resumed = _flat(_params(uninterrupted)), _flat(_params(run))
-    assert expected.keys() == resumed.keys()
-    for name, value in expected.items():
-        assert value.tobytes() == resumed[name].tobytes(), name
+    assert process.returncode == 0, f"after kills at {killed}: {errors}"
+    expected = _flat(_params(uninterrupted))
+    for number in range(1, num_runs + 1):
+        run = place_of(f"{root}/run{number}")
+        attempts, unread = read_attempts(run)
+        assert not unread
+        assert [each.end and each.end.reason for each in attempts] == [*[None] * (len(attempts) - 1), "finished"]
+        assert _content(run) == _content(uninterrupted), killed
+        resumed = _flat(_params(run))
+        assert expected.keys() == resumed.keys()
+        for name, value in expected.items():
+            assert value.tobytes() == resumed[name].tobytes(), (name, killed)
 
 
 @pytest.mark.slow
