@@ -1,6 +1,5 @@
 """A run that is killed, terminated or interrupted goes on as if nothing had happened."""
 
-import itertools
 import json
 import os
 import signal
@@ -132,7 +131,10 @@ def test_a_run_that_is_killed_at_random_moments_is_bitwise_the_uninterrupted_one
         run = place_of(f"{root}/run{number}")
         attempts, unread = read_attempts(run)
         assert not unread
-        assert [each.end and each.end.reason for each in attempts] == [*[None] * (len(attempts) - 1), "finished"]
+        assert [each.end and each.end.reason for each in attempts] == [
+            *[None] * (len(attempts) - 1),
+            "finished",
+        ]
         assert _content(run) == _content(uninterrupted), killed
         resumed = _flat(_params(run))
         assert expected.keys() == resumed.keys()
