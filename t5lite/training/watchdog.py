@@ -78,8 +78,9 @@ def _field(phase: Phase) -> str:
 class Watchdog:
     """A context manager in which a process that is too long in one phase is ended with ``ExitCode.HANG``.
 
-    What happens between two phases (an entry of the metrics file is written, say) counts as a step. Time in
-    which the whole process was stopped (SIGSTOP, a suspended machine) does not count.
+    What happens between two phases (an entry of the metrics file is written, say) counts as a step, or as
+    start-up before the first step. Time in which the whole process was stopped (SIGSTOP, a suspended machine)
+    does not count.
 
     Args:
       phases: what is watched; entered on another thread than the watchdog's.
@@ -120,7 +121,7 @@ class Watchdog:
                 seen, spent = self._began, 0.0
                 continue
             spent += elapsed
-            phase = seen[0] or "step"
+            phase = seen[0] or ("step" if self._steps else "startup")
             limit = self._limit(phase)
             if limit is not None and spent >= limit:
                 self._end(phase, spent, limit)
