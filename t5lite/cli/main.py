@@ -32,7 +32,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
-_EXIT_SECONDS = 10.0
+_EXIT_SECONDS = 3.0
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
 

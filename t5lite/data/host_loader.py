@@ -15,7 +15,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.source_pipeline import OnDamage
 
 _TICK_SECONDS = 0.1
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 """How long a source has to return what it was asked for when nobody wants it any more."""
 
 

@@ -54,7 +54,8 @@ class WatchdogConfig:
     input_seconds: float | None = 600.0
     """Waiting for one batch."""
     step_seconds: float | None = 900.0
-    """One step, or 20 times the median of the last 101 steps where that is more."""
+    """One step, or 20 times the median of the last 101 steps where that is more; the first may also take
+    ``compile_seconds``, for which another process may be late."""
     save_seconds: float | None = 3600.0
     """Copying the state and waiting until an earlier save is written."""
     evaluation_seconds: float | None = 3600.0
@@ -128,8 +129,11 @@ class Watchdog:
 
     def _limit(self, phase: Phase) -> float | None:
         limit = self._config.seconds(phase)
-        if limit is None or phase != "step" or not self._steps:
+        if limit is None or phase != "step":
             return limit
+        if not self._steps:
+            compiling = self._config.seconds("compile")
+            return compiling and max(limit, compiling)
         return max(limit, _TYPICAL_STEPS * statistics.median(list(self._steps)))
 
     def _end(self, phase: Phase, spent: float, limit: float) -> None:

@@ -20,7 +20,7 @@ def stuck_in_native_code():
     ctypes.CDLL(None).pause()
 
 phases = Phases()
-config = WatchdogConfig(step_seconds=0.2, input_seconds=0.2)
+config = WatchdogConfig(compile_seconds=0.2, step_seconds=0.2, input_seconds=0.2)
 with Watchdog(phases, config, Path(sys.argv[1])), phases.enter(sys.argv[2]):
     stuck_in_native_code()
 """
