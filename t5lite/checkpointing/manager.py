@@ -69,6 +69,19 @@ class CheckpointConfig:
             )
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, without its own question whether to stop.
+
+    JAX's preemption service counts the questions: two who ask, each by a count of its own, and the place at
+    which all processes are to stop may be one that nobody comes by any more.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        """Return False: the training loop asks, at the same places in every process."""
+        del step
+        return False
+
+
 class Checkpoints:
     """The checkpoints of one run. A context manager: leaving it waits for the save under way.
 
@@ -99,7 +112,7 @@ class Checkpoints:
         self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
         self._last_good_step: int | None = None
         self._restore_noise, self._has_failed = reading.silence_orbax(), False
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             options=options,
             item_handlers={
