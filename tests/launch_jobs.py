@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,13 @@ def make_job(*overrides: str, **changes: Any) -> Job:
     """Return the tiny recipe as a job."""
     config = run_config.load(RECIPE, ["--run-dir", "gs://bucket/a b'c\"d", *overrides])
     return Job(**{"name": "my-run", "config": config, "max_restarts": 3, **changes})
+
+
+def linter(name: str) -> str:
+    """Return the path of a linter that is installed beside Python, whether that is on PATH or not."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found is not None, f"{name} is not installed: pip install -e '.[test]'"
+    return found
 
 
 @dataclass

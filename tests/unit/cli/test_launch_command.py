@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.exit_codes import ExitCode
-from t5lite.launching import addresses
+from t5lite.launching import addresses, submission
 from t5lite.launching.platforms import PLATFORMS
 from tests.launch_jobs import OPTIONS, RECIPE
 
@@ -144,6 +146,31 @@ def test_what_cannot_be_started_is_refused_in_one_line(words, message, refused):
     recipe = () if "--config" in words else ("--config", str(RECIPE))
     end = words.index("--") if "--" in words else len(words)
     refused(*words[:end], *recipe, "--dry-run", *words[end:], message=message)
+
+
+OPTIONS_AND_VALUES = (
+    "-- - --nodes --nodes=0 --time 99 nan --name --flag $(x) --fit predict --chips v5e-8 h100-8 "
+    "--max-restarts --seed --run-dir gs://b/r --model x"
+)
+ODD = st.sampled_from(["", "a\nb", *OPTIONS_AND_VALUES.split()])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(ODD, max_size=5))
+def test_whatever_is_asked_for_ends_in_a_code_and_starts_nothing_by_mistake(words, monkeypatch, capsys):
+    """Words that are no mistake are handed over; all others are refused, before anything is."""
+    started = []
+    monkeypatch.setattr(submission, "start", lambda text, path, **_: started.append(text) or 0)
+    capsys.readouterr()
+    try:
+        code = main(["launch", "slurm", "--config", str(RECIPE), *words])
+    except SystemExit as stopped:  # argparse and tyro, which say more than one line
+        code = stopped.code
+    captured = capsys.readouterr()
+    assert code in (0, 2, 3)
+    assert bool(started) == (code == 0)
+    assert "Traceback" not in captured.err
+    assert code == 0 or captured.err
 
 
 def run(directory: Path, *words: str, path: str) -> "subprocess.CompletedProcess[str]":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.launch_jobs import linter
+
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "launch" / "Dockerfile"
 SCRIPTS = [ROOT / ".ci" / "run", *sorted((ROOT / "launch").glob("*.sh"))]
@@ -20,13 +22,13 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def test_hadolint_finds_nothing():
-    done = subprocess.run(["hadolint", DOCKERFILE], capture_output=True, text=True, check=False)
+    done = subprocess.run([linter("hadolint"), DOCKERFILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(script):
-    done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([linter("shellcheck"), script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
 

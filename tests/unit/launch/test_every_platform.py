@@ -18,7 +18,7 @@ from t5lite.core.exit_codes import ExitCode
 from t5lite.launching import exit_policy
 from t5lite.launching.platforms import PLATFORMS
 from t5lite.launching.template import fill
-from tests.launch_jobs import OPTIONS, make_job, platform
+from tests.launch_jobs import OPTIONS, linter, make_job, platform
 
 EVERY = pytest.mark.parametrize("name", PLATFORMS)
 WORDS = st.lists(
@@ -118,7 +118,7 @@ def test_scripts_pass_shellcheck(name, job, tmp_path):
         paths.append(path)
     if paths:
         done = subprocess.run(
-            ["shellcheck", "--shell=bash", *paths], capture_output=True, text=True, check=False
+            [linter("shellcheck"), "--shell=bash", *paths], capture_output=True, text=True, check=False
         )
         assert done.stdout == ""
 

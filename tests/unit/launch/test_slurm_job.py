@@ -26,6 +26,7 @@ def script(**changes) -> str:
 def slurm(programs) -> Programs:
     programs.add("srun", SRUN)
     programs.add("scontrol", SCONTROL)
+    programs.add("sleep", "exec /bin/sleep 0.1")
     return programs
 
 
