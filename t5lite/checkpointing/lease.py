@@ -81,6 +81,20 @@ class Holder:
         return f"process {self.pid} on {self.host} since {self.since}{job} ({command})"
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What one look at a directory tells of the run that holds it."""
+
+    holder: Holder | None
+    """None: its claim is damaged."""
+    is_gone: bool
+    """Whether its process is known to be gone, because it ran on this machine."""
+    is_stopping: bool
+    """Whether it saves and ends."""
+    beat: StoragePath
+    """Written anew as a sign of life."""
+
+
 class Lease:
     """The right to write to a run directory; ``held_lease`` takes and releases it."""
 
@@ -153,7 +167,7 @@ class Lease:
             self._confirm()
             if self._lost is None:
                 # The claim last: without it another run may start.
-                self._beat_file(self._number).unlink(missing_ok=True)
+                _beat_file(self._folder, self._number).unlink(missing_ok=True)
                 _claim(self._folder, self._number).unlink(missing_ok=True)
         if isinstance(self._folder, Path):
             with contextlib.suppress(OSError):  # somebody else's claim is in it
@@ -166,7 +180,7 @@ class Lease:
           UserError: if the holder lives and is not about to end.
         """
         who = str(holder or "a run that cannot be named (its claim is damaged)")
-        first = beat = self._read_beat(number)
+        first = beat = _read_beat(_beat_file(self._folder, number))
         is_same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
         last_change = time.monotonic()
         said = None
@@ -190,7 +204,7 @@ class Lease:
                 self._say(message)
                 said = message
             time.sleep(min(_POLL_SECONDS, self._config.heartbeat_seconds))
-            if (newer := self._read_beat(number)) != beat:
+            if (newer := _read_beat(_beat_file(self._folder, number))) != beat:
                 beat, last_change = newer, time.monotonic()
         self._say(f"taking over from {who}: no sign of life for {self._config.deadline_seconds:g} s")
 
@@ -204,7 +218,7 @@ class Lease:
 
     def _beat(self) -> None:
         write_json(
-            self._beat_file(self._number),
+            _beat_file(self._folder, self._number),
             {"owner": self.holder.owner, "state": self._state, "count": time.monotonic()},
         )
 
@@ -229,15 +243,6 @@ class Lease:
             f"this run no longer holds {self._folder.parent}: {by}, for it gave no sign of life for "
             f"{self._config.deadline_seconds:g} s; nothing more is written"
         )
-
-    def _beat_file(self, number: int) -> StoragePath:
-        return self._folder / f"{number:06d}.beat"
-
-    def _read_beat(self, number: int) -> Mapping[str, object]:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            content = parse_json(self._beat_file(number).read_bytes())
-            return content if isinstance(content, dict) else {}
-        return {}
 
 
 @contextmanager
@@ -272,6 +277,22 @@ def sees_claim(directory: StoragePath, owner: str) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
+
+
+def sighting(directory: StoragePath) -> Sighting | None:
+    """Return who holds the run directory, None if nobody does; nothing is written."""
+    folder = directory / LEASE_FOLDER
+    newest = _newest_claim(folder)
+    if newest is None:
+        return None
+    number, holder = newest
+    beat = _beat_file(folder, number)
+    return Sighting(
+        holder=holder,
+        is_gone=holder is not None and _is_gone(holder),
+        is_stopping=_read_beat(beat).get("state") == "stopping",
+        beat=beat,
+    )
 
 
 def _this_process() -> Holder:
@@ -316,8 +337,19 @@ def _claim(folder: StoragePath, number: int) -> StoragePath:
     return folder / f"{number:06d}.json"
 
 
+def _beat_file(folder: StoragePath, number: int) -> StoragePath:
+    return folder / f"{number:06d}.beat"
+
+
+def _read_beat(file: StoragePath) -> Mapping[str, object]:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        content = parse_json(file.read_bytes())
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
 def _files(folder: StoragePath) -> list[StoragePath]:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return list(folder.iterdir())
     return []
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "compile": "say whether a recipe fits TPUs or GPUs that are not here, and how fast it can be",
     "train": "pretrain or fine-tune by a recipe; run it again to resume",
     "launch": "start a run on Cloud TPU, GKE, Slurm, hosts by ssh, or several local processes",
+    "status": "how runs stand and what they cost, from their files",
     "evaluate": "measure a run on held-out data",
     "generate": "let a run write",
     "export": "write a run's weights as a Hugging Face folder",

@@ -149,6 +149,10 @@ class RemotePath(LiteralPath):
         if found:
             self._send(lambda: self.files.copy(found, copies))
 
+    def modified(self) -> float:
+        """Return the Unix time at which the object was put, by the storage's clock."""
+        return self._ask(lambda: self.files.modified(str(self))).timestamp()
+
     def rename(self, target: epath.PathLike) -> Self:
         """Raise: objects are copied, not renamed, and what is half copied would be taken as whole."""
         raise io.UnsupportedOperation(f"{self} is not renamed to {target}: object storage renames nothing")

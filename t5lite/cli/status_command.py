@@ -1,0 +1,181 @@
+"""``t5lite status``: how runs stand and what they cost, from their files alone."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from t5lite.core import command_line
+from t5lite.core.errors import ConfigError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.runner.status import RunStatus, run_status
+from t5lite.training.attempts import Attempt
+from t5lite.training.goodput import Goodput, lost_steps
+
+_SHOWN_METRICS = (
+    "loss",
+    "text_loss",
+    "accuracy",
+    "token_accuracy",
+    "tokens_per_second",
+    "mfu",
+    "input_stall",
+)
+_LEAST_SHARE = 0.005
+"""Of the time; causes of badput below it are not listed."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print how each run stands, and return 0."""
+    parser = command_line.ArgumentParser(
+        prog="t5lite status",
+        description="Say how runs stand, from their files: works from anywhere, while they run.",
+        epilog="Goodput is the part of the time since the first start that went into steps that count; the "
+        "rest is listed by cause (docs/reliability.md).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory, local, gs:// or s3://")
+    parser.add_argument("--json", action="store_true", help="print a JSON array, an object a run")
+    known = parser.parse_all(arguments)
+    statuses, wrong = [], []
+    for name in known.runs:
+        try:
+            statuses.append(run_status(name))
+        except ConfigError as error:
+            wrong.append(str(error))
+    if known.json:
+        print(json.dumps([_json(status) for status in statuses], indent=2))
+    elif len(known.runs) > 1 and statuses:
+        print(_rows(statuses))
+    elif statuses:
+        print(_page(statuses[0]))
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    return 0
+
+
+def _json(status: RunStatus) -> dict[str, Any]:
+    cost = status.cost
+    known = {**dataclasses.asdict(status), "cost": dataclasses.asdict(cost) | {"goodput": cost.share}}
+    return known | {"cost": known["cost"] | {"total_seconds": cost.total_seconds}}
+
+
+def _rows(statuses: Sequence[RunStatus]) -> str:
+    header = ("run", "state", "step", "loss", "eval loss", "time left", "goodput", "starts", "sign of life")
+    rows: list[tuple[str, ...]] = [header]
+    for status in statuses:
+        rows.append(
+            (
+                status.run,
+                status.state,
+                _of(status.step, status.total_steps),
+                _figure(status.train.get("loss")),
+                _figure(status.evaluation.get("loss")),
+                _duration(status.seconds_left),
+                f"{status.cost.share:.0%}" if status.attempts else "",
+                str(len(status.attempts)),
+                "" if status.silent_seconds is None else f"{_duration(status.silent_seconds)} ago",
+            )
+        )
+    notes = [f"{status.run}: {note}" for status in statuses for note in status.notes]
+    return "\n".join([*_aligned(rows), *notes])
+
+
+def _page(status: RunStatus) -> str:
+    lines = [f"{status.run}: {_headline(status)}"]
+    facts = {
+        "held by": status.holder,
+        "checkpoints": ", ".join(map(str, status.checkpoints)) or "none",
+        "train": _metrics(status.train),
+        "eval": _metrics(status.evaluation),
+        "time left": _duration(status.seconds_left),
+        "goodput": _goodput(status.cost) if status.attempts else "",
+    }
+    lines += [f"  {name:<12} {fact}" for name, fact in facts.items() if fact]
+    if status.attempts:
+        header = ("start", "at", "took", "steps", "processes", "devices", "end")
+        rows = [header, *(_attempt(status, place) for place in range(len(status.attempts)))]
+        lines += ["", *(f"  {row}" for row in _aligned(rows))]
+    return "\n".join([*lines, *status.notes])
+
+
+def _headline(status: RunStatus) -> str:
+    done = f" ({status.step / status.total_steps:.0%})" if status.total_steps else ""
+    silent = status.silent_seconds
+    sign = "" if silent is None else f", last sign of life {_duration(silent)} ago by file time"
+    return f"{status.state} at step {_of(status.step, status.total_steps)}{done}{sign}"
+
+
+def _metrics(entry: Mapping[str, Any]) -> str:
+    shown = [f"{name} {_figure(entry[name])}" for name in _SHOWN_METRICS if name in entry]
+    return f"step {entry['step']:,}: {', '.join(shown)}" if entry else ""
+
+
+def _goodput(cost: Goodput) -> str:
+    total = cost.total_seconds or 1.0
+    causes = sorted(cost.lost_seconds.items(), key=lambda item: -item[1])
+    listed = [f"{cause} {lost / total:.0%}" for cause, lost in causes if lost >= _LEAST_SHARE * total]
+    repeated = f"; {cost.repeated_steps:,} steps came to nothing" if cost.repeated_steps else ""
+    rest = f"; {', '.join(listed)}" if listed else ""
+    return f"{cost.share:.0%} of {_duration(cost.total_seconds)} in steps that count{rest}{repeated}"
+
+
+def _attempt(status: RunStatus, place: int) -> tuple[str, ...]:
+    attempt = status.attempts[place]
+    lost = lost_steps(status.attempts[place - 1], attempt) if place else 0
+    repeated = f" ({lost:,} again)" if lost else ""
+    is_newest = place == len(status.attempts) - 1
+    # The metrics file is ahead of what the ledger knows of an attempt that lasts, or was killed.
+    last_step = max(attempt.last_step, status.step) if is_newest else attempt.last_step
+    return (
+        str(attempt.number),
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started)),
+        _duration(attempt.lasted_seconds),
+        f"{attempt.first_step:,} → {last_step:,}{repeated}",
+        str(attempt.num_processes),
+        str(attempt.num_devices),
+        _end(attempt, status.state if is_newest else "killed"),
+    )
+
+
+def _end(attempt: Attempt, state: str) -> str:
+    end = attempt.end
+    if end is None:
+        return "killed: no end was written" if state in ("killed", "starting") else state
+    words = f"{end.reason}, exit code {end.exit_code}"
+    if end.exit_code == ExitCode.HANG:
+        words = f"stuck, exit code {end.exit_code}"
+    return f"{words}: {end.message}" if end.message else words
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _of(step: int, total: int | None) -> str:
+    return f"{step:,} of {total:,}" if total else f"{step:,}"
+
+
+def _figure(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return "not finite" if value is None else str(value)
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def _duration(seconds: float | None) -> str:
+    """Return the two largest units: ``3 d 4 h``, ``12 min 5 s``."""
+    if seconds is None:
+        return ""
+    left = math.ceil(seconds)
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or unit == "s":
+            parts.append(f"{count} {unit}")
+    shown = parts[:2]
+    return " ".join(part for part in shown if not (part == "0 s" and len(shown) > 1))

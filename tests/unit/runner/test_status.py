@@ -1,0 +1,189 @@
+"""``t5lite status``: what files tell of a run."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from t5lite.checkpointing.lease import LEASE_FOLDER, LeaseConfig, held_lease
+from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
+from t5lite.core.files import write_json, write_text
+from t5lite.core.storage.addresses import place
+from t5lite.runner.status import run_status
+from t5lite.training.attempts import LEDGER_FOLDER
+from t5lite.training.ledger import Ledger
+from t5lite.training.metrics_log import MetricsLog
+from t5lite.training.phase_clock import PhaseClock
+from t5lite.training.phases import Phases
+
+
+@pytest.fixture
+def run(tmp_path):
+    return started_run(tmp_path / "run")
+
+
+def started_run(directory):
+    write_json(directory / "config.json", {"training": {"total_steps": 40}})
+    write_text(directory / "checkpoints" / "10" / "commit_success.txt", "")
+    write_text(directory / "checkpoints" / "20.orbax-checkpoint-tmp" / "x", "")
+    return directory
+
+
+@contextlib.contextmanager
+def attempt(directory, first_step=0, last_step=0, end=None):
+    phases = Phases()
+    with Ledger(
+        directory,
+        PhaseClock(phases),
+        first_step=first_step,
+        found_step=0,
+        num_processes=2,
+        num_devices=16,
+        waited_seconds=0.0,
+        job=None,
+        say=print,
+    ) as ledger:
+        for step in range(first_step, last_step):
+            with phases.enter("step"):
+                ledger.reached(step + 1)
+        log = MetricsLog(directory, start_step=first_step)
+        log.write("train", last_step, {"loss": 2.5})
+        log.write("eval", 10, {"loss": 3.5})
+        log.close()
+        yield ledger
+        if end:
+            ledger.finish(*end)
+
+
+def killed(directory, first_step=0, last_step=0):
+    """Leave the entry of an attempt that was killed."""
+    with attempt(directory, first_step, last_step):
+        pass
+    newest = max((directory / LEDGER_FOLDER).iterdir())
+    write_json(newest, json.loads(newest.read_bytes()) | {"end": None, "pid": 1})
+
+
+def held(directory):
+    return held_lease(directory, LeaseConfig(), print)
+
+
+def test_a_run_that_was_killed_and_goes_on(run, capsys):
+    killed(run, 0, 17)
+    with held(run), attempt(run, 10, 30):
+        status = run_status(str(run))
+        assert main(["status", str(run)]) == 0
+    assert (status.state, status.step, status.total_steps, status.checkpoints) == ("running", 30, 40, (10,))
+    assert (status.train["loss"], status.evaluation["loss"]) == (2.5, 3.5)
+    assert status.cost.repeated_steps == 7
+    assert status.silent_seconds is not None
+    assert status.silent_seconds < 60
+    page = capsys.readouterr().out
+    assert f"{run}: running at step 30 of 40 (75%), last sign of life " in page
+    assert f"held by      process {os.getpid()} on " in page
+    assert "7 steps came to nothing" in page
+    first, second = page.splitlines()[-2:]
+    assert first.endswith("killed: no end was written")
+    assert "10 → 30 (7 again)  2          16       running" in second
+
+
+def test_how_a_run_ended(run):
+    with attempt(run, 0, 40, end=("finished", 0)):
+        pass
+    status = run_status(str(run))
+    assert (status.state, status.holder, status.silent_seconds) == ("finished", None, None)
+    killed(run, 0, 3)
+    assert run_status(str(run)).state == "killed"
+    with contextlib.suppress(ConfigError), attempt(run, 0, 3):
+        raise ConfigError("of no use")
+    status = run_status(str(run))
+    assert (status.state, status.attempts[-1].end.message) == ("failed", "of no use")
+
+
+def test_a_run_whose_files_stand_still_is_silent_and_one_whose_process_is_gone_was_killed(run):
+    with held(run) as lease, attempt(run, 0, 3):
+        (beat,) = (run / LEASE_FOLDER).glob("*.beat")
+        os.utime(beat, (time.time() - 100, time.time() - 100))
+        status = run_status(str(run))
+        assert status.state == "silent"
+        assert 100 <= status.silent_seconds < 160
+        (claim,) = (run / LEASE_FOLDER).glob("*.json")
+        write_json(claim, dataclasses.asdict(lease.holder) | {"born": "1"})
+        assert run_status(str(run)).state == "killed"
+        write_text(claim, "{")
+        assert "cannot be named" in run_status(str(run)).holder
+        claim.write_text(json.dumps(dataclasses.asdict(lease.holder)))
+
+
+def test_a_run_that_starts_has_no_files_yet(tmp_path):
+    with held(tmp_path):
+        assert run_status(str(tmp_path)).state == "starting"
+
+
+def test_a_run_of_an_older_version_has_no_ledger(run):
+    status = run_status(str(run))
+    assert (status.state, status.attempts, status.cost.total_seconds) == ("unknown", (), 0)
+
+
+def test_damage_is_said_and_the_rest_is_shown(run, capsys):
+    killed(run, 0, 5)
+    (run / "metrics.jsonl").write_text("{\n{}\n")
+    (run / LEDGER_FOLDER / "000002.json").write_text("{")
+    assert main(["status", str(run)]) == 0
+    page = capsys.readouterr().out
+    assert "metrics.jsonl, line 1 is not an entry" in page
+    assert "000002.json is damaged" in page
+    assert "killed at step 5 of 40" in page
+
+
+def test_several_runs_are_a_row_each_and_what_is_no_run_is_said(run, tmp_path, capsys):
+    killed(run, 0, 5)
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "imported" / "model.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    others = [str(tmp_path / name) for name in ("missing", "file", "imported")]
+    assert main(["status", str(run), str(run), *others]) == 2
+    said = capsys.readouterr()
+    header, *rows = said.out.splitlines()
+    assert header.split()[:3] == ["run", "state", "step"]
+    assert [row.split()[1:5] for row in rows] == [["killed", "5", "of", "40"]] * 2
+    assert said.err.count("\n") == 1
+    assert said.err.count("is not a run (no config.json)") == 2
+    assert "is an imported model" in said.err
+
+
+def test_json_for_machines(run, capsys):
+    killed(run, 0, 5)
+    assert main(["status", str(run), "--json"]) == 0
+    (status,) = json.loads(capsys.readouterr().out)
+    assert (status["state"], status["step"], status["attempts"][0]["num_devices"]) == ("killed", 5, 16)
+    assert 0 <= status["cost"]["goodput"] <= 1
+
+
+def test_a_run_in_a_bucket(bucket):
+    address = f"{bucket}/status/run"
+    directory = started_run(place(address))
+    write_text(directory / "checkpoints" / "20" / "half", "")
+    with held(directory), attempt(directory, 0, 30):
+        status = run_status(address)
+    assert (status.state, status.step, status.checkpoints) == ("running", 30, (10,))
+    assert (status.train["loss"], status.silent_seconds < 60) == (2.5, True)
+    assert run_status(address).state == "killed"  # it was never told how the loop ended
+
+
+def test_neither_jax_nor_a_client_of_object_storage_is_imported_for_a_local_run(run):
+    code = (
+        "import sys; from t5lite.cli.main import main; main(sys.argv[1:]); "
+        "print([name for name in ('jax', 'fsspec', 'orbax', 'tyro') if name in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "status", str(run)], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.endswith("\n[]\n"), shown.stdout
+    assert Path(run, "config.json").is_file()
