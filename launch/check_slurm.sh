@@ -4,7 +4,7 @@
 # finishes; another is cancelled, and one has a mistake: neither comes back.
 #
 #   apt-get install slurm-wlm munge       (Debian; the daemons run as you, in a scratch directory, and end with it)
-#   launch/check_slurm.sh                 takes about ten minutes; PYTHON names another interpreter
+#   launch/check_slurm.sh                 takes five to twenty minutes; PYTHON names another interpreter
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -80,7 +80,7 @@ daemons+=($!)
 slurmd -D -f "$SLURM_CONF" >"$scratch/slurmd.log" 2>&1 &
 daemons+=($!)
 idle() { [[ $(sinfo --noheader --partition=low --format=%t 2>/dev/null) == idle ]]; }
-wait_for 60 "a node of the cluster" idle
+wait_for 300 "a node of the cluster" idle
 say "$(sinfo --version), a node of two CPUs"
 
 # t5lite is this checkout.
@@ -111,21 +111,21 @@ said() { grep -qF -- "$2" "$1-"*.log 2>/dev/null; }
 # A requeued job may start after two minutes; an administrator can say now.
 soon() { scontrol update JobId="$1" StartTime=now; }
 
-job=$(launch train --training.total-steps 300)
-wait_for 240 "training" has_steps train 20
+job=$(launch train --training.total-steps 120)
+wait_for 900 "training" has_steps train 10
 say "job $job trains in two processes, step $(steps train)"
 
 urgent=$(sbatch --parsable --partition=high --ntasks=2 --output=urgent.log --wrap 'sleep 3')
-wait_for 120 "the preemption" is "$job" PENDING
-wait_for 60 "the urgent job" is "$urgent" COMPLETED
+wait_for 600 "the preemption" is "$job" PENDING
+wait_for 300 "the urgent job" is "$urgent" COMPLETED
 stopped=$(sed -nE 's/.*stopped at step ([0-9]+), saved.*/\1/p' "train-$job.log")
 [[ -n $stopped ]] || fail "the preempted job did not save"
 say "preempted at step $stopped, saved; $(grep -h 't5lite launch:' "train-$job.log")"
 soon "$job"
-wait_for 240 "the resumption" said train "resuming from step $stopped"
+wait_for 900 "the resumption" said train "resuming from step $stopped"
 say "resumed from step $stopped"
 
-wait_for 240 "more training" has_steps train $((stopped + 20))
+wait_for 900 "more training" has_steps train $((stopped + 10))
 # trainers JOB: the processes of the job that train
 trainers() {
   local pid
@@ -136,29 +136,29 @@ trainers() {
 victim=$(trainers "$job" | tail -n 1)
 [[ -n $victim ]] || fail "no process of job $job trains"
 kill -KILL "$victim"
-wait_for 120 "the second requeue" is "$job" PENDING
+wait_for 600 "the second requeue" is "$job" PENDING
 say "one process killed; $(grep -h 't5lite launch:' "train-$job.log" | tail -n 1)"
 soon "$job"
-wait_for 360 "the end" is "$job" COMPLETED
+wait_for 900 "the end" is "$job" COMPLETED
 (( $(scontrol --oneliner show job "$job" | sed -E 's/.* Restarts=([0-9]+) .*/\1/') == 2 )) || fail "not two restarts"
 "$python" - <<'PYTHON'
 import json
 steps = [line["step"] for line in map(json.loads, open("train/metrics.jsonl")) if line["kind"] == "train"]
-assert sorted({*steps}) == [*range(1, 301)], steps
+assert sorted({*steps}) == [*range(1, 121)], steps
 PYTHON
-say "finished: all 300 steps, after two restarts"
+say "finished: all 120 steps, after two restarts"
 
 job=$(launch cancelled --training.total-steps 5000)
-wait_for 240 "training" has_steps cancelled 5
+wait_for 900 "training" has_steps cancelled 5
 scancel "$job"
-wait_for 120 "the end of a cancelled job" is "$job" CANCELLED
-wait_for 60 "its save" said cancelled "saved; to go on"
+wait_for 600 "the end of a cancelled job" is "$job" CANCELLED
+wait_for 300 "its save" said cancelled "saved; to go on"
 sleep 5
 is "$job" CANCELLED || fail "a cancelled job came back"
 say "cancelled: saved, and stays away"
 
 job=$(launch mistake -- --nonsense)
-wait_for 120 "the end of a mistaken job" is "$job" FAILED
+wait_for 600 "the end of a mistaken job" is "$job" FAILED
 scontrol --oneliner show job "$job" | grep -q 'Restarts=0 .*ExitCode=2:0' || fail "a mistake is exit code 2, once"
 say "mistake: exit code 2, not started again"
 failed=
