@@ -127,6 +127,11 @@ class RunConfig:
                 f"evaluation.batch_size={evaluation.batch_size} must be at least 2: encoder use swaps rows; "
                 "or set evaluation.encoder_use=False"
             )
+        if self.checkpoints.keep_best and not evaluation.store:
+            raise ConfigError(
+                f"checkpoints.keep_best={self.checkpoints.keep_best} keeps the best on held-out data, and "
+                "there is none: give evaluation.store"
+            )
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
         evaluated = self.evaluated_data

@@ -1,6 +1,7 @@
 """Save checkpoints while training goes on, keep the right ones, and restore them."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +14,13 @@ from etils import epath
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
 from t5lite.checkpointing.recovery import Found, newest_readable, remove, remove_set_aside, set_aside
-from t5lite.checkpointing.retention import steps_to_remove
+from t5lite.checkpointing.retention import best_steps, steps_to_remove
 from t5lite.core.errors import (
     ConfigError,
     DamagedCheckpointError,
     NumbersError,
     TransientError,
+    suggestion,
 )
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
@@ -45,17 +47,34 @@ class CheckpointConfig:
 
     save_every_steps: int = 1000
     """Steps between saves; the end of the run and a preemption always save."""
+    save_every_minutes: float | None = None
+    """Also save when so much time has passed since the last save; None goes by steps alone."""
     keep_last: int = 2
     """Newest checkpoints that are kept. A training also keeps the newest whose parameters later steps have
     vouched for: with 1, that is the one before."""
     keep_every_steps: int | None = None
     """Also keep, for good, the checkpoints whose step is a multiple of this; None keeps only the newest."""
+    keep_best: int = 0
+    """Also keep this many checkpoints, those with the best held-out ``best_metric`` that is known so far."""
+    best_metric: str = "loss"
+    """Of the held-out evaluation, what makes a checkpoint the best one."""
+    best_is: Literal["lowest", "highest"] = "lowest"
+    """Which values of it are better."""
     on_damage: Literal["fall_back", "stop"] = "fall_back"
     """Where the newest checkpoint is damaged, go on from the newest older one that is whole, or stop."""
+    on_save_failure: Literal["continue", "stop"] = "continue"
+    """Where a save fails, train on and try again, or stop with exit code 75, as several processes always do;
+    a run whose last save fails stops so in any case."""
 
     def __post_init__(self) -> None:
         if self.save_every_steps < 1:
             raise ConfigError(f"checkpoints.save_every_steps={self.save_every_steps} must be 1 or more")
+        if self.save_every_minutes is not None and not self.save_every_minutes > 0:
+            raise ConfigError(
+                f"checkpoints.save_every_minutes={self.save_every_minutes} must be positive, or None"
+            )
+        if self.keep_best < 0:
+            raise ConfigError(f"checkpoints.keep_best={self.keep_best} must be 0 (none) or more")
         if self.keep_last < 1:
             raise ConfigError(
                 f"checkpoints.keep_last={self.keep_last} must be 1 or more: resuming needs the newest"
@@ -111,6 +130,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True)
         self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
         self._last_good_step: int | None = None
+        self._scores: dict[int, float] = {}
         self._restore_noise, self._has_failed = reading.silence_orbax(), False
         self._manager = _Manager(
             self.directory,
@@ -179,19 +199,19 @@ class Checkpoints:
         Raises:
           SaveFailedError: if that save failed, once.
         """
-        if self._unread is None or self._manager.is_saving_in_progress():
-            return False
-        self.wait()
-        return True
+        return not self._manager.is_saving_in_progress() and self.wait()
 
-    def wait(self) -> None:
+    def wait(self) -> bool:
         """Block until the save under way is on disk and was read back by name; remove what is kept no more.
+
+        Returns:
+          Whether there was one.
 
         Raises:
           SaveFailedError: if it failed, once.
         """
         if self._unread is None:
-            return
+            return False
         (step, shapes), self._unread = self._unread, None
         with self._saving(step):
             self._manager.wait_until_finished()
@@ -199,6 +219,7 @@ class Checkpoints:
                 reading.check_saved(self.directory, step, shapes)
         if multihost.is_leader():
             self._remove_superfluous(step)
+        return True
 
     def _remove_superfluous(self, saved: int) -> None:
         """Remove what the rules keep no more now that ``saved`` is there; where that fails, try later."""
@@ -209,10 +230,32 @@ class Checkpoints:
                 keep_last=self.config.keep_last,
                 keep_every=self.config.keep_every_steps,
                 last_good_step=self._last_good_step,
+                best=self._best_steps(),
             )
             remove(self.directory, superfluous)
         except (OSError, TransientError) as error:
             self.notes.append(f"step {saved} is saved, but older checkpoints cannot be removed ({error})")
+
+    def record_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Take note of what the parameters of ``step`` reach on held-out data.
+
+        Raises:
+          ConfigError: if the best are to be kept and there is no such metric.
+        """
+        config = self.config
+        if config.keep_best and config.best_metric not in metrics:
+            raise ConfigError(
+                f"checkpoints.best_metric={config.best_metric!r} is not measured"
+                f"{suggestion(config.best_metric, metrics)}"
+            )
+        value = metrics.get(config.best_metric)
+        if isinstance(value, int | float) and math.isfinite(value):
+            self._scores[step] = value
+
+    def _best_steps(self) -> list[int]:
+        there = set(reading.available_steps(self.directory))
+        scores = {step: score for step, score in self._scores.items() if step in there}
+        return best_steps(scores, self.config.keep_best, highest=self.config.best_is == "highest")
 
     @contextlib.contextmanager
     def _saving(self, step: int) -> Iterator[None]:

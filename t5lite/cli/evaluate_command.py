@@ -18,8 +18,8 @@ class Arguments:
 
     run: str
     """Run directory."""
-    step: int | None = None
-    """Checkpoint step; the newest by default."""
+    step: int | Literal["best"] | None = None
+    """Checkpoint step, or the best on held-out data; the newest by default."""
     store: str | None = None
     """Held-out store; the one of the run's configuration by default. An imported model needs one."""
     max_examples: int | None = None

@@ -26,8 +26,8 @@ class Arguments:
     """Run directory."""
     output: str
     """Folder to create; an address (gs://, s3://) or a path."""
-    step: int | None = None
-    """Checkpoint step; the newest by default."""
+    step: int | Literal["best"] | None = None
+    """Checkpoint step, or the best on held-out data; the newest by default."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the weights; T5 overflows in float16, and the export says so."""
     max_shard_size: str | None = None

@@ -47,6 +47,12 @@ def run(arguments: Sequence[str]) -> int:
         "another experiment from there on (may be repeated)",
     )
     parser.add_argument(
+        "--from-step",
+        type=int,
+        metavar="STEP",
+        help="go back to the checkpoint of this step; later ones are replaced as the run saves anew",
+    )
+    parser.add_argument(
         "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"
     )
     parser.add_argument("--num-processes", type=int, help="how many processes train together")
@@ -69,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
             )
             supervision.preemption.coordinate()
         with failing_fast(), _choices_shown():
-            outcome = train(config, supervision, allowed=known.allow_change)
+            outcome = train(config, supervision, allowed=known.allow_change, from_step=known.from_step)
     if outcome.signal is None:
         return 0
     if multihost.is_leader():

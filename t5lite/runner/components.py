@@ -29,6 +29,7 @@ from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, Encoder
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.runner.checkpoint_choice import Step, read_chosen
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 
@@ -344,13 +345,16 @@ def restore_source(
         make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
         return make(jax.random.key(config.seed))
 
-    params, report = restore_params(
-        directory.checkpoints,
-        abstract,
-        source.step,
-        initialize=initialize if differs else None,
-        anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
-    )
+    def read(chosen: int) -> tuple[Tree, RestoreReport]:
+        return restore_params(
+            directory.checkpoints,
+            abstract,
+            chosen,
+            initialize=initialize if differs else None,
+            anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
+        )
+
+    params, report = read_chosen(directory, source.step, read)
     return params, dataclasses.replace(report, reason=reason)
 
 
@@ -382,9 +386,7 @@ class TrainedModel:
     report: RestoreReport
 
 
-def load_trained(
-    directory: RunDirectory, partitioner: Partitioner, *, step: int | None = None
-) -> TrainedModel:
+def load_trained(directory: RunDirectory, partitioner: Partitioner, *, step: Step = None) -> TrainedModel:
     """Return the model of a run directory, its parameters restored onto the partitioner's mesh.
 
     Raises:
@@ -393,7 +395,10 @@ def load_trained(
     config, vocabulary = directory.read_model()
     model = build(config)
     abstract_params = sharded_abstract_params(model, partitioner)
-    params, report = restore_params(
-        directory.checkpoints, abstract_params, step=step, max_host_bytes=largest_leaf(abstract_params)
-    )
+    largest = largest_leaf(abstract_params)
+
+    def read(chosen: int) -> tuple[Tree, RestoreReport]:
+        return restore_params(directory.checkpoints, abstract_params, chosen, max_host_bytes=largest)
+
+    params, report = read_chosen(directory, step, read)
     return TrainedModel(model, params, vocabulary, report)

@@ -27,6 +27,7 @@ from t5lite.models.config import EncoderDecoderConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
@@ -120,7 +121,7 @@ def evaluate(
     run: str | Path,
     changes: EvaluationChanges | None = None,
     *,
-    step: int | None = None,
+    step: Step = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Measure the checkpoint of a run; ``evaluation_records.store_evaluation`` keeps the result.
@@ -131,7 +132,7 @@ def evaluate(
     Args:
       run: run directory.
       changes: to what its configuration says.
-      step: checkpoint; the newest by default.
+      step: checkpoint, or "best"; the newest by default.
       announce: is told when everything is checked and the long work begins.
 
     Raises:

@@ -28,6 +28,7 @@ from t5lite.evaluation.text_generation import (
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
+from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import load_trained
 from t5lite.runner.generation_lengths import GenerationLengths, generation_lengths
 from t5lite.runner.run_directory import RunDirectory
@@ -53,7 +54,7 @@ def generate(
     run: str | Path,
     inputs: Sequence[str],
     *,
-    step: int | None = None,
+    step: Step = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -74,7 +75,7 @@ def start_generation(
     run: str | Path,
     inputs: Sequence[str],
     *,
-    step: int | None = None,
+    step: Step = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -89,7 +90,7 @@ def start_generation(
     Args:
       run: run directory, of a training or an import.
       inputs: texts.
-      step: checkpoint; the newest by default.
+      step: checkpoint, or "best"; the newest by default.
       encoder_length: most tokens of an input; by default what the run was trained on.
       max_decode_length: most tokens of an output; by default what the run was trained on.
       batch_size: inputs at once.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.checkpointing.reading import largest_leaf, read_metadata
+from t5lite.checkpointing.reading import largest_leaf
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
 from t5lite.core.storage.addresses import StoragePath, place
@@ -24,6 +24,7 @@ from t5lite.interop.usage import Usage
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
+from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.serving import decoding_programs
@@ -42,7 +43,7 @@ def export(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    step: int | None = None,
+    step: Step = None,
     dtype: str = "float32",
     format_name: str = "huggingface",
     overwrite: bool = False,
@@ -55,7 +56,7 @@ def export(
     Args:
       run: run directory.
       output: folder to create.
-      step: checkpoint; the newest by default.
+      step: checkpoint, or "best"; the newest by default.
       dtype: of the exported weights.
       format_name: a key of ``interop.FORMATS``.
       overwrite: replace ``output`` if it is such a folder, with nothing in it but what was exported.
@@ -74,14 +75,13 @@ def export(
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
     # Into the directory of a training, anyone may have put a tokenizer that is not the model's.
-    kept = _kept_files(directory.kept_tokenizer, chosen) if directory.is_imported else {}
+    imported = directory.is_imported
+    kept = _kept_files(directory.kept_tokenizer, chosen) if imported else {}
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
     model = build(config)
     partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
     trained = load_trained(directory, partitioner, step=step)
-    step = trained.report.step
-    imported = IMPORTED in read_metadata(directory.checkpoints, step)
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
@@ -107,7 +107,7 @@ def export(
         overwrite=overwrite,
         **arguments,
     )
-    return ExportedRun(step, written, imported=imported)
+    return ExportedRun(trained.report.step, written, imported=imported)
 
 
 def import_model(

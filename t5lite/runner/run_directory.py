@@ -201,7 +201,9 @@ class RunDirectory:
 
     @property
     def is_imported(self) -> bool:
-        """Whether the newest checkpoint is an imported model's."""
+        """Whether the model was imported; a training, whose checkpoints come and go, has a config.json."""
+        if self.config_file.is_file():
+            return False
         steps = available_steps(self.checkpoints)
         return bool(steps) and IMPORTED in read_metadata(self.checkpoints, max(steps))
 

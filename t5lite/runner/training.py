@@ -52,6 +52,7 @@ from t5lite.runner.data_messages import (
     unseen_rows,
 )
 from t5lite.runner.evaluation import heldout_evaluator
+from t5lite.runner.going_back import FROM_STEP, candidates, went_back_to
 from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import Resumption, current_history, metadata_of, resumption
@@ -124,16 +125,27 @@ class _Start:
     """What to say about it."""
     report: RestoreReport | None = None
     """The parameters that ``initialize_from`` gave."""
-    damaged: tuple[int, ...] = ()
-    """Newer checkpoints that cannot be read."""
+    set_aside: tuple[int, ...] = ()
+    """Newer checkpoints, which are damaged or not to be gone on from."""
     messages: tuple[str, ...] = ()
     """What to say of them."""
-    evaluated: frozenset[int] = frozenset()
-    """Steps whose evaluation the metrics file has."""
+    from_step: int | None = None
+    """The step that the run was told to go back to, now or before."""
+    evaluations: tuple[dict[str, Any], ...] = ()
+    """Entries of the evaluations that the metrics file has."""
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether what this starts from was evaluated."""
+        return any(entry["step"] == self.step for entry in self.evaluations)
 
 
 def train(
-    config: RunConfig, supervision: Supervision | None = None, *, allowed: Collection[str] = ()
+    config: RunConfig,
+    supervision: Supervision | None = None,
+    *,
+    allowed: Collection[str] = (),
+    from_step: int | None = None,
 ) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
 
@@ -141,6 +153,7 @@ def train(
       config: of the run.
       supervision: that this process is under already; by default it is for as long as it trains.
       allowed: fields that may change though a run that goes on is then another experiment.
+      from_step: go back to the checkpoint of this step.
 
     Raises:
       NumbersError: if the numbers go bad and stay so.
@@ -149,24 +162,26 @@ def train(
     """
     config = config.resolved()
     if supervision is not None:
-        return _train_alone(config, supervision, allowed)
+        return _train_alone(config, supervision, allowed, from_step)
     with supervised(config.watchdog, Path(config.run_dir)) as supervision:
-        return _train_alone(config, supervision, allowed)
+        return _train_alone(config, supervision, allowed, from_step)
 
 
-def _train_alone(config: RunConfig, supervision: Supervision, allowed: Collection[str]) -> Outcome:
+def _train_alone(
+    config: RunConfig, supervision: Supervision, allowed: Collection[str], from_step: int | None
+) -> Outcome:
     """Train as the only run that writes to the directory, with all processes that take part."""
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, _say))
-            run, start = _plan(config, phases, allowed)
+            run, start = _plan(config, phases, allowed, from_step)
         return _train(run, start, supervision, lease)
 
 
 def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | None) -> Outcome:
     config, preemption = run.config, supervision.preemption
-    if start.step == config.training.total_steps and (run.heldout is None or start.step in start.evaluated):
+    if start.step == config.training.total_steps and (run.heldout is None or start.is_evaluated):
         return _finished(run, start)
     check_same(
         "data",
@@ -189,7 +204,7 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
         directory.write_mixture(current_history(run.pipeline, run.resumed))
         directory.write_config(config)
         write_config_history(directory.config_history_file, run.history)
-        set_aside(directory.checkpoints, start.damaged)
+        set_aside(directory.checkpoints, start.set_aside)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
     multihost.barrier("run directory")
@@ -200,6 +215,9 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
             cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
         )
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
+        for entry in start.evaluations:
+            if config.checkpoints.best_metric in entry:
+                checkpoints.record_evaluation(entry["step"], entry)
         telemetry = stack.enter_context(
             Telemetry(
                 directory.path,
@@ -223,7 +241,10 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
             preemption=preemption,
             checkpoints=checkpoints,
             position=run.position,
-            metadata=metadata_of(config, run.pipeline, run.contents, run.resumed),
+            metadata={
+                **metadata_of(config, run.pipeline, run.contents, run.resumed),
+                **({} if start.from_step is None else {FROM_STEP: start.from_step}),
+            },
             evaluate=_evaluation(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
         )
@@ -246,9 +267,12 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
     )
 
 
-def _plan(config: RunConfig, phases: Phases, allowed: Collection[str]) -> tuple[_Run, _Start]:
+def _plan(
+    config: RunConfig, phases: Phases, allowed: Collection[str], from_step: int | None
+) -> tuple[_Run, _Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
     check_names(allowed)
+    directory = RunDirectory.at(config.run_dir)
 
     def plan(latest: int | None) -> tuple[_Run, _Start]:
         run = _prepare(config, latest, allowed)
@@ -256,12 +280,23 @@ def _plan(config: RunConfig, phases: Phases, allowed: Collection[str]) -> tuple[
             return run, _start(run, latest)
 
     # A shared disk shows other processes what was written some time later.
-    steps = multihost.leaders_value(available_steps(RunDirectory.at(config.run_dir).checkpoints))
-    if not steps or config.checkpoints.on_damage == "stop":
-        return plan(steps[-1] if steps else None)
-    found = newest_readable(steps, plan)
-    run, start = found.value
-    return run, dataclasses.replace(start, damaged=found.damaged, messages=damage_messages(found))
+    steps = multihost.leaders_value(available_steps(directory.checkpoints))
+    may = candidates(directory, steps, multihost.leaders_value(from_step))
+    if not may.steps or config.checkpoints.on_damage == "stop":
+        run, start = plan(may.steps[-1] if may.steps else None)
+        damaged, messages = (), ()
+    else:
+        found = newest_readable(may.steps, plan)
+        (run, start), damaged, messages = found.value, found.damaged, damage_messages(found)
+    went_back = may.from_step
+    if went_back is None and may.steps:
+        went_back = went_back_to(directory, start.step)
+    return run, dataclasses.replace(
+        start,
+        set_aside=(*may.left, *damaged),
+        messages=(*messages, *([may.note] if may.note else [])),
+        from_step=went_back,
+    )
 
 
 def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> _Run:
@@ -321,8 +356,8 @@ def _start(run: _Run, latest: int | None) -> _Start:
     if latest is not None:
         entries = read_metrics(run.directory.path / METRICS_FILE)  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
-        evaluated = frozenset(entry["step"] for entry in entries if entry["kind"] == "eval")
-        return _Start(latest, state, f"resuming from step {latest} of {directory}", evaluated=evaluated)
+        evaluations = tuple(e for e in entries if e["kind"] == "eval" and e["step"] <= latest)
+        return _Start(latest, state, f"resuming from step {latest} of {directory}", evaluations=evaluations)
     if source is not None:
         classes = run.pipeline.classes
         params, report = restore_source(run.config, run.model, run.partitioner, classes)

@@ -6,6 +6,7 @@ iterator whose first batch is the one after the examples seen go on as if there 
 The learning rate goes by steps, the data by examples.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -24,6 +25,7 @@ from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.profiler import ProfilerWindow
 from t5lite.training.replicas import ReplicaCheck
+from t5lite.training.saving import Saver
 from t5lite.training.spikes import MIN_LOSSES, SpikeDetector
 from t5lite.training.state import TrainState
 from t5lite.training.step import DeviceBatch
@@ -150,7 +152,7 @@ def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> Tr
     Raises:
       WentBadError: after ``max_nonfinite_steps`` bad steps in a row, if the last step was bad, or if the
         state to save is not finite.
-      CheckpointError: if a save fails.
+      SaveFailedError: if the last save fails, or another one where ``checkpoints.config`` says to stop.
       TransientError: if replicas are found to differ.
     """
     return _Loop(state, config, parts).run()
@@ -166,6 +168,7 @@ class _Loop:
         self.bad_steps = BadSteps(
             config.max_nonfinite_steps, spikes, parts.telemetry.message, parts.step_record
         )
+        self.saver = Saver(parts.checkpoints, parts.telemetry.message) if parts.checkpoints else None
         self.save_waits = False
         every = config.check_replicas_every_steps
         self.replicas = ReplicaCheck(state, every) if every else None
@@ -185,10 +188,7 @@ class _Loop:
             reason = self._run_until_stopped()
         if reason != "preempted":
             self.bad_steps.check_end(self.step)
-        self._save()
-        if self.parts.checkpoints:
-            with self.parts.phases.enter("save"):
-                self.parts.checkpoints.wait()
+        self._save(last=True)
         return TrainingResult(self.state, self.step, reason)
 
     @property
@@ -240,10 +240,12 @@ class _Loop:
             self.parts.telemetry.message(f"profiler trace written to {self.parts.profile_directory}")
 
     def _do_what_is_due(self) -> None:
-        checkpoints = self.parts.checkpoints
         evaluate = self._evaluation_is_due()
-        on_schedule = checkpoints is not None and self.step % checkpoints.config.save_every_steps == 0
-        save = on_schedule or self.save_waits or self.step == self.config.total_steps
+        save = (
+            (self.saver is not None and self.saver.is_due(self.step))
+            or self.save_waits
+            or self.step == self.config.total_steps
+        )
         if evaluate or save:
             self._settle()
         self.save_waits = save and self.bad_steps.in_a_row > 0
@@ -302,13 +304,16 @@ class _Loop:
         if self.parts.evaluate is None or telemetry.has_evaluation(self.step):
             return
         with self.parts.phases.enter("evaluation"), telemetry.paused():
-            telemetry.write_evaluation(self.step, self.parts.evaluate(self.state))
+            metrics = self.parts.evaluate(self.state)
+            telemetry.write_evaluation(self.step, metrics)
+        if self.parts.checkpoints is not None:
+            self.parts.checkpoints.record_evaluation(self.step, metrics)
 
     def _is_saved(self) -> bool:
         return self.parts.checkpoints is not None and self.parts.checkpoints.latest_step() == self.step
 
-    def _save(self) -> None:
-        if self.parts.checkpoints is not None:
+    def _save(self, *, last: bool = False) -> None:
+        if self.saver is not None and self.parts.checkpoints is not None:
             with self.parts.phases.enter("save"), self.parts.telemetry.paused():
                 metadata = {
                     **self.parts.metadata,
@@ -319,7 +324,10 @@ class _Loop:
                 good = self.bad_steps.last_good_step(self.step)
                 if self.replicas:
                     self.replicas.check(self.state, self.step)
+                start = functools.partial(
+                    self.parts.checkpoints.save, self.step, self.state, metadata, last_good_step=good
+                )
                 try:
-                    self.parts.checkpoints.save(self.step, self.state, metadata, last_good_step=good)
+                    (self.saver.finish if last else self.saver.save)(start)
                 except NumbersError as error:
                     raise self.bad_steps.state_went_bad(self.step, error) from error

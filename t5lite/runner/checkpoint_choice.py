@@ -1,0 +1,75 @@
+"""Which checkpoint of a run a command reads: the one of a step, the newest, or the best."""
+
+import sys
+from collections.abc import Callable
+from typing import Literal, TypeAlias, TypeVar
+
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.checkpointing.reading import available_steps, resolve_step
+from t5lite.checkpointing.retention import best_steps
+from t5lite.core.errors import CheckpointError
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+
+Step: TypeAlias = int | Literal["best"] | None
+"""A step, None for the newest, or the one whose held-out metric was the best."""
+
+Value = TypeVar("Value")
+
+
+def evaluations(directory: RunDirectory, metric: str) -> dict[int, float]:
+    """Return what each evaluation of a training found for ``metric``, by its step.
+
+    Raises:
+      DataError: if the metrics file is damaged.
+    """
+    entries = read_metrics(directory.path / METRICS_FILE)
+    return {
+        entry["step"]: entry[metric]
+        for entry in entries
+        if entry["kind"] == "eval" and isinstance(entry.get(metric), int | float)
+    }
+
+
+def best_step(directory: RunDirectory) -> int:
+    """Return the checkpoint that was the best on held-out data, by the run's ``checkpoints.best_metric``.
+
+    Raises:
+      CheckpointError: if none of those that are there was evaluated.
+    """
+    config = directory.read_config().checkpoints if directory.config_file.is_file() else CheckpointConfig()
+    steps = available_steps(directory.checkpoints)
+    scores = evaluations(directory, config.best_metric)
+    there = {step: score for step, score in scores.items() if step in steps}
+    if not there:
+        raise CheckpointError(
+            f"none of the checkpoints of {directory.path} (steps {', '.join(map(str, steps)) or 'none'}) has "
+            f"{config.best_metric!r} in {METRICS_FILE}; give a step by --step, or leave it out for the newest"
+        )
+    return best_steps(there, 1, highest=config.best_is == "highest")[0]
+
+
+def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value]) -> Value:
+    """Return what ``read`` makes of the chosen checkpoint.
+
+    Where the newest is chosen and the run goes on meanwhile, that one may be removed while it is read. Then a
+    newer one is there, and is read instead.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, or it cannot be read.
+    """
+    if step is not None:
+        return read(resolve_step(directory.checkpoints, best_step(directory) if step == "best" else step))
+    chosen = resolve_step(directory.checkpoints, None)
+    while True:
+        try:
+            return read(chosen)
+        except CheckpointError:
+            newest = resolve_step(directory.checkpoints, None)
+            if newest <= chosen:
+                raise
+            print(
+                f"note: step {chosen} was removed by the run that goes on; taking step {newest}",
+                file=sys.stderr,
+            )
+            chosen = newest
