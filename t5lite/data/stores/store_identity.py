@@ -8,11 +8,12 @@ it is read, by its own checksum.
 
 import hashlib
 import json
+from types import ModuleType
 
 from t5lite.core.errors import DataError
-from t5lite.core.json_text import parse_json
-from t5lite.data.stores.pair_store import is_pair_store
+from t5lite.data.stores import pair_store, token_store
 from t5lite.data.stores.store_directory import Range, StoreDirectory, open_directory
+from t5lite.data.stores.store_index import read_index
 
 _COLUMNS = ("tokens", "document_ends")
 _SIDES = ("inputs", "targets")
@@ -30,13 +31,13 @@ def store_identity(path: str) -> str:
     directory = open_directory(path)
     digest = hashlib.sha256()
     try:
-        if is_pair_store(path):
-            _add_json(digest, directory, "pairs.json")
+        if pair_store.is_pair_store(path):
+            _add_index(digest, directory, "pairs.json", pair_store)
             parts = [directory.child(side) for side in _SIDES]
         else:
             parts = [directory]
         for part in parts:
-            _add_json(digest, part, "index.json")
+            _add_index(digest, part, "index.json", token_store)
             for column in _COLUMNS:
                 _add_sample(digest, part, f"{column}.crc32")
     except (OSError, ValueError) as error:
@@ -44,10 +45,10 @@ def store_identity(path: str) -> str:
     return digest.hexdigest()[:_SHOWN_DIGITS]
 
 
-def _add_json(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str) -> None:
-    """Add the values of a file, whatever its spaces and the order of its keys."""
-    content = json.dumps(parse_json(directory.read(file_name)), sort_keys=True, separators=(",", ":"))
-    digest.update(content.encode())
+def _add_index(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str, kind: ModuleType) -> None:
+    """Add the values of an index, whatever its spaces and the order of its keys."""
+    index = read_index(directory, file_name, expected_format=kind.FORMAT, version=kind.VERSION)
+    digest.update(json.dumps(index, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _add_sample(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str) -> None:
