@@ -15,9 +15,10 @@ from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import make_directory, write_json, write_text
 from t5lite.core.json_changes import json_changes
+from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.core.strict_json import StrictJson
+from t5lite.core.strict_json import StrictJson, read_text
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
@@ -103,8 +104,9 @@ class _ModelFile:
 def _with_type(content: dict[str, Any]) -> dict[str, Any]:
     """Migrate version 0 of ``model.json``, in which the only model of a time had no ``type``."""
     config = content.get("config")
-    typed = {"type": EncoderDecoderConfig.__name__, **config} if isinstance(config, dict) else config
-    return {**content, "config": typed}
+    if not isinstance(config, dict):
+        return content
+    return {**content, "config": {"type": EncoderDecoderConfig.__name__, **config}}
 
 
 MODEL_VERSIONS = Versions({0: _with_type})
@@ -337,6 +339,22 @@ class RunDirectory:
             self.mixture_file.unlink(missing_ok=True)
         else:
             write_json(self.mixture_file, history_json(history))
+
+    def check_config(self) -> None:
+        """Check that a configuration that is there already may be replaced.
+
+        Raises:
+          ConfigError: if it is damaged, or a newer version wrote it.
+        """
+        if not self.config_file.is_file():
+            return
+        try:
+            saved = parse_json(read_text(self.config_file))
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"
+            ) from error
+        run_config.VERSIONS.migrated(saved, name=str(self.config_file))
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration."""

@@ -308,12 +308,13 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     pipeline = open_training_pipeline(config, directory, resumed)
     check_vocabulary(pipeline.vocabulary, config.model)
     directory.check_model(config.model, pipeline.vocabulary)
+    directory.check_config()
+    check_epochs(pipeline, config, resumed)
+    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
     contents = store_contents(config)
     changes = config_changes(resumed, config, contents) if resumed else []
     if resumed and resumed.step < config.training.total_steps:
         check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
-    check_epochs(pipeline, config, resumed)
-    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
     if resumed is None:  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
     model = build(config.model)
