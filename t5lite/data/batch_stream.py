@@ -1,5 +1,6 @@
 """``position -> global batch``, whatever the rows are made of: bounds, hosts' rows, worker processes."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.left_out import LeftOut
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.data.worker_processes import from_workers
 
@@ -29,6 +31,7 @@ class BatchStream(ABC):
       num_positions: rows until the stream ends, None if it never does.
       end: why it ends, for messages.
       skipped: rows that were left blank, by the damage that they met (``loader.on_damage``).
+      left_out: places of the stream that no position stands for (``leave_out``).
     """
 
     vocabulary: Vocabulary
@@ -43,10 +46,18 @@ class BatchStream(ABC):
     def __init__(self, reopen: "Callable[[], BatchStream]"):
         self._reopen = reopen
         self.skipped: Counter[str] = Counter()
+        self.left_out = LeftOut()
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Leave these places of the stream out from now on; call it once, before batches are taken."""
+        self.left_out = left_out
+        if self.num_positions is not None:
+            self.num_positions -= left_out.num_before(self.num_positions)
+        self._reopen = functools.partial(_reopened, self._reopen, left_out)
 
     @abstractmethod
     def rows(self, positions: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the fields of rows ``positions`` of the endless stream of examples."""
+        """Return the fields of rows at these places of the endless stream of examples."""
 
     @abstractmethod
     def _take_skipped(self) -> Counter[str]:
@@ -81,7 +92,7 @@ class BatchStream(ABC):
                 f"a batch of the examples {start:,} to {start + batch_size - 1:,} does not exist: "
                 f"{self.end} are {self.num_positions:,} rows; raise it or train for fewer steps"
             )
-        return self.rows(start + np.arange(first, last)), self._take_skipped()
+        return self.rows(self.left_out.places(start + np.arange(first, last))), self._take_skipped()
 
     def batches(
         self,
@@ -150,6 +161,12 @@ def row_bounds(rows: slice | None, batch_size: int) -> tuple[int, int]:
     if not 0 <= first < last <= batch_size or stride != 1:
         raise ValueError(f"{rows} is no contiguous, non-empty part of {batch_size} rows")
     return first, last
+
+
+def _reopened(reopen: Callable[[], BatchStream], left_out: LeftOut) -> BatchStream:
+    stream = reopen()
+    stream.leave_out(left_out)
+    return stream
 
 
 @dataclass

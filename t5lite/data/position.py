@@ -9,9 +9,9 @@ _KEY = "examples_seen"
 
 @dataclass(frozen=True, order=True)
 class DataPosition:
-    """A place in the endless stream of examples: all before it were seen, or left out on purpose.
+    """A position in the endless stream of examples without what is left out of it (``data.left_out``).
 
-    The global batch that comes next is rows ``examples_seen + arange(batch_size)`` of the stream, whatever
+    The global batch that comes next is rows ``examples_seen + arange(batch_size)`` of that, whatever
     the sizes of the batches before it, and whatever number of hosts, devices or microbatches shared them.
     """
 

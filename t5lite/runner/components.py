@@ -16,6 +16,7 @@ from t5lite.checkpointing.reading import available_steps, largest_leaf, leaf_nam
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels, listed
+from t5lite.data.left_out import LeftOut
 from t5lite.data.pipeline import (
     BatchStream,
     MixturePipeline,
@@ -115,7 +116,8 @@ def check_epochs(pipeline: BatchStream, config: RunConfig, resumed: Resumption |
         return
     enough = "raise max_epochs"
     if not isinstance(pipeline, MixturePipeline):
-        needed = position.after(total_steps - step, batch_size=batch_size).examples_seen
+        seen = position.after(total_steps - step, batch_size=batch_size).examples_seen
+        needed = pipeline.left_out.place(seen - 1) + 1
         enough = f"set max_epochs to {-(-needed // pipeline.num_examples)}, or None"
     if not available and not step:
         raise ConfigError(
@@ -144,7 +146,7 @@ def check_steps(directory: RunDirectory, config: RunConfig, latest: int | None) 
 
 
 def open_training_pipeline(
-    config: RunConfig, directory: RunDirectory, resumed: Resumption | None
+    config: RunConfig, directory: RunDirectory, resumed: Resumption | None, left_out: LeftOut
 ) -> BatchStream:
     """Return the training data; its classes, if any, are those the run was started with.
 
@@ -154,6 +156,7 @@ def open_training_pipeline(
       config: of the run.
       directory: of the run.
       resumed: where it goes on; None if it begins.
+      left_out: places that are not trained on.
 
     Raises:
       DataError: if the store cannot be used, or has classes that the run or its model has not.
@@ -166,7 +169,7 @@ def open_training_pipeline(
         seed=config.seed,
         on_damage=config.loader.on_damage,
         history=resumed.mixture if resumed else None,
-        position=resumed.position.examples_seen if resumed else 0,
+        position=left_out.place(resumed.position.examples_seen) if resumed else 0,
     )
     pipeline = open_with(classes=directory.read_classes() if resumed else None)
     if resumed is None and pipeline.classes is not None:
@@ -176,6 +179,7 @@ def open_training_pipeline(
             pipeline = open_with(classes=known)
     if pipeline.classes is not None and isinstance(config.model, EncoderOnlyConfig):
         check_num_labels(pipeline.classes, config.model.num_labels, store=config.evaluated_data.store)
+    pipeline.leave_out(left_out)
     return pipeline
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from t5lite.data.left_out import LeftOut
 from t5lite.data.mixture import NO_SOURCE, PERIOD, MixturePhase
 from t5lite.data.pipeline import BatchStream, MixturePipeline
 from t5lite.data.position import DataPosition
@@ -38,6 +39,14 @@ def mixture_changes(phases: Sequence[MixturePhase], *, position: int) -> list[st
         if name != NO_SOURCE and before.get(name) != after.get(name)
     ]
     return [f"the mixture changes here: {', '.join(changes)}; every source goes on where it was"]
+
+
+def left_out_messages(left_out: LeftOut) -> list[str]:
+    """Return what to say of examples that are left out; nothing where none is."""
+    if not left_out.ranges:
+        return []
+    listed = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in left_out.ranges)
+    return [f"left out, since the numbers went bad there (rollbacks.json): the examples {listed}"]
 
 
 def unseen_rows(

@@ -7,12 +7,14 @@ from typing import Any
 from t5lite import run_config
 from t5lite.checkpointing.reading import read_metadata, unreadable
 from t5lite.core.errors import ConfigError
+from t5lite.data.left_out import LeftOut
 from t5lite.data.mixture import MixtureDataConfig, MixtureHistory
 from t5lite.data.pipeline import BatchStream, MixturePipeline
 from t5lite.data.position import DataPosition
 from t5lite.run_config import RunConfig
 from t5lite.runner.run_directory import RunDirectory, history_from_json, history_json
 from t5lite.runner.store_contents import contents_from_json, contents_json
+from t5lite.training.bad_steps import StepRecord
 
 _MIXTURE = "mixture"
 
@@ -32,6 +34,9 @@ class Resumption:
     """Digests of the stores it was trained on, by field; empty of checkpoints that did not say."""
     mixture: MixtureHistory = field(default_factory=MixtureHistory.elsewhere)
     """Of the shares of the sources."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Places in the data that no position stands for."""
+    step_record: StepRecord = field(default_factory=StepRecord)
     notes: tuple[str, ...] = ()
     """What to say of how all this was found."""
 
@@ -58,6 +63,7 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
                 f"{batch_size}, its batch size, are {position.examples_seen:,}; nor what its stores held, so "
                 "that this is not compared"
             )
+        left_out, step_record = LeftOut.from_json(metadata), StepRecord.from_json(metadata)
         contents = contents_from_json(metadata)
         mixture = history_from_json(metadata[_MIXTURE]) if _MIXTURE in metadata else directory.read_mixture()
         saved, config = _saved_config(metadata.get("config", {}))
@@ -80,6 +86,8 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
         config_json=saved,
         contents=contents,
         mixture=mixture,
+        left_out=left_out,
+        step_record=step_record,
         notes=tuple(notes),
     )
 
@@ -108,7 +116,12 @@ def metadata_of(
     known = {**(resumed.contents if resumed else {}), **contents}
     history = current_history(pipeline, resumed)
     mixture = {} if history is None else {_MIXTURE: history_json(history)}
-    return {"config": run_config.to_json(config), **contents_json(known), **mixture}
+    return {
+        "config": run_config.to_json(config),
+        **contents_json(known),
+        **mixture,
+        **pipeline.left_out.to_json(),
+    }
 
 
 def current_history(pipeline: BatchStream, resumed: Resumption | None) -> MixtureHistory | None:
@@ -117,4 +130,4 @@ def current_history(pipeline: BatchStream, resumed: Resumption | None) -> Mixtur
         return pipeline.history
     if resumed is None or resumed.mixture.is_of_no_mixture:
         return None
-    return resumed.mixture.left(position=resumed.position.examples_seen)
+    return resumed.mixture.left(position=pipeline.left_out.place(resumed.position.examples_seen))

@@ -1,16 +1,152 @@
-"""What becomes of a run whose numbers went bad."""
+"""Back to the last good checkpoint when the numbers went bad, and on without the examples of the bad steps.
+
+What was decided stands in ``rollbacks.json`` of the run directory before anything is trained on, and what is
+left out also in every later checkpoint. A run that is killed at any point comes to the same: checkpoints are
+taken out of the way first, and without them the same steps lead to the same incident.
+"""
+
+from dataclasses import dataclass, field, replace
 
 from t5lite.checkpointing.manager import Checkpoints
+from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import NumbersError
+from t5lite.core.files import write_json
+from t5lite.core.strict_json import StrictJson
+from t5lite.data.left_out import LeftOut
+from t5lite.data.position import DataPosition
+from t5lite.partitioning import multihost
+from t5lite.runner.resumption import Resumption
+from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.bad_steps import Incident
 
+_JSON = StrictJson()
 
-def gave_up(incident: Incident, checkpoints: Checkpoints) -> NumbersError:
-    """Return the end of a run, and say how to go on."""
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """One return to an earlier state."""
+
+    to_step: int
+    """The checkpoint; 0 is the start of the run."""
+    first_bad_step: int
+    last_bad_step: int
+    first_example: int
+    """Left out, a place in the endless stream of examples; up to ``last_example``."""
+    last_example: int
+    reason: str
+    in_vain: bool = False
+    """It did not help, nor did others to the same checkpoint; nothing is left out for it any more."""
+
+    def __str__(self) -> str:
+        return f"{self.first_example:,} to {self.last_example:,}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollbacks:
+    """What ``rollbacks.json`` says: every rollback of a run, in order."""
+
+    rollbacks: tuple[Rollback, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """What is trained between a start and the next rollback."""
+
+    directory: RunDirectory
+    start_step: int
+    position: DataPosition
+    """The examples seen before it."""
+    batch_size: int
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def examples(self, first_step: int, last_step: int) -> tuple[int, int]:
+        """Return the places of the first and the last example of these steps, counted from 1."""
+        first, end = (
+            self.position.after(step - self.start_step, batch_size=self.batch_size).examples_seen
+            for step in (max(first_step - 1, self.start_step), last_step)
+        )
+        return self.left_out.place(min(first, end - 1)), self.left_out.place(end - 1)
+
+
+def left_out(directory: RunDirectory, resumed: Resumption | None) -> LeftOut:
+    """Return what a run leaves out, by its checkpoint and by its rollbacks.
+
+    Raises:
+      ConfigError: if ``rollbacks.json`` is damaged.
+    """
+    recorded = [(each.first_example, each.last_example + 1) for each in _read(directory) if not each.in_vain]
+    return LeftOut.of([*recorded, *(resumed.left_out.ranges if resumed else ())])
+
+
+def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *, at_most: int) -> str:
+    """Take back what was saved since the last good checkpoint, and leave out the examples of the bad steps.
+
+    The step before the first bad one counts as bad: its update may be what spoiled the parameters. All
+    processes must call it, and come to the same.
+
+    Args:
+      incident: what went bad.
+      stretch: in which it did.
+      checkpoints: of the run.
+      at_most: rollbacks to the same checkpoint.
+
+    Returns:
+      What to say of it.
+
+    Raises:
+      NumbersError: if there were that many already: the examples are not the cause, so they are not left out
+        any longer, and the next start has its rollbacks anew.
+    """
+    earlier = _read(stretch.directory)
     checkpoints.wait()
-    newest = checkpoints.latest_step()
-    resumes = "starts anew" if newest is None else f"resumes from step {newest}"
-    return NumbersError(
-        f"{incident.what}; lower the learning rate or set step.max_gradient_norm, and run again: that "
-        f"{resumes}"
+    good = [s for s in available_steps(checkpoints.directory) if s <= incident.last_good_step]
+    to_step = max(good, default=0)
+    first, last = stretch.examples(incident.last_good_step + 1, incident.last_step)
+    rollback = Rollback(
+        to_step=to_step,
+        first_bad_step=incident.first_step,
+        last_bad_step=incident.last_step,
+        first_example=first,
+        last_example=last,
+        reason=incident.what,
     )
+    alike = [each for each in earlier if each.to_step == to_step and not each.in_vain]
+    checkpoints.set_aside_after(to_step)
+    if len(alike) >= at_most:
+        in_vain = [replace(each, in_vain=each.in_vain or each in alike) for each in earlier]
+        _write(stretch.directory, in_vain)
+        raise _gave_up(rollback, alike)
+    _write(stretch.directory, [*earlier, rollback])
+    back = f"step {to_step}" if to_step else "the start"
+    return (
+        f"{incident.what}; going back to {back}, without the examples {rollback} from now on (rollback "
+        f"{len(alike) + 1} of at most {at_most} to there)"
+    )
+
+
+def _gave_up(newest: Rollback, alike: list[Rollback]) -> NumbersError:
+    """Return the end of a run, with what can be done."""
+    tried = ""
+    if alike:
+        tried = (
+            f", and {len(alike)} rollbacks that left out the examples {'; '.join(map(str, alike))} did not "
+            "help, so that these are trained on again"
+        )
+    resumes = f"resumes from step {newest.to_step}" if newest.to_step else "starts anew"
+    return NumbersError(
+        f"{newest.reason}; the examples since the last good step are {newest}{tried}; lower the learning "
+        "rate or set step.max_gradient_norm (training.spike_threshold, if such losses are right), and run "
+        f"again: that {resumes}"
+    )
+
+
+def _read(directory: RunDirectory) -> tuple[Rollback, ...]:
+    file = directory.rollbacks_file
+    return _JSON.read(file, Rollbacks).rollbacks if file.is_file() else ()
+
+
+def _write(directory: RunDirectory, rollbacks: list[Rollback]) -> None:
+    if multihost.is_leader():
+        value = Rollbacks(rollbacks=tuple(rollbacks))
+        write_json(directory.rollbacks_file, _JSON.unstructure(value, Rollbacks))
+    multihost.barrier("rollbacks")

@@ -33,7 +33,7 @@ IMPORTED = "imported_from"
 
 FILES = (
     *("config.json", "config_history.json", "model.json", *FILE_NAMES, "classes.json", "mixture.json"),
-    *("initialized_from.txt", "metrics.jsonl", "evaluation.json", "README.txt"),
+    *("rollbacks.json", "initialized_from.txt", "metrics.jsonl", "evaluation.json", "README.txt"),
 )
 """Every file that a training or an evaluation writes beside its folders."""
 FOLDERS = {
@@ -59,6 +59,7 @@ spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary
                     more
 classes.json        of a classifier of sequences: the classes in the order of its outputs
 mixture.json        of a mixture of sources: their shares, now and before they were changed
+rollbacks.json      where the numbers went bad, what the run went back to, and which examples it leaves out
 initialized_from.txt
                     the arrays that fine-tuning took over or made anew, and from which checkpoint
 tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
@@ -185,6 +186,11 @@ class RunDirectory:
     def mixture_file(self) -> StoragePath:
         """The shares of the sources that a mixture has had."""
         return self.path / "mixture.json"
+
+    @property
+    def rollbacks_file(self) -> StoragePath:
+        """Where the numbers went bad, and which examples are left out since."""
+        return self.path / "rollbacks.json"
 
     @property
     def evaluation_file(self) -> StoragePath:

@@ -48,6 +48,7 @@ from t5lite.runner.config_history import ConfigHistory, read_config_history, wri
 from t5lite.runner.cost_record import cost_recorded
 from t5lite.runner.data_messages import (
     data_messages,
+    left_out_messages,
     skipped_rows,
     unseen_rows,
 )
@@ -56,11 +57,12 @@ from t5lite.runner.going_back import FROM_STEP, candidates, went_back_to
 from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import Resumption, current_history, metadata_of, resumption
-from t5lite.runner.rollback import gave_up
+from t5lite.runner.rollback import Stretch, left_out, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.store_contents import store_contents
 from t5lite.training import loop
-from t5lite.training.bad_steps import WentBadError
+from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
+from t5lite.training.ledger import Ledger
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
@@ -170,19 +172,35 @@ def train(
 def _train_alone(
     config: RunConfig, supervision: Supervision, allowed: Collection[str], from_step: int | None
 ) -> Outcome:
-    """Train as the only run that writes to the directory, with all processes that take part."""
+    """Train as the only run that writes to the directory, with all processes that take part.
+
+    Whenever the numbers go bad it starts again from what was good: a rollback is a restart.
+    """
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
-        with phases.enter("startup"):
+        with supervision.phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, _say))
             run, start = _plan(config, phases, allowed, from_step)
-        return _train(run, start, supervision, lease)
+        if start.step == config.training.total_steps and (run.heldout is None or start.is_evaluated):
+            return _finished(run, start)
+        _begin(run, start)
+        directory, clock = run.directory, supervision.clock
+        ledger = stack.enter_context(
+            cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
+        )
+        while (outcome := _train(run, start, supervision, lease, ledger)) is None:
+            del run, start  # and with it what is left of the state
+            if from_step not in available_steps(directory.checkpoints):
+                from_step = None  # the rollback went beyond it
+            with phases.enter("startup"):
+                run, start = _plan(config, phases, allowed, from_step)
+            _begin(run, start)
+        return outcome
 
 
-def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | None) -> Outcome:
-    config, preemption = run.config, supervision.preemption
-    if start.step == config.training.total_steps and (run.heldout is None or start.is_evaluated):
-        return _finished(run, start)
+def _begin(run: _Run, start: _Start) -> None:
+    """Compare what the processes are about to do, say it, and write what makes the directory a run."""
+    config = run.config
     check_same(
         "data",
         {
@@ -191,6 +209,7 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
             "contents of stores": run.contents,
             "start": start.step,
             "examples seen": run.position.examples_seen,
+            **run.pipeline.left_out.to_json(),
         },
     )
     directory = run.directory
@@ -208,12 +227,15 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
     multihost.barrier("run directory")
+
+
+def _train(
+    run: _Run, start: _Start, supervision: Supervision, lease: Lease | None, ledger: Ledger | None
+) -> Outcome | None:
+    """Return how the training ended, None if it is to start again where it was rolled back to."""
+    config, directory, preemption = run.config, run.directory, supervision.preemption
     metrics: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
-        clock = supervision.clock
-        ledger = stack.enter_context(
-            cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
-        )
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         for entry in start.evaluations:
             if config.checkpoints.best_metric in entry:
@@ -245,13 +267,16 @@ def _train(run: _Run, start: _Start, supervision: Supervision, lease: Lease | No
                 **metadata_of(config, run.pipeline, run.contents, run.resumed),
                 **({} if start.from_step is None else {FROM_STEP: start.from_step}),
             },
+            step_record=_step_record(run),
             evaluate=_evaluation(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
         )
         try:
             result = loop.train(start.state, config.training, parts)
         except WentBadError as bad:
-            raise gave_up(bad.incident, checkpoints) from bad
+            with supervision.phases.enter("save"):  # it writes, which only who has the lease may
+                telemetry.message(_rolled_back(run, start, bad.incident, checkpoints))
+            return None
         if run.pipeline.skipped:
             telemetry.message(skipped_rows(run.pipeline.skipped))
         stopped_by = preemption.signal if result.reason == "preempted" else None
@@ -305,7 +330,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     directory = RunDirectory.at(config.run_dir)
     resumed = None if latest is None else resumption(directory, latest)
     check_steps(directory, config, latest)
-    pipeline = open_training_pipeline(config, directory, resumed)
+    pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
     check_vocabulary(pipeline.vocabulary, config.model)
     directory.check_model(config.model, pipeline.vocabulary)
     directory.check_config()
@@ -420,7 +445,8 @@ def _announce(run: _Run, start: _Start) -> None:
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
         f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
-    for message in data_messages(run.pipeline, position=run.position.examples_seen):
+    place = run.pipeline.left_out.place(run.position.examples_seen)
+    for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
         _say(message)
     unseen = None
     if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
@@ -454,6 +480,25 @@ def _rate_change(run: _Run, start: _Start) -> list[str]:
 def _row_length(pipeline: BatchStream) -> str:
     lengths = [length for length in (pipeline.encoder_length, pipeline.decoder_length) if length]
     return f"({lengths[0]} + {lengths[1]})" if len(lengths) > 1 else str(lengths[0])
+
+
+def _rolled_back(run: _Run, start: _Start, incident: Incident, checkpoints: Checkpoints) -> str:
+    """Go back to the last good checkpoint and return what to say; errors as of ``roll_back``."""
+    stretch = Stretch(
+        directory=run.directory,
+        start_step=start.step,
+        position=run.position,
+        batch_size=run.config.training.batch_size,
+        left_out=run.pipeline.left_out,
+    )
+    return roll_back(incident, stretch, checkpoints, at_most=run.config.training.max_rollbacks)
+
+
+def _step_record(run: _Run) -> StepRecord:
+    """Return what is known of the steps so far; the losses of other data do not tell what is a spike."""
+    record = run.resumed.step_record if run.resumed else StepRecord()
+    of_other_data = any(change.field.startswith("data") for change in run.changes)
+    return dataclasses.replace(record, recent_losses=()) if of_other_data else record
 
 
 def _compiled_step(run: _Run) -> Any:

@@ -9,7 +9,7 @@ The learning rate goes by steps, the data by examples.
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ from t5lite.checkpointing.manager import Checkpoints
 from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.position import DataPosition
-from t5lite.training.bad_steps import BadSteps, StepRecord
+from t5lite.training.bad_steps import BadSteps, StepRecord, WentBadError
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.profiler import ProfilerWindow
@@ -183,8 +183,7 @@ class _Loop:
         )
 
     def run(self) -> TrainingResult:
-        self.parts.preemption.saved = self._is_saved
-        with closing(self.profiler):
+        with closing(self.profiler), self._telling_what_is_saved():
             reason = self._run_until_stopped()
         if reason != "preempted":
             self.bad_steps.check_end(self.step)
@@ -202,7 +201,8 @@ class _Loop:
                 self._evaluate()
             return self._run_steps()
         except StopRequested:
-            self._settle()
+            with suppress(WentBadError):  # there is no time to go back; the run that resumes this one will
+                self._settle()
             return "preempted"
 
     def _run_steps(self) -> Reason:
@@ -308,6 +308,15 @@ class _Loop:
             telemetry.write_evaluation(self.step, metrics)
         if self.parts.checkpoints is not None:
             self.parts.checkpoints.record_evaluation(self.step, metrics)
+
+    @contextmanager
+    def _telling_what_is_saved(self) -> Iterator[None]:
+        """Answer what signals ask during the block; the state, which is large, outlives it by nothing."""
+        before, self.parts.preemption.saved = self.parts.preemption.saved, self._is_saved
+        try:
+            yield
+        finally:
+            self.parts.preemption.saved = before
 
     def _is_saved(self) -> bool:
         return self.parts.checkpoints is not None and self.parts.checkpoints.latest_step() == self.step

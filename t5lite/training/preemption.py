@@ -58,6 +58,7 @@ class Preemption:
         self._previous: dict[int, Any] = {}
         self._tell_jax: Callable[[int], None] | None = None
         self._num_asked = 0
+        self._agreed = False
         self._phase: Phase | None = None
         self._phase_since = 0.0
         self._stepped = False
@@ -100,7 +101,9 @@ class Preemption:
         """
         if self._tell_jax is not None:
             self._num_asked += 1
-            return multihost_utils.reached_preemption_sync_point(self._num_asked)
+            # The agreed place is reached once; the answer stays, also if the run is rolled back there.
+            self._agreed = self._agreed or multihost_utils.reached_preemption_sync_point(self._num_asked)
+            return self._agreed
         return self._signal is not None
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from t5lite.checkpointing.reading import leaf_names
 from t5lite.cli.main import main
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.left_out import LeftOut
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart import corpus
@@ -213,7 +214,7 @@ def test_a_classifier_is_taken_over_with_its_classes_and_made_anew_for_others(
 
     def started(classes=None, **changes):
         changed = dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
-        found = open_training_pipeline(changed, RunDirectory.at(tmp_path / "run"), None).classes
+        found = open_training_pipeline(changed, RunDirectory.at(tmp_path / "run"), None, LeftOut()).classes
         params, report = restore_source(changed, build(changed.model), partitioner, classes or found)
         return found, named(params), report
 
