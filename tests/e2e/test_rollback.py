@@ -17,7 +17,7 @@ from t5lite.training.metrics_log import read_metrics
 from tests.e2e import poisoned_training
 from tests.e2e.conftest import REPOSITORY, contents
 
-CLOCK = {"step_seconds", "tokens_per_second", "input_stall", "mfu"}
+CLOCK = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "goodput"}
 SHORT = [
     *("--training.total-steps", "24", "--evaluation.store", "None"),
     *("--checkpoints.save-every-steps", "5", "--training.max-nonfinite-steps", "3"),
