@@ -108,8 +108,9 @@ is() { [[ $(state "$1") == "$2" ]]; }
 steps() { if [[ -e $1/metrics.jsonl ]]; then grep -c '"train"' "$1/metrics.jsonl"; else echo 0; fi; }
 has_steps() { (( $(steps "$1") >= $2 )); }
 said() { grep -qF -- "$2" "$1-"*.log 2>/dev/null; }
-# A requeued job may start after two minutes; an administrator can say now.
-soon() { scontrol update JobId="$1" StartTime=now; }
+# A requeued job may start after two minutes; an administrator can say earlier, but not at once: the node has revoked
+# the credentials of that moment.
+soon() { sleep 10; scontrol update JobId="$1" StartTime=now; }
 
 job=$(launch train --training.total-steps 120)
 wait_for 900 "training" has_steps train 10
