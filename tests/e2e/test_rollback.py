@@ -43,6 +43,11 @@ def poisoned(monkeypatch):
     poisoned_training.poison(*POISONED)
 
 
+@pytest.mark.fault(
+    "examples make the loss NaN for `training.max_nonfinite_steps` in a row",
+    "back to the last good checkpoint, and on without them; recorded in `rollbacks.json`",
+    0,
+)
 def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     train_arguments: list[str], tmp_path: Path, poisoned, capfd, monkeypatch
 ):
@@ -74,6 +79,11 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     assert fingerprints(run, 24) == fingerprints(other, 24)
 
 
+@pytest.mark.fault(
+    "a learning rate ruins the parameters, finite or not",
+    "no good checkpoint is lost; after `training.max_rollbacks` in vain it ends, naming the examples",
+    4,
+)
 def test_a_rate_that_ruins_a_good_run_costs_it_nothing(run_copy: Path, capfd):
     """Every step is saved, also the first ruined one, whose loss was still good."""
     good = contents(run_copy / "checkpoints" / "40")
@@ -100,6 +110,7 @@ def test_a_rate_that_ruins_a_good_run_costs_it_nothing(run_copy: Path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.fault("`kill -9` within a rollback", "the next start comes to the same rollback", 0)
 def test_kill_9_in_a_rollback_changes_nothing(train_arguments: list[str], tmp_path: Path, poisoned):
     """Killed before the rollback is recorded, then before it is gone on from."""
     run = tmp_path / "run"
