@@ -125,6 +125,7 @@ class Lease:
                 self._wait_for(*newest)
                 self.waited_seconds += time.monotonic() - started
             number = 1 + (newest[0] if newest else 0)
+            make_directory(self._folder.parent)
             make_directory(self._folder)
             if create_exclusively(_claim(self._folder, number), _encoded(dataclasses.asdict(self.holder))):
                 break

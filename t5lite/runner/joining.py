@@ -18,6 +18,7 @@ import t5lite
 from t5lite.checkpointing.lease import Lease, held_lease, sees_claim
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.files import check_place
 from t5lite.core.json_changes import json_changes
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig, to_json
@@ -50,6 +51,7 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
     check_same("software", {"t5lite": t5lite.__version__, "code": _code_digest(), "jax": jax.__version__})
     directory = RunDirectory.at(config.run_dir)
     directory.check_is_directory()
+    check_place(directory.path)
     with ExitStack() as stack:
         lease, error = None, None
         if multihost.is_leader():
