@@ -72,6 +72,7 @@ evaluations/        all that it measured, a file for each step, store and way of
 lease/              while a run writes here: which one
 ledger/             what the run cost, a file for each start: times, steps, how it ended (`t5lite status`)
 profile/            traces, where a profiler window was asked for
+stacks/             what the threads of a process were doing that the watchdog ended
 
 Files appear when they are first written. Start over by deleting the directory.
 """
