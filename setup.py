@@ -63,6 +63,7 @@ EXTRAS = {
     "data": DATA,
     "gcs": GCS,
     "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
+    "mlflow": ["mlflow-skinny>=3.17,<4"],
     "ray": [*DATA, *RAY],
     "s3": S3,
     "test": [
@@ -92,7 +93,9 @@ EXTRAS = {
         *TOKENIZERS,
     ],
     "tokenizers": TOKENIZERS,
+    "trackio": ["trackio>=0.43,<0.44"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+    "wandb": ["wandb>=0.31,<0.32"],
 }
 
 

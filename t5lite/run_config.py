@@ -40,6 +40,7 @@ from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
+from t5lite.training.trackers import TrackerConfig
 from t5lite.training.watchdog import WatchdogConfig
 
 _SEEDS = 1 << 32
@@ -103,6 +104,8 @@ class RunConfig:
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     lease: LeaseConfig = field(default_factory=LeaseConfig)
     partitioning: PartitioningConfig = field(default_factory=PartitioningConfig)
+    trackers: tuple[TrackerConfig, ...] = ()
+    """Services that show the metrics, too (docs/trackers.md)."""
     joining: JoiningConfig = field(default_factory=JoiningConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     initialize_from: InitializeFrom | None = None
@@ -401,6 +404,9 @@ VERSIONS = Versions({0: _with_types})
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(
-    unions=(Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+    unions=(
+        *(Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+        TrackerConfig,
+    ),
     versions={RunConfig: VERSIONS},
 )

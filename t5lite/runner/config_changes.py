@@ -80,6 +80,7 @@ EFFECTS: Mapping[str, Effect] = {
     "watchdog": Effect.NOTHING,
     "lease": Effect.NOTHING,
     "joining": Effect.NOTHING,
+    "trackers": Effect.NOTHING,
     "initialize_from": Effect.NOTHING,
 }
 """By field; a field that is not here has the effect of the one it belongs to, ``*`` is any source."""

@@ -25,6 +25,7 @@ from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_
 from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
 from t5lite.run_config import RunConfig
 from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
+from t5lite.training.trackers.reporting import TRACKERS_FILE
 
 MODEL_FILE = "model.json"
 """Whose presence makes a directory a run."""
@@ -33,7 +34,8 @@ IMPORTED = "imported_from"
 
 FILES = (
     *("config.json", "config_history.json", "model.json", *FILE_NAMES, "classes.json", "mixture.json"),
-    *("rollbacks.json", "initialized_from.txt", "metrics.jsonl", "evaluation.json", "README.txt"),
+    *("rollbacks.json", "initialized_from.txt", "metrics.jsonl", "evaluation.json", TRACKERS_FILE),
+    "README.txt",
 )
 """Every file that a training or an evaluation writes beside its folders."""
 FOLDERS = {
@@ -67,6 +69,7 @@ checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step; STEP.s
                     does not go on from, removed when that step is saved again
 metrics.jsonl       one JSON object a logged step (losses in nats per target token)
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
+trackers.json       under what Weights & Biases, MLflow or Trackio know the run, where it is shown there
 evaluation.json     what `t5lite evaluate` last measured
 evaluations/        all that it measured, a file for each step, store and way of measuring
 lease/              while a run writes here: which one

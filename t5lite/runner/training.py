@@ -60,6 +60,7 @@ from t5lite.runner.resumption import Resumption, current_history, metadata_of, r
 from t5lite.runner.rollback import Stretch, left_out, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.store_contents import store_contents
+from t5lite.runner.tracking import check_trackers, tracked
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
 from t5lite.training.ledger import Ledger
@@ -75,6 +76,7 @@ from t5lite.training.step import (
 )
 from t5lite.training.supervision import Supervision, supervised
 from t5lite.training.telemetry import Telemetry
+from t5lite.training.trackers.reporting import Trackers
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def _train_alone(
         ledger = stack.enter_context(
             cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
         )
-        while (outcome := _train(run, start, supervision, lease, ledger)) is None:
+        trackers = stack.enter_context(tracked(config, directory.path, _say))
+        while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
             del run, start  # and with it what is left of the state
             if from_step not in available_steps(directory.checkpoints):
                 from_step = None  # the rollback went beyond it
@@ -230,7 +233,12 @@ def _begin(run: _Run, start: _Start) -> None:
 
 
 def _train(
-    run: _Run, start: _Start, supervision: Supervision, lease: Lease | None, ledger: Ledger | None
+    run: _Run,
+    start: _Start,
+    supervision: Supervision,
+    lease: Lease | None,
+    ledger: Ledger | None,
+    trackers: Trackers | None,
 ) -> Outcome | None:
     """Return how the training ended, None if it is to start again where it was rolled back to."""
     config, directory, preemption = run.config, run.directory, supervision.preemption
@@ -253,6 +261,7 @@ def _train(
                     decoder_length=run.pipeline.decoder_length,
                 ),
                 ledger=ledger,
+                trackers=trackers,
             )
         )
         batches = stack.enter_context(_batches(run, start.step, supervision))
@@ -280,6 +289,8 @@ def _train(
         if run.pipeline.skipped:
             telemetry.message(skipped_rows(run.pipeline.skipped))
         stopped_by = preemption.signal if result.reason == "preempted" else None
+        if trackers is not None:
+            trackers.finish(result.reason)
         if ledger is not None:
             ledger.finish(result.reason, 128 + stopped_by if stopped_by else 0)
     return Outcome(
@@ -327,6 +338,7 @@ def _plan(
 def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> _Run:
     """Open the data and check that everything fits together; nothing is written."""
     check_param_dtype(config.model)
+    check_trackers(config)
     directory = RunDirectory.at(config.run_dir)
     resumed = None if latest is None else resumption(directory, latest)
     check_steps(directory, config, latest)

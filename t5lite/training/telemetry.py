@@ -15,6 +15,7 @@ from t5lite.training.hardware import Peak, device_peak
 from t5lite.training.ledger import Ledger
 from t5lite.training.metrics_log import MetricsLog
 from t5lite.training.progress import ProgressLine
+from t5lite.training.trackers.reporting import Trackers
 
 _COUNTS = ("tokens", "nonfinite")
 _SHORTEST_SECONDS = 1e-3
@@ -34,6 +35,7 @@ class Telemetry:
       total_steps: where the run ends.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
       ledger: of the leader; counts the steps, and tells the goodput of the run.
+      trackers: of the leader; are handed what is written.
       stream: of the progress line; standard error by default.
       before_write: is called before anything is added to the files; what it raises is raised.
     """
@@ -46,6 +48,7 @@ class Telemetry:
         total_steps: int,
         step_flops: float | None = None,
         ledger: Ledger | None = None,
+        trackers: Trackers | None = None,
         stream: TextIO | None = None,
         before_write: Callable[[], None] = lambda: None,
     ) -> None:
@@ -57,7 +60,7 @@ class Telemetry:
             if self._leader
             else None
         )
-        self._ledger = ledger
+        self._ledger, self._trackers = ledger, trackers
         self._step_flops = step_flops
         self._peak: Peak | None = _local_peak() if step_flops and self._leader else None
         self._window = _Window()
@@ -96,8 +99,7 @@ class Telemetry:
             values["goodput"] = self._ledger.goodput()
         self._window = _Window(now)
         if self._log and self._progress:
-            self._before_write()
-            self._log.write("train", step, values)
+            self._write(self._log, "train", step, values)
             shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
             self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
 
@@ -109,8 +111,7 @@ class Telemetry:
     def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Write the result of an evaluation after ``step`` steps."""
         if self._log and self._progress:
-            self._before_write()
-            self._log.write("eval", step, values)
+            self._write(self._log, "eval", step, values)
             listed = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
             self._progress.message(f"step {step}: {listed}")
 
@@ -127,8 +128,7 @@ class Telemetry:
             values: dict[str, Any] = {"compile_seconds": seconds, "devices": jax.device_count()}
             if self._peak:
                 values["peak_flops_per_second"], values["peak_source"] = self._peak
-            self._before_write()
-            self._log.write("start", step, values)
+            self._write(self._log, "start", step, values)
             self._progress.message(f"compiled the train step in {seconds:.1f} s")
 
     def message(self, text: str) -> None:
@@ -158,6 +158,12 @@ class Telemetry:
         if self._log and self._progress:
             self._log.close()
             self._progress.close()
+
+    def _write(self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        self._before_write()
+        log.write(kind, step, values)
+        if self._trackers:
+            self._trackers.log(kind, step, values)
 
 
 def _local_peak() -> Peak | None:
