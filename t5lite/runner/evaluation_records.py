@@ -10,10 +10,13 @@ from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.core.files import write_json
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
 
+VERSIONS = Versions({0: unchanged})
+"""Of these files."""
 _DIGITS = 8
 
 
@@ -27,7 +30,7 @@ def store_evaluation(run: str | os.PathLike[str], result: Evaluation) -> Storage
       UserError: if it cannot be written, after the other of the two was tried.
     """
     directory = RunDirectory.at(run)
-    record = dataclasses.asdict(result)
+    record = VERSIONS.stamped(dataclasses.asdict(result))
     path = directory.evaluations / f"{_name(result)}.json"
     failures = []
     for file in (path, directory.evaluation_file):
