@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import math
 import signal
-import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +12,17 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import BatchStream, Pipeline
-from t5lite.data.position import DataPosition
+from t5lite.data.pipeline import BatchStream
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
-from t5lite.optim import Optimizer
-from t5lite.partitioning import Partitioner, make_partitioner, multihost
+from t5lite.partitioning import make_partitioner, multihost
 from t5lite.run_config import RunConfig
+from t5lite.runner.beginning import Run, Start, announce, origin_of, say
 from t5lite.runner.components import (
     check_epochs,
     check_source,
@@ -38,8 +34,6 @@ from t5lite.runner.components import (
     restore_source,
 )
 from t5lite.runner.config_changes import (
-    ConfigChange,
-    change_messages,
     check_changes,
     check_names,
     config_changes,
@@ -47,16 +41,12 @@ from t5lite.runner.config_changes import (
 from t5lite.runner.config_history import ConfigHistory, read_config_history, write_config_history
 from t5lite.runner.cost_record import cost_recorded
 from t5lite.runner.data_messages import (
-    data_messages,
-    left_out_messages,
     skipped_rows,
-    unseen_rows,
 )
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.going_back import FROM_STEP, candidates, went_back_to
-from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.joining import check_same, joined
-from t5lite.runner.resumption import Resumption, current_history, metadata_of, resumption
+from t5lite.runner.resumption import current_history, metadata_of, resumption
 from t5lite.runner.rollback import Stretch, left_out, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.store_contents import store_contents
@@ -91,57 +81,6 @@ class Outcome:
     params: Tree
     metrics: dict[str, float]
     """Of the last held-out evaluation of this attempt (at ``step``, if it finished); empty if none."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The parts of one run that exist before its state does."""
-
-    config: RunConfig
-    directory: RunDirectory
-    resumed: Resumption | None
-    """The checkpoint to go on from, None for a run that begins."""
-    pipeline: BatchStream
-    heldout: Pipeline | None
-    model: FunctionalModel
-    optimizer: Optimizer
-    partitioner: Partitioner
-    contents: dict[str, str]
-    """Digests of the stores, by field."""
-    changes: list[ConfigChange]
-    """Against the checkpoint to go on from."""
-    history: ConfigHistory
-    """These, and earlier ones."""
-
-    @property
-    def position(self) -> DataPosition:
-        """The examples that were seen before this start."""
-        return self.resumed.position if self.resumed else DataPosition()
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a run starts from."""
-
-    step: int
-    state: TrainState
-    origin: str | None = None
-    """What to say about it."""
-    report: RestoreReport | None = None
-    """The parameters that ``initialize_from`` gave."""
-    set_aside: tuple[int, ...] = ()
-    """Newer checkpoints, which are damaged or not to be gone on from."""
-    messages: tuple[str, ...] = ()
-    """What to say of them."""
-    from_step: int | None = None
-    """The step that the run was told to go back to, now or before."""
-    evaluations: tuple[dict[str, Any], ...] = ()
-    """Entries of the evaluations that the metrics file has."""
-
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether what this starts from was evaluated."""
-        return any(entry["step"] == self.step for entry in self.evaluations)
 
 
 def train(
@@ -181,16 +120,16 @@ def _train_alone(
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
-            lease = stack.enter_context(joined(config, supervision, _say))
+            lease = stack.enter_context(joined(config, supervision, say))
             run, start = _plan(config, phases, allowed, from_step)
         if start.step == config.training.total_steps and (run.heldout is None or start.is_evaluated):
             return _finished(run, start)
         _begin(run, start)
         directory, clock = run.directory, supervision.clock
         ledger = stack.enter_context(
-            cost_recorded(directory.path, lease, clock, start_step=start.step, say=_say)
+            cost_recorded(directory.path, lease, clock, start_step=start.step, say=say)
         )
-        trackers = stack.enter_context(tracked(config, directory.path, _say))
+        trackers = stack.enter_context(tracked(config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
             del run, start  # and with it what is left of the state
             if from_step not in available_steps(directory.checkpoints):
@@ -201,7 +140,7 @@ def _train_alone(
         return outcome
 
 
-def _begin(run: _Run, start: _Start) -> None:
+def _begin(run: Run, start: Start) -> None:
     """Compare what the processes are about to do, say it, and write what makes the directory a run."""
     config = run.config
     check_same(
@@ -218,7 +157,7 @@ def _begin(run: _Run, start: _Start) -> None:
     directory = run.directory
     if multihost.is_leader():
         make_directory(directory.path)
-    _announce(run, start)
+    announce(run, start)
     if multihost.is_leader():
         eos_ids = inherited_eos_ids(config, directory)
         directory.write_model(config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
@@ -233,8 +172,8 @@ def _begin(run: _Run, start: _Start) -> None:
 
 
 def _train(
-    run: _Run,
-    start: _Start,
+    run: Run,
+    start: Start,
     supervision: Supervision,
     lease: Lease | None,
     ledger: Ledger | None,
@@ -305,12 +244,12 @@ def _train(
 
 def _plan(
     config: RunConfig, phases: Phases, allowed: Collection[str], from_step: int | None
-) -> tuple[_Run, _Start]:
+) -> tuple[Run, Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
     check_names(allowed)
     directory = RunDirectory.at(config.run_dir)
 
-    def plan(latest: int | None) -> tuple[_Run, _Start]:
+    def plan(latest: int | None) -> tuple[Run, Start]:
         run = _prepare(config, latest, allowed)
         with phases.enter("restore"):
             return run, _start(run, latest)
@@ -335,7 +274,7 @@ def _plan(
     )
 
 
-def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> _Run:
+def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> Run:
     """Open the data and check that everything fits together; nothing is written."""
     check_param_dtype(config.model)
     check_trackers(config)
@@ -364,7 +303,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     if heldout is not None:
         check_batch_size(config.evaluation.batch_size, 1, partitioner)
     history = read_config_history(directory.config_history_file) if resumed else ConfigHistory()
-    return _Run(
+    return Run(
         config=config,
         directory=directory,
         resumed=resumed,
@@ -379,7 +318,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     )
 
 
-def _start(run: _Run, latest: int | None) -> _Start:
+def _start(run: Run, latest: int | None) -> Start:
     """Return where to start from, in this order of preference; nothing is written.
 
     1. the checkpoint ``latest`` of this run: everything is restored;
@@ -395,37 +334,21 @@ def _start(run: _Run, latest: int | None) -> _Start:
         entries = read_metrics(run.directory.path / METRICS_FILE)  # damage is told before anything is written
         state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
         evaluations = tuple(e for e in entries if e["kind"] == "eval" and e["step"] <= latest)
-        return _Start(latest, state, f"resuming from step {latest} of {directory}", evaluations=evaluations)
+        return Start(latest, state, f"resuming from step {latest} of {directory}", evaluations=evaluations)
     if source is not None:
         classes = run.pipeline.classes
         params, report = restore_source(run.config, run.model, run.partitioner, classes)
-        origin = _origin(report, source.run, run.directory)
+        origin = origin_of(report, source.run, run.directory)
         state = state_from_params(params, run.model, run.optimizer, run.partitioner)
-        return _Start(0, state, origin, report)
+        return Start(0, state, origin, report)
     key = jax.random.key(run.config.seed)
-    return _Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
+    return Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
 
 
-def _origin(report: RestoreReport, source: str, directory: RunDirectory) -> str:
-    """Return what to say of parameters that another run gave."""
-    num_params = sum(math.prod(leaf.shape) for leaf in report.leaves)
-    others = []
-    if report.new:
-        because = f", for {report.reason}" if report.reason else ""
-        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)}{because})")
-    if report.left:
-        others.append(f"left {len(report.left)} there ({', '.join(leaf.name for leaf in report.left)})")
-    return (
-        f"took {len(report.leaves)} arrays ({num_params:,} parameters) of step {report.step} from {source}"
-        f"{''.join(f', {other}' for other in others)}, listed in {directory.initialized_from_file}; "
-        "optimizer state and step count start anew"
-    )
-
-
-def _finished(run: _Run, start: _Start) -> Outcome:
+def _finished(run: Run, start: Start) -> Outcome:
     """Say that there is nothing left to do, and leave the run as it is."""
     unused = f"; not taken: {'; '.join(map(str, run.changes))}" if run.changes else ""
-    _say(
+    say(
         f"{run.directory.path} is finished: step {start.step} of training.total_steps="
         f"{run.config.training.total_steps}; raise that to train on{unused}"
     )
@@ -439,62 +362,7 @@ def _finished(run: _Run, start: _Start) -> Outcome:
     )
 
 
-def _say(message: str) -> None:
-    """Show one line before there is a progress line, on the leader only."""
-    if multihost.is_leader():
-        print(message, file=sys.stderr, flush=True)
-
-
-def _announce(run: _Run, start: _Start) -> None:
-    """Say what is trained, on what data, from where and, when resuming, what changed."""
-    if run.resumed is not None:
-        for message in [*run.resumed.notes, *change_messages(run.changes), *_rate_change(run, start)]:
-            _say(message)
-    training = run.config.training
-    mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)
-    _say(
-        f"{run.model.num_params:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s)"
-        f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
-        f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
-    )
-    place = run.pipeline.left_out.place(run.position.examples_seen)
-    for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
-        _say(message)
-    unseen = None
-    if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
-        unseen = unseen_rows(
-            run.pipeline,
-            num_steps=training.total_steps - start.step,
-            batch_size=training.batch_size,
-            position=run.position,
-        )
-    majority = None if run.heldout is None else majority_class(run.heldout, run.config.evaluation)
-    for message in (unseen, trained_on(run.config), majority, *start.messages, start.origin):
-        if message:
-            _say(str(message))
-
-
-def _rate_change(run: _Run, start: _Start) -> list[str]:
-    """Return what to say where the learning rate jumps because the run's end or its schedule changed."""
-    if run.resumed is None or run.resumed.config is None:
-        return []
-    schedule = run.resumed.config.schedule.build(run.resumed.config.training.total_steps)
-    earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
-    before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
-    if before == now:
-        return []
-    return [
-        f"note: the learning rate jumps from {before:.4g} to {now:.4g} at step {start.step}: the schedule or "
-        "training.total_steps was changed"
-    ]
-
-
-def _row_length(pipeline: BatchStream) -> str:
-    lengths = [length for length in (pipeline.encoder_length, pipeline.decoder_length) if length]
-    return f"({lengths[0]} + {lengths[1]})" if len(lengths) > 1 else str(lengths[0])
-
-
-def _rolled_back(run: _Run, start: _Start, incident: Incident, checkpoints: Checkpoints) -> str:
+def _rolled_back(run: Run, start: Start, incident: Incident, checkpoints: Checkpoints) -> str:
     """Go back to the last good checkpoint and return what to say; errors as of ``roll_back``."""
     stretch = Stretch(
         directory=run.directory,
@@ -506,19 +374,19 @@ def _rolled_back(run: _Run, start: _Start, incident: Incident, checkpoints: Chec
     return roll_back(incident, stretch, checkpoints, at_most=run.config.training.max_rollbacks)
 
 
-def _step_record(run: _Run) -> StepRecord:
+def _step_record(run: Run) -> StepRecord:
     """Return what is known of the steps so far; the losses of other data do not tell what is a spike."""
     record = run.resumed.step_record if run.resumed else StepRecord()
     of_other_data = any(change.field.startswith("data") for change in run.changes)
     return dataclasses.replace(record, recent_losses=()) if of_other_data else record
 
 
-def _compiled_step(run: _Run) -> Any:
+def _compiled_step(run: Run) -> Any:
     step = make_train_step(run.model, run.optimizer, run.config.step, seed=run.config.seed)
     return compile_train_step(step, run.model, run.optimizer, run.partitioner)
 
 
-def _batches(run: _Run, start_step: int, supervision: Supervision) -> Any:
+def _batches(run: Run, start_step: int, supervision: Supervision) -> Any:
     batch_size, loader = run.config.training.batch_size, run.config.loader
     sharding = run.partitioner.batch_sharding
     host_batches = run.pipeline.batches(
@@ -549,7 +417,7 @@ def _counting_skipped(
 
 
 def _evaluation(
-    run: _Run, newest: dict[str, float], telemetry: Telemetry, supervision: Supervision
+    run: Run, newest: dict[str, float], telemetry: Telemetry, supervision: Supervision
 ) -> Callable[[TrainState], dict[str, float]] | None:
     """Return the loop's held-out evaluation, which also keeps its result in ``newest``."""
     if run.heldout is None:

@@ -1,0 +1,145 @@
+"""What a training begins with: its parts, where it starts from, and what is said of both."""
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from t5lite.checkpointing.partial import RestoreReport
+from t5lite.data.pipeline import BatchStream, Pipeline
+from t5lite.data.position import DataPosition
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim import Optimizer
+from t5lite.partitioning import Partitioner, multihost
+from t5lite.run_config import RunConfig
+from t5lite.runner.config_changes import ConfigChange, change_messages
+from t5lite.runner.config_history import ConfigHistory
+from t5lite.runner.data_messages import data_messages, left_out_messages, unseen_rows
+from t5lite.runner.heldout_messages import majority_class, trained_on
+from t5lite.runner.resumption import Resumption
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of one run that exist before its state does."""
+
+    config: RunConfig
+    directory: RunDirectory
+    resumed: Resumption | None
+    """The checkpoint to go on from, None for a run that begins."""
+    pipeline: BatchStream
+    heldout: Pipeline | None
+    model: FunctionalModel
+    optimizer: Optimizer
+    partitioner: Partitioner
+    contents: dict[str, str]
+    """Digests of the stores, by field."""
+    changes: list[ConfigChange]
+    """Against the checkpoint to go on from."""
+    history: ConfigHistory
+    """These, and earlier ones."""
+
+    @property
+    def position(self) -> DataPosition:
+        """The examples that were seen before this start."""
+        return self.resumed.position if self.resumed else DataPosition()
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts from."""
+
+    step: int
+    state: TrainState
+    origin: str | None = None
+    """What to say about it."""
+    report: RestoreReport | None = None
+    """The parameters that ``initialize_from`` gave."""
+    set_aside: tuple[int, ...] = ()
+    """Newer checkpoints, which are damaged or not to be gone on from."""
+    messages: tuple[str, ...] = ()
+    """What to say of them."""
+    from_step: int | None = None
+    """The step that the run was told to go back to, now or before."""
+    evaluations: tuple[dict[str, Any], ...] = ()
+    """Entries of the evaluations that the metrics file has."""
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether what this starts from was evaluated."""
+        return any(entry["step"] == self.step for entry in self.evaluations)
+
+
+def origin_of(report: RestoreReport, source: str, directory: RunDirectory) -> str:
+    """Return what to say of parameters that another run gave."""
+    num_params = sum(math.prod(leaf.shape) for leaf in report.leaves)
+    others = []
+    if report.new:
+        because = f", for {report.reason}" if report.reason else ""
+        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)}{because})")
+    if report.left:
+        others.append(f"left {len(report.left)} there ({', '.join(leaf.name for leaf in report.left)})")
+    return (
+        f"took {len(report.leaves)} arrays ({num_params:,} parameters) of step {report.step} from {source}"
+        f"{''.join(f', {other}' for other in others)}, listed in {directory.initialized_from_file}; "
+        "optimizer state and step count start anew"
+    )
+
+
+def announce(run: Run, start: Start) -> None:
+    """Say what is trained, on what data, from where and, when resuming, what changed."""
+    if run.resumed is not None:
+        for message in [*run.resumed.notes, *change_messages(run.changes), *_rate_change(run, start)]:
+            say(message)
+    training = run.config.training
+    mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)
+    say(
+        f"{run.model.num_params:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s)"
+        f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
+        f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
+    )
+    place = run.pipeline.left_out.place(run.position.examples_seen)
+    for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
+        say(message)
+    unseen = None
+    if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
+        unseen = unseen_rows(
+            run.pipeline,
+            num_steps=training.total_steps - start.step,
+            batch_size=training.batch_size,
+            position=run.position,
+        )
+    majority = None if run.heldout is None else majority_class(run.heldout, run.config.evaluation)
+    for message in (unseen, trained_on(run.config), majority, *start.messages, start.origin):
+        if message:
+            say(str(message))
+
+
+def _rate_change(run: Run, start: Start) -> list[str]:
+    """Return what to say where the learning rate jumps because the run's end or its schedule changed."""
+    if run.resumed is None or run.resumed.config is None:
+        return []
+    schedule = run.resumed.config.schedule.build(run.resumed.config.training.total_steps)
+    earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
+    before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
+    if before == now:
+        return []
+    return [
+        f"note: the learning rate jumps from {before:.4g} to {now:.4g} at step {start.step}: the schedule or "
+        "training.total_steps was changed"
+    ]
+
+
+def _row_length(pipeline: BatchStream) -> str:
+    lengths = [length for length in (pipeline.encoder_length, pipeline.decoder_length) if length]
+    return f"({lengths[0]} + {lengths[1]})" if len(lengths) > 1 else str(lengths[0])
+
+
+def say(message: str) -> None:
+    """Show one line before there is a progress line, on the leader only."""
+    if multihost.is_leader():
+        print(message, file=sys.stderr, flush=True)
