@@ -1,6 +1,5 @@
 """A run that goes on with other settings or stores: at the next example, or refused with what to do."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,15 +14,10 @@ from t5lite.data.batch_stream import BatchStream
 from t5lite.data.pipeline import open_pipeline
 from t5lite.runner.run_directory import RunDirectory
 from tests.e2e.conftest import contents
+from tests.unit.data.test_hosts import row_hashes
 
 
-def row_hashes(fields) -> list[str]:
-    return [
-        hashlib.sha256(b"".join(fields[name][row].tobytes() for name in sorted(fields))).hexdigest()[:16]
-        for row in range(len(next(iter(fields.values()))))
-    ]
-
-
+@pytest.mark.slow
 def test_another_batch_size_goes_on_at_the_next_example(train_arguments, tmp_path, monkeypatch, capfd):
     seen: list[str] = []
     read = BatchStream.counted_batch
