@@ -13,11 +13,11 @@ from t5lite import run_config
 from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import CheckpointError, ConfigError
-from t5lite.core.files import make_directory, write_json, write_text
+from t5lite.core.files import check_place, make_directory, write_json, write_text
 from t5lite.core.json_changes import json_changes
 from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, is_remote, place
 from t5lite.core.strict_json import StrictJson, read_text
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
@@ -238,6 +238,8 @@ class RunDirectory:
         Raises:
           ConfigError: if one does.
         """
+        if is_remote(self.path):
+            check_place(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir={self.path} is a file; give a directory")
 

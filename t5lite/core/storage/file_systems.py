@@ -1,5 +1,6 @@
 """What opens an address: fsspec's file systems, and what to install for them."""
 
+import functools
 from importlib import util
 from typing import Any, NamedTuple
 
@@ -27,6 +28,13 @@ def missing_extra(scheme: str) -> str | None:
     return None if util.find_spec(client.module) else f"pip install '{client.extra}'"
 
 
+@functools.cache
+def _count_retries() -> None:
+    from t5lite.core.storage.retries import RETRIES
+
+    RETRIES.watch()
+
+
 def file_system(address: str) -> Any:
     """Return the fsspec file system that opens ``address``.
 
@@ -43,6 +51,7 @@ def file_system(address: str) -> Any:
         # fsspec's own settings, because Orbax opens the same places by itself.
         for name in {"gs": ("gs", "gcs"), "gcs": ("gs", "gcs")}.get(scheme, (scheme,)):
             fsspec.config.conf.setdefault(name, {}).setdefault("use_listings_cache", False)
+        _count_retries()
     try:
         return fsspec.url_to_fs(address)[0]
     except (ImportError, ValueError) as error:

@@ -1,0 +1,122 @@
+"""The whole life of a run in a bucket: trained, killed, resumed by more processes, measured, exported."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.core.storage.addresses import place
+from t5lite.training.metrics_log import read_metrics
+from tests.e2e.conftest import REPOSITORY, start
+
+KILLED = """
+import os, signal, sys
+from t5lite.cli.main import main
+from t5lite.training.telemetry import Telemetry
+
+write_entry = Telemetry.write_entry
+
+def write_and_die(self):
+    step = self._window.step
+    write_entry(self)
+    if step == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Telemetry.write_entry = write_and_die
+main(sys.argv[2:])
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_that_stays_empty(tmp_path: Path, monkeypatch):
+    """What was meant for a bucket must not become a folder called ``gs:``."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    yield
+    assert list(folder.iterdir()) == []
+
+
+def _losses(run: object) -> list[tuple[str, int, float]]:
+    entries = read_metrics(place(str(run)) / "metrics.jsonl")
+    return [(each["kind"], each["step"], each["loss"]) for each in entries if "loss" in each]
+
+
+def test_a_run_in_a_bucket_is_the_run_of_a_disk(bucket, train_arguments, pretrained, exported, capsys):
+    run = f"{bucket}/runs/a"
+    assert main([*train_arguments, "--run-dir", run]) == 0
+    assert _losses(run) == _losses(pretrained)
+    assert sorted(path.name for path in (place(run) / "checkpoints").iterdir()) == ["30", "40"]
+    assert main([*train_arguments, "--run-dir", run]) == 0
+    assert f"{run} is finished: step 40" in capsys.readouterr().err
+
+    assert main(["evaluate", "--run", run]) == 0
+    in_bucket = capsys.readouterr().out
+    assert main(["evaluate", "--run", str(pretrained)]) == 0
+    assert in_bucket.splitlines()[1:] == capsys.readouterr().out.splitlines()[1:]
+    assert json.loads((place(run) / "evaluation.json").read_text())["step"] == 40
+
+    outputs = f"{bucket}/outputs.jsonl"
+    assert main(["generate", "--run", run, "--text", "It is a truth", "--output-file", outputs]) == 0
+    assert json.loads(place(outputs).read_text())["input"] == "It is a truth"
+
+    assert main(["export", "--run", run, "--output", f"{bucket}/exported"]) == 0
+    assert main(["import", "--from", f"{bucket}/exported", "--output", f"{bucket}/imported"]) == 0
+    for name in ("model.safetensors", "config.json", "spiece.model"):
+        assert (place(bucket) / "exported" / name).read_bytes() == (exported / name).read_bytes()
+    capsys.readouterr()
+    written = []
+    for source in (run, f"{bucket}/imported"):
+        words = ["--text", "It is a truth", "--encoder-length", "32", "--max-decode-length", "8"]
+        assert main(["generate", "--run", source, *words]) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1]
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_is_killed_and_resumed_by_two_processes(gcs, train_arguments, pretrained, capsys):
+    run = f"{gcs}/killed"
+    arguments = [*train_arguments, "--run-dir", run]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "17", *arguments],
+        check=False,
+        cwd=REPOSITORY,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        together = ["--coordinator-address", f"127.0.0.1:{free.getsockname()[1]}", "--num-processes", "2"]
+    processes = [start([*arguments, *together, "--process-id", str(each)]) for each in range(2)]
+    said = [process.communicate(timeout=900)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert f"resuming from step 10 of {run}/checkpoints" in said[0]
+    for found, expected in zip(_losses(run), _losses(pretrained), strict=True):
+        assert found[:2] == expected[:2]
+        assert found[2] == pytest.approx(expected[2], rel=1e-4)
+    assert main(["evaluate", "--run", run]) == 0
+    assert not (REPOSITORY / "gs:").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["memory://bucket/run", "hdfs://bucket/run", "gs:/bucket/run", "gs://", "s3a://b/x"]
+)
+def test_what_is_no_place_for_a_run_is_refused(refused, train_arguments, pretrained, address):
+    refused([*train_arguments, "--run-dir", address], "gs://|scheme|bucket")
+    refused(["export", "--run", pretrained, "--output", address], "gs://|scheme|bucket")
+    refused(["import", "--from", pretrained, "--output", address], "gs://|scheme|bucket")
+    refused(["evaluate", "--run", address], "gs://|scheme|bucket")
+
+
+def test_a_bucket_that_is_not_there_is_refused(gcs, refused, train_arguments, pretrained):
+    missing = "gs://no-such-bucket/x"
+    refused([*train_arguments, "--run-dir", missing], "there is no bucket gs://no-such-bucket")
+    refused(["export", "--run", pretrained, "--output", missing], "there is no bucket gs://no-such-bucket")

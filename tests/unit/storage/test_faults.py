@@ -1,0 +1,74 @@
+"""A server of object storage that fails for a while, and one that fails for good."""
+
+import gcsfs
+import gcsfs.retry
+import pytest
+
+from t5lite.core.errors import TransientError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.core.storage.addresses import place
+from t5lite.core.storage.growing_objects import GrowingObjects, parts
+from t5lite.core.storage.remote_path import RemotePath
+from t5lite.core.storage.retries import RETRIES
+from tests.faulty_proxy import faulty_proxy
+
+
+@pytest.fixture
+def proxy(gcs, monkeypatch):
+    """A proxy before the server of gs://, whose client waits shortly before it tries again."""
+    server = place(gcs).files._endpoint or gcsfs.core._location()
+    monkeypatch.setattr(RETRIES, "total", 0)
+    monkeypatch.setattr(gcsfs.retry, "min", lambda *_: 0.01, raising=False)
+    with faulty_proxy(server) as proxy:
+        files = gcsfs.GCSFileSystem(token="anon", endpoint_url=proxy.url, skip_instance_cache=True)
+        monkeypatch.setattr(RemotePath, "files", property(lambda path: files))
+        yield proxy
+
+
+@pytest.mark.parametrize(("fault", "counted"), [("503", 4), ("cut", 2)])  # aiohttp repeats a cut GET itself
+def test_a_short_outage_is_not_seen_but_counted(proxy, gcs, fault, counted, caplog):
+    path = place(gcs) / f"short-{fault}" / "a"
+    proxy.faults = [fault] * 2
+    path.write_bytes(b"1")
+    proxy.faults = [fault]
+    assert path.read_bytes() == b"1"
+    proxy.faults = [fault]
+    assert path.is_file()
+    assert RETRIES.total == counted
+    [said] = caplog.records
+    assert said.getMessage().startswith("object storage: a request failed and is tried again (_request")
+    RETRIES.say()
+    assert f"{counted} requests in all failed and were tried again" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["503", "cut"])
+def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, gcs, fault):
+    path = place(gcs) / f"long-{fault}" / "a"
+    path.write_bytes(b"1")
+    proxy.always = fault
+    for ask in (path.exists, path.is_file, path.is_dir, path.read_bytes, path.unlink, path.parent.rmtree):
+        with pytest.raises(TransientError, match=f"^{path.parent}.*object storage does not answer") as caught:
+            ask()
+        assert caught.value.exit_code == ExitCode.TRANSIENT
+    with pytest.raises(TransientError):
+        list(path.parent.iterdir())
+    with pytest.raises(TransientError):
+        path.write_bytes(b"2")
+    proxy.always = None
+    assert path.read_bytes() == b"1"
+
+
+def test_what_was_appended_in_an_outage_is_written_after_it(proxy, gcs, caplog):
+    folder = place(gcs) / "growing"
+    objects = GrowingObjects(folder, "000000", ".jsonl")
+    objects.append(b"1\n")
+    objects.flush()
+    proxy.always = "503"
+    for line in (b"2\n", b"3\n"):
+        objects.append(line)
+        objects.flush()
+    assert caplog.text.count("is kept and written later") == 1
+    proxy.always = None
+    objects.append(b"4\n")
+    objects.close()
+    assert [part.read_bytes() for part in parts(folder, ".jsonl")] == [b"1\n2\n3\n4\n"]
