@@ -34,7 +34,7 @@ class SaveFailedError(TransientError):
         self.step = step
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
         # TensorStore names the files that it writes to before it says what is wrong.
-        self.cause = text.rpartition('": ')[2].partition(" [os_error_code")[0][:200]
+        self.cause = text.rpartition('": ')[2].partition(" [")[0][:200]
         super().__init__(
             f"step {step} could not be saved to {directory} ({self.cause}); check free space and "
             "permissions, then run the same command again: it resumes from the newest finished checkpoint"

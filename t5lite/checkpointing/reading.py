@@ -266,9 +266,7 @@ def unreadable(directory: epath.PathLike, step: int, error: Exception) -> Report
             f"checkpoint {path} was removed while it was read; available: {', '.join(map(str, steps))}"
         )
     older = [other for other in steps if other < step] or [other for other in steps if other > step]
-    remedy = (
-        f"go back to step {older[-1]} (--step {older[-1]}; train: --from-step)" if older else "start over"
-    )
+    remedy = f"go back to step {older[-1]} (--step, of train --from-step)" if older else "start over"
     return DamagedCheckpointError(
         f"checkpoint {path} cannot be read: incomplete or damaged ({cause}); {remedy}"
     )

@@ -98,12 +98,12 @@ class Saver:
             self._failures += 1
             self._tries_again = self._failures < _TRIES_AT_ONCE
             self._say(
-                f"step {error.step} is not saved ({error.cause}), {self._failures} such saves in a row; the "
-                f"checkpoints before it stay, and it is tried again {self._next_try}"
+                f"step {error.step} is not saved ({error.cause}), failed saves in a row: {self._failures}; "
+                f"the checkpoints before it stay, and it is tried again {self._next_try}"
             )
         else:
             if confirms and ended and self._failures:
-                self._say(f"saved again, after {self._failures} saves that failed")
+                self._say(f"saved again; failed saves before that: {self._failures}")
                 self._failures = 0
         while self._checkpoints.notes:
             self._say(self._checkpoints.notes.pop(0))

@@ -225,7 +225,7 @@ def damage_fingerprints(checkpoint: Path) -> None:
 @pytest.mark.parametrize("damage", [damage_flipped_bit, damage_cut, damage_no_state, damage_fingerprints])
 def test_damaged_checkpoint(damage, refused: Refused, train: list[str], run_copy: Path, tmp_path: Path):
     damage(run_copy / "checkpoints" / "40")
-    message = r"checkpoints/40 cannot be read: .*; go back to step 30 \(--step 30; train: --from-step\)"
+    message = r"checkpoints/40 cannot be read: .*; go back to step 30 \(--step, of train --from-step\)"
     refused([*train, "--run-dir", run_copy, "--checkpoints.on-damage", "stop"], message)
     refused([*train, "--run-dir", tmp_path / "new", "--initialize-from.run", run_copy], message)
     refused(["generate", "--run", run_copy, "--text", "a"], message)

@@ -225,7 +225,7 @@ def test_damage_is_refused_with_the_remedy(tmp_path, damage):
     damage(tmp_path / "6")
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         with pytest.raises(
-            CheckpointError, match=r"6 cannot be read.*go back to step 5 \(--step 5; train: --from-step\)"
+            CheckpointError, match=r"6 cannot be read.*go back to step 5 \(--step, of train --from-step\)"
         ):
             checkpoints.restore(abstract(make_state(0)))
         assert_bitwise(checkpoints.restore(abstract(make_state(0)), 5), make_state(5))

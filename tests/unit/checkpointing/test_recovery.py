@@ -82,6 +82,7 @@ def test_the_newest_that_is_whole_is_found_past_any_damage(damage, tmp_path: Pat
     np.testing.assert_array_equal(found.value["w"], state(20)["w"])
     reason, going_on = damage_messages(found)
     assert "checkpoints/30 cannot be read" in reason.replace(str(tmp_path), "checkpoints")
+    assert "go back" not in reason
     assert "going on from step 20, 10 steps are trained again" in going_on
     assert sorted(tmp_path.rglob("*")) == before
 
