@@ -224,6 +224,7 @@ class Checkpoints:
     def _remove_superfluous(self, saved: int) -> None:
         """Remove what the rules keep no more now that ``saved`` is there; where that fails, try later."""
         try:
+            self._remove_unfinished()
             remove_set_aside(self.directory, up_to=saved)
             superfluous = steps_to_remove(
                 reading.available_steps(self.directory),
@@ -267,18 +268,21 @@ class Checkpoints:
         except Exception as error:  # Orbax raises whatever its storage layer raised
             self._has_failed = True
             with contextlib.suppress(OSError, TransientError):
-                self._remove_unfinished(step, committed=isinstance(error, DamagedCheckpointError))
+                self._remove_unfinished()
+                if isinstance(error, DamagedCheckpointError) and multihost.is_leader():
+                    remove(self.directory, [step])
+                self._manager.reload()
             raise SaveFailedError(self.directory, step, error) from error
 
-    def _remove_unfinished(self, step: int, *, committed: bool) -> None:
-        """Remove what there is of a save that failed: it takes space, and nobody goes on from it."""
-        if multihost.is_leader():
-            for path in self.directory.iterdir():
-                if path.name.startswith(f"{step}.orbax-checkpoint-tmp"):
+    def _remove_unfinished(self) -> None:
+        """Remove what saves left that failed, while none is under way: it takes space for nothing.
+
+        Of a save that has just failed, other parts may still be written; they go after the next save.
+        """
+        for path in self.directory.iterdir() if multihost.is_leader() else ():
+            if ".orbax-checkpoint-tmp" in path.name:
+                with contextlib.suppress(OSError):
                     path.rmtree()
-            if committed:
-                remove(self.directory, [step])
-        self._manager.reload()
 
     def latest_step(self) -> int | None:
         """Return the newest finished step, or None."""
