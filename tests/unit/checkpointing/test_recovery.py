@@ -14,6 +14,7 @@ from t5lite.checkpointing.reading import available_steps, unreadable
 from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, TransientError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.storage.literal_path import checkpoint_path
 
 
 def state(step: int) -> dict[str, jax.Array]:
@@ -160,3 +161,18 @@ def test_a_store_that_does_not_answer_says_nothing_of_a_checkpoint(error, code, 
     assert not isinstance(raised.value, DamagedCheckpointError)
     assert raised.value.exit_code == code
     assert "20 could not be read" in str(raised.value)
+
+
+def test_in_a_bucket_what_is_set_aside_is_no_checkpoint_and_goes_in_time(bucket: str):
+    directory = f"{bucket}/runs/a"
+    with Checkpoints(directory, CheckpointConfig(keep_last=3)) as checkpoints:
+        for step in (10, 20, 30):
+            checkpoints.save(step, state(step), {})
+        checkpoints.set_aside_after(20)
+        assert checkpoints.latest_step() == 20
+        names = {path.name for path in checkpoint_path(directory).iterdir()}
+        assert names == {"10", "20", "30.set-aside"}
+        assert checkpoints.save(30, state(31), {})
+        checkpoints.wait()
+        assert {path.name for path in checkpoint_path(directory).iterdir()} == {"10", "20", "30"}
+        np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(31)["w"])
