@@ -12,7 +12,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.runner.status import RunStatus, run_status
 from t5lite.training.attempts import Attempt
-from t5lite.training.goodput import Goodput, lost_steps
+from t5lite.training.goodput import Goodput, lost_steps, reached_steps
 
 _SHOWN_METRICS = (
     "loss",
@@ -128,7 +128,7 @@ def _attempt(status: RunStatus, place: int) -> tuple[str, ...]:
     repeated = f" ({lost:,} again)" if lost else ""
     is_newest = place == len(status.attempts) - 1
     # The metrics file is ahead of what the ledger knows of an attempt that lasts, or was killed.
-    last_step = max(attempt.last_step, status.step) if is_newest else attempt.last_step
+    last_step = max(attempt.last_step, status.step) if is_newest else reached_steps(status.attempts)[place]
     return (
         str(attempt.number),
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started)),

@@ -36,7 +36,7 @@ class Goodput:
 
 def goodput(attempts: Sequence[Attempt]) -> Goodput:
     """Return where the time of a run went; ``attempts`` in the order of their starts."""
-    useful = _useful_steps(attempts)
+    useful = _useful_steps(attempts, [attempt.last_step for attempt in attempts])
     lost: dict[str, float] = dict.fromkeys(("waiting", "repeated"), 0.0)
     useful_seconds = 0.0
     for attempt, steps in zip(attempts, useful, strict=True):
@@ -52,8 +52,19 @@ def goodput(attempts: Sequence[Attempt]) -> Goodput:
             lost[cause] = lost.get(cause, 0.0) + spent
     for before, after in itertools.pairwise(attempts):
         lost["waiting"] += max(0.0, after.started - before.seen)
-    done = sum(attempt.num_steps for attempt in attempts)
-    return Goodput(useful_seconds, lost, sum(useful), max(0, done - sum(useful)))
+    reached = reached_steps(attempts)
+    useful_steps = sum(_useful_steps(attempts, reached))
+    unseen = sum(last - attempt.last_step for last, attempt in zip(reached, attempts, strict=True))
+    done = sum(attempt.num_steps for attempt in attempts) + unseen
+    return Goodput(useful_seconds, lost, useful_steps, done - useful_steps)
+
+
+def reached_steps(attempts: Sequence[Attempt]) -> list[int]:
+    """Return the last step of each attempt; of one that was killed, the next may have found a later one."""
+    return [
+        attempt.last_step if attempt.end or not after else max(attempt.last_step, after.found_step)
+        for attempt, after in itertools.zip_longest(attempts, attempts[1:])
+    ]
 
 
 def lost_steps(before: Attempt, after: Attempt) -> int:
@@ -61,12 +72,12 @@ def lost_steps(before: Attempt, after: Attempt) -> int:
     return max(0, max(before.last_step, after.found_step) - after.first_step)
 
 
-def _useful_steps(attempts: Sequence[Attempt]) -> list[int]:
-    """Return how many steps of each attempt no later one did again."""
+def _useful_steps(attempts: Sequence[Attempt], reached: Sequence[int]) -> list[int]:
+    """Return how many steps of each attempt, up to those that it ``reached``, no later one did again."""
     counts: list[int] = []
     resumed_at: int | None = None
-    for attempt in reversed(attempts):
-        last = attempt.last_step if resumed_at is None else min(attempt.last_step, resumed_at)
+    for attempt, end in zip(reversed(attempts), reversed(reached), strict=True):
+        last = end if resumed_at is None else min(end, resumed_at)
         counts.append(max(0, last - attempt.first_step))
         resumed_at = attempt.first_step if resumed_at is None else min(resumed_at, attempt.first_step)
     return counts[::-1]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5lite.training.attempts import Attempt, End, PhaseSeconds
-from t5lite.training.goodput import goodput, lost_steps
+from t5lite.training.goodput import goodput, lost_steps, reached_steps
 
 _FINITE = st.floats(0, 1e6)
 _PHASES = ("startup", "restore", "compile", "input", "step", "save", "evaluation", "other")
@@ -52,8 +52,9 @@ def test_steps_after_the_checkpoint_that_the_next_attempt_went_on_from_are_lost(
     assert result.useful_seconds == pytest.approx(80 + 70)
     assert result.lost_seconds["repeated"] == pytest.approx(20)
     assert result.lost_seconds["waiting"] == pytest.approx(30)
-    assert (result.useful_steps, result.repeated_steps) == (150, 20)
-    assert lost_steps(first, second) == 25  # of 5, the metrics file alone told
+    assert (result.useful_steps, result.repeated_steps) == (150, 25)  # of 5, the metrics file alone told
+    assert lost_steps(first, second) == 25
+    assert reached_steps([first, second]) == [105, 150]
 
 
 def test_an_attempt_that_went_back_further_undoes_earlier_ones():
@@ -120,5 +121,7 @@ def test_nothing_is_negative_and_everything_is_somewhere(history):
     assert all(lost >= 0 for lost in result.lost_seconds.values())
     spent = sum(sum(asdict(each.seconds).values()) for each in history)
     assert result.total_seconds >= spent * (1 - 1e-9)
-    assert result.useful_steps + result.repeated_steps == sum(each.num_steps for each in history)
+    unseen = sum(reached_steps(history)) - sum(each.last_step for each in history)
+    assert result.useful_steps + result.repeated_steps == sum(each.num_steps for each in history) + unseen
+    assert min(result.useful_steps, result.repeated_steps) >= 0
     assert all(lost_steps(before, after) >= 0 for before, after in itertools.pairwise(history))
