@@ -8,6 +8,7 @@ import contextlib
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,9 +61,10 @@ class Trackers:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        deadline = time.monotonic() + _FINISH_SECONDS
         with contextlib.suppress(queue.Full):
             self._entries.put("failed" if error is not None else self._reason, timeout=_FINISH_SECONDS)
-        self._thread.join(_FINISH_SECONDS)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
             self._say(f"trackers: not all was sent within {_FINISH_SECONDS:g} s; metrics.jsonl has it")
         if self._num_left_out:

@@ -109,6 +109,7 @@ def test_the_end_of_a_process_that_does_not_unwind(tmp_path, how, code, end):
     assert entry.end == end
 
 
+@pytest.mark.fault("an entry of a run's ledger is damaged", "named and left out of what the run cost", 0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -142,6 +143,7 @@ def test_an_entry_that_cannot_be_read_is_said_and_left_out(tmp_path, content, me
     assert (tmp_path / LEDGER_FOLDER / "000003.json").is_file()
 
 
+@pytest.mark.fault("the ledger of a run cannot be written", "said once; the run goes on", 0)
 def test_a_run_does_not_end_because_its_ledger_cannot_be_written(tmp_path):
     (tmp_path / LEDGER_FOLDER).write_text("in the place of the folder")
     said: list[str] = []

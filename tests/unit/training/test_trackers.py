@@ -119,6 +119,7 @@ class Fails:
             raise SystemExit("no\nnetwork")
 
 
+@pytest.mark.fault("the service of a tracker fails", "said once and counted; the run goes on", 0)
 @pytest.mark.parametrize(
     ("at", "said"),
     [
@@ -145,6 +146,11 @@ def test_a_service_that_fails_ends_no_run_and_is_said_once_with_a_count(
     assert len(named(services["trackio"], "log")) == 3  # the others go on
 
 
+@pytest.mark.fault(
+    "the service of a tracker hangs",
+    "no step waits; the run ends 60 s late at most, and says what was left out",
+    0,
+)
 def test_a_service_that_hangs_holds_up_neither_a_step_nor_the_end_and_costs_entries(tmp_path, monkeypatch):
     hanging = threading.Event()
     tracker = Fails("never")
