@@ -65,6 +65,11 @@ def go_on(run_copy: Path, capfd, monkeypatch):
     return run
 
 
+@pytest.mark.fault(
+    "a store's contents are swapped under the same path between two starts",
+    "refused with the `--allow-change` that goes on nevertheless",
+    2,
+)
 def test_contents_that_were_swapped_under_the_same_path_are_noticed(
     go_on, run_copy: Path, text_data: Path, tmp_path: Path
 ):
@@ -90,6 +95,11 @@ def test_contents_that_were_swapped_under_the_same_path_are_noticed(
     assert ("data.store", True) in {(each["field"], each["allowed"]) for each in entry["changes"]}
 
 
+@pytest.mark.fault(
+    "a run goes on with another seed, length, packing, objective or store",
+    "refused with what it would do and the `--allow-change FIELD` that goes on nevertheless",
+    2,
+)
 @pytest.mark.parametrize(
     ("overrides", "flags"),
     [

@@ -22,6 +22,12 @@ def parameters(run: Path, step: int) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in _flat(tree).items()}
 
 
+@pytest.mark.fault(
+    "the newest checkpoint is truncated, half-copied, has a flipped bit or a newer format",
+    "named; the run goes on from the newest that is whole, with the steps lost said; "
+    '`checkpoints.on_damage="stop"` ends it',
+    "0; 2",
+)
 @pytest.mark.parametrize("damage", [damage_flipped_bit, damage_cut])
 def test_train_goes_on_from_the_newest_checkpoint_that_is_whole(
     damage, train_arguments: list[str], pretrained: Path, run_copy: Path, capfd: pytest.CaptureFixture[str]
@@ -37,6 +43,9 @@ def test_train_goes_on_from_the_newest_checkpoint_that_is_whole(
     assert parameters(run_copy, 40) == parameters(pretrained, 40)
 
 
+@pytest.mark.fault(
+    "a run is killed in its last evaluation", "the state is saved; the next start evaluates", 0
+)
 def test_a_run_that_was_killed_in_its_last_evaluation_makes_up_for_it(
     train_arguments: list[str], pretrained: Path, run_copy: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -49,6 +58,7 @@ def test_a_run_that_was_killed_in_its_last_evaluation_makes_up_for_it(
         assert _content(run_copy) == _content(pretrained)
 
 
+@pytest.mark.fault("all checkpoints are damaged", "refused, nothing is changed", 2)
 def test_where_no_checkpoint_is_whole_nothing_is_changed(
     train_arguments: list[str], run_copy: Path, capfd: pytest.CaptureFixture[str]
 ):

@@ -106,6 +106,12 @@ def test_a_run_in_a_bucket_is_killed_and_resumed_by_two_processes(gcs, train_arg
     assert not (REPOSITORY / "gs:").exists()
 
 
+@pytest.mark.fault(
+    "a run directory or an output has a scheme that nothing writes to (`memory://`, `hdfs://`),"
+    " a mistyped one (`gs:/b/x`), no bucket, or a client that is not installed",
+    "refused before any work with the remedy; no folder `gs:` appears",
+    2,
+)
 @pytest.mark.parametrize(
     "address", ["memory://bucket/run", "hdfs://bucket/run", "gs:/bucket/run", "gs://", "s3a://b/x"]
 )
@@ -116,6 +122,7 @@ def test_what_is_no_place_for_a_run_is_refused(refused, train_arguments, pretrai
     refused(["evaluate", "--run", address], "gs://|scheme|bucket")
 
 
+@pytest.mark.fault("the bucket is not there, or hidden", "refused before any work", 2)
 def test_a_bucket_that_is_not_there_is_refused(gcs, refused, train_arguments, pretrained):
     missing = "gs://no-such-bucket/x"
     refused([*train_arguments, "--run-dir", missing], "there is no bucket gs://no-such-bucket")

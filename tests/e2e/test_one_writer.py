@@ -49,6 +49,7 @@ sys.exit(main(sys.argv[2:]))
 """Writes metrics, is suspended as it is about to write more, and goes on to do so when it wakes up."""
 
 
+@pytest.mark.fault("a suspended run wakes up after another took over", "ends before it writes anything", 2)
 @pytest.mark.slow
 def test_a_run_that_is_suspended_is_replaced_when_it_is_taken_for_dead_and_then_writes_no_more(
     train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -76,6 +77,11 @@ def test_a_run_that_is_suspended_is_replaced_when_it_is_taken_for_dead_and_then_
         process.kill()
 
 
+@pytest.mark.fault(
+    "a second run writes to the same directory",
+    "refused with who holds it, after one sign of life of that run (10 s at most); nothing changes",
+    2,
+)
 @pytest.mark.slow
 def test_a_second_training_is_refused_and_changes_nothing(
     train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -90,6 +96,11 @@ def test_a_second_training_is_refused_and_changes_nothing(
         assert contents(run).keys() == before.keys()
 
 
+@pytest.mark.fault(
+    "processes of a run differ in configuration, code, versions or data",
+    "refused in all of them with what differs where, before anything is written",
+    2,
+)
 @pytest.mark.slow
 def test_processes_that_differ_are_refused_before_anything_is_written(
     train_arguments: list[str], tmp_path: Path
@@ -110,6 +121,7 @@ def test_processes_that_differ_are_refused_before_anything_is_written(
     assert not run.exists()
 
 
+@pytest.mark.fault("the run directory is a local one of each host", "refused in all processes", 2)
 @pytest.mark.slow
 def test_a_directory_of_each_host_is_refused(train_arguments: list[str], tmp_path: Path) -> None:
     with socket.socket() as free:

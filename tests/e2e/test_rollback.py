@@ -109,8 +109,8 @@ def test_a_rate_that_ruins_a_good_run_costs_it_nothing(run_copy: Path, capfd):
     assert (metadata["examples_seen"], metadata["left_out"]) == (43 * 8, [])
 
 
-@pytest.mark.slow
 @pytest.mark.fault("`kill -9` within a rollback", "the next start comes to the same rollback", 0)
+@pytest.mark.slow
 def test_kill_9_in_a_rollback_changes_nothing(train_arguments: list[str], tmp_path: Path, poisoned):
     """Killed before the rollback is recorded, then before it is gone on from."""
     run = tmp_path / "run"

@@ -64,7 +64,11 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.fault("a data worker stalls (SIGSTOP)", "ended by the watchdog: the input stalls", 76)
+@pytest.mark.fault(
+    "a data worker or the store stalls",
+    'ended after `watchdog.input_seconds`: "the input stalls", with all stacks',
+    76,
+)
 def test_a_worker_that_stalls_is_told_from_a_device_and_ends_the_run(train_arguments, tmp_path):
     run, errors = tmp_path / "run", tmp_path / "errors.txt"
     options = ["--loader.num-workers", "1", "--watchdog.input-seconds", "20"]
@@ -80,7 +84,9 @@ def test_a_worker_that_stalls_is_told_from_a_device_and_ends_the_run(train_argum
         assert "thread device_batches:" in text
 
 
-@pytest.mark.fault("a data worker stalls, and SIGTERM comes", "the state is saved and the process ends", 143)
+@pytest.mark.fault(
+    "SIGTERM comes while the data stalls", "the state is saved; the stalled workers are killed", 143
+)
 def test_sigterm_is_honoured_while_data_stalls(train_arguments, tmp_path):
     run, errors = tmp_path / "run", tmp_path / "errors.txt"
     arguments = [*train_arguments, *ENDLESS, "--run-dir", str(run), "--loader.num-workers", "1"]
@@ -102,7 +108,7 @@ os.execv(sys.executable, [sys.executable, "-m", "t5lite.cli.main", *sys.argv[2:]
 """
 
 
-@pytest.mark.fault("the terminal of a run closes (SIGHUP)", "the state is saved and the process ends", 129)
+@pytest.mark.fault("the terminal closes (SIGHUP; not under `nohup`)", "the state is saved", 129)
 def test_a_terminal_that_closes_loses_no_step(train_arguments, tmp_path):
     run, (near, far) = tmp_path / "run", os.openpty()
     arguments = [os.ttyname(far), *train_arguments, *ENDLESS, "--run-dir", str(run)]
@@ -138,7 +144,11 @@ def two_processes(train_arguments: list[str], tmp_path: Path, *options: str) -> 
         yield list(zip(both, files, strict=True))
 
 
-@pytest.mark.fault("one of several processes stalls (SIGSTOP)", "the watchdogs of the others end them", 76)
+@pytest.mark.fault(
+    "one of several processes stalls",
+    "the others end after `watchdog.step_seconds`, or `joining.silent_seconds` where no heartbeat comes",
+    "76, 75",
+)
 def test_a_process_that_stalls_ends_the_others(train_arguments, tmp_path):
     with two_processes(train_arguments, tmp_path, "--watchdog.step-seconds", "10") as (stays, stalls):
         stalls[0].send_signal(signal.SIGSTOP)
@@ -146,7 +156,11 @@ def test_a_process_that_stalls_ends_the_others(train_arguments, tmp_path):
         assert "is in the phase 'step'" in stays[1].read_text()
 
 
-@pytest.mark.fault("one of several processes is killed", "the others end within `joining.silent_seconds`", 75)
+@pytest.mark.fault(
+    "one of several processes is killed",
+    "the others end at once where a collective breaks, else after `joining.silent_seconds` (60 s)",
+    75,
+)
 def test_a_process_that_is_killed_ends_the_others(train_arguments, tmp_path):
     with two_processes(train_arguments, tmp_path) as (stays, dies):
         dies[0].kill()
@@ -154,7 +168,11 @@ def test_a_process_that_is_killed_ends_the_others(train_arguments, tmp_path):
         assert "another process of th" in stays[1].read_text()
 
 
-@pytest.mark.fault("a process of several does not come", "the others end after `joining.join_seconds`", 75)
+@pytest.mark.fault(
+    "a process of several does not come, or the coordinator is not there",
+    "the others end after `joining.join_seconds` (300 s)",
+    75,
+)
 def test_a_process_that_never_comes_is_not_waited_for_for_ever(train_arguments, tmp_path):
     errors = tmp_path / "errors.txt"
     with socket.socket() as taken:

@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.fault(
+    "a run goes on with another batch size, microbatching, mesh or number of hosts",
+    "goes on at the next example, said",
+    0,
+)
 @pytest.mark.slow
 def test_other_meshes_and_batch_sizes_see_the_same_examples_in_order_with_the_losses_of_one_device(
     run_on_eight_devices,

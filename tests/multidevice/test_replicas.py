@@ -8,17 +8,17 @@ def results(run_on_eight_devices):
     return run_on_eight_devices("replica_worker.py")
 
 
+@pytest.mark.fault(
+    "a bit of one replica flips, with `training.check_replicas_every_steps`",
+    "arrays and devices are named, the state is not saved",
+    75,
+)
 def test_equal_replicas_and_arrays_without_any_pass(results):
     assert results["replicated"] == 3
     assert results["nothing"] is None
     assert results["what has no replica"] is None
 
 
-@pytest.mark.fault(
-    "a bit of one replica flips, with `training.check_replicas_every_steps`",
-    "arrays and devices are named, the state is not saved",
-    75,
-)
 @pytest.mark.parametrize(
     ("case", "arrays", "devices"),
     [

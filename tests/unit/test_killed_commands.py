@@ -50,6 +50,12 @@ def write(path: Path, content: str, *, overwrite: bool = False) -> None:
         (directory / "mark").write_text(content)
 
 
+@pytest.mark.fault(
+    "`prepare`, `export` or `import` is killed",
+    "the output is untouched; the next command for it deletes what was left half-written, or "
+    "puts back what was being replaced, and says so",
+    0,
+)
 def test_what_a_killed_command_left_is_deleted_by_the_next_one_and_said(tmp_path, caplog):
     path = tmp_path / "out"
     with writing(path, "within"):

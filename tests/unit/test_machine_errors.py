@@ -14,6 +14,11 @@ def raised_from(cause: Exception) -> DataError:
     return error
 
 
+@pytest.mark.fault(
+    "a full disk or quota, an I/O error, a file server or network that fails",
+    "told in one line; finished checkpoints stay",
+    75,
+)
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -36,6 +41,7 @@ def test_what_the_machine_refused_for_now_is_transient_wherever_it_is_told(error
     assert exit_code(error) == code
 
 
+@pytest.mark.fault("no permission, a read-only place, a limit on file sizes", "told in one line", 2)
 def test_an_error_of_the_operating_system_names_its_file():
     told = description(OSError(errno.ENOSPC, "No space left on device", "/run/config.json"))
     assert told.startswith("/run/config.json: No space left on device; check free space")

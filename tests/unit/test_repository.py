@@ -13,6 +13,7 @@ import pytest
 
 import t5lite
 from t5lite import run_config
+from tests import reliability_table
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
@@ -144,3 +145,9 @@ def test_layers_are_drawn_as_they_are_checked():
         assert line.startswith(names[0])
         assert positions == sorted(positions)
         assert -1 not in positions
+
+
+def test_the_table_of_faults_is_what_the_tests_say():
+    assert reliability_table.page() == reliability_table.PAGE.read_text(encoding="utf-8"), (
+        "run python -m tests.reliability_table"
+    )

@@ -47,6 +47,9 @@ def polled(checkpoints: Checkpoints) -> bool:
     return True
 
 
+@pytest.mark.fault(
+    "a save cannot be read back", "removed, and counts as failed; no older one is removed for it", "0; 75"
+)
 def test_a_save_that_fails_in_the_background_is_noticed_without_waiting_and_the_next_succeeds(tmp_path: Path):
     with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
         assert not checkpoints.poll()

@@ -55,6 +55,11 @@ def test_a_released_directory_is_taken_at_once_and_keeps_what_was_written(direct
     assert not said
 
 
+@pytest.mark.fault(
+    "a run is suspended, or its host is lost, and another is started",
+    "taken over after `lease.deadline_seconds` (60 s), at once on the same host if the process is gone; said",
+    0,
+)
 def test_a_holder_without_a_sign_of_life_is_replaced_and_writes_no_more(directory: StoragePath) -> None:
     said: list[str] = []
     with held_lease(directory, SILENT, said.append) as sleeper:
@@ -91,6 +96,11 @@ def test_a_process_of_this_machine_that_is_gone_is_replaced_at_once(tmp_path: Pa
         assert "which is gone" in said[0]
 
 
+@pytest.mark.fault(
+    "a job is requeued, or started again, while the run before saves after a signal",
+    "waits for that save, said",
+    0,
+)
 def test_whoever_is_started_again_waits_for_the_last_save_of_its_job(
     directory: StoragePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,11 @@ def test_the_platforms_are_listed(capsys):
     assert [name for name in PLATFORMS if f"\n  {name} " not in listed] == []
 
 
+@pytest.mark.fault(
+    "`t5lite launch` is asked for a run that is predicted not to fit its chips",
+    "refused before anything is handed over",
+    3,
+)
 def test_a_run_that_does_not_fit_is_not_started(capsys):
     words = ["launch", "gke", *XXL, "--image", "x", "--chips", "v5e-8", "--dry-run"]
     assert main(words) == ExitCode.DOES_NOT_FIT
@@ -78,6 +83,11 @@ def test_a_run_that_does_not_fit_is_not_started(capsys):
     assert "not checked whether it fits v5e:2x4" in capsys.readouterr().err
 
 
+@pytest.mark.fault(
+    "`t5lite launch` is asked for a local run directory on hosts without this machine's disk",
+    "refused; says `gs://`",
+    2,
+)
 @pytest.mark.parametrize("platform", ["tpu", "gke", "xpk", "slurm", "ssh"])
 def test_a_run_directory_that_the_hosts_do_not_see_is_refused(platform, refused):
     words = ("--config", str(RECIPE), *OPTIONS[platform], "--dry-run")

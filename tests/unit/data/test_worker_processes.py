@@ -11,6 +11,11 @@ from t5lite.data.pipeline import open_pipeline
 from t5lite.data.worker_processes import from_workers
 
 
+@pytest.mark.fault(
+    "a data worker is killed (out of memory)",
+    "all workers are started again at the next item, said; nothing is skipped",
+    0,
+)
 def test_a_worker_that_dies_is_replaced_and_the_stream_goes_on(text_store, caplog):
     pipeline = open_pipeline(PretrainingDataConfig(store=str(text_store), inputs_length=32))
     expected = [pipeline.batch(4 * step, batch_size=4) for step in range(12)]
@@ -31,6 +36,7 @@ def test_a_worker_that_dies_is_replaced_and_the_stream_goes_on(text_store, caplo
     )
 
 
+@pytest.mark.fault("data workers die four times in a row", "the run ends and says so; a restart goes on", 75)
 def test_workers_that_die_again_and_again_end_the_run_as_transient(text_store, caplog, monkeypatch):
     monkeypatch.setattr(worker_processes, "_MAX_DEATHS", 1)
     pipeline = open_pipeline(PretrainingDataConfig(store=str(text_store), inputs_length=32))

@@ -76,6 +76,11 @@ def test_the_others_are_stopped_when_one_fails_for_good(programs, script, kind):
     assert programs.record == ["start", "start", "stopped"]
 
 
+@pytest.mark.fault(
+    "a process of a launched job ends with 75, 76, a crash or a kill",
+    "all are stopped and started again, up to `--max-restarts`",
+    "that of the last end",
+)
 @pytest.mark.parametrize(
     ("kind", "code"),
     [("ssh", 75), ("local", 75), ("local", 76), ("local", 129), ("local", 143), ("local", 1)],
@@ -105,6 +110,11 @@ def test_nothing_else_is_started_again(programs, script, kind, code):
     assert programs.record == ["start"] * 2
 
 
+@pytest.mark.fault(
+    "a process of a launched job ends with 2, 3, 4 or 130, whatever the others end with",
+    "not started again",
+    "that code",
+)
 @KINDS
 def test_a_mistake_wins_over_the_crash_that_it_brings(programs, script, kind):
     """Process 0 dies first, for its peer is gone; that the peer saw a mistake is known a little later."""
@@ -146,6 +156,11 @@ def test_a_second_stop_request_kills(programs, script, kind):
     assert launcher.returncode == 128 + signal.SIGKILL
 
 
+@pytest.mark.fault(
+    "the machine that launched by `ssh` dies, or its connection",
+    "every host saves and exits; a lost connection is a restart",
+    143,
+)
 def test_hosts_save_and_exit_when_nobody_is_there_any_more(programs, script):
     launcher = programs.start(script("ssh", f"trap 'note stopped; exit 143' TERM\nnote ready\n{WAIT}"))
     wait_for(programs, "ready", 2)

@@ -154,6 +154,11 @@ def test_only_a_machine_that_is_in_no_slice_trains_alone_with_its_chips(
         multihost.initialize()
 
 
+@pytest.mark.fault(
+    "a host of a TPU slice cannot join, or its metadata server fails",
+    "an error; it never trains alone",
+    "2, 75",
+)
 def test_a_pod_of_gke_never_trains_alone(joined, monkeypatch):
     def fail(**arguments):
         raise ValueError("coordinator_address should be defined.")

@@ -102,6 +102,11 @@ def test_mixtures_and_classes_of_version_0_are_read(tmp_path):
             read()
 
 
+@pytest.mark.fault(
+    "a file of a run was written by a newer t5lite",
+    "refused by name; a checkpoint is passed over for the newest that is read",
+    "2, 0",
+)
 def test_the_metadata_of_a_checkpoint_of_version_0_is_read_and_a_newer_one_is_passed_over(tmp_path):
     directory = RunDirectory.at(tmp_path)
     metadata = {"step": 20, "examples_seen": 160}

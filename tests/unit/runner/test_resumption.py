@@ -24,6 +24,9 @@ def test_the_examples_seen_are_those_that_were_saved(tmp_path):
     assert found.notes == ()
 
 
+@pytest.mark.fault(
+    "a checkpoint was saved by a t5lite that did not count examples", "read, and how is said", 0
+)
 def test_an_older_checkpoint_counts_its_steps_by_the_batch_size_it_was_saved_with(tmp_path):
     found = resumption(saved(tmp_path, {"config": {"training": {"batch_size": 8}}, "step": 20}), 20)
     assert found.position == DataPosition(160)

@@ -25,6 +25,11 @@ def proxy(gcs, monkeypatch):
         yield proxy
 
 
+@pytest.mark.fault(
+    "object storage answers 429 or 5xx, or cuts connections, for seconds",
+    "its clients try again with longer and longer pauses; the first is said, all are counted",
+    0,
+)
 @pytest.mark.parametrize(("fault", "counted"), [("503", 4), ("cut", 2)])  # aiohttp repeats a cut GET itself
 def test_a_short_outage_is_not_seen_but_counted(proxy, gcs, fault, counted, caplog):
     path = place(gcs) / f"short-{fault}" / "a"
@@ -41,6 +46,12 @@ def test_a_short_outage_is_not_seen_but_counted(proxy, gcs, fault, counted, capl
     assert f"{counted} requests in all failed and were tried again" in caplog.text
 
 
+@pytest.mark.fault(
+    "object storage does not answer for longer (half a minute; arrays of checkpoints: minutes)",
+    "ends with the address, and is never taken for an empty directory; while metrics are "
+    "written: said once, kept and written later",
+    75,
+)
 @pytest.mark.parametrize("fault", ["503", "cut"])
 def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, gcs, fault):
     path = place(gcs) / f"long-{fault}" / "a"

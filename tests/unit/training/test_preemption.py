@@ -46,6 +46,11 @@ def told(process: subprocess.Popen[str]) -> str:
     return "".join(iter(process.stderr.readline, ""))
 
 
+@pytest.mark.fault(
+    "a signal before the first step (start-up, restore, compilation)",
+    "the process ends at once; nothing is lost",
+    "128 + signal",
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_before_the_first_step_there_is_nothing_to_wait_for(number):
     with start("compile", "0", "unsaved") as process:
@@ -61,6 +66,7 @@ def test_an_evaluation_that_does_not_answer_is_left_once_all_steps_are_saved():
     assert process.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.fault("a second Ctrl-C, whatever the run does", "ends at once, without saving", 130)
 def test_the_second_ctrl_c_ends_it_whatever_it_does():
     with start("step", "2", "unsaved") as process:
         assert process.stderr is not None

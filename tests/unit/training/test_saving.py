@@ -75,6 +75,7 @@ def test_a_run_that_is_to_stop_does_so_at_the_step_after_the_failure():
     assert store.started == [10, 20]
 
 
+@pytest.mark.fault("the last save of a run fails three times", "ends; the earlier checkpoints stay", 75)
 @pytest.mark.parametrize("bad", [{1}, {1, 2}, {1, 2, 3}])
 def test_the_last_save_is_tried_again_and_then_ends_the_run_for_a_restart(bad):
     store, said, waited = Store(bad), [], []
@@ -139,6 +140,12 @@ def test_wrong_configuration_is_refused(wrong):
         CheckpointConfig(**wrong)
 
 
+@pytest.mark.fault(
+    "a save in the background fails (disk full, read-only)",
+    "said at the next step, tried again, earlier checkpoints stay; "
+    '`checkpoints.on_save_failure="stop"` ends the run',
+    "0; 75",
+)
 def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 

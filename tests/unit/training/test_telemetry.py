@@ -129,6 +129,9 @@ def test_lines_are_strict_json_and_readable_before_close(tmp_path):
     log.close()
 
 
+@pytest.mark.fault(
+    "a line before the last of `metrics.jsonl` is damaged", "refused with its number, before training", 2
+)
 @pytest.mark.parametrize(
     ("damaged", "message"),
     [
@@ -150,6 +153,11 @@ def test_a_damaged_line_is_named_and_no_matter_where_all_are_dropped(tmp_path, d
     assert file.read_bytes() == b""
 
 
+@pytest.mark.fault(
+    "the last line of `metrics.jsonl` is half-written or damaged",
+    "said with its size and dropped, the run goes on",
+    0,
+)
 @pytest.mark.parametrize(
     "tail", [b'{"kind": "tr', b"\0" * 300, b"\xff\xfe", b"[]\n", b'{"kind": "eval"}\n\n']
 )
