@@ -12,7 +12,7 @@ from t5lite.cli.log import shown
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_new_file, check_place, write_text
-from t5lite.core.home import expanded_path
+from t5lite.core.storage.addresses import local_place, place
 from t5lite.planning import page, table
 from t5lite.planning.chips import CHIPS
 from t5lite.planning.summary import summarise
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--config", type=expanded_path, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
+        "--config", type=place, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
     )
     parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:16x16 or v5p:4x4x8")
     parser.add_argument("--num-slices", type=int, default=1, metavar="N", help="slices of that topology")
@@ -46,10 +46,10 @@ def run(arguments: Sequence[str]) -> int:
         "--top", type=int, default=10, metavar="N", help="how many buffers and collectives to list"
     )
     parser.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
-    parser.add_argument("--html", type=expanded_path, metavar="PATH", help="also write a page with pictures")
+    parser.add_argument("--html", type=local_place, metavar="PATH", help="also write a page with pictures")
     parser.add_argument(
         "--save",
-        type=expanded_path,
+        type=local_place,
         metavar="DIR",
         help="also put the compiled step into this compilation cache",
     )

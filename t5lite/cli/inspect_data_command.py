@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from t5lite import run_config
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.core.home import expand_home, expanded_path
+from t5lite.core.home import expand_home
+from t5lite.core.storage.addresses import place
 from t5lite.data.inspection import (
     Lengths,
     Rows,
@@ -48,9 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--config", type=expanded_path, metavar="RECIPE", help="recipe (.py) or saved config.json"
-    )
+    what.add_argument("--config", type=place, metavar="RECIPE", help="recipe (.py) or saved config.json")
     what.add_argument("--run", type=expand_home, metavar="RUN", help="run directory")
     what.add_argument(
         "--store", type=expand_home, metavar="STORE", help="token or pair store, a directory or an address"
@@ -206,8 +205,8 @@ def _print_examples(stream: BatchStream, count: int) -> None:
         of_source = f" of {source}" if isinstance(stream, MixturePipeline) else ""
         _heading(f"row {number % count + 1}{of_source}")
         examples = decoded_examples(fields, stream.vocabulary)
-        for place, example in enumerate(examples[:3]):
-            if place:
+        for position, example in enumerate(examples[:3]):
+            if position:
                 print()
             for part, text in example.items():
                 lines = textwrap.wrap(" ".join(text.split()) or "(nothing)", width - 14)

@@ -11,8 +11,8 @@ import jax
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
-from t5lite.core.home import expanded_path
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import place
 from t5lite.launching import addresses, fit, submission
 from t5lite.launching.job import Job, check_word, default_name
 from t5lite.launching.platform import Platform
@@ -77,7 +77,7 @@ def _parser(name: str, platform: type[Platform]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--config", type=expanded_path, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
+        "--config", type=place, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
     )
     parser.add_argument(
         "--model", metavar="NAME", help="a published shape for the recipe's; see `t5lite models`"

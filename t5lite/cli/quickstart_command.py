@@ -5,12 +5,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from t5lite.cli import xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import local_place
 from t5lite.quickstart import starting_over
 from t5lite.quickstart.recipes import RECIPES, SIX_MINUTES
 from t5lite.quickstart.run import run as run_quickstart
@@ -26,7 +26,7 @@ class Arguments:
 
     recipe: str = SIX_MINUTES.name
     """How much is trained: six-minutes or one-hour, on two CPU cores."""
-    directory: Path | None = None
+    directory: str | None = None
     """Run directory; t5lite-quickstart (or t5lite-RECIPE) in the current one by default."""
     seed: int = 0
     """Of initialisation, data order and noise."""
@@ -42,7 +42,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed = command_line.parse(Arguments, arguments, prog="t5lite quickstart")
     recipe = lookup(RECIPES, parsed.recipe, kind="recipe")
     is_default = recipe is SIX_MINUTES
-    directory = parsed.directory or Path("t5lite-quickstart" if is_default else f"t5lite-{recipe.name}")
+    default = "t5lite-quickstart" if is_default else f"t5lite-{recipe.name}"
+    directory = local_place(parsed.directory or default)
     if parsed.overwrite and directory.exists():
         starting_over.delete(directory)
     xla.configure()

@@ -70,6 +70,18 @@ def place(address: str | os.PathLike[str]) -> StoragePath:
     return RemotePath(f"{_ONE_PLACE.get(scheme, scheme)}://{rest}")
 
 
+def local_place(text: str) -> Path:
+    """Return the local path that a user named, ``~`` expanded.
+
+    Raises:
+      ConfigError: for an address of object storage, and as ``place``.
+    """
+    found = place(text)
+    if not isinstance(found, Path):
+        raise ConfigError(f"{text}: only a local path will do here; copy what is written to the bucket later")
+    return found
+
+
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Return whether a place is in object storage; a ``Path`` of the file system never has two slashes."""
     return "://" in os.fspath(path)

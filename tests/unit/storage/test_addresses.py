@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.storage.addresses import is_remote, place
+from t5lite.core.storage.addresses import is_remote, local_place, place
 from t5lite.core.storage.file_systems import CLIENTS
 
 
@@ -36,6 +36,12 @@ def test_a_place_in_a_bucket_keeps_its_address(address):
     assert str(found / "a" / "b") == f"{address}/a/b"
     assert (found / "a").parent == found
     assert type(found / "a") is type(found.parent) is type(found)
+
+
+def test_where_only_a_local_path_will_do_an_address_is_refused():
+    assert local_place("file:///a/b") == Path("/a/b")
+    with pytest.raises(ConfigError, match="gs://b/x: only a local path will do here"):
+        local_place("gs://b/x")
 
 
 def test_gcs_is_another_name_of_gs():
