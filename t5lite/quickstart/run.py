@@ -19,6 +19,8 @@ from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import QuickstartResults
 from t5lite.quickstart.stage_log import StageLog
 from t5lite.quickstart.summary import FILES, TaskRecord, summarise
+from t5lite.training.attempts import read_attempts
+from t5lite.training.goodput import goodput
 
 REPORT = "report.html"
 
@@ -75,7 +77,7 @@ def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
     results = summarise(
         recipe,
         seed=seed,
-        environment=_environment(log.peak_bytes),
+        environment=_environment(log.peak_bytes) | _goodput(Path(pretraining_config.run_dir)),
         stages=tuple(log.stages),
         vocabulary=vocabulary,
         stores=stores,
@@ -135,6 +137,16 @@ def _environment(peak_bytes: int) -> dict[str, str]:
         "python": platform.python_version(),
         "backend": jax.default_backend(),
         **{name: metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain")},
+    }
+
+
+def _goodput(run: Path) -> dict[str, str]:
+    attempts, _ = read_attempts(run)
+    if not attempts:  # pretrained by a version that kept no ledger
+        return {}
+    cost = goodput(attempts)
+    return {
+        "goodput": f"{cost.share:.0%} of the pretraining's {cost.total_seconds:,.0f} s in steps that count"
     }
 
 

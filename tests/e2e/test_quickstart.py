@@ -58,6 +58,7 @@ def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_pa
     first = run(_tiny(), directory, seed=0)
     assert {row.num_labels for task in first.tasks for row in task.rows} == {None, 20}
     assert first.pretraining.heldout[0].step == 0
+    assert first.environment["goodput"].endswith("s in steps that count")
     listed = {entry.path.rstrip("/") for entry in first.files}
     assert {path.name for path in directory.iterdir()} == listed
     assert all(name in (directory / "README.txt").read_text() for name in listed)
