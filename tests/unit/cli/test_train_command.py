@@ -31,7 +31,7 @@ def trained(monkeypatch) -> list[RunConfig]:
     """The configurations that reach ``train``, which ends as if preempted."""
     configs: list[RunConfig] = []
 
-    def train(config: RunConfig) -> SimpleNamespace:
+    def train(config: RunConfig, *_: object, **__: object) -> SimpleNamespace:
         configs.append(config)
         return SimpleNamespace(signal=15, step=7)
 
