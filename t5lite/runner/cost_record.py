@@ -40,6 +40,7 @@ def cost_recorded(
         waited_seconds=lease.waited_seconds,
         job=lease.holder.job,
         say=say,
+        before_write=lease.check,
     ) as ledger:
         yield ledger
 

@@ -46,6 +46,7 @@ class Ledger:
       waited_seconds: since the start, for the lease.
       job: the scheduler's name for it.
       say: shows a line.
+      before_write: raises a ``ReportedError`` where another run has taken the directory over.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Ledger:
         waited_seconds: float,
         job: str | None,
         say: Callable[[str], None],
+        before_write: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder, self._clock, self._say = directory / LEDGER_FOLDER, clock, say
         self._before, notes = read_attempts(directory)
         for note in notes:
             say(note)
         self._number = 1 + max(map(number_of, entry_names(self._folder)), default=0)
+        self._before_write = before_write
         self._facts = {
             "found_step": found_step,
             "num_processes": num_processes,
@@ -141,6 +144,7 @@ class Ledger:
                 return
             self._closed = last
             try:
+                self._before_write()
                 write_json(self._folder / f"{self._number:06d}.json", to_json(self.entry))
             except (ReportedError, OSError) as error:
                 self._num_failed += 1

@@ -143,6 +143,18 @@ def test_an_entry_that_cannot_be_read_is_said_and_left_out(tmp_path, content, me
     assert (tmp_path / LEDGER_FOLDER / "000003.json").is_file()
 
 
+def test_a_run_that_lost_its_directory_writes_no_more_to_its_ledger(tmp_path):
+    def taken_over():
+        raise TransientError("taken over")
+
+    said: list[str] = []
+    with ledger(tmp_path, say=said.append) as attempt:
+        before = (tmp_path / LEDGER_FOLDER / "000001.json").read_bytes()
+        attempt._before_write = taken_over
+    assert (tmp_path / LEDGER_FOLDER / "000001.json").read_bytes() == before
+    assert said == ["what this attempt costs is not recorded (taken over); tried again while it lasts"]
+
+
 @pytest.mark.fault("the ledger of a run cannot be written", "said once; the run goes on", 0)
 def test_a_run_does_not_end_because_its_ledger_cannot_be_written(tmp_path):
     (tmp_path / LEDGER_FOLDER).write_text("in the place of the folder")
