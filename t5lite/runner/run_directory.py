@@ -26,6 +26,7 @@ from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderC
 from t5lite.run_config import RunConfig
 from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
 from t5lite.training.trackers.reporting import TRACKERS_FILE
+from t5lite.training.watchdog import STACKS_FOLDER
 
 MODEL_FILE = "model.json"
 """Whose presence makes a directory a run."""
@@ -45,8 +46,11 @@ FOLDERS = {
     LEDGER_FOLDER: LEDGER_PATTERN,
     "tensorboard": r"events[^/]+",
     "profile": r".+",
+    STACKS_FOLDER: r"[^/]+\.txt",
 }
 """Every folder that they write, with a regular expression of the names in it."""
+_BEFORE_A_RUN = (LEASE_FOLDER, STACKS_FOLDER)
+"""Which of them a start may leave that never came to be a run."""
 _KEPT_TOKENIZER = "tokenizer"
 
 _README = """\
@@ -74,6 +78,7 @@ evaluation.json     what `t5lite evaluate` last measured
 evaluations/        all that it measured, a file for each step, store and way of measuring
 lease/              while a run writes here: which one
 ledger/             what the run cost, a file for each start: times, steps, how it ended (`t5lite status`)
+stacks/             where each thread was when the watchdog ended a process
 profile/            traces, where a profiler window was asked for
 stacks/             what the threads of a process were doing that the watchdog ended
 
@@ -253,7 +258,8 @@ class RunDirectory:
         self.check_is_directory()
         if not self.model_file.is_file():
             # A directory may be there already (logs of the launcher), but not with files of our names.
-            ours = [self.path / name for name in (*FILES, *FOLDERS, _KEPT_TOKENIZER) if name != LEASE_FOLDER]
+            names = {*FILES, *FOLDERS, _KEPT_TOKENIZER}.difference(_BEFORE_A_RUN)
+            ours = [self.path / name for name in sorted(names)]
             # What a start left behind that was cut off before model.json is only written again.
             expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
             if found := [path.name for path in ours if path.exists() and not _holds(path, expected)]:

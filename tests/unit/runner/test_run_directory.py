@@ -11,6 +11,7 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Encode
 from t5lite.runner import run_directory
 from t5lite.runner.components import check_vocabulary
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
+from t5lite.training.watchdog import STACKS_FOLDER
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
 
 TEXTS = ["the words of a text to learn from, quickly", "an other text with more of the words"]
@@ -118,7 +119,9 @@ def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, t
         RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
 
 
-@pytest.mark.parametrize("name", sorted({*FILES, *FOLDERS, "tokenizer"} - {"model.json", LEASE_FOLDER}))
+@pytest.mark.parametrize(
+    "name", sorted({*FILES, *FOLDERS, "tokenizer"} - {"model.json", LEASE_FOLDER, STACKS_FOLDER})
+)
 def test_a_directory_with_anything_of_a_runs_names_is_left_alone(name, vocabularies, tmp_path):
     path = tmp_path / name
     path.mkdir() if "." not in name else path.write_text("mine")
