@@ -98,7 +98,7 @@ def _write_tables(folder: Path) -> None:
     table = pa.Table.from_pylist(rows)
     pyarrow.parquet.write_table(table, folder / "a.parquet", compression="zstd")
     (folder / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "c.txt.gz").write_bytes(gzip.compress("\n\n".join(_TEXTS).encode()))
+    (folder / "c.txt.gz").write_bytes(gzip.compress("\n\n".join(_TEXTS).encode(), mtime=0))
     (folder / "d.txt.zst").write_bytes(zstandard.compress("\n\n".join(_TEXTS).encode()))
     (folder / "e.csv").write_text("text,n\n" + "".join(f'"{text}",1\n' for text in _TEXTS))
     writer = ArrayRecordWriter(str(folder / "f.array_record"), "group_size:1")
