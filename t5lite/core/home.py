@@ -16,10 +16,10 @@ def expand_home(path: PathT) -> PathT:
     """Return ``path`` with ``~`` and ``~user`` replaced by the home directory; others as they are.
 
     Raises:
-      ConfigError: if there is no such home directory, or for an empty text, which would be the current one.
+      ConfigError: if there is no such home directory, or for an empty or blank text.
     """
     text = str(path)
-    if not text:
+    if not text.strip():
         raise ConfigError("a path is empty: is a shell variable not set? The current directory is .")
     if not text.startswith("~"):
         return path

@@ -5,7 +5,6 @@ import dataclasses
 import signal
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -106,7 +105,7 @@ def train(
     config = config.resolved()
     if supervision is not None:
         return _train_alone(config, supervision, allowed, from_step)
-    with supervised(config.watchdog, Path(config.run_dir)) as supervision:
+    with supervised(config.watchdog, RunDirectory.at(config.run_dir).path) as supervision:
         return _train_alone(config, supervision, allowed, from_step)
 
 

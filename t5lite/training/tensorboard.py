@@ -7,6 +7,7 @@ type in the TFRecord framing, so it is written out: an ``Event`` protocol buffer
 Why: docs/adr/0004-own-tensorboard-writer.md.
 """
 
+import math
 import os
 import socket
 import struct
@@ -48,7 +49,7 @@ class ScalarWriter:
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Append one event with these values; on a disk it is with the operating system then."""
         values = b"".join(
-            field(1, field(1, tag.encode()) + fixed_field(2, struct.pack("<f", value)))
+            field(1, field(1, tag.encode()) + fixed_field(2, _float32(value)))
             for tag, value in scalars.items()
         )
         self._write(field(2, step) + field(5, values))
@@ -82,6 +83,14 @@ class _Stream:
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _float32(value: float) -> bytes:
+    """Return the four bytes of a value; what float32 does not reach, as a perplexity of 1e40, is infinite."""
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<f", math.copysign(math.inf, value))
 
 
 def _table() -> tuple[int, ...]:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.storage.addresses import place
+from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY, start
 
@@ -106,6 +108,20 @@ def test_a_run_in_a_bucket_is_killed_and_resumed_by_two_processes(gcs, train_arg
     assert not (REPOSITORY / "gs:").exists()
 
 
+class Reached(Exception):
+    """A step that the test does not want to go beyond."""
+
+
+def test_the_stacks_of_a_stuck_training_that_python_started_go_to_its_bucket(train_arguments, monkeypatch):
+    def supervised(config, directory):
+        raise Reached(str(directory))
+
+    monkeypatch.setattr("t5lite.runner.training.supervised", supervised)
+    config = run_config.load(place(train_arguments[2]), ["--run-dir", "gs://bucket/x", *train_arguments[3:]])
+    with pytest.raises(Reached, match=r"^gs://bucket/x$"):
+        train(config)
+
+
 @pytest.mark.fault(
     "a run directory or an output has a scheme that nothing writes to (`memory://`, `hdfs://`),"
     " a mistyped one (`gs:/b/x`), no bucket, or a client that is not installed",
@@ -113,7 +129,8 @@ def test_a_run_in_a_bucket_is_killed_and_resumed_by_two_processes(gcs, train_arg
     2,
 )
 @pytest.mark.parametrize(
-    "address", ["memory://bucket/run", "hdfs://bucket/run", "gs:/bucket/run", "gs://", "s3a://b/x"]
+    "address",
+    ["memory://bucket/run", "hdfs://bucket/run", "gs:/bucket/run", "s3:bucket/run", "gs://", "s3a://b/x"],
 )
 def test_what_is_no_place_for_a_run_is_refused(refused, train_arguments, pretrained, address):
     refused([*train_arguments, "--run-dir", address], "gs://|scheme|bucket")

@@ -38,7 +38,7 @@ def place(address: str | os.PathLike[str]) -> StoragePath:
     text = expand_home(os.fspath(address))
     scheme, separator, rest = text.partition("://")
     if not separator or not _SCHEME.fullmatch(f"{scheme}:"):
-        if (meant := storage_address(text)) is not None:
+        if (meant := storage_address(text) or _without_slashes(text)) is not None:
             raise ConfigError(
                 f"{text} is no address ({meant} has two slashes) and no folder that is there; write "
                 f"{meant}, or make the local folder first"
@@ -101,6 +101,15 @@ def storage_address(path: str | os.PathLike[str]) -> str | None:
         if _SCHEME.fullmatch(part) and part != "file:" and not Path(*parts[: position + 1]).exists():
             return f"{part}//{'/'.join(parts[position + 1 :])}"
     return None
+
+
+def _without_slashes(text: str) -> str | None:
+    """Return the address that ``gs:bucket/x`` stands for; None if it is a local path."""
+    first = text.partition("/")[0]
+    scheme, colon, _ = first.partition(":")
+    if not colon or scheme not in CLIENTS or os.path.exists(first):
+        return None
+    return f"{scheme}://{text.removeprefix(f'{scheme}:')}"
 
 
 def absolute_location(path: str) -> str:

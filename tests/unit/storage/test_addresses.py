@@ -69,6 +69,8 @@ def test_the_home_directory_is_expanded(monkeypatch):
             "gs:/b/x is no address .gs://b/x has two slashes.*write gs://b/x, or make the local folder",
         ),
         (Path("gs://b/x"), "write gs://b/x"),
+        ("gs:b/x", "gs:b/x is no address .gs://b/x has two slashes.*or make the local folder"),
+        ("s3:b", "write s3://b"),
         ("/data/s3:/b/x", "write s3://b/x"),
         ("gs://", "names no bucket; write gs://BUCKET/DIRECTORY"),
         ("s3:///x", "names no bucket"),
@@ -78,6 +80,7 @@ def test_the_home_directory_is_expanded(monkeypatch):
         ("s3://b/a\nb", "use another name"),
         ("gs://b/x/../y", "holds . or .."),
         ("", "a path is empty"),
+        (" \t", "a path is empty"),
     ],
 )
 def test_what_is_no_place_is_refused(address, message):
@@ -89,6 +92,8 @@ def test_a_folder_that_is_there_is_local_whatever_its_name(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     Path("gs:").mkdir()
     assert place("gs:/b/x") == Path("gs:/b/x")
+    Path("gs:b").mkdir()
+    assert place("gs:b/x") == Path("gs:b/x")
 
 
 @pytest.mark.parametrize("scheme", CLIENTS)

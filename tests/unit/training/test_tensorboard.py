@@ -1,7 +1,9 @@
 """The event files are what TensorBoard reads."""
 
+import math
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from t5lite.training.tensorboard import ScalarWriter, _masked_crc
@@ -21,6 +23,16 @@ def test_tensorboard_reads_the_scalars(tmp_path: Path):
     writer.write(300, {"train/loss": 1.5})
     writer.close()
     assert _read(tmp_path) == {"train/loss": [(1, 2.5), (300, 1.5)], "eval/größe": [(1, -1.0)]}
+
+
+def test_what_float32_does_not_reach_is_infinite(tmp_path: Path):
+    values = [3.4e38, 1e39, -1e300, math.inf, 1e-300]  # exp(89) and more: the perplexity of a diverged run
+    writer = ScalarWriter(tmp_path)
+    writer.write(1, {str(value): value for value in values})
+    writer.close()
+    written = {tag: events[0][1] for tag, events in _read(tmp_path).items()}
+    expected = [pytest.approx(3.4e38), math.inf, -math.inf, math.inf, 0]
+    assert [written[str(value)] for value in values] == expected
 
 
 def test_a_resumed_run_hides_what_it_repeats(tmp_path: Path):
