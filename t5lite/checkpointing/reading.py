@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
 
-from t5lite.checkpointing import orbax_on_s3
+from t5lite.checkpointing import orbax_memory, orbax_on_s3
 from t5lite.checkpointing.fingerprint import fingerprints
 from t5lite.core.errors import (
     CheckpointError,
@@ -36,6 +36,7 @@ from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
 orbax_on_s3.enable()
+orbax_memory.enable()
 METADATA_VERSIONS = Versions({0: unchanged})
 """Of the metadata of a checkpoint."""
 MAX_LISTED_LEAVES = 8
