@@ -44,6 +44,7 @@ FOLDERS = {
     "evaluations": r"[^/]+\.json",
     LEASE_FOLDER: r"\d+\.(json|beat)",
     LEDGER_FOLDER: LEDGER_PATTERN,
+    "metrics": r"\d+-\d+\.jsonl",
     "tensorboard": r"events[^/]+",
     "profile": r".+",
     STACKS_FOLDER: r"[^/]+\.txt",
@@ -71,7 +72,8 @@ initialized_from.txt
 tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step; STEP.set-aside is one that the run
                     does not go on from, removed when that step is saved again
-metrics.jsonl       one JSON object a logged step (losses in nats per target token)
+metrics.jsonl       one JSON object a logged step (losses in nats per target token); in a bucket, in parts
+                    under metrics/
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 trackers.json       under what Weights & Biases, MLflow or Trackio know the run, where it is shown there
 evaluation.json     what `t5lite evaluate` last measured
