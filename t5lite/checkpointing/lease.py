@@ -127,8 +127,12 @@ class Lease:
             number = 1 + (newest[0] if newest else 0)
             make_directory(self._folder.parent)
             make_directory(self._folder)
-            if create_exclusively(_claim(self._folder, number), _encoded(dataclasses.asdict(self.holder))):
-                break
+            claim = _claim(self._folder, number)
+            if create_exclusively(claim, _encoded(dataclasses.asdict(self.holder))):
+                newest = _newest_claim(self._folder)
+                if newest is None or newest[0] <= number:
+                    break
+                claim.unlink(missing_ok=True)  # this number has come and gone meanwhile, and others after it
         self._number = number
         for path in _files(self._folder):
             if _number_of(path) < number:
@@ -252,7 +256,8 @@ def held_lease(directory: StoragePath, config: LeaseConfig, say: Callable[[str],
 
     Directories that were made for it go with it, if nothing else was written there.
     """
-    made = [each for each in (directory, *directory.parents) if not each.exists()]
+    # In a bucket there are no directories, and to ask for its parents is to ask for all buckets.
+    made = [each for each in (directory, *directory.parents) if isinstance(each, Path) and not each.exists()]
     lease = Lease(directory, config, say)
     try:
         lease.acquire()
@@ -261,10 +266,9 @@ def held_lease(directory: StoragePath, config: LeaseConfig, say: Callable[[str],
         finally:
             lease.release()
     finally:
-        if isinstance(directory, Path):
-            with contextlib.suppress(OSError):  # there is something in it now
-                for each in made:
-                    each.rmdir()
+        with contextlib.suppress(OSError):  # there is something in it now
+            for each in made:
+                each.rmdir()
 
 
 def sees_claim(directory: StoragePath, owner: str) -> bool:

@@ -12,6 +12,7 @@ from t5lite.checkpointing import lease as leases
 from t5lite.checkpointing.lease import LeaseConfig, held_lease, sees_claim
 from t5lite.core.errors import ConfigError, TransientError, UserError
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.remote_path import RemotePath
 
 QUICK = LeaseConfig(heartbeat_seconds=0.05, deadline_seconds=1.0)
 SILENT = LeaseConfig(heartbeat_seconds=1000, deadline_seconds=3000)
@@ -188,3 +189,28 @@ def test_a_claim_names_its_process(tmp_path: Path) -> None:
 def test_deadlines_that_cannot_work_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         LeaseConfig(**settings)
+
+
+def test_a_bucket_is_asked_for_nothing_above_the_run(gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write objects need not be allowed to see the bucket, or all buckets."""
+    monkeypatch.setattr(RemotePath, "exists", lambda path: pytest.fail(f"asked for {path}"))
+    with held_lease(place(f"{gcs}/nothing-above/run"), SILENT, print) as lease:
+        lease.check()
+
+
+def test_who_comes_late_to_a_number_that_has_come_and_gone_does_not_hold_beside_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = leases._newest_claim
+    with held_lease(tmp_path, QUICK, print) as before:
+        gone = dataclasses.replace(before.holder, born="1")
+    folder = tmp_path / leases.LEASE_FOLDER
+    folder.mkdir()
+    (folder / "000002.json").write_text(json.dumps(dataclasses.asdict(gone)))
+    with held_lease(tmp_path, QUICK, print) as first:
+        late = [(1, gone)]
+        monkeypatch.setattr(leases, "_newest_claim", lambda path: late.pop() if late else newest(path))
+        with pytest.raises(UserError, match="is being written to by"), held_lease(tmp_path, QUICK, print):
+            pass
+        first.check()
+        assert {path.name for path in folder.glob("*.json")} == {"000003.json"}
