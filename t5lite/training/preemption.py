@@ -153,16 +153,15 @@ class Preemption:
         self._signal, self._since = self._signal or number, time.monotonic()
         if number == signal.SIGHUP:
             _leave_terminal()
-        if self._stepped:
-            hint = "; press Ctrl-C again to abort without saving" if number == signal.SIGINT else ""
-            _say(f"{number.name}: stopping and saving{hint}")
-            if self._tell_jax is not None:
-                self._tell_jax(signal.SIGTERM)
+        if not self._stepped:
+            _end(self._signal, "stopped before the first step; nothing is lost")
+        hint = "; press Ctrl-C again to abort without saving" if number == signal.SIGINT else ""
+        _say(f"{number.name}: stopping and saving{hint}")
+        if self._tell_jax is not None:
+            self._tell_jax(signal.SIGTERM)
 
     def _end_if_nothing_can_be_lost(self, seconds: float) -> None:
         """End the process where the loop had ``seconds`` to stop and did not, or need not save."""
-        if not self._stepped:
-            _end(self.signal, "stopped before the first step; nothing is lost")
         if seconds < _PATIENCE_SECONDS:
             return
         if self._phase in ("evaluation", "compile") and self.saved():

@@ -1,5 +1,6 @@
 """A signal to one of several processes: how long it may take to reach the step at which all of them save."""
 
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -33,3 +34,13 @@ def test_nothing_ends_a_process_that_may_lose_something(monkeypatch, phase):
     process._enter_phase(None, 0.5)
     process._enter_phase(phase, 1.0)
     process._end_if_nothing_can_be_lost(seconds=60.0)
+
+
+def test_a_signal_before_the_first_step_ends_the_process_though_that_step_is_done_just_then(monkeypatch):
+    """Else nobody would tell the other processes, nor end this one."""
+    ended = []
+    monkeypatch.setattr(preemption, "end_now", ended.append)
+    process = Preemption(Phases())
+    process._take(signal.SIGTERM)
+    process._stepped = True
+    assert ended == [143]
