@@ -36,11 +36,11 @@ REQUIREMENTS = [
 # Other implementations, to compare with: never imported by t5lite itself (import-linter checks it).
 PEERS = ["torch==2.13.0", "transformers>=5.23,<6"]
 
-# Reads a tokenizer.json; SentencePiece and bytes do without it.
 # Compiles for TPUs that are not there. The tests' golden files and budgets are of this version; jax[tpu], for
 # machines with TPUs, asks for the one that it was released with.
 LIBTPU = ["libtpu==0.0.52.*"]
 
+# Reads a tokenizer.json; SentencePiece and bytes do without it.
 TOKENIZERS = ["tokenizers>=0.23,<0.24"]
 
 # Of gs:// and s3://: what their addresses are opened by.

@@ -81,6 +81,7 @@ class Saver:
                     raise
                 self._pause(tries)
             else:
+                self._say_notes()
                 return
 
     @property
@@ -105,6 +106,9 @@ class Saver:
             if confirms and ended and self._failures:
                 self._say(f"saved again; failed saves before that: {self._failures}")
                 self._failures = 0
+        self._say_notes()
+
+    def _say_notes(self) -> None:
         while self._checkpoints.notes:
             self._say(self._checkpoints.notes.pop(0))
 

@@ -90,6 +90,17 @@ def test_the_last_save_is_tried_again_and_then_ends_the_run_for_a_restart(bad):
     assert waited == [1, 2][: len(bad)]
 
 
+def test_what_is_noted_at_the_last_save_is_said_too():
+    store, said = Store(), []
+
+    def save() -> None:
+        store.start(7)
+        store.notes.append("older checkpoints cannot be removed")
+
+    saver_of(store, said).finish(save)
+    assert said == ["older checkpoints cannot be removed"]
+
+
 @given(st.lists(st.floats(0.01, 50), min_size=200, max_size=200), st.floats(10, 1000))
 def test_a_timer_is_never_early_and_asks_seldom_where_steps_take_as_long_as_each_other(durations, seconds):
     now, last, due = 0.0, 0.0, []
