@@ -11,6 +11,7 @@ from t5lite.checkpointing.manager import Checkpoints
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import NumbersError
 from t5lite.core.files import write_json
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
@@ -19,7 +20,8 @@ from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.bad_steps import Incident
 
-_JSON = StrictJson()
+VERSIONS = Versions({0: unchanged})
+"""Of ``rollbacks.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,9 @@ class Rollbacks:
     """What ``rollbacks.json`` says: every rollback of a run, in order."""
 
     rollbacks: tuple[Rollback, ...] = ()
+
+
+_JSON = StrictJson(versions={Rollbacks: VERSIONS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +104,9 @@ def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *,
     """
     earlier = _read(stretch.directory)
     checkpoints.wait()
-    good = [s for s in available_steps(checkpoints.directory) if s <= incident.last_good_step]
-    to_step = max(good, default=0)
+    # A shared disk shows other processes what was written some time later.
+    steps = multihost.leaders_value(available_steps(checkpoints.directory))
+    to_step = max((step for step in steps if step <= incident.last_good_step), default=0)
     first, last = stretch.examples(incident.last_good_step + 1, incident.last_step)
     rollback = Rollback(
         to_step=to_step,
@@ -141,8 +147,11 @@ def _gave_up(newest: Rollback, alike: list[Rollback]) -> NumbersError:
 
 
 def _read(directory: RunDirectory) -> tuple[Rollback, ...]:
+    """Return what the leader finds; all processes must call it."""
     file = directory.rollbacks_file
-    return _JSON.read(file, Rollbacks).rollbacks if file.is_file() else ()
+    found = _JSON.read(file, Rollbacks) if file.is_file() else Rollbacks()
+    told = multihost.leaders_value(_JSON.unstructure(found, Rollbacks))
+    return _JSON.structure(told, Rollbacks, name=str(file)).rollbacks
 
 
 def _write(directory: RunDirectory, rollbacks: list[Rollback]) -> None:

@@ -1,13 +1,12 @@
 """The attempts of a run, as the files of its ledger tell them. Reading needs no JAX."""
 
 import contextlib
-import json
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.json_text import parse_json
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.strict_json import StrictJson
 
@@ -15,8 +14,6 @@ LEDGER_FOLDER = "ledger"
 """Name in the run directory."""
 LEDGER_PATTERN = r"\d+\.json"
 """Of the names in it."""
-_VERSION = 1
-_JSON = StrictJson()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +91,14 @@ class Attempt:
         return self.started + self.lasted_seconds
 
 
+VERSIONS = Versions({0: unchanged})
+"""Of the file of an attempt."""
+_JSON = StrictJson(versions={Attempt: VERSIONS})
+
+
 def to_json(attempt: Attempt) -> dict[str, Any]:
     """Return what the file of an attempt says."""
-    return {"version": _VERSION, **_JSON.unstructure(attempt, Attempt)}
+    return _JSON.unstructure(attempt, Attempt)
 
 
 def read_attempts(directory: StoragePath) -> tuple[list[Attempt], list[str]]:
@@ -105,26 +107,10 @@ def read_attempts(directory: StoragePath) -> tuple[list[Attempt], list[str]]:
     attempts, notes = [], []
     for name in sorted(entry_names(folder), key=number_of):
         try:
-            attempts.append(_parsed((folder / name).read_bytes(), str(folder / name)))
-        except (ConfigError, OSError) as error:
+            attempts.append(_JSON.read(folder / name, Attempt))
+        except ConfigError as error:
             notes.append(f"left out of what the run cost: {error}; delete the file to be rid of this line")
     return attempts, notes
-
-
-def _parsed(content: bytes, name: str) -> Attempt:
-    """Return what an entry says.
-
-    Raises:
-      ConfigError: if it is damaged, or of another version.
-    """
-    try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise ConfigError(f"{name} is damaged ({error})") from error
-    version = value.pop("version", None) if isinstance(value, dict) else None
-    if version != _VERSION:
-        raise ConfigError(f"{name} is of version {version!r}, and this t5lite reads {_VERSION}")
-    return _JSON.parse(json.dumps(value), Attempt, name=name)
 
 
 def entry_names(folder: StoragePath) -> list[str]:

@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from t5lite.core.errors import ReportedError
+from t5lite.core.errors import ConfigError, ReportedError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import load_json
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.training.trackers import TrackerConfig
 from t5lite.training.trackers.base import Reason, TrackedRun, Tracker
 
 TRACKERS_FILE = "trackers.json"
 """Name in the run directory."""
-_VERSION = 1
+VERSIONS = Versions({0: unchanged})
+"""Of that file."""
 _MAX_WAITING = 10_000
 """Entries that wait for a service that is slow; more are left out, counted."""
 _FINISH_SECONDS = 60.0
@@ -98,7 +100,7 @@ class Trackers:
             if tracked_as is not None and tracked_as != run.tracked_as:
                 self._tracked_as[tracker.key] = tracked_as
                 try:
-                    write_json(self._file, {"version": _VERSION, "tracked_as": self._tracked_as})
+                    write_json(self._file, VERSIONS.stamped({"tracked_as": self._tracked_as}))
                 except (ReportedError, OSError) as error:
                     self._say(f"trackers: a run that is resumed will be tracked as a new one ({error})")
         while True:
@@ -156,10 +158,10 @@ class _Guarded:
 def _read(file: StoragePath, say: Callable[[str], None]) -> dict[str, str]:
     """Return by what the trackers find the run again; of a damaged file nothing, which is said."""
     try:
-        found = load_json(file)["tracked_as"]
+        found = VERSIONS.migrated(load_json(file), name="it")["tracked_as"]
         return {str(key): str(value) for key, value in found.items()}
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        say(f"{file} is damaged ({error}): trackers show what follows as a new run")
+    except (ConfigError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        say(f"{file} cannot be used ({error}): trackers show what follows as a new run")
     return {}

@@ -12,9 +12,11 @@ from t5lite.core.migrations import Versions
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory, Share
 from t5lite.data.vocabulary import ByteVocabulary
-from t5lite.runner import config_history, run_directory
+from t5lite.runner import config_history, rollback, run_directory
 from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.training import attempts
+from t5lite.training.trackers import reporting
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
 NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to 1; upgrade t5lite"
@@ -127,6 +129,9 @@ def test_the_metadata_of_a_checkpoint_of_version_0_is_read_and_a_newer_one_is_pa
         run_directory.MIXTURE_VERSIONS,
         run_directory.CLASSES_VERSIONS,
         config_history.VERSIONS,
+        rollback.VERSIONS,
+        attempts.VERSIONS,
+        reporting.VERSIONS,
         METADATA_VERSIONS,
     ],
 )

@@ -138,7 +138,7 @@ def test_damage_is_said_and_the_rest_is_shown(run, capsys):
     assert main(["status", str(run)]) == 0
     page = capsys.readouterr().out
     assert "metrics.jsonl, line 1 is not an entry" in page
-    assert "000002.json is damaged" in page
+    assert "000002.json is not JSON" in page
     assert "killed at step 5 of 40" in page
 
 

@@ -113,10 +113,10 @@ def test_the_end_of_a_process_that_does_not_unwind(tmp_path, how, code, end):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is damaged"),
-        (b"\xff{", "is damaged"),
-        (b"[]", "is of version None"),
-        (b'{"version": 2}', "is of version 2, and this t5lite reads 1"),
+        (b"", "is not JSON"),
+        (b"\xff{", "is not UTF-8 text"),
+        (b"[]", "is not an object with the fields of Attempt"),
+        (b'{"version": 2}', "was written by a newer t5lite: it has version 2, and this one reads up to 1"),
         (b'{"version": 1}', "'number' is missing"),
         ({"last_step": -5}, "contradict each other"),
         ({"seconds": {"step": -1}}, "step is negative"),

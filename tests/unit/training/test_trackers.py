@@ -175,7 +175,7 @@ def test_a_damaged_file_of_ids_is_said(services, tmp_path):
     with trackers(tmp_path, lines.append):
         pass
     assert len(lines) == 1
-    assert "trackers.json is damaged" in lines[0]
+    assert "trackers.json cannot be used" in lines[0]
     assert json.loads((tmp_path / TRACKERS_FILE).read_bytes())["tracked_as"]["mlflow"] == "m1"
 
 
