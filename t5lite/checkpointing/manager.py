@@ -13,7 +13,7 @@ from etils import epath
 
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
-from t5lite.checkpointing.recovery import Found, newest_readable, remove, remove_set_aside, set_aside
+from t5lite.checkpointing.recovery import remove, remove_set_aside, set_aside
 from t5lite.checkpointing.retention import best_steps, steps_to_remove
 from t5lite.core.errors import (
     ConfigError,
@@ -106,9 +106,8 @@ class Checkpoints:
 
     A save is atomic: it is written under a temporary name and renamed when complete, so that a killed run
     leaves only whole checkpoints. What it left unfinished is removed while the next start goes on, before its
-    first save. It counts as done once its names and shapes were read back; only then older ones are removed.
-    On many hosts every process must
-    make the same calls.
+    first save. It counts as done once its names and shapes were read back; only then older ones are removed,
+    and none after an error in the block. On many hosts every process must make the same calls.
 
     Args:
       directory: of the run's checkpoints.
@@ -130,6 +129,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True)
         self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
         self._last_good_step: int | None = None
+        self._may_remove = multihost.is_leader()
         self._scores: dict[int, float] = {}
         self._restore_noise, self._has_failed = reading.silence_orbax(), False
         self._manager = _Manager(
@@ -146,8 +146,13 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        # Of an error in the block, which says what to do, that of a save must not take the place.
-        with contextlib.suppress(*([SaveFailedError] if kind else [])):
+        if kind is None:
+            self.close()
+            return
+        # It may be that the directory is another run's now, so nothing in it is removed any more. And of an
+        # error in the block, which says what to do, that of a save must not take the place.
+        self._may_remove = False
+        with contextlib.suppress(SaveFailedError):
             self.close()
 
     def save(
@@ -217,7 +222,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
             if multihost.is_leader():  # which puts the checkpoint in place
                 reading.check_saved(self.directory, step, shapes)
-        if multihost.is_leader():
+        if self._may_remove:
             self._remove_superfluous(step)
         return True
 
@@ -269,7 +274,7 @@ class Checkpoints:
             self._has_failed = True
             with contextlib.suppress(OSError, TransientError):
                 self._remove_unfinished()
-                if isinstance(error, DamagedCheckpointError) and multihost.is_leader():
+                if isinstance(error, DamagedCheckpointError) and self._may_remove:
                     remove(self.directory, [step])
                 self._manager.reload()
             raise SaveFailedError(self.directory, step, error) from error
@@ -279,7 +284,7 @@ class Checkpoints:
 
         Of a save that has just failed, other parts may still be written; they go after the next save.
         """
-        for path in self.directory.iterdir() if multihost.is_leader() else ():
+        for path in self.directory.iterdir() if self._may_remove else ():
             if ".orbax-checkpoint-tmp" in path.name:
                 with contextlib.suppress(OSError):
                     path.rmtree()
@@ -311,21 +316,6 @@ class Checkpoints:
         """
         self.wait()
         return reading.read_state(self.directory, reading.resolve_step(self.directory, step), abstract_state)
-
-    def restore_newest(self, abstract_state: Tree) -> Found[Tree]:
-        """Return the state of the newest checkpoint that is whole; nothing is changed.
-
-        Args:
-          abstract_state: as of ``restore``.
-
-        Raises:
-          CheckpointError: if there is none that can be read, or it belongs to another model.
-        """
-        self.wait()
-        reading.resolve_step(self.directory, None)
-        return newest_readable(
-            reading.available_steps(self.directory), lambda step: self.restore(abstract_state, step)
-        )
 
     def set_aside_after(self, step: int) -> None:
         """Take all checkpoints of later steps out of the way: training goes on from ``step``."""

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -34,6 +34,8 @@ from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
+
+T = TypeVar("T")
 
 orbax_on_s3.enable()
 orbax_memory.enable()
@@ -149,9 +151,8 @@ def read_state(
     """
     path = checkpoint_path(directory) / str(step) / "state"
     wanted = nested_dict(abstract)
-    restored: Any = None
-    saved_fingerprints, failure = {}, None
-    try:
+
+    def read() -> tuple[Tree, dict[str, Any]]:
         saved_fingerprints = _read_json(directory, step, "fingerprints")
         with closing(array_handler(max_host_bytes)) as handler, _reading(directory, step):
             saved = handler.metadata(path).tree
@@ -166,18 +167,34 @@ def read_state(
             )
             restore_args = ocp.checkpoint_utils.construct_restore_args(as_saved)
             arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
-            restored = handler.restore(path, args=arguments)
-    except DamagedCheckpointError as error:
-        failure = error
-    # Each process reads its own shards: what one finds damaged, none may go on with.
-    if multihost.any_process(failure is not None):
-        raise failure or unreadable(directory, step, ValueError("another process cannot read its part"))
+            return handler.restore(path, args=arguments), saved_fingerprints
+
+    # Each process reads its own shards.
+    restored, saved_fingerprints = read_by_all(directory, step, read)
     changed = _changed_leaves(restored, saved_fingerprints)
     if changed:
         raise unreadable(
             directory, step, ValueError(f"the contents changed since the save: {', '.join(changed)}")
         )
     return jax.tree.map(lambda x, leaf: x.astype(leaf.dtype), _unflatten_like(restored, abstract), abstract)
+
+
+def read_by_all(directory: epath.PathLike, step: int, read: Callable[[], T]) -> T:
+    """Return what ``read`` makes of ``step`` in every process; what one finds damaged, none may go on with.
+
+    Raises:
+      DamagedCheckpointError: in all processes, if one of them raises it.
+      ReportedError: what else ``read`` raises.
+    """
+    found: list[T] = []
+    failure = None
+    try:
+        found.append(read())
+    except DamagedCheckpointError as error:
+        failure = error
+    if multihost.any_process(failure is not None):
+        raise failure or unreadable(directory, step, ValueError("another process cannot read its part"))
+    return found[0]
 
 
 def array_handler(max_host_bytes: int | None = None) -> ocp.PyTreeCheckpointHandler:

@@ -11,7 +11,7 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.reading import available_steps, read_state
+from t5lite.checkpointing.reading import available_steps, read_by_all, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
@@ -121,9 +121,9 @@ def _train_alone(
         with supervision.phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, say))
             run, start = _plan(config, phases, allowed, from_step)
-        if start.step == config.training.total_steps and (run.heldout is None or start.is_evaluated):
-            return _finished(run, start)
-        _begin(run, start)
+            if multihost.as_the_leader_says(_is_finished(run, start)):
+                return _finished(run, start)
+            _begin(run, start)
         directory, clock = run.directory, supervision.clock
         ledger = stack.enter_context(
             cost_recorded(directory.path, lease, clock, start_step=start.step, say=say)
@@ -135,7 +135,7 @@ def _train_alone(
                 from_step = None  # the rollback went beyond it
             with phases.enter("startup"):
                 run, start = _plan(config, phases, allowed, from_step)
-            _begin(run, start)
+                _begin(run, start)
         return outcome
 
 
@@ -278,7 +278,9 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     check_param_dtype(config.model)
     check_trackers(config)
     directory = RunDirectory.at(config.run_dir)
-    resumed = None if latest is None else resumption(directory, latest)
+    resumed = None
+    if latest is not None:
+        resumed = read_by_all(directory.checkpoints, latest, lambda: resumption(directory, latest))
     check_steps(directory, config, latest)
     pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
     check_vocabulary(pipeline.vocabulary, config.model)
@@ -342,6 +344,10 @@ def _start(run: Run, latest: int | None) -> Start:
         return Start(0, state, origin, report)
     key = jax.random.key(run.config.seed)
     return Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
+
+
+def _is_finished(run: Run, start: Start) -> bool:
+    return start.step == run.config.training.total_steps and (run.heldout is None or start.is_evaluated)
 
 
 def _finished(run: Run, start: Start) -> Outcome:

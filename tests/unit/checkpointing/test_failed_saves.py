@@ -119,3 +119,20 @@ def test_old_checkpoints_that_cannot_be_removed_are_told_and_fail_no_save(tmp_pa
         assert available_steps(tmp_path) == [10, 20]
         checkpoints.save(30, state(30), {})
     assert available_steps(tmp_path) == [30]
+
+
+def test_after_an_error_the_save_under_way_is_waited_for_and_nothing_is_removed(tmp_path: Path):
+    """The error may be that another run has taken the directory over, and saves there."""
+    another = tmp_path / "40.orbax-checkpoint-tmp-1"
+
+    def lose() -> None:
+        with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
+            for step in (10, 20):
+                checkpoints.save(step, state(step), {})
+            another.mkdir()
+            raise RuntimeError("lost")
+
+    with pytest.raises(RuntimeError, match="lost"):
+        lose()
+    assert available_steps(tmp_path) == [10, 20]
+    assert another.is_dir()

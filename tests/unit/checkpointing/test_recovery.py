@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.checkpointing.reading import available_steps, unreadable
-from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
+from t5lite.checkpointing.reading import available_steps, read_by_all, unreadable
+from t5lite.checkpointing.recovery import Found, damage_messages, newest_readable, set_aside
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, TransientError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.literal_path import checkpoint_path
+from t5lite.partitioning import multihost
 
 
 def state(step: int) -> dict[str, jax.Array]:
@@ -31,6 +32,11 @@ def save(directory: Path, *steps: int, **config) -> None:
     with Checkpoints(directory, CheckpointConfig(save_every_steps=1, **config)) as checkpoints:
         for step in steps:
             checkpoints.save(step, state(step), {"step": step})
+
+
+def newest(checkpoints: Checkpoints, abstract_state) -> Found:
+    steps = available_steps(checkpoints.directory)
+    return newest_readable(steps, lambda step: checkpoints.restore(abstract_state, step))
 
 
 def data_files(checkpoint: Path) -> list[Path]:
@@ -78,7 +84,7 @@ def test_the_newest_that_is_whole_is_found_past_any_damage(damage, tmp_path: Pat
     damage(tmp_path / "30")
     before = sorted(tmp_path.rglob("*"))
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
-        found = checkpoints.restore_newest(abstract())
+        found = newest(checkpoints, abstract())
     assert (found.step, found.damaged) == (20, (30,))
     np.testing.assert_array_equal(found.value["w"], state(20)["w"])
     reason, going_on = damage_messages(found)
@@ -126,7 +132,7 @@ def test_where_all_are_damaged_it_says_so_and_nothing_is_changed(tmp_path: Path)
         Checkpoints(tmp_path, CheckpointConfig()) as checkpoints,
         pytest.raises(CheckpointError, match=r"none of the 3 checkpoints can be read \(steps 10, 20, 30\)"),
     ):
-        checkpoints.restore_newest(abstract())
+        newest(checkpoints, abstract())
     assert available_steps(tmp_path) == [10, 20, 30]
 
 
@@ -136,7 +142,7 @@ def test_another_model_is_no_damage(tmp_path: Path):
         Checkpoints(tmp_path, CheckpointConfig()) as checkpoints,
         pytest.raises(CheckpointError, match="does not fit the model"),
     ):
-        checkpoints.restore_newest(abstract(["step"]))
+        newest(checkpoints, abstract(["step"]))
 
 
 @pytest.mark.fault(
@@ -179,3 +185,11 @@ def test_in_a_bucket_what_is_set_aside_is_no_checkpoint_and_goes_in_time(bucket:
         checkpoints.wait()
         assert {path.name for path in checkpoint_path(directory).iterdir()} == {"10", "20", "30"}
         np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(31)["w"])
+
+
+def test_what_another_process_finds_damaged_this_one_does_not_go_on_with(tmp_path: Path, monkeypatch):
+    save(tmp_path, 10, 20, keep_last=2)
+    assert read_by_all(tmp_path, 20, lambda: "whole") == "whole"
+    monkeypatch.setattr(multihost, "any_process", lambda answer: True)
+    with pytest.raises(DamagedCheckpointError, match="another process cannot read its part"):
+        read_by_all(tmp_path, 20, lambda: "whole")
