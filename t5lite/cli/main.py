@@ -34,6 +34,8 @@ COMMANDS = {
 }
 
 _EXIT_SECONDS = 3.0
+_DONE_EXIT_SECONDS = 90.0
+"""After success, for JAX waits for the other processes, ``joining.silent_seconds`` (60) at most."""
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
 
@@ -49,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-        if code and argv is None:  # what made it end may not answer when everything is closed, either
-            end_within(_EXIT_SECONDS, code)
+        if argv is None:  # what made it end may not answer, either; nor may threads of a save that failed
+            end_within(_EXIT_SECONDS if code else _DONE_EXIT_SECONDS, code)
         return code
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit fail
