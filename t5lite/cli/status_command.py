@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, ReportedError, TransientError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.machine_errors import description, exit_code
 from t5lite.runner.status import RunStatus, run_status
 from t5lite.training.attempts import Attempt
 from t5lite.training.goodput import Goodput, lost_steps, reached_steps
@@ -39,20 +40,24 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory, local, gs:// or s3://")
     parser.add_argument("--json", action="store_true", help="print a JSON array, an object a run")
     known = parser.parse_all(arguments)
-    statuses, wrong = [], []
+    statuses: list[RunStatus] = []
+    problems: list[Exception] = []
     for name in known.runs:
         try:
             statuses.append(run_status(name))
-        except ConfigError as error:
-            wrong.append(str(error))
+        except (ReportedError, OSError) as error:  # the other runs are shown
+            problems.append(error)
     if known.json:
         print(json.dumps([_json(status) for status in statuses], indent=2))
     elif len(known.runs) > 1 and statuses:
         print(_rows(statuses))
     elif statuses:
         print(_page(statuses[0]))
-    if wrong:
-        raise ConfigError("; ".join(wrong))
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        passing = any(exit_code(each) == ExitCode.TRANSIENT for each in problems)
+        raise (TransientError if passing else ConfigError)("; ".join(map(description, problems)))
     return 0
 
 

@@ -54,5 +54,8 @@ def _create_locally(path: Path, content: bytes) -> None:
                 raise
             with path.open("xb") as stream:
                 stream.write(content)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a full disk the system names no file
+        raise
     finally:
         os.unlink(temporary)

@@ -13,7 +13,7 @@ import pytest
 
 from t5lite.checkpointing.lease import LEASE_FOLDER, LeaseConfig, held_lease
 from t5lite.cli.main import main
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.files import write_json, write_text
 from t5lite.core.storage.addresses import place
 from t5lite.runner.status import run_status
@@ -187,3 +187,21 @@ def test_neither_jax_nor_a_client_of_object_storage_is_imported_for_a_local_run(
     )
     assert shown.stdout.endswith("\n[]\n"), shown.stdout
     assert Path(run, "config.json").is_file()
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(run, tmp_path, monkeypatch, capsys):
+    def cut_off(name):
+        if name == "gs://bucket/x":
+            raise TransientError("gs://bucket/x does not answer")
+        return run_status(name)
+
+    monkeypatch.setattr("t5lite.cli.status_command.run_status", cut_off)
+    odd = tmp_path / "odd"
+    for path in (odd / "config.json", odd / "checkpoints"):
+        write_text(path, "{}")
+    for runs, code in (([odd, run], 2), ([run, odd, "nothing"], 2), ([odd, "gs://bucket/x", run], 75)):
+        assert main(["status", *map(str, runs)]) == code
+        told = capsys.readouterr()
+        assert f"{run}  unknown  " in told.out
+        assert f"{odd / 'checkpoints'}: Not a directory" in told.err
+        assert ("does not answer" in told.err) == (code == 75)

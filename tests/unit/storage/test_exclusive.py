@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from t5lite.core.machine_errors import description
 from t5lite.core.storage.addresses import place
 from t5lite.core.storage.exclusive import create_exclusively
 
@@ -41,3 +42,14 @@ def test_a_disk_without_links_will_do(tmp_path: Path, monkeypatch: pytest.Monkey
     assert create_exclusively(tmp_path / "claim.json", b"one")
     assert not create_exclusively(tmp_path / "claim.json", b"two")
     assert [path.name for path in tmp_path.iterdir()] == ["claim.json"]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*claim.json") as raised:
+        create_exclusively(tmp_path / "claim.json", b"one")
+    assert description(raised.value).startswith(f"{tmp_path / 'claim.json'}: No space left")
+    assert list(tmp_path.iterdir()) == []
