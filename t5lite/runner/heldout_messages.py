@@ -6,7 +6,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.data.pipeline import Pipeline, evaluation_indices
-from t5lite.data.stores.same_content import same_content
+from t5lite.data.stores.store_identity import store_identity
 from t5lite.run_config import EvaluationConfig, RunConfig
 
 
@@ -50,8 +50,8 @@ def trained_on(config: RunConfig) -> str | None:
         return None
     for store in config.training_stores:
         try:
-            same = same_content(store, heldout)
-        except (OSError, DataError):
+            same = store_identity(store) == store_identity(heldout)
+        except DataError:
             continue
         if same:
             return (
