@@ -43,7 +43,9 @@ def check_place(folder: RemotePath) -> None:
     """Check that objects can be put below ``folder``; nothing is put."""
     with _bucket_of(folder):
         if not folder.bucket.exists():
-            raise FileNotFoundError(folder.bucket)
+            # Who may write objects need not be allowed to see the bucket itself, and one that is empty then
+            # looks as if it were not there; only if it is not, listing it is an error.
+            next(folder.bucket.iterdir(), None)
     if folder.is_file():
         raise UserError(f"{folder} is a file; choose another place to write to")
 

@@ -7,6 +7,7 @@ import pytest
 from t5lite.core import files
 from t5lite.core.errors import UserError
 from t5lite.core.storage.addresses import place
+from t5lite.core.storage.remote_path import RemotePath
 
 
 @pytest.fixture
@@ -100,3 +101,14 @@ def test_what_is_written_and_what_is_read_are_apart(folder, tmp_path):
     for read, how in ((folder / "out", "is"), (folder / "out" / "x", "holds"), (folder, "lies in")):
         with pytest.raises(UserError, match=f"{how} {folder}"):
             files.check_apart(folder / "out", [str(read)])
+
+
+def test_a_bucket_of_which_only_the_objects_may_be_seen_is_written_to(folder, monkeypatch):
+    """As with Google's role Storage Object Admin; and while it is empty, nothing tells that it is there."""
+    scheme = str(folder).partition("://")[0]
+    folder.files.mkdir("empty-bucket")
+    monkeypatch.setattr(RemotePath, "exists", lambda path: False)
+    for there in (folder, place(f"{scheme}://empty-bucket/run")):
+        files.check_place(there)
+    with pytest.raises(UserError, match="there is no bucket"):
+        files.check_place(place(f"{scheme}://no-such-bucket/run"))
