@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from t5lite.core.bounded_reads import read_at_most
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, TransientError
 from t5lite.core.json_text import MAX_BYTES
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
+from t5lite.core.storage.requests import is_transient
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 0.2
@@ -126,6 +127,7 @@ class RemoteDirectory:
 
         Raises:
           DataError: if the storage cannot be read.
+          TransientError: if it does not answer, which is no damage.
         """
         contents: list[Any] = [None] * len(ranges)
         for attempt in range(_ATTEMPTS):
@@ -141,7 +143,8 @@ class RemoteDirectory:
             if isinstance(content, FileNotFoundError):
                 raise DataError(f"{self.name_of(wanted.file_name)} is missing") from content
             if not isinstance(content, bytes):
-                raise DataError(
+                kind = TransientError if is_transient(content) else DataError
+                raise kind(
                     f"bytes {wanted.start} to {wanted.stop} of {self.name_of(wanted.file_name)} cannot be "
                     f"read ({content!r} after {_ATTEMPTS} attempts); check the network and the access rights"
                 ) from content

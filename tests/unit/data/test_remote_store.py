@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, TransientError
 from t5lite.core.storage.addresses import absolute_location, local_path, storage_address
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
@@ -11,7 +11,7 @@ from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.stores import ranged_column, store_directory
 from t5lite.data.stores.pair_store import PairStore
-from t5lite.data.stores.store_directory import RemoteDirectory, open_directory
+from t5lite.data.stores.store_directory import Range, RemoteDirectory, open_directory
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 
 SMALL = {"page_items": 8, "pages_per_shard": 3}
@@ -180,6 +180,15 @@ def test_errors_of_the_network_are_tried_again(memory, small_store, monkeypatch)
         match=r"bytes 48 to 64 of .*tokens-00000\.bin|bytes 0 to .*cannot be read .*after 3 attempts",
     ):
         store.tokens(24, 32)
+
+
+def test_storage_that_does_not_answer_is_no_damage(memory, small_store, monkeypatch):
+    """A run that leaves damaged rows blank would leave out all rows of an outage."""
+    directory = open_directory(uploaded(memory, small_store, "store"))
+    outage = ConnectionResetError("reset by peer")
+    monkeypatch.setattr(MemoryFileSystem, "cat_ranges", lambda self, paths, *_, **__: [outage] * len(paths))
+    with pytest.raises(TransientError, match=r"cannot be read .*after 3 attempts"):
+        directory.ranges([Range("tokens-00000.bin", 0, 8)])
 
 
 def test_what_opens_nothing_here_says_what_to_install():
