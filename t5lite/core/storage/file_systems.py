@@ -56,5 +56,9 @@ def file_system(address: str) -> Any:
         return fsspec.url_to_fs(address)[0]
     except (ImportError, ValueError) as error:
         client = CLIENTS.get(scheme)
-        remedy = f"pip install '{client.extra}'" if client else "check the address, or copy the files"
-        raise DataError(f"{address} cannot be opened ({error}); {remedy}") from error
+        remedy = "check the address, or copy the files"
+        if client is not None:
+            is_missing = isinstance(error, ImportError)
+            remedy = f"pip install '{client.extra}'" if is_missing else "check your credentials and settings"
+        reason = str(error) or type(error).__name__  # gcsfs has a ValueError without a word
+        raise DataError(f"{address} cannot be opened ({reason}); {remedy}") from error

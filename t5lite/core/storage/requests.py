@@ -13,7 +13,17 @@ from t5lite.core.errors import TransientError, UserError
 T = TypeVar("T")
 
 _TRANSIENT_STATUS = frozenset((408, 429, *range(500, 600)))
-_TRANSIENT_ERRNO = frozenset((errno.EBUSY, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EPIPE))
+_TRANSIENT_ERRNO = frozenset(
+    # s3fs has EREMOTEIO for 500 InternalError, EBUSY for 503 SlowDown, EIO for what it does not know.
+    (errno.EBUSY, errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EPIPE)
+)
+_CONNECTION_ERRORS = frozenset(
+    {
+        *("ClientConnectionError", "ClientPayloadError"),  # aiohttp's
+        *("ConnectionError", "HTTPClientError", "IncompleteReadError"),  # botocore's
+        *("TransportError", "Timeout"),  # google.auth's, and that of requests beside its ConnectionError
+    }
+)
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "requests", "urllib3", "google", "gcsfs", "s3fs")
 
 
@@ -52,6 +62,5 @@ def is_transient(error: BaseException) -> bool:
         return status in _TRANSIENT_STATUS
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    # aiohttp's and botocore's errors of connections, which are no OSErrors, have these names in their lines.
-    names = {each.__name__ for each in type(error).__mro__}
-    return bool(names & {"ClientConnectionError", "ClientPayloadError", "HTTPClientError", "TransportError"})
+    # The clients' own errors of connections, which are none of Python's, have these names in their lines.
+    return not _CONNECTION_ERRORS.isdisjoint(each.__name__ for each in type(error).__mro__)

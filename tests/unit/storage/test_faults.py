@@ -1,14 +1,20 @@
 """A server of object storage that fails for a while, and one that fails for good."""
 
+import botocore.exceptions
 import gcsfs
 import gcsfs.retry
+import google.auth.exceptions
 import pytest
+import requests
+from s3fs.errors import translate_boto_error
 
-from t5lite.core.errors import TransientError
+from t5lite.core.errors import DataError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.addresses import place
+from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.growing_objects import GrowingObjects, parts
 from t5lite.core.storage.remote_path import RemotePath
+from t5lite.core.storage.requests import requested
 from t5lite.core.storage.retries import RETRIES
 from tests.faulty_proxy import faulty_proxy
 
@@ -83,3 +89,70 @@ def test_what_was_appended_in_an_outage_is_written_after_it(proxy, gcs, caplog):
     objects.append(b"4\n")
     objects.close()
     assert [part.read_bytes() for part in parts(folder, ".jsonl")] == [b"1\n2\n3\n4\n"]
+
+
+def _of_s3(code: str) -> BaseException:
+    answer = {"Error": {"Code": code, "Message": "as S3 says it"}}
+    return translate_boto_error(botocore.exceptions.ClientError(answer, "PutObject"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(_of_s3, ("InternalError", "500", "502", "503", "SlowDown", "ServiceUnavailable", "Throttling")),
+        *map(_of_s3, ("RequestTimeout", "OperationAborted")),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://s3"),
+        botocore.exceptions.ConnectTimeoutError(endpoint_url="http://s3"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://s3"),
+        botocore.exceptions.ConnectionClosedError(endpoint_url="http://s3"),
+        botocore.exceptions.ProxyConnectionError(proxy_url="http://proxy"),
+        botocore.exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        requests.ConnectionError("no route"),
+        requests.Timeout("too slow"),
+        google.auth.exceptions.TransportError("no route"),
+    ],
+    ids=repr,
+)
+def test_whatever_a_client_calls_an_outage_a_restart_mends_it(error):
+    def request():
+        raise error
+
+    with pytest.raises(TransientError, match="s3://bucket/x: object storage does not answer"):
+        requested("s3://bucket/x", request)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(_of_s3, ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")),
+        botocore.exceptions.NoCredentialsError(),
+        google.auth.exceptions.DefaultCredentialsError("none"),
+    ],
+    ids=repr,
+)
+def test_what_is_refused_for_good_no_restart_mends(error):
+    def request():
+        raise error
+
+    with pytest.raises(UserError, match=r"s3://bucket/x cannot be used .*your credentials"):
+        requested("s3://bucket/x", request)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ValueError(),
+            r"opened .ValueError.; check your credentials and settings$",
+        ),  # gcsfs of a wrong token
+        (ImportError("no gcsfs"), r"opened .no gcsfs.; pip install 't5lite\[gcs\]'$"),
+    ],
+    ids=repr,
+)
+def test_credentials_that_a_client_does_not_take_are_no_missing_client(error, message, monkeypatch):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("fsspec.url_to_fs", refuse)
+    with pytest.raises(DataError, match=message):
+        file_system("gs://bucket/x")
