@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from t5lite import run_config
+from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.registry import lookup
@@ -67,7 +68,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser(name: str, platform: type[Platform]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog=f"t5lite launch {name}",
         description=f"Start a run: {platform.summary}. What is started is the recipe as it is here and now, "
         "with the overrides; its machines need no copy of it.",
