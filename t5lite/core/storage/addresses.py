@@ -38,7 +38,7 @@ def place(address: str | os.PathLike[str]) -> StoragePath:
     text = expand_home(os.fspath(address))
     scheme, separator, rest = text.partition("://")
     if not separator or not _SCHEME.fullmatch(f"{scheme}:"):
-        if (meant := storage_address(text) or _without_slashes(text)) is not None:
+        if (meant := storage_address(text)) is not None:
             raise ConfigError(
                 f"{text} is no address ({meant} has two slashes) and no folder that is there; write "
                 f"{meant}, or make the local folder first"
@@ -100,7 +100,7 @@ def storage_address(path: str | os.PathLike[str]) -> str | None:
     for position, part in enumerate(parts):
         if _SCHEME.fullmatch(part) and part != "file:" and not Path(*parts[: position + 1]).exists():
             return f"{part}//{'/'.join(parts[position + 1 :])}"
-    return None
+    return _without_slashes(text)
 
 
 def _without_slashes(text: str) -> str | None:

@@ -80,10 +80,20 @@ def test_the_report_has_the_command_of_the_caller_only(tmp_path, text_file, voca
     assert report["command"] == "t5lite prepare text --inputs 'a b.txt'"
 
 
-@pytest.mark.parametrize("where", ["output", "vocabulary"])
-def test_what_is_written_and_the_vocabulary_are_local(tmp_path, text_file, where):
-    values = {"output": str(tmp_path / "out"), where: "memory://bucket/dir/file"}
-    with pytest.raises(DataError, match=r"memory://bucket/dir/file is not a local path"):
+@pytest.mark.parametrize(
+    ("where", "address", "message"),
+    [
+        ("output", "memory://bucket/dir/file", "memory://bucket/dir/file is not a local path"),
+        ("output", "gs:bucket/dir", "gs://bucket/dir is not a local path"),
+        ("vocabulary", "memory://bucket/dir/file", "memory://bucket/dir/file has the scheme 'memory'"),
+    ],
+)
+def test_addresses_that_do_not_serve_are_refused_first(
+    tmp_path, monkeypatch, text_file, where, address, message
+):
+    monkeypatch.chdir(tmp_path)
+    values = {"output": str(tmp_path / "out"), where: address}
+    with pytest.raises(UserError, match=message):
         prepare_text(PrepareTextConfig(inputs=(str(text_file),), **values))
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 

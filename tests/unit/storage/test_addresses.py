@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from t5lite.core.errors import ConfigError
-from t5lite.core.storage.addresses import is_remote, local_place, place
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.storage.addresses import is_remote, local_path, local_place, place
 from t5lite.core.storage.file_systems import CLIENTS
 
 
@@ -42,6 +42,9 @@ def test_where_only_a_local_path_will_do_an_address_is_refused():
     assert local_place("file:///a/b") == Path("/a/b")
     with pytest.raises(ConfigError, match="gs://b/x: only a local path will do here"):
         local_place("gs://b/x")
+    for mistyped in ("gs:/b/x", "gs:b/x"):
+        with pytest.raises(DataError, match="gs://b/x is not a local path"):
+            local_path(mistyped)
 
 
 def test_gcs_is_another_name_of_gs():
