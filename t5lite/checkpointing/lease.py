@@ -46,6 +46,8 @@ class LeaseConfig:
     """Between two signs of life of the run that holds the lease."""
     deadline_seconds: float = 60.0
     """Without one, after which another start may take the run over."""
+    patience_seconds: float = 900.0
+    """How long a start waits for a run of the same job, or one that saves and ends."""
 
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat_seconds < float("inf"):
@@ -55,6 +57,8 @@ class LeaseConfig:
                 f"lease.deadline_seconds={self.deadline_seconds} must be at least three times "
                 f"lease.heartbeat_seconds={self.heartbeat_seconds}: one late sign of life is no death"
             )
+        if not self.patience_seconds >= 0:
+            raise ConfigError(f"lease.patience_seconds={self.patience_seconds} must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class Lease:
         who = str(holder or "a run that cannot be named (its claim is damaged)")
         first = beat = _read_beat(_beat_file(self._folder, number))
         is_same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
-        last_change = time.monotonic()
+        begin = last_change = time.monotonic()
         said = None
         while time.monotonic() - last_change < self._config.deadline_seconds:
             if holder is not None and _is_gone(holder):
@@ -196,7 +200,8 @@ class Lease:
             newest = _newest_claim(self._folder)
             if newest is None or newest[0] != number:
                 return
-            ends = is_same_job or beat.get("state") == "stopping"
+            is_patient = time.monotonic() - begin < self._config.patience_seconds
+            ends = is_patient and (is_same_job or beat.get("state") == "stopping")
             if not ends and beat != first:
                 raise UserError(
                     f"{self._folder.parent} is being written to by {who}; wait for it to end or stop it, or "

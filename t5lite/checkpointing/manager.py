@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from t5lite.checkpointing import reading
+from t5lite.checkpointing import orbax_threads, reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
 from t5lite.checkpointing.recovery import remove, remove_set_aside, set_aside
 from t5lite.checkpointing.retention import best_steps, steps_to_remove
@@ -272,6 +272,7 @@ class Checkpoints:
             raise
         except Exception as error:  # Orbax raises whatever its storage layer raised
             self._has_failed = True
+            orbax_threads.end_waiting()
             with contextlib.suppress(OSError, TransientError):
                 self._remove_unfinished()
                 if isinstance(error, DamagedCheckpointError) and self._may_remove:

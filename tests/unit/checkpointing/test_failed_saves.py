@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_a_save_that_fails_in_the_background_is_noticed_without_waiting_and_the_
         np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(30)["w"])
 
 
+def waiting_for_signals() -> list[str]:
+    """The threads that keep this process from ending, given a moment to end themselves."""
+    threads = [each for each in threading.enumerate() if not each.daemon and "_SignalingThread" in repr(each)]
+    for thread in threads:
+        threading.Thread.join(thread, 5)
+    return [thread.name for thread in threads if thread.is_alive()]
+
+
 def test_a_save_that_cannot_begin_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def read_only(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -86,6 +95,7 @@ def test_a_save_that_cannot_begin_leaves_what_was_there(tmp_path: Path, monkeypa
             with pytest.raises(SaveFailedError, match=r"step 20 could not be saved .*Read-only"):
                 save_20(checkpoints)
         assert available_steps(tmp_path) == [10]
+        assert not waiting_for_signals()
         assert checkpoints.save(20, state(20), {})
     assert available_steps(tmp_path) == [20]
     gc.collect()  # what Orbax left, before another test finds it

@@ -122,6 +122,20 @@ def test_whoever_is_started_again_waits_for_the_last_save_of_its_job(
     assert "saves and ends" in said[0]
 
 
+def test_another_job_of_the_same_name_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setenv("T5LITE_JOB", "pretrain")
+    impatient = dataclasses.replace(QUICK, patience_seconds=0.2)
+    with (
+        held_lease(tmp_path, QUICK, said.append),
+        pytest.raises(UserError, match=r"is being written to by process .*, job T5LITE_JOB=pretrain"),
+        held_lease(tmp_path, impatient, said.append),
+    ):
+        pass
+    assert "saves and ends" in said[0]
+
+
 def test_whoever_says_that_it_ends_is_waited_for(directory: StoragePath) -> None:
     said: list[str] = []
     first = held_lease(directory, QUICK, said.append)
@@ -184,7 +198,12 @@ def test_a_claim_names_its_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"heartbeat_seconds": 0}, {"heartbeat_seconds": float("nan")}, {"deadline_seconds": 29}],
+    [
+        {"heartbeat_seconds": 0},
+        {"heartbeat_seconds": float("nan")},
+        {"deadline_seconds": 29},
+        {"patience_seconds": -1},
+    ],
 )
 def test_deadlines_that_cannot_work_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
