@@ -150,7 +150,8 @@ def test_a_resumed_run_keeps_the_numbers_of_its_classes(classifier: Path, labell
     assert main([*on, str(tmp_path / "three" / "train")]) == 2
     assert "such as 'And'; the classes are 'English', 'Spanish'" in capsys.readouterr().err
     only_spanish = str(tmp_path / "one" / "heldout")
-    assert main([*on, str(tmp_path / "one" / "train"), "--evaluation.store", only_spanish]) == 0
+    leave = ["--allow-change", "data.store"]
+    assert main([*on, str(tmp_path / "one" / "train"), "--evaluation.store", only_spanish, *leave]) == 0
     said = (
         r"note: all (\d+) held-out examples are 'Spanish': their accuracy says nothing of the other classes"
     )

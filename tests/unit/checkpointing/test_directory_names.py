@@ -105,13 +105,13 @@ def lose_the_metadata(directory: Path) -> None:
 
 @pytest.mark.parametrize("lose", [lose_the_index, lose_an_array, lose_the_fingerprints, lose_the_metadata])
 def test_a_save_that_cannot_be_read_back_is_not_reported_as_done(lose, tmp_path: Path, monkeypatch):
-    class LosingManager(manager.ocp.CheckpointManager):
+    class LosingManager(manager._Manager):
         def wait_until_finished(self) -> None:
             super().wait_until_finished()
             if (tmp_path / "2").exists():
                 lose(tmp_path / "2")
 
-    monkeypatch.setattr(manager.ocp, "CheckpointManager", LosingManager)
+    monkeypatch.setattr(manager, "_Manager", LosingManager)
     with Checkpoints(tmp_path, CheckpointConfig(keep_last=1)) as checkpoints:
         checkpoints.save(1, state(1), {})
         checkpoints.save(2, state(2), {})
