@@ -125,7 +125,7 @@ setup(
     },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["t5lite = t5lite.cli.main:main"]},
+    entry_points={"console_scripts": ["t5lite = t5lite.cli.main:run_as_process"]},
     classifiers=[
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3",

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from t5lite import __version__
 from t5lite.cli.host import restart_with_tuned_malloc
@@ -40,6 +41,17 @@ _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
 
 
+def run_as_process() -> NoReturn:
+    """Run ``t5lite`` as what this process is for, and end it with the exit code.
+
+    What made the command end may not answer at the end, either, nor may threads of a save that failed: so the
+    time until the process has gone is bounded.
+    """
+    code = main()
+    end_within(_EXIT_SECONDS if code else _DONE_EXIT_SECONDS, code)
+    sys.exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``t5lite`` and return its exit code, one of ``ExitCode``; it raises what is a bug."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -51,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-        if argv is None:  # what made it end may not answer, either; nor may threads of a save that failed
-            end_within(_EXIT_SECONDS if code else _DONE_EXIT_SECONDS, code)
         return code
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit fail
@@ -114,4 +124,4 @@ def _help() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_process()

@@ -1,6 +1,8 @@
 """The exit codes that schedulers act upon."""
 
-from t5lite.cli.main import main
+import pytest
+
+from t5lite.cli.main import main, run_as_process
 from t5lite.core.errors import NumbersError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.partitioning.multihost import JoiningConfig
@@ -22,6 +24,10 @@ def test_a_command_that_is_done_ends_though_a_thread_does_not(monkeypatch, capsy
     monkeypatch.setattr("t5lite.cli.main.end_within", lambda *bound: bounds.append(bound))
     monkeypatch.setattr("sys.argv", ["t5lite", "--version"])
     assert main() == 0
+    assert not bounds  # whoever calls it goes on
+    with pytest.raises(SystemExit) as ended:
+        run_as_process()
+    assert ended.value.code == 0
     ((seconds, code),) = bounds
     assert code == 0
     assert seconds > JoiningConfig().silent_seconds
