@@ -131,19 +131,19 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, crawl, recipe,
 
 
 @pytest.mark.parametrize(
-    ("content_of_file", "options", "message"),
+    ("content_of_file", "options", "message", "code"),
     [
-        ('{"txt": "a"}', [], r"a.jsonl:1 has no field 'text'; it has 'txt': name one of them"),
-        ('{"text": "One two."}', [], "no document is left, the recipe drops them all: stage"),
-        ('{"text": 3}', ["--inputs", "missing.txt"], "missing.txt does not exist"),
-        ('{"text": "a"}', ["--workers", "0"], "workers=0 must be at least 1"),
-        ('{"text": "a"}', ["--ray", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
+        ('{"txt": "a"}', [], r"a.jsonl:1 has no field 'text'; it has 'txt': name one of them", 2),
+        ('{"text": "One two."}', [], "no document is left, the recipe drops them all: stage", 2),
+        ('{"text": 3}', ["--inputs", "missing.txt"], "missing.txt does not exist", 2),
+        ('{"text": "a"}', ["--workers", "0"], "workers=0 must be at least 1", 2),
+        ('{"text": "a"}', ["--ray", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1", 75),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, recipe, model, content_of_file, options, message):
+def test_bad_input_is_one_line(tmp_path, recipe, model, content_of_file, options, message, code):
     (tmp_path / "a.jsonl").write_text(content_of_file)
     inputs = ["--inputs", tmp_path / "a.jsonl", "--vocabulary", model, "--output", tmp_path / "out"]
-    _, err = prepare("--recipe", recipe, *inputs, *options, code=2)
+    _, err = prepare("--recipe", recipe, *inputs, *options, code=code)
     last = err.rstrip("\n").rpartition("\n")[2]
     assert last.startswith("t5lite prepare: ")
     assert message in last
