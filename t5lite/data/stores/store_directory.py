@@ -186,7 +186,9 @@ class RemoteDirectory:
                 raise FileNotFoundError(errno.ENOENT, "no such file", self.name_of(file_name)) from error
             except Exception as error:
                 if attempt == _ATTEMPTS - 1 or isinstance(error, PermissionError):
-                    raise OSError(errno.EIO, str(error), self.name_of(file_name)) from error
+                    # By the number it is told what another start may mend from what it meets again.
+                    number = errno.EIO if is_transient(error) else errno.EACCES
+                    raise OSError(number, str(error), self.name_of(file_name)) from error
                 time.sleep(_FIRST_PAUSE_SECONDS * 4**attempt)
         raise AssertionError("the last attempt returns or raises")
 

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from t5lite.core.errors import DataError, TransientError
+from t5lite.core.errors import DataError, ReportedError, TransientError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.core.machine_errors import exit_code
 from t5lite.core.storage.addresses import absolute_location, local_path, storage_address
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
@@ -189,6 +191,23 @@ def test_storage_that_does_not_answer_is_no_damage(memory, small_store, monkeypa
     monkeypatch.setattr(MemoryFileSystem, "cat_ranges", lambda self, paths, *_, **__: [outage] * len(paths))
     with pytest.raises(TransientError, match=r"cannot be read .*after 3 attempts"):
         directory.ranges([Range("tokens-00000.bin", 0, 8)])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(PermissionError("403"), ExitCode.USER_ERROR), (ConnectionResetError("reset"), ExitCode.TRANSIENT)],
+)
+def test_only_what_another_start_may_mend_is_transient(memory, small_store, monkeypatch, error, code):
+    monkeypatch.setattr(store_directory, "_FIRST_PAUSE_SECONDS", 0.001)
+    address = uploaded(memory, small_store, "refused")
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refuse)
+    with pytest.raises((ReportedError, OSError)) as told:
+        TokenStore.open(address)
+    assert exit_code(told.value) == code
 
 
 def test_what_opens_nothing_here_says_what_to_install():
