@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePath
@@ -21,6 +20,7 @@ from t5lite.core import written_files
 from t5lite.core.errors import UserError
 from t5lite.core.storage.addresses import StoragePath, storage_address
 from t5lite.core.temporary_directories import left_behind, set_aside, temporary_directory
+from t5lite.core.temporary_files import written_beside
 
 PathT = TypeVar("PathT", bound=PurePath)
 _LOG = logging.getLogger(__name__)
@@ -38,21 +38,14 @@ def write_bytes(path: StoragePath, content: bytes) -> None:
     check_new_file(path)
     make_directory(path.parent)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = written_beside(path, content)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise _cannot_write(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _cannot_write(path, error) from error
-        raise
 
 
 def write_text(path: StoragePath, content: str) -> None:

@@ -3,10 +3,10 @@
 import contextlib
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.temporary_files import written_beside
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -40,22 +40,22 @@ def create_exclusively(path: StoragePath, content: bytes) -> bool:
 
 
 def _create_locally(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        temporary = written_beside(path, content)
         try:
-            os.link(temporary, path)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with path.open("xb") as stream:
-                stream.write(content)
+            _link(temporary, path, content)
+        finally:
+            temporary.unlink()
     except OSError as error:
         error.filename = error.filename or str(path)  # of a full disk the system names no file
         raise
-    finally:
-        os.unlink(temporary)
+
+
+def _link(temporary: Path, path: Path, content: bytes) -> None:
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("xb") as stream:
+            stream.write(content)
