@@ -11,58 +11,35 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.reading import available_steps, read_by_all, read_state
-from t5lite.checkpointing.recovery import damage_messages, newest_readable, set_aside
+from t5lite.checkpointing.reading import available_steps
+from t5lite.checkpointing.recovery import set_aside
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import BatchStream
 from t5lite.models.flops import train_step_flops
-from t5lite.models.functional import FunctionalModel, build
-from t5lite.partitioning import make_partitioner, multihost
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig
-from t5lite.runner.beginning import Run, Start, announce, origin_of, say
-from t5lite.runner.components import (
-    check_epochs,
-    check_source,
-    check_steps,
-    check_vocabulary,
-    heldout_pipeline,
-    inherited_eos_ids,
-    open_training_pipeline,
-    restore_source,
-)
-from t5lite.runner.config_changes import (
-    check_changes,
-    check_names,
-    config_changes,
-)
-from t5lite.runner.config_history import ConfigHistory, read_config_history, write_config_history
+from t5lite.runner.beginning import Run, Start, announce, say
+from t5lite.runner.components import inherited_eos_ids
+from t5lite.runner.config_history import write_config_history
 from t5lite.runner.cost_record import cost_recorded
-from t5lite.runner.data_messages import (
-    skipped_rows,
-)
+from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluator
-from t5lite.runner.going_back import FROM_STEP, candidates, went_back_to
+from t5lite.runner.going_back import FROM_STEP
 from t5lite.runner.joining import check_same, joined
-from t5lite.runner.resumption import current_history, metadata_of, resumption
-from t5lite.runner.rollback import Stretch, left_out, roll_back
+from t5lite.runner.resumption import current_history, metadata_of
+from t5lite.runner.rollback import Stretch, roll_back
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.runner.store_contents import store_contents
-from t5lite.runner.tracking import check_trackers, tracked
+from t5lite.runner.start_plan import plan_start
+from t5lite.runner.tracking import tracked
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
 from t5lite.training.ledger import Ledger
 from t5lite.training.loop import Reason, TrainingParts
-from t5lite.training.metrics_log import METRICS_FILE, read_metrics
-from t5lite.training.phases import Phases
-from t5lite.training.state import TrainState, abstract_state, init_state, state_axes, state_from_params
-from t5lite.training.step import (
-    check_batch_size,
-    check_param_dtype,
-    compile_train_step,
-    make_train_step,
-)
+from t5lite.training.state import TrainState
+from t5lite.training.step import compile_train_step, make_train_step
 from t5lite.training.supervision import Supervision, supervised
 from t5lite.training.telemetry import Telemetry
 from t5lite.training.trackers.reporting import Trackers
@@ -120,7 +97,7 @@ def _train_alone(
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, say))
-            run, start = _plan(config, phases, allowed, from_step)
+            run, start = plan_start(config, phases, allowed, from_step)
             if multihost.as_the_leader_says(_is_finished(run, start)):
                 return _finished(run, start)
             _begin(run, start)
@@ -134,7 +111,7 @@ def _train_alone(
             if from_step not in available_steps(directory.checkpoints):
                 from_step = None  # the rollback went beyond it
             with phases.enter("startup"):
-                run, start = _plan(config, phases, allowed, from_step)
+                run, start = plan_start(config, phases, allowed, from_step)
                 _begin(run, start)
         return outcome
 
@@ -239,111 +216,6 @@ def _train(
         params=result.state.params,
         metrics=metrics,
     )
-
-
-def _plan(
-    config: RunConfig, phases: Phases, allowed: Collection[str], from_step: int | None
-) -> tuple[Run, Start]:
-    """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
-    check_names(allowed)
-    directory = RunDirectory.at(config.run_dir)
-
-    def plan(latest: int | None) -> tuple[Run, Start]:
-        run = _prepare(config, latest, allowed)
-        with phases.enter("restore"):
-            return run, _start(run, latest)
-
-    # A shared disk shows other processes what was written some time later.
-    steps = multihost.leaders_value(available_steps(directory.checkpoints))
-    may = candidates(directory, steps, multihost.leaders_value(from_step))
-    if not may.steps or config.checkpoints.on_damage == "stop":
-        run, start = plan(may.steps[-1] if may.steps else None)
-        damaged, messages = (), ()
-    else:
-        found = newest_readable(may.steps, plan)
-        (run, start), damaged, messages = found.value, found.damaged, damage_messages(found)
-    went_back = may.from_step
-    if went_back is None and may.steps:
-        went_back = went_back_to(directory, start.step)
-    return run, dataclasses.replace(
-        start,
-        set_aside=(*may.left, *damaged),
-        messages=(*messages, *([may.note] if may.note else [])),
-        from_step=went_back,
-    )
-
-
-def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> Run:
-    """Open the data and check that everything fits together; nothing is written."""
-    check_param_dtype(config.model)
-    check_trackers(config)
-    directory = RunDirectory.at(config.run_dir)
-    resumed = None
-    if latest is not None:
-        resumed = read_by_all(directory.checkpoints, latest, lambda: resumption(directory, latest))
-    check_steps(directory, config, latest)
-    pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
-    check_vocabulary(pipeline.vocabulary, config.model)
-    directory.check_model(config.model, pipeline.vocabulary)
-    directory.check_config()
-    check_epochs(pipeline, config, resumed)
-    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
-    contents = store_contents(config)
-    changes = config_changes(resumed, config, contents) if resumed else []
-    if resumed and resumed.step < config.training.total_steps:
-        check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
-    if resumed is None:  # a run that resumes needs its source no more
-        check_source(config, pipeline.vocabulary)
-    model = build(config.model)
-    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
-    partitioner = make_partitioner(config.partitioning)
-    state = abstract_state(model, optimizer)
-    axes = state_axes(model, optimizer)
-    partitioner.check(state, axes, config.training.batch_size, config.model.head_counts)
-    check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
-    if heldout is not None:
-        check_batch_size(config.evaluation.batch_size, 1, partitioner)
-    history = read_config_history(directory.config_history_file) if resumed else ConfigHistory()
-    return Run(
-        config=config,
-        directory=directory,
-        resumed=resumed,
-        pipeline=pipeline,
-        heldout=heldout,
-        model=model,
-        optimizer=optimizer,
-        partitioner=partitioner,
-        contents=contents,
-        changes=changes,
-        history=history.resumed(resumed, changes) if resumed else history,
-    )
-
-
-def _start(run: Run, latest: int | None) -> Start:
-    """Return where to start from, in this order of preference; nothing is written.
-
-    1. the checkpoint ``latest`` of this run: everything is restored;
-    2. ``initialize_from``: its parameters, a new optimizer state, step 0;
-    3. random parameters from ``seed``.
-
-    Raises:
-      CheckpointError: if the checkpoint is damaged or does not fit.
-      DataError: if the metrics that a run has written are damaged.
-    """
-    directory, source = run.directory.checkpoints, run.config.initialize_from
-    if latest is not None:
-        entries = read_metrics(run.directory.path / METRICS_FILE)  # damage is told before anything is written
-        state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
-        evaluations = tuple(e for e in entries if e["kind"] == "eval" and e["step"] <= latest)
-        return Start(latest, state, f"resuming from step {latest} of {directory}", evaluations=evaluations)
-    if source is not None:
-        classes = run.pipeline.classes
-        params, report = restore_source(run.config, run.model, run.partitioner, classes)
-        origin = origin_of(report, source.run, run.directory)
-        state = state_from_params(params, run.model, run.optimizer, run.partitioner)
-        return Start(0, state, origin, report)
-    key = jax.random.key(run.config.seed)
-    return Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
 
 
 def _is_finished(run: Run, start: Start) -> bool:

@@ -22,7 +22,8 @@ from t5lite.optim import Constant
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart.corpus import austen
 from t5lite.run_config import RunConfig
-from t5lite.runner import training
+from t5lite.runner import start_plan
+from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e import tiny_recipe
 from tests.unit.data.test_hosts import row_hashes
@@ -60,7 +61,7 @@ def run(config: RunConfig, attempts: tuple[Attempt, ...]) -> dict[str, list]:
     try:
         for each in attempts:
             devices = jax.devices()[: each.num_devices]
-            training.make_partitioner = lambda asked, devices=devices: make_partitioner(asked, devices)
+            start_plan.make_partitioner = lambda asked, devices=devices: make_partitioner(asked, devices)
             changed = dataclasses.replace(
                 config,
                 training=dataclasses.replace(
@@ -69,7 +70,7 @@ def run(config: RunConfig, attempts: tuple[Attempt, ...]) -> dict[str, list]:
                 step=dataclasses.replace(config.step, num_microbatches=each.num_microbatches),
                 partitioning=each.partitioning,
             )
-            training.train(changed)
+            train(changed)
     finally:
         BatchStream.counted_batch = read
     directory = Path(config.run_dir)

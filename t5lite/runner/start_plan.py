@@ -1,0 +1,139 @@
+"""What a run would train, and where it would start from: all is opened and checked, nothing is written."""
+
+import dataclasses
+from collections.abc import Collection
+
+import jax
+
+from t5lite.checkpointing.reading import available_steps, read_by_all, read_state
+from t5lite.checkpointing.recovery import damage_messages, newest_readable
+from t5lite.models.functional import build
+from t5lite.partitioning import make_partitioner, multihost
+from t5lite.run_config import RunConfig
+from t5lite.runner.beginning import Run, Start, origin_of
+from t5lite.runner.components import (
+    check_epochs,
+    check_source,
+    check_steps,
+    check_vocabulary,
+    heldout_pipeline,
+    open_training_pipeline,
+    restore_source,
+)
+from t5lite.runner.config_changes import check_changes, check_names, config_changes
+from t5lite.runner.config_history import ConfigHistory, read_config_history
+from t5lite.runner.going_back import candidates, went_back_to
+from t5lite.runner.resumption import resumption
+from t5lite.runner.rollback import left_out
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.store_contents import store_contents
+from t5lite.runner.tracking import check_trackers
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+from t5lite.training.phases import Phases
+from t5lite.training.state import abstract_state, init_state, state_axes, state_from_params
+from t5lite.training.step import check_batch_size, check_param_dtype
+
+
+def plan_start(
+    config: RunConfig, phases: Phases, allowed: Collection[str], from_step: int | None
+) -> tuple[Run, Start]:
+    """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
+    check_names(allowed)
+    directory = RunDirectory.at(config.run_dir)
+
+    def plan(latest: int | None) -> tuple[Run, Start]:
+        run = _prepare(config, latest, allowed)
+        with phases.enter("restore"):
+            return run, _start(run, latest)
+
+    # A shared disk shows other processes what was written some time later.
+    steps = multihost.leaders_value(available_steps(directory.checkpoints))
+    may = candidates(directory, steps, multihost.leaders_value(from_step))
+    if not may.steps or config.checkpoints.on_damage == "stop":
+        run, start = plan(may.steps[-1] if may.steps else None)
+        damaged, messages = (), ()
+    else:
+        found = newest_readable(may.steps, plan)
+        (run, start), damaged, messages = found.value, found.damaged, damage_messages(found)
+    went_back = may.from_step
+    if went_back is None and may.steps:
+        went_back = went_back_to(directory, start.step)
+    return run, dataclasses.replace(
+        start,
+        set_aside=(*may.left, *damaged),
+        messages=(*messages, *([may.note] if may.note else [])),
+        from_step=went_back,
+    )
+
+
+def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> Run:
+    """Open the data and check that everything fits together; nothing is written."""
+    check_param_dtype(config.model)
+    check_trackers(config)
+    directory = RunDirectory.at(config.run_dir)
+    resumed = None
+    if latest is not None:
+        resumed = read_by_all(directory.checkpoints, latest, lambda: resumption(directory, latest))
+    check_steps(directory, config, latest)
+    pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
+    check_vocabulary(pipeline.vocabulary, config.model)
+    directory.check_model(config.model, pipeline.vocabulary)
+    directory.check_config()
+    check_epochs(pipeline, config, resumed)
+    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
+    contents = store_contents(config)
+    changes = config_changes(resumed, config, contents) if resumed else []
+    if resumed and resumed.step < config.training.total_steps:
+        check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
+    if resumed is None:  # a run that resumes needs its source no more
+        check_source(config, pipeline.vocabulary)
+    model = build(config.model)
+    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
+    partitioner = make_partitioner(config.partitioning)
+    state = abstract_state(model, optimizer)
+    axes = state_axes(model, optimizer)
+    partitioner.check(state, axes, config.training.batch_size, config.model.head_counts)
+    check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
+    if heldout is not None:
+        check_batch_size(config.evaluation.batch_size, 1, partitioner)
+    history = read_config_history(directory.config_history_file) if resumed else ConfigHistory()
+    return Run(
+        config=config,
+        directory=directory,
+        resumed=resumed,
+        pipeline=pipeline,
+        heldout=heldout,
+        model=model,
+        optimizer=optimizer,
+        partitioner=partitioner,
+        contents=contents,
+        changes=changes,
+        history=history.resumed(resumed, changes) if resumed else history,
+    )
+
+
+def _start(run: Run, latest: int | None) -> Start:
+    """Return where to start from, in this order of preference; nothing is written.
+
+    1. the checkpoint ``latest`` of this run: everything is restored;
+    2. ``initialize_from``: its parameters, a new optimizer state, step 0;
+    3. random parameters from ``seed``.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged or does not fit.
+      DataError: if the metrics that a run has written are damaged.
+    """
+    directory, source = run.directory.checkpoints, run.config.initialize_from
+    if latest is not None:
+        entries = read_metrics(run.directory.path / METRICS_FILE)  # damage is told before anything is written
+        state = read_state(directory, latest, abstract_state(run.model, run.optimizer, run.partitioner))
+        evaluations = tuple(e for e in entries if e["kind"] == "eval" and e["step"] <= latest)
+        return Start(latest, state, f"resuming from step {latest} of {directory}", evaluations=evaluations)
+    if source is not None:
+        classes = run.pipeline.classes
+        params, report = restore_source(run.config, run.model, run.partitioner, classes)
+        origin = origin_of(report, source.run, run.directory)
+        state = state_from_params(params, run.model, run.optimizer, run.partitioner)
+        return Start(0, state, origin, report)
+    key = jax.random.key(run.config.seed)
+    return Start(0, init_state(run.model, run.optimizer, key, run.partitioner))
