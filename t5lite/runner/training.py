@@ -177,6 +177,7 @@ def _train(
                 ),
                 ledger=ledger,
                 trackers=trackers,
+                keeps=config.checkpoints.on_save_failure == "continue",
             )
         )
         batches = stack.enter_context(_batches(run, start.step, supervision))

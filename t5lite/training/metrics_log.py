@@ -8,6 +8,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from t5lite.core.errors import DataError
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.json_text import parse_json
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.growing_files import GrowingFile
 from t5lite.core.storage.growing_objects import GrowingObjects, parts
 from t5lite.core.storage.remote_path import RemotePath
 from t5lite.training.tensorboard import ScalarWriter
@@ -38,19 +40,21 @@ class MetricsLog:
     Args:
       directory: the run directory.
       start_step: steps done when this attempt starts; 0 drops everything.
+      keeps: whether what a disk does not take is kept and written later; else that is an error.
     """
 
-    def __init__(self, directory: StoragePath, *, start_step: int) -> None:
+    def __init__(self, directory: StoragePath, *, start_step: int, keeps: bool = True) -> None:
         self.path = directory / METRICS_FILE
         make_directory(directory)
-        self._lines: _Lines = _File(self.path) if isinstance(self.path, Path) else _Parts(self.path)
+        self._lines: _Lines = _File(self.path, keeps) if isinstance(self.path, Path) else _Parts(self.path)
         kept = self._lines.drop_after(start_step)
         self._evaluated_steps = {entry["step"] for entry in kept if entry["kind"] == "eval"}
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
-        self._events = ScalarWriter(directory / "tensorboard", purge_step=start_step + bool(start_step))
+        purge_step = start_step + bool(start_step)
+        self._events = ScalarWriter(directory / "tensorboard", purge_step=purge_step, keeps=keeps)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line; on a disk ``kill -9`` does not lose it."""
+        """Append one line; on a disk that takes it, ``kill -9`` does not lose it."""
         line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
         self._lines.append(line)
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
@@ -68,9 +72,13 @@ class MetricsLog:
         self._events.flush()
 
     def close(self) -> None:
-        """Close both."""
-        self._lines.close()
-        self._events.close()
+        """Close both.
+
+        Raises:
+          TransientError: if something cannot be written.
+        """
+        with closing(self._events):
+            self._lines.close()
 
 
 class _Lines(Protocol):
@@ -90,23 +98,22 @@ class _Lines(Protocol):
 class _File:
     """The lines of a file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, keeps: bool) -> None:
+        self._path, self._keeps = path, keeps
 
     def drop_after(self, step: int) -> list[dict[str, Any]]:
         kept = drop_after(self._path, step)
-        self._stream = self._path.open("a", encoding="utf-8")
+        self._file = GrowingFile(self._path, keeps=self._keeps)
         return kept
 
     def append(self, line: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
-        self._stream.flush()
+        self._file.append(_encoded(line))
 
     def flush(self) -> None:
-        """Do nothing: a line is with the operating system when it is written."""
+        self._file.flush()
 
     def close(self) -> None:
-        self._stream.close()
+        self._file.close()
 
 
 class _Parts:
@@ -123,7 +130,7 @@ class _Parts:
         return kept
 
     def append(self, line: Mapping[str, Any]) -> None:
-        self._objects.append(json.dumps(line, allow_nan=False).encode() + b"\n")
+        self._objects.append(_encoded(line))
         if line["kind"] == "eval":
             self._objects.flush()
 
@@ -196,6 +203,10 @@ def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
     kept = [entry for entry in entries if entry["step"] <= step]
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
     return kept
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, allow_nan=False).encode() + b"\n"
 
 
 def _jsonable(value: Any) -> Any:

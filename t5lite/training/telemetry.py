@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 
+from t5lite.core.errors import TransientError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.partitioning.multihost import as_the_leader_says, is_leader
@@ -38,6 +39,7 @@ class Telemetry:
       trackers: of the leader; are handed what is written.
       stream: of the progress line; standard error by default.
       before_write: is called before anything is added to the files; what it raises is raised.
+      keeps: whether what the disk does not take is kept and written later; else that is an error.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class Telemetry:
         trackers: Trackers | None = None,
         stream: TextIO | None = None,
         before_write: Callable[[], None] = lambda: None,
+        keeps: bool = True,
     ) -> None:
         self._before_write = before_write
         self._leader = is_leader()
-        self._log = MetricsLog(directory, start_step=start_step) if self._leader else None
+        self._log = MetricsLog(directory, start_step=start_step, keeps=keeps) if self._leader else None
         self._progress = (
             ProgressLine(start_step=start_step, total_steps=total_steps, stream=stream)
             if self._leader
@@ -68,8 +71,14 @@ class Telemetry:
     def __enter__(self) -> "Telemetry":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        try:
+            self.close()
+        except (TransientError, OSError) as error:
+            if kind is None:
+                raise
+            # What went wrong first tells whether to start again.
+            self.message(str(error))
 
     def start_clock(self) -> None:
         """Begin to measure time here: the loop is about to do its first step."""
@@ -154,10 +163,12 @@ class Telemetry:
 
     def close(self) -> None:
         """Close files and progress line; an entry under way is written first."""
-        self.write_entry()
-        if self._log and self._progress:
-            self._log.close()
-            self._progress.close()
+        try:
+            self.write_entry()
+        finally:
+            if self._log and self._progress:
+                self._progress.close()
+                self._log.close()
 
     def _write(self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any]) -> None:
         self._before_write()

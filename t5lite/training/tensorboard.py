@@ -14,11 +14,11 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from t5lite.core.files import make_directory
 from t5lite.core.protobuf import field, fixed_field
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.growing_files import GrowingFile
 from t5lite.core.storage.growing_objects import GrowingObjects
 
 _CRC32C_POLYNOMIAL = 0x82F63B78
@@ -30,14 +30,15 @@ class ScalarWriter:
     Args:
       directory: log directory of the run.
       purge_step: hide what earlier event files of the directory hold from this step on; None keeps all.
+      keeps: whether what a disk does not take is kept and written later; else that is an error.
     """
 
-    def __init__(self, directory: StoragePath, *, purge_step: int | None = None) -> None:
+    def __init__(self, directory: StoragePath, *, purge_step: int | None = None, keeps: bool = True) -> None:
         make_directory(directory)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._records: _Stream | GrowingObjects
+        self._records: GrowingFile | GrowingObjects
         if isinstance(directory, Path):
-            self._records = _Stream((directory / name).open("wb"))
+            self._records = GrowingFile(directory / name, keeps=keeps)
         else:
             # Readers take a file without the version for one of today's.
             self._records = GrowingObjects(directory, name)
@@ -47,7 +48,7 @@ class ScalarWriter:
             self._write(field(2, purge_step) + session_start)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Append one event with these values; on a disk it is with the operating system then."""
+        """Append one event with these values; on a disk with space it is with the operating system then."""
         values = b"".join(
             field(1, field(1, tag.encode()) + fixed_field(2, _float32(value)))
             for tag, value in scalars.items()
@@ -66,23 +67,6 @@ class ScalarWriter:
         record = fixed_field(1, struct.pack("<d", time.time())) + event
         length = struct.pack("<Q", len(record))
         self._records.append(length + _masked_crc(length) + record + _masked_crc(record))
-
-
-class _Stream:
-    """A file of a disk that grows record by record."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def append(self, record: bytes) -> None:
-        self._stream.write(record)
-        self._stream.flush()
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 def _float32(value: float) -> bytes:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from t5lite.core.errors import TransientError
+from t5lite.core.storage.growing_files import MAX_KEPT_BYTES
 from t5lite.core.storage.remote_path import RemotePath
 
 _LOG = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ class GrowingObjects:
 
     What is appended is put once a minute and at every ``flush``: the newest part is put again, whole, so that
     a reader finds every record whole. Where the storage does not answer, what was appended is kept and put
-    with the next.
+    with the next; of more than 4 MiB the newest records are left out, and counted.
 
     Args:
       folder: of the parts.
@@ -29,12 +30,15 @@ class GrowingObjects:
         self._folder, self._name, self._suffix = folder, name, suffix
         self._number, self._content, self._unput = 0, bytearray(), 0
         self._last_put = time.monotonic()
-        self._is_failing = False
+        self._is_failing, self._num_lost = False, 0
 
     def append(self, record: bytes) -> None:
         """Append a whole record."""
-        self._content += record
-        self._unput += len(record)
+        if self._is_failing and self._unput + len(record) > MAX_KEPT_BYTES:
+            self._num_lost += 1
+        else:
+            self._content += record
+            self._unput += len(record)
         if time.monotonic() - self._last_put >= _SECONDS:
             self.flush()
 
@@ -48,7 +52,9 @@ class GrowingObjects:
             self._is_failing = True
             self._last_put = time.monotonic()
         else:
-            self._is_failing = False
+            if self._num_lost:
+                _LOG.warning("%s is written again; %d records are lost", self._folder, self._num_lost)
+            self._is_failing, self._num_lost = False, 0
 
     def close(self) -> None:
         """Put the rest.

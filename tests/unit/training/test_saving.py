@@ -14,6 +14,7 @@ from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.metrics_log import read_metrics
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.saving import Saver, SaveTimer
@@ -157,14 +158,20 @@ def test_wrong_configuration_is_refused(wrong):
     '`checkpoints.on_save_failure="stop"` ends the run',
     "0; 75",
 )
-def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, tmp_path):
+@pytest.mark.fault(
+    "`metrics.jsonl` or the TensorBoard events cannot be written (disk full)",
+    "said once; up to 4 MiB are kept in memory and written when there is space again; "
+    '`checkpoints.on_save_failure="stop"` ends the run',
+    "0; 75",
+)
+def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, tmp_path, caplog):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def batches():
         for step, batch in enumerate(batches_from(0, tiny.partitioner)):
-            if step == 3:  # from here on, files of more than 4,000 bytes are refused
+            if step == 3:  # from here on, files of more than 400 bytes are refused, also metrics.jsonl
                 checkpoints.wait()
-                resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
             if step == 8:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             yield batch
@@ -184,7 +191,8 @@ def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, 
                 preemption=preemption,
                 checkpoints=checkpoints,
             )
-            result = train(fresh(tiny), TrainingConfig(total_steps=12, batch_size=4), parts)
+            training = TrainingConfig(total_steps=12, batch_size=4, log_every_steps=1)
+            result = train(fresh(tiny), training, parts)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (result.reason, result.step) == ("finished", 12)
@@ -194,6 +202,10 @@ def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, 
     assert "step 4 is not saved (" in stream.getvalue()
     assert "saved again; failed saves before that: " in stream.getvalue()
     assert not list((tmp_path / "checkpoints").glob("*tmp*"))
+    entries = [entry for entry in read_metrics(tmp_path / "metrics.jsonl") if entry["kind"] == "train"]
+    assert [entry["step"] for entry in entries] == list(range(1, 13))
+    assert caplog.text.count("metrics.jsonl cannot be written (File too large)") == 1
+    assert "metrics.jsonl is written again; 0 records of it are lost" in caplog.text
 
 
 def test_a_store_says_what_it_has_to():
