@@ -15,7 +15,7 @@ from t5lite.cli.host import restart_with_tuned_malloc
 from t5lite.core import machine_errors
 from t5lite.core.errors import suggestion
 from t5lite.core.exit_codes import ExitCode
-from t5lite.core.process_end import end_within
+from t5lite.core.process_end import end_soon
 
 COMMANDS = {
     "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",
@@ -34,9 +34,6 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
-_EXIT_SECONDS = 3.0
-_DONE_EXIT_SECONDS = 90.0
-"""After success, for JAX waits for the other processes, ``joining.silent_seconds`` (60) at most."""
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
 
@@ -48,7 +45,7 @@ def run_as_process() -> NoReturn:
     time until the process has gone is bounded.
     """
     code = main()
-    end_within(_EXIT_SECONDS if code else _DONE_EXIT_SECONDS, code)
+    end_soon(code)
     sys.exit(code)
 
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 _LAST_WORDS_SECONDS = 2.0
 """How long they may take: what they are written to may be what hangs."""
 _last_words: list[Callable[[int], object]] = []
+_EXIT_SECONDS = 3.0
+_DONE_EXIT_SECONDS = 90.0
+"""After success, beside ``_waits``: what is left is to free memory, and threads that may never end."""
+_waits: list[float] = []
 
 
 @contextlib.contextmanager
@@ -35,8 +39,17 @@ def end_now(code: int) -> None:
     os._exit(code)
 
 
-def end_within(seconds: float, code: int) -> None:
-    """End the process with ``code`` unless it ends by itself within ``seconds`` from now."""
-    timer = threading.Timer(seconds, end_now, (code,))
+def waits_at_exit(seconds: float) -> None:
+    """Say that an ordinary exit of this process may take this long, for which ``end_soon`` then allows."""
+    _waits.append(seconds)
+
+
+def end_soon(code: int) -> None:
+    """End the process with ``code`` unless it soon ends by itself, from now on.
+
+    After a failure, or a signal, that is in seconds; after success an ordinary exit has the time that it may
+    take.
+    """
+    timer = threading.Timer(_EXIT_SECONDS if code else _DONE_EXIT_SECONDS + sum(_waits), end_now, (code,))
     timer.daemon = True
     timer.start()

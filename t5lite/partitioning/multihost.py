@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from t5lite.core.errors import ConfigError, TransientError
+from t5lite.core.process_end import waits_at_exit
 from t5lite.partitioning.lost_processes import end_aborts_as_transient
 
 _ONE_TPU_HOST = "TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1"
@@ -195,6 +196,7 @@ def any_process(answer: bool) -> bool:
 
 def _join(config: JoiningConfig, **arguments: Any) -> None:
     end_aborts_as_transient()
+    waits_at_exit(config.silent_seconds)  # JAX waits for the others there
     try:
         jax.distributed.initialize(
             **arguments,

@@ -72,13 +72,19 @@ class MetricsLog:
         self._events.flush()
 
     def close(self) -> None:
-        """Close both.
+        """Write what was not written yet, and close both.
 
         Raises:
           TransientError: if something cannot be written.
         """
         with closing(self._events):
             self._lines.close()
+
+    def abandon(self) -> None:
+        """Close both as they stand: another run may be writing."""
+        self._lines.forget()
+        self._events.forget()
+        self.close()
 
 
 class _Lines(Protocol):
@@ -91,6 +97,10 @@ class _Lines(Protocol):
     def append(self, line: Mapping[str, Any]) -> None: ...
 
     def flush(self) -> None: ...
+
+    def forget(self) -> None:
+        """Do not write what was appended and is not written yet."""
+        ...
 
     def close(self) -> None: ...
 
@@ -111,6 +121,9 @@ class _File:
 
     def flush(self) -> None:
         self._file.flush()
+
+    def forget(self) -> None:
+        self._file.forget()
 
     def close(self) -> None:
         self._file.close()
@@ -136,6 +149,9 @@ class _Parts:
 
     def flush(self) -> None:
         self._objects.flush()
+
+    def forget(self) -> None:
+        self._objects.forget()
 
     def close(self) -> None:
         self._objects.close()

@@ -115,6 +115,7 @@ class Telemetry:
     def flush(self) -> None:
         """Put what was written where a kill does not lose it."""
         if self._log:
+            self._before_write()
             self._log.flush()
 
     def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
@@ -162,13 +163,19 @@ class Telemetry:
             self._window.paused_seconds += time.perf_counter() - start
 
     def close(self) -> None:
-        """Close files and progress line; an entry under way is written first."""
+        """Close files and progress line; an entry under way is written first, unless that may not be."""
+        if not (self._log and self._progress):
+            return
         try:
             self.write_entry()
+            self._before_write()
+        except BaseException:
+            self._log.abandon()
+            raise
+        else:
+            self._log.close()
         finally:
-            if self._log and self._progress:
-                self._progress.close()
-                self._log.close()
+            self._progress.close()
 
     def _write(self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any]) -> None:
         self._before_write()

@@ -59,6 +59,10 @@ class ScalarWriter:
         """Put what was written where a kill does not lose it."""
         self._records.flush()
 
+    def forget(self) -> None:
+        """Do not put what was written and is not put yet."""
+        self._records.forget()
+
     def close(self) -> None:
         """Close the file."""
         self._records.close()

@@ -1,11 +1,16 @@
 """The exit codes that schedulers act upon."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
 import pytest
 
 from t5lite.cli.main import main, run_as_process
+from t5lite.core import process_end
 from t5lite.core.errors import NumbersError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
-from t5lite.partitioning.multihost import JoiningConfig
+from t5lite.partitioning import multihost
 
 
 def test_what_only_a_person_can_mend_is_not_started_again() -> None:
@@ -18,17 +23,45 @@ def test_an_error_says_how_the_command_ends() -> None:
     assert codes == [2, 4, 75]
 
 
-def test_a_command_that_is_done_ends_though_a_thread_does_not(monkeypatch, capsys):
-    """Orbax leaves some where a save could not begin, which wait for minutes, and Python for them."""
-    bounds: list[tuple[float, int]] = []
-    monkeypatch.setattr("t5lite.cli.main.end_within", lambda *bound: bounds.append(bound))
+class _Timer:
+    """Stands for ``threading.Timer``: nothing is started; ``bounds`` has what was to be."""
+
+    bounds: ClassVar[list[tuple[float, int]]] = []
+
+    def __init__(self, seconds: float, ends: Callable[[int], None], arguments: tuple[int]) -> None:
+        assert ends is process_end.end_now
+        self.bounds.append((seconds, *arguments))
+
+    def start(self) -> None:
+        assert self.daemon
+
+
+@pytest.mark.parametrize("silent_seconds", [1, 60, 100, 100_000])
+def test_a_command_that_is_done_ends_though_a_thread_does_not(
+    silent_seconds: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Orbax leaves some where a save could not begin, which wait for minutes, and Python for them.
+
+    JAX is given the time that it waits for the other processes at the end.
+    """
+    monkeypatch.setattr(process_end, "_waits", [])
+    monkeypatch.setattr(process_end.threading, "Timer", _Timer)
+    monkeypatch.setattr(_Timer, "bounds", [])
     monkeypatch.setattr("sys.argv", ["t5lite", "--version"])
     assert main() == 0
-    assert not bounds  # whoever calls it goes on
+    assert not _Timer.bounds  # whoever calls it goes on
     with pytest.raises(SystemExit) as ended:
         run_as_process()
     assert ended.value.code == 0
-    ((seconds, code),) = bounds
-    assert code == 0
-    assert seconds > JoiningConfig().silent_seconds
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **_: None)
+    monkeypatch.setattr(multihost, "end_aborts_as_transient", lambda: None)
+    where = {"coordinator_address": "10.0.0.2:8476", "num_processes": 4, "process_id": 3}
+    multihost.initialize(**where, config=multihost.JoiningConfig(silent_seconds=silent_seconds))
+    process_end.end_soon(0)
+    process_end.end_soon(143)
+    (alone, code), (among_others, code_there), (failed, signalled) = _Timer.bounds
+    assert (code, code_there, signalled) == (0, 0, 143)
+    assert alone < 120
+    assert alone + silent_seconds == among_others
+    assert failed < 10
     capsys.readouterr()

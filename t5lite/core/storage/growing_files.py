@@ -59,6 +59,12 @@ class GrowingFile:
                 _LOG.warning("%s is written again; %d records of it are lost", self._path, self._num_lost)
             self._error, self._num_lost = None, 0
 
+    def forget(self) -> None:
+        """Leave out what was not written yet."""
+        self._unwritten.clear()
+        self._num_bytes = self._num_lost = 0
+        self._error = None
+
     def close(self) -> None:
         """Write the rest.
 

@@ -56,6 +56,11 @@ class GrowingObjects:
                 _LOG.warning("%s is written again; %d records are lost", self._folder, self._num_lost)
             self._is_failing, self._num_lost = False, 0
 
+    def forget(self) -> None:
+        """Leave out what was not put yet."""
+        del self._content[len(self._content) - self._unput :]
+        self._unput = 0
+
     def close(self) -> None:
         """Put the rest.
 
