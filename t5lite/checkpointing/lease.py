@@ -1,10 +1,11 @@
 """One writer for a run directory: a lease that is held while a run writes, on any file system or bucket.
 
 A lease is a *claim*, ``lease/NNNNNN.json``, that was made exclusively, and a *beat* beside it that the holder
-writes anew every ``heartbeat_seconds``. Whoever finds a claim whose beat stands still for
-``deadline_seconds``, by its own clock, makes the claim of the next number and deletes the old one. A holder
-that slept meanwhile finds its claim gone and writes no more. Clocks of hosts are never compared; nothing is
-renamed, appended to or locked: all that is asked of a bucket is to make an object that is not there.
+writes anew every ``heartbeat_seconds``. Whoever finds a claim whose beat stands still for the
+``deadline_seconds`` that the claim says, by its own clock, makes the claim of the next number and deletes the
+old one. A holder that slept meanwhile finds its claim gone and writes no more. Clocks of hosts are never
+compared; nothing is renamed, appended to or locked: all that is asked of a bucket is to make an object that
+is not there.
 """
 
 import contextlib
@@ -45,7 +46,7 @@ class LeaseConfig:
     heartbeat_seconds: float = 10.0
     """Between two signs of life of the run that holds the lease."""
     deadline_seconds: float = 60.0
-    """Without one, after which another start may take the run over."""
+    """Without one, after which another start, whatever its own says, may take the run over."""
     patience_seconds: float = 900.0
     """How long a start waits for a run of the same job, or one that saves and ends."""
 
@@ -78,6 +79,13 @@ class Holder:
     """The same for processes that see one another's numbers; None where that cannot be known."""
     born: str | None
     """When the process started, as its kernel counts; None where that cannot be known."""
+    deadline_seconds: float | None = None
+    """Without a sign of life, after which it counts as dead; None in claims that did not say so."""
+
+    def __post_init__(self) -> None:
+        deadline = self.deadline_seconds
+        if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline < float("inf")):
+            raise ValueError(f"deadline_seconds={deadline!r} is no deadline")
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
@@ -105,7 +113,7 @@ class Lease:
     def __init__(self, directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]) -> None:
         self._folder = directory / LEASE_FOLDER
         self._config, self._say = config, say
-        self.holder = _this_process()
+        self.holder = _this_process(config.deadline_seconds)
         self.waited_seconds = 0.0
         """For the run that held it before."""
         self._number = 0
@@ -183,7 +191,7 @@ class Lease:
                 self._folder.rmdir()
 
     def _wait_for(self, number: int, holder: Holder | None) -> None:
-        """Return when the claim of this number is gone or its holder dead.
+        """Return when the claim of this number is gone or its holder dead, by the deadline that it has set.
 
         Raises:
           UserError: if the holder lives and is not about to end.
@@ -191,9 +199,12 @@ class Lease:
         who = str(holder or "a run that cannot be named (its claim is damaged)")
         first = beat = _read_beat(_beat_file(self._folder, number))
         is_same_job = holder is not None and holder.job is not None and holder.job == self.holder.job
+        deadline = self._config.deadline_seconds
+        if holder is not None and holder.deadline_seconds is not None:
+            deadline = holder.deadline_seconds
         begin = last_change = time.monotonic()
         said = None
-        while time.monotonic() - last_change < self._config.deadline_seconds:
+        while time.monotonic() - last_change < deadline:
             if holder is not None and _is_gone(holder):
                 self._say(f"taking over from {who}, which is gone")
                 return
@@ -216,7 +227,7 @@ class Lease:
             time.sleep(min(_POLL_SECONDS, self._config.heartbeat_seconds))
             if (newer := _read_beat(_beat_file(self._folder, number))) != beat:
                 beat, last_change = newer, time.monotonic()
-        self._say(f"taking over from {who}: no sign of life for {self._config.deadline_seconds:g} s")
+        self._say(f"taking over from {who}: no sign of life for {deadline:g} s")
 
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._config.heartbeat_seconds):
@@ -305,7 +316,7 @@ def sighting(directory: StoragePath) -> Sighting | None:
     )
 
 
-def _this_process() -> Holder:
+def _this_process(deadline_seconds: float) -> Holder:
     return Holder(
         owner=uuid.uuid4().hex,
         host=socket.gethostname(),
@@ -315,6 +326,7 @@ def _this_process() -> Holder:
         job=next((f"{name}={os.environ[name]}" for name in _JOB_VARIABLES if os.environ.get(name)), None),
         machine=_machine(),
         born=_born(os.getpid()),
+        deadline_seconds=deadline_seconds,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from t5lite.checkpointing.lease import Sighting, sighting
+from t5lite.checkpointing.lease import LeaseConfig, Sighting, sighting
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.json_text import load_json
@@ -21,7 +21,6 @@ from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 _CONFIG, _MODEL = "config.json", "model.json"
 _CHECKPOINTS, _COMMITTED = "checkpoints", "commit_success.txt"
-_DEADLINE_SECONDS = 60.0
 
 State: TypeAlias = Literal[
     "starting",
@@ -86,8 +85,7 @@ def run_status(run: str) -> RunStatus:
     train, evaluation = newest.get("train", {}), newest.get("eval", {})
     last = attempts[-1] if attempts else None
     silent = _silent_seconds(lease.beat) if lease else None
-    deadline = _number(config, "lease", "deadline_seconds") or _DEADLINE_SECONDS
-    state = _ended_state(last) if lease is None else _held_state(lease, last, silent, deadline)
+    state = _ended_state(last) if lease is None else _held_state(lease, last, silent)
     step = max(train.get("step", 0), last.last_step if last else 0)
     total = _number(config, "training", "total_steps")
     return RunStatus(
@@ -142,8 +140,9 @@ def _ended_state(last: Attempt | None) -> State:
     return "stuck" if last.end.exit_code == ExitCode.HANG else last.end.reason
 
 
-def _held_state(lease: Sighting, last: Attempt | None, silent: float | None, deadline: float) -> State:
+def _held_state(lease: Sighting, last: Attempt | None, silent: float | None) -> State:
     holder = lease.holder
+    deadline = (holder and holder.deadline_seconds) or LeaseConfig().deadline_seconds
     # An attempt is recorded when it trains; before that, the newest that is recorded is another one.
     if last is None or holder is None or (last.host, last.pid) != (holder.host, holder.pid):
         last = None

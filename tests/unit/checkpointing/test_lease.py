@@ -4,7 +4,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +20,22 @@ from t5lite.core.storage.remote_path import RemotePath
 
 QUICK = LeaseConfig(heartbeat_seconds=0.05, deadline_seconds=1.0)
 SILENT = LeaseConfig(heartbeat_seconds=1000, deadline_seconds=3000)
-"""Of a holder that gives no sign of life while a test lasts."""
+"""Of a holder that need give no sign of life while a test lasts."""
+
+
+@contextmanager
+def asleep(
+    directory: StoragePath, say: Callable[[str], None] = print, config: LeaseConfig = QUICK
+) -> Iterator[leases.Lease]:
+    """Hold the lease as a run that is suspended: it promised signs of life, and gives none."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(leases.Lease, "_beat_until_stopped", lambda lease: lease._stop.wait())
+        held = held_lease(directory, config, say)
+        lease = held.__enter__()
+    try:
+        yield lease
+    finally:
+        held.__exit__(None, None, None)
 
 
 @pytest.fixture(params=["disk", "gcs"])
@@ -63,7 +82,7 @@ def test_a_released_directory_is_taken_at_once_and_keeps_what_was_written(direct
 )
 def test_a_holder_without_a_sign_of_life_is_replaced_and_writes_no_more(directory: StoragePath) -> None:
     said: list[str] = []
-    with held_lease(directory, SILENT, said.append) as sleeper:
+    with asleep(directory, said.append) as sleeper:
         with held_lease(directory, QUICK, said.append) as successor:
             successor.check()
             for _ in range(2):  # it stays so
@@ -76,11 +95,34 @@ def test_a_holder_without_a_sign_of_life_is_replaced_and_writes_no_more(director
     assert "no sign of life for 1 s" in said[1]
 
 
+@pytest.mark.parametrize(("promised", "own"), [(0.6, 3000.0), (3000.0, 0.6)])
+def test_the_deadline_is_the_one_that_the_holder_has_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promised: float, own: float
+) -> None:
+    """A start with a shorter one would write beside a run that lives."""
+    passed = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += 10 * seconds
+
+    holder, successor = (
+        LeaseConfig(heartbeat_seconds=seconds / 3, deadline_seconds=seconds) for seconds in (promised, own)
+    )
+    with asleep(tmp_path, config=holder), monkeypatch.context() as patched:
+        begin = time.monotonic()
+        patched.setattr(leases, "time", SimpleNamespace(**vars(time)))
+        patched.setattr(leases.time, "sleep", sleep)
+        patched.setattr(leases.time, "monotonic", lambda: begin + passed)
+        held = held_lease(tmp_path, successor, print)
+        held.__enter__()
+        patched.undo()
+        held.__exit__(None, None, None)
+    assert promised - 1e-6 < passed < promised + 10
+
+
 def test_the_sleeper_does_not_take_the_lease_of_its_successor_away(directory: StoragePath) -> None:
-    with (
-        held_lease(directory, SILENT, print) as sleeper,
-        held_lease(directory, QUICK, print) as successor,
-    ):
+    with asleep(directory) as sleeper, held_lease(directory, QUICK, print) as successor:
         sleeper.release()
         successor.check()
 

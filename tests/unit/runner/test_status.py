@@ -121,6 +121,17 @@ def test_a_run_whose_files_stand_still_is_silent_and_one_whose_process_is_gone_w
         claim.write_text(json.dumps(dataclasses.asdict(lease.holder)))
 
 
+def test_a_run_is_silent_by_the_deadline_that_its_own_lease_says(run):
+    """Not by the configuration, which a run reads once and anybody may edit."""
+    write_json(run / "config.json", {"lease": {"deadline_seconds": 30.0}})
+    config = LeaseConfig(heartbeat_seconds=100, deadline_seconds=300)
+    with held_lease(run, config, print), attempt(run, 0, 3):
+        (beat,) = (run / LEASE_FOLDER).glob("*.beat")
+        for seconds, state in ((200, "running"), (400, "silent")):
+            os.utime(beat, (time.time() - seconds, time.time() - seconds))
+            assert run_status(str(run)).state == state
+
+
 def test_a_run_that_starts_has_no_files_yet(tmp_path):
     with held(tmp_path):
         assert run_status(str(tmp_path)).state == "starting"
