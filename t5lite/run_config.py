@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.checkpointing.reading import Step
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
@@ -56,8 +57,8 @@ class InitializeFrom:
 
     run: str
     """Run directory of the earlier training, or of an import."""
-    step: int | None = None
-    """Checkpoint step; None takes the newest."""
+    step: Step = "newest"
+    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
 
     def __post_init__(self):
         expand_fields(self, "run")
@@ -400,7 +401,15 @@ def _with_types(content: dict[str, Any]) -> dict[str, Any]:
     return {**typed(content, "model", EncoderDecoderConfig.__name__), **({"data": data} if data else {})}
 
 
-VERSIONS = Versions({0: _with_types})
+def _with_named_step(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 1, in which None stood for the newest checkpoint."""
+    source = content.get("initialize_from")
+    if not isinstance(source, dict) or source.get("step", 0) is not None:
+        return content
+    return {**content, "initialize_from": {**source, "step": "newest"}}
+
+
+VERSIONS = Versions({0: _with_types, 1: _with_named_step})
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -36,6 +36,8 @@ from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
 T = TypeVar("T")
+Step: TypeAlias = int | Literal["newest", "best"]
+"""How a checkpoint is chosen everywhere: by its step, the newest, or the best on held-out data."""
 
 orbax_on_s3.enable()
 orbax_memory.enable()
@@ -71,7 +73,8 @@ def resolve_step(directory: epath.PathLike, step: int | None) -> int:
         )
     if step is not None and step not in steps:
         raise CheckpointError(
-            f"{directory} holds no checkpoint of step {step}; available: {', '.join(map(str, steps))}"
+            f"{directory} holds no checkpoint of step {step}; available: {', '.join(map(str, steps))}, "
+            "newest, best"
         )
     return steps[-1] if step is None else step
 

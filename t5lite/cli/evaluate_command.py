@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
@@ -18,8 +19,8 @@ class Arguments:
 
     run: str
     """Run directory."""
-    step: int | Literal["best"] | None = None
-    """Checkpoint step, or the best on held-out data; the newest by default."""
+    step: Step = "newest"
+    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     store: str | None = None
     """Held-out store; the one of the run's configuration by default. An imported model needs one."""
     max_examples: int | None = None

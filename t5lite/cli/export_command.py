@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
@@ -26,8 +27,8 @@ class Arguments:
     """Run directory."""
     output: str
     """Folder to create; an address (gs://, s3://) or a path."""
-    step: int | Literal["best"] | None = None
-    """Checkpoint step, or the best on held-out data; the newest by default."""
+    step: Step = "newest"
+    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the weights; T5 overflows in float16, and the export says so."""
     max_shard_size: str | None = None

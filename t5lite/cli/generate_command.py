@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.cli.generated_outputs import check_output, write_outputs
 from t5lite.core import command_line
@@ -39,8 +39,8 @@ class Arguments:
     """Field of a .jsonl input that holds the text."""
     output_file: str | None = None
     """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default."""
-    step: int | Literal["best"] | None = None
-    """Checkpoint step, or the best on held-out data; the newest by default."""
+    step: Step = "newest"
+    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     encoder_length: int | None = None
     """Inputs are cut to this many tokens (what is to be continued loses its beginning); by default what the
     run was trained on, of an imported model what it has positions for."""

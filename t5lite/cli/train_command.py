@@ -48,9 +48,11 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--from-step",
-        type=int,
+        type=lambda word: word if word in ("newest", "best") else int(word),
+        default="newest",
         metavar="STEP",
-        help="go back to the checkpoint of this step; later ones are replaced as the run saves anew",
+        help="go back to the checkpoint of this step, or to the best on held-out data (best); later ones are "
+        "replaced as the run saves anew",
     )
     parser.add_argument(
         "--coordinator-address", metavar="HOST:PORT", help="of process 0; a cluster is detected"

@@ -1,10 +1,12 @@
 """JSON to dataclasses without a guess: what does not fit is refused, by its path, with what is allowed."""
 
+import contextlib
 import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import cattrs
 import cattrs.gen
@@ -37,6 +39,7 @@ class StrictJson:
         for scalar in (int, str, bool, float):
             converter.register_structure_hook(scalar, _strict(scalar))
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+        converter.register_structure_hook_func(_is_number_or_word, self._number_or_word)
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, self._tuple)
         converter.register_structure_hook_factory(dataclasses.is_dataclass, self._object)
         for union in unions:
@@ -84,6 +87,18 @@ class StrictJson:
           ConfigError: if the file cannot be read, and as ``parse``.
         """
         return self.parse(read_text(path), kind, name=str(path))
+
+    def _number_or_word(self, value: Any, kind: Any) -> Any:
+        """Structure a union of scalars and one Literal."""
+        scalars = [each for each in get_args(kind) if get_origin(each) is not Literal]
+        words = [word for each in get_args(kind) if get_origin(each) is Literal for word in get_args(each)]
+        if isinstance(value, str) and value in words:
+            return value
+        for scalar in scalars:
+            with contextlib.suppress(ValueError):
+                return self._converter.structure(value, scalar)
+        names = [*(scalar.__name__ for scalar in scalars), *map(repr, words)]
+        raise ValueError(f"{value!r} is none of {', '.join(names)}")
 
     def _tuple(self, value: Any, kind: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
@@ -141,6 +156,12 @@ def _strict(scalar: type) -> Callable[[Any, Any], Any]:
         return scalar(value)
 
     return structure
+
+
+def _is_number_or_word(kind: Any) -> bool:
+    alternatives = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    others = [each for each in alternatives if get_origin(each) is not Literal]
+    return len(others) < len(alternatives) and all(each in (int, float) for each in others)
 
 
 def _literal(value: Any, kind: Any) -> Any:

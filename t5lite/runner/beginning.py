@@ -17,6 +17,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
 from t5lite.runner.data_messages import data_messages, left_out_messages, unseen_rows
+from t5lite.runner.going_back import Asked
 from t5lite.runner.heldout_messages import majority_class, trained_on
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
@@ -63,8 +64,8 @@ class Start:
     """Newer checkpoints, which are damaged or not to be gone on from."""
     messages: tuple[str, ...] = ()
     """What to say of them."""
-    from_step: int | None = None
-    """The step that the run was told to go back to, now or before."""
+    went_back: Asked | None = None
+    """What the run was told to go back to, now or before."""
     evaluations: tuple[dict[str, Any], ...] = ()
     """Entries of the evaluations that the metrics file has."""
 

@@ -2,17 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.checkpointing.reading import available_steps, resolve_step
+from t5lite.checkpointing.reading import Step, available_steps, resolve_step, unreadable
 from t5lite.checkpointing.retention import best_steps
 from t5lite.core.errors import CheckpointError
+from t5lite.partitioning import multihost
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
-
-Step: TypeAlias = int | Literal["best"] | None
-"""A step, None for the newest, or the one whose held-out metric was the best."""
 
 Value = TypeVar("Value")
 
@@ -44,13 +42,24 @@ def best_step(directory: RunDirectory) -> int:
     if not there:
         raise CheckpointError(
             f"none of the checkpoints of {directory.path} (steps {', '.join(map(str, steps)) or 'none'}) has "
-            f"{config.best_metric!r} in {METRICS_FILE}; give a step by --step, or leave it out for the newest"
+            f"{config.best_metric!r} in {METRICS_FILE}; choose one by its step, or newest"
         )
     return best_steps(there, 1, highest=config.best_is == "highest")[0]
 
 
+def chosen_step(directory: RunDirectory, step: Step) -> int:
+    """Return the step of the chosen checkpoint.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, with those that there are.
+    """
+    if step == "best":
+        return best_step(directory)
+    return resolve_step(directory.checkpoints, None if step == "newest" else step)
+
+
 def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value]) -> Value:
-    """Return what ``read`` makes of the chosen checkpoint.
+    """Return what ``read`` makes of the chosen checkpoint, the same one in all processes.
 
     Where the newest is chosen and the run goes on meanwhile, that one may be removed while it is read. Then a
     newer one is there, and is read instead.
@@ -58,18 +67,23 @@ def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value
     Raises:
       CheckpointError: if there is no such checkpoint, or it cannot be read.
     """
-    if step is not None:
-        return read(resolve_step(directory.checkpoints, best_step(directory) if step == "best" else step))
-    chosen = resolve_step(directory.checkpoints, None)
+    chosen = multihost.leaders_value(chosen_step(directory, step))
     while True:
+        found: list[Value] = []
+        failure = None
         try:
-            return read(chosen)
-        except CheckpointError:
-            newest = resolve_step(directory.checkpoints, None)
-            if newest <= chosen:
-                raise
+            found.append(read(chosen))
+        except CheckpointError as error:
+            failure = error
+        if not multihost.any_process(failure is not None):
+            return found[0]
+        newest = chosen if step != "newest" else multihost.leaders_value(chosen_step(directory, step))
+        if newest <= chosen:
+            elsewhere = ValueError("another process cannot read its part")
+            raise failure or unreadable(directory.checkpoints, chosen, elsewhere)
+        if multihost.is_leader():
             print(
                 f"note: step {chosen} was removed by the run that goes on; taking step {newest}",
                 file=sys.stderr,
             )
-            chosen = newest
+        chosen = newest

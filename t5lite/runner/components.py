@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport, restore_params
-from t5lite.checkpointing.reading import available_steps, largest_leaf, leaf_names, resolve_step
+from t5lite.checkpointing.reading import Step, available_steps, largest_leaf, leaf_names
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels, listed
@@ -30,7 +30,7 @@ from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, Encoder
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.checkpoint_choice import Step, read_chosen
+from t5lite.runner.checkpoint_choice import chosen_step, read_chosen
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 
@@ -267,7 +267,7 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
         return
     directory = RunDirectory.at(source.run)
     model, source_vocabulary = directory.read_model()
-    resolve_step(directory.checkpoints, source.step)
+    chosen_step(directory, source.step)
     if source_vocabulary.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
             f"the training data was tokenised with another vocabulary than {source.run}; "
@@ -390,7 +390,7 @@ class TrainedModel:
     report: RestoreReport
 
 
-def load_trained(directory: RunDirectory, partitioner: Partitioner, *, step: Step = None) -> TrainedModel:
+def load_trained(directory: RunDirectory, partitioner: Partitioner, *, step: Step = "newest") -> TrainedModel:
     """Return the model of a run directory, its parameters restored onto the partitioner's mesh.
 
     Raises:

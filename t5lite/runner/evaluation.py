@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import absolute_location
@@ -27,7 +28,6 @@ from t5lite.models.config import EncoderDecoderConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
@@ -121,7 +121,7 @@ def evaluate(
     run: str | Path,
     changes: EvaluationChanges | None = None,
     *,
-    step: Step = None,
+    step: Step = "newest",
     announce: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Measure the checkpoint of a run; ``evaluation_records.store_evaluation`` keeps the result.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
@@ -28,7 +29,6 @@ from t5lite.evaluation.text_generation import (
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
-from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import load_trained
 from t5lite.runner.generation_lengths import GenerationLengths, generation_lengths
 from t5lite.runner.run_directory import RunDirectory
@@ -54,7 +54,7 @@ def generate(
     run: str | Path,
     inputs: Sequence[str],
     *,
-    step: Step = None,
+    step: Step = "newest",
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -75,7 +75,7 @@ def start_generation(
     run: str | Path,
     inputs: Sequence[str],
     *,
-    step: Step = None,
+    step: Step = "newest",
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,

@@ -1,14 +1,27 @@
 """Which checkpoints a run may go on from, where it is told to go back to an older one."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from t5lite.checkpointing.reading import read_metadata, resolve_step
+from t5lite.checkpointing.reading import Step, read_metadata
 from t5lite.checkpointing.recovery import SET_ASIDE
 from t5lite.core.errors import CheckpointError
+from t5lite.partitioning import multihost
+from t5lite.runner.checkpoint_choice import chosen_step
 from t5lite.runner.run_directory import RunDirectory
 
 FROM_STEP = "from_step"
-"""In the metadata of a checkpoint, the step that its run was told to go back to."""
+"""In the metadata of a checkpoint, what its run was told to go back to."""
+Asked: TypeAlias = int | Literal["best"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Return:
+    """The checkpoint that a run is told to go back to."""
+
+    asked: Asked
+    """As it was told."""
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,43 +32,52 @@ class Candidates:
     """Ascending; the newest that is whole is taken."""
     left: tuple[int, ...] = ()
     """Newer ones that it is not to go on from."""
-    from_step: int | None = None
-    """The step that the run was told to go back to."""
+    went_back: Asked | None = None
+    """What the run was told to go back to."""
     note: str | None = None
 
 
-def candidates(directory: RunDirectory, steps: list[int], from_step: int | None) -> Candidates:
-    """Return what a run may go on from: any of ``steps``, or ``from_step``, to which it is told to go back.
-
-    A scheduler starts the same command again and again. So a run that has gone back to a step, and has saved
-    a later one since, goes on from that.
+def asked_return(directory: RunDirectory, from_step: Step) -> Return | None:
+    """Return what a run is told to go back to, the same in all processes; None for the newest.
 
     Raises:
-      CheckpointError: if there is no checkpoint of ``from_step``.
+      CheckpointError: if there is no such checkpoint.
     """
-    if from_step is None:
+    asked: Step = multihost.leaders_value(from_step)
+    if asked == "newest":
+        return None
+    return Return(asked=asked, step=multihost.leaders_value(chosen_step(directory, asked)))
+
+
+def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -> Candidates:
+    """Return what a run may go on from: any of ``steps``, or the one that it is told to go back to.
+
+    A scheduler starts the same command again and again. So a run that has gone back, and has saved a later
+    step since, goes on from that; what is the best by then may be another one.
+    """
+    if back is None:
         return Candidates(steps=steps)
-    resolve_step(directory.checkpoints, from_step)
     newest = steps[-1]
-    if newest > from_step and went_back_to(directory, newest) == from_step:
+    if newest > back.step and went_back_to(directory, newest) == back.asked:
+        step = "the best step" if back.asked == "best" else f"step {back.step}"
         note = (
-            f"the run has gone back to step {from_step} before and goes on from there; to go back once more, "
-            "move the later checkpoints away"
+            f"the run has gone back to {step} before and goes on from there; to go back once more, move the "
+            "later checkpoints away"
         )
-        return Candidates(steps=steps, from_step=from_step, note=note)
-    left = tuple(step for step in steps if step > from_step)
+        return Candidates(steps=steps, went_back=back.asked, note=note)
+    left = tuple(step for step in steps if step > back.step)
     note = None
     if left:
         note = (
-            f"going back from step {newest} to {from_step}: {newest - from_step} steps are trained again; "
+            f"going back from step {newest} to {back.step}: {newest - back.step} steps are trained again; "
             f"the later checkpoints ({', '.join(map(str, left))}) are kept as STEP{SET_ASIDE} until that "
             "step or a later one is saved"
         )
-    return Candidates(steps=[from_step], left=left, from_step=from_step, note=note)
+    return Candidates(steps=[back.step], left=left, went_back=back.asked, note=note)
 
 
-def went_back_to(directory: RunDirectory, step: int) -> int | None:
-    """Return the step that the run was told to go back to before it saved ``step``; None if it was not."""
+def went_back_to(directory: RunDirectory, step: int) -> Asked | None:
+    """Return what the run was told to go back to before it saved ``step``; None if it was not."""
     try:
         return read_metadata(directory.checkpoints, step).get(FROM_STEP)
     except CheckpointError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.checkpointing.reading import largest_leaf
+from t5lite.checkpointing.reading import Step, largest_leaf
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
 from t5lite.core.storage.addresses import StoragePath, place
@@ -24,7 +24,6 @@ from t5lite.interop.usage import Usage
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
-from t5lite.runner.checkpoint_choice import Step
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.serving import decoding_programs
@@ -43,7 +42,7 @@ def export(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    step: Step = None,
+    step: Step = "newest",
     dtype: str = "float32",
     format_name: str = "huggingface",
     overwrite: bool = False,

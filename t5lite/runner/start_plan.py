@@ -22,7 +22,7 @@ from t5lite.runner.components import (
 )
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.config_history import ConfigHistory, read_config_history
-from t5lite.runner.going_back import candidates, went_back_to
+from t5lite.runner.going_back import Return, candidates, went_back_to
 from t5lite.runner.resumption import resumption
 from t5lite.runner.rollback import left_out
 from t5lite.runner.run_directory import RunDirectory
@@ -35,7 +35,7 @@ from t5lite.training.step import check_batch_size, check_param_dtype
 
 
 def plan_start(
-    config: RunConfig, phases: Phases, allowed: Collection[str], from_step: int | None
+    config: RunConfig, phases: Phases, allowed: Collection[str], back: Return | None
 ) -> tuple[Run, Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
     check_names(allowed)
@@ -48,21 +48,21 @@ def plan_start(
 
     # A shared disk shows other processes what was written some time later.
     steps = multihost.leaders_value(available_steps(directory.checkpoints))
-    may = candidates(directory, steps, multihost.leaders_value(from_step))
+    may = candidates(directory, steps, back)
     if not may.steps or config.checkpoints.on_damage == "stop":
         run, start = plan(may.steps[-1] if may.steps else None)
         damaged, messages = (), ()
     else:
         found = newest_readable(may.steps, plan)
         (run, start), damaged, messages = found.value, found.damaged, damage_messages(found)
-    went_back = may.from_step
+    went_back = may.went_back
     if went_back is None and may.steps:
         went_back = went_back_to(directory, start.step)
     return run, dataclasses.replace(
         start,
         set_aside=(*may.left, *damaged),
         messages=(*messages, *([may.note] if may.note else [])),
-        from_step=went_back,
+        went_back=went_back,
     )
 
 

@@ -11,7 +11,7 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.reading import available_steps
+from t5lite.checkpointing.reading import Step, available_steps
 from t5lite.checkpointing.recovery import set_aside
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
@@ -27,7 +27,7 @@ from t5lite.runner.config_history import write_config_history
 from t5lite.runner.cost_record import cost_recorded
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluator
-from t5lite.runner.going_back import FROM_STEP
+from t5lite.runner.going_back import FROM_STEP, asked_return
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import current_history, metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
@@ -64,7 +64,7 @@ def train(
     supervision: Supervision | None = None,
     *,
     allowed: Collection[str] = (),
-    from_step: int | None = None,
+    from_step: Step = "newest",
 ) -> Outcome:
     """Train as ``config`` says, from the newest checkpoint of ``run_dir`` if there is one.
 
@@ -72,7 +72,7 @@ def train(
       config: of the run.
       supervision: that this process is under already; by default it is for as long as it trains.
       allowed: fields that may change though a run that goes on is then another experiment.
-      from_step: go back to the checkpoint of this step.
+      from_step: go back to this checkpoint.
 
     Raises:
       NumbersError: if the numbers go bad and stay so.
@@ -87,7 +87,7 @@ def train(
 
 
 def _train_alone(
-    config: RunConfig, supervision: Supervision, allowed: Collection[str], from_step: int | None
+    config: RunConfig, supervision: Supervision, allowed: Collection[str], from_step: Step
 ) -> Outcome:
     """Train as the only run that writes to the directory, with all processes that take part.
 
@@ -97,7 +97,8 @@ def _train_alone(
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
             lease = stack.enter_context(joined(config, supervision, say))
-            run, start = plan_start(config, phases, allowed, from_step)
+            back = asked_return(RunDirectory.at(config.run_dir), from_step)
+            run, start = plan_start(config, phases, allowed, back)
             if multihost.as_the_leader_says(_is_finished(run, start)):
                 return _finished(run, start)
             _begin(run, start)
@@ -108,10 +109,10 @@ def _train_alone(
         trackers = stack.enter_context(tracked(config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
             del run, start  # and with it what is left of the state
-            if from_step not in available_steps(directory.checkpoints):
-                from_step = None  # the rollback went beyond it
+            if back is not None and back.step not in available_steps(directory.checkpoints):
+                back = None  # the rollback went beyond it
             with phases.enter("startup"):
-                run, start = plan_start(config, phases, allowed, from_step)
+                run, start = plan_start(config, phases, allowed, back)
                 _begin(run, start)
         return outcome
 
@@ -190,7 +191,7 @@ def _train(
             position=run.position,
             metadata={
                 **metadata_of(config, run.pipeline, run.contents, run.resumed),
-                **({} if start.from_step is None else {FROM_STEP: start.from_step}),
+                **({} if start.went_back is None else {FROM_STEP: start.went_back}),
             },
             step_record=_step_record(run),
             evaluate=_evaluation(run, metrics, telemetry, supervision),

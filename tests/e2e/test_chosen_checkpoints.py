@@ -39,28 +39,67 @@ def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
     assert names(run_copy) == ["41", "42"]
 
 
-def test_a_step_that_is_not_there_is_refused(refused: Refused, train: list[str], run_copy: Path):
-    refused([*train, "--run-dir", run_copy, "--from-step", "7"], r"no checkpoint of step 7; available: 30")
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("7", r"no checkpoint of step 7; available: 30, 40, newest, best"),
+        (
+            "best",
+            r"none of the checkpoints of .* \(steps 30, 40\) has 'loss' in metrics\.jsonl; choose one by",
+        ),
+        ("bset", r"'?bset'?"),
+    ],
+)
+def test_every_command_refuses_a_checkpoint_that_is_not_there_alike(
+    refused: Refused, train: list[str], run_copy: Path, tmp_path: Path, step: str, message: str
+):
+    (run_copy / "metrics.jsonl").unlink()
+    refused([*train, "--run-dir", run_copy, "--from-step", step], message)
+    refused(["evaluate", "--run", run_copy, "--step", step], message)
+    refused(["generate", "--run", run_copy, "--text", "a", "--step", step], message)
+    refused(["export", "--run", run_copy, "--output", tmp_path / "hf", "--step", step], message)
+    source = ["--initialize-from.run", run_copy, "--initialize-from.step", step]
+    refused([*train, "--run-dir", tmp_path / "tuned", *source], message)
 
 
-def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(run_copy: Path, tmp_path: Path, capfd):
-    file = run_copy / "metrics.jsonl"
+def make_30_the_best(run: Path) -> None:
+    file = run / "metrics.jsonl"
     entries = [json.loads(line) for line in file.read_text().splitlines()]
     evaluation = next(entry for entry in reversed(entries) if entry["kind"] == "eval")
     entries.append({**evaluation, "step": 30, "loss": evaluation["loss"] - 1})
     file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(
+    run_copy: Path, train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    make_30_the_best(run_copy)
     output = tmp_path / "best"
     assert main(["export", "--run", str(run_copy), "--output", str(output), "--step", "best"]) == 0
     assert "weights of step 30" in capfd.readouterr().out
     # Of those that are there: the evaluation of step 20 counts for nothing.
     assert components.read_chosen(RunDirectory.at(run_copy), "best", lambda step: step) == 30
+    source = ["--initialize-from.run", str(run_copy), "--initialize-from.step", "best"]
+    short = ["--training.total-steps", "15", "--evaluation.store", "None"]
+    assert main([*train_arguments, "--run-dir", str(tmp_path / "tuned"), *source, *short]) == 0
+    assert f"of step 30 from {run_copy}" in capfd.readouterr().err
 
 
-def test_without_an_evaluation_no_checkpoint_is_the_best(refused: Refused, run_copy: Path):
-    (run_copy / "metrics.jsonl").unlink()
-    message = r"none of the checkpoints of .* \(steps 30, 40\) has 'loss' in metrics\.jsonl; give a step by"
-    for command in (["evaluate"], ["generate", "--text", "a"]):
-        refused([*command, "--run", run_copy, "--step", "best"], message)
+def test_a_run_goes_back_to_the_best_checkpoint_once_and_not_to_what_is_the_best_by_then(
+    train_arguments: list[str], run_copy: Path, capfd: pytest.CaptureFixture[str]
+):
+    make_30_the_best(run_copy)
+    arguments = [*train_arguments, "--run-dir", str(run_copy), "--from-step", "best", "--seed", "0"]
+    assert main([*arguments, "--training.total-steps", "33", "--checkpoints.save-every-steps", "1"]) == 0
+    assert "going back from step 40 to 30" in capfd.readouterr().err
+    file = run_copy / "metrics.jsonl"
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    entries.append({"kind": "eval", "step": 32, "loss": 0.0})
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert main([*arguments, "--training.total-steps", "34"]) == 0
+    said = capfd.readouterr().err
+    assert "has gone back to the best step before and goes on from there" in said
+    assert "resuming from step 33" in said
 
 
 @pytest.mark.fault(

@@ -1,5 +1,6 @@
 """Files of a run that older versions wrote are read, those of a newer one refused by name."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from t5lite.core.migrations import Versions
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory, Share
 from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.run_config import InitializeFrom
 from t5lite.runner import config_history, rollback, run_directory
 from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
@@ -19,7 +21,7 @@ from t5lite.training import attempts
 from t5lite.training.trackers import reporting
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
-NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to 1; upgrade t5lite"
+NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to \d; upgrade t5lite"
 
 
 def rewritten(path: Path, change) -> None:
@@ -58,6 +60,15 @@ def test_a_configuration_of_version_0_is_read_and_nothing_in_it_is_a_change(tmp_
     rewritten(directory.config_file, of_a_newer_version)
     with pytest.raises(ConfigError, match=f"config.json {NEWER}"):
         directory.read_config()
+
+
+def test_a_configuration_of_version_1_took_the_newest_checkpoint_where_it_named_none(tmp_path):
+    config = dataclasses.replace(run_config.load(RECIPE), initialize_from=InitializeFrom(run="/old"))
+    saved = run_config.to_json(config) | {"version": 1}
+    for step, expected in ((None, "newest"), (7, 7)):
+        content = saved | {"initialize_from": {"run": "/old", "step": step}}
+        found = run_config.from_values(content).initialize_from
+        assert found == InitializeFrom(run="/old", step=expected)
 
 
 def test_a_configuration_that_is_no_longer_understood_is_still_compared(tmp_path):

@@ -168,7 +168,7 @@ def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, voc
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
     source = RunDirectory.at(tmp_path / "source")
     source.write_model(config.model, vocabulary)
-    monkeypatch.setattr(components, "resolve_step", lambda directory, step: 0)
+    monkeypatch.setattr(components, "chosen_step", lambda directory, step: 0)
     changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
     other = SentencePieceVocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
     advice = rf"prepare it again with --vocabulary {source.path}/spiece.model --extra-ids {EXTRA_IDS}"
