@@ -5,6 +5,7 @@ prints a line for each kind whose every damaged copy was read, or refused by an 
 """
 
 import faulthandler
+import functools
 import gzip
 import json
 import os
@@ -35,12 +36,16 @@ from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary, train_vocabu
 from t5lite.interop import huggingface, t5x
 from t5lite.interop.huggingface import export_folder, read_usage
 from t5lite.models.config import EncoderDecoderConfig
+from tests import hostile_runs
 from tests.small_folders import CONFIGS, exported, make_params
 from tests.small_tokenizers import write_bpe, write_wordpiece
+from tests.stand_ins import STAND_INS, removed
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
 MEMORY_BYTES = 1 << 30
 """What reading may take beside what the process had before; no file has 1 MiB."""
+PATIENCE_SECONDS = 60.0
+"""What reading may take; it takes tenths of a second."""
 _T5 = EncoderDecoderConfig(
     vocab_size=24, embed_dim=16, mlp_dim=20, head_dim=6, num_heads=3, num_encoder_layers=2,
     num_decoder_layers=2, relpos_buckets=8,
@@ -166,6 +171,10 @@ KINDS = {
     ),
     "tables and texts": Kind(_write_tables, _read_texts),
     "datasets folder": Kind(_write_dataset, _read_texts),
+    "run directory": Kind(hostile_runs.write_run, hostile_runs.read_run),
+    "checkpoints of a run": Kind(hostile_runs.save_checkpoints, hostile_runs.resume),
+    "checkpoints as zarr": Kind(hostile_runs.save_as_zarr, hostile_runs.read_checkpoint),
+    "StableHLO export": Kind(hostile_runs.export_programs, hostile_runs.load_programs),
 }
 
 _DEEP: Any = 1
@@ -271,19 +280,27 @@ def check(kind: Kind, folder: Path, num_examples: int) -> None:
     @settings(
         max_examples=num_examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
     )
-    @given(file=st.sampled_from(names), damages=st.lists(_DAMAGE, min_size=1, max_size=2))
-    def every(file: str, damages: list[Any]) -> None:
+    @given(
+        file=st.sampled_from(names),
+        damages=st.lists(_DAMAGE, min_size=1, max_size=2) | st.sampled_from([*STAND_INS]),
+    )
+    def every(file: str, damages: list[Any] | str) -> None:
         path = folder / file
-        whole = content = path.read_bytes()
-        for damage in damages:
-            content = damage(content)
-        path.write_bytes(content)
-        print("trying", file, *damages, file=sys.stderr, flush=True)
+        whole = path.read_bytes()
+        print("trying", file, damages, file=sys.stderr, flush=True)
+        if isinstance(damages, str):
+            removed(path)
+            STAND_INS[damages](path)
+        else:
+            path.write_bytes(functools.reduce(lambda content, damage: damage(content), damages, whole))
+        faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True)
         try:
             kind.read(folder)
         except ReportedError:
             pass
         finally:
+            faulthandler.cancel_dump_traceback_later()
+            removed(path)
             path.write_bytes(whole)
 
     every()

@@ -23,10 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.files import make_directory, write_json
 from t5lite.core.json_text import parse_json
+from t5lite.core.machine_errors import is_transient
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.storage.exclusive import create_exclusively
 
@@ -34,6 +37,7 @@ LEASE_FOLDER = "lease"
 """Name in the run directory."""
 _JOB_VARIABLES = ("T5LITE_JOB", "SLURM_JOB_ID", "JOBSET_UID", "JOBSET_NAME", "TPU_QUEUED_RESOURCE")
 """What names the job of a scheduler, the same before and after it was started again."""
+_MAX_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 80
 _POLL_SECONDS = 0.5
 _SHOWN_WITHIN_SECONDS = 10.0
@@ -365,7 +369,7 @@ def _beat_file(folder: StoragePath, number: int) -> StoragePath:
 
 def _read_beat(file: StoragePath) -> Mapping[str, object]:
     with contextlib.suppress(FileNotFoundError, ValueError):
-        content = parse_json(file.read_bytes())
+        content = _parsed(file)
         return content if isinstance(content, dict) else {}
     return {}
 
@@ -386,8 +390,18 @@ def _newest_claim(folder: StoragePath) -> tuple[int, Holder | None] | None:
 def _holder(path: StoragePath) -> Holder | None:
     """Return what a claim says, None if it is gone or damaged."""
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Holder(**parse_json(path.read_bytes()))
+        return Holder(**_parsed(path))
     return None
+
+
+def _parsed(path: StoragePath) -> Any:
+    """Return what a claim or a beat says; a UserError if nothing like it can be there."""
+    try:
+        return parse_json(read_at_most(path, _MAX_BYTES))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or is_transient(error):
+            raise
+        raise UserError(f"{path} is none of a run's ({error.strerror}); delete it") from error
 
 
 def _number_of(path: StoragePath) -> int:

@@ -188,7 +188,7 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.PyTreeSave(arrays),
             fingerprints=ocp.args.JsonSave(reading.named_fingerprints(arrays)),
-            metadata=ocp.args.JsonSave(reading.METADATA_VERSIONS.stamped(metadata)),
+            metadata=ocp.args.JsonSave(reading.sealed_metadata(metadata)),
         )
         self._last_good_step = last_good_step
         with self._saving(step):

@@ -29,9 +29,11 @@ from t5lite.core.errors import (
     ReportedError,
     TransientError,
 )
+from t5lite.core.json_seals import sealed, unsealed
 from t5lite.core.json_text import load_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.literal_path import checkpoint_path
+from t5lite.core.tensorstore_files import check_tensorstore_files
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
@@ -43,6 +45,7 @@ orbax_on_s3.enable()
 orbax_memory.enable()
 METADATA_VERSIONS = Versions({0: unchanged})
 """Of the metadata of a checkpoint."""
+_CRC = "metadata_crc32"
 MAX_LISTED_LEAVES = 8
 _ORBAX = str(Path(ocp.__file__).parent)
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED")
@@ -87,9 +90,14 @@ def read_metadata(directory: epath.PathLike, step: int) -> dict[str, Any]:
     """
     content = _read_json(directory, step, "metadata")
     try:
-        return METADATA_VERSIONS.migrated(content, name="its metadata")
-    except ConfigError as error:
+        return METADATA_VERSIONS.migrated(unsealed(content, key=_CRC), name="its metadata")
+    except (ConfigError, ValueError) as error:
         raise unreadable(directory, step, error) from error
+
+
+def sealed_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is saved of the JSON metadata that ``read_metadata`` is to return."""
+    return sealed(METADATA_VERSIONS.stamped(metadata), key=_CRC)
 
 
 def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, tuple[int, ...]]:
@@ -159,6 +167,7 @@ def read_state(
         saved_fingerprints = _read_json(directory, step, "fingerprints")
         with closing(array_handler(max_host_bytes)) as handler, _reading(directory, step):
             saved = handler.metadata(path).tree
+            check_tensorstore_files(path, array_bytes=largest_leaf(saved))
             if partial:
                 saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
             _check_leaves(f"checkpoint {path.parent}", saved, wanted)
@@ -332,9 +341,13 @@ def _read_json(directory: epath.PathLike, step: int, item: str) -> dict[str, Any
 
 @contextmanager
 def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
-    """Turn whatever Orbax raises for files that it cannot read into one ``ReportedError``."""
+    """Turn whatever Orbax raises for files that it cannot read into one ``ReportedError``.
+
+    What it would not raise for is found before: see ``check_tensorstore_files``.
+    """
     restore_noise = silence_orbax()
     try:
+        check_tensorstore_files(checkpoint_path(directory) / str(step))
         yield
     except ReportedError:
         restore_noise()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import UserError
 
 LARGEST_POINTER_BYTES = 1024
@@ -16,7 +17,8 @@ def check_not_lfs_pointer(path: Path) -> None:
       UserError: with the remedy.
     """
     try:
-        content = path.read_bytes() if path.stat().st_size < LARGEST_POINTER_BYTES else b""
+        is_small = path.stat().st_size < LARGEST_POINTER_BYTES
+        content = read_at_most(path, LARGEST_POINTER_BYTES) if is_small else b""
     except OSError:
         return
     check_content_is_no_lfs_pointer(content, path)

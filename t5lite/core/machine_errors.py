@@ -19,7 +19,10 @@ _TRANSIENT = frozenset(
     }
 )
 _THE_USERS = frozenset(
-    {errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG, errno.ENOTDIR}
+    {
+        *(errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG),
+        *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO),
+    }
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import parse_json
@@ -72,7 +73,7 @@ def read_header(file: Path) -> dict[str, Entry]:
     """
     check_not_lfs_pointer(file)
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):

@@ -42,7 +42,8 @@ def goodput(attempts: Sequence[Attempt]) -> Goodput:
     for attempt, steps in zip(attempts, useful, strict=True):
         seconds = asdict(attempt.seconds)
         in_steps = seconds.pop("step")
-        counted = in_steps * steps / attempt.num_steps if attempt.num_steps else 0.0
+        # In this order it is never more than all, also by a rounding.
+        counted = in_steps * (steps / attempt.num_steps) if attempt.num_steps else 0.0
         useful_seconds += counted
         lost["repeated"] += in_steps - counted
         waited = min(attempt.waited_seconds, seconds["startup"])

@@ -4,14 +4,17 @@ In a bucket, where nothing is appended to, the lines are in parts, ``metrics/ATT
 the kind "restart" stands for what is done to the file of a disk then: those of later steps do not count.
 """
 
+import itertools
 import json
 import logging
 import math
 from collections.abc import Mapping
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import DataError
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.json_text import parse_json
@@ -28,6 +31,7 @@ METRICS_FILE = "metrics.jsonl"
 """Name in the run directory; ``metrics`` is that of the folder of parts."""
 _PARTS, _PART = "metrics", ".jsonl"
 _RESTART = "restart"
+_MAX_LINE_BYTES = 1 << 20
 
 
 class MetricsLog:
@@ -179,20 +183,22 @@ def read_metrics(path: StoragePath) -> list[dict[str, Any]]:
 
 def _entries_and_rest(path: StoragePath) -> tuple[list[dict[str, Any]], bytes]:
     """Return the entries of a metrics file, and its last line where that is none."""
+    entries: list[dict[str, Any]] = []
     try:
-        lines = path.read_bytes().rstrip().split(b"\n")
+        with open_regular(path) if isinstance(path, Path) else BytesIO(path.read_bytes()) as stream:
+            for number in itertools.count(1):
+                line = stream.readline(_MAX_LINE_BYTES)
+                if not line:
+                    break
+                try:
+                    if line.strip():
+                        entries.append(_entry(line))
+                except ValueError as error:
+                    if not stream.read(_MAX_LINE_BYTES).strip():
+                        return entries, line.rstrip()
+                    raise DataError(f"{path}, line {number} is not an entry ({error}); {_REMEDY}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); {_REMEDY}") from error
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        try:
-            entries.append(_entry(line))
-        except ValueError as error:
-            if number == len(lines):
-                return entries, line
-            raise DataError(f"{path}, line {number} is not an entry ({error}); {_REMEDY}") from error
     return entries, b""
 
 

@@ -5,6 +5,7 @@ import errno
 import os
 from pathlib import Path
 
+from t5lite.core.bounded_reads import open_regular
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.temporary_files import written_beside
 
@@ -33,8 +34,8 @@ def create_exclusively(path: StoragePath, content: bytes) -> bool:
         else:
             path.create(content)
     except FileExistsError:
-        with contextlib.suppress(FileNotFoundError):
-            return path.read_bytes() == content
+        with contextlib.suppress(FileNotFoundError), open_regular(path) as stream:
+            return stream.read(len(content) + 1) == content
         return False
     return True
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from t5lite.core.bounded_reads import UnfitFileError, read_at_most
 from t5lite.core.errors import DataError
-from t5lite.core.json_text import parse_json
+from t5lite.core.json_text import MAX_BYTES, parse_json
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
 
@@ -98,8 +99,15 @@ class LocalFiles:
         return size
 
     def content(self, path: str) -> bytes:
-        """Return the content of a file."""
-        return Path(path).read_bytes()
+        """Return the content of a small file.
+
+        Raises:
+          DataError: if it is large, or no file.
+        """
+        try:
+            return read_at_most(Path(path), MAX_BYTES)
+        except UnfitFileError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); check the path") from error
 
     def identity(self, path: str) -> str:
         """Return the path without links."""

@@ -1,13 +1,9 @@
-"""The JSON index of a store, and the checksum by which it is known to be what was written.
+"""The JSON index of a store, with the checksum by which it is known to be what was written."""
 
-The checksum is of the values, not of the file: sorted by key and without white space.
-"""
-
-import json
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from t5lite.core import json_seals
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
 from t5lite.data.stores.store_directory import StoreDirectory
@@ -25,7 +21,7 @@ _PREPARED_BY = {"index.json": "text", "pairs.json": "pairs"}
 
 def sealed(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return an index with its checksum."""
-    return {**index, _CRC: _crc(index)}
+    return json_seals.sealed(index, key=_CRC)
 
 
 def read_index(
@@ -57,14 +53,10 @@ def read_index(
         raise DataError(
             f"{path} has format version {index.get('version')}, this t5lite reads {version}; {REMEDY}"
         )
-    crc = index.pop(_CRC, None)  # which stores lack that were written before there was one
-    if crc is not None and crc != _crc(index):
-        raise DataError(f"{path} does not match its CRC-32: it was damaged or changed by hand; {REMEDY}")
-    return index
-
-
-def _crc(index: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(index, sort_keys=True, separators=(",", ":")).encode())
+    try:
+        return json_seals.unsealed(index, key=_CRC)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {REMEDY}") from error
 
 
 def _is_in(file_name: str, directory: StoreDirectory) -> bool:

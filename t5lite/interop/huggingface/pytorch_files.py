@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.lfs import check_not_lfs_pointer
 from t5lite.interop.trees import Shape
@@ -38,7 +39,7 @@ def read_pytorch(file: Path) -> dict[str, tuple[Shape, str, Any]]:
     if not file.is_file():
         raise CheckpointError(f"{file} is missing; fetch the folder again")
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             zipped = stream.read(4) == b"PK\x03\x04"
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:

@@ -13,11 +13,15 @@ from jax import export
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
+from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.json_text import load_json
 from t5lite.core.registry import lookup
-from t5lite.interop.safetensors_files import WEIGHTS
+from t5lite.interop.safetensors_files import WEIGHTS, read_header
 from t5lite.interop.stablehlo.programs import MARK
+
+_MAX_PROGRAM_BYTES = 256 << 20
+"""Of a program, which holds no weights and no layer twice."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,11 @@ def load_exported(path: str | Path) -> ServingModel:
     folder = Path(path)
     try:
         description = load_json(folder / MARK)
+        read_header(folder / WEIGHTS)  # is stricter than the library, which would map whatever it is
         params = load_file(folder / WEIGHTS)
         contents = {
-            name: (folder / program["file"]).read_bytes() for name, program in description["programs"].items()
+            name: read_at_most(folder / program["file"], _MAX_PROGRAM_BYTES)
+            for name, program in description["programs"].items()
         }
         damaged = [
             description["programs"][name]["file"]
@@ -78,6 +84,10 @@ def load_exported(path: str | Path) -> ServingModel:
         }
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename} is missing; export the folder again") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename} cannot be read ({error.strerror}); check it, or export the folder again"
+        ) from error
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be read ({error}); export it again") from error
     return ServingModel(description, params, programs)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 import ml_dtypes
 import numpy as np
 
+from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import CheckpointError
 from t5lite.interop.arrival import fill
 
@@ -87,7 +88,7 @@ def read_msgpack(path: Path) -> Any:
         # The map serves to find things; weights are not read through it, since its pages would count as
         # memory of this process.
         with (
-            path.open("rb") as file,
+            open_regular(path) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
             memoryview(mapped) as data,
         ):

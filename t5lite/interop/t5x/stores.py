@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from t5lite.core.bounded_reads import UnfitFileError
 from t5lite.core.errors import CheckpointError
+from t5lite.core.tensorstore_files import check_tensorstore_files
 from t5lite.interop.arrival import Index, host_memory_bytes
 from t5lite.interop.t5x.leaves import Leaf, as_weights, check_dtype
 
@@ -29,6 +31,7 @@ class Stores:
 
     def __init__(self, directory: Path):
         self.directory = directory
+        _check_files(directory)
         self.in_database = (directory / OCDBT).is_file()
         self.layout = "OCDBT" if self.in_database else "one directory a leaf"
         self._drivers: dict[str, str] = {}
@@ -116,6 +119,8 @@ class StoredLeaf:
             for c, s in zip(self.store.chunk_layout.read_chunk.shape or self.shape, self.shape, strict=True)
         )
         self._check_chunk(self.store.dtype.numpy_dtype.itemsize)
+        if where.is_dir():
+            _check_files(where, array_bytes=self.store.dtype.numpy_dtype.itemsize * math.prod(self.block))
 
     def _check_chunk(self, itemsize: int) -> None:
         """Refuse chunks that are none: TensorStore ends the process where one does not fit the memory."""
@@ -139,6 +144,13 @@ class StoredLeaf:
             f"leaf {self.name} is missing or damaged in {self.where} ({reason(error)}); copy the checkpoint "
             "again"
         )
+
+
+def _check_files(folder: Path, *, array_bytes: int | None = None) -> None:
+    try:
+        check_tensorstore_files(folder, array_bytes=array_bytes)
+    except UnfitFileError as error:
+        raise CheckpointError(f"{error.filename}: {error.strerror}; copy the checkpoint again") from error
 
 
 def reason(error: Exception) -> str:

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from t5lite.checkpointing import lease as leases
-from t5lite.checkpointing.lease import LeaseConfig, held_lease, sees_claim
+from t5lite.checkpointing.lease import LeaseConfig, held_lease, sees_claim, sighting
 from t5lite.core.errors import ConfigError, TransientError, UserError
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.storage.remote_path import RemotePath
+from tests.stand_ins import STAND_INS
 
 QUICK = LeaseConfig(heartbeat_seconds=0.05, deadline_seconds=1.0)
 SILENT = LeaseConfig(heartbeat_seconds=1000, deadline_seconds=3000)
@@ -275,3 +276,12 @@ def test_who_comes_late_to_a_number_that_has_come_and_gone_does_not_hold_beside_
             pass
         first.check()
         assert {path.name for path in folder.glob("*.json")} == {"000003.json"}
+
+
+@pytest.mark.parametrize("stand_in", sorted(STAND_INS.keys() - {"nothing", "a link to nothing"}))
+def test_what_is_no_claim_is_named_at_once_and_nobody_waits_for_it(stand_in: str, tmp_path: Path) -> None:
+    (tmp_path / "lease").mkdir()
+    STAND_INS[stand_in](tmp_path / "lease" / "000007.json")
+    for look in (lambda: held_lease(tmp_path, QUICK, print).__enter__(), lambda: sighting(tmp_path)):
+        with pytest.raises(UserError, match=r"lease/000007\.json is none of a run's \(.*\); delete it"):
+            look()

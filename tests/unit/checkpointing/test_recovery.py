@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,12 @@ def save(directory: Path, *steps: int, **config) -> None:
 
 def newest(checkpoints: Checkpoints, abstract_state) -> Found:
     steps = available_steps(checkpoints.directory)
-    return newest_readable(steps, lambda step: checkpoints.restore(abstract_state, step))
+
+    def read(step: int) -> Any:
+        assert checkpoints.metadata(step) == {"step": step}
+        return checkpoints.restore(abstract_state, step)
+
+    return newest_readable(steps, read)
 
 
 def data_files(checkpoint: Path) -> list[Path]:
@@ -75,7 +81,20 @@ def of_a_newer_version(checkpoint: Path) -> None:
         path.write_bytes(content)
 
 
-DAMAGES = [truncated, one_bit, half_copied, empty, of_a_newer_version]
+def another_number(checkpoint: Path) -> None:
+    """In what a checkpoint says of itself, where a run stands in its data, say."""
+    path = checkpoint / "metadata" / "metadata"
+    path.write_text(path.read_text().replace(f'"step": {checkpoint.name}', '"step": 7'))
+
+
+def with_a_pipe(checkpoint: Path) -> None:
+    """In the place of a file that TensorStore would read, and wait for a writer."""
+    path = checkpoint / "state" / "manifest.ocdbt"
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = [truncated, one_bit, half_copied, empty, of_a_newer_version, another_number, with_a_pipe]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
