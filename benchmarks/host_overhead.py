@@ -29,6 +29,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.data.host_loader import device_batches
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState
@@ -62,13 +63,19 @@ def bare(compiled: Any, state: TrainState, batch: Any) -> float:
 def looped(step: Any, state: TrainState, host_batch: dict[str, np.ndarray], sharding: Any) -> float:
     """Return seconds a step of the training loop."""
     config = TrainingConfig(total_steps=NUM_STEPS, batch_size=1, log_every_steps=20)
+    phases = Phases()
     with (
         tempfile.TemporaryDirectory() as directory,
         device_batches(itertools.repeat(host_batch), sharding=sharding) as batches,
         Telemetry(
-            Path(directory), start_step=0, total_steps=NUM_STEPS, step_flops=1.0, stream=io.StringIO()
+            Path(directory),
+            PhaseClock(phases),
+            start_step=0,
+            total_steps=NUM_STEPS,
+            step_flops=1.0,
+            stream=io.StringIO(),
         ) as telemetry,
-        Preemption(Phases()) as preemption,
+        Preemption(phases) as preemption,
     ):
         parts = TrainingParts(train_step=step, batches=batches, telemetry=telemetry, preemption=preemption)
         start = time.perf_counter()

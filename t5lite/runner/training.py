@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import signal
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -167,6 +168,7 @@ def _train(
         telemetry = stack.enter_context(
             Telemetry(
                 directory.path,
+                supervision.clock,
                 start_step=start.step,
                 before_write=(lambda: None) if lease is None else lease.check_if_due,
                 total_steps=config.training.total_steps,
@@ -176,6 +178,7 @@ def _train(
                     encoder_length=run.pipeline.encoder_length,
                     decoder_length=run.pipeline.decoder_length,
                 ),
+                examples_seen=functools.partial(_examples_seen, run, start.step),
                 ledger=ledger,
                 trackers=trackers,
                 keeps=config.checkpoints.on_save_failure == "continue",
@@ -251,6 +254,11 @@ def _rolled_back(run: Run, start: Start, incident: Incident, checkpoints: Checkp
         left_out=run.pipeline.left_out,
     )
     return roll_back(incident, stretch, checkpoints, at_most=run.config.training.max_rollbacks)
+
+
+def _examples_seen(run: Run, start_step: int, step: int) -> int:
+    """Return how many examples the run has seen after ``step`` steps."""
+    return run.position.after(step - start_step, batch_size=run.config.training.batch_size).examples_seen
 
 
 def _step_record(run: Run) -> StepRecord:

@@ -208,7 +208,7 @@ class _Loop:
     def _run_steps(self) -> Reason:
         compiled_step = None
         while self.step < self.config.total_steps:
-            with self.parts.phases.enter("input"), self.parts.telemetry.waiting_for_input():
+            with self.parts.phases.enter("input"):
                 batch = next(self.parts.batches, None)
             if batch is None:
                 self._end_of_data()
@@ -274,7 +274,8 @@ class _Loop:
 
     def _settle(self) -> None:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""
-        self._read_pending()
+        with self.parts.phases.enter("step"):  # which is under way
+            self._read_pending()
         self.parts.telemetry.write_entry()
         self.parts.telemetry.flush()
 
@@ -303,7 +304,7 @@ class _Loop:
         telemetry = self.parts.telemetry
         if self.parts.evaluate is None or telemetry.has_evaluation(self.step):
             return
-        with self.parts.phases.enter("evaluation"), telemetry.paused():
+        with self.parts.phases.enter("evaluation"):
             metrics = self.parts.evaluate(self.state)
             telemetry.write_evaluation(self.step, metrics)
         if self.parts.checkpoints is not None:
@@ -323,7 +324,7 @@ class _Loop:
 
     def _save(self, *, last: bool = False) -> None:
         if self.saver is not None and self.parts.checkpoints is not None:
-            with self.parts.phases.enter("save"), self.parts.telemetry.paused():
+            with self.parts.phases.enter("save"):
                 metadata = {
                     **self.parts.metadata,
                     "step": self.step,

@@ -1,9 +1,7 @@
 """What the loop measures, averaged over the steps since the last entry, and where it is shown."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TextIO
 
 import jax
 import numpy as np
@@ -15,9 +13,11 @@ from t5lite.partitioning.multihost import as_the_leader_says, is_leader
 from t5lite.training.hardware import Peak, device_peak
 from t5lite.training.ledger import Ledger
 from t5lite.training.metrics_log import MetricsLog
+from t5lite.training.phase_clock import PhaseClock, TimedPhase
 from t5lite.training.progress import ProgressLine
 from t5lite.training.trackers.reporting import Trackers
 
+_TRAINING: tuple[TimedPhase, ...] = ("input", "step", "other")
 _COUNTS = ("tokens", "nonfinite")
 _SHORTEST_SECONDS = 1e-3
 """Of less time no rate is reported: it would tell of the clock and not of the training."""
@@ -26,15 +26,18 @@ _SHORTEST_SECONDS = 1e-3
 class Telemetry:
     """Metrics file, TensorBoard events and progress line of one run; only the leader process writes.
 
-    Throughput and MFU are taken over the time spent training: what comes before ``start_clock``, and
-    evaluation and checkpoints (``paused``) are left out. Nothing else is: the next step runs while an entry
-    is written. ``input_stall`` is the part of that time the loop waited for a batch.
+    Throughput and MFU are taken over the time spent training by the clock of the process: in steps, waiting
+    for batches, and between the phases (the next step runs while an entry is written). What comes before
+    ``start_clock``, evaluation, checkpoints and whatever a rollback does are left out. ``input_stall`` is the
+    part of that time the loop waited for a batch.
 
     Args:
       directory: the run directory.
+      clock: of the process; its phases say what is training.
       start_step: steps done when this attempt starts.
       total_steps: where the run ends.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
+      examples_seen: of a step, the examples that the run had seen when it was done.
       ledger: of the leader; counts the steps, and tells the goodput of the run.
       trackers: of the leader; are handed what is written.
       stream: of the progress line; standard error by default.
@@ -45,10 +48,12 @@ class Telemetry:
     def __init__(
         self,
         directory: StoragePath,
+        clock: PhaseClock,
         *,
         start_step: int,
         total_steps: int,
         step_flops: float | None = None,
+        examples_seen: Callable[[int], int] | None = None,
         ledger: Ledger | None = None,
         trackers: Trackers | None = None,
         stream: TextIO | None = None,
@@ -64,9 +69,10 @@ class Telemetry:
             else None
         )
         self._ledger, self._trackers = ledger, trackers
-        self._step_flops = step_flops
+        self._step_flops, self._examples_seen = step_flops, examples_seen
         self._peak: Peak | None = _local_peak() if step_flops and self._leader else None
-        self._window = _Window()
+        self._clock = clock
+        self._window = _Window(self._time())
 
     def __enter__(self) -> "Telemetry":
         return self
@@ -82,7 +88,7 @@ class Telemetry:
 
     def start_clock(self) -> None:
         """Begin to measure time here: the loop is about to do its first step."""
-        self._window = _Window()
+        self._window = _Window(self._time())
         if self._progress:
             self._progress.restart_clock()
 
@@ -98,7 +104,7 @@ class Telemetry:
         """Write the entry under way, if a step was recorded since the last one, and start the next."""
         if not self._window.num_steps:
             return
-        now = time.perf_counter()
+        now = self._time()
         step, values = self._window.step, self._window.summary(now)
         seconds = self._window.seconds(now)
         if self._peak and self._step_flops and seconds >= _SHORTEST_SECONDS:
@@ -146,22 +152,6 @@ class Telemetry:
         if self._progress:
             self._progress.message(text)
 
-    @contextmanager
-    def waiting_for_input(self) -> Iterator[None]:
-        """Count the block as waiting for data."""
-        start = time.perf_counter()
-        yield
-        self._window.input_seconds += time.perf_counter() - start
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave the block out of the training time."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._window.paused_seconds += time.perf_counter() - start
-
     def close(self) -> None:
         """Close files and progress line; an entry under way is written first, unless that may not be."""
         if not (self._log and self._progress):
@@ -179,9 +169,23 @@ class Telemetry:
 
     def _write(self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any]) -> None:
         self._before_write()
+        if self._examples_seen:
+            values = {"examples_seen": self._examples_seen(step), **values}
         log.write(kind, step, values)
         if self._trackers:
             self._trackers.log(kind, step, values)
+
+    def _time(self) -> "_Time":
+        seconds = self._clock.seconds()
+        return _Time(sum(seconds.get(phase, 0.0) for phase in _TRAINING), seconds.get("input", 0.0))
+
+
+class _Time(NamedTuple):
+    """Seconds of the process up to now."""
+
+    training: float
+    input: float
+    """Of these, waiting for batches."""
 
 
 def _local_peak() -> Peak | None:
@@ -195,15 +199,14 @@ class _Window:
     A step whose update was not finite counts as such and leaves the other metrics alone.
     """
 
-    def __init__(self, start: float | None = None) -> None:
+    def __init__(self, start: _Time) -> None:
         self.step = self.num_steps = self.num_finite_steps = 0
-        self.input_seconds = self.paused_seconds = 0.0
-        self._start = time.perf_counter() if start is None else start
+        self._start = start
         self._pairs: dict[str, np.ndarray] = {}
         self._scalars: dict[str, float] = {}
 
-    def seconds(self, now: float) -> float:
-        return max(now - self._start - self.paused_seconds, 1e-9)
+    def seconds(self, now: _Time) -> float:
+        return max(now.training - self._start.training, 1e-9)
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
         self.step, self.num_steps = step, self.num_steps + 1
@@ -218,7 +221,7 @@ class _Window:
             else:
                 self._scalars[name] = self._scalars.get(name, 0.0) + float(value)
 
-    def summary(self, now: float) -> dict[str, float]:
+    def summary(self, now: _Time) -> dict[str, float]:
         seconds = self.seconds(now)
         values = {name: float(WeightedSum(*map(float, pair)).mean()) for name, pair in self._pairs.items()}
         for name, total in self._scalars.items():
@@ -227,5 +230,5 @@ class _Window:
         values["step_seconds"] = seconds / self.num_steps
         if "tokens" in values and seconds >= _SHORTEST_SECONDS:
             values["tokens_per_second"] = values["tokens"] / seconds
-        values["input_stall"] = self.input_seconds / seconds
+        values["input_stall"] = (now.input - self._start.input) / seconds
         return values

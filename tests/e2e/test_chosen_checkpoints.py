@@ -9,6 +9,7 @@ import pytest
 from t5lite.cli.main import main
 from t5lite.runner import components
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import Refused
 from tests.e2e.test_damaged_checkpoints import parameters
 from tests.e2e.test_interruptions import _content
@@ -31,6 +32,8 @@ def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
     assert names(run_copy) == ["30", "40"]
     assert parameters(run_copy, 40) != parameters(pretrained, 40)
     assert [entry["step"] for entry in _content(run_copy)] == [e["step"] for e in _content(pretrained)]
+    metrics = read_metrics(run_copy / "metrics.jsonl")
+    assert {entry["examples_seen"] - 8 * entry["step"] for entry in metrics} == {0}
     # A scheduler that starts the same command again does not throw these steps away.
     assert main(longer) == 0
     said = capfd.readouterr().err

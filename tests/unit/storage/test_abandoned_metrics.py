@@ -9,6 +9,8 @@ import pytest
 from t5lite.core.errors import UserError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.training.phase_clock import PhaseClock
+from t5lite.training.phases import Phases
 from t5lite.training.telemetry import Telemetry
 
 
@@ -39,7 +41,9 @@ def test_what_was_not_written_when_the_lease_was_lost_never_is_and_nothing_stays
             raise lost[0]
 
     metrics = {"loss": WeightedSum(1.0, 1.0), "tokens": 1}
-    telemetry = Telemetry(run, start_step=0, total_steps=9, stream=io.StringIO(), before_write=check)
+    telemetry = Telemetry(
+        run, PhaseClock(Phases()), start_step=0, total_steps=9, stream=io.StringIO(), before_write=check
+    )
     telemetry.record(1, metrics)
     telemetry.write_entry()
     telemetry.flush()

@@ -18,6 +18,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import WentBadError
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
+from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.state import TrainState, abstract_state
@@ -33,12 +34,17 @@ def run(
     if batches is None:
         batches = batches_from(start_step, tiny.partitioner)
     checkpoint_config = CheckpointConfig(save_every_steps=save_every_steps, keep_last=5)
+    phases = Phases()
     with (
         Checkpoints(directory / "checkpoints", checkpoint_config) as checkpoints,
         Telemetry(
-            directory, start_step=start_step, total_steps=config.total_steps, stream=stream or io.StringIO()
+            directory,
+            PhaseClock(phases),
+            start_step=start_step,
+            total_steps=config.total_steps,
+            stream=stream or io.StringIO(),
         ) as telemetry,
-        Preemption(Phases()) as preemption,
+        Preemption(phases) as preemption,
     ):
         parts = TrainingParts(
             train_step=tiny.compiled,
@@ -125,9 +131,10 @@ def test_metrics_are_read_one_step_late(tiny, tmp_path):
             seen.append(list(recorded))
             yield batch
 
+    phases = Phases()
     with (
-        Spy(tmp_path, start_step=0, total_steps=4, stream=io.StringIO()) as telemetry,
-        Preemption(Phases()) as preemption,
+        Spy(tmp_path, PhaseClock(phases), start_step=0, total_steps=4, stream=io.StringIO()) as telemetry,
+        Preemption(phases) as preemption,
     ):
         parts = TrainingParts(
             train_step=tiny.compiled, batches=watched(), telemetry=telemetry, preemption=preemption
@@ -210,8 +217,8 @@ def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny
 
 
 def test_start_up_is_not_training_time(tiny, tmp_path, monkeypatch):
-    hours, real = [0], time.perf_counter
-    monkeypatch.setattr(time, "perf_counter", lambda: real() + 3600 * hours[0])
+    hours, real = [0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + 3600 * hours[0])
 
     def slow_to_start():
         hours[0] = 1

@@ -15,6 +15,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
+from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption
 from t5lite.training.saving import Saver, SaveTimer
@@ -178,11 +179,12 @@ def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(tiny, 
 
     stream = io.StringIO()
     config = CheckpointConfig(save_every_steps=2, keep_last=10)
+    phases = Phases()
     try:
         with (
             Checkpoints(tmp_path / "checkpoints", config) as checkpoints,
-            Telemetry(tmp_path, start_step=0, total_steps=12, stream=stream) as telemetry,
-            Preemption(Phases()) as preemption,
+            Telemetry(tmp_path, PhaseClock(phases), start_step=0, total_steps=12, stream=stream) as telemetry,
+            Preemption(phases) as preemption,
         ):
             parts = TrainingParts(
                 train_step=tiny.compiled,

@@ -1,18 +1,29 @@
 import io
 import json
 import math
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
-from t5lite.training import hardware, telemetry
+from t5lite.training import hardware, phases, telemetry
 from t5lite.training.metrics_log import MetricsLog, read_metrics
+from t5lite.training.phase_clock import PhaseClock
+from t5lite.training.phases import Phases
 from t5lite.training.progress import ProgressLine
 from t5lite.training.telemetry import Telemetry
+
+
+def telemetry_of(directory, clock=None, **options):
+    options = {"start_step": 0, "total_steps": 9, "stream": io.StringIO(), **options}
+    return Telemetry(directory, clock or PhaseClock(Phases()), **options)
 
 
 def metrics(loss: float, weight: float, *, nonfinite: float = 0.0) -> dict:
@@ -25,7 +36,7 @@ def metrics(loss: float, weight: float, *, nonfinite: float = 0.0) -> dict:
 
 
 def test_an_entry_merges_pairs_averages_scalars_and_sums_counts(tmp_path):
-    with Telemetry(tmp_path, start_step=0, total_steps=9, stream=io.StringIO()) as log:
+    with telemetry_of(tmp_path) as log:
         log.record(1, metrics(1.0, 3))
         log.record(2, metrics(5.0, 1))
         log.record(3, metrics(math.nan, 7, nonfinite=1.0))
@@ -40,45 +51,62 @@ def test_an_entry_merges_pairs_averages_scalars_and_sums_counts(tmp_path):
     assert (second["step"], second["loss"]) == (4, 8.0)
 
 
+PEAK = 1e3
+
+
+class FakeTime:
+    """Passes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(phases.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(telemetry, "_local_peak", lambda: hardware.Peak(PEAK, "test"))
+        monkeypatch.setattr(telemetry.jax, "device_count", lambda: 2)
+        self.phases = Phases()
+        self.clock = PhaseClock(self.phases)
+
+    def telemetry(self, directory, **options):
+        log = telemetry_of(directory, self.clock, step_flops=2000.0, **options)
+        with self.phases.enter("input"):  # as the loop does before it compiles
+            pass
+        log.start_clock()
+        return log
+
+    def spend(self, phase, seconds):
+        with self.phases.enter(phase):
+            self.now += seconds
+
+
 def test_throughput_leaves_out_pauses_and_counts_waiting(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
-    peak = hardware.Peak(1e3, "test")
-    monkeypatch.setattr(telemetry, "_local_peak", lambda: peak)
-    monkeypatch.setattr(telemetry.jax, "device_count", lambda: 2)
-    log = Telemetry(tmp_path, start_step=0, total_steps=9, step_flops=2000.0, stream=io.StringIO())
-    clock[0] += 500
-    log.start_clock()
-    with log.paused():
-        clock[0] += 50
-    with log.waiting_for_input():
-        clock[0] += 1
-    clock[0] += 3
+    time = FakeTime(monkeypatch)
+    time.now += 500
+    log = time.telemetry(tmp_path)
+    time.spend("save", 50)
+    time.spend("input", 1)
+    time.spend("step", 2)
+    time.now += 1
     log.record(1, metrics(1.0, 1))
     log.close()
     (entry,) = read_metrics(tmp_path / "metrics.jsonl")
     assert entry["step_seconds"] == pytest.approx(4.0)
     assert entry["tokens_per_second"] == pytest.approx(2.5)
     assert entry["input_stall"] == pytest.approx(0.25)
-    assert entry["mfu"] == pytest.approx(2000 / (1e3 * 2 * 4))
+    assert entry["mfu"] == pytest.approx(2000 / (PEAK * 2 * 4))
 
 
 def test_the_time_that_an_entry_takes_to_be_written_belongs_to_the_next_one(tmp_path, monkeypatch):
     """The step after it runs meanwhile: a last step that was over by then had an MFU of 3."""
-    clock = [100.0]
-    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
-    log = Telemetry(tmp_path, start_step=0, total_steps=9, stream=io.StringIO())
-    log.start_clock()
-
+    time = FakeTime(monkeypatch)
+    log = time.telemetry(tmp_path)
     write = MetricsLog.write
 
     def slowly(*arguments):
-        clock[0] += 5
+        time.now += 5
         write(*arguments)
 
     monkeypatch.setattr(MetricsLog, "write", slowly)
     for step in (1, 2):
-        clock[0] += 1
+        time.now += 1
         log.record(step, metrics(1.0, 1))
         log.write_entry()
     log.close()
@@ -88,17 +116,64 @@ def test_the_time_that_an_entry_takes_to_be_written_belongs_to_the_next_one(tmp_
 
 @pytest.mark.parametrize(("seconds", "reported"), [(1e-4, False), (1e-2, True)])
 def test_no_rate_is_reported_of_hardly_any_time(tmp_path, monkeypatch, seconds, reported):
-    clock = [100.0]
-    monkeypatch.setattr(telemetry.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(telemetry, "_local_peak", lambda: hardware.Peak(1e3, "test"))
-    log = Telemetry(tmp_path, start_step=0, total_steps=9, step_flops=1.0, stream=io.StringIO())
-    log.start_clock()
-    clock[0] += seconds
+    time = FakeTime(monkeypatch)
+    log = time.telemetry(tmp_path)
+    time.now += seconds
     log.record(1, metrics(1.0, 1))
     log.close()
     (entry,) = read_metrics(tmp_path / "metrics.jsonl")
     assert ("mfu" in entry, "tokens_per_second" in entry) == (reported, reported)
     assert entry["step_seconds"] == pytest.approx(seconds)
+
+
+_ACTS = st.sampled_from(["input", "step", "save", "evaluation", "restore", "startup", None])
+
+
+@given(
+    stretches=st.lists(
+        st.lists(st.tuples(_ACTS, st.floats(0.01, 100), st.booleans()), min_size=1), min_size=1, max_size=3
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_all_the_time_of_training_is_in_one_entry_and_no_other_time_in_any(stretches):
+    """Also after a rollback, whose steps another telemetry of the same process goes on with."""
+    with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as directory:
+        time = FakeTime(monkeypatch)
+        step = 0
+        for stretch in stretches:
+            before = time.clock.seconds()
+            start, first = step, len(read_metrics(Path(directory) / "metrics.jsonl")) if step else 0
+            log = time.telemetry(Path(directory), start_step=step)
+            for phase, seconds, writes in stretch:
+                if phase is None:
+                    time.now += seconds
+                else:
+                    time.spend(phase, seconds)
+                step += 1
+                log.record(step, metrics(1.0, 1))
+                if writes:
+                    log.write_entry()
+            log.close()
+            entries = read_metrics(Path(directory) / "metrics.jsonl")[first:]
+            spent = {name: total - before.get(name, 0.0) for name, total in time.clock.seconds().items()}
+            training = sum(spent.get(name, 0.0) for name in ("input", "step", "other"))
+            assert sum(e["steps"] for e in entries) == step - start
+            # 1 ns stands for no time.
+            near = {"rel": 1e-6, "abs": 1e-6}
+            assert sum(e["step_seconds"] * e["steps"] for e in entries) == pytest.approx(training, **near)
+            stalled = sum(e["input_stall"] * e["step_seconds"] * e["steps"] for e in entries)
+            assert stalled == pytest.approx(spent.get("input", 0.0), **near)
+            for entry in entries:
+                if "mfu" in entry:
+                    assert entry["mfu"] == pytest.approx(2000 / (PEAK * 2 * entry["step_seconds"]))
+            time.spend("save", 1000.0)  # what a rollback does
+
+
+def test_entries_say_how_many_examples_were_seen(tmp_path):
+    with telemetry_of(tmp_path, examples_seen=lambda step: 100 + 8 * step) as log:
+        log.write_evaluation(0, {"loss": 1.0})
+        log.record(1, metrics(1.0, 1))
+    assert [entry["examples_seen"] for entry in read_metrics(tmp_path / "metrics.jsonl")] == [100, 108]
 
 
 def test_resuming_drops_later_lines_and_starting_anew_drops_all(tmp_path):
