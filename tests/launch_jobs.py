@@ -1,6 +1,5 @@
 """Jobs for every platform, and stand-ins for the programs that platforms call."""
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t5lite import run_config
+from t5lite.core import command_line
 from t5lite.launching.job import Job
 from t5lite.launching.platform import Platform
 from t5lite.launching.platforms import PLATFORMS
@@ -29,7 +29,7 @@ OPTIONS: dict[str, list[str]] = {
 
 def platform(name: str, *options: str) -> Platform:
     """Return a platform, by default that of ``OPTIONS``."""
-    parser = argparse.ArgumentParser()
+    parser = command_line.ArgumentParser()
     kind = PLATFORMS[name]
     kind.add_options(parser)
     return kind(parser.parse_args(options or OPTIONS[name]))

@@ -14,6 +14,13 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"^[─╰╯-]{3,}$", re.MULTILINE)
 """Between the sections of a message of tyro's, and its end; of hyphens where the output is not UTF-8."""
 
+_WRONG_VALUE = re.compile(
+    r"error parsing (?P<option>--\S+): .*?(?P<value>'.*?'|\".*?\")(?=[\]; ]).*?; argument helptext: "
+    r"(?P=option) (?P<kinds>\S+) .*; for full helptext, (?P<see>see .*)"
+)
+"""What tyro says at length of a value that is of none of the kinds that its option takes."""
+_KINDS = {"INT": "a whole number", "FLOAT": "a number"}
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse`` parser that raises where its base prints usage over several lines and exits."""
@@ -71,4 +78,11 @@ def _one_line(box: str) -> str:
     """Return the sections of tyro's box, without its title, which they repeat."""
     _, *rows = (row.strip("│ ") for row in _ANSI.sub("", box).splitlines())
     sections = [" ".join(section.split()).rstrip(".") for section in _RULE.split("\n".join(rows))]
-    return "; ".join(section[0].lower() + section[1:] for section in sections if section)
+    line = "; ".join(section[0].lower() + section[1:] for section in sections if section)
+    return _WRONG_VALUE.sub(_short, line)
+
+
+def _short(wrong: re.Match[str]) -> str:
+    kinds = [_KINDS.get(kind, kind) for kind in re.sub("[{}]", "", wrong["kinds"]).split("|")]
+    allowed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+    return f"{wrong['option']} {wrong['value']} must be {allowed}; {wrong['see']}"

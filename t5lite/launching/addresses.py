@@ -1,21 +1,33 @@
 """The places that a run reads and writes, and whether its machines see them."""
 
+import re
+
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import storage_address
 from t5lite.data.pipeline import MixtureDataConfig
 from t5lite.run_config import RunConfig
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+"""Of Cloud Storage; S3's, at most 63 characters without ``_``, are among them."""
+
 
 def check_places(config: RunConfig, missing_disk: str | None) -> None:
-    """Check that every place of a run is in object storage, unless its machines have this one's disk.
+    """Check that every place of a run is in a bucket that can be, unless its machines have this one's disk.
 
     Args:
       config: of the run, with absolute paths.
       missing_disk: which disk the machines lack, to follow "on a disk that"; None if they lack none.
 
     Raises:
-      ConfigError: naming every place that they would not see.
+      ConfigError: naming every place that they would not see, or a bucket that no service gives that name.
     """
+    for name, path in places(config).items():
+        address = storage_address(path)
+        if address is not None and not _BUCKET.fullmatch(bucket := address.split("/")[2]):
+            raise ConfigError(
+                f"{name}={path}: no bucket is called {bucket!r}; its name has lower-case letters, digits, "
+                "'-', '_' and '.', from a letter or digit to another, 3 characters or more"
+            )
     if missing_disk is None:
         return
     local = {name: path for name, path in places(config).items() if storage_address(path) is None}

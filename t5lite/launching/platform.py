@@ -5,6 +5,7 @@ import argparse
 from typing import ClassVar
 
 from t5lite.core.errors import ConfigError
+from t5lite.launching.grammars import IMAGE, PROGRAM
 from t5lite.launching.job import Job
 from t5lite.planning.accelerator_types import parse_chips
 from t5lite.planning.topology import Topology
@@ -112,8 +113,19 @@ def add_shared_filesystem(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_program(parser: argparse.ArgumentParser, *, of: str) -> None:
+    """Add the option that names t5lite where it runs."""
+    parser.add_argument(
+        "--t5lite",
+        type=PROGRAM,
+        default="t5lite",
+        metavar="PATH",
+        help=f"the program on the {of} (default: t5lite)",
+    )
+
+
 def add_image(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a container image."""
     parser.add_argument(
-        "--image", required=True, help="a container with t5lite (launch/Dockerfile makes one)"
+        "--image", type=IMAGE, required=True, help="a container with t5lite (launch/Dockerfile makes one)"
     )

@@ -27,6 +27,8 @@ class Form:
     run: str
     kind: Literal["one", "two"] = "one"
     inner: Inner = field(default_factory=Inner)
+    step: int | Literal["best"] | None = None
+    """Of which there is more to say than one line holds; the newest by default."""
 
     def __post_init__(self):
         if self.run == "said":
@@ -78,7 +80,14 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(parse, words):
     [
         ([], "--run"),
         (["--run", "a", "--inner.step", "4"], "perhaps you meant: --inner.steps INT How many"),
-        (["--run", "a", "--inner.steps", "x"], "--inner.steps.*'x'"),
+        (
+            ["--run", "a", "--inner.steps=x"],
+            "^--inner.steps 'x' must be a whole number; see t5lite form",
+        ),
+        (
+            ["--run", "a", "--step", "b'st]"],
+            '^--step "b\'st\\]" must be None, a whole number or best; see',
+        ),
         (["--run", "a", "--kind", "three"], "'three'.*'one', 'two'"),
         (["--run", "a", "--inner.steps"], "--inner.steps"),
         (["--run", "refused"], "^run=refused is refused$"),

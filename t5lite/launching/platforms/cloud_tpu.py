@@ -4,6 +4,7 @@ import argparse
 import shlex
 
 from t5lite.launching.exit_policy import FAILED_FOR_GOOD
+from t5lite.launching.grammars import PACKAGE, PROJECT, RUNTIME_VERSION, ZONE
 from t5lite.launching.job import Job
 from t5lite.launching.platform import Platform, add_slices
 from t5lite.launching.slices import Slices
@@ -22,16 +23,22 @@ class CloudTpu(Platform):
     def add_options(parser: argparse.ArgumentParser) -> None:
         """Add the options of this platform alone."""
         add_slices(parser)
-        parser.add_argument("--zone", required=True, help="such as us-west4-a")
-        parser.add_argument("--project", help="default: gcloud's")
+        parser.add_argument("--zone", type=ZONE, required=True, help="such as us-west4-a")
+        parser.add_argument("--project", type=PROJECT, help="default: gcloud's")
         parser.add_argument("--spot", action="store_true", help="cheaper, and taken away at any time")
         parser.add_argument(
             "--package",
+            type=PACKAGE,
             required=True,
-            metavar="WORDS",
+            metavar="REQUIREMENT",
             help="what pip installs on every host: 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'",
         )
-        parser.add_argument("--runtime-version", help="of the TPU VMs (default: Cloud's for the chip)")
+        parser.add_argument(
+            "--runtime-version",
+            type=RUNTIME_VERSION,
+            metavar="NAME",
+            help="of the TPU VMs (default: Cloud's for the chip)",
+        )
 
     def __init__(self, options: argparse.Namespace):
         self._slices = Slices.of(options)

@@ -10,6 +10,7 @@ from t5lite.launching.job import Job
 from t5lite.launching.platform import (
     Platform,
     add_chips,
+    add_program,
     add_shared_filesystem,
     gpus,
     no_shared_disk,
@@ -17,7 +18,7 @@ from t5lite.launching.platform import (
 )
 from t5lite.launching.template import fill
 
-_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
+_TIME = re.compile(r"[0-9]+(:[0-9]+){0,2}|[0-9]+-[0-9]+(:[0-9]+){0,2}")
 _SIGNAL_SECONDS = 300
 """Before the time limit, in which training saves."""
 _OFFSET = 200
@@ -45,9 +46,7 @@ class Slurm(Platform):
             help="without GPUs: processes of each node (default: 1)",
         )
         parser.add_argument("--time", default="24:00:00", help="limit of one start (default: 24:00:00)")
-        parser.add_argument(
-            "--t5lite", default="t5lite", metavar="PATH", help="the program on the nodes (default: t5lite)"
-        )
+        add_program(parser, of="nodes")
         add_shared_filesystem(parser)
 
     def __init__(self, options: argparse.Namespace):
@@ -80,7 +79,7 @@ class Slurm(Platform):
         """Return the file that starts the job."""
         asked = [f"--nodes={self._nodes}", f"--ntasks-per-node={self._tasks}", f"--time={self._time}"]
         asked += [f"--gpus-per-node={self._gpus}"] if self._gpus else []
-        asked += [shlex.quote(flag) for flag in job.flags]
+        asked += [_quoted_for_sbatch(flag) for flag in job.flags]
         return fill(
             "slurm.sbatch",
             NAME=job.name,
@@ -99,3 +98,11 @@ class Slurm(Platform):
     def command(self, job: Job, file: str) -> list[str]:
         """Return the words that start the job from the file."""
         return ["sbatch", file]
+
+
+def _quoted_for_sbatch(flag: str) -> str:
+    """Return a flag as sbatch reads it in a script: a backslash escapes in any quotes, as in no shell."""
+    if shlex.quote(flag) == flag:
+        return flag
+    escaped = flag.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -10,6 +10,7 @@ from t5lite.launching.job import Job
 from t5lite.launching.platform import (
     Platform,
     add_chips,
+    add_program,
     add_shared_filesystem,
     gpus,
     no_shared_disk,
@@ -39,9 +40,7 @@ class Ssh(Platform):
         parser.add_argument(
             "--port", type=int, default=8476, help="of A, at which the others find it (default: 8476)"
         )
-        parser.add_argument(
-            "--t5lite", default="t5lite", metavar="PATH", help="the program on the hosts (default: t5lite)"
-        )
+        add_program(parser, of="hosts")
         add_chips(parser, required=False, example="h100-16 for two hosts of eight")
         add_shared_filesystem(parser)
 
@@ -71,7 +70,7 @@ class Ssh(Platform):
         """Return the file that starts the job."""
         host = fill(
             "host.sh",
-            T5LITE=shlex.quote(self._t5lite),
+            T5LITE=_quoted_program(self._t5lite),
             COORDINATOR=shlex.quote(self._coordinator),
             NUM_PROCESSES=len(self._hosts),
             ARGUMENTS=job.shell_arguments,
@@ -87,3 +86,8 @@ class Ssh(Platform):
             CONFIG=job.config_json,
             SUPERVISOR=supervisor.script(job),
         )
+
+
+def _quoted_program(name: str) -> str:
+    """Return a command's first word: in quotes ``if`` is no keyword, and ``a=b/c`` sets nothing."""
+    return "'" + name.replace("'", "'\"'\"'") + "'"

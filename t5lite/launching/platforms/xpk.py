@@ -5,6 +5,7 @@ import base64
 import shlex
 
 from t5lite.launching.exit_policy import RESTARTED_BELOW_SIGNALS
+from t5lite.launching.grammars import CLUSTER
 from t5lite.launching.job import Job
 from t5lite.launching.platform import Platform, add_image, add_slices
 from t5lite.launching.slices import Slices
@@ -24,7 +25,7 @@ class Xpk(Platform):
         """Add the options of this platform alone."""
         add_slices(parser)
         add_image(parser)
-        parser.add_argument("--cluster", required=True, help="the cluster's name")
+        parser.add_argument("--cluster", type=CLUSTER, required=True, help="the cluster's name")
 
     def __init__(self, options: argparse.Namespace):
         self._slices = Slices.of(options)

@@ -18,7 +18,14 @@ from t5lite.launching.platforms import PLATFORMS
 from tests.launch_jobs import OPTIONS, RECIPE
 
 ROOT = Path(__file__).parents[3]
-BUCKET = ("--run-dir", "gs://b/r", "--data.store", "gs://b/d", "--evaluation.store", "gs://b/h")
+BUCKET = (
+    "--run-dir",
+    "gs://bucket/r",
+    "--data.store",
+    "gs://bucket/d",
+    "--evaluation.store",
+    "gs://bucket/h",
+)
 WIDE = ("--training.batch-size", "64", "--partitioning.replica", "2")
 """What a run on two slices of 32 chips needs."""
 BASE = ROOT / "configs" / "t5_1_1_base_span_corruption.py"
@@ -131,17 +138,21 @@ def test_every_place_of_a_run_is_checked():
         (("gke", "--chips", "v5e-2", "--image", "x"), r"2 chips of v5e are no whole hosts.*1, 4, 8 chips"),
         (("gke", "--chips", "h100-8", "--image", "x"), r"are no TPUs; GPUs are started by slurm or ssh"),
         (("gke", "--chips", "v3-8", "--image", "x"), "GKE has no slices of v3"),
-        (("gke", "--chips", "v5e-4", "--image", "x\ny"), r"--image 'x.ny' holds"),
+        (
+            ("gke", "--chips", "v5e-4", "--image", "x\ny"),
+            r"'x.ny' is no name of a container image, such as",
+        ),
+        (("slurm", "--t5lite", "a\0b"), r"--t5lite 'a.x00b' holds"),
         (("gke", "--chips", "v5e-4", "--num-slices", "0", "--image", "x"), "num_slices=0 must be 1 or more"),
         (
-            ("tpu", "--chips", "tpu7x-8", "--zone", "z", "--package", "p"),
+            ("tpu", "--chips", "tpu7x-8", "--zone", "us-west4-a", "--package", "p"),
             "has no tpu7x; start it by gke or xpk",
         ),
         (
-            ("tpu", "--chips", "v5p:2x8x8", "--zone", "z", "--package", "p"),
+            ("tpu", "--chips", "v5p:2x8x8", "--zone", "us-west4-a", "--package", "p"),
             "v5p-256 is arranged as v5p:4x4x8",
         ),
-        (("tpu", "--zone", "z"), "required: --chips, --package; see t5lite launch tpu --help"),
+        (("tpu", "--zone", "us-west4-a"), "required: --chips, --package; see t5lite launch tpu --help"),
         (("slurm", "--max-restarts", "few"), "--max-restarts: invalid int value: 'few'; see t5lite launch"),
         (("slurm", "--name"), "--name: expected one argument; see t5lite launch slurm --help"),
         (("slurm", "--chips", "v5e-16"), "are no GPUs; TPU slices are started by tpu, gke or xpk"),
@@ -163,7 +174,7 @@ def test_what_cannot_be_started_is_refused_in_one_line(words, message, refused):
 
 OPTIONS_AND_VALUES = (
     "-- - --nodes --nodes=0 --time 99 nan --name --flag $(x) --fit predict --chips v5e-8 h100-8 "
-    "--max-restarts --seed --run-dir gs://b/r --model x"
+    "--max-restarts --seed --run-dir gs://bucket/r --model x"
 )
 ODD = st.sampled_from(["", "a\nb", *OPTIONS_AND_VALUES.split()])
 

@@ -38,10 +38,12 @@ RESOURCES = "compute tpus queued-resources"
 
 def test_tpu_asks_for_the_slice(programs):
     programs.add("gcloud", GCLOUD)
-    text = platform("tpu", *TPU, "--spot", "--project", "p").render(make_job(flags=("--labels=a=b",)))
+    text = platform("tpu", *TPU, "--spot", "--project", "a.example:project-1").render(
+        make_job(flags=("--labels=a=b",))
+    )
     done = programs.run(text, STATE="")
     assert done.returncode == 0, done.stderr
-    place = f"{PLACE} --project=p"
+    place = f"{PLACE} --project=a.example:project-1"
     described, created = programs.record
     assert described == f"{RESOURCES} describe my-run {place} --format=value(state.state)"
     assert re.sub(r"=/\S+/startup-script$", "=FILE", created) == (
@@ -141,10 +143,11 @@ def strict(schema: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def jobset_schema() -> dict[str, Any]:
+def jobset_definition() -> jsonschema.Draft202012Validator:
     schema = strict(json.loads(lzma.decompress(SCHEMA.read_bytes())))
     schema["properties"]["metadata"] = {"type": "object"}
-    return schema
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
 GKE = ["--chips", "v5e-32", "--num-slices", "2", "--image", "europe-docker.pkg.dev/p/r/t5lite:1.0"]
@@ -158,10 +161,10 @@ def manifest(*options: str, **changes: Any) -> tuple[dict[str, Any], dict[str, A
 @pytest.mark.parametrize(
     "chips", ["v5e-1", "v5e-4", "v5e-8", "v5e-256", "v4:2x2x1", "v5p:4x4x8", "v6e-16", "tpu7x-128"]
 )
-def test_the_jobset_is_valid_by_its_definition(jobset_schema, chips):
-    options = ["--chips", chips, "--image", 'odd "image": {x} # y', "--spot"]
+def test_the_jobset_is_valid_by_its_definition(jobset_definition, chips):
+    options = ["--chips", chips, "--image", "Host.example:5000/a__b/c-d:V_1.0@sha256:" + "0" * 64, "--spot"]
     _, jobset = manifest(*options, train_arguments=("a: b", "- c", "𐀀", ""))
-    jsonschema.validate(jobset, jobset_schema)
+    jobset_definition.validate(jobset)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +175,11 @@ def test_the_jobset_is_valid_by_its_definition(jobset_schema, chips):
         lambda jobset: jobset["spec"]["replicatedJobs"][0].update(replicas="two"),
     ],
 )
-def test_the_definition_refuses_what_is_wrong(jobset_schema, spoil):
+def test_the_definition_refuses_what_is_wrong(jobset_definition, spoil):
     _, jobset = manifest(*GKE)
     spoil(jobset)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(jobset, jobset_schema)
+        jobset_definition.validate(jobset)
 
 
 def test_the_jobset_is_of_the_slices(programs):

@@ -94,7 +94,7 @@ def _expanded_by_kubernetes(word: str) -> str:
 
 @EVERY
 def test_the_configuration_arrives_whole(name):
-    job = make_job("--seed", "7", "--data.store", 'gs://b/it\'s $(here) `x` "y" \\ ü')
+    job = make_job("--seed", "7", "--data.store", 'gs://bucket/it\'s $(here) `x` "y" \\ ü')
     text = platform(name).render(job)
     assert run_config.from_json(arrived_config(name, text)) == job.config
 

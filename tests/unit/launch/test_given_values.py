@@ -1,0 +1,292 @@
+"""What a user gives a platform is refused in a line, or arrives as it is: no shell and no YAML reads it."""
+
+import argparse
+import contextlib
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from t5lite.core.errors import ConfigError
+from t5lite.launching import grammars
+from t5lite.launching.addresses import check_places
+from tests.launch_jobs import OPTIONS, Programs, linter, make_job, platform
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+NAMES = {
+    grammars.IMAGE: (
+        ["x", "gcr.io/p/t5lite:1", "localhost:5000/a/t5lite", f"Host.example/a__b/c--d.e:V_1.0@{DIGEST}"],
+        [
+            "x y",
+            "",
+            "-x",
+            "X",
+            "x:",
+            "a//b",
+            "/a",
+            "gs://b/x",
+            "é",
+            "x\n",
+            "a@sha256:12",
+            'a"b',
+            "a" * 401,
+            "$(a)",
+        ],
+    ),
+    grammars.CLUSTER: (["pods", "a", "p-1"], ["Pods", "1a", "a-", "a_b", "a b", "", "a" * 41]),
+    grammars.ZONE: (
+        ["us-west4-a", "northamerica-northeast1-b", "us-central1-ai1a"],
+        ["us-west4", "us", "US-west4-a", "us-west4-a ", "", "us-west٤-a"],
+    ),
+    grammars.PROJECT: (
+        ["my-project-1", "a.example:my-project", "123456789012"],
+        ["My-Project", "short", "a-project-", "", "a b", "p" * 31],
+    ),
+    grammars.RUNTIME_VERSION: (
+        ["v2-alpha-tpuv6e", "tpu-vm-tf-2.13.0-pod-pjrt"],
+        ["", "v2 alpha", "V2", "-a"],
+    ),
+    grammars.PACKAGE: (
+        [
+            *(
+                "t5lite",
+                "t5lite[tpu,gcs]>=0.1,<2",
+                "t5lite [tpu] == 1.0.*",
+                "https://h/t5lite-1-py3-none-any.whl",
+            ),
+            "t5lite[tpu,gcs] @ git+https://h/t5lite@c0ffee",
+        ],
+        [
+            "",
+            "-r x",
+            "--index-url=http://x",
+            "t5lite jax",
+            "./t5lite",
+            "t5lite; x",
+            "t5lite[tpu",
+            "gs://b/x.whl",
+        ],
+    ),
+    grammars.PROGRAM: (["t5lite", "/opt/a b/t5lite", "if", "é=1"], ["", " ", "-x", "~/bin/t5lite", "a\nb"]),
+}
+"""Of every grammar, names and what is none."""
+PROGRAMS = ["t5lite", "if", "time", "!", "a=b/c", "it's", "a b/t5lite", "$(x)", "\\", "é", "[0]=x", '"', "#"]
+FLAGS = st.lists(
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=8)
+    | st.sampled_from(["--a=b c", "a\\b", "$(x)", "it's", '"', "#", "\\", "~", "[1]=x", "'\\''", "-"]),
+    max_size=3,
+).map(tuple)
+
+
+@pytest.mark.parametrize("grammar", NAMES, ids=lambda grammar: grammar.what)
+def test_a_grammar_takes_names_and_nothing_else(grammar):
+    names, others = NAMES[grammar]
+    assert [grammar(name) for name in names] == names
+    taken = []
+    for other in others:
+        with pytest.raises(argparse.ArgumentTypeError, match=re.escape(grammar.what)) as refusal:
+            taken.append(grammar(other))
+        assert "\n" not in str(refusal.value)
+    assert taken == []
+    for example in grammar.example.split(" or "):
+        assert grammar(example.strip("'"))
+
+
+def test_every_option_that_is_a_text_has_a_grammar():
+    named = {value for value in vars(grammars).values() if isinstance(value, grammars.Grammar)}
+    assert named == NAMES.keys()
+    for name, options in OPTIONS.items():
+        for option in [option for option in options if option.startswith("--")]:
+            words = list(options)
+            words[words.index(option) + 1] = "x y\n'$(z)"
+            with pytest.raises(ConfigError):
+                platform(name, *words)
+
+
+@pytest.mark.parametrize("bucket", ["B", "ab", "My-Bucket", "-ab", "a b", "ab-", "a" * 223, "bücket", "a\nb"])
+@pytest.mark.parametrize("option", ["--run-dir", "--data.store", "--evaluation.store"])
+def test_a_bucket_that_no_service_names_so_is_refused(bucket, option):
+    with pytest.raises(ConfigError, match=r"no bucket is called .*3 characters or more$"):
+        check_places(make_job(option, f"gs://{bucket}/x").config, None)
+
+
+@settings(max_examples=300)
+@given(
+    grammar=st.sampled_from([each for each in NAMES if each not in (grammars.PACKAGE, grammars.PROGRAM)]),
+    data=st.data(),
+)
+def test_what_a_grammar_takes_is_nothing_that_a_shell_or_yaml_reads(grammar, data):
+    name = data.draw(st.sampled_from(NAMES[grammar][0]))
+    place = data.draw(st.integers(0, len(name)))
+    odd = data.draw(st.text(max_size=2) | st.sampled_from(list(" \n\t'\"\\$`!#&*?[]{}()<>|;~%,é\0")))
+    spoiled = name[:place] + odd + name[place:]
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        assert grammar(spoiled) == spoiled
+        assert shlex.quote(spoiled) == spoiled
+        assert yaml.safe_load(f'"{spoiled}"') == spoiled
+
+
+def recording(programs: Programs, name: str) -> None:
+    """Add a stand-in that notes its words, each ended by NUL, and every call by a line."""
+    programs.add(name, 'printf "%s\\0" "$@" >>"$RECORD"; echo >>"$RECORD"')
+
+
+def recorded(programs: Programs) -> list[list[str]]:
+    calls = programs.record_file.read_bytes().decode().split("\0\n")[:-1]
+    programs.record_file.unlink()
+    return [call.split("\0") for call in calls]
+
+
+FUZZED = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def some(grammar: grammars.Grammar) -> st.SearchStrategy[str]:
+    return st.sampled_from(NAMES[grammar][0])
+
+
+@FUZZED
+@given(image=some(grammars.IMAGE), flags=FLAGS)
+def test_gke(image, flags):
+    job = make_job(flags=flags)
+    rendered = platform("gke", "--chips", "v5e-32", "--image", image)
+    _, jobset = yaml.safe_load_all(rendered.render(job))
+    pod = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == image
+    assert rendered.command(job, "f") == ["kubectl", "apply", *flags, "--filename", "f"]
+
+
+@FUZZED
+@given(
+    zone=some(grammars.ZONE),
+    project=some(grammars.PROJECT),
+    version=some(grammars.RUNTIME_VERSION),
+    package=some(grammars.PACKAGE),
+    flags=FLAGS,
+)
+def test_tpu(programs, zone, project, version, package, flags):
+    recording(programs, "gcloud")
+    options = ["--chips", "v5e-16", "--zone", zone, "--project", project]
+    job = make_job(flags=flags)
+    text = platform("tpu", *options, "--runtime-version", version, "--package", package).render(job)
+    done = programs.run(text.replace("2>/dev/null", "; echo FAILED"))
+    assert done.returncode == 0, done.stderr
+    asked, deleted, created = recorded(programs)
+    assert [call[3] for call in (asked, deleted, created)] == ["describe", "delete", "create"]
+    assert created[5:-1] == [
+        *(f"--zone={zone}", f"--project={project}", "--node-id=my-run", "--accelerator-type=v5litepod-16"),
+        *(f"--runtime-version={version}", *flags),
+    ]
+    line = re.search(r"pip install --python \S+ (.*)\n", text)[1]
+    arrived = subprocess.run(["bash", "-c", f"printf %s {line}"], capture_output=True, check=True).stdout
+    assert arrived == package.encode()
+
+
+@FUZZED
+@given(image=some(grammars.IMAGE), cluster=some(grammars.CLUSTER), flags=FLAGS)
+def test_xpk(programs, image, cluster, flags):
+    recording(programs, "xpk")
+    options = ["--chips", "v6e-16", "--image", image, "--cluster", cluster]
+    done = programs.run(platform("xpk", *options).render(make_job(flags=flags)))
+    assert done.returncode == 0, done.stderr
+    ((*words, _),) = recorded(programs)
+    assert {f"--cluster={cluster}", f"--docker-image={image}"} <= {*words}
+    assert words[10:] == [*flags]
+
+
+def sbatch_reads(line: str) -> list[str]:
+    """Return the words of a line after ``#SBATCH``, by the rule of Slurm's src/sbatch/opt.c.
+
+    A backslash takes the next character as it is, also in quotes; a ``#`` outside of them begins a comment.
+    """
+    words, word, quote, escaped = [], "", "", False
+    for character in f"{line} ":
+        if escaped:
+            word, escaped = word + character, False
+        elif character == "\\":
+            escaped = True
+        elif quote or character in "\"'":
+            if quote and character != quote:
+                word += character
+            else:
+                quote = "" if quote else character
+        elif character == "#":
+            break
+        elif character.isspace():
+            words += [word] if word else []
+            word = ""
+        else:
+            word += character
+    assert not quote
+    return words
+
+
+def add_trainer(programs: Programs, name: str) -> None:
+    path = programs.directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('#!/bin/sh\necho trained >>"$RECORD"\n')
+    path.chmod(0o755)
+
+
+@FUZZED
+@given(program=st.sampled_from(PROGRAMS), flags=FLAGS)
+def test_slurm(programs, monkeypatch, program, flags):
+    monkeypatch.chdir(programs.directory)
+    programs.add("srun", 'while [[ $1 == -* ]]; do shift; done; exec "$@"')
+    programs.add("sleep", "exec /bin/sleep 0.05")
+    add_trainer(programs, program)
+    given_flags = tuple(flag for flag in flags if flag.strip())
+    text = platform("slurm", "--t5lite", program).render(make_job(flags=given_flags))
+    done = programs.run(text)
+    assert done.returncode == 0, done.stderr
+    assert programs.record == ["trained"]
+    programs.record_file.unlink()
+    asked = [
+        sbatch_reads(line.removeprefix("#SBATCH")) for line in text.splitlines() if line.startswith("#SBATCH")
+    ]
+    assert asked[8:] == [[flag] for flag in given_flags]
+
+
+@FUZZED
+@given(
+    program=st.sampled_from(PROGRAMS),
+    host=st.sampled_from(["one", "ann@two.example", "-o.x@10.0.0.1"]),
+    flags=FLAGS,
+)
+def test_ssh(programs, monkeypatch, program, host, flags):
+    monkeypatch.chdir(programs.directory)
+    programs.add(
+        "ssh",
+        'printf "%s\\0" "$@" >"$RECORD.words"; until [[ $1 == -- ]]; do shift; done\nexec bash -c "${*:3}"',
+    )
+    add_trainer(programs, program)
+    given_flags = tuple(flag for flag in flags if flag != "--")
+    text = platform("ssh", f"--hosts={host}", "--t5lite", program).render(make_job(flags=given_flags))
+    done = programs.run(text)
+    assert done.returncode == 0, done.stderr
+    assert programs.record == ["trained"]
+    programs.record_file.unlink()
+    words = Path(f"{programs.record_file}.words").read_bytes().decode().split("\0")
+    assert words[4:-2] == [*given_flags, "--", host]
+
+
+def test_scripts_with_odd_values_pass_shellcheck(tmp_path):
+    odd = ("--a=it's $(x)", "\\", "#", '"', "~")
+    paths = []
+    for name, options in OPTIONS.items():
+        program = ["--t5lite", "a=b c/it's"] if name in ("slurm", "ssh") else []
+        if name != "gke":
+            paths.append(tmp_path / f"{name}.sh")
+            paths[-1].write_text(platform(name, *options, *program).render(make_job(flags=odd)))
+    done = subprocess.run(
+        [linter("shellcheck"), "--shell=bash", "--severity=warning", *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert len(paths) == len(OPTIONS) - 1
