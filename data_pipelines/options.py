@@ -20,7 +20,7 @@ class PipelineOptions:
     """Files, folders and globs, local or at an address: as for `t5lite prepare text`, also WARC and WET."""
 
     output: str
-    """Directory to create."""
+    """Directory to create, local or at gs:// or s3://."""
 
     field: str = "text"
     """JSON field or column (of TSV and CSV also a number) that holds the text."""
@@ -59,7 +59,8 @@ class PipelineOptions:
     """Address of a Ray cluster to run on, such as `auto`; its nodes must see the same files."""
 
     work: str | None = None
-    """Folder for what is in between, OUTPUT.work by default; the same command goes on from it."""
+    """Folder for what is in between, OUTPUT.work by default (in the current directory, if OUTPUT is in a
+    bucket); the same command goes on from it."""
 
     keep_work: bool = False
     """Keep that folder when all is done."""

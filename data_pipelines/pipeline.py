@@ -46,11 +46,12 @@ from data_pipelines.work_folder import delete_work_folder, job_of, open_work_fol
 from data_pipelines.workers import Task, Workers
 from t5lite.core import files
 from t5lite.core.errors import DataError
-from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.addresses import StoragePath, local_place, place, storage_address
 from t5lite.data.file_counts import long_documents_warning
 from t5lite.data.free_space import naming_free_space
 from t5lite.data.prepare import check_output, nothing_left
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
+from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
@@ -78,11 +79,11 @@ def run(
     Raises:
       UserError: for anything that cannot be used, and a full disk; the work folder keeps what is finished.
     """
-    output = local_path(options.output).absolute()
+    output = place(options.output).absolute()
     files.check_new_directory(output, overwrite=options.overwrite, mark=MANIFEST)
     inputs = find_input_files(options.inputs, allowed=ALLOWED)
     given = None if options.vocabulary is None else open_vocabulary(options.vocabulary, options.extra_ids)
-    work = Path(f"{output}.work") if options.work is None else local_path(options.work).absolute()
+    work = _work_folder(output) if options.work is None else local_place(options.work).absolute()
     files.check_apart(output, [work])
     for written in (output, work):
         check_output(written, options.inputs, inputs, given)
@@ -108,8 +109,10 @@ def run(
         },
     }
     with (
-        job.disk(output.parent),
-        files.new_directory(output, overwrite=options.overwrite, mark=MANIFEST) as new,
+        job.disk(files.written_in(output)),
+        files.new_directory(
+            output, overwrite=options.overwrite, mark=MANIFEST, last=(*INDEX_FILES, MANIFEST)
+        ) as new,
     ):
         manifest["stores"] = job.write_stores(new, vocabulary)
         vocabulary.write(new / "vocabulary")
@@ -126,6 +129,11 @@ def run(
         if warning:
             print(warning)
     return manifest
+
+
+def _work_folder(output: StoragePath) -> Path:
+    """Return the folder of what is in between: beside the output, or of its name here for one in a bucket."""
+    return Path(f"{output}.work" if isinstance(output, Path) else f"{output.name}.work").absolute()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, TextIO, TypeVar
@@ -182,7 +182,7 @@ def check_new_directory(path: StoragePath, *, overwrite: bool = False, mark: str
       UserError: as there.
     """
     if not isinstance(path, Path):
-        _objects().check_new_directory(path, overwrite=overwrite)
+        _bucket_directories().check_new_directory(path, overwrite=overwrite, mark=mark)
         return
     if path.is_symlink() and not path.exists():
         raise UserError(f"{path} is a link to nothing; delete it, or give another directory")
@@ -208,16 +208,7 @@ def check_new_directory(path: StoragePath, *, overwrite: bool = False, mark: str
             f"{path} holds {found} and no {written_files.LIST} (earlier versions wrote none), so what t5lite "
             "wrote is not known and nothing is overwritten; choose another directory, or delete it yourself"
         )
-    check_no_others(path, others)
-
-
-def check_no_others(path: Path, others: Collection[str]) -> None:
-    """Refuse to replace a directory that holds ``others``, files that are not t5lite's."""
-    if others:
-        raise UserError(
-            f"{path} holds {written_files.shown(others)} that t5lite did not write or that changed since, so "
-            "it is not overwritten; move what you need away and delete the rest, or choose another directory"
-        )
+    written_files.check_none(path, others)
 
 
 def check_replaceable_place(path: Path) -> None:
@@ -238,42 +229,48 @@ def check_replaceable_place(path: Path) -> None:
 
 @contextmanager
 def new_directory(
-    path: StoragePath, *, overwrite: bool = False, mark: str | None = None, last: str | None = None
+    path: StoragePath, *, overwrite: bool = False, mark: str | None = None, last: Sequence[str] = ()
 ) -> Iterator[Path]:
     """Yield a temporary directory that becomes ``path`` when the block ends without an error.
 
-    A directory that it replaces is there until then, and a kill never loses both.
+    A directory that it replaces is there until then, and on a disk a kill never loses both.
 
     Args:
       path: the final name.
       overwrite: replace ``path`` if it is not empty: a directory of this kind that holds nothing but what
         t5lite wrote, as it wrote it (see ``written_files``).
       mark: file by which a directory of this kind is known. With it, what is written can be replaced later.
-      last: of a directory in a bucket, the file that is put last; ``mark`` by default.
+      last: of a directory in a bucket, names of files in any folder that are put last, in this order;
+        ``mark`` by default.
 
     Raises:
       UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced; if the user
         is in it, or it is a mount point.
     """
-    if not isinstance(path, Path):
-        _objects().check_new_directory(path, overwrite=overwrite)
-        with _objects().new_directory(path, last=last or mark) as local:
-            yield local
-        return
-    _clear_up(path)
+    target = path if isinstance(path, Path) else _bucket_directories().local_stand_in(path)
+    _clear_up(target)
     check_new_directory(path, overwrite=overwrite, mark=mark)
-    if path.is_dir():
-        path = path.resolve()  # of a link to a directory, the directory is replaced
-    make_directory(path.parent)
+    if target.is_dir():
+        target = target.resolve()  # of a link to a directory, the directory is replaced
+    make_directory(target.parent)
     with ExitStack() as stack:
         try:
-            temporary = stack.enter_context(temporary_directory(path))
+            temporary = stack.enter_context(temporary_directory(target))
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise _cannot_write(target, error) from error
         yield temporary
         if mark:
             write_json(temporary / written_files.LIST, written_files.file_list(temporary))
-        _put_in_place(temporary, path)
+        if isinstance(path, Path):
+            _put_in_place(temporary, target)
+        else:
+            _bucket_directories().put_directory(temporary, path, last=last or ((mark,) if mark else ()))
+            shutil.rmtree(temporary)
+
+
+def written_in(path: StoragePath) -> Path:
+    """Return the local directory in which ``new_directory`` writes what becomes ``path``."""
+    return path.parent if isinstance(path, Path) else _bucket_directories().local_stand_in(path).parent
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -324,6 +321,12 @@ def _objects() -> Any:
     from t5lite.core.storage import objects
 
     return objects
+
+
+def _bucket_directories() -> Any:
+    from t5lite.core.storage import bucket_directories
+
+    return bucket_directories
 
 
 def _real(path: Path) -> Path:

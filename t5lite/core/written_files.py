@@ -17,6 +17,7 @@ from typing import Any
 
 from t5lite.core.errors import UserError
 from t5lite.core.json_text import load_json
+from t5lite.core.storage.addresses import StoragePath
 
 LIST = ".t5lite-files.json"
 """The list's own name."""
@@ -56,15 +57,34 @@ def foreign(directory: Path) -> list[str] | None:
 
     None stands for a directory without a list, as earlier versions and everyone else write.
     """
-    try:
-        content = load_json(directory / LIST)
-        listed = content["files"] if content["format"] == _FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if not isinstance(listed, dict):
+    said = listed(directory)
+    if said is None:
         return None
     described = {name: _described(directory / name) for name in entries(directory)}
-    return [name for name, found in described.items() if found is None or found != listed.get(name)]
+    return [name for name, found in described.items() if found is None or found != said.get(name)]
+
+
+def listed(directory: StoragePath) -> dict[str, Any] | None:
+    """Return what the list of a directory says of its files, by name; None where there is no list."""
+    try:
+        content = load_json(directory / LIST)
+        found = content["files"] if content["format"] == _FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def check_none(directory: StoragePath, others: Collection[str]) -> None:
+    """Refuse to replace a directory that holds ``others``, files that are not t5lite's.
+
+    Raises:
+      UserError: if there are any.
+    """
+    if others:
+        raise UserError(
+            f"{directory} holds {shown(others)} that t5lite did not write or that changed since, so "
+            "it is not overwritten; move what you need away and delete the rest, or choose another directory"
+        )
 
 
 def delete_all_but(directory: Path, kept: Collection[str]) -> None:

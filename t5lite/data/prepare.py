@@ -20,7 +20,7 @@ from tqdm import tqdm
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.addresses import StoragePath, local_path, place, storage_address
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.file_counts import FileCounts
 from t5lite.data.free_space import naming_free_space
@@ -36,6 +36,7 @@ from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.data.reading.tally import Tally
 from t5lite.data.reading.text_files import TxtDocuments, read_pairs, read_texts
 from t5lite.data.stores.pair_store import PairStoreWriter
+from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
 from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
@@ -65,7 +66,7 @@ class PrepareConfig:
     .csv (also .gz, .xz, .zst), .parquet, ArrayRecord, and folders that `datasets` saved."""
 
     output: str
-    """Directory to create."""
+    """Directory to create, local or at gs:// or s3://."""
 
     vocabulary: str | None = None
     """`bytes`, or an existing spiece.model, tokenizer.json or folder with one; without it, a SentencePiece
@@ -142,7 +143,7 @@ class PreparePairsConfig(PrepareConfig):
 def write_text_store(
     texts: Iterable[str],
     vocabulary: Vocabulary,
-    path: str | Path,
+    path: str | StoragePath,
     *,
     num_threads: int | None = None,
     overwrite: bool = False,
@@ -160,7 +161,7 @@ def write_text_store(
 def write_pair_store(
     pairs: Iterable[tuple[str, str]],
     vocabulary: Vocabulary,
-    path: str | Path,
+    path: str | StoragePath,
     *,
     num_threads: int | None = None,
     overwrite: bool = False,
@@ -272,7 +273,7 @@ def _prepare(
     command: str | None,
 ) -> dict[str, Any]:
     """Run the steps; an item is a text or a pair, in messages one of ``unit``."""
-    output = local_path(config.output)
+    output = place(config.output)
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
     check_output(output, config.inputs, inputs, existing)
 
@@ -289,8 +290,10 @@ def _prepare(
 
     expected_bytes = expected_token_bytes(inputs)
     with (
-        naming_free_space(output.parent, needed_bytes=expected_bytes * (3 if shuffle else 1)),
-        files.new_directory(output, overwrite=config.overwrite, mark=_REPORT) as directory,
+        naming_free_space(files.written_in(output), needed_bytes=expected_bytes * (3 if shuffle else 1)),
+        files.new_directory(
+            output, overwrite=config.overwrite, mark=_REPORT, last=(*INDEX_FILES, _REPORT)
+        ) as directory,
     ):
         folder = directory / "vocabulary"
         if existing is not None:
@@ -350,7 +353,7 @@ def _prepare(
 
 
 def check_output(
-    output: Path, given: Iterable[str], found: InputFiles, vocabulary: Vocabulary | None
+    output: StoragePath, given: Iterable[str], found: InputFiles, vocabulary: Vocabulary | None
 ) -> None:
     """Check that writing ``output`` takes nothing with it that is read: an input or the vocabulary.
 
@@ -364,7 +367,7 @@ def check_output(
       UserError: if it does, or ``output`` lies in an input folder, where it would be read the next time.
     """
     named = (*given, *found.paths, *found.skipped)
-    inputs = [local_path(path) for path in named if storage_address(path) is None]
+    inputs: list[Any] = [path if storage_address(path) else local_path(path) for path in named]
     if vocabulary is not None and vocabulary.path.exists():  # which `bytes` is not
         folder = vocabulary.path if vocabulary.path.is_dir() else vocabulary.path.parent
         inputs += [folder / name for name in vocabulary.files]
@@ -417,7 +420,7 @@ def _write_split(
         return found
 
 
-def _write_all(items: Iterable[Any], sink: TextSink | PairSink, path: str | Path) -> StoreCounts:
+def _write_all(items: Iterable[Any], sink: TextSink | PairSink, path: str | StoragePath) -> StoreCounts:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, _BATCH)):
         sink.add(batch)

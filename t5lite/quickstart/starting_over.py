@@ -40,5 +40,5 @@ def delete(directory: Path) -> None:
         if foreign is not None:
             listed = {name for name in others if name.startswith(f"{folder}/")}
             others -= listed - {f"{folder}/{name}" for name in foreign}
-    files.check_no_others(directory, sorted(others))
+    written_files.check_none(directory, sorted(others))
     written_files.delete_all_but(directory, ())

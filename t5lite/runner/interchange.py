@@ -173,7 +173,7 @@ def _import(
     assert belonging is not None  # check has seen to it
     # The folder's files say what its vocabulary is, and so not what was said against them.
     kept = _kept_files(source, chosen) if given is None and extra_ids is None else {}
-    with new_directory(place(output), last=MODEL_FILE) as temporary:
+    with new_directory(place(output), last=[MODEL_FILE]) as temporary:
         directory = RunDirectory.at(temporary)
         directory.write_model(config, belonging, eos_ids=_other_eos_ids(usage, belonging, config))
         directory.write_classes(_named_classes(usage, belonging, config))

@@ -67,7 +67,13 @@ def place(address: str | os.PathLike[str]) -> StoragePath:
         raise ConfigError(f"{text} needs the client of {scheme}://, which is not installed; {remedy}")
     from t5lite.core.storage.remote_path import RemotePath  # only those who use object storage pay for it
 
-    return RemotePath(f"{_ONE_PLACE.get(scheme, scheme)}://{rest}")
+    return RemotePath(canonical(text))
+
+
+def canonical(address: str) -> str:
+    """Return the one address that all schemes of the same place lead to."""
+    scheme, separator, rest = address.partition("://")
+    return f"{_ONE_PLACE.get(scheme, scheme)}{separator}{rest}"
 
 
 def local_place(text: str) -> Path:

@@ -1,19 +1,17 @@
 """Files and directories in a bucket, where nothing is renamed and nothing grows: ``core.files`` there.
 
-An object is put as a whole or not at all. A directory is written on the local disk and copied object by
-object, the one last by which it is known, so that what a kill leaves behind is not taken as whole.
+An object is put as a whole or not at all. Whole directories: ``bucket_directories``.
 """
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from t5lite.core.errors import UserError
-from t5lite.core.storage.addresses import place, storage_address
+from t5lite.core.storage.addresses import canonical, storage_address
 from t5lite.core.storage.remote_path import RemotePath
 
 
@@ -60,11 +58,10 @@ def check_new_file(path: RemotePath) -> None:
 def check_apart(output: RemotePath, inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Check that what is written and what is read are apart."""
     for each in inputs:
-        if storage_address(each) is None:
+        address = storage_address(each)
+        if address is None:
             continue
-        given = place(each)
-        if not isinstance(given, RemotePath):
-            continue
+        given = RemotePath(canonical(address))  # of what is only read, any scheme and name will do
         if given.is_relative_to(output):
             how = "is" if given == output else "holds"
         elif output.is_relative_to(given):
@@ -74,38 +71,10 @@ def check_apart(output: RemotePath, inputs: Iterable[str | os.PathLike[str]]) ->
         raise UserError(f"{output} {how} {given}, which is read; write to a place apart from it")
 
 
-def check_new_directory(path: RemotePath, *, overwrite: bool) -> None:
-    """Check that ``new_directory`` may take ``path``; nothing is put."""
-    check_place(path)
-    if path.is_dir():
-        why = ": in a bucket nothing is replaced at once, so --overwrite replaces nothing there" * overwrite
-        raise UserError(
-            f"{path} exists and is not empty{why}; choose another directory, or delete it yourself"
-        )
-
-
-@contextlib.contextmanager
-def new_directory(path: RemotePath, *, last: str | None) -> Iterator[Path]:
-    """Yield a local directory that is copied to ``path`` when the block ends without an error.
-
-    Args:
-      path: the final name.
-      last: of the files, the one that is put last, for it makes the directory what it is.
-    """
-    local = Path(tempfile.mkdtemp(prefix="t5lite-"))
-    try:
-        yield local
-        upload_folder(local, path, last=last)
-    finally:
-        shutil.rmtree(local, ignore_errors=True)
-
-
-def upload_folder(local: Path, path: RemotePath, *, last: str | None = None) -> None:
-    """Put all files of a local folder below ``path``, the one called ``last`` after the others."""
-    files = sorted(each for each in local.rglob("*") if each.is_file())
-    files.sort(key=lambda each: each == local / (last or ""))
+def upload_folder(local: Path, path: RemotePath) -> None:
+    """Put all files of a local folder below ``path``."""
     with _bucket_of(path):
-        for each in files:
+        for each in sorted(each for each in local.rglob("*") if each.is_file()):
             (path / each.relative_to(local).as_posix()).upload(each)
 
 

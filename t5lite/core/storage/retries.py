@@ -15,6 +15,8 @@ _MARKS = {
     "botocore.retryhandler": "Retry needed",
 }
 """By the name of a logger, what it says when a request is tried again."""
+_GIVEN_UP = "out of retries on exception"
+"""How gcsfs says, with a traceback, that it raises an error."""
 _CHATTY = "gcsfs.credentials"
 """Says as DEBUG how it looks for credentials, with tracebacks."""
 
@@ -41,7 +43,9 @@ class RetryCount(logging.Filter):
         atexit.register(self.say)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Count a record of something tried again; let all pass."""
+        """Count a record of something tried again; drop tracebacks of what is raised as an error, too."""
+        if _GIVEN_UP in record.getMessage():
+            return False
         if _MARKS[record.name] in record.getMessage():
             with self._lock:
                 self.total += 1

@@ -15,6 +15,7 @@ from t5lite.core.errors import DataError
 from t5lite.core.json_text import MAX_BYTES, parse_json
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
+from t5lite.core.storage.requests import requested
 
 _MAGIC = re.compile(r"[*?\[]")
 _HIDDEN = (".", "_")
@@ -144,7 +145,12 @@ class LocalFiles:
 
 
 class StorageFiles:
-    """Object storage, as fsspec opens it."""
+    """Object storage, as fsspec opens it.
+
+    Raises:
+      UserError: for what is refused for good.
+      TransientError: where it does not answer, which is no "no".
+    """
 
     def __init__(self, address: str):
         self._fs = file_system(address)
@@ -152,30 +158,39 @@ class StorageFiles:
 
     def is_file(self, path: str) -> bool:
         """Return whether ``path`` is a file."""
-        return self._fs.isfile(path)
+        return self._kind(path) == "file"
 
     def is_folder(self, path: str) -> bool:
         """Return whether ``path`` is a folder."""
-        return self._fs.isdir(path)
+        return self._kind(path) == "directory"
+
+    def _kind(self, path: str) -> str | None:
+        try:
+            return requested(path, lambda: self._fs.info(path))["type"]
+        except FileNotFoundError:
+            return None
 
     def names(self, folder: str) -> tuple[set[str], set[str]]:
         """Return the names of the files and of the folders in ``folder``."""
-        try:
-            entries = self._fs.ls(folder, detail=True)
-        except OSError as error:
-            raise DataError(f"the folder {folder} cannot be read ({error}); check permissions") from error
         names: dict[bool, set[str]] = {True: set(), False: set()}
-        for entry in entries:
+        for entry in requested(folder, lambda: self._fs.ls(folder, detail=True)):
             names[entry["type"] == "directory"].add(entry["name"].rstrip("/").rpartition("/")[2])
         return names[False], names[True]
 
     def size(self, path: str) -> int:
-        """Return the bytes of a file."""
-        return int(self._fs.size(path) or 0)
+        """Return the bytes of a file.
+
+        Raises:
+          DataError: if it is gone.
+        """
+        try:
+            return int(requested(path, lambda: self._fs.size(path)) or 0)
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is gone; check the address") from error
 
     def content(self, path: str) -> bytes:
         """Return the content of a file."""
-        return self._fs.cat_file(path)
+        return requested(path, lambda: self._fs.cat_file(path))
 
     def identity(self, path: str) -> str:
         """Return the address: object storage has no links."""
@@ -184,7 +199,8 @@ class StorageFiles:
     def glob(self, pattern: str) -> list[str]:
         """Return the files that match."""
         root, rest = split_pattern(pattern)
-        found = (self._scheme + path.lstrip("/") for path in self._fs.glob(pattern))
+        names = requested(pattern, lambda: self._fs.glob(pattern))
+        found = (self._scheme + path.lstrip("/") for path in names)
         below = (path.removeprefix(root) for path in found if self.is_file(path))
         return sorted(f"{root}{path}" for path in matching(rest, below))
 

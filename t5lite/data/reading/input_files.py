@@ -18,12 +18,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_pointer
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
+from t5lite.core.storage.requests import requested
 from t5lite.data.reading.file_systems import Files, files_of, is_hidden, is_pattern, strings
 from t5lite.data.reading.tally import no_text
 
@@ -244,17 +245,28 @@ def open_input(path: str | Path, progress: Progress | None = None) -> io.Buffere
     Args:
       path: as in ``InputFiles``.
       progress: told how many bytes were read since the last call.
+
+    Raises:
+      UserError: if object storage refuses it; also when it is read.
+      TransientError: if object storage does not answer; also when it is read.
     """
     address = storage_address(path)
-    raw = io.FileIO(local_path(path)) if address is None else file_system(address).open(address, "rb")
-    return io.BufferedReader(_Metered(cast(BinaryIO, raw), progress), 1 << 18)
+    if address is None:
+        local = io.FileIO(local_path(path))
+        return io.BufferedReader(_Metered(local, local.read, progress), 1 << 18)
+    remote = requested(address, lambda: file_system(address).open(address, "rb"))
+
+    def read(num_bytes: int) -> bytes:
+        return requested(address, lambda: remote.read(num_bytes))
+
+    return io.BufferedReader(_Metered(remote, read, progress), 1 << 18)
 
 
 class _Metered(io.RawIOBase):
     """Reports how much of a file was read."""
 
-    def __init__(self, raw: BinaryIO, progress: Progress | None):
-        self._raw, self._progress = raw, progress
+    def __init__(self, raw: Any, read: Callable[[int], bytes], progress: Progress | None):
+        self._raw, self._read, self._progress = raw, read, progress
 
     def readable(self) -> bool:
         return True
@@ -266,7 +278,7 @@ class _Metered(io.RawIOBase):
         return self._raw.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:
-        content = self._raw.read(len(buffer))
+        content = self._read(len(buffer))
         buffer[: len(content)] = content
         if self._progress is not None:
             self._progress(len(content))

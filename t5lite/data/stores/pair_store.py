@@ -16,8 +16,9 @@ import numpy as np
 from t5lite.core import files
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.stores.store_directory import StoreDirectory, open_directory
-from t5lite.data.stores.store_index import read_index, sealed
+from t5lite.data.stores.store_index import INDEX_FILES, read_index, sealed
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
@@ -42,8 +43,8 @@ def is_pair_store(path: str | Path) -> bool:
 class PairStoreWriter:
     """Writes a pair store; ``path`` appears complete when the block ends, or not at all."""
 
-    def __init__(self, path: str | Path, *, vocabulary: Vocabulary, overwrite: bool = False):
-        self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
+    def __init__(self, path: str | StoragePath, *, vocabulary: Vocabulary, overwrite: bool = False):
+        self._path, self._vocabulary, self._overwrite = place(path), vocabulary, overwrite
         self.collapsed_targets: list[list[str]] = []
         """Target texts that have the same tokens; to be set before the block ends."""
         self.target_names: Sequence[str] = ()
@@ -75,7 +76,9 @@ class PairStoreWriter:
 
     @contextmanager
     def _write(self) -> Iterator["PairStoreWriter"]:
-        with files.new_directory(self._path, overwrite=self._overwrite, mark="pairs.json") as directory:
+        with files.new_directory(
+            self._path, overwrite=self._overwrite, mark="pairs.json", last=INDEX_FILES
+        ) as directory:
             with (
                 TokenStoreWriter(directory / "inputs", vocabulary=self._vocabulary) as self._inputs,
                 TokenStoreWriter(directory / "targets", vocabulary=self._vocabulary) as self._targets,

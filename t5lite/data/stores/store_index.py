@@ -16,6 +16,8 @@ _KINDS = {
     "model.json": "a run directory",
 }
 """What a directory is that has a file."""
+INDEX_FILES = ("index.json", "pairs.json")
+"""Those of stores, in the order in which they are written: a pair store has token stores in it."""
 _PREPARED_BY = {"index.json": "text", "pairs.json": "pairs"}
 
 

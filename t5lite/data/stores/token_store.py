@@ -23,6 +23,7 @@ import numpy as np
 
 from t5lite.core import files
 from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.stores.paged_column import PagedColumn, PagedColumnWriter
 from t5lite.data.stores.ranged_column import RangedColumn
 from t5lite.data.stores.store_directory import LocalDirectory, StoreDirectory, open_directory
@@ -49,14 +50,14 @@ class TokenStoreWriter:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | StoragePath,
         *,
         vocabulary: Vocabulary,
         overwrite: bool = False,
         page_items: int = PAGE_ITEMS,
         pages_per_shard: int = PAGES_PER_SHARD,
     ):
-        self._path, self._vocabulary, self._overwrite = Path(path), vocabulary, overwrite
+        self._path, self._vocabulary, self._overwrite = place(path), vocabulary, overwrite
         self._page_options = {"page_items": page_items, "pages_per_shard": pages_per_shard}
         self._session = self._write()
 

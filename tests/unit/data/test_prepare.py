@@ -2,6 +2,7 @@ import gzip
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pyarrow.parquet
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError, UserError
+from t5lite.core.storage.addresses import place
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.prepare import (
     PreparePairsConfig,
@@ -83,8 +86,8 @@ def test_the_report_has_the_command_of_the_caller_only(tmp_path, text_file, voca
 @pytest.mark.parametrize(
     ("where", "address", "message"),
     [
-        ("output", "memory://bucket/dir/file", "memory://bucket/dir/file is not a local path"),
-        ("output", "gs:bucket/dir", "gs://bucket/dir is not a local path"),
+        ("output", "memory://bucket/dir/file", "memory://bucket/dir/file has the scheme 'memory'"),
+        ("output", "gs:bucket/dir", "gs:bucket/dir is no address"),
         ("vocabulary", "memory://bucket/dir/file", "memory://bucket/dir/file has the scheme 'memory'"),
     ],
 )
@@ -96,6 +99,31 @@ def test_addresses_that_do_not_serve_are_refused_first(
     with pytest.raises(UserError, match=message):
         prepare_text(PrepareTextConfig(inputs=(str(text_file),), **values))
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_a_bucket_gives_and_takes_what_a_disk_does(gcs, tmp_path, monkeypatch, vocabulary, prose):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lines = [f"{text}\t{text[:7]}" for text in prose(60, seed=4)]
+    disk, bucket = tmp_path / "disk", place(gcs) / "prepared"
+    stores = []
+    for folder in (disk, bucket):
+        files.write_bytes(folder / "in" / "a.tsv.gz", gzip.compress("\n".join(lines).encode(), mtime=0))
+        files.write_bytes(folder / "in" / "a.model", vocabulary.path.read_bytes())
+        shared = {"inputs": (f"{folder}/in/*.gz",), "vocabulary": f"{folder}/in/a.model"}
+        text = PrepareTextConfig(output=f"{folder}/text", field="0", heldout_fraction=0.3, **shared)
+        of_text = prepare_text(text)["stores"]
+        fields = {"inputs_field": "0", "targets_field": "1"}
+        pairs = PreparePairsConfig(output=f"{folder}/pairs", heldout_fraction=0.3, **fields, **shared)
+        stores.append((of_text, prepare_pairs(pairs)["stores"]))
+        with pytest.raises(UserError, match="exists and is not empty"):
+            prepare_text(text)
+    assert stores[0] == stores[1]
+    for name in bucket.sizes():
+        if Path(name).name not in ("prepare.json", ".t5lite-files.json"):
+            assert (bucket / name).read_bytes() == (disk / name).read_bytes(), name
+    assert TokenStore.open(f"{bucket}/text/train").vocabulary().size == vocabulary.size
+    assert PairStore.open(f"{bucket}/pairs/heldout").num_pairs == stores[1][1]["heldout"]["examples"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_split_is_stable_under_order_and_keeps_copies_together(tmp_path, vocabulary, prose):

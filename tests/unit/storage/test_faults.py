@@ -16,6 +16,8 @@ from t5lite.core.storage.growing_objects import GrowingObjects, parts
 from t5lite.core.storage.remote_path import RemotePath
 from t5lite.core.storage.requests import requested
 from t5lite.core.storage.retries import RETRIES
+from t5lite.data.reading.input_files import find_input_files
+from t5lite.data.reading.text_files import read_texts
 from tests.faulty_proxy import faulty_proxy
 
 
@@ -73,6 +75,23 @@ def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, gc
         path.write_bytes(b"2")
     proxy.always = None
     assert path.read_bytes() == b"1"
+
+
+def test_inputs_in_a_storage_that_does_not_answer_are_not_missing(proxy, gcs, monkeypatch, caplog):
+    folder = place(gcs) / "inputs"
+    for module in ("file_systems", "input_files"):
+        monkeypatch.setattr(f"t5lite.data.reading.{module}.file_system", lambda address: folder.files)
+    (folder / "a.txt").write_text("some text")
+    proxy.always = "503"
+    for given in ("a.txt", "", "*.txt"):
+        with pytest.raises(TransientError, match="object storage does not answer"):
+            find_input_files([f"{folder}/{given}"])
+    proxy.always = None
+    (path,) = find_input_files([str(folder)]).paths
+    proxy.always = "503"
+    with pytest.raises(TransientError, match="object storage does not answer"):
+        list(read_texts([path]))
+    assert not [record for record in caplog.records if record.exc_info]  # the one line of the error says it
 
 
 def test_what_was_appended_in_an_outage_is_written_after_it(proxy, gcs, caplog):

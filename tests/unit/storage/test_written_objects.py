@@ -39,42 +39,11 @@ def test_a_growing_file_is_put_at_its_end_or_as_the_part_that_there_is(folder):
     assert not files.part_of(folder / "empty").exists()
 
 
-@pytest.mark.fault(
-    "`export` or `import` to a bucket is killed",
-    "what was copied is no model, for the file that makes it one is copied last; the next "
-    "command refuses the place until it is emptied",
-    2,
-)
-def test_of_a_directory_the_file_that_makes_it_one_is_put_last(folder, monkeypatch):
-    put = []
-    put_file = folder.files.put_file
-    monkeypatch.setattr(
-        folder.files, "put_file", lambda local, remote: put.append(remote) or put_file(local, remote)
-    )
-    with files.new_directory(folder / "model", mark="config.json") as local:
-        files.write_text(local / "config.json", "{}")
-        files.write_bytes(local / "weights" / "[a]*", b"\x00" * (6 << 20))
-        files.write_text(local / "z", "z")
-        assert not (folder / "model").exists()
-    assert put[-1] == f"{folder}/model/config.json"
-    assert sorted(put) == [f"{folder}/model/{name}" for name in ("config.json", "weights/[a]*", "z")]
-    assert folder.files.size(f"{folder}/model/weights/[a]*") == 6 << 20
-
-
 def test_of_a_directory_that_fails_nothing_is_put(folder):
     with contextlib.suppress(ZeroDivisionError), files.new_directory(folder) as local:
         files.write_text(local / "a", "a")
         raise ZeroDivisionError
     assert not folder.exists()
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_directory_that_is_there_is_never_replaced(folder, overwrite):
-    files.write_text(folder / "config.json", "{}")
-    for check in (files.check_new_directory, lambda *a, **k: files.new_directory(*a, **k).__enter__()):
-        with pytest.raises(UserError, match=r"exists and is not empty.*delete it yourself"):
-            check(folder, overwrite=overwrite, mark="config.json")
-    assert (folder / "config.json").read_text() == "{}"
 
 
 def test_what_cannot_be_written_is_told_before_long_work(folder):
@@ -98,6 +67,7 @@ def test_what_cannot_be_written_is_told_before_long_work(folder):
 def test_what_is_written_and_what_is_read_are_apart(folder, tmp_path):
     files.check_apart(folder / "out", [str(folder / "in"), str(tmp_path), tmp_path, f"{folder / 'out'}2"])
     files.check_apart(tmp_path, [str(folder)])
+    files.check_apart(folder / "out", ["https://example.org/a.txt", f"{folder}/in/*[0-9].txt"])  # only read
     for read, how in ((folder / "out", "is"), (folder / "out" / "x", "holds"), (folder, "lies in")):
         with pytest.raises(UserError, match=f"{how} {folder}"):
             files.check_apart(folder / "out", [str(read)])
