@@ -8,7 +8,9 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.core.errors import DataError
+from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.training.attempts import read_attempts
 from t5lite.training.ledger import Ledger
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phase_clock import PhaseClock
@@ -43,6 +45,22 @@ def cost_recorded(
         before_write=lease.check,
     ) as ledger:
         yield ledger
+
+
+def record_finish(
+    directory: StoragePath, lease: Lease | None, clock: PhaseClock, *, step: int, say: Callable[[str], None]
+) -> None:
+    """Record that a run was found finished at ``step``, unless its ledger says so.
+
+    An attempt that is killed after its last save and evaluation leaves nothing to do but this.
+    """
+    if lease is None:
+        return
+    attempts, _ = read_attempts(directory)
+    if attempts and (attempts[-1].end is None or attempts[-1].end.reason != "finished"):
+        with cost_recorded(directory, lease, clock, start_step=step, say=say) as ledger:
+            assert ledger is not None  # as the lease
+            ledger.finish("finished", ExitCode.DONE)
 
 
 def _newest_step(directory: StoragePath) -> int:

@@ -25,7 +25,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, announce, say
 from t5lite.runner.components import inherited_eos_ids
 from t5lite.runner.config_history import write_config_history
-from t5lite.runner.cost_record import cost_recorded
+from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.going_back import FROM_STEP, asked_return
@@ -101,6 +101,7 @@ def _train_alone(
             back = asked_return(RunDirectory.at(config.run_dir), from_step)
             run, start = plan_start(config, phases, allowed, back)
             if multihost.as_the_leader_says(_is_finished(run, start)):
+                record_finish(run.directory.path, lease, supervision.clock, step=start.step, say=say)
                 return _finished(run, start)
             _begin(run, start)
         directory, clock = run.directory, supervision.clock

@@ -13,7 +13,9 @@ from t5lite.cli.main import main
 from t5lite.partitioning import multihost
 from t5lite.runner import start_plan
 from t5lite.runner.evaluation import evaluate
+from t5lite.runner.status import run_status
 from t5lite.runner.training import train
+from t5lite.training.attempts import LEDGER_FOLDER
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import RECIPE, contents, start
 
@@ -124,6 +126,26 @@ def test_what_a_resuming_run_was_is_read_before_any_process_may_have_written(
     arguments = ["--config", str(recipe), "--run-dir", str(run_copy), "--training.total-steps", "41"]
     assert main(["train", *arguments]) == 0
     assert "note: the learning rate jumps from 0 to " in capfd.readouterr().err
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_finished_once_it_is_started_again(
+    run_copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (entry,) = (run_copy / LEDGER_FOLDER).iterdir()
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"end": None}))
+    again = ["train", "--config", str(run_copy / "config.json"), "--run-dir", str(run_copy)]
+    assert run_status(str(run_copy)).state == "killed"
+    assert main(again) == 0
+    assert "is finished: step 40" in capfd.readouterr().err
+    status = run_status(str(run_copy))
+    assert (status.state, status.step, [each.num_steps for each in status.attempts]) == (
+        "finished",
+        40,
+        [40, 0],
+    )
+    before = contents(run_copy)
+    assert main(again) == 0
+    assert contents(run_copy) == before
 
 
 def test_a_finished_run_is_left_as_it_is_whatever_else_is_asked(run_copy: Path, capfd):
