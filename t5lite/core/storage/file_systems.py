@@ -21,6 +21,9 @@ CLIENTS = {
 }
 """By scheme, what is needed to write to object storage; to read, any file system of fsspec's will do."""
 
+_SILENT_SECONDS = 15
+"""Without a byte, after which a request is tried again: s3fs's own; gcsfs would wait for good."""
+
 
 def missing_extra(scheme: str) -> str | None:
     """Return what to install for the addresses of a scheme of ``CLIENTS``; None where it is there."""
@@ -33,6 +36,12 @@ def _count_retries() -> None:
     from t5lite.core.storage.retries import RETRIES
 
     RETRIES.watch()
+
+
+def _silence_bound() -> Any:
+    import aiohttp  # gcsfs needs it
+
+    return aiohttp.ClientTimeout(sock_connect=_SILENT_SECONDS, sock_read=_SILENT_SECONDS)
 
 
 def file_system(address: str) -> Any:
@@ -49,8 +58,11 @@ def file_system(address: str) -> Any:
     scheme = address.partition("://")[0]
     if scheme in CLIENTS:
         # fsspec's own settings, because Orbax opens the same places by itself.
-        for name in {"gs": ("gs", "gcs"), "gcs": ("gs", "gcs")}.get(scheme, (scheme,)):
-            fsspec.config.conf.setdefault(name, {}).setdefault("use_listings_cache", False)
+        names, settings = (scheme,), {"use_listings_cache": False}
+        if CLIENTS[scheme].module == "gcsfs":
+            names, settings = ("gs", "gcs"), settings | {"requests_timeout": _silence_bound()}
+        for name in names:
+            fsspec.config.conf[name] = settings | fsspec.config.conf.get(name, {})
         _count_retries()
     try:
         return fsspec.url_to_fs(address)[0]

@@ -2,18 +2,16 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Self
 
 from etils import epath
 
 from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.literal_path import LiteralPath
-from t5lite.core.storage.requests import requested
-
-T = TypeVar("T")
+from t5lite.core.storage.requests import requested, within_bounds
 
 
 class RemotePath(LiteralPath):
@@ -36,11 +34,11 @@ class RemotePath(LiteralPath):
 
     def upload(self, local: Path) -> None:
         """Put the content of a local file, in parts if it is large; the object is there when all of it is."""
-        self._send(lambda: self.files.put_file(str(local), str(self)))
+        self._send("put_file", str(local), str(self), size=local.stat().st_size)
 
     def download(self, local: Path) -> None:
         """Write the content to a local file."""
-        self._ask(lambda: self.files.get_file(str(self), str(local)))
+        self._ask("get_file", str(self), str(local), size=self._ask("info", str(self))["size"])
 
     def absolute(self) -> Self:
         """Return itself."""
@@ -64,25 +62,25 @@ class RemotePath(LiteralPath):
 
     def iterdir(self) -> Iterator[Self]:
         """Yield what is directly below; FileNotFoundError if there is nothing."""
-        for entry in self._ask(lambda: self.files.ls(str(self), detail=True)):
+        for entry in self._ask("ls", str(self), detail=True):
             name = entry["name"].strip("/")
             if name != "/".join(self.parts[2:]):  # an empty object that stands for the folder
                 yield self / name.rpartition("/")[2]
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Yield what matches ``pattern`` in this directory."""
-        for found in self._ask(lambda: self.files.glob(f"{self}/{pattern}")):
+        for found in self._ask("glob", f"{self}/{pattern}"):
             yield self._new(f"{self.parts[1]}://{found}")
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of every object below, by the rest of its name."""
-        found = self._ask(lambda: self.files.find(str(self), detail=True))
+        found = self._ask("find", str(self), detail=True)
         start = len("/".join(self.parts[2:])) + 1
         return {name[start:]: entry["size"] for name, entry in found.items() if name[start:]}
 
     def read_bytes(self) -> bytes:
         """Return the content of the object; FileNotFoundError if there is none."""
-        return self._ask(lambda: self.files.cat_file(str(self)))
+        return self._ask("cat_file", str(self))
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """Return the content as text, UTF-8 unless told otherwise."""
@@ -90,12 +88,12 @@ class RemotePath(LiteralPath):
 
     def write_bytes(self, data: bytes) -> int:
         """Put the object, whole or not at all; return its size."""
-        self._send(lambda: self.files.pipe_file(str(self), data))
+        self._send("pipe_file", str(self), data, size=len(data))
         return len(data)
 
     def create(self, content: bytes) -> None:
         """Put the object if there is none of its name; FileExistsError if there is."""
-        self._send(lambda: self.files.pipe_file(str(self), content, mode="create"))
+        self._send("pipe_file", str(self), content, mode="create")
 
     def write_text(self, data: str, encoding: str | None = None, errors: str | None = None) -> int:
         """Put the object, whole or not at all; return its characters."""
@@ -110,7 +108,7 @@ class RemotePath(LiteralPath):
         if mode in ("r", "rt"):
             return TextIOWrapper(BytesIO(self.read_bytes()), encoding=encoding or "utf-8", **options)
         if mode == "rb":
-            return self._ask(lambda: self.files.open(str(self), "rb"))
+            return requested(str(self), lambda: self.files.open(str(self), "rb"))
         if mode in ("w", "wt"):
             return _PutText(_Put(self), encoding=encoding or "utf-8", **options)
         if mode == "wb":
@@ -125,33 +123,35 @@ class RemotePath(LiteralPath):
     def unlink(self, missing_ok: bool = False) -> None:
         """Delete the object."""
         try:
-            self._ask(lambda: self.files.rm_file(str(self)))
+            self._ask("rm_file", str(self))
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def rmtree(self, missing_ok: bool = False) -> None:
         """Delete all that is below."""
-        found = self._ask(lambda: self.files.find(str(self)))
+        found = self._ask("find", str(self))
         if not found and not missing_ok:
             raise FileNotFoundError(f"{self} is not there")
         top = len(self.parts) - 2
         # What lies on top says that the rest is whole, and goes first: what a kill leaves does not look so.
         for objects in ([name for name in found if name.count("/") == top], found):
             if objects:
-                self._ask(lambda objects=objects: self.files.rm(objects))
+                self._ask("rm", objects)
 
     def copy_tree(self, target: Self) -> None:
         """Copy all that is below to the same names below ``target``; the bytes stay in the store."""
-        found = self._ask(lambda: self.files.find(str(self)))
+        found = self._ask("find", str(self), detail=True)
         own = "/".join(self.parts[2:])
         copies = [f"{target}{name.strip('/').removeprefix(own)}" for name in found]
         if found:
-            self._send(lambda: self.files.copy(found, copies))
+            size = sum(entry["size"] for entry in found.values())
+            self._send("copy", list(found), copies, size=size)
 
     def modified(self) -> float:
         """Return the Unix time at which the object was put, by the storage's clock."""
-        return self._ask(lambda: self.files.modified(str(self))).timestamp()
+        entry = self._ask("info", str(self))
+        return (entry["LastModified"] if "LastModified" in entry else entry["mtime"]).timestamp()
 
     def rename(self, target: epath.PathLike) -> Self:
         """Raise: objects are copied, not renamed, and what is half copied would be taken as whole."""
@@ -162,19 +162,20 @@ class RemotePath(LiteralPath):
     def _kind(self) -> str | None:
         """Return ``"file"``, ``"directory"``, or None if there is nothing."""
         try:
-            kind = self._ask(lambda: self.files.info(str(self)))["type"]
+            kind = self._ask("info", str(self))["type"]
         except FileNotFoundError:
             return None
         return "file" if kind == "file" else "directory"
 
-    def _send(self, request: Callable[[], object]) -> None:
+    def _send(self, method: str, *arguments: Any, **options: Any) -> None:
         with warnings.catch_warnings():
             # gcsfs hands its parts of 50 MiB to aiohttp as bytes; it has a thread of its own to wait in.
             warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
-            self._ask(request)
+            self._ask(method, *arguments, **options)
 
-    def _ask(self, request: Callable[[], T]) -> T:
-        return requested(str(self), request)
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Return what a method of the file system returns, in the bounds of ``requests.within_bounds``."""
+        return requested(str(self), lambda: within_bounds(self.files, method, *arguments, **options))
 
 
 class _Put(BytesIO):

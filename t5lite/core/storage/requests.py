@@ -1,16 +1,28 @@
-"""Requests to object storage: which failures pass, which are tried again, and what is said of them.
+"""Requests to object storage: how long they may take, which are tried again, and what is said of failures.
 
-The clients try again by themselves, with longer and longer pauses: gcsfs six times within about 35 seconds
-(408, 429, 5xx, cut connections), s3fs and botocore five times each. What is left after that is an error here.
+The clients of ``gs://`` and ``s3://`` try again by themselves, with longer and longer pauses: gcsfs six times
+within about 35 seconds (408, 429, 5xx, cut connections, 15 seconds without a byte), s3fs and botocore five
+times each. What no client does is to end a request whose answer trickles, and what opens other addresses may
+not try again at all. So each request is cut off after a while, and is tried three times where no client did.
 """
 
 import errno
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from t5lite.core.errors import TransientError, UserError
+from t5lite.core.storage.file_systems import CLIENTS
+from t5lite.core.storage.retries import RETRIES
 
 T = TypeVar("T")
+
+_SECONDS = 150.0
+"""That a request may take, all that its client tries again included, beside the time for its bytes."""
+_BYTES_PER_SECOND = 1 << 17
+"""That are transferred at least."""
+_ATTEMPTS = 3
+_FIRST_PAUSE_SECONDS = 0.2
 
 _TRANSIENT_STATUS = frozenset((408, 429, *range(500, 600)))
 _TRANSIENT_ERRNO = frozenset(
@@ -27,30 +39,61 @@ _CONNECTION_ERRORS = frozenset(
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "requests", "urllib3", "google", "gcsfs", "s3fs")
 
 
+def within_bounds(files: Any, method: str, *arguments: Any, size: int = 0, **options: Any) -> Any:
+    """Return what a method of an fsspec file system returns; a TimeoutError if it takes too long.
+
+    Args:
+      files: the file system.
+      method: its name.
+      arguments: of the method.
+      size: bytes that are to be transferred, if they may be many.
+      options: of the method.
+    """
+    if files.async_impl:  # else it has a thread, and no way to leave it
+        options["timeout"] = _SECONDS + size / _BYTES_PER_SECOND
+    return getattr(files, method)(*arguments, **options)
+
+
 def requested(address: str, request: Callable[[], T]) -> T:
-    """Return what a request to object storage answers.
+    """Return what a request to object storage answers; it may be made again.
 
     Raises:
       FileNotFoundError: if there is no such object.
       UserError: if it is refused for good (no access, no such bucket).
-      TransientError: if the storage or the network failed for as long as the client tried.
+      TransientError: if the storage or the network failed for as long as it was tried.
     """
-    try:
-        return request()
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except Exception as error:  # of the clients' own kinds
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if is_transient(error):
-            raise TransientError(
-                f"{address}: object storage does not answer ({reason}), tried until now; start the "
-                "same command again when it does"
-            ) from error
-        if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
-            raise UserError(
-                f"{address} cannot be used ({reason}); check the bucket, its permissions and your credentials"
-            ) from error
-        raise
+    for attempt in range(_ATTEMPTS):
+        try:
+            return request()
+        except (FileNotFoundError, FileExistsError, UserError, TransientError):
+            raise
+        except Exception as error:  # of the clients' own kinds
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if not is_transient(error):
+                raise _refusal(address, error, reason) from error
+            if attempt == _ATTEMPTS - 1 or _client_tried_again(address, error):
+                raise TransientError(
+                    f"{address}: object storage does not answer ({reason}), tried until now; start the "
+                    "same command again when it does"
+                ) from error
+            RETRIES.count(f"{address}: {reason}")
+            time.sleep(_FIRST_PAUSE_SECONDS * 4**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _client_tried_again(address: str, error: Exception) -> bool:
+    """Whether the client did what can be done; it is cut off before that if it takes too long."""
+    return address.partition("://")[0] in CLIENTS and type(error).__name__ != "FSTimeoutError"
+
+
+def _refusal(address: str, error: Exception, reason: str) -> Exception:
+    """Return the user's error for what no later request mends; a bug of t5lite as it is."""
+    is_known = isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
+    scheme = address.partition("://")[0]
+    if scheme in CLIENTS and not is_known:
+        return error
+    remedy = "the bucket, its permissions and your credentials"
+    return UserError(f"{address} cannot be used ({reason}); check {remedy}")
 
 
 def is_transient(error: BaseException) -> bool:

@@ -6,21 +6,16 @@ import errno
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from t5lite.core.bounded_reads import read_at_most
-from t5lite.core.errors import DataError, TransientError
+from t5lite.core.errors import DataError, TransientError, UserError
 from t5lite.core.json_text import MAX_BYTES
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
-from t5lite.core.storage.requests import is_transient
-
-_ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS = 0.2
-T = TypeVar("T")
+from t5lite.core.storage.requests import requested, within_bounds
 
 
 class Range(NamedTuple):
@@ -74,7 +69,8 @@ class LocalDirectory:
 class RemoteDirectory:
     """A directory of object storage, read by ranged requests, many of them under way at once.
 
-    What a service answers with an error is asked again, three times in all.
+    What does not answer is asked again; what the methods raise then is no damage of the store: a
+    ``TransientError``, or a ``UserError`` where the storage refuses.
 
     Raises:
       DataError: if nothing opens such addresses here, with the extra to install.
@@ -103,64 +99,63 @@ class RemoteDirectory:
             self._sizes = self._listed()
         size = self._sizes.get(file_name)
         if size is None:  # not every kind of storage lists sizes, or lists at all
-            size = self._retried(lambda: self._files.info(self._path(file_name)), file_name)["size"]
+            size = self._asked("info", file_name)["size"]
             self._sizes[file_name] = size
         return int(size)
 
     def _listed(self) -> dict[str, int | None]:
         self._files.invalidate_cache()
-        with contextlib.suppress(
-            Exception
-        ):  # of the storage's own kinds; asking for a file says what is wrong
+        with contextlib.suppress(FileNotFoundError, UserError):  # asking for a file says what is wrong
             return {
                 str(entry["name"]).rstrip("/").rpartition("/")[2]: entry.get("size")
-                for entry in self._files.ls(self._root, detail=True)
+                for entry in requested(
+                    self._address, lambda: within_bounds(self._files, "ls", self._root, detail=True)
+                )
             }
         return {}
 
     def read(self, file_name: str) -> bytes:
         """Return the content of a small file; an OSError if there is none."""
-        return self._retried(lambda: self._files.cat_file(self._path(file_name)), file_name)
+        return self._asked("cat_file", file_name)
 
     def ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range, fewer where a file ends before.
 
         Raises:
-          DataError: if the storage cannot be read.
-          TransientError: if it does not answer, which is no damage.
+          DataError: if a file is missing.
         """
-        contents: list[Any] = [None] * len(ranges)
-        for attempt in range(_ATTEMPTS):
-            missing = [place for place, content in enumerate(contents) if not isinstance(content, bytes)]
-            if not missing:
-                break
-            if attempt:
-                time.sleep(_FIRST_PAUSE_SECONDS * 4 ** (attempt - 1))
-            answers = self._asked([ranges[place] for place in missing])
-            for place, answer in zip(missing, answers, strict=True):
-                contents[place] = answer
-        for wanted, content in zip(ranges, contents, strict=True):
-            if isinstance(content, FileNotFoundError):
-                raise DataError(f"{self.name_of(wanted.file_name)} is missing") from content
-            if not isinstance(content, bytes):
-                kind = TransientError if is_transient(content) else DataError
-                raise kind(
-                    f"bytes {wanted.start} to {wanted.stop} of {self.name_of(wanted.file_name)} cannot be "
-                    f"read ({content!r} after {_ATTEMPTS} attempts); check the network and the access rights"
-                ) from content
-        return contents
+        contents: list[bytes] = [b""] * len(ranges)
+        missing = list(range(len(ranges)))
 
-    def _asked(self, wanted: Sequence[Range]) -> list[Any]:
-        """Return the bytes of each range, or the error that came in their place."""
-        try:
-            return self._files.cat_ranges(
-                [self._path(each.file_name) for each in wanted],
-                [each.start for each in wanted],
-                [each.stop for each in wanted],
+        def ask() -> None:
+            """Ask for all that is missing at once; raise the first error that came in the place of one."""
+            answers = within_bounds(
+                self._files,
+                "cat_ranges",
+                [self._path(ranges[place].file_name) for place in missing],
+                [ranges[place].start for place in missing],
+                [ranges[place].stop for place in missing],
                 on_error="return",
+                size=sum(ranges[place].stop - ranges[place].start for place in missing),
             )
-        except Exception as error:  # of the storage's own kinds
-            return [error] * len(wanted)
+            errors = []
+            for place, answer in zip(tuple(missing), answers, strict=True):
+                if isinstance(answer, bytes):
+                    contents[place] = answer
+                    missing.remove(place)
+                else:
+                    errors.append(answer)
+            if errors:
+                raise errors[0]
+
+        try:
+            requested(self._address, ask)
+        except FileNotFoundError as error:
+            raise DataError(f"{self.name_of(ranges[missing[0]].file_name)} is missing") from error
+        except (TransientError, UserError) as error:
+            file_name, start, stop = ranges[missing[0]]
+            raise type(error)(f"bytes {start} to {stop} of {file_name} are not read: {error}") from error
+        return contents
 
     def local_files(self, file_names: Iterable[str]) -> Path:
         """Return a local directory that has those of the small files that are here.
@@ -177,20 +172,14 @@ class RemoteDirectory:
     def _path(self, file_name: str) -> str:
         return f"{self._root}/{file_name}"
 
-    def _retried(self, request: Callable[[], T], file_name: str) -> T:
-        """Return the answer; whatever the storage's library raises becomes an OSError."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return request()
-            except FileNotFoundError as error:
-                raise FileNotFoundError(errno.ENOENT, "no such file", self.name_of(file_name)) from error
-            except Exception as error:
-                if attempt == _ATTEMPTS - 1 or isinstance(error, PermissionError):
-                    # By the number it is told what another start may mend from what it meets again.
-                    number = errno.EIO if is_transient(error) else errno.EACCES
-                    raise OSError(number, str(error), self.name_of(file_name)) from error
-                time.sleep(_FIRST_PAUSE_SECONDS * 4**attempt)
-        raise AssertionError("the last attempt returns or raises")
+    def _asked(self, method: str, file_name: str) -> Any:
+        """Return what a method of the file system says of a file; an OSError if there is none."""
+        try:
+            return requested(
+                self.name_of(file_name), lambda: within_bounds(self._files, method, self._path(file_name))
+            )
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.name_of(file_name)) from error
 
 
 StoreDirectory: TypeAlias = LocalDirectory | RemoteDirectory

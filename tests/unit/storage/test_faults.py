@@ -1,15 +1,21 @@
 """A server of object storage that fails for a while, and one that fails for good."""
 
+import os
+import time
+
 import botocore.exceptions
-import gcsfs
+import fsspec.config
 import gcsfs.retry
 import google.auth.exceptions
 import pytest
 import requests
+import s3fs.core
 from s3fs.errors import translate_boto_error
 
 from t5lite.core.errors import DataError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.storage import file_systems
+from t5lite.core.storage import requests as storage_requests
 from t5lite.core.storage.addresses import place
 from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.growing_objects import GrowingObjects, parts
@@ -20,38 +26,90 @@ from t5lite.data.reading.input_files import find_input_files
 from t5lite.data.reading.text_files import read_texts
 from tests.faulty_proxy import faulty_proxy
 
+SILENT_SECONDS = 0.25
+"""What the clients of these tests wait for a byte."""
+
+_ENDPOINTS = {"gs": "STORAGE_EMULATOR_HOST", "s3": "AWS_ENDPOINT_URL"}
+
+
+@pytest.fixture(params=["gcs", "s3"])
+def service(request) -> str:
+    """The address of a bucket of either."""
+    return request.getfixturevalue(request.param)
+
 
 @pytest.fixture
-def proxy(gcs, monkeypatch):
-    """A proxy before the server of gs://, whose client waits shortly before it tries again."""
-    server = place(gcs).files._endpoint or gcsfs.core._location()
-    monkeypatch.setattr(RETRIES, "total", 0)
-    monkeypatch.setattr(gcsfs.retry, "min", lambda *_: 0.01, raising=False)
-    with faulty_proxy(server) as proxy:
-        files = gcsfs.GCSFileSystem(token="anon", endpoint_url=proxy.url, skip_instance_cache=True)
+def proxy(service, monkeypatch):
+    """A proxy before its server, and clients that wait shortly, for an answer and before they ask again."""
+    for name, value in {"_counted": 0, "_said": 0, "_others": []}.items():
+        monkeypatch.setattr(RETRIES, name, value)
+    monkeypatch.setattr(storage_requests, "_FIRST_PAUSE_SECONDS", 0.01)
+    for client in (gcsfs.retry, s3fs.core):
+        monkeypatch.setattr(client, "min", lambda *_: 0.01, raising=False)
+    monkeypatch.setattr("botocore.retryhandler.delay_exponential", lambda **_: 0.01)
+    monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", SILENT_SECONDS)
+    monkeypatch.setattr(file_systems, "_SILENT_SECONDS", SILENT_SECONDS)
+    settings = {name: dict(values) for name, values in fsspec.config.conf.items()}
+    for values in settings.values():
+        values.pop("requests_timeout", None)
+    monkeypatch.setattr(fsspec.config, "conf", settings)
+    kind, variable = type(file_system(service)), _ENDPOINTS[service.partition("://")[0]]
+    with faulty_proxy(os.environ[variable]) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        files = kind(skip_instance_cache=True)
         monkeypatch.setattr(RemotePath, "files", property(lambda path: files))
         yield proxy
 
 
 @pytest.mark.fault(
-    "object storage answers 429 or 5xx, or cuts connections, for seconds",
+    "object storage answers 429 or 5xx, cuts connections, or does not answer, for seconds",
     "its clients try again with longer and longer pauses; the first is said, all are counted",
     0,
 )
-@pytest.mark.parametrize(("fault", "counted"), [("503", 4), ("cut", 2)])  # aiohttp repeats a cut GET itself
-def test_a_short_outage_is_not_seen_but_counted(proxy, gcs, fault, counted, caplog):
-    path = place(gcs) / f"short-{fault}" / "a"
-    proxy.faults = [fault] * 2
-    path.write_bytes(b"1")
-    proxy.faults = [fault]
-    assert path.read_bytes() == b"1"
-    proxy.faults = [fault]
-    assert path.is_file()
-    assert RETRIES.total == counted
+@pytest.mark.parametrize("fault", ["429", "500", "503", "cut", "silent"])
+def test_a_short_outage_is_not_seen_but_counted(proxy, service, fault, caplog):
+    path = place(service) / f"short-{fault}" / "a"
+    for ask, answer in ((lambda: path.write_bytes(b"1"), 1), (path.read_bytes, b"1"), (path.is_file, True)):
+        proxy.faults = [fault] * 2
+        assert ask() == answer
+        assert not proxy.faults
+    assert RETRIES.total >= 3  # of six; aiohttp repeats a GET that is cut by itself
     [said] = caplog.records
-    assert said.getMessage().startswith("object storage: a request failed and is tried again (_request")
+    assert said.getMessage().startswith("object storage: a request failed and is tried again (")
     RETRIES.say()
-    assert f"{counted} requests in all failed and were tried again" in caplog.text
+    assert f"{RETRIES.total} requests in all failed and were tried again" in caplog.text
+
+
+@pytest.mark.fault(
+    "object storage is slow: it answers late, or a byte at a time",
+    "what comes within 15 s a byte, and 150 s in all, is waited for; after that it is tried again",
+    0,
+)
+def test_a_slow_answer_is_waited_for_and_one_that_takes_too_long_is_tried_again(
+    proxy, service, monkeypatch, caplog
+):
+    path = place(service) / "slow" / "a"
+    proxy.late_seconds = SILENT_SECONDS / 2
+    proxy.faults = ["late"] * 2
+    path.write_bytes(b"1234567890")
+    proxy.trickle_seconds = 0.01
+    proxy.faults = ["trickle"] * 2
+    assert path.read_bytes() == b"1234567890"
+    assert RETRIES.total == 0
+
+    proxy.trickle_seconds = SILENT_SECONDS / 2
+    monkeypatch.setattr(storage_requests, "_SECONDS", 2 * SILENT_SECONDS)
+    proxy.faults = ["trickle"] * 2  # s3fs asks for the size first
+    assert path.read_bytes() == b"1234567890"
+    before = RETRIES.total
+    assert 1 <= before <= 2
+    assert f"tried again ({path}: FSTimeoutError" in caplog.text
+    started = time.monotonic()
+    proxy.always = "trickle"
+    with pytest.raises(TransientError, match=f"^{path}: object storage does not answer"):
+        path.read_bytes()
+    assert 3 * 2 * SILENT_SECONDS < time.monotonic() - started < 10
+    assert RETRIES.total == before + 2
 
 
 @pytest.mark.fault(
@@ -60,12 +118,14 @@ def test_a_short_outage_is_not_seen_but_counted(proxy, gcs, fault, counted, capl
     "written: said once, kept and written later",
     75,
 )
-@pytest.mark.parametrize("fault", ["503", "cut"])
-def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, gcs, fault):
-    path = place(gcs) / f"long-{fault}" / "a"
+@pytest.mark.parametrize("fault", ["503", "cut", "silent"])
+def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, service, fault, monkeypatch):
+    path = place(service) / f"long-{fault}" / "a"
     path.write_bytes(b"1")
     proxy.always = fault
-    for ask in (path.exists, path.is_file, path.is_dir, path.read_bytes, path.unlink, path.parent.rmtree):
+    if fault == "silent":
+        monkeypatch.setattr(storage_requests, "_SECONDS", SILENT_SECONDS / 2)
+    for ask in (path.exists, path.read_bytes, path.unlink, path.parent.rmtree, path.modified):
         with pytest.raises(TransientError, match=f"^{path.parent}.*object storage does not answer") as caught:
             ask()
         assert caught.value.exit_code == ExitCode.TRANSIENT
@@ -74,11 +134,12 @@ def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, gc
     with pytest.raises(TransientError):
         path.write_bytes(b"2")
     proxy.always = None
+    monkeypatch.setattr(storage_requests, "_SECONDS", 150)
     assert path.read_bytes() == b"1"
 
 
-def test_inputs_in_a_storage_that_does_not_answer_are_not_missing(proxy, gcs, monkeypatch, caplog):
-    folder = place(gcs) / "inputs"
+def test_inputs_in_a_storage_that_does_not_answer_are_not_missing(proxy, service, monkeypatch, caplog):
+    folder = place(service) / "inputs"
     for module in ("file_systems", "input_files"):
         monkeypatch.setattr(f"t5lite.data.reading.{module}.file_system", lambda address: folder.files)
     (folder / "a.txt").write_text("some text")
@@ -94,8 +155,8 @@ def test_inputs_in_a_storage_that_does_not_answer_are_not_missing(proxy, gcs, mo
     assert not [record for record in caplog.records if record.exc_info]  # the one line of the error says it
 
 
-def test_what_was_appended_in_an_outage_is_written_after_it(proxy, gcs, caplog):
-    folder = place(gcs) / "growing"
+def test_what_was_appended_in_an_outage_is_written_after_it(proxy, service, caplog):
+    folder = place(service) / "growing"
     objects = GrowingObjects(folder, "000000", ".jsonl")
     objects.append(b"1\n")
     objects.flush()
