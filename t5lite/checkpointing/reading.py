@@ -33,7 +33,7 @@ from t5lite.core.json_seals import sealed, unsealed
 from t5lite.core.json_text import load_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.literal_path import checkpoint_path
-from t5lite.core.tensorstore_files import check_tensorstore_files
+from t5lite.core.tensorstore_files import check_described_arrays, check_tensorstore_files
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
 
@@ -348,6 +348,7 @@ def _reading(directory: epath.PathLike, step: int) -> Iterator[None]:
     restore_noise = silence_orbax()
     try:
         check_tensorstore_files(checkpoint_path(directory) / str(step))
+        check_described_arrays(checkpoint_path(directory) / str(step) / "state")
         yield
     except ReportedError:
         restore_noise()

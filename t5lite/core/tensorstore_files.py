@@ -2,11 +2,14 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from t5lite.core.bounded_reads import UnfitFileError, check_regular
-from t5lite.core.json_text import MAX_BYTES
+import tensorstore
+
+from t5lite.core.bounded_reads import UnfitFileError, check_regular, read_at_most
+from t5lite.core.json_text import MAX_BYTES, parse_json
 from t5lite.core.storage.addresses import ReadablePath, is_remote
 
 _READ_WHOLE = ("manifest.ocdbt", ".zarray", "zarr.json", "_METADATA", "_sharding")
@@ -14,6 +17,9 @@ _READ_WHOLE = ("manifest.ocdbt", ".zarray", "zarr.json", "_METADATA", "_sharding
 _DATABASE = "d"
 """The folder in which OCDBT has its data, of any size; they are read by ranges."""
 _SMALL_BYTES = 64 << 20
+_DESCRIPTIONS = (b".zarray", b"zarr.json")
+_NUMBER = re.compile(r"[<>|=]?[A-Za-z]+[0-9]{0,3}(_\w{1,12})?")
+"""A dtype of single numbers: ``<f4``, ``bfloat16``, ``float8_e4m3fn``."""
 
 
 def check_tensorstore_files(folder: ReadablePath, *, array_bytes: int | None = None) -> None:
@@ -33,6 +39,43 @@ def check_tensorstore_files(folder: ReadablePath, *, array_bytes: int | None = N
             limit = MAX_BYTES
         if limit is not None and (size := path.stat().st_size) > max(limit, _SMALL_BYTES):
             raise UnfitFileError(errno.EFBIG, f"its {size:,} bytes are more than it can need", str(path))
+
+
+def check_described_arrays(folder: ReadablePath) -> None:
+    """Check what a local folder, or the database in it, says of the elements of its arrays.
+
+    TensorStore makes an element of an array when it opens it, before anyone can ask how large that is.
+
+    Raises:
+      ValueError: as of ``check_description``, or if the database cannot be read.
+      OSError: if a file cannot be read.
+    """
+    if is_remote(folder):
+        return
+    if Path(folder, "manifest.ocdbt").is_file():
+        database = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{Path(folder).resolve()}/"}}
+        store = tensorstore.KvStore.open(database).result()
+        names = [name for name in store.list().result() if name.endswith(_DESCRIPTIONS)]
+        contents = [each.result().value for each in [store.read(name) for name in names]]
+    else:
+        files = [path for path in _files_below(folder) if path.name.encode() in _DESCRIPTIONS]
+        contents = [read_at_most(path, MAX_BYTES) for path in files]
+    for content in contents:
+        check_description(content)
+
+
+def check_description(content: bytes) -> None:
+    """Check what the description of one array says of its elements.
+
+    Raises:
+      ValueError: if they are no numbers, or it is no JSON object.
+    """
+    described = parse_json(content)
+    if not isinstance(described, dict):
+        raise ValueError("an array is not described by a JSON object")
+    kind = described.get("dtype", described.get("data_type", ""))
+    if not (isinstance(kind, str) and (not kind or _NUMBER.fullmatch(kind))):
+        raise ValueError(f"an array has elements that are no numbers: {str(kind)[:80]!r}")
 
 
 def _files_below(folder: ReadablePath) -> Iterator[Path]:

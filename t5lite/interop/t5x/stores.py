@@ -10,7 +10,7 @@ import tensorstore
 
 from t5lite.core.bounded_reads import UnfitFileError
 from t5lite.core.errors import CheckpointError
-from t5lite.core.tensorstore_files import check_tensorstore_files
+from t5lite.core.tensorstore_files import check_description, check_tensorstore_files
 from t5lite.interop.arrival import Index, host_memory_bytes
 from t5lite.interop.t5x.leaves import Leaf, as_weights, check_dtype
 
@@ -108,7 +108,9 @@ class StoredLeaf:
         self.name, self.where = name, where
         # Without fill_missing_data_reads=False a chunk that got lost would be read as zeros.
         spec = {"driver": driver, "kvstore": kvstore, "fill_missing_data_reads": False}
+        description = next(file for file, each in _DRIVERS.items() if each == driver)
         try:
+            check_description(tensorstore.KvStore.open(kvstore).result().read(description).result().value)
             self.store = tensorstore.open(spec, open=True, read=True).result()
         except (ValueError, OSError) as error:
             raise self._unreadable(error) from error

@@ -1,5 +1,6 @@
 """A run goes on from its newest checkpoint that is whole, and loses nothing by what is not."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorstore
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import available_steps, read_by_all, unreadable
@@ -94,7 +96,19 @@ def with_a_pipe(checkpoint: Path) -> None:
     os.mkfifo(path)
 
 
-DAMAGES = [truncated, one_bit, half_copied, empty, of_a_newer_version, another_number, with_a_pipe]
+def of_endless_elements(checkpoint: Path) -> None:
+    """TensorStore would make one when it opens the array, and end the process."""
+    base = {"driver": "file", "path": f"{checkpoint / 'state'}/"}
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    described = json.loads(store["w/.zarray"])
+    described["dtype"] = [["x", "<f4", [2**40]]]
+    store["w/.zarray"] = json.dumps(described).encode()
+
+
+DAMAGES = [
+    *(truncated, one_bit, half_copied, empty, of_a_newer_version),
+    *(another_number, with_a_pipe, of_endless_elements),
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

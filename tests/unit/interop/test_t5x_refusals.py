@@ -124,7 +124,12 @@ def spoil_metadata(directory: Path) -> None:
     (directory / "target.decoder.decoder.mlp.wo.kernel" / ".zarray").write_text('{"shape": [')
 
 
-@pytest.mark.parametrize("damage", [remove_leaf, remove_chunk, cut_chunk, spoil_metadata])
+def endless_elements(directory: Path) -> None:
+    file = directory / "target.decoder.decoder.mlp.wo.kernel" / ".zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dtype": [["x", "<f4", [2**40]]]}))
+
+
+@pytest.mark.parametrize("damage", [remove_leaf, remove_chunk, cut_chunk, spoil_metadata, endless_elements])
 def test_damaged_zarr_arrays(tmp_path, scanned, damage: Callable[[Path], None]):
     directory = write_msgpack_checkpoint(tmp_path / "checkpoint_1", scanned, stored="kernel")
     damage(directory)
