@@ -112,8 +112,10 @@ said() { grep -qF -- "$2" "$1-"*.log 2>/dev/null; }
 # the credentials of that moment.
 soon() { sleep 10; scontrol update JobId="$1" StartTime=now; }
 
-job=$(launch train --training.total-steps 120)
+comment='it'"'"'s \ "2 x" #1'
+job=$(launch train --training.total-steps 120 --flag="--comment=$comment")
 wait_for 900 "training" has_steps train 10
+[[ $(squeue --noheader --job="$job" --format=%k) == "$comment" ]] || fail "a flag did not arrive as it is"
 say "job $job trains in two processes, step $(steps train)"
 
 urgent=$(sbatch --parsable --partition=high --ntasks=2 --output=urgent.log --wrap 'sleep 3')

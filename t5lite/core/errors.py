@@ -23,6 +23,12 @@ class UserError(ReportedError):
     exit_code = ExitCode.USER_ERROR
 
 
+class DoesNotFitError(ReportedError):
+    """The devices have too little memory for a run: another start on them would end in the same way."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
+
+
 class NumbersError(ReportedError):
     """The numbers of a training went bad and stayed so: a new start would meet them again."""
 

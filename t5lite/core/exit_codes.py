@@ -14,7 +14,7 @@ class ExitCode(enum.IntEnum):
     USER_ERROR = 2
     """What the user gave cannot be used as it is; another start would end in the same way."""
     DOES_NOT_FIT = 3
-    """A planned run does not fit the devices."""
+    """A run does not fit the devices: as it is planned, or as it was tried."""
     BAD_NUMBERS = 4
     """The numbers went bad (not finite, a loss spike) and stayed so; another start would meet them again."""
     TRANSIENT = 75

@@ -1,7 +1,12 @@
-"""How one process of several ends when it fails, or when another one is gone."""
+"""How one process of several ends when it fails, or when another one is gone.
+
+That one is gone is known by words: ``live_devices`` of ``jax.experimental.multihost_utils``, which JAX offers
+instead, waits until every process that is alive asks as well, which one that failed by itself does not.
+"""
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import traceback
@@ -11,12 +16,23 @@ from contextlib import contextmanager
 import jax
 
 from t5lite.core import machine_errors
-from t5lite.core.errors import TransientError
+from t5lite.core.errors import DoesNotFitError, TransientError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.process_end import end_now
 
-_WORDS = ("Gloo", "NCCL", "UNAVAILABLE:", "DEADLINE_EXCEEDED:", "ABORTED:", "CANCELLED:")
+_GONE = re.compile(
+    r"\b(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED): "  # JAX's coordination service, and TPU runtimes
+    r"|Gloo"
+    # Of NCCL only what it says of other processes and of the network between them; "unhandled cuda error" is
+    # of this process's own device, and a library that cannot be loaded of its installation.
+    r"|\b(NCCL|nccl).*(remote process exited|unhandled system error|ncclRemoteError|ncclSystemError)"
+    r"|[Cc]onnection (closed by|reset by) (remote )?peer"
+    r"|Megascale (hang detected|detects a hang)"
+)
 """What XLA and JAX's coordination service say where a process does not take part any more."""
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED: .*(memory|allocate)", re.IGNORECASE)
+"""What XLA says of its devices; a quota that is used up and a message that is too long are no memory."""
+_SHOWN_CHARACTERS = 300
 _ABORTED = (
     b"\nt5lite: native code gave up, for the reason above: most likely another process of this run is gone "
     b"or did not come; exit code 75: start all of them again\n"
@@ -30,6 +46,9 @@ def failing_fast() -> Iterator[None]:
     An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
     one in a collective; gone, it is noticed by the launcher and by the others. Exit codes are those of
     ``ExitCode``, 1 for a bug. A process that is alone raises as usual.
+
+    Raises:
+      DoesNotFitError: in a process that is alone, if its devices have no memory left.
     """
     try:
         yield
@@ -38,9 +57,11 @@ def failing_fast() -> Iterator[None]:
             raise
         _end("interrupted", ExitCode.INTERRUPTED)
     except Exception as error:
+        told = explained(error)
         if jax.process_count() == 1:
-            raise
-        told = _lost_process(error) or error
+            if told is error:
+                raise
+            raise told from error
         code = machine_errors.exit_code(told)
         if code is None:
             traceback.print_exc()
@@ -54,17 +75,33 @@ def _end(message: str, code: ExitCode) -> None:
     end_now(code)
 
 
-def _lost_process(error: Exception) -> TransientError | None:
-    """Return what to say of an error of a collective, or of the service that all processes share."""
+def explained(error: Exception) -> Exception:
+    """Return what to say of an error of the devices, or of the service that all processes share.
+
+    Returns:
+      A ``ReportedError``, or the error itself where it is neither out of memory nor of another process.
+    """
     if not isinstance(error, (jax.errors.JaxRuntimeError, ValueError)):
-        return None
-    if not any(word in str(error) for word in _WORDS):
-        return None
-    reason = str(error).splitlines()[0][:200]
-    return TransientError(
-        f"another process of the run is gone or does not answer ({reason}); start all of them again: they go "
-        "on from the newest checkpoint"
-    )
+        return error
+    is_of_devices = isinstance(error, jax.errors.JaxRuntimeError)
+    if is_of_devices and (found := _OUT_OF_MEMORY.search(str(error))):
+        return DoesNotFitError(
+            f"the devices have too little memory ({_line(found)}); take more of them or larger ones, a "
+            "smaller --training.batch-size, more --step.num-microbatches or another --model.remat: `t5lite "
+            "plan` predicts what fits"
+        )
+    if jax.process_count() > 1 and (found := _GONE.search(str(error))):
+        return TransientError(
+            f"another process of the run is gone or does not answer ({_line(found)}); start all of them "
+            "again: they go on from the newest checkpoint"
+        )
+    return error
+
+
+def _line(found: re.Match[str]) -> str:
+    """Return the beginning of the line in which it was found."""
+    begin = found.string.rfind("\n", 0, found.start()) + 1
+    return found.string[begin:].partition("\n")[0][:_SHOWN_CHARACTERS]
 
 
 def end_aborts_as_transient() -> None:

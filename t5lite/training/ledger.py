@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
+from t5lite.core import machine_errors
 from t5lite.core.errors import ReportedError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import write_json
 from t5lite.core.process_end import last_words
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.partitioning.lost_processes import explained
 from t5lite.training.attempts import (
     LEDGER_FOLDER,
     Attempt,
@@ -155,8 +157,12 @@ class Ledger:
 
 
 def _end_of(error: BaseException) -> End:
-    if isinstance(error, ReportedError):
-        return End(reason="failed", exit_code=error.exit_code, message=" ".join(str(error).split()))
     if isinstance(error, KeyboardInterrupt):
         return End(reason="failed", exit_code=ExitCode.INTERRUPTED, message="interrupted")
-    return End(reason="failed", exit_code=1, message=" ".join(f"{type(error).__name__}: {error}".split()))
+    code, text = 1, f"{type(error).__name__}: {error}"
+    if isinstance(error, Exception):
+        told = explained(error)
+        known = machine_errors.exit_code(told)
+        if known is not None:
+            code, text = known, machine_errors.description(told)
+    return End(reason="failed", exit_code=code, message=" ".join(text.split()))

@@ -1,11 +1,13 @@
 """What each start of a run cost is on disk, however it ended."""
 
+import errno
 import json
 import signal
 import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from t5lite.core.errors import TransientError
@@ -71,6 +73,27 @@ def test_an_error_is_its_end_even_after_the_loop_was_done(tmp_path):
     attempt.__exit__(TransientError, TransientError("the last save\nfailed"), None)
     (entry,) = read_attempts(tmp_path)[0]
     assert entry.end == End(reason="failed", exit_code=ExitCode.TRANSIENT, message="the last save failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "disk full"), 75, "disk full; check free space"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nx"),
+            3,
+            "the devices have too little",
+        ),
+        (ZeroDivisionError("a bug"), 1, "ZeroDivisionError: a bug"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_end_has_the_exit_code_of_the_process(tmp_path, error, code, message):
+    with pytest.raises(type(error)), ledger(tmp_path):
+        raise error
+    ((entry,), _) = read_attempts(tmp_path)
+    assert (entry.end.reason, entry.end.exit_code) == ("failed", code)
+    assert entry.end.message.startswith(message)
 
 
 def test_a_step_below_the_last_means_that_the_run_went_back(tmp_path):
