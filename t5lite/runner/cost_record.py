@@ -36,7 +36,7 @@ def cost_recorded(
         directory,
         clock,
         first_step=start_step,
-        found_step=_newest_step(directory),
+        found_step=newest_step(directory),
         num_processes=jax.process_count(),
         num_devices=jax.device_count(),
         waited_seconds=lease.waited_seconds,
@@ -63,7 +63,8 @@ def record_finish(
             ledger.finish("finished", ExitCode.DONE)
 
 
-def _newest_step(directory: StoragePath) -> int:
+def newest_step(directory: StoragePath) -> int:
+    """Return the newest step that the metrics of a run tell of; 0 where they cannot be read."""
     with contextlib.suppress(DataError):  # that is told elsewhere
         return max((entry["step"] for entry in read_metrics(directory / METRICS_FILE)), default=0)
     return 0

@@ -22,6 +22,7 @@ from t5lite.core.files import check_place
 from t5lite.core.json_changes import json_changes
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig, to_json
+from t5lite.runner.crash_loop import check_is_getting_on
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.phases import Phase
 from t5lite.training.preemption import Preemption
@@ -44,7 +45,7 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
 
     Raises:
       ConfigError: if processes differ, or see different directories.
-      UserError: if another run writes to the directory.
+      UserError: if another run writes to the directory, or this job ends at one step again and again.
       TransientError: if it cannot be asked.
     """
     check_same("configuration", to_json(config))
@@ -57,6 +58,7 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         if multihost.is_leader():
             try:
                 lease = stack.enter_context(held_lease(directory.path, config.lease, say))
+                check_is_getting_on(directory.path, lease.holder.job)
             except ReportedError as refused:
                 error = refused
         told = multihost.leaders_value(

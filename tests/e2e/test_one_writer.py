@@ -1,5 +1,6 @@
 """One run writes to a directory, and all of its processes run the same, shown by real processes."""
 
+import json
 import os
 import signal
 import socket
@@ -141,3 +142,38 @@ def test_a_directory_of_each_host_is_refused(train_arguments: list[str], tmp_pat
         assert process.returncode == 2, errors
         assert "is not one directory for all: process 1 of 2 does not see what process 0 wrote" in errors
     assert not any(path.exists() for host in hosts for path in host.iterdir())
+
+
+@pytest.mark.fault(
+    "three attempts of one job break off at the same step, for whatever reason",
+    "not started a fourth time: says where and how they ended; another job, or a start by hand, goes on",
+    2,
+)
+def test_a_job_that_breaks_off_at_one_step_again_and_again_is_not_started_once_more(
+    train_arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError(7)
+
+    monkeypatch.setenv("T5LITE_JOB", "base-1")
+    for costly in ("_compile", "_evaluate"):
+        monkeypatch.setattr(f"t5lite.training.loop._Loop.{costly}", lambda *_: None)
+    monkeypatch.setattr("t5lite.training.loop._Loop._run_step", fail)
+    train = [*train_arguments, "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(IndexError):
+        main(train)
+    ledger = tmp_path / "run" / "ledger"
+    first = json.loads((ledger / "000001.json").read_text())
+    for number in (2, 3):
+        (ledger / f"{number:06d}.json").write_text(json.dumps({**first, "number": number}))
+    monkeypatch.setattr("t5lite.runner.joining._check_same_directory", fail)
+    capfd.readouterr()
+    assert main(train) == 2
+    said = "attempts 1, 2 and 3 of T5LITE_JOB=base-1 all broke off at step 0, the last one IndexError: 7: "
+    assert said in capfd.readouterr().err
+    monkeypatch.setenv("T5LITE_JOB", "base-2")
+    with pytest.raises(IndexError):
+        main(train)

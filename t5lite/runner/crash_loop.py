@@ -1,0 +1,47 @@
+"""A job that ends at one step again and again: its scheduler would start it until nobody pays any more."""
+
+from t5lite.core.errors import UserError
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.runner.cost_record import newest_step
+from t5lite.training.attempts import Attempt, read_attempts
+from t5lite.training.goodput import reached_steps
+
+_ATTEMPTS = 3
+
+
+def check_is_getting_on(directory: StoragePath, job: str | None) -> None:
+    """Check that the last attempts of a job did not all break off at the same step.
+
+    A machine that is lost does not come at one step, and in an outage no attempt gets as far as a step: what
+    did not begin one does not count. Another job, or a start by hand, is what someone wants.
+
+    Args:
+      directory: of the run.
+      job: the scheduler's name for this start and those that it makes of the same job.
+
+    Raises:
+      UserError: if they did, with how the last one ended.
+    """
+    attempts, _ = read_attempts(directory)
+    last = attempts[-_ATTEMPTS:]
+    if job is None or len(last) < _ATTEMPTS or any(attempt.job != job for attempt in last):
+        return
+    reached = reached_steps(last)
+    if last[-1].end is None:
+        reached[-1] = max(reached[-1], newest_step(directory))
+    if len({*reached}) > 1 or not all(map(_broke_off, last, reached)):
+        return
+    *others, newest = [str(attempt.number) for attempt in last]
+    end = last[-1].end
+    how = "without a word" if end is None else end.message or f"with exit code {end.exit_code}"
+    raise UserError(
+        f"attempts {', '.join(others)} and {newest} of {job} all broke off at step {reached[-1]}, the last "
+        f"one {how}: another start would end there, too; see its log and stacks/ in the run directory. "
+        "Started by hand, or as another job (T5LITE_JOB, --name), the run goes on from its newest checkpoint"
+    )
+
+
+def _broke_off(attempt: Attempt, reached: int) -> bool:
+    is_bad = attempt.end is None or attempt.end.reason in ("failed", "ended")
+    began_a_step = reached > attempt.first_step or attempt.seconds.step > 0
+    return is_bad and began_a_step
