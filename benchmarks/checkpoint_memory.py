@@ -1,10 +1,12 @@
 """Peak of host memory while a state is saved and restored, against the size of that state.
 
-``python benchmarks/checkpoint_memory.py`` prints both. On a CPU the restored state is host memory, too.
+``python benchmarks/checkpoint_memory.py [MIB [MIB_AT_A_TIME]]`` prints both, by default of a state of 512 MiB
+that is read as training reads it. On a CPU the restored state is host memory, too.
 """
 
 import gc
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -15,8 +17,8 @@ import jax
 from t5lite.checkpointing import reading
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 
-_NUM_ARRAYS = 32
 _SHAPE = (16, 512, 512)
+_ARRAY_MIB = 16
 
 
 class Peak(threading.Thread):
@@ -45,9 +47,11 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def main() -> None:
+def main(mebibytes: int = 512, mebibytes_at_a_time: int | None = None) -> None:
     """Save, restore and print."""
-    state = {f"w{i}": jax.random.normal(jax.random.key(i), _SHAPE) for i in range(_NUM_ARRAYS)}
+    max_host_bytes = None if mebibytes_at_a_time is None else mebibytes_at_a_time << 20
+    num_arrays = mebibytes // _ARRAY_MIB
+    state = {f"w{i}": jax.random.normal(jax.random.key(i), _SHAPE) for i in range(num_arrays)}
     size = sum(leaf.nbytes for leaf in jax.block_until_ready(state).values())
     reading.named_fingerprints(state)  # compiles
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
@@ -59,9 +63,9 @@ def main() -> None:
         del state
         gc.collect()
         with Peak() as peak:
-            jax.block_until_ready(reading.read_state(directory, 1, abstract))
+            jax.block_until_ready(reading.read_state(directory, 1, abstract, max_host_bytes=max_host_bytes))
         print(f"restoring it: {peak.taken / size:.2f} of it with the restored state")
 
 
 if __name__ == "__main__":
-    main()
+    main(*(int(word) for word in sys.argv[1:]))

@@ -47,6 +47,7 @@ METADATA_VERSIONS = Versions({0: unchanged})
 """Of the metadata of a checkpoint."""
 _CRC = "metadata_crc32"
 MAX_LISTED_LEAVES = 8
+_READ_BYTES_AT_A_TIME = 1 << 30
 _ORBAX = str(Path(ocp.__file__).parent)
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED")
 """How TensorStore's messages begin where the store did not answer: nothing is known of the checkpoint."""
@@ -154,7 +155,8 @@ def read_state(
       partial: leave top-level entries that ``abstract`` lacks (``opt_state``) unread. Within those it has,
         every saved array must have its place, partial or not.
       leave: dotted names of saved arrays to leave unread as well; needs ``partial``.
-      max_host_bytes: of ``array_handler``.
+      max_host_bytes: of ``array_handler``; by default one array and no less than 1 GiB, which keeps any store
+        busy, so that beside the arrays themselves the host has room for little more.
 
     Raises:
       CheckpointError: if a leaf is missing, superfluous or of another shape (all of them are listed), or if
@@ -165,9 +167,12 @@ def read_state(
 
     def read() -> tuple[Tree, dict[str, Any]]:
         saved_fingerprints = _read_json(directory, step, "fingerprints")
-        with closing(array_handler(max_host_bytes)) as handler, _reading(directory, step):
+        with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
             saved = handler.metadata(path).tree
-            check_tensorstore_files(path, array_bytes=largest_leaf(saved))
+        largest = largest_leaf(saved)
+        at_a_time = max_host_bytes or max(largest, _READ_BYTES_AT_A_TIME)
+        with closing(array_handler(at_a_time)) as handler, _reading(directory, step):
+            check_tensorstore_files(path, array_bytes=largest)
             if partial:
                 saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
             _check_leaves(f"checkpoint {path.parent}", saved, wanted)

@@ -6,6 +6,7 @@ again, and no retention counts it. They are removed once a later save, of their 
 """
 
 import re
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -52,6 +53,7 @@ def newest_readable(steps: Sequence[int], read: Callable[[int], Value]) -> Found
         try:
             value = read(step)
         except DamagedCheckpointError as error:
+            _forget_frames(error)
             errors.append(error)
             continue
         return Found(
@@ -67,6 +69,14 @@ def newest_readable(steps: Sequence[int], read: Callable[[int], Value]) -> Found
         f"newest: {_without_remedy(str(errors[0]))}; bring one back from a copy, or start over in another "
         "run_dir"
     )
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what was read when it came out: the frames of an error hold it, and two states do not fit."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__
 
 
 def damage_messages(found: Found[Value]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A run goes on from its newest checkpoint that is whole, and loses nothing by what is not."""
 
+import gc
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import tensorstore
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.checkpointing.reading import available_steps, read_by_all, unreadable
+from t5lite.checkpointing.reading import available_steps, read_by_all, read_state, unreadable
 from t5lite.checkpointing.recovery import Found, damage_messages, newest_readable, set_aside
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, TransientError
 from t5lite.core.exit_codes import ExitCode
@@ -143,6 +144,22 @@ def test_what_is_set_aside_counts_no_more_and_goes_when_its_step_is_there_again(
     assert [path.name for path in tmp_path.iterdir()] == ["30"]
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(30)["w"])
+
+
+def test_what_was_read_of_a_damaged_checkpoint_is_gone_before_an_older_one_is_read(tmp_path: Path):
+    save(tmp_path, 10, 20)
+    prints = tmp_path / "20" / "fingerprints" / "metadata"
+    prints.write_text(json.dumps({name: value + 1 for name, value in json.loads(prints.read_text()).items()}))
+    live = []
+
+    def read(step: int) -> Any:
+        live.append(sum(x.nbytes for x in jax.live_arrays()))
+        return read_state(tmp_path, step, abstract())
+
+    gc.collect()
+    found = newest_readable([10, 20], read)
+    assert "the contents changed since the save" in found.reasons[0]
+    assert live[1] == live[0]
 
 
 def test_a_run_that_goes_back_saves_its_later_steps_anew(tmp_path: Path):
