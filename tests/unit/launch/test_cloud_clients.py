@@ -205,6 +205,7 @@ def test_the_jobset_is_of_the_slices(programs):
     assert mounted == (config["metadata"]["name"], "/etc/t5lite")
     assert container["command"][-1] == "/etc/t5lite/config.json"
     assert pod["terminationGracePeriodSeconds"] == 300
+    assert pod["shareProcessNamespace"] is True  # the command replaces the entry point of the image, its init
 
 
 @pytest.mark.parametrize(

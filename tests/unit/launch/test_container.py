@@ -50,6 +50,7 @@ def run_steps(programs, accelerator: str) -> "subprocess.CompletedProcess[str]":
     shell = json.loads(next(value for name, value in instructions() if name == "SHELL"))
     for name in ("useradd", "rm"):
         programs.add(name, "exit 0")
+    programs.add("apt-get", 'printf "apt-get %s\\n" "$*" >>"$RECORD"')
     programs.add("python", 'printf "%s\\n" "$*" >>"$RECORD"')
     steps = " ;\n".join(value for name, value in instructions() if name == "RUN")
     return subprocess.run(
@@ -66,7 +67,9 @@ def run_steps(programs, accelerator: str) -> "subprocess.CompletedProcess[str]":
 )
 def test_each_accelerator_installs_extras_that_there_are(programs, accelerator, extras):
     assert run_steps(programs, accelerator).returncode == 0
-    assert programs.record == [f"-m pip install --no-cache-dir /src[{extras}]"]
+    *system, installed = programs.record
+    assert installed == f"-m pip install --no-cache-dir /src[{extras}]"
+    assert system == ["apt-get update", "apt-get install --yes --no-install-recommends tini=0.19.*"]
     known = (ROOT / "setup.py").read_text()
     assert [extra for extra in extras.split(",") if f'"{extra}":' not in known] == []
 
@@ -75,4 +78,10 @@ def test_another_accelerator_is_refused_before_anything_is_installed(programs):
     done = run_steps(programs, "npu")
     assert done.returncode == 2
     assert "ACCELERATOR=npu must be cpu, tpu or gpu" in done.stderr
-    assert programs.record == []
+    assert [line for line in programs.record if "pip" in line] == []
+
+
+def test_an_init_is_process_1():
+    """Which gets signals of t5lite's while it starts, and takes over processes without a parent."""
+    (entry_point,) = [json.loads(value) for name, value in instructions() if name == "ENTRYPOINT"]
+    assert entry_point == ["tini", "--"]
