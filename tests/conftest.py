@@ -17,6 +17,12 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# Nearly all the time of a test that computes is compilation. Unoptimised code compiles in half of it, and
+# runs fast enough at these sizes; what tests start inherits it. libtpu reads it too, and knows both flags.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 # gcsfs reads it when it is imported; else it waits a minute for a service that no local server has.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 

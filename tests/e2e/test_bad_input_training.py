@@ -272,7 +272,7 @@ def test_batches_and_meshes_that_eight_devices_refuse(train: list[str], pretrain
         [sys.executable, "-c", DEVICES],
         input="\n".join(commands),
         cwd=REPOSITORY,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env=os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,7 @@
 """What a run says and keeps, and where it can be used: other directories, other meshes, without its data."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_a_run_evaluates_on_the_devices_that_are_there_and_without_its_training_
 
 
 def test_a_run_evaluates_on_devices_that_do_not_divide_its_parameters(pretrained: Path, run_copy: Path):
-    flags = "--xla_force_host_platform_device_count=3"  # of widths 32 and 64
+    # Of widths 32 and 64.
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"
     process = start(["evaluate", "--run", str(run_copy), "--batch-size", "6"], XLA_FLAGS=flags)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

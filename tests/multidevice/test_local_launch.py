@@ -61,10 +61,7 @@ def recipe(tmp_path_factory) -> Path:
 def environment() -> dict[str, str]:
     """The environment in which this checkout is what is imported, whether it is installed or not."""
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {
-        **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-        "PYTHONPATH": python_path,
-    }
+    return os.environ | {"PYTHONPATH": python_path}
 
 
 def launch(
