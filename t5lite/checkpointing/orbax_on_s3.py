@@ -16,6 +16,9 @@ from orbax.checkpoint._src.serialization import tensorstore_utils
 _SCHEMES = ("gs://", "s3://")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Where S3 is, if it is not Amazon's: read by s3fs, but not by TensorStore."""
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Credentials in the environment."""
 
 
 def enable() -> None:
@@ -34,8 +37,21 @@ def _kvstore(of_gcs: Any, address: str) -> dict[str, Any]:
     if scheme != "s3":
         return of_gcs(address)
     bucket, _, path = rest.partition("/")
-    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-    return {"driver": "s3", "bucket": bucket, "path": path, **({"endpoint": endpoint} if endpoint else {})}
+    endpoint, region = _first_set(_ENDPOINTS), _first_set(_REGIONS)
+    spec: dict[str, Any] = {"driver": "s3", "bucket": bucket, "path": path}
+    if endpoint:
+        spec["endpoint"] = endpoint
+        if region:  # else asked for at each opening, by a request that TensorStore does not count
+            spec["aws_region"] = region
+    if all(os.environ.get(name) for name in _KEYS):
+        # They come first in any case; asked for all it knows, TensorStore complains of each file of ~/.aws
+        # that is not there, some fifteen lines a save.
+        spec["aws_credentials"] = {"type": "environment"}
+    return spec
+
+
+def _first_set(names: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _normalized(path: str) -> str:

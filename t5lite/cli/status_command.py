@@ -97,6 +97,7 @@ def _page(status: RunStatus) -> str:
         "eval": _metrics(status.evaluation),
         "time left": _duration(status.seconds_left),
         "goodput": _goodput(status.cost) if status.attempts else "",
+        "tried again": _retried(status.attempts),
     }
     lines += [f"  {name:<12} {fact}" for name, fact in facts.items() if fact]
     if status.attempts:
@@ -125,6 +126,11 @@ def _goodput(cost: Goodput) -> str:
     repeated = f"; {cost.repeated_steps:,} steps came to nothing" if cost.repeated_steps else ""
     rest = f"; {', '.join(listed)}" if listed else ""
     return f"{cost.share:.0%} of {_duration(cost.total_seconds)} in steps that count{rest}{repeated}"
+
+
+def _retried(attempts: Sequence[Attempt]) -> str:
+    total = sum(attempt.retried_requests for attempt in attempts)
+    return f"{total:,} requests to object storage" if total else ""
 
 
 def _attempt(status: RunStatus, place: int) -> tuple[str, ...]:

@@ -71,13 +71,15 @@ class Attempt:
     """Steps that it did, those that it did again after it had gone back included."""
     found_step: int
     """The newest step of which the metrics file told when it started."""
+    retried_requests: int = 0
+    """To object storage, that failed and were tried again in the leader process."""
     end: End | None = None
     """None while it lasts, and for good if it was killed."""
 
     def __post_init__(self) -> None:
         net_steps = self.last_step - self.first_step
         counts = (self.number - 1, self.first_step, net_steps, self.num_steps - net_steps, self.found_step)
-        if min(*counts, self.waited_seconds) < 0:
+        if min(*counts, self.waited_seconds, self.retried_requests) < 0:
             raise ConfigError("its steps or seconds contradict each other")
 
     @property
@@ -91,7 +93,7 @@ class Attempt:
         return self.started + self.lasted_seconds
 
 
-VERSIONS = Versions({0: unchanged})
+VERSIONS = Versions({0: unchanged, 1: unchanged})
 """Of the file of an attempt."""
 _JSON = StrictJson(versions={Attempt: VERSIONS})
 

@@ -18,6 +18,7 @@ from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import write_json
 from t5lite.core.process_end import last_words
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.retries import RETRIES
 from t5lite.partitioning.lost_processes import explained
 from t5lite.training.attempts import (
     LEDGER_FOLDER,
@@ -114,6 +115,7 @@ class Ledger:
             first_step=first_step,
             last_step=last_step,
             num_steps=num_steps,
+            retried_requests=RETRIES.total,
             end=self._end,
             **self._facts,
         )

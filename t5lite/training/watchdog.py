@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, fields
 from types import FrameType
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, ReportedError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import write_text
 from t5lite.core.process_end import end_now
@@ -152,7 +152,10 @@ class Watchdog:
         )
         stacks = _stacks()
         os.write(2, f"\n{text}\n{stacks}".encode(errors="backslashreplace"))
-        write_text(self._directory / STACKS_FOLDER / f"{host}-{pid}.txt", f"{text}\n{stacks}")
+        try:
+            write_text(self._directory / STACKS_FOLDER / f"{host}-{pid}.txt", f"{text}\n{stacks}")
+        except (ReportedError, OSError) as error:
+            os.write(2, f"t5lite: the stacks are written here alone: {error}\n".encode())
 
 
 def _stacks() -> str:

@@ -1,5 +1,6 @@
 """What each start of a run cost is on disk, however it ended."""
 
+import dataclasses
 import errno
 import json
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from t5lite.core.errors import TransientError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.storage.retries import RETRIES
 from t5lite.training.attempts import LEDGER_FOLDER, End, read_attempts
 from t5lite.training.goodput import goodput
 from t5lite.training.ledger import Ledger
@@ -53,6 +55,23 @@ def test_two_attempts_of_a_run(tmp_path):
     assert attempts[0].seconds.step >= 0.03
     assert (attempts[0].job, attempts[0].num_devices) == ("SLURM_JOB_ID=7", 8)
     assert goodput(attempts).repeated_steps == 1
+
+
+def test_requests_that_were_tried_again_are_counted_and_older_entries_counted_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(RETRIES, "_counted", 0)
+    monkeypatch.setattr(RETRIES, "_others", [lambda: 2])
+    with ledger(tmp_path) as attempt:
+        RETRIES.count("503")
+        attempt.finish("finished", 0)
+    [(before,), _] = read_attempts(tmp_path)
+    assert before.retried_requests == 3
+    file = tmp_path / LEDGER_FOLDER / "000001.json"
+    for version in (0, 1):
+        content = json.loads(file.read_bytes()) | {"version": version}
+        content.pop("retried_requests", None)
+        file.write_text(json.dumps(content))
+        [(after,), notes] = read_attempts(tmp_path)
+        assert (after, notes) == (dataclasses.replace(before, retried_requests=0), [])
 
 
 def test_time_before_the_first_batch_is_startup_and_between_phases_later_is_other(tmp_path):
@@ -139,8 +158,8 @@ def test_the_end_of_a_process_that_does_not_unwind(tmp_path, how, code, end):
         (b"", "is not JSON"),
         (b"\xff{", "is not UTF-8 text"),
         (b"[]", "is not an object with the fields of Attempt"),
-        (b'{"version": 2}', "was written by a newer t5lite: it has version 2, and this one reads up to 1"),
-        (b'{"version": 1}', "'number' is missing"),
+        (b'{"version": 3}', "was written by a newer t5lite: it has version 3, and this one reads up to 2"),
+        (b'{"version": 2}', "'number' is missing"),
         ({"last_step": -5}, "contradict each other"),
         ({"seconds": {"step": -1}}, "step is negative"),
         ({"started": "today"}, "is not of type float"),
