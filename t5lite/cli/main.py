@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from t5lite import __version__
 from t5lite.cli.host import restart_with_tuned_malloc
+from t5lite.cli.log import show_notices
 from t5lite.core import machine_errors
 from t5lite.core.errors import suggestion
 from t5lite.core.exit_codes import ExitCode
@@ -44,6 +45,7 @@ def run_as_process() -> NoReturn:
     What made the command end may not answer at the end, either, nor may threads of a save that failed: so the
     time until the process has gone is bounded.
     """
+    show_notices()  # also those of what runs when the interpreter ends
     code = main()
     end_soon(code)
     sys.exit(code)
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name that is not UTF-8 must not undo finished work
             stream.reconfigure(errors="backslashreplace")
+    show_no_more = show_notices()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -64,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit fail
         return 0
+    finally:
+        show_no_more()
 
 
 def _run(arguments: list[str]) -> int:
