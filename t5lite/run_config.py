@@ -24,7 +24,7 @@ from t5lite.core.home import expand_fields
 from t5lite.core.migrations import Versions
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
-from t5lite.core.strict_json import StrictJson
+from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.objectives import MaskedLM, Objective, SpanCorruption, check_architecture
 from t5lite.data.pipeline import (
@@ -296,7 +296,8 @@ def load(
         problem = "is a directory" if path.is_dir() else "does not exist"
         raise ConfigError(f"recipe {path} {problem}; recipes are .py files such as those in configs/")
     if path.suffix == ".json":
-        config = _JSON.read(path, RunConfig)
+        with remedied("mend it, or give the recipe"):
+            config = read_saved(path)
     elif path.suffix == ".py":
         config = _run_recipe(local_copy(path))
     else:
@@ -306,6 +307,15 @@ def load(
     elif model is not None:
         config = dataclasses.replace(config, model=shape_in(config.model, model))
     return _override(config, overrides) if overrides else config
+
+
+def read_saved(path: StoragePath) -> RunConfig:
+    """Read a configuration that ``save`` wrote.
+
+    Raises:
+      ConfigError: if it is damaged, or cannot be read.
+    """
+    return _JSON.read(path, RunConfig)
 
 
 def save(config: RunConfig, path: StoragePath) -> None:

@@ -45,6 +45,10 @@ class ConfigError(UserError):
     """A configuration value is unknown, out of range, or contradicts another one."""
 
 
+class NewerVersionError(ConfigError):
+    """A file was written by a newer t5lite: it is whole, and no reason to replace it."""
+
+
 class DataError(UserError):
     """A text file, vocabulary or token store is missing, damaged, or does not fit."""
 

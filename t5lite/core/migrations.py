@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, NewerVersionError
 
 _KEY = "version"
 
@@ -36,7 +36,8 @@ class Versions:
           name: of the file, for messages.
 
         Raises:
-          ConfigError: if the file is of a newer version, or its version is no number.
+          NewerVersionError: if the file is of one.
+          ConfigError: if its version is no number.
         """
         if not isinstance(content, dict):
             return content
@@ -44,7 +45,7 @@ class Versions:
         if not isinstance(version, int) or isinstance(version, bool) or version < 0:
             raise ConfigError(f"{name} is damaged: its version is {version!r}, not a number")
         if version > self.current:
-            raise ConfigError(
+            raise NewerVersionError(
                 f"{name} was written by a newer t5lite: it has version {version}, and this one reads up to "
                 f"{self.current}; upgrade t5lite"
             )

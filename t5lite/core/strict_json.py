@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +14,7 @@ import cattrs.gen
 import cattrs.strategies
 
 from t5lite.core.bounded_reads import read_at_most
-from t5lite.core.errors import ConfigError, UserError, suggestion
+from t5lite.core.errors import ConfigError, NewerVersionError, UserError, suggestion
 from t5lite.core.json_text import MAX_BYTES, parse_json
 from t5lite.core.migrations import Versions
 from t5lite.core.storage.addresses import StoragePath
@@ -128,6 +129,19 @@ class StrictJson:
         if tag not in kinds:
             raise ValueError(f"unknown {_TAG} {tag!r}{suggestion(tag, kinds)}")
         return self._converter.structure({k: v for k, v in value.items() if k != _TAG}, kinds[tag])
+
+
+@contextmanager
+def remedied(remedy: str) -> Iterator[None]:
+    """Say in the errors of reading a damaged file what to do; not in those of one that cannot be read."""
+    try:
+        yield
+    except NewerVersionError:
+        raise
+    except ConfigError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        raise ConfigError(f"{error}; {remedy}") from error
 
 
 def read_text(path: StoragePath) -> str:

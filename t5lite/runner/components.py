@@ -171,8 +171,9 @@ def open_training_pipeline(
         history=resumed.mixture if resumed else None,
         position=left_out.place(resumed.position.examples_seen) if resumed else 0,
     )
-    pipeline = open_with(classes=directory.read_classes() if resumed else None)
-    if resumed is None and pipeline.classes is not None:
+    classes = directory.read_classes() if resumed else None
+    pipeline = open_with(classes=classes)
+    if classes is None and pipeline.classes is not None:  # the run begins, or has lost the file
         known = _classes_of_source(config)
         # Outputs keep their numbers, and classes their names, where the source has them all.
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
@@ -305,7 +306,7 @@ def _classes_of_source(config: RunConfig) -> LabelClasses | None:
 
 def inherited_eos_ids(config: RunConfig, directory: RunDirectory) -> tuple[int, ...]:
     """Return what ends a generated text besides the vocabulary's EOS: what the run, or its source, says."""
-    if available_steps(directory.checkpoints):
+    if available_steps(directory.checkpoints) and directory.model_file.is_file():
         return directory.read_eos_ids()
     source = config.initialize_from
     return () if source is None else RunDirectory.at(source.run).read_eos_ids()

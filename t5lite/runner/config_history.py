@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from t5lite.core.files import write_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
-from t5lite.core.strict_json import StrictJson
+from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.runner.config_changes import ConfigChange
 from t5lite.runner.resumption import Resumption
 
@@ -69,7 +69,10 @@ def read_config_history(path: StoragePath) -> ConfigHistory:
     Raises:
       ConfigError: if the file is damaged.
     """
-    return _JSON.read(path, ConfigHistory) if path.is_file() else ConfigHistory()
+    if not path.is_file():
+        return ConfigHistory()
+    with remedied("delete it: nothing but the list of what was changed is lost"):
+        return _JSON.read(path, ConfigHistory)
 
 
 def write_config_history(path: StoragePath, history: ConfigHistory) -> None:

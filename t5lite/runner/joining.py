@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import t5lite
 from t5lite.checkpointing.lease import Lease, held_lease, sees_claim
+from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import check_place
@@ -31,12 +32,20 @@ from t5lite.training.supervision import Supervision
 _SHOWN = 5
 
 
+class Joined(NamedTuple):
+    """What a process may do in a run."""
+
+    lease: Lease | None
+    """Of the process that holds it, for whoever writes at another time."""
+    refusal: UserError | None
+    """Why nobody may write to the directory, which may be that of a finished run; nobody holds a lease."""
+
+
 @contextmanager
-def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], None]) -> Iterator[Lease | None]:
+def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], None]) -> Iterator[Joined]:
     """During the block, this run alone writes to its directory, and all of its processes run the same.
 
-    A run that lost its lease is ended at its next step or save. The lease is yielded to the process that
-    holds it, for whoever writes at another time.
+    A run that lost its lease is ended at its next step or save.
 
     Args:
       config: resolved.
@@ -45,14 +54,18 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
 
     Raises:
       ConfigError: if processes differ, or see different directories.
-      UserError: if another run writes to the directory, or this job ends at one step again and again.
+      UserError: if another run writes to the directory, none can and there is something to write, or this job
+        ends at one step again and again.
       TransientError: if it cannot be asked.
     """
     check_same("configuration", to_json(config))
     check_same("software", {"t5lite": t5lite.__version__, "code": _code_digest(), "jax": jax.__version__})
     directory = RunDirectory.at(config.run_dir)
     directory.check_is_directory()
-    check_place(directory.path)
+    refusal = _refusal_to_write(directory, config)
+    if refusal is not None:
+        yield Joined(None, refusal)
+        return
     with ExitStack() as stack:
         lease, error = None, None
         if multihost.is_leader():
@@ -72,7 +85,23 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         _check_same_directory(directory, told["owner"])
         if lease is not None:
             supervision.phases.observe(functools.partial(_check_lease, lease, supervision.preemption))
-        yield lease
+        yield Joined(lease, None)
+
+
+def _refusal_to_write(directory: RunDirectory, config: RunConfig) -> UserError | None:
+    """Return why nothing can be written, the same in all processes, where all steps may have been done."""
+    refusal = None
+    try:
+        check_place(directory.path)
+    except UserError as error:
+        refusal = error
+    told = [each for each in multihost.every_process(refusal and str(refusal)) if each is not None]
+    if not told:
+        return None
+    refusal = refusal or UserError(told[0])
+    if multihost.leaders_value(available_steps(directory.checkpoints)[-1:]) != [config.training.total_steps]:
+        raise refusal
+    return refusal
 
 
 def check_same(what: str, value: Any) -> None:

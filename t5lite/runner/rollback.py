@@ -12,7 +12,7 @@ from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import NumbersError
 from t5lite.core.files import write_json
 from t5lite.core.migrations import Versions, unchanged
-from t5lite.core.strict_json import StrictJson
+from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
 from t5lite.partitioning import multihost
@@ -149,7 +149,10 @@ def _gave_up(newest: Rollback, alike: list[Rollback]) -> NumbersError:
 def _read(directory: RunDirectory) -> tuple[Rollback, ...]:
     """Return what the leader finds; all processes must call it."""
     file = directory.rollbacks_file
-    found = _JSON.read(file, Rollbacks) if file.is_file() else Rollbacks()
+    found = Rollbacks()
+    if file.is_file():
+        with remedied("delete it: the checkpoints, too, say which examples are left out"):
+            found = _JSON.read(file, Rollbacks)
     told = multihost.leaders_value(_JSON.unstructure(found, Rollbacks))
     return _JSON.structure(told, Rollbacks, name=str(file)).rollbacks
 

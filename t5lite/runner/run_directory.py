@@ -12,13 +12,13 @@ from typing import Any
 from t5lite import run_config
 from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.checkpointing.reading import available_steps, read_metadata
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.core.files import check_place, make_directory, write_json, write_text
 from t5lite.core.json_changes import json_changes
 from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, is_remote, place
-from t5lite.core.strict_json import StrictJson, read_text
+from t5lite.core.strict_json import StrictJson, read_text, remedied
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
@@ -53,6 +53,7 @@ FOLDERS = {
 _BEFORE_A_RUN = (LEASE_FOLDER, STACKS_FOLDER)
 """Which of them a start may leave that never came to be a run."""
 _KEPT_TOKENIZER = "tokenizer"
+_WRITES_ANEW = "delete it and run `t5lite train` with the recipe of this run again, which writes it anew"
 
 _README = """\
 This directory is one t5lite run.
@@ -258,7 +259,11 @@ class RunDirectory:
           CheckpointError: if it has checkpoints of another model or vocabulary.
         """
         self.check_is_directory()
-        if not self.model_file.is_file():
+        if self.model_file.is_file():
+            description = self._read_model_file()
+        else:
+            description = self._model_of_config(vocabulary)
+        if description is None:
             # A directory may be there already (logs of the launcher), but not with files of our names.
             names = {*FILES, *FOLDERS, _KEPT_TOKENIZER}.difference(_BEFORE_A_RUN)
             ours = [self.path / name for name in sorted(names)]
@@ -270,7 +275,7 @@ class RunDirectory:
                     "would be overwritten or taken for its own; use another run_dir"
                 )
             return
-        known, new = asdict(self._read_model_file()), asdict(_describe(model, vocabulary))
+        known, new = asdict(description), asdict(_describe(model, vocabulary))
         changes = [*json_changes(known["architecture"], new["architecture"], ("architecture",))]
         # Fields of another architecture would only bury that one.
         changes = changes or [*json_changes(_defining(known), _defining(new))]
@@ -305,7 +310,11 @@ class RunDirectory:
             )
         description = self._read_model_file()
         saved = description.vocabulary
-        vocabulary = open_vocabulary(self.path, saved.extra_ids, kind=saved.kind)
+        try:
+            vocabulary = open_vocabulary(self.path, saved.extra_ids, kind=saved.kind)
+        except DataError as error:
+            what = str(error).rpartition(";")[0]
+            raise DataError(f"{what}; copy it from the token store again") from error
         if vocabulary.fingerprint != saved.fingerprint:
             raise ConfigError(
                 f"{vocabulary.path} is not the vocabulary that this run was trained with; copy it from "
@@ -328,7 +337,8 @@ class RunDirectory:
                 f"{self.path} has no config.json: it was imported or is not a run directory; give one that "
                 "`t5lite train` wrote"
             )
-        return run_config.load(self.config_file)
+        with remedied(_WRITES_ANEW):
+            return run_config.read_saved(self.config_file)
 
     def read_classes(self) -> LabelClasses | None:
         """Return the classes of a classifier, None for a run that has none.
@@ -336,7 +346,10 @@ class RunDirectory:
         Raises:
           ConfigError: if the file is damaged.
         """
-        return _JSON.read(self.classes_file, LabelClasses) if self.classes_file.is_file() else None
+        if not self.classes_file.is_file():
+            return None
+        with remedied(self._remedy):
+            return _JSON.read(self.classes_file, LabelClasses)
 
     def write_classes(self, classes: LabelClasses | None) -> None:
         """Save the classes of the run; None removes those of a start that came to nothing."""
@@ -351,7 +364,10 @@ class RunDirectory:
         Raises:
           ConfigError: if the file is damaged.
         """
-        return _JSON.read(self.mixture_file, MixtureHistory) if self.mixture_file.is_file() else None
+        if not self.mixture_file.is_file():
+            return None
+        with remedied("bring it back from a copy, or start over in another run_dir"):
+            return _JSON.read(self.mixture_file, MixtureHistory)
 
     def write_mixture(self, history: MixtureHistory | None) -> None:
         """Save the shares of a mixture; None removes those of a start that came to nothing."""
@@ -368,13 +384,14 @@ class RunDirectory:
         """
         if not self.config_file.is_file():
             return
-        try:
-            saved = parse_json(read_text(self.config_file))
-        except ValueError as error:
-            raise ConfigError(
-                f"{self.config_file} is damaged ({error}); delete it, the run writes it anew"
-            ) from error
-        run_config.VERSIONS.migrated(saved, name=str(self.config_file))
+        with remedied("delete it, the run writes it anew"):
+            try:
+                saved = parse_json(read_text(self.config_file))
+            except ValueError as error:
+                raise ConfigError(f"{self.config_file} is damaged ({error})") from error
+            if not isinstance(saved, dict):
+                raise ConfigError(f"{self.config_file} is damaged (no object)")
+            run_config.VERSIONS.migrated(saved, name=str(self.config_file))
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration."""
@@ -385,7 +402,20 @@ class RunDirectory:
         return self.path / "README.txt"
 
     def _read_model_file(self) -> _ModelFile:
-        return _JSON.read(self.model_file, _ModelFile)
+        with remedied(self._remedy):
+            return _JSON.read(self.model_file, _ModelFile)
+
+    @property
+    def _remedy(self) -> str:
+        """What to do where a file is damaged that says what the model is."""
+        return _WRITES_ANEW if self.config_file.is_file() else "import the model again"
+
+    def _model_of_config(self, vocabulary: Vocabulary) -> _ModelFile | None:
+        """Return what model.json said, where it was lost, by config.json; None if there is none of a run."""
+        try:
+            return _describe(run_config.read_saved(self.config_file).model, vocabulary)
+        except ConfigError:
+            return None
 
 
 def _holds(path: StoragePath, expected: Mapping[str, bytes]) -> bool:

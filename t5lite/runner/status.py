@@ -74,8 +74,8 @@ def run_status(run: str) -> RunStatus:
     """
     directory = place(run)
     lease = sighting(directory)
-    config = _config(directory, is_starting=lease is not None)
     attempts, notes = read_attempts(directory)
+    config = _config(directory, notes, is_starting=lease is not None)
     entries: list[dict[str, Any]] = []
     try:
         entries = read_metrics(directory / METRICS_FILE)
@@ -105,8 +105,8 @@ def run_status(run: str) -> RunStatus:
     )
 
 
-def _config(directory: StoragePath, *, is_starting: bool) -> Mapping[str, Any]:
-    """Return what config.json says, as far as it can be read; nothing of a run that is about to write it.
+def _config(directory: StoragePath, notes: list[str], *, is_starting: bool) -> Mapping[str, Any]:
+    """Return what config.json says; nothing of a run that is about to write it, or of what ``notes`` tell.
 
     Raises:
       ConfigError: if this is no run.
@@ -121,8 +121,12 @@ def _config(directory: StoragePath, *, is_starting: bool) -> Mapping[str, Any]:
     try:
         config = load_json(file)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} is damaged ({error}); delete it, the run writes it anew") from error
-    return config if isinstance(config, dict) else {}
+        config = error
+    if isinstance(config, dict):
+        return config
+    why = f" ({config})" if isinstance(config, Exception) else ""
+    notes.append(f"{file} is damaged{why}; delete it, the run writes it anew when it is started again")
+    return {}
 
 
 def _number(config: Mapping[str, Any], part: str, name: str) -> float | None:

@@ -23,16 +23,15 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, announce, say
-from t5lite.runner.components import inherited_eos_ids
-from t5lite.runner.config_history import write_config_history
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluator
 from t5lite.runner.going_back import FROM_STEP, asked_return
 from t5lite.runner.joining import check_same, joined
-from t5lite.runner.resumption import current_history, metadata_of
+from t5lite.runner.resumption import metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_files import write_files, write_lost_files
 from t5lite.runner.start_plan import plan_start
 from t5lite.runner.tracking import tracked
 from t5lite.training import loop
@@ -97,12 +96,14 @@ def _train_alone(
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
-            lease = stack.enter_context(joined(config, supervision, say))
+            lease, refusal = stack.enter_context(joined(config, supervision, say))
             back = asked_return(RunDirectory.at(config.run_dir), from_step)
             run, start = plan_start(config, phases, allowed, back)
             if multihost.as_the_leader_says(_is_finished(run, start)):
                 record_finish(run.directory.path, lease, supervision.clock, step=start.step, say=say)
-                return _finished(run, start)
+                return _finished(run, start, may_write=refusal is None)
+            if refusal is not None:
+                raise refusal
             _begin(run, start)
         directory, clock = run.directory, supervision.clock
         ledger = stack.enter_context(
@@ -121,7 +122,6 @@ def _train_alone(
 
 def _begin(run: Run, start: Start) -> None:
     """Compare what the processes are about to do, say it, and write what makes the directory a run."""
-    config = run.config
     check_same(
         "data",
         {
@@ -138,12 +138,7 @@ def _begin(run: Run, start: Start) -> None:
         make_directory(directory.path)
     announce(run, start)
     if multihost.is_leader():
-        eos_ids = inherited_eos_ids(config, directory)
-        directory.write_model(config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
-        directory.write_classes(run.pipeline.classes)
-        directory.write_mixture(current_history(run.pipeline, run.resumed))
-        directory.write_config(config)
-        write_config_history(directory.config_history_file, run.history)
+        write_files(run)
         set_aside(directory.checkpoints, start.set_aside)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
@@ -228,8 +223,10 @@ def _is_finished(run: Run, start: Start) -> bool:
     return start.step == run.config.training.total_steps and (run.heldout is None or start.is_evaluated)
 
 
-def _finished(run: Run, start: Start) -> Outcome:
-    """Say that there is nothing left to do, and leave the run as it is."""
+def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
+    """Say that there is nothing left to do, and leave the run as it is but for files that it has lost."""
+    if may_write and multihost.is_leader() and (lost := write_lost_files(run)):
+        say(f"written anew, for they were missing or damaged: {', '.join(lost)}")
     unused = f"; not taken: {'; '.join(map(str, run.changes))}" if run.changes else ""
     say(
         f"{run.directory.path} is finished: step {start.step} of training.total_steps="

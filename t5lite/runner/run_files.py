@@ -1,0 +1,50 @@
+"""The files that make a directory a run, as a training writes them and finds again what was lost of them."""
+
+import dataclasses
+
+from t5lite.core.errors import ConfigError
+from t5lite.runner.beginning import Run
+from t5lite.runner.components import inherited_eos_ids
+from t5lite.runner.config_history import write_config_history
+from t5lite.runner.resumption import current_history
+
+
+def write_files(run: Run) -> None:
+    """Write what makes the directory of a run that begins or goes on usable; call it in one process."""
+    directory = run.directory
+    eos_ids = inherited_eos_ids(run.config, directory)
+    directory.write_model(run.config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
+    directory.write_classes(run.pipeline.classes)
+    directory.write_mixture(current_history(run.pipeline, run.resumed))
+    directory.write_config(run.config)
+    write_config_history(directory.config_history_file, run.history)
+
+
+def write_lost_files(run: Run) -> list[str]:
+    """Write those files of a finished run anew without which it cannot be used; call it in one process.
+
+    The configuration is that of its newest checkpoint, not one that the command would have it train on with.
+
+    Returns:
+      Their names; of most runs none.
+    """
+    directory, resumed = run.directory, run.resumed
+    lost = []
+    try:
+        if not directory.config_file.is_file():
+            lost.append(directory.config_file.name)
+        else:
+            directory.read_config()
+    except ConfigError:  # a newer version of it was refused before
+        lost.append(directory.config_file.name)
+    if lost:
+        config = resumed.config if resumed and resumed.config else run.config
+        directory.write_config(dataclasses.replace(config, run_dir=run.config.run_dir))
+    if run.pipeline.classes is not None and not directory.classes_file.is_file():
+        lost.append(directory.classes_file.name)
+        directory.write_classes(run.pipeline.classes)
+    if not directory.model_file.is_file():
+        lost.append(directory.model_file.name)
+        eos_ids = inherited_eos_ids(run.config, directory)
+        directory.write_model(run.config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
+    return lost
