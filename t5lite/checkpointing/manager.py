@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from t5lite.checkpointing import orbax_threads, reading
 from t5lite.checkpointing.finiteness import nonfinite_leaves
 from t5lite.checkpointing.recovery import remove, remove_set_aside, set_aside
 from t5lite.checkpointing.retention import best_steps, steps_to_remove
+from t5lite.checkpointing.save_barrier import SaveBarrier, cause_of
 from t5lite.core.errors import (
     ConfigError,
     DamagedCheckpointError,
@@ -31,10 +32,7 @@ class SaveFailedError(TransientError):
     """A checkpoint was not written, or is not there to be read."""
 
     def __init__(self, directory: epath.PathLike, step: int, error: Exception) -> None:
-        self.step = step
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        # TensorStore names the files that it writes to before it says what is wrong.
-        self.cause = text.rpartition('": ')[2].partition(" [")[0][:200]
+        self.step, self.cause = step, cause_of(error)
         super().__init__(
             f"step {step} could not be saved to {directory} ({self.cause}); check free space and "
             "permissions, then run the same command again: it resumes from the newest finished checkpoint"
@@ -63,8 +61,8 @@ class CheckpointConfig:
     on_damage: Literal["fall_back", "stop"] = "fall_back"
     """Where the newest checkpoint is damaged, go on from the newest older one that is whole, or stop."""
     on_save_failure: Literal["continue", "stop"] = "continue"
-    """Where a save fails, train on and try again, or stop with exit code 75, as several processes always do;
-    a run whose last save fails stops so in any case."""
+    """Where a save fails, or metrics cannot be written, train on and try again, or stop with exit code 75; a
+    run whose last save fails stops so in any case."""
 
     def __post_init__(self) -> None:
         if self.save_every_steps < 1:
@@ -89,11 +87,35 @@ class CheckpointConfig:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, without its own question whether to stop.
+    """Orbax's, whose saves fail in all processes or in none, and without its own question whether to stop.
 
     JAX's preemption service counts the questions: two who ask, each by a count of its own, and the place at
     which all processes are to stop may be one that nobody comes by any more.
     """
+
+    def __init__(self, directory: epath.Path, handlers: Mapping[str, ocp.CheckpointHandler]) -> None:
+        self._barrier = SaveBarrier() if jax.process_count() > 1 else None
+        # Orbax is not asked to remove any: it would before the new one was read back.
+        options = ocp.CheckpointManagerOptions(
+            cleanup_tmp_directories=True, async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier)
+        )
+        super().__init__(directory, options=options, item_handlers=dict(handlers))
+
+    def begin(self, step: int, args: ocp.args.Composite) -> None:
+        """Begin to save in the background."""
+        if self._barrier is not None:
+            self._barrier.begin()
+        self.save(step, args=args, force=True)
+
+    def _wait_for_checkpointers(self) -> None:
+        """Wait, in the background, until this process has done its part of a save."""
+        try:
+            super()._wait_for_checkpointers()
+        except BaseException as error:
+            if self._barrier is not None:
+                orbax_threads.end_waiting()
+                self._barrier.fail(error)
+            raise
 
     def reached_preemption(self, step: int) -> bool:
         """Return False: the training loop asks, at the same places in every process."""
@@ -125,17 +147,15 @@ class Checkpoints:
         self.config = config
         self.notes: list[str] = []
         """What the user should be told, a line each; whoever says it takes it out."""
-        # Orbax is not asked to remove any: it would before the new one was read back.
-        options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True)
         self._unread: tuple[int, dict[str, tuple[int, ...]]] | None = None
+        self._num_polls, self._is_alone = 0, False
         self._last_good_step: int | None = None
         self._may_remove = multihost.is_leader()
         self._scores: dict[int, float] = {}
         self._restore_noise, self._has_failed = reading.silence_orbax(), False
         self._manager = _Manager(
             self.directory,
-            options=options,
-            item_handlers={
+            {
                 "state": reading.array_handler(max_host_bytes),
                 "fingerprints": ocp.JsonCheckpointHandler(),
                 "metadata": ocp.JsonCheckpointHandler(),
@@ -152,6 +172,7 @@ class Checkpoints:
         # It may be that the directory is another run's now, so nothing in it is removed any more. And of an
         # error in the block, which says what to do, that of a save must not take the place.
         self._may_remove = False
+        self._is_alone = True  # the others may be anywhere
         with contextlib.suppress(SaveFailedError):
             self.close()
 
@@ -173,6 +194,7 @@ class Checkpoints:
         Raises:
           SaveFailedError: if this save cannot begin, or the earlier one under way failed (disk full, no
             permission; or it cannot be read back). What is there stays, and the next save may succeed.
+          TransientError: if it cannot begin in one of several processes.
           NumbersError: if an array holds NaN or infinity: nothing is saved then, and nothing removed.
         """
         self.wait()
@@ -191,8 +213,16 @@ class Checkpoints:
             metadata=ocp.args.JsonSave(reading.sealed_metadata(metadata)),
         )
         self._last_good_step = last_good_step
-        with self._saving(step):
-            self._manager.save(step, args=arguments, force=True)
+        try:
+            self._manager.begin(step, arguments)
+        except TypeError:  # the metadata is no JSON, say
+            raise
+        except Exception as error:
+            self._clean_up(step, error, alone=True)
+            failed = SaveFailedError(self.directory, step, error)
+            # The other processes wait for this one, and only a new start brings them together again.
+            raise (failed if jax.process_count() == 1 else TransientError(str(failed))) from error
+        self._num_polls = 0
         names = reading.leaf_names(arrays)
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(arrays)]
         self._unread = step, dict(zip(names, shapes, strict=True))
@@ -201,10 +231,18 @@ class Checkpoints:
     def poll(self) -> bool:
         """Return whether a save has ended since it was last asked, without waiting for one.
 
+        Several processes, who must agree, do so at the 1st, 2nd, 4th, 8th ... question of a save: seldom, and
+        late by no more than the save took.
+
         Raises:
           SaveFailedError: if that save failed, once.
         """
-        return not self._manager.is_saving_in_progress() and self.wait()
+        if self._unread is None:
+            return False
+        self._num_polls += 1
+        if jax.process_count() > 1 and self._num_polls.bit_count() > 1:
+            return False
+        return not multihost.any_process(self._manager.is_saving_in_progress()) and self.wait()
 
     def wait(self) -> bool:
         """Block until the save under way is on disk and was read back by name; remove what is kept no more.
@@ -218,13 +256,27 @@ class Checkpoints:
         if self._unread is None:
             return False
         (step, shapes), self._unread = self._unread, None
-        with self._saving(step):
-            self._manager.wait_until_finished()
-            if multihost.is_leader():  # which puts the checkpoint in place
-                reading.check_saved(self.directory, step, shapes)
+        error = self._error_of(step, shapes)
+        if not self._is_alone and multihost.any_process(error is not None):
+            error = error or RuntimeError("process 0 cannot read it back")
+        if error is not None:
+            self._clean_up(step, error, alone=self._is_alone)
+            raise SaveFailedError(self.directory, step, error) from error
         if self._may_remove:
             self._remove_superfluous(step)
         return True
+
+    def _error_of(self, step: int, shapes: Mapping[str, tuple[int, ...]]) -> Exception | None:
+        """Wait for a save; return what Orbax, or whatever its storage layer is, raised in this process."""
+        try:
+            self._manager.wait_until_finished()
+            if multihost.is_leader():  # which puts the checkpoint in place
+                reading.check_saved(self.directory, step, shapes)
+        except TypeError:  # the metadata is no JSON, say
+            raise
+        except Exception as error:
+            return error
+        return None
 
     def _remove_superfluous(self, saved: int) -> None:
         """Remove what the rules keep no more now that ``saved`` is there; where that fails, try later."""
@@ -263,22 +315,18 @@ class Checkpoints:
         scores = {step: score for step, score in self._scores.items() if step in there}
         return best_steps(scores, self.config.keep_best, highest=self.config.best_is == "highest")
 
-    @contextlib.contextmanager
-    def _saving(self, step: int) -> Iterator[None]:
-        """Turn whatever a save raises into a ``SaveFailedError``, and remove what it left."""
-        try:
-            yield
-        except TypeError:  # the metadata is no JSON, say
-            raise
-        except Exception as error:  # Orbax raises whatever its storage layer raised
-            self._has_failed = True
-            orbax_threads.end_waiting()
-            with contextlib.suppress(OSError, TransientError):
-                self._remove_unfinished()
-                if isinstance(error, DamagedCheckpointError) and self._may_remove:
-                    remove(self.directory, [step])
-                self._manager.reload()
-            raise SaveFailedError(self.directory, step, error) from error
+    def _clean_up(self, step: int, error: Exception, *, alone: bool) -> None:
+        """Remove what a save left that failed, in this process alone or in all of them."""
+        self._has_failed = True
+        orbax_threads.end_waiting()
+        with contextlib.suppress(OSError, TransientError):
+            self._remove_unfinished()
+            if isinstance(error, DamagedCheckpointError) and self._may_remove:
+                remove(self.directory, [step])
+        if not alone:
+            multihost.barrier("failed save")
+        with contextlib.suppress(OSError, TransientError):
+            self._manager.reload()
 
     def _remove_unfinished(self) -> None:
         """Remove what saves left that failed, while none is under way: it takes space for nothing.

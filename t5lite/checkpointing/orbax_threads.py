@@ -7,16 +7,18 @@ does not end before.
 
 import threading
 
-import jax
 from orbax.checkpoint._src.futures import future
+
+from t5lite.partitioning import multihost
 
 
 def end_waiting() -> None:
-    """End the threads that wait for a part of a failed save, in a process that is alone.
+    """End the threads that wait for a part of a failed save.
 
-    Among several processes the signals are everybody's; there the run ends, and its exit is bounded.
+    The signals are those of the leader, who makes the directories, to all processes. Those of others go on by
+    them, and write what nobody puts in place.
     """
-    if jax.process_count() > 1:
+    if not multihost.is_leader():
         return
     waiting = [thread for thread in threading.enumerate() if isinstance(thread, future._SignalingThread)]
     for thread in waiting:

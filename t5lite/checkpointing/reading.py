@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import jax
 import orbax.checkpoint as ocp
@@ -35,9 +35,8 @@ from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.tensorstore_files import check_described_arrays, check_tensorstore_files
 from t5lite.core.types import Tree
-from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import in_all_or_none
 
-T = TypeVar("T")
 Step: TypeAlias = int | Literal["newest", "best"]
 """How a checkpoint is chosen everywhere: by its step, the newest, or the best on held-out data."""
 
@@ -187,32 +186,17 @@ def read_state(
             arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
             return handler.restore(path, args=arguments), saved_fingerprints
 
-    # Each process reads its own shards.
-    restored, saved_fingerprints = read_by_all(directory, step, read)
+    # Each process reads its own shards, and its own copy of the fingerprints.
+    restored, saved_fingerprints = in_all_or_none(read)
     changed = _changed_leaves(restored, saved_fingerprints)
-    if changed:
-        raise unreadable(
-            directory, step, ValueError(f"the contents changed since the save: {', '.join(changed)}")
-        )
+
+    def check_unchanged() -> None:
+        if changed:
+            error = ValueError(f"the contents changed since the save: {', '.join(changed)}")
+            raise unreadable(directory, step, error)
+
+    in_all_or_none(check_unchanged)
     return jax.tree.map(lambda x, leaf: x.astype(leaf.dtype), _unflatten_like(restored, abstract), abstract)
-
-
-def read_by_all(directory: epath.PathLike, step: int, read: Callable[[], T]) -> T:
-    """Return what ``read`` makes of ``step`` in every process; what one finds damaged, none may go on with.
-
-    Raises:
-      DamagedCheckpointError: in all processes, if one of them raises it.
-      ReportedError: what else ``read`` raises.
-    """
-    found: list[T] = []
-    failure = None
-    try:
-        found.append(read())
-    except DamagedCheckpointError as error:
-        failure = error
-    if multihost.any_process(failure is not None):
-        raise failure or unreadable(directory, step, ValueError("another process cannot read its part"))
-    return found[0]
 
 
 def array_handler(max_host_bytes: int | None = None) -> ocp.PyTreeCheckpointHandler:

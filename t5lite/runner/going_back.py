@@ -7,6 +7,7 @@ from t5lite.checkpointing.reading import Step, read_metadata
 from t5lite.checkpointing.recovery import SET_ASIDE
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.checkpoint_choice import chosen_step
 from t5lite.runner.run_directory import RunDirectory
 
@@ -46,7 +47,7 @@ def asked_return(directory: RunDirectory, from_step: Step) -> Return | None:
     asked: Step = multihost.leaders_value(from_step)
     if asked == "newest":
         return None
-    return Return(asked=asked, step=multihost.leaders_value(chosen_step(directory, asked)))
+    return Return(asked=asked, step=leaders_result(lambda: chosen_step(directory, asked)))
 
 
 def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -> Candidates:
@@ -77,8 +78,15 @@ def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -
 
 
 def went_back_to(directory: RunDirectory, step: int) -> Asked | None:
-    """Return what the run was told to go back to before it saved ``step``; None if it was not."""
-    try:
-        return read_metadata(directory.checkpoints, step).get(FROM_STEP)
-    except CheckpointError:
-        return None
+    """Return what the run was told to go back to before it saved ``step``; None if it was not.
+
+    All processes must ask, and get the leader's answer: one of them may not be able to read it.
+    """
+
+    def find() -> Asked | None:
+        try:
+            return read_metadata(directory.checkpoints, step).get(FROM_STEP)
+        except CheckpointError:
+            return None
+
+    return leaders_result(find)

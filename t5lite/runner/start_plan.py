@@ -5,10 +5,11 @@ from collections.abc import Collection
 
 import jax
 
-from t5lite.checkpointing.reading import available_steps, read_by_all, read_state
+from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner, multihost
+from t5lite.partitioning.agreed_errors import in_all_or_none
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.components import (
@@ -73,7 +74,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     directory = RunDirectory.at(config.run_dir)
     resumed = None
     if latest is not None:
-        resumed = read_by_all(directory.checkpoints, latest, lambda: resumption(directory, latest))
+        resumed = in_all_or_none(lambda: resumption(directory, latest))
     check_steps(directory, config, latest)
     pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
     check_vocabulary(pipeline.vocabulary, config.model)

@@ -183,11 +183,17 @@ class _Loop:
         )
 
     def run(self) -> TrainingResult:
-        with closing(self.profiler), self._telling_what_is_saved():
-            reason = self._run_until_stopped()
-        if reason != "preempted":
-            self.bad_steps.check_end(self.step)
-        self._save(last=True)
+        try:
+            with closing(self.profiler), self._telling_what_is_saved():
+                reason = self._run_until_stopped()
+            if reason != "preempted":
+                self.bad_steps.check_end(self.step)
+            self._save(last=True)
+        except WentBadError:
+            if self.saver is not None:
+                with self.parts.phases.enter("save"):
+                    self.saver.settle()  # a save that failed is no reason not to go back
+            raise
         return TrainingResult(self.state, self.step, reason)
 
     @property

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable
 
-import jax
-
 from t5lite.checkpointing.manager import Checkpoints, SaveFailedError
 from t5lite.partitioning import multihost
 
@@ -65,6 +63,14 @@ class Saver:
         if self._timer is not None:
             self._timer.restart()
 
+    def settle(self) -> None:
+        """Wait for the save under way, before the run goes back.
+
+        Raises:
+          SaveFailedError: if it failed and that is to stop the run.
+        """
+        self._take_note(self._checkpoints.wait, confirms=True)
+
     def finish(self, start: StartSave) -> None:
         """Save the last state of the run, and wait until it is there.
 
@@ -86,8 +92,7 @@ class Saver:
 
     @property
     def _stops(self) -> bool:
-        # The other processes wait for the one that failed, and only a new start brings them together again.
-        return self._checkpoints.config.on_save_failure == "stop" or jax.process_count() > 1
+        return self._checkpoints.config.on_save_failure == "stop"
 
     def _take_note(self, act: Callable[[], object], *, confirms: bool = False) -> None:
         """Do what may tell of a save that failed, or ``confirms`` that one is there, and say it."""

@@ -14,12 +14,11 @@ import pytest
 import tensorstore
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
-from t5lite.checkpointing.reading import available_steps, read_by_all, read_state, unreadable
+from t5lite.checkpointing.reading import available_steps, read_state, unreadable
 from t5lite.checkpointing.recovery import Found, damage_messages, newest_readable, set_aside
 from t5lite.core.errors import CheckpointError, DamagedCheckpointError, TransientError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.literal_path import checkpoint_path
-from t5lite.partitioning import multihost
 
 
 def state(step: int) -> dict[str, jax.Array]:
@@ -235,11 +234,3 @@ def test_in_a_bucket_what_is_set_aside_is_no_checkpoint_and_goes_in_time(bucket:
         checkpoints.wait()
         assert {path.name for path in checkpoint_path(directory).iterdir()} == {"10", "20", "30"}
         np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(31)["w"])
-
-
-def test_what_another_process_finds_damaged_this_one_does_not_go_on_with(tmp_path: Path, monkeypatch):
-    save(tmp_path, 10, 20, keep_last=2)
-    assert read_by_all(tmp_path, 20, lambda: "whole") == "whole"
-    monkeypatch.setattr(multihost, "any_process", lambda answer: True)
-    with pytest.raises(DamagedCheckpointError, match="another process cannot read its part"):
-        read_by_all(tmp_path, 20, lambda: "whole")

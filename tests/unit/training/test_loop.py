@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_training import batches_from, build, fresh, make_batch
 
-from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFailedError
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import WentBadError
@@ -26,14 +26,25 @@ from t5lite.training.telemetry import Telemetry
 
 
 def run(
-    tiny, directory: Path, state, *, save_every_steps=4, batches=None, evaluate=None, stream=None, **config
+    tiny,
+    directory: Path,
+    state,
+    *,
+    save_every_steps=4,
+    on_save_failure="continue",
+    batches=None,
+    evaluate=None,
+    stream=None,
+    **config,
 ):
     """Train from ``state`` with everything the loop needs, in ``directory``."""
     start_step = int(state.step)
     config = TrainingConfig(**{"total_steps": 10, "batch_size": 4, "log_every_steps": 3, **config})
     if batches is None:
         batches = batches_from(start_step, tiny.partitioner)
-    checkpoint_config = CheckpointConfig(save_every_steps=save_every_steps, keep_last=5)
+    checkpoint_config = CheckpointConfig(
+        save_every_steps=save_every_steps, keep_last=5, on_save_failure=on_save_failure
+    )
     phases = Phases()
     with (
         Checkpoints(directory / "checkpoints", checkpoint_config) as checkpoints,
@@ -242,6 +253,35 @@ def test_a_run_that_stays_nonfinite_gives_up(tiny, tmp_path):
     with pytest.raises(WentBadError, match=r"3 steps in a row went bad, up to step 3: .* not finite") as bad:
         run(tiny, tmp_path, state, max_nonfinite_steps=3)
     assert (bad.value.incident.first_step, bad.value.incident.last_step) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("on_save_failure", "raised"), [("continue", WentBadError), ("stop", SaveFailedError)]
+)
+def test_a_save_that_failed_is_no_reason_not_to_go_back_unless_it_is_to_stop_the_run(
+    tiny, tmp_path, monkeypatch, on_save_failure, raised
+):
+    """It is still under way when the numbers go bad, and is then found to have failed."""
+
+    def batches():
+        for step, batch in enumerate(batches_from(0, tiny.partitioner)):
+            if step >= 2:
+                batch["decoder_loss_weights"] *= jnp.nan
+            yield batch
+
+    def no_space(self):
+        under_way, self._unread = self._unread, None
+        if under_way is not None:
+            raise SaveFailedError(self.directory, under_way[0], OSError("No space left on device"))
+
+    monkeypatch.setattr(Checkpoints, "poll", lambda self: False)
+    monkeypatch.setattr(Checkpoints, "wait", no_space)
+    stream = io.StringIO()
+    options = {"save_every_steps": 2, "on_save_failure": on_save_failure, "max_nonfinite_steps": 3}
+    with pytest.raises(raised):
+        run(tiny, tmp_path, fresh(tiny), batches=batches(), stream=stream, **options)
+    said = "step 2 is not saved (No space left on device), failed saves in a row: 1"
+    assert (said in stream.getvalue()) == (on_save_failure == "continue")
 
 
 def test_profiler_window_writes_a_trace(tmp_path):
