@@ -3,6 +3,7 @@
 Only the chosen subcommand is imported, so ``t5lite --help`` never pays for JAX.
 """
 
+import contextlib
 import importlib
 import io
 import os
@@ -37,6 +38,8 @@ COMMANDS = {
 
 _COMPUTING = ("quickstart", "train", "evaluate", "generate")
 _LONGEST_MESSAGE = 20_000
+_BUG = 1
+"""Python's exit code for a traceback."""
 
 
 def run_as_process() -> NoReturn:
@@ -46,7 +49,13 @@ def run_as_process() -> NoReturn:
     time until the process has gone is bounded.
     """
     show_notices()  # also those of what runs when the interpreter ends
-    code = main()
+    try:
+        code = main()
+    except Exception:  # a bug, whose traceback Python prints before it waits for threads
+        end_soon(_BUG)
+        with contextlib.suppress(OSError):  # the reader may have gone, too
+            sys.stdout.flush()
+        raise
     end_soon(code)
     sys.exit(code)
 
@@ -91,10 +100,20 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        code = machine_errors.exit_code(error)
+        told = _explained(error)
+        code = machine_errors.exit_code(told)
         if code is None:
             raise
-        return _fail(name, machine_errors.description(error), code)
+        return _fail(name, machine_errors.description(told), code)
+
+
+def _explained(error: Exception) -> Exception:
+    """Return what to say of an error, of the devices where there are any: only who uses JAX pays for it."""
+    if "jax" not in sys.modules:
+        return error
+    from t5lite.partitioning.lost_processes import explained
+
+    return explained(error)
 
 
 def _fail(command: str, message: str, code: ExitCode) -> int:

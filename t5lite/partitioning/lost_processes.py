@@ -46,9 +46,6 @@ def failing_fast() -> Iterator[None]:
     An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
     one in a collective; gone, it is noticed by the launcher and by the others. Exit codes are those of
     ``ExitCode``, 1 for a bug. A process that is alone raises as usual.
-
-    Raises:
-      DoesNotFitError: in a process that is alone, if its devices have no memory left.
     """
     try:
         yield
@@ -57,11 +54,9 @@ def failing_fast() -> Iterator[None]:
             raise
         _end("interrupted", ExitCode.INTERRUPTED)
     except Exception as error:
-        told = explained(error)
         if jax.process_count() == 1:
-            if told is error:
-                raise
-            raise told from error
+            raise
+        told = explained(error)
         code = machine_errors.exit_code(told)
         if code is None:
             traceback.print_exc()
@@ -87,7 +82,7 @@ def explained(error: Exception) -> Exception:
     if is_of_devices and (found := _OUT_OF_MEMORY.search(str(error))):
         return DoesNotFitError(
             f"the devices have too little memory ({_line(found)}); take more of them or larger ones, a "
-            "smaller --training.batch-size, more --step.num-microbatches or another --model.remat: `t5lite "
+            "smaller batch, and to train more --step.num-microbatches or another --model.remat: `t5lite "
             "plan` predicts what fits"
         )
     if jax.process_count() > 1 and (found := _GONE.search(str(error))):

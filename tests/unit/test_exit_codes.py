@@ -1,5 +1,7 @@
 """The exit codes that schedulers act upon."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -65,3 +67,25 @@ def test_a_command_that_is_done_ends_though_a_thread_does_not(
     assert alone + silent_seconds == among_others
     assert failed < 10
     capsys.readouterr()
+
+
+ENDLESS = """
+import sys, threading
+from t5lite.cli import main, models_command
+
+def run(arguments):
+    threading.Thread(target=threading.Event().wait).start()
+    sys.stdout.write("said before")
+    raise ZeroDivisionError
+
+models_command.run = run
+main.run_as_process()
+"""
+
+
+def test_a_bug_ends_too_though_a_thread_does_not() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDLESS, "models"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "said before")
+    assert done.stderr.endswith("ZeroDivisionError\n")

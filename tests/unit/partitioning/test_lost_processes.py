@@ -5,8 +5,9 @@ import errno
 import jax
 import pytest
 
+from t5lite.cli.main import main
 from t5lite.core import process_end
-from t5lite.core.errors import ConfigError, DoesNotFitError, TransientError
+from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.partitioning.lost_processes import explained, failing_fast
 
@@ -185,6 +186,15 @@ def test_a_process_alone_raises(error):
     assert raised.value is error
 
 
-def test_a_process_alone_says_what_does_not_fit():
-    with pytest.raises(DoesNotFitError, match=r"34359738368 bytes.*--step.num-microbatches"), failing_fast():
-        raise jax.errors.JaxRuntimeError(FULL["XLA on a GPU"])
+@pytest.mark.parametrize("command", ["evaluate", "generate", "train", "import"])
+def test_every_command_says_what_does_not_fit(monkeypatch, capsys, command):
+    def run(_):
+        with failing_fast():
+            raise jax.errors.JaxRuntimeError(FULL["XLA on a GPU"])
+
+    monkeypatch.setattr(f"t5lite.cli.{command}_command.run", run)
+    assert main([command]) == ExitCode.DOES_NOT_FIT
+    said = capsys.readouterr().err
+    assert said.startswith(f"t5lite {command}: the devices have too little memory (RESOURCE_EXHAUSTED: ")
+    assert "34359738368 bytes" in said
+    assert said.count("\n") == 1
