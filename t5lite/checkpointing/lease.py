@@ -27,9 +27,10 @@ from typing import Any
 
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
+from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import make_directory, write_json
 from t5lite.core.json_text import parse_json
-from t5lite.core.machine_errors import is_transient
+from t5lite.core.machine_errors import exit_code, is_transient
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.storage.exclusive import create_exclusively
 
@@ -254,7 +255,9 @@ class Lease:
             claimed = _holder(_claim(self._folder, self._number))
         except (ReportedError, OSError) as error:
             if started - self._confirmed > self._config.deadline_seconds:
-                self._lost = TransientError(
+                # What refuses this run (credentials that are old, say) would refuse the next start, too.
+                kind = UserError if exit_code(error) == ExitCode.USER_ERROR else TransientError
+                self._lost = kind(
                     f"{self._folder} did not answer for {started - self._confirmed:.0f} s ({error}), so "
                     "nobody knows whether this run may still write; start the same command again"
                 )

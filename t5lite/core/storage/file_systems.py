@@ -12,12 +12,21 @@ class _Client(NamedTuple):
 
     module: str
     extra: str
+    login: str
+    """What to do without credentials, or with old ones."""
 
 
+_GOOGLE_LOGIN = (
+    "log in by `gcloud auth application-default login`, or name the file of a key in "
+    "GOOGLE_APPLICATION_CREDENTIALS"
+)
+_AWS_LOGIN = (
+    "log in by `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 CLIENTS = {
-    "gs": _Client("gcsfs", "t5lite[gcs]"),
-    "gcs": _Client("gcsfs", "t5lite[gcs]"),
-    "s3": _Client("s3fs", "t5lite[s3]"),
+    "gs": _Client("gcsfs", "t5lite[gcs]", _GOOGLE_LOGIN),
+    "gcs": _Client("gcsfs", "t5lite[gcs]", _GOOGLE_LOGIN),
+    "s3": _Client("s3fs", "t5lite[s3]", _AWS_LOGIN),
 }
 """By scheme, what is needed to write to object storage; to read, any file system of fsspec's will do."""
 

@@ -1,5 +1,6 @@
 """A path in a bucket."""
 
+import errno
 import io
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from etils import epath
 from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.literal_path import LiteralPath
 from t5lite.core.storage.requests import requested, within_bounds
+
+_READ_BYTES = 1 << 22
 
 
 class RemotePath(LiteralPath):
@@ -108,7 +111,7 @@ class RemotePath(LiteralPath):
         if mode in ("r", "rt"):
             return TextIOWrapper(BytesIO(self.read_bytes()), encoding=encoding or "utf-8", **options)
         if mode == "rb":
-            return requested(str(self), lambda: self.files.open(str(self), "rb"))
+            return io.BufferedReader(_Got(self), _READ_BYTES)
         if mode in ("w", "wt"):
             return _PutText(_Put(self), encoding=encoding or "utf-8", **options)
         if mode == "wb":
@@ -176,6 +179,37 @@ class RemotePath(LiteralPath):
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Return what a method of the file system returns, in the bounds of ``requests.within_bounds``."""
         return requested(str(self), lambda: within_bounds(self.files, method, *arguments, **options))
+
+
+class _Got(io.RawIOBase):
+    """Reads an object part by part, each by a request in the bounds of all others."""
+
+    def __init__(self, path: RemotePath) -> None:
+        super().__init__()
+        entry = path._ask("info", str(path))
+        if entry["type"] != "file":
+            raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
+        self._path, self._size, self._position = path, entry["size"], 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        start, end = self._position, min(self._position + len(buffer), self._size)
+        if start >= end:
+            return 0
+        content = self._path._ask("cat_file", str(self._path), start=start, end=end)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
 
 
 class _Put(BytesIO):

@@ -36,6 +36,20 @@ _CONNECTION_ERRORS = frozenset(
         *("TransportError", "Timeout"),  # google.auth's, and that of requests beside its ConnectionError
     }
 )
+_UNKNOWN_TO_S3 = frozenset(
+    {
+        *("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"),
+        *("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "NotSignedUp"),
+    }
+)
+"""What S3 answers to credentials that are old or wrong."""
+_NO_CREDENTIALS = frozenset(
+    {
+        *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),  # botocore's
+        *("TokenRetrievalError", "SSOError", "UnauthorizedSSOTokenError", "ProfileNotFound"),
+        "GoogleAuthError",
+    }
+)
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "requests", "urllib3", "google", "gcsfs", "s3fs")
 
 
@@ -92,18 +106,50 @@ def _refusal(address: str, error: Exception, reason: str) -> Exception:
     scheme = address.partition("://")[0]
     if scheme in CLIENTS and not is_known:
         return error
-    remedy = "the bucket, its permissions and your credentials"
-    return UserError(f"{address} cannot be used ({reason}); check {remedy}")
+    remedy = "check the bucket, its permissions and your credentials"
+    if scheme in CLIENTS and _lacks_credentials(error):
+        remedy = f"your credentials are missing, old or wrong: {CLIENTS[scheme].login}"
+    return UserError(f"{address} cannot be used ({reason}); {remedy}")
+
+
+def _lacks_credentials(error: BaseException) -> bool:
+    """Whether the storage does not know who asks, and not that it knows and refuses."""
+    names = {each.__name__ for each in type(error).__mro__}
+    is_unknown = _status(error) == 401 or _code(error) in _UNKNOWN_TO_S3
+    return is_unknown or not _NO_CREDENTIALS.isdisjoint(names)
 
 
 def is_transient(error: BaseException) -> bool:
     """Return whether the same request may do later what it did not do now."""
-    status: Any = getattr(error, "code", None) or getattr(error, "status", None)
+    if getattr(error, "retryable", None) is True:  # google.auth's
+        return True
+    if (
+        status := _status(error)
+    ) == 401:  # to s3fs an error of input and output, as all that it does not know
+        return False
     if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO:
         return True
-    if isinstance(status, int) and status:
+    if status:
         return status in _TRANSIENT_STATUS
     if isinstance(error, TimeoutError | ConnectionError):
         return True
     # The clients' own errors of connections, which are none of Python's, have these names in their lines.
     return not _CONNECTION_ERRORS.isdisjoint(each.__name__ for each in type(error).__mro__)
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of the answer that an error tells of."""
+    status: Any = getattr(error, "code", None) or getattr(error, "status", None)
+    if status is None:
+        status = _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) else None
+
+
+def _code(error: BaseException) -> str | None:
+    return _answer(error).get("Error", {}).get("Code")
+
+
+def _answer(error: BaseException) -> dict[str, Any]:
+    """Return what S3 answered, of the error that s3fs made of it."""
+    answer = getattr(error.__cause__ or error, "response", None)
+    return answer if isinstance(answer, dict) else {}

@@ -15,7 +15,7 @@ from t5lite.core.errors import DataError
 from t5lite.core.json_text import MAX_BYTES, parse_json
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.core.storage.file_systems import file_system
-from t5lite.core.storage.requests import requested
+from t5lite.core.storage.requests import requested, within_bounds
 
 _MAGIC = re.compile(r"[*?\[]")
 _HIDDEN = (".", "_")
@@ -166,14 +166,14 @@ class StorageFiles:
 
     def _kind(self, path: str) -> str | None:
         try:
-            return requested(path, lambda: self._fs.info(path))["type"]
+            return requested(path, lambda: within_bounds(self._fs, "info", path))["type"]
         except FileNotFoundError:
             return None
 
     def names(self, folder: str) -> tuple[set[str], set[str]]:
         """Return the names of the files and of the folders in ``folder``."""
         names: dict[bool, set[str]] = {True: set(), False: set()}
-        for entry in requested(folder, lambda: self._fs.ls(folder, detail=True)):
+        for entry in requested(folder, lambda: within_bounds(self._fs, "ls", folder, detail=True)):
             names[entry["type"] == "directory"].add(entry["name"].rstrip("/").rpartition("/")[2])
         return names[False], names[True]
 
@@ -184,13 +184,13 @@ class StorageFiles:
           DataError: if it is gone.
         """
         try:
-            return int(requested(path, lambda: self._fs.size(path)) or 0)
+            return int(requested(path, lambda: within_bounds(self._fs, "size", path)) or 0)
         except FileNotFoundError as error:
             raise DataError(f"{path} is gone; check the address") from error
 
     def content(self, path: str) -> bytes:
         """Return the content of a file."""
-        return requested(path, lambda: self._fs.cat_file(path))
+        return requested(path, lambda: within_bounds(self._fs, "cat_file", path))
 
     def identity(self, path: str) -> str:
         """Return the address: object storage has no links."""
@@ -199,7 +199,7 @@ class StorageFiles:
     def glob(self, pattern: str) -> list[str]:
         """Return the files that match."""
         root, rest = split_pattern(pattern)
-        names = requested(pattern, lambda: self._fs.glob(pattern))
+        names = requested(pattern, lambda: within_bounds(self._fs, "glob", pattern))
         found = (self._scheme + path.lstrip("/") for path in names)
         below = (path.removeprefix(root) for path in found if self.is_file(path))
         return sorted(f"{root}{path}" for path in matching(rest, below))

@@ -14,7 +14,7 @@ import pytest
 
 from t5lite.checkpointing import lease as leases
 from t5lite.checkpointing.lease import LeaseConfig, held_lease, sees_claim, sighting
-from t5lite.core.errors import ConfigError, TransientError, UserError
+from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.storage.remote_path import RemotePath
 from tests.stand_ins import STAND_INS
@@ -209,16 +209,20 @@ def test_a_damaged_claim_is_that_of_a_run_without_a_sign_of_life(
     assert "cannot be named" in said[0]
 
 
-def test_a_lease_that_nobody_can_confirm_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [TransientError, UserError])
+def test_a_lease_that_nobody_can_confirm_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[ReportedError]
+) -> None:
+    """Where the storage refuses, no scheduler is to start the run again."""
     with held_lease(tmp_path, SILENT, print) as lease:
 
         def fails(_: object) -> None:
-            raise TransientError("the storage does not answer")
+            raise kind("the storage does not answer")
 
         monkeypatch.setattr(leases, "_holder", fails)
         lease.check()  # not confirmed, but not for long
         lease._confirmed -= SILENT.deadline_seconds + 1
-        with pytest.raises(TransientError, match=r"did not answer for 30\d\d s"):
+        with pytest.raises(kind, match=r"did not answer for 30\d\d s"):
             lease.check()
 
 

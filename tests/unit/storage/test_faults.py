@@ -1,17 +1,21 @@
 """A server of object storage that fails for a while, and one that fails for good."""
 
+import json
 import os
 import time
 
+import boto3
 import botocore.exceptions
 import fsspec.config
 import gcsfs.retry
 import google.auth.exceptions
+import moto.settings
 import pytest
 import requests
 import s3fs.core
 from s3fs.errors import translate_boto_error
 
+from t5lite.cli.main import main
 from t5lite.core.errors import DataError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage import file_systems
@@ -122,15 +126,18 @@ def test_a_slow_answer_is_waited_for_and_one_that_takes_too_long_is_tried_again(
 def test_a_long_outage_is_an_error_that_a_restart_mends_and_never_a_no(proxy, service, fault, monkeypatch):
     path = place(service) / f"long-{fault}" / "a"
     path.write_bytes(b"1")
+    opened = path.open("rb")
     proxy.always = fault
     if fault == "silent":
         monkeypatch.setattr(storage_requests, "_SECONDS", SILENT_SECONDS / 2)
-    for ask in (path.exists, path.read_bytes, path.unlink, path.parent.rmtree, path.modified):
+    for ask in (path.exists, path.read_bytes, path.unlink, path.parent.rmtree):
         with pytest.raises(TransientError, match=f"^{path.parent}.*object storage does not answer") as caught:
             ask()
         assert caught.value.exit_code == ExitCode.TRANSIENT
     with pytest.raises(TransientError):
         list(path.parent.iterdir())
+    with pytest.raises(TransientError):
+        opened.read()
     with pytest.raises(TransientError):
         path.write_bytes(b"2")
     proxy.always = None
@@ -169,6 +176,57 @@ def test_what_was_appended_in_an_outage_is_written_after_it(proxy, service, capl
     objects.append(b"4\n")
     objects.close()
     assert [part.read_bytes() for part in parts(folder, ".jsonl")] == [b"1\n2\n3\n4\n"]
+
+
+@pytest.mark.fault(
+    "the credentials for object storage are missing, wrong, or expire while a run goes on",
+    "told at once with how to log in; where they are known and may not do it: to check permissions",
+    2,
+)
+@pytest.mark.parametrize(
+    ("fault", "remedy"), [("401", "old or wrong: log in by `"), ("403", "check the bucket, its permissions")]
+)
+def test_credentials_that_expire_are_told_at_once_and_new_ones_go_on(proxy, service, fault, remedy):
+    path = place(service) / f"expired-{fault}" / "a"
+    path.write_bytes(b"1")
+    proxy.always = fault
+    for ask in (path.read_bytes, path.exists, lambda: path.write_bytes(b"2"), path.unlink):
+        with pytest.raises(UserError, match=f"^{path} cannot be used .*{remedy}") as told:
+            ask()
+        assert told.value.exit_code == ExitCode.USER_ERROR
+    assert RETRIES.total == 0
+    proxy.always = None
+    assert path.read_bytes() == b"1"
+
+
+def test_wrong_keys_of_s3_are_refused_with_a_remedy_that_works(s3, monkeypatch, capfd):
+    """Against a server that knows its users, by the command, and then as the message says."""
+    address = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": "us-east-1"}
+    iam = boto3.client("iam", **address)
+    iam.create_user(UserName="trainer")
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="trainer", PolicyName="all", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="trainer")["AccessKey"]
+    monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    run = f"{s3}/of-users"
+    for key_id, secret in (("nobody", "x"), (key["AccessKeyId"], "x")):
+        s3fs.S3FileSystem.clear_instance_cache()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        with pytest.raises(
+            UserError, match=r"old or wrong: .*set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY$"
+        ):
+            (place(run) / "a").write_text("1")
+        assert main(["status", run]) == ExitCode.USER_ERROR
+        [line] = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"t5lite status: {run}")
+        assert "cannot be used" in line
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    (place(run) / "a").write_text("1")
+    assert (place(run) / "a").read_text() == "1"
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def _of_s3(code: str) -> BaseException:
