@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from t5lite import __version__
+from t5lite.cli import standard_streams
 from t5lite.cli.host import restart_with_tuned_malloc
 from t5lite.cli.log import show_notices
 from t5lite.core import machine_errors
@@ -48,6 +49,7 @@ def run_as_process() -> NoReturn:
     What made the command end may not answer at the end, either, nor may threads of a save that failed: so the
     time until the process has gone is bounded.
     """
+    standard_streams.secure()
     show_notices()  # also those of what runs when the interpreter ends
     try:
         code = main()
@@ -97,9 +99,9 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"t5lite {name}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and standard_streams.reader_is_gone():
+            raise
         told = _explained(error)
         code = machine_errors.exit_code(told)
         if code is None:

@@ -162,3 +162,19 @@ def test_a_signal_saves_and_says_how_to_go_on(
     ((attempt,), _) = read_attempts(run)
     assert attempt.last_step == saved
     assert attempt.end == End(reason="preempted", exit_code=128 + number)
+
+
+@pytest.mark.fault(
+    "whoever reads the messages of a training (terminal, `tee`, a pipe) goes away",
+    "it trains on in silence",
+    0,
+)
+def test_a_training_goes_on_when_nobody_reads_its_messages(train_arguments: list[str], tmp_path: Path):
+    process = start([*train_arguments, "--run-dir", str(tmp_path / "run")])
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert (tmp_path / "run" / "checkpoints" / "40").is_dir()

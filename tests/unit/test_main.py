@@ -1,14 +1,16 @@
 """The entry point: where the reader of its output goes away, and what it shows of what is logged."""
 
 import logging
+import os
 import subprocess
 import sys
 
 import pytest
 
-from t5lite.cli import status_command
+from t5lite.cli import standard_streams, status_command
 from t5lite.cli.log import shown
 from t5lite.cli.main import main
+from t5lite.core.exit_codes import ExitCode
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["export", "--help"]])
@@ -60,3 +62,33 @@ def test_what_is_logged_when_the_interpreter_ends_has_no_prefix_either():
     command = [sys.executable, "-c", program, "--version"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "tried again\n")
+
+
+@pytest.mark.parametrize(
+    ("redirected", "arguments", "code"),
+    [(">&-", "--version", 0), ("2>&-", "unknown", 2), ("<&- >&- 2>&-", "unknown", 2)],
+)
+def test_a_stream_that_is_closed_is_not_an_error_and_no_other_takes_its_place(redirected, arguments, code):
+    command = f"exec {sys.executable} -m t5lite.cli.main {arguments} {redirected}"
+    process = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (code, b"", b"")
+
+
+def test_messages_that_nobody_takes_end_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    for descriptor in (writing, os.open("/dev/full", os.O_WRONLY)):
+        stream = standard_streams.unfailing(descriptor, encoding="utf-8")
+        for _ in range(3):
+            print("x" * 100_000, file=stream, flush=True)
+        stream.close()
+        os.close(descriptor)
+
+
+def test_another_pipe_that_breaks_is_no_reader_that_has_gone(monkeypatch, capfd):
+    def broken(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("t5lite.cli.models_command.run", broken)
+    assert main(["models"]) == ExitCode.TRANSIENT
+    assert "t5lite models: Broken pipe" in capfd.readouterr().err
