@@ -50,6 +50,18 @@ def test_no_file_is_more_than_one_room():
     assert long == {}
 
 
+def test_every_extra_that_a_message_or_a_page_says_to_install_is_there():
+    known = set(re.findall(r'^    "(\w+)": ', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE))
+    templates = (ROOT / "t5lite" / "launching" / "templates").rglob("*.*")
+    named = {
+        extra
+        for path in [*python_files(), *PROSE, *templates]
+        for extras in re.findall(r"t5lite\[([a-z0-9,]+)\]", path.read_text(encoding="utf-8"))
+        for extra in extras.split(",")
+    }
+    assert {"gcs", "s3", "data", "tokenizers"} <= named <= known
+
+
 def test_nothing_is_left_for_later():
     marks = re.compile(r"TO" r"DO|FIX" r"ME|XX" r"X\b|raise NotImplemented" r"Error")
     found = [path.name for path in python_files() if marks.search(path.read_text(encoding="utf-8"))]

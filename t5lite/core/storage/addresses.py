@@ -37,6 +37,8 @@ def place(address: str | os.PathLike[str]) -> StoragePath:
     """
     text = expand_home(os.fspath(address))
     scheme, separator, rest = text.partition("://")
+    if separator and text != text.strip() and not os.path.lexists(text):
+        raise ConfigError(f"{text!r} begins or ends with white space; write {text.strip()}")
     if not separator or not _SCHEME.fullmatch(f"{scheme}:"):
         if (meant := storage_address(text)) is not None:
             raise ConfigError(

@@ -59,6 +59,8 @@ def test_the_home_directory_is_expanded(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
+        (" gs://b/x", r"^' gs://b/x' begins or ends with white space; write gs://b/x$"),
+        ("s3://b/x\n", r"^'s3://b/x\\n' begins or ends with white space; write s3://b/x$"),
         (
             "memory://b/x",
             r"scheme 'memory', which nothing is written to; allowed: gcs, gs, s3, file, and local",
