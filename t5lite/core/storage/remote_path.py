@@ -1,5 +1,6 @@
 """A path in a bucket."""
 
+import contextlib
 import errno
 import io
 import warnings
@@ -138,9 +139,12 @@ class RemotePath(LiteralPath):
             raise FileNotFoundError(f"{self} is not there")
         top = len(self.parts) - 2
         # What lies on top says that the rest is whole, and goes first: what a kill leaves does not look so.
-        for objects in ([name for name in found if name.count("/") == top], found):
-            if objects:
-                self._ask("rm", objects)
+        on_top = [name for name in found if name.count("/") == top]
+        for objects in (on_top, [name for name in found if name.count("/") != top]):
+            # Where an answer was lost, the client asks again for what is gone by then.
+            with contextlib.suppress(FileNotFoundError):
+                if objects:
+                    self._ask("rm", objects)
 
     def copy_tree(self, target: Self) -> None:
         """Copy all that is below to the same names below ``target``; the bytes stay in the store."""

@@ -31,6 +31,15 @@ def test_objects_are_files_and_what_begins_with_a_name_is_its_folder(folder):
     folder.rmtree(missing_ok=True)
 
 
+@pytest.mark.parametrize("names", [["top"], ["top", "also"], ["below/it"], ["top", "below/it"]])
+def test_a_folder_is_deleted_wherever_its_objects_lie(folder, names):
+    """A save that was killed at once leaves a file on top and nothing else."""
+    for name in names:
+        (folder / name).write_bytes(b"")
+    folder.rmtree()
+    assert not folder.exists()
+
+
 def test_what_is_not_there_is_not_found(folder):
     with pytest.raises(FileNotFoundError):
         (folder / "a").read_bytes()
