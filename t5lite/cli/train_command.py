@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
                 config=config.joining,
             )
             supervision.preemption.coordinate()
-        with failing_fast(), _choices_shown():
+        with failing_fast(lambda: supervision.preemption.asked_by), _choices_shown():
             outcome = train(config, supervision, allowed=known.allow_change, from_step=known.from_step)
     if outcome.signal is None:
         return 0

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import jax
@@ -40,12 +40,16 @@ _ABORTED = (
 
 
 @contextmanager
-def failing_fast() -> Iterator[None]:
+def failing_fast(stopped_by: Callable[[], signal.Signals | None] = lambda: None) -> Iterator[None]:
     """End the process at once if the block raises and other processes take part in the run.
 
     An ordinary exit would wait minutes in JAX's shutdown barrier for processes that in turn wait for this
     one in a collective; gone, it is noticed by the launcher and by the others. Exit codes are those of
-    ``ExitCode``, 1 for a bug. A process that is alone raises as usual.
+    ``ExitCode``, 1 for a bug; 128 + a signal where another process is gone that may have got it, too. A
+    process that is alone raises as usual.
+
+    Args:
+      stopped_by: returns the signal that asks this process to stop, None without one.
     """
     try:
         yield
@@ -58,6 +62,9 @@ def failing_fast() -> Iterator[None]:
             raise
         told = explained(error)
         code = machine_errors.exit_code(told)
+        number = stopped_by()
+        if number is not None and told is not error and code == ExitCode.TRANSIENT:
+            code = ExitCode(128 + number)
         if code is None:
             traceback.print_exc()
             end_now(1)

@@ -132,7 +132,7 @@ def _check_lease(lease: Lease, preemption: Preemption, phase: Phase | None, when
     del when
     if phase == "save":
         lease.check()
-        if preemption.is_asked:
+        if preemption.asked_by is not None:
             lease.stopping()
     elif phase == "step":
         lease.check_if_due()

@@ -174,9 +174,9 @@ class Preemption:
             )
 
     @property
-    def is_asked(self) -> bool:
-        """Whether this process got a signal."""
-        return self._signal is not None
+    def asked_by(self) -> signal.Signals | None:
+        """The signal that this process got, None without one."""
+        return self._signal
 
     @property
     def signal(self) -> signal.Signals:

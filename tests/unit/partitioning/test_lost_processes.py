@@ -1,6 +1,7 @@
 """How one of several processes ends."""
 
 import errno
+import signal
 
 import jax
 import pytest
@@ -149,22 +150,24 @@ def test_what_says_nothing_of_other_processes_keeps_its_traceback(monkeypatch, s
     assert explained(error) is error
 
 
+LOST = ValueError("UNKNOWN: Gloo AllGather failed\nby peer")
+
+
 @pytest.mark.parametrize(
-    ("error", "code", "printed"),
+    ("error", "number", "code", "printed"),
     [
-        (ConfigError("batch_size=3"), 2, "t5lite: process 0: batch_size=3\n"),
-        (OSError(errno.ENOSPC, "disk full"), 75, "permissions and limits, then run again\n"),
-        (
-            ValueError("UNKNOWN: Gloo AllGather failed\nby peer"),
-            75,
-            "go on from the newest checkpoint\n",
-        ),
-        (jax.errors.JaxRuntimeError(FULL["XLA on a GPU"]), 3, "predicts what fits\n"),
-        (KeyboardInterrupt(), 130, "t5lite: process 0: interrupted\n"),
-        (ZeroDivisionError("a bug"), 1, "ZeroDivisionError: a bug\n"),
+        (ConfigError("batch_size=3"), None, 2, "t5lite: process 0: batch_size=3\n"),
+        (ConfigError("batch_size=3"), signal.SIGTERM, 2, "t5lite: process 0: batch_size=3\n"),
+        (OSError(errno.ENOSPC, "disk full"), None, 75, "permissions and limits, then run again\n"),
+        (LOST, None, 75, "go on from the newest checkpoint\n"),
+        (LOST, signal.SIGTERM, 143, "go on from the newest checkpoint\n"),
+        (LOST, signal.SIGHUP, 129, "go on from the newest checkpoint\n"),
+        (jax.errors.JaxRuntimeError(FULL["XLA on a GPU"]), signal.SIGTERM, 3, "predicts what fits\n"),
+        (KeyboardInterrupt(), None, 130, "t5lite: process 0: interrupted\n"),
+        (ZeroDivisionError("a bug"), signal.SIGTERM, 1, "ZeroDivisionError: a bug\n"),
     ],
 )
-def test_one_process_of_several_ends_at_once(monkeypatch, capsys, error, code, printed):
+def test_one_process_of_several_ends_at_once(monkeypatch, capsys, error, number, code, printed):
     class Ended(BaseException):
         pass
 
@@ -173,7 +176,7 @@ def test_one_process_of_several_ends_at_once(monkeypatch, capsys, error, code, p
 
     monkeypatch.setattr(process_end.os, "_exit", end)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(Ended) as ended, failing_fast():
+    with pytest.raises(Ended) as ended, failing_fast(lambda: number):
         raise error
     assert ended.value.args == (code,)
     assert capsys.readouterr().err.endswith(printed)
