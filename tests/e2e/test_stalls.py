@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from t5lite.cli.main import main
+from t5lite.training.metrics_log import read_metrics
 from t5lite.training.watchdog import STACKS_FOLDER
 from tests.e2e.conftest import REPOSITORY
 from tests.e2e.test_interruptions import _steps_logged
@@ -21,15 +23,22 @@ ENDLESS = [
     *("--training.total-steps", "100000", "--training.eval-every-steps", "None"),
     *("--checkpoints.save-every-steps", "100000"),
 ]
+COMMAND = ("-m", "t5lite.cli.main")
 
 
 @contextlib.contextmanager
-def running(arguments: list[str], errors: Path) -> Iterator[subprocess.Popen]:
+def running(
+    arguments: list[str], errors: Path, program: Sequence[str] = COMMAND
+) -> Iterator[subprocess.Popen]:
     """A ``t5lite`` in a session of its own, of which nothing is left at the end."""
-    command = [sys.executable, "-m", "t5lite.cli.main", *arguments]
+    command = [sys.executable, *program, *arguments]
     with errors.open("w") as stream:
         process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=stream, stderr=stream, start_new_session=True
+            command,
+            cwd=REPOSITORY,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
         )
     try:
         yield process
@@ -127,21 +136,82 @@ def test_a_terminal_that_closes_loses_no_step(train_arguments, tmp_path):
 
 
 @contextlib.contextmanager
-def two_processes(train_arguments: list[str], tmp_path: Path, *options: str) -> Iterator[list]:
-    """A run of two processes that has done three steps, and the files of what they say."""
+def started_together(
+    arguments: list[str], tmp_path: Path, programs: Sequence[Sequence[str]] = (COMMAND, COMMAND)
+) -> Iterator[list[tuple[subprocess.Popen, Path]]]:
+    """A run of two processes, and the files of what they say."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    run = tmp_path / "run"
-    arguments = [*train_arguments, *ENDLESS, "--run-dir", str(run), *options]
-    arguments += ["--coordinator-address", address, "--num-processes", "2", "--process-id"]
+    arguments = [*arguments, "--coordinator-address", address, "--num-processes", "2", "--process-id"]
     files = [tmp_path / f"errors-{index}.txt" for index in range(2)]
     with contextlib.ExitStack() as stack:
         both = [
-            stack.enter_context(running([*arguments, str(index)], file)) for index, file in enumerate(files)
+            stack.enter_context(running([*arguments, str(index)], file, program))
+            for index, (file, program) in enumerate(zip(files, programs, strict=True))
         ]
-        wait_for_step(run, 3, both[0], *files)
         yield list(zip(both, files, strict=True))
+
+
+@contextlib.contextmanager
+def two_processes(train_arguments: list[str], tmp_path: Path, *options: str) -> Iterator[list]:
+    """A run of two processes that has done three steps, and the files of what they say."""
+    run = tmp_path / "run"
+    arguments = [*train_arguments, *ENDLESS, "--run-dir", str(run), *options]
+    with started_together(arguments, tmp_path) as both:
+        wait_for_step(run, 3, both[0][0], *[file for _, file in both])
+        yield both
+
+
+IN_EVALUATION = """
+import os, signal
+from t5lite.cli.main import run_as_process
+from t5lite.training.loop import _Loop
+from t5lite.training.phases import Phases
+
+evaluate, progress, num_batches_left = _Loop._evaluate, Phases.progress, 0
+
+def begin(self):
+    global num_batches_left
+    num_batches_left = 3 if self.step == 20 else 0
+    evaluate(self)
+
+def count(self):
+    global num_batches_left
+    progress(self)
+    num_batches_left -= 1
+    if num_batches_left == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+_Loop._evaluate, Phases.progress = begin, count
+run_as_process()
+"""
+"""Gets SIGTERM within the evaluation after step 20."""
+
+
+@pytest.mark.fault(
+    "SIGTERM comes to one of several processes within an evaluation",
+    "all stop at the same place and save; the next start makes up for the evaluation",
+    143,
+)
+def test_sigterm_to_one_process_in_an_evaluation_stops_both_at_one_step(train_arguments, tmp_path):
+    run = tmp_path / "run"
+    arguments = [*train_arguments, "--run-dir", str(run), "--evaluation.max-examples", "160"]
+    arguments += ["--evaluation.store", arguments[arguments.index("--data.store") + 1]]
+    with started_together(arguments, tmp_path, (COMMAND, ["-c", IN_EVALUATION])) as both:
+        for process, errors in both:
+            assert process.wait(timeout=600) == 128 + signal.SIGTERM, errors.read_text()
+        told = [errors.read_text() for _, errors in both]
+    saved = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
+    assert f"stopped at step {saved}, saved; to go on (on every process)" in told[0]
+    assert ["SIGTERM: stopping and saving" in each for each in told] == [False, True]
+    assert saved == _steps_logged(run)
+    assert main(arguments) == 0
+    entries = read_metrics(run / "metrics.jsonl")
+    steps = {
+        kind: [entry["step"] for entry in entries if entry["kind"] == kind] for kind in ("train", "eval")
+    }
+    assert steps == {"train": list(range(1, 41)), "eval": [0, 20, 40]}
 
 
 @pytest.mark.fault(
