@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["401", "403", "429", "500", "503", "cut", "late", "trickle", "silent"]
-"""Answers of that status, or: closes the connection without a word; answers after ``late_seconds``; sends a
-byte every ``trickle_seconds``; takes the request and never answers."""
+Fault = Literal["401", "403", "429", "500", "503", "SlowDown", "cut", "late", "trickle", "silent"]
+"""Answers of that status, or as S3 does when it is asked too often; or: closes the connection without a
+word; answers after ``late_seconds``; sends a byte every ``trickle_seconds``; takes the request and never
+answers."""
 
 _HOP = {"connection", "transfer-encoding", "content-length", "host"}
 
@@ -65,12 +66,19 @@ def faulty_proxy(server: str) -> Iterator[FaultyProxy]:
                     self._answer(body)
                 case "trickle":
                     self._answer(body, pause=proxy.trickle_seconds)
+                case "SlowDown":
+                    self._refuse(503, b"<Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>")
                 case status:
-                    self.send_response(int(status))
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
+                    self._refuse(int(status))
 
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _forward
+
+        def _refuse(self, status: int, content: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def _answer(self, body: bytes, pause: float = 0.0) -> None:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
@@ -98,7 +106,7 @@ def faulty_proxy(server: str) -> Iterator[FaultyProxy]:
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
         proxy = FaultyProxy(f"http://127.0.0.1:{listener.server_port}")
-        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield proxy

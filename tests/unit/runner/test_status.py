@@ -16,6 +16,7 @@ from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.files import write_json, write_text
 from t5lite.core.storage.addresses import place
+from t5lite.core.storage.retries import RETRIES
 from t5lite.runner.status import run_status
 from t5lite.training.attempts import LEDGER_FOLDER
 from t5lite.training.ledger import Ledger
@@ -135,6 +136,14 @@ def test_a_run_is_silent_by_the_deadline_that_its_own_lease_says(run):
 def test_a_run_that_starts_has_no_files_yet(tmp_path):
     with held(tmp_path):
         assert run_status(str(tmp_path)).state == "starting"
+
+
+def test_requests_to_storage_that_were_tried_again_are_told(run, capsys, monkeypatch):
+    monkeypatch.setattr(RETRIES, "_others", [lambda: 1200])
+    with attempt(run, 0, 10, end=("finished", 0)):
+        pass
+    assert main(["status", str(run)]) == 0
+    assert "  tried again  1,20" in capsys.readouterr().out
 
 
 def test_a_run_of_an_older_version_has_no_ledger(run):
