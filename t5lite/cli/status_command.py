@@ -14,6 +14,7 @@ from t5lite.core.machine_errors import description, exit_code
 from t5lite.runner.status import RunStatus, run_status
 from t5lite.training.attempts import Attempt
 from t5lite.training.goodput import Goodput, lost_steps, reached_steps
+from t5lite.training.incidents import described
 
 _SHOWN_METRICS = (
     "loss",
@@ -96,8 +97,10 @@ def _page(status: RunStatus) -> str:
         "train": _metrics(status.train),
         "eval": _metrics(status.evaluation),
         "time left": _duration(status.seconds_left),
+        "incidents": described(status.incidents, status.left_out_examples),
         "goodput": _goodput(status.cost) if status.attempts else "",
         "tried again": _retried(status.attempts),
+        "down": _down(status),
     }
     lines += [f"  {name:<12} {fact}" for name, fact in facts.items() if fact]
     if status.attempts:
@@ -131,6 +134,15 @@ def _goodput(cost: Goodput) -> str:
 def _retried(attempts: Sequence[Attempt]) -> str:
     total = sum(attempt.retried_requests for attempt in attempts)
     return f"{total:,} requests to object storage" if total else ""
+
+
+def _down(status: RunStatus) -> str:
+    if status.down_seconds is None:
+        return ""
+    last = status.attempts[-1]
+    how = _end(last, "killed").partition(":")[0]
+    ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last.seen))
+    return f"no heartbeat for {_duration(status.down_seconds)}; last attempt ended {ended} ({how})"
 
 
 def _attempt(status: RunStatus, place: int) -> tuple[str, ...]:

@@ -45,6 +45,11 @@ class LeftOut:
         """Return how many examples are left out before a place."""
         return sum(max(min(stop, place) - start, 0) for start, stop in self.ranges)
 
+    @property
+    def num_examples(self) -> int:
+        """How many are left out."""
+        return sum(stop - start for start, stop in self.ranges)
+
     def to_json(self) -> dict[str, list[list[int]]]:
         """Return what a checkpoint's metadata says of it."""
         return {_KEY: [list(each) for each in self.ranges]}

@@ -21,6 +21,7 @@ from t5lite.quickstart.stage_log import StageLog
 from t5lite.quickstart.summary import FILES, TaskRecord, summarise
 from t5lite.training.attempts import read_attempts
 from t5lite.training.goodput import goodput
+from t5lite.training.incidents import Incidents, described
 
 REPORT = "report.html"
 
@@ -145,9 +146,9 @@ def _goodput(run: Path) -> dict[str, str]:
     if not attempts:  # pretrained by a version that kept no ledger
         return {}
     cost = goodput(attempts)
-    return {
-        "goodput": f"{cost.share:.0%} of the pretraining's {cost.total_seconds:,.0f} s in steps that count"
-    }
+    share = f"{cost.share:.0%} of the pretraining's {cost.total_seconds:,.0f} s in steps that count"
+    met = described(Incidents.sum(each.incidents for each in attempts), attempts[-1].left_out_examples)
+    return {"goodput": share, **({"incidents": met} if met else {})}
 
 
 def _processor() -> str:

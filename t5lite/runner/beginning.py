@@ -62,6 +62,8 @@ class Start:
     """The parameters that ``initialize_from`` gave."""
     set_aside: tuple[int, ...] = ()
     """Newer checkpoints, which are damaged or not to be gone on from."""
+    num_damaged: int = 0
+    """Of these."""
     messages: tuple[str, ...] = ()
     """What to say of them."""
     went_back: Asked | None = None

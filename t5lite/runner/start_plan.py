@@ -62,6 +62,7 @@ def plan_start(
     return run, dataclasses.replace(
         start,
         set_aside=(*may.left, *damaged),
+        num_damaged=len(damaged),
         messages=(*messages, *([may.note] if may.note else [])),
         went_back=went_back,
     )

@@ -17,6 +17,7 @@ from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.training.attempts import Attempt, read_attempts
 from t5lite.training.goodput import Goodput, goodput
+from t5lite.training.incidents import Incidents
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 _CONFIG, _MODEL = "config.json", "model.json"
@@ -38,6 +39,8 @@ State: TypeAlias = Literal[
 ]
 """``silent``: a run holds the directory, and its files stand still for longer than its lease allows;
 ``killed``: it is gone without a word; ``unknown``: nothing is recorded of how it ended."""
+_RUNNING: tuple[State, ...] = ("running", "stopping")
+_AT_THE_END: tuple[State, ...] = ("finished", "out_of_data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,13 @@ class RunStatus:
     seconds_left: float | None
     """At the pace of this attempt; None where nothing runs, or no step was done yet."""
     attempts: tuple[Attempt, ...]
+    incidents: Incidents
+    """Of all attempts."""
+    left_out_examples: int
     cost: Goodput
+    """Up to now where it does not run and has not come to its end, else to the newest entry of its ledger."""
+    down_seconds: float | None
+    """Since the last sign of life of a run that is neither there nor at its end; else None."""
     notes: tuple[str, ...]
     """What could not be read."""
 
@@ -86,6 +95,8 @@ def run_status(run: str) -> RunStatus:
     last = attempts[-1] if attempts else None
     silent = _silent_seconds(lease.beat) if lease else None
     state = _ended_state(last) if lease is None else _held_state(lease, last, silent)
+    now = time.time()
+    waits = state not in (*_RUNNING, *_AT_THE_END)
     step = max(train.get("step", 0), last.last_step if last else 0)
     total = _number(config, "training", "total_steps")
     return RunStatus(
@@ -100,7 +111,10 @@ def run_status(run: str) -> RunStatus:
         evaluation=evaluation,
         seconds_left=_seconds_left(last, step, total) if state == "running" else None,
         attempts=tuple(attempts),
-        cost=goodput(attempts),
+        incidents=Incidents.sum(each.incidents for each in attempts),
+        left_out_examples=last.left_out_examples if last else 0,
+        cost=goodput(attempts, until=now if waits else None),
+        down_seconds=max(0.0, now - last.seen) if waits and last and state != "starting" else None,
         notes=tuple(notes),
     )
 

@@ -156,6 +156,9 @@ def _train(
     """Return how the training ended, None if it is to start again where it was rolled back to."""
     config, directory, preemption = run.config, run.directory, supervision.preemption
     metrics: dict[str, float] = {}
+    if ledger is not None:
+        ledger.met("damaged_checkpoints", start.num_damaged)
+        ledger.left_out_examples = run.pipeline.left_out.num_examples
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         for entry in start.evaluations:
@@ -201,6 +204,7 @@ def _train(
         except WentBadError as bad:
             with supervision.phases.enter("save"):  # it writes, which only who has the lease may
                 telemetry.message(_rolled_back(run, start, bad.incident, checkpoints))
+            telemetry.met("rollbacks")
             return None
         if run.pipeline.skipped:
             telemetry.message(skipped_rows(run.pipeline.skipped))
@@ -293,8 +297,11 @@ def _counting_skipped(
     batches: Iterator[dict[str, jax.Array]], pipeline: BatchStream, telemetry: Telemetry
 ) -> Iterator[dict[str, jax.Array]]:
     """Yield the batches; say so when damage costs rows, again whenever it does in twice as many places."""
-    next_report = 1
+    next_report, counted = 1, 0
     for batch in batches:
+        if (skipped := pipeline.skipped.total()) > counted:
+            telemetry.met("blank_rows", skipped - counted)
+            counted = skipped
         if len(pipeline.skipped) >= next_report:
             next_report = 2 * len(pipeline.skipped)
             telemetry.message(skipped_rows(pipeline.skipped))

@@ -2,13 +2,14 @@
 
 import contextlib
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.strict_json import StrictJson
+from t5lite.training.incidents import Incidents
 
 LEDGER_FOLDER = "ledger"
 """Name in the run directory."""
@@ -73,13 +74,16 @@ class Attempt:
     """The newest step of which the metrics file told when it started."""
     retried_requests: int = 0
     """To object storage, that failed and were tried again in the leader process."""
+    incidents: Incidents = field(default_factory=Incidents)
+    left_out_examples: int = 0
+    """Of the data, since the numbers went bad there, in this attempt or before."""
     end: End | None = None
     """None while it lasts, and for good if it was killed."""
 
     def __post_init__(self) -> None:
         net_steps = self.last_step - self.first_step
         counts = (self.number - 1, self.first_step, net_steps, self.num_steps - net_steps, self.found_step)
-        if min(*counts, self.waited_seconds, self.retried_requests) < 0:
+        if min(*counts, self.waited_seconds, self.retried_requests, self.left_out_examples) < 0:
             raise ConfigError("its steps or seconds contradict each other")
 
     @property
@@ -93,7 +97,7 @@ class Attempt:
         return self.started + self.lasted_seconds
 
 
-VERSIONS = Versions({0: unchanged, 1: unchanged})
+VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged})
 """Of the file of an attempt."""
 _JSON = StrictJson(versions={Attempt: VERSIONS})
 

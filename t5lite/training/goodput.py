@@ -1,7 +1,8 @@
 """Goodput: of the time that a run took, over all its starts, the part in steps that count.
 
-The rest, badput, has causes. Durations are those that each attempt measured by itself; only the time between
-two attempts compares clocks (of two hosts, it may be), and counts as none where they contradict each other.
+The rest, badput, has causes; all together are the time since the first start. Durations are those that each
+attempt measured by itself; only the time between two attempts compares clocks (of two hosts, it may be), and
+counts as none where they contradict each other.
 """
 
 import itertools
@@ -13,13 +14,14 @@ from t5lite.training.attempts import Attempt
 
 @dataclass(frozen=True)
 class Goodput:
-    """Where the time went, up to the last sign of life of the newest attempt."""
+    """Where the time went."""
 
     useful_seconds: float
     """In steps that no later attempt did again."""
     lost_seconds: Mapping[str, float]
-    """By cause: ``waiting`` (between attempts, and for another run to give the directory back), ``repeated``
-    (in steps that came to nothing: they were done again), and the phases; ``input`` is the input's stall."""
+    """By cause: ``down`` (nothing ran), ``waiting`` (for another run to give the directory back),
+    ``repeated`` (in steps that came to nothing: they were done again), and the phases; ``input`` is the
+    input's stall."""
     useful_steps: int
     repeated_steps: int
 
@@ -34,11 +36,17 @@ class Goodput:
         return self.useful_seconds / self.total_seconds if self.total_seconds else 0.0
 
 
-def goodput(attempts: Sequence[Attempt]) -> Goodput:
-    """Return where the time of a run went; ``attempts`` in the order of their starts."""
+def goodput(attempts: Sequence[Attempt], *, until: float | None = None) -> Goodput:
+    """Return where the time of a run went.
+
+    Args:
+      attempts: in the order of their starts.
+      until: Unix time; what passed since the last sign of life counts as ``down``. By default nothing does.
+    """
     useful = _useful_steps(attempts, [attempt.last_step for attempt in attempts])
-    lost: dict[str, float] = dict.fromkeys(("waiting", "repeated"), 0.0)
+    lost: dict[str, float] = dict.fromkeys(("down", "waiting", "repeated"), 0.0)
     useful_seconds = 0.0
+    before: Attempt | None = None
     for attempt, steps in zip(attempts, useful, strict=True):
         seconds = asdict(attempt.seconds)
         in_steps = seconds.pop("step")
@@ -47,12 +55,16 @@ def goodput(attempts: Sequence[Attempt]) -> Goodput:
         useful_seconds += counted
         lost["repeated"] += in_steps - counted
         waited = min(attempt.waited_seconds, seconds["startup"])
-        lost["waiting"] += waited
         seconds["startup"] -= waited
+        gap = 0.0 if before is None else attempt.started - before.seen
+        lost["down"] += max(0.0, gap)
+        # While it waited for the one before, that one's own account has the time.
+        lost["waiting"] += max(0.0, waited + min(0.0, gap))
+        before = attempt
         for cause, spent in seconds.items():
             lost[cause] = lost.get(cause, 0.0) + spent
-    for before, after in itertools.pairwise(attempts):
-        lost["waiting"] += max(0.0, after.started - before.seen)
+    if before is not None and until is not None:
+        lost["down"] += max(0.0, until - before.seen)
     reached = reached_steps(attempts)
     useful_steps = sum(_useful_steps(attempts, reached))
     unseen = sum(last - attempt.last_step for last, attempt in zip(reached, attempts, strict=True))

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Literal
 
 from t5lite.core import machine_errors
@@ -31,6 +32,7 @@ from t5lite.training.attempts import (
     to_json,
 )
 from t5lite.training.goodput import goodput
+from t5lite.training.incidents import IncidentKind, Incidents
 from t5lite.training.phase_clock import PhaseClock
 
 _WRITE_SECONDS = 10.0
@@ -80,6 +82,9 @@ class Ledger:
             "job": job,
         }
         self._steps = (first_step, first_step, 0)  # one value: another thread reads it
+        self._incidents = asdict(Incidents())  # of one size: another thread reads it
+        self.left_out_examples = 0
+        """Whoever leaves some out says how many."""
         self._end: End | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -116,6 +121,8 @@ class Ledger:
             last_step=last_step,
             num_steps=num_steps,
             retried_requests=RETRIES.total,
+            incidents=Incidents(**self._incidents),
+            left_out_examples=self.left_out_examples,
             end=self._end,
             **self._facts,
         )
@@ -124,6 +131,16 @@ class Ledger:
         """Count a step that is done; one at or below the last means that the run had gone back."""
         first_step, _, num_steps = self._steps
         self._steps = (min(first_step, step - 1), step, num_steps + 1)
+
+    def met(self, what: IncidentKind, count: int = 1) -> None:
+        """Count what did not end the run."""
+        self._incidents[what] += count
+
+    def incidents(self) -> dict[str, int]:
+        """Return what the run met up to now, over all attempts, by name; what it did not is not there."""
+        incidents = Incidents.sum(each.incidents for each in [*self._before, self.entry])
+        counts = {"left_out_examples": self.left_out_examples, **asdict(incidents)}
+        return {name: count for name, count in counts.items() if count}
 
     def goodput(self) -> float:
         """Return the goodput of the run up to now."""

@@ -168,7 +168,15 @@ class _Loop:
         self.bad_steps = BadSteps(
             config.max_nonfinite_steps, spikes, parts.telemetry.message, parts.step_record
         )
-        self.saver = Saver(parts.checkpoints, parts.telemetry.message) if parts.checkpoints else None
+        self.saver = (
+            Saver(
+                parts.checkpoints,
+                parts.telemetry.message,
+                failed=functools.partial(parts.telemetry.met, "failed_saves"),
+            )
+            if parts.checkpoints
+            else None
+        )
         self.save_waits = False
         every = config.check_replicas_every_steps
         self.replicas = ReplicaCheck(state, every) if every else None

@@ -22,6 +22,7 @@ class Saver:
     Args:
       checkpoints: of the run.
       say: shows one line.
+      failed: is called for every save that failed.
       clock: seconds that pass.
       pause: waits that many seconds before the last save is tried again.
     """
@@ -31,10 +32,11 @@ class Saver:
         checkpoints: Checkpoints,
         say: Callable[[str], None],
         *,
+        failed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._checkpoints, self._say, self._pause = checkpoints, say, pause
+        self._checkpoints, self._say, self._failed, self._pause = checkpoints, say, failed, pause
         minutes = checkpoints.config.save_every_minutes
         self._timer = None if minutes is None else SaveTimer(60 * minutes, clock)
         self._failures = 0
@@ -83,6 +85,7 @@ class Saver:
                 start()
                 self._checkpoints.wait()
             except SaveFailedError:
+                self._failed()
                 if self._stops or tries == _TRIES_AT_ONCE:
                     raise
                 self._pause(tries)
@@ -99,6 +102,7 @@ class Saver:
         try:
             ended = act()
         except SaveFailedError as error:
+            self._failed()
             if self._stops:
                 raise
             self._failures += 1

@@ -11,6 +11,7 @@ from t5lite.core.metrics import WeightedSum
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.partitioning.multihost import as_the_leader_says, is_leader
 from t5lite.training.hardware import Peak, device_peak
+from t5lite.training.incidents import IncidentKind
 from t5lite.training.ledger import Ledger
 from t5lite.training.metrics_log import MetricsLog
 from t5lite.training.phase_clock import PhaseClock, TimedPhase
@@ -38,7 +39,7 @@ class Telemetry:
       total_steps: where the run ends.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
       examples_seen: of a step, the examples that the run had seen when it was done.
-      ledger: of the leader; counts the steps, and tells the goodput of the run.
+      ledger: of the leader; counts the steps and incidents, and tells the goodput of the run.
       trackers: of the leader; are handed what is written.
       stream: of the progress line; standard error by default.
       before_write: is called before anything is added to the files; what it raises is raised.
@@ -111,12 +112,17 @@ class Telemetry:
             capacity = self._peak.flops_per_second * jax.device_count() * seconds
             values["mfu"] = self._step_flops * self._window.num_steps / capacity
         if self._ledger:
-            values["goodput"] = self._ledger.goodput()
+            values |= {"goodput": self._ledger.goodput(), **self._ledger.incidents()}
         self._window = _Window(now)
         if self._log and self._progress:
             self._write(self._log, "train", step, values)
             shown = {"loss": "loss", "tokens_per_second": "tok/s", "mfu": "MFU", "input_stall": "stall"}
             self._progress.show(step, {shown[name]: values[name] for name in shown if name in values})
+
+    def met(self, what: IncidentKind, count: int = 1) -> None:
+        """Count what did not end the run."""
+        if self._ledger:
+            self._ledger.met(what, count)
 
     def flush(self) -> None:
         """Put what was written where a kill does not lose it."""

@@ -17,10 +17,13 @@ from t5lite.core.storage.addresses import place as place_of
 from t5lite.models.functional import build
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.attempts import End, read_attempts
+from t5lite.training.incidents import Incidents
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY, start
 
 TIMING = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "compile_seconds", "goodput"}
+LEDGER = {"left_out_examples", *Incidents.__dataclass_fields__}
+"""What entries say of the attempts before."""
 
 
 def _steps_logged(run: Path) -> int:
@@ -42,7 +45,7 @@ def _wait_for_step(run: Path, step: int, process) -> None:
 def _content(run: Path) -> list[dict]:
     """The metrics of every step, without what depends on the clock."""
     entries = [entry for entry in read_metrics(run / "metrics.jsonl") if entry["kind"] != "start"]
-    return [{k: v for k, v in entry.items() if k not in TIMING} for entry in entries]
+    return [{k: v for k, v in entry.items() if k not in TIMING | LEDGER} for entry in entries]
 
 
 def _params(run: Path) -> dict:

@@ -13,11 +13,15 @@ import pytest
 from t5lite.checkpointing.reading import read_metadata
 from t5lite.cli.main import main
 from t5lite.runner import start_plan
+from t5lite.runner.status import run_status
+from t5lite.training.incidents import Incidents
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e import poisoned_training
 from tests.e2e.conftest import REPOSITORY, contents
 
 CLOCK = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "goodput"}
+LEDGER = {"left_out_examples", *Incidents.__dataclass_fields__}
+"""What entries say of the attempts before."""
 SHORT = [
     *("--training.total-steps", "24", "--evaluation.store", "None"),
     *("--checkpoints.save-every-steps", "5", "--training.max-nonfinite-steps", "3"),
@@ -28,7 +32,7 @@ POISONED = (96, 119)
 
 def metrics(run: Path) -> list[dict]:
     entries = [entry for entry in read_metrics(run / "metrics.jsonl") if entry["kind"] == "train"]
-    return [{name: value for name, value in entry.items() if name not in CLOCK} for entry in entries]
+    return [{name: value for name, value in entry.items() if name not in CLOCK | LEDGER} for entry in entries]
 
 
 def fingerprints(run: Path, step: int) -> dict:
@@ -70,6 +74,10 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     assert f"resuming from step 10 of {run / 'checkpoints'}" in said
     # The state that went bad is gone from the devices before the good one is read.
     assert alive == [at_first]
+    status = run_status(str(run))
+    assert (status.incidents, status.left_out_examples) == (Incidents(rollbacks=1), 32)
+    last = read_metrics(run / "metrics.jsonl")[-1]
+    assert (last["rollbacks"], last["left_out_examples"], last["examples_seen"]) == (1, 32, 192)
     metadata = read_metadata(run / "checkpoints", 24)
     assert (metadata["examples_seen"], metadata["left_out"]) == (192, [[88, 120]])
 

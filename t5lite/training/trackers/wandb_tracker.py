@@ -1,6 +1,7 @@
 """Weights & Biases: https://docs.wandb.ai. ``WANDB_MODE=offline`` writes to a disk, for ``wandb sync``."""
 
 import importlib
+import os
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ class WandbTracker:
             resume="allow",
             name=run.name,
             config=dict(run.config),
-            dir=tempfile.gettempdir(),
+            # By default it litters the working directory; what waits for `wandb sync` may be kept elsewhere.
+            dir=os.environ.get("WANDB_DIR") or tempfile.gettempdir(),
         )
         self._run.define_metric(_STEP, hidden=True)
         self._run.define_metric("*", step_metric=_STEP)

@@ -225,3 +225,31 @@ def test_a_run_that_cannot_be_read_hides_no_other(run, tmp_path, monkeypatch, ca
         assert f"{run}  unknown  " in told.out
         assert f"{odd / 'checkpoints'}: Not a directory" in told.err
         assert ("does not answer" in told.err) == (code == 75)
+
+
+def test_a_dead_run_says_since_when_and_what_it_met_and_a_finished_one_grows_no_older(run, capsys):
+    with attempt(run, 0, 17) as ledger:
+        ledger.met("rollbacks", 2)
+        ledger.met("failed_saves")
+        ledger.left_out_examples = 96
+    (entry,) = (run / LEDGER_FOLDER).iterdir()
+    content = json.loads(entry.read_bytes())
+    hour_ago = content | {"started": content["started"] - 3600, "end": None, "pid": 1}
+    write_json(entry, hour_ago)
+    status = run_status(str(run))
+    assert (status.state, status.incidents.rollbacks, status.left_out_examples) == ("killed", 2, 96)
+    assert 3600 <= status.down_seconds < 3700
+    assert status.cost.lost_seconds["down"] == pytest.approx(status.down_seconds)
+    assert main(["status", str(run)]) == 0
+    page = capsys.readouterr().out
+    assert "incidents    2 rollbacks, 96 examples left out, 1 failed save\n" in page
+    assert "down         no heartbeat for 1 h" in page
+    assert "; last attempt ended 20" in page
+    assert " (killed)\n" in page
+    with held(run):
+        status = run_status(str(run))
+        assert (status.state, status.down_seconds) == ("starting", None)
+        assert status.cost.lost_seconds["down"] >= 3600
+    write_json(entry, hour_ago | {"end": {"reason": "finished", "exit_code": 0}})
+    status = run_status(str(run))
+    assert (status.down_seconds, status.cost.lost_seconds["down"]) == (None, 0)

@@ -51,7 +51,7 @@ def test_steps_after_the_checkpoint_that_the_next_attempt_went_on_from_are_lost(
     result = goodput([first, second])
     assert result.useful_seconds == pytest.approx(80 + 70)
     assert result.lost_seconds["repeated"] == pytest.approx(20)
-    assert result.lost_seconds["waiting"] == pytest.approx(30)
+    assert result.lost_seconds["down"] == pytest.approx(30)
     assert (result.useful_steps, result.repeated_steps) == (150, 25)  # of 5, the metrics file alone told
     assert lost_steps(first, second) == 25
     assert reached_steps([first, second]) == [105, 150]
@@ -84,7 +84,7 @@ def test_clocks_that_contradict_each_other_count_as_no_time():
     """A second host whose clock is an hour behind: the second attempt began before the first ended."""
     history = [attempt(1, started=3600.0, last=10, step=10.0), attempt(2, first=10, last=20, step=10.0)]
     result = goodput(history)
-    assert result.lost_seconds["waiting"] == 0
+    assert result.lost_seconds["down"] == 0
     assert (result.total_seconds, result.share) == (20.0, 1.0)
 
 
@@ -120,8 +120,36 @@ def test_nothing_is_negative_and_everything_is_somewhere(history):
     assert 0 <= result.share <= 1
     assert all(lost >= 0 for lost in result.lost_seconds.values())
     spent = sum(sum(asdict(each.seconds).values()) for each in history)
-    assert result.total_seconds >= spent * (1 - 1e-9)
+    waited = sum(min(each.waited_seconds, each.seconds.startup) for each in history[1:])
+    assert result.total_seconds >= spent - waited - 1e-9 * spent  # of two that overlap, one counts
     unseen = sum(reached_steps(history)) - sum(each.last_step for each in history)
     assert result.useful_steps + result.repeated_steps == sum(each.num_steps for each in history) + unseen
     assert min(result.useful_steps, result.repeated_steps) >= 0
     assert all(lost_steps(before, after) >= 0 for before, after in itertools.pairwise(history))
+
+
+@st.composite
+def lives(draw) -> tuple[list[Attempt], float]:
+    """Attempts, one after the other by one clock; each may have waited for the one before to end."""
+    history, now = [], draw(st.floats(0, 1e6))
+    for number in range(1, draw(st.integers(1, 5)) + 1):
+        seconds = {phase: draw(st.floats(0, 1e4)) for phase in _PHASES}
+        waited = draw(st.floats(0, 1e4)) if history else 0.0
+        started = now - waited * draw(st.sampled_from([0.0, 0.5, 1.0]))
+        seconds["startup"] += waited
+        steps = draw(st.integers(0, 50))
+        history.append(attempt(number, started=started, last=steps, waited=waited, **seconds))
+        now = history[-1].seen + draw(st.sampled_from([0.0, 1.0, 1e5]))
+    return history, now
+
+
+@given(lives())
+def test_the_accounts_are_the_time_since_the_first_start(life):
+    history, now = life
+    result = goodput(history, until=now)
+    assert result.total_seconds == pytest.approx(now - history[0].started, rel=1e-9, abs=1e-6)
+    assert all(lost >= 0 for lost in result.lost_seconds.values())
+    # A look before the next start says what one after it says.
+    step = history[-1].last_step
+    again = goodput([*history, attempt(len(history) + 1, started=now, first=step, last=step)])
+    assert again.lost_seconds["down"] == pytest.approx(result.lost_seconds["down"], rel=1e-9, abs=1e-6)

@@ -16,6 +16,7 @@ from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.retries import RETRIES
 from t5lite.training.attempts import LEDGER_FOLDER, End, read_attempts
 from t5lite.training.goodput import goodput
+from t5lite.training.incidents import Incidents, described
 from t5lite.training.ledger import Ledger
 from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
@@ -158,11 +159,12 @@ def test_the_end_of_a_process_that_does_not_unwind(tmp_path, how, code, end):
         (b"", "is not JSON"),
         (b"\xff{", "is not UTF-8 text"),
         (b"[]", "is not an object with the fields of Attempt"),
-        (b'{"version": 3}', "was written by a newer t5lite: it has version 3, and this one reads up to 2"),
-        (b'{"version": 2}', "'number' is missing"),
+        (b'{"version": 99}', "was written by a newer t5lite: it has version 99, and this one reads up to 3"),
+        (b'{"version": 3}', "'number' is missing"),
         ({"last_step": -5}, "contradict each other"),
         ({"seconds": {"step": -1}}, "step is negative"),
         ({"started": "today"}, "is not of type float"),
+        ({"incidents": {"rollbacks": -1}}, "rollbacks is negative"),
     ],
 )
 def test_an_entry_that_cannot_be_read_is_said_and_left_out(tmp_path, content, message):
@@ -205,3 +207,21 @@ def test_a_run_does_not_end_because_its_ledger_cannot_be_written(tmp_path):
         attempt.reached(1)
     assert len(said) == 1
     assert "what this attempt costs is not recorded" in said[0]
+
+
+def test_what_attempts_met_is_counted_and_an_entry_of_version_1_told_of_none(tmp_path):
+    with ledger(tmp_path) as first:
+        first.met("failed_saves")
+        first.met("failed_saves", 2)
+    with ledger(tmp_path) as second:
+        second.met("rollbacks")
+        second.left_out_examples = 96
+        assert second.incidents() == {"left_out_examples": 96, "rollbacks": 1, "failed_saves": 3}
+    attempts, _ = read_attempts(tmp_path)
+    assert [each.incidents for each in attempts] == [Incidents(failed_saves=3), Incidents(rollbacks=1)]
+    assert described(attempts[1].incidents, 96) == "1 rollback, 96 examples left out"
+    file = tmp_path / LEDGER_FOLDER / "000001.json"
+    content = json.loads(file.read_text())
+    older = {name: content[name] for name in content if name not in ("incidents", "left_out_examples")}
+    file.write_text(json.dumps(older | {"version": 1}))
+    assert read_attempts(tmp_path)[0][0].incidents == Incidents()

@@ -80,8 +80,8 @@ def test_a_run_that_is_to_stop_does_so_at_the_step_after_the_failure():
 @pytest.mark.fault("the last save of a run fails three times", "ends; the earlier checkpoints stay", 75)
 @pytest.mark.parametrize("bad", [{1}, {1, 2}, {1, 2, 3}])
 def test_the_last_save_is_tried_again_and_then_ends_the_run_for_a_restart(bad):
-    store, said, waited = Store(bad), [], []
-    saver = saver_of(store, said, pause=waited.append)
+    store, said, waited, failures = Store(bad), [], [], []
+    saver = saver_of(store, said, pause=waited.append, failed=lambda: failures.append(1))
     if len(bad) == 3:
         with pytest.raises(SaveFailedError) as raised:
             saver.finish(lambda: store.start(7))
@@ -90,6 +90,7 @@ def test_the_last_save_is_tried_again_and_then_ends_the_run_for_a_restart(bad):
         saver.finish(lambda: store.start(7))
     assert len(store.started) == min(len(bad) + 1, 3)
     assert waited == [1, 2][: len(bad)]
+    assert len(failures) == len(bad)
 
 
 def test_what_is_noted_at_the_last_save_is_said_too():

@@ -75,13 +75,15 @@ def test_every_tracker_is_told_the_metrics_and_how_it_ended(services, tmp_path):
     assert named(trackio, "finish") == [((), {})]
 
 
-def test_a_run_that_goes_on_is_the_same_run_there(services, tmp_path):
+def test_a_run_that_goes_on_is_the_same_run_there(services, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", "/kept")  # where what is offline waits to be sent
     for _ in range(2):
         with trackers(tmp_path) as told:
             told.finish("finished")
     wandb, mlflow, trackio = services.values()
     first, second = (kwargs for _, kwargs in named(wandb, "init"))
     assert first["id"] == second["id"]
+    assert first["dir"] == "/kept"
     assert (second["resume"], second["project"], second["config"]) == ("allow", "p", {"seed": 1})
     assert len(named(mlflow, "create_run")) == 1
     assert named(mlflow, "update_run") == [(("m1",), {"status": "RUNNING"})]
