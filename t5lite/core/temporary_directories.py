@@ -10,6 +10,7 @@ import enum
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -33,11 +34,11 @@ def temporary_directory(path: Path) -> Iterator[Path]:
       OSError: if it cannot be made.
     """
     while True:
-        made = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
+        made = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
+        made.mkdir()
         with _locked(made) as lock:
             if lock is _Lock.TAKEN:  # who deletes what was left was faster than we
                 continue
-            os.chmod(made, 0o755)
             try:
                 yield made
             except BaseException:

@@ -221,7 +221,6 @@ def write_file(
         raise UserError(
             f"cannot write {path} ({error.strerror}); check free space and permissions"
         ) from error
-    path.chmod(0o644)
 
 
 def write_index(folder: Path, outputs: Sequence[Output], *, num_bytes: int) -> None:

@@ -302,3 +302,16 @@ def test_a_change_anywhere_in_a_file_is_seen(tmp_path, monkeypatch, blocks):
         content[start : start + longest] = b"x" * longest
         file.write_bytes(content)
         assert written_files.foreign(tmp_path / "out") == ["weights"]
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o002, 0o022])
+def test_who_may_read_what_is_written_is_up_to_the_user(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        files.write_text(tmp_path / "file", "x")
+        with files.new_directory(tmp_path / "directory") as directory:
+            files.write_text(directory / "file", "x")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "file", tmp_path / "directory", tmp_path / "directory" / "file"):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask
