@@ -7,9 +7,26 @@ does not end before.
 
 import threading
 
+from etils import epath
 from orbax.checkpoint._src.futures import future
+from orbax.checkpoint._src.metadata.array_metadata_store import Store
+from orbax.checkpoint._src.path import async_path
 
 from t5lite.partitioning import multihost
+
+
+def wait_for_no_folder() -> None:
+    """Let every process make the folder of array metadata, in all saves.
+
+    Orbax lets the others look every quarter of a second whether the leader has made it, for ten minutes where
+    the leader's part of the save has failed.
+    """
+
+    async def make(store: Store, folder: epath.Path) -> None:
+        del store
+        await async_path.mkdir(folder, parents=True, exist_ok=True)
+
+    Store._maybe_create_base_dir = make
 
 
 def end_waiting() -> None:

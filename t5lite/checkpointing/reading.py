@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
 
-from t5lite.checkpointing import orbax_memory, orbax_on_s3, tensorstore_requests
+from t5lite.checkpointing import orbax_memory, orbax_on_s3, orbax_threads, tensorstore_requests
 from t5lite.checkpointing.fingerprint import fingerprints
 from t5lite.core.errors import (
     CheckpointError,
@@ -42,6 +42,7 @@ Step: TypeAlias = int | Literal["newest", "best"]
 
 orbax_on_s3.enable()
 orbax_memory.enable()
+orbax_threads.wait_for_no_folder()
 tensorstore_requests.enable()
 METADATA_VERSIONS = Versions({0: unchanged})
 """Of the metadata of a checkpoint."""
