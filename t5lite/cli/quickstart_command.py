@@ -10,7 +10,7 @@ from t5lite.cli import xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.core.registry import lookup
-from t5lite.core.storage.addresses import local_place
+from t5lite.core.storage.addresses import place
 from t5lite.quickstart import starting_over
 from t5lite.quickstart.recipes import RECIPES, SIX_MINUTES
 from t5lite.quickstart.run import run as run_quickstart
@@ -27,7 +27,7 @@ class Arguments:
     recipe: str = SIX_MINUTES.name
     """How much is trained: six-minutes or one-hour, on two CPU cores."""
     directory: str | None = None
-    """Run directory; t5lite-quickstart (or t5lite-RECIPE) in the current one by default."""
+    """Run directory, also at gs:// or s3://; by default t5lite-quickstart (or t5lite-RECIPE) in this one."""
     seed: int = 0
     """Of initialisation, data order and noise."""
     overwrite: bool = False
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     recipe = lookup(RECIPES, parsed.recipe, kind="recipe")
     is_default = recipe is SIX_MINUTES
     default = "t5lite-quickstart" if is_default else f"t5lite-{recipe.name}"
-    directory = local_place(parsed.directory or default)
+    directory = place(parsed.directory or default)
     if parsed.overwrite and directory.exists():
         starting_over.delete(directory)
     xla.configure()

@@ -211,12 +211,14 @@ def check_new_directory(path: StoragePath, *, overwrite: bool = False, mark: str
     written_files.check_none(path, others)
 
 
-def check_replaceable_place(path: Path) -> None:
+def check_replaceable_place(path: StoragePath) -> None:
     """Check that no one stands in the directory ``path``.
 
     Raises:
       UserError: if it is or holds the current directory or the user's home, or is a mount point.
     """
+    if not isinstance(path, Path):
+        return  # nobody stands in a bucket
     place = _real(path)
     stands = {"the current directory": os.curdir, "your home directory": os.path.expanduser("~")}
     for what, taken in stands.items():

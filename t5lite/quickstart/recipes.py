@@ -5,10 +5,10 @@ kind of value that ``t5lite train --config`` runs.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.pipeline import DataConfig, PairsDataConfig, PretrainingDataConfig
 from t5lite.models.config import EncoderDecoderConfig
@@ -81,7 +81,7 @@ class Recipe:
             vocab_size=self.vocabulary_size + EXTRA_IDS, scan_unroll=-1, **vars(self.shape)
         )
 
-    def pretraining_config(self, directory: Path, *, seed: int) -> RunConfig:
+    def pretraining_config(self, directory: StoragePath, *, seed: int) -> RunConfig:
         """Return the pretraining run under ``directory``."""
         data = directory / "data" / "pretrain"
         return self._run(
@@ -98,7 +98,13 @@ class Recipe:
         )
 
     def finetuning_config(
-        self, directory: Path, task: Task, *, pretrained: bool, num_labels: int | None = None, seed: int
+        self,
+        directory: StoragePath,
+        task: Task,
+        *,
+        pretrained: bool,
+        num_labels: int | None = None,
+        seed: int,
     ) -> RunConfig:
         """Return the fine-tuning run of ``task`` under ``directory``.
 
@@ -137,7 +143,7 @@ class Recipe:
         self,
         settings: Pretraining | FineTuning,
         *,
-        run_dir: Path,
+        run_dir: StoragePath,
         data: DataConfig,
         evaluation: EvaluationConfig,
         num_evaluations: int,

@@ -13,7 +13,8 @@ import jax
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json, write_text
 from t5lite.core.json_text import parse_json
-from t5lite.quickstart import stages
+from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.quickstart import stages, starting_over
 from t5lite.quickstart.recipes import Recipe, Task
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import QuickstartResults
@@ -26,7 +27,7 @@ from t5lite.training.incidents import Incidents, described
 REPORT = "report.html"
 
 
-def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
+def run(recipe: Recipe, directory: StoragePath, *, seed: int) -> QuickstartResults:
     """Run every stage that is not done yet and write the report.
 
     Raises:
@@ -59,7 +60,7 @@ def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
             start = "from the checkpoint" if pretrained else "from scratch"
             labels = f", {num_labels} labels" if num_labels else ""
             records[pretrained] = log.run(
-                Path(config.run_dir).name,
+                place(config.run_dir).name,
                 f"fine-tune for {task}{labels}, {start}",
                 lambda config=config: stages.training_stage(config),
             )
@@ -78,7 +79,7 @@ def run(recipe: Recipe, directory: Path, *, seed: int) -> QuickstartResults:
     results = summarise(
         recipe,
         seed=seed,
-        environment=_environment(log.peak_bytes) | _goodput(Path(pretraining_config.run_dir)),
+        environment=_environment(log.peak_bytes) | _goodput(place(pretraining_config.run_dir)),
         stages=tuple(log.stages),
         vocabulary=vocabulary,
         stores=stores,
@@ -99,9 +100,9 @@ def _tasks(recipe: Recipe) -> list[tuple[Task, int | None]]:
     ]
 
 
-def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
+def _claim(directory: StoragePath, recipe: Recipe, seed: int) -> None:
     """Mark the directory as this recipe's, or refuse one that is another's."""
-    mark = directory / "quickstart.json"
+    mark = directory / starting_over.MARK
     mine = {"recipe": recipe.name, "settings": _plain(recipe), "seed": seed}
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is a file; choose another --directory")
@@ -119,7 +120,7 @@ def _claim(directory: Path, recipe: Recipe, seed: int) -> None:
         write_text(directory / "README.txt", "\n".join(["What a t5lite quickstart leaves:", "", *lines, ""]))
 
 
-def _read_mark(mark: Path) -> Any:
+def _read_mark(mark: StoragePath) -> Any:
     try:
         return parse_json(mark.read_text(encoding="utf-8"))
     except ValueError:
@@ -141,7 +142,7 @@ def _environment(peak_bytes: int) -> dict[str, str]:
     }
 
 
-def _goodput(run: Path) -> dict[str, str]:
+def _goodput(run: StoragePath) -> dict[str, str]:
     attempts, _ = read_attempts(run)
     if not attempts:  # pretrained by a version that kept no ledger
         return {}

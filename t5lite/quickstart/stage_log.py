@@ -4,12 +4,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.quickstart.results import Stage
 
 
@@ -20,7 +20,7 @@ class StageLog:
     attempts' processes.
     """
 
-    def __init__(self, directory: Path, *, total: int):
+    def __init__(self, directory: StoragePath, *, total: int):
         self._directory = directory / "stages"
         self._total = total
         self._count = 0
@@ -52,7 +52,7 @@ class StageLog:
             print(f"      {note}, {record['seconds']:.1f} s", file=sys.stderr)
         return record["result"]
 
-    def _work(self, name: str, record_file: Path, work: Callable[[], dict[str, Any]]) -> None:
+    def _work(self, name: str, record_file: StoragePath, work: Callable[[], dict[str, Any]]) -> None:
         stopped_file = self._directory / f"{name}.stopped.json"
         before = _read(stopped_file)["seconds"] if stopped_file.is_file() else 0.0
         start = time.perf_counter()
@@ -66,7 +66,7 @@ class StageLog:
         stopped_file.unlink(missing_ok=True)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: StoragePath) -> dict[str, Any]:
     try:
         return parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import signal
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.pipeline import PretrainingDataConfig, evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
@@ -25,7 +25,7 @@ from t5lite.runner.evaluation import evaluate, ngram_baselines, task_scores
 from t5lite.runner.interchange import export
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
-from t5lite.training.metrics_log import read_metrics
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 NUM_SAMPLES = 4
 _SHUFFLE_SEED = 0
@@ -44,7 +44,7 @@ def split_corpus() -> CorpusSplit:
     return corpus.split(corpus.austen(), corpus.verses())
 
 
-def vocabulary_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[str, Any]:
+def vocabulary_stage(split: CorpusSplit, recipe: Recipe, directory: StoragePath) -> dict[str, Any]:
     """Train the SentencePiece vocabulary on the training part."""
     train_vocabulary(
         corpus.pretraining_texts(split.train), vocabulary_file(directory), size=recipe.vocabulary_size
@@ -53,7 +53,7 @@ def vocabulary_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dic
     return {"size": size, "note": f"{recipe.vocabulary_size:,} pieces and {EXTRA_IDS} sentinels"}
 
 
-def stores_stage(split: CorpusSplit, recipe: Recipe, directory: Path) -> dict[str, Any]:
+def stores_stage(split: CorpusSplit, recipe: Recipe, directory: StoragePath) -> dict[str, Any]:
     """Tokenise everything: the pretraining text, and the pairs of both tasks."""
     vocabulary = SentencePieceVocabulary(vocabulary_file(directory), EXTRA_IDS)
     data = directory / "data"
@@ -101,7 +101,7 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
             "num_examples": len(evaluation_indices(num_pairs, config.evaluation.max_examples)),
             "samples": list(samples[:NUM_SAMPLES]),
         }
-    entries = read_metrics(Path(config.run_dir) / "metrics.jsonl")
+    entries = read_metrics(place(config.run_dir) / METRICS_FILE)
     return record | {
         "num_params": outcome.model.num_params,
         "steps": outcome.step,
@@ -137,12 +137,11 @@ def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
     ]
 
 
-def export_stage(config: RunConfig, directory: Path) -> dict[str, Any]:
+def export_stage(config: RunConfig, directory: StoragePath) -> dict[str, Any]:
     """Write the fine-tuned model of ``config`` as a Hugging Face folder."""
     output = directory / "export"
-    step = export(config.run_dir, output, overwrite=True).step
-    size = sum(file.stat().st_size for file in output.iterdir())
-    return {"step": step, "note": f"{output.name}/, {size / 1e6:.1f} MB"}
+    exported = export(config.run_dir, output, overwrite=True)
+    return {"step": exported.step, "note": f"{output.name}/, {exported.export.num_bytes / 1e6:.1f} MB"}
 
 
 def copy_baseline(task: str, part: Corpus, limit: int) -> dict[str, float]:
@@ -161,7 +160,7 @@ def task_pairs(task: str, part: Corpus) -> list[Pair]:
     return corpus.classification_pairs(part)
 
 
-def vocabulary_file(directory: Path) -> Path:
+def vocabulary_file(directory: StoragePath) -> StoragePath:
     """Return where the vocabulary of a quickstart lies."""
     return directory / "data" / "vocabulary" / "spiece.model"
 

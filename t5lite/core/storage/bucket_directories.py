@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -52,10 +52,8 @@ def check_new_directory(path: RemotePath, *, overwrite: bool, mark: str | None) 
     check_place(path)
     if not path.is_dir():
         return
-    begun = _read_unfinished(path)
-    if begun is not None and not (path / begun.files[-1]).is_file():
-        others = path.sizes().keys() - {UNFINISHED, *begun.files}
-        written_files.check_none(path, sorted(others))
+    if _is_unfinished(path):
+        written_files.check_none(path, foreign(path) or ())
         return
     if not overwrite or mark is None:
         remedy = ", or replace it with --overwrite" if mark else " or delete it first"
@@ -74,24 +72,40 @@ def check_new_directory(path: RemotePath, *, overwrite: bool, mark: str | None) 
     written_files.check_none(path, others)
 
 
-def foreign(path: RemotePath) -> list[str] | None:
-    """Return the names of objects below ``path`` that t5lite did not write, or that were put since.
+def entries(path: RemotePath) -> Iterator[str]:
+    """Yield the names of all objects below ``path`` but its list, sorted."""
+    yield from (name for name in sorted(path.sizes()) if name != written_files.LIST)
 
-    None stands for a directory without a list. The list was put last, so what is newer was changed.
+
+def foreign(path: RemotePath) -> list[str] | None:
+    """Return the names of the ``entries`` that t5lite did not write, or that were put since.
+
+    None stands for a directory without a list. The list was put last, so what is newer was changed; of what
+    was left unfinished, every name is known.
     """
+    sizes = path.sizes()
+    begun = _read_unfinished(path)
+    if begun is not None and begun.files[-1] not in sizes:
+        return sorted(sizes.keys() - {UNFINISHED, *begun.files})
     listed = written_files.listed(path)
     if listed is None:
         return None
     last = (path / written_files.LIST).modified()
 
-    def is_ours(name: str, size: int) -> bool:
+    def is_ours(name: str) -> bool:
         described = listed.get(name)
-        if not isinstance(described, dict) or described.get("bytes") != size:
+        if not isinstance(described, dict) or described.get("bytes") != sizes[name]:
             return False
         return (path / name).modified() <= last
 
-    ours = {written_files.LIST, UNFINISHED}
-    return [n for n, size in sorted(path.sizes().items()) if n not in ours and not is_ours(n, size)]
+    return [name for name in sorted(sizes.keys() - {written_files.LIST, UNFINISHED}) if not is_ours(name)]
+
+
+def delete_all_but(path: RemotePath, kept: Collection[str]) -> None:
+    """Delete all objects below ``path``, but for those of these names."""
+    for name in path.sizes():
+        if name not in kept:
+            (path / name).unlink(missing_ok=True)
 
 
 def local_stand_in(path: RemotePath) -> Path:
@@ -167,6 +181,11 @@ def _check_is_ours(path: RemotePath, begun: Unfinished) -> None:
             f"another command{by} began to write to {path} meanwhile, and this one leaves it; of the two, "
             "give one another place"
         )
+
+
+def _is_unfinished(path: RemotePath) -> bool:
+    begun = _read_unfinished(path)
+    return begun is not None and not (path / begun.files[-1]).is_file()
 
 
 def _read_unfinished(path: RemotePath) -> Unfinished | None:

@@ -3,13 +3,13 @@
 import io
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import sentencepiece
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.text_cutting import cut_text
 
@@ -26,7 +26,7 @@ _RESERVED = "\N{LOWER FIVE EIGHTHS BLOCK}"
 
 def train_vocabulary(
     texts: Iterable[str],
-    output: Path,
+    output: StoragePath,
     *,
     size: int,
     seed: int = 0,
