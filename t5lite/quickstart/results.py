@@ -12,7 +12,7 @@ import cattrs
 from t5lite.core.errors import DataError
 from t5lite.core.files import write_json
 from t5lite.core.json_text import parse_json
-from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.addresses import StoragePath, no_bucket
 
 _FORMAT = "t5lite quickstart results 1"
 
@@ -236,7 +236,9 @@ def load_results(path: StoragePath) -> QuickstartResults:
         content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"cannot read {path} ({reason}); run t5lite quickstart to write it") from error
+        raise DataError(
+            f"cannot read {path} ({reason}){no_bucket(path)}; run t5lite quickstart to write it"
+        ) from error
     known = isinstance(content, dict) and content.get("format") == _FORMAT
     if not known or not isinstance(content.get("results"), dict):
         raise DataError(f"{path} does not hold {_FORMAT!r}; make it again with t5lite quickstart")

@@ -17,7 +17,7 @@ from t5lite.core.files import check_place, make_directory, write_json, write_tex
 from t5lite.core.json_changes import json_changes
 from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
-from t5lite.core.storage.addresses import StoragePath, is_remote, place
+from t5lite.core.storage.addresses import StoragePath, is_remote, no_bucket, place
 from t5lite.core.strict_json import StrictJson, read_text, remedied
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
@@ -305,8 +305,8 @@ class RunDirectory:
         """
         if not self.model_file.is_file():
             raise ConfigError(
-                f"{self.path} is not a run directory (no model.json); `t5lite train` and `t5lite import` "
-                "make one"
+                f"{self.path} is not a run directory (no model.json){no_bucket(self.path)}; `t5lite "
+                "train` and `t5lite import` make one"
             )
         description = self._read_model_file()
         saved = description.vocabulary

@@ -14,7 +14,7 @@ from t5lite.checkpointing.lease import LeaseConfig, Sighting, sighting
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.json_text import load_json
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, no_bucket, place
 from t5lite.training.attempts import Attempt, read_attempts
 from t5lite.training.goodput import Goodput, goodput
 from t5lite.training.incidents import Incidents
@@ -131,7 +131,9 @@ def _config(directory: StoragePath, notes: list[str], *, is_starting: bool) -> M
             return {}
         if (directory / _MODEL).is_file():
             raise ConfigError(f"{directory} is an imported model: it was not trained here, and has no status")
-        raise ConfigError(f"{directory} is not a run (no {_CONFIG}); give a run_dir of `t5lite train`")
+        raise ConfigError(
+            f"{directory} is not a run (no {_CONFIG}){no_bucket(directory)}; give a run_dir of `t5lite train`"
+        )
     try:
         config = load_json(file)
     except (OSError, ValueError) as error:

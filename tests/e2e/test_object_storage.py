@@ -141,7 +141,21 @@ def test_what_is_no_place_for_a_run_is_refused(refused, train_arguments, pretrai
 
 
 @pytest.mark.fault("the bucket is not there, or hidden", "refused before any work", 2)
-def test_a_bucket_that_is_not_there_is_refused(gcs, refused, train_arguments, pretrained):
+def test_a_bucket_that_is_not_there_is_refused(gcs, refused, train_arguments, text_data, pretrained):
     missing = "gs://no-such-bucket/x"
     refused([*train_arguments, "--run-dir", missing], "there is no bucket gs://no-such-bucket")
     refused(["export", "--run", pretrained, "--output", missing], "there is no bucket gs://no-such-bucket")
+    for words in (
+        ["status"],
+        ["evaluate", "--run"],
+        ["generate", "--text", "a", "--run"],
+        ["export", "--output", "hf", "--run"],
+        ["import", "--output", "imported", "--from"],
+        ["inspect-data", "--store"],
+        ["inspect-data", "--run"],
+        ["report", "--directory"],
+        ["quickstart", "--directory"],
+        ["prepare", "text", "--output", "prepared", "--inputs"],
+        ["prepare", "text", "--vocabulary", "bytes", "--inputs", text_data.parent / "austen.txt", "--output"],
+    ):
+        refused([*words, missing], "there is no bucket gs://no-such-bucket")

@@ -8,6 +8,7 @@ import pytest
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.storage.addresses import place
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.quickstart import stages, starting_over
 from t5lite.quickstart.corpus import Corpus, CorpusSplit
@@ -53,8 +54,8 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_path: Path, capfd):
-    directory = tmp_path / "quickstart"
+def test_in_a_bucket_every_stage_runs_once_and_the_directory_describes_itself(sliced, gcs, capfd):
+    directory = place(f"{gcs}/quickstart")
     first = run(_tiny(), directory, seed=0)
     assert {row.num_labels for task in first.tasks for row in task.rows} == {None, 20}
     assert first.pretraining.heldout[0].step == 0
@@ -69,21 +70,25 @@ def test_every_stage_runs_once_and_the_directory_describes_itself(sliced, tmp_pa
     assert capfd.readouterr().err.count("(done before)") == len(first.stages)
     assert dataclasses.replace(again, environment=first.environment) == first
     assert load_results(directory / "results.json") == again
+    (directory / "report.html").unlink()
+    assert main(["report", "--directory", str(directory)]) == 0
+    assert str(directory / "report.html") in capfd.readouterr().out
 
-    (directory / "stages" / "export.json").unlink()  # as if it had been killed there
+    for stage in ("stores", "export"):  # as if it had been killed there
+        (directory / "stages" / f"{stage}.json").unlink()
     with pytest.raises(ConfigError, match="another recipe, seed"):
         run(_tiny(), directory, seed=1)
     run(_tiny(), directory, seed=0)
 
     mine = (directory / "pretrain" / "notes.txt", directory / "export" / "README.md")
     for path in mine:
-        path.touch()
+        path.write_text("")
     with pytest.raises(UserError, match=r"holds 2 files \(export/README.md, pretrain/notes.txt\) that"):
         starting_over.delete(directory)
     for path in mine:
         path.unlink()
     starting_over.delete(directory)
-    assert list(tmp_path.iterdir()) == []
+    assert not directory.exists()
 
 
 def _thresholds(results: QuickstartResults) -> None:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from t5lite.core.errors import ConfigError, DataError, suggestion
+from t5lite.core.errors import ConfigError, DataError, ReportedError, suggestion
 from t5lite.core.home import expand_home
 from t5lite.core.storage.file_systems import CLIENTS, missing_extra
 
@@ -135,3 +135,20 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     if address is not None:
         raise DataError(f"{address} is not a local path, and only a local one will do here: copy it first")
     return Path(os.fspath(path).removeprefix("file://"))
+
+
+def no_bucket(path: str | os.PathLike[str]) -> str:
+    """Return what to add where something is said not to be there: that not even its bucket is; else ""."""
+    if storage_address(path) is None:
+        return ""
+    from t5lite.core.storage.objects import check_bucket
+
+    try:
+        found = place(path)
+        if not isinstance(found, Path):
+            check_bucket(found)
+    except FileNotFoundError:
+        return f"; there is no bucket {'/'.join(str(path).split('/')[:3])}, or it is hidden from you"
+    except ReportedError:  # which is not what is told
+        return ""
+    return ""

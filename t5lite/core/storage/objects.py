@@ -40,12 +40,17 @@ def growing_file(path: RemotePath, part: RemotePath) -> Iterator[TextIO]:
 def check_place(folder: RemotePath) -> None:
     """Check that objects can be put below ``folder``; nothing is put."""
     with _bucket_of(folder):
-        if not folder.bucket.exists():
-            # Who may write objects need not be allowed to see the bucket itself, and one that is empty then
-            # looks as if it were not there; only if it is not, listing it is an error.
-            next(folder.bucket.iterdir(), None)
+        check_bucket(folder)
     if folder.is_file():
         raise UserError(f"{folder} is a file; choose another place to write to")
+
+
+def check_bucket(path: RemotePath) -> None:
+    """Check that there is the bucket that ``path`` is in; a FileNotFoundError if not."""
+    if not path.bucket.exists():
+        # Who may write objects need not be allowed to see the bucket itself, and one that is empty then
+        # looks as if it were not there; only if it is not, listing it is an error.
+        next(path.bucket.iterdir(), None)
 
 
 def check_new_file(path: RemotePath) -> None:

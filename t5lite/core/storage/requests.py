@@ -7,6 +7,7 @@ not try again at all. So each request is cut off after a while, and is tried thr
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -72,15 +73,18 @@ def requested(address: str, request: Callable[[], T]) -> T:
     """Return what a request to object storage answers; it may be made again.
 
     Raises:
-      FileNotFoundError: if there is no such object.
+      FileNotFoundError: if there is no such object. As any OSError of the system, it says so in words.
       UserError: if it is refused for good (no access, no such bucket).
       TransientError: if the storage or the network failed for as long as it was tried.
     """
     for attempt in range(_ATTEMPTS):
         try:
             return request()
-        except (FileNotFoundError, FileExistsError, UserError, TransientError):
+        except (UserError, TransientError):
             raise
+        except (FileNotFoundError, FileExistsError) as error:
+            number = errno.ENOENT if isinstance(error, FileNotFoundError) else errno.EEXIST
+            raise OSError(number, os.strerror(number), address) from error
         except Exception as error:  # of the clients' own kinds
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             if not is_transient(error):

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, cast
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_pointer
-from t5lite.core.storage.addresses import local_path, storage_address
+from t5lite.core.storage.addresses import local_path, no_bucket, storage_address
 from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.requests import requested
 from t5lite.data.reading.file_systems import Files, files_of, is_hidden, is_pattern, strings
@@ -131,7 +131,7 @@ class _Search:
         else:
             if storage_address(given) is None and os.path.islink(path):
                 files.size(path)  # says where the link leads
-            raise DataError(f"{given} does not exist; check the path")
+            raise DataError(f"{given} does not exist{no_bucket(given)}; check the path")
 
     def found(self) -> InputFiles:
         """Return what was found.

@@ -6,6 +6,7 @@ from typing import Any
 from t5lite.core import json_seals
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
+from t5lite.core.storage.addresses import no_bucket
 from t5lite.data.stores.store_directory import StoreDirectory
 
 REMEDY = "copy the store again or rebuild it with `t5lite prepare`"
@@ -43,6 +44,7 @@ def read_index(
         why = f"{file_name} cannot be read ({error.strerror or error})"
         if found:
             why = f"by its {found}, it is {_KINDS[found]}"
+        why += no_bucket(str(directory))
         raise DataError(
             f"{directory} is not a {kind}: {why}; give a directory that "
             f"`t5lite prepare {_PREPARED_BY[file_name]}` wrote, such as OUTPUT/train"

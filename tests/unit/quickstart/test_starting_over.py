@@ -6,6 +6,9 @@ import pytest
 
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.storage.addresses import place
+from t5lite.core.storage.bucket_directories import UNFINISHED
+from t5lite.core.storage.remote_path import RemotePath
 from t5lite.quickstart import starting_over
 
 WRITTEN = (
@@ -84,3 +87,27 @@ def test_what_is_no_quickstart_or_where_the_user_is_is_not_deleted(directory: Pa
     monkeypatch.chdir(directory / "pretrain")
     with pytest.raises(UserError, match="holds the current directory"):
         starting_over.delete(directory)
+
+
+def test_in_a_bucket_too_what_was_left_unfinished_among_it_and_its_mark_last(gcs, monkeypatch):
+    directory = place(gcs) / "starting-over"
+    for name in (starting_over.MARK, *WRITTEN):
+        files.write_text(directory / name, "")
+    with files.new_directory(directory / "export", mark="mark") as folder:
+        files.write_text(folder / "mark", "")
+    train = directory / "data" / "pretrain" / "train"
+    unfinished = {"format": "t5lite unfinished 1", "id": "1", "by": "a process", "files": ["a.bin", "mark"]}
+    files.write_json(train / UNFINISHED, unfinished)
+    files.write_text(train / "a.bin", "")
+    files.write_text(directory / "export" / "README.md", "mine")
+    before = directory.sizes()
+    with pytest.raises(UserError, match=r"holds 1 file \(export/README\.md\) that t5lite did not write"):
+        starting_over.delete(directory)
+    assert directory.sizes() == before
+    (directory / "export" / "README.md").unlink()
+    deleted: list[RemotePath] = []
+    unlink = RemotePath.unlink
+    monkeypatch.setattr(RemotePath, "unlink", lambda path, **how: deleted.append(path) or unlink(path, **how))
+    starting_over.delete(directory)
+    assert not directory.exists()
+    assert deleted[-1] == directory / starting_over.MARK
