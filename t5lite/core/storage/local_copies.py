@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from t5lite.core.errors import DataError
-from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.addresses import StoragePath, no_bucket
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,10 @@ def local_directory(folder: StoragePath) -> Iterator[Path]:
         return
     sizes = folder.sizes()
     if not sizes:
-        raise DataError(f"{folder} is no folder: no object's name begins with {folder}/; check the address")
+        raise DataError(
+            f"{folder} is no folder: no object's name begins with {folder}/{no_bucket(folder)}; check "
+            "the address"
+        )
     root = tempfile.gettempdir()
     needed, free = sum(sizes.values()), shutil.disk_usage(root).free
     if needed > free:

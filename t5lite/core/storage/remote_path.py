@@ -78,7 +78,10 @@ class RemotePath(LiteralPath):
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of every object below, by the rest of its name."""
-        found = self._ask("find", str(self), detail=True)
+        try:
+            found = self._ask("find", str(self), detail=True)
+        except FileNotFoundError:  # not even the bucket is there
+            return {}
         start = len("/".join(self.parts[2:])) + 1
         return {name[start:]: entry["size"] for name, entry in found.items() if name[start:]}
 
