@@ -21,8 +21,13 @@ SECONDS = 60
     '`checkpoints.on_save_failure="stop"` ends the run',
     "0; 75",
 )
+@pytest.mark.fault(
+    "a checkpoint is damaged in what one of several processes wrote or reads",
+    "all go on from the newest that is whole for all of them",
+    0,
+)
 @pytest.mark.slow
-def test_a_save_that_fails_in_one_process_fails_in_both_and_the_next_succeeds(tmp_path: Path):
+def test_a_save_that_fails_in_one_process_fails_in_both_and_what_one_cannot_read_neither_does(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -44,7 +49,7 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_the_next_succeeds(tm
             process.kill()
             process.communicate()
     assert [process.returncode for process in processes] == [0, 0], ended
-    leader, other = (json.loads(output.splitlines()[-1]) for output, _ in ended)
+    (leader, found), (other, found_by_other) = (json.loads(output.splitlines()[-1]) for output, _ in ended)
     for step in range(1, 8):
         (told, seconds), (told_other, _) = leader[str(step)], other[str(step)]
         assert (told is None, told_other is None) == (step % 2 == 1,) * 2, (step, told, told_other)
@@ -55,4 +60,7 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_the_next_succeeds(tm
     assert "File too large" in leader["4"][0]
     assert other["6"][0] == f"process 0: {leader['6'][0]}"
     assert available_steps(tmp_path / "checkpoints") == [1, 3, 5, 7]
+    for step, damaged, (reason,) in (found, found_by_other):
+        assert (step, damaged) == (5, [7])
+        assert f"{tmp_path / 'checkpoints' / '7'} cannot be read: incomplete or damaged" in reason
     assert not list((tmp_path / "checkpoints").glob("*tmp*"))
