@@ -17,7 +17,7 @@ _MARKS = {
     "botocore.retries.standard": "Retry needed, ",
 }
 """By the name of a logger, what it says when a request is tried again."""
-_GIVEN_UP = "out of retries on exception"
+_GIVEN_UP = ("out of retries on exception", "non-retriable exception")
 """How gcsfs says, with a traceback, that it raises an error."""
 _CHATTY = "gcsfs.credentials"
 """Says as DEBUG how it looks for credentials, with tracebacks."""
@@ -65,7 +65,7 @@ class RetryCount(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Count a record of something tried again; drop tracebacks of what is raised as an error, too."""
-        if _GIVEN_UP in record.getMessage():
+        if any(mark in record.getMessage() for mark in _GIVEN_UP):
             return False
         if _MARKS[record.name] in record.getMessage():
             self.count(" ".join(record.getMessage().split())[:200])

@@ -186,7 +186,7 @@ def test_what_was_appended_in_an_outage_is_written_after_it(proxy, service, capl
 @pytest.mark.parametrize(
     ("fault", "remedy"), [("401", "old or wrong: log in by `"), ("403", "check the bucket, its permissions")]
 )
-def test_credentials_that_expire_are_told_at_once_and_new_ones_go_on(proxy, service, fault, remedy):
+def test_credentials_that_expire_are_told_at_once_and_new_ones_go_on(proxy, service, fault, remedy, caplog):
     path = place(service) / f"expired-{fault}" / "a"
     path.write_bytes(b"1")
     proxy.always = fault
@@ -195,6 +195,7 @@ def test_credentials_that_expire_are_told_at_once_and_new_ones_go_on(proxy, serv
             ask()
         assert told.value.exit_code == ExitCode.USER_ERROR
     assert RETRIES.total == 0
+    assert not caplog.records  # the one line of the error says it
     proxy.always = None
     assert path.read_bytes() == b"1"
 
