@@ -51,6 +51,7 @@ def _losses(run: object) -> list[tuple[str, int, float]]:
     return [(each["kind"], each["step"], each["loss"]) for each in entries if "loss" in each]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_the_run_of_a_disk(bucket, train_arguments, pretrained, exported, capsys):
     run = f"{bucket}/runs/a"
     assert main([*train_arguments, "--run-dir", run]) == 0
