@@ -92,6 +92,7 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     "no good checkpoint is lost; after `training.max_rollbacks` in vain it ends, naming the examples",
     4,
 )
+@pytest.mark.slow
 def test_a_rate_that_ruins_a_good_run_costs_it_nothing(run_copy: Path, capfd):
     """Every step is saved, also the first ruined one, whose loss was still good."""
     good = contents(run_copy / "checkpoints" / "40")
