@@ -105,6 +105,8 @@ class Launched:
         command += ["--num-processes", str(start.num_processes)]
         command += ["--devices-per-process", str(start.num_devices)]
         command += ["--loader.num-workers", str(start.num_workers)]
+        # On a busy machine one process may be 30 s later than another for its first collective: exit code 75.
+        command += ["--max-restarts", "2"]
         with self._log.open("w") as stream:
             self._launcher = subprocess.Popen(
                 command, cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream
