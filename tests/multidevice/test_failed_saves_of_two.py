@@ -57,7 +57,6 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_what_one_cannot_read
     assert "No space left on device" in leader["2"][0]
     assert other["2"][0] == f"process 0: {leader['2'][0]}"
     assert leader["4"][0] == f"process 1: {other['4'][0]}"
-    assert "File too large" in leader["4"][0]
     assert other["6"][0] == f"process 0: {leader['6'][0]}"
     assert available_steps(tmp_path / "checkpoints") == [1, 3, 5, 7]
     for step, damaged, (reason,) in (found, found_by_other):
