@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t5lite.core.batch_fields import BATCH_FIELDS, ROW_LABELS, SEGMENT_IDS, SIDES
 from t5lite.data.batch_stream import BatchStream
 from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.examples.protocol import ROW_LABELS
 from t5lite.data.mixture import MixtureDataConfig
 from t5lite.data.pipeline import DataConfig, MixturePipeline, SourceDataConfig
 from t5lite.data.stores.pair_store import PairStore
@@ -143,7 +143,7 @@ def measure_rows(stream: BatchStream, *, batch_size: int, num_batches: int, num_
         first = time.perf_counter() if len(batches) == 1 else first
     seconds = time.perf_counter() - first
     filled, trained, tokens = {}, {}, 0
-    for side in ("encoder", "decoder"):
+    for side in SIDES:
         if getattr(stream, f"{side}_length"):
             present = np.concatenate([_present(batch, side) for batch in batches])
             filled[side] = float(present.mean())
@@ -151,7 +151,7 @@ def measure_rows(stream: BatchStream, *, batch_size: int, num_batches: int, num_
             if f"{side}_loss_weights" in batches[0]:
                 weights = np.concatenate([batch[f"{side}_loss_weights"] for batch in batches])
                 trained[side] = float((weights > 0).mean())
-    segment_fields = [name for name in batches[0] if name.endswith("_segment_ids")]
+    segment_fields = [name for name in SEGMENT_IDS if name in batches[0]]
     segments = (
         [batch[segment_fields[-1]].max(axis=1) for batch in batches] if segment_fields else [np.ones(1)]
     )
@@ -185,14 +185,14 @@ def decoded_examples(fields: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
       fields: of one row, without the batch axis.
       vocabulary: of the tokens.
     """
-    segment_fields = [name for name in fields if name.endswith("_segment_ids")]
+    segment_fields = [name for name in SEGMENT_IDS if name in fields]
     count = max([int(fields[name].max()) for name in segment_fields], default=1)
     return [_decoded(fields, vocabulary, segment) for segment in range(1, count + 1)]
 
 
 def _decoded(fields: Mapping[str, np.ndarray], vocabulary: Vocabulary, segment: int) -> dict[str, str]:
     def part(name: str, *, chosen: np.ndarray | None = None) -> np.ndarray:
-        segments = fields.get(f"{name.split('_')[0]}_segment_ids")
+        segments = fields.get(f"{BATCH_FIELDS[name].side}_segment_ids")
         inside = np.ones(fields[name].shape, bool) if segments is None else segments == segment
         return fields[name][inside if chosen is None else inside & chosen]
 

@@ -5,13 +5,12 @@ from collections import Counter
 
 import numpy as np
 
+from t5lite.core.batch_fields import BATCH_FIELDS, SEGMENT_IDS, Side
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.batch_stream import BatchStream
-from t5lite.data.examples.protocol import NO_LABEL, ROW_LABELS
 from t5lite.data.mixture import PERIOD, MixtureDataConfig, MixtureHistory, MixtureSchedule, shares_of
 from t5lite.data.source_pipeline import OnDamage, Opening, Pipeline, open_source
 
-_SEGMENTS = {"encoder_segment_ids": "encoder_length", "decoder_segment_ids": "decoder_length"}
 _MIXTURE = 4
 """Tells the seeds of sources from anything else that is derived from the seed."""
 
@@ -128,22 +127,16 @@ class MixturePipeline(BatchStream):
 
     def _blank_row(self) -> dict[str, np.ndarray]:
         """Return one row of every field that a source has, in the mixture's shape, blank."""
-        fields: dict[str, np.ndarray] = {}
-        for pipeline in self.sources.values():
-            for name, field in pipeline.blank(1).items():
-                fields.setdefault(name, self._empty(name, field, 1))
-        lengths = {(each.encoder_length, each.decoder_length) for each in self.sources.values()}
-        if len(lengths) > 1 or fields.keys() & _SEGMENTS.keys():
-            for name, length in _SEGMENTS.items():
-                if getattr(self, length):
-                    fields[name] = np.zeros((1, getattr(self, length)), np.int32)
-        return fields
-
-    def _empty(self, name: str, field: np.ndarray, rows: int) -> np.ndarray:
-        shape = [rows]
-        if field.ndim > 1:
-            shape.append(self.encoder_length if name.startswith("encoder_") else self.decoder_length)
-        return np.full(shape, NO_LABEL if name in ROW_LABELS else 0, field.dtype)
+        names = {name: None for pipeline in self.sources.values() for name in pipeline.blank(1)}
+        lengths: dict[Side, int] = {"encoder": self.encoder_length, "decoder": self.decoder_length}
+        differ = len({(each.encoder_length, each.decoder_length) for each in self.sources.values()}) > 1
+        if differ or names.keys() & SEGMENT_IDS.keys():
+            names |= {name: None for name, side in SEGMENT_IDS.items() if lengths[side]}
+        fields = {name: BATCH_FIELDS[name] for name in names}
+        return {
+            name: np.full(field.shape(1, lengths), field.absent, field.dtype)
+            for name, field in fields.items()
+        }
 
     def rows(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Return the fields of rows ``positions`` of the endless stream of examples."""
@@ -154,9 +147,9 @@ class MixturePipeline(BatchStream):
             if not chosen.size:
                 continue
             fields = pipeline.rows(numbers[chosen])
-            for name, length in _SEGMENTS.items():
+            for name, side in SEGMENT_IDS.items():
                 if name in batch and name not in fields:
-                    fields[name] = np.ones((chosen.size, getattr(pipeline, length)), np.int32)
+                    fields[name] = np.ones((chosen.size, getattr(pipeline, f"{side}_length")), np.int32)
             for name, field in fields.items():
                 if field.ndim > 1:
                     batch[name][chosen, : field.shape[1]] = field

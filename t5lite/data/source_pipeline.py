@@ -9,20 +9,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from t5lite.core.batch_fields import BATCH_FIELDS, COUNTING
 from t5lite.data.batch_stream import BatchStream, row_bounds
 from t5lite.data.example_order import ExampleOrder
 from t5lite.data.examples.classification_examples import ClassificationExamples
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.examples.pair_examples import PairExamples, PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig, PretrainingExamples
-from t5lite.data.examples.protocol import (
-    LOSS_WEIGHTS,
-    NO_LABEL,
-    ROW_LABELS,
-    Examples,
-    SkippingExamples,
-    blank_fields,
-)
+from t5lite.data.examples.protocol import Examples, SkippingExamples, blank_fields
 from t5lite.data.indexed_random import derive_key
 
 SourceDataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig
@@ -132,10 +126,8 @@ class Pipeline(BatchStream):
         for start in range(0, len(indices), batch_size):
             positions = start + np.arange(first, last)
             fields = self._evaluation_fields(indices[np.minimum(positions, len(indices) - 1)])
-            for name in LOSS_WEIGHTS & fields.keys():
-                fields[name][positions >= len(indices)] = 0
-            for name in ROW_LABELS & fields.keys():
-                fields[name][positions >= len(indices)] = NO_LABEL
+            for name in COUNTING & fields.keys():
+                fields[name][positions >= len(indices)] = BATCH_FIELDS[name].absent
             yield fields
 
     def _evaluation_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The key-value cache of step-by-step decoding."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,9 @@ class DecodingCache(NamedTuple):
     """int32 scalar: the next position to decode, the same for all rows."""
     past: KeyValues
     """Decoder self-attention, ``[N, B, length, G, K]``, filled before ``position``."""
-    cross: KeyValues | None = None
-    """Cross-attention, ``[N, B, M, G, K]``, computed once from the encoder's output; None without encoder."""
-    encoder_segment_ids_BM: jax.Array | None = None
-    """0 marks encoder padding; None means there is none."""
-    first_B: jax.Array | None = None
-    """Of a decoder-only model, int32 column of each prompt's first token, after its padding."""
+    memory: dict[str, Any]
+    """What else ``decode_step`` of the model is given at every position: of an encoder-decoder the memory of
+    its cross-attention, computed once, and the encoder's padding; of a decoder alone, where prompts begin."""
 
 
 def start_cache(
@@ -38,7 +35,8 @@ def start_cache(
     num_layers, batch_size, _, num_heads, head_dim = cross.keys.shape
     shape = (num_layers, batch_size, max_decode_length, num_heads, head_dim)
     past = KeyValues(jnp.zeros(shape, cross.keys.dtype), jnp.zeros(shape, cross.values.dtype))
-    return DecodingCache(jnp.zeros((), jnp.int32), past, cross, encoder_segment_ids_BM)
+    memory = {"cross": cross, "encoder_segment_ids_BM": encoder_segment_ids_BM}
+    return DecodingCache(jnp.zeros((), jnp.int32), past, memory)
 
 
 def start_prompt_cache(
@@ -56,25 +54,12 @@ def start_prompt_cache(
     room = ((0, 0), (0, 0), (0, max_decode_length - 1), (0, 0), (0, 0))
     past = KeyValues(jnp.pad(own.keys, room), jnp.pad(own.values, room))
     position = jnp.asarray(prompts_BL.shape[1], jnp.int32)
-    return logits_BV, DecodingCache(position, past, first_B=first_B)
+    return logits_BV, DecodingCache(position, past, {"first_B": first_B})
 
 
 def advance(
     model: EncoderDecoder | DecoderOnly, cache: DecodingCache, tokens_B: jax.Array
 ) -> tuple[jax.Array, DecodingCache]:
     """Feed one decoder input token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
-    if isinstance(model, DecoderOnly):
-        assert cache.first_B is not None, "a cache of start_prompt_cache"
-        logits_BV, past = model.decode_step(
-            tokens_B, cache.past, position=cache.position, first_B=cache.first_B
-        )
-    else:
-        assert cache.cross is not None, "a cache of start_cache"
-        logits_BV, past = model.decode_step(
-            tokens_B,
-            cache.past,
-            cache.cross,
-            position=cache.position,
-            encoder_segment_ids_BM=cache.encoder_segment_ids_BM,
-        )
+    logits_BV, past = model.decode_step(tokens_B, cache.past, position=cache.position, **cache.memory)
     return logits_BV, cache._replace(position=cache.position + 1, past=past)

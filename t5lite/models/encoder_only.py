@@ -42,7 +42,7 @@ class EncoderOnly(nnx.Module):
         self.encoder = Stack(config, num_layers=config.num_layers, bidirectional=True, rngs=rngs)
         if config.has_pooler:
             self.pooler = Pooler(config, rngs=rngs)
-        if config.head in ("masked_lm", "pretraining"):
+        if config.predicts_tokens:
             self.masked_lm = MaskedLMHead(config, rngs=rngs)
         if config.head == "pretraining":
             self.next_sentence = LabelHead(config, 2, rngs=rngs)
@@ -79,7 +79,7 @@ class EncoderOnly(nnx.Module):
             outputs["hidden"] = hidden_BMD
         if head == "pooled" and pooled_BD is not None:
             outputs["pooled"] = pooled_BD
-        if head in ("masked_lm", "pretraining"):
+        if self.config.predicts_tokens:
             outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
         if head == "pretraining" and pooled_BD is not None:
             outputs["sequence"] = self.next_sentence(pooled_BD[:, None])[:, 0]

@@ -10,7 +10,7 @@ models read ``encoder_length``, decoder-only models ``decoder_length``.
 
 from typing import NamedTuple
 
-from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, TransformerConfig
+from t5lite.models.config import ModelConfig, TransformerConfig
 
 
 class LayerFlops(NamedTuple):
@@ -33,14 +33,11 @@ def stacks(
     config: ModelConfig, encoder_length: int, decoder_length: int
 ) -> list[tuple[int, int, int | None]]:
     """Return (layers, length, length of the memory that they cross-attend to) of every stack."""
-    if isinstance(config, EncoderOnlyConfig):
-        return [(config.num_layers, encoder_length, None)]
-    if isinstance(config, EncoderDecoderConfig):
-        return [
-            (config.num_encoder_layers, encoder_length, None),
-            (config.num_decoder_layers, decoder_length, encoder_length),
-        ]
-    return [(config.num_layers, decoder_length, None)]
+    lengths = {"encoder": encoder_length, "decoder": decoder_length}
+    return [
+        (stack.num_layers, lengths[stack.side], None if stack.memory is None else lengths[stack.memory])
+        for stack in config.stacks
+    ]
 
 
 def layer_flops(
@@ -60,13 +57,8 @@ def forward_flops(
     config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> float:
     """Return the FLOPs of one forward pass over ``batch_size`` rows, the head's included."""
-    if isinstance(config, EncoderOnlyConfig):
-        row = _embedding(config, length=encoder_length) + _encoder_only_head(config, length=encoder_length)
-    elif isinstance(config, EncoderDecoderConfig):
-        row = _embedding(config, length=encoder_length + decoder_length)
-        row += _logits(config, length=decoder_length)
-    else:
-        row = _embedding(config, length=decoder_length) + _logits(config, length=decoder_length)
+    lengths = [length for _, length, _ in stacks(config, encoder_length, decoder_length)]
+    row = sum(map(config.table_flops, lengths)) + config.head_flops(lengths[-1])
     layers = layer_flops(
         config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
     )
@@ -90,9 +82,7 @@ def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decod
     flops = train_step_flops(
         config, batch_size=1, encoder_length=encoder_length, decoder_length=decoder_length
     )
-    if isinstance(config, EncoderDecoderConfig):
-        return flops / (encoder_length + decoder_length)
-    return flops / (encoder_length if isinstance(config, EncoderOnlyConfig) else decoder_length)
+    return flops / sum(length for _, length, _ in stacks(config, encoder_length, decoder_length))
 
 
 def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> LayerFlops:
@@ -107,28 +97,3 @@ def _mlp(config: TransformerConfig, *, length: int) -> LayerFlops:
     """Return the FLOPs of an MLP on one row."""
     kernel = 2 * length * config.embed_dim * config.mlp_dim
     return LayerFlops(0, 0, 0, 0, 0, 0, kernel * (2 if config.gated_mlp else 1), kernel)
-
-
-def _embedding(config: TransformerConfig, *, length: int) -> int:
-    """Return the FLOPs of projecting a narrow table's rows to the model's width."""
-    return 2 * length * config.table_dim * config.embed_dim if config.table_dim is not None else 0
-
-
-def _logits(config: TransformerConfig, *, length: int) -> int:
-    """Return the FLOPs of the projection to the vocabulary, through the width of a narrow table."""
-    return _embedding(config, length=length) + 2 * length * config.width_of_table * config.vocab_size
-
-
-def _encoder_only_head(config: EncoderOnlyConfig, *, length: int) -> int:
-    """Return the FLOPs of the head on one row; masked LM predicts at every position."""
-    square = 2 * config.embed_dim * config.embed_dim
-    flops = square if config.has_pooler else 0
-    if config.head in ("masked_lm", "pretraining"):
-        flops += length * square + _logits(config, length=length)
-    num_labels = {
-        "pretraining": 2,
-        "sequence_classification": config.num_labels,
-        "token_classification": length * config.num_labels,
-        "span_extraction": length * 2,
-    }
-    return flops + 2 * config.embed_dim * num_labels.get(config.head, 0)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from t5lite.core.batch_fields import BATCH_FIELDS, Side
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
@@ -49,10 +49,13 @@ class BatchShape:
     """0 where the model has no decoder."""
     segment_ids: bool = False
     """Whether rows are padded or packed."""
-    token_types: bool = False
-    """Whether an encoder-only model's rows are pairs of sentences."""
-    bidirectional_prefix: bool = False
-    """Whether rows of a decoder-only model say where their inputs end."""
+    marks: tuple[str, ...] = ()
+    """Which of ``core.batch_fields.MARKS`` the rows have."""
+
+    @property
+    def lengths(self) -> dict[Side, int]:
+        """The length of each side."""
+        return {"encoder": self.encoder_length, "decoder": self.decoder_length}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,44 +209,22 @@ def check_step(
 def abstract_batch(
     config: ModelConfig, batch: BatchShape, partitioner: Partitioner
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the fields (``core.types``) that train a model, as shapes."""
-    rows = batch.batch_size
-    lengths = {"encoder": batch.encoder_length, "decoder": batch.decoder_length}
-    sides = {"encoder_decoder": ("encoder", "decoder"), "decoder_only": ("decoder",)}
-    shapes: dict[str, Any] = {}
-    for side in sides.get(config.architecture, ("encoder",)):
-        length = lengths[side]
-        shapes[f"{side}_input_tokens"] = ((rows, length), jnp.int32)
-        if batch.segment_ids:
-            shapes[f"{side}_segment_ids"] = ((rows, length), jnp.int32)
-    if isinstance(config, EncoderOnlyConfig):
-        shapes |= _encoder_only_targets(config, rows, batch.encoder_length)
-        if batch.token_types:
-            shapes["encoder_token_types"] = ((rows, batch.encoder_length), jnp.int32)
-    else:
-        shapes["decoder_target_tokens"] = ((rows, batch.decoder_length), jnp.int32)
-        shapes["decoder_loss_weights"] = ((rows, batch.decoder_length), jnp.float32)
-        if batch.bidirectional_prefix:
-            shapes["decoder_bidirectional"] = ((rows, batch.decoder_length), jnp.int32)
+    """Return the fields (``core.types``) that train a model, as shapes.
+
+    Raises:
+      ConfigError: for a head that predicts nothing.
+    """
+    lengths = batch.lengths
+    names = [f"{side}_input_tokens" for side in config.sides]
+    if batch.segment_ids:
+        names += [f"{side}_segment_ids" for side in config.sides]
+    names += [field for output in config.outputs for field in output.fields]
+    fields = {name: BATCH_FIELDS[name] for name in (*names, *batch.marks)}
     sharding = partitioner.batch_sharding
     return {
-        name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()
+        name: jax.ShapeDtypeStruct(field.shape(batch.batch_size, lengths), field.dtype, sharding=sharding)
+        for name, field in fields.items()
     }
-
-
-def _encoder_only_targets(config: EncoderOnlyConfig, rows: int, length: int) -> dict[str, Any]:
-    tokens = {
-        "encoder_target_tokens": ((rows, length), jnp.int32),
-        "encoder_loss_weights": ((rows, length), jnp.float32),
-    }
-    label = ((rows,), jnp.int32)
-    return {
-        "masked_lm": tokens,
-        "token_classification": tokens,
-        "pretraining": tokens | {"sequence_labels": label},
-        "sequence_classification": {"sequence_labels": label},
-        "span_extraction": {"span_starts": label, "span_ends": label},
-    }.get(config.head, {})
 
 
 def compile_with_notes(

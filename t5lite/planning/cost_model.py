@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig, Remat
+from t5lite.models.config import ModelConfig, Remat
 from t5lite.models.flops import layer_flops, stacks, train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
@@ -204,9 +204,9 @@ class MeshCosts:
 
     def _num_logits(self, rows: float) -> float:
         """Return how many logits over the vocabulary one microbatch has on a device."""
-        length = self._batch.decoder_length
-        if isinstance(self._config, EncoderOnlyConfig):
-            length = self._batch.encoder_length if self._config.head in ("masked_lm", "pretraining") else 0
+        if not self._config.predicts_tokens:
+            return 0.0
+        length = stacks(self._config, self._batch.encoder_length, self._batch.decoder_length)[-1][1]
         return rows * math.ceil(length / self._shards.length) * self._config.vocab_size / self._shards.vocab
 
     def _exchange_seconds(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t5lite.core.batch_fields import MARKS, SEGMENT_IDS
 from t5lite.core.types import Batch
 from t5lite.data.indexed_random import derive_key
 from t5lite.data.objectives import MaskedLM
@@ -73,9 +74,8 @@ def batch_shape(config: RunConfig) -> BatchShape:
         batch_size=config.training.batch_size,
         encoder_length=encoder_length,
         decoder_length=decoder_length,
-        segment_ids=padded or any(name.endswith("_segment_ids") for name in fields),
-        token_types="encoder_token_types" in fields,
-        bidirectional_prefix="decoder_bidirectional" in fields,
+        segment_ids=padded or bool(SEGMENT_IDS.keys() & fields),
+        marks=tuple(name for name in MARKS if name in fields),
     )
 
 

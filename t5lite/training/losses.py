@@ -29,7 +29,7 @@ class BatchLosses(NamedTuple):
     objective: WeightedSum
     """What is differentiated; its mean over the whole batch is the sum of the outputs' means."""
     outputs: tuple[TokenLosses, ...]
-    """In the order of ``predictions.output_names``, the main one first."""
+    """In the order of the configuration's ``outputs``, the main one first."""
 
     @classmethod
     def zeros(cls, num_outputs: int) -> "BatchLosses":

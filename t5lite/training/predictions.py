@@ -5,22 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.batch_fields import SIDES
 from t5lite.core.types import Batch
-from t5lite.models.config import EncoderOnlyConfig, Head, ModelConfig
+from t5lite.models.config import ModelConfig, Output
 from t5lite.models.layers.logits import LogitFactors
-
-_OUTPUTS: dict[Head, tuple[str, ...]] = {
-    "masked_lm": ("tokens",),
-    "pretraining": ("tokens", "sequence"),
-    "sequence_classification": ("sequence",),
-    "token_classification": ("labels",),
-    "span_extraction": ("starts", "ends"),
-}
-"""The outputs of ``EncoderOnly`` that a loss is taken of, the main one first."""
-
-_LABEL_FIELDS = {"sequence": "sequence_labels", "starts": "span_starts", "ends": "span_ends"}
-"""Where there is one label a row; a negative one has no weight."""
 
 
 class Target(NamedTuple):
@@ -41,34 +29,13 @@ class Prediction(NamedTuple):
     weights_BL: jax.Array
 
 
-def output_names(config: ModelConfig) -> tuple[str, ...]:
-    """Return the names of the outputs that a loss is taken of, the main one first.
+def targets(config: ModelConfig, batch: Batch) -> list[Target]:
+    """Return the target of every output, the main one first; the model is not run.
 
     Raises:
       ConfigError: for a head that predicts nothing.
     """
-    if not isinstance(config, EncoderOnlyConfig):
-        return ("tokens",)
-    if config.head not in _OUTPUTS:
-        raise ConfigError(
-            f"model.head={config.head!r} predicts nothing that could be right or wrong; use one of "
-            f"{', '.join(_OUTPUTS)}"
-        )
-    return _OUTPUTS[config.head]
-
-
-def accuracy_name(output: str) -> str:
-    """Return what the accuracy of an output is called, by what it is a share of.
-
-    ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
-    ``token_accuracy`` is of target tokens, each predicted from the right ones before it.
-    """
-    return "accuracy" if output in _LABEL_FIELDS else "token_accuracy"
-
-
-def targets(config: ModelConfig, batch: Batch) -> list[Target]:
-    """Return the target of every output, the main one first; the model is not run."""
-    return [_target(config, name, batch) for name in output_names(config)]
+    return [_target(output, batch) for output in config.outputs]
 
 
 def predictions(model: Any, batch: Batch, *, dropout_key: jax.Array | None = None) -> list[Prediction]:
@@ -86,7 +53,7 @@ def num_real_tokens(batch: Batch) -> jax.Array:
     Segment ids say it. Without them an encoder's row is full, and a decoder's padding has no loss weight.
     """
     count = jnp.zeros((), jnp.int32)
-    for side in ("encoder", "decoder"):
+    for side in SIDES:
         if f"{side}_input_tokens" not in batch:
             continue
         if f"{side}_segment_ids" in batch:
@@ -99,14 +66,11 @@ def num_real_tokens(batch: Batch) -> jax.Array:
     return count
 
 
-def _target(config: ModelConfig, name: str, batch: Batch) -> Target:
-    if name in _LABEL_FIELDS:
-        labels_B1 = jnp.asarray(batch[_LABEL_FIELDS[name]])[:, None]
-        return Target(name, jnp.maximum(labels_B1, 0), (labels_B1 >= 0).astype(jnp.float32))
-    side = "encoder" if isinstance(config, EncoderOnlyConfig) else "decoder"
-    return Target(
-        name, jnp.asarray(batch[f"{side}_target_tokens"]), jnp.asarray(batch[f"{side}_loss_weights"])
-    )
+def _target(output: Output, batch: Batch) -> Target:
+    if output.weights is None:
+        labels_B1 = jnp.asarray(batch[output.targets])[:, None]
+        return Target(output.name, jnp.maximum(labels_B1, 0), (labels_B1 >= 0).astype(jnp.float32))
+    return Target(output.name, jnp.asarray(batch[output.targets]), jnp.asarray(batch[output.weights]))
 
 
 def _with_length(logits: LogitFactors | jax.Array) -> LogitFactors | jax.Array:

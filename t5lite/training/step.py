@@ -17,7 +17,7 @@ import optax
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.types import EOS_ID, Tree
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
@@ -25,9 +25,7 @@ from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
 from t5lite.training.predictions import (
-    accuracy_name,
     num_real_tokens,
-    output_names,
     predictions,
     targets,
 )
@@ -150,7 +148,7 @@ def make_eval_step(
         outputs = predictions(model.bind(params), batch)
         losses = batch_losses(outputs, [1.0] * len(outputs))
         metrics = _output_metrics(model, losses)
-        if isinstance(model.config, EncoderOnlyConfig):
+        if not model.config.writes:
             return metrics
         _, logits, targets_BL, weights_BL = outputs[0]
         is_text_BL = ~jnp.isin(targets_BL, sentinel_ids)
@@ -277,7 +275,7 @@ def _accumulate(
     microbatches = split_microbatches(batch, config.num_microbatches)
     indices = jnp.arange(config.num_microbatches)
     zero_grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
-    no_losses = BatchLosses.zeros(len(output_names(model.config)))
+    no_losses = BatchLosses.zeros(len(model.config.outputs))
     zeros = (no_losses, _constrain_gradients(zero_grads, model))
     return jax.lax.scan(add, zeros, (microbatches, indices))[0]
 
@@ -324,10 +322,10 @@ def _update(
 def _output_metrics(model: FunctionalModel, losses: BatchLosses) -> dict[str, WeightedSum]:
     """Return loss and (token) accuracy by name; those of the main output bear no output's name."""
     metrics = {}
-    for number, (name, output) in enumerate(zip(output_names(model.config), losses.outputs, strict=True)):
-        prefix = f"{name}_" if number else ""
+    for number, (output, measured) in enumerate(zip(model.config.outputs, losses.outputs, strict=True)):
+        prefix = f"{output.name}_" if number else ""
         metrics |= {
-            f"{prefix}loss": output.cross_entropy,
-            f"{prefix}{accuracy_name(name)}": output.accuracy,
+            f"{prefix}loss": measured.cross_entropy,
+            f"{prefix}{output.accuracy_name}": measured.accuracy,
         }
     return metrics

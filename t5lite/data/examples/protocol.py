@@ -5,15 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
+from t5lite.core.batch_fields import BATCH_FIELDS
 from t5lite.core.errors import DataError
 from t5lite.data.stores.paged_column import DamagedPageError
 from t5lite.data.vocabulary import Vocabulary
 
-LOSS_WEIGHTS = {"encoder_loss_weights", "decoder_loss_weights"}
-"""Fields that say what counts; a batch has those of its architecture."""
-ROW_LABELS = {"sequence_labels", "span_starts", "span_ends"}
-"""Fields with one label a row; a negative one does not count."""
-NO_LABEL = -1
 _PROBES = 16
 
 
@@ -51,7 +47,7 @@ def blank_fields(examples: Examples, rows: int) -> dict[str, np.ndarray]:
                 raise DataError(f"none of {len(numbers)} examples can be read: {error}") from error
             continue
         return {
-            name: np.full((rows, *field.shape[1:]), NO_LABEL if name in ROW_LABELS else 0, field.dtype)
+            name: np.full((rows, *field.shape[1:]), BATCH_FIELDS[name].absent, field.dtype)
             for name, field in shown.items()
         }
     raise AssertionError("an example at least is there")

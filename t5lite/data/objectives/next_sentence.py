@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from t5lite.core.batch_fields import NO_LABEL
 from t5lite.data.indexed_random import derive_subkey, distinct_words, random_below, random_bits
 
-NEXT, RANDOM, NO_LABEL = 0, 1, -1
+NEXT, RANDOM = 0, 1
 
 
 class SentencePairs(NamedTuple):

@@ -1,6 +1,7 @@
 """Functions of a model as programs: their inputs, their sizes, and lowering by ``jax.export``."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +13,13 @@ from jax import export
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.interop.trees import flatten, insert
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 
 MARK = "programs.json"
 """File by which a folder of programs is known."""
 PLATFORMS = ("cpu", "tpu", "cuda")
 """What every program is lowered for."""
-_FORWARD_FIELDS = {
-    "encoder_decoder": (
-        "encoder_input_tokens",
-        "encoder_segment_ids",
-        "decoder_input_tokens",
-        "decoder_segment_ids",
-    ),
-    "encoder_only": ("encoder_input_tokens", "encoder_segment_ids"),
-    "decoder_only": ("decoder_input_tokens", "decoder_segment_ids"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +67,8 @@ def forward_program(config: ModelConfig) -> Program:
 
     Segment ids are inputs of it, 1 for a token and 0 for padding.
     """
-    fields = _FORWARD_FIELDS[config.architecture]
-    if isinstance(config, EncoderOnlyConfig) and config.num_token_types:
-        fields = (*fields, "encoder_token_types")
-    if isinstance(config, DecoderOnlyConfig) and config.prefix_attention == "bidirectional":
-        fields = (*fields, "decoder_bidirectional")
+    of_sides = [(f"{side}_input_tokens", f"{side}_segment_ids") for side in config.sides]
+    fields = (*itertools.chain(*of_sides), *config.marks)
 
     def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
         outputs = module(batch)

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t5lite.core.batch_fields import NO_LABEL
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.indexed_random import derive_key, random_bits
 from t5lite.data.objectives.masked_lm import MaskedLM, special_tokens
-from t5lite.data.objectives.next_sentence import NEXT, NO_LABEL, RANDOM, pair_sentences
+from t5lite.data.objectives.next_sentence import NEXT, RANDOM, pair_sentences
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.prepare import write_text_store
 from t5lite.data.stores.document_stream import DocumentStream

@@ -62,12 +62,6 @@ def make_forward(model: FunctionalModel) -> Any:
     return forward
 
 
-def stacks(config: ModelConfig) -> tuple[str, ...]:
-    """Batch fields' prefixes, the one that the logits belong to last."""
-    both = ("encoder", "decoder")
-    return {"encoder_decoder": both, "decoder_only": both[1:], "encoder_only": both[:1]}[config.architecture]
-
-
 def make_rows(config: ModelConfig, rows: list[list[tuple[int, int]]], *, length: int) -> dict[str, jax.Array]:
     """Return a batch; a row is a list of parts (seed, length), packed in that order and padded by 0.
 
@@ -75,7 +69,7 @@ def make_rows(config: ModelConfig, rows: list[list[tuple[int, int]]], *, length:
     one token, and drawn from another seed.
     """
     batch: dict[str, Any] = {}
-    for stack in stacks(config):
+    for stack in config.sides:
         memory = stack == "encoder" and config.architecture == "encoder_decoder"
         tokens, ids = np.zeros((2, len(rows), length + 2 * memory), np.int32)
         for row, parts in enumerate(rows):

@@ -14,7 +14,6 @@ from architectures import (
     make_forward,
     make_rows,
     make_tiny,
-    stacks,
     tiny_from_config,
 )
 from tiny_models import make_params
@@ -67,7 +66,7 @@ def test_the_amount_of_padding_changes_neither_loss_nor_gradients(architecture, 
 
     gradients_of = jax.jit(jax.value_and_grad(loss))
     padded = make_rows(tiny.config, [[B], [(3, 5)]], length=9)
-    name = f"{stacks(tiny.config)[0]}_input_tokens"
+    name = f"{tiny.config.sides[0]}_input_tokens"
     expected, expected_gradients = gradients_of(tiny.params, {name: padded[name][:, :5]})
     got, gradients = gradients_of(tiny.params, padded)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
@@ -224,7 +223,7 @@ def test_dropout_follows_its_key_alone(architecture):
 def test_a_sequence_longer_than_the_learned_table_is_refused(architecture):
     model = build(make_config(architecture, positions="learned", max_length=6))
     params = make_params(model)
-    names = [f"{stack}_input_tokens" for stack in stacks(model.config)]
+    names = [f"{stack}_input_tokens" for stack in model.config.sides]
 
     def shape(length):
         batch = {name: jax.ShapeDtypeStruct((1, length), "int32") for name in names}

@@ -15,7 +15,6 @@ from t5lite.training.predictions import (
     Prediction,
     Target,
     num_real_tokens,
-    output_names,
     predictions,
     targets,
 )
@@ -63,12 +62,12 @@ def test_every_head_has_logits_for_its_targets(name, fields):
 
     for target_logits_BL, targets_BL, weights_BL in jax.eval_shape(run, model.abstract_params):
         assert target_logits_BL.shape == targets_BL.shape == weights_BL.shape
-    assert tuple(names) == output_names(config)
+    assert names == [output.name for output in config.outputs]
 
 
 def test_a_head_that_predicts_nothing_is_refused():
     with pytest.raises(ConfigError, match=r"head='pooled' predicts nothing .* use one of masked_lm"):
-        output_names(head("pooled"))
+        targets(head("pooled"), make_batch(BERT))
 
 
 def some_predictions(rows: int, seed: int) -> list[Prediction]:

@@ -22,7 +22,7 @@ from t5lite.interop.huggingface.family import (
 )
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, norm, table, vector
 from t5lite.interop.trees import Shape
-from t5lite.models.config import Activation, EncoderOnlyConfig, Head
+from t5lite.models.config import HEADS, Activation, EncoderOnlyConfig, Head
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ _TABLE = "bert.embeddings.word_embeddings.weight"
 
 def _mismatches(config: EncoderOnlyConfig) -> list[str]:
     phrases = differences(config, _SHAPE) + same_heads(config) + head_width(config)
-    if config.head in ("masked_lm", "pretraining"):
+    if config.predicts_tokens:
         phrases += unit_logit_scale(config)
     if config.num_token_types < 1:
         phrases.append(f"num_token_types={config.num_token_types} (only 1 or more)")
@@ -109,7 +109,7 @@ def _head(tensor: str, leaf: str) -> tuple[Rule, Rule]:
 
 
 def _copies(config: EncoderOnlyConfig) -> dict[str, str]:
-    if config.head not in ("masked_lm", "pretraining"):
+    if not config.predicts_tokens:
         return {}
     return {"cls.predictions.decoder.weight": _TABLE, "cls.predictions.decoder.bias": "cls.predictions.bias"}
 
@@ -135,7 +135,7 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "tie_word_embeddings": True,
         "torch_dtype": dtype,
     }
-    if config.head in ("sequence_classification", "token_classification"):
+    if config.head_kind.is_classifier:
         labels = [f"LABEL_{i}" for i in range(config.num_labels)]
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
@@ -167,9 +167,9 @@ def _from_json(values: Values, param_dtype: Any) -> EncoderOnlyConfig:
 def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, Shape]) -> EncoderOnlyConfig:
     """Return ``config`` with the head that the tensors are, which has as many classes as it has rows."""
     head = _head_of(values.architectures(_ARCHITECTURES), shapes)
-    if head in ("masked_lm", "pretraining"):
+    if HEADS[head].predicts_tokens:
         values.require({"tie_word_embeddings": (True,)})
-    if head not in ("sequence_classification", "token_classification"):
+    if not HEADS[head].is_classifier:
         return dataclasses.replace(config, head=head)
     num_labels = shapes[_CLASSIFIER][0] if shapes[_CLASSIFIER] else 1
     if head == "sequence_classification":

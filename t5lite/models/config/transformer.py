@@ -1,13 +1,13 @@
-"""Shape and numeric policy of the three architectures; a published model is a value of one of them.
-
-Each class's defaults are those of its best-known family: T5 1.1, BERT, Llama.
-"""
+"""What every architecture can choose, and what every architecture answers about itself."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, get_args
 
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError, suggestion
+from t5lite.models.config.parts import Output, StackShape, token_output
 
 Dtype = Literal["float32", "bfloat16"]
 Architecture = Literal["encoder_decoder", "encoder_only", "decoder_only"]
@@ -16,18 +16,11 @@ Norm = Literal["rms", "layer"]
 NormPlacement = Literal["pre", "post"]
 Activation = Literal["relu", "gelu", "gelu_tanh", "gated_gelu", "swiglu"]
 Initializer = Literal["t5", "normal", "scaled_normal", "xavier"]
-PrefixAttention = Literal["causal", "bidirectional"]
 AttentionBackend = Literal["auto", "reference", "flash", "cudnn"]
 Remat = Literal["none", "dots", "full", "save", "offload"]
-Head = Literal[
-    "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
-    "span_extraction",
-]  # fmt: skip
 
 GATED: tuple[Activation, ...] = ("gated_gelu", "swiglu")
 """Activations of an MLP with two input kernels."""
-POOLED_HEADS: tuple[Head, ...] = ("pooled", "pretraining", "sequence_classification")
-"""Heads that read the first position through a pooler."""
 REMAT_NAMES = (
     "layer_input", "query", "key", "value", "context", "attention_out", "mlp_wi",
 )  # fmt: skip
@@ -40,7 +33,7 @@ EXECUTION_FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
+class TransformerConfig(ABC):
     """What every architecture can choose."""
 
     vocab_size: int = 32128
@@ -118,6 +111,36 @@ class TransformerConfig:
     """Name of the class in messages and files."""
 
     @property
+    @abstractmethod
+    def stacks(self) -> tuple[StackShape, ...]:
+        """The stacks of layers, the one whose output is predicted from last."""
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides that a batch has tokens of."""
+        return tuple(stack.side for stack in self.stacks)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is a language model with a decoder, which generates text token by token."""
+        return self.sides[-1] == "decoder"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Batch fields that the model reads besides tokens and segment ids, where a batch has them."""
+        return ()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs that a loss is taken of, the main one first; a language model's tokens by default."""
+        return (token_output(self.sides[-1]),)
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether there are logits over the vocabulary at every position of the last side."""
+        return True
+
+    @property
     def kv_heads(self) -> int:
         """Number of key and value heads."""
         return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
@@ -153,6 +176,28 @@ class TransformerConfig:
         return self.table_dim or self.embed_dim
 
     @property
+    def norm_parameters(self) -> int:
+        """Parameters of one norm."""
+        return self.embed_dim * (2 if self.norm == "layer" and self.biases else 1)
+
+    @property
+    def head_parameters(self) -> int:
+        """Parameters that are neither in a stack nor in the embedding table: an untied output projection."""
+        return 0 if self.tie_embeddings else self.vocab_size * self.width_of_table
+
+    def head_flops(self, length: int) -> int:
+        """Return the FLOPs from the last stack's output to the outputs, for a row of ``length``."""
+        return self.logits_flops(length)
+
+    def logits_flops(self, length: int) -> int:
+        """Return the FLOPs of the projection to the vocabulary, through the width of a narrow table."""
+        return self.table_flops(length) + 2 * length * self.width_of_table * self.vocab_size
+
+    def table_flops(self, length: int) -> int:
+        """Return the FLOPs of projecting a narrow table's rows to the model's width, or back."""
+        return 2 * length * self.table_dim * self.embed_dim if self.table_dim is not None else 0
+
+    @property
     def layer_counts(self) -> dict[str, int]:
         """Number of layers by field name."""
         return {name: getattr(self, name) for name in self._layer_fields}
@@ -165,7 +210,7 @@ class TransformerConfig:
         Raises:
           ConfigError: for a value out of range or a combination that makes no model.
         """
-        self._check_positive(
+        self.check_positive(
             "vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "max_length", *self._layer_fields
         )
         self._check_choices()
@@ -192,7 +237,12 @@ class TransformerConfig:
                 f"scan_unroll={self.scan_unroll} must be -1 (all layers) or a number of layers from 1"
             )
 
-    def _check_positive(self, *names: str) -> None:
+    def check_positive(self, *names: str) -> None:
+        """Check that fields are at least 1.
+
+        Raises:
+          ConfigError: naming the first that is not.
+        """
         for name in names:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
@@ -210,11 +260,11 @@ class TransformerConfig:
             "attention": AttentionBackend,
         }
         for name, literal in choices.items():
-            _check_choice(name, getattr(self, name), get_args(literal))
+            check_choice(name, getattr(self, name), get_args(literal))
 
     def _check_remat_names(self) -> None:
         for name in self.remat_names:
-            _check_choice("remat_names entry", name, REMAT_NAMES)
+            check_choice("remat_names entry", name, REMAT_NAMES)
         takes_names = self.remat in ("save", "offload")
         if takes_names and not self.remat_names:
             raise ConfigError(
@@ -257,89 +307,11 @@ class TransformerConfig:
             )
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Check that a value is one of those allowed.
+
+    Raises:
+      ConfigError: naming the nearest.
+    """
     if value not in allowed:
         raise ConfigError(f"unknown {name}={value!r}{suggestion(str(value), allowed)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderDecoderConfig(TransformerConfig):
-    """An encoder-decoder Transformer: T5 1.0 is relu and tied, T5 1.1 is gated_gelu and untied."""
-
-    num_encoder_layers: int
-    """Layers of the encoder."""
-    num_decoder_layers: int
-    """Layers of the decoder."""
-
-    architecture: ClassVar[Architecture] = "encoder_decoder"
-    _layer_fields: ClassVar[tuple[str, ...]] = ("num_encoder_layers", "num_decoder_layers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderOnlyConfig(TransformerConfig):
-    """A decoder-only Transformer, a causal language model; the defaults are Llama's choices."""
-
-    num_layers: int
-    """Layers."""
-    prefix_attention: PrefixAttention = "causal"
-    """Whether the inputs of a row (a prompt, ``decoder_bidirectional``) see only what precedes them, or all
-    inputs (prefix LM; Raffel et al. 2019). Targets see what precedes them in any case."""
-    positions: Positions = "rotary"
-    norm_epsilon: float = 1e-5
-    mlp_activation: Activation = "swiglu"
-    scale_attention: bool = True
-    logit_scale: float | None = 1.0
-    initializer: Initializer = "normal"
-
-    architecture: ClassVar[Architecture] = "decoder_only"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_choice("prefix_attention", self.prefix_attention, get_args(PrefixAttention))
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderOnlyConfig(TransformerConfig):
-    """An encoder-only Transformer with a head; the defaults are BERT's choices."""
-
-    num_layers: int
-    """Layers."""
-    head: Head = "masked_lm"
-    """What is computed from the encoder's output; ``encoder_only.EncoderOnly`` describes each."""
-    num_labels: int = 2
-    """Classes of the two classification heads."""
-    num_token_types: int = 2
-    """Rows of the token type table (sentence A or B); 0 has none."""
-    positions: Positions = "learned"
-    norm: Norm = "layer"
-    norm_placement: NormPlacement = "post"
-    norm_epsilon: float = 1e-12
-    embedding_norm: bool = True
-    mlp_activation: Activation = "gelu"
-    biases: bool = True
-    scale_attention: bool = True
-    tie_embeddings: bool = True
-    logit_scale: float | None = 1.0
-    initializer: Initializer = "normal"
-
-    architecture: ClassVar[Architecture] = "encoder_only"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_choice("head", self.head, get_args(Head))
-        self._check_positive("num_labels")
-        if self.num_token_types < 0:
-            raise ConfigError(f"num_token_types={self.num_token_types} must not be negative")
-        if self.head in ("masked_lm", "pretraining") and not self.tie_embeddings:
-            raise ConfigError(
-                f"head={self.head!r} predicts tokens with the embedding table; set tie_embeddings=True"
-            )
-
-    @property
-    def has_pooler(self) -> bool:
-        """Whether the head reads the first position through a pooler."""
-        return self.head in POOLED_HEADS
-
-
-ModelConfig: TypeAlias = EncoderDecoderConfig | EncoderOnlyConfig | DecoderOnlyConfig
-"""The configuration of any architecture."""

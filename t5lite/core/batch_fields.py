@@ -1,0 +1,62 @@
+"""Every field that a batch may have: its axes, its dtype and what stands where nothing is.
+
+``core.types`` says what they mean. Whatever makes rows, pads them, compiles for them or reads them asks here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Side: TypeAlias = Literal["encoder", "decoder"]
+"""The stack whose positions a field has."""
+SIDES: tuple[Side, ...] = ("encoder", "decoder")
+
+NO_LABEL = -1
+"""The label of a row that has none: it does not count."""
+
+
+@dataclass(frozen=True)
+class BatchField:
+    """One field of a batch."""
+
+    side: Side | None
+    """Whose length its rows have; None: one number a row."""
+    dtype: Literal["int32", "float32"] = "int32"
+    absent: int = 0
+    """The value where nothing is, in padding or in a blank row."""
+
+    def shape(self, batch_size: int, lengths: Mapping[Side, int]) -> tuple[int, ...]:
+        """Return the shape in a batch whose sides have ``lengths``."""
+        return (batch_size,) if self.side is None else (batch_size, lengths[self.side])
+
+
+def _of_side(side: Side) -> dict[str, BatchField]:
+    return {
+        f"{side}_input_tokens": BatchField(side),
+        f"{side}_target_tokens": BatchField(side),
+        f"{side}_loss_weights": BatchField(side, "float32"),
+        f"{side}_segment_ids": BatchField(side),
+    }
+
+
+MARKS: dict[str, BatchField] = {
+    "encoder_token_types": BatchField("encoder"),
+    "decoder_bidirectional": BatchField("decoder"),
+}
+"""Fields that say more of a token; a batch may do without."""
+BATCH_FIELDS: dict[str, BatchField] = {
+    **_of_side("encoder"),
+    **_of_side("decoder"),
+    **MARKS,
+    "sequence_labels": BatchField(None, absent=NO_LABEL),
+    "span_starts": BatchField(None, absent=NO_LABEL),
+    "span_ends": BatchField(None, absent=NO_LABEL),
+}
+"""All fields by name."""
+
+ROW_LABELS = {name for name, field in BATCH_FIELDS.items() if field.side is None}
+"""Fields with one label a row; a negative one does not count."""
+COUNTING = ROW_LABELS | {f"{side}_loss_weights" for side in SIDES}
+"""Fields that say what counts: where all of a row's are absent, the row does not."""
+SEGMENT_IDS: dict[str, Side] = {f"{side}_segment_ids": side for side in SIDES}
+"""Fields that tell padding and packed examples apart, with their sides."""

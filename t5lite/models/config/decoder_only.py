@@ -1,0 +1,49 @@
+"""The decoder-only Transformer's configuration."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from t5lite.models.config.parts import StackShape
+from t5lite.models.config.transformer import (
+    Activation,
+    Architecture,
+    Initializer,
+    Positions,
+    TransformerConfig,
+    check_choice,
+)
+
+PrefixAttention = Literal["causal", "bidirectional"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOnlyConfig(TransformerConfig):
+    """A decoder-only Transformer, a causal language model; the defaults are Llama's choices."""
+
+    num_layers: int
+    """Layers."""
+    prefix_attention: PrefixAttention = "causal"
+    """Whether the inputs of a row (a prompt, ``decoder_bidirectional``) see only what precedes them, or all
+    inputs (prefix LM; Raffel et al. 2019). Targets see what precedes them in any case."""
+    positions: Positions = "rotary"
+    norm_epsilon: float = 1e-5
+    mlp_activation: Activation = "swiglu"
+    scale_attention: bool = True
+    logit_scale: float | None = 1.0
+    initializer: Initializer = "normal"
+
+    architecture: ClassVar[Architecture] = "decoder_only"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("prefix_attention", self.prefix_attention, get_args(PrefixAttention))
+
+    @property
+    def stacks(self) -> tuple[StackShape, ...]:
+        """The one stack."""
+        return (StackShape("decoder", self.num_layers),)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Where the inputs of a row end, for a model that sees them in both directions."""
+        return ("decoder_bidirectional",) if self.prefix_attention == "bidirectional" else ()

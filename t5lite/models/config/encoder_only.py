@@ -1,0 +1,125 @@
+"""The encoder-only Transformer's configuration."""
+
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.config.heads import HEADS, Head, HeadKind
+from t5lite.models.config.parts import Output, StackShape
+from t5lite.models.config.transformer import (
+    Activation,
+    Architecture,
+    Initializer,
+    Norm,
+    NormPlacement,
+    Positions,
+    TransformerConfig,
+    check_choice,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOnlyConfig(TransformerConfig):
+    """An encoder-only Transformer with a head; the defaults are BERT's choices."""
+
+    num_layers: int
+    """Layers."""
+    head: Head = "masked_lm"
+    """What is computed from the encoder's output; ``encoder_only.EncoderOnly`` describes each."""
+    num_labels: int = 2
+    """Classes of the two classification heads."""
+    num_token_types: int = 2
+    """Rows of the token type table (sentence A or B); 0 has none."""
+    positions: Positions = "learned"
+    norm: Norm = "layer"
+    norm_placement: NormPlacement = "post"
+    norm_epsilon: float = 1e-12
+    embedding_norm: bool = True
+    mlp_activation: Activation = "gelu"
+    biases: bool = True
+    scale_attention: bool = True
+    tie_embeddings: bool = True
+    logit_scale: float | None = 1.0
+    initializer: Initializer = "normal"
+
+    architecture: ClassVar[Architecture] = "encoder_only"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("head", self.head, get_args(Head))
+        self.check_positive("num_labels")
+        if self.num_token_types < 0:
+            raise ConfigError(f"num_token_types={self.num_token_types} must not be negative")
+        if self.predicts_tokens and not self.tie_embeddings:
+            raise ConfigError(
+                f"head={self.head!r} predicts tokens with the embedding table; set tie_embeddings=True"
+            )
+
+    @property
+    def head_kind(self) -> HeadKind:
+        """What the head is made of."""
+        return HEADS[self.head]
+
+    @property
+    def stacks(self) -> tuple[StackShape, ...]:
+        """The one stack."""
+        return (StackShape("encoder", self.num_layers),)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The token types, of a model that has any."""
+        return ("encoder_token_types",) if self.num_token_types else ()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The head's.
+
+        Raises:
+          ConfigError: for a head that predicts nothing.
+        """
+        if not self.head_kind.outputs:
+            trained = [head for head, kind in HEADS.items() if kind.outputs]
+            raise ConfigError(
+                f"model.head={self.head!r} predicts nothing that could be right or wrong; use one of "
+                f"{', '.join(trained)}"
+            )
+        return self.head_kind.outputs
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether the head has logits over the vocabulary."""
+        return self.head_kind.predicts_tokens
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the head reads the first position through a pooler."""
+        return self.head_kind.pools
+
+    @property
+    def labels_of_head(self) -> int:
+        """Outputs of the head's dense layer to labels; 0 where it has none."""
+        kind = self.head_kind
+        return (kind.num_labels or self.num_labels) if kind.has_labels else 0
+
+    @property
+    def head_parameters(self) -> int:
+        """Those of the token types and the head; the projection to the vocabulary is the embedding table."""
+
+        def dense(num_features: int) -> int:
+            return (self.embed_dim + 1) * num_features
+
+        total = self.num_token_types * self.embed_dim + dense(self.labels_of_head)
+        if self.has_pooler:
+            total += dense(self.embed_dim)
+        if self.predicts_tokens:
+            total += dense(self.embed_dim) + self.norm_parameters + self.vocab_size
+        return total
+
+    def head_flops(self, length: int) -> int:
+        """Return the FLOPs of the head; masked LM predicts at every position."""
+        square = 2 * self.embed_dim * self.embed_dim
+        flops = square if self.has_pooler else 0
+        if self.predicts_tokens:
+            flops += length * square + self.logits_flops(length)
+        labelled = length if self.head_kind.labels_tokens else 1
+        return flops + 2 * self.embed_dim * self.labels_of_head * labelled

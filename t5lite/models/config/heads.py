@@ -1,0 +1,58 @@
+"""The heads of an encoder-only model: what each computes, and what of it a loss is taken of."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from t5lite.models.config.parts import Output, token_output
+
+Head = Literal[
+    "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
+    "span_extraction",
+]  # fmt: skip
+
+_TOKENS = token_output("encoder")
+_SEQUENCE = Output("sequence", "sequence_labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadKind:
+    """What a head is made of."""
+
+    outputs: tuple[Output, ...] = ()
+    """Those that a loss is taken of, the main one first; a head without is not trained."""
+    pools: bool = False
+    """Whether it reads the first position through a pooler."""
+    predicts_tokens: bool = False
+    """Whether it has logits over the vocabulary at every position."""
+    has_labels: bool = False
+    """Whether it has a dense layer to a few labels."""
+    num_labels: int | None = None
+    """How many those are; None: as many as the configuration says."""
+    labels_tokens: bool = False
+    """Whether the labels are of every position, not of the row."""
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether its labels are classes of the user's, as many as the configuration says."""
+        return self.has_labels and self.num_labels is None
+
+
+HEADS: dict[Head, HeadKind] = {
+    "hidden": HeadKind(),
+    "pooled": HeadKind(pools=True),
+    "masked_lm": HeadKind(outputs=(_TOKENS,), predicts_tokens=True),
+    "pretraining": HeadKind(
+        outputs=(_TOKENS, _SEQUENCE), pools=True, predicts_tokens=True, has_labels=True, num_labels=2
+    ),
+    "sequence_classification": HeadKind(outputs=(_SEQUENCE,), pools=True, has_labels=True),
+    "token_classification": HeadKind(
+        outputs=(token_output("encoder", "labels"),), has_labels=True, labels_tokens=True
+    ),
+    "span_extraction": HeadKind(
+        outputs=(Output("starts", "span_starts"), Output("ends", "span_ends")),
+        has_labels=True,
+        num_labels=2,
+        labels_tokens=True,
+    ),
+}
+"""Every head by name; ``encoder_only.EncoderOnly`` describes what it returns."""

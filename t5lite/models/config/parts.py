@@ -1,0 +1,46 @@
+"""What an architecture says it is made of, for whoever counts, compiles or trains it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from t5lite.core.batch_fields import Side
+
+
+class StackShape(NamedTuple):
+    """One stack of layers."""
+
+    side: Side
+    """Whose tokens it reads."""
+    num_layers: int
+    memory: Side | None = None
+    """Whose output its layers attend to besides their own input."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that a loss is taken of, and the fields of a batch that say what is right."""
+
+    name: str
+    targets: str
+    """Field of the right ids."""
+    weights: str | None = None
+    """Field that says what counts; None: ``targets`` has one label a row, and a negative one does not."""
+
+    @property
+    def accuracy_name(self) -> str:
+        """What its accuracy is called, by what it is a share of.
+
+        ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
+        ``token_accuracy`` is of target tokens, each predicted from the right ones before it.
+        """
+        return "accuracy" if self.weights is None else "token_accuracy"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a batch that it needs."""
+        return (self.targets,) if self.weights is None else (self.targets, self.weights)
+
+
+def token_output(side: Side, name: str = "tokens") -> Output:
+    """Return an output with one target at each position of a side."""
+    return Output(name, f"{side}_target_tokens", f"{side}_loss_weights")
