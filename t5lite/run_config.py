@@ -46,7 +46,6 @@ from t5lite.training.watchdog import WatchdogConfig
 
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
-_MASKED_LM_HEADS = ("masked_lm", "pretraining")
 _PAIRS_HEAD = "sequence_classification"
 """The head of an encoder-only model that pairs train."""
 
@@ -125,7 +124,7 @@ class RunConfig:
             )
         self.schedule.build(self.training.total_steps)
         evaluation = self.evaluation
-        swaps = evaluation.encoder_use and isinstance(self.model, EncoderDecoderConfig)
+        swaps = evaluation.encoder_use and self.model.cross_attends
         if evaluation.store and swaps and evaluation.batch_size < 2:
             raise ConfigError(
                 f"evaluation.batch_size={evaluation.batch_size} must be at least 2: encoder use swaps rows; "
@@ -148,7 +147,7 @@ class RunConfig:
         for data in _sources(self.data).values():
             _check_data_and_model(data, self.model)
         self.data.lengths(self.model.architecture)
-        if self.evaluation.task and isinstance(self.model, EncoderOnlyConfig):
+        if self.evaluation.task and not self.model.writes:
             raise ConfigError(
                 f"evaluation.task={self.evaluation.task!r} scores generated text, and an encoder-only model "
                 "writes none; set it to None: accuracy is measured without"
@@ -236,7 +235,7 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
         check_architecture(data.objective, model.architecture)
         if isinstance(model, EncoderOnlyConfig):
             _check_labels(data.objective, model)
-    elif isinstance(model, EncoderOnlyConfig) and model.head != _PAIRS_HEAD:
+    elif isinstance(model, EncoderOnlyConfig) and model.num_classes is None:
         raise ConfigError(
             f"PairsDataConfig trains an encoder-only model to tell the targets apart, with head="
             f"{_PAIRS_HEAD!r}, and has no labels for model.head={model.head!r}; use that head, or "
@@ -250,7 +249,7 @@ def _check_labels(objective: Objective, model: EncoderOnlyConfig) -> None:
     """Check that the objective has labels for the model's head."""
     names_pairs = isinstance(objective, MaskedLM) and objective.next_sentence
     if model.head not in objective.heads:
-        remedy = f", or set data.objective.next_sentence={not names_pairs}" * (model.head in _MASKED_LM_HEADS)
+        remedy = f", or set data.objective.next_sentence={not names_pairs}" * model.fills_masks
         heads = " or ".join(map(repr, objective.heads))
         raise ConfigError(
             f"data.objective={type(objective).__name__} has no labels for model.head={model.head!r}; use "

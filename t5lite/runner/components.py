@@ -26,7 +26,7 @@ from t5lite.data.pipeline import (
 )
 from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.models.config import EXECUTION_FIELDS, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import EXECUTION_FIELDS, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
@@ -36,7 +36,6 @@ from t5lite.runner.run_directory import RunDirectory
 
 _VOCABULARY_MULTIPLE = 128
 _ENCODER_USE_EXAMPLES = 2
-_MASKED_LM_HEADS = ("masked_lm", "pretraining")
 _NAMED_TOKENS = 3
 _CLASSIFIER = "classifier."
 """How the names of a classifier's own parameters begin."""
@@ -67,12 +66,12 @@ def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig, *, imported: bo
             f"{vocabulary.size} ids of {vocabulary.path}; {remedy}"
         )
     has_mask = vocabulary.mask_id is not None or vocabulary.extra_ids > 0
-    if isinstance(model, EncoderOnlyConfig) and model.head in _MASKED_LM_HEADS and not has_mask:
+    if model.fills_masks and not has_mask:
         raise ConfigError(
-            f"{vocabulary.path} has neither a mask token nor a sentinel to stand for it, and model.head="
-            f"{model.head!r} needs one; use a vocabulary that has one"
+            f"{vocabulary.path} has neither a mask token nor a sentinel to stand for it, and a masked "
+            "language model needs one; use a vocabulary that has one"
         )
-    if isinstance(model, EncoderDecoderConfig):
+    if model.cross_attends:
         vocabulary.special_id("eos", needed_for="an encoder-decoder model, to end its inputs and targets,")
         if vocabulary.pad_id != PAD_ID:
             raise ConfigError(
@@ -178,8 +177,8 @@ def open_training_pipeline(
         # Outputs keep their numbers, and classes their names, where the source has them all.
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
             pipeline = open_with(classes=known)
-    if pipeline.classes is not None and isinstance(config.model, EncoderOnlyConfig):
-        check_num_labels(pipeline.classes, config.model.num_labels, store=config.evaluated_data.store)
+    if pipeline.classes is not None and config.model.num_classes is not None:
+        check_num_labels(pipeline.classes, config.model.num_classes, store=config.evaluated_data.store)
     pipeline.leave_out(left_out)
     return pipeline
 
@@ -227,9 +226,7 @@ def open_heldout(config: RunConfig, vocabulary: Vocabulary, classes: LabelClasse
     """
     store = config.evaluation.store
     assert store is not None
-    is_classifier = isinstance(config.model, EncoderOnlyConfig) and isinstance(
-        config.evaluated_data, PairsDataConfig
-    )
+    is_classifier = config.model.num_classes is not None
     if is_classifier and classes is None:
         raise ConfigError(
             f"{config.run_dir} has no classes.json, so that nothing says what the outputs of its model mean; "
@@ -251,7 +248,7 @@ def open_heldout(config: RunConfig, vocabulary: Vocabulary, classes: LabelClasse
 
 def measures_encoder_use(config: EvaluationConfig, model: ModelConfig) -> bool:
     """Whether evaluations swap encoder inputs; a single stack has no encoder that could be ignored."""
-    return config.encoder_use and isinstance(model, EncoderDecoderConfig)
+    return config.encoder_use and model.cross_attends
 
 
 def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
@@ -295,13 +292,14 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
 
 def _classes_of_source(config: RunConfig) -> LabelClasses | None:
     """Return the classes of ``initialize_from``; None if this model cannot have them all."""
-    if config.initialize_from is None or not isinstance(config.model, EncoderOnlyConfig):
+    num_classes = config.model.num_classes
+    if config.initialize_from is None or num_classes is None:
         return None
     directory = RunDirectory.at(config.initialize_from.run)
     model, classes = directory.read_model()[0], directory.read_classes()
-    if classes is None or not isinstance(model, EncoderOnlyConfig) or model.head != config.model.head:
+    if classes is None or model.num_classes is None:
         return None
-    return classes if classes.told_apart and len(classes.texts) <= config.model.num_labels else None
+    return classes if classes.told_apart and len(classes.texts) <= num_classes else None
 
 
 def inherited_eos_ids(config: RunConfig, directory: RunDirectory) -> tuple[int, ...]:

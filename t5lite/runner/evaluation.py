@@ -24,7 +24,7 @@ from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs, prompts_of_pairs
-from t5lite.models.config import EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
@@ -148,7 +148,7 @@ def evaluate(
             config, evaluation=dataclasses.replace(config.evaluation, encoder_use=False)
         )
     alone = num_examples < 2 or config.evaluation.batch_size < 2
-    if alone and isinstance(model_config, EncoderDecoderConfig):
+    if alone and model_config.cross_attends:
         notes.append("encoder_use is left out: it swaps the inputs of two examples of a batch")
     if cut := pipeline.report.get("truncated"):
         pairs = f"{cut:,.0f} of {pipeline.report['pairs']:,.0f} pairs"
@@ -243,7 +243,7 @@ def _baselines_if_possible(config: RunConfig, vocabulary: Vocabulary) -> tuple[d
         baselines = ngram_baselines(config.evaluated_data.store, config.evaluation.store, vocabulary)
     except DataError as error:
         return {}, f"unigram and bigram are left out, for the training text cannot be read: {error}"
-    if config.model.architecture == "encoder_only":
+    if config.model.fills_masks:
         # It sees both sides of a token, so a model that has only the token before is no match for it.
         unigram = {"unigram": baselines["unigram"]}
         return unigram, "unigram is of the whole held-out text; compare it with loss"

@@ -26,7 +26,7 @@ from t5lite.evaluation.text_generation import (
     generate_outputs,
     prompts_of_pairs,
 )
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.components import load_trained
@@ -107,12 +107,12 @@ def start_generation(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
-    if isinstance(config, EncoderOnlyConfig) and config.head == "sequence_classification":
+    if config.num_classes is not None:
         classes = directory.read_classes()
         if classes is None:
             raise ConfigError(
                 f"{run} has no {directory.classes_file.name}, so that nothing says what its "
-                f"{config.num_labels} outputs mean; fine-tune it on pairs whose targets are the classes"
+                f"{config.num_classes} outputs mean; fine-tune it on pairs whose targets are the classes"
             )
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
         loaded = load_trained(directory, partitioner, step=step)
@@ -152,7 +152,7 @@ def _as_trained(
     inputs_length: int,
 ) -> Inputs:
     """Return inputs that begin and end as the texts that the model was trained on."""
-    if trained is None or model.architecture == "encoder_only":
+    if trained is None or not model.writes:
         return texts  # imported: trained on what its tokenizer makes of a text
     objective = _objective(trained)
     if isinstance(objective, Ul2):

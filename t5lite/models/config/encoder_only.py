@@ -91,6 +91,12 @@ class EncoderOnlyConfig(TransformerConfig):
         return self.head_kind.predicts_tokens
 
     @property
+    def num_classes(self) -> int | None:
+        """The classes of the head that classifies rows."""
+        kind = self.head_kind
+        return self.num_labels if kind.is_classifier and not kind.labels_tokens else None
+
+    @property
     def has_pooler(self) -> bool:
         """Whether the head reads the first position through a pooler."""
         return self.head_kind.pools

@@ -126,6 +126,21 @@ class TransformerConfig(ABC):
         return self.sides[-1] == "decoder"
 
     @property
+    def cross_attends(self) -> bool:
+        """Whether a stack attends to the output of another, which a model can learn to ignore."""
+        return any(stack.memory is not None for stack in self.stacks)
+
+    @property
+    def num_classes(self) -> int | None:
+        """The classes of a row that it tells apart; None: it is no classifier of rows."""
+        return None
+
+    @property
+    def fills_masks(self) -> bool:
+        """Whether it is a masked language model, which names tokens of its own input."""
+        return self.predicts_tokens and not self.writes
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Batch fields that the model reads besides tokens and segment ids, where a batch has them."""
         return ()
