@@ -26,7 +26,7 @@ from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.objectives import MaskedLM, Objective, SpanCorruption, check_architecture
+from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.pipeline import (
     DataConfig,
     MixtureDataConfig,
@@ -247,7 +247,7 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
 
 def _check_labels(objective: Objective, model: EncoderOnlyConfig) -> None:
     """Check that the objective has labels for the model's head."""
-    names_pairs = isinstance(objective, MaskedLM) and objective.next_sentence
+    names_pairs = objective.pairs_sentences
     if model.head not in objective.heads:
         remedy = f", or set data.objective.next_sentence={not names_pairs}" * model.fills_masks
         heads = " or ".join(map(repr, objective.heads))

@@ -8,7 +8,6 @@ import numpy as np
 from t5lite.core.batch_fields import MARKS, SEGMENT_IDS
 from t5lite.core.types import Batch
 from t5lite.data.indexed_random import derive_key
-from t5lite.data.objectives import MaskedLM
 from t5lite.data.pipeline import MixtureDataConfig, PairsDataConfig, PretrainingDataConfig, SourceDataConfig
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.models.config import Architecture
@@ -83,8 +82,8 @@ def _field_names(data: SourceDataConfig, architecture: Architecture) -> set[str]
     """Return the optional fields of a source's examples; pairs fill no row, and text asks its objective."""
     if isinstance(data, PairsDataConfig):
         return {"decoder_segment_ids", *(["decoder_bidirectional"] if architecture == "decoder_only" else [])}
-    if isinstance(data.objective, MaskedLM):
-        return {"encoder_token_types"} if data.objective.next_sentence else set()
+    if data.objective.pairs_sentences:
+        return {"encoder_token_types"}
     return set(_example(data, architecture))
 
 

@@ -8,12 +8,8 @@ import numpy as np
 
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
-from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.objectives import Objective
-from t5lite.data.objectives.deshuffling import Deshuffling
-from t5lite.data.objectives.iid_denoising import IidDenoising
-from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.objectives.ul2 import Ul2, prompt_of_mode
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.text_classification import classification_rows, classify
@@ -32,9 +28,6 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.components import load_trained
 from t5lite.runner.generation_lengths import GenerationLengths, generation_lengths
 from t5lite.runner.run_directory import RunDirectory
-
-_ENDED_INPUTS = (SpanCorruption, IidDenoising, Deshuffling)
-"""Objectives whose inputs a decoder-only model reads up to an EOS, as those of pairs."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +167,8 @@ def _answers(trained: RunConfig | None) -> bool:
     """Whether a decoder-only model answers inputs that end with EOS."""
     if trained is None:
         return False
-    return isinstance(trained.evaluated_data, PairsDataConfig) or isinstance(
-        _objective(trained), _ENDED_INPUTS
-    )
+    objective = _objective(trained)
+    return objective is None or objective.ends_inputs
 
 
 def _prompts_of_modes(

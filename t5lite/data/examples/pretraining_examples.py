@@ -7,7 +7,6 @@ import numpy as np
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
-from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.objectives.next_sentence import SentencePairs, pair_sentences
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore
@@ -86,7 +85,7 @@ class PretrainingExamples:
                 f"{config.store} has {available} tokens, one chunk for inputs_length="
                 f"{config.inputs_length} needs {layout.tokens}; use more text or a shorter inputs_length"
             )
-        if isinstance(objective, MaskedLM) and objective.next_sentence and store.num_documents < 2:
+        if objective.pairs_sentences and store.num_documents < 2:
             raise DataError(
                 f"{config.store} is a single document, and next_sentence=True takes random sentences from "
                 "another one; prepare the text as several documents, or set next_sentence=False"
@@ -104,7 +103,7 @@ class PretrainingExamples:
     ) -> dict[str, np.ndarray]:
         """Return the batch fields of chunks ``indices``; row ``r`` has noise ``noise_indices[r]``."""
         objective = self._objective
-        if isinstance(objective, MaskedLM) and objective.next_sentence:
+        if objective.pairs_sentences:
             return objective.pair_fields(
                 self._sentence_pairs(indices, noise_indices, noise_key),
                 key=noise_key,

@@ -1,15 +1,6 @@
 """Pretraining objectives: pure NumPy functions from token chunks to batch fields, one file each.
 
-An objective is a frozen config with
-
-    architectures                      ClassVar: the kinds of model it trains (``config.architecture``)
-    heads                              of an encoder-only model, the heads it trains
-    layout(inputs_length, architecture)   ``ChunkLayout``; a ConfigError where the length cannot be filled
-    separator(vocabulary, architecture)   id put after every document of the stream, or None
-    check_vocabulary(vocabulary, inputs_length, architecture)   a ConfigError where it lacks ids it needs
-    fields(tokens_BN, key=, indices=, vocabulary=, layout=)   the batch fields (``core.types``) of chunks;
-                                       the noise of a row depends on ``(key, index)`` alone
-
+An objective is a frozen configuration; ``base.BaseObjective`` says what it answers.
 A new one is one file and its name in the union ``Objective``.
 """
 

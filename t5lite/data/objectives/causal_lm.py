@@ -15,16 +15,16 @@ from typing import ClassVar
 import numpy as np
 
 from t5lite.core.errors import ConfigError
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalLM:
+class CausalLM(BaseObjective):
     """Predicts every token from those before it; there is nothing to set."""
 
     architectures: ClassVar[tuple[str, ...]] = ("decoder_only",)
-    heads: ClassVar[tuple[str, ...]] = ()
 
     def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
         """Return the layout: ``inputs_length`` inputs, and a target each.

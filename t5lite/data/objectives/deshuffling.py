@@ -15,16 +15,16 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import distinct_words, random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, Sides, lay_out
 from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deshuffling:
+class Deshuffling(BaseObjective):
     """Puts a shuffled chunk in order; there is nothing to set."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
-    heads: ClassVar[tuple[str, ...]] = ()
+    ends_inputs: ClassVar[bool] = True
 
     def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
         """Return the layout: both sides are the chunk and EOS, next to each other in a single row.
@@ -40,11 +40,6 @@ class Deshuffling:
             )
         lengths = (0, inputs_length) if one_row else (inputs_length, inputs_length)
         return ChunkLayout(raw_tokens, raw_tokens, *lengths)
-
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return None: T5's documents follow each other without a separator."""
-        del vocabulary, architecture
-        return None
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there is EOS.

@@ -18,6 +18,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels, corrupt
 from t5lite.data.vocabulary import Vocabulary
@@ -26,14 +27,13 @@ _DEVIATIONS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class IidDenoising:
+class IidDenoising(BaseObjective):
     """Masks tokens independently of each other; T5's share by default."""
 
     noise_density: float = 0.15
     """Probability of a token to be masked, strictly between 0 and 1."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
-    heads: ClassVar[tuple[str, ...]] = ()
+    ends_inputs: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 < self.noise_density < 1:
@@ -73,11 +73,6 @@ class IidDenoising:
         if raw_tokens < 1:
             raise ConfigError(f"inputs_length={inputs_length} has no room for a token; use longer inputs")
         return ChunkLayout(raw_tokens, raw_tokens, *lengths)
-
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return None: T5's documents follow each other without a separator."""
-        del vocabulary, architecture
-        return None
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there is a sentinel for every span, and EOS.

@@ -17,6 +17,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import distinct_words, random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.objectives.next_sentence import SentencePairs
 from t5lite.data.vocabulary import Vocabulary
@@ -65,7 +66,7 @@ _NOTHING = SpecialTokens(mask=0, cls=0, sep=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedLM:
+class MaskedLM(BaseObjective):
     """Asks for tokens that are masked, replaced or left as they are; BERT's shares by default."""
 
     mask_probability: float = 0.15
@@ -98,6 +99,11 @@ class MaskedLM:
     def heads(self) -> tuple[str, ...]:
         """The heads that its labels train."""
         return ("pretraining",) if self.next_sentence else ("masked_lm",)
+
+    @property
+    def pairs_sentences(self) -> bool:
+        """As ``next_sentence`` says."""
+        return self.next_sentence
 
     @property
     def _num_framing(self) -> int:

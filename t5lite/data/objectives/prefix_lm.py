@@ -12,26 +12,23 @@ have one less.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import random_below, random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, Sides, lay_out, ragged_rows
 from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefixLM:
+class PrefixLM(BaseObjective):
     """Continues a text from a random place; T5's distribution by default."""
 
     noise_density: float = 0.5
     """Share of a chunk that is asked for on average, above 0 and at most 0.5: the prefix's length is uniform
     between a share of 1 - 2 x this and the whole chunk but for a token."""
-
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
-    heads: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         if not 0 < self.noise_density <= 0.5:

@@ -18,13 +18,14 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import derive_subkey, distinct_words, random_below, random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, Sides, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels, corrupt, replace_spans
 from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanCorruption:
+class SpanCorruption(BaseObjective):
     """Masks random spans of the text; the paper's values by default."""
 
     noise_density: float = 0.15
@@ -37,8 +38,7 @@ class SpanCorruption:
     """Rotate the mask by a random number of places (T5's option): all places are masked equally often, the
     first too, and rows may end a token earlier."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
-    heads: ClassVar[tuple[str, ...]] = ()
+    ends_inputs: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 < self.noise_density < 1:
@@ -119,11 +119,6 @@ class SpanCorruption:
                 f"inputs_length={inputs_length} cannot be filled with noise_density={self.noise_density}, "
                 f"mean_span_length={self.mean_span_length}; use longer inputs, less noise or longer spans"
             )
-
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return None: T5's documents follow each other without a separator."""
-        del vocabulary, architecture
-        return None
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there is a sentinel for every span, and EOS.

@@ -18,13 +18,14 @@ row, without EOS between them where the inputs are a prefix. For the mode tokens
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.data.indexed_random import derive_subkey, random_bits
+from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, Sides, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels
 from t5lite.data.objectives.span_corruption import SpanCorruption
@@ -113,14 +114,11 @@ DENOISERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ul2:
+class Ul2(BaseObjective):
     """Draws a denoiser for each chunk; the paper's seven by default."""
 
     denoisers: tuple[Denoiser, ...] = DENOISERS
     """Ways of denoising, each with its weight."""
-
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
-    heads: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         if not self.denoisers:
@@ -143,11 +141,6 @@ class Ul2:
             return ChunkLayout(raw_tokens, raw_tokens, 0, inputs_length)
         targets_length = max(denoiser.lengths(raw_tokens)[1] for denoiser in self.denoisers)
         return ChunkLayout(raw_tokens, raw_tokens, inputs_length, targets_length)
-
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return None: T5's documents follow each other without a separator."""
-        del vocabulary, architecture
-        return None
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there are sentinels for the spans and for the modes, and EOS.

@@ -1,0 +1,68 @@
+"""What every objective answers, with the answers that most share."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from t5lite.data.objectives.layout import ChunkLayout
+from t5lite.data.objectives.next_sentence import SentencePairs
+from t5lite.data.vocabulary import Vocabulary
+
+
+class BaseObjective(ABC):
+    """A pretraining objective: a frozen configuration that makes batch fields of chunks of tokens."""
+
+    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
+    """The kinds of model it trains (``config.architecture``)."""
+    ends_inputs: ClassVar[bool] = False
+    """Whether a decoder-only model reads EOS between inputs and targets, as between those of pairs."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads of an encoder-only model that its labels train."""
+        return ()
+
+    @property
+    def pairs_sentences(self) -> bool:
+        """Whether a row is two stretches of text, with a label that says whether they follow each other."""
+        return False
+
+    @abstractmethod
+    def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
+        """Return the sizes of chunks and batch fields.
+
+        Raises:
+          ConfigError: if ``inputs_length`` cannot be filled.
+        """
+
+    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
+        """Return the id put after every document; None: they follow each other without, as in T5."""
+        del vocabulary, architecture
+        return None
+
+    @abstractmethod
+    def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
+        """Check that the vocabulary has the ids that are needed.
+
+        Raises:
+          ConfigError: if it lacks one.
+        """
+
+    @abstractmethod
+    def fields(
+        self,
+        tokens_BN: np.ndarray,
+        *,
+        key: np.ndarray,
+        indices: np.ndarray,
+        vocabulary: Vocabulary,
+        layout: ChunkLayout,
+    ) -> dict[str, np.ndarray]:
+        """Return the batch fields (``core.types``) of chunks; the noise of a row depends on (key, index)."""
+
+    def pair_fields(
+        self, pairs: SentencePairs, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary
+    ) -> dict[str, np.ndarray]:
+        """Return the batch fields of sentence pairs, where the objective ``pairs_sentences``."""
+        raise NotImplementedError(f"{type(self).__name__} pairs no sentences")
