@@ -144,7 +144,7 @@ class RunConfig:
                 f"{evaluated.store} is plain text; leave the task out, or fine-tune on pairs "
                 "first, as configs/finetune_pairs.py does"
             )
-        for data in _sources(self.data).values():
+        for data in self.data.named_sources.values():
             _check_data_and_model(data, self.model)
         self.data.lengths(self.model.architecture)
         if self.evaluation.task and not self.model.writes:
@@ -162,18 +162,13 @@ class RunConfig:
     @property
     def training_stores(self) -> tuple[str, ...]:
         """The stores of all sources."""
-        return tuple(data.store for data in _sources(self.data).values())
+        return tuple(self.data.store_fields.values())
 
     @property
     def stores(self) -> dict[tuple[str, ...], str]:
         """The places of all stores, by the path of their field."""
         stores = {("evaluation", "store"): self.evaluation.store} if self.evaluation.store else {}
-        if not isinstance(self.data, MixtureDataConfig):
-            return {("data", "store"): self.data.store, **stores}
-        places = {
-            ("data", "sources", each.name, "data", "store"): each.data.store for each in self.data.sources
-        }
-        return {**places, **stores}
+        return {**{("data", *path): store for path, store in self.data.store_fields.items()}, **stores}
 
     @property
     def evaluated_data(self) -> SourceDataConfig:
@@ -182,7 +177,7 @@ class RunConfig:
         Raises:
           ConfigError: if ``evaluation.source`` is none of the sources.
         """
-        sources, name = _sources(self.data), self.evaluation.source
+        sources, name = self.data.named_sources, self.evaluation.source
         if not isinstance(self.data, MixtureDataConfig) and name is not None:
             raise ConfigError(
                 f"evaluation.source={name!r} names a source, but data is no mixture; set it to None"
@@ -199,7 +194,7 @@ class RunConfig:
         return dataclasses.replace(
             self,
             run_dir=_absolute(self.run_dir),
-            data=_resolved_data(self.data),
+            data=self.data.with_stores(absolute_location),
             evaluation=dataclasses.replace(self.evaluation, store=store and absolute_location(store)),
             initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),
         )
@@ -208,25 +203,6 @@ class RunConfig:
 def _absolute(directory: str) -> str:
     """Return a run directory so that it means the same in any working directory; see ``place``."""
     return absolute_location(str(place(directory)))
-
-
-def _sources(data: DataConfig) -> dict[str, SourceDataConfig]:
-    """Return the sources of a mixture by name; of other data, that alone."""
-    if isinstance(data, MixtureDataConfig):
-        return {source.name: source.data for source in data.sources}
-    return {"data": data}
-
-
-def _resolved_data(data: DataConfig) -> DataConfig:
-    if not isinstance(data, MixtureDataConfig):
-        return dataclasses.replace(data, store=absolute_location(data.store))
-    sources = (
-        dataclasses.replace(
-            source, data=dataclasses.replace(source.data, store=absolute_location(source.data.store))
-        )
-        for source in data.sources
-    )
-    return dataclasses.replace(data, sources=tuple(sources))
 
 
 def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:

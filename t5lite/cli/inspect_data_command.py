@@ -17,7 +17,6 @@ from t5lite.data.inspection import (
     document_lengths,
     measure_rows,
     rows_to_show,
-    sources_of,
 )
 from t5lite.data.mixture import MixtureDataConfig
 from t5lite.data.pipeline import (
@@ -123,7 +122,7 @@ def _heading(text: str) -> None:
 
 
 def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
-    sources = sources_of(config)
+    sources = config.named_sources
     width = max(map(len, sources))
     pipelines = stream.sources if isinstance(stream, MixturePipeline) else {"data": stream}
     for name, source in sources.items():
@@ -142,7 +141,7 @@ def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
 def _print_stores(config: DataConfig, *, classify: bool) -> None:
     """Print the lengths in each store, once for all the sources that read it alike."""
     alike: dict[tuple[str, tuple[int, int, str]], list[str]] = {}
-    sources = sources_of(config)
+    sources = config.named_sources
     for name, source in sources.items():
         limits: tuple[int, int, str] = (0, 0, "")  # text has no rows of its own
         if isinstance(source, PairsDataConfig):

@@ -9,8 +9,7 @@ import numpy as np
 from t5lite.core.batch_fields import BATCH_FIELDS, ROW_LABELS, SEGMENT_IDS, SIDES
 from t5lite.data.batch_stream import BatchStream
 from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.mixture import MixtureDataConfig
-from t5lite.data.pipeline import DataConfig, MixturePipeline, SourceDataConfig
+from t5lite.data.pipeline import MixturePipeline, SourceDataConfig
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.stores.unknown_tokens import UnknownTokens
@@ -66,13 +65,6 @@ class Lengths:
     def share_too_long(self) -> float:
         """Share of the documents that exceed ``limit``."""
         return float((self.sample > self.limit).mean()) if self.limit else 0.0
-
-
-def sources_of(config: DataConfig) -> dict[str, SourceDataConfig]:
-    """Return the sources of a mixture by name; of other data, that alone under the name "data"."""
-    if isinstance(config, MixtureDataConfig):
-        return {source.name: source.data for source in config.sources}
-    return {"data": config}
 
 
 def document_lengths(config: SourceDataConfig, *, classify: bool = False) -> list[Lengths]:

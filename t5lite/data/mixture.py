@@ -7,7 +7,8 @@ shares in the long run and other ones in each batch.
 """
 
 import bisect
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,6 +85,23 @@ class MixtureDataConfig:
                 f"temperature, scale and max_examples={by_size} are of shares by size, but the sources have "
                 "weights; leave out either"
             )
+
+    @property
+    def named_sources(self) -> dict[str, PretrainingDataConfig | PairsDataConfig]:
+        """The sources by name."""
+        return {source.name: source.data for source in self.sources}
+
+    @property
+    def store_fields(self) -> dict[tuple[str, ...], str]:
+        """The places of the stores, by the path of their field."""
+        return {("sources", name, "data", "store"): data.store for name, data in self.named_sources.items()}
+
+    def with_stores(self, change: Callable[[str], str]) -> "MixtureDataConfig":
+        """Return this configuration with ``change`` of every place."""
+        changed = (
+            dataclasses.replace(source, data=source.data.with_stores(change)) for source in self.sources
+        )
+        return dataclasses.replace(self, sources=tuple(changed))
 
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return (encoder, decoder) lengths of the batch fields: of the longest source.

@@ -8,7 +8,7 @@ import numpy as np
 from t5lite.core.batch_fields import MARKS, SEGMENT_IDS
 from t5lite.core.types import Batch
 from t5lite.data.indexed_random import derive_key
-from t5lite.data.pipeline import MixtureDataConfig, PairsDataConfig, PretrainingDataConfig, SourceDataConfig
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig, SourceDataConfig
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.models.config import Architecture
 from t5lite.models.functional import build
@@ -62,10 +62,7 @@ def batch_shape(config: RunConfig) -> BatchShape:
     """Return the shape of the run's batches, which follows from its configuration alone."""
     architecture = config.model.architecture
     encoder_length, decoder_length = config.data.lengths(architecture)
-    if isinstance(config.data, MixtureDataConfig):
-        sources = [source.data for source in config.data.sources]
-    else:
-        sources = [config.data]
+    sources = config.data.named_sources.values()
     fields = {name for source in sources for name in _field_names(source, architecture)}
     # Rows of a shorter source are padded to the longest.
     padded = len({source.lengths(architecture) for source in sources}) > 1

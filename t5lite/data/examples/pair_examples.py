@@ -10,12 +10,13 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
+from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsDataConfig:
+class PairsDataConfig(SourceConfig):
     """Pairs of a pair store.
 
     An encoder-decoder and a decoder-only model learn to write the target; an encoder-only model with

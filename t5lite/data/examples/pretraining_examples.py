@@ -6,6 +6,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.objectives.next_sentence import SentencePairs, pair_sentences
 from t5lite.data.stores.document_stream import DocumentStream
@@ -14,7 +15,7 @@ from t5lite.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingDataConfig:
+class PretrainingDataConfig(SourceConfig):
     """Chunks of a token store under a pretraining objective."""
 
     store: str

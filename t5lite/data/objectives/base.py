@@ -65,4 +65,4 @@ class BaseObjective(ABC):
         self, pairs: SentencePairs, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary
     ) -> dict[str, np.ndarray]:
         """Return the batch fields of sentence pairs, where the objective ``pairs_sentences``."""
-        raise NotImplementedError(f"{type(self).__name__} pairs no sentences")
+        raise AssertionError(f"{type(self).__name__} pairs no sentences")

@@ -19,6 +19,7 @@ from t5lite.models.config.transformer import (
     AttentionBackend,
     Dtype,
     Norm,
+    Positions,
     Remat,
     TransformerConfig,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "ModelConfig",
     "Norm",
     "Output",
+    "Positions",
     "PrefixAttention",
     "Remat",
     "StackShape",

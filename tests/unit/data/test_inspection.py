@@ -3,7 +3,7 @@ import pytest
 
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.inspection import decoded_examples, document_lengths, measure_rows, rows_to_show, sources_of
+from t5lite.data.inspection import decoded_examples, document_lengths, measure_rows, rows_to_show
 from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
@@ -111,7 +111,7 @@ def test_a_mixture_shows_rows_of_every_source(text_store, pair_store):
             MixtureSource(name="pairs", data=pairs_config(pair_store), weight=1),
         )
     )
-    assert sources_of(config) == {"text": text, "pairs": pairs_config(pair_store)}
+    assert config.named_sources == {"text": text, "pairs": pairs_config(pair_store)}
     stream = open_pipeline(config)
     rows = measure_rows(stream, batch_size=8, num_batches=4)
     assert rows.shares == {"text": 0.75, "pairs": 0.25}

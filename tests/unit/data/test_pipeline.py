@@ -307,5 +307,6 @@ def test_a_store_that_is_not_in_object_storage(kind, store):
 
 
 def test_a_directory_named_like_a_scheme_is_a_directory(tmp_path, vocabulary, prose):
+    (tmp_path / "gs:").mkdir()
     write_text_store(prose(50, seed=1), vocabulary, tmp_path / "gs:" / "store")
     assert open_pipeline(PretrainingDataConfig(store=str(tmp_path / "gs:" / "store"), inputs_length=32))

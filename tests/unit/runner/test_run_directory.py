@@ -139,7 +139,7 @@ def test_the_readme_of_a_run_names_all_that_is_in_it(vocabularies, tmp_path):
 @pytest.mark.parametrize(
     ("model", "name", "message"),
     [
-        (ENCODER_ONLY, "bpe", r"neither a mask token nor a sentinel .*model\.head='pretraining' needs one"),
+        (ENCODER_ONLY, "bpe", r"neither a mask token nor a sentinel .* a masked language model needs one"),
         (ENCODER_DECODER, "wordpiece", "has no eos token, which an encoder-decoder model"),
         (
             ENCODER_DECODER,
