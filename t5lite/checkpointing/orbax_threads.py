@@ -22,9 +22,9 @@ def wait_for_no_folder() -> None:
     the leader's part of the save has failed.
     """
 
-    async def make(store: Store, folder: epath.Path) -> None:
-        del store
-        await async_path.mkdir(folder, parents=True, exist_ok=True)
+    async def make(self: Store, base_dir: epath.Path) -> None:
+        del self
+        await async_path.mkdir(base_dir, parents=True, exist_ok=True)
 
     Store._maybe_create_base_dir = make
 
