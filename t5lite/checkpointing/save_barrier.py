@@ -66,4 +66,4 @@ def cause_of(error: BaseException) -> str:
     """Return what is wrong in the words of the storage layer, on one line."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     # TensorStore names the files that it writes to before it says what is wrong, and its own lines after it.
-    return _AFTERWORD.split(text.rpartition('": ')[2])[0][:200]
+    return (_AFTERWORD.split(text.rpartition('": ')[2])[0] or text)[:200]

@@ -127,9 +127,8 @@ def is_transient(error: BaseException) -> bool:
     """Return whether the same request may do later what it did not do now."""
     if getattr(error, "retryable", None) is True:  # google.auth's
         return True
-    if (
-        status := _status(error)
-    ) == 401:  # to s3fs an error of input and output, as all that it does not know
+    status = _status(error)
+    if status == 401:  # to s3fs an error of input and output, as all that it does not know
         return False
     if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO:
         return True
