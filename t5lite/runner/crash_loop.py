@@ -1,19 +1,23 @@
 """A job that ends at one step again and again: its scheduler would start it until nobody pays any more."""
 
 from t5lite.core.errors import UserError
+from t5lite.core.exit_codes import ExitCode
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.runner.cost_record import newest_step
 from t5lite.training.attempts import Attempt, read_attempts
 from t5lite.training.goodput import reached_steps
 
 _ATTEMPTS = 3
+_FIRST_SIGNAL = 128
+"""Of the exit codes."""
 
 
 def check_is_getting_on(directory: StoragePath, job: str | None) -> None:
     """Check that the last attempts of a job did not all break off at the same step.
 
-    A machine that is lost does not come at one step, and in an outage no attempt gets as far as a step: what
-    did not begin one does not count. Another job, or a start by hand, is what someone wants.
+    A machine that is lost does not come at one step, and in an outage no attempt finishes one: what ended for
+    the machine's sake, hung or was killed counts only if it had. What a signal ended does not count, nor what
+    ended before its first step began. Another job, or a start by hand, is what someone wants.
 
     Args:
       directory: of the run.
@@ -42,6 +46,10 @@ def check_is_getting_on(directory: StoragePath, job: str | None) -> None:
 
 
 def _broke_off(attempt: Attempt, reached: int) -> bool:
-    is_bad = attempt.end is None or attempt.end.reason in ("failed", "ended")
-    began_a_step = reached > attempt.first_step or attempt.seconds.step > 0
-    return is_bad and began_a_step
+    finished_a_step = reached > attempt.first_step
+    end = attempt.end
+    if end is None or end.exit_code in (ExitCode.TRANSIENT, ExitCode.HANG):
+        return finished_a_step
+    is_by_signal = end.exit_code >= _FIRST_SIGNAL
+    is_bad = end.reason in ("failed", "ended") and not is_by_signal
+    return is_bad and (finished_a_step or attempt.seconds.step > 0)

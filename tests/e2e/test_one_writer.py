@@ -145,7 +145,7 @@ def test_a_directory_of_each_host_is_refused(train_arguments: list[str], tmp_pat
 
 
 @pytest.mark.fault(
-    "three attempts of one job break off at the same step, for whatever reason",
+    "three attempts of one job break off at the same step",
     "not started a fourth time: says where and how they ended; another job, or a start by hand, goes on",
     2,
 )

@@ -68,6 +68,8 @@ def test_three_ends_at_one_step_are_enough(tmp_path, attempts, said):
 
 
 OUTAGE = End(reason="failed", exit_code=75, message="the store does not answer")
+HUNG = End(reason="ended", exit_code=76)
+TERMINATED = End(reason="ended", exit_code=143)
 GETS_ON = [
     [attempt(n, 47, ABORTED) for n in (1, 2)],
     [attempt(n, 46 + n, ABORTED) for n in (1, 2, 3)],
@@ -80,6 +82,10 @@ GETS_ON = [
     ],
     # An outage for hours, in which no attempt gets as far as a step.
     [attempt(n, 40, OUTAGE, step=0.0) for n in range(1, 9)],
+    # A bad fabric, a hang in the first collective, or a machine that is lost in a long first step.
+    *([attempt(n, 40, end, found=40) for n in (1, 2, 3)] for end in (ABORTED, OUTAGE, HUNG, None)),
+    # A signal: before the first step is done there is nothing to save.
+    *([attempt(n, last, TERMINATED) for n in (1, 2, 3)] for last in (40, 47)),
     # Lost machines, each of them before the first step.
     [attempt(n, 40, None, found=40, step=0.0) for n in range(1, 9)],
     [attempt(1, 47, ABORTED, job="T5LITE_JOB=other"), *(attempt(n, 47, ABORTED) for n in (2, 3))],
