@@ -10,6 +10,7 @@ is not there.
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shlex
@@ -25,12 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5lite.core.bounded_reads import read_at_most
+from t5lite.core.bounded_reads import UnfitFileError, read_at_most
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import make_directory, write_json
 from t5lite.core.json_text import parse_json
-from t5lite.core.machine_errors import exit_code, is_transient
+from t5lite.core.machine_errors import exit_code
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.storage.exclusive import create_exclusively
 
@@ -398,13 +399,18 @@ def _holder(path: StoragePath) -> Holder | None:
 
 
 def _parsed(path: StoragePath) -> Any:
-    """Return what a claim or a beat says; a UserError if nothing like it can be there."""
+    """Return what a claim or a beat says; a UserError if nothing like it can be there, or it is kept back."""
     try:
         return parse_json(read_at_most(path, _MAX_BYTES))
+    except PermissionError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}), so whether a run of another user writes to "
+            f"{path.parent.parent} is not known; ask whoever owns that file, or give another run_dir"
+        ) from error
     except OSError as error:
-        if isinstance(error, FileNotFoundError) or is_transient(error):
-            raise
-        raise UserError(f"{path} is none of a run's ({error.strerror}); delete it") from error
+        if isinstance(error, (UnfitFileError, IsADirectoryError)) or error.errno == errno.ELOOP:
+            raise UserError(f"{path} is none of a run's ({error.strerror}); delete it") from error
+        raise
 
 
 def _number_of(path: StoragePath) -> int:

@@ -1,7 +1,9 @@
 """One writer for a run directory, on a disk and in buckets."""
 
 import dataclasses
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -289,3 +291,20 @@ def test_what_is_no_claim_is_named_at_once_and_nobody_waits_for_it(stand_in: str
     for look in (lambda: held_lease(tmp_path, QUICK, print).__enter__(), lambda: sighting(tmp_path)):
         with pytest.raises(UserError, match=r"lease/000007\.json is none of a run's \(.*\); delete it"):
             look()
+
+
+def test_what_another_user_keeps_from_reading_is_never_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, max_bytes: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with held_lease(tmp_path, QUICK, print):
+        monkeypatch.setattr(leases, "read_at_most", refuse)
+        for look in (lambda: held_lease(tmp_path, QUICK, print).__enter__(), lambda: sighting(tmp_path)):
+            with pytest.raises(
+                UserError, match=r"000001\.json cannot be read .*; ask whoever owns"
+            ) as refusal:
+                look()
+            assert "delete" not in str(refusal.value)
+        monkeypatch.undo()
