@@ -288,8 +288,9 @@ class _Loop:
 
     def _settle(self) -> None:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""
-        with self.parts.phases.enter("step"):  # which is under way
-            self._read_pending()
+        if self.pending is not None:
+            with self.parts.phases.enter("step"):  # which is under way
+                self._read_pending()
         self.parts.telemetry.write_entry()
         self.parts.telemetry.flush()
 

@@ -94,6 +94,7 @@ class Watchdog:
         deadlines = [getattr(config, each.name) for each in fields(config)]
         self._tick = min([_TICK_SECONDS, *(seconds / 4 for seconds in deadlines if seconds)])
         self._steps: deque[float] = deque(maxlen=_REMEMBERED_STEPS)
+        self._is_another_step = True
         self._began: tuple[Phase | None, float] = (None, time.monotonic())
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -109,7 +110,13 @@ class Watchdog:
     def _enter_phase(self, phase: Phase | None, when: float) -> None:
         before, since = self._began
         if before == "step":
-            self._steps.append(when - since)
+            if self._is_another_step:
+                self._steps.append(when - since)
+            else:
+                self._steps[-1] += when - since
+            self._is_another_step = False
+        if phase == "input":  # a step that is entered again without it is the one under way
+            self._is_another_step = True
         self._began = (phase, when)
 
     def _watch(self) -> None:

@@ -20,7 +20,7 @@ from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
 from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
-from t5lite.training.preemption import Preemption
+from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.state import TrainState, abstract_state
 from t5lite.training.telemetry import Telemetry
 
@@ -208,6 +208,19 @@ def test_an_evaluation_that_a_stop_prevented_is_made_up_for_once(tiny, tmp_path)
     run(tiny, tmp_path, restore(tiny, tmp_path, 10), **options)
     assert evaluated == [0, 4, 8, 10]
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_stop_in_the_evaluation_before_the_first_step_has_made_none(tiny, tmp_path):
+    def stopped(_):
+        raise StopRequested
+
+    entered = []
+    enter = Phases.enter
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Phases, "enter", lambda self, phase: entered.append(phase) or enter(self, phase))
+        result = run(tiny, tmp_path, fresh(tiny), evaluate=stopped)
+    assert (result.reason, result.step) == ("preempted", 0)
+    assert entered == ["evaluation", "save"]
 
 
 def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny, tmp_path):

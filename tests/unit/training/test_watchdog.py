@@ -8,7 +8,8 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
-from t5lite.training.watchdog import STACKS_FOLDER, WatchdogConfig
+from t5lite.training.phases import Phases
+from t5lite.training.watchdog import STACKS_FOLDER, Watchdog, WatchdogConfig
 
 STUCK = """
 import ctypes, sys
@@ -72,6 +73,25 @@ with Watchdog(phases, WatchdogConfig(step_seconds=1.0, evaluation_seconds=1.0), 
 def test_work_that_begins_anew_is_never_stuck(tmp_path):
     subprocess.run([sys.executable, "-c", ALIVE, str(tmp_path)], timeout=60, check=True)
     assert not (tmp_path / STACKS_FOLDER).exists()
+
+
+def test_waiting_for_the_step_under_way_is_a_part_of_it_and_no_step(tmp_path, monkeypatch):
+    """Else two short ones would stand for each step that a save follows, and halve what is typical."""
+    seconds = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    phases = Phases()
+    watchdog = Watchdog(phases, WatchdogConfig(step_seconds=1.0), tmp_path)
+    phases.observe(watchdog._enter_phase)
+    for _ in range(5):
+        with phases.enter("input"):
+            seconds[0] += 9
+        for _ in range(2):  # it is dispatched, and then waited for
+            with phases.enter("step"):
+                seconds[0] += 5
+        with phases.enter("save"):
+            seconds[0] += 9
+    assert list(watchdog._steps) == [10.0] * 5
+    assert watchdog._limit("step") == 200.0
 
 
 def test_a_deadline_is_positive_or_none():
