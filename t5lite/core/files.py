@@ -249,15 +249,18 @@ def new_directory(
       UserError: if ``path`` is a file, cannot be made, or is not empty and may not be replaced; if the user
         is in it, or it is a mount point.
     """
-    target = path if isinstance(path, Path) else _bucket_directories().local_stand_in(path)
+    if isinstance(path, Path):
+        # Of a link to a directory, the directory is replaced.
+        target, mode = path.resolve() if path.is_dir() else path, 0o777
+    else:
+        # Beside a name that others may know and take, in a folder of all users: no link is followed.
+        target, mode = _bucket_directories().local_stand_in(path), 0o700
     _clear_up(target)
     check_new_directory(path, overwrite=overwrite, mark=mark)
-    if target.is_dir():
-        target = target.resolve()  # of a link to a directory, the directory is replaced
     make_directory(target.parent)
     with ExitStack() as stack:
         try:
-            temporary = stack.enter_context(temporary_directory(target))
+            temporary = stack.enter_context(temporary_directory(target, mode=mode))
         except OSError as error:
             raise _cannot_write(target, error) from error
         yield temporary
@@ -294,7 +297,6 @@ def _put_in_place(temporary: Path, path: Path) -> None:
 
 def _clear_up(path: Path) -> None:
     """Delete, or put back, what commands that were killed left beside ``path``, and say so."""
-    path = path.resolve() if path.is_dir() else path
     for left, was_path in left_behind(path):
         with suppress(OSError):  # what cannot be changed stays
             if was_path and not path.exists():

@@ -27,15 +27,17 @@ class _Lock(enum.Enum):
 
 
 @contextlib.contextmanager
-def temporary_directory(path: Path) -> Iterator[Path]:
+def temporary_directory(path: Path, *, mode: int = 0o777) -> Iterator[Path]:
     """Yield a new directory beside ``path``, deleted after an error; else it should have another name then.
+
+    Its permissions are ``mode``, less the user's umask.
 
     Raises:
       OSError: if it cannot be made.
     """
     while True:
         made = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
-        made.mkdir()
+        made.mkdir(mode)
         with _locked(made) as lock:
             if lock is _Lock.TAKEN:  # who deletes what was left was faster than we
                 continue

@@ -174,3 +174,15 @@ def test_what_a_killed_command_left_on_the_local_disk_is_deleted(path, tmp_path,
     write(path, "a")
     assert f"deleted {left}, which a command left that was killed" in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_the_local_disk_it_is_private_and_follows_no_link(path, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    bucket_directories.local_stand_in(path).symlink_to(elsewhere / "model")
+    (elsewhere / "model").mkdir()
+    with files.new_directory(path) as local:
+        files.write_text(local / "weights", "a")
+        assert local.parent == tmp_path
+        assert local.stat().st_mode & 0o777 == 0o700
+    assert contents(path) == {"weights": "a"}
