@@ -107,6 +107,16 @@ class _Manager(ocp.CheckpointManager):
             self._barrier.begin()
         self.save(step, args=args, force=True)
 
+    def _configure_checkpointer_common(
+        self, handler: ocp.CompositeCheckpointHandler, options: ocp.CheckpointManagerOptions, use_async: bool
+    ) -> ocp.Checkpointer:
+        """Let a save write its own times as a part of it, so that where they cannot be written it fails.
+
+        By default they are written beside it, and where that fails Orbax leaves before the wait below.
+        """
+        self._non_blocking_metadata_store = self._blocking_metadata_store
+        return super()._configure_checkpointer_common(handler, options, use_async)
+
     def _wait_for_checkpointers(self) -> None:
         """Wait, in the background, until this process has done its part of a save."""
         try:

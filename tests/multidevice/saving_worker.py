@@ -14,13 +14,14 @@ from pathlib import Path
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from orbax.checkpoint._src.metadata.checkpoint import _MetadataStoreImpl
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFailedError
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import newest_readable
 from t5lite.partitioning import multihost
 
-NO_SPACE = {2: (0, "folder"), 4: (1, "file"), 6: (0, "file")}
+NO_SPACE = {2: (0, "folder"), 4: (1, "file"), 6: (0, "file"), 8: (0, "times")}
 """By step: in which process, and for what."""
 
 
@@ -33,7 +34,7 @@ def sharding() -> NamedSharding:
 
 
 def run(process: int, directory: str) -> dict[int, list]:
-    make_folder = os.mkdir
+    make_folder, write_times = os.mkdir, _MetadataStoreImpl.write
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     state = jax.jit(
         lambda: {"w": jax.random.normal(jax.random.key(0), (20_000,))},
@@ -41,9 +42,10 @@ def run(process: int, directory: str) -> dict[int, list]:
     )()
     became: dict[int, list] = {}
     with Checkpoints(directory, CheckpointConfig(keep_last=10)) as checkpoints:
-        for step in range(1, 8):
+        for step in range(1, 10):
             who, what = NO_SPACE.get(step, (None, None))
             os.mkdir = refuse if (who, what) == (process, "folder") else make_folder
+            _MetadataStoreImpl.write = refuse if (who, what) == (process, "times") else write_times
             resource.setrlimit(
                 resource.RLIMIT_FSIZE, (5000 if (who, what) == (process, "file") else soft, hard)
             )

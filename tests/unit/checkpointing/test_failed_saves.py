@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint._src.metadata.checkpoint import _MetadataStoreImpl
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFailedError
 from t5lite.checkpointing.reading import available_steps
@@ -69,6 +71,43 @@ def test_a_save_that_fails_in_the_background_is_noticed_without_waiting_and_the_
         assert polled(checkpoints)
         assert available_steps(tmp_path) == [30]
         np.testing.assert_array_equal(checkpoints.restore(abstract())["w"], state(30)["w"])
+
+
+@pytest.mark.parametrize("num_failures", [1, 9])
+def test_a_save_fails_once_also_where_only_its_own_times_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_failures: int
+):
+    """Orbax waits for them in a place of its own, before the one where processes learn what failed."""
+    written: list[object] = []
+
+    def refuse_first(self: _MetadataStoreImpl, file_path: Path, metadata: dict[str, Any]) -> None:
+        written.append(file_path)
+        if len(written) <= num_failures:
+            raise OSError(28, "No space left on device")
+        write(self, file_path, metadata)
+
+    class Others:
+        def begin(self) -> None:
+            pass
+
+        def fail(self, error: BaseException) -> None:
+            told.append(str(error))
+
+    told: list[str] = []
+    write = _MetadataStoreImpl.write
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "_barrier", Others())
+        with monkeypatch.context() as patched:
+            patched.setattr(_MetadataStoreImpl, "write", refuse_first)
+            checkpoints.save(10, state(10), {})
+            with pytest.raises(SaveFailedError, match=r"No space left"):
+                checkpoints.wait()
+        assert told == ["[Errno 28] No space left on device"]
+        assert not waiting_for_signals()
+        checkpoints.save(20, state(20), {})
+        checkpoints.wait()
+    assert available_steps(tmp_path) == [20]
+    gc.collect()  # what Orbax left, before another test finds it
 
 
 def waiting_for_signals() -> list[str]:
