@@ -47,6 +47,7 @@ def reader_is_gone() -> bool:
 class _Unfailing(io.FileIO):
     def write(self, content: Any) -> int | None:
         try:
-            return super().write(content)
+            written = super().write(content)
         except OSError:
             return len(content)
+        return len(content) if written is None else written  # None: it is full, and does not wait

@@ -1,5 +1,6 @@
 """``t5lite train``: pretrain or fine-tune by a recipe; the same command resumes."""
 
+import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import jax
 
 from t5lite import run_config
+from t5lite.checkpointing.reading import Step
 from t5lite.cli import xla
 from t5lite.cli.log import shown
 from t5lite.core import command_line
@@ -48,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--from-step",
-        type=lambda word: word if word in ("newest", "best") else int(word),
+        type=_step,
         default="newest",
         metavar="STEP",
         help="go back to the checkpoint of this step, or to the best on held-out data (best); later ones are "
@@ -95,6 +97,14 @@ def _model(name: str | None) -> str | ModelConfig | None:
         return None
     directory = RunDirectory.at(expand_home(name))
     return directory.read_model()[0] if directory.model_file.is_file() else name
+
+
+def _step(word: str) -> Step:
+    if word in ("newest", "best"):
+        return word
+    if not word.isascii() or not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} must be the number of a step, newest or best")
+    return int(word)
 
 
 def _choices_shown() -> AbstractContextManager[None]:

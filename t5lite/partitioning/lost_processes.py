@@ -4,6 +4,7 @@ That one is gone is known by words: ``live_devices`` of ``jax.experimental.multi
 instead, waits until every process that is alive asks as well, which one that failed by itself does not.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -119,7 +120,8 @@ def end_aborts_as_transient() -> None:
 
 def _aborted(number: int) -> None:
     del number
-    os.write(2, _ABORTED)
+    with contextlib.suppress(OSError):
+        os.write(2, _ABORTED)
     end_now(ExitCode.TRANSIENT)
 
 

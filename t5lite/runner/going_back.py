@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from t5lite.checkpointing.reading import Step, read_metadata
+from t5lite.checkpointing.reading import Step, available_steps, read_metadata
 from t5lite.checkpointing.recovery import SET_ASIDE
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
@@ -22,7 +22,8 @@ class Return:
 
     asked: Asked
     """As it was told."""
-    step: int
+    step: int | None
+    """None: the run has gone back to it before, and keeps it no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +43,22 @@ def asked_return(directory: RunDirectory, from_step: Step) -> Return | None:
     """Return what a run is told to go back to, the same in all processes; None for the newest.
 
     Raises:
-      CheckpointError: if there is no such checkpoint.
+      CheckpointError: if there is no such checkpoint, and the run has not gone back to it before.
     """
     asked: Step = multihost.leaders_value(from_step)
     if asked == "newest":
         return None
-    return Return(asked=asked, step=leaders_result(lambda: chosen_step(directory, asked)))
+
+    def find() -> int | None:
+        try:
+            return chosen_step(directory, asked)
+        except CheckpointError:
+            steps = available_steps(directory.checkpoints)
+            if steps and _recorded(directory, steps[-1]) == asked:
+                return None  # the checkpoints kept are all later ones by now
+            raise
+
+    return Return(asked=asked, step=leaders_result(find))
 
 
 def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -> Candidates:
@@ -59,8 +70,8 @@ def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -
     if back is None:
         return Candidates(steps=steps)
     newest = steps[-1]
-    if newest > back.step and went_back_to(directory, newest) == back.asked:
-        step = "the best step" if back.asked == "best" else f"step {back.step}"
+    if back.step is None or (newest > back.step and went_back_to(directory, newest) == back.asked):
+        step = "the best step" if back.asked == "best" else f"step {back.asked}"
         note = (
             f"the run has gone back to {step} before and goes on from there; to go back once more, move the "
             "later checkpoints away"
@@ -82,11 +93,11 @@ def went_back_to(directory: RunDirectory, step: int) -> Asked | None:
 
     All processes must ask, and get the leader's answer: one of them may not be able to read it.
     """
+    return leaders_result(lambda: _recorded(directory, step))
 
-    def find() -> Asked | None:
-        try:
-            return read_metadata(directory.checkpoints, step).get(FROM_STEP)
-        except CheckpointError:
-            return None
 
-    return leaders_result(find)
+def _recorded(directory: RunDirectory, step: int) -> Asked | None:
+    try:
+        return read_metadata(directory.checkpoints, step).get(FROM_STEP)
+    except CheckpointError:
+        return None

@@ -81,7 +81,6 @@ evaluation.json     what `t5lite evaluate` last measured
 evaluations/        all that it measured, a file for each step, store and way of measuring
 lease/              while a run writes here: which one
 ledger/             what the run cost, a file for each start: times, steps, how it ended (`t5lite status`)
-stacks/             where each thread was when the watchdog ended a process
 profile/            traces, where a profiler window was asked for
 stacks/             what the threads of a process were doing that the watchdog ended
 

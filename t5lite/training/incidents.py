@@ -19,7 +19,7 @@ class Incidents:
     """Passed over for an older one."""
     failed_saves: int = 0
     blank_rows: int = 0
-    """Rows left blank for damage in their store (``loader.on_damage``)."""
+    """Rows of the leader left blank for damage in their store (``loader.on_damage``); others say theirs."""
 
     def __post_init__(self) -> None:
         for each in fields(self):

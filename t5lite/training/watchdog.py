@@ -4,6 +4,7 @@ A thread watches in which phase the process is and for how long. It needs neithe
 be in native code for good, nor the run directory, which may be what hangs.
 """
 
+import contextlib
 import os
 import socket
 import statistics
@@ -158,7 +159,8 @@ class Watchdog:
             "command goes on from the newest checkpoint"
         )
         stacks = _stacks()
-        os.write(2, f"\n{text}\n{stacks}".encode(errors="backslashreplace"))
+        with contextlib.suppress(OSError):  # nobody reads them any more; the file has them
+            os.write(2, f"\n{text}\n{stacks}".encode(errors="backslashreplace"))
         try:
             write_text(self._directory / STACKS_FOLDER / f"{host}-{pid}.txt", f"{text}\n{stacks}")
         except (ReportedError, OSError) as error:

@@ -40,6 +40,9 @@ def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
     assert "has gone back to step 30 before and goes on from there" in said
     assert "resuming from step 40" in said
     assert names(run_copy) == ["41", "42"]
+    # Nor does it later, when step 30 is kept no more.
+    assert main([*longer, "--training.total-steps", "43"]) == 0
+    assert "resuming from step 42" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
             "best",
             r"none of the checkpoints of .* \(steps 30, 40\) has 'loss' in metrics\.jsonl; choose one by",
         ),
-        ("bset", r"'?bset'?"),
+        ("bset", r"'?bset'? must be .*best"),
     ],
 )
 def test_every_command_refuses_a_checkpoint_that_is_not_there_alike(

@@ -189,7 +189,10 @@ class RemotePath(LiteralPath):
 
 
 class _Got(io.RawIOBase):
-    """Reads an object part by part, each by a request in the bounds of all others."""
+    """Reads an object part by part, each by a request in the bounds of all others.
+
+    A small one is got whole: what is put anew meanwhile (a beat of the lease) is read as it was or as it is.
+    """
 
     def __init__(self, path: RemotePath) -> None:
         super().__init__()
@@ -197,6 +200,10 @@ class _Got(io.RawIOBase):
         if entry["type"] != "file":
             raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
         self._path, self._size, self._position = path, entry["size"], 0
+        self._whole: bytes | None = None
+        if 0 < self._size <= _READ_BYTES:
+            self._whole = path.read_bytes()
+            self._size = len(self._whole)
 
     def readable(self) -> bool:
         return True
@@ -213,7 +220,10 @@ class _Got(io.RawIOBase):
         start, end = self._position, min(self._position + len(buffer), self._size)
         if start >= end:
             return 0
-        content = self._path._ask("cat_file", str(self._path), start=start, end=end)
+        if self._whole is not None:
+            content = self._whole[start:end]
+        else:
+            content = self._path._ask("cat_file", str(self._path), start=start, end=end)
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)

@@ -87,6 +87,8 @@ def requested(address: str, request: Callable[[], T]) -> T:
             raise OSError(number, os.strerror(number), address) from error
         except Exception as error:  # of the clients' own kinds
             reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if _is_a_bug(address, error):
+                raise
             if not is_transient(error):
                 raise _refusal(address, error, reason) from error
             if attempt == _ATTEMPTS - 1 or _client_tried_again(address, error):
@@ -104,12 +106,15 @@ def _client_tried_again(address: str, error: Exception) -> bool:
     return address.partition("://")[0] in CLIENTS and type(error).__name__ != "FSTimeoutError"
 
 
-def _refusal(address: str, error: Exception, reason: str) -> Exception:
-    """Return the user's error for what no later request mends; a bug of t5lite as it is."""
+def _is_a_bug(address: str, error: Exception) -> bool:
+    """Whether an error is of no kind that a client of object storage tells of a request."""
     is_known = isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
+    return address.partition("://")[0] in CLIENTS and not is_known and not is_transient(error)
+
+
+def _refusal(address: str, error: Exception, reason: str) -> UserError:
+    """Return the user's error for what no later request mends."""
     scheme = address.partition("://")[0]
-    if scheme in CLIENTS and not is_known:
-        return error
     remedy = "check the bucket, its permissions and your credentials"
     if scheme in CLIENTS and _lacks_credentials(error):
         remedy = f"your credentials are missing, old or wrong: {CLIENTS[scheme].login}"

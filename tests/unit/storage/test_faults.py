@@ -277,6 +277,17 @@ def test_what_is_refused_for_good_no_restart_mends(error):
         requested("s3://bucket/x", request)
 
 
+def test_what_no_client_tells_of_is_a_bug_as_it_is():
+    """An error that was its own cause was followed for ever by whoever looked for the first one."""
+
+    def request():
+        raise ValueError("no JSON at all")
+
+    with pytest.raises(ValueError, match="no JSON at all") as raised:
+        requested("gs://bucket/x", request)
+    assert raised.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

@@ -44,6 +44,13 @@ def test_a_stall_in_native_code_ends_with_its_reason_and_the_stacks(tmp_path, ph
         assert "thread MainThread:\n  <string>:8 in stuck_in_native_code\n" in text
 
 
+def test_the_stacks_are_kept_where_nobody_reads_the_messages(tmp_path):
+    command = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", STUCK, str(tmp_path), "step"]
+    assert subprocess.run(command, timeout=60, check=False).returncode == ExitCode.HANG
+    (stacks,) = (tmp_path / STACKS_FOLDER).iterdir()
+    assert "in stuck_in_native_code" in stacks.read_text()
+
+
 def test_a_run_directory_that_cannot_be_written_keeps_no_process_alive(tmp_path):
     file = tmp_path / "file"
     file.write_text("in the place of the directory")
