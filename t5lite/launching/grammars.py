@@ -57,13 +57,30 @@ RUNTIME_VERSION = Grammar(
 )
 _VERSION = r"(===?|~=|!=|<=?|>=?) *[\w.*+!-]+"
 _URL = r"(https?|(git|hg|svn|bzr)\+[a-z]+)://\S+"
+_OPERAND = r"""([a-z_.]+|"[^"\x00-\x1f]*"|'[^'\x00-\x1f]*')"""
+_COMPARISON = rf"[( ]*{_OPERAND} *(===?|~=|!=|<=?|>=?|in|not +in) *{_OPERAND}[) ]*"
+_REQUIREMENT = (
+    r"([A-Za-z0-9]([\w.-]*[A-Za-z0-9])?( *\[[\w ,.-]*\])?"
+    rf"( *{_VERSION}( *, *{_VERSION})*| *@ *{_URL})?|{_URL})"
+    rf"( *;{_COMPARISON}((and|or) +{_COMPARISON})*)?"
+)
+_PIP_OPTION = r"(--pre|(-[fi] +|(--find-links|--index-url|--extra-index-url)(=| +))(https?|file)://\S+)"
 PACKAGE = Grammar(
     "package for pip",
-    "'t5lite[tpu,gcs]' or 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'",
-    r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?( *\[[\w ,.-]*\])?"
-    rf"( *{_VERSION}( *, *{_VERSION})*| *@ *{_URL})?|{_URL}",
+    "'t5lite[tpu,gcs]' or 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT' or "
+    "'t5lite[tpu,gcs] --extra-index-url https://HOST/simple'",
+    rf"(?P<requirement>{_REQUIREMENT})(?P<options>( +{_PIP_OPTION})*)",
     longest=1000,
 )
+
+
+def pip_words(package: str) -> list[str]:
+    """Return the arguments of ``pip install`` for what ``PACKAGE`` took: the whole requirement is one."""
+    match = re.fullmatch(PACKAGE.pattern, package, re.ASCII)
+    assert match is not None  # else it was refused
+    return [match["requirement"].rstrip(), *match["options"].split()]
+
+
 PROGRAM = Grammar(
     "program that a host finds (~ is expanded by nobody)",
     "t5lite or /opt/t5lite/bin/t5lite",

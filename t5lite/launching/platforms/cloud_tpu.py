@@ -4,7 +4,7 @@ import argparse
 import shlex
 
 from t5lite.launching.exit_policy import FAILED_FOR_GOOD
-from t5lite.launching.grammars import PACKAGE, PROJECT, RUNTIME_VERSION, ZONE
+from t5lite.launching.grammars import PACKAGE, PROJECT, RUNTIME_VERSION, ZONE, pip_words
 from t5lite.launching.job import Job
 from t5lite.launching.platform import Platform, add_slices
 from t5lite.launching.slices import Slices
@@ -31,7 +31,8 @@ class CloudTpu(Platform):
             type=PACKAGE,
             required=True,
             metavar="REQUIREMENT",
-            help="what pip installs on every host: 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'",
+            help="what pip installs on every host: 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'; "
+            "options that say where it finds packages (-f, --index-url, --extra-index-url, --pre) may follow",
         )
         parser.add_argument(
             "--runtime-version",
@@ -67,7 +68,7 @@ class CloudTpu(Platform):
         startup = fill(
             "tpu_startup.sh",
             NAME=job.name,
-            PACKAGE=shlex.quote(self._package),
+            PACKAGE=shlex.join(pip_words(self._package)),
             CONFIG=job.config_json,
             ARGUMENTS=job.shell_arguments,
             UNIT=fill("t5lite.service", MAX_STARTS=job.max_restarts + 1, FINAL=final).removesuffix("\n"),

@@ -18,6 +18,27 @@ from t5lite.launching.addresses import check_places
 from tests.launch_jobs import OPTIONS, Programs, linter, make_job, platform
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+INSTALLED = {
+    text: [text]
+    for text in (
+        "t5lite",
+        "t5lite[tpu,gcs]>=0.1,<2",
+        "t5lite [tpu] == 1.0.*",
+        "https://h/t5lite-1-py3-none-any.whl",
+        "t5lite[tpu,gcs] @ git+https://h/t5lite@c0ffee",
+        "t5lite>=1; (python_version >= '3.11' and sys_platform not in \"a -f b\") or os_name=='$(x)'",
+    )
+} | {
+    "t5lite[tpu] -f https://h/libtpu_releases.html": ["t5lite[tpu]", "-f", "https://h/libtpu_releases.html"],
+    "t5lite [tpu] == 1.* --index-url=https://u:$p'q@h/simple?a&b;c --pre -i file:///a": [
+        *("t5lite [tpu] == 1.*", "--index-url=https://u:$p'q@h/simple?a&b;c", "--pre", "-i", "file:///a"),
+    ],
+    "t5lite @ https://h/x ; os_name == 'posix'  --extra-index-url  http://h --find-links https://h/$(x)`": [
+        *("t5lite @ https://h/x ; os_name == 'posix'", "--extra-index-url", "http://h"),
+        *("--find-links", "https://h/$(x)`"),
+    ],
+}
+"""What ``--package`` takes, and the words that reach pip."""
 NAMES = {
     grammars.IMAGE: (
         ["x", "gcr.io/p/t5lite:1", "localhost:5000/a/t5lite", f"Host.example/a__b/c--d.e:V_1.0@{DIGEST}"],
@@ -52,22 +73,22 @@ NAMES = {
         ["", "v2 alpha", "V2", "-a"],
     ),
     grammars.PACKAGE: (
-        [
-            *(
-                "t5lite",
-                "t5lite[tpu,gcs]>=0.1,<2",
-                "t5lite [tpu] == 1.0.*",
-                "https://h/t5lite-1-py3-none-any.whl",
-            ),
-            "t5lite[tpu,gcs] @ git+https://h/t5lite@c0ffee",
-        ],
+        [*INSTALLED],
         [
             "",
             "-r x",
             "--index-url=http://x",
             "t5lite jax",
             "./t5lite",
-            "t5lite; x",
+            *("t5lite; x", "t5lite; python_version", "t5lite; python_version>'3", "t5lite; 'a'=='b' jax"),
+            *(
+                "t5lite -f x",
+                "t5lite -f",
+                "t5lite --index-url gs://b/x",
+                "t5lite -r https://h/r",
+                "t5lite --pre=1",
+            ),
+            *("t5lite --prefix https://h", "t5lite -f https://h x", "t5lite\n--pre", "--pre t5lite"),
             "t5lite[tpu",
             "gs://b/x.whl",
         ],
@@ -182,8 +203,12 @@ def test_tpu(programs, zone, project, version, package, flags):
         *(f"--runtime-version={version}", *flags),
     ]
     line = re.search(r"pip install --python \S+ (.*)\n", text)[1]
-    arrived = subprocess.run(["bash", "-c", f"printf %s {line}"], capture_output=True, check=True).stdout
-    assert arrived == package.encode()
+    arrived = subprocess.run(["bash", "-c", rf"printf '%s\0' {line}"], capture_output=True, check=True).stdout
+    assert [word.decode() for word in arrived.split(b"\0")[:-1]] == INSTALLED[package]
+
+
+def test_the_words_of_a_package_reach_pip_each_by_itself():
+    assert {package: grammars.pip_words(package) for package in INSTALLED} == INSTALLED
 
 
 @FUZZED
