@@ -9,6 +9,7 @@ from etils import epath
 from t5lite.checkpointing import reading
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
+from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ def restore_params(
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters of a training checkpoint, without reading its optimizer state.
 
+    All processes must call it, and get the same step; what one raises, all raise.
+
     Args:
       directory: the checkpoint directory of a run; nothing in it is changed.
       abstract_params: ``ShapeDtypeStruct``s with shardings; the mesh and the dtypes may differ from those of
@@ -77,23 +80,23 @@ def restore_params(
         missing (unless ``initialize`` is given) or has another shape.
     """
     directory = checkpoint_path(directory)
-    step = reading.resolve_step(directory, step)
+    chosen: int = leaders_result(lambda: reading.resolve_step(directory, step))
     if initialize is None:
         wanted_state = {"params": abstract_params}
         params = reading.read_state(
-            directory, step, wanted_state, partial=True, max_host_bytes=max_host_bytes
+            directory, chosen, wanted_state, partial=True, max_host_bytes=max_host_bytes
         )["params"]
-        return params, RestoreReport(directory=str(directory), step=step, leaves=_described(params))
+        return params, RestoreReport(directory=str(directory), step=chosen, leaves=_described(params))
     names = reading.leaf_names(abstract_params)
     wanted = dict(zip(names, jax.tree.leaves(abstract_params), strict=True))
-    there = reading.saved_shapes(directory, step, "params")
+    there = in_all_or_none(lambda: reading.saved_shapes(directory, chosen, "params"))
     saved = {name: shape for name, shape in there.items() if not (name in wanted and anew(name))}
     shared = reading.nested_from_names({name: leaf for name, leaf in wanted.items() if name in saved})
     left = [name for name in saved if name not in wanted]
     shared_names = wanted.keys() & saved.keys()
     taken = reading.read_state(
         directory,
-        step,
+        chosen,
         {"params": shared},
         partial=True,
         leave={f"params.{name}" for name in there if name not in shared_names},
@@ -105,7 +108,7 @@ def restore_params(
     described = _described(params)
     return params, RestoreReport(
         directory=str(directory),
-        step=step,
+        step=chosen,
         leaves=tuple(leaf for leaf in described if leaf.name in saved),
         new=tuple(leaf for leaf in described if leaf.name not in saved),
         left=tuple(RestoredLeaf(name=name, shape=saved[name], dtype="") for name in left),

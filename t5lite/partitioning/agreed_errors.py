@@ -6,14 +6,26 @@ from typing import Any, TypeVar
 import jax
 
 from t5lite.core import machine_errors
-from t5lite.core.errors import DamagedCheckpointError, ReportedError, TransientError, UserError
+from t5lite.core.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    ReportedError,
+    TransientError,
+    UserError,
+)
 from t5lite.core.exit_codes import ExitCode
 from t5lite.partitioning import multihost
 
 T = TypeVar("T")
 
-_KINDS: tuple[type[ReportedError], ...] = (DamagedCheckpointError, TransientError, UserError)
-"""Gravest last: from damage there is a way on, an outage passes, and a mistake meets every new start."""
+_KINDS: tuple[type[ReportedError], ...] = (
+    DamagedCheckpointError,
+    TransientError,
+    CheckpointError,
+    UserError,
+)
+"""Gravest last: from damage there is a way on, an outage passes, instead of a checkpoint there may be another
+one, and a mistake meets every new start."""
 
 
 def in_all_or_none(act: Callable[[], T]) -> T:
@@ -25,7 +37,7 @@ def in_all_or_none(act: Callable[[], T]) -> T:
       act: makes no collective call after which another one may fail in one process alone.
 
     Raises:
-      UserError: of this process or of another one.
+      UserError: of this process or of another one; a ``CheckpointError``, damage or not, in all of them.
       TransientError: likewise.
     """
     returned: list[T] = []
@@ -57,4 +69,6 @@ def leaders_result(find: Callable[[], Any]) -> Any:
 def _kind(error: ReportedError) -> int:
     if isinstance(error, DamagedCheckpointError):
         return 0
-    return 1 if machine_errors.exit_code(error) == ExitCode.TRANSIENT else 2
+    if machine_errors.exit_code(error) == ExitCode.TRANSIENT:
+        return 1
+    return 2 if isinstance(error, CheckpointError) else 3

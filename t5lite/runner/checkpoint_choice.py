@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.checkpointing.reading import Step, available_steps, resolve_step, unreadable
+from t5lite.checkpointing.reading import Step, available_steps, resolve_step
 from t5lite.checkpointing.retention import best_steps
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
@@ -64,23 +65,22 @@ def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value
     Where the newest is chosen and the run goes on meanwhile, that one may be removed while it is read. Then a
     newer one is there, and is read instead.
 
+    Args:
+      directory: of the run.
+      step: which one is chosen.
+      read: reads a step in all processes, and raises an error in all of them or in none.
+
     Raises:
       CheckpointError: if there is no such checkpoint, or it cannot be read.
     """
-    chosen = multihost.leaders_value(chosen_step(directory, step))
+    chosen = leaders_result(lambda: chosen_step(directory, step))
     while True:
-        found: list[Value] = []
-        failure = None
         try:
-            found.append(read(chosen))
-        except CheckpointError as error:
-            failure = error
-        if not multihost.any_process(failure is not None):
-            return found[0]
-        newest = chosen if step != "newest" else multihost.leaders_value(chosen_step(directory, step))
-        if newest <= chosen:
-            elsewhere = ValueError("another process cannot read its part")
-            raise failure or unreadable(directory.checkpoints, chosen, elsewhere)
+            return read(chosen)
+        except CheckpointError:
+            newest = chosen if step != "newest" else leaders_result(lambda: chosen_step(directory, step))
+            if newest <= chosen:
+                raise
         if multihost.is_leader():
             print(
                 f"note: step {chosen} was removed by the run that goes on; taking step {newest}",
