@@ -40,7 +40,7 @@ class Unfinished:
     by: str
     """Who puts, for people."""
     files: tuple[str, ...]
-    """Names in the directory, those that were left there before among them; the last one makes it whole."""
+    """Names of all that is put, or may be there from before; the last one makes the directory whole."""
 
 
 def check_new_directory(path: RemotePath, *, overwrite: bool, mark: str | None) -> None:
@@ -143,21 +143,21 @@ def put_directory(local: Path, path: RemotePath, *, last: Sequence[str]) -> None
 def _unfinished(path: RemotePath, names: Sequence[str], turn: Callable[[str], Any]) -> Iterator[Unfinished]:
     """Delete what is to be replaced, and have ``UNFINISHED`` at ``path`` until the block ends."""
     before = _read_unfinished(path)
-    found = path.sizes()
     if before is not None:
         _LOG.warning("%s: what %s began to put there, and did not finish, is replaced", path, before.by)
     old = before.files if before is not None else (*(written_files.listed(path) or ()), written_files.LIST)
-    old = [name for name in old if name in found and not name.startswith("/")]
+    old = {name for name in old if not name.startswith("/")}
     began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     begun = Unfinished(
         id=uuid.uuid4().hex,
         by=f"process {os.getpid()} of {socket.gethostname()} at {began}",
-        files=(*sorted(set(old) - set(names)), *names),
+        files=(*sorted(old - set(names)), *names),
     )
     write_bytes(path / UNFINISHED, json.dumps({"format": _FORMAT, **asdict(begun)}, indent=2).encode())
     try:
-        # What says that the rest is whole is put last, and so deleted first.
-        for name in sorted(old, key=turn, reverse=True):
+        # Listed only now: whoever began before puts until the new mark is there. What says that the rest is
+        # whole is put last, and so deleted first.
+        for name in sorted(old & path.sizes().keys(), key=turn, reverse=True):
             (path / name).unlink(missing_ok=True)
         yield begun
         _check_is_ours(path, begun)

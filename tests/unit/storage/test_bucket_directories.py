@@ -1,5 +1,6 @@
 """Whole directories in buckets: cut off at any object they are nothing; the next command replaces them."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -140,6 +141,26 @@ def test_of_two_commands_the_later_one_goes_on(path, uploads):
         write(path, "earlier")
     assert contents(path) == written("later")
     assert len(put) == 3 + len(IN_ORDER)
+
+
+@pytest.mark.parametrize("then", [lambda: None, cut_off])
+def test_what_the_earlier_one_puts_until_it_sees_the_mark_goes_too(path, uploads, then):
+    put_mark = bucket_directories.write_bytes
+    uploads[1][0] = cut_off
+    with pytest.raises(KeyboardInterrupt):
+        write(path, "earlier", late="late")
+    uploads[1].clear()
+
+    def put_late(place, content):
+        files.write_text(path / "late", "late")
+        put_mark(place, content)
+        then()
+
+    with pytest.MonkeyPatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(bucket_directories, "write_bytes", put_late)
+        write(path, "later")
+    write(path, "last", overwrite=True)
+    assert contents(path) == written("last")
 
 
 def test_only_what_was_written_and_is_unchanged_is_overwritten(bucket, monkeypatch):
