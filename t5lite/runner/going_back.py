@@ -61,6 +61,17 @@ def asked_return(directory: RunDirectory, from_step: Step) -> Return | None:
     return Return(asked=asked, step=leaders_result(find))
 
 
+def still_there(directory: RunDirectory, back: Return | None) -> Return | None:
+    """Return ``back``, None where its checkpoint is there no more: a rollback went beyond it.
+
+    All processes must ask, and get the leader's answer: a shared disk shows others some time later what went.
+    """
+    if back is None:
+        return None
+    there = leaders_result(lambda: back.step in available_steps(directory.checkpoints))
+    return back if there else None
+
+
 def candidates(directory: RunDirectory, steps: list[int], back: Return | None) -> Candidates:
     """Return what a run may go on from: any of ``steps``, or the one that it is told to go back to.
 

@@ -22,6 +22,7 @@ from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import check_place
 from t5lite.core.json_changes import json_changes
 from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.run_config import RunConfig, to_json
 from t5lite.runner.crash_loop import check_is_getting_on
 from t5lite.runner.run_directory import RunDirectory
@@ -99,7 +100,7 @@ def _refusal_to_write(directory: RunDirectory, config: RunConfig) -> UserError |
     if not told:
         return None
     refusal = refusal or UserError(told[0])
-    if multihost.leaders_value(available_steps(directory.checkpoints)[-1:]) != [config.training.total_steps]:
+    if leaders_result(lambda: available_steps(directory.checkpoints)[-1:]) != [config.training.total_steps]:
         raise refusal
     return refusal
 

@@ -16,6 +16,7 @@ from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
 from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.bad_steps import Incident
@@ -105,7 +106,7 @@ def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *,
     earlier = _read(stretch.directory)
     checkpoints.wait()
     # A shared disk shows other processes what was written some time later.
-    steps = multihost.leaders_value(available_steps(checkpoints.directory))
+    steps = leaders_result(lambda: available_steps(checkpoints.directory))
     to_step = max((step for step in steps if step <= incident.last_good_step), default=0)
     first, last = stretch.examples(incident.last_good_step + 1, incident.last_step)
     rollback = Rollback(

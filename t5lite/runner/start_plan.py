@@ -8,8 +8,8 @@ import jax
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
 from t5lite.models.functional import build
-from t5lite.partitioning import make_partitioner, multihost
-from t5lite.partitioning.agreed_errors import in_all_or_none
+from t5lite.partitioning import make_partitioner
+from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.components import (
@@ -48,7 +48,7 @@ def plan_start(
             return run, _start(run, latest)
 
     # A shared disk shows other processes what was written some time later.
-    steps = multihost.leaders_value(available_steps(directory.checkpoints))
+    steps = leaders_result(lambda: available_steps(directory.checkpoints))
     may = candidates(directory, steps, back)
     if not may.steps or config.checkpoints.on_damage == "stop":
         run, start = plan(may.steps[-1] if may.steps else None)

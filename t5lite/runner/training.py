@@ -12,7 +12,7 @@ import jax
 
 from t5lite.checkpointing.lease import Lease
 from t5lite.checkpointing.manager import Checkpoints
-from t5lite.checkpointing.reading import Step, available_steps
+from t5lite.checkpointing.reading import Step
 from t5lite.checkpointing.recovery import set_aside
 from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
@@ -26,7 +26,7 @@ from t5lite.runner.beginning import Run, Start, announce, say
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluator
-from t5lite.runner.going_back import FROM_STEP, asked_return
+from t5lite.runner.going_back import FROM_STEP, asked_return, still_there
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
@@ -112,8 +112,7 @@ def _train_alone(
         trackers = stack.enter_context(tracked(config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
             del run, start  # and with it what is left of the state
-            if back is not None and back.step not in available_steps(directory.checkpoints):
-                back = None  # the rollback went beyond it
+            back = still_there(directory, back)
             with phases.enter("startup"):
                 run, start = plan_start(config, phases, allowed, back)
                 _begin(run, start)
