@@ -22,10 +22,11 @@ def cost_recorded(
     lease: Lease | None,
     clock: PhaseClock,
     *,
+    program: str,
     start_step: int,
     say: Callable[[str], None],
 ) -> Iterator[Ledger | None]:
-    """Record this attempt during the block, in the process that holds the lease; None in the others.
+    """Record this attempt of a ``program`` during the block, in the process that holds the lease, alone.
 
     Enter it before the metrics of steps after ``start_step`` are dropped: they tell what is lost.
     """
@@ -41,6 +42,7 @@ def cost_recorded(
         num_devices=jax.device_count(),
         waited_seconds=lease.waited_seconds,
         job=lease.holder.job,
+        program=program,
         say=say,
         before_write=lease.check,
     ) as ledger:
@@ -48,7 +50,13 @@ def cost_recorded(
 
 
 def record_finish(
-    directory: StoragePath, lease: Lease | None, clock: PhaseClock, *, step: int, say: Callable[[str], None]
+    directory: StoragePath,
+    lease: Lease | None,
+    clock: PhaseClock,
+    *,
+    program: str,
+    step: int,
+    say: Callable[[str], None],
 ) -> None:
     """Record that a run was found finished at ``step``, unless its ledger says so.
 
@@ -58,7 +66,7 @@ def record_finish(
         return
     attempts, _ = read_attempts(directory)
     if attempts and (attempts[-1].end is None or attempts[-1].end.reason != "finished"):
-        with cost_recorded(directory, lease, clock, start_step=step, say=say) as ledger:
+        with cost_recorded(directory, lease, clock, program=program, start_step=step, say=say) as ledger:
             assert ledger is not None  # as the lease
             ledger.finish("finished", ExitCode.DONE)
 

@@ -12,23 +12,25 @@ _FIRST_SIGNAL = 128
 """Of the exit codes."""
 
 
-def check_is_getting_on(directory: StoragePath, job: str | None) -> None:
+def check_is_getting_on(directory: StoragePath, job: str | None, program: str) -> None:
     """Check that the last attempts of a job did not all break off at the same step.
 
     A machine that is lost does not come at one step, and in an outage no attempt finishes one: what ended for
     the machine's sake, hung or was killed counts only if it had. What a signal ended does not count, nor what
-    ended before its first step began. Another job, or a start by hand, is what someone wants.
+    ended before its first step began. A start by hand, as another job, or of another program is what someone
+    wants, who may have mended the cause.
 
     Args:
       directory: of the run.
       job: the scheduler's name for this start and those that it makes of the same job.
+      program: a digest of the configuration and software of this start.
 
     Raises:
       UserError: if they did, with how the last one ended.
     """
     attempts, _ = read_attempts(directory)
     last = attempts[-_ATTEMPTS:]
-    if job is None or len(last) < _ATTEMPTS or any(attempt.job != job for attempt in last):
+    if job is None or [(attempt.job, attempt.program) for attempt in last] != [(job, program)] * _ATTEMPTS:
         return
     reached = reached_steps(last)
     if last[-1].end is None:
@@ -41,7 +43,8 @@ def check_is_getting_on(directory: StoragePath, job: str | None) -> None:
     raise UserError(
         f"attempts {', '.join(others)} and {newest} of {job} all broke off at step {reached[-1]}, the last "
         f"one {how}: another start would end there, too; see its log and stacks/ in the run directory. "
-        "Started by hand, or as another job (T5LITE_JOB, --name), the run goes on from its newest checkpoint"
+        "With another configuration or version, by hand, or as another job (T5LITE_JOB, --name), the run "
+        "goes on from its newest checkpoint"
     )
 
 

@@ -7,6 +7,7 @@ read.
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ class Joined(NamedTuple):
     """Of the process that holds it, for whoever writes at another time."""
     refusal: UserError | None
     """Why nobody may write to the directory, which may be that of a finished run; nobody holds a lease."""
+    program: str
+    """A digest of the configuration and the software, which all processes have in common."""
 
 
 @contextmanager
@@ -59,20 +62,22 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         ends at one step again and again.
       TransientError: if it cannot be asked.
     """
+    software = {"t5lite": t5lite.__version__, "code": _code_digest(), "jax": jax.__version__}
     check_same("configuration", to_json(config))
-    check_same("software", {"t5lite": t5lite.__version__, "code": _code_digest(), "jax": jax.__version__})
+    check_same("software", software)
+    program = _digest([to_json(config), software])
     directory = RunDirectory.at(config.run_dir)
     directory.check_is_directory()
     refusal = _refusal_to_write(directory, config)
     if refusal is not None:
-        yield Joined(None, refusal)
+        yield Joined(None, refusal, program)
         return
     with ExitStack() as stack:
         lease, error = None, None
         if multihost.is_leader():
             try:
                 lease = stack.enter_context(held_lease(directory.path, config.lease, say))
-                check_is_getting_on(directory.path, lease.holder.job)
+                check_is_getting_on(directory.path, lease.holder.job, program)
             except ReportedError as refused:
                 error = refused
         told = multihost.leaders_value(
@@ -86,7 +91,7 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         _check_same_directory(directory, told["owner"])
         if lease is not None:
             supervision.phases.observe(functools.partial(_check_lease, lease, supervision.preemption))
-        yield Joined(lease, None)
+        yield Joined(lease, None, program)
 
 
 def _refusal_to_write(directory: RunDirectory, config: RunConfig) -> UserError | None:
@@ -148,6 +153,10 @@ def _check_same_directory(directory: RunDirectory, owner: str) -> None:
             f"of {len(seen)} does not see what process 0 wrote there; give a place that all hosts share, "
             "such as gs://BUCKET/DIRECTORY"
         )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _code_digest() -> str:

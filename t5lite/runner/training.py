@@ -96,18 +96,20 @@ def _train_alone(
     phases = supervision.phases
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
-            lease, refusal = stack.enter_context(joined(config, supervision, say))
+            lease, refusal, program = stack.enter_context(joined(config, supervision, say))
             back = asked_return(RunDirectory.at(config.run_dir), from_step)
             run, start = plan_start(config, phases, allowed, back)
             if multihost.as_the_leader_says(_is_finished(run, start)):
-                record_finish(run.directory.path, lease, supervision.clock, step=start.step, say=say)
+                record_finish(
+                    run.directory.path, lease, supervision.clock, program=program, step=start.step, say=say
+                )
                 return _finished(run, start, may_write=refusal is None)
             if refusal is not None:
                 raise refusal
             _begin(run, start)
         directory, clock = run.directory, supervision.clock
         ledger = stack.enter_context(
-            cost_recorded(directory.path, lease, clock, start_step=start.step, say=say)
+            cost_recorded(directory.path, lease, clock, program=program, start_step=start.step, say=say)
         )
         trackers = stack.enter_context(tracked(config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:

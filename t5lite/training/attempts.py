@@ -57,6 +57,8 @@ class Attempt:
     pid: int
     job: str | None
     """The scheduler's name for it."""
+    program: str | None = None
+    """A digest of its configuration and software; None before version 4."""
     num_processes: int
     num_devices: int
     started: float
@@ -97,7 +99,7 @@ class Attempt:
         return self.started + self.lasted_seconds
 
 
-VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged})
+VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged, 3: unchanged})
 """Of the file of an attempt."""
 _JSON = StrictJson(versions={Attempt: VERSIONS})
 

@@ -50,6 +50,7 @@ class Ledger:
       num_devices: of all of them.
       waited_seconds: since the start, for the lease.
       job: the scheduler's name for it.
+      program: a digest of what it runs.
       say: shows a line.
       before_write: raises a ``ReportedError`` where another run has taken the directory over.
     """
@@ -65,6 +66,7 @@ class Ledger:
         num_devices: int,
         waited_seconds: float,
         job: str | None,
+        program: str | None = None,
         say: Callable[[str], None],
         before_write: Callable[[], None] = lambda: None,
     ) -> None:
@@ -80,6 +82,7 @@ class Ledger:
             "num_devices": num_devices,
             "waited_seconds": waited_seconds,
             "job": job,
+            "program": program,
         }
         self._steps = (first_step, first_step, 0)  # one value: another thread reads it
         self._incidents = asdict(Incidents())  # of one size: another thread reads it

@@ -15,12 +15,13 @@ ABORTED = End(reason="ended", exit_code=75)
 BUG = End(reason="failed", exit_code=1, message="IndexError: 7")
 
 
-def attempt(number, last, end, *, first=40, found=0, job=JOB, step=30.0) -> Attempt:
+def attempt(number, last, end, *, first=40, found=0, job=JOB, program="a", step=30.0) -> Attempt:
     return Attempt(
         number=number,
         host="host",
         pid=1,
         job=job,
+        program=program,
         num_processes=2,
         num_devices=2,
         started=100.0 * number,
@@ -61,10 +62,11 @@ def test_three_ends_at_one_step_are_enough(tmp_path, attempts, said):
     write_attempts(tmp_path, attempts)
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"kind": "train", "step": 47, "loss": 1.0}) + "\n")
     with pytest.raises(UserError, match=said) as refusal:
-        check_is_getting_on(tmp_path, JOB)
+        check_is_getting_on(tmp_path, JOB, "a")
     assert all(part in str(refusal.value) for part in (JOB, "as another job"))
-    check_is_getting_on(tmp_path, None)
-    check_is_getting_on(tmp_path, "T5LITE_JOB=another")
+    check_is_getting_on(tmp_path, None, "a")
+    check_is_getting_on(tmp_path, "T5LITE_JOB=another", "a")
+    check_is_getting_on(tmp_path, JOB, "another")
 
 
 OUTAGE = End(reason="failed", exit_code=75, message="the store does not answer")
@@ -88,6 +90,8 @@ GETS_ON = [
     *([attempt(n, last, TERMINATED) for n in (1, 2, 3)] for last in (40, 47)),
     # Lost machines, each of them before the first step.
     [attempt(n, 40, None, found=40, step=0.0) for n in range(1, 9)],
+    # Another configuration or version, or one that did not say.
+    *([attempt(1, 47, BUG, program=p), *(attempt(n, 47, BUG) for n in (2, 3))] for p in ("b", None)),
     [attempt(1, 47, ABORTED, job="T5LITE_JOB=other"), *(attempt(n, 47, ABORTED) for n in (2, 3))],
     [],
 ]
@@ -96,9 +100,9 @@ GETS_ON = [
 @pytest.mark.parametrize("attempts", GETS_ON)
 def test_what_a_machine_or_an_outage_does_is_restarted(tmp_path, attempts):
     write_attempts(tmp_path, attempts)
-    check_is_getting_on(tmp_path, JOB)
+    check_is_getting_on(tmp_path, JOB, "a")
 
 
 def test_runs_outside_of_a_job_are_a_persons(tmp_path):
     write_attempts(tmp_path, [dataclasses.replace(attempt(n, 47, ABORTED), job=None) for n in (1, 2, 3)])
-    check_is_getting_on(tmp_path, None)
+    check_is_getting_on(tmp_path, None, "a")
