@@ -102,7 +102,9 @@ class _Manager(ocp.CheckpointManager):
         super().__init__(directory, options=options, item_handlers=dict(handlers))
 
     def begin(self, step: int, args: ocp.args.Composite) -> None:
-        """Begin to save in the background."""
+        """Begin to save in the background what the leader does not find there."""
+        # A shared disk may have shown it to this process after the leader had taken it away.
+        self._checkpoints.delete_if(lambda info: info.step == step)
         if self._barrier is not None:
             self._barrier.begin()
         self.save(step, args=args, force=True)
@@ -208,7 +210,7 @@ class Checkpoints:
           NumbersError: if an array holds NaN or infinity: nothing is saved then, and nothing removed.
         """
         self.wait()
-        if step in self._manager.all_steps():
+        if multihost.as_the_leader_says(step in self._manager.all_steps()):
             return False
         arrays = reading.nested_dict(state)
         if nonfinite := nonfinite_leaves(arrays):

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFail
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import NumbersError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.partitioning import multihost
 
 
 def state(step: int) -> dict[str, jax.Array]:
@@ -150,6 +152,20 @@ def test_a_failed_save_takes_the_place_of_no_other_error(tmp_path: Path):
 
     with no_large_files(), pytest.raises(NumbersError, match="diverged"):
         diverge()
+
+
+def test_whether_a_step_is_there_is_the_leaders_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A shared disk shows this process late what was written and what was taken away."""
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(10, state(10), {})
+        checkpoints.wait()
+        monkeypatch.setattr(multihost, "as_the_leader_says", lambda answer: True)
+        assert not checkpoints.save(20, state(20), {})
+        assert available_steps(tmp_path) == [10]
+        monkeypatch.setattr(multihost, "as_the_leader_says", lambda answer: False)
+        shutil.rmtree(tmp_path / "10")
+        assert checkpoints.save(10, state(10), {})
+    assert available_steps(tmp_path) == [10]
 
 
 def test_old_checkpoints_that_cannot_be_removed_are_told_and_fail_no_save(tmp_path: Path, monkeypatch):
