@@ -41,9 +41,10 @@ os.environ["XLA_FLAGS"] = f"{_flags} --xla_cpu_use_fusion_emitters=false"
 jax.devices()
 os.environ["XLA_FLAGS"] = _flags
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they
-# start; some of them test what Ctrl-C does.
+# A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and so would every
+# process that they start; some of them test what these do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
