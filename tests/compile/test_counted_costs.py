@@ -150,6 +150,7 @@ def test_a_sum_over_slices_crosses_the_network():
     assert {each.axes for each in found if each.network == "links"} == {("fsdp",)}
 
 
+@pytest.mark.slow
 def test_memory_at_the_peak_is_what_the_compiler_reports(square):
     """A product that is kept while another is made: both are in memory at once."""
 

@@ -19,6 +19,7 @@ def names(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
     train_arguments: list[str], pretrained: Path, run_copy: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -91,6 +92,7 @@ def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(
     assert f"of step 30 from {run_copy}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_goes_back_to_the_best_checkpoint_once_and_not_to_what_is_the_best_by_then(
     train_arguments: list[str], run_copy: Path, capfd: pytest.CaptureFixture[str]
 ):

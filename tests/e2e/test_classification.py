@@ -75,6 +75,7 @@ def named(params: Tree) -> dict[str, np.ndarray]:
     return dict(zip(leaf_names(params), map(np.asarray, jax.tree.leaves(params)), strict=True))
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_labels(classifier: Path):
     entries = [entry for entry in read_metrics(classifier / "metrics.jsonl") if entry["kind"] == "train"]
     assert entries[-1]["loss"] < 0.7 * entries[0]["loss"]

@@ -99,6 +99,7 @@ def test_export_import_round_trip_writes_the_same_text(pretrained: Path, tmp_pat
     assert capsys.readouterr().out == original
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_parameters_only_and_says_so(
     pretrained: Path, pair_data: Path, tmp_path: Path, capfd
 ):

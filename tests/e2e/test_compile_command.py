@@ -52,6 +52,7 @@ def test_a_recipe_without_data_compiles(tmp_path):
     assert [path.name.partition("-")[0] for path in cache.iterdir()] == ["jit_sharded_train_step"]
 
 
+@pytest.mark.slow
 def test_a_step_that_does_not_fit_is_an_answer_with_an_exit_code_of_its_own(capsys):
     code = main([*COMPILE, "--training.batch-size", str(2**22)])
     captured = capsys.readouterr()

@@ -55,6 +55,7 @@ def test_an_imported_model_and_the_directory_of_a_run_have_other_words(
     refused([inspect, "--store", pretrained], f"is a run directory, not a store; --run {pretrained} shows")
 
 
+@pytest.mark.slow
 def test_damaged_data_stops_a_run_or_is_skipped_and_counted(text_data, train_arguments, tmp_path, capsys):
     store = tmp_path / "store"
     shutil.copytree(text_data / "train", store)

@@ -22,6 +22,7 @@ def train(text_data: Path, pair_data: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_mixture_trains_and_goes_on_with_other_shares(train, tmp_path, capsys):
     assert main(train) == 0
     output = "".join(capsys.readouterr())

@@ -60,6 +60,7 @@ def read(attempts, open_at, start=0):
     return {name: np.concatenate([part[name] for part in parts]) for name in names}, position
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(attempts=ATTEMPTS, start=st.sampled_from([0, 2**31 - 7, 2**40]))
 def test_every_example_comes_once_in_order_whatever_the_batches(mixture, attempts, start):
