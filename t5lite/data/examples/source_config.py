@@ -1,15 +1,17 @@
 """What a configuration of data answers about its sources, one or several."""
 
 import dataclasses
-from abc import ABC
 from collections.abc import Callable
-from typing import Self, cast
+from dataclasses import dataclass
+from typing import Self
 
 
-class SourceConfig(ABC):
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
     """A single source: a mixture of it alone, under the name "data"."""
 
     store: str
+    """Directory of its store."""
 
     @property
     def named_sources(self) -> dict[str, Self]:
@@ -23,4 +25,4 @@ class SourceConfig(ABC):
 
     def with_stores(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with ``change`` of every place."""
-        return cast(Self, dataclasses.replace(self, store=change(self.store)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return dataclasses.replace(self, store=change(self.store))
