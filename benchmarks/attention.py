@@ -31,11 +31,11 @@ from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.position import RelativePositionBias
 from t5lite.models.presets import preset
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
-from t5lite.planning import hlo, hlo_costs
-from t5lite.planning.buffers import occupancy
-from t5lite.planning.chips import CHIPS, GIB, Chip
-from t5lite.planning.compile import compile_with_notes
-from t5lite.planning.topology import compile_only_devices, parse_topology
+from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled.buffers import occupancy
+from t5lite.planning.compiled.compile import compile_with_notes
+from t5lite.planning.hardware.chips import CHIPS, GIB, Chip
+from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 
 TOKENS = 32_768
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)

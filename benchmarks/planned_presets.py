@@ -20,13 +20,13 @@ from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
 from t5lite.models.presets import PRESETS, preset
 from t5lite.optim import AdamWConfig
-from t5lite.planning import published
-from t5lite.planning.accelerator_types import parse_chips
-from t5lite.planning.chips import GIB
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel
-from t5lite.planning.finalists import planned_optimizer
-from t5lite.planning.search import search
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.accelerator_types import parse_chips
+from t5lite.planning.hardware.chips import GIB
+from t5lite.planning.predicted import published
+from t5lite.planning.predicted.cost_model import CostModel
+from t5lite.planning.search.candidates import search
+from t5lite.planning.search.finalists import planned_optimizer
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planning.md"
 SLICES = (

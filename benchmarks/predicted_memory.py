@@ -18,10 +18,10 @@ from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel, Execution
-from t5lite.planning.finalists import planned_optimizer
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution
+from t5lite.planning.search.finalists import planned_optimizer
 from tests.compile.steps import compiled_step
 
 TOPOLOGY = "v5e:4x4"

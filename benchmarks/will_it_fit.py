@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from t5lite.planning.pictures import memory_picture, time_picture
-from t5lite.planning.table import duration, mesh, size
+from t5lite.planning.report.pictures import memory_picture, time_picture
+from t5lite.planning.report.table import duration, mesh, size
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "will_it_fit.md"

@@ -13,10 +13,10 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_new_file, check_place, write_text
 from t5lite.core.storage.addresses import local_place, place
-from t5lite.planning import page, table
-from t5lite.planning.chips import CHIPS
-from t5lite.planning.summary import summarise
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.hardware.chips import CHIPS
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.report import page, table
+from t5lite.planning.report.summary import summarise
 from t5lite.runner.compilation import Compilation, compile_run
 
 DOES_NOT_FIT = 3

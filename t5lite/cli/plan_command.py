@@ -15,13 +15,13 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConf
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdafactorConfig, AdamWConfig, MuonConfig, OptimizerConfig
-from t5lite.planning import plan_report
-from t5lite.planning.accelerator_types import described, parse_chips
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel
-from t5lite.planning.finalists import Finalist, compile_candidates, planned_optimizer
-from t5lite.planning.search import Candidate, diverse, search
-from t5lite.planning.topology import Topology
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.accelerator_types import described, parse_chips
+from t5lite.planning.hardware.topology import Topology
+from t5lite.planning.predicted.cost_model import CostModel
+from t5lite.planning.report import plan_report
+from t5lite.planning.search.candidates import Candidate, diverse, search
+from t5lite.planning.search.finalists import Finalist, compile_candidates, planned_optimizer
 
 _OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "adamw": AdamWConfig,

@@ -7,11 +7,11 @@ from t5lite.core.errors import ConfigError
 from t5lite.models.functional import build
 from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.mesh import check_slices
-from t5lite.planning import table
-from t5lite.planning.compile import check_step
-from t5lite.planning.cost_model import CostModel, Execution
-from t5lite.planning.remat import PLANNED
-from t5lite.planning.topology import Topology
+from t5lite.planning.compiled.compile import check_step
+from t5lite.planning.hardware.topology import Topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution
+from t5lite.planning.predicted.remat import PLANNED
+from t5lite.planning.report import table
 from t5lite.run_config import RunConfig
 from t5lite.runner.compilation import batch_shape, compile_run
 

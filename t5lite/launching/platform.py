@@ -7,8 +7,8 @@ from typing import ClassVar
 from t5lite.core.errors import ConfigError
 from t5lite.launching.grammars import IMAGE, PROGRAM
 from t5lite.launching.job import Job
-from t5lite.planning.accelerator_types import parse_chips
-from t5lite.planning.topology import Topology
+from t5lite.planning.hardware.accelerator_types import parse_chips
+from t5lite.planning.hardware.topology import Topology
 
 
 class Platform(abc.ABC):

@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
-from t5lite.planning.accelerator_types import accelerator_type, parse_chips
-from t5lite.planning.topology import Topology
+from t5lite.planning.hardware.accelerator_types import accelerator_type, parse_chips
+from t5lite.planning.hardware.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True)

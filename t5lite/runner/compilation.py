@@ -13,9 +13,9 @@ from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.models.config import Architecture
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
-from t5lite.planning.advice import advice
-from t5lite.planning.compile import BatchShape, CompiledStep, check_step, compile_step
-from t5lite.planning.topology import Topology, compile_only_devices
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep, check_step, compile_step
+from t5lite.planning.hardware.topology import Topology, compile_only_devices
+from t5lite.planning.report.advice import advice
 from t5lite.run_config import RunConfig
 
 _SENTINELS = 4096

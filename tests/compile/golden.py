@@ -12,8 +12,8 @@ from pathlib import Path
 
 import jax
 
-from t5lite.planning.compile import CompiledStep
-from t5lite.planning.table import size
+from t5lite.planning.compiled.compile import CompiledStep
+from t5lite.planning.report.table import size
 from tests.compile.steps import TOPOLOGY, WAYS, parts, way
 
 DIRECTORY = Path(__file__).parents[1] / "golden"

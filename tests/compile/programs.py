@@ -9,11 +9,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from t5lite.planning import hlo
-from t5lite.planning.buffers import Occupancy, occupancy
-from t5lite.planning.compile import compile_with_notes
-from t5lite.planning.hlo import Module
-from t5lite.planning.topology import compile_only_devices, parse_topology
+from t5lite.planning.compiled import hlo
+from t5lite.planning.compiled.buffers import Occupancy, occupancy
+from t5lite.planning.compiled.compile import compile_with_notes
+from t5lite.planning.compiled.hlo import Module
+from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 
 
 class Program(NamedTuple):

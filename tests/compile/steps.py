@@ -7,8 +7,8 @@ from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
-from t5lite.planning.compile import BatchShape, CompiledStep, compile_step
-from t5lite.planning.topology import compile_only_devices, parse_topology
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
+from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from t5lite.training.step import StepConfig
 
 TOPOLOGY = "v5e:2x2"

@@ -15,8 +15,8 @@ from t5lite.models.kernels.flash_attention import flash_attention
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.planning import hlo_costs
-from t5lite.planning.topology import compile_only_devices, parse_topology
+from t5lite.planning.compiled import hlo_costs
+from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from tests.compile.programs import array, compiled, mesh
 
 TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}

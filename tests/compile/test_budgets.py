@@ -8,8 +8,8 @@ import pytest
 
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig
-from t5lite.planning import hlo
-from t5lite.planning.compile import abstract_batch
+from t5lite.planning.compiled import hlo
+from t5lite.planning.compiled.compile import abstract_batch
 from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 from tests.compile.steps import BATCH, MODEL, compiled_step, parts

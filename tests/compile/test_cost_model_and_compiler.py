@@ -15,11 +15,11 @@ from t5lite.cli.main import main
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig
 from t5lite.partitioning import abstract_partitioner
-from t5lite.planning.compile import BatchShape, CompiledStep
-from t5lite.planning.cost_model import CostModel, Execution, Prediction
-from t5lite.planning.finalists import planned_optimizer
-from t5lite.planning.roofline import MAIN_MEMORY, roofline
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep
+from t5lite.planning.compiled.roofline import MAIN_MEMORY, roofline
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.search.finalists import planned_optimizer
 from tests.compile.steps import BATCH, TOPOLOGY, WAYS, compiled_step, way
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from t5lite.planning import hlo_costs
-from t5lite.planning.collectives import collectives
+from t5lite.planning.compiled import hlo_costs
+from t5lite.planning.compiled.collectives import collectives
 from tests.compile.programs import array, compiled, mesh
 
 ROWS, WIDTH, TRIPS = 256, 512, 7

@@ -10,9 +10,9 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import PartitioningConfig
-from t5lite.planning.advice import advice
-from t5lite.planning.roofline import roofline
-from t5lite.planning.summary import summarise
+from t5lite.planning.compiled.roofline import roofline
+from t5lite.planning.report.advice import advice
+from t5lite.planning.report.summary import summarise
 from t5lite.training.step import StepConfig
 from tests.compile import golden
 from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, way

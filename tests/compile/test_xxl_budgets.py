@@ -11,8 +11,8 @@ import pytest
 
 from t5lite.models.presets import preset
 from t5lite.partitioning import PartitioningConfig
-from t5lite.planning.compile import BatchShape, CompiledStep
-from t5lite.planning.roofline import roofline
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep
+from t5lite.planning.compiled.roofline import roofline
 from tests.compile.steps import compiled_step
 
 GIB = 2**30

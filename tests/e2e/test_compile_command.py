@@ -19,8 +19,8 @@ from t5lite.data.pipeline import (
     open_pipeline,
 )
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.planning.compile import abstract_batch
-from t5lite.planning.page import GENERATOR
+from t5lite.planning.compiled.compile import abstract_batch
+from t5lite.planning.report.page import GENERATOR
 from t5lite.runner.compilation import batch_shape
 from tests.e2e.conftest import RECIPE, Refused, start
 
@@ -88,7 +88,7 @@ def test_what_does_not_fit_together_is_refused(options, message, refused: Refuse
     def too_late(*_):
         raise AssertionError("reached the compiler")
 
-    monkeypatch.setattr("t5lite.planning.compile.compile_with_notes", too_late)
+    monkeypatch.setattr("t5lite.planning.compiled.compile.compile_with_notes", too_late)
     refused([*COMPILE, *options], message)
 
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from t5lite.planning.buffers import Buffer
-from t5lite.planning.chips import GIB
-from t5lite.planning.collectives import Collective
-from t5lite.planning.compile import CompiledStep, Memory
-from t5lite.planning.hlo_costs import Product
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.buffers import Buffer
+from t5lite.planning.compiled.collectives import Collective
+from t5lite.planning.compiled.compile import CompiledStep, Memory
+from t5lite.planning.compiled.hlo_costs import Product
+from t5lite.planning.hardware.chips import GIB
+from t5lite.planning.hardware.topology import parse_topology
 
 
 def collective(**changes: Any) -> Collective:

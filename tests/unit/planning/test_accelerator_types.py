@@ -3,7 +3,7 @@
 import pytest
 
 from t5lite.core.errors import ConfigError
-from t5lite.planning.accelerator_types import described, parse_chips
+from t5lite.planning.hardware.accelerator_types import described, parse_chips
 
 
 @pytest.mark.parametrize(

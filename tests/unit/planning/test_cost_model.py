@@ -21,13 +21,13 @@ from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
-from t5lite.planning.activation_traffic import Placement, activation_exchange
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel, Execution, Prediction
-from t5lite.planning.layer_shapes import FusedAttention, activation_shards, layer_shapes
-from t5lite.planning.remat import PLANNED
-from t5lite.planning.state_shards import StateShapes
-from t5lite.planning.topology import Topology, parse_topology
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import Topology, parse_topology
+from t5lite.planning.predicted.activation_traffic import Placement, activation_exchange
+from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.predicted.layer_shapes import FusedAttention, activation_shards, layer_shapes
+from t5lite.planning.predicted.remat import PLANNED
+from t5lite.planning.predicted.state_shards import StateShapes
 from t5lite.training.state import abstract_state
 
 SHAPE: dict[str, Any] = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from t5lite.planning import hlo
-from t5lite.planning.collectives import collectives
-from t5lite.planning.sources import source_line
+from t5lite.planning.compiled import hlo
+from t5lite.planning.compiled.collectives import collectives
+from t5lite.planning.compiled.sources import source_line
 
 TABLES = """HloModule jit_f, is_scheduled=true
 

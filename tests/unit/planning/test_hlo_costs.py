@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t5lite.planning import hlo, hlo_costs
+from t5lite.planning.compiled import hlo, hlo_costs
 
 SMALL = st.integers(1, 7)
 

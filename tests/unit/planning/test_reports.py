@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from t5lite.planning import page, pictures, table
-from t5lite.planning.chips import GIB
-from t5lite.planning.summary import summarise
+from t5lite.planning.hardware.chips import GIB
+from t5lite.planning.report import page, pictures, table
+from t5lite.planning.report.summary import summarise
 from tests.unit.planning.handmade import collective, step
 
 SVG = "{http://www.w3.org/2000/svg}"

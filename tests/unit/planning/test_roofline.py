@@ -2,9 +2,9 @@
 
 import pytest
 
-from t5lite.planning.network import NETWORK
-from t5lite.planning.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
+from t5lite.planning.hardware.network import NETWORK
+from t5lite.planning.hardware.topology import parse_topology
 from tests.unit.planning.handmade import collective, step
 
 PERMUTE = "collective-permute"

@@ -13,12 +13,12 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
-from t5lite.planning import plan_report
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel
-from t5lite.planning.finalists import Finalist, planned_optimizer
-from t5lite.planning.search import Search, diverse, partitionings, search
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import CostModel
+from t5lite.planning.report import plan_report
+from t5lite.planning.search.candidates import Search, diverse, partitionings, search
+from t5lite.planning.search.finalists import Finalist, planned_optimizer
 from t5lite.training.step import StepConfig, check_batch_size
 
 SHAPE: dict[str, Any] = {"vocab_size": 512, "embed_dim": 128, "mlp_dim": 256, "head_dim": 16, "num_heads": 8}

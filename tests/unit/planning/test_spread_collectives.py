@@ -5,8 +5,8 @@ Every part looks like the whole all-gather of 1024 x 128 numbers, and one stands
 
 import pytest
 
-from t5lite.planning import hlo, hlo_costs
-from t5lite.planning.collectives import collectives
+from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled.collectives import collectives
 
 PART, WHOLE, BESIDE = 4 * 256 * 128, 4 * 1024 * 128, 4 * 512 * 128
 """Bytes of the operand, of the result, and of what the loop doubles meanwhile."""

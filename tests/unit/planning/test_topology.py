@@ -3,10 +3,10 @@
 import pytest
 
 from t5lite.core.errors import ConfigError
-from t5lite.planning.chips import CHIPS
-from t5lite.planning.gpu import target_config
-from t5lite.planning.network import route
-from t5lite.planning.topology import compile_only_devices, coordinates, parse_topology
+from t5lite.planning.hardware.chips import CHIPS
+from t5lite.planning.hardware.gpu import target_config
+from t5lite.planning.hardware.network import route
+from t5lite.planning.hardware.topology import compile_only_devices, coordinates, parse_topology
 from t5lite.training.hardware import device_peak
 
 TPUS = sorted(name for name, chip in CHIPS.items() if chip.platform == "tpu")
@@ -75,7 +75,7 @@ def test_an_arrangement_that_does_not_exist_is_refused():
 
 
 def test_without_the_compiler_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("t5lite.planning.topology.util.find_spec", lambda name: None)
+    monkeypatch.setattr("t5lite.planning.hardware.topology.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs libtpu.*pip install 't5lite\[tpu\]'"):
         compile_only_devices(parse_topology("v5e:2x2"))
 
@@ -134,7 +134,7 @@ def test_how_a_group_exchanges_data(topology, group, bandwidth, resources):
 
 
 def test_gpus_without_their_compiler_say_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("t5lite.planning.gpu.util.find_spec", lambda name: None)
+    monkeypatch.setattr("t5lite.planning.hardware.gpu.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"compiling for h100 needs .*pip install 't5lite\[gpu\]'"):
         compile_only_devices(parse_topology("h100:8x8"))
 

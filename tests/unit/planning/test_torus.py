@@ -2,9 +2,9 @@
 
 import pytest
 
-from t5lite.planning.chips import CHIPS
-from t5lite.planning.topology import parse_topology
-from t5lite.planning.torus import axis_bandwidths
+from t5lite.planning.hardware.chips import CHIPS
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.hardware.torus import axis_bandwidths
 
 V5E, V5P = CHIPS["v5e"].link_bandwidth, CHIPS["v5p"].link_bandwidth
 

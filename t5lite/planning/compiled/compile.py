@@ -20,10 +20,11 @@ from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.planning import gpu, hlo, hlo_costs
-from t5lite.planning.buffers import Buffer, Kind, Occupancy, occupancy
-from t5lite.planning.collectives import Collective, collectives
-from t5lite.planning.topology import Topology, coordinates
+from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
+from t5lite.planning.compiled.collectives import Collective, collectives
+from t5lite.planning.hardware import gpu
+from t5lite.planning.hardware.topology import Topology, coordinates
 from t5lite.training.state import abstract_state, state_axes
 from t5lite.training.step import (
     StepConfig,

@@ -2,7 +2,7 @@
 
 from t5lite.models.config import Remat
 from t5lite.models.flops import LayerFlops
-from t5lite.planning.layer_shapes import LayerShape
+from t5lite.planning.predicted.layer_shapes import LayerShape
 
 KEPT: dict[Remat, tuple[str, ...]] = {
     "dots": ("query", "key", "value", "attention_out", "mlp_wi"),

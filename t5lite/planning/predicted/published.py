@@ -13,9 +13,9 @@ from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.cost_model import CostModel, Execution, Prediction, step_flops
-from t5lite.planning.topology import parse_topology
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction, step_flops
 
 _V5E = "MaxText, MaxText/configs/v5e: README.md (table), 16b.sh, 32b.sh, 64b.sh, 128b.sh (settings)"
 _V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (settings)"

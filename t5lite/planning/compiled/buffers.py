@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from t5lite.planning.hlo import Array, Computation, Instruction, Module
-from t5lite.planning.sources import origin, source_line
+from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
+from t5lite.planning.compiled.sources import origin, source_line
 
 Kind = Literal["parameters", "optimizer", "batch", "activations", "temporaries"]
 

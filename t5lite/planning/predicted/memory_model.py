@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from t5lite.models.config import Remat
-from t5lite.planning.layer_shapes import LayerShape
-from t5lite.planning.remat import kept_bytes
+from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.remat import kept_bytes
 
 FLOAT32 = 4
 _LOGITS_COPIES = 2

@@ -10,10 +10,10 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 from t5lite.optim import Constant, Optimizer, OptimizerConfig
 from t5lite.partitioning import make_partitioner
-from t5lite.planning.compile import BatchShape, CompiledStep, compile_step
-from t5lite.planning.roofline import Roofline, roofline
-from t5lite.planning.search import Candidate
-from t5lite.planning.topology import Topology, compile_only_devices
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
+from t5lite.planning.compiled.roofline import Roofline, roofline
+from t5lite.planning.hardware.topology import Topology, compile_only_devices
+from t5lite.planning.search.candidates import Candidate
 from t5lite.training.step import StepConfig
 
 

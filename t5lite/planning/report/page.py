@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from t5lite.planning.pictures import memory_picture, time_picture
-from t5lite.planning.summary import Summary
-from t5lite.planning.table import duration, flops, mesh, size, verdict
+from t5lite.planning.report.pictures import memory_picture, time_picture
+from t5lite.planning.report.summary import Summary
+from t5lite.planning.report.table import duration, flops, mesh, size, verdict
 
 GENERATOR = '<meta name="generator" content="t5lite compile">'
 """By this line a page is known, and may be replaced by another."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import gcd, prod
 
-from t5lite.planning.topology import Topology
+from t5lite.planning.hardware.topology import Topology
 
 _FASTEST_FIRST = ("tensor", "sequence", "fsdp", "replica")
 """The order in which axes choose their places: those that split one example come first."""

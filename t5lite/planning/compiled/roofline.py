@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from t5lite.planning.collectives import Collective
-from t5lite.planning.compile import CompiledStep
-from t5lite.planning.network import Route, between_slices, route
+from t5lite.planning.compiled.collectives import Collective
+from t5lite.planning.compiled.compile import CompiledStep
+from t5lite.planning.hardware.network import Route, between_slices, route
 
 MATRIX_UNIT = "matrix unit"
 MAIN_MEMORY = "main memory"

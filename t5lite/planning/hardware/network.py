@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from t5lite.planning.topology import Topology
+from t5lite.planning.hardware.topology import Topology
 
 Coordinates = Sequence[int]
 """Where a device is (``topology.coordinates``)."""

@@ -1,7 +1,7 @@
 """What to change in a run that does not fit, from what takes the space."""
 
 from t5lite.models.config import ModelConfig
-from t5lite.planning.compile import CompiledStep
+from t5lite.planning.compiled.compile import CompiledStep
 from t5lite.training.step import StepConfig
 
 _SEVERAL = 0.25

@@ -15,8 +15,8 @@ from importlib import util
 from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.planning import gpu
-from t5lite.planning.chips import CHIPS, Chip
+from t5lite.planning.hardware import gpu
+from t5lite.planning.hardware.chips import CHIPS, Chip
 
 _CUBE = 4
 """Side of the cubes that a TPU with a three-dimensional torus is cabled in."""

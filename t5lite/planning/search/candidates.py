@@ -7,9 +7,9 @@ from typing import Any
 
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
-from t5lite.planning.cost_model import CostModel, Execution, MeshCosts, Prediction
-from t5lite.planning.remat import PLANNED
-from t5lite.planning.topology import Topology
+from t5lite.planning.hardware.topology import Topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution, MeshCosts, Prediction
+from t5lite.planning.predicted.remat import PLANNED
 
 MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
 BATCH_NOT_DIVISIBLE = "the mesh or the microbatches do not divide the batch"

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from t5lite.partitioning import AXES
-from t5lite.planning.summary import Summary
+from t5lite.planning.report.summary import Summary
 
 KINDS = {
     "parameters": "parameters",

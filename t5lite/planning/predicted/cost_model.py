@@ -19,21 +19,21 @@ from t5lite.models.flops import layer_flops, stacks, train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.planning import memory_model, memory_traffic
-from t5lite.planning.activation_traffic import Placement, activation_exchange
-from t5lite.planning.compile import BatchShape
-from t5lite.planning.layer_shapes import (
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import Topology
+from t5lite.planning.hardware.torus import axis_bandwidths
+from t5lite.planning.predicted import memory_model, memory_traffic
+from t5lite.planning.predicted.activation_traffic import Placement, activation_exchange
+from t5lite.planning.predicted.layer_shapes import (
     FusedAttention,
     LayerShape,
     activation_shards,
     fused_attention,
     layer_shapes,
 )
-from t5lite.planning.memory_model import MemoryEstimate
-from t5lite.planning.remat import PLANNED, recomputed_flops
-from t5lite.planning.state_shards import StateShapes
-from t5lite.planning.topology import Topology
-from t5lite.planning.torus import axis_bandwidths
+from t5lite.planning.predicted.memory_model import MemoryEstimate
+from t5lite.planning.predicted.remat import PLANNED, recomputed_flops
+from t5lite.planning.predicted.state_shards import StateShapes
 from t5lite.training.step import check_batch_size
 
 _WAITED_FOR = ("tensor", "sequence")

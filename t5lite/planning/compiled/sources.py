@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from t5lite.planning.hlo import Computation, Instruction, Module
+from t5lite.planning.compiled.hlo import Computation, Instruction, Module
 
 _PACKAGE = "t5lite/"
 _PASSED_THROUGH = ("/t5lite/models/layers/projection.py:",)

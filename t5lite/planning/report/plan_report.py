@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from t5lite.planning.chips import GIB
-from t5lite.planning.finalists import Finalist
-from t5lite.planning.search import Candidate, Search
-from t5lite.planning.table import rows
+from t5lite.planning.hardware.chips import GIB
+from t5lite.planning.report.table import rows
+from t5lite.planning.search.candidates import Candidate, Search
+from t5lite.planning.search.finalists import Finalist
 
 _SHOWN = 5
 """Candidates that the text lists."""

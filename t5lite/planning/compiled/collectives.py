@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from t5lite.planning.hlo import Array, Computation, Instruction, Module
-from t5lite.planning.sources import origin, source_line
+from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
+from t5lite.planning.compiled.sources import origin, source_line
 
 _KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _REDUCE_SCATTER = "all-reduce-scatter"

@@ -9,7 +9,7 @@ from t5lite.models.config import ModelConfig, TransformerConfig
 from t5lite.models.flops import stacks
 from t5lite.models.kernels.choice import AttentionShape, backend_on
 from t5lite.partitioning import Partitioner
-from t5lite.planning.compile import BatchShape
+from t5lite.planning.compiled.compile import BatchShape
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.planning.chips import CHIPS, Chip
-from t5lite.planning.topology import Topology, parse_topology
+from t5lite.planning.hardware.chips import CHIPS, Chip
+from t5lite.planning.hardware.topology import Topology, parse_topology
 
 _CORES_PER_CHIP = {"v2": 2, "v3": 2, "v4": 2, "v5p": 2, "tpu7x": 2}
 _OTHER_NAMES = {"v5litepod": "v5e"}

@@ -7,8 +7,8 @@ stay on the chip, unless it is kept for the backward pass.
 from collections.abc import Sequence
 
 from t5lite.models.config import Remat
-from t5lite.planning.layer_shapes import LayerShape
-from t5lite.planning.state_shards import StateShards
+from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.state_shards import StateShards
 
 _FLOAT32 = 4
 _ON_CHIP = 8 * 2**20

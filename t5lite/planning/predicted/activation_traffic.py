@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from t5lite.models.config import Remat
 from t5lite.partitioning import Partitioner
-from t5lite.planning.layer_shapes import LayerShape
-from t5lite.planning.state_shards import mesh_axes
+from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.state_shards import mesh_axes
 
 
 @dataclass(frozen=True)

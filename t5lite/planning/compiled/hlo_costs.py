@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5lite.planning.hlo import Array, Computation, Instruction, Module
-from t5lite.planning.sources import origin, source_line
+from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
+from t5lite.planning.compiled.sources import origin, source_line
 
 _FREE = frozenset(
     (

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from t5lite.planning.summary import Summary
-from t5lite.planning.table import KINDS, duration, size
+from t5lite.planning.report.summary import Summary
+from t5lite.planning.report.table import KINDS, duration, size
 
 _COLOURS = ("#4269d0", "#ff725c", "#6cc5b0", "#efb118", "#a463f2", "#9498a0")
 _BAR_WIDTH, _BAR_HEIGHT, _LABEL_WIDTH = 620, 22, 190

@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from t5lite.planning.compile import CompiledStep
-from t5lite.planning.roofline import collective_seconds, exchange_seconds, roofline
+from t5lite.planning.compiled.compile import CompiledStep
+from t5lite.planning.compiled.roofline import collective_seconds, exchange_seconds, roofline
 
 Summary = dict[str, Any]
 T = TypeVar("T")

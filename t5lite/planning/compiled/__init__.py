@@ -1,0 +1,1 @@
+"""What XLA compiled for such hardware, read back: buffers, products, collectives, and their least time."""

@@ -1,0 +1,1 @@
+"""What was compiled, predicted or found, for people: tables, pages, pictures, advice."""

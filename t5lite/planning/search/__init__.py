@@ -1,0 +1,1 @@
+"""Meshes and executions compared by what is predicted; the best of them compiled."""
