@@ -42,9 +42,9 @@ def classification_rows(
         framed = np.array([cls, *ids[: encoder_length - _NUM_FRAMING], sep], np.int32)
         rows.append(Row(framed, len(ids) + _NUM_FRAMING))
     longest = max((len(row.ids) for row in rows), default=0)
-    if config.positions == "learned" and longest > config.max_length:
+    if config.position_limit is not None and longest > config.position_limit:
         raise ConfigError(
-            f"inputs of {longest} tokens need as many positions, the model has {config.max_length}; "
+            f"inputs of {longest} tokens need as many positions, the model has {config.position_limit}; "
             "use a smaller encoder_length"
         )
     return rows

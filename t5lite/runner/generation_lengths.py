@@ -47,7 +47,7 @@ def generation_lengths(
     for name, length in (("encoder_length", encoder_length), ("max_decode_length", max_decode_length)):
         if length is not None and length < 1:
             raise ConfigError(f"{name}={length} must be 1 or more")
-    table = model.max_length if model.positions == "learned" else None
+    table = model.position_limit
     if model.architecture == "decoder_only":
         inputs, outputs = _one_row(model, trained, table, encoder_length, max_decode_length)
         if table is None:

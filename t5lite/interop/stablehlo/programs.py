@@ -117,10 +117,10 @@ def _abstract_inputs(config: ModelConfig, program: Program, sizes: ProgramSizes)
 
 def _limits(config: ModelConfig, program: Program) -> dict[str, int]:
     """Return the largest lengths of a program's inputs, where the model sets any."""
-    if config.positions != "learned":
+    if config.position_limit is None:
         return {}
     stacks = sorted({field.partition("_")[0] for field in program.fields})
-    return {f"{stack}_length": config.max_length - program.added_length for stack in stacks}
+    return {f"{stack}_length": config.position_limit - program.added_length for stack in stacks}
 
 
 def describe_program(config: ModelConfig, program: Program, exported: export.Exported) -> dict[str, Any]:

@@ -156,6 +156,11 @@ class TransformerConfig(ABC):
         return True
 
     @property
+    def position_limit(self) -> int | None:
+        """The most positions that there are, the rows of a learned table; None: they do not end."""
+        return self.max_length if self.positions == "learned" else None
+
+    @property
     def kv_heads(self) -> int:
         """Number of key and value heads."""
         return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
@@ -315,10 +320,11 @@ class TransformerConfig(ABC):
         Raises:
           ConfigError: if a learned table is shorter.
         """
-        if self.positions == "learned" and length > self.max_length:
+        limit = self.position_limit
+        if limit is not None and length > limit:
             raise ConfigError(
-                f"a sequence of {length} tokens is longer than the {self.max_length} rows of the learned "
-                f"position table; use at most {self.max_length}, or raise model.max_length before training"
+                f"a sequence of {length} tokens is longer than the {limit} rows of the learned "
+                f"position table; use at most {limit}, or raise model.max_length before training"
             )
 
 
