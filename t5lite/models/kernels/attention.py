@@ -18,6 +18,7 @@ def attention(
     backend: AttentionBackend,
     mask: AttentionMask,
     bias: RelativeBias | None = None,
+    softcap: float | None = None,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
 ) -> jax.Array:
@@ -30,10 +31,11 @@ def attention(
       backend: the wanted one; ``choose_backend`` says which it becomes.
       mask: which keys a query may see.
       bias: T5's relative bias.
+      softcap: bound of the logits' size, before bias and mask; None is none.
       dropout_rate: of the softmax's weights.
       dropout_key: None is deterministic.
     """
-    chosen = choose_backend(backend, AttentionShape.of_arrays(q_BLHK, k_BMGK, mask))
+    chosen = choose_backend(backend, AttentionShape.of_arrays(q_BLHK, k_BMGK, mask, softcap=softcap))
     if chosen == "reference":
         bias_HLM = None if bias is None else bias.array(q_BLHK.shape[1], k_BMGK.shape[1])
         return dot_product_attention(
@@ -42,6 +44,7 @@ def attention(
             v_BMGK,
             mask=mask,
             bias_HLM=bias_HLM,
+            softcap=softcap,
             dropout_rate=dropout_rate,
             dropout_key=dropout_key,
         )

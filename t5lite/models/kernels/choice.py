@@ -9,7 +9,7 @@ import jax
 
 from t5lite.models.config import AttentionBackend, TransformerConfig
 from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
-from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.attention_ops import AttentionMask, Window
 from t5lite.partitioning.rules import Partitioner, active_partitioner, target_platform
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class AttentionShape:
     dtype: str
     cached: bool
     """Whether the queries stand somewhere in a cache of keys: a step of decoding."""
+    window: Window | None = None
+    softcap: float | None = None
 
     @classmethod
     def of_stack(
@@ -51,10 +53,13 @@ class AttentionShape:
             head_dim=config.head_dim,
             dtype=config.compute_dtype,
             cached=_is_cached(mask),
+            window=mask.window,
         )
 
     @classmethod
-    def of_arrays(cls, q_BLHK: jax.Array, k_BMGK: jax.Array, mask: AttentionMask) -> "AttentionShape":
+    def of_arrays(
+        cls, q_BLHK: jax.Array, k_BMGK: jax.Array, mask: AttentionMask, *, softcap: float | None = None
+    ) -> "AttentionShape":
         """Return the shape of a call."""
         batch, query_length, num_heads, head_dim = q_BLHK.shape
         return cls(
@@ -66,6 +71,8 @@ class AttentionShape:
             head_dim=head_dim,
             dtype=str(q_BLHK.dtype),
             cached=_is_cached(mask),
+            window=mask.window,
+            softcap=softcap,
         )
 
     @property
@@ -102,6 +109,7 @@ def backend_on(
         _not_for_platform(backend, platform)
         or ("a step of decoding has one query" if shape.cached else None)
         or _grouped(shape)
+        or _restricted(shape)
         or (_flash_refusal(shape, partitioner) if backend == "flash" else _cudnn_refusal(shape))
         or (_too_short(shape) if wanted == "auto" else None)
     )
@@ -121,7 +129,7 @@ def _tell(level: int, message: str) -> None:
 
 
 def _is_cached(mask: AttentionMask) -> bool:
-    return not isinstance(mask.query_offset, int)
+    return mask.key_positions_M is not None or not isinstance(mask.query_offset, int)
 
 
 def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:
@@ -133,6 +141,12 @@ def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:
 def _grouped(shape: AttentionShape) -> str | None:
     if shape.kv_heads != shape.num_heads:
         return f"{shape.num_heads} query heads share {shape.kv_heads} heads of keys"
+    return None
+
+
+def _restricted(shape: AttentionShape) -> str | None:
+    if shape.window is not None or shape.softcap is not None:
+        return f"window {shape.window} and softcap {shape.softcap} are the reference's alone"
     return None
 
 

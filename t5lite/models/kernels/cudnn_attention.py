@@ -33,7 +33,7 @@ def cudnn_attention(
       implementation: of ``jax.nn.dot_product_attention``; xla runs on any platform.
     """
     query_length, key_length = q_BLHK.shape[1], k_BMHK.shape[1]
-    only_causal = mask.causal and mask.key_segment_ids_BM is None and mask.bidirectional_keys_BM is None
+    only_causal = mask.causal and not mask.can_blind and mask.bidirectional_keys_BM is None
     visible_BLM = None if only_causal else mask.visible(query_length, key_length)
     out_BLHK = jax.nn.dot_product_attention(
         q_BLHK,
@@ -45,7 +45,7 @@ def cudnn_attention(
         is_causal=only_causal,
         implementation=implementation,
     )
-    if visible_BLM is None or mask.key_segment_ids_BM is None:
+    if visible_BLM is None or not mask.can_blind:
         return out_BLHK
     sees_any_BL = jnp.any(visible_BLM, axis=-1)
     return jnp.where(sees_any_BL[:, :, None, None], out_BLHK, jnp.zeros_like(out_BLHK))

@@ -52,7 +52,7 @@ def sharded_flash_attention(
             q_BLHK,
             k_BMHK,
             v_BMHK,
-            mask=AttentionMask(causal=mask.causal, query_offset=offset, **ids),
+            mask=replace(mask, query_offset=offset, **ids),
             bias=bias and replace(bias, table_RH=table_RH, query_offset=offset, computed_HLM=None),
             interpret=interpret,
         )

@@ -1,5 +1,7 @@
 """The reference attention op. Other backends must equal its output and its gradients."""
 
+import functools
+import operator
 from dataclasses import dataclass, field
 
 import jax
@@ -11,6 +13,9 @@ from t5lite.partitioning.rules import constrain
 LOGITS_AXES = ("batch", "heads", "length", None)
 """Without it XLA splits the gradient of the softmax along the keys, with an all-to-all of it a layer."""
 
+Window = tuple[int | None, int | None]
+"""How many keys before a query and after it are seen besides its own; None sets no bound."""
+
 _MASKED = float(jnp.finfo(jnp.float32).min) / 2
 """Finite, so that a fully masked row has a softmax and a gradient."""
 
@@ -21,7 +26,8 @@ class AttentionMask:
     """Which keys a query may see, as a description that only an op turns into an array (or never does).
 
     A key is visible when all of these hold, each where it applies: it is not later than the query
-    (``causal``) or is bidirectional, its segment is not 0 (padding), and its segment is the query's.
+    (``causal``) or is bidirectional, it is in the query's ``window``, its segment is not 0 (padding), and its
+    segment is the query's.
     """
 
     causal: bool = field(default=False, metadata={"static": True})
@@ -33,22 +39,65 @@ class AttentionMask:
     """int32, 1 where a key is visible to earlier queries too; None means nowhere. For ``causal`` only."""
     query_offset: jax.Array | int = 0
     """Position of the first query on the keys' axis; other than 0 only in cached decoding."""
+    window: Window | None = field(default=None, metadata={"static": True})
+    """It hides bidirectional keys too, where transformers shows all of them (the images of Gemma 3)."""
+    key_positions_M: jax.Array | None = None
+    """int32, where each key stands on the queries' axis; None is its index. Negative hides an empty place."""
+
+    @property
+    def can_blind(self) -> bool:
+        """Whether a query may see no key at all, for which a causal mask alone is no reason."""
+        return any(each is not None for each in (self.key_segment_ids_BM, self.window, self.key_positions_M))
 
     def visible(self, query_length: int, key_length: int) -> jax.Array | None:
         """Return bool ``[B or 1, L, M]``, or None when everything is visible."""
-        visible = None
-        if self.causal:
-            query_positions_L = jnp.arange(query_length) + self.query_offset
-            visible = (jnp.arange(key_length)[None, :] <= query_positions_L[:, None])[None]
-            if self.bidirectional_keys_BM is not None:
-                visible = visible | (self.bidirectional_keys_BM[:, None, :] != 0)
-        if self.key_segment_ids_BM is not None:
-            key_ids_B1M = self.key_segment_ids_BM[:, None, :]
-            same = key_ids_B1M != 0
-            if self.query_segment_ids_BL is not None:
-                same = same & (self.query_segment_ids_BL[:, :, None] == key_ids_B1M)
-            visible = same if visible is None else visible & same
+        conditions = (
+            self._not_later(query_length, key_length),
+            self._filled(),
+            self._in_window(query_length, key_length),
+            self._in_segment(),
+        )
+        given = [each for each in conditions if each is not None]
+        return functools.reduce(operator.and_, given) if given else None
+
+    def _positions(self, query_length: int, key_length: int) -> tuple[jax.Array, jax.Array]:
+        """Return those of queries ``[L, 1]`` and of keys ``[1, M]``."""
+        queries_L = jnp.arange(query_length) + self.query_offset
+        keys_M = jnp.arange(key_length) if self.key_positions_M is None else self.key_positions_M
+        return queries_L[:, None], keys_M[None, :]
+
+    def _not_later(self, query_length: int, key_length: int) -> jax.Array | None:
+        if not self.causal:
+            return None
+        queries_L1, keys_1M = self._positions(query_length, key_length)
+        visible = (keys_1M <= queries_L1)[None]
+        if self.bidirectional_keys_BM is not None:
+            visible = visible | (self.bidirectional_keys_BM[:, None, :] != 0)
         return visible
+
+    def _filled(self) -> jax.Array | None:
+        return None if self.key_positions_M is None else (self.key_positions_M >= 0)[None, None, :]
+
+    def _in_window(self, query_length: int, key_length: int) -> jax.Array | None:
+        if self.window is None or self.window == (None, None):
+            return None
+        queries_L1, keys_1M = self._positions(query_length, key_length)
+        before, after = self.window
+        inside = jnp.ones((1, query_length, key_length), bool)
+        if before is not None:
+            inside = inside & (keys_1M >= queries_L1 - before)[None]
+        if after is not None:
+            inside = inside & (keys_1M <= queries_L1 + after)[None]
+        return inside
+
+    def _in_segment(self) -> jax.Array | None:
+        if self.key_segment_ids_BM is None:
+            return None
+        key_ids_B1M = self.key_segment_ids_BM[:, None, :]
+        same = key_ids_B1M != 0
+        if self.query_segment_ids_BL is not None:
+            same = same & (self.query_segment_ids_BL[:, :, None] == key_ids_B1M)
+        return same
 
 
 def dot_product_attention(
@@ -58,6 +107,7 @@ def dot_product_attention(
     *,
     mask: AttentionMask | None = None,
     bias_HLM: jax.Array | None = None,
+    softcap: float | None = None,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
 ) -> jax.Array:
@@ -65,9 +115,9 @@ def dot_product_attention(
 
     There may be fewer heads G of keys and values than H of queries: query heads ``i H/G .. (i+1) H/G - 1``
     share head ``i`` (Ainslie et al. 2023). The logits are **not** divided by sqrt(K) here: that is up to
-    ``Attention``. Logits, bias and softmax are float32, and so is dropout of the weights. A row that sees
-    no key gives exactly 0 and sends no gradient back; transformers would attend uniformly to the padding
-    there.
+    ``Attention``. ``softcap`` makes ``softcap * tanh(q k^T / softcap)`` of ``q k^T`` (Gemma 2). Logits, bias
+    and softmax are float32, and so is dropout of the weights. A row that sees no key gives exactly 0 and
+    sends no gradient back; transformers would attend uniformly to the padding there.
     """
     groups, share = k_BMGK.shape[2], q_BLHK.shape[2] // k_BMGK.shape[2]
     if share == 1:
@@ -77,6 +127,8 @@ def dot_product_attention(
         logits_BGSLM = jnp.einsum("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, preferred_element_type=jnp.float32)
         logits_BHLM = logits_BGSLM.reshape(logits_BGSLM.shape[0], groups * share, *logits_BGSLM.shape[3:])
     logits_BHLM = constrain(logits_BHLM, LOGITS_AXES)
+    if softcap is not None:
+        logits_BHLM = softcap * jnp.tanh(logits_BHLM / softcap)
     if bias_HLM is not None:
         logits_BHLM += bias_HLM[None].astype(jnp.float32)
     visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMGK.shape[1])
@@ -89,7 +141,7 @@ def dot_product_attention(
     else:
         weights_BGSLM = weights_BHLM.reshape(-1, groups, share, *weights_BHLM.shape[2:])
         out_BLHK = jnp.einsum("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK).reshape(q_BLHK.shape)
-    if visible_BLM is not None and mask is not None and mask.key_segment_ids_BM is not None:
+    if visible_BLM is not None and mask is not None and mask.can_blind:
         sees_any_BL = jnp.any(visible_BLM, axis=-1)
         out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)
     return out_BLHK

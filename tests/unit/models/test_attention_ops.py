@@ -2,6 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 
@@ -16,8 +18,9 @@ def inputs(seed=0):
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def attention_in_float64(q, k, v, bias, visible):
-    logits = np.einsum("blhk,bmhk->bhlm", q.astype(np.float64), k) + bias[None]
+def attention_in_float64(q, k, v, bias, visible, softcap=None):
+    logits = np.einsum("blhk,bmhk->bhlm", q.astype(np.float64), k)
+    logits = (logits if softcap is None else softcap * np.tanh(logits / softcap)) + bias[None]
     weights = np.exp(logits) * visible[:, None]
     total = weights.sum(-1, keepdims=True)
     return np.einsum("bhlm,bmhk->blhk", weights / np.where(total == 0, 1, total), v)
@@ -46,8 +49,47 @@ def test_equals_attention_in_float64(causal, ids, offset):
     np.testing.assert_allclose(got, attention_in_float64(q, k, v, bias, visible), atol=2e-6)
 
 
+BOUNDS = st.none() | st.integers(0, M)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    window=st.none() | st.tuples(BOUNDS, BOUNDS),
+    key_positions=st.none() | st.permutations([-1, -1, 2, 3, 4, 5]),
+    prefix=st.booleans(),
+    mask=st.fixed_dictionaries({"causal": st.booleans(), "query_offset": st.integers(0, 3)}),
+    softcap=st.sampled_from([None, 0.5, 30.0]),
+    with_segments=st.booleans(),
+)
+def test_windows_ring_caches_and_softcap_by_definition(
+    window, key_positions, prefix, mask, softcap, with_segments
+):
+    q, k, v, bias = inputs()
+    ids = (QUERY_IDS, KEY_IDS) if with_segments else (None, None)
+    bidirectional = np.array([[1, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1]]) if prefix else None
+    positions = np.arange(M) if key_positions is None else np.array(key_positions)
+    visible = visible_by_definition(causal=False, query_ids=ids[0], key_ids=ids[1])
+    before, after = (np.inf if bound is None else bound for bound in window or (None, None))
+    for b, i, j in np.ndindex(B, L, M):
+        query, key = i + mask["query_offset"], positions[j]
+        in_order = not mask["causal"] or key <= query or (prefix and bidirectional[b, j])
+        visible[b, i, j] &= in_order and key >= 0 and query - before <= key <= query + after
+    mask = AttentionMask(
+        **mask,
+        query_segment_ids_BL=ids[0],
+        key_segment_ids_BM=ids[1],
+        bidirectional_keys_BM=bidirectional,
+        window=window,
+        key_positions_M=None if key_positions is None else positions,
+    )
+    got = dot_product_attention(q, k, v, mask=mask, bias_HLM=bias, softcap=softcap)
+    expected = attention_in_float64(q, k, v, bias, visible, softcap)
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
 def test_no_mask_is_built_when_everything_is_visible():
     assert AttentionMask().visible(L, M) is None
+    assert AttentionMask(window=(None, None)).visible(L, M) is None
     assert AttentionMask(query_segment_ids_BL=jnp.asarray(QUERY_IDS)).visible(L, M) is None
 
 
