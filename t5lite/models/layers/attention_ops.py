@@ -61,15 +61,15 @@ class AttentionMask:
         return functools.reduce(operator.and_, given) if given else None
 
     def _positions(self, query_length: int, key_length: int) -> tuple[jax.Array, jax.Array]:
-        """Return those of queries ``[L, 1]`` and of keys ``[1, M]``."""
+        """Return those of keys ``[1, M]`` and of queries ``[L, 1]``."""
         queries_L = jnp.arange(query_length) + self.query_offset
         keys_M = jnp.arange(key_length) if self.key_positions_M is None else self.key_positions_M
-        return queries_L[:, None], keys_M[None, :]
+        return keys_M[None, :], queries_L[:, None]
 
     def _not_later(self, query_length: int, key_length: int) -> jax.Array | None:
         if not self.causal:
             return None
-        queries_L1, keys_1M = self._positions(query_length, key_length)
+        keys_1M, queries_L1 = self._positions(query_length, key_length)
         visible = (keys_1M <= queries_L1)[None]
         if self.bidirectional_keys_BM is not None:
             visible = visible | (self.bidirectional_keys_BM[:, None, :] != 0)
@@ -81,7 +81,7 @@ class AttentionMask:
     def _in_window(self, query_length: int, key_length: int) -> jax.Array | None:
         if self.window is None or self.window == (None, None):
             return None
-        queries_L1, keys_1M = self._positions(query_length, key_length)
+        keys_1M, queries_L1 = self._positions(query_length, key_length)
         before, after = self.window
         inside = jnp.ones((1, query_length, key_length), bool)
         if before is not None:
