@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from t5lite.cli.host import malloc_tunables
+from t5lite.cpu.malloc import malloc_tunables
 
 LEARNING_RATE = 1e-4
 SIDES = ("t5lite", "eager", "compiled")
@@ -168,7 +168,7 @@ def serve(side: str, work: Work, architecture: str, connection: Connection) -> N
 def start(side: str, *arguments: Any) -> Connection:
     """Start one side's process and return the connection to it."""
     ours, theirs = multiprocessing.Pipe()
-    # What t5lite's commands set for themselves when they start (cli/host.py).
+    # What t5lite's commands set for themselves when they start (cpu/malloc.py).
     if side == "t5lite":
         os.environ["GLIBC_TUNABLES"] = malloc_tunables()
     else:

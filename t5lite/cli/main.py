@@ -13,12 +13,12 @@ from typing import NoReturn
 
 from t5lite import __version__
 from t5lite.cli import standard_streams
-from t5lite.cli.host import restart_with_tuned_malloc
 from t5lite.cli.log import show_notices
 from t5lite.core import machine_errors
 from t5lite.core.errors import suggestion
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.process_end import end_soon
+from t5lite.cpu.malloc import restart_with_tuned_malloc
 
 COMMANDS = {
     "quickstart": "the whole road on embedded text: vocabulary, pretraining, fine-tuning, export, report",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import LogicalAxes, Tree
+from t5lite.cpu.sums import sum_of_squares
 
 ScheduleFn: TypeAlias = Callable[[Any], jax.Array]
 """Learning rate of the update that follows ``step`` completed updates (float32 scalar)."""
@@ -74,31 +75,13 @@ def within_layer_dims(axes: LogicalAxes) -> tuple[int, ...]:
 def per_layer_rms(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return the root mean square of each layer's slice, kept broadcastable to ``x``."""
     dims = within_layer_dims(axes)
-    return jnp.sqrt(_sum_of_squares(x, dims) / math.prod(x.shape[d] for d in dims))
+    return jnp.sqrt(sum_of_squares(x, dims) / math.prod(x.shape[d] for d in dims))
 
 
 def global_norm(tree: Tree) -> jax.Array:
     """Return the root of the sum of the squares of all numbers in a tree (float32 scalar)."""
-    sums = [_sum_of_squares(x, tuple(range(x.ndim))).reshape(()) for x in jax.tree.leaves(tree)]
+    sums = [sum_of_squares(x, tuple(range(x.ndim))).reshape(()) for x in jax.tree.leaves(tree)]
     return jnp.sqrt(sum(sums, jnp.float32(0)))
-
-
-def _sum_of_squares(x: jax.Array, dims: tuple[int, ...]) -> jax.Array:
-    """Return the sum over ``dims``, kept broadcastable to ``x``.
-
-    On CPU over one dimension after the other: t5lite has XLA:CPU add numbers one by one (``cli.xla``), and a
-    sum of 16 million is off by a thousandth then. The barrier keeps XLA from making one loop of them.
-    """
-
-    def stepwise(x: jax.Array) -> jax.Array:
-        for dim in reversed(dims):
-            x = jax.lax.optimization_barrier(jnp.sum(x, axis=dim, keepdims=True))
-        return x
-
-    def at_once(x: jax.Array) -> jax.Array:
-        return jnp.sum(x, axis=dims, keepdims=True)
-
-    return jax.lax.platform_dependent(jnp.square(x.astype(jnp.float32)), cpu=stepwise, default=at_once)
 
 
 def to_float32(tree: Tree) -> Tree:

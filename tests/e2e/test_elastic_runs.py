@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from t5lite.cli.host import malloc_tunables
 from t5lite.cli.main import main
+from t5lite.cpu.malloc import malloc_tunables
 from t5lite.data.pipeline import open_pipeline
 from t5lite.run_config import load
 from t5lite.training.metrics_log import read_metrics

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from t5lite.cli import host, main
+from t5lite.cli import main
+from t5lite.cpu import malloc
 
 VARIABLE = "GLIBC_TUNABLES"
 PAGES = "glibc.malloc.hugetlb=1"
@@ -23,8 +24,8 @@ def linux(monkeypatch):
     def execv(executable, arguments):
         raise Restarted(executable, arguments)
 
-    monkeypatch.setattr(host.sys, "platform", "linux")
-    monkeypatch.setattr(host.os, "execv", execv)
+    monkeypatch.setattr(malloc.sys, "platform", "linux")
+    monkeypatch.setattr(malloc.os, "execv", execv)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv(VARIABLE, "so that what a test sets is undone")
     monkeypatch.delenv(VARIABLE)
@@ -33,12 +34,12 @@ def linux(monkeypatch):
 
 def test_same_program_and_arguments(linux):
     with pytest.raises(Restarted) as restarted:
-        host.restart_with_tuned_malloc()
+        malloc.restart_with_tuned_malloc()
     executable, arguments = restarted.value.args
     assert executable == sys.executable
     assert arguments == [sys.executable, "-m", "t5lite.cli.main", "train", "--config", "x.py"]
-    assert host.os.environ[VARIABLE] == f"{PAGES}:{KEPT}"
-    host.restart_with_tuned_malloc()  # once
+    assert malloc.os.environ[VARIABLE] == f"{PAGES}:{KEPT}"
+    malloc.restart_with_tuned_malloc()  # once
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,8 @@ def test_same_program_and_arguments(linux):
 def test_given_tunables_are_left_alone(linux, monkeypatch, given, expected):
     monkeypatch.setenv(VARIABLE, given)
     with pytest.raises(Restarted):
-        host.restart_with_tuned_malloc()
-    assert host.os.environ[VARIABLE] == expected
+        malloc.restart_with_tuned_malloc()
+    assert malloc.os.environ[VARIABLE] == expected
 
 
 @pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
@@ -60,20 +61,20 @@ def test_a_restart_that_fails_is_said_and_done_without(linux, monkeypatch, capfd
     def execv(executable, arguments):
         raise FileNotFoundError(2, "No such file or directory", executable)
 
-    monkeypatch.setattr(host.os, "execv", execv)
+    monkeypatch.setattr(malloc.os, "execv", execv)
     if given:
         monkeypatch.setenv(VARIABLE, given)
-    host.restart_with_tuned_malloc()
-    assert host.os.environ.get(VARIABLE) == given
+    malloc.restart_with_tuned_malloc()
+    assert malloc.os.environ.get(VARIABLE) == given
     assert "memory is not kept between steps" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("system", "platforms"), [("darwin", "cpu"), ("linux", "tpu,cpu")])
 def test_nothing_happens_where_it_cannot_help(linux, monkeypatch, system, platforms):
-    monkeypatch.setattr(host.sys, "platform", system)
+    monkeypatch.setattr(malloc.sys, "platform", system)
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
-    host.restart_with_tuned_malloc()
-    assert VARIABLE not in host.os.environ
+    malloc.restart_with_tuned_malloc()
+    assert VARIABLE not in malloc.os.environ
 
 
 STEPS = """
@@ -102,7 +103,7 @@ def faults_a_step(tunables):
     The median, because on a busy machine a thread now and then allocates before another has freed: such a
     step takes the array anew, whatever the settings.
     """
-    environment = host.os.environ | {
+    environment = malloc.os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": "",
         VARIABLE: tunables,
@@ -132,7 +133,7 @@ def test_only_commands_that_compute(linux, monkeypatch, capsys, arguments, resta
 
 
 def test_a_real_restart_ends_as_the_command_does():
-    environment = {k: v for k, v in host.os.environ.items() if k != VARIABLE} | {"JAX_PLATFORMS": "cpu"}
+    environment = {k: v for k, v in malloc.os.environ.items() if k != VARIABLE} | {"JAX_PLATFORMS": "cpu"}
     ended = subprocess.run(
         [sys.executable, "-m", "t5lite.cli.main", "train", "--config", "no_such_recipe.py"],
         env=environment,

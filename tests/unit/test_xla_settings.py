@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from t5lite.cli import host, xla
+from t5lite.cli import xla
+from t5lite.cpu import flags, machine
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 SET = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
@@ -49,9 +50,9 @@ def test_platform_is_found_without_importing_it(
     if vendor:
         (tmp_path / "0000:00:04.0").mkdir()
         (tmp_path / "0000:00:04.0" / "vendor").write_text(f"{vendor}\n")
-    monkeypatch.setattr(host, "_PCI_DEVICES", tmp_path)
-    monkeypatch.setattr(host.util, "find_spec", lambda name: name if name in installed else None)
-    assert host.runs_on_cpu(platforms) is expected
+    monkeypatch.setattr(machine, "_PCI_DEVICES", tmp_path)
+    monkeypatch.setattr(machine.util, "find_spec", lambda name: name if name in installed else None)
+    assert machine.runs_on_cpu(platforms) is expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_experimental_flag_is_for_the_tested_cpu_compiler(
     settings, monkeypatch, on_cpu, jaxlib, given, expected
 ):
     monkeypatch.setattr(xla, "runs_on_cpu", lambda platforms: on_cpu)
-    monkeypatch.setattr(xla.metadata, "version", {"jaxlib": jaxlib}.__getitem__)
+    monkeypatch.setattr(flags.metadata, "version", {"jaxlib": jaxlib}.__getitem__)
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
     xla.configure()
@@ -122,7 +123,7 @@ def test_long_sums_keep_their_digits(devices, tmp_path):
 
 
 def test_the_version_the_tests_run_with_is_the_tested_one():
-    assert metadata.version("jaxlib").startswith(xla._FLAGS_OF_JAXLIB)
+    assert metadata.version("jaxlib").startswith(flags._FLAGS_OF_JAXLIB)
 
 
 def test_cache_of_a_cpu_is_its_own(settings, monkeypatch, tmp_path):
@@ -130,9 +131,9 @@ def test_cache_of_a_cpu_is_its_own(settings, monkeypatch, tmp_path):
     directory = Path(settings["jax_compilation_cache_dir"])
     assert directory.is_dir()
     assert directory.parent == tmp_path / "home" / ".cache" / "t5lite" / "xla"
-    assert directory.name == xla.cpu_fingerprint()
-    monkeypatch.setattr(xla.platform, "machine", lambda: "riscv128")
-    assert xla.cpu_fingerprint() != directory.name
+    assert directory.name == machine.fingerprint()
+    monkeypatch.setattr(machine.platform, "machine", lambda: "riscv128")
+    assert machine.fingerprint() != directory.name
 
 
 def test_a_given_cache_directory_is_left_alone(settings, monkeypatch):

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.models.layers import bias
+from t5lite.cpu import gradients
 from t5lite.models.layers.bias import add_bias
 
 
 @pytest.mark.parametrize("platform", ["cpu", "tpu"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_value_and_gradients(monkeypatch, platform, dtype):
-    monkeypatch.setattr(bias, "target_platform", lambda: platform)
+    monkeypatch.setattr(gradients, "target_platform", lambda: platform)
     rng = np.random.default_rng(0)
     x_BLN, bar_BLN = (jnp.asarray(rng.standard_normal((4, 300, 24)), dtype) for _ in range(2))
     bias_N = jnp.asarray(rng.standard_normal(24), jnp.float32)

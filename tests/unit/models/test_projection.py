@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.models.layers.norm import scale_features
 from t5lite.models.layers.projection import project
+from t5lite.models.layers.scale import scale_features
 
 SIZES = {"B": 2, "L": 5, "D": 6, "F": 7, "H": 3, "K": 4, "V": 11}
 SPECS = ["BLD,DF->BLF", "BLF,FD->BLD", "BLD,DHK->BLHK", "BLHK,HKD->BLD", "BLD,VD->BLV"]

@@ -6,14 +6,14 @@ import jax
 import pytest
 from tiny_training import build, fresh, make_batch
 
-from t5lite.cli import xla
+from t5lite.cpu import flags
 
 IN_PLACE = "xla_cpu_copy_insertion_use_region_analysis"
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_parameters_and_moments_are_not_copied(optimizer):
-    assert f"--{IN_PLACE}" in xla._CPU_FLAGS
+    assert f"--{IN_PLACE}" in flags._FLAGS
     parts = build(optimizer=optimizer)
     lowered = parts.compiled.lower(fresh(parts), make_batch(0))
 

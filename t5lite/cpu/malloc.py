@@ -1,13 +1,10 @@
-"""Which hardware a command will compute on, and memory that is kept where that is a CPU. Imports no JAX."""
+"""A C library that keeps the memory of a step for the next one. Imports no JAX."""
 
 import os
 import sys
-from importlib import util
-from pathlib import Path
 
-_TPU_PACKAGE, _GPU_PACKAGE = "libtpu", "jax_plugins"  # the namespace of the CUDA and ROCm plugins
-_PCI_DEVICES = Path("/sys/bus/pci/devices")
-_GOOGLE = "0x1ae0"
+from t5lite.cpu.machine import runs_on_cpu
+
 _TUNABLES = "GLIBC_TUNABLES"
 _MALLOC = {
     # Pages of 2 MiB where the kernel gives them on request.
@@ -17,27 +14,6 @@ _MALLOC = {
     "glibc.malloc.trim_threshold": 1 << 40,
     "glibc.malloc.top_pad": 64 << 20,
 }
-
-
-def runs_on_cpu(platforms: str | None) -> bool:
-    """Return whether JAX will compute on the CPU, without importing an accelerator's package.
-
-    Args:
-      platforms: JAX_PLATFORMS; None or empty takes an accelerator if one is there.
-    """
-    if platforms:
-        return platforms == "cpu"
-    # libtpu is also where `t5lite compile` compiles for TPUs that are elsewhere.
-    on_tpu = util.find_spec(_TPU_PACKAGE) is not None and _GOOGLE in _pci_vendors()
-    return not on_tpu and util.find_spec(_GPU_PACKAGE) is None
-
-
-def _pci_vendors() -> set[str]:
-    """Return the vendors of the devices in this machine; none where the system does not list them."""
-    try:
-        return {file.read_text(encoding="ascii").strip() for file in _PCI_DEVICES.glob("*/vendor")}
-    except OSError:
-        return set()
 
 
 def restart_with_tuned_malloc() -> None:
