@@ -96,9 +96,9 @@ def write_one(folder: Path, config: Any, vocabulary: Any, texts: list[str]) -> N
     """Export one model; the tokenizer goes with an encoder-decoder, whose vocabulary it is."""
     import jax
 
+    from t5lite.decoding import decoding_programs
     from t5lite.interop.huggingface import export_folder
     from t5lite.models.functional import build
-    from t5lite.runner.serving import decoding_programs
 
     model, rng = build(config), np.random.default_rng(0)
     params = jax.tree.map(

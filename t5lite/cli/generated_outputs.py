@@ -12,9 +12,9 @@ from t5lite.core.errors import DataError
 from t5lite.core.files import check_apart, check_new_file, growing_file, part_of
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.reading.input_files import COMPRESSIONS, RECORD_FORMATS
+from t5lite.decoding import GenerationLengths
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation
-from t5lite.runner.generation_lengths import GenerationLengths
 from t5lite.training.progress import ProgressLine
 
 _JSON_LINES = ".jsonl"

@@ -11,7 +11,8 @@ from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.evaluation.text_generation import Output, Row, left_aligned
+from t5lite.decoding import Row, left_aligned
+from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 

@@ -17,13 +17,14 @@ from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import local_rows
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
+from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
-from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs, prompts_of_pairs
+from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner, fitting_partitioner
@@ -328,9 +329,7 @@ def _scored(
         check_told_apart(pairs)
     indices = evaluation_indices(pairs.num_pairs, config.evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
-    given = inputs
-    if config.model.architecture == "decoder_only":
-        given = prompts_of_pairs(inputs, vocabulary, inputs_length=data.inputs_length)
+    given = [Prompt(ids, ends=True) for ids in inputs]
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     sizes = GenerationSizes(
         encoder_length=data.inputs_length,

@@ -4,29 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
-from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.objectives import Objective
-from t5lite.data.objectives.ul2 import Ul2, prompt_of_mode
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.decoding import GenerationLengths, TrainedOn, decoding_mode, generation_lengths
 from t5lite.evaluation.text_classification import classification_rows, classify
-from t5lite.evaluation.text_generation import (
-    GenerationSizes,
-    Inputs,
-    Output,
-    Row,
-    fitting_rows,
-    generate_outputs,
-    prompts_of_pairs,
-)
-from t5lite.models.config import ModelConfig
+from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.run_config import RunConfig
 from t5lite.runner.components import load_trained
-from t5lite.runner.generation_lengths import GenerationLengths, generation_lengths
 from t5lite.runner.run_directory import RunDirectory
 
 
@@ -95,7 +79,7 @@ def start_generation(
         raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     directory = RunDirectory.at(run)
     config, vocabulary = directory.read_model()
-    trained = directory.read_config() if directory.config_file.is_file() else None
+    trained = _trained_on(directory)
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
@@ -111,14 +95,17 @@ def start_generation(
         loaded = load_trained(directory, partitioner, step=step)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
         return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs)
-    given = _as_trained(trained, config, inputs, vocabulary, inputs_length=lengths.encoder_length)
-    rows, least_length = fitting_rows(
+    mode = decoding_mode(config)(
         config,
         vocabulary,
-        given,
         encoder_length=lengths.encoder_length,
         max_decode_length=lengths.max_decode_length,
     )
+    # An imported model was trained on what its tokenizer makes of a text.
+    given = inputs if trained is None else mode.prompts(inputs, trained)
+    rows = [mode.row(each) for each in given]
+    # What cannot work is refused before parameters are read.
+    least_length = mode.fitted(rows)
     loaded = load_trained(directory, partitioner, step=step)
     outputs = generate_outputs(
         loaded.model,
@@ -132,62 +119,13 @@ def start_generation(
         ),
         eos_ids=directory.read_eos_ids(),
     )
-    keeps_end = config.architecture == "decoder_only" and not _answers(trained)
+    keeps_end = any(row.keeps_end for row in rows)
     return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs)
 
 
-def _as_trained(
-    trained: RunConfig | None,
-    model: ModelConfig,
-    texts: Sequence[str],
-    vocabulary: Vocabulary,
-    *,
-    inputs_length: int,
-) -> Inputs:
-    """Return inputs that begin and end as the texts that the model was trained on."""
-    if trained is None or not model.writes:
-        return texts  # imported: trained on what its tokenizer makes of a text
-    objective = _objective(trained)
-    if isinstance(objective, Ul2):
-        modes = [prompt_of_mode(text, vocabulary) for text in texts]
-        if model.architecture == "encoder_decoder":
-            return [ids for _, ids in modes]
-        return _prompts_of_modes(modes, vocabulary, inputs_length=inputs_length)
-    if model.architecture == "encoder_decoder":
-        return texts
-    if _answers(trained):
-        return prompts_of_pairs(texts, vocabulary, inputs_length=inputs_length)
-    if trained.initialize_from is None:
-        # Trained on a store from the start: no document of it begins with the tokenizer's prefix.
-        return [vocabulary.encode(text, parse_sentinels=True) for text in texts]
-    return texts
-
-
-def _answers(trained: RunConfig | None) -> bool:
-    """Whether a decoder-only model answers inputs that end with EOS."""
-    if trained is None:
-        return False
-    objective = _objective(trained)
-    return objective is None or objective.ends_inputs
-
-
-def _prompts_of_modes(
-    modes: Sequence[tuple[str | None, np.ndarray]], vocabulary: Vocabulary, *, inputs_length: int
-) -> list[Row]:
-    """Return prompts of a decoder-only model: inputs that it is to fill in end with EOS."""
-    rows = []
-    for mode, ids in modes:
-        if mode in (None, "S"):
-            # A prompt loses its beginning, but not its mode.
-            front = ids[: mode is not None]
-            kept = np.append(front, ids[len(front) :][-max(1, inputs_length - len(front)) :])
-            rows.append(Row(kept.astype(np.int32), len(ids)))
-        else:
-            rows += prompts_of_pairs([ids], vocabulary, inputs_length=inputs_length)
-    return rows
-
-
-def _objective(trained: RunConfig) -> Objective | None:
-    """Return the objective that a run was trained on, None if there was none."""
-    data = trained.evaluated_data
-    return data.objective if isinstance(data, PretrainingDataConfig) else None
+def _trained_on(directory: RunDirectory) -> TrainedOn | None:
+    """Return what a run was trained on; None of an imported one."""
+    if not directory.config_file.is_file():
+        return None
+    config = directory.read_config()
+    return TrainedOn(config.data, config.evaluated_data, from_scratch=config.initialize_from is None)

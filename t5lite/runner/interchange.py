@@ -16,7 +16,7 @@ from t5lite.core.storage.local_copies import local_directory
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.data.vocabulary.tokenizer_json import read_file
-from t5lite.decoding import ids_of_eos
+from t5lite.decoding import decoding_programs, ids_of_eos
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
@@ -26,7 +26,6 @@ from t5lite.models.functional import build
 from t5lite.partitioning import fitting_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
-from t5lite.runner.serving import decoding_programs
 
 
 @dataclass(frozen=True)

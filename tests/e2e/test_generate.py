@@ -7,9 +7,9 @@ import pytest
 
 from t5lite.cli import generate_command, generated_outputs
 from t5lite.cli.main import main
+from t5lite.decoding import GenerationLengths
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation, start_generation
-from t5lite.runner.generation_lengths import GenerationLengths
 from tests.e2e.conftest import Refused, write
 
 BROKEN = "two\nlines\r and \\n \u2028"

@@ -1,6 +1,7 @@
 """Examples for fine-tuning: (inputs, targets) pairs, one a row with padding, or several by a packing plan."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from t5lite.core.home import expand_fields
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
 from t5lite.data.examples.source_config import SourceConfig
+from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 
@@ -48,6 +50,16 @@ class PairsDataConfig(SourceConfig):
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 2, a token and EOS")
         if self.max_epochs is not None and self.max_epochs < 1:
             raise ConfigError(f"max_epochs={self.max_epochs} must be at least 1, or None to repeat for ever")
+
+    @property
+    def answer_length(self) -> int:
+        """Tokens of a target."""
+        return self.targets_length
+
+    def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
+        """Return the inputs of a pair."""
+        del prefix
+        return Prompt(vocabulary.encode(text, parse_sentinels=True), ends=True)
 
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return (encoder, decoder) lengths of the batch fields.

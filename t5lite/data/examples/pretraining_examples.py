@@ -1,5 +1,6 @@
 """Examples for pretraining: equal chunks of the virtual concatenation, made fields by the objective."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from t5lite.core.home import expand_fields
 from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.objectives.next_sentence import SentencePairs, pair_sentences
+from t5lite.data.prompt import Prompt
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
@@ -36,6 +38,10 @@ class PretrainingDataConfig(SourceConfig):
             raise ConfigError(f"max_epochs={self.max_epochs} must be at least 1, or None to repeat for ever")
         # A length that makes no sense is refused at once; `lengths` has the last word.
         self.objective.layout(self.inputs_length, self.objective.architectures[0])
+
+    def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
+        """Return the inputs of a chunk, as the objective has them."""
+        return self.objective.prompt(text, vocabulary, prefix=prefix)
 
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return (encoder, decoder) lengths of the batch fields, which follow from the objective.

@@ -1,12 +1,14 @@
 """What every objective answers, with the answers that most share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.objectives.next_sentence import SentencePairs
+from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 
 
@@ -60,6 +62,11 @@ class BaseObjective(ABC):
         layout: ChunkLayout,
     ) -> dict[str, np.ndarray]:
         """Return the batch fields (``core.types``) of chunks; the noise of a row depends on (key, index)."""
+
+    def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
+        """Return the inputs of a text as chunks have them; ``prefix`` begins one that is only continued."""
+        ids = vocabulary.encode(text, parse_sentinels=True)
+        return Prompt(ids, ends=True) if self.ends_inputs else Prompt.after(prefix, ids)
 
     def pair_fields(
         self, pairs: SentencePairs, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary

@@ -16,7 +16,7 @@ rows end in padding. The sequence denoiser asks for a fixed share without a sent
 row, without EOS between them where the inputs are a prefix. For the mode tokens see ``mode_ids``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,7 @@ from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout, Sides, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels
 from t5lite.data.objectives.span_corruption import SpanCorruption
+from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 
 Mode = Literal["R", "S", "X"]
@@ -183,6 +184,14 @@ class Ul2(BaseObjective):
             drops_eos = denoiser.is_prefix and not layout.encoder_length
             inputs_lengths_B[chosen], targets_lengths_B[chosen] = inputs - drops_eos, targets
         return lay_out(Sides(inputs_BM, targets_BL, inputs_lengths_B, targets_lengths_B), layout)
+
+    def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
+        """Return the inputs of a text, which may begin with its mode; those to fill in end with EOS."""
+        del prefix
+        mode, ids = prompt_of_mode(text, vocabulary)
+        if mode in (None, "S"):
+            return Prompt(ids, num_leading=int(mode is not None))
+        return Prompt(ids, ends=True)
 
     def draw(self, *, key: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Return int64 [len(indices)], which denoiser each row has."""

@@ -8,12 +8,11 @@ Sizes that are not fixed stay open (``jax.export``'s symbolic dimensions), so on
 
 from t5lite.interop.stablehlo.exporting import export_folder, fits
 from t5lite.interop.stablehlo.loading import ServingModel, load_exported
-from t5lite.interop.stablehlo.programs import MARK, PLATFORMS, Program, ProgramSizes, forward_program
+from t5lite.interop.stablehlo.programs import MARK, PLATFORMS, ProgramSizes, forward_program
 
 __all__ = [
     "MARK",
     "PLATFORMS",
-    "Program",
     "ProgramSizes",
     "ServingModel",
     "export_folder",

@@ -21,7 +21,6 @@ from t5lite.interop.safetensors_files import WEIGHTS, Output, write_file
 from t5lite.interop.stablehlo.programs import (
     MARK,
     PLATFORMS,
-    Program,
     ProgramSizes,
     describe_program,
     forward_program,
@@ -30,6 +29,7 @@ from t5lite.interop.stablehlo.programs import (
 from t5lite.interop.trees import check_fit, flatten
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
+from t5lite.models.program import Program
 
 
 def export_folder(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from t5lite.core.types import Batch
 from t5lite.interop.trees import flatten, insert
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.models.program import Program
 
 MARK = "programs.json"
 """File by which a folder of programs is known."""
@@ -45,21 +46,6 @@ class ProgramSizes:
             value = getattr(self, field.name)
             if value is not None and value < 1:
                 raise ConfigError(f"{field.name}={value} must be 1 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A function of a model to export.
-
-    Attributes:
-      run: takes the bound module and its inputs by field, returns its outputs by name; traceable.
-      fields: names of its inputs, batch fields of ``core.types``: int32 ``[batch, length]``.
-      added_length: positions that it needs beyond those of its inputs, for tokens that it adds.
-    """
-
-    run: Callable[[Any, Batch], dict[str, jax.Array]]
-    fields: tuple[str, ...]
-    added_length: int = 0
 
 
 def forward_program(config: ModelConfig) -> Program:

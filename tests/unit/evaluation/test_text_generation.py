@@ -10,14 +10,10 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.masked_lm import special_tokens
+from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
-from t5lite.decoding import greedy_continuation
-from t5lite.evaluation.text_generation import (
-    GenerationSizes,
-    fitting_rows,
-    generate_outputs,
-    prompts_of_pairs,
-)
+from t5lite.decoding import Row, decoding_mode, greedy_continuation
+from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
@@ -60,6 +56,12 @@ def make(kind, vocabulary, **changes):
     return model, jax.jit(model.init)(jax.random.key(1))
 
 
+def fitting_rows(config, vocabulary, inputs, **lengths) -> tuple[list[Row], int]:
+    mode = decoding_mode(config)(config, vocabulary, **lengths)
+    rows = [mode.row(given) for given in inputs]
+    return rows, mode.fitted(rows)
+
+
 def test_a_continuation_is_that_of_the_prompt_alone(vocabulary):
     model, params = make(DecoderOnlyConfig, vocabulary)
     lengths = {"encoder_length": 12, "max_decode_length": 5}
@@ -96,7 +98,7 @@ def test_a_prompt_begins_as_the_tokenizer_begins_a_text(bpe):
             end = [*alone.tolist(), bpe.eos_id].index(bpe.eos_id)
             assert text == bpe.decode(np.asarray(alone)[:end])
     assert fitting_rows(model.config, bpe, ["", "a"], encoder_length=9, max_decode_length=1)[1] == 2
-    with pytest.raises(ConfigError, match=r"no room for a token after the 1 that the tokenizer .*; use 2"):
+    with pytest.raises(ConfigError, match=r"no room for a token after the 1 that a prompt .*; use 2"):
         fitting_rows(model.config, bpe, ["a"], encoder_length=1, max_decode_length=1)
 
 
@@ -149,10 +151,13 @@ def test_masks_are_filled_and_nothing_else_is_touched(vocabulary):
 
 
 def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):
-    short, long = prompts_of_pairs(["la luz", TEXTS[2]], vocabulary, inputs_length=6)
+    config = make(DecoderOnlyConfig, vocabulary)[0].config
+    pairs = [Prompt(vocabulary.encode(text), ends=True) for text in ("la luz", TEXTS[2])]
+    (short, long), _ = fitting_rows(config, vocabulary, pairs, encoder_length=6, max_decode_length=1)
     assert short.ids.tolist() == [*vocabulary.encode("la luz")[:5], 1]
     assert long.cut
     assert long.ids.tolist() == [*vocabulary.encode(TEXTS[2])[:5], 1]
+    assert not long.keeps_end
 
 
 def test_lengths_are_those_that_are_needed_and_fit_the_position_table(vocabulary):

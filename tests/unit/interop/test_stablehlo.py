@@ -14,11 +14,11 @@ import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.decoding import decoding_programs
 from t5lite.interop.departure import Cast
 from t5lite.interop.stablehlo import ProgramSizes, export_folder, exporting, load_exported
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
-from t5lite.runner.serving import decoding_programs
 
 SHAPE: dict[str, Any] = {"vocab_size": 400, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_heads": 4}
 CONFIGS: dict[str, ModelConfig] = {
@@ -201,6 +201,12 @@ def test_greedy_decoding_is_exported_beside(name, tmp_path):
     if name == "gpt2":  # 12 positions: a prompt of 10 leaves none for the fourth token
         with pytest.raises(ConfigError, match="decoder_length=10 is more than the 9 of greedy"):
             served("greedy", **make_batch(config, rows=1, length=10))
+
+
+def test_a_model_that_writes_nothing_is_exported_however_few_its_positions_are():
+    (bert,) = (config for config in CONFIGS.values() if not config.writes)
+    assert bert.position_limit is not None
+    assert decoding_programs(bert, max_decode_length=bert.position_limit + 1, eos_id=1) == {}
 
 
 def test_what_cannot_be_exported_or_called_is_said(tmp_path, exported):

@@ -1,16 +1,21 @@
 """Prompts begin as the texts that the model was trained on."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.prefix_lm import PrefixLM
 from t5lite.data.objectives.span_corruption import SpanCorruption
-from t5lite.data.objectives.ul2 import Ul2
+from t5lite.data.objectives.ul2 import Ul2, mode_ids
 from t5lite.data.vocabulary import open_vocabulary
+from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.decoding import TrainedOn, decoding_mode
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import InitializeFrom, RunConfig
@@ -74,3 +79,18 @@ def test_a_trained_model_is_prompted_as_it_was_trained(run, data, source, expect
         "ids and EOS": [*ids, vocabulary.eos_id],
     }
     assert prompt(run) == prompts[expected]
+
+
+@given(mode=st.sampled_from(["", "[R] ", "[S] ", "[X] "]), length=st.integers(3, 8))
+def test_what_is_cut_of_an_input_is_what_its_mode_can_spare(mode, length):
+    """Inputs to fill in lose their end, a text to continue its beginning; the mode stays."""
+    vocabulary, model = ByteVocabulary(extra_ids=100), dataclasses.replace(MODEL, vocab_size=512)
+    source = PretrainingDataConfig(store="store", objective=Ul2())
+    writing = decoding_mode(model)(model, vocabulary, encoder_length=length, max_decode_length=1)
+    row = writing.row(writing.prompts([mode + TEXT], TrainedOn(source, source, from_scratch=True))[0])
+    is_continued, rest = mode in ("", "[S] "), vocabulary.encode(TEXT).tolist()
+    front = [mode_ids(vocabulary)[mode[1]]] if mode else []
+    room = length - len(front)
+    kept = rest[-room:] if is_continued else [*rest[: room - 1], vocabulary.eos_id]
+    assert row.ids.tolist() == [*front, *kept]
+    assert (row.keeps_end, row.cut) == (is_continued, len(rest) + len(front) + (not is_continued) > length)

@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from t5lite.data.objectives import CausalLM, SpanCorruption
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
+from t5lite.decoding import TrainedOn, generation_lengths
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
-from t5lite.optim import AdamWConfig, Constant
-from t5lite.run_config import RunConfig
-from t5lite.runner.generation_lengths import generation_lengths
-from t5lite.training.loop import TrainingConfig
 
 SHAPE = {"vocab_size": 64, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2}
 T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=1, num_decoder_layers=1)
@@ -22,15 +19,8 @@ BERT = EncoderOnlyConfig(**SHAPE, num_layers=1, max_length=48)
 PAIRS = PairsDataConfig(store="store", inputs_length=20, targets_length=9)
 
 
-def trained(model, data) -> RunConfig:
-    return RunConfig(
-        run_dir="run",
-        model=model,
-        data=data,
-        optimizer=AdamWConfig(),
-        schedule=Constant(),
-        training=TrainingConfig(total_steps=1, batch_size=1),
-    )
+def trained(data) -> TrainedOn | None:
+    return None if data is None else TrainedOn(data, data, from_scratch=True)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +36,7 @@ def trained(model, data) -> RunConfig:
     ],
 )
 def test_they_are_those_of_training_or_of_the_model(model, data, expected):
-    lengths = generation_lengths(model, None if data is None else trained(model, data))
+    lengths = generation_lengths(model, trained(data))
     assert (lengths.encoder_length, lengths.max_decode_length) == expected
 
 
@@ -57,7 +47,7 @@ def test_they_are_those_of_training_or_of_the_model(model, data, expected):
     max_decode_length=st.none() | st.integers(1, 48),
 )
 def test_what_is_given_holds_and_the_rest_fits(model, data, encoder_length, max_decode_length):
-    run = trained(model, data) if data and model.architecture == "decoder_only" else None
+    run = trained(data) if model.architecture == "decoder_only" else None
     lengths = generation_lengths(
         model, run, encoder_length=encoder_length, max_decode_length=max_decode_length
     )

@@ -1,0 +1,52 @@
+"""An encoder-decoder answers an input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.core.types import Batch
+from t5lite.decoding.greedy import greedy
+from t5lite.decoding.mode import DecodingMode, Given, Inputs, Row, Search, TrainedOn, ended_row
+from t5lite.models.config import ModelConfig
+from t5lite.models.program import Program
+
+
+class Answering(DecodingMode):
+    """Inputs end with EOS; the marks are segment ids."""
+
+    @staticmethod
+    def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
+        """Return ``greedy``, which takes encoder inputs."""
+        config.check_length(search.max_decode_length)
+
+        def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
+            tokens_BM, marks = (jnp.asarray(batch[field]) for field in fields)
+            return {"tokens": greedy(module, tokens_BM, encoder_segment_ids_BM=marks, **vars(search))}
+
+        fields = ("encoder_input_tokens", "encoder_segment_ids")
+        return {"greedy": Program(run=run, fields=fields)}
+
+    def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
+        """Return the inputs as the data has them."""
+        return [trained.source.prompt(text, self.vocabulary) for text in texts]
+
+    def row(self, given: Given) -> Row:
+        """Return the input and EOS."""
+        if isinstance(given, Row):
+            return given
+        eos_id = self.vocabulary.special_id("eos", needed_for="an encoder-decoder model")
+        # An empty input is a lone EOS, also in the rows that fill up: no row is masked altogether.
+        return ended_row(self.ids(given), eos_id, self.encoder_length)
+
+    def fitted(self, rows: Sequence[Row]) -> int:
+        """Return ``encoder_length`` itself: results do not depend on the company an input is in."""
+        del rows
+        for length in (self.search.max_decode_length, self.encoder_length):
+            self.config.check_length(length)
+        return self.encoder_length
+
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
+        """Return what is written, int32 ``[B, max_decode_length]``."""
+        return greedy(model, tokens_BM, encoder_segment_ids_BM=marks, **vars(self.search))

@@ -1,0 +1,138 @@
+"""A decoder-only model continues a prompt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.types import Batch
+from t5lite.data.prompt import Prompt
+from t5lite.decoding.greedy import greedy_continuation
+from t5lite.decoding.mode import (
+    OUTPUT_LENGTH,
+    DecodingMode,
+    GenerationLengths,
+    Given,
+    Inputs,
+    Row,
+    Search,
+    TrainedOn,
+    ended_row,
+)
+from t5lite.models.config import ModelConfig
+from t5lite.models.program import Program
+
+
+class Continuing(DecodingMode):
+    """Prompts end at the last column; the marks are the columns of their first tokens."""
+
+    @staticmethod
+    def lengths(
+        config: ModelConfig,
+        trained: TrainedOn | None,
+        *,
+        encoder_length: int | None,
+        max_decode_length: int | None,
+    ) -> GenerationLengths:
+        """Return lengths that share a row, as the table of positions has one for both."""
+        limit = config.position_limit
+        inputs, outputs = _one_row(config, trained, encoder_length, max_decode_length)
+        if limit is None:
+            return GenerationLengths(inputs, outputs, None, None)
+        return GenerationLengths(inputs, outputs, limit - outputs + 1, limit - (encoder_length or 1) + 1)
+
+    @staticmethod
+    def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
+        """Return ``greedy``, which takes prompts with their padding in front."""
+        config.check_length(search.max_decode_length)
+
+        def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
+            tokens_BL, segment_ids_BL = (jnp.asarray(batch[field]) for field in fields)
+            first_B = jnp.sum(segment_ids_BL == 0, axis=1, dtype=jnp.int32)
+            return {"tokens": greedy_continuation(module, tokens_BL, first_B=first_B, **vars(search))}
+
+        fields = ("decoder_input_tokens", "decoder_segment_ids")
+        return {"greedy": Program(run=run, fields=fields, added_length=search.max_decode_length - 1)}
+
+    @property
+    def start_id(self) -> int:
+        """Documents follow an EOS in training, so a text begins after one."""
+        start = self.vocabulary.bos_id if self.vocabulary.eos_id is None else self.vocabulary.eos_id
+        return 0 if start is None else start
+
+    def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
+        """Return prompts as the data has them.
+
+        After an earlier training they begin as the tokenizer begins a text; no document of a store does.
+        """
+        prefix = () if trained.from_scratch else self.vocabulary.prompt_prefix
+        return [trained.source.prompt(text, self.vocabulary, prefix=prefix) for text in texts]
+
+    def row(self, given: Given) -> Row:
+        """Return the prompt; without EOS it loses its beginning, but not what it begins with."""
+        if isinstance(given, Row):
+            return given
+        prompt = self._prompt(given)
+        if prompt.ends:
+            eos_id = self.vocabulary.special_id("eos", needed_for="a model that was trained on pairs")
+            return ended_row(prompt.ids, eos_id, self.encoder_length)
+        leading, ids = np.split(prompt.ids.astype(np.int32), [prompt.num_leading])
+        room = self.encoder_length - len(leading)
+        if len(ids) and room < 1:
+            raise ConfigError(
+                f"encoder_length={self.encoder_length} has no room for a token after the {len(leading)} that "
+                f"a prompt begins with; use {len(leading) + 1} or more"
+            )
+        kept = np.append(leading, ids[-room:] if len(ids) else ids)
+        if not len(kept):
+            return Row(np.array([self.start_id], np.int32), 1)
+        return Row(kept, len(prompt.ids), keeps_end=True)
+
+    def _prompt(self, given: str | np.ndarray | Prompt) -> Prompt:
+        if isinstance(given, Prompt):
+            return given
+        prefix = self.vocabulary.prompt_prefix if isinstance(given, str) else ()
+        return Prompt.after(prefix, self.ids(given))
+
+    def fitted(self, rows: Sequence[Row]) -> int:
+        """Return the least length; the last token that is written is never read."""
+        length = super().fitted(rows)
+        self.config.check_length(length + self.search.max_decode_length - 1)
+        return length
+
+    def arrays(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return prompts ``[B, encoder_length]``, and the column of each one's first token."""
+        tokens_BL = np.zeros((len(rows), self.encoder_length), np.int32)
+        first_B = np.zeros(len(rows), np.int32)
+        for row, ids in enumerate(rows):
+            first_B[row] = self.encoder_length - len(ids)
+            tokens_BL[row, first_B[row] :] = ids
+        return tokens_BL, first_B
+
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
+        """Return what follows, int32 ``[B, max_decode_length]``."""
+        return greedy_continuation(model, tokens_BM, first_B=marks, **vars(self.search))
+
+
+def _one_row(
+    config: ModelConfig, trained: TrainedOn | None, encoder_length: int | None, max_decode_length: int | None
+) -> tuple[int, int]:
+    """Return how prompt and continuation divide one row between them."""
+    limit, source = config.position_limit, trained and trained.source
+    row = config.max_length if source is None else source.lengths(config.architecture)[1]
+    outputs = min(OUTPUT_LENGTH, max(1, row // 2))
+    if source is not None and source.answer_length is not None:
+        outputs = source.answer_length
+    if encoder_length is not None:
+        room = outputs if limit is None else limit - encoder_length + 1
+        return encoder_length, max_decode_length or max(1, min(outputs, room))
+    if max_decode_length is None:
+        return row - outputs + 1, outputs
+    # A longer continuation than rows are may leave the prompt half a row, where positions do not end.
+    inputs = max(row - max_decode_length + 1, (row + 1) // 2)
+    if limit is not None:
+        inputs = max(1, min(inputs, limit - max_decode_length + 1))
+    return inputs, max_decode_length

@@ -1,0 +1,82 @@
+"""A masked language model fills in what is hidden in a text."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.objectives.masked_lm import special_tokens
+from t5lite.data.prompt import Prompt
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.decoding.greedy import most_probable
+from t5lite.decoding.mode import DecodingMode, Given, Row
+from t5lite.models.config import HEADS, EncoderOnlyConfig
+
+MASK = "[MASK]"
+"""What stands for a hidden token in a text, whatever the vocabulary calls it."""
+
+
+class Filling(DecodingMode):
+    """Every ``[MASK]`` becomes its most probable token, each for itself; the marks are segment ids."""
+
+    least_length: ClassVar[int] = 3
+
+    def __init__(
+        self,
+        config: EncoderOnlyConfig,
+        vocabulary: Vocabulary,
+        *,
+        encoder_length: int,
+        max_decode_length: int,
+        eos_ids: Sequence[int] = (),
+    ):
+        """Check that the head names tokens, and find what frames them."""
+        if not config.fills_masks:
+            heads = " or ".join(repr(head) for head, kind in HEADS.items() if kind.predicts_tokens)
+            raise ConfigError(
+                f"an encoder-only model with head={config.head!r} writes no text; one with head={heads} "
+                f"fills in {MASK}"
+            )
+        if encoder_length < self.least_length:
+            raise ConfigError(
+                f"encoder_length={encoder_length} has no room for a token between [CLS] and [SEP]; use "
+                f"{self.least_length} or more"
+            )
+        super().__init__(
+            config,
+            vocabulary,
+            encoder_length=encoder_length,
+            max_decode_length=max_decode_length,
+            eos_ids=eos_ids,
+        )
+        self.special = special_tokens(vocabulary)
+
+    def row(self, given: Given) -> Row:
+        """Return [CLS], the input, cut to fit, and [SEP]."""
+        if isinstance(given, Row):
+            return given
+        ids = self.ids(given)
+        _, cls, sep = self.special
+        framed = np.array([cls, *ids[: self.encoder_length - 2], sep], np.int32)
+        return Row(framed, len(ids) + 2)
+
+    def ids(self, given: str | np.ndarray | Prompt) -> np.ndarray:
+        """Return the ids of an input; of a text with that of the mask wherever it says so."""
+        if not isinstance(given, str):
+            return super().ids(given)
+        mask = np.array([self.special.mask], np.int32)
+        first, *others = (super(Filling, self).ids(part) for part in given.split(MASK))
+        return np.concatenate([first, *(np.append(mask, ids) for ids in others)])
+
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
+        """Return the inputs with their masks filled in, int32 ``[B, encoder_length]``."""
+        logits_BMV = model({"encoder_input_tokens": tokens_BM, "encoder_segment_ids": marks})["tokens"]
+        best_BM = most_probable(logits_BMV, self.search.known_V)
+        return jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM)
+
+    def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return what stands between [CLS] and [SEP]."""
+        return ids[marks == 1][1:-1], True
