@@ -21,7 +21,7 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
-from t5lite.core.migrations import Versions
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
@@ -35,8 +35,10 @@ from t5lite.data.pipeline import (
     SourceDataConfig,
 )
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.functional import FunctionalModel
 from t5lite.models.presets import preset_in, shape_in
-from t5lite.optim import OptimizerConfig, Schedule
+from t5lite.optim import Optimizer, OptimizerConfig, Schedule
+from t5lite.optim.trained import Trained, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.training.loop import TrainingConfig
@@ -98,6 +100,11 @@ class RunConfig:
     optimizer: OptimizerConfig
     schedule: Schedule
     training: TrainingConfig
+    trainable: tuple[str, ...] | None = None
+    """Patterns of the parameters that are trained, such as ``decoder`` or ``*/self_attention``, and of those
+    that are not, after a ``!`` (``optim.trained``); None trains everything."""
+    learning_rate_factors: tuple[tuple[str, float], ...] = ()
+    """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     step: StepConfig = field(default_factory=StepConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -123,6 +130,7 @@ class RunConfig:
                 f"use {f'{below} or ' if below else ''}{below + microbatches}"
             )
         self.schedule.build(self.training.total_steps)
+        check_patterns(self.trainable, self.learning_rate_factors)
         evaluation = self.evaluation
         swaps = evaluation.encoder_use and self.model.cross_attends
         if evaluation.store and swaps and evaluation.batch_size < 2:
@@ -158,6 +166,17 @@ class RunConfig:
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
             )
+
+    def trained(self, model: FunctionalModel) -> Trained:
+        """Return which of the model's parameters are trained; errors as of ``resolve_trained``."""
+        return resolve_trained(self.trainable, self.learning_rate_factors, model.abstract_params)
+
+    def build_optimizer(self, model: FunctionalModel) -> Optimizer:
+        """Return the optimizer of what is trained of the model; errors as of ``trained``."""
+        schedule = self.schedule.build(self.training.total_steps)
+        return self.trained(model).optimizer(
+            lambda axes, factors: self.optimizer.build(schedule, axes, factors), model.logical_axes
+        )
 
     @property
     def training_stores(self) -> tuple[str, ...]:
@@ -394,7 +413,7 @@ def _with_named_step(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "initialize_from": {**source, "step": "newest"}}
 
 
-VERSIONS = Versions({0: _with_types, 1: _with_named_step})
+VERSIONS = Versions({0: _with_types, 1: _with_named_step, 2: unchanged})
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(

@@ -47,7 +47,7 @@ def predicted(config: RunConfig, topology: Topology) -> Fit:
     partitioner = abstract_partitioner(config.partitioning, topology.num_devices)
     check_slices(dict(partitioner.mesh.shape), topology.num_slices)
     model, batch = build(config.model), batch_shape(config)
-    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
+    optimizer = config.build_optimizer(model)
     check_step(model, optimizer, partitioner, batch, config.step)
     execution = Execution(remat=remat, num_microbatches=config.step.num_microbatches)
     memory = CostModel(model, optimizer, topology, batch).on(partitioner).predict(execution).memory

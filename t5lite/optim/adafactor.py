@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import LogicalAxes, Tree
-from t5lite.optim.base import MatrixDims, Optimizer, ScheduleFn, matrix_dims, per_layer_rms
+from t5lite.optim.base import (
+    MatrixDims,
+    Optimizer,
+    ScheduleFn,
+    learning_rates,
+    matrix_dims,
+    per_layer_rms,
+    unit_factors,
+)
 
 _GRADIENT_FLOOR = 1e-30
 """Added to squared gradients (T5X ``epsilon1``)."""
@@ -57,8 +65,15 @@ class AdafactorConfig:
         if not 0 <= self.weight_decay < 1:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be in [0, 1)")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree) -> Optimizer:
-        """Return the optimizer for parameters with these logical axes (nested dict of tuples)."""
+    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+        """Return the optimizer for parameters with these logical axes (nested dict of tuples).
+
+        Args:
+          schedule: learning rate.
+          logical_axes: of the parameters.
+          rate_factors: what multiplies the learning rate of each parameter, as its scale does; None: 1.
+        """
+        factors = rate_factors or unit_factors(logical_axes)
 
         def init(params: Tree) -> AdafactorState:
             moments = jax.tree.map(self._init_moment, params, logical_axes)
@@ -69,12 +84,14 @@ class AdafactorConfig:
 
         def update(grads: Tree, opt_state: AdafactorState, params: Tree) -> tuple[Tree, AdafactorState]:
             decay = 1.0 - (opt_state.count.astype(jnp.float32) + 1.0) ** -self.decay_exponent
-            rate = learning_rate(opt_state)
+            rates = jax.tree.leaves(learning_rates(learning_rate(opt_state), factors))
             leaves, structure = jax.tree.flatten(params)
             moments = structure.flatten_up_to(opt_state.moments)
             axes = structure.flatten_up_to(logical_axes)
             updates, new_moments = [], []
-            for param, grad, moment, names in zip(leaves, jax.tree.leaves(grads), moments, axes, strict=True):
+            for param, grad, moment, names, rate in zip(
+                leaves, jax.tree.leaves(grads), moments, axes, rates, strict=True
+            ):
                 direction, moment = _precondition(grad.astype(jnp.float32), moment, decay, names)
                 updates.append(self._update(direction, param.astype(jnp.float32), rate, names))
                 new_moments.append(moment)

@@ -8,7 +8,15 @@ import optax
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
-from t5lite.optim.base import Optimizer, ScheduleFn, matrix_dims, per_layer_rms, to_float32
+from t5lite.optim.base import (
+    Optimizer,
+    ScheduleFn,
+    learning_rates,
+    matrix_dims,
+    per_layer_rms,
+    to_float32,
+    unit_factors,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +47,15 @@ class AdamWConfig:
         if self.weight_decay < 0:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree) -> Optimizer:
-        """Return the optimizer for parameters with these logical axes (nested dict of tuples)."""
+    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+        """Return the optimizer for parameters with these logical axes (nested dict of tuples).
+
+        Args:
+          schedule: learning rate.
+          logical_axes: of the parameters.
+          rate_factors: what multiplies the learning rate of each parameter; None: 1.
+        """
+        factors = rate_factors or unit_factors(logical_axes)
         adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
 
         def leaf_update(direction: jax.Array, param: jax.Array, axes: tuple) -> jax.Array:
@@ -57,10 +72,10 @@ class AdamWConfig:
             return schedule(opt_state.count)
 
         def update(grads: Tree, opt_state: Tree, params: Tree) -> tuple[Tree, Tree]:
-            rate = learning_rate(opt_state)
+            rates = learning_rates(learning_rate(opt_state), factors)
             directions, state = adam.update(to_float32(grads), opt_state)
             directions = jax.tree.map(leaf_update, directions, to_float32(params), logical_axes)
-            return jax.tree.map(lambda d: -rate * d, directions), state
+            return jax.tree.map(lambda d, rate: -rate * d, directions, rates), state
 
         def state_axes(abstract_opt_state: Tree) -> Tree:
             return abstract_opt_state._replace(count=(), mu=logical_axes, nu=logical_axes)

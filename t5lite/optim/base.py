@@ -14,22 +14,30 @@ ScheduleFn: TypeAlias = Callable[[Any], jax.Array]
 """Learning rate of the update that follows ``step`` completed updates (float32 scalar)."""
 
 
+def _everything(params: Tree) -> Tree:
+    return params
+
+
 class Optimizer(NamedTuple):
     """Pure functions over the nested dict of parameters; all state is float32 (counters int32).
 
-    Like an optax ``GradientTransformation``, with two additions: the logical axes of the state, by
-    which it is sharded, and the learning rate, so that the train step can report what is applied.
+    Like an optax ``GradientTransformation``, with three additions: the logical axes of the state, by
+    which it is sharded, the learning rate, so that the train step can report what is applied, and which
+    parameters are trained, so that no gradient is taken of the others.
     """
 
     init: Callable[[Tree], Tree]
     """``params -> opt_state``; jit-able, and good under ``eval_shape``."""
     update: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]
-    """``(grads, opt_state, params) -> (updates, opt_state)``; ``updates`` are float32 and to be added."""
+    """``(grads, opt_state, params) -> (updates, opt_state)``; ``updates`` are float32 and to be added.
+    Gradients and updates are of what is ``trained``, the parameters are all."""
     state_axes: Callable[[Tree], Tree]
     """``abstract opt_state -> the same structure with a tuple of logical axes for every leaf``."""
     learning_rate: Callable[[Tree], jax.Array]
     """``opt_state -> learning rate`` of the next update. The state counts completed updates, so a step
     whose update was skipped does not move the schedule."""
+    trained: Callable[[Tree], Tree] = _everything
+    """A tree like the parameters (of arrays, axes, shardings …) -> what it has of those that are trained."""
 
 
 class MatrixDims(NamedTuple):
@@ -82,6 +90,16 @@ def global_norm(tree: Tree) -> jax.Array:
     """Return the root of the sum of the squares of all numbers in a tree (float32 scalar)."""
     sums = [sum_of_squares(x, tuple(range(x.ndim))).reshape(()) for x in jax.tree.leaves(tree)]
     return jnp.sqrt(sum(sums, jnp.float32(0)))
+
+
+def unit_factors(logical_axes: Tree) -> Tree:
+    """Return factors of the learning rate that leave it as it is for every parameter."""
+    return jax.tree.map(lambda _: 1.0, logical_axes, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def learning_rates(rate: jax.Array, factors: Tree) -> Tree:
+    """Return the learning rate of every parameter: that of the schedule, times its factor."""
+    return jax.tree.map(lambda factor: rate if factor == 1 else factor * rate, factors)
 
 
 def to_float32(tree: Tree) -> Tree:

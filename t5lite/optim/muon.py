@@ -10,7 +10,15 @@ from optax import contrib
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.adamw import AdamWConfig
-from t5lite.optim.base import MatrixDims, Optimizer, ScheduleFn, matrix_dims, to_float32
+from t5lite.optim.base import (
+    MatrixDims,
+    Optimizer,
+    ScheduleFn,
+    learning_rates,
+    matrix_dims,
+    to_float32,
+    unit_factors,
+)
 
 _TABLES = {"vocab", "positions", "token_types", "labels"}
 """Axes of tables that are looked up row by row and of outputs, as opposed to maps within the network."""
@@ -53,13 +61,20 @@ class MuonConfig:
         if self.weight_decay < 0:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree) -> Optimizer:
-        """Return the optimizer for parameters with these logical axes (nested dict of tuples)."""
+    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+        """Return the optimizer for parameters with these logical axes (nested dict of tuples).
+
+        Args:
+          schedule: learning rate.
+          logical_axes: of the parameters.
+          rate_factors: what multiplies the learning rate of each parameter; None: 1.
+        """
         structure = jax.tree.structure(logical_axes, is_leaf=lambda x: isinstance(x, tuple))
         axes_by_path = _by_path(logical_axes)
         numbers = {path: _dimension_numbers(axes) for path, axes in axes_by_path.items() if _in_stack(axes)}
         other_axes = {path: axes for path, axes in axes_by_path.items() if path not in numbers}
-        adamw = self.adamw.build(schedule, other_axes)
+        factors = _by_path(rate_factors or unit_factors(logical_axes))
+        adamw = self.adamw.build(schedule, other_axes, {path: factors[path] for path in other_axes})
         muon = contrib.scale_by_muon(
             ns_steps=self.newton_schulz_steps, beta=self.momentum, weight_dimension_numbers=numbers
         )
@@ -77,13 +92,13 @@ class MuonConfig:
 
         def update(grads: Tree, opt_state: MuonOptimizerState, params: Tree) -> tuple[Tree, Tree]:
             (matrix_grads, other_grads), (matrices, others) = split(grads), split(params)
-            rate = learning_rate(opt_state)
+            rates = learning_rates(learning_rate(opt_state), factors)
             directions, muon_state = cast(Tree, muon.update(matrix_grads, opt_state.muon))
             updates, adamw_state = adamw.update(other_grads, opt_state.adamw, others)
             for path, direction in directions.items():
                 scale = self.update_rms * _rms_gain(direction.shape, axes_by_path[path])
                 decayed = scale * direction + self.weight_decay * matrices[path]
-                updates[path] = -rate * decayed
+                updates[path] = -rates[path] * decayed
             ordered = structure.unflatten([updates[path] for path in axes_by_path])
             return ordered, MuonOptimizerState(muon=muon_state, adamw=adamw_state)
 

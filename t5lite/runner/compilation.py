@@ -49,7 +49,7 @@ def compile_run(
     devices = compile_only_devices(topology)
     partitioner = make_partitioner(config.partitioning, devices)
     model = build(config.model)
-    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
+    optimizer = config.build_optimizer(model)
     batch = batch_shape(config)
     check_step(model, optimizer, partitioner, batch, config.step)
     announce(f"{model.num_params:,} parameters for {topology}; a large model compiles for minutes")

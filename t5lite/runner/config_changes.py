@@ -67,6 +67,9 @@ EFFECTS: Mapping[str, Effect] = {
     "data.sources.*.data.targets_length": Effect.ORDER,
     "optimizer": Effect.COURSE,
     "schedule": Effect.COURSE,
+    # Only its wording can change: what it means is compared before, in ``runner.trained``.
+    "trainable": Effect.NOTHING,
+    "learning_rate_factors": Effect.COURSE,
     "training": Effect.NOTHING,
     "training.batch_size": Effect.COURSE,
     "training.total_steps": Effect.COURSE,

@@ -29,6 +29,7 @@ from t5lite.runner.rollback import left_out
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.store_contents import store_contents
 from t5lite.runner.tracking import check_trackers
+from t5lite.runner.trained import check_trained_alike
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
 from t5lite.training.state import abstract_state, init_state, state_axes, state_from_params
@@ -90,7 +91,9 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     if resumed is None:  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
     model = build(config.model)
-    optimizer = config.optimizer.build(config.schedule.build(config.training.total_steps), model.logical_axes)
+    if resumed is not None:
+        check_trained_alike(resumed, config, model)
+    optimizer = config.build_optimizer(model)
     partitioner = make_partitioner(config.partitioning)
     state = abstract_state(model, optimizer)
     axes = state_axes(model, optimizer)

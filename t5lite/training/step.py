@@ -21,6 +21,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
+from t5lite.optim.trained import merged
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
@@ -97,16 +98,17 @@ def make_train_step(
 
     Metrics: ``loss`` (pure cross-entropy, nats per token), ``z_loss``, ``token_accuracy`` (``accuracy`` of
     a head with one label a row) as ``WeightedSum``, and ``NAME_loss``, ``NAME_accuracy`` of further outputs
-    (``sequence`` is BERT's next sentence); ``grad_norm`` (before clipping), ``param_norm`` (before the
-    update), ``tokens`` (int32, without padding, of the encoder and of the decoder), ``nonfinite`` (1.0 if the
-    loss or a gradient was not finite) and ``learning_rate`` (what the optimizer applied: its schedule follows
-    completed updates, not skipped ones).
+    (``sequence`` is BERT's next sentence); ``grad_norm`` (before clipping) and ``param_norm`` (before the
+    update) of what is trained, ``tokens`` (int32, without padding, of the encoder and of the decoder),
+    ``nonfinite`` (1.0 if the loss or a gradient was not finite) and ``learning_rate`` (what the optimizer
+    applied, before factors of single parameters: its schedule follows completed updates, not skipped ones).
 
     Several outputs count alike: the objective is the sum of their mean losses over the batch (BERT).
 
     Args:
       model: the functional model.
-      optimizer: sees the gradient of the loss per target token.
+      optimizer: sees the gradient of the loss per target token. What it does not train is passed on as it
+        is: no gradient of it is taken, kept or exchanged.
       config: loss and microbatches.
       seed: dropout depends on (seed, step, microbatch) alone.
 
@@ -117,7 +119,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        losses, grads = _accumulate(model, state.params, batch, key, config)
+        losses, grads = _accumulate(model, optimizer.trained, state.params, batch, key, config)
         grads = _normalise(grads, losses.objective.weight)
         new_state, metrics = _update(state, grads, losses, optimizer, config)
         metrics["learning_rate"] = jnp.asarray(optimizer.learning_rate(state.opt_state), jnp.float32)
@@ -243,17 +245,24 @@ def split_microbatches(batch: DeviceBatch, num_microbatches: int) -> DeviceBatch
 
 
 def _accumulate(
-    model: FunctionalModel, params: Tree, batch: DeviceBatch, key: jax.Array, config: StepConfig
+    model: FunctionalModel,
+    select: Callable[[Tree], Tree],
+    params: Tree,
+    batch: DeviceBatch,
+    key: jax.Array,
+    config: StepConfig,
 ) -> tuple[BatchLosses, Tree]:
     """Return the losses and the float32 gradient of the *sum* of the objective over the whole batch.
 
-    Sums add up exactly whatever the weights of the microbatches; dividing by the total weight comes after.
+    The gradient is with respect to the parameters that ``select`` leaves in a tree. Sums add up exactly
+    whatever the weights of the microbatches; dividing by the total weight comes after.
     """
     factors = loss_factors(targets(model.config, batch))
+    trained, axes = select(params), select(model.logical_axes)
 
-    def objective(params: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, BatchLosses]:
+    def objective(trained: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, BatchLosses]:
         losses = batch_losses(
-            predictions(model.bind(params), microbatch, dropout_key=key),
+            predictions(model.bind(merged(params, trained)), microbatch, dropout_key=key),
             factors,
             z_loss=config.z_loss,
             label_smoothing=config.label_smoothing,
@@ -263,8 +272,8 @@ def _accumulate(
 
     def one(microbatch: DeviceBatch, index: jax.Array | int) -> tuple[BatchLosses, Tree]:
         dropout_key = jax.random.fold_in(key, index)
-        grads, losses = jax.grad(objective, has_aux=True)(params, microbatch, dropout_key)
-        return losses, _constrain_gradients(grads, model)
+        grads, losses = jax.grad(objective, has_aux=True)(trained, microbatch, dropout_key)
+        return losses, _constrain_gradients(grads, axes)
 
     if config.num_microbatches == 1:
         return one(batch, 0)
@@ -274,19 +283,19 @@ def _accumulate(
 
     microbatches = split_microbatches(batch, config.num_microbatches)
     indices = jnp.arange(config.num_microbatches)
-    zero_grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
+    zero_grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), trained)
     no_losses = BatchLosses.zeros(len(model.config.outputs))
-    zeros = (no_losses, _constrain_gradients(zero_grads, model))
+    zeros = (no_losses, _constrain_gradients(zero_grads, axes))
     return jax.lax.scan(add, zeros, (microbatches, indices))[0]
 
 
-def _constrain_gradients(grads: Tree, model: FunctionalModel) -> Tree:
+def _constrain_gradients(grads: Tree, axes: Tree) -> Tree:
     """Return float32 gradients sharded like their parameters, so that XLA reduce-scatters them."""
     grads = jax.tree.map(lambda g: g.astype(jnp.float32), grads)
     partitioner = active_partitioner()
     if partitioner is None:
         return grads
-    return jax.lax.with_sharding_constraint(grads, partitioner.tree_shardings(model.logical_axes))
+    return jax.lax.with_sharding_constraint(grads, partitioner.tree_shardings(axes))
 
 
 def _normalise(grads: Tree, weight: jax.Array | float) -> Tree:
@@ -303,18 +312,20 @@ def _update(
         scale = jnp.minimum(1.0, config.max_gradient_norm / jnp.maximum(grad_norm, 1e-30))
         grads = jax.tree.map(lambda g: g * scale, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    before = optimizer.trained(state.params)
+    trained = optax.apply_updates(before, updates)
     finite = jnp.isfinite(grad_norm) & jnp.isfinite(losses.objective.total)
     if config.skip_nonfinite:
-        params, opt_state = jax.tree.map(
+        trained, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
+            (trained, opt_state),
+            (before, state.opt_state),
         )
+    params = merged(state.params, trained)
     new_state = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
     return new_state, {
         "grad_norm": grad_norm,
-        "param_norm": global_norm(state.params),
+        "param_norm": global_norm(before),
         "nonfinite": 1.0 - finite.astype(jnp.float32),
     }
 

@@ -1,0 +1,86 @@
+"""What a run says of the parameters that it trains, and why that cannot change in a run."""
+
+import math
+from collections.abc import Iterable
+
+import jax
+
+from t5lite.core.errors import ConfigError
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim.trained import parameter_paths
+from t5lite.run_config import RunConfig
+from t5lite.runner.resumption import Resumption
+
+_LISTED = 3
+_TABLE = "token_embedder/embedding"
+
+
+def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
+    """Return what to say of a run that does not train everything alike."""
+    trained, sizes = config.trained(model), _sizes(model)
+    messages = []
+    if trained.frozen:
+        num_trained = sum(sizes[path] for path in trained.rate_factors)
+        messages.append(
+            f"trains {num_trained:,} of {model.num_params:,} parameters, {len(trained.rate_factors)} of "
+            f"{len(sizes)} arrays; frozen: {_groups(trained.frozen, sizes)}"
+        )
+    if model.config.tie_embeddings and _TABLE in trained.frozen:
+        messages.append(f"note: {_TABLE} is frozen, which is also the kernel of the logits (tied)")
+    for factor in sorted({factor for factor in trained.rate_factors.values() if factor != 1}):
+        of_factor = [path for path, each in trained.rate_factors.items() if each == factor]
+        messages.append(
+            f"learning rate times {factor:g} for {sum(sizes[path] for path in of_factor):,} parameters: "
+            f"{_groups(of_factor, sizes)}"
+        )
+    return messages
+
+
+def check_trained_alike(resumed: Resumption, config: RunConfig, model: FunctionalModel) -> None:
+    """Check that a run goes on with the parameters that it was trained with so far.
+
+    A checkpoint has optimizer state of these alone, and Adam's of others cannot begin in the middle: its
+    bias correction counts all updates alike.
+
+    Raises:
+      ConfigError: naming what would be trained or frozen from here on.
+    """
+    if resumed.config is None:  # an older version's, which trained everything, or nobody can tell
+        return
+    before, now = resumed.config.trained(model), config.trained(model)
+    if before.frozen == now.frozen:
+        return
+    sizes = _sizes(model)
+    changes = {
+        "newly trained": before.frozen - now.frozen,
+        "newly frozen": now.frozen - before.frozen,
+    }
+    listed = "; ".join(f"{what}: {_groups(paths, sizes)}" for what, paths in changes.items() if paths)
+    raise ConfigError(
+        f"run_dir={config.run_dir} has optimizer state of what it trained up to step {resumed.step}, and "
+        f"trainable is another now ({listed}); change it back, or go on from these parameters in another "
+        f"run_dir by --initialize-from.run {config.run_dir}"
+    )
+
+
+def _sizes(model: FunctionalModel) -> dict[str, int]:
+    leaves = jax.tree.leaves(model.abstract_params)
+    paths = parameter_paths(model.abstract_params)
+    return {path: math.prod(leaf.shape) for path, leaf in zip(paths, leaves, strict=True)}
+
+
+def _groups(paths: Iterable[str], all_paths: Iterable[str]) -> str:
+    """Return the fewest groups that are these paths and no others, the first of them if they are many."""
+    paths, others = set(paths), set(all_paths) - set(paths)
+    groups: list[str] = []
+    for path in sorted(paths):
+        names = path.split("/")
+        group = next(
+            group
+            for group in ("/".join(names[:length]) for length in range(1, len(names) + 1))
+            if not any(f"{other}/".startswith(f"{group}/") for other in others)
+        )
+        if group not in groups:
+            groups.append(group)
+    more = f" and {len(groups) - _LISTED} more" if len(groups) > _LISTED else ""
+    return f"{', '.join(groups[:_LISTED])}{more}"
