@@ -16,10 +16,11 @@ _RULE = re.compile(r"^[─╰╯-]{3,}$", re.MULTILINE)
 
 _WRONG_VALUE = re.compile(
     r"error parsing (?P<option>--\S+): .*?(?P<value>'.*?'|\".*?\")(?=[\]; ]).*?; argument helptext: "
-    r"(?P=option) (?P<kinds>\S+) .*; for full helptext, (?P<see>see .*)"
+    r"(?P=option) (?:\[(?P<repeated>[^.\[]+) \[[^.]+\.\.\.\]\]|(?P<kinds>\S+)) .*; "
+    r"for full helptext, (?P<see>see .*)"
 )
 """What tyro says at length of a value that is of none of the kinds that its option takes."""
-_KINDS = {"INT": "a whole number", "FLOAT": "a number"}
+_KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word"}
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -83,6 +84,10 @@ def _one_line(box: str) -> str:
 
 
 def _short(wrong: re.Match[str]) -> str:
-    kinds = [_KINDS.get(kind, kind) for kind in re.sub("[{}]", "", wrong["kinds"]).split("|")]
-    allowed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+    if wrong["repeated"]:
+        words = [_KINDS.get(kind, kind) for kind in wrong["repeated"].split()]
+        allowed = f"{' and '.join(words)}, once or more"
+    else:
+        kinds = [_KINDS.get(kind, kind) for kind in re.sub("[{}]", "", wrong["kinds"]).split("|")]
+        allowed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
     return f"{wrong['option']} {wrong['value']} must be {allowed}; {wrong['see']}"

@@ -17,6 +17,7 @@ from t5lite.planning.compiled.compile import BatchShape, CompiledStep, check_ste
 from t5lite.planning.hardware.topology import Topology, compile_only_devices
 from t5lite.planning.report.advice import advice
 from t5lite.run_config import RunConfig
+from t5lite.runner.trained import trained_messages
 
 _SENTINELS = 4096
 """More than any objective asks for: the program depends on the model's table, not on the vocabulary."""
@@ -40,7 +41,7 @@ def compile_run(
     Args:
       config: of the run.
       topology: to compile for.
-      announce: is told when everything is checked and the compiler starts.
+      announce: is told when everything is checked and the compiler starts, and what is trained if not all.
 
     Raises:
       ConfigError: if the topology is unknown to the compiler, or the configuration does not fit it (its mesh
@@ -53,6 +54,8 @@ def compile_run(
     batch = batch_shape(config)
     check_step(model, optimizer, partitioner, batch, config.step)
     announce(f"{model.num_params:,} parameters for {topology}; a large model compiles for minutes")
+    for message in trained_messages(config, model):
+        announce(message)
     step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
     remedies = advice(step, config.model, config.step, style=config.partitioning.style)
     return Compilation(step, model.num_params, batch, tuple(remedies))

@@ -29,6 +29,8 @@ class Form:
     inner: Inner = field(default_factory=Inner)
     step: int | Literal["best"] | None = None
     """Of which there is more to say than one line holds; the newest by default."""
+    factors: tuple[tuple[str, float], ...] = ()
+    """By pattern."""
 
     def __post_init__(self):
         if self.run == "said":
@@ -83,6 +85,10 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(parse, words):
         (
             ["--run", "a", "--inner.steps=x"],
             "^--inner.steps 'x' must be a whole number; see t5lite form",
+        ),
+        (
+            ["--run", "a", "--factors", "a", "x"],
+            "^--factors 'a', 'x' must be a word and a number, once or more; see t5lite form",
         ),
         (
             ["--run", "a", "--step", "b'st]"],

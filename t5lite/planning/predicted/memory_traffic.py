@@ -23,7 +23,7 @@ _FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "dots": 1.5, "full": 2.0}
 
 def state_traffic(state: StateShards) -> float:
     """Return the bytes of one update, which reads the gradients for their norm first."""
-    return 2 * state.gradients + 3 * state.parameters + 2 * state.optimizer
+    return 2 * state.gradients + 3 * state.updated + 2 * state.optimizer
 
 
 def kernel_traffic(state: StateShards, remat: Remat) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -10,6 +10,7 @@ import jax
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
+from t5lite.optim.trained import parameter_paths
 from t5lite.partitioning import Partitioner
 from t5lite.partitioning.rules import is_logical_axes
 from t5lite.training.state import state_axes
@@ -24,8 +25,10 @@ class StateShards:
 
     parameters: float
     optimizer: float
+    updated: float
+    """Parameters that are trained."""
     gradients: float
-    """In float32, split like the parameters."""
+    """Of these, in float32, split like them."""
     kernels: float
     """Parameters in the compute dtype as products read them: gathered over the axes that split the batch."""
     largest_layer: float
@@ -44,6 +47,7 @@ class _Leaf:
     stack: str
     """Name of the stack of layers that it belongs to; empty outside of them."""
     num_layers: int
+    is_trained: bool
 
 
 class StateShapes:
@@ -51,12 +55,13 @@ class StateShapes:
 
     Args:
       model: with its abstract parameters, and the compute dtype of its configuration.
-      optimizer: its state is traced by ``jax.eval_shape``.
+      optimizer: its state is traced by ``jax.eval_shape``; says what is trained.
     """
 
     def __init__(self, model: FunctionalModel, optimizer: Optimizer):
         opt_state = jax.eval_shape(optimizer.init, model.abstract_params)
-        self._parameters = _leaves(model.abstract_params, model.logical_axes)
+        trained = set(parameter_paths(optimizer.trained(model.abstract_params)))
+        self._parameters = _leaves(model.abstract_params, model.logical_axes, trained)
         self._optimizer = _leaves(opt_state, state_axes(model, optimizer).opt_state)
         self._itemsize = {"float32": 4, "bfloat16": 2}[model.config.compute_dtype]
         # Where the logits have a kernel of their own, rows of the table are only looked up.
@@ -69,29 +74,31 @@ class StateShapes:
         gathered: dict[str, float] = defaultdict(float)
         reduced: dict[str, float] = defaultdict(float)
         layers: dict[str, float] = defaultdict(float)
-        parameters = gradients = kernels = 0.0
+        parameters = updated = gradients = kernels = 0.0
         for leaf in self._parameters:
             own = mesh_axes(partitioner.spec(leaf.axes))
             shard = leaf.elements / math.prod(sizes[axis] for axis in own)
             shared = [axis for axis in data_axes if axis in own]
             whole = shard * math.prod(sizes[axis] for axis in shared) * self._itemsize
             parameters += shard * leaf.itemsize
-            gradients += shard * _FLOAT32
+            updated += shard * leaf.itemsize * leaf.is_trained
+            gradients += shard * _FLOAT32 * leaf.is_trained
             is_kernel = leaf.axes != _TABLE_AXES or self._is_table_kernel
             kernels += whole if is_kernel else 0.0
             if leaf.stack:
                 layers[leaf.stack] += whole / leaf.num_layers
             for axis in data_axes:
                 if axis not in own:
-                    reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32
+                    reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
                 part *= sizes[axis]
                 gathered[axis] += _share(sizes[axis]) * part * self._itemsize
-                reduced[axis] += _share(sizes[axis]) * part * _FLOAT32
+                reduced[axis] += _share(sizes[axis]) * part * _FLOAT32 * leaf.is_trained
         return StateShards(
             parameters=parameters,
             optimizer=sum(_shard_bytes(partitioner, leaf) for leaf in self._optimizer),
+            updated=updated,
             gradients=gradients,
             kernels=kernels,
             largest_layer=max(layers.values()),
@@ -121,15 +128,16 @@ def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:
     return leaf.elements * leaf.itemsize / ways
 
 
-def _leaves(abstract_tree: Tree, axes_tree: Tree) -> list[_Leaf]:
-    """Return the arrays of a tree, those of one stack with equal axes as one."""
+def _leaves(abstract_tree: Tree, axes_tree: Tree, trained: Collection[str] = ()) -> list[_Leaf]:
+    """Return the arrays of a tree, those of one stack with equal axes as one; ``trained`` are paths."""
     axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
     merged: dict[tuple, int] = defaultdict(int)
     for (path, array), axes in zip(
         jax.tree_util.tree_leaves_with_path(abstract_tree), axes_leaves, strict=True
     ):
+        is_trained = jax.tree_util.keystr(path, simple=True, separator="/") in trained
         is_layer = "layers" in axes
         stack = jax.tree_util.keystr(path[:1], simple=True) if is_layer else ""
         num_layers = array.shape[axes.index("layers")] if is_layer else 1
-        merged[axes, array.dtype.itemsize, stack, num_layers] += math.prod(array.shape)
+        merged[axes, array.dtype.itemsize, stack, num_layers, is_trained] += math.prod(array.shape)
     return [_Leaf(axes, elements, itemsize, *rest) for (axes, itemsize, *rest), elements in merged.items()]

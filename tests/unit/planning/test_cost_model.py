@@ -20,6 +20,7 @@ from t5lite.models.config import (
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
+from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import Topology, parse_topology
@@ -53,6 +54,14 @@ BATCH = BatchShape(batch_size=64, encoder_length=512, decoder_length=128)
 MODELS = {name: build(config) for name, config in CONFIGS.items()}
 STYLES = ("data_parallel", "fsdp", "tensor_parallel", "sequence_parallel")
 POWERS = st.sampled_from([1, 2, 4, 8, 16])
+
+
+def bytes_of_shards(tree: Any) -> int:
+    """Of one device."""
+    return sum(
+        leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def adamw(model: FunctionalModel) -> Optimizer:
@@ -97,14 +106,30 @@ def test_the_state_has_exactly_the_bytes_of_its_shards(name: str, optimizer: Any
     predicted = CostModel(model, built, V5E, BATCH).on(partitioner(**mesh)).predict(Execution()).memory
     state = abstract_state(model, built, partitioner(**mesh))
 
-    def shard_bytes(tree: Any) -> int:
-        return sum(
-            leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
-            for leaf in jax.tree.leaves(tree)
-        )
+    assert predicted.parameters == bytes_of_shards(state.params)
+    assert predicted.optimizer == bytes_of_shards(state.opt_state)
 
-    assert predicted.parameters == shard_bytes(state.params)
-    assert predicted.optimizer == shard_bytes(state.opt_state)
+
+def test_what_is_frozen_has_no_optimizer_state_and_no_gradient_to_keep_or_exchange():
+    model, mesh = MODELS["t5"], partitioner(replica=2, fsdp=8)
+
+    def costs(*trainable: str):
+        trained = resolve_trained(trainable, (), model.abstract_params)
+        schedule = Constant().build(1)
+        optimizer = trained.optimizer(
+            lambda axes, factors: AdamWConfig().build(schedule, axes, factors), model.logical_axes
+        )
+        return optimizer, CostModel(model, optimizer, V5E, BATCH).on(mesh).predict(Execution())
+
+    _, whole = costs("*")
+    optimizer, part = costs("decoder")
+    state = abstract_state(model, optimizer, mesh)
+    assert part.memory.parameters == whole.memory.parameters
+    assert part.memory.optimizer == bytes_of_shards(state.opt_state)
+    assert part.memory.gradients == bytes_of_shards(optimizer.trained(state.params))
+    assert part.time.main_memory < whole.time.main_memory
+    assert part.time.links["replica"] < whole.time.links["replica"]
+    assert 0 < part.time.links["fsdp"] < whole.time.links["fsdp"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
