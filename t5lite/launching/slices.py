@@ -5,14 +5,12 @@ import math
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
-from t5lite.planning.hardware.accelerator_types import accelerator_type, parse_chips
+from t5lite.planning.hardware.accelerator_types import CLOUD_NAMES, accelerator_type, parse_chips
 from t5lite.planning.hardware.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Generation:
-    cloud: str
-    """What an accelerator type begins with."""
     runtime_version: str | None
     """Of a TPU VM; None where the Cloud TPU API has none."""
     gke: str | None
@@ -22,22 +20,17 @@ class _Generation:
 
 
 _GENERATIONS = {
-    "v2": _Generation(cloud="v2", runtime_version="tpu-ubuntu2204-base", gke=None, whole_hosts=(4,)),
-    "v3": _Generation(cloud="v3", runtime_version="tpu-ubuntu2204-base", gke=None, whole_hosts=(4,)),
-    "v4": _Generation(
-        cloud="v4", runtime_version="tpu-ubuntu2204-base", gke="tpu-v4-podslice", whole_hosts=(4,)
-    ),
+    "v2": _Generation(runtime_version="tpu-ubuntu2204-base", gke=None, whole_hosts=(4,)),
+    "v3": _Generation(runtime_version="tpu-ubuntu2204-base", gke=None, whole_hosts=(4,)),
+    "v4": _Generation(runtime_version="tpu-ubuntu2204-base", gke="tpu-v4-podslice", whole_hosts=(4,)),
     "v5e": _Generation(
-        cloud="v5litepod",
         runtime_version="v2-alpha-tpuv5-lite",
         gke="tpu-v5-lite-podslice",
         whole_hosts=(1, 4, 8),
     ),
-    "v5p": _Generation(cloud="v5p", runtime_version="v2-alpha-tpuv5", gke="tpu-v5p-slice", whole_hosts=(4,)),
-    "v6e": _Generation(
-        cloud="v6e", runtime_version="v2-alpha-tpuv6e", gke="tpu-v6e-slice", whole_hosts=(1, 4, 8)
-    ),
-    "tpu7x": _Generation(cloud="tpu7x", runtime_version=None, gke="tpu7x", whole_hosts=(1, 4)),
+    "v5p": _Generation(runtime_version="v2-alpha-tpuv5", gke="tpu-v5p-slice", whole_hosts=(4,)),
+    "v6e": _Generation(runtime_version="v2-alpha-tpuv6e", gke="tpu-v6e-slice", whole_hosts=(1, 4, 8)),
+    "tpu7x": _Generation(runtime_version=None, gke="tpu7x", whole_hosts=(1, 4)),
 }
 _CHIPS_PER_HOST = 4
 """Of a slice of several hosts, in every generation."""
@@ -118,7 +111,8 @@ class Slices:
                 f"{self.topology.slice_name} has no accelerator type: {name} is arranged as "
                 f"{usual.slice_name}; use that, or gke, which takes the arrangement"
             )
-        return name.replace(self.topology.chip_name, self._generation.cloud)
+        chip = self.topology.chip_name
+        return name.replace(chip, CLOUD_NAMES.get(chip, chip))
 
     @property
     def gke_accelerator(self) -> str:

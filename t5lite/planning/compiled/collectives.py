@@ -4,12 +4,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
 from t5lite.planning.compiled.sources import origin, source_line
+from t5lite.planning.hardware.links import NETWORK, ring_share
 
 _KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _REDUCE_SCATTER = "all-reduce-scatter"
@@ -18,7 +18,6 @@ _BETWEEN_SLICES = "_xla_megascale_transfer_type"
 _GROUPS_OF_MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
 )
-Network = Literal["links", "network"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +31,6 @@ class Collective:
     """Devices of one group, by their number within the slice; empty between slices."""
     group_size: int
     """Devices that take part in one group of it."""
-    network: Network
-    """``links`` of a slice, or the ``network`` between slices."""
     runs: int
     """How often it runs in a step."""
     sent_bytes: float
@@ -42,6 +39,11 @@ class Collective:
     """Where it comes from, as JAX names it."""
     source: str
     """The line of code that it comes from, if the compiler knows."""
+
+    @property
+    def network(self) -> str:
+        """``links`` of a slice, or the ``network`` between slices."""
+        return "links" if self.group else NETWORK
 
     @property
     def total_bytes(self) -> float:
@@ -100,7 +102,6 @@ def _within_slice(
         axes=_axes(group, mesh_shape),
         group=tuple(group),
         group_size=len(group),
-        network="links",
         runs=computation.runs,
         sent_bytes=whole * _share_sent(kind, len(group)),
         op_name=told.op_name,
@@ -120,7 +121,6 @@ def _between_slices(
         axes=(axis,),
         group=(),
         group_size=num_slices,
-        network="network",
         runs=computation.runs,
         sent_bytes=sent * (num_slices - 1 if kind == "all-gather" else _share_sent(kind, num_slices)),
         op_name=told.op_name,
@@ -132,7 +132,7 @@ def _share_sent(kind: str, size: int) -> float:
     """Return how much of the whole array each device of a ring sends."""
     if kind == "collective-permute":
         return 1.0
-    return (size - 1) / size * (2 if kind == "all-reduce" else 1)
+    return ring_share(size) * (2 if kind == "all-reduce" else 1)
 
 
 def _arrays(computation: Computation, name: str) -> tuple[Array, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from t5lite.planning.compiled.collectives import Collective
 from t5lite.planning.compiled.compile import CompiledStep
-from t5lite.planning.hardware.network import Route, between_slices, route
+from t5lite.planning.hardware.links import Route, between_slices, goes_back, route
 
 MATRIX_UNIT = "matrix unit"
 MAIN_MEMORY = "main memory"
-"""Further resources are those of ``network.route``."""
+"""Further resources are those of ``links.route``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +105,9 @@ def _route(step: CompiledStep, collective: Collective) -> Route:
 
 
 def _goes_back(step: CompiledStep, permute: Collective) -> bool:
-    """Return whether a permute sends down its dimension of a torus; False where there is none."""
-    if step.topology.chip.platform == "gpu" or len(permute.group) != 2:
+    if len(permute.group) != 2:
         return False
-    source, target = (step.places[number][1:] for number in permute.group)
-    ways = zip(source, target, step.topology.shape, strict=False)
-    return next(
-        (2 * ((after - before) % size) > size for before, after, size in ways if before != after), False
-    )
+    return goes_back(step.topology, *(step.places[number] for number in permute.group))
 
 
 def _longest_first(seconds: dict[str, float]) -> dict[str, float]:

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.planning.hardware.chips import CHIPS, Chip
+from t5lite.planning.hardware.chips import CHIPS, CUBE, Chip
 from t5lite.planning.hardware.topology import Topology, parse_topology
 
-_CORES_PER_CHIP = {"v2": 2, "v3": 2, "v4": 2, "v5p": 2, "tpu7x": 2}
-_OTHER_NAMES = {"v5litepod": "v5e"}
+CLOUD_NAMES = {"v5e": "v5litepod"}
+"""What Cloud's API calls a chip, where that is another name."""
+_OTHER_NAMES = {cloud: chip for chip, cloud in CLOUD_NAMES.items()}
 _GPUS_PER_NODE = 8
-_CUBE = 4
-"""Side of the cubes that larger slices with a three-dimensional torus are made of."""
 
 
 def parse_chips(name: str, *, num_slices: int = 1) -> Topology:
@@ -37,7 +36,7 @@ def parse_chips(name: str, *, num_slices: int = 1) -> Topology:
     chip_name = _OTHER_NAMES.get(found[1], found[1])
     if chip_name not in CHIPS:
         raise ConfigError(f"chips {name!r} names no known chip{suggestion(chip_name, CHIPS)}")
-    number, cores = int(found[2]), _CORES_PER_CHIP.get(chip_name, 1)
+    number, cores = int(found[2]), CHIPS[chip_name].cores_per_chip
     shape = _arrangement(number // cores, CHIPS[chip_name]) if number % cores == 0 else None
     if shape is None:
         raise ConfigError(_no_such_slice(name, chip_name, number, cores))
@@ -46,8 +45,7 @@ def parse_chips(name: str, *, num_slices: int = 1) -> Topology:
 
 def accelerator_type(topology: Topology) -> str:
     """Return the name of a chip and number that one slice of the topology has: ``v5p-128`` of v5p:4x4x4."""
-    cores = _CORES_PER_CHIP.get(topology.chip_name, 1)
-    return f"{topology.chip_name}-{math.prod(topology.shape) * cores}"
+    return f"{topology.chip_name}-{math.prod(topology.shape) * topology.chip.cores_per_chip}"
 
 
 def described(topology: Topology) -> str:
@@ -56,7 +54,7 @@ def described(topology: Topology) -> str:
     text = f"{topology}, {chips} chip{'s' * (chips > 1)}"
     if topology.num_slices > 1:
         text += " each"
-    counts_cores = topology.chip_name in _CORES_PER_CHIP
+    counts_cores = topology.chip.cores_per_chip > 1
     return f"{text} (Cloud's {accelerator_type(topology)} counts cores)" if counts_cores else text
 
 
@@ -84,14 +82,14 @@ def _boxes(num_chips: int) -> Iterator[tuple[int, ...]]:
     small = {1: (1, 1, 1), 4: (2, 2, 1), 8: (2, 2, 2), 16: (2, 2, 4), 32: (2, 4, 4)}
     if num_chips in small:
         yield small[num_chips]
-    if num_chips % _CUBE**3:
+    if num_chips % CUBE**3:
         return
-    for first in range(_CUBE, num_chips + 1, _CUBE):
+    for first in range(CUBE, num_chips + 1, CUBE):
         if first**3 > num_chips:
             return
         rest, remainder = divmod(num_chips, first)
-        for second in range(first, math.isqrt(rest) + 1, _CUBE):
-            if not remainder and rest % second == 0 and rest // second % _CUBE == 0:
+        for second in range(first, math.isqrt(rest) + 1, CUBE):
+            if not remainder and rest % second == 0 and rest // second % CUBE == 0:
                 yield first, second, rest // second
 
 

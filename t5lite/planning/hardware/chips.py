@@ -7,7 +7,11 @@ eight to a node, connected by NVLink, with a network adapter each.
 from dataclasses import dataclass
 from typing import Literal
 
+from t5lite.core.data_sheets import bfloat16_peak
+
 GIB = 2**30
+CUBE = 4
+"""Side of the cubes that a TPU with a three-dimensional torus is cabled in, and its larger slices made of."""
 _TPU_DOCS = "cloud.google.com/tpu/docs"
 
 
@@ -17,8 +21,6 @@ class Chip:
 
     device_kind: str
     """``jax.Device.device_kind``."""
-    flops_per_second: float
-    """Dense bfloat16 peak."""
     memory_bytes: int
     """Main memory (HBM) that a program can use: what the TPU's compiler says is available; of a GPU's the
     three quarters that JAX takes unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise."""
@@ -31,6 +33,8 @@ class Chip:
     torus_dims: int
     """Numbers in the name of an arrangement: dimensions of the torus; nodes and GPUs a node."""
     devices_per_chip: int = 1
+    cores_per_chip: int = 1
+    """What Cloud counts in the name of a slice."""
     pod_side: int | None = None
     """A dimension of this size wraps around; None: all do where each is a multiple of 4 (cubes of 4x4x4)."""
     platform: Literal["tpu", "gpu"] = "tpu"
@@ -39,46 +43,57 @@ class Chip:
     source: str
     """Where the figures are from."""
 
+    @property
+    def flops_per_second(self) -> float:
+        """Dense bfloat16 peak: the one that MFU is relative to.
+
+        Raises:
+          ValueError: if ``core.data_sheets`` does not have it.
+        """
+        peak = bfloat16_peak(self.device_kind)
+        if peak is None:
+            raise ValueError(f"core.data_sheets has no peak of a {self.device_kind}")
+        return peak
+
 
 CHIPS: dict[str, Chip] = {
     "v2": Chip(
         device_kind="TPU v2",
-        flops_per_second=23e12,
         memory_bytes=int(7.48 * GIB),
         memory_bandwidth=0.35e12,
         link_bandwidth=124e9,
         network_bandwidth=3.125e9,
         torus_dims=2,
         devices_per_chip=2,
+        cores_per_chip=2,
         pod_side=16,
         source=f"{_TPU_DOCS}/v2; the network between slices is assumed",
     ),
     "v3": Chip(
         device_kind="TPU v3",
-        flops_per_second=61.5e12,
         memory_bytes=int(15.48 * GIB),
         memory_bandwidth=0.45e12,
         link_bandwidth=164e9,
         network_bandwidth=3.125e9,
         torus_dims=2,
         devices_per_chip=2,
+        cores_per_chip=2,
         pod_side=32,
         source=f"{_TPU_DOCS}/v3; the network between slices is assumed",
     ),
     "v4": Chip(
         device_kind="TPU v4",
-        flops_per_second=275e12,
         memory_bytes=int(30.75 * GIB),
         memory_bandwidth=1.2e12,
         link_bandwidth=300e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
+        cores_per_chip=2,
         compiler_options=(("chip_config_name", "megacore"),),
         source=f"{_TPU_DOCS}/v4; the network between slices is assumed",
     ),
     "v5e": Chip(
         device_kind="TPU v5 lite",
-        flops_per_second=197e12,
         memory_bytes=int(15.75 * GIB),
         memory_bandwidth=0.819e12,
         link_bandwidth=200e9,
@@ -89,17 +104,16 @@ CHIPS: dict[str, Chip] = {
     ),
     "v5p": Chip(
         device_kind="TPU v5",
-        flops_per_second=459e12,
         memory_bytes=int(95.73 * GIB),
         memory_bandwidth=2.765e12,
         link_bandwidth=600e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
+        cores_per_chip=2,
         source=f"{_TPU_DOCS}/v5p",
     ),
     "v6e": Chip(
         device_kind="TPU v6 lite",
-        flops_per_second=918e12,
         memory_bytes=int(31.24 * GIB),
         memory_bandwidth=1.638e12,
         link_bandwidth=400e9,
@@ -110,18 +124,17 @@ CHIPS: dict[str, Chip] = {
     ),
     "tpu7x": Chip(
         device_kind="TPU7x",
-        flops_per_second=1153.5e12,
         memory_bytes=int(94.74 * GIB),
         memory_bandwidth=3.69e12,
         link_bandwidth=300e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
         devices_per_chip=2,
+        cores_per_chip=2,
         source=f"{_TPU_DOCS}/tpu7x",
     ),
     "a100": Chip(
         device_kind="NVIDIA A100-SXM4-80GB",
-        flops_per_second=312e12,
         memory_bytes=int(0.75 * 80 * GIB),
         memory_bandwidth=2.04e12,
         link_bandwidth=300e9,
@@ -132,7 +145,6 @@ CHIPS: dict[str, Chip] = {
     ),
     "h100": Chip(
         device_kind="NVIDIA H100 80GB HBM3",
-        flops_per_second=989.4e12,
         memory_bytes=int(0.75 * 79.6 * GIB),
         memory_bandwidth=3.35e12,
         link_bandwidth=450e9,

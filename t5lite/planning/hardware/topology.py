@@ -16,10 +16,7 @@ from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.planning.hardware import gpu
-from t5lite.planning.hardware.chips import CHIPS, Chip
-
-_CUBE = 4
-"""Side of the cubes that a TPU with a three-dimensional torus is cabled in."""
+from t5lite.planning.hardware.chips import CHIPS, CUBE, Chip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ class Topology:
         """Whether each dimension of a slice is a ring."""
         side = self.chip.pod_side
         if side is None:
-            return (all(size % _CUBE == 0 for size in self.shape),) * len(self.shape)
+            return (all(size % CUBE == 0 for size in self.shape),) * len(self.shape)
         return tuple(size == side for size in self.shape)
 
     @property

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from t5lite.models.config import Remat
 from t5lite.partitioning import Partitioner
+from t5lite.planning.hardware.links import ring_share
 from t5lite.planning.predicted.layer_shapes import LayerShape
 from t5lite.planning.predicted.state_shards import mesh_axes
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What the mesh axes of more than one device split; with each the share that is sent, 1 - 1 / size."""
+    """What the mesh axes of more than one device split; with each the share that is sent (``ring_share``)."""
 
     heads: Mapping[str, float]
     length: Mapping[str, float]
@@ -27,7 +28,7 @@ class Placement:
         inner = partitioner.activation_spec(("batch", "length", "heads", "kv"))
 
         def shares(entry: str | tuple[str, ...] | None) -> dict[str, float]:
-            return {axis: 1 - 1 / sizes[axis] for axis in mesh_axes((entry,)) if sizes[axis] > 1}
+            return {axis: ring_share(sizes[axis]) for axis in mesh_axes((entry,)) if sizes[axis] > 1}
 
         return cls(heads=shares(inner[2]), length=shares(inner[1]), residual=shares(residual[1]))
 

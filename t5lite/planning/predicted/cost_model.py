@@ -20,8 +20,9 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
 from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.links import between_slices, ring_share
+from t5lite.planning.hardware.mesh_layout import axis_bandwidths
 from t5lite.planning.hardware.topology import Topology
-from t5lite.planning.hardware.torus import axis_bandwidths
 from t5lite.planning.predicted import memory_model, memory_traffic
 from t5lite.planning.predicted.activation_traffic import Placement, activation_exchange
 from t5lite.planning.predicted.layer_shapes import (
@@ -224,7 +225,7 @@ class MeshCosts:
             across, sent["replica"] = _split_replica(
                 sent["replica"], self._partitioner.mesh.shape["replica"], topology.num_slices
             )
-            network = execution.num_microbatches * across / topology.chip.network_bandwidth
+            network = execution.num_microbatches * across / between_slices(topology).bandwidth
         seconds = {
             axis: execution.num_microbatches * sent[axis] / bandwidth
             for axis, bandwidth in self._bandwidths.items()
@@ -257,6 +258,6 @@ def _split_replica(sent: float, size: int, num_slices: int) -> tuple[float, floa
 
     Within a slice the array is scattered first, so that a part of it crosses from each device.
     """
-    array = sent * size / (2 * (size - 1))
+    summed = sent / ring_share(size)  # the array, there and back
     within = size // num_slices
-    return 2 * array / within * (num_slices - 1) / num_slices, 2 * array * (within - 1) / within
+    return summed / within * ring_share(num_slices), summed * ring_share(within)

@@ -13,6 +13,7 @@ from t5lite.optim import Optimizer
 from t5lite.optim.trained import parameter_paths
 from t5lite.partitioning import Partitioner
 from t5lite.partitioning.rules import is_logical_axes
+from t5lite.planning.hardware.links import ring_share
 from t5lite.training.state import state_axes
 
 _FLOAT32 = 4
@@ -89,12 +90,12 @@ class StateShapes:
                 layers[leaf.stack] += whole / leaf.num_layers
             for axis in data_axes:
                 if axis not in own:
-                    reduced[axis] += 2 * _share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
+                    reduced[axis] += 2 * ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
                 part *= sizes[axis]
-                gathered[axis] += _share(sizes[axis]) * part * self._itemsize
-                reduced[axis] += _share(sizes[axis]) * part * _FLOAT32 * leaf.is_trained
+                gathered[axis] += ring_share(sizes[axis]) * part * self._itemsize
+                reduced[axis] += ring_share(sizes[axis]) * part * _FLOAT32 * leaf.is_trained
         return StateShards(
             parameters=parameters,
             optimizer=sum(_shard_bytes(partitioner, leaf) for leaf in self._optimizer),
@@ -115,11 +116,6 @@ def data_mesh_axes(partitioner: Partitioner) -> tuple[str, ...]:
 def mesh_axes(spec: Iterable[str | tuple[str, ...] | None]) -> tuple[str, ...]:
     """Return every mesh axis that a partition spec, or some entries of one, uses."""
     return tuple(axis for entry in spec for axis in ((entry,) if isinstance(entry, str) else entry or ()))
-
-
-def _share(size: int) -> float:
-    """Return the part of a result that a device has from the others of an axis."""
-    return 1 - 1 / size
 
 
 def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:

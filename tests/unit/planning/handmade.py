@@ -18,7 +18,6 @@ def collective(**changes: Any) -> Collective:
         axes=("fsdp",),
         group=(0, 4, 8, 12),
         group_size=4,
-        network="links",
         runs=2,
         sent_bytes=5e9,
         op_name="jit(step)/jvp()/gather",

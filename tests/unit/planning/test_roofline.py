@@ -3,7 +3,7 @@
 import pytest
 
 from t5lite.planning.compiled.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
-from t5lite.planning.hardware.network import NETWORK
+from t5lite.planning.hardware.links import NETWORK
 from t5lite.planning.hardware.topology import parse_topology
 from tests.unit.planning.handmade import collective, step
 
@@ -59,7 +59,7 @@ def test_permutes_one_way_and_the_other_go_on_at_once():
 
 
 def test_what_crosses_slices_takes_the_slower_network():
-    across = collective(kind="all-reduce", axes=("replica",), group=(), group_size=2, network="network")
+    across = collective(kind="all-reduce", axes=("replica",), group=(), group_size=2)
     time = roofline(step(collectives=(across,)))
     assert time.seconds[NETWORK] == pytest.approx(1e10 / 3.125e9)
     assert time.limiting == NETWORK

@@ -1,10 +1,14 @@
 """Where mesh axes lie on a torus, and what they can carry."""
 
+import itertools
+import math
+
 import pytest
 
 from t5lite.planning.hardware.chips import CHIPS
+from t5lite.planning.hardware.links import route
+from t5lite.planning.hardware.mesh_layout import axis_bandwidths
 from t5lite.planning.hardware.topology import parse_topology
-from t5lite.planning.hardware.torus import axis_bandwidths
 
 V5E, V5P = CHIPS["v5e"].link_bandwidth, CHIPS["v5p"].link_bandwidth
 
@@ -30,6 +34,8 @@ V5E, V5P = CHIPS["v5e"].link_bandwidth, CHIPS["v5p"].link_bandwidth
         ("h100:4x8", {"fsdp": 32}, {"fsdp": 400e9}),
         # A chip of two devices joins them itself.
         ("tpu7x:4x4x4", {"fsdp": 64, "tensor": 2}, {"tensor": 300e9, "fsdp": 300e9}),
+        # Of eight in a line of four chips a device gets three from the chips beside its own, at 50 GB/s.
+        ("tpu7x:1x1x4", {"fsdp": 8}, {"fsdp": 7 / 3 * 50e9}),
     ],
 )
 def test_bandwidth_follows_the_links(topology: str, mesh: dict[str, int], expected: dict[str, float] | None):
@@ -51,3 +57,35 @@ def test_axes_of_one_device_have_no_links():
     assert axis_bandwidths(
         parse_topology("v5e:4x4"), {"replica": 1, "fsdp": 16, "sequence": 1, "tensor": 1}
     ) == {"fsdp": V5E / 2}
+
+
+@pytest.mark.parametrize(
+    "name", ["v5e:16x8", "v5e:4x8", "v4:4x8x16", "v5p:1x2x4", "tpu7x:4x8x16", "tpu7x:1x1x4"]
+)
+def test_a_predicted_axis_is_as_fast_as_a_compiled_group_in_its_place(name: str):
+    """Over every choice of whole rows of the slice, those of a chip included."""
+    topology = parse_topology(name)
+    rows = (topology.chip.devices_per_chip, *topology.shape)
+    choices = [
+        chosen
+        for count in range(1, len(rows) + 1)
+        for chosen in itertools.combinations(range(len(rows)), count)
+        if all(rows[each] > 1 for each in chosen)
+    ]
+    sizes = [math.prod(rows[each] for each in chosen) for chosen in choices]
+    for chosen, size in zip(choices, sizes, strict=True):
+        if sizes.count(size) > 1:
+            continue  # another choice of rows has as many devices
+        taken = (range(number if each in chosen else 1) for each, number in enumerate(rows))
+        group = [(0, *place) for _, *place in itertools.product(*taken)]
+        predicted = axis_bandwidths(topology, {"fsdp": size})["fsdp"]
+        assert route(topology, group).bandwidth == pytest.approx(predicted), (chosen, size)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "nodes", "gpus"), [({"fsdp": 32}, 4, 8), ({"fsdp": 8}, 1, 8), ({"fsdp": 4, "tensor": 8}, 4, 1)]
+)
+def test_so_it_is_among_gpus(mesh: dict[str, int], nodes: int, gpus: int):
+    topology = parse_topology("h100:4x8")
+    group = [(0, node, gpu) for node in range(nodes) for gpu in range(gpus)]
+    assert axis_bandwidths(topology, mesh)["fsdp"] == route(topology, group).bandwidth
