@@ -19,6 +19,8 @@ from t5lite.planning.compiled import hlo_costs
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from tests.compile.programs import array, compiled, mesh
 
+pytestmark = pytest.mark.slow
+
 TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 KINDS = {
     "encoder": {"lengths": (1024, 1024), "causal": False, "bidirectional": True},

@@ -130,6 +130,7 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, crawl, recipe,
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content_of_file", "options", "message", "code"),
     [

@@ -46,6 +46,7 @@ def run(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_it_learns_across_an_interruption(run: Path):
     entries = [entry for entry in read_metrics(run / "metrics.jsonl") if entry["kind"] == "train"]
     assert [entry["step"] for entry in entries] == list(range(1, 13))

@@ -165,6 +165,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["prepare", "export", "import"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     command, text_data: Path, pretrained: Path, exported: Path, tmp_path: Path

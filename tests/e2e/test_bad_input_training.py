@@ -255,6 +255,7 @@ for words in sys.stdin.read().splitlines():
 """
 
 
+@pytest.mark.slow
 def test_batches_and_meshes_that_eight_devices_refuse(train: list[str], pretrained: Path):
     cases = {
         "--training.batch-size 12": r"batch_size=12 is not divisible by mesh axis 'fsdp'=8; use 8 or 16",

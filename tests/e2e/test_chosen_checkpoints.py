@@ -77,6 +77,7 @@ def make_30_the_best(run: Path) -> None:
     file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(
     run_copy: Path, train_arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

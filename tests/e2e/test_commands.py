@@ -43,6 +43,7 @@ def test_evaluate_prints_and_writes(pretrained: Path, capsys):
     assert metrics["bigram"] < metrics["unigram"]
 
 
+@pytest.mark.slow
 def test_a_held_out_store_that_is_trained_on_is_said_once(
     pretrained: Path, train_arguments: list[str], text_data: Path, tmp_path: Path, monkeypatch, capfd
 ):
@@ -88,6 +89,7 @@ def test_generate_from_argument_and_file_agree(pretrained: Path, tmp_path: Path,
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == printed
 
 
+@pytest.mark.slow
 def test_export_import_round_trip_writes_the_same_text(pretrained: Path, tmp_path: Path, capsys):
     assert main(["export", "--run", str(pretrained), "--output", str(tmp_path / "hf")]) == 0
     assert main(["import", "--from", str(tmp_path / "hf"), "--output", str(tmp_path / "back")]) == 0

@@ -103,6 +103,7 @@ def test_ids_that_end_a_text_survive_import_and_export(exported: Path, tmp_path:
     assert json.loads((again / "generation_config.json").read_text())["eos_token_id"] == [1, 5]
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_the_shape_of_a_run(pretrained: Path, train: list[str], tmp_path: Path, capfd):
     """`--model RUN` is the remedy that the refusal names."""
     words = [*train, "--initialize-from.run", str(pretrained), "--training.total-steps", "1"]

@@ -167,6 +167,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert attempt.end == End(reason="preempted", exit_code=128 + number)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "whoever reads the messages of a training (terminal, `tee`, a pipe) goes away",
     "it trains on in silence",

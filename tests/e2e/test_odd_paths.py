@@ -3,9 +3,12 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from t5lite.cli.main import main
 
 
+@pytest.mark.slow
 def test_runs_in_directories_with_brackets_are_resumed_exported_and_imported(
     train_arguments: list[str], pretrained: Path, tmp_path: Path, capfd
 ):

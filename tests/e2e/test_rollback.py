@@ -47,6 +47,7 @@ def poisoned(monkeypatch):
     poisoned_training.poison(*POISONED)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "examples make the loss NaN for `training.max_nonfinite_steps` in a row",
     "back to the last good checkpoint, and on without them; recorded in `rollbacks.json`",

@@ -66,6 +66,7 @@ def test_a_run_evaluates_on_the_devices_that_are_there_and_without_its_training_
     assert metrics["loss"] == pytest.approx(last["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_evaluates_on_devices_that_do_not_divide_its_parameters(pretrained: Path, run_copy: Path):
     # Of widths 32 and 64.
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"
@@ -161,6 +162,7 @@ def test_a_finished_run_is_left_as_it_is_whatever_else_is_asked(run_copy: Path, 
     assert contents(run_copy) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_says_so_and_fails(train_arguments: list[str], tmp_path: Path, capfd):
     run = tmp_path / "run"
     schedule = ["--schedule.peak", "1e30", "--schedule.decay-steps", "1", "--training.total-steps", "6"]

@@ -31,6 +31,7 @@ def arguments(train_arguments, tmp_path) -> list[str]:
     return [*changed, "--run-dir", str(tmp_path / "run"), *short]
 
 
+@pytest.mark.slow
 def test_a_tracker_is_shown_the_run(arguments, tmp_path, monkeypatch):
     logged, ended, asked = [], [], {}
     wandb = ModuleType("wandb")

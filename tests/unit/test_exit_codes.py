@@ -84,6 +84,7 @@ main.run_as_process()
 """
 
 
+@pytest.mark.slow
 def test_a_bug_ends_too_though_a_thread_does_not() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ENDLESS, "models"], capture_output=True, text=True, timeout=120, check=False

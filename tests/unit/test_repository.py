@@ -74,6 +74,7 @@ def test_test_files_have_distinct_names():
     assert sorted(names) == sorted(set(names))
 
 
+@pytest.mark.slow
 def test_every_module_imports_where_no_other_framework_is_installed():
     names = sorted(m.name for m in pkgutil.walk_packages(t5lite.__path__, prefix="t5lite."))
     assert "t5lite.core.types" in names

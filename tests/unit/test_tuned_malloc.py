@@ -114,6 +114,7 @@ def faults_a_step(tunables):
     return float(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="these are settings of glibc's malloc")
 def test_a_step_finds_its_memory_again():
     assert faults_a_step("glibc.malloc.hugetlb=0") > 16_000

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "checkpoint_memory.py"
 
 
+@pytest.mark.slow
 def test_a_save_takes_one_copy_and_a_restore_little_more_than_what_it_restores():
     words = [sys.executable, str(_BENCHMARK), "512", "64"]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout

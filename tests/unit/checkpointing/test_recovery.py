@@ -221,6 +221,7 @@ def test_a_store_that_does_not_answer_says_nothing_of_a_checkpoint(error, code, 
     assert "20 could not be read" in str(raised.value)
 
 
+@pytest.mark.slow
 def test_in_a_bucket_what_is_set_aside_is_no_checkpoint_and_goes_in_time(bucket: str):
     directory = f"{bucket}/runs/a"
     with Checkpoints(directory, CheckpointConfig(keep_last=3)) as checkpoints:

@@ -5,10 +5,13 @@ import os
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.core.storage.retries import RETRIES
 from tests.faulty_proxy import faulty_proxy
+
+pytestmark = pytest.mark.slow
 
 STATE = {"w": jnp.arange(3000.0)}
 ABSTRACT = {

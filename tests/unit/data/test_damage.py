@@ -99,6 +99,7 @@ def test_or_leaves_blank_rows_that_are_counted(tmp_path, store, kind):
         np.testing.assert_array_equal(field, np.concatenate([part[name] for part in parts]))
 
 
+@pytest.mark.slow
 def test_workers_report_what_they_skipped(store):
     damage(store, "missing")
     pipeline = open_pipeline(config(store), on_damage="skip")

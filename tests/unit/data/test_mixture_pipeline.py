@@ -89,6 +89,7 @@ def test_every_example_of_a_source_comes_once_an_epoch(pipeline):
     assert numbers.tolist() == list(range(source.num_examples))
 
 
+@pytest.mark.slow
 def test_worker_processes_do_not_change_a_mixture(pipeline):
     options = {"batch_size": 6, "start": 18, "num_steps": 3}
     for a, b in zip(pipeline.batches(**options, num_workers=2), pipeline.batches(**options), strict=True):

@@ -104,6 +104,7 @@ def test_eval_filling_keeps_segments_and_has_no_weight(pair_store, pack):
     assert (last["encoder_segment_ids"].max(axis=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_packed_batches_are_the_same_from_workers(pair_store):
     pipeline = open_pipeline(PairsDataConfig(store=str(pair_store), pack=True, **ROOMY), seed=1)
     received = list(pipeline.batches(batch_size=4, num_steps=2, num_workers=2))

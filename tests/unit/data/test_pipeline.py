@@ -111,6 +111,7 @@ def test_two_hosts_make_the_batch_of_one(pipeline):
         assert_same(one, {name: np.concatenate([left[name], right[name]]) for name in one})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_worker_processes_do_not_change_the_stream(pipeline, num_workers):
     options = {"batch_size": 4, "start": 28, "rows": slice(1, 3), "num_steps": 5}
@@ -163,6 +164,7 @@ def with_workers(text_store):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_workers_outlive_a_sigterm_to_the_group_until_they_are_closed(with_workers):
     os.killpg(with_workers.pid, signal.SIGTERM)
     output, _ = with_workers.communicate(timeout=60)
@@ -170,6 +172,7 @@ def test_workers_outlive_a_sigterm_to_the_group_until_they_are_closed(with_worke
     assert with_workers.returncode == 0
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(with_workers):
     with_workers.kill()
     with_workers.communicate(timeout=20)  # the end of its output, which the workers hold open too

@@ -10,6 +10,8 @@ from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.worker_processes import from_workers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.fault(
     "a data worker is killed (out of memory)",

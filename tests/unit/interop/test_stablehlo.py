@@ -84,6 +84,7 @@ def exported(request, tmp_path_factory) -> tuple[ModelConfig, Any, Any]:
     return config, params, folder
 
 
+@pytest.mark.slow
 def test_a_process_with_jax_alone_computes_the_same(exported, tmp_path):
     config, params, folder = exported
     batch = make_batch(config, rows=3, length=9)

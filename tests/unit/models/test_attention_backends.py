@@ -222,6 +222,7 @@ def interpreted_kernel(on_platform, monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", ["relative", "relative_per_layer"])
 def test_a_model_trains_the_same_by_the_kernel(interpreted_kernel, positions):
     config = make_config("encoder_decoder", positions=positions, attention="flash", dropout_rate=0.1)

@@ -136,6 +136,7 @@ def test_equals_the_reference_in_bfloat16(name):
     assert max(differences.values()) < 4 * 2**-8, differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heads", "head_dim"), [(2, 64), (4, 64), (3, 64), (2, 128), (1, 8), (4, 32)])
 def test_heads_share_blocks_of_whole_registers(heads, head_dim):
     lengths, mask, bidirectional = make_case(lengths=(140, 140), bidirectional=True, segments="keys")

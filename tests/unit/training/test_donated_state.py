@@ -11,6 +11,7 @@ from t5lite.cpu import flags
 IN_PLACE = "xla_cpu_copy_insertion_use_region_analysis"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_parameters_and_moments_are_not_copied(optimizer):
     assert f"--{IN_PLACE}" in flags._FLAGS

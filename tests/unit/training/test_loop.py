@@ -297,6 +297,7 @@ def test_a_save_that_failed_is_no_reason_not_to_go_back_unless_it_is_to_stop_the
     assert (said in stream.getvalue()) == (on_save_failure == "continue")
 
 
+@pytest.mark.slow
 def test_profiler_window_writes_a_trace(tmp_path):
     """In a process of its own: one in which libtpu was loaded, to compile, cannot trace without a TPU."""
     program = (
@@ -332,6 +333,7 @@ def test_a_signal_between_two_steps_saves_and_stops(tiny, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_process_of_its_own_saves_and_says_preempted(tmp_path):
     process = subprocess.Popen(
         [sys.executable, __file__, str(tmp_path)],

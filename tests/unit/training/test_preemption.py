@@ -59,6 +59,7 @@ def test_before_the_first_step_there_is_nothing_to_wait_for(number):
     assert process.returncode == 128 + number
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_does_not_answer_is_left_once_all_steps_are_saved():
     with start("evaluation", "2", "saved") as process:
         process.send_signal(signal.SIGTERM)

@@ -154,6 +154,7 @@ def test_wrong_configuration_is_refused(wrong):
         CheckpointConfig(**wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "a save in the background fails (disk full, read-only)",
     "said at the next step, tried again, earlier checkpoints stay; "
