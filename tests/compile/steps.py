@@ -6,6 +6,7 @@ from dataclasses import replace
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig, WarmupCosine
+from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
@@ -56,11 +57,14 @@ def compiled_step(
     *,
     num_slices: int = 1,
     step: StepConfig = CLIPPED,
+    trainable: tuple[str, ...] | None = None,
 ) -> CompiledStep:
-    """Compile AdamW, by default with gradient clipping, as large models are trained."""
+    """Compile AdamW, by default of all parameters and with gradient clipping, as large models are trained."""
     model, partitioner = parts(partitioning, config, topology, num_slices=num_slices)
     schedule = WarmupCosine(peak=1e-3, warmup_steps=10).build(100)
-    optimizer = AdamWConfig().build(schedule, model.logical_axes)
+    optimizer = resolve_trained(trainable, (), model.abstract_params).optimizer(
+        lambda axes, factors: AdamWConfig().build(schedule, axes, factors), model.logical_axes
+    )
     slices = parse_topology(topology, num_slices=num_slices)
     return compile_step(model, optimizer, partitioner, slices, batch, step)
 

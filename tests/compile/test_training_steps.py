@@ -59,6 +59,19 @@ def test_sharded_parameters_take_a_share_of_what_copies_take():
     assert copies.parameters / 4 < shards.parameters < 0.4 * copies.parameters
 
 
+def test_a_frozen_encoder_takes_no_gradient_no_state_and_no_activations_for_a_backward_pass():
+    whole = way("fsdp")
+    part = compiled_step(*WAYS["fsdp"], trainable=("decoder", "logits"))
+    share = part.memory.optimizer / whole.memory.optimizer
+    assert part.memory.parameters == whole.memory.parameters
+    assert 0.4 < share < 0.7
+    assert part.memory.activations < 0.8 * whole.memory.activations
+    assert part.memory.peak < 0.8 * whole.memory.peak
+    assert part.flops < 0.75 * whole.flops
+    sent = [sum(each.total_bytes for each in step.collectives) for step in (part, whole)]
+    assert sent[0] < 0.75 * sent[1]
+
+
 def test_activations_are_told_by_their_lines_of_code():
     step = compiled_step(PartitioningConfig(style="fsdp"), dataclasses.replace(MODEL, attention="reference"))
     sources = {buffer.source.partition(":")[0] for buffer in step.buffers}

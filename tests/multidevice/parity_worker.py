@@ -13,6 +13,7 @@ import numpy as np
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
+from t5lite.optim.trained import parameter_paths, resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.training.state import init_state, state_axes
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
@@ -29,6 +30,8 @@ MESHES = {
         fsdp=2, sequence=2, tensor=2, style="sequence_parallel"
     ),
 }
+
+FROZEN = ("!encoder", "!token_embedder", "!decoder/layers/mlp")
 
 
 def batches(vocab_size):
@@ -52,8 +55,8 @@ def batches(vocab_size):
         }
 
 
-def train(partitioner):
-    """Return the metrics of every step, and the size of one device's share of the parameters."""
+def train(partitioner, trainable=None):
+    """Return the metrics of every step, the size of one device's share, and how far what is frozen moved."""
     config = EncoderDecoderConfig(
         vocab_size=64,
         embed_dim=32,
@@ -68,10 +71,15 @@ def train(partitioner):
     )
     model = build(config)
     schedule = Constant(value=0.02).build(NUM_STEPS)
-    optimizer = AdafactorConfig(min_dim_size_to_factor=16).build(schedule, model.logical_axes)
+    trained = resolve_trained(trainable, (), model.abstract_params)
+    optimizer = trained.optimizer(
+        lambda axes, factors: AdafactorConfig(min_dim_size_to_factor=16).build(schedule, axes, factors),
+        model.logical_axes,
+    )
     axes = state_axes(model, optimizer)
     partitioner.check(model.abstract_params, axes.params, BATCH_SIZE, model.config.head_counts)
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
+    before = jax.device_get(state.params)
     step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)
     losses, grad_norms, param_norms = [], [], []
@@ -82,7 +90,10 @@ def train(partitioner):
         grad_norms.append(float(metrics["grad_norm"]))
         param_norms.append(float(metrics["param_norm"]))
     shards = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params)]
+    moved = jax.tree.map(lambda a, b: float(abs(np.asarray(a) - b).max()), state.params, before)
+    moved = dict(zip(parameter_paths(moved), jax.tree.leaves(moved), strict=True))
     return {
+        "frozen": {path: moved[path] for path in trained.frozen},
         "losses": losses,
         "grad_norms": grad_norms,
         "param_norms": param_norms,
@@ -93,9 +104,13 @@ def train(partitioner):
 def main():
     jax.config.update("jax_numpy_rank_promotion", "raise")
     assert jax.device_count() == 8, jax.devices()
-    results = {"one device": train(make_partitioner(PartitioningConfig(), jax.devices()[:1]))}
+    one_device = make_partitioner(PartitioningConfig(), jax.devices()[:1])
+    results = {"one device": train(one_device)}
     for name, config in MESHES.items():
         results[name] = train(make_partitioner(config))
+    mesh = make_partitioner(MESHES["replica 2 x fsdp 2 x tensor 2"])
+    results["partly frozen, on a mesh"] = train(mesh, FROZEN)
+    results["partly frozen, one device"] = train(one_device, FROZEN)
     json.dump(results, sys.stdout)
 
 

@@ -26,6 +26,16 @@ def test_losses_equal_those_of_one_device(results, mesh):
         np.testing.assert_allclose(results[mesh][metric], alone[metric], rtol=1e-5, err_msg=metric)
 
 
+def test_a_model_that_is_frozen_in_part_trains_alike_and_what_is_frozen_stays(results):
+    alone, spread = results["partly frozen, one device"], results["partly frozen, on a mesh"]
+    for metric in ("losses", "grad_norms", "param_norms"):
+        np.testing.assert_allclose(spread[metric], alone[metric], rtol=1e-5, err_msg=metric)
+    assert alone["losses"][0] == pytest.approx(results["one device"]["losses"][0])
+    assert alone["losses"][-1] != pytest.approx(results["one device"]["losses"][-1])
+    assert len(spread["frozen"]) == 15
+    assert set(spread["frozen"].values()) == set(alone["frozen"].values()) == {0.0}
+
+
 def test_parameters_move(results):
     """Equal losses mean nothing if the parameters stand still."""
     assert np.abs(np.diff(results["one device"]["param_norms"])).min() > 1e-3
