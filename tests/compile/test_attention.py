@@ -27,21 +27,28 @@ KINDS = {
     "decoder": {"lengths": (640, 640), "causal": True, "bidirectional": False},
     "prefix": {"lengths": (256, 256), "causal": True, "bidirectional": None, "prefix": True},
     "cross": {"lengths": (114, 512), "causal": False, "bidirectional": None},
-}
+    "grouped, capped, local": {
+        "lengths": (1024, 1024), "causal": False, "bidirectional": True, "heads": 4, "kv_heads": 2,
+        "window": (300, 200), "softcap": 50.0,
+    },
+}  # fmt: skip
 
 
-def gradients(op, q, k, v, table, query_ids, key_ids, prefix, *, causal, bidirectional):
+def gradients(
+    op, q, k, v, table, query_ids, key_ids, prefix, *, causal, bidirectional, window=None, **options
+):
     """Return the gradients of the op's summed sines: forward and backward in one program."""
     mask = AttentionMask(
         causal=causal,
         query_segment_ids_BL=query_ids,
         key_segment_ids_BM=key_ids,
         bidirectional_keys_BM=prefix,
+        window=window,
     )
 
     def loss(q, k, v, table):
         bias = None if bidirectional is None else RelativeBias(table, bidirectional, 128)
-        return jnp.sum(jnp.sin(op(q, k, v, mask=mask, bias=bias).astype(jnp.float32)))
+        return jnp.sum(jnp.sin(op(q, k, v, mask=mask, bias=bias, **options).astype(jnp.float32)))
 
     return jax.grad(loss, argnums=(0, 1, 2, 3))(q, k, v, table)
 
@@ -51,13 +58,15 @@ def reference(q, k, v, *, mask, bias):
     return dot_product_attention(q, k, v, mask=mask, bias_HLM=bias_HLM)
 
 
-def compiled_gradients(op, topology, *, lengths, causal, bidirectional, prefix=False, heads=16, head_dim=64):
+def compiled_gradients(
+    op, topology, *, lengths, prefix=False, heads=16, kv_heads=None, head_dim=64, **options
+):
     alone = Mesh(mesh({"data": 4}, topology).devices[:1], ("data",))
     rows, (query_length, key_length) = 1, lengths
     queries = array(alone, (rows, query_length, heads, head_dim))
-    keys = array(alone, (rows, key_length, heads, head_dim))
+    keys = array(alone, (rows, key_length, kv_heads or heads, head_dim))
     ids = functools.partial(array, alone, dtype="int32")
-    program = functools.partial(gradients, op, causal=causal, bidirectional=bidirectional)
+    program = functools.partial(gradients, op, **options)
     return compiled(
         program,
         queries,

@@ -17,52 +17,60 @@ from t5lite.partitioning import PartitioningConfig, make_partitioner
 BATCH, LENGTH, HEADS, HEAD_DIM = 4, 256, 4, 16
 NAMES = ("out", "q", "k", "v", "table")
 MESHES = {
-    "fsdp 4 x tensor 2": PartitioningConfig(fsdp=4, tensor=2, style="tensor_parallel"),
+    "fsdp 2 x tensor 4": PartitioningConfig(fsdp=2, tensor=4, style="tensor_parallel"),
     "fsdp 2 x sequence 2 x tensor 2": PartitioningConfig(
         fsdp=2, sequence=2, tensor=2, style="sequence_parallel"
     ),
 }
+KINDS = {
+    "encoder": {},
+    "causal": {"causal": True},
+    "shared heads in a window": {"causal": True, "kv_heads": 2, "window": (100, 0), "softcap": 2.0},
+}
 
 
-def make_arrays():
+def make_arrays(kv_heads):
     rng = np.random.default_rng(0)
-    shape = (BATCH, LENGTH, HEADS, HEAD_DIM)
-    q, k, v, dout = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for _ in range(4))
+    q, dout, k, v = (
+        jnp.asarray(rng.standard_normal((BATCH, LENGTH, heads, HEAD_DIM)), jnp.float32)
+        for heads in (HEADS, HEADS, kv_heads, kv_heads)
+    )
     ids = 1 + (np.arange(LENGTH)[None] > rng.integers(60, 200, (BATCH, 1)))
     ids[:, 240:] = 0
     table = jnp.asarray(rng.standard_normal((32, HEADS)), jnp.float32)
     return (q / 4, k, v, table), jnp.asarray(ids, jnp.int32), dout
 
 
-def results(attention, ids, dout, arrays, *, causal):
+def results(attention, ids, dout, arrays, *, causal=False, window=None, softcap=None):
     def out(q, k, v, table):
-        mask = AttentionMask(causal=causal, query_segment_ids_BL=ids, key_segment_ids_BM=ids)
-        return attention(q, k, v, mask, RelativeBias(table, not causal, 128))
+        mask = AttentionMask(causal=causal, query_segment_ids_BL=ids, key_segment_ids_BM=ids, window=window)
+        return attention(q, k, v, mask, RelativeBias(table, not causal, 128), softcap)
 
     value, pullback = jax.vjp(out, *arrays)
     return value, *pullback(dout)
 
 
-def kernel(q, k, v, mask, bias):
-    return sharded_flash_attention(q, k, v, mask=mask, bias=bias, interpret=True)
+def kernel(q, k, v, mask, bias, softcap):
+    return sharded_flash_attention(q, k, v, mask=mask, bias=bias, softcap=softcap, interpret=True)
 
 
-def reference(q, k, v, mask, bias):
-    return dot_product_attention(q, k, v, mask=mask, bias_HLM=bias.array(LENGTH, LENGTH))
+def reference(q, k, v, mask, bias, softcap):
+    return dot_product_attention(q, k, v, mask=mask, bias_HLM=bias.array(LENGTH, LENGTH), softcap=softcap)
 
 
 def main():
     tiling._LONGEST_TILE = 128  # an interpreter takes long for larger ones
-    arrays, ids, dout = make_arrays()
     differences = {}
-    for causal in (False, True):
-        run = functools.partial(results, causal=causal)
+    for kind, options in KINDS.items():
+        options = {"kv_heads": HEADS} | options
+        arrays, ids, dout = make_arrays(options.pop("kv_heads"))
+        run = functools.partial(results, **options)
         expected = jax.jit(functools.partial(run, reference, ids, dout))(arrays)
         for name, config in MESHES.items():
             partitioner = make_partitioner(config)
             with partitioner.activate():
                 got = jax.jit(functools.partial(run, kernel, ids, dout))(arrays)
-            differences[f"{name}, {'causal' if causal else 'encoder'}"] = {
+            differences[f"{name}, {kind}"] = {
                 each: float(np.abs(a - b).max() / np.abs(b).max())
                 for each, a, b in zip(NAMES, got, expected, strict=True)
             }

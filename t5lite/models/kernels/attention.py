@@ -1,5 +1,7 @@
 """Attention by whichever backend serves the call; all equal the reference op and its gradients."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -35,7 +37,10 @@ def attention(
       dropout_rate: of the softmax's weights.
       dropout_key: None is deterministic.
     """
-    chosen = choose_backend(backend, AttentionShape.of_arrays(q_BLHK, k_BMGK, mask, softcap=softcap))
+    drops = dropout_key is not None and dropout_rate > 0.0
+    shape = AttentionShape.of_arrays(q_BLHK, k_BMGK, mask, softcap=softcap)
+    # Every query head drops keys of its own, which the kernels take as values of its own.
+    chosen = choose_backend(backend, replace(shape, kv_heads=shape.num_heads) if drops else shape)
     if chosen == "reference":
         bias_HLM = None if bias is None else bias.array(q_BLHK.shape[1], k_BMGK.shape[1])
         return dot_product_attention(
@@ -48,17 +53,21 @@ def attention(
             dropout_rate=dropout_rate,
             dropout_key=dropout_key,
         )
-    if dropout_key is not None and dropout_rate > 0.0:
+    if drops:
+        share = shape.num_heads // shape.kv_heads
+        k_BMGK, v_BMGK = (jnp.repeat(x, share, axis=2) if share > 1 else x for x in (k_BMGK, v_BMGK))
         v_BMGK = drop_keys(v_BMGK, dropout_rate, dropout_key)
     # Imported where they are needed: Pallas alone takes a third of a second.
     if chosen == "cudnn":
-        from t5lite.models.kernels.cudnn_attention import cudnn_attention as op
-    else:
-        from t5lite.models.kernels.sharded import sharded_flash_attention as op
-    return op(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias)
+        from t5lite.models.kernels.cudnn_attention import cudnn_attention
+
+        return cudnn_attention(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias)
+    from t5lite.models.kernels.sharded import sharded_flash_attention
+
+    return sharded_flash_attention(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap)
 
 
-def drop_keys(v_BMHK: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+def drop_keys(v_BMHK: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Return values such that attention without dropout gives what it gives with dropout of the weights.
 
     ``dropout`` drops a key for all queries at once, so its mask of the weights is a factor on the values.

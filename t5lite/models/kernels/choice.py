@@ -20,7 +20,7 @@ KEY_AXES = ("batch", None, "heads", "kv")
 _SHORTEST_FOR_FLASH = 256 * 256
 """Logits a head and row from which the kernel is chosen: docs/attention.md has the table."""
 _MOST_SCRATCH = 40 * 2**20
-"""Bytes of queries' gradients that the backward kernel may hold, of the 64 MiB that a TPU v5p core has."""
+"""Bytes of gradients that the backward kernel may hold, of the 64 MiB that a TPU v5p core has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,7 @@ def backend_on(
     refusal = (
         _not_for_platform(backend, platform)
         or ("a step of decoding has one query" if shape.cached else None)
-        or _grouped(shape)
-        or _restricted(shape)
+        or _window_beyond_keys(shape)
         or (_flash_refusal(shape, partitioner) if backend == "flash" else _cudnn_refusal(shape))
         or (_too_short(shape) if wanted == "auto" else None)
     )
@@ -138,15 +137,9 @@ def _not_for_platform(backend: AttentionBackend, platform: str) -> str | None:
     return None
 
 
-def _grouped(shape: AttentionShape) -> str | None:
-    if shape.kv_heads != shape.num_heads:
-        return f"{shape.num_heads} query heads share {shape.kv_heads} heads of keys"
-    return None
-
-
-def _restricted(shape: AttentionShape) -> str | None:
-    if shape.window is not None or shape.softcap is not None:
-        return f"window {shape.window} and softcap {shape.softcap} are the reference's alone"
+def _window_beyond_keys(shape: AttentionShape) -> str | None:
+    if shape.window is not None and shape.query_length > shape.key_length:
+        return "its window is over keys that end before the queries"
     return None
 
 
@@ -171,10 +164,15 @@ def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> st
     length, num_heads = shape.query_length // length_ways, shape.num_heads // heads_ways
     if length_ways > 1 and length % LANES:
         return f"a device's {length} queries are no multiple of {LANES}"
-    if heads_per_block(num_heads, shape.head_dim) is None:
-        return f"{num_heads} heads of {shape.head_dim} columns fit no block of whole registers"
-    tiling = make_tiling(length, shape.key_length, num_heads, shape.head_dim)
-    if 4 * tiling.query_length * tiling.block_columns > _MOST_SCRATCH:
+    share = shape.num_heads // shape.kv_heads
+    turns = min(share, num_heads)
+    if num_heads % turns or share % turns:
+        return f"a device's {num_heads} heads end amid {share} that share a head of keys"
+    kv_heads = num_heads // turns
+    if heads_per_block(kv_heads, shape.head_dim) is None:
+        return f"{kv_heads} heads of {shape.head_dim} columns fit no block of whole registers"
+    tiling = make_tiling(length, shape.key_length, kv_heads, shape.head_dim, turns=turns)
+    if tiling.gradient_bytes > _MOST_SCRATCH:
         return f"the gradients of {length} queries do not fit on the chip"
     return None
 
@@ -185,6 +183,8 @@ def _cudnn_refusal(shape: AttentionShape) -> str | None:
         return "cuDNN is chosen on the GPU itself, and this program is only compiled for one"
     if shape.dtype != "bfloat16":
         return f"cuDNN takes bfloat16, not compute_dtype={shape.dtype!r}"
+    if shape.softcap is not None:
+        return "cuDNN has no softcap"
     if shape.head_dim % 8 or shape.head_dim > 128:
         return f"cuDNN takes heads of up to 128 columns, a multiple of 8, not {shape.head_dim}"
     if shape.query_length % 2 or shape.key_length % 2:

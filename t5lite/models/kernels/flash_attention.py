@@ -10,9 +10,10 @@ from jax.ad_checkpoint import checkpoint_name
 from t5lite.models.kernels.diagonals import Diagonals
 from t5lite.models.kernels.flash_backward import backward
 from t5lite.models.kernels.flash_forward import forward
+from t5lite.models.kernels.heads import diagonals_by_block, join_keys, join_queries, separate_queries
 from t5lite.models.kernels.tile_logits import Inputs, Settings
 from t5lite.models.kernels.tiling import Tiling, make_tiling
-from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.attention_ops import AttentionMask, Window
 from t5lite.models.layers.position import RelativeBias
 
 _EARLIER_THAN_ALL = -(2**30)
@@ -21,51 +22,59 @@ _EARLIER_THAN_ALL = -(2**30)
 
 def flash_attention(
     q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
+    k_BMGK: jax.Array,
+    v_BMGK: jax.Array,
     *,
     mask: AttentionMask | None = None,
     bias: RelativeBias | None = None,
+    softcap: float | None = None,
     interpret: bool = False,
 ) -> jax.Array:
     """Return what ``dot_product_attention`` does, without its arrays ``[B, H, L, M]`` and ``[H, L, M]``.
 
     Its softmax is of Dao et al. 2022 (no logits are stored; the backward pass computes them again), its
-    bias is of ``diagonals``. The gradient of the bias's table comes with the others.
+    bias is of ``diagonals``. The gradient of the bias's table comes with the others. Heads of keys that
+    several of the queries share are not repeated, and what no query of a tile sees by order or window is
+    neither computed nor fetched.
 
     Args:
       q_BLHK: queries; divided by sqrt(K) already where a model does that.
-      k_BMHK: keys, as many heads as queries have.
-      v_BMHK: values.
-      mask: which keys a query may see. ``query_offset`` must be a multiple of 128 under a bias, and a causal
-        mask needs ``L + query_offset <= M``.
+      k_BMGK: keys.
+      v_BMGK: values.
+      mask: which keys a query may see. ``query_offset`` must be a multiple of 128 under a bias; a causal
+        mask or a window needs ``L + query_offset <= M``, which is checked where it is no array.
       bias: T5's relative bias; its ``query_offset`` is that of the mask.
+      softcap: bound of the logits' size, before bias and mask; None is none.
       interpret: run on any platform, slowly; for tests.
+
+    Raises:
+      ValueError: for keys that are not in order, or that end before the queries where these see by position.
     """
     batch, query_length, num_heads, head_dim = q_BLHK.shape
-    key_length = k_BMHK.shape[1]
+    _, key_length, kv_heads, _ = k_BMGK.shape
     mask = AttentionMask() if mask is None else mask
-    tiling = make_tiling(query_length, key_length, num_heads, head_dim)
-    diagonals, diagonals_NPW = None, None
+    query_offset = mask.query_offset if isinstance(mask.query_offset, int) else None
+    _check(mask, query_length + (query_offset or 0), key_length)
+    tiling = make_tiling(query_length, key_length, kv_heads, head_dim, turns=num_heads // kv_heads)
+    diagonals, diagonals_NUPW = None, None
     if bias is not None:
         reach = min(bias.max_distance, max(query_length, key_length))
         diagonals = Diagonals(tiling.query_tile, tiling.key_tile, reach)
-        bias_HW = bias.at(diagonals.relative_positions)
-        diagonals_NPW = bias_HW.reshape(-1, tiling.heads_per_block, diagonals.width)
+        diagonals_NUPW = diagonals_by_block(bias.at(diagonals.relative_positions), tiling)
     query_ids_B1L, key_ids_B1M = _segments(mask, tiling, batch, query_length, key_length)
     inputs = Inputs(
-        q_BLC=_pad(q_BLHK.reshape(batch, query_length, -1), tiling.query_length),
-        k_BMC=_pad(k_BMHK.reshape(batch, key_length, -1), tiling.key_length),
-        v_BMC=_pad(v_BMHK.reshape(batch, key_length, -1), tiling.key_length),
+        q_BLC=_pad(join_queries(q_BLHK, tiling), tiling.query_length),
+        k_BMC=_pad(join_keys(k_BMGK, tiling), tiling.key_length),
+        v_BMC=_pad(join_keys(v_BMGK, tiling), tiling.key_length),
         query_offset_1=jnp.asarray(mask.query_offset, jnp.int32).reshape(1),
-        diagonals_NPW=diagonals_NPW,
+        diagonals_NUPW=diagonals_NUPW,
         query_ids_B1L=query_ids_B1L,
         key_ids_B1M=key_ids_B1M,
         first_query_B1M=_first_queries(mask, tiling),
     )
-    settings = Settings(tiling, mask.causal, diagonals)
+    settings = Settings(tiling, _band(mask), diagonals, softcap, query_offset)
     out_BLC: jax.Array = _attention(settings, interpret, inputs)
-    return out_BLC[:, :query_length].reshape(batch, query_length, num_heads, head_dim)
+    return separate_queries(out_BLC[:, :query_length], tiling)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -96,6 +105,24 @@ def _attention_backward(settings: Settings, interpret: bool, residuals: Any, dou
 
 
 _attention.defvjp(_attention_forward, _attention_backward)
+
+
+def _check(mask: AttentionMask, queries_end: int, key_length: int) -> None:
+    if mask.key_positions_M is not None:
+        raise ValueError(
+            "flash attention takes keys in order, not key_positions_M; use dot_product_attention"
+        )
+    if (mask.causal or mask.window is not None) and queries_end > key_length:
+        raise ValueError(
+            f"flash attention takes a causal mask or a window where queries end with the keys or before, not "
+            f"{queries_end} positions of queries over {key_length} keys; use dot_product_attention"
+        )
+
+
+def _band(mask: AttentionMask) -> Window:
+    """Return how many keys before and after its own position a query may see, whatever segments say."""
+    before, after = mask.window or (None, None)
+    return before, 0 if mask.causal and mask.bidirectional_keys_BM is None else after
 
 
 def _pad(x: jax.Array, length: int) -> jax.Array:

@@ -2,7 +2,9 @@
 
 The outer tiles are the keys'. Gradients of keys and values are summed over the queries in scratch memory,
 the queries' gradient over the keys in scratch memory of the whole length, and the bias's over everything:
-five products a tile, where separate kernels for queries and keys would do seven.
+five products a tile, where separate kernels for queries and keys would do seven. Query heads that share a
+head of keys take turns; the gradients of their keys and values are then summed in scratch memory of the
+whole length too.
 """
 
 import functools
@@ -13,13 +15,13 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from t5lite.models.kernels.blocks import Blocks, compiler_params, cost
+from t5lite.models.kernels.blocks import Blocks, Step, compiler_params, cost
 from t5lite.models.kernels.diagonals import collapse
+from t5lite.models.kernels.heads import queries_by_block
 from t5lite.models.kernels.tile_logits import (
     Inputs,
     Settings,
     diagonals_window,
-    is_visible,
     logits_tile,
     only_head,
     product,
@@ -28,12 +30,12 @@ from t5lite.models.kernels.tile_logits import (
 
 
 class Gradients(NamedTuple):
-    """Gradients by input, each in its dtype; of the diagonals float32 ``[N, P, W]``, or None."""
+    """Gradients by input, each in its dtype; of the diagonals float32 ``[N, U, P, W]``, or None."""
 
     q_BLC: Any
     k_BMC: Any
     v_BMC: Any
-    diagonals_NPW: Any
+    diagonals_NUPW: Any
 
 
 class _Saved(NamedTuple):
@@ -49,6 +51,7 @@ class _Scratch(NamedTuple):
     dq_CT: Any
     """``[query tiles, C, T]``."""
     dk_SC: Any
+    """``[key tiles, S, C]``; one tile where no queries take turns."""
     dv_SC: Any
 
 
@@ -62,16 +65,17 @@ def backward(
     interpret: bool,
 ) -> Gradients:
     """Return the gradients of ``sum(out * dout)``."""
-    blocks = Blocks.of(inputs, settings, outer="key")
+    blocks = Blocks(settings, outer="key")
     tiling = settings.tiling
     saved = _Saved(dout_BLC, logsumexp_NBPL, _delta(out_BLC, dout_BLC, settings))
-    differentiable = Gradients(inputs.q_BLC, inputs.k_BMC, inputs.v_BMC, inputs.diagonals_NPW)
+    differentiable = Gradients(inputs.q_BLC, inputs.k_BMC, inputs.v_BMC, inputs.diagonals_NUPW)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), differentiable)
-    key_block, diagonals_block = blocks.columns("key"), blocks.inputs(inputs).diagonals_NPW
+    key_block, diagonals_block = blocks.key_gradient(), blocks.inputs(inputs).diagonals_NUPW
+    waiting = 1 if tiling.turns == 1 else tiling.num_key_tiles
     scratch = _Scratch(
         dq_CT=pltpu.VMEM((tiling.num_query_tiles, tiling.block_columns, tiling.query_tile), jnp.float32),
-        dk_SC=pltpu.VMEM((tiling.key_tile, tiling.block_columns), jnp.float32),
-        dv_SC=pltpu.VMEM((tiling.key_tile, tiling.block_columns), jnp.float32),
+        dk_SC=pltpu.VMEM((waiting, tiling.key_tile, tiling.block_columns), jnp.float32),
+        dv_SC=pltpu.VMEM((waiting, tiling.key_tile, tiling.block_columns), jnp.float32),
     )
     return pl.pallas_call(
         functools.partial(_kernel, blocks=blocks),
@@ -79,7 +83,7 @@ def backward(
         grid_spec=blocks.grid_spec(
             inputs,
             extra_specs=(_Saved(blocks.columns("query"), blocks.rows(), blocks.rows()),),
-            out_specs=Gradients(blocks.on_the_last_key_tile(), key_block, key_block, diagonals_block),
+            out_specs=Gradients(blocks.query_gradient(), key_block, key_block, diagonals_block),
             scratch=scratch,
         ),
         # The rows of a batch add to the same gradient of the diagonals, so they run in turn.
@@ -88,7 +92,8 @@ def backward(
             blocks,
             inputs,
             query_side=(inputs.q_BLC, saved),
-            key_side=(inputs.k_BMC, inputs.v_BMC, shapes.q_BLC, shapes.k_BMC, shapes.v_BMC),
+            key_side=(inputs.k_BMC, inputs.v_BMC),
+            results=shapes._replace(diagonals_NUPW=None),
             num_products=5,
         ),
         interpret=interpret,
@@ -97,11 +102,9 @@ def backward(
 
 
 def _delta(out_BLC: jax.Array, dout_BLC: jax.Array, settings: Settings) -> jax.Array:
-    """Return float32 ``[N, B, P, L]``."""
-    tiling = settings.tiling
-    batch, length, _ = out_BLC.shape
+    """Return float32 ``[N * U, B, P, L]``."""
     product_BLC = out_BLC.astype(jnp.float32) * dout_BLC.astype(jnp.float32)
-    by_head = product_BLC.reshape(batch, length, -1, tiling.heads_per_block, tiling.head_dim)
+    by_head = queries_by_block(product_BLC, settings.tiling)
     return jnp.transpose(jnp.sum(by_head, axis=-1), (2, 0, 3, 1))
 
 
@@ -110,36 +113,36 @@ def _kernel(offset_1: Any, inputs: Inputs, saved: _Saved, *outputs_and_scratch: 
     gradients = Gradients(*outputs_and_scratch[:num_outputs])
     sums = _Scratch(*outputs_and_scratch[num_outputs:])
     inputs = inputs._replace(query_offset_1=offset_1)
-    query_tile, key_tile = blocks.step()
-    tiling = blocks.settings.tiling
+    step, walk, shift = blocks.step(offset_1), blocks.walk, blocks.shift(offset_1[0])
+    turn, query_tile, key_tile = step.turn, step.query_tile, step.key_tile
+    last_turn = blocks.settings.tiling.turns - 1
+    waiting = key_tile if last_turn else 0
 
-    if gradients.diagonals_NPW is not None:
-        first_of_block = (pl.program_id(1) == 0) & (query_tile == 0) & (key_tile == 0)
+    if gradients.diagonals_NUPW is not None:
 
-        @pl.when(first_of_block)
+        @pl.when((pl.program_id(1) == 0) & (turn == 0) & (key_tile == 0) & step.is_first)
         def _start_diagonals() -> None:
-            gradients.diagonals_NPW[...] = jnp.zeros_like(gradients.diagonals_NPW)
+            gradients.diagonals_NUPW[...] = jnp.zeros_like(gradients.diagonals_NUPW)
 
-    @pl.when(key_tile == 0)
+    @pl.when((turn == 0) & step.is_first)
+    def _start_key_tile() -> None:
+        sums.dk_SC[waiting] = jnp.zeros(sums.dk_SC.shape[1:], jnp.float32)
+        sums.dv_SC[waiting] = jnp.zeros(sums.dv_SC.shape[1:], jnp.float32)
+
+    @pl.when(step.meets & walk.is_new(query_tile, key_tile, shift))
     def _start_query_tile() -> None:
         sums.dq_CT[query_tile] = jnp.zeros(sums.dq_CT.shape[1:], jnp.float32)
 
-    @pl.when(query_tile == 0)
-    def _start_key_tile() -> None:
-        sums.dk_SC[...] = jnp.zeros_like(sums.dk_SC)
-        sums.dv_SC[...] = jnp.zeros_like(sums.dv_SC)
-
-    @pl.when(is_visible(blocks.settings, query_tile, key_tile, inputs))
+    @pl.when(step.meets)
     def _add() -> None:
-        tile = (query_tile, key_tile)
-        _add_tile(inputs, saved, gradients.diagonals_NPW, sums, settings=blocks.settings, tile=tile)
+        _add_tile(inputs, saved, gradients.diagonals_NUPW, sums, settings=blocks.settings, step=step)
 
-    @pl.when(query_tile == tiling.num_query_tiles - 1)
+    @pl.when((turn == last_turn) & step.is_last)
     def _finish_key_tile() -> None:
-        gradients.k_BMC[0] = sums.dk_SC[...].astype(gradients.k_BMC.dtype)
-        gradients.v_BMC[0] = sums.dv_SC[...].astype(gradients.v_BMC.dtype)
+        gradients.k_BMC[0] = sums.dk_SC[waiting].astype(gradients.k_BMC.dtype)
+        gradients.v_BMC[0] = sums.dv_SC[waiting].astype(gradients.v_BMC.dtype)
 
-    @pl.when(key_tile == tiling.num_key_tiles - 1)
+    @pl.when(step.meets & (query_tile < walk.num_finished(key_tile, shift)))
     def _finish_query_tile() -> None:
         gradients.q_BLC[0] = sums.dq_CT[query_tile].T.astype(gradients.q_BLC.dtype)
 
@@ -147,14 +150,15 @@ def _kernel(offset_1: Any, inputs: Inputs, saved: _Saved, *outputs_and_scratch: 
 def _add_tile(
     inputs: Inputs,
     saved: _Saved,
-    ddiagonals_NPW: Any,
+    ddiagonals_NUPW: Any,
     sums: _Scratch,
     *,
     settings: Settings,
-    tile: tuple[jax.Array, jax.Array],
+    step: Step,
 ) -> None:
     """Add what one tile of logits contributes to every gradient."""
-    tiling, (query_tile, key_tile) = settings.tiling, tile
+    tiling, query_tile, key_tile = settings.tiling, step.query_tile, step.key_tile
+    waiting = key_tile if tiling.turns > 1 else 0
     visible_ST = visible_tile(settings, query_tile, key_tile, inputs)
     window = diagonals_window(settings, query_tile, key_tile, inputs)
     k_CS = inputs.k_BMC[0].T
@@ -163,13 +167,17 @@ def _add_tile(
         columns = slice(head * tiling.head_dim, (head + 1) * tiling.head_dim)
         q_TC = only_head(inputs.q_BLC[0], head, tiling)
         dout_TC = only_head(saved.dout_BLC[0], head, tiling)
-        logits_ST = logits_tile(settings, inputs, head, q_TC=q_TC, window=window, visible_ST=visible_ST)
-        weights_ST = jnp.exp(logits_ST - saved.logsumexp_NBPL[0, 0, row])
-        sums.dv_SC[...] += product(weights_ST.astype(dout_TC.dtype), dout_TC, contract=(1, 0))
+        logits = logits_tile(
+            settings, inputs, turn=step.turn, head=head, q_TC=q_TC, window=window, visible_ST=visible_ST
+        )
+        weights_ST = jnp.exp(logits.tile_ST - saved.logsumexp_NBPL[0, 0, row])
+        sums.dv_SC[waiting] += product(weights_ST.astype(dout_TC.dtype), dout_TC, contract=(1, 0))
         dweights_ST = product(inputs.v_BMC[0], dout_TC, contract=(1, 1))
         dlogits_ST = weights_ST * (dweights_ST - saved.delta_NBPL[0, 0, row])
-        if ddiagonals_NPW is not None:
-            ddiagonals_NPW[0, row, window] += collapse(dlogits_ST)
+        if ddiagonals_NUPW is not None:
+            ddiagonals_NUPW[0, step.turn, row, window] += collapse(dlogits_ST)
+        if logits.tanh_ST is not None:
+            dlogits_ST *= 1 - logits.tanh_ST * logits.tanh_ST
         dlogits_ST = dlogits_ST.astype(q_TC.dtype)
-        sums.dk_SC[...] += product(dlogits_ST, q_TC, contract=(1, 0))
+        sums.dk_SC[waiting] += product(dlogits_ST, q_TC, contract=(1, 0))
         sums.dq_CT[query_tile, columns] += product(k_CS[columns], dlogits_ST, contract=(1, 0))

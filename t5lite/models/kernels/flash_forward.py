@@ -14,7 +14,6 @@ from t5lite.models.kernels.tile_logits import (
     Inputs,
     Settings,
     diagonals_window,
-    is_visible,
     logits_tile,
     only_head,
     product,
@@ -23,11 +22,11 @@ from t5lite.models.kernels.tile_logits import (
 
 
 def forward(inputs: Inputs, settings: Settings, *, interpret: bool) -> tuple[jax.Array, jax.Array]:
-    """Return ``out_BLC`` in the dtype of the values, and float32 logsumexp ``[N, B, P, L]``."""
+    """Return ``out_BLC`` in the dtype of the values, and float32 logsumexp ``[N * U, B, P, L]``."""
     tiling = settings.tiling
     batch, length, columns = inputs.q_BLC.shape
     heads, tile = tiling.heads_per_block, tiling.query_tile
-    blocks = Blocks.of(inputs, settings, outer="query")
+    blocks = Blocks(settings, outer="query")
     out_shape = (
         jax.ShapeDtypeStruct(inputs.q_BLC.shape, inputs.v_BMC.dtype),
         jax.ShapeDtypeStruct((columns // tiling.block_columns, batch, heads, length), jnp.float32),
@@ -43,12 +42,13 @@ def forward(inputs: Inputs, settings: Settings, *, interpret: bool) -> tuple[jax
         grid_spec=blocks.grid_spec(
             inputs, out_specs=(blocks.columns("query"), blocks.rows()), scratch=scratch
         ),
-        compiler_params=compiler_params(scratch, parallel_dimensions=3),
+        compiler_params=compiler_params(scratch, parallel_dimensions=4),
         cost_estimate=cost(
             blocks,
             inputs,
-            query_side=(inputs.q_BLC, out_shape),
+            query_side=inputs.q_BLC,
             key_side=(inputs.k_BMC, inputs.v_BMC),
+            results=out_shape,
             num_products=2,
         ),
         interpret=interpret,
@@ -69,15 +69,16 @@ def _kernel(
 ) -> None:
     settings, tiling = blocks.settings, blocks.settings.tiling
     inputs = inputs._replace(query_offset_1=offset_1)
-    query_tile, key_tile = blocks.step()
+    step = blocks.step(offset_1)
+    query_tile, key_tile = step.query_tile, step.key_tile
 
-    @pl.when(key_tile == 0)
+    @pl.when(step.is_first)
     def _start() -> None:
         maximum_PT[...] = jnp.full_like(maximum_PT, LOWEST_MAXIMUM)
         sum_PT[...] = jnp.zeros_like(sum_PT)
         out_CT[...] = jnp.zeros_like(out_CT)
 
-    @pl.when(is_visible(settings, query_tile, key_tile, inputs))
+    @pl.when(step.meets)
     def _add_tile() -> None:
         visible_ST = visible_tile(settings, query_tile, key_tile, inputs)
         window = diagonals_window(settings, query_tile, key_tile, inputs)
@@ -88,11 +89,12 @@ def _kernel(
             logits_ST = logits_tile(
                 settings,
                 inputs,
-                head,
+                turn=step.turn,
+                head=head,
                 q_TC=only_head(q_TC, head, tiling),
                 window=window,
                 visible_ST=visible_ST,
-            )
+            ).tile_ST
             before_1T = maximum_PT[row]
             maximum_1T = jnp.maximum(before_1T, jnp.max(logits_ST, axis=0, keepdims=True))
             weights_ST = jnp.exp(logits_ST - maximum_1T)
@@ -102,7 +104,7 @@ def _kernel(
             added_KT = product(v_CS[columns], weights_ST.astype(v_CS.dtype), contract=(1, 0))
             out_CT[columns] = out_CT[columns] * rescale_1T + added_KT
 
-    @pl.when(key_tile == tiling.num_key_tiles - 1)
+    @pl.when(step.is_last)
     def _finish() -> None:
         sums_PT = jnp.where(sum_PT[...] == 0, 1.0, sum_PT[...])
         logsumexp_NBPT[0, 0] = maximum_PT[...] + jnp.log(sums_PT)

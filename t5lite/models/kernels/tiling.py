@@ -19,12 +19,16 @@ class Tiling:
     num_query_tiles: int
     num_key_tiles: int
     heads_per_block: int
+    """Heads of keys that a block holds; of queries, one that each of them serves."""
     head_dim: int
+    turns: int = 1
+    """Query heads that share a head of keys: the blocks of queries that meet a block of keys in turn."""
 
     @property
     def block_columns(self) -> int:
-        """Columns of a block of heads, head after head."""
-        return self.heads_per_block * self.head_dim
+        """Columns of a block of heads, head after head; whole registers where queries take turns."""
+        columns = self.heads_per_block * self.head_dim
+        return columns if self.turns == 1 else round_up(columns, LANES)
 
     @property
     def query_length(self) -> int:
@@ -35,6 +39,12 @@ class Tiling:
     def key_length(self) -> int:
         """Padded length of the keys."""
         return self.key_tile * self.num_key_tiles
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of the float32 gradients of whole lengths that the backward kernel holds."""
+        keys = 2 * self.key_length if self.turns > 1 else 0
+        return 4 * self.block_columns * (self.query_length + keys)
 
 
 def heads_per_block(num_heads: int, head_dim: int) -> int | None:
@@ -51,8 +61,17 @@ def heads_per_block(num_heads: int, head_dim: int) -> int | None:
     return None
 
 
-def make_tiling(query_length: int, key_length: int, num_heads: int, head_dim: int) -> Tiling:
+def make_tiling(
+    query_length: int, key_length: int, num_heads: int, head_dim: int, *, turns: int = 1
+) -> Tiling:
     """Return the tiling of one call.
+
+    Args:
+      query_length: of the queries.
+      key_length: of the keys.
+      num_heads: of keys.
+      head_dim: columns of each.
+      turns: query heads that share one.
 
     Raises:
       ValueError: if the heads fit no block (``heads_per_block`` tells before).
@@ -62,7 +81,7 @@ def make_tiling(query_length: int, key_length: int, num_heads: int, head_dim: in
         raise ValueError(f"{num_heads} heads of {head_dim} columns do not fit in blocks of whole registers")
     query_tile, num_query_tiles = _tiles(query_length)
     key_tile, num_key_tiles = _tiles(key_length)
-    return Tiling(query_tile, key_tile, num_query_tiles, num_key_tiles, heads, head_dim)
+    return Tiling(query_tile, key_tile, num_query_tiles, num_key_tiles, heads, head_dim, turns)
 
 
 def round_up(value: int, multiple: int) -> int:

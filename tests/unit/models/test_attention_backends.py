@@ -67,11 +67,13 @@ def test_the_platform_chooses_and_the_wish_overrides(on_platform, platform, want
     ("platform", "changes", "reason"),
     [
         ("tpu", {"cached": True}, "a step of decoding has one query"),
-        ("tpu", {"kv_heads": 4}, "16 query heads share 4 heads of keys"),
+        ("tpu", {"query_length": 2**13, "window": (64, 64)}, "its window is over keys that end before"),
+        ("tpu", {"kv_heads": 1, "query_length": 2**15, "key_length": 2**15}, "of 32768 queries do not fit"),
         ("tpu", {"num_heads": 32, "kv_heads": 32, "head_dim": 80}, "32 heads of 80 columns fit no block"),
         ("tpu", {"query_length": 2**18}, "the gradients of 262144 queries do not fit on the chip"),
         ("tpu", {"query_length": 100, "key_length": 114}, "so few logits are no burden"),
         ("gpu", {"dtype": "float32"}, "cuDNN takes bfloat16, not compute_dtype='float32'"),
+        ("gpu", {"softcap": 50.0}, "cuDNN has no softcap"),
         ("gpu", {"head_dim": 256}, "cuDNN takes heads of up to 128 columns"),
         ("gpu", {"key_length": 4095}, "cuDNN takes even lengths"),
     ],
@@ -81,6 +83,18 @@ def test_the_reference_computes_what_the_kernels_refuse(on_platform, caplog, pla
     with caplog.at_level(logging.INFO):
         assert choose_backend("auto", replace(LARGE, **changes)) == "reference"
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize(("platform", "backend"), [("tpu", "flash"), ("gpu", "cudnn")])
+@pytest.mark.parametrize("changes", [{"kv_heads": 4}, {"kv_heads": 1, "window": (1023, 0)}])
+def test_shared_heads_and_windows_are_the_kernels_too(on_platform, platform, backend, changes):
+    on_platform(platform)
+    assert choose_backend("auto", replace(LARGE, **changes)) == backend
+
+
+def test_softcap_is_the_tpu_kernels_too(on_platform):
+    on_platform("tpu")
+    assert choose_backend("auto", replace(LARGE, softcap=50.0)) == "flash"
 
 
 def test_the_reason_is_logged_once_and_an_unfulfilled_wish_as_a_warning(on_platform, caplog):
@@ -123,6 +137,10 @@ def test_a_wish_is_fulfilled_for_short_sequences(on_platform):
         ({}, None),
         ({"batch": 3}, "3 rows do not divide over 2 devices"),
         ({"num_heads": 6, "kv_heads": 6}, "6 heads do not divide over 4 devices"),
+        ({"kv_heads": 2}, None),
+        ({"kv_heads": 1}, None),
+        ({"num_heads": 24, "kv_heads": 6}, "a device's 6 heads end amid 4 that share a head of keys"),
+        ({"num_heads": 12, "kv_heads": 3}, "a device's 3 heads end amid 4 that share a head of keys"),
         ({"query_length": 4097}, "4097 queries do not divide over 2 devices"),
         ({"query_length": 4000}, "a device's 2000 queries are no multiple of 128"),
     ],
@@ -161,9 +179,12 @@ def test_the_platform_is_that_of_the_mesh():
         assert target_platform() == "tpu"
 
 
-def make_arrays(length=24, heads=4, head_dim=8):
+def make_arrays(length=24, heads=4, kv_heads=4, head_dim=8):
     rng = np.random.default_rng(0)
-    q, k, v = (jnp.asarray(rng.standard_normal((2, length, heads, head_dim)), jnp.float32) for _ in range(3))
+    q, k, v = (
+        jnp.asarray(rng.standard_normal((2, length, each, head_dim)), jnp.float32)
+        for each in (heads, kv_heads, kv_heads)
+    )
     return q, k, v, jnp.asarray(rng.standard_normal((8, heads)), jnp.float32)
 
 
@@ -178,16 +199,28 @@ def test_dropping_keys_is_dropping_weights():
 
 
 @pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("masking", ["none", "causal", "segments", "prefix"])
-def test_cudnn_gets_what_the_reference_does(with_bias, masking):
+@pytest.mark.parametrize(
+    ("masking", "kv_heads", "window"),
+    [
+        ("none", 4, None),
+        ("causal", 4, None),
+        ("segments", 4, None),
+        ("prefix", 4, None),
+        ("none", 2, (3, 5)),
+        ("causal", 1, (3, 5)),
+        ("prefix", 2, (3, None)),
+    ],
+)
+def test_cudnn_gets_what_the_reference_does(with_bias, masking, kv_heads, window):
     """By XLA's implementation of the same function of jax.nn."""
-    q, k, v, table = make_arrays()
+    q, k, v, table = make_arrays(kv_heads=kv_heads)
     ids = jnp.asarray(np.repeat([[1, 2, 2, 0], [1, 1, 1, 1]], 6, axis=1), jnp.int32)
     mask = AttentionMask(
         causal=masking in ("causal", "prefix"),
         query_segment_ids_BL=ids if masking in ("segments", "prefix") else None,
         key_segment_ids_BM=ids if masking in ("segments", "prefix") else None,
         bidirectional_keys_BM=(ids == 2).astype(jnp.int32) if masking == "prefix" else None,
+        window=window,
     )
 
     def outputs(op):
@@ -214,9 +247,9 @@ def interpreted_kernel(on_platform, monkeypatch):
     on_platform("tpu")
     kernel, calls = functools.partial(sharded.sharded_flash_attention, interpret=True), []
 
-    def counted(q, k, v, *, mask, bias):
+    def counted(q, k, v, *, mask, bias, softcap):
         calls.append((q.shape[1], k.shape[1], bias is not None and bias.computed_HLM is None))
-        return kernel(q, k, v, mask=mask, bias=bias)
+        return kernel(q, k, v, mask=mask, bias=bias, softcap=softcap)
 
     monkeypatch.setattr(sharded, "sharded_flash_attention", counted)
     return calls
@@ -266,6 +299,17 @@ def test_the_bias_is_one_array_outside_the_loop_for_the_reference():
     (encoder,) = (loop for loop in loops(jaxpr.jaxpr) if loop.params["length"] == 5)
     constants = [v.aval.shape for v in encoder.invars[: encoder.params["num_consts"]]]
     assert (2, 11, 11) in constants
+
+
+def test_heads_that_share_keys_drop_their_own(interpreted_kernel):
+    q, k, v, _ = make_arrays(kv_heads=2)
+    mask, key = AttentionMask(causal=True, window=(9, 0)), jax.random.key(2)
+    got, expected = (
+        attention(q, k, v, backend=backend, mask=mask, softcap=2.0, dropout_rate=0.4, dropout_key=key)
+        for backend in ("flash", "reference")
+    )
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert len(interpreted_kernel) == 1
 
 
 def test_attention_without_a_key_drops_nothing(interpreted_kernel):
