@@ -26,8 +26,8 @@ from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import ModelConfig
-from t5lite.models.functional import FunctionalModel, build
-from t5lite.partitioning import Partitioner, fitting_partitioner
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
@@ -154,8 +154,7 @@ def evaluate(
     if cut := pipeline.report.get("truncated"):
         pairs = f"{cut:,.0f} of {pipeline.report['pairs']:,.0f} pairs"
         notes.append(f"{pairs} are longer than the model was given room for and are cut")
-    model = build(model_config)
-    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    partitioner = make_partitioner(PartitioningConfig())
     check_batch_size(config.evaluation.batch_size, 1, partitioner)
     trained = load_trained(directory, partitioner, step=step)
     batch_size = clamped_batch_size(pipeline, partitioner, config.evaluation)
