@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +16,7 @@ from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
-from t5lite.data.host_loader import local_rows
+from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
@@ -112,8 +113,8 @@ def heldout_evaluator(
     encoder_use = measures_encoder_use(config, model.config)
 
     def evaluate_params(params: Tree) -> dict[str, float]:
-        batches = _device_batches(pipeline, partitioner, config, before_batch)
-        return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
+        with closing(_device_batches(pipeline, partitioner, config, before_batch)) as batches:
+            return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
 
     return evaluate_params
 
@@ -266,13 +267,15 @@ def clamped_batch_size(pipeline: Pipeline, partitioner: Partitioner, config: Eva
 
 def _device_batches(
     pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig, before_batch: Callable[[], None]
-) -> Iterator[dict[str, jax.Array]]:
+) -> Generator[dict[str, jax.Array], None, None]:
     sharding = partitioner.batch_sharding
     batch_size = clamped_batch_size(pipeline, partitioner, config)
     rows = local_rows(sharding, batch_size)
-    for batch in pipeline.eval_batches(batch_size, rows, max_examples=config.max_examples):
-        before_batch()
-        yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
+    host_batches = pipeline.eval_batches(batch_size, rows, max_examples=config.max_examples)
+    with device_batches(host_batches, sharding=sharding) as batches:
+        for batch in batches:
+            before_batch()
+            yield batch
 
 
 def task_scores(
