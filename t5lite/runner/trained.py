@@ -23,7 +23,7 @@ def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
         num_trained = sum(sizes[path] for path in trained.rate_factors)
         messages.append(
             f"trains {num_trained:,} of {model.num_params:,} parameters, {len(trained.rate_factors)} of "
-            f"{len(sizes)} arrays; frozen: {_groups(trained.frozen, sizes)}"
+            f"{len(sizes)} arrays; frozen, but counted in MFU as if trained: {_groups(trained.frozen, sizes)}"
         )
     if model.config.tie_embeddings and _TABLE in trained.frozen:
         messages.append(f"note: {_TABLE} is frozen, which is also the kernel of the logits (tied)")
