@@ -76,7 +76,7 @@ def main() -> int:
             config,
             run_dir=f"{folder}/run",
             data=replace(config.data, store=str(data / "train")),
-            evaluation=replace(config.evaluation, store=str(data / "heldout")),
+            evaluations={"heldout": replace(config.evaluations["heldout"], store=str(data / "heldout"))},
             training=replace(config.training, total_steps=options.steps, eval_every_steps=500),
             checkpoints=replace(config.checkpoints, save_every_steps=100),
         )

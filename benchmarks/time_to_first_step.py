@@ -25,7 +25,7 @@ from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.optim import Constant
 from t5lite.quickstart import corpus, stages
 from t5lite.quickstart.recipes import EXTRA_IDS, SIX_MINUTES
-from t5lite.run_config import EvaluationConfig, to_json
+from t5lite.run_config import to_json
 from t5lite.training.loop import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def write_recipe(directory: Path) -> Path:
         config,
         training=TrainingConfig(total_steps=1, batch_size=config.training.batch_size, log_every_steps=1),
         schedule=Constant(value=0.01),
-        evaluation=EvaluationConfig(),
+        evaluations={},
     )
     recipe = directory / "config.json"
     recipe.write_text(json.dumps(to_json(config)), encoding="utf-8")

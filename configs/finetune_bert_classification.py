@@ -3,7 +3,7 @@
     t5lite prepare pairs --inputs novels.jsonl --heldout-fraction 0.05 \
         --vocabulary data/mine/vocabulary/spiece.model --output data/novels
     t5lite train --config configs/finetune_bert_classification.py --initialize-from.run runs/bert \
-        --data.store data/novels/train --evaluation.store data/novels/heldout --run-dir runs/novel
+        --data.store data/novels/train --evaluations.heldout.store data/novels/heldout --run-dir runs/novel
     t5lite evaluate --run runs/novel
     t5lite generate --run runs/novel --text "Mr. Knightley smiled, and Harriet looked at Emma."
 
@@ -48,7 +48,7 @@ def config() -> RunConfig:
         schedule=WarmupCosine(peak=5e-4, warmup_steps=40, final_fraction=0.1),
         training=TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
         step=StepConfig(max_gradient_norm=1.0),
-        evaluation=EvaluationConfig(store="data/novels/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/novels/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
         initialize_from=InitializeFrom(run="runs/bert"),
     )

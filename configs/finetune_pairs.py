@@ -3,7 +3,7 @@
     t5lite prepare pairs --inputs pairs.tsv --inputs-field 0 --targets-field 1 --output data/pairs \
         --prefix "translate English to Spanish: " --vocabulary runs/laptop/spiece.model
     t5lite train --config configs/finetune_pairs.py --initialize-from.run runs/laptop \
-        --data.store data/pairs/train --evaluation.store data/pairs/heldout --run-dir runs/translate
+        --data.store data/pairs/train --evaluations.heldout.store data/pairs/heldout --run-dir runs/translate
     t5lite evaluate --run runs/translate
 
 The model must have the shape of the pretrained one, here that of configs/pretrain_laptop.py; after another
@@ -37,9 +37,11 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.02, warmup_steps=20, decay_steps=200),
         training=TrainingConfig(total_steps=400, batch_size=32, log_every_steps=20, eval_every_steps=100),
-        evaluation=EvaluationConfig(
-            store="data/pairs/heldout", batch_size=32, max_examples=256, task="translation"
-        ),
+        evaluations={
+            "heldout": EvaluationConfig(
+                store="data/pairs/heldout", batch_size=32, max_examples=256, task="translation"
+            )
+        },
         checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
         initialize_from=InitializeFrom(run="runs/laptop"),
     )

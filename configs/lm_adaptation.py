@@ -1,7 +1,7 @@
 """LM adaptation: a T5 pretrained by span corruption learns to continue text (Lester et al. 2021).
 
     t5lite train --config configs/lm_adaptation.py --initialize-from.run runs/laptop \
-        --data.store data/mine/train --evaluation.store data/mine/heldout --run-dir runs/laptop-lm
+        --data.store data/mine/train --evaluations.heldout.store data/mine/heldout --run-dir runs/laptop-lm
     t5lite generate --run runs/laptop-lm --text "It is a truth universally acknowledged, that"
 
 It takes the parameters of pretrain_laptop.py, whose model this is, and trains on prefix LM for a fraction of
@@ -37,7 +37,7 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=Constant(value=0.01),
         training=TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
-        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
         initialize_from=InitializeFrom(run="runs/laptop"),
     )

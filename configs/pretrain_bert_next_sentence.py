@@ -2,7 +2,7 @@
 
     t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
     t5lite train --config configs/pretrain_bert_next_sentence.py --data.store data/mine/train \
-        --evaluation.store data/mine/heldout --run-dir runs/bert-pairs
+        --evaluations.heldout.store data/mine/heldout --run-dir runs/bert-pairs
     t5lite generate --run runs/bert-pairs --text "And the LORD [MASK] unto Moses"
 
 The model of pretrain_bert.py with both of BERT's heads. Next sentence wants documents of many tokens: its Bs
@@ -45,6 +45,6 @@ def config() -> RunConfig:
         schedule=WarmupCosine(peak=2e-3, warmup_steps=100, final_fraction=0.1),
         training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
         step=StepConfig(max_gradient_norm=1.0),
-        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
     )

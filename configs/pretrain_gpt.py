@@ -2,7 +2,7 @@
 
     t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
     t5lite train --config configs/pretrain_gpt.py --data.store data/mine/train \
-        --evaluation.store data/mine/heldout --run-dir runs/gpt
+        --evaluations.heldout.store data/mine/heldout --run-dir runs/gpt
     t5lite generate --run runs/gpt --text "It is a truth universally acknowledged, that"
 
 0.9M parameters, 1.2M tokens, minutes on two cores. On 8 MB of Jane Austen and the King James Bible the
@@ -45,6 +45,6 @@ def config() -> RunConfig:
         schedule=WarmupCosine(peak=3e-3, warmup_steps=50, final_fraction=0.1),
         training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
         step=StepConfig(max_gradient_norm=1.0),
-        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
     )

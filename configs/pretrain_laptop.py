@@ -2,7 +2,7 @@
 
     t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
     t5lite train --config configs/pretrain_laptop.py --data.store data/mine/train \
-        --evaluation.store data/mine/heldout --run-dir runs/laptop
+        --evaluations.heldout.store data/mine/heldout --run-dir runs/laptop
 
 The quickstart's shape and settings: 1.3M parameters, about 3 minutes on two cores, for 1 to 100 MB of text.
 Watch the encoder use of the held-out evaluations: the quickstart reaches 1.9 nats. While it is near 0 the run
@@ -38,6 +38,6 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
         training=TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
-        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=300, keep_last=1),
     )

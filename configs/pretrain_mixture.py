@@ -63,6 +63,8 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
         training=TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
-        evaluation=EvaluationConfig(store="data/books/heldout", source="heavy-noise", batch_size=64),
+        evaluations={
+            "heldout": EvaluationConfig(store="data/books/heldout", source="heavy-noise", batch_size=64)
+        },
         checkpoints=CheckpointConfig(save_every_steps=300, keep_last=1),
     )

@@ -2,7 +2,7 @@
 
     t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 8000
     t5lite train --config configs/pretrain_small.py --data.store data/mine/train \
-        --evaluation.store data/mine/heldout --run-dir runs/pretrain-small
+        --evaluations.heldout.store data/mine/heldout --run-dir runs/pretrain-small
 
 For 10 MB to 1 GB of text on one GPU, or a workstation with patience; 22.8M parameters. Expect held-out loss
 below the text's bigram cross-entropy (`t5lite evaluate` prints both) and an encoder use above 0.3 nats: a
@@ -34,6 +34,6 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.03, warmup_steps=300, decay_steps=4000),
         training=TrainingConfig(total_steps=20_000, batch_size=64, log_every_steps=50, eval_every_steps=1000),
-        evaluation=EvaluationConfig(store="data/mine/heldout", batch_size=64),
+        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
         checkpoints=CheckpointConfig(save_every_steps=1000, keep_last=2),
     )

@@ -29,6 +29,6 @@ def config() -> RunConfig:
             total_steps=524_288, batch_size=128, log_every_steps=100, eval_every_steps=5000
         ),
         loader=LoaderConfig(num_workers=8),
-        evaluation=EvaluationConfig(store="data/c4/heldout", batch_size=128, max_examples=8192),
+        evaluations={"heldout": EvaluationConfig(store="data/c4/heldout", batch_size=128, max_examples=8192)},
         checkpoints=CheckpointConfig(save_every_steps=2000, keep_last=3, keep_every_steps=50_000),
     )

@@ -34,7 +34,7 @@ def config() -> RunConfig:
         ),
         step=StepConfig(max_gradient_norm=1.0),
         loader=LoaderConfig(num_workers=8),
-        evaluation=EvaluationConfig(store="data/c4/heldout", batch_size=512, max_examples=8192),
+        evaluations={"heldout": EvaluationConfig(store="data/c4/heldout", batch_size=512, max_examples=8192)},
         checkpoints=CheckpointConfig(save_every_steps=1000, keep_last=3, keep_every_steps=50_000),
         partitioning=PartitioningConfig(style="sequence_parallel", fsdp=32, tensor=4),
     )

@@ -100,7 +100,7 @@ launch() {
   local name=$1
   shift
   t5lite launch slurm --config "$recipe" --name "$name" --run-dir "$name" --tasks-per-node 2 --time 1:00:00 \
-    --data.store data/train --evaluation.store data/heldout --training.eval-every-steps 100000 "$@" |
+    --data.store data/train --evaluations.heldout.store data/heldout --training.eval-every-steps 100000 "$@" |
     sed 's/^Submitted batch job //'
 }
 state() { scontrol --oneliner show job "$1" | sed -E 's/.* JobState=([A-Z]+) .*/\1/'; }

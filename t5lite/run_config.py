@@ -9,10 +9,10 @@ import dataclasses
 import math
 import runpy
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
@@ -30,10 +30,10 @@ from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.pipeline import (
     DataConfig,
     MixtureDataConfig,
-    PairsDataConfig,
     PretrainingDataConfig,
     SourceDataConfig,
 )
+from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.presets import preset_in, shape_in
@@ -42,12 +42,14 @@ from t5lite.optim.trained import Trained, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.training.loop import TrainingConfig
+from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import TrackerConfig
 from t5lite.training.watchdog import WatchdogConfig
 
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
+_GIVEN = "given by the override"
 _PAIRS_HEAD = "sequence_classification"
 """The head of an encoder-only model that pairs train."""
 
@@ -63,30 +65,6 @@ class InitializeFrom:
 
     def __post_init__(self):
         expand_fields(self, "run")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """What is measured on held-out data, during training and by ``t5lite evaluate``."""
-
-    store: str | None = None
-    """Held-out store of the same kind as ``data.store``; None evaluates nothing."""
-    source: str | None = None
-    """Of a mixture, the source whose objective and lengths make examples of ``store``; None for the first."""
-    batch_size: int = 64
-    max_examples: int | None = 1024
-    """Examples of the store that are used, evenly spread over it; None takes all of them."""
-    encoder_use: bool = True
-    """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
-    task: Literal["translation", "classification"] | None = None
-    """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
-
-    def __post_init__(self):
-        expand_fields(self, "store")
-        if self.batch_size < 1:
-            raise ConfigError(f"evaluation.batch_size={self.batch_size} must be positive")
-        if self.max_examples is not None and self.max_examples < 1:
-            raise ConfigError(f"evaluation.max_examples={self.max_examples} must be positive, or None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +85,8 @@ class RunConfig:
     """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     step: StepConfig = field(default_factory=StepConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluations: Mapping[str, EvaluationConfig] = field(default_factory=dict)
+    """What is measured on held-out data, by name; empty measures nothing."""
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     lease: LeaseConfig = field(default_factory=LeaseConfig)
     partitioning: PartitioningConfig = field(default_factory=PartitioningConfig)
@@ -131,35 +110,15 @@ class RunConfig:
             )
         self.schedule.build(self.training.total_steps)
         check_patterns(self.trainable, self.learning_rate_factors)
-        evaluation = self.evaluation
-        swaps = evaluation.encoder_use and self.model.cross_attends
-        if evaluation.store and swaps and evaluation.batch_size < 2:
-            raise ConfigError(
-                f"evaluation.batch_size={evaluation.batch_size} must be at least 2: encoder use swaps rows; "
-                "or set evaluation.encoder_use=False"
-            )
-        if self.checkpoints.keep_best and not evaluation.store:
-            raise ConfigError(
-                f"checkpoints.keep_best={self.checkpoints.keep_best} keeps the best on held-out data, and "
-                "there is none: give evaluation.store"
-            )
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
-        evaluated = self.evaluated_data
-        if self.evaluation.task and not isinstance(evaluated, PairsDataConfig):
-            raise ConfigError(
-                f"evaluation.task={self.evaluation.task!r} scores text generated for pairs, but "
-                f"{evaluated.store} is plain text; leave the task out, or fine-tune on pairs "
-                "first, as configs/finetune_pairs.py does"
-            )
         for data in self.data.named_sources.values():
             _check_data_and_model(data, self.model)
         self.data.lengths(self.model.architecture)
-        if self.evaluation.task and not self.model.writes:
-            raise ConfigError(
-                f"evaluation.task={self.evaluation.task!r} scores generated text, and an encoder-only model "
-                "writes none; set it to None: accuracy is measured without"
-            )
+        for name, evaluation in self.evaluations.items():
+            check_name(name)
+            evaluation.check(f"evaluations.{name}", self.evaluated_data(name), self.model)
+        self._check_best()
         source = self.initialize_from
         if source and _absolute(source.run) == _absolute(self.run_dir):
             raise ConfigError(
@@ -186,37 +145,62 @@ class RunConfig:
     @property
     def stores(self) -> dict[tuple[str, ...], str]:
         """The places of all stores, by the path of their field."""
-        stores = {("evaluation", "store"): self.evaluation.store} if self.evaluation.store else {}
-        return {**{("data", *path): store for path, store in self.data.store_fields.items()}, **stores}
+        return {
+            **{("data", *path): store for path, store in self.data.store_fields.items()},
+            **{("evaluations", name, "store"): each.store for name, each in self.evaluations.items()},
+        }
 
     @property
-    def evaluated_data(self) -> SourceDataConfig:
-        """``data``, or the source of the mixture that says how held-out data is read.
+    def best_evaluation(self) -> str | None:
+        """The evaluation that says which checkpoint is the best: the first, or the one that is named."""
+        return self.checkpoints.best_evaluation or next(iter(self.evaluations), None)
+
+    @property
+    def prompted_data(self) -> SourceDataConfig:
+        """How a prompt is made an example: as of the first evaluation, or the first source."""
+        first = next(iter(self.evaluations), None)
+        return next(iter(self.data.named_sources.values())) if first is None else self.evaluated_data(first)
+
+    def evaluated_data(self, name: str) -> SourceDataConfig:
+        """Return ``data``, or the source of the mixture that says how an evaluation's held-out data is read.
 
         Raises:
-          ConfigError: if ``evaluation.source`` is none of the sources.
+          ConfigError: if the evaluation's ``source`` is none of the sources.
         """
-        sources, name = self.data.named_sources, self.evaluation.source
-        if not isinstance(self.data, MixtureDataConfig) and name is not None:
-            raise ConfigError(
-                f"evaluation.source={name!r} names a source, but data is no mixture; set it to None"
-            )
-        if name is None:
+        sources, source = self.data.named_sources, self.evaluations[name].source
+        if source is None:
             return next(iter(sources.values()))
-        if name not in sources:
-            raise ConfigError(f"evaluation.source={name!r} is no source{suggestion(name, sources)}")
-        return sources[name]
+        field = f"evaluations.{name}.source={source!r}"
+        if not isinstance(self.data, MixtureDataConfig):
+            raise ConfigError(f"{field} names a source, but data is no mixture; set it to None")
+        if source not in sources:
+            raise ConfigError(f"{field} is no source{suggestion(source, sources)}")
+        return sources[source]
 
     def resolved(self) -> "RunConfig":
         """Return this configuration with absolute paths: it means the same in any working directory."""
-        store, source = self.evaluation.store, self.initialize_from
+        source = self.initialize_from
         return dataclasses.replace(
             self,
             run_dir=_absolute(self.run_dir),
             data=self.data.with_stores(absolute_location),
-            evaluation=dataclasses.replace(self.evaluation, store=store and absolute_location(store)),
+            evaluations={
+                name: dataclasses.replace(each, store=absolute_location(each.store))
+                for name, each in self.evaluations.items()
+            },
             initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),
         )
+
+    def _check_best(self) -> None:
+        checkpoints = self.checkpoints
+        if checkpoints.keep_best and not self.evaluations:
+            raise ConfigError(
+                f"checkpoints.keep_best={checkpoints.keep_best} keeps the best on held-out data, and there "
+                "is none: give evaluations.NAME.store"
+            )
+        if checkpoints.best_evaluation is not None:
+            said_by = f"checkpoints.best_metric={checkpoints.best_metric!r}"
+            known_name(checkpoints.best_evaluation, self.evaluations, said_by=said_by)
 
 
 def _absolute(directory: str) -> str:
@@ -360,38 +344,50 @@ def _run_recipe(path: Path) -> RunConfig:
 def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     import tyro  # only commands that parse overrides pay for it
 
-    config, overrides = _with_initialize_from(config, list(overrides))
-    return command_line.parse(
+    words, emptied = command_line.without_none(list(overrides), _EMPTIED)
+    config = _with_evaluations(_with_initialize_from(config, words), words)
+    config = command_line.parse(
         RunConfig,
-        overrides,
+        words,
         prog="t5lite train --config RECIPE",
         default=config,
         config=(tyro.conf.AvoidSubcommands,),
     )
+    empty: Mapping[str, Any] = {"initialize_from": None, "evaluations": {}}
+    return dataclasses.replace(config, **{name: empty[name] for name in emptied})
 
 
-def _with_initialize_from(config: RunConfig, words: list[str]) -> tuple[RunConfig, list[str]]:
-    """Take ``--initialize-from None`` out of the words, and give tyro an ``InitializeFrom`` to override.
+_EMPTIED = {
+    "initialize_from": "to start anew; say where from by --initialize-from.run RUN",
+    "evaluations": "to measure nothing; name one by --evaluations.NAME.store STORE",
+}
+"""Fields that the command line empties, and what for; others that may be None are scalars."""
 
-    tyro overrides the fields of a class, but does not change between a class and None. Any other field that
-    may be None is a scalar, which it overrides by itself.
-    """
+
+def _with_initialize_from(config: RunConfig, words: Sequence[str]) -> RunConfig:
+    """Give tyro an ``InitializeFrom`` to override that the words name, where the recipe has none."""
     flag = "--initialize-from"
-    names = [word.partition("=")[0].replace("_", "-") for word in words]
-    given = [name for name in names if name.startswith(f"{flag}.")]
-    if flag in names:
-        place = names.index(flag)
-        end = place + 1 if "=" in words[place] else place + 2
-        if " ".join(words[place:end]).replace("=", " ").partition(" ")[2] != "None":
-            raise ConfigError(f"{flag} takes None, to start anew; say where from by {flag}.run RUN")
-        if given:
-            raise ConfigError(f"{flag} None and {given[0]} contradict each other; leave one of them out")
-        return dataclasses.replace(config, initialize_from=None), words[:place] + words[end:]
+    given = command_line.options_under(flag, words)
     if config.initialize_from or not given:
-        return config, words
+        return config
     if f"{flag}.run" not in given:
         raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}.run RUN")
-    return dataclasses.replace(config, initialize_from=InitializeFrom(run="given by the override")), words
+    return dataclasses.replace(config, initialize_from=InitializeFrom(run=_GIVEN))
+
+
+def _with_evaluations(config: RunConfig, words: Sequence[str]) -> RunConfig:
+    """Give tyro the evaluations to override that the words name, where the recipe has none."""
+    flag = "--evaluations"
+    given = command_line.options_under(flag, words)
+    evaluations = {name.split(".")[1]: EvaluationConfig(store=_GIVEN) for name in given}
+    if config.evaluations or not given:
+        for name in evaluations:
+            known_name(name, config.evaluations, said_by=f"{flag}.{name}")
+        return config
+    for name in evaluations:
+        if f"{flag}.{name}.store" not in given:
+            raise ConfigError(f"the recipe has no evaluations; give one a store by {flag}.{name}.store STORE")
+    return dataclasses.replace(config, evaluations=evaluations)
 
 
 def _with_types(content: dict[str, Any]) -> dict[str, Any]:
@@ -413,7 +409,15 @@ def _with_named_step(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "initialize_from": {**source, "step": "newest"}}
 
 
-VERSIONS = Versions({0: _with_types, 1: _with_named_step, 2: unchanged})
+def _with_named_evaluations(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 3, in which there was one evaluation, without a name and perhaps without a store."""
+    content = dict(content)
+    evaluation = content.pop("evaluation", {})
+    has_none = isinstance(evaluation, dict) and evaluation.get("store") is None
+    return {**content, "evaluations": {} if has_none else {UNNAMED_EVALUATION: evaluation}}
+
+
+VERSIONS = Versions({0: _with_types, 1: _with_named_step, 2: unchanged, 3: _with_named_evaluations})
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(

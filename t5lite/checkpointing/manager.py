@@ -55,7 +55,7 @@ class CheckpointConfig:
     keep_best: int = 0
     """Also keep this many checkpoints, those with the best held-out ``best_metric`` that is known so far."""
     best_metric: str = "loss"
-    """Of the held-out evaluation, what makes a checkpoint the best one."""
+    """What makes a checkpoint the best one: a metric of the first evaluation, or NAME/METRIC of another."""
     best_is: Literal["lowest", "highest"] = "lowest"
     """Which values of it are better."""
     on_damage: Literal["fall_back", "stop"] = "fall_back"
@@ -63,6 +63,16 @@ class CheckpointConfig:
     on_save_failure: Literal["continue", "stop"] = "continue"
     """Where a save fails, or metrics cannot be written, train on and try again, or stop with exit code 75; a
     run whose last save fails stops so in any case."""
+
+    @property
+    def best_evaluation(self) -> str | None:
+        """The evaluation that ``best_metric`` names; None where it names none, which is the first."""
+        return self.best_metric.rpartition("/")[0] or None
+
+    @property
+    def best_value(self) -> str:
+        """What of that evaluation makes a checkpoint the best one."""
+        return self.best_metric.rpartition("/")[2]
 
     def __post_init__(self) -> None:
         if self.save_every_steps < 1:
@@ -307,18 +317,18 @@ class Checkpoints:
             self.notes.append(f"step {saved} is saved, but older checkpoints cannot be removed ({error})")
 
     def record_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Take note of what the parameters of ``step`` reach on held-out data.
+        """Take note of what the parameters of ``step`` reach in the evaluation that says what is best.
 
         Raises:
           ConfigError: if the best are to be kept and there is no such metric.
         """
-        config = self.config
-        if config.keep_best and config.best_metric not in metrics:
+        name = self.config.best_value
+        if self.config.keep_best and name not in metrics:
             raise ConfigError(
-                f"checkpoints.best_metric={config.best_metric!r} is not measured"
-                f"{suggestion(config.best_metric, metrics)}"
+                f"checkpoints.best_metric={self.config.best_metric!r} is not measured"
+                f"{suggestion(name, metrics)}"
             )
-        value = metrics.get(config.best_metric)
+        value = metrics.get(name)
         if isinstance(value, int | float) and math.isfinite(value):
             self._scores[step] = value
 

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
-from t5lite.runner.evaluation import EvaluationChanges, evaluate
+from t5lite.evaluation.config import TaskName
+from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import store_evaluation
 
 
@@ -19,15 +19,17 @@ class Arguments:
 
     run: str
     """Run directory."""
+    evaluations: tuple[str, ...] = ()
+    """Which of the run's evaluations, by name; all of them by default."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     store: str | None = None
-    """Held-out store; the one of the run's configuration by default. An imported model needs one."""
+    """Held-out store; that of the evaluation by default. An imported model needs one."""
     max_examples: int | None = None
     """Use at most this many examples; the run's own limit by default."""
     batch_size: int | None = None
     """Examples at once; the run's own by default, and no more than there are."""
-    task: Literal["translation", "classification"] | None = None
+    task: TaskName | None = None
     """Of pairs, generate text and score it; the run's own task by default."""
     inputs_length: int | None = None
     """Of an imported model, tokens of an input; by default what it has positions for."""
@@ -37,7 +39,7 @@ class Arguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Evaluate, print one line a metric, and then store what was printed."""
+    """Evaluate; of each evaluation, print one line a metric, and then store what was printed."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite evaluate")
     one_process.say_so()
     xla.configure()
@@ -48,18 +50,24 @@ def run(arguments: Sequence[str]) -> int:
         task=parsed.task,
         inputs_length=parsed.inputs_length,
     )
-    result = evaluate(
+    results = evaluate(
         parsed.run,
         changes,
+        names=parsed.evaluations,
         step=parsed.step,
         announce=lambda text: print(f"t5lite evaluate: {text}", file=sys.stderr, flush=True),
     )
+    for result in results:
+        _print(result, parsed.run)
+        store_evaluation(parsed.run, result)
+    return 0
+
+
+def _print(result: Evaluation, run: str) -> None:
     width = max(map(len, result.metrics))
-    print(f"{parsed.run} at step {result.step}, {result.store} ({result.num_examples:,} examples)")
+    print(f"{run} at step {result.step}, {result.name}: {result.store} ({result.num_examples:,} examples)")
     for name, value in result.metrics.items():
         print(f"  {name:<{width}}  {value:.4f}")
     for note in result.notes:
         print(note)
     sys.stdout.flush()
-    store_evaluation(parsed.run, result)
-    return 0

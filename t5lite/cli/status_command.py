@@ -78,7 +78,7 @@ def _rows(statuses: Sequence[RunStatus]) -> str:
                 status.state,
                 _of(status.step, status.total_steps),
                 _figure(status.train.get("loss")),
-                _figure(status.evaluation.get("loss")),
+                _figure(next(iter(status.evaluations.values()), {}).get("loss")),
                 _duration(status.seconds_left),
                 f"{status.cost.share:.0%}" if status.attempts else "",
                 str(len(status.attempts)),
@@ -95,14 +95,18 @@ def _page(status: RunStatus) -> str:
         "held by": status.holder,
         "checkpoints": ", ".join(map(str, status.checkpoints)) or "none",
         "train": _metrics(status.train),
-        "eval": _metrics(status.evaluation),
+        **{
+            f"eval {name}" if len(status.evaluations) > 1 else "eval": _metrics(entry)
+            for name, entry in status.evaluations.items()
+        },
         "time left": _duration(status.seconds_left),
         "incidents": described(status.incidents, status.left_out_examples),
         "goodput": _goodput(status.cost) if status.attempts else "",
         "tried again": _retried(status.attempts),
         "down": _down(status),
     }
-    lines += [f"  {name:<12} {fact}" for name, fact in facts.items() if fact]
+    width = max(12, *map(len, facts))
+    lines += [f"  {name:<{width}} {fact}" for name, fact in facts.items() if fact]
     if status.attempts:
         header = ("start", "at", "took", "steps", "processes", "devices", "end")
         rows = [header, *(_attempt(status, place) for place in range(len(status.attempts)))]

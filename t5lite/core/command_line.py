@@ -5,7 +5,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from t5lite.core.errors import ConfigError, suggestion
@@ -73,6 +73,42 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
         raise ConfigError(_one_line(box)) from None
     finally:
         sys.stderr.write(said.getvalue())
+
+
+def options_under(flag: str, words: Sequence[str]) -> list[str]:
+    """Return the options among the words that set a part of ``flag``, with ``-`` for ``_``."""
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    return [name for name in names if name.startswith(f"{flag}.")]
+
+
+def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Take ``--FIELD None`` out of the words: ``tyro`` does not change between a class and None.
+
+    Args:
+      words: of the command line.
+      purposes: of the fields that may be emptied so, what for.
+
+    Returns:
+      The rest, and the fields that are emptied.
+
+    Raises:
+      ConfigError: if the words say another value, or more of the field after it.
+    """
+    rest, emptied = list(words), []
+    for field, purpose in purposes.items():
+        flag = f"--{field.replace('_', '-')}"
+        names = [word.partition("=")[0].replace("_", "-") for word in rest]
+        if flag not in names:
+            continue
+        place = names.index(flag)
+        end = place + 1 if "=" in rest[place] else place + 2
+        if " ".join(rest[place:end]).replace("=", " ").partition(" ")[2] != "None":
+            raise ConfigError(f"{flag} takes None, {purpose}")
+        if given := options_under(flag, rest[end:]):
+            raise ConfigError(f"{flag} None and {given[0]} contradict each other; leave one of them out")
+        rest = rest[:place] + rest[end:]
+        emptied.append(field)
+    return rest, emptied
 
 
 def _one_line(box: str) -> str:

@@ -24,7 +24,7 @@ _TAG = "type"
 
 
 class StrictJson:
-    """Reads and writes frozen dataclasses whose fields are scalars, Literals, tuples, dataclasses, or None.
+    """Reads and writes frozen dataclasses of scalars, Literals, tuples, mappings, dataclasses, or None.
 
     Unknown and missing fields, values of another type (an int is a float, nothing else is converted) and
     numbers that are not finite are errors.
@@ -42,6 +42,7 @@ class StrictJson:
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
         converter.register_structure_hook_func(_is_number_or_word, self._number_or_word)
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, self._tuple)
+        converter.register_structure_hook_func(lambda kind: get_origin(kind) is Mapping, self._mapping)
         converter.register_structure_hook_factory(dataclasses.is_dataclass, self._object)
         for union in unions:
             cattrs.strategies.configure_tagged_union(union, converter, tag_name=_TAG)
@@ -110,6 +111,21 @@ class StrictJson:
         if len(value) != len(kinds):
             raise ValueError(f"{value!r} has {len(value)} items; it needs {len(kinds)}")
         return tuple(self._converter.structure(item, kind) for item, kind in zip(value, kinds, strict=True))
+
+    def _mapping(self, value: Any, kind: Any) -> dict[str, Any]:
+        """Structure the values, each as if it were the field of an object."""
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not an object")
+        structured, problems, (_, kind) = {}, [], get_args(kind)
+        for name, item in value.items():
+            try:
+                structured[name] = self._converter.structure(item, kind)
+            except (ExceptionGroup, ValueError, UserError) as error:
+                error.__notes__ = [cattrs.AttributeValidationNote(f"field {name}", name, kind)]
+                problems.append(error)
+        if problems:
+            raise ExceptionGroup("mapping", problems)
+        return structured
 
     def _object(self, kind: Any) -> Callable[[Any, Any], Any]:
         structure = cattrs.gen.make_dict_structure_fn(kind, self._converter, _cattrs_forbid_extra_keys=True)
@@ -189,7 +205,7 @@ def _explain(error: BaseException, path: str = "") -> list[str]:
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         names = {f.name for f in dataclasses.fields(error.cl)}
         return [f"unknown field {path + key!r}{suggestion(key, names)}" for key in sorted(error.extra_fields)]
-    if isinstance(error, cattrs.BaseValidationError):
+    if isinstance(error, ExceptionGroup):
         phrases = []
         for inner in error.exceptions:
             note = next((n for n in getattr(inner, "__notes__", []) if hasattr(n, "name")), None)

@@ -49,8 +49,7 @@ def places(config: RunConfig) -> dict[str, str]:
         }
     else:
         found["data.store"] = data.store
-    if config.evaluation.store is not None:
-        found["evaluation.store"] = config.evaluation.store
+    found |= {f"evaluations.{name}.store": each.store for name, each in config.evaluations.items()}
     if config.initialize_from is not None:
         found["initialize_from.run"] = config.initialize_from.run
     return found

@@ -5,6 +5,7 @@ from t5lite.partitioning.rules import (
     Partitioner,
     abstract_partitioner,
     constrain,
+    fitting_partitioner,
     make_partitioner,
 )
 
@@ -14,6 +15,7 @@ __all__ = [
     "PartitioningConfig",
     "abstract_partitioner",
     "constrain",
+    "fitting_partitioner",
     "make_mesh",
     "make_partitioner",
     "mesh_shape",

@@ -166,7 +166,7 @@ class Recipe:
                 log_every_steps=20,
                 eval_every_steps=every,
             ),
-            evaluation=evaluation,
+            evaluations={"heldout": evaluation},
             checkpoints=CheckpointConfig(save_every_steps=every, keep_last=1),
             seed=seed,
         )

@@ -90,15 +90,15 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
         raise Interrupted(outcome.signal)
     vocabulary = RunDirectory.at(config.run_dir).read_model()[1]
     # Empty if the last step was evaluated by an earlier attempt.
-    metrics = outcome.metrics or evaluate(config.run_dir).metrics
+    ((name, evaluation),) = config.evaluations.items()
+    metrics = outcome.metrics.get(name) or next(evaluate(config.run_dir)).metrics
     record: dict[str, Any] = {}
-    if config.evaluation.task:
-        assert config.evaluation.store is not None
-        scores, samples = task_scores(outcome.model, outcome.params, vocabulary, config)
+    if evaluation.task:
+        scores, samples = task_scores(outcome.model, outcome.params, vocabulary, config, name)
         metrics = metrics | scores
-        num_pairs = PairStore.open(config.evaluation.store).num_pairs
+        num_pairs = PairStore.open(evaluation.store).num_pairs
         record = {
-            "num_examples": len(evaluation_indices(num_pairs, config.evaluation.max_examples)),
+            "num_examples": len(evaluation_indices(num_pairs, evaluation.max_examples)),
             "samples": list(samples[:NUM_SAMPLES]),
         }
     entries = read_metrics(place(config.run_dir) / METRICS_FILE)
@@ -115,9 +115,9 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
 def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
     """Return held-out examples with what the pretrained model fills in."""
     assert isinstance(config.data, PretrainingDataConfig)
-    assert config.evaluation.store is not None
+    (evaluation,) = config.evaluations.values()
     pipeline = open_pipeline(
-        dataclasses.replace(config.data, store=config.evaluation.store), seed=config.seed, shuffle=False
+        dataclasses.replace(config.data, store=evaluation.store), seed=config.seed, shuffle=False
     )
     trained = load_trained(RunDirectory.at(config.run_dir), make_partitioner(config.partitioning))
     examples = [pipeline.example(i) for i in range(NUM_SAMPLES)]

@@ -2,13 +2,14 @@
 
 import math
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport
-from t5lite.data.pipeline import BatchStream, Pipeline
+from t5lite.data.pipeline import BatchStream
 from t5lite.data.position import DataPosition
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
@@ -18,10 +19,11 @@ from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
 from t5lite.runner.data_messages import data_messages, left_out_messages, unseen_rows
 from t5lite.runner.going_back import Asked
-from t5lite.runner.heldout_messages import majority_class, trained_on
+from t5lite.runner.heldout import Heldout
+from t5lite.runner.heldout_messages import heldout_messages
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.runner.trained import random_messages, trained_messages
+from t5lite.runner.trained import trained_messages
 from t5lite.training.state import TrainState
 
 
@@ -34,7 +36,8 @@ class Run:
     resumed: Resumption | None
     """The checkpoint to go on from, None for a run that begins."""
     pipeline: BatchStream
-    heldout: Pipeline | None
+    heldout: Mapping[str, Heldout]
+    """By the names of the evaluations."""
     model: FunctionalModel
     optimizer: Optimizer
     partitioner: Partitioner
@@ -72,10 +75,9 @@ class Start:
     evaluations: tuple[dict[str, Any], ...] = ()
     """Entries of the evaluations that the metrics file has."""
 
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether what this starts from was evaluated."""
-        return any(entry["step"] == self.step for entry in self.evaluations)
+    def is_evaluated(self, names: Collection[str]) -> bool:
+        """Whether what this starts from was measured by all these evaluations."""
+        return {*names} <= {entry["evaluation"] for entry in self.evaluations if entry["step"] == self.step}
 
 
 def origin_of(report: RestoreReport, source: str, directory: RunDirectory) -> str:
@@ -108,8 +110,6 @@ def announce(run: Run, start: Start) -> None:
     )
     for message in trained_messages(run.config, run.model):
         say(message)
-    for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():
-        say(message)
     place = run.pipeline.left_out.place(run.position.examples_seen)
     for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
         say(message)
@@ -121,10 +121,10 @@ def announce(run: Run, start: Start) -> None:
             batch_size=training.batch_size,
             position=run.position,
         )
-    majority = None if run.heldout is None else majority_class(run.heldout, run.config.evaluation)
-    for message in (unseen, trained_on(run.config), majority, *start.messages, start.origin):
+    measured = heldout_messages(run.config, run.heldout)
+    for message in (unseen, *measured, *start.messages, start.origin):
         if message:
-            say(str(message))
+            say(message)
 
 
 def _rate_change(run: Run, start: Start) -> list[str]:

@@ -11,13 +11,13 @@ from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
 from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+from t5lite.training.metrics_log import METRICS_FILE, UNNAMED_EVALUATION, read_metrics
 
 Value = TypeVar("Value")
 
 
-def evaluations(directory: RunDirectory, metric: str) -> dict[int, float]:
-    """Return what each evaluation of a training found for ``metric``, by its step.
+def evaluations(directory: RunDirectory, name: str, metric: str) -> dict[int, float]:
+    """Return what a training's evaluation of that name found for ``metric``, by its step.
 
     Raises:
       DataError: if the metrics file is damaged.
@@ -26,7 +26,8 @@ def evaluations(directory: RunDirectory, metric: str) -> dict[int, float]:
     return {
         entry["step"]: entry[metric]
         for entry in entries
-        if entry["kind"] == "eval" and isinstance(entry.get(metric), int | float)
+        if (entry["kind"], entry.get("evaluation")) == ("eval", name)
+        and isinstance(entry.get(metric), int | float)
     }
 
 
@@ -36,14 +37,17 @@ def best_step(directory: RunDirectory) -> int:
     Raises:
       CheckpointError: if none of those that are there was evaluated.
     """
-    config = directory.read_config().checkpoints if directory.config_file.is_file() else CheckpointConfig()
+    run = directory.read_config() if directory.config_file.is_file() else None
+    config = run.checkpoints if run else CheckpointConfig()
+    name = (run and run.best_evaluation) or UNNAMED_EVALUATION
     steps = available_steps(directory.checkpoints)
-    scores = evaluations(directory, config.best_metric)
+    scores = evaluations(directory, name, config.best_value)
     there = {step: score for step, score in scores.items() if step in steps}
     if not there:
         raise CheckpointError(
             f"none of the checkpoints of {directory.path} (steps {', '.join(map(str, steps)) or 'none'}) has "
-            f"{config.best_metric!r} in {METRICS_FILE}; choose one by its step, or newest"
+            f"{config.best_value!r} of the evaluation {name!r} in {METRICS_FILE}; choose one by its step, or "
+            "newest"
         )
     return best_steps(there, 1, highest=config.best_is == "highest")[0]
 

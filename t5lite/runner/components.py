@@ -17,25 +17,18 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels, listed
 from t5lite.data.left_out import LeftOut
-from t5lite.data.pipeline import (
-    BatchStream,
-    MixturePipeline,
-    PairsDataConfig,
-    Pipeline,
-    open_pipeline,
-)
+from t5lite.data.pipeline import BatchStream, MixturePipeline, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import EXECUTION_FIELDS, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
-from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.run_config import RunConfig
 from t5lite.runner.checkpoint_choice import chosen_step, read_chosen
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 
 _VOCABULARY_MULTIPLE = 128
-_ENCODER_USE_EXAMPLES = 2
 _NAMED_TOKENS = 3
 _CLASSIFIER = "classifier."
 """How the names of a classifier's own parameters begin."""
@@ -178,77 +171,9 @@ def open_training_pipeline(
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
             pipeline = open_with(classes=known)
     if pipeline.classes is not None and config.model.num_classes is not None:
-        check_num_labels(pipeline.classes, config.model.num_classes, store=config.evaluated_data.store)
+        check_num_labels(pipeline.classes, config.model.num_classes, store=config.training_stores[0])
     pipeline.leave_out(left_out)
     return pipeline
-
-
-def heldout_pipeline(
-    config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None
-) -> Pipeline | None:
-    """Return the pipeline that a training measures on, as of ``open_heldout``, or None where a run has none.
-
-    Raises:
-      ConfigError: also if encoder use is asked for and there is one example only.
-      DataError: as ``open_heldout``.
-    """
-    if config.evaluation.store is None:
-        return None
-    pipeline = open_heldout(config, vocabulary, classes)
-    num_examples = num_used(pipeline, config.evaluation)
-    if measures_encoder_use(config.evaluation, config.model) and num_examples < _ENCODER_USE_EXAMPLES:
-        raise ConfigError(
-            f"encoder use swaps inputs between examples, but only {num_examples} of evaluation.store="
-            f"{config.evaluation.store} is used; evaluate more, or set evaluation.encoder_use=False"
-        )
-    return pipeline
-
-
-def num_used(pipeline: Pipeline, config: EvaluationConfig) -> int:
-    """Return how many examples an evaluation uses."""
-    return min(pipeline.num_examples, config.max_examples or pipeline.num_examples)
-
-
-def open_heldout(config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None) -> Pipeline:
-    """Return the pipeline over ``evaluation.store``, which must be given.
-
-    It passes once over whole examples: pairs are not packed, so that encoder use swaps the input of one pair
-    for that of another, and overlong ones are cut, not left out, so that every model sees the same pairs.
-
-    Args:
-      config: of the run.
-      vocabulary: of the training store.
-      classes: of the training store, for a classifier.
-
-    Raises:
-      ConfigError: if the held-out store was tokenised with another vocabulary than the training store.
-      DataError: if the store cannot be used, or has a class that the training store has not.
-    """
-    store = config.evaluation.store
-    assert store is not None
-    is_classifier = config.model.num_classes is not None
-    if is_classifier and classes is None:
-        raise ConfigError(
-            f"{config.run_dir} has no classes.json, so that nothing says what the outputs of its model mean; "
-            "restore that file, or fine-tune the model on pairs whose targets are the classes"
-        )
-    data = dataclasses.replace(config.evaluated_data, store=store, max_epochs=None)
-    if isinstance(data, PairsDataConfig):
-        data = dataclasses.replace(data, pack=False, overlong="truncate")
-    pipeline = open_pipeline(
-        data, architecture=config.model.architecture, seed=config.seed, shuffle=False, classes=classes
-    )
-    if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
-        raise ConfigError(
-            f"evaluation.store={store} was tokenised with another vocabulary than the model's; prepare it "
-            f"with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"
-        )
-    return pipeline
-
-
-def measures_encoder_use(config: EvaluationConfig, model: ModelConfig) -> bool:
-    """Whether evaluations swap encoder inputs; a single stack has no encoder that could be ignored."""
-    return config.encoder_use and model.cross_attends
 
 
 def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
@@ -375,7 +300,7 @@ def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) ->
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         model.abstract_params,
-        partitioner.tree_shardings(model.logical_axes, model.abstract_params),
+        partitioner.tree_shardings(model.logical_axes),
     )
 
 

@@ -77,7 +77,7 @@ EFFECTS: Mapping[str, Effect] = {
     "step.vocab_chunks": Effect.NOTHING,
     "loader": Effect.NOTHING,
     "loader.on_damage": Effect.COURSE,
-    "evaluation": Effect.NOTHING,
+    "evaluations": Effect.NOTHING,
     "checkpoints": Effect.NOTHING,
     "partitioning": Effect.NOTHING,
     "watchdog": Effect.NOTHING,

@@ -1,39 +1,43 @@
 """Measure a run on held-out data: losses, encoder use, n-gram baselines, and a task's own metrics."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
+from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
-from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import PairsDataConfig, Pipeline, evaluation_indices
+from t5lite.data.host_loader import local_rows
+from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.config import EvaluationConfig, TaskName, known_name
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import ModelConfig
-from t5lite.models.functional import FunctionalModel
-from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner.components import load_trained, measures_encoder_use, num_used, open_heldout
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.partitioning import Partitioner, fitting_partitioner
+from t5lite.run_config import RunConfig
+from t5lite.runner.components import TrainedModel, load_trained
+from t5lite.runner.heldout import Heldout, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
 _NGRAM_TOKENS = 20_000_000
@@ -43,8 +47,9 @@ _NUM_SAMPLES = 50
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` measured; losses in nats per target token."""
+    """What one evaluation measured; losses in nats per target token."""
 
+    name: str
     step: int
     store: str
     num_examples: int
@@ -72,7 +77,7 @@ class EvaluationChanges:
     store: str | None = None
     max_examples: int | None = None
     batch_size: int | None = None
-    task: Literal["translation", "classification"] | None = None
+    task: TaskName | None = None
     inputs_length: int | None = None
 
     def applied(self, config: EvaluationConfig) -> EvaluationConfig:
@@ -87,19 +92,22 @@ class EvaluationChanges:
         return dataclasses.replace(config, **given)
 
 
-def heldout_evaluator(
+def heldout_evaluators(
     model: FunctionalModel,
     partitioner: Partitioner,
-    pipeline: Pipeline,
-    config: EvaluationConfig,
+    evaluations: Mapping[str, Heldout],
     *,
     before_batch: Callable[[], None] = lambda: None,
-) -> Callable[[Tree], dict[str, float]]:
-    """Return the function from parameters to held-out metrics; it compiles at its first call only.
+) -> dict[str, Callable[[Tree], dict[str, float]]]:
+    """Return the functions from parameters to held-out metrics, by the evaluations' names.
 
-    What ``before_batch`` raises ends the evaluation.
+    They share a step, which compiles once for each shape of a batch. What ``before_batch`` raises ends an
+    evaluation.
     """
-    vocabulary = pipeline.vocabulary
+    vocabularies = [heldout.pipeline.vocabulary for heldout in evaluations.values()]
+    if not vocabularies:
+        return {}
+    vocabulary = vocabularies[0]  # that of the model
     eval_step = compile_eval_step(
         make_eval_step(
             model,
@@ -110,92 +118,73 @@ def heldout_evaluator(
         partitioner,
     )
 
-    encoder_use = measures_encoder_use(config, model.config)
+    def evaluate_params(heldout: Heldout, params: Tree) -> dict[str, float]:
+        batches = _device_batches(heldout, partitioner, before_batch)
+        encoder_use = heldout.measures_encoder_use(model.config)
+        return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
 
-    def evaluate_params(params: Tree) -> dict[str, float]:
-        with closing(_device_batches(pipeline, partitioner, config, before_batch)) as batches:
-            return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
-
-    return evaluate_params
+    return {name: functools.partial(evaluate_params, heldout) for name, heldout in evaluations.items()}
 
 
 def evaluate(
     run: str | Path,
     changes: EvaluationChanges | None = None,
     *,
+    names: Collection[str] = (),
     step: Step = "newest",
     announce: Callable[[str], None] = lambda text: None,
-) -> Evaluation:
-    """Measure the checkpoint of a run; ``evaluation_records.store_evaluation`` keeps the result.
+) -> Iterator[Evaluation]:
+    """Measure the checkpoint of a run, one evaluation after the other.
 
-    It runs on all the devices that are there, whatever mesh the run was trained on. An imported model is
-    measured as ``imported.measuring_config`` says.
+    ``evaluation_records.store_evaluation`` keeps a result. It runs on all the devices that are there,
+    whatever mesh the run was trained on. An imported model is measured as ``imported.measuring_config`` says.
 
     Args:
       run: run directory.
       changes: to what its configuration says.
+      names: of the run's evaluations; all of them by default.
       step: checkpoint, or "best"; the newest by default.
       announce: is told when everything is checked and the long work begins.
 
+    Yields:
+      What each measured, as soon as it has.
+
     Raises:
-      UserError: if the run, its checkpoint or the store cannot be used.
+      UserError: if the run, its checkpoint or a store cannot be used, before anything is computed.
     """
     directory = RunDirectory.at(run)
     model_config, vocabulary = directory.read_model()
-    config, notes = _configuration(directory, model_config, changes or EvaluationChanges())
-    pipeline = open_heldout(config, vocabulary, directory.read_classes())
-    num_examples = num_used(pipeline, config.evaluation)
-    if config.evaluation.encoder_use and num_examples < 2:
-        config = dataclasses.replace(
-            config, evaluation=dataclasses.replace(config.evaluation, encoder_use=False)
-        )
-    alone = num_examples < 2 or config.evaluation.batch_size < 2
-    if alone and model_config.cross_attends:
-        notes.append("encoder_use is left out: it swaps the inputs of two examples of a batch")
-    if cut := pipeline.report.get("truncated"):
-        pairs = f"{cut:,.0f} of {pipeline.report['pairs']:,.0f} pairs"
-        notes.append(f"{pairs} are longer than the model was given room for and are cut")
-    partitioner = make_partitioner(PartitioningConfig())
-    check_batch_size(config.evaluation.batch_size, 1, partitioner)
+    config, about = _configuration(directory, model_config, names, changes or EvaluationChanges())
+    opened = open_heldout(config, vocabulary, directory.read_classes())
+    evaluations = {name: _measurable(each) for name, each in opened.items()}
+    model = build(model_config)
+    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    for each in evaluations.values():
+        check_batch_size(each.config.batch_size, 1, partitioner)
     trained = load_trained(directory, partitioner, step=step)
-    batch_size = clamped_batch_size(pipeline, partitioner, config.evaluation)
-    announce(f"{num_examples:,} examples in batches of {batch_size:,}; the first one compiles for a while")
-    metrics = heldout_evaluator(trained.model, partitioner, pipeline, config.evaluation)(trained.params)
-    samples: tuple[dict[str, str], ...] = ()
-    if not isinstance(config.evaluated_data, PairsDataConfig) and directory.config_file.is_file():
-        # An imported model comes without the text that it was trained on.
-        baselines, note = _baselines_if_possible(config, vocabulary)
-        metrics |= baselines
-        notes.append(note)
-    elif (majority := majority_class(pipeline, config.evaluation)) is not None:
-        metrics |= _beside_accuracy(majority, metrics["accuracy"])
-        notes += [str(majority)] * (majority.share == 1)
-    elif config.evaluation.task:
-        scored = _scored(trained.model, trained.params, vocabulary, config, eos_ids=directory.read_eos_ids())
-        metrics |= scored.scores
-        samples = scored.samples
-        if scored.num_cut:
-            notes.append(
-                f"{scored.num_cut:,} of {num_examples:,} predictions stop at {scored.max_decode_length} "
-                "tokens, before their end"
-            )
-    assert config.evaluation.store is not None
-    return Evaluation(
-        step=trained.report.step,
-        store=absolute_location(config.evaluation.store),
-        num_examples=num_examples,
-        metrics=metrics,
-        samples=samples,
-        notes=tuple(notes),
-        settings={
-            "data": dataclasses.asdict(config.evaluated_data),
-            **dataclasses.asdict(config.evaluation),
-        },
-    )
+    evaluators = heldout_evaluators(trained.model, partitioner, evaluations)
+    for name, heldout in evaluations.items():
+        batch_size, label = clamped_batch_size(heldout, partitioner), f"{name}: " * (len(evaluations) > 1)
+        announce(
+            f"{label}{heldout.num_examples:,} examples in batches of {batch_size:,}; the first one compiles "
+            "for a while"
+        )
+        metrics = evaluators[name](trained.params)
+        others = _beside(metrics, trained, config, heldout, directory)
+        yield Evaluation(
+            name=name,
+            step=trained.report.step,
+            store=absolute_location(heldout.config.store),
+            num_examples=heldout.num_examples,
+            metrics=metrics | others.metrics,
+            samples=others.samples,
+            notes=(*about, *_notes(config, heldout, directory), *others.notes),
+            settings=_settings(config, heldout),
+        )
 
 
 def _configuration(
-    directory: RunDirectory, model: ModelConfig, changes: EvaluationChanges
+    directory: RunDirectory, model: ModelConfig, names: Collection[str], changes: EvaluationChanges
 ) -> tuple[RunConfig, list[str]]:
     """Return what to measure, and what to say of it."""
     if directory.config_file.is_file():
@@ -203,19 +192,104 @@ def _configuration(
         if changes.inputs_length is not None:
             raise ConfigError(
                 f"inputs_length={changes.inputs_length} is for imported models; {directory.path} was trained "
-                f"with data.inputs_length={config.evaluated_data.inputs_length} and is measured with it"
+                f"with data.inputs_length={config.prompted_data.inputs_length} and is measured with it"
             )
-        config = dataclasses.replace(config, evaluation=changes.applied(config.evaluation))
-        if config.evaluation.store is None:
-            raise ConfigError(
-                f"{directory.path} has no held-out store in its configuration; give one by --store"
-            )
-        return config, [note for note in [trained_on(config)] if note]
-    evaluation = changes.applied(EvaluationConfig())
-    if evaluation.store is None:
+        chosen = _chosen(directory, config.evaluations, names, changes)
+        # Which checkpoint is the best may be said by an evaluation that is not chosen.
+        return dataclasses.replace(config, evaluations=chosen, checkpoints=CheckpointConfig()), []
+    if names:
+        raise ConfigError(f"{directory.path} was imported and has no evaluations; give a store by --store")
+    if changes.store is None:
         raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
+    evaluation = changes.applied(EvaluationConfig(store=changes.store))
     config, note = measuring_config(directory, model, evaluation, inputs_length=changes.inputs_length)
     return config, [note]
+
+
+def _chosen(
+    directory: RunDirectory,
+    evaluations: Mapping[str, EvaluationConfig],
+    names: Collection[str],
+    changes: EvaluationChanges,
+) -> dict[str, EvaluationConfig]:
+    """Return the evaluations of a run that are to be made, with the changes."""
+    for name in names:
+        known_name(name, evaluations, said_by="--evaluations")
+    chosen = {name: each for name, each in evaluations.items() if name in names or not names}
+    if not chosen and changes.store is None:
+        raise ConfigError(f"{directory.path} has no held-out store in its configuration; give one by --store")
+    if changes.store is not None and len(chosen) > 1:
+        raise ConfigError(
+            f"--store {changes.store} is one store, and {directory.path} has the evaluations "
+            f"{', '.join(chosen)}; say which of them is to measure it by --evaluations"
+        )
+    if changes.store is not None and not chosen:
+        chosen = {UNNAMED_EVALUATION: EvaluationConfig(store=changes.store)}
+    return {name: changes.applied(each) for name, each in chosen.items()}
+
+
+def _measurable(heldout: Heldout) -> Heldout:
+    """Return an evaluation that does not swap inputs where nobody is there to swap them with."""
+    if not heldout.is_alone:
+        return heldout
+    return dataclasses.replace(heldout, config=dataclasses.replace(heldout.config, encoder_use=False))
+
+
+def _notes(config: RunConfig, heldout: Heldout, directory: RunDirectory) -> list[str]:
+    """Return what to say of an evaluation's data."""
+    notes = []
+    if directory.config_file.is_file() and (remembered := trained_on(config, heldout.config.store)):
+        notes.append(remembered)
+    if heldout.is_alone and config.model.cross_attends:
+        notes.append("encoder_use is left out: it swaps the inputs of two examples of a batch")
+    report = heldout.pipeline.report
+    if cut := report.get("truncated"):
+        pairs = f"{cut:,.0f} of {report['pairs']:,.0f} pairs"
+        notes.append(f"{pairs} are longer than the model was given room for and are cut")
+    return notes
+
+
+def _settings(config: RunConfig, heldout: Heldout) -> dict[str, Any]:
+    """Return how an evaluation is made; when a training makes it does not change what it finds."""
+    settings = dataclasses.asdict(heldout.config)
+    del settings["every_steps"]
+    return {"data": dataclasses.asdict(config.evaluated_data(heldout.name)), **settings}
+
+
+class _Beside(NamedTuple):
+    """What stands beside the metrics of the loss."""
+
+    metrics: dict[str, float]
+    notes: list[str]
+    samples: tuple[dict[str, str], ...] = ()
+
+
+def _beside(
+    metrics: Mapping[str, float],
+    trained: TrainedModel,
+    config: RunConfig,
+    heldout: Heldout,
+    directory: RunDirectory,
+) -> _Beside:
+    """Return what the metrics are compared with, or the scores of generated text."""
+    if not isinstance(config.evaluated_data(heldout.name), PairsDataConfig):
+        if not directory.config_file.is_file():  # an imported model comes without the text it was trained on
+            return _Beside({}, [])
+        return _baselines_if_possible(config, heldout, trained.vocabulary)
+    if (majority := majority_class(heldout)) is not None:
+        beside = _beside_accuracy(majority, metrics["accuracy"])
+        return _Beside(beside, [str(majority)] * (majority.share == 1))
+    if not heldout.config.task:
+        return _Beside({}, [])
+    eos_ids = directory.read_eos_ids()
+    scored = _scored(trained.model, trained.params, trained.vocabulary, config, heldout.name, eos_ids=eos_ids)
+    notes = []
+    if scored.num_cut:
+        notes.append(
+            f"{scored.num_cut:,} of {heldout.num_examples:,} predictions stop at {scored.max_decode_length} "
+            "tokens, before their end"
+        )
+    return _Beside(scored.scores, notes, scored.samples)
 
 
 def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary) -> dict[str, float]:
@@ -237,18 +311,20 @@ def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary
     }
 
 
-def _baselines_if_possible(config: RunConfig, vocabulary: Vocabulary) -> tuple[dict[str, float], str]:
+def _baselines_if_possible(config: RunConfig, heldout: Heldout, vocabulary: Vocabulary) -> _Beside:
     """Return the baselines and what to say of them; the training text may be gone after training."""
-    assert config.evaluation.store is not None
+    train_store = config.evaluated_data(heldout.name).store
     try:
-        baselines = ngram_baselines(config.evaluated_data.store, config.evaluation.store, vocabulary)
+        baselines = ngram_baselines(train_store, heldout.config.store, vocabulary)
     except DataError as error:
-        return {}, f"unigram and bigram are left out, for the training text cannot be read: {error}"
+        note = f"unigram and bigram are left out, for the training text cannot be read: {error}"
+        return _Beside({}, [note])
     if config.model.fills_masks:
         # It sees both sides of a token, so a model that has only the token before is no match for it.
         unigram = {"unigram": baselines["unigram"]}
-        return unigram, "unigram is of the whole held-out text; compare it with loss"
-    return baselines, "unigram and bigram are of the whole held-out text; compare them with text_loss"
+        return _Beside(unigram, ["unigram is of the whole held-out text; compare it with loss"])
+    note = "unigram and bigram are of the whole held-out text; compare them with text_loss"
+    return _Beside(baselines, [note])
 
 
 def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, float]:
@@ -259,27 +335,26 @@ def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, floa
     }
 
 
-def clamped_batch_size(pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig) -> int:
+def clamped_batch_size(heldout: Heldout, partitioner: Partitioner) -> int:
     """Return the configured batch size, or the least for all examples that the mesh divides."""
     devices = num_data_devices(partitioner)
-    return min(config.batch_size, -(-num_used(pipeline, config) // devices) * devices)
+    return min(heldout.config.batch_size, -(-heldout.num_examples // devices) * devices)
 
 
 def _device_batches(
-    pipeline: Pipeline, partitioner: Partitioner, config: EvaluationConfig, before_batch: Callable[[], None]
-) -> Generator[dict[str, jax.Array], None, None]:
+    heldout: Heldout, partitioner: Partitioner, before_batch: Callable[[], None]
+) -> Iterator[dict[str, jax.Array]]:
     sharding = partitioner.batch_sharding
-    batch_size = clamped_batch_size(pipeline, partitioner, config)
+    batch_size = clamped_batch_size(heldout, partitioner)
     rows = local_rows(sharding, batch_size)
-    host_batches = pipeline.eval_batches(batch_size, rows, max_examples=config.max_examples)
-    with device_batches(host_batches, sharding=sharding) as batches:
-        for batch in batches:
-            before_batch()
-            yield batch
+    batches = heldout.pipeline.eval_batches(batch_size, rows, max_examples=heldout.config.max_examples)
+    for batch in batches:
+        before_batch()
+        yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
 
 
 def task_scores(
-    model: FunctionalModel, params: Tree, vocabulary: Vocabulary, config: RunConfig
+    model: FunctionalModel, params: Tree, vocabulary: Vocabulary, config: RunConfig, name: str
 ) -> tuple[dict[str, float], tuple[dict[str, str], ...]]:
     """Generate for the held-out pairs and score the text.
 
@@ -291,16 +366,17 @@ def task_scores(
       model: what ``params`` belong to.
       params: nested dict of parameters, on devices.
       vocabulary: of the model.
-      config: of a run on pairs with ``evaluation.store`` and ``evaluation.task``.
+      config: of a run on pairs.
+      name: of an evaluation with a task.
 
     Returns:
       The task's metrics by name, and inputs, target and prediction of the first examples.
 
     Raises:
-      ConfigError: if the run has no pairs, no held-out store or no task.
+      ConfigError: if the run has no pairs, or the evaluation no task.
       DataError: if the store cannot be used.
     """
-    scored = _scored(model, params, vocabulary, config)
+    scored = _scored(model, params, vocabulary, config, name)
     return scored.scores, scored.samples
 
 
@@ -317,30 +393,31 @@ def _scored(
     params: Tree,
     vocabulary: Vocabulary,
     config: RunConfig,
+    name: str,
     *,
     eos_ids: Sequence[int] = (),
 ) -> _Scored:
-    data = config.evaluated_data
-    if not isinstance(data, PairsDataConfig) or not config.evaluation.store or not config.evaluation.task:
+    data, evaluation = config.evaluated_data(name), config.evaluations[name]
+    if not isinstance(data, PairsDataConfig) or not evaluation.task:
         raise ConfigError(
-            f"data is a {type(data).__name__}, evaluation.store={config.evaluation.store}, "
-            f"evaluation.task={config.evaluation.task}; task scores need pairs, a held-out store and a task"
+            f"data is a {type(data).__name__}, evaluations.{name}.task={evaluation.task}; task scores need "
+            "pairs and a task"
         )
-    pairs = PairStore.open(config.evaluation.store, vocabulary.fingerprint)
-    if config.evaluation.task == "classification":
+    pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
+    if evaluation.task == "classification":
         check_told_apart(pairs)
-    indices = evaluation_indices(pairs.num_pairs, config.evaluation.max_examples).tolist()
+    indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
     given = [Prompt(ids, ends=True) for ids in inputs]
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     sizes = GenerationSizes(
         encoder_length=data.inputs_length,
         max_decode_length=data.targets_length,
-        batch_size=min(config.evaluation.batch_size, len(given)),
+        batch_size=min(evaluation.batch_size, len(given)),
     )
     outputs = list(generate_outputs(model, params, vocabulary, given, sizes, eos_ids=eos_ids))
     predictions = [output.text for output in outputs]
-    task = lookup(TASKS, config.evaluation.task, kind="task")
+    task = lookup(TASKS, evaluation.task, kind="task")
     results = task.score(predictions, targets)
     scores = {name: score.value for name, score in results.items()}
     scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}

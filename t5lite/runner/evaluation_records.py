@@ -15,7 +15,7 @@ from t5lite.core.storage.addresses import StoragePath
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
 
-VERSIONS = Versions({0: unchanged})
+VERSIONS = Versions({0: unchanged, 1: unchanged})
 """Of these files."""
 _DIGITS = 8
 

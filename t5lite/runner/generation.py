@@ -128,4 +128,4 @@ def _trained_on(directory: RunDirectory) -> TrainedOn | None:
     if not directory.config_file.is_file():
         return None
     config = directory.read_config()
-    return TrainedOn(config.data, config.evaluated_data, from_scratch=config.initialize_from is None)
+    return TrainedOn(config.data, config.prompted_data, from_scratch=config.initialize_from is None)

@@ -1,13 +1,15 @@
 """What is said of held-out data, so that nobody takes its figures for more than they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.data.pipeline import Pipeline, evaluation_indices
+from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.stores.store_identity import store_identity
-from t5lite.run_config import EvaluationConfig, RunConfig
+from t5lite.run_config import RunConfig
+from t5lite.runner.heldout import Heldout
 
 
 @dataclass(frozen=True)
@@ -30,24 +32,40 @@ class MajorityClass:
         )
 
 
-def majority_class(pipeline: Pipeline, config: EvaluationConfig) -> MajorityClass | None:
+def heldout_messages(config: RunConfig, evaluations: Mapping[str, Heldout]) -> list[str]:
+    """Return what to say of the evaluations of a training that begins or goes on."""
+    messages = []
+    for name, heldout in evaluations.items():
+        label = f"{name}: " if len(evaluations) > 1 else ""
+        if remembered := trained_on(config, heldout.config.store):
+            messages.append(remembered)
+        if majority := majority_class(heldout):
+            messages.append(f"{label}{majority}")
+        every, total = heldout.config.every_steps, config.training.total_steps
+        if every is not None and every > total:
+            messages.append(
+                f"note: evaluations.{name}.every_steps={every} is more than training.total_steps={total}: it "
+                "is made before the first and after the last step only"
+            )
+    return list(dict.fromkeys(messages))
+
+
+def majority_class(heldout: Heldout) -> MajorityClass | None:
     """Return what the accuracy of a classifier is read against; None of data without classes."""
+    pipeline = heldout.pipeline
     if pipeline.classes is None or pipeline.labels is None:
         return None
-    labels = pipeline.labels[evaluation_indices(pipeline.num_examples, config.max_examples)]
+    labels = pipeline.labels[evaluation_indices(pipeline.num_examples, heldout.config.max_examples)]
     counts = np.bincount(labels)
     largest = int(counts.argmax())
     return MajorityClass(pipeline.classes.texts[largest], float(counts[largest] / len(labels)), len(labels))
 
 
-def trained_on(config: RunConfig) -> str | None:
+def trained_on(config: RunConfig, heldout: str) -> str | None:
     """Return what to say where the held-out store is one that is trained on; else None.
 
     Nothing is said where one of them cannot be read: after training, the text may be gone.
     """
-    heldout = config.evaluation.store
-    if heldout is None:
-        return None
     for store in config.training_stores:
         try:
             same = store_identity(store) == store_identity(heldout)

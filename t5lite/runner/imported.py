@@ -9,6 +9,7 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.loop import TrainingConfig
+from t5lite.training.metrics_log import UNNAMED_EVALUATION
 
 _PAIRS_HEAD, _TEXT_HEADS = "sequence_classification", ("masked_lm", "pretraining")
 _SHORTEST = 3
@@ -22,7 +23,7 @@ def measuring_config(
     *,
     inputs_length: int | None = None,
 ) -> tuple[RunConfig, str]:
-    """Return a configuration that measures an imported model on ``evaluation.store``, and what to say of it.
+    """Return a configuration that measures an imported model on held-out data, and what to say of it.
 
     Text is measured by the usual objective of the architecture, over as many tokens as the model has
     positions for. Pairs are as long as the longest of them, within the same limit.
@@ -30,14 +31,13 @@ def measuring_config(
     Args:
       directory: of the import.
       model: of the import.
-      evaluation: with a store.
+      evaluation: of the held-out data.
       inputs_length: of the inputs, instead of that.
 
     Raises:
       ConfigError: if the model predicts nothing that such a store has.
       DataError: if the store cannot be read.
     """
-    assert evaluation.store is not None
     if is_pair_store(evaluation.store):
         _check_measures_pairs(model)
         data, what = _pairs(model, evaluation.store, inputs_length), "pairs"
@@ -53,7 +53,7 @@ def measuring_config(
         run_dir=str(directory.path),
         model=model,
         data=data,
-        evaluation=evaluation,
+        evaluations={UNNAMED_EVALUATION: evaluation},
         # What training alone reads says nothing here.
         optimizer=AdamWConfig(),
         schedule=Constant(),

@@ -17,13 +17,13 @@ from t5lite.runner.components import (
     check_source,
     check_steps,
     check_vocabulary,
-    heldout_pipeline,
     open_training_pipeline,
     restore_source,
 )
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.config_history import ConfigHistory, read_config_history
 from t5lite.runner.going_back import Return, candidates, went_back_to
+from t5lite.runner.heldout import check_encoder_use, open_heldout
 from t5lite.runner.resumption import resumption
 from t5lite.runner.rollback import left_out
 from t5lite.runner.run_directory import RunDirectory
@@ -32,7 +32,7 @@ from t5lite.runner.tracking import check_trackers
 from t5lite.runner.trained import check_trained_alike
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
-from t5lite.training.state import abstract_state, init_state, state_from_params
+from t5lite.training.state import abstract_state, init_state, state_axes, state_from_params
 from t5lite.training.step import check_batch_size, check_param_dtype
 
 
@@ -83,7 +83,9 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     directory.check_model(config.model, pipeline.vocabulary)
     directory.check_config()
     check_epochs(pipeline, config, resumed)
-    heldout = heldout_pipeline(config, pipeline.vocabulary, pipeline.classes)
+    heldout = open_heldout(config, pipeline.vocabulary, pipeline.classes)
+    for evaluation in heldout.values():
+        check_encoder_use(evaluation, config.model)
     contents = store_contents(config)
     changes = config_changes(resumed, config, contents) if resumed else []
     if resumed and resumed.step < config.training.total_steps:
@@ -95,10 +97,12 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
         check_trained_alike(resumed, config, model)
     optimizer = config.build_optimizer(model)
     partitioner = make_partitioner(config.partitioning)
-    partitioner.check(config.training.batch_size, config.model.head_counts)
+    state = abstract_state(model, optimizer)
+    axes = state_axes(model, optimizer)
+    partitioner.check(state, axes, config.training.batch_size, config.model.head_counts)
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
-    if heldout is not None:
-        check_batch_size(config.evaluation.batch_size, 1, partitioner)
+    for evaluation in config.evaluations.values():
+        check_batch_size(evaluation.batch_size, 1, partitioner)
     history = read_config_history(directory.config_history_file) if resumed else ConfigHistory()
     return Run(
         config=config,

@@ -31,6 +31,7 @@ State: TypeAlias = Literal[
     "killed",
     "finished",
     "preempted",
+    "out_of_data",
     "failed",
     "stuck",
     "ended",
@@ -39,6 +40,7 @@ State: TypeAlias = Literal[
 """``silent``: a run holds the directory, and its files stand still for longer than its lease allows;
 ``killed``: it is gone without a word; ``unknown``: nothing is recorded of how it ended."""
 _RUNNING: tuple[State, ...] = ("running", "stopping")
+_AT_THE_END: tuple[State, ...] = ("finished", "out_of_data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,8 @@ class RunStatus:
     """Steps, ascending."""
     train: Mapping[str, Any]
     """The newest entry of the metrics file; empty if there is none."""
-    evaluation: Mapping[str, Any]
+    evaluations: Mapping[str, Mapping[str, Any]]
+    """The newest entry of each evaluation, by its name, in the order in which they began."""
     seconds_left: float | None
     """At the pace of this attempt; None where nothing runs, or no step was done yet."""
     attempts: tuple[Attempt, ...]
@@ -88,13 +91,12 @@ def run_status(run: str) -> RunStatus:
         entries = read_metrics(directory / METRICS_FILE)
     except DataError as error:
         notes.append(str(error))
-    newest = {entry["kind"]: entry for entry in entries}
-    train, evaluation = newest.get("train", {}), newest.get("eval", {})
+    train = next((entry for entry in reversed(entries) if entry["kind"] == "train"), {})
     last = attempts[-1] if attempts else None
     silent = _silent_seconds(lease.beat) if lease else None
     state = _ended_state(last) if lease is None else _held_state(lease, last, silent)
     now = time.time()
-    waits = state not in (*_RUNNING, "finished")
+    waits = state not in (*_RUNNING, *_AT_THE_END)
     step = max(train.get("step", 0), last.last_step if last else 0)
     total = _number(config, "training", "total_steps")
     return RunStatus(
@@ -106,7 +108,7 @@ def run_status(run: str) -> RunStatus:
         holder=None if lease is None else str(lease.holder or "a run that cannot be named"),
         checkpoints=_checkpoints(directory / _CHECKPOINTS),
         train=train,
-        evaluation=evaluation,
+        evaluations={entry["evaluation"]: entry for entry in entries if entry["kind"] == "eval"},
         seconds_left=_seconds_left(last, step, total) if state == "running" else None,
         attempts=tuple(attempts),
         incidents=Incidents.sum(each.incidents for each in attempts),

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, announce, say
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
-from t5lite.runner.evaluation import heldout_evaluator
+from t5lite.runner.evaluation import heldout_evaluators
 from t5lite.runner.going_back import FROM_STEP, asked_return, still_there
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.resumption import metadata_of
@@ -36,6 +36,7 @@ from t5lite.runner.start_plan import plan_start
 from t5lite.runner.tracking import tracked
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
+from t5lite.training.evaluations import PeriodicEvaluation
 from t5lite.training.ledger import Ledger
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.state import TrainState
@@ -55,8 +56,8 @@ class Outcome:
     """What stopped it, if it was preempted."""
     model: FunctionalModel
     params: Tree
-    metrics: dict[str, float]
-    """Of the last held-out evaluation of this attempt (at ``step``, if it finished); empty if none."""
+    metrics: dict[str, dict[str, float]]
+    """Of the last of each evaluation of this attempt (at ``step``, if it finished), by name."""
 
 
 def train(
@@ -156,14 +157,14 @@ def _train(
 ) -> Outcome | None:
     """Return how the training ended, None if it is to start again where it was rolled back to."""
     config, directory, preemption = run.config, run.directory, supervision.preemption
-    metrics: dict[str, float] = {}
+    metrics: dict[str, dict[str, float]] = {}
     if ledger is not None:
         ledger.met("damaged_checkpoints", start.num_damaged)
         ledger.left_out_examples = run.pipeline.left_out.num_examples
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
         for entry in start.evaluations:
-            if config.checkpoints.best_metric in entry:
+            if entry["evaluation"] == config.best_evaluation and config.checkpoints.best_value in entry:
                 checkpoints.record_evaluation(entry["step"], entry)
         telemetry = stack.enter_context(
             Telemetry(
@@ -197,7 +198,7 @@ def _train(
                 **({} if start.went_back is None else {FROM_STEP: start.went_back}),
             },
             step_record=_step_record(run),
-            evaluate=_evaluation(run, metrics, telemetry, supervision),
+            evaluations=_evaluations(run, metrics, telemetry, supervision),
             profile_directory=directory.path / "profile",
         )
         try:
@@ -225,7 +226,7 @@ def _train(
 
 
 def _is_finished(run: Run, start: Start) -> bool:
-    return start.step == run.config.training.total_steps and (run.heldout is None or start.is_evaluated)
+    return start.step == run.config.training.total_steps and start.is_evaluated(run.heldout)
 
 
 def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
@@ -309,28 +310,33 @@ def _counting_skipped(
         yield batch
 
 
-def _evaluation(
-    run: Run, newest: dict[str, float], telemetry: Telemetry, supervision: Supervision
-) -> Callable[[TrainState], dict[str, float]] | None:
-    """Return the loop's held-out evaluation, which also keeps its result in ``newest``."""
-    if run.heldout is None:
-        return None
+def _evaluations(
+    run: Run, newest: dict[str, dict[str, float]], telemetry: Telemetry, supervision: Supervision
+) -> tuple[PeriodicEvaluation, ...]:
+    """Return the loop's evaluations, which also keep their results in ``newest``."""
 
     def before_batch() -> None:
         supervision.phases.progress()
         supervision.preemption.check()
 
-    evaluate_params = heldout_evaluator(
-        run.model, run.partitioner, run.heldout, run.config.evaluation, before_batch=before_batch
-    )
+    evaluators = heldout_evaluators(run.model, run.partitioner, run.heldout, before_batch=before_batch)
     is_first = True
 
-    def evaluate(state: TrainState) -> dict[str, float]:
+    def measure(name: str, state: TrainState) -> dict[str, float]:
         nonlocal is_first
         if is_first:
             telemetry.message("compiling the evaluation step: seconds to minutes, once")
         is_first = False
-        newest.update(evaluate_params(state.params))
-        return newest
+        newest[name] = evaluators[name](state.params)
+        return newest[name]
 
-    return evaluate
+    return tuple(
+        PeriodicEvaluation(
+            name=name,
+            measure=functools.partial(measure, name),
+            every_steps=heldout.config.every_steps or run.config.training.eval_every_steps,
+            shown_as=f"eval/{name}" if len(run.heldout) > 1 else "eval",
+            says_best=name == run.config.best_evaluation,
+        )
+        for name, heldout in run.heldout.items()
+    )

@@ -8,7 +8,7 @@ The learning rate goes by steps, the data by examples.
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.position import DataPosition
 from t5lite.training.bad_steps import BadSteps, StepRecord, WentBadError
+from t5lite.training.evaluations import PeriodicEvaluation
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
 from t5lite.training.profiler import ProfilerWindow
@@ -31,7 +32,7 @@ from t5lite.training.state import TrainState
 from t5lite.training.step import DeviceBatch
 from t5lite.training.telemetry import Telemetry
 
-Reason = Literal["finished", "preempted"]
+Reason = Literal["finished", "preempted", "out_of_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class TrainingConfig:
     log_every_steps: int = 50
     """Steps that one line of metrics.jsonl sums up."""
     eval_every_steps: int | None = 1000
-    """Steps between evaluations; None evaluates before the first and after the last step only."""
+    """Steps between evaluations that say no interval of their own; None evaluates before the first and after
+    the last step only."""
     check_replicas_every_steps: int | None = None
     """Steps between checks that devices which should hold the same bits of the state do; then every save is
     preceded by one, too. A check is a pass over the state's memory. None never looks."""
@@ -110,7 +112,7 @@ class TrainingParts:
     train_step: Any
     """Jitted ``(state, batch) -> (state, metrics)`` of ``step.compile_train_step``."""
     batches: Iterator[DeviceBatch]
-    """Global batches on their devices, one for each step that is left; the first begins at ``position``."""
+    """Global batches on their devices; the first begins at ``position``."""
     telemetry: Telemetry
     preemption: Preemption
     checkpoints: Checkpoints | None = None
@@ -120,8 +122,7 @@ class TrainingParts:
     """Saved with every checkpoint, beside step and position; JSON-able: the resolved configuration."""
     step_record: StepRecord = field(default_factory=StepRecord)
     """Of the steps that ``state`` has done."""
-    evaluate: Callable[[TrainState], Mapping[str, float]] | None = None
-    """Must not donate the state."""
+    evaluations: tuple[PeriodicEvaluation, ...] = ()
     profile_directory: StoragePath = Path("profile")
 
     @property
@@ -141,7 +142,7 @@ class TrainingResult(NamedTuple):
 def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> TrainingResult:
     """Train from ``state`` to ``config.total_steps``; ``state`` is consumed.
 
-    Evaluates before step 0, every ``eval_every_steps`` and at the end; saves every
+    Makes its evaluations before step 0, each at its interval, and at the end; saves every
     ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal; where both are due, it
     saves first. All saves are on disk when it returns. A run stopped by a signal does not evaluate any more;
     where that was due, the run that resumes it makes up for it. A save that is due after a bad step (not
@@ -211,8 +212,7 @@ class _Loop:
 
     def _run_until_stopped(self) -> Reason:
         try:
-            if self._evaluation_is_due():
-                self._evaluate()
+            self._evaluate(self._due_evaluations())
             return self._run_steps()
         except StopRequested:
             with suppress(WentBadError):  # there is no time to go back; the run that resumes this one will
@@ -223,7 +223,10 @@ class _Loop:
         compiled_step = None
         while self.step < self.config.total_steps:
             with self.parts.phases.enter("input"):
-                batch = next(self.parts.batches)
+                batch = next(self.parts.batches, None)
+            if batch is None:
+                self._end_of_data()
+                return "out_of_data"
             if compiled_step is None:
                 compiled_step = self._compile(batch)
                 self.parts.telemetry.start_clock()
@@ -251,13 +254,13 @@ class _Loop:
             self.parts.telemetry.message(f"profiler trace written to {self.parts.profile_directory}")
 
     def _do_what_is_due(self) -> None:
-        evaluate = self._evaluation_is_due()
+        evaluations = self._due_evaluations()
         save = (
             (self.saver is not None and self.saver.is_due(self.step))
             or self.save_waits
             or self.step == self.config.total_steps
         )
-        if evaluate or save:
+        if evaluations or save:
             self._settle()
         self.save_waits = save and self.bad_steps.in_a_row > 0
         # An evaluation may take longer than a signal leaves time for, and changes nothing that is saved.
@@ -265,12 +268,22 @@ class _Loop:
             self._save()
         elif self.replicas and self.step % self.replicas.every_steps == 0:
             self.replicas.check(self.state, self.step)
-        if evaluate:
-            self._evaluate()
+        self._evaluate(evaluations)
 
-    def _evaluation_is_due(self) -> bool:
-        every = self.config.eval_every_steps
-        return self.step in (0, self.config.total_steps) or bool(every and self.step % every == 0)
+    def _due_evaluations(self) -> list[PeriodicEvaluation]:
+        total = self.config.total_steps
+        return [each for each in self.parts.evaluations if each.is_due(self.step, total_steps=total)]
+
+    def _end_of_data(self) -> None:
+        """Save and evaluate what there is; say that the run, and with it the schedule, was to go on."""
+        self._settle()
+        if not self.bad_steps.in_a_row:
+            self._save()
+        self._evaluate(self.parts.evaluations)
+        self.parts.telemetry.message(
+            f"stopped after {self.step} of {self.config.total_steps} steps: the data ended (max_epochs) "
+            f"before the learning-rate schedule; raise max_epochs, or train for {self.step} steps"
+        )
 
     def _settle(self) -> None:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""
@@ -300,16 +313,17 @@ class _Loop:
         self.parts.telemetry.write_compilation(self.step, time.perf_counter() - start)
         return compiled
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, evaluations: Iterable[PeriodicEvaluation]) -> None:
         """Evaluate, unless the metrics file has it from before: a finished run is left alone."""
-        telemetry = self.parts.telemetry
-        if self.parts.evaluate is None or telemetry.has_evaluation(self.step):
-            return
-        with self.parts.phases.enter("evaluation"):
-            metrics = self.parts.evaluate(self.state)
-            telemetry.write_evaluation(self.step, metrics)
-        if self.parts.checkpoints is not None:
-            self.parts.checkpoints.record_evaluation(self.step, metrics)
+        telemetry, checkpoints = self.parts.telemetry, self.parts.checkpoints
+        for each in evaluations:
+            if telemetry.has_evaluation(self.step, each.name):
+                continue
+            with self.parts.phases.enter("evaluation"):
+                metrics = each.measure(self.state)
+                telemetry.write_evaluation(self.step, each.name, metrics, shown_as=each.shown_as)
+            if checkpoints is not None and each.says_best:
+                checkpoints.record_evaluation(self.step, metrics)
 
     @contextmanager
     def _telling_what_is_saved(self) -> Iterator[None]:

@@ -29,6 +29,8 @@ _REMEDY = "move the file away, a new one will be started"
 
 METRICS_FILE = "metrics.jsonl"
 """Name in the run directory; ``metrics`` is that of the folder of parts."""
+UNNAMED_EVALUATION = "heldout"
+"""The evaluation that runs had before evaluations had names."""
 _PARTS, _PART = "metrics", ".jsonl"
 _RESTART = "restart"
 _MAX_LINE_BYTES = 1 << 20
@@ -37,9 +39,10 @@ _MAX_LINE_BYTES = 1 << 20
 class MetricsLog:
     """``metrics.jsonl`` and ``tensorboard/`` of one run, appended to.
 
-    A line is ``{"kind": "train" | "eval", "step": n, ...}``. When a run starts again from step ``n``, what an
-    earlier attempt wrote for later steps is dropped first, so that every step is there once. In a bucket,
-    what was written is there after ``flush``, and within a minute.
+    A line is ``{"kind": "train", "step": n, ...}``, or of the kind "eval" and names its ``evaluation``, too.
+    When a run starts again from step ``n``, what an earlier attempt wrote for later steps is dropped first,
+    so that every step is there once. In a bucket, what was written is there after ``flush``, and within a
+    minute.
 
     Args:
       directory: the run directory.
@@ -52,23 +55,30 @@ class MetricsLog:
         make_directory(directory)
         self._lines: _Lines = _File(self.path, keeps) if isinstance(self.path, Path) else _Parts(self.path)
         kept = self._lines.drop_after(start_step)
-        self._evaluated_steps = {entry["step"] for entry in kept if entry["kind"] == "eval"}
+        self._evaluated = {(e["step"], e["evaluation"]) for e in kept if e["kind"] == "eval"}
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
         purge_step = start_step + bool(start_step)
         self._events = ScalarWriter(directory / "tensorboard", purge_step=purge_step, keeps=keeps)
 
-    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line; on a disk that takes it, ``kill -9`` does not lose it."""
+    def write(self, kind: str, step: int, values: Mapping[str, Any], *, shown_as: str | None = None) -> None:
+        """Append one line; on a disk that takes it, ``kill -9`` does not lose it.
+
+        Args:
+          kind: of the line.
+          step: steps done.
+          values: by name; of the kind "eval" also the name of the evaluation.
+          shown_as: what the names begin with in TensorBoard; by default the kind.
+        """
         line = {"kind": kind, "step": step, **{name: _jsonable(value) for name, value in values.items()}}
         self._lines.append(line)
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-        self._events.write(step, {f"{kind}/{name}": value for name, value in numbers.items()})
+        self._events.write(step, {f"{shown_as or kind}/{name}": value for name, value in numbers.items()})
         if kind == "eval":
-            self._evaluated_steps.add(step)
+            self._evaluated.add((step, values["evaluation"]))
 
-    def has_evaluation(self, step: int) -> bool:
+    def has_evaluation(self, step: int, name: str) -> bool:
         """Whether an evaluation after ``step`` steps is in the file."""
-        return step in self._evaluated_steps
+        return (step, name) in self._evaluated
 
     def flush(self) -> None:
         """Put what was written where a kill does not lose it."""
@@ -209,6 +219,8 @@ def _entry(line: bytes) -> dict[str, Any]:
         raise ValueError("not an object with a kind")
     if type(entry.get("step")) is not int:
         raise ValueError("not an object with a step")
+    if entry["kind"] == "eval" and not isinstance(entry.setdefault("evaluation", UNNAMED_EVALUATION), str):
+        raise ValueError("its evaluation is no name")
     return entry
 
 

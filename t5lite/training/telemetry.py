@@ -130,19 +130,29 @@ class Telemetry:
             self._before_write()
             self._log.flush()
 
-    def write_evaluation(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the result of an evaluation after ``step`` steps."""
-        if self._log and self._progress:
-            self._write(self._log, "eval", step, values)
-            listed = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-            self._progress.message(f"step {step}: {listed}")
+    def write_evaluation(
+        self, step: int, name: str, values: Mapping[str, float], *, shown_as: str = "eval"
+    ) -> None:
+        """Write the result of an evaluation after ``step`` steps.
 
-    def has_evaluation(self, step: int) -> bool:
+        Args:
+          step: steps done.
+          name: of the evaluation.
+          values: its metrics.
+          shown_as: what their names begin with in TensorBoard and trackers.
+        """
+        if self._log and self._progress:
+            self._write(self._log, "eval", step, {"evaluation": name, **values}, shown_as=shown_as)
+            listed = ", ".join(f"{metric} {value:.4f}" for metric, value in values.items())
+            _, _, which = shown_as.partition("/")
+            self._progress.message(f"step {step}{which and f', {which}'}: {listed}")
+
+    def has_evaluation(self, step: int, name: str) -> bool:
         """Whether an evaluation after ``step`` steps was written, by this attempt or an earlier one.
 
         All processes must ask, and get the same answer.
         """
-        return as_the_leader_says(self._log is not None and self._log.has_evaluation(step))
+        return as_the_leader_says(self._log is not None and self._log.has_evaluation(step, name))
 
     def write_compilation(self, step: int, seconds: float) -> None:
         """Write how long compiling the step took, and what MFU is relative to."""
@@ -173,13 +183,15 @@ class Telemetry:
         finally:
             self._progress.close()
 
-    def _write(self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any]) -> None:
+    def _write(
+        self, log: MetricsLog, kind: str, step: int, values: Mapping[str, Any], *, shown_as: str | None = None
+    ) -> None:
         self._before_write()
         if self._examples_seen:
             values = {"examples_seen": self._examples_seen(step), **values}
-        log.write(kind, step, values)
+        log.write(kind, step, values, shown_as=shown_as)
         if self._trackers:
-            self._trackers.log(kind, step, values)
+            self._trackers.log(shown_as or kind, step, values)
 
     def _time(self) -> "_Time":
         seconds = self._clock.seconds()

@@ -18,7 +18,7 @@ RECIPE = Path(__file__).parent / "tiny_recipe.py"
 
 EXPENSIVE = (
     "t5lite.runner.training.compile_train_step",
-    "t5lite.runner.evaluation.heldout_evaluator",
+    "t5lite.runner.evaluation.heldout_evaluators",
     "t5lite.runner.generation.generate_outputs",
 )
 """Where everything was accepted and the long work of a command begins."""
@@ -69,7 +69,7 @@ def train_arguments(text_data: Path) -> list[str]:
     return [
         *("train", "--config", str(RECIPE)),
         *("--data.store", str(text_data / "train")),
-        *("--evaluation.store", str(text_data / "heldout")),
+        *("--evaluations.heldout.store", str(text_data / "heldout")),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.e2e.conftest import EXPENSIVE, RECIPE
 
-_STORES = ["--data.store", "data/train", "--evaluation.store", "data/heldout"]
+_STORES = ["--data.store", "data/train", "--evaluations.heldout.store", "data/heldout"]
 _VOCABULARY = ["--vocabulary", "data/vocabulary/spiece.model"]
 _HELD_OUT = ["--heldout-fraction", "0.2"]
 

@@ -24,7 +24,7 @@ def arguments(architecture: str, text_data: Path) -> list[str]:
     return [
         *("train", "--config", str(HERE / f"tiny_{architecture}_recipe.py")),
         *("--data.store", str(text_data / "train")),
-        *("--evaluation.store", str(text_data / "heldout")),
+        *("--evaluations.heldout.store", str(text_data / "heldout")),
     ]
 
 
@@ -96,9 +96,9 @@ def test_a_decoder_only_model_learns_pairs_and_answers(text_data, pair_data, tmp
         f"    store = {str(pair_data / 'train')!r}\n"
         "    data = PairsDataConfig(store=store, inputs_length=24, targets_length=24)\n"
         "    config = make()\n"
-        "    evaluation = dataclasses.replace(config.evaluation, task='translation', "
+        "    evaluation = dataclasses.replace(config.evaluations['heldout'], task='translation', "
         f"store={str(pair_data / 'heldout')!r})\n"
-        "    return dataclasses.replace(config, data=data, evaluation=evaluation)\n"
+        "    return dataclasses.replace(config, data=data, evaluations={'heldout': evaluation})\n"
     )
     run = str(tmp_path / "run")
     steps = ["--training.total-steps", "3"]

@@ -55,10 +55,16 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
             r"max_epochs=1 .* less than one batch of 8",
         ),
         (["--model.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
-        (["--evaluation.batch-size", 1], r"evaluation\.batch_size=1 must be at least 2"),
-        (["--evaluation.max-examples", 1], r"only 1 of evaluation\.store=.* is used; evaluate more"),
-        (["--evaluation.task", "translation"], r"evaluation\.task='translation' .*leave the task out"),
-        (["--evaluation.store", "nowhere"], r"nowhere is not a token store: .*give a directory that"),
+        (["--evaluations.heldout.batch-size", 1], r"heldout\.batch_size=1 must be at least 2"),
+        (["--evaluations.heldout.max-examples", 1], r"only 1 of heldout\.store=.* is used; evaluate more"),
+        (
+            ["--evaluations.heldout.task", "translation"],
+            r"heldout\.task='translation' .*leave the task out",
+        ),
+        (
+            ["--evaluations.heldout.store", "nowhere"],
+            r"nowhere is not a token store: .*give a directory that",
+        ),
         (["--data.store", "nowhere"], r"nowhere is not a token store"),
         (["--initialize-from.run", "nowhere"], r"nowhere is not a run directory .*`t5lite train` and"),
         (["--initialize-from.step", 3], r"say where from by --initialize-from\.run RUN"),
@@ -118,7 +124,7 @@ def test_a_flipped_bit_is_found_when_its_page_is_read(train, text_data, tmp_path
     content = bytearray(shard.read_bytes())
     content[0] ^= 1
     shard.write_bytes(content)
-    assert main([*train, "--evaluation.store", str(store)]) == 2
+    assert main([*train, "--evaluations.heldout.store", str(store)]) == 2
     last = capfd.readouterr().err.rstrip("\n").rpartition("\n")[2]
     assert re.match(
         r"t5lite train: page 0 of /.*tokens-00000\.bin does not match its CRC-32: .*rebuild", last
@@ -128,12 +134,12 @@ def test_a_flipped_bit_is_found_when_its_page_is_read(train, text_data, tmp_path
 def test_stores_of_other_vocabularies_and_kinds(
     refused: Refused, train: list[str], pretrained: Path, text_data, pair_data: Path, other_data: Path
 ):
-    heldout = ["--evaluation.store", other_data / "heldout"]
+    heldout = ["--evaluations.heldout.store", other_data / "heldout"]
     other = ["--data.store", other_data / "train", *heldout]
     refused([*train, *heldout], r"another vocabulary than the model's; prepare it with --vocabulary")
     is_pairs = r"is not a token store: by its pairs\.json, it is a pair store; give .*prepare text` wrote"
     refused([*train, "--data.store", pair_data / "train"], is_pairs)
-    refused([*train, "--evaluation.store", pair_data / "train"], is_pairs)
+    refused([*train, "--evaluations.heldout.store", pair_data / "train"], is_pairs)
     refused(["evaluate", "--run", pretrained, "--store", pair_data / "train"], is_pairs)
     refused([*train, "--data.store", text_data], "is not a token store: .*such as OUTPUT/train")
     refused(
@@ -268,7 +274,7 @@ def test_batches_and_meshes_that_eight_devices_refuse(train: list[str], pretrain
     cases = {
         "--training.batch-size 12": r"batch_size=12 is not divisible by mesh axis 'fsdp'=8; use 8 or 16",
         "--step.num-microbatches 2": r"batch_size=8 is not divisible by num_microbatches=2 x .*= 16; use 16",
-        "--evaluation.batch-size 12": r"batch_size=12 is not divisible by .*; use 8 or 16",
+        "--evaluations.heldout.batch-size 12": r"batch_size=12 is not divisible by .*; use 8 or 16",
         "--partitioning.fsdp 3": r"mesh fsdp=3 needs 3 devices but 8 are there",
         "--partitioning.tensor 3": r"mesh tensor=3 = 3 does not divide 8 devices; .*one of 1, 2, 4, 8",
         "--partitioning.tensor 2": r"no rule of this style uses mesh axis 'tensor'=2.*change style",

@@ -29,7 +29,7 @@ def test_another_batch_size_goes_on_at_the_next_example(train_arguments, tmp_pat
 
     monkeypatch.setattr(BatchStream, "counted_batch", recorded)
     run = tmp_path / "run"
-    arguments = [*train_arguments, "--run-dir", str(run), "--evaluation.store", "None"]
+    arguments = [*train_arguments, "--run-dir", str(run), "--evaluations", "None"]
     arguments += ["--schedule.warmup-steps", "0", "--schedule.decay-steps", "1", "--training.total-steps"]
     assert main([*arguments, "1"]) == 0
     assert main([*arguments, "2", "--training.batch-size", "16"]) == 0

@@ -52,7 +52,8 @@ def test_a_run_goes_back_to_an_older_checkpoint_once_and_is_the_run_it_was(
         ("7", r"no checkpoint of step 7; available: 30, 40, newest, best"),
         (
             "best",
-            r"none of the checkpoints of .* \(steps 30, 40\) has 'loss' in metrics\.jsonl; choose one by",
+            r"none of the checkpoints of .* \(steps 30, 40\) has 'loss' of the evaluation 'heldout' in "
+            r"metrics\.jsonl; choose one by",
         ),
         ("bset", r"'?bset'? must be .*best"),
     ],
@@ -88,7 +89,7 @@ def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(
     # Of those that are there: the evaluation of step 20 counts for nothing.
     assert components.read_chosen(RunDirectory.at(run_copy), "best", lambda step: step) == 30
     source = ["--initialize-from.run", str(run_copy), "--initialize-from.step", "best"]
-    short = ["--training.total-steps", "15", "--evaluation.store", "None"]
+    short = ["--training.total-steps", "15", "--evaluations", "None"]
     assert main([*train_arguments, "--run-dir", str(tmp_path / "tuned"), *source, *short]) == 0
     assert f"of step 30 from {run_copy}" in capfd.readouterr().err
 

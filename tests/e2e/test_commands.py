@@ -58,7 +58,7 @@ def test_a_held_out_store_that_is_trained_on_is_said_once(
         raise UserError("everything was accepted")
 
     monkeypatch.setattr("t5lite.runner.training.compile_train_step", reached)
-    train = [*train_arguments, "--run-dir", str(tmp_path / "run"), "--evaluation.store"]
+    train = [*train_arguments, "--run-dir", str(tmp_path / "run"), "--evaluations.heldout.store"]
     for store in (str(text_data / "train"), copy):
         assert main([*train, store]) == 2
         said = capfd.readouterr().err
@@ -115,8 +115,8 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
         f"    return dataclasses.replace(base,\n"
         f"        data=PairsDataConfig(store={str(pair_data / 'train')!r}, inputs_length=64,\n"
         f"                             targets_length=64, pack=True),\n"
-        f"        evaluation=EvaluationConfig(store={str(pair_data / 'heldout')!r}, batch_size=8,\n"
-        f"                                    max_examples=8, task='translation'),\n"
+        f"        evaluations={{'heldout': EvaluationConfig(store={str(pair_data / 'heldout')!r},\n"
+        f"                                 batch_size=8, max_examples=8, task='translation')}},\n"
         f"        initialize_from=InitializeFrom(run={str(pretrained)!r}))\n"
     )
     run = tmp_path / "run"

@@ -41,7 +41,7 @@ def config():
         data=replace(recipe.data, sources=(text, pairs)),
         schedule=Constant(value=0.01),
         training=replace(recipe.training, log_every_steps=1, eval_every_steps=None),
-        evaluation=replace(recipe.evaluation, store=None),
+        evaluations={{}},
         checkpoints=replace(recipe.checkpoints, save_every_steps=100_000),
     )
 """

@@ -48,8 +48,8 @@ def test_text_is_measured_by_the_usual_objective(model: ModelConfig | None, obje
     model = model or directory.read_model()[0]
     evaluation = EvaluationConfig(store=str(text_data / "heldout"))
     config, note = measuring_config(directory, model, evaluation)
-    assert config.evaluated_data.objective == objective
-    assert config.evaluated_data.inputs_length == model.max_length
+    assert config.prompted_data.objective == objective
+    assert config.prompted_data.inputs_length == model.max_length
     assert f"measured by {type(objective).__name__}, with inputs of {model.max_length} tokens" in note
 
 
@@ -66,7 +66,7 @@ def test_pairs_are_as_long_as_the_longest_and_the_model_allow(max_length, import
             model.check_length(length)
         assert "measured by pairs" in note
         given, _ = measuring_config(directory, model, evaluation, inputs_length=8)
-        assert given.evaluated_data.inputs_length == 8
+        assert given.prompted_data.inputs_length == 8
 
 
 def test_what_an_imported_model_cannot_is_said(

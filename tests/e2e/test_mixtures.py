@@ -18,7 +18,7 @@ def train(text_data: Path, pair_data: Path, tmp_path: Path) -> list[str]:
         *("train", "--config", str(RECIPE), "--run-dir", str(tmp_path / "run")),
         *("--data.sources.0.data.store", str(text_data / "train")),
         *("--data.sources.1.data.store", str(pair_data / "train")),
-        *("--evaluation.store", str(pair_data / "heldout")),
+        *("--evaluations.heldout.store", str(pair_data / "heldout")),
     ]
 
 
@@ -52,7 +52,10 @@ def test_a_mixture_trains_and_goes_on_with_other_shares(train, tmp_path, capsys)
     [
         (["--data.sources.0.weight", "0"], r"the weights \(?\[?0.* must be positive; leave a source out"),
         (["--data.sources.0.weight", "nan"], r"data\.sources\.0\.weight=nan must be a finite number"),
-        (["--evaluation.source", "pears"], r"evaluation\.source='pears' is no source; did you mean 'pairs'"),
+        (
+            ["--evaluations.heldout.source", "pears"],
+            r"heldout\.source='pears' is no source; did you mean 'pairs'",
+        ),
         (["--data.temperature", "2"], r"temperature, scale and max_examples=.* the sources have weights"),
         (
             ["--data.sources.1.data.max-epochs", "1", "--training.total-steps", "4000"],

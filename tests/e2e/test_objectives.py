@@ -13,6 +13,7 @@ from t5lite.data.objectives import OBJECTIVES, MaskedLM
 from t5lite.data.prepare import write_text_store
 from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.optim import Constant
+from t5lite.run_config import EvaluationConfig
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
 
@@ -59,7 +60,12 @@ def test_it_trains_evaluates_and_is_prompted(name, architecture, options, text_d
     write_recipe(recipe, name, architecture, options)
     arguments = [
         *("train", "--config", str(recipe), "--run-dir", str(run)),
-        *("--data.store", str(text_data / "train"), "--evaluation.store", str(text_data / "heldout")),
+        *(
+            "--data.store",
+            str(text_data / "train"),
+            "--evaluations.heldout.store",
+            str(text_data / "heldout"),
+        ),
         *("--training.total-steps", str(STEPS), "--training.eval-every-steps", "None"),
     ]
     assert main(arguments) == 0
@@ -95,8 +101,8 @@ def test_next_sentence_is_learnt_where_documents_differ(tmp_path):
         data=replace(config.data, store=str(tmp_path / "train"), inputs_length=24, objective=objective),
         schedule=Constant(value=3e-3),
         training=replace(config.training, total_steps=240, batch_size=32, eval_every_steps=240),
-        evaluation=replace(
-            config.evaluation, store=str(tmp_path / "heldout"), max_examples=96, batch_size=32
-        ),
+        evaluations={
+            "heldout": EvaluationConfig(store=str(tmp_path / "heldout"), max_examples=96, batch_size=32)
+        },
     )
-    assert train(config).metrics["sequence_accuracy"] > 0.65
+    assert train(config).metrics["heldout"]["sequence_accuracy"] > 0.65

@@ -23,7 +23,7 @@ CLOCK = {"step_seconds", "tokens_per_second", "input_stall", "mfu", "goodput"}
 LEDGER = {"left_out_examples", *Incidents.__dataclass_fields__}
 """What entries say of the attempts before."""
 SHORT = [
-    *("--training.total-steps", "24", "--evaluation.store", "None"),
+    *("--training.total-steps", "24", "--evaluations", "None"),
     *("--checkpoints.save-every-steps", "5", "--training.max-nonfinite-steps", "3"),
 ]
 POISONED = (96, 119)

@@ -13,7 +13,7 @@ from t5lite.checkpointing.reading import read_state
 from t5lite.cli.main import main
 from t5lite.partitioning import multihost
 from t5lite.runner import start_plan
-from t5lite.runner.evaluation import evaluate
+from t5lite.runner.evaluation import EvaluationChanges, evaluate
 from t5lite.runner.status import run_status
 from t5lite.runner.training import train
 from t5lite.training.attempts import LEDGER_FOLDER
@@ -39,8 +39,9 @@ def test_a_saved_configuration_resumes_from_any_directory_and_the_outcome_has_th
     outcome = train(config)
     last = [entry for entry in read_metrics(Path("runs/tiny/metrics.jsonl")) if entry["kind"] == "eval"][-1]
     assert last["step"] == outcome.step == 15
-    assert outcome.metrics == {name: last[name] for name in outcome.metrics}
-    assert {"loss", "text_loss", "encoder_use"} <= outcome.metrics.keys()
+    (metrics,) = outcome.metrics.values()
+    assert metrics == {name: last[name] for name in metrics}
+    assert {"loss", "text_loss", "encoder_use"} <= metrics.keys()
     capfd.readouterr()
 
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -81,8 +82,7 @@ def test_a_run_evaluates_on_devices_that_do_not_divide_its_parameters(pretrained
 
 
 def test_baselines_say_what_they_are_of(run_copy: Path):
-    change(run_copy, evaluation={"max_examples": 8})
-    result = evaluate(run_copy)
+    (result,) = evaluate(run_copy, EvaluationChanges(max_examples=8))
     assert result.num_examples == 8
     assert result.notes == ("unigram and bigram are of the whole held-out text; compare them with text_loss",)
 

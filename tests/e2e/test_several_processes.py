@@ -15,7 +15,7 @@ from tests.e2e.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 SHORT = [
-    *("--training.total-steps", "24", "--evaluation.store", "None"),
+    *("--training.total-steps", "24", "--evaluations", "None"),
     *("--checkpoints.save-every-steps", "5", "--training.max-nonfinite-steps", "3"),
 ]
 NO_SPACE = {"0": {"15": "file", "20": "file"}, "1": {"5": "file", "15": "file"}}

@@ -171,10 +171,10 @@ from t5lite.training.phases import Phases
 
 evaluate, progress, num_batches_left = _Loop._evaluate, Phases.progress, 0
 
-def begin(self):
+def begin(self, evaluations):
     global num_batches_left
     num_batches_left = 3 if self.step == 20 else 0
-    evaluate(self)
+    evaluate(self, evaluations)
 
 def count(self):
     global num_batches_left
@@ -196,8 +196,8 @@ run_as_process()
 )
 def test_sigterm_to_one_process_in_an_evaluation_stops_both_at_one_step(train_arguments, tmp_path):
     run = tmp_path / "run"
-    arguments = [*train_arguments, "--run-dir", str(run), "--evaluation.max-examples", "160"]
-    arguments += ["--evaluation.store", arguments[arguments.index("--data.store") + 1]]
+    arguments = [*train_arguments, "--run-dir", str(run), "--evaluations.heldout.max-examples", "160"]
+    arguments += ["--evaluations.heldout.store", arguments[arguments.index("--data.store") + 1]]
     with started_together(arguments, tmp_path, (COMMAND, ["-c", IN_EVALUATION])) as both:
         for process, errors in both:
             assert process.wait(timeout=600) == 128 + signal.SIGTERM, errors.read_text()

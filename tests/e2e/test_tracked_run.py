@@ -47,7 +47,7 @@ def test_a_tracker_is_shown_the_run(arguments, tmp_path, monkeypatch):
 
     wandb.init = init
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    assert main([*arguments, "--evaluation.store", "None", "--trackers.0.project", "mine"]) == 0
+    assert main([*arguments, "--evaluations", "None", "--trackers.0.project", "mine"]) == 0
     entries = [
         entry for entry in read_metrics(tmp_path / "run" / "metrics.jsonl") if entry["kind"] == "train"
     ]

@@ -19,5 +19,5 @@ def config() -> RunConfig:
         data=PairsDataConfig(store="data/train", inputs_length=32),
         schedule=Constant(value=3e-3),
         training=dataclasses.replace(config.training, total_steps=60, batch_size=16, eval_every_steps=30),
-        evaluation=dataclasses.replace(config.evaluation, max_examples=64),
+        evaluations={"heldout": dataclasses.replace(config.evaluations["heldout"], max_examples=64)},
     )

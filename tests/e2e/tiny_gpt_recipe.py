@@ -28,6 +28,6 @@ def config() -> RunConfig:
         optimizer=AdamWConfig(),
         schedule=Constant(value=1e-2),
         training=TrainingConfig(total_steps=12, batch_size=8, log_every_steps=1, eval_every_steps=None),
-        evaluation=EvaluationConfig(store="data/heldout", batch_size=8, max_examples=16),
+        evaluations={"heldout": EvaluationConfig(store="data/heldout", batch_size=8, max_examples=16)},
         checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
     )

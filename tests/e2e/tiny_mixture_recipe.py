@@ -35,6 +35,8 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.01, warmup_steps=2, decay_steps=2),
         training=TrainingConfig(total_steps=4, batch_size=8, log_every_steps=2, eval_every_steps=4),
-        evaluation=EvaluationConfig(store="data/pairs", source="pairs", batch_size=8, max_examples=16),
+        evaluations={
+            "heldout": EvaluationConfig(store="data/pairs", source="pairs", batch_size=8, max_examples=16)
+        },
         checkpoints=CheckpointConfig(save_every_steps=2),
     )

@@ -25,6 +25,6 @@ def config() -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.05, warmup_steps=5, decay_steps=10),
         training=TrainingConfig(total_steps=40, batch_size=8, log_every_steps=1, eval_every_steps=20),
-        evaluation=EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32),
+        evaluations={"heldout": EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32)},
         checkpoints=CheckpointConfig(save_every_steps=10, keep_last=2),
     )

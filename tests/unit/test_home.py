@@ -39,6 +39,7 @@ NO_PATHS = {
         "language",
         "sizes",
         "ray",
+        "evaluations",
     ),
     *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
 }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from t5lite import run_config
+from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
@@ -30,9 +31,18 @@ CONFIG = RunConfig(
     optimizer=AdafactorConfig(),
     schedule=Constant(),
     training=TrainingConfig(total_steps=100, batch_size=8),
+    evaluations={"heldout": EvaluationConfig(store="data/heldout")},
 )
 PAIRS = PairsDataConfig(store="data/pairs")
+
+
+def named(**changes: Any) -> dict[str, EvaluationConfig]:
+    """CONFIG's evaluation, changed."""
+    return {"heldout": dataclasses.replace(CONFIG.evaluations["heldout"], **changes)}
+
+
 STACK: dict[str, Any] = {"embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2, "num_layers": 1}
+HELDOUT = EvaluationConfig(store="data/heldout")
 GPT, BERT = DecoderOnlyConfig(**STACK), EncoderOnlyConfig(**STACK)
 CAUSAL = PretrainingDataConfig(store="data/train", objective=CausalLM())
 MASKED = PretrainingDataConfig(store="data/train", objective=MaskedLM())
@@ -82,8 +92,105 @@ def test_json_names_the_class_where_several_are_possible():
     assert values["data"]["objective"]["type"] == "SpanCorruption"
 
 
+def test_a_file_from_before_evaluations_had_names_is_read():
+    config = run_config.load(ROOT / "tests" / "golden" / "config_version_2.json")
+    heldout = EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32)
+    assert (config.evaluations, config.training.total_steps) == ({"heldout": heldout}, 40)
+    values = run_config.to_json(CONFIG)
+    without = {**values, "version": 2, "evaluation": {"store": None, "max_examples": 7}}
+    del without["evaluations"]
+    assert run_config.from_values(without) == dataclasses.replace(CONFIG, evaluations={})
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "checkpoints", "message"),
+    [
+        ({"Held out": HELDOUT}, {}, r"called 'Held out'; a name has lower-case letters, digits and '-'"),
+        ({"a/b": HELDOUT}, {}, "called 'a/b'"),
+        ({"a.b": HELDOUT}, {}, "called 'a.b'"),
+        ({"a" * 41: HELDOUT}, {}, "at most 40 characters"),
+        ({"one": HELDOUT, "two": {"batch_size": 0}}, {}, r"evaluations\.two\.batch_size=0 must be positive"),
+        ({"one": {"every_steps": 0}}, {}, r"evaluations\.one\.every_steps=0 must be positive, or None"),
+        ({"one": {"source": "x"}}, {}, r"evaluations\.one\.source='x' names a source, but data is no mix"),
+        ({}, {"keep_best": 1}, r"keeps the best on held-out data, and there is none: give evaluations\."),
+        (
+            {"books": HELDOUT, "web": HELDOUT},
+            {"best_metric": "bocks/loss"},
+            r"best_metric='bocks/loss' names the evaluation 'bocks', which is none; did you mean 'books'\?",
+        ),
+    ],
+    ids=str,
+)
+def test_evaluations_that_cannot_be(evaluations, checkpoints, message):
+    evaluations = {
+        name: each if isinstance(each, EvaluationConfig) else dataclasses.replace(HELDOUT, **each)
+        for name, each in evaluations.items()
+    }
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(CONFIG, evaluations=evaluations, checkpoints=CheckpointConfig(**checkpoints))
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [("loss", ("books", "loss")), ("web/accuracy", ("web", "accuracy")), ("books/loss", ("books", "loss"))],
+)
+def test_the_first_evaluation_says_what_is_best_unless_another_is_named(metric, best):
+    config = dataclasses.replace(
+        CONFIG,
+        evaluations={"books": HELDOUT, "web": HELDOUT},
+        checkpoints=CheckpointConfig(keep_best=1, best_metric=metric),
+    )
+    assert (config.best_evaluation, config.checkpoints.best_value) == best
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "words", "message"),
+    [
+        (
+            {"heldout": HELDOUT},
+            ["--evaluations.heldot.store", "x"],
+            "names the evaluation 'heldot', which is ",
+        ),
+        (
+            {},
+            ["--evaluations.web.max-examples", "3"],
+            r"no evaluations; give one a store by --evaluations\.web",
+        ),
+        (
+            {"heldout": HELDOUT},
+            ["--evaluations", "web"],
+            "takes None, to measure nothing; name one by --evaluations",
+        ),
+        ({"heldout": HELDOUT}, ["--evaluations=None", "--evaluations.heldout.store", "x"], "contradict"),
+        (
+            {"heldout": HELDOUT},
+            ["--evaluation.store", "x"],
+            r"perhaps you meant: --evaluations\.heldout\.store",
+        ),
+    ],
+    ids=str,
+)
+def test_overrides_name_evaluations_that_there_are(evaluations, words, message, tmp_path):
+    config = dataclasses.replace(CONFIG, evaluations=evaluations)
+    with pytest.raises(ConfigError, match=message):
+        run_config.load(recipe(tmp_path, config), words)
+
+
+def test_overrides_give_a_recipe_without_evaluations_some(tmp_path):
+    config = dataclasses.replace(CONFIG, evaluations={})
+    words = ["--evaluations.my-web.store=w", "--evaluations.my_web.every_steps", "5"]
+    words += ["--evaluations.books.store", "b"]
+    expected = {
+        "my-web": EvaluationConfig(store="w", every_steps=5),
+        "books": EvaluationConfig(store="b"),
+    }
+    assert run_config.load(recipe(tmp_path, config), words).evaluations == expected
+
+
 def test_a_file_from_before_there_were_other_models_and_objectives_is_read():
-    assert run_config.from_json(changed(version=..., model__type=..., data__objective__type=...)) == CONFIG
+    one = {"evaluations": ..., "evaluation": {"store": "data/heldout"}}
+    old = changed(version=..., model__type=..., data__objective__type=..., **one)
+    assert run_config.from_json(old) == CONFIG
 
 
 def changed(**changes: object) -> str:
@@ -116,13 +223,22 @@ def changed(**changes: object) -> str:
         ({"training__eval_every_steps": "x"}, "training.eval_every_steps: 'x' is not of type int"),
         ({"seed": True}, "seed: True is not of type int"),
         ({"run_dir": 3}, "run_dir: 3 is not of type str"),
-        ({"evaluation__encoder_use": "false"}, "evaluation.encoder_use: 'false' is not of type bool"),
+        (
+            {"evaluations__heldout__encoder_use": "false"},
+            "evaluations.heldout.encoder_use: 'false' is not of type bool",
+        ),
         ({"step__z_loss": float("nan")}, "step.z_loss: nan is not a finite number"),
         (
             {"partitioning__style": "fdsp"},
             "partitioning.style: unknown value 'fdsp'; did you mean 'fsdp'? allowed:",
         ),
-        ({"evaluation__task": 3}, "evaluation.task: unknown value 3; allowed: classification, translation"),
+        (
+            {"evaluations__heldout__task": 3},
+            "evaluations.heldout.task: unknown value 3; allowed: classification, translation",
+        ),
+        ({"evaluations__heldout__stor": "x"}, "unknown field 'evaluations.heldout.stor'; did you mean"),
+        ({"evaluations__heldout__store": ...}, "field 'evaluations.heldout.store' is missing"),
+        ({"evaluations": []}, "evaluations: [] is not an object"),
         ({"training": None}, "training: None is not an object with the fields of TrainingConfig"),
         ({"initialize_from": "x"}, "initialize_from: 'x' is not an object with the fields of InitializeFrom"),
         (
@@ -194,8 +310,9 @@ def recipe(tmp_path: Path, config: RunConfig) -> Path:
                 )
             },
         ),
-        (["--evaluation.store", "heldout"], {"evaluation": EvaluationConfig(store="heldout")}),
-        (["--evaluation.no-encoder-use"], {"evaluation": EvaluationConfig(encoder_use=False)}),
+        (["--evaluations.heldout.store", "other"], {"evaluations": named(store="other")}),
+        (["--evaluations.heldout.no-encoder-use"], {"evaluations": named(encoder_use=False)}),
+        (["--evaluations.heldout.store", "other", "--evaluations", "None"], {"evaluations": {}}),
         (
             ["--partitioning.extra-rules", "embed", "None", "mlp", "tensor"],
             {"partitioning": PartitioningConfig(extra_rules=(("embed", None), ("mlp", "tensor")))},
@@ -250,16 +367,13 @@ def test_the_shape_of_another_model_leaves_how_the_recipe_runs_it(tmp_path):
 
 def test_encoder_use_alone_needs_a_batch_of_two(tmp_path):
     """And it is asked of encoder-decoders only."""
-    alone = EvaluationConfig(store="heldout", batch_size=1)
-    with pytest.raises(ConfigError, match=r"batch_size=1 must be at least 2: .*encoder_use=False"):
-        dataclasses.replace(CONFIG, evaluation=alone)
-    dataclasses.replace(CONFIG, evaluation=dataclasses.replace(alone, encoder_use=False))
-    dataclasses.replace(CONFIG, evaluation=dataclasses.replace(alone, store=None))
+    alone = named(batch_size=1)
+    with pytest.raises(ConfigError, match=r"heldout\.batch_size=1 must be at least 2: .*encoder_use=False"):
+        dataclasses.replace(CONFIG, evaluations=alone)
+    dataclasses.replace(CONFIG, evaluations=named(batch_size=1, encoder_use=False))
     decoder = DecoderOnlyConfig(embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_layers=1)
     data = PretrainingDataConfig(store="store", objective=CausalLM())
-    dataclasses.replace(CONFIG, model=decoder, data=data, evaluation=alone)
-    with pytest.raises(ConfigError, match=r"evaluation\.batch_size=0 must be positive"):
-        EvaluationConfig(batch_size=0)
+    dataclasses.replace(CONFIG, model=decoder, data=data, evaluations=alone)
 
 
 def test_initialize_from_needs_a_run(tmp_path):
@@ -294,7 +408,7 @@ def test_an_overridden_value_is_checked_like_any_other(tmp_path):
             "use 2$",
         ),
         ({"initialize_from": InitializeFrom(run="./runs/../runs/x")}, "is run_dir itself"),
-        ({"evaluation": EvaluationConfig(task="translation")}, "leave the task out"),
+        ({"evaluations": named(task="translation")}, "leave the task out"),
     ],
     ids=str,
 )
@@ -309,12 +423,12 @@ def test_a_classifier_writes_no_text_that_a_task_could_score():
     model = dataclasses.replace(BERT, head="sequence_classification")
     config = dataclasses.replace(CONFIG, data=PAIRS, model=model)
     with pytest.raises(ConfigError, match=r"an encoder-only model writes none; set it to None"):
-        dataclasses.replace(config, evaluation=EvaluationConfig(task="classification"))
+        dataclasses.replace(config, evaluations=named(task="classification"))
 
 
 def test_a_task_is_fine_with_pairs():
-    config = dataclasses.replace(CONFIG, data=PAIRS, evaluation=EvaluationConfig(task="translation"))
-    assert config.evaluation.task == "translation"
+    config = dataclasses.replace(CONFIG, data=PAIRS, evaluations=named(task="translation"))
+    assert config.evaluations["heldout"].task == "translation"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ BUCKET = (
     "gs://bucket/r",
     "--data.store",
     "gs://bucket/d",
-    "--evaluation.store",
+    "--evaluations.heldout.store",
     "gs://bucket/h",
 )
 WIDE = ("--training.batch-size", "64", "--partitioning.replica", "2")
@@ -101,7 +101,7 @@ def test_a_run_directory_that_the_hosts_do_not_see_is_refused(platform, refused)
     refused(
         platform,
         *words,
-        message=r"run_dir=/\S+, data.store=\S+, evaluation.store=\S+: on a disk .*gs://BUCKET",
+        message=r"run_dir=/\S+, data.store=\S+, evaluations.heldout.store=\S+: on a disk .*gs://BUCKET",
     )
 
 

@@ -130,7 +130,7 @@ def test_every_option_that_is_a_text_has_a_grammar():
 
 
 @pytest.mark.parametrize("bucket", ["B", "ab", "My-Bucket", "-ab", "a b", "ab-", "a" * 223, "bücket", "a\nb"])
-@pytest.mark.parametrize("option", ["--run-dir", "--data.store", "--evaluation.store"])
+@pytest.mark.parametrize("option", ["--run-dir", "--data.store", "--evaluations.heldout.store"])
 def test_a_bucket_that_no_service_names_so_is_refused(bucket, option):
     with pytest.raises(ConfigError, match=r"no bucket is called .*3 characters or more$"):
         check_places(make_job(option, f"gs://{bucket}/x").config, None)

@@ -81,7 +81,7 @@ def test_the_table_has_every_part_of_a_configuration_and_no_field_that_is_none()
         ("data.sources.verses.data.pack", Effect.ORDER),
         ("data.sources.verses.data.store", Effect.EXPERIMENT),
         ("data.sources.verses.data.objective", Effect.EXPERIMENT),
-        ("evaluation.store", Effect.NOTHING),
+        ("evaluations.heldout.store", Effect.NOTHING),
         ("model.attention", Effect.NOTHING),
         ("model.embed_dim", Effect.EXPERIMENT),
         ("colour", Effect.EXPERIMENT),
@@ -104,7 +104,7 @@ LEAVES = {
     "training.batch_size": st.integers(9, 16),
     "training.log_every_steps": st.integers(2, 9),
     "loader.num_workers": st.integers(1, 3),
-    "evaluation.max_examples": st.integers(1, 31),
+    "evaluations.heldout.max_examples": st.integers(1, 31),
 }
 
 
@@ -152,7 +152,7 @@ def test_other_contents_of_a_store_are_noticed_and_a_moved_store_is_the_same():
     assert swapped.effect is Effect.EXPERIMENT
     assert "data.store: 'contents of data/train' → 'contents other'" in refusal([swapped])
     check_changes([swapped], allowed=["data.store"], step=20, run="runs/x")
-    (heldout,) = changes(CONFIG, CONFIG, {**held, "evaluation.store": "other"})
+    (heldout,) = changes(CONFIG, CONFIG, {**held, "evaluations.heldout.store": "other"})
     assert heldout.effect is Effect.NOTHING
     moved = run_config.load(E2E / "tiny_recipe.py", ["--data.store", "/moved"])
     (change,) = changes(CONFIG, moved, held)

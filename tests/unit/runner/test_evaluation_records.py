@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,10 +15,11 @@ from t5lite.run_config import EvaluationConfig
 from t5lite.runner import evaluation
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.evaluation_records import store_evaluation
+from t5lite.runner.heldout import Heldout
 
 
 def result(step=3, store="/data/heldout", loss=1.5, **settings) -> Evaluation:
-    return Evaluation(step, store, 7, {"loss": loss}, samples=(), settings=settings)
+    return Evaluation("heldout", step, store, 7, {"loss": loss}, samples=(), settings=settings)
 
 
 def test_other_steps_stores_and_settings_are_kept_apart(tmp_path: Path):
@@ -43,14 +45,14 @@ def test_other_steps_stores_and_settings_are_kept_apart(tmp_path: Path):
 @pytest.mark.parametrize("taken", ["evaluation.json", "evaluations"])
 def test_a_result_is_shown_though_it_cannot_be_stored(taken, tmp_path: Path, monkeypatch, capsys):
     """By what stands in the way, which holds for root too; the other of the two is written."""
-    monkeypatch.setattr(evaluate_command, "evaluate", lambda *_, **__: result())
+    monkeypatch.setattr(evaluate_command, "evaluate", lambda *_, **__: iter([result()]))
     if taken == "evaluations":
         (tmp_path / taken).write_text("a file")
     else:
         (tmp_path / taken).mkdir()
     assert main(["evaluate", "--run", str(tmp_path)]) == 2
     captured = capsys.readouterr()
-    assert "at step 3, /data/heldout (7 examples)\n  loss  1.5000\n" in captured.out
+    assert "at step 3, heldout: /data/heldout (7 examples)\n  loss  1.5000\n" in captured.out
     (line,) = captured.err.splitlines()
     assert line.startswith("t5lite evaluate: the result above is not stored: ")
     assert str(tmp_path / taken) in line
@@ -66,11 +68,11 @@ def test_a_result_is_shown_though_it_cannot_be_stored(taken, tmp_path: Path, mon
 )
 def test_a_batch_is_no_larger_than_the_data(examples, limit, batch, devices):
     configured = batch * devices * 4
-    config = EvaluationConfig(batch_size=configured, max_examples=limit)
-    pipeline = SimpleNamespace(num_examples=examples)
+    config = EvaluationConfig(store="store", batch_size=configured, max_examples=limit)
+    pipeline: Any = SimpleNamespace(num_examples=examples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "num_data_devices", lambda _: devices)
-        found = evaluation.clamped_batch_size(pipeline, None, config)  # pyright: ignore[reportArgumentType]
+        found = evaluation.clamped_batch_size(Heldout("heldout", config, pipeline), cast(Any, None))
     used = min(examples, limit or examples)
     assert found % devices == 0
     assert found <= configured

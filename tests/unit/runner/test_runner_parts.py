@@ -20,6 +20,7 @@ from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.runner import components, data_messages, evaluation
+from t5lite.runner.heldout import open_heldout
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.loop import TrainingConfig
 
@@ -66,16 +67,20 @@ def config(store: Path, vocabulary: Vocabulary, tmp_path: Path) -> RunConfig:
         optimizer=AdafactorConfig(),
         schedule=Constant(),
         training=TrainingConfig(total_steps=2, batch_size=2),
-        evaluation=EvaluationConfig(store=str(store), batch_size=4, task="translation"),
+        evaluations={"heldout": EvaluationConfig(store=str(store), batch_size=4, task="translation")},
     )
 
 
+def changed_evaluation(config: RunConfig, **changes) -> RunConfig:
+    evaluations = {name: dataclasses.replace(each, **changes) for name, each in config.evaluations.items()}
+    return dataclasses.replace(config, evaluations=evaluations)
+
+
 def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabulary: Vocabulary):
-    pipeline = components.heldout_pipeline(config, vocabulary)
-    assert pipeline is not None
+    pipeline = open_heldout(config, vocabulary)["heldout"].pipeline
     assert pipeline.num_examples == NUM_PAIRS
-    batches = list(pipeline.eval_batches(config.evaluation.batch_size))
-    assert len(batches) == NUM_PAIRS // config.evaluation.batch_size
+    batches = list(pipeline.eval_batches(4))
+    assert len(batches) == NUM_PAIRS // 4
     assert max(batch["encoder_segment_ids"].max() for batch in batches) == 1
 
 
@@ -83,14 +88,14 @@ def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, 
     given, order = [], evaluation_indices(NUM_PAIRS, None).tolist()
 
     def generate(model, params, vocabulary, inputs, sizes, **_):
-        given.extend(inputs)
+        given.extend(prompt.ids for prompt in inputs)
         assert sizes == GenerationSizes(encoder_length=24, max_decode_length=12, batch_size=4)
         return [Output(vocabulary.decode([UNK, 5 + i % 3]), input_cut=False) for i in order]
 
     monkeypatch.setattr(evaluation, "generate_outputs", generate)
-    scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config)
+    scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config, "heldout")
     assert scores["chrf"] == pytest.approx(100)
-    pairs = PairStore.open(config.evaluation.store or "")
+    pairs = PairStore.open(config.evaluations["heldout"].store)
     for ids, i in zip(given, order, strict=True):
         np.testing.assert_array_equal(ids, pairs.inputs.document(i))
     reencoded = vocabulary.encode(vocabulary.decode(given[0]), parse_sentinels=True)
@@ -151,18 +156,16 @@ def test_rows_that_are_never_seen_are_counted(config, batch_size, total_steps, m
 
 
 def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
-    without = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, task=None))
-    with pytest.raises(ConfigError, match=r"evaluation\.task=None; task scores need"):
-        evaluation.task_scores(build(config.model), {}, vocabulary, without)
+    without = changed_evaluation(config, task=None)
+    with pytest.raises(ConfigError, match=r"evaluations\.heldout\.task=None; task scores need"):
+        evaluation.task_scores(build(config.model), {}, vocabulary, without, "heldout")
 
 
 def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, vocabulary, tmp_path):
     write_pair_store([("abc", "да"), ("abc", "нет")], vocabulary, tmp_path / "heldout")
-    heldout = dataclasses.replace(config.evaluation, store=str(tmp_path / "heldout"), task="classification")
+    told = changed_evaluation(config, store=str(tmp_path / "heldout"), task="classification")
     with pytest.raises(DataError, match="cannot tell these targets apart: 'да' = 'нет'"):
-        evaluation.task_scores(
-            build(config.model), {}, vocabulary, dataclasses.replace(config, evaluation=heldout)
-        )
+        evaluation.task_scores(build(config.model), {}, vocabulary, told, "heldout")
 
 
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
@@ -193,13 +196,14 @@ def test_resolved_paths_are_absolute(config: RunConfig, tmp_path: Path, monkeypa
         config,
         run_dir="a/../run",
         data=dataclasses.replace(config.data, store="train"),
-        evaluation=dataclasses.replace(config.evaluation, store="heldout"),
+        evaluations={name: EvaluationConfig(store=name) for name in ("heldout", "other")},
         initialize_from=InitializeFrom(run="source", step=3),
     )
     monkeypatch.chdir(tmp_path)
     resolved = relative.resolved()
     assert resolved.initialize_from == InitializeFrom(run=str(tmp_path / "source"), step=3)
-    paths = (resolved.run_dir, resolved.data.store, resolved.evaluation.store)
-    assert paths == tuple(str(tmp_path / name) for name in ("run", "train", "heldout"))
+    heldout = [each.store for each in resolved.evaluations.values()]
+    paths = [resolved.run_dir, resolved.data.store, *heldout]
+    assert paths == [str(tmp_path / name) for name in ("run", "train", "heldout", "other")]
     monkeypatch.chdir("/")
     assert resolved.resolved() == resolved

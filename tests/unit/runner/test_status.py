@@ -56,7 +56,7 @@ def attempt(directory, first_step=0, last_step=0, end=None):
                 ledger.reached(step + 1)
         log = MetricsLog(directory, start_step=first_step)
         log.write("train", last_step, {"loss": 2.5})
-        log.write("eval", 10, {"loss": 3.5})
+        log.write("eval", 10, {"evaluation": "heldout", "loss": 3.5})
         log.close()
         yield ledger
         if end:
@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_and_goes_on(run, capsys):
         status = run_status(str(run))
         assert main(["status", str(run)]) == 0
     assert (status.state, status.step, status.total_steps, status.checkpoints) == ("running", 30, 40, (10,))
-    assert (status.train["loss"], status.evaluation["loss"]) == (2.5, 3.5)
+    assert (status.train["loss"], status.evaluations["heldout"]["loss"]) == (2.5, 3.5)
     assert status.cost.repeated_steps == 7
     assert status.silent_seconds is not None
     assert status.silent_seconds < 60

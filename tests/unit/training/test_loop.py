@@ -1,3 +1,4 @@
+import functools
 import io
 import os
 import signal
@@ -10,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import batches_from, build, fresh, make_batch
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFailedError
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import WentBadError
+from t5lite.training.evaluations import PeriodicEvaluation
 from t5lite.training.loop import TrainingConfig, TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
 from t5lite.training.phase_clock import PhaseClock
@@ -34,6 +37,7 @@ def run(
     on_save_failure="continue",
     batches=None,
     evaluate=None,
+    evaluations=(),
     stream=None,
     **config,
 ):
@@ -45,6 +49,9 @@ def run(
     checkpoint_config = CheckpointConfig(
         save_every_steps=save_every_steps, keep_last=5, on_save_failure=on_save_failure
     )
+    if evaluate is not None:
+        every = config.eval_every_steps
+        evaluations = [PeriodicEvaluation(name="heldout", measure=evaluate, every_steps=every)]
     phases = Phases()
     with (
         Checkpoints(directory / "checkpoints", checkpoint_config) as checkpoints,
@@ -64,7 +71,7 @@ def run(
             preemption=preemption,
             checkpoints=checkpoints,
             metadata={"model": "tiny"},
-            evaluate=evaluate,
+            evaluations=evaluations,
             profile_directory=directory / "profile",
         )
         return train(state, config, parts)
@@ -165,7 +172,8 @@ def test_evaluates_before_now_and_then_and_after(tiny, tmp_path):
     assert [(e["step"], e["loss"]) for e in entries] == [(0, 0), (4, 4), (8, 8), (10, 10)]
 
 
-def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path):
+@pytest.mark.parametrize("num_batches", [10, 7])
+def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path, num_batches):
     """Evaluations are long, and a node that is preempted leaves seconds."""
 
     def evaluate(state):
@@ -174,8 +182,45 @@ def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path):
         return {"loss": 1.0}
 
     seen = []
-    run(tiny, tmp_path, fresh(tiny), evaluate=evaluate, eval_every_steps=4)
-    assert seen == [(step, step) for step in (0, 4, 8, 10)]
+    some = (b for _, b in zip(range(num_batches), batches_from(0, tiny.partitioner), strict=False))
+    run(tiny, tmp_path, fresh(tiny), batches=some, evaluate=evaluate, eval_every_steps=4)
+    assert seen == [(step, step) for step in (0, 4, 8, 10) if step < num_batches] + [
+        (num_batches, num_batches)
+    ]
+
+
+def test_each_evaluation_has_its_interval_and_its_name_and_is_made_up_for_alone(tiny, tmp_path):
+    """A stop that comes between two of them leaves what was measured, and prevents the other only."""
+
+    def measure(name, state):
+        if name == "web" and (tmp_path / "stop").exists() and int(state.step) == 6:
+            raise StopRequested
+        measured.append((name, int(state.step)))
+        return {"loss": float(state.step)}
+
+    measured = []
+    both = [
+        PeriodicEvaluation(
+            name=name,
+            measure=functools.partial(measure, name),
+            every_steps=every,
+            shown_as=f"eval/{name}",
+            says_best=name == "web",
+        )
+        for name, every in (("books", 3), ("web", 2))
+    ]
+    (tmp_path / "stop").touch()
+    stopped = run(tiny, tmp_path, fresh(tiny), evaluations=both)
+    assert (stopped.reason, stopped.step) == ("preempted", 6)
+    (tmp_path / "stop").unlink()
+    run(tiny, tmp_path, restore(tiny, tmp_path, 6), evaluations=both)
+    expected = {"books": [0, 3, 6, 9, 10], "web": [0, 2, 4, 6, 8, 10]}
+    assert sorted(measured) == [(name, step) for name, steps in expected.items() for step in steps]
+    entries = [e for e in read_metrics(tmp_path / "metrics.jsonl") if e["kind"] == "eval"]
+    assert sorted((e["evaluation"], e["step"]) for e in entries) == sorted(measured)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name, steps in expected.items():
+        assert [event.step for event in events.Scalars(f"eval/{name}/loss")] == steps
 
 
 def evaluations(directory: Path):
@@ -217,6 +262,23 @@ def test_a_stop_in_the_evaluation_before_the_first_step_has_made_none(tiny, tmp_
         result = run(tiny, tmp_path, fresh(tiny), evaluate=stopped)
     assert (result.reason, result.step) == ("preempted", 0)
     assert entered == ["evaluation", "save"]
+
+
+def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny, tmp_path):
+    def first(count):
+        return (batch for _, batch in zip(range(count), batches_from(0, tiny.partitioner), strict=False))
+
+    def evaluate(state):
+        return {"loss": float(state.step)}
+
+    stream = io.StringIO()
+    result = run(tiny, tmp_path, fresh(tiny), batches=first(3), evaluate=evaluate, stream=stream)
+    assert (result.reason, result.step) == ("out_of_data", 3)
+    assert_bitwise(restore(tiny, tmp_path, 3), result.state)
+    (message,) = [line for line in stream.getvalue().splitlines() if "stopped" in line]
+    assert message.startswith("stopped after 3 of 10 steps: the data ended (max_epochs)")
+    run(tiny, tmp_path, restore(tiny, tmp_path, 3), batches=first(0), evaluate=evaluate)
+    assert evaluations(tmp_path) == [(0, 0), (3, 3)]
 
 
 def test_start_up_is_not_training_time(tiny, tmp_path, monkeypatch):

@@ -100,9 +100,9 @@ def test_the_time_that_an_entry_takes_to_be_written_belongs_to_the_next_one(tmp_
     log = time.telemetry(tmp_path)
     write = MetricsLog.write
 
-    def slowly(*arguments):
+    def slowly(*arguments, **options):
         time.now += 5
-        write(*arguments)
+        write(*arguments, **options)
 
     monkeypatch.setattr(MetricsLog, "write", slowly)
     for step in (1, 2):
@@ -171,7 +171,7 @@ def test_all_the_time_of_training_is_in_one_entry_and_no_other_time_in_any(stret
 
 def test_entries_say_how_many_examples_were_seen(tmp_path):
     with telemetry_of(tmp_path, examples_seen=lambda step: 100 + 8 * step) as log:
-        log.write_evaluation(0, {"loss": 1.0})
+        log.write_evaluation(0, "heldout", {"loss": 1.0})
         log.record(1, metrics(1.0, 1))
     assert [entry["examples_seen"] for entry in read_metrics(tmp_path / "metrics.jsonl")] == [100, 108]
 
@@ -250,7 +250,7 @@ def test_a_last_line_that_is_no_entry_is_said_and_dropped(tmp_path, caplog, tail
 
 def test_tensorboard_gets_the_same_values(tmp_path):
     log = MetricsLog(tmp_path, start_step=0)
-    log.write("eval", 5, {"loss": 2.5})
+    log.write("eval", 5, {"evaluation": "heldout", "loss": 2.5})
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()

@@ -1,0 +1,102 @@
+"""The held-out data of a run's evaluations, opened and checked before anything is computed."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.pipeline import PairsDataConfig, Pipeline, SourceDataConfig, open_pipeline
+from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.config import EvaluationConfig
+from t5lite.models.config import ModelConfig
+from t5lite.run_config import RunConfig
+
+_ENCODER_USE_EXAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """What one evaluation measures on."""
+
+    name: str
+    config: EvaluationConfig
+    pipeline: Pipeline
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples the evaluation uses."""
+        return min(self.pipeline.num_examples, self.config.max_examples or self.pipeline.num_examples)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no batch has a second example."""
+        return self.num_examples < _ENCODER_USE_EXAMPLES or self.config.batch_size < _ENCODER_USE_EXAMPLES
+
+    def measures_encoder_use(self, model: ModelConfig) -> bool:
+        """Whether encoder inputs are swapped; a single stack has no encoder that could be ignored."""
+        return self.config.encoder_use and model.cross_attends
+
+
+def open_heldout(
+    config: RunConfig, vocabulary: Vocabulary, classes: LabelClasses | None = None
+) -> dict[str, Heldout]:
+    """Return what each evaluation of a run measures on, by its name.
+
+    A pipeline passes once over whole examples: pairs are not packed, so that encoder use swaps the input of
+    one pair for that of another, and overlong ones are cut, not left out, so that every model sees the same
+    pairs. Evaluations that read a store alike share one.
+
+    Args:
+      config: of the run.
+      vocabulary: of the training store.
+      classes: of the training store, for a classifier.
+
+    Raises:
+      ConfigError: if a held-out store was tokenised with another vocabulary than the training store.
+      DataError: if a store cannot be used, or has a class that the training store has not.
+    """
+    is_classifier = config.model.num_classes is not None
+    if config.evaluations and is_classifier and classes is None:
+        raise ConfigError(
+            f"{config.run_dir} has no classes.json, so that nothing says what the outputs of its model mean; "
+            "restore that file, or fine-tune the model on pairs whose targets are the classes"
+        )
+    opened: dict[SourceDataConfig, Pipeline] = {}
+    for name, evaluation in config.evaluations.items():
+        data = _heldout_data(config, name)
+        if data in opened:
+            continue
+        opened[data] = pipeline = open_pipeline(
+            data, architecture=config.model.architecture, seed=config.seed, shuffle=False, classes=classes
+        )
+        if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
+            raise ConfigError(
+                f"evaluations.{name}.store={evaluation.store} was tokenised with another vocabulary than the "
+                f"model's; prepare it with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"
+            )
+    return {
+        name: Heldout(name, evaluation, opened[_heldout_data(config, name)])
+        for name, evaluation in config.evaluations.items()
+    }
+
+
+def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:
+    """Check that a training can measure encoder use.
+
+    Raises:
+      ConfigError: if it is asked for and there is one example only.
+    """
+    if heldout.measures_encoder_use(model) and heldout.num_examples < _ENCODER_USE_EXAMPLES:
+        field = f"evaluations.{heldout.name}"
+        raise ConfigError(
+            f"encoder use swaps inputs between examples, but only {heldout.num_examples} of {field}.store="
+            f"{heldout.config.store} is used; evaluate more, or set {field}.encoder_use=False"
+        )
+
+
+def _heldout_data(config: RunConfig, name: str) -> SourceDataConfig:
+    store = config.evaluations[name].store
+    data = dataclasses.replace(config.evaluated_data(name), store=store, max_epochs=None)
+    if isinstance(data, PairsDataConfig):
+        data = dataclasses.replace(data, pack=False, overlong="truncate")
+    return data
