@@ -18,7 +18,6 @@ from t5lite.core.files import make_directory, write_text
 from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import BatchStream
-from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig
@@ -41,6 +40,7 @@ from t5lite.training.ledger import Ledger
 from t5lite.training.loop import Reason, TrainingParts
 from t5lite.training.state import TrainState
 from t5lite.training.step import compile_train_step, make_train_step
+from t5lite.training.step_flops import step_flops
 from t5lite.training.supervision import Supervision, supervised
 from t5lite.training.telemetry import Telemetry
 from t5lite.training.trackers.reporting import Trackers
@@ -173,8 +173,9 @@ def _train(
                 start_step=start.step,
                 before_write=(lambda: None) if lease is None else lease.check_if_due,
                 total_steps=config.training.total_steps,
-                step_flops=train_step_flops(
-                    config.model,
+                step_flops=step_flops(
+                    run.model,
+                    run.optimizer,
                     batch_size=config.training.batch_size,
                     encoder_length=run.pipeline.encoder_length,
                     decoder_length=run.pipeline.decoder_length,

@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from t5lite.core.batch_fields import BATCH_FIELDS, Side
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
-from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
@@ -33,6 +32,7 @@ from t5lite.training.step import (
     compile_train_step,
     make_train_step,
 )
+from t5lite.training.step_flops import step_flops
 
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 _UNREADABLE_CACHE = "Error reading persistent compilation cache entry"
@@ -163,8 +163,9 @@ def compile_step(
         occupied = occupancy(module, Path(notes))
     chip = topology.chip
     memory = _memory(occupied, chip.memory_bytes)
-    flops = train_step_flops(
-        model.config,
+    flops = step_flops(
+        model,
+        optimizer,
         batch_size=batch.batch_size,
         encoder_length=batch.encoder_length,
         decoder_length=batch.decoder_length,
