@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from benchmarks.published_speeds import RUNS, compare, markdown
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
@@ -23,7 +24,6 @@ from t5lite.optim import AdamWConfig
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.accelerator_types import parse_chips
 from t5lite.planning.hardware.chips import GIB
-from t5lite.planning.predicted import published
 from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.search.candidates import search
 from t5lite.planning.search.finalists import planned_optimizer
@@ -103,7 +103,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help="write docs/planning.md")
     tables = {
-        "published": published.markdown([published.compare(run) for run in published.RUNS]),
+        "published": markdown([compare(run) for run in RUNS]),
         "presets": presets_table(),
     }
     write = parser.parse_args().write

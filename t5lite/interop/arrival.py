@@ -18,10 +18,10 @@ from jax.sharding import Sharding
 from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
 from t5lite.models.functional import FunctionalModel
-from t5lite.partitioning import Partitioner, fitting_partitioner
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 
 Placement = Partitioner | Literal["fitting"] | None
-"""Where parameters go: a mesh; all devices, by ``fitting_partitioner``; or the host, as NumPy arrays."""
+"""Where parameters go: a mesh; all devices ("fitting"); or the host, as NumPy arrays."""
 
 Index = tuple[slice, ...]
 """One slice an axis, each with a start and a stop and no step."""
@@ -106,19 +106,17 @@ def shardings_of(model: FunctionalModel, placement: Placement) -> Tree | None:
     """Return the sharding of every parameter of ``model``; None for the host.
 
     Raises:
-      ConfigError: if the mesh of a given partitioner does not divide the parameters.
+      ConfigError: if the mesh of a given partitioner does not divide the heads.
     """
     if placement is None:
         return None
     if placement == "fitting":
-        partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+        partitioner = make_partitioner(PartitioningConfig())
     else:
         partitioner = placement
         # No batch is meant; the number of devices is one that every mesh divides.
-        partitioner.check(
-            model.abstract_params, model.logical_axes, partitioner.mesh.size, model.config.head_counts
-        )
-    return partitioner.tree_shardings(model.logical_axes)
+        partitioner.check(partitioner.mesh.size, model.config.head_counts)
+    return partitioner.tree_shardings(model.logical_axes, model.abstract_params)
 
 
 def pieces(source: Source, region: Index, itemsize: int) -> Iterator[Index]:

@@ -5,7 +5,6 @@ from t5lite.partitioning.rules import (
     Partitioner,
     abstract_partitioner,
     constrain,
-    fitting_partitioner,
     make_partitioner,
 )
 
@@ -15,7 +14,6 @@ __all__ = [
     "PartitioningConfig",
     "abstract_partitioner",
     "constrain",
-    "fitting_partitioner",
     "make_mesh",
     "make_partitioner",
     "mesh_shape",

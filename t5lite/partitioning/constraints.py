@@ -4,12 +4,21 @@
 told apart here.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from t5lite.core.types import LogicalAxes
-from t5lite.partitioning.rules import RESIDUAL_AXES, Partitioner, active_partitioner, on_one_device, place
+from t5lite.partitioning.rules import (
+    RESIDUAL_AXES,
+    Partitioner,
+    active_partitioner,
+    entry_axes,
+    on_one_device,
+    place,
+)
 
 _TILE_BYTES = 32
 """Of one column of a TPU's tile: 8 rows of float32, 16 of bfloat16."""
@@ -100,8 +109,8 @@ def _by_columns(
     twice as much, by an all-reduce, and cuts. Each device then takes its share of the columns, and an
     all-to-all of what is left by then turns that into its share of the length.
     """
-    inner = _names(gathered[1])
-    summed_over = tuple(axis for axis in _names(own[1]) if axis not in inner)
+    inner = entry_axes(gathered[1])
+    summed_over = tuple(axis for axis in entry_axes(own[1]) if axis not in inner)
     ways = partitioner.num_shards(own[1])
     is_whole = x.shape[1] % (ways * _TILE_BYTES // x.dtype.itemsize) == 0
     if is_whole or own[-1] is not None or x.shape[1] < ways or partitioner.num_shards(summed_over) == 1:
@@ -112,7 +121,37 @@ def _by_columns(
 def constrain_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return ``x``, a parameter or its gradient, constrained to where the active partitioner keeps it."""
     partitioner = active_partitioner()
-    return x if partitioner is None else place(x, partitioner.spec(axes), partitioner)
+    return x if partitioner is None else place(x, partitioner.stored_spec(axes, x.shape), partitioner)
+
+
+def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return a parameter for a product, split as the rules ask even where it cannot be kept so.
+
+    By an all-to-all, where rows that do not divide are kept as columns; XLA pads them. The gradient goes the
+    same way back. A parameter that is kept as the rules ask is left alone.
+    """
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return x
+    kept, asked = partitioner.stored_spec(axes, x.shape), partitioner.spec(axes)
+    return x if kept == asked else place(place(x, kept, partitioner), asked, partitioner)
+
+
+def pad_parameter(x: jax.Array, axes: LogicalAxes, shape: Sequence[int]) -> jax.Array:
+    """Return a parameter with zeros at its ends, up to ``shape``, on the devices that keep it."""
+    padded = jnp.pad(x, [(0, wanted - size) for wanted, size in zip(shape, x.shape, strict=True)])
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return padded
+    return place(padded, partitioner.stored_spec(axes, x.shape), partitioner)
+
+
+def num_parts(axes: LogicalAxes, axis: str) -> int:
+    """Return over how many devices an activation is split along one of its logical axes."""
+    partitioner = active_partitioner()
+    if partitioner is None:
+        return 1
+    return partitioner.num_shards(partitioner.activation_spec(axes)[axes.index(axis)])
 
 
 def local_shape(shape: tuple[int, ...], axes: LogicalAxes) -> tuple[int, ...]:
@@ -169,13 +208,9 @@ def _lookup_specs(partitioner: Partitioner, own: PartitionSpec) -> tuple[Partiti
     The columns stay on their devices, which the batch leaves; the rows of the table stay unless the length
     is sharded over their devices.
     """
-    vocab, embed = (_names(entry) for entry in partitioner.spec(("vocab", "embed")))
-    batch, length = (tuple(axis for axis in _names(entry) if axis not in embed) for entry in own[:2])
+    vocab, embed = (entry_axes(entry) for entry in partitioner.spec(("vocab", "embed")))
+    batch, length = (tuple(axis for axis in entry_axes(entry) if axis not in embed) for entry in own[:2])
     vocab = tuple(axis for axis in vocab if axis not in length)
     return PartitionSpec(vocab or None, embed or None), PartitionSpec(
         batch or None, length or None, embed or None
     )
-
-
-def _names(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (entry,) if isinstance(entry, str) else tuple(entry or ())

@@ -9,6 +9,9 @@ of an array; where two dimensions ask for the same one, the *earlier rule of the
 the earlier dimension) and the later rule keeps whatever mesh axes are left. Known names that no rule
 mentions (``layers``, ``relpos_buckets``, ``kv``) are replicated, and so is every parameter that is a
 vector apart from its ``layers`` axis: sharding norm scales saves nothing and costs a gather each.
+
+The table says how things are computed, whatever their sizes: XLA pads a dimension that does not divide.
+A parameter is kept (and saved, counted, exported) with its real size: ``Partitioner.stored_spec``.
 """
 
 import math
@@ -105,24 +108,65 @@ class Partitioner:
                 )
 
     def spec(self, axes: LogicalAxes) -> PartitionSpec:
-        """Return the partition spec of a parameter (or optimizer state) with these logical axes."""
+        """Return the partition spec that the rules ask for a parameter, whatever its shape."""
         _require_known(axes, PARAMETER_AXES, kind="parameter")
         if sum(axis not in (None, "layers") for axis in axes) < 2:
             return PartitionSpec(*(None for _ in axes))
         return _resolve(axes, self.rules.parameters)
+
+    def stored_spec(self, axes: LogicalAxes, shape: Sequence[int]) -> PartitionSpec:
+        """Return the partition spec in which a parameter (or optimizer state) of this shape is kept.
+
+        A mesh axis that does not divide what is left of its dimension goes to the first other one that it
+        does divide: of a table of 50,257 rows the ``tensor`` axis takes columns. Never to ``layers``, which
+        are scanned: every device would gather them all.
+
+        Raises:
+          ValueError: if ``axes`` does not name every dimension (a fault of the model, not the user).
+        """
+        asked = self.spec(axes)
+        if len(axes) != len(shape):
+            raise ValueError(f"a parameter of shape {tuple(shape)} cannot have the logical axes {axes}")
+        left, kept = list(shape), [[] for _ in axes]
+
+        def takes(number: int, axis: str) -> bool:
+            part, rest = divmod(left[number], self.mesh.shape[axis])
+            if rest == 0:
+                left[number] = part
+                kept[number].append(axis)
+            return rest == 0
+
+        wanted = [(number, axis) for number, entry in enumerate(asked) for axis in entry_axes(entry)]
+        freed = [axis for number, axis in wanted if not takes(number, axis)]
+        if not freed:
+            return asked
+        others = [number for number, axis in enumerate(axes) if axis not in (None, "layers")]
+        for axis in freed:
+            any(takes(number, axis) for number in others)
+        return _partition_spec(kept)
 
     def activation_spec(self, axes: LogicalAxes) -> PartitionSpec:
         """Return the partition spec of an activation with these logical axes."""
         _require_known(axes, ACTIVATION_AXES, kind="activation")
         return _resolve(axes, self.rules.activations)
 
-    def sharding(self, axes: LogicalAxes) -> NamedSharding:
-        """Return the sharding of a parameter (or optimizer state) with these logical axes."""
-        return NamedSharding(self.mesh, self.spec(axes))
+    def sharding(self, axes: LogicalAxes, shape: Sequence[int]) -> NamedSharding:
+        """Return the sharding in which a parameter (or optimizer state) of this shape is kept."""
+        return NamedSharding(self.mesh, self.stored_spec(axes, shape))
 
-    def tree_shardings(self, logical_axes_tree: Tree) -> Tree:
-        """Return the same tree with a ``NamedSharding`` for every tuple of logical axes."""
-        return jax.tree.map(self.sharding, logical_axes_tree, is_leaf=is_logical_axes)
+    def tree_shardings(self, axes_tree: Tree, abstract_tree: Tree) -> Tree:
+        """Return the same tree with a ``NamedSharding`` for every array.
+
+        Args:
+          axes_tree: a tuple of logical axes for every array.
+          abstract_tree: the arrays, or their shapes as ``ShapeDtypeStruct``s.
+        """
+        return jax.tree.map(
+            lambda axes, leaf: self.sharding(axes, leaf.shape),
+            axes_tree,
+            abstract_tree,
+            is_leaf=is_logical_axes,
+        )
 
     @property
     def batch_sharding(self) -> NamedSharding:
@@ -134,52 +178,24 @@ class Partitioner:
         """The sharding of scalars (step, metrics): one copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def check(
-        self,
-        abstract_tree: Tree,
-        axes_tree: Tree,
-        batch_size: int,
-        head_counts: Mapping[str, int],
-    ) -> None:
-        """Check that the mesh divides the batch, the heads and every parameter, without touching a device.
+    def check(self, batch_size: int, head_counts: Mapping[str, int]) -> None:
+        """Check that the mesh divides the batch and the heads, without touching a device.
 
         Args:
-          abstract_tree: arrays or ``ShapeDtypeStruct``s (parameters or a whole train state).
-          axes_tree: the same structure with a tuple of logical axes for every leaf.
           batch_size: rows of the global batch.
-          head_counts: heads by logical axis (none for a bare tree); a kernel has heads x kv columns.
+          head_counts: heads by logical axis; a kernel has heads x kv columns.
 
         Raises:
-          ConfigError: for an unknown axis name, or a dimension that its mesh axes do not divide; names the
-            first such leaf, the nearest sizes that work, and how many other leaves fail.
-          ValueError: if a leaf's rank is not the number of its axes (a fault of the model, not the user).
+          ConfigError: naming the nearest sizes that work.
         """
-        batch_problem = self._indivisible("batch_size", batch_size, self.batch_sharding.spec[0])
-        if batch_problem:
-            raise ConfigError(batch_problem)
+        self._check_divides("batch_size", batch_size, self.batch_sharding.spec[0])
         for axis, count in head_counts.items():
             own = self.activation_spec(("batch", "length", axis, "kv"))[2]
-            head_problem = self._indivisible(f"num_{axis}", count, own)
-            if head_problem:
-                raise ConfigError(head_problem)
-        axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
-        leaves = jax.tree_util.tree_leaves_with_path(abstract_tree)
-        problems = []
-        for (path, leaf), axes in zip(leaves, axes_leaves, strict=True):
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            if len(leaf.shape) != len(axes):
-                raise ValueError(f"{name} has shape {leaf.shape} but logical axes {axes}")
-            for axis, size, mesh_axes in zip(axes, leaf.shape, self.spec(axes), strict=True):
-                problem = self._indivisible(f"{name}: axis {axis!r} ", size, mesh_axes)
-                if problem:
-                    problems.append(problem)
-        if problems:
-            others = f" ({len(problems) - 1} other dimensions fail too)" if len(problems) > 1 else ""
-            raise ConfigError(problems[0] + others)
+            self._check_divides(f"num_{axis}", count, own)
 
-    def num_shards(self, mesh_axes: str | tuple[str, ...] | None) -> int:
+    def num_shards(self, entry: str | tuple[str, ...] | None) -> int:
         """Return into how many parts an entry of a partition spec splits a dimension."""
-        return _ways(mesh_axes, self.mesh.shape)
+        return math.prod(self.mesh.shape[axis] for axis in entry_axes(entry))
 
     @contextmanager
     def activate(self) -> Iterator[None]:
@@ -191,18 +207,18 @@ class Partitioner:
         with _active(self):
             yield
 
-    def _indivisible(self, what: str, size: int, mesh_axes: str | tuple[str, ...] | None) -> str | None:
-        """Return the one-line message if ``mesh_axes`` do not divide ``size``."""
-        names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
-        names = tuple(name for name in names if self.mesh.shape[name] > 1)
-        ways = math.prod(self.mesh.shape[name] for name in names)
+    def _check_divides(self, what: str, size: int, entry: str | tuple[str, ...] | None) -> None:
+        names = tuple(name for name in entry_axes(entry) if self.mesh.shape[name] > 1)
+        ways = self.num_shards(names)
         if size % ways == 0:
-            return None
+            return
         axes = f"mesh axis {names[0]!r}" if len(names) == 1 else "mesh axes " + "*".join(map(repr, names))
         below, above = size // ways * ways, (size // ways + 1) * ways
         nearest = f"{below} or {above}" if below else f"{above}"
         remedy = " or ".join(f"partitioning.{name}" for name in names)
-        return f"{what.rstrip()}={size} is not divisible by {axes}={ways}; use {nearest}, or change {remedy}"
+        raise ConfigError(
+            f"{what}={size} is not divisible by {axes}={ways}; use {nearest}, or change {remedy}"
+        )
 
 
 # A JAX user context rather than a ContextVar: its value enters the jit cache key.
@@ -268,21 +284,6 @@ def make_partitioner(config: PartitioningConfig, devices: Sequence[Any] | None =
     return Partitioner(make_mesh(config, devices), resolve_rules(config))
 
 
-def fitting_partitioner(abstract_params: Tree, logical_axes: Tree) -> Partitioner:
-    """Return a partitioner over all devices: the parameters sharded where that divides, else copied to each.
-
-    Args:
-      abstract_params: shape of each parameter.
-      logical_axes: the same structure with a tuple of logical axes for every parameter.
-    """
-    partitioner = make_partitioner(PartitioningConfig())
-    try:
-        partitioner.check(abstract_params, logical_axes, partitioner.mesh.size, head_counts={})
-    except ConfigError:
-        return make_partitioner(PartitioningConfig(style="data_parallel"))
-    return partitioner
-
-
 def abstract_partitioner(config: PartitioningConfig, num_devices: int) -> Partitioner:
     """Return a partitioner over ``num_devices`` that need not exist: for checks and for planning."""
     shape = mesh_shape(config, num_devices)
@@ -304,6 +305,11 @@ def resolve_rules(config: PartitioningConfig) -> Rules:
         parameters=_with_extra("parameters", base.parameters, extra, PARAMETER_AXES),
         activations=_with_extra("activations", base.activations, extra, ACTIVATION_AXES),
     )
+
+
+def entry_axes(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the mesh axes of one entry of a partition spec."""
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
 
 
 def is_logical_axes(node: Any) -> bool:
@@ -354,9 +360,8 @@ def _resolve(axes: LogicalAxes, table: tuple[Rule, ...]) -> PartitionSpec:
             free = tuple(axis for axis in mesh_axes if axis not in used)
             assigned[axes.index(name)] = free
             used.update(free)
-    return PartitionSpec(*(m[0] if len(m) == 1 else m or None for m in assigned))
+    return _partition_spec(assigned)
 
 
-def _ways(mesh_axes: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
-    names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes or ()
-    return math.prod(sizes[name] for name in names)
+def _partition_spec(assigned: Sequence[Sequence[str]]) -> PartitionSpec:
+    return PartitionSpec(*(m[0] if len(m) == 1 else tuple(m) or None for m in assigned))

@@ -23,7 +23,7 @@ from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_messages import heldout_messages
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.runner.trained import trained_messages
+from t5lite.runner.trained import random_messages, trained_messages
 from t5lite.training.state import TrainState
 
 
@@ -109,6 +109,8 @@ def announce(run: Run, start: Start) -> None:
         f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
     for message in trained_messages(run.config, run.model):
+        say(message)
+    for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():
         say(message)
     place = run.pipeline.left_out.place(run.position.examples_seen)
     for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:

@@ -300,7 +300,7 @@ def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) ->
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         model.abstract_params,
-        partitioner.tree_shardings(model.logical_axes),
+        partitioner.tree_shardings(model.logical_axes, model.abstract_params),
     )
 
 

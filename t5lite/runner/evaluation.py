@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
-from t5lite.data.host_loader import local_rows
+from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
@@ -29,8 +30,8 @@ from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import ModelConfig
-from t5lite.models.functional import FunctionalModel, build
-from t5lite.partitioning import Partitioner, fitting_partitioner
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.components import TrainedModel, load_trained
 from t5lite.runner.heldout import Heldout, open_heldout
@@ -119,9 +120,9 @@ def heldout_evaluators(
     )
 
     def evaluate_params(heldout: Heldout, params: Tree) -> dict[str, float]:
-        batches = _device_batches(heldout, partitioner, before_batch)
         encoder_use = heldout.measures_encoder_use(model.config)
-        return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
+        with closing(_device_batches(heldout, partitioner, before_batch)) as batches:
+            return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
 
     return {name: functools.partial(evaluate_params, heldout) for name, heldout in evaluations.items()}
 
@@ -157,8 +158,7 @@ def evaluate(
     config, about = _configuration(directory, model_config, names, changes or EvaluationChanges())
     opened = open_heldout(config, vocabulary, directory.read_classes())
     evaluations = {name: _measurable(each) for name, each in opened.items()}
-    model = build(model_config)
-    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    partitioner = make_partitioner(PartitioningConfig())
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
     trained = load_trained(directory, partitioner, step=step)
@@ -343,14 +343,15 @@ def clamped_batch_size(heldout: Heldout, partitioner: Partitioner) -> int:
 
 def _device_batches(
     heldout: Heldout, partitioner: Partitioner, before_batch: Callable[[], None]
-) -> Iterator[dict[str, jax.Array]]:
+) -> Generator[dict[str, jax.Array], None, None]:
     sharding = partitioner.batch_sharding
     batch_size = clamped_batch_size(heldout, partitioner)
     rows = local_rows(sharding, batch_size)
-    batches = heldout.pipeline.eval_batches(batch_size, rows, max_examples=heldout.config.max_examples)
-    for batch in batches:
-        before_batch()
-        yield {name: jax.make_array_from_process_local_data(sharding, field) for name, field in batch.items()}
+    host_batches = heldout.pipeline.eval_batches(batch_size, rows, max_examples=heldout.config.max_examples)
+    with device_batches(host_batches, sharding=sharding) as batches:
+        for batch in batches:
+            before_batch()
+            yield batch
 
 
 def task_scores(

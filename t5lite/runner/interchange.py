@@ -23,7 +23,7 @@ from t5lite.interop.stablehlo import ProgramSizes
 from t5lite.interop.usage import Usage
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
-from t5lite.partitioning import fitting_partitioner
+from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 
@@ -77,8 +77,7 @@ def export(
     kept = _kept_files(directory.kept_tokenizer, chosen) if imported else {}
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
-    model = build(config)
-    partitioner = fitting_partitioner(model.abstract_params, model.logical_axes)
+    partitioner = make_partitioner(PartitioningConfig())
     trained = load_trained(directory, partitioner, step=step)
     arguments = dict(options or {})
     if kept:

@@ -32,7 +32,7 @@ from t5lite.runner.tracking import check_trackers
 from t5lite.runner.trained import check_trained_alike
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
-from t5lite.training.state import abstract_state, init_state, state_axes, state_from_params
+from t5lite.training.state import abstract_state, init_state, state_from_params
 from t5lite.training.step import check_batch_size, check_param_dtype
 
 
@@ -97,9 +97,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
         check_trained_alike(resumed, config, model)
     optimizer = config.build_optimizer(model)
     partitioner = make_partitioner(config.partitioning)
-    state = abstract_state(model, optimizer)
-    axes = state_axes(model, optimizer)
-    partitioner.check(state, axes, config.training.batch_size, config.model.head_counts)
+    partitioner.check(config.training.batch_size, config.model.head_counts)
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
     for evaluation in config.evaluations.values():
         check_batch_size(evaluation.batch_size, 1, partitioner)

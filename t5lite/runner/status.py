@@ -31,7 +31,6 @@ State: TypeAlias = Literal[
     "killed",
     "finished",
     "preempted",
-    "out_of_data",
     "failed",
     "stuck",
     "ended",
@@ -40,7 +39,6 @@ State: TypeAlias = Literal[
 """``silent``: a run holds the directory, and its files stand still for longer than its lease allows;
 ``killed``: it is gone without a word; ``unknown``: nothing is recorded of how it ended."""
 _RUNNING: tuple[State, ...] = ("running", "stopping")
-_AT_THE_END: tuple[State, ...] = ("finished", "out_of_data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ def run_status(run: str) -> RunStatus:
     silent = _silent_seconds(lease.beat) if lease else None
     state = _ended_state(last) if lease is None else _held_state(lease, last, silent)
     now = time.time()
-    waits = state not in (*_RUNNING, *_AT_THE_END)
+    waits = state not in (*_RUNNING, "finished")
     step = max(train.get("step", 0), last.last_step if last else 0)
     total = _number(config, "training", "total_steps")
     return RunStatus(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import jax
 
+from t5lite.checkpointing.partial import RestoreReport
 from t5lite.core.errors import ConfigError
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import parameter_paths
@@ -23,7 +24,7 @@ def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
         num_trained = sum(sizes[path] for path in trained.rate_factors)
         messages.append(
             f"trains {num_trained:,} of {model.num_params:,} parameters, {len(trained.rate_factors)} of "
-            f"{len(sizes)} arrays; frozen: {_groups(trained.frozen, sizes)}"
+            f"{len(sizes)} arrays; frozen, but counted in MFU as if trained: {_groups(trained.frozen, sizes)}"
         )
     if model.config.tie_embeddings and _TABLE in trained.frozen:
         messages.append(f"note: {_TABLE} is frozen, which is also the kernel of the logits (tied)")
@@ -34,6 +35,25 @@ def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
             f"{_groups(of_factor, sizes)}"
         )
     return messages
+
+
+def random_messages(config: RunConfig, model: FunctionalModel, report: RestoreReport | None) -> list[str]:
+    """Return what to say of a run that begins with random parameters that nothing is going to train.
+
+    Args:
+      config: of the run.
+      model: of the run.
+      report: what ``initialize_from`` gave; None if all parameters are random.
+    """
+    frozen = config.trained(model).frozen
+    if report is not None:
+        frozen &= {leaf.name.replace(".", "/") for leaf in report.new}
+    if not frozen:
+        return []
+    return [
+        f"warning: {len(frozen)} arrays have random values and are frozen, so that they stay random: "
+        f"{_groups(frozen, _sizes(model))}; give initialize_from a run that has them, or train them"
+    ]
 
 
 def check_trained_alike(resumed: Resumption, config: RunConfig, model: FunctionalModel) -> None:

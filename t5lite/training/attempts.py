@@ -40,7 +40,7 @@ class PhaseSeconds:
 class End:
     """How an attempt ended."""
 
-    reason: Literal["finished", "preempted", "out_of_data", "failed", "ended"]
+    reason: Literal["finished", "preempted", "failed", "ended"]
     """``ended``: at once, by the watchdog or by a signal, without saving."""
     exit_code: int
     message: str | None = None

@@ -149,7 +149,7 @@ class Ledger:
         """Return the goodput of the run up to now."""
         return goodput([*self._before, self.entry]).share
 
-    def finish(self, reason: Literal["finished", "preempted", "out_of_data"], exit_code: int) -> None:
+    def finish(self, reason: Literal["finished", "preempted"], exit_code: int) -> None:
         """Say how the attempt is about to end; an error after that counts more."""
         self._end = End(reason=reason, exit_code=exit_code)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from t5lite.core.types import LogicalAxes
 from t5lite.models.layers.logits import LOGITS_AXES, LogitFactors
-from t5lite.partitioning.constraints import constrain_parameter, local_shape
+from t5lite.partitioning.constraints import constrain_parameter, local_shape, num_parts, pad_parameter
 from t5lite.partitioning.rules import constrain, target_platform
 
 MAX_CHUNK_BYTES = 256 * 2**20
@@ -72,10 +72,12 @@ def logit_statistics(
 class _Chunks:
     """The vocabulary as T shares, one for each device that it is sharded over, and every share in chunks.
 
-    The last chunk of a share ends with it and may so begin with ids of the chunk before: these are stale.
+    The last chunk of a share ends with it and may so begin with ids of the chunk before: these are stale, as
+    are the ids from ``vocab_size`` on, which make the last shares as large as the others.
     """
 
     kernel_axes: LogicalAxes
+    vocab_size: int
     num_shares: int
     share_size: int
     size: int
@@ -93,9 +95,19 @@ class _Chunks:
 
     def split(self, kernel: jax.Array) -> jax.Array:
         """Return the kernel with shares, ``[T, S, D]`` or ``[D, T, S]``."""
-        shape = [self.num_shares, self.share_size]
-        shape = [*shape, kernel.shape[1]] if self.kernel_axes[0] == "vocab" else [kernel.shape[0], *shape]
-        return constrain_parameter(kernel.reshape(shape), self.axes)
+        size = self.num_shares * self.share_size
+        shape = (size, kernel.shape[1]) if self.kernel_axes[0] == "vocab" else (kernel.shape[0], size)
+        if size > self.vocab_size:
+            kernel = pad_parameter(kernel, self.kernel_axes, shape)
+        shares = [self.num_shares, self.share_size]
+        split = [*shares, shape[1]] if self.kernel_axes[0] == "vocab" else [shape[0], *shares]
+        return constrain_parameter(kernel.reshape(split), self.axes)
+
+    def split_bias(self, bias_V: jax.Array) -> jax.Array:
+        """Return ``bias_TS``."""
+        missing = self.num_shares * self.share_size - self.vocab_size
+        bias_V = jnp.pad(bias_V, (0, missing)) if missing else bias_V
+        return bias_V.reshape(self.num_shares, self.share_size)
 
     def take(self, kernel: jax.Array, number: jax.Array, dtype: jnp.dtype) -> jax.Array:
         """Return one chunk of a split kernel, whole but for its shares."""
@@ -113,7 +125,10 @@ class _Chunks:
         """Return the ids of a chunk, -1 where stale."""
         places_C = self._start(number) + jnp.arange(self.size)
         ids_TC = jnp.arange(self.num_shares)[:, None] * self.share_size + places_C[None, :]
-        return jnp.where((places_C >= number * self.size)[None, :], ids_TC, -1)
+        ids_TC = jnp.where((places_C >= number * self.size)[None, :], ids_TC, -1)
+        if self.num_shares * self.share_size > self.vocab_size:
+            ids_TC = jnp.where(ids_TC < self.vocab_size, ids_TC, -1)
+        return ids_TC
 
     def logits_BLTC(
         self, x_BLD: jax.Array, kernel: jax.Array, bias_TS: jax.Array, number: jax.Array
@@ -138,18 +153,16 @@ def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
     if num_chunks is None:
         max_bytes = MAX_CHUNK_BYTES_OF_CPU if target_platform() == "cpu" else MAX_CHUNK_BYTES
         num_chunks = -(-4 * math.prod(shape) // max_bytes)
-    num_shares = -(-vocab_size // shape[2])
-    if vocab_size % num_shares:
-        num_shares = 1
-    share_size = vocab_size // num_shares
+    num_shares = num_parts(LOGITS_AXES, "vocab")
+    share_size = -(-vocab_size // num_shares)
     size = -(-share_size // num_chunks)
-    return _Chunks(factors.kernel_axes, num_shares, share_size, size, -(-share_size // size))
+    return _Chunks(factors.kernel_axes, vocab_size, num_shares, share_size, size, -(-share_size // size))
 
 
 def _by_chunks(factors: LogitFactors, targets_BL: jax.Array, chunks: _Chunks) -> LogitStatistics:
     bias_V = jnp.zeros(factors.vocab_size) if factors.bias_V is None else factors.bias_V
-    bias_TS = bias_V.reshape(chunks.num_shares, chunks.share_size)
-    return _statistics(chunks, factors.x_BLD, chunks.split(factors.kernel), bias_TS, targets_BL)
+    arguments = chunks.split(factors.kernel), chunks.split_bias(bias_V)
+    return _statistics(chunks, factors.x_BLD, *arguments, targets_BL)
 
 
 def _sums(

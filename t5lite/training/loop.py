@@ -32,7 +32,7 @@ from t5lite.training.state import TrainState
 from t5lite.training.step import DeviceBatch
 from t5lite.training.telemetry import Telemetry
 
-Reason = Literal["finished", "preempted", "out_of_data"]
+Reason = Literal["finished", "preempted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class TrainingParts:
     train_step: Any
     """Jitted ``(state, batch) -> (state, metrics)`` of ``step.compile_train_step``."""
     batches: Iterator[DeviceBatch]
-    """Global batches on their devices; the first begins at ``position``."""
+    """Global batches on their devices, one for each step that is left; the first begins at ``position``."""
     telemetry: Telemetry
     preemption: Preemption
     checkpoints: Checkpoints | None = None
@@ -223,10 +223,7 @@ class _Loop:
         compiled_step = None
         while self.step < self.config.total_steps:
             with self.parts.phases.enter("input"):
-                batch = next(self.parts.batches, None)
-            if batch is None:
-                self._end_of_data()
-                return "out_of_data"
+                batch = next(self.parts.batches)
             if compiled_step is None:
                 compiled_step = self._compile(batch)
                 self.parts.telemetry.start_clock()
@@ -273,17 +270,6 @@ class _Loop:
     def _due_evaluations(self) -> list[PeriodicEvaluation]:
         total = self.config.total_steps
         return [each for each in self.parts.evaluations if each.is_due(self.step, total_steps=total)]
-
-    def _end_of_data(self) -> None:
-        """Save and evaluate what there is; say that the run, and with it the schedule, was to go on."""
-        self._settle()
-        if not self.bad_steps.in_a_row:
-            self._save()
-        self._evaluate(self.parts.evaluations)
-        self.parts.telemetry.message(
-            f"stopped after {self.step} of {self.config.total_steps} steps: the data ended (max_epochs) "
-            f"before the learning-rate schedule; raise max_epochs, or train for {self.step} steps"
-        )
 
     def _settle(self) -> None:
         """Read the metrics that are due and end the entry: the file is complete up to this step."""

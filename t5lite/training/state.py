@@ -34,7 +34,7 @@ def state_axes(model: FunctionalModel, optimizer: Optimizer) -> TrainState:
 
 def state_shardings(model: FunctionalModel, optimizer: Optimizer, partitioner: Partitioner) -> TrainState:
     """Return the state's structure with a ``NamedSharding`` for every array."""
-    return partitioner.tree_shardings(state_axes(model, optimizer))
+    return partitioner.tree_shardings(state_axes(model, optimizer), abstract_state(model, optimizer))
 
 
 def abstract_state(

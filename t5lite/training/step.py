@@ -193,7 +193,10 @@ def compile_eval_step(eval_step: EvalStep, model: FunctionalModel, partitioner: 
 
     return jax.jit(
         sharded_eval_step,
-        in_shardings=(partitioner.tree_shardings(model.logical_axes), partitioner.batch_sharding),
+        in_shardings=(
+            partitioner.tree_shardings(model.logical_axes, model.abstract_params),
+            partitioner.batch_sharding,
+        ),
         out_shardings=partitioner.replicated,
     )
 
@@ -295,7 +298,7 @@ def _constrain_gradients(grads: Tree, axes: Tree) -> Tree:
     partitioner = active_partitioner()
     if partitioner is None:
         return grads
-    return jax.lax.with_sharding_constraint(grads, partitioner.tree_shardings(axes))
+    return jax.lax.with_sharding_constraint(grads, partitioner.tree_shardings(axes, grads))
 
 
 def _normalise(grads: Tree, weight: jax.Array | float) -> Tree:

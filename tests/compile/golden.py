@@ -33,7 +33,7 @@ def described(name: str) -> str:
 
 def _shardings(name: str) -> list[str]:
     model, partitioner = parts(*WAYS[name])
-    shardings = jax.tree.leaves(partitioner.tree_shardings(model.logical_axes))
+    shardings = jax.tree.leaves(partitioner.tree_shardings(model.logical_axes, model.abstract_params))
     leaves = jax.tree_util.tree_leaves_with_path(model.abstract_params)
     return [
         f"  {jax.tree_util.keystr(key, simple=True, separator='/')} {leaf.shape} "

@@ -177,8 +177,11 @@ def test_an_imported_model_may_change_its_head_too(bert: Path, labelled: Path, t
     assert main(["import", "--from", str(folder), "--output", str(run)]) == 0
     capfd.readouterr()
     tuned = tmp_path / "tuned"
-    assert main([*arguments(labelled, run, tuned), "--training.total-steps", "1"]) == 0
-    assert f"made 4 anew ({', '.join(NEW)}), left 5 there (masked_lm." in capfd.readouterr().err
+    options = ["--training.total-steps", "1", "--trainable", "pooler"]
+    assert main([*arguments(labelled, run, tuned), *options]) == 0
+    said = capfd.readouterr().err
+    assert f"made 4 anew ({', '.join(NEW)}), left 5 there (masked_lm." in said
+    assert "2 arrays have random values and are frozen, so that they stay random: classifier; give" in said
 
 
 @pytest.fixture(scope="module")

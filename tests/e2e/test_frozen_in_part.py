@@ -65,7 +65,8 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_nothing_had_happened(
     assert main(fine_tuning(train_arguments, pretrained, run)) == 0
     said = capfd.readouterr().err
     assert "resuming from step 8" in said
-    assert "trains 49,440 of 90,624 parameters, 17 of 29 arrays; frozen: encoder, token_embedder\n" in said
+    assert "trains 49,440 of 90,624 parameters, 17 of 29 arrays; frozen, but" in said
+    assert "counted in MFU as if trained: encoder, token_embedder\n" in said
     assert "learning rate times 0.5 for 20,480 parameters: logits\n" in said
     want = _flat(_params(frozen))
     for name, value in _flat(_params(run)).items():
@@ -75,7 +76,7 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_nothing_had_happened(
 
 
 def test_a_run_goes_on_with_the_same_parameters_only_and_the_remedy_works(
-    frozen: Path, train_arguments: list[str], pretrained: Path, tmp_path: Path, refused: Refused
+    frozen: Path, train_arguments: list[str], pretrained: Path, tmp_path: Path, refused: Refused, capfd
 ):
     arguments = fine_tuning(train_arguments, pretrained, frozen)
     thawed = [word for word in arguments if word != "!token_embedder"]
@@ -87,11 +88,16 @@ def test_a_run_goes_on_with_the_same_parameters_only_and_the_remedy_works(
     refused([*arguments, "--trainable", "None"], r"newly trained: encoder, token_embedder")
     refused([*arguments, "--trainable", "logits"], r"newly frozen: decoder\)")
     run = str(tmp_path / "thawed")
+    capfd.readouterr()
     remedy = [*thawed, "--initialize-from.run", str(frozen), "--run-dir", run]
     other_words = ["--trainable", "decoder", "logits", "--training.total-steps", "17"]
     for accepted in (remedy, [*arguments, *other_words]):
         with pytest.raises(AssertionError, match="reached the expensive part"):
             main(accepted)
+    assert "random" not in capfd.readouterr().err
+    with pytest.raises(AssertionError, match="reached the expensive part"):
+        main([*train_arguments, "--run-dir", str(tmp_path / "scratch"), "--trainable", "!encoder"])
+    assert "11 arrays have random values and are frozen, so that they stay random" in capfd.readouterr().err
 
 
 def test_evaluation_and_export_need_no_word_of_it(frozen: Path, tmp_path: Path, capsys):

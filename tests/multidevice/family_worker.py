@@ -6,13 +6,14 @@ Families that are the same model at this size are trained once. Nearly all the t
 
 import json
 import sys
+from dataclasses import replace
 
 import jax
 
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, MuonConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.training.state import abstract_state, init_state, state_axes
+from t5lite.training.state import init_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 from tests.families import FAMILIES, TRAINED_AS, make_batch
 
@@ -23,19 +24,21 @@ OPTIMIZERS = {
     "decoder_only": (AdamWConfig(weight_decay=0.01), 0.01),
 }
 MUON = ("llama3", "gpt2")
+ODD_ROWS = ("bert", "gpt2")
+"""Families whose vocabularies divide over no mesh, 30,522 and 50,257; here, one row more than the others."""
 
 
 def train(name, config, partitioner):
     """Return the main loss of every step, and the norm of the parameters at the end."""
+    if name in ODD_ROWS:
+        config = replace(config, vocab_size=config.vocab_size + 1)
     model = build(config)
     optimizer, rate = OPTIMIZERS[config.architecture]
     if name in MUON:
         optimizer = MuonConfig()
     optimizer = optimizer.build(Constant(value=rate).build(NUM_STEPS), model.logical_axes)
     batch = make_batch(config)
-    partitioner.check(
-        abstract_state(model, optimizer), state_axes(model, optimizer), 8, model.config.head_counts
-    )
+    partitioner.check(8, model.config.head_counts)
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)

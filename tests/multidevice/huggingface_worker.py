@@ -25,9 +25,9 @@ CONFIGS: dict[str, ModelConfig] = {
         num_decoder_layers=3,
     ),
     "gpt2": DecoderOnlyConfig(
-        vocab_size=64,
+        vocab_size=61,
         embed_dim=32,
-        mlp_dim=64,
+        mlp_dim=60,
         head_dim=4,
         num_heads=8,
         num_layers=3,
@@ -71,7 +71,8 @@ def measure(config: ModelConfig, folder: Path) -> dict[str, Any]:
     for mesh, partitioning in MESHES.items():
         partitioner = make_partitioner(partitioning)
         _, sharded = import_folder(folder / "host", partitioner=partitioner)
-        shardings = partitioner.tree_shardings(build(config).logical_axes)
+        model = build(config)
+        shardings = partitioner.tree_shardings(model.logical_axes, model.abstract_params)
         same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), sharded, params)
         placed = jax.tree.map(
             lambda leaf, s: leaf.sharding.is_equivalent_to(s, leaf.ndim), sharded, shardings
@@ -87,19 +88,19 @@ def measure(config: ModelConfig, folder: Path) -> dict[str, Any]:
 
 
 def indivisible(folder: Path) -> str:
-    """Return the message for a model that the mesh does not divide."""
+    """Return the message for a model whose heads the mesh does not divide."""
     config = EncoderDecoderConfig(
         vocab_size=64,
-        embed_dim=12,
+        embed_dim=16,
         mlp_dim=32,
         head_dim=4,
-        num_heads=8,
+        num_heads=4,
         num_encoder_layers=1,
         num_decoder_layers=1,
     )
     export_folder(make_params(config), config, folder / "odd")
     try:
-        import_folder(folder / "odd", partitioner=make_partitioner(PartitioningConfig()))
+        import_folder(folder / "odd", partitioner=make_partitioner(MESHES["tensor 8"]))
     except ConfigError as error:
         return str(error)
     return ""

@@ -15,7 +15,7 @@ from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.optim.trained import parameter_paths, resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.training.state import init_state, state_axes
+from t5lite.training.state import init_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 
 NUM_STEPS, BATCH_SIZE, ENCODER_LENGTH, DECODER_LENGTH = 5, 16, 12, 7  # 7: an odd length on 2 and 4 devices
@@ -30,6 +30,7 @@ MESHES = {
         fsdp=2, sequence=2, tensor=2, style="sequence_parallel"
     ),
 }
+IN_CHUNKS = ("tensor 8", "fsdp 2 x sequence 2 x tensor 2")
 
 FROZEN = ("!encoder", "!token_embedder", "!decoder/layers/mlp")
 
@@ -55,12 +56,12 @@ def batches(vocab_size):
         }
 
 
-def train(partitioner, trainable=None):
+def train(partitioner, *, trainable=None, vocab_chunks=None):
     """Return the metrics of every step, the size of one device's share, and how far what is frozen moved."""
     config = EncoderDecoderConfig(
-        vocab_size=64,
+        vocab_size=59,  # over no mesh axis
         embed_dim=32,
-        mlp_dim=64,
+        mlp_dim=60,  # not over 8 devices
         head_dim=4,
         num_heads=8,
         num_encoder_layers=2,
@@ -76,11 +77,11 @@ def train(partitioner, trainable=None):
         lambda axes, factors: AdafactorConfig(min_dim_size_to_factor=16).build(schedule, axes, factors),
         model.logical_axes,
     )
-    axes = state_axes(model, optimizer)
-    partitioner.check(model.abstract_params, axes.params, BATCH_SIZE, model.config.head_counts)
+    partitioner.check(BATCH_SIZE, model.config.head_counts)
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     before = jax.device_get(state.params)
-    step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=1)
+    config_of_step = StepConfig(num_microbatches=2, vocab_chunks=vocab_chunks)
+    step = make_train_step(model, optimizer, config_of_step, seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)
     losses, grad_norms, param_norms = [], [], []
     for batch in batches(config.vocab_size):
@@ -107,10 +108,10 @@ def main():
     one_device = make_partitioner(PartitioningConfig(), jax.devices()[:1])
     results = {"one device": train(one_device)}
     for name, config in MESHES.items():
-        results[name] = train(make_partitioner(config))
+        results[name] = train(make_partitioner(config), vocab_chunks=3 if name in IN_CHUNKS else None)
     mesh = make_partitioner(MESHES["replica 2 x fsdp 2 x tensor 2"])
-    results["partly frozen, on a mesh"] = train(mesh, FROZEN)
-    results["partly frozen, one device"] = train(one_device, FROZEN)
+    results["partly frozen, on a mesh"] = train(mesh, trainable=FROZEN)
+    results["partly frozen, one device"] = train(one_device, trainable=FROZEN)
     json.dump(results, sys.stdout)
 
 

@@ -41,7 +41,8 @@ CONFIG = EncoderDecoderConfig(
 def arrived(path, params, partitioner):
     """Compare with what was written: the values, the layout, and the share of one device."""
     config, found = import_folder(path, partitioner=partitioner)
-    shardings = partitioner.tree_shardings(build(config).logical_axes)
+    model = build(config)
+    shardings = partitioner.tree_shardings(model.logical_axes, model.abstract_params)
     leaves = jax.tree.leaves(found)
     return {
         "config": config == CONFIG,

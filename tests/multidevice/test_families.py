@@ -33,10 +33,10 @@ def test_key_and_value_heads_that_the_tensor_axis_does_not_divide_are_refused():
     model = build(FAMILIES["llama3"])
     partitioner = abstract_partitioner(PartitioningConfig(tensor=4, style="tensor_parallel"), 4)
     with pytest.raises(ConfigError, match=r"^num_kv_heads=2 is not divisible by .*'tensor'=4; use 4"):
-        partitioner.check(model.abstract_params, model.logical_axes, 8, model.config.head_counts)
+        partitioner.check(8, model.config.head_counts)
 
 
 def test_a_single_key_and_value_head_is_whole_on_every_device():
     model = build(FAMILIES["palm"])
     partitioner = abstract_partitioner(PartitioningConfig(tensor=4, style="tensor_parallel"), 4)
-    partitioner.check(model.abstract_params, model.logical_axes, 8, model.config.head_counts)
+    partitioner.check(8, model.config.head_counts)

@@ -42,8 +42,7 @@ def import_folder(
       path: the folder.
       param_dtype: dtype of the parameters, whatever the file's.
       partitioner: where to put them: they arrive sharded, and host memory holds one tensor at a time.
-        "fitting" takes all devices, sharded where they divide the parameters, else copied to each. None
-        returns NumPy arrays.
+        "fitting" takes all devices, sharded where they divide a parameter. None returns NumPy arrays.
       check: what else is to be checked before values are read: it may raise.
 
     Raises:
@@ -51,7 +50,7 @@ def import_folder(
         quantized weights; for a ``pytorch_model.bin`` without PyTorch.
       CheckpointError: if a file is missing or damaged, or tensors are missing, unexpected, misshapen or not
         finite.
-      ConfigError: if the partitioner's mesh does not divide a parameter.
+      ConfigError: if the partitioner's mesh does not divide the heads.
     """
     folder = Path(path)
     if not folder.is_dir():

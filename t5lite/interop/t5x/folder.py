@@ -41,7 +41,7 @@ def import_folder(
         which the newest is read.
       param_dtype: dtype of the parameters.
       partitioner: lays every parameter out on its mesh as it is read; "fitting" takes all devices, sharded
-        where they divide the parameters, else copied to each; None returns NumPy arrays.
+        where they divide a parameter; None returns NumPy arrays.
       activation: of an MLP with two input kernels; None takes gated GELU.
       check: what else is to be checked before values are read: it may raise.
 
@@ -49,7 +49,7 @@ def import_folder(
       CheckpointError: if a file is missing or damaged, the model is no encoder-decoder T5, or leaves are
         missing, unexpected, misshapen or not finite.
       UserError: for an ``activation`` of an MLP with one input kernel.
-      ConfigError: if the mesh does not divide the parameters.
+      ConfigError: if the mesh does not divide the heads.
     """
     checkpoint = open_checkpoint(path)
     logger.info("reading %s (%s)", checkpoint.path, checkpoint.layout)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from t5lite.core.types import LogicalAxes
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.projection import project
-from t5lite.partitioning.constraints import gather_for
+from t5lite.partitioning.constraints import gather_for, laid_out_by_rules
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 LOGITS_AXES = ("batch", "length", "vocab")
@@ -35,7 +35,7 @@ class LogitFactors:
     def logits(self) -> jax.Array:
         """Return float32 ``logits_BLV``."""
         equation = "BLD,VD->BLV" if self.kernel_axes[0] == "vocab" else "BLD,DV->BLV"
-        kernel = self.kernel.astype(self.x_BLD.dtype)
+        kernel = laid_out_by_rules(self.kernel.astype(self.x_BLD.dtype), self.kernel_axes)
         logits_BLV = project(equation, self.x_BLD, kernel, dtype=jnp.float32)
         if self.bias_V is not None:
             logits_BLV = add_bias(logits_BLV, self.bias_V)

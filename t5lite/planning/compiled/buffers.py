@@ -1,7 +1,8 @@
 """What occupies the memory of a device at its fullest moment, from the compiler's own notes.
 
 XLA writes down (``xla_dump_to``) which value has which place in memory, and from when to when it lives. Both
-are there for a program that does not fit as well.
+are there for a program that does not fit as well. ``compiled.memory_analysis()`` does not suffice: its peak
+is the sum of the buffers here, of a program that fits only, and it says nothing of what they are.
 """
 
 import re

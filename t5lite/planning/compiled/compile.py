@@ -24,7 +24,7 @@ from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.compiled.collectives import Collective, collectives
 from t5lite.planning.hardware import gpu
 from t5lite.planning.hardware.topology import Topology, coordinates
-from t5lite.training.state import abstract_state, state_axes
+from t5lite.training.state import abstract_state
 from t5lite.training.step import (
     StepConfig,
     check_batch_size,
@@ -197,13 +197,12 @@ def check_step(
     batch: BatchShape,
     step: StepConfig,
 ) -> None:
-    """Check that the mesh divides the model, its optimizer state and the batch.
+    """Check that the mesh divides the heads and the batch.
 
     Raises:
       ConfigError: naming what does not divide, and what would.
     """
-    state, axes = abstract_state(model, optimizer), state_axes(model, optimizer)
-    partitioner.check(state, axes, batch.batch_size, model.config.head_counts)
+    partitioner.check(batch.batch_size, model.config.head_counts)
     check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
     check_param_dtype(model.config)
 

@@ -1,7 +1,8 @@
 """Read a compiled module's text: its computations, how often each runs, and the shapes of everything.
 
-``compiled.cost_analysis()`` counts the body of a loop once; a scan over layers makes that wrong by the depth.
-Here every computation has the number of times that it runs, the trip counts of its loops multiplied.
+``compiled.cost_analysis()`` does not suffice: it counts the body of a loop once, which a scan over layers
+makes wrong by the depth, and gives sums of a whole module that fits, elementwise work included. Here every
+computation has the number of times that it runs, the trip counts of its loops multiplied.
 """
 
 import math

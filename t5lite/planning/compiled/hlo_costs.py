@@ -1,9 +1,9 @@
 """FLOPs and bytes of one device, counted in a compiled module with every loop's trips.
 
 FLOPs are those of matrix products (a multiply-add is two), which a TPU's compiler writes as convolutions,
-counted as XLA's own ``HloCostAnalysis`` counts them, and those that a kernel says it has. Bytes are what
-instructions read and write in main memory; what stays on the chip (a fusion's inside, a TPU's vector memory)
-is left out.
+counted as XLA's ``HloCostAnalysis`` counts them (JAX has it for whole modules only), and those that a kernel
+says it has. Bytes are what instructions read and write in main memory; what stays on the chip (a fusion's
+inside, a TPU's vector memory) is left out.
 """
 
 import math

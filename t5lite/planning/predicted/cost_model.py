@@ -124,14 +124,9 @@ class CostModel:
         """Return the predictions for one mesh, which may be abstract.
 
         Raises:
-          ConfigError: if the mesh does not divide a parameter or the batch.
+          ConfigError: if the mesh does not divide the heads or the batch.
         """
-        partitioner.check(
-            self.model.abstract_params,
-            self.model.logical_axes,
-            self.batch.batch_size,
-            self.model.config.head_counts,
-        )
+        partitioner.check(self.batch.batch_size, self.model.config.head_counts)
         return MeshCosts(self, partitioner)
 
 
@@ -208,7 +203,8 @@ class MeshCosts:
         if not self._config.predicts_tokens:
             return 0.0
         length = stacks(self._config, self._batch.encoder_length, self._batch.decoder_length)[-1][1]
-        return rows * math.ceil(length / self._shards.length) * self._config.vocab_size / self._shards.vocab
+        part = math.ceil(self._config.vocab_size / self._shards.vocab)
+        return rows * math.ceil(length / self._shards.length) * part
 
     def _exchange_seconds(
         self, layers: list[LayerShape], execution: Execution

@@ -43,7 +43,9 @@ class StateShards:
 @dataclass(frozen=True)
 class _Leaf:
     axes: LogicalAxes
+    shape: tuple[int, ...]
     elements: int
+    """Of all arrays of this kind."""
     itemsize: int
     stack: str
     """Name of the stack of layers that it belongs to; empty outside of them."""
@@ -77,7 +79,7 @@ class StateShapes:
         layers: dict[str, float] = defaultdict(float)
         parameters = updated = gradients = kernels = 0.0
         for leaf in self._parameters:
-            own = mesh_axes(partitioner.spec(leaf.axes))
+            own = mesh_axes(partitioner.stored_spec(leaf.axes, leaf.shape))
             shard = leaf.elements / math.prod(sizes[axis] for axis in own)
             shared = [axis for axis in data_axes if axis in own]
             whole = shard * math.prod(sizes[axis] for axis in shared) * self._itemsize
@@ -120,12 +122,15 @@ def mesh_axes(spec: Iterable[str | tuple[str, ...] | None]) -> tuple[str, ...]:
 
 def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:
     sizes = partitioner.mesh.shape
-    ways = math.prod(sizes[axis] for axis in mesh_axes(partitioner.spec(leaf.axes)))
+    ways = math.prod(sizes[axis] for axis in mesh_axes(partitioner.stored_spec(leaf.axes, leaf.shape)))
     return leaf.elements * leaf.itemsize / ways
 
 
 def _leaves(abstract_tree: Tree, axes_tree: Tree, trained: Collection[str] = ()) -> list[_Leaf]:
-    """Return the arrays of a tree, those of one stack with equal axes as one; ``trained`` are paths."""
+    """Return the arrays of a tree, those of one stack with equal axes and shapes as one.
+
+    ``trained`` are paths.
+    """
     axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
     merged: dict[tuple, int] = defaultdict(int)
     for (path, array), axes in zip(
@@ -135,5 +140,7 @@ def _leaves(abstract_tree: Tree, axes_tree: Tree, trained: Collection[str] = ())
         is_layer = "layers" in axes
         stack = jax.tree_util.keystr(path[:1], simple=True) if is_layer else ""
         num_layers = array.shape[axes.index("layers")] if is_layer else 1
-        merged[axes, array.dtype.itemsize, stack, num_layers, is_trained] += math.prod(array.shape)
-    return [_Leaf(axes, elements, itemsize, *rest) for (axes, itemsize, *rest), elements in merged.items()]
+        merged[axes, array.shape, array.dtype.itemsize, stack, num_layers, is_trained] += math.prod(
+            array.shape
+        )
+    return [_Leaf(axes, shape, elements, *rest) for (axes, shape, *rest), elements in merged.items()]

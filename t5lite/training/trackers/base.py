@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from t5lite.core.errors import ConfigError
 
-Reason = Literal["finished", "preempted", "out_of_data", "failed"]
+Reason = Literal["finished", "preempted", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from t5lite.training.trackers.base import Reason, TrackedRun, require
 
 _STATUS: dict[Reason, str] = {
     "finished": "FINISHED",
-    "out_of_data": "FINISHED",
     "preempted": "KILLED",
     "failed": "FAILED",
 }

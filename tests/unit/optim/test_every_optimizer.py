@@ -50,8 +50,7 @@ def test_state_axes_mirror_the_state_and_can_be_sharded(optimizer, params):
     axes = optimizer.state_axes(state)
     assert jax.tree.structure(axes, is_leaf=is_logical_axes) == jax.tree.structure(state)
     partitioner = abstract_partitioner(PartitioningConfig(fsdp=2, tensor=4, style="tensor_parallel"), 8)
-    partitioner.check(state, axes, batch_size=8, head_counts={})
-    partitioner.tree_shardings(axes)
+    partitioner.tree_shardings(axes, state)  # every array has as many axes as dimensions
 
 
 def test_it_is_one_compilation_and_descends(optimizer, params):

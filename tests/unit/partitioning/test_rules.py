@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from t5lite.core.errors import ConfigError
@@ -10,11 +12,15 @@ from t5lite.partitioning import (
     PartitioningConfig,
     abstract_partitioner,
     constrain,
-    fitting_partitioner,
     make_partitioner,
-    rules,
 )
-from t5lite.partitioning.rules import ACTIVATION_AXES, PARAMETER_AXES, STYLES, active_partitioner
+from t5lite.partitioning.rules import (
+    ACTIVATION_AXES,
+    PARAMETER_AXES,
+    STYLES,
+    active_partitioner,
+    entry_axes,
+)
 
 MIXED = {"replica": 2, "fsdp": 2, "tensor": 2}
 
@@ -115,54 +121,81 @@ def test_unknown_names_have_a_suggestion():
         rules.activation_spec(("layers", "batch"))
 
 
-AXES = {"encoder": {"wi": ("layers", "embed", "mlp"), "norm": ("embed",)}, "embedding": ("vocab", "embed")}
-
-
-def shapes(embed=8, mlp=16, vocab=32):
-    sizes = {"layers": 2, "embed": embed, "mlp": mlp, "vocab": vocab}
-    return jax.tree.map(
-        lambda axes: jax.ShapeDtypeStruct(tuple(sizes[a] for a in axes), jnp.float32),
-        AXES,
-        is_leaf=lambda x: isinstance(x, tuple),
-    )
-
-
-def test_check_accepts_what_divides():
-    partitioner("tensor_parallel").check(shapes(), AXES, batch_size=4, head_counts={})
-    partitioner("data_parallel").check(shapes(embed=7, mlp=5, vocab=3), AXES, batch_size=8, head_counts={})
-
-
 @pytest.mark.parametrize(
-    ("style", "sizes", "batch_size", "message"),
+    ("style", "batch_size", "message"),
     [
-        ("fsdp", {}, 250, r"^batch_size=250 .* mesh axis 'fsdp'=8; use 248 or 256, or change .*fsdp$"),
-        ("tensor_parallel", {}, 3, r"^batch_size=3 .* mesh axes 'replica'\*'fsdp'=4; use 4, or change"),
-        ("tensor_parallel", {"mlp": 15}, 4, r"^encoder/wi: axis 'mlp'=15 .* 'tensor'=2; use 14 or 16, or"),
-        ("tensor_parallel", {"vocab": 33}, 4, r"^embedding: axis 'vocab'=33 "),
-        ("fsdp", {"embed": 12}, 8, r"axis 'embed'=12 .* use 8 or 16.* \(1 other dimensions fail too\)"),
+        ("fsdp", 250, r"^batch_size=250 .* mesh axis 'fsdp'=8; use 248 or 256, or change .*fsdp$"),
+        ("tensor_parallel", 3, r"^batch_size=3 .* mesh axes 'replica'\*'fsdp'=4; use 4, or change"),
     ],
 )  # fmt: skip
-def test_check_names_what_does_not_divide(style, sizes, batch_size, message):
+def test_check_names_what_does_not_divide(style, batch_size, message):
     with pytest.raises(ConfigError, match=message):
-        partitioner(style).check(shapes(**sizes), AXES, batch_size=batch_size, head_counts={})
+        partitioner(style).check(batch_size, head_counts={})
 
 
 def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
-    twelve = {"q": jax.ShapeDtypeStruct((8, 3 * 4), jnp.float32)}, {"q": ("embed", "heads")}
-    partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={})
+    assert partitioner("tensor_parallel").stored_spec(("embed", "heads"), (8, 3 * 4)) == P("fsdp", "tensor")
     message = r"^num_heads=3 is not divisible by mesh axis 'tensor'=2; use 2 or 4, or change .*tensor$"
     with pytest.raises(ConfigError, match=message):
-        partitioner("tensor_parallel").check(*twelve, batch_size=4, head_counts={"heads": 3})
+        partitioner("tensor_parallel").check(4, head_counts={"heads": 3})
     whole = (("activations.batch", "replica+fsdp+tensor"), ("parameters.heads", None))
     given_to_the_batch = partitioner("tensor_parallel", extra_rules=whole)
-    given_to_the_batch.check(*twelve, batch_size=8, head_counts={"heads": 3})
+    given_to_the_batch.check(8, head_counts={"heads": 3})
 
 
-def test_check_of_a_wrong_rank_is_a_fault():
-    with pytest.raises(ValueError, match="wi has shape"):
-        partitioner("fsdp").check(
-            {"wi": jnp.zeros((8, 8))}, {"wi": ("layers", "embed", "mlp")}, batch_size=8, head_counts={}
-        )
+@pytest.mark.parametrize(
+    ("axes", "shape", "sizes", "spec"),
+    [
+        # Rows that do not divide: their mesh axis takes columns.
+        (("vocab", "embed"), (50_257, 768), {"fsdp": 2, "tensor": 4}, P(None, ("fsdp", "tensor"))),
+        (("embed", "vocab"), (768, 30_522), {"fsdp": 2, "tensor": 4}, P(("fsdp", "tensor"), None)),
+        (("vocab", "embed"), (30_522, 768), {"fsdp": 4, "tensor": 2}, P("tensor", "fsdp")),
+        # The other way round, and of several mesh axes those that divide stay.
+        (("layers", "embed", "mlp"), (8, 30, 8), {"fsdp": 4, "tensor": 2}, P(None, None, ("tensor", "fsdp"))),
+        (
+            ("layers", "embed", "mlp"),
+            (2, 6, 64),
+            {"fsdp": 2, "sequence": 2, "tensor": 2},
+            P(None, "fsdp", ("tensor", "sequence")),
+        ),
+        # Dimensions that no rule names take over too; layers never do, nor does what divides nothing.
+        (("positions", "embed"), (512, 30), {"fsdp": 4, "tensor": 2}, P("fsdp", None)),
+        (("layers", "embed", "mlp"), (8, 30, 63), {"fsdp": 4, "tensor": 2}, P(None, "tensor", None)),
+        (("embed", "labels"), (30, 3), {"fsdp": 4, "tensor": 2}, P(None, None)),
+        (("vocab",), (50_257,), {"fsdp": 2, "tensor": 4}, P(None)),
+    ],
+)  # fmt: skip
+def test_a_dimension_that_does_not_divide_is_kept_whole_and_another_one_split(axes, shape, sizes, spec):
+    style = "sequence_parallel" if "sequence" in sizes else "tensor_parallel"
+    assert partitioner(style, **sizes).stored_spec(axes, shape) == spec
+
+
+@given(
+    style=st.sampled_from(sorted(STYLES)),
+    axes=st.lists(st.sampled_from(PARAMETER_AXES), max_size=3, unique=True).map(tuple),
+    shape=st.lists(st.integers(1, 24), min_size=3, max_size=3),
+    sizes=st.sampled_from([MIXED, {"fsdp": 4, "tensor": 2}, {"fsdp": 2, "sequence": 2, "tensor": 2}]),
+)
+def test_every_shard_of_an_array_that_is_kept_has_the_same_size(style, axes, shape, sizes):
+    """Whatever the sizes; and what divides is kept as the rules ask."""
+    if STYLES[style].parameters == () or style == "fsdp":
+        sizes = {"fsdp": 8}
+    elif style == "tensor_parallel":
+        sizes = MIXED
+    rules, shape = partitioner(style, **sizes), shape[: len(axes)]
+    asked, kept = rules.spec(axes), rules.stored_spec(axes, shape)
+    ways = [rules.num_shards(entry) for entry in kept]
+    assert all(size % number == 0 for size, number in zip(shape, ways, strict=True))
+    used = [axis for entry in kept for axis in entry_axes(entry)]
+    assert len(used) == len(set(used))
+    assert set(used) <= {axis for entry in asked for axis in entry_axes(entry)}
+    if all(size % rules.num_shards(entry) == 0 for size, entry in zip(shape, asked, strict=True)):
+        assert kept == asked
+
+
+def test_axes_of_another_rank_are_a_fault():
+    with pytest.raises(ValueError, match=r"of shape \(8, 8\) cannot have the logical axes"):
+        partitioner("fsdp").stored_spec(("layers", "embed", "mlp"), (8, 8))
 
 
 def test_constrain_is_a_no_op_without_a_partitioner():
@@ -191,13 +224,3 @@ def test_active_partitioner_is_part_of_the_trace_key():
     double(x_BL)
     assert seen == [None, rules]
     assert "sharding_constraint" in text or "Sharding" in text
-
-
-@pytest.mark.parametrize(("embed", "spec"), [(16, P("fsdp", None)), (12, P(None, None))])
-def test_what_does_not_divide_is_copied(monkeypatch, embed, spec):
-    monkeypatch.setattr(rules, "make_partitioner", lambda config: abstract_partitioner(config, 8))
-    axes = {"kernel": ("embed", "mlp")}
-    abstract = {"kernel": jax.ShapeDtypeStruct((embed, 4), jnp.float32)}
-    fitting = fitting_partitioner(abstract, axes)
-    assert fitting.spec(axes["kernel"]) == spec
-    fitting.check(abstract, axes, 8, {})

@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.published_speeds import RUNS, PublishedRun, compare, markdown
 from t5lite.models.parameter_count import count_parameters
-from t5lite.planning.predicted.published import RUNS, PublishedRun, compare, markdown
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.name} on {run.topology}")

@@ -60,9 +60,7 @@ def test_everything_that_is_returned_can_run(name: str, topology: str, num_slice
     assert found.num_considered == len(found.ranked) + sum(found.dropped.values())
     for candidate in found.ranked:
         partitioner = abstract_partitioner(candidate.partitioning, model.topology.num_devices)
-        partitioner.check(
-            planned.abstract_params, planned.logical_axes, batch_size, planned.config.head_counts
-        )
+        partitioner.check(batch_size, planned.config.head_counts)
         check_batch_size(batch_size, candidate.execution.num_microbatches, partitioner)
         assert candidate.prediction.memory.total < model.topology.chip.memory_bytes
         assert candidate.partitioning.replica % num_slices == 0

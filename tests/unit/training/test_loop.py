@@ -172,8 +172,7 @@ def test_evaluates_before_now_and_then_and_after(tiny, tmp_path):
     assert [(e["step"], e["loss"]) for e in entries] == [(0, 0), (4, 4), (8, 8), (10, 10)]
 
 
-@pytest.mark.parametrize("num_batches", [10, 7])
-def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path, num_batches):
+def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path):
     """Evaluations are long, and a node that is preempted leaves seconds."""
 
     def evaluate(state):
@@ -182,11 +181,8 @@ def test_what_is_due_with_an_evaluation_is_saved_before_it(tiny, tmp_path, num_b
         return {"loss": 1.0}
 
     seen = []
-    some = (b for _, b in zip(range(num_batches), batches_from(0, tiny.partitioner), strict=False))
-    run(tiny, tmp_path, fresh(tiny), batches=some, evaluate=evaluate, eval_every_steps=4)
-    assert seen == [(step, step) for step in (0, 4, 8, 10) if step < num_batches] + [
-        (num_batches, num_batches)
-    ]
+    run(tiny, tmp_path, fresh(tiny), evaluate=evaluate, eval_every_steps=4)
+    assert seen == [(step, step) for step in (0, 4, 8, 10)]
 
 
 def test_each_evaluation_has_its_interval_and_its_name_and_is_made_up_for_alone(tiny, tmp_path):
@@ -262,23 +258,6 @@ def test_a_stop_in_the_evaluation_before_the_first_step_has_made_none(tiny, tmp_
         result = run(tiny, tmp_path, fresh(tiny), evaluate=stopped)
     assert (result.reason, result.step) == ("preempted", 0)
     assert entered == ["evaluation", "save"]
-
-
-def test_data_that_ends_ends_the_run_with_evaluation_checkpoint_and_message(tiny, tmp_path):
-    def first(count):
-        return (batch for _, batch in zip(range(count), batches_from(0, tiny.partitioner), strict=False))
-
-    def evaluate(state):
-        return {"loss": float(state.step)}
-
-    stream = io.StringIO()
-    result = run(tiny, tmp_path, fresh(tiny), batches=first(3), evaluate=evaluate, stream=stream)
-    assert (result.reason, result.step) == ("out_of_data", 3)
-    assert_bitwise(restore(tiny, tmp_path, 3), result.state)
-    (message,) = [line for line in stream.getvalue().splitlines() if "stopped" in line]
-    assert message.startswith("stopped after 3 of 10 steps: the data ended (max_epochs)")
-    run(tiny, tmp_path, restore(tiny, tmp_path, 3), batches=first(0), evaluate=evaluate)
-    assert evaluations(tmp_path) == [(0, 0), (3, 3)]
 
 
 def test_start_up_is_not_training_time(tiny, tmp_path, monkeypatch):
