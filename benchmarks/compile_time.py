@@ -1,6 +1,6 @@
 """Seconds to compile a training step of 4 and of 48 layers for a TPU, in turn, and their ratio.
 
-Layers are a loop, so the programs are of one size (``tests/compile/test_compile_time.py``); this is what it
+Layers are a loop, so the programs are of one size (``tests/compile/test_training_steps.py``); this is what it
 takes to trace, lower, compile and count them. Needs the packages of the ``test`` extra, not a TPU.
 
     python benchmarks/compile_time.py

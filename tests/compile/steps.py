@@ -7,9 +7,11 @@ from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.optim.trained import resolve_trained
-from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
+from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner, make_partitioner
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
+from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.search.finalists import planned_optimizer
 from t5lite.training.step import StepConfig
 
 TOPOLOGY = "v5e:2x2"
@@ -73,3 +75,13 @@ def compiled_step(
 def way(name: str) -> CompiledStep:
     """One of the four, compiled once a process."""
     return compiled_step(*WAYS[name])
+
+
+@functools.cache
+def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
+    """What the cost model says of one of the four."""
+    partitioning, config = WAYS[name]
+    model, topology = build(config), parse_topology(TOPOLOGY)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
+    mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
+    return mesh.predict(Execution(remat=config.remat))

@@ -1,8 +1,8 @@
-"""The cost model against the compiler, on the small training steps of ``steps``.
+"""The cost model's memory and time against the compiler's, on the training steps of ``steps`` with more rows.
 
-Small steps are hard to predict: arrays of a few megabytes stay on the chip or not, tables are padded. The
-tolerances say how far off a prediction was. Memory, and the time it takes, are compared on eight times the
-rows.
+Small steps are hard to predict: arrays of a few megabytes stay on the chip or not. So there are eight times
+the rows here, with which what is kept for the backward pass does not; the tolerances say how far off a
+prediction was. What holds for few rows is with the other tests of those steps (``test_training_steps``).
 """
 
 import functools
@@ -12,15 +12,9 @@ from dataclasses import replace
 import pytest
 
 from t5lite.cli.main import main
-from t5lite.models.functional import build
-from t5lite.optim import AdamWConfig
-from t5lite.partitioning import abstract_partitioner
-from t5lite.planning.compiled.compile import BatchShape, CompiledStep
+from t5lite.planning.compiled.compile import CompiledStep
 from t5lite.planning.compiled.roofline import MAIN_MEMORY, roofline
-from t5lite.planning.hardware.topology import parse_topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
-from t5lite.planning.search.finalists import planned_optimizer
-from tests.compile.steps import BATCH, TOPOLOGY, WAYS, compiled_step, way
+from tests.compile.steps import BATCH, WAYS, compiled_step, predicted
 
 pytestmark = pytest.mark.slow
 
@@ -35,35 +29,9 @@ def many_rows(name: str) -> CompiledStep:
     return compiled_step(*WAYS[name], MANY_ROWS)
 
 
-@functools.cache
-def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
-    partitioning, config = WAYS[name]
-    model, topology = build(config), parse_topology(TOPOLOGY)
-    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
-    mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
-    return mesh.predict(Execution(remat=config.remat))
-
-
-@pytest.mark.parametrize("name", WAYS)
-def test_flops_are_what_the_compiled_program_has(name: str):
-    assert predicted(name).flops == pytest.approx(way(name).flops, rel=0.02)
-
-
-@pytest.mark.parametrize("name", WAYS)
-def test_the_state_takes_its_bytes_and_the_padding_of_tiles(name: str):
-    """64 columns of a table are padded to the 128 of a tile."""
-    memory, compiled = predicted(name).memory, way(name).memory
-    state = memory.parameters + memory.optimizer
-    assert state <= 1.001 * (compiled.parameters + compiled.optimizer) <= 1.4 * state
-
-
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", ["data_parallel", "fsdp", "tensor"])
 def test_memory_is_predicted_within_a_factor(name: str):
-    """With rows enough that what is kept does not stay on the chip; full remat keeps little in any case."""
-    if WAYS[name][1].remat == "full":
-        total, needed = predicted(name).memory.total, way(name).memory.needed
-    else:
-        total, needed = predicted(name, MANY_ROWS).memory.total, many_rows(name).memory.needed
+    total, needed = predicted(name, MANY_ROWS).memory.total, many_rows(name).memory.needed
     assert 0.85 < total / needed < 1.7
 
 

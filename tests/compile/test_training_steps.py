@@ -15,7 +15,7 @@ from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
 from t5lite.training.step import StepConfig
 from tests.compile import golden
-from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, way
+from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, predicted, way
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +34,24 @@ def test_shardings_and_collectives_are_those_of_the_golden_file(name):
 @pytest.mark.parametrize("name", ["data_parallel", "fsdp", "tensor"])
 def test_counted_flops_are_the_models_own_without_remat(name):
     assert way(name).flops == pytest.approx(way(name).model_flops, rel=0.03)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_predicted_flops_are_those_that_the_program_has(name):
+    assert predicted(name).flops == pytest.approx(way(name).flops, rel=0.02)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_predicted_state_is_that_of_the_program_but_for_the_padding_of_tiles(name):
+    """64 columns of a table are padded to the 128 of a tile."""
+    memory, compiled = predicted(name).memory, way(name).memory
+    state = memory.parameters + memory.optimizer
+    assert state <= 1.001 * (compiled.parameters + compiled.optimizer) <= 1.4 * state
+
+
+def test_memory_is_predicted_within_a_factor_where_little_is_kept():
+    name = "fsdp_tensor_sequence_sharded"
+    assert 0.85 < predicted(name).memory.total / way(name).memory.needed < 1.7
 
 
 def test_full_remat_costs_at_most_another_forward_pass():
@@ -68,16 +86,31 @@ def test_a_frozen_encoder_takes_no_state_and_no_backward_pass():
     assert part.flops == pytest.approx(part.model_flops, rel=0.03)
 
 
-def test_activations_are_told_by_their_lines_of_code():
-    step = compiled_step(PartitioningConfig(style="fsdp"), dataclasses.replace(MODEL, attention="reference"))
-    sources = {buffer.source.partition(":")[0] for buffer in step.buffers}
-    assert {"t5lite/models/layers/norm.py", "t5lite/models/layers/attention_ops.py"} <= sources
-
-
 def test_collectives_are_over_the_axes_that_the_style_uses():
     assert {each.axes for each in way("fsdp").collectives} == {("fsdp",)}
     assert {each.axes for each in way("tensor").collectives} == {("tensor",)}
     assert {each.network for name in WAYS for each in way(name).collectives} == {"links"}
+
+
+def test_sequence_sharded_residuals_come_back_by_reduce_scatter():
+    """The all-reduces over the axis that splits them are of scalars, norm scales and the like."""
+    step = way("fsdp_tensor_sequence_sharded")
+    residuals = 2 * BATCH.batch_size * BATCH.decoder_length * MODEL.embed_dim // step.mesh["fsdp"]
+    over_tensor = [each for each in step.collectives if "tensor" in each.axes]
+    reduced = [each.sent_bytes for each in over_tensor if each.kind == "all-reduce"]
+    assert max(reduced, default=0) < residuals / 4
+    assert any(each.kind == "reduce-scatter" for each in over_tensor)
+
+
+def test_more_layers_are_no_larger_a_program():
+    """Layers are a loop, so that compiling 48 of them takes no longer than two or three."""
+    partitioning, few = WAYS["fsdp_tensor_sequence_sharded"]
+    many = dataclasses.replace(few, num_encoder_layers=48, num_decoder_layers=48)
+    sizes = [
+        (len(step.products), len(step.collectives))
+        for step in (way("fsdp_tensor_sequence_sharded"), compiled_step(partitioning, many))
+    ]
+    assert all(of_many <= 1.3 * of_few for of_few, of_many in zip(*sizes, strict=True)), sizes
 
 
 def test_no_resource_takes_longer_than_the_step():
@@ -103,6 +136,11 @@ def too_large():
     """A batch that no v5e has room for: attention logits of 2 x 4096 rows, 4 heads, 512 x 512."""
     batch = dataclasses.replace(BATCH, batch_size=4 * 4096, encoder_length=512)
     return compiled_step(PartitioningConfig(style="fsdp"), MODEL, batch)
+
+
+def test_activations_are_told_by_their_lines_of_code(too_large):
+    sources = {buffer.source.partition(":")[0] for buffer in too_large.buffers}
+    assert {"t5lite/models/layers/norm.py", "t5lite/models/layers/attention_ops.py"} <= sources
 
 
 def test_a_step_that_does_not_fit_says_what_takes_the_space(too_large):

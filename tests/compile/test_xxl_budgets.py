@@ -30,19 +30,18 @@ def report(name: str, step: CompiledStep) -> str:
     )
 
 
+WHOLE_SECONDS = {"step": 1.055, "serial": 1.669}
+"""With residuals whole on every chip (style tensor_parallel), which takes 5.23 GiB."""
+
+
 @pytest.mark.slow
 def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
-    sharded, whole = (
-        compiled_step(
-            PartitioningConfig(style=style, fsdp=16, tensor=16), XXL, XXL_BATCH, topology="v5e:16x16"
-        )
-        for style in ("sequence_parallel", "tensor_parallel")
-    )
-    print(report("v5e:16x16, residuals sharded", sharded))
-    print(report("v5e:16x16, residuals whole", whole))
-    assert sharded.memory.peak <= 1.8 * GIB
-    assert roofline(sharded).step_seconds <= roofline(whole).step_seconds
-    assert roofline(sharded).serial_seconds <= roofline(whole).serial_seconds
+    partitioning = PartitioningConfig(style="sequence_parallel", fsdp=16, tensor=16)
+    step = compiled_step(partitioning, XXL, XXL_BATCH, topology="v5e:16x16")
+    print(report("v5e:16x16, residuals sharded", step))
+    assert step.memory.peak <= 1.8 * GIB
+    assert roofline(step).step_seconds <= WHOLE_SECONDS["step"]
+    assert roofline(step).serial_seconds <= WHOLE_SECONDS["serial"]
 
 
 @pytest.mark.slow

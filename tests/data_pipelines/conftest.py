@@ -9,12 +9,11 @@ from t5lite.data.vocabulary import train_vocabulary
 from tests.data_pipelines.pages import page, pages
 
 
-@pytest.fixture
-def crawl(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def crawl(tmp_path_factory) -> Path:
     """A folder of three files."""
     texts = pages(120)
-    folder = tmp_path / "crawl"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("crawl")
     for number in range(3):
         lines = [json.dumps({"text": text}) for text in texts[number * 40 : (number + 1) * 40]]
         (folder / f"{number}.jsonl").write_text("\n".join(lines))

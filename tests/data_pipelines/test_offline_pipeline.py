@@ -25,7 +25,7 @@ from data_pipelines.options import Cleaning, PipelineOptions
 from data_pipelines.stages import C4Rules, Dropped, UnicodeRepair
 
 pipeline._GROUP_BYTES = 1  # a group for each of the small files
-pipeline._BUCKET_BYTES = (1 << 12, 1 << 12)
+pipeline._BUCKET_BYTES = (1 << 13, 1 << 13)
 
 @dataclasses.dataclass(frozen=True)
 class Longer:
@@ -43,9 +43,9 @@ def prepare(arguments, *, command):
 """
 
 
-@pytest.fixture
-def recipe(tmp_path) -> Path:
-    path = tmp_path / "recipe.py"
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.py"
     path.write_text(RECIPE)
     return path
 
@@ -66,6 +66,20 @@ def prepare(*arguments: object, code: int = 0) -> tuple[str, str]:
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return out, err
+
+
+@pytest.fixture(scope="module")
+def job(recipe, crawl, model) -> list[object]:
+    """The options of a job whose vocabulary is given."""
+    return ["--recipe", recipe, "--inputs", crawl, "--vocabulary", model, "--heldout-fraction", 0.1]
+
+
+@pytest.fixture(scope="module")
+def whole(job, tmp_path_factory) -> dict[str, bytes]:
+    """What the job gives on this machine, when nothing stops it."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    prepare(*job, "--output", output)
+    return content(output)
 
 
 def content(output: Path) -> dict[str, bytes]:
@@ -109,10 +123,8 @@ def test_the_same_bytes_whatever_the_workers_and_the_order_of_files(tmp_path, cr
 
 
 @pytest.mark.slow
-def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, crawl, recipe, model):
-    options = ["--recipe", recipe, "--inputs", crawl, "--vocabulary", model, "--heldout-fraction", 0.1]
-    prepare(*options, "--output", tmp_path / "whole")
-    process = start(*options, "--output", tmp_path / "cut", "--workers", 1)
+def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, job, whole):
+    process = start(*job, "--output", tmp_path / "cut", "--workers", 1)
     marks = tmp_path / "cut.work" / "marks"
     while len(list(marks.glob("clean/*.json"))) < 2:
         assert process.poll() is None, process.communicate()[1]
@@ -123,10 +135,10 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, crawl, recipe,
     finished = {path: path.stat().st_mtime_ns for path in marks.rglob("*.json")}
     assert not (tmp_path / "cut").exists()
 
-    _, err = prepare(*options, "--output", tmp_path / "cut", "--seed", 1, code=2)
+    _, err = prepare(*job, "--output", tmp_path / "cut", "--seed", 1, code=2)
     assert "holds what is finished of another job (other options); delete it" in err
-    prepare(*options, "--output", tmp_path / "cut", "--keep-work")
-    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    prepare(*job, "--output", tmp_path / "cut", "--keep-work")
+    assert content(tmp_path / "cut") == whole
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
@@ -177,9 +189,8 @@ def test_the_recipes_explain_themselves(name):
 CLUSTER = """
 import sys, ray
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-for _ in range(2):
-    cluster.add_node(num_cpus=1)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=1)
 print(cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()
@@ -187,9 +198,7 @@ cluster.shutdown()
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_of_two_workers_gives_the_same_bytes(tmp_path, crawl, recipe, model):
-    options = ["--recipe", recipe, "--inputs", crawl, "--vocabulary", model, "--heldout-fraction", 0.1]
-    prepare(*options, "--output", tmp_path / "local")
+def test_a_ray_cluster_of_two_workers_gives_the_same_bytes(tmp_path, job, whole):
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": path, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
@@ -199,7 +208,7 @@ def test_a_ray_cluster_of_two_workers_gives_the_same_bytes(tmp_path, crawl, reci
     try:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        prepare(*options, "--output", tmp_path / "ray", "--ray", address)
+        prepare(*job, "--output", tmp_path / "ray", "--ray", address)
     finally:
         cluster.communicate("", timeout=60)
-    assert content(tmp_path / "ray") == content(tmp_path / "local")
+    assert content(tmp_path / "ray") == whole
