@@ -18,18 +18,19 @@ from t5lite.data.pipeline import DataConfig, SourceDataConfig, open_pipeline
 
 BATCH_SIZE = 8
 HOST = """
-import hashlib, json, sys
-import numpy as np
+import json, sys
 from tests.unit.data.test_hosts import BATCH_SIZE, opened, row_hashes
 
-host, num_hosts, num_workers, start, stop = map(int, sys.argv[2:])
+host, num_hosts = map(int, sys.argv[2:4])
 per_host = BATCH_SIZE // num_hosts
-batches = opened(sys.argv[1]).batches(
-    batch_size=BATCH_SIZE, rows=slice(host * per_host, (host + 1) * per_host), num_workers=num_workers,
-    start=start * BATCH_SIZE, num_steps=stop - start,
-)
 if __name__ == "__main__":
-    print(json.dumps([row_hashes(batch) for batch in batches]))
+    stream = opened(sys.argv[1])
+    for num_workers, start, stop in json.loads(sys.argv[4]):
+        batches = stream.batches(
+            batch_size=BATCH_SIZE, rows=slice(host * per_host, (host + 1) * per_host),
+            num_workers=num_workers, start=start * BATCH_SIZE, num_steps=stop - start,
+        )
+        print(json.dumps([row_hashes(batch) for batch in batches]))
 """
 JSON = StrictJson(unions=(Objective, SourceDataConfig, DataConfig))
 
@@ -50,23 +51,30 @@ def row_hashes(batch):
     ]
 
 
-def run_hosts(config, *, num_hosts, num_workers, steps):
-    """Return [steps][rows] hashes of the global batches, put together from the hosts' own rows."""
+def run_hosts(config, *reads):
+    """Return, for each read, [steps][rows] hashes of global batches, put together from the hosts' own rows.
+
+    A read is the number of workers of every host, the first step and the one to stop at.
+    """
+    num_hosts = len(reads[0][0])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", HOST, config, *map(str, (host, num_hosts, num_workers[host], *steps))],
+            [
+                *(sys.executable, "-c", HOST, config, str(host), str(num_hosts)),
+                json.dumps([(num_workers[host], start, stop) for num_workers, start, stop in reads]),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, sys.path)])},
         )
         for host in range(num_hosts)
     ]
-    parts = []
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        parts.append(json.loads(output))
-    return [list(itertools.chain.from_iterable(rows)) for rows in zip(*parts, strict=True)]
+    outputs = [process.communicate(timeout=120)[0].splitlines() for process in processes]
+    assert not any(process.returncode for process in processes)
+    return [
+        [list(itertools.chain.from_iterable(rows)) for rows in zip(*map(json.loads, parts), strict=True)]
+        for parts in zip(*outputs, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +94,9 @@ def config(text_store, pair_store):
 def test_hosts_and_workers_do_not_change_the_batches_nor_does_a_resume_on_other_hosts(config):
     pipeline = opened(config)
     expected = [row_hashes(pipeline.batch(step * BATCH_SIZE, batch_size=BATCH_SIZE)) for step in range(6)]
-    assert run_hosts(config, num_hosts=1, num_workers=[3], steps=(0, 6)) == expected
-    assert run_hosts(config, num_hosts=2, num_workers=[0, 2], steps=(0, 6)) == expected
-    assert run_hosts(config, num_hosts=4, num_workers=[1, 0, 0, 2], steps=(0, 3)) == expected[:3]
-    assert run_hosts(config, num_hosts=2, num_workers=[1, 0], steps=(3, 6)) == expected[3:]
     far = 10**9
     later = [row_hashes(pipeline.batch(far * BATCH_SIZE, batch_size=BATCH_SIZE))]
-    assert run_hosts(config, num_hosts=2, num_workers=[0, 1], steps=(far, far + 1)) == later
+    assert run_hosts(config, ([3], 0, 6)) == [expected]
+    of_two = run_hosts(config, ([0, 2], 0, 6), ([1, 0], 3, 6), ([0, 1], far, far + 1))
+    assert of_two == [expected, expected[3:], later]
+    assert run_hosts(config, ([1, 0, 0, 2], 0, 3)) == [expected[:3]]
