@@ -15,6 +15,8 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConf
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdafactorConfig, AdamWConfig, MuonConfig, OptimizerConfig
+from t5lite.partitioning import abstract_partitioner
+from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.accelerator_types import described, parse_chips
 from t5lite.planning.hardware.topology import Topology
@@ -22,6 +24,7 @@ from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.report import plan_report
 from t5lite.planning.search.candidates import Candidate, diverse, search
 from t5lite.planning.search.finalists import Finalist, compile_candidates, planned_optimizer
+from t5lite.training.state import abstract_state, state_axes
 
 _OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "adamw": AdamWConfig,
@@ -72,13 +75,18 @@ def run(arguments: Sequence[str]) -> int:
     topology = parse_chips(known.chips, num_slices=known.num_slices)
     optimizer = _OPTIMIZERS[known.optimizer]()
     model = build(config)
-    costs = CostModel(model, planned_optimizer(optimizer, model.logical_axes), topology, batch)
+    planned = planned_optimizer(optimizer, model.logical_axes)
+    costs = CostModel(model, planned, topology, batch)
     found = search(costs)
     heading = f"{known.model} on {described(topology)}, {_rows(batch)}, {known.optimizer}"
     available = topology.chip.memory_bytes
     if not found.ranked:
         raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
     finalists = _compile(diverse(found.ranked, number), config, optimizer, topology, batch) if number else []
+    best = plan_report.best(found, finalists)
+    mesh = abstract_partitioner(best.partitioning, topology.num_devices)
+    for message in unsplit_messages(mesh, abstract_state(model, planned), state_axes(model, planned)):
+        print(message, file=sys.stderr)
     if known.json:
         print(json.dumps({"plan": heading, **plan_report.as_json(found, finalists)}, indent=2))
     else:

@@ -14,6 +14,7 @@ from t5lite.data.position import DataPosition
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner, multihost
+from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
@@ -24,7 +25,7 @@ from t5lite.runner.heldout_messages import heldout_messages
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.trained import random_messages, trained_messages
-from t5lite.training.state import TrainState
+from t5lite.training.state import TrainState, abstract_state, state_axes
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def announce(run: Run, start: Start) -> None:
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
         f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
-    for message in trained_messages(run.config, run.model):
+    axes = state_axes(run.model, run.optimizer)
+    unsplit = unsplit_messages(run.partitioner, abstract_state(run.model, run.optimizer), axes)
+    for message in [*trained_messages(run.config, run.model), *unsplit]:
         say(message)
     for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():
         say(message)

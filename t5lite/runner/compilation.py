@@ -13,11 +13,13 @@ from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.models.config import Architecture
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
+from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, check_step, compile_step
 from t5lite.planning.hardware.topology import Topology, compile_only_devices
 from t5lite.planning.report.advice import advice
 from t5lite.run_config import RunConfig
 from t5lite.runner.trained import trained_messages
+from t5lite.training.state import abstract_state, state_axes
 
 _SENTINELS = 4096
 """More than any objective asks for: the program depends on the model's table, not on the vocabulary."""
@@ -41,7 +43,8 @@ def compile_run(
     Args:
       config: of the run.
       topology: to compile for.
-      announce: is told when everything is checked and the compiler starts, and what is trained if not all.
+      announce: is told when everything is checked and the compiler starts, what is trained if not all,
+        and what the mesh does not split.
 
     Raises:
       ConfigError: if the topology is unknown to the compiler, or the configuration does not fit it (its mesh
@@ -54,7 +57,8 @@ def compile_run(
     batch = batch_shape(config)
     check_step(model, optimizer, partitioner, batch, config.step)
     announce(f"{model.num_params:,} parameters for {topology}; a large model compiles for minutes")
-    for message in trained_messages(config, model):
+    unsplit = unsplit_messages(partitioner, abstract_state(model, optimizer), state_axes(model, optimizer))
+    for message in [*trained_messages(config, model), *unsplit]:
         announce(message)
     step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
     remedies = advice(step, config.model, config.step, style=config.partitioning.style)

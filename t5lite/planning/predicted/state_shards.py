@@ -93,6 +93,10 @@ class StateShapes:
             for axis in data_axes:
                 if axis not in own:
                     reduced[axis] += 2 * ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
+            for axis in _moved(partitioner, leaf):
+                if axis not in data_axes:  # by an all-to-all, to where the product or the lookup needs it
+                    gathered[axis] += ring_share(sizes[axis]) * shard * self._itemsize
+                    reduced[axis] += ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
                 part *= sizes[axis]
@@ -118,6 +122,17 @@ def data_mesh_axes(partitioner: Partitioner) -> tuple[str, ...]:
 def mesh_axes(spec: Iterable[str | tuple[str, ...] | None]) -> tuple[str, ...]:
     """Return every mesh axis that a partition spec, or some entries of one, uses."""
     return tuple(axis for entry in spec for axis in ((entry,) if isinstance(entry, str) else entry or ()))
+
+
+def _moved(partitioner: Partitioner, leaf: _Leaf) -> list[str]:
+    """Return the mesh axes that keep another dimension split than the rules ask for."""
+    kept, asked = partitioner.stored_spec(leaf.axes, leaf.shape), partitioner.spec(leaf.axes)
+    return [
+        axis
+        for ours, theirs in zip(kept, asked, strict=True)
+        for axis in mesh_axes((ours,))
+        if axis not in mesh_axes((theirs,))
+    ]
 
 
 def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:

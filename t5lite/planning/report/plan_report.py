@@ -28,12 +28,16 @@ def text(found: Search, finalists: Sequence[Finalist], *, heading: str, memory_b
     lines = [heading, *_counts(found, memory_bytes), ""]
     lines += _table("predicted", [_predicted_cells(each) for each in found.ranked[:_SHOWN]])
     lines += _CAVEAT
-    best = found.ranked[0]
     if finalists:
         lines += ["", *_table("compiled", [_compiled_cells(each) for each in finalists])]
-        best = finalists[0].candidate
-    lines += ["", "the first in a recipe:", *(f"    {line}," for line in best.recipe)]
-    return "\n".join([*lines, "or as options of t5lite train:", f"    {best.overrides}"])
+    first = best(found, finalists)
+    lines += ["", "the first in a recipe:", *(f"    {line}," for line in first.recipe)]
+    return "\n".join([*lines, "or as options of t5lite train:", f"    {first.overrides}"])
+
+
+def best(found: Search, finalists: Sequence[Finalist]) -> Candidate:
+    """Return the candidate that is recommended: the best that was compiled, else the best prediction."""
+    return finalists[0].candidate if finalists else found.ranked[0]
 
 
 def as_json(found: Search, finalists: Sequence[Finalist]) -> dict[str, Any]:

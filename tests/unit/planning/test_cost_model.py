@@ -43,7 +43,7 @@ T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=3, num_decoder_layers=2)
 CONFIGS: dict[str, ModelConfig] = {
     "t5": T5,
     "t5_tied_grouped": dataclasses.replace(T5, tie_embeddings=True, num_kv_heads=4),
-    "bert": EncoderOnlyConfig(**SHAPE, num_layers=3),
+    "bert": EncoderOnlyConfig(**SHAPE | {"vocab_size": 4097, "mlp_dim": 1022}, num_layers=3),
     "llama": DecoderOnlyConfig(**SHAPE, num_layers=3, num_kv_heads=8),
     "palm": DecoderOnlyConfig(
         **SHAPE, num_layers=3, num_kv_heads=1, parallel_block=True, tie_embeddings=True
@@ -296,6 +296,26 @@ def test_what_cannot_run_is_refused(mesh: dict[str, Any], run: Execution, messag
 def test_heads_that_a_mesh_does_not_divide_are_refused():
     with pytest.raises(ConfigError, match="kv_heads"):
         predict("t5_tied_grouped", style="tensor_parallel", tensor=8)
+
+
+@pytest.mark.parametrize("style", ["tensor_parallel", "sequence_parallel"])
+def test_rows_that_do_not_divide_cost_what_padded_rows_cost_and_an_exchange_of_the_table(style: str):
+    """4,097 rows over 4 devices are computed as 1,025 each; kept, they are split by columns."""
+    mesh = partitioner(style=style, fsdp=4, tensor=4)
+    odd, padded = (
+        build(dataclasses.replace(CONFIGS["t5_tied_grouped"], vocab_size=size)) for size in (4097, 4100)
+    )
+    one, other = (
+        CostModel(model, adamw(model), V5E, BATCH).on(mesh).predict(Execution()) for model in (odd, padded)
+    )
+    assert one.memory.logits == other.memory.logits
+    for part, size in one.memory.parts().items():
+        assert size == pytest.approx(other.memory.parts()[part], rel=1e-3), part
+    moved = 3 / 4 * 4097 * SHAPE["embed_dim"] / 16
+    state = StateShapes(odd, adamw(odd)).shards(mesh)
+    assert state.gathered["tensor"] == 2 * moved  # in bfloat16, to where it is computed with
+    assert state.reduced["tensor"] == 4 * moved  # its gradient in float32, back to where it is kept
+    assert one.time.resources["links tensor"] > other.time.resources["links tensor"]
 
 
 def test_every_remat_policy_is_known():

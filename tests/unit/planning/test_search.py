@@ -17,7 +17,13 @@ from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.report import plan_report
-from t5lite.planning.search.candidates import Search, diverse, partitionings, search
+from t5lite.planning.search.candidates import (
+    MODEL_NOT_DIVISIBLE,
+    Search,
+    diverse,
+    partitionings,
+    search,
+)
 from t5lite.planning.search.finalists import Finalist, planned_optimizer
 from t5lite.training.step import StepConfig, check_batch_size
 
@@ -83,6 +89,16 @@ def test_meshes_are_of_all_devices_and_distinct(devices: str, num_slices: int):
     for mesh in meshes:
         assert math.prod(mesh.sizes.values()) == topology.num_devices
         abstract_partitioner(mesh, topology.num_devices)  # refuses an axis that no rule uses
+
+
+def test_an_odd_vocabulary_excludes_no_mesh():
+    """Nor do widths that nothing divides; heads do, whose meshes are counted as dropped."""
+    odd = build(DecoderOnlyConfig(**SHAPE | {"vocab_size": 513, "mlp_dim": 250}, num_layers=2))
+    even = costs(build(DecoderOnlyConfig(**SHAPE, num_layers=2)), "v5e:4x4", BATCH)
+    assert (
+        search(costs(odd, "v5e:4x4", BATCH)).dropped[MODEL_NOT_DIVISIBLE]
+        == (search(even).dropped[MODEL_NOT_DIVISIBLE])
+    )
 
 
 def test_what_does_not_fit_says_what_the_smallest_needs():

@@ -24,8 +24,7 @@ MODELS = {
     "t5-1.1-xxl": {},
     "ul2-20b": {},
     "bert-large": {},
-    # GPT-2's 50,257 ids divide over no mesh; its users pad the table.
-    "gpt3-175b": {"vocab_size": 50_304},
+    "gpt3-175b": {},  # 50,257 ids, which divide over no mesh
     "palm-540b": {},
     "llama2-70b": {},
 }
