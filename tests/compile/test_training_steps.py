@@ -54,6 +54,12 @@ def test_memory_is_predicted_within_a_factor_where_little_is_kept():
     assert 0.85 < predicted(name).memory.total / way(name).memory.needed < 1.7
 
 
+def test_the_sum_of_gradients_over_copies_is_not_predicted_longer_than_the_links_take():
+    links = roofline(way("data_parallel")).seconds
+    compiled = sum(seconds for resource, seconds in links.items() if resource.startswith("links"))
+    assert 0.5 * compiled < max(predicted("data_parallel").time.links.values()) < 1.5 * compiled
+
+
 def test_full_remat_costs_at_most_another_forward_pass():
     step = way("fsdp_tensor_sequence_sharded")
     assert 1.2 * step.model_flops < step.flops < (4 / 3 + 0.03) * step.model_flops
