@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,9 +85,16 @@ def measure(config: TransformerConfig, length: int, partitioner: Partitioner, ch
         shaped((rows, length, config.embed_dim), jnp.bfloat16),
         shaped((rows, length), jnp.int32),
     )
+    return cost_of(jax.grad(loss, argnums=(0, 1)), arguments, partitioner, chip)
+
+
+def cost_of(
+    program: Callable[..., Any], arguments: tuple[Any, ...], partitioner: Partitioner, chip: Chip
+) -> Cost:
+    """Compile a program for arguments with these shapes."""
     with tempfile.TemporaryDirectory() as notes, partitioner.activate():
         start = time.perf_counter()
-        lowered = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(*arguments)
+        lowered = jax.jit(program).lower(*arguments)
         fits = compile_with_notes(lowered, Path(notes), target="one chip") is not None
         seconds = time.perf_counter() - start
         (text,) = Path(notes).glob("*after_optimizations.txt")

@@ -1,5 +1,6 @@
 """Kernels on a mesh: XLA divides its own operations over devices, but not a kernel's call."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -29,11 +30,10 @@ def sharded_flash_attention(
     Gradients of what several devices read (keys and values of a divided length, heads of keys that they
     share, the bias's table) are summed over them.
     """
+    kernel = functools.partial(flash_attention, softcap=softcap, interpret=interpret)
     partitioner = active_partitioner()
     if partitioner is None or partitioner.mesh.size == 1:
-        return flash_attention(
-            q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap, interpret=interpret
-        )
+        return kernel(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias)
     rows, queries, heads, _ = partitioner.activation_spec(QUERY_AXES)
     num_heads, kv_heads = q_BLHK.shape[2], k_BMGK.shape[2]
     divides_keys = kv_heads % ways_of_queries(partitioner)[2] == 0
@@ -47,12 +47,6 @@ def sharded_flash_attention(
     ids_specs = {name: spec for name, spec in ids.items() if getattr(mask, name) is not None}
     table_RH = None if bias is None else bias.table_RH
 
-    def shared_head(x_BMGK: jax.Array, device_heads: int) -> jax.Array:
-        if divides_keys:
-            return x_BMGK
-        first = jax.lax.axis_index(heads) * device_heads * kv_heads // num_heads
-        return jax.lax.dynamic_slice_in_dim(x_BMGK, first, 1, axis=2)
-
     def on_device(
         q_BLHK: jax.Array,
         k_BMGK: jax.Array,
@@ -61,14 +55,15 @@ def sharded_flash_attention(
         table_RH: jax.Array | None,
     ) -> jax.Array:
         offset = 0 if queries is None else jax.lax.axis_index(queries) * q_BLHK.shape[1]
-        return flash_attention(
+        if not divides_keys:
+            head = jax.lax.axis_index(heads) * q_BLHK.shape[2] * kv_heads // num_heads
+            k_BMGK, v_BMGK = (jax.lax.dynamic_slice_in_dim(x, head, 1, axis=2) for x in (k_BMGK, v_BMGK))
+        return kernel(
             q_BLHK,
-            shared_head(k_BMGK, q_BLHK.shape[2]),
-            shared_head(v_BMGK, q_BLHK.shape[2]),
+            k_BMGK,
+            v_BMGK,
             mask=replace(mask, query_offset=offset, **ids),
             bias=bias and replace(bias, table_RH=table_RH, query_offset=offset, computed_HLM=None),
-            softcap=softcap,
-            interpret=interpret,
         )
 
     return jax.shard_map(
