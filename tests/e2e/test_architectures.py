@@ -85,6 +85,7 @@ def test_what_is_too_long_for_the_position_table_is_refused(run: Path, architect
     assert "longer than the 48 rows of the learned position table; use at most 48" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", ["data.pack", "data.no-pack"])
 def test_a_decoder_only_model_learns_pairs_and_answers(text_data, pair_data, tmp_path, pack, capsys):
     recipe = tmp_path / "pairs.py"

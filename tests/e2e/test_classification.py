@@ -140,6 +140,7 @@ def test_without_its_classes_a_classifier_is_of_no_use(classifier: Path, tmp_pat
     assert "has no classes.json" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_numbers_of_its_classes(classifier: Path, labelled: Path, tmp_path, capsys):
     """Another store may lack a class, or have one more: the first is fine, the second refused."""
     run = Path(shutil.copytree(classifier, tmp_path / "run"))
@@ -171,6 +172,7 @@ def test_a_resumed_run_keeps_the_numbers_of_its_classes(classifier: Path, labell
     assert classes.texts == ("English", "Spanish")
 
 
+@pytest.mark.slow
 def test_an_imported_model_may_change_its_head_too(bert: Path, labelled: Path, tmp_path: Path, capfd):
     folder, run = tmp_path / "hf", tmp_path / "imported"
     assert main(["export", "--run", str(bert), "--output", str(folder)]) == 0
@@ -208,6 +210,7 @@ def test_the_model_of_a_classifier_has_its_number_of_classes_unless_it_is_overri
         )
 
 
+@pytest.mark.slow
 def test_class_names_survive_export_and_import(imported: Path, labelled: Path, capsys):
     assert main(["generate", "--run", str(imported), "--text", corpus.verses()[300].spanish]) == 0
     assert capsys.readouterr().out == "English\n"  # as the numbers were exchanged

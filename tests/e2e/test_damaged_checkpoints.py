@@ -22,6 +22,7 @@ def parameters(run: Path, step: int) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in _flat(tree).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "the newest checkpoint is truncated, half-copied, has a flipped bit or a newer format",
     "named; the run goes on from the newest that is whole, with the steps lost said; "

@@ -92,6 +92,7 @@ def test_what_an_imported_model_cannot_is_said(
     refused([*train[:-1], imported], remedy)
 
 
+@pytest.mark.slow
 def test_ids_that_end_a_text_survive_import_and_export(exported: Path, tmp_path: Path):
     folder, run, again = (tmp_path / name for name in ("hf", "run", "again"))
     shutil.copytree(exported, folder)

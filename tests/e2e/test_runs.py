@@ -29,6 +29,7 @@ def change(run: Path, **fields: dict) -> None:
     (run / "config.json").write_text(json.dumps(values))
 
 
+@pytest.mark.slow
 def test_a_saved_configuration_resumes_from_any_directory_and_the_outcome_has_the_last_metrics(
     text_data: Path, tmp_path: Path, monkeypatch, capfd
 ):

@@ -49,6 +49,7 @@ def test_what_is_no_list_of_ranges_is_refused(value):
         LeftOut.from_json({"left_out": value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_batches_are_those_of_a_stream_without_the_gaps(text_store, num_workers):
     config = PretrainingDataConfig(store=str(text_store), inputs_length=32, max_epochs=1)

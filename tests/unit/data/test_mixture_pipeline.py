@@ -96,6 +96,7 @@ def test_worker_processes_do_not_change_a_mixture(pipeline):
         assert_same(a, b)
 
 
+@pytest.mark.slow
 def test_changed_shares_go_on_where_each_source_was(config, pipeline):
     changed = dataclasses.replace(
         config, sources=tuple(dataclasses.replace(s, weight=1.0) for s in config.sources[::2])

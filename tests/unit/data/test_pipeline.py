@@ -178,6 +178,7 @@ def test_workers_end_when_their_parent_is_killed(with_workers):
     with_workers.communicate(timeout=20)  # the end of its output, which the workers hold open too
 
 
+@pytest.mark.slow
 def test_damage_found_by_a_worker_is_a_data_error(tmp_path, vocabulary, prose):
     write_text_store(prose(50, seed=1), vocabulary, tmp_path / "store")
     pipeline = open_pipeline(PretrainingDataConfig(store=str(tmp_path / "store"), inputs_length=32))

@@ -29,6 +29,7 @@ def reference():
     return config, params, jax.value_and_grad(make_loss(model))(params, make_batch(), KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

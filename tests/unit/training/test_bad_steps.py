@@ -37,6 +37,7 @@ def steps_saved(directory) -> list[int]:
     return available_steps(directory / "checkpoints")
 
 
+@pytest.mark.slow
 def test_they_are_said_at_once_then_counted_and_saves_wait_for_a_finite_step(tiny, tmp_path):
     log, seen = io.StringIO(), []
 
