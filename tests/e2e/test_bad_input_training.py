@@ -56,7 +56,10 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
         ),
         (["--model.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
         (["--evaluations.heldout.batch-size", 1], r"heldout\.batch_size=1 must be at least 2"),
-        (["--evaluations.heldout.max-examples", 1], r"only 1 of heldout\.store=.* is used; evaluate more"),
+        (
+            ["--evaluations.heldout.max-examples", 1],
+            r"only 1 of evaluations\.heldout\.store=.* is used; evaluate more",
+        ),
         (
             ["--evaluations.heldout.task", "translation"],
             r"heldout\.task='translation' .*leave the task out",

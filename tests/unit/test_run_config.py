@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from t5lite import run_config
-from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
@@ -42,7 +41,6 @@ def named(**changes: Any) -> dict[str, EvaluationConfig]:
 
 
 STACK: dict[str, Any] = {"embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2, "num_layers": 1}
-HELDOUT = EvaluationConfig(store="data/heldout")
 GPT, BERT = DecoderOnlyConfig(**STACK), EncoderOnlyConfig(**STACK)
 CAUSAL = PretrainingDataConfig(store="data/train", objective=CausalLM())
 MASKED = PretrainingDataConfig(store="data/train", objective=MaskedLM())
@@ -90,101 +88,6 @@ def test_json_names_the_class_where_several_are_possible():
         "schedule": "Constant",
     }
     assert values["data"]["objective"]["type"] == "SpanCorruption"
-
-
-def test_a_file_from_before_evaluations_had_names_is_read():
-    config = run_config.load(ROOT / "tests" / "golden" / "config_version_2.json")
-    heldout = EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32)
-    assert (config.evaluations, config.training.total_steps) == ({"heldout": heldout}, 40)
-    values = run_config.to_json(CONFIG)
-    without = {**values, "version": 2, "evaluation": {"store": None, "max_examples": 7}}
-    del without["evaluations"]
-    assert run_config.from_values(without) == dataclasses.replace(CONFIG, evaluations={})
-
-
-@pytest.mark.parametrize(
-    ("evaluations", "checkpoints", "message"),
-    [
-        ({"Held out": HELDOUT}, {}, r"called 'Held out'; a name has lower-case letters, digits and '-'"),
-        ({"a/b": HELDOUT}, {}, "called 'a/b'"),
-        ({"a.b": HELDOUT}, {}, "called 'a.b'"),
-        ({"a" * 41: HELDOUT}, {}, "at most 40 characters"),
-        ({"one": HELDOUT, "two": {"batch_size": 0}}, {}, r"evaluations\.two\.batch_size=0 must be positive"),
-        ({"one": {"every_steps": 0}}, {}, r"evaluations\.one\.every_steps=0 must be positive, or None"),
-        ({"one": {"source": "x"}}, {}, r"evaluations\.one\.source='x' names a source, but data is no mix"),
-        ({}, {"keep_best": 1}, r"keeps the best on held-out data, and there is none: give evaluations\."),
-        (
-            {"books": HELDOUT, "web": HELDOUT},
-            {"best_metric": "bocks/loss"},
-            r"best_metric='bocks/loss' names the evaluation 'bocks', which is none; did you mean 'books'\?",
-        ),
-    ],
-    ids=str,
-)
-def test_evaluations_that_cannot_be(evaluations, checkpoints, message):
-    evaluations = {
-        name: each if isinstance(each, EvaluationConfig) else dataclasses.replace(HELDOUT, **each)
-        for name, each in evaluations.items()
-    }
-    with pytest.raises(ConfigError, match=message):
-        dataclasses.replace(CONFIG, evaluations=evaluations, checkpoints=CheckpointConfig(**checkpoints))
-
-
-@pytest.mark.parametrize(
-    ("metric", "best"),
-    [("loss", ("books", "loss")), ("web/accuracy", ("web", "accuracy")), ("books/loss", ("books", "loss"))],
-)
-def test_the_first_evaluation_says_what_is_best_unless_another_is_named(metric, best):
-    config = dataclasses.replace(
-        CONFIG,
-        evaluations={"books": HELDOUT, "web": HELDOUT},
-        checkpoints=CheckpointConfig(keep_best=1, best_metric=metric),
-    )
-    assert (config.best_evaluation, config.checkpoints.best_value) == best
-
-
-@pytest.mark.parametrize(
-    ("evaluations", "words", "message"),
-    [
-        (
-            {"heldout": HELDOUT},
-            ["--evaluations.heldot.store", "x"],
-            "names the evaluation 'heldot', which is ",
-        ),
-        (
-            {},
-            ["--evaluations.web.max-examples", "3"],
-            r"no evaluations; give one a store by --evaluations\.web",
-        ),
-        (
-            {"heldout": HELDOUT},
-            ["--evaluations", "web"],
-            "takes None, to measure nothing; name one by --evaluations",
-        ),
-        ({"heldout": HELDOUT}, ["--evaluations=None", "--evaluations.heldout.store", "x"], "contradict"),
-        (
-            {"heldout": HELDOUT},
-            ["--evaluation.store", "x"],
-            r"perhaps you meant: --evaluations\.heldout\.store",
-        ),
-    ],
-    ids=str,
-)
-def test_overrides_name_evaluations_that_there_are(evaluations, words, message, tmp_path):
-    config = dataclasses.replace(CONFIG, evaluations=evaluations)
-    with pytest.raises(ConfigError, match=message):
-        run_config.load(recipe(tmp_path, config), words)
-
-
-def test_overrides_give_a_recipe_without_evaluations_some(tmp_path):
-    config = dataclasses.replace(CONFIG, evaluations={})
-    words = ["--evaluations.my-web.store=w", "--evaluations.my_web.every_steps", "5"]
-    words += ["--evaluations.books.store", "b"]
-    expected = {
-        "my-web": EvaluationConfig(store="w", every_steps=5),
-        "books": EvaluationConfig(store="b"),
-    }
-    assert run_config.load(recipe(tmp_path, config), words).evaluations == expected
 
 
 def test_a_file_from_before_there_were_other_models_and_objectives_is_read():
