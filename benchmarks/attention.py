@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +25,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import AttentionBackend, TransformerConfig
+from t5lite.models.config import AttentionBackend, Execution, RelativePositions, TransformerConfig
 from t5lite.models.layers.attention import Attention
 from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.position import RelativePositionBias
 from t5lite.models.presets import preset
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
@@ -57,9 +57,9 @@ class Cost(NamedTuple):
 class Layer(nnx.Module):
     """One attention layer and its bias."""
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        self.attention = Attention(config, rngs=rngs)
-        self.bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
+    def __init__(self, config: TransformerConfig, making: Making):
+        self.attention = Attention(config.stacks[0].layers[0].attention, making)
+        self.bias = RelativePositionBias(RelativePositions(), config.num_heads, making, bidirectional=True)
 
     def __call__(self, x_BLD: jax.Array, ids_BL: jax.Array) -> jax.Array:
         """Return what the layer adds to the residual stream."""
@@ -67,10 +67,11 @@ class Layer(nnx.Module):
         return self.attention.attend(x_BLD, self.attention.key_values(x_BLD), mask=mask, bias=self.bias())
 
 
-def measure(config: TransformerConfig, length: int, partitioner: Partitioner, chip: Chip) -> Cost:
+def measure(op: AttentionBackend, length: int, partitioner: Partitioner, chip: Chip) -> Cost:
     """Compile the gradients of one layer for ``TOKENS / length`` rows."""
+    config, execution = preset("t5-1.1-large"), Execution(compute_dtype="bfloat16", attention=op)
     with nnx.use_eager_sharding(False):
-        layer = nnx.eval_shape(lambda: Layer(config, rngs=nnx.Rngs(0)))
+        layer = nnx.eval_shape(lambda: Layer(config, Making.of(config, execution, nnx.Rngs(0))))
     graphdef, state = nnx.split(layer)
 
     def loss(state: Any, x_BLD: jax.Array, ids_BL: jax.Array) -> jax.Array:
@@ -141,7 +142,6 @@ def main() -> None:
     chip = CHIPS[arguments.chip]
     topology = parse_topology(f"{arguments.chip}:{SMALLEST[chip.torus_dims]}")
     partitioner = make_partitioner(PartitioningConfig(), compile_only_devices(topology)[:1])
-    config = replace(preset("t5-1.1-large"), compute_dtype="bfloat16")
     print(
         f"{arguments.chip}, T5 1.1 large, one layer's self-attention, {TOKENS:,} tokens, forward and backward"
     )
@@ -152,7 +152,7 @@ def main() -> None:
     print("|" + "---:|" * 10, flush=True)
     for length in map(int, arguments.lengths.split(",")):
         ops: tuple[AttentionBackend, ...] = ("flash", "reference")
-        costs = [measure(replace(config, attention=op), length, partitioner, chip) for op in ops]
+        costs = [measure(op, length, partitioner, chip) for op in ops]
         print(row(length, *costs), flush=True)
         print(", ".join(f"{cost.compile_seconds:.0f} s" for cost in costs), "to compile", file=sys.stderr)
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 
 from t5lite.partitioning import PartitioningConfig
-from tests.compile.steps import MODEL, TOPOLOGY, compiled_step
+from tests.compile.steps import EXECUTION, MODEL, TOPOLOGY, compiled_step
 
 LAYERS = (4, 48)
 ROUNDS = 3
@@ -29,11 +29,10 @@ ROUNDS = 3
 def seconds(num_layers: int) -> float:
     """Return what one compilation takes, with nothing kept of another."""
     jax.clear_caches()
-    model = dataclasses.replace(
-        MODEL, num_encoder_layers=num_layers, num_decoder_layers=num_layers, remat="full"
-    )
+    model = dataclasses.replace(MODEL, num_encoder_layers=num_layers, num_decoder_layers=num_layers)
+    execution = dataclasses.replace(EXECUTION, remat="full")
     start = time.perf_counter()
-    compiled_step(PartitioningConfig(), model)
+    compiled_step(PartitioningConfig(), model, execution)
     return time.perf_counter() - start
 
 

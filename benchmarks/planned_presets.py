@@ -7,7 +7,6 @@ Nothing is compiled; a minute, and no network.
 """
 
 import argparse
-import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from benchmarks.published_speeds import RUNS, compare, markdown
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
 from t5lite.models.presets import PRESETS, preset
@@ -52,17 +51,18 @@ def batch_of(config: ModelConfig) -> BatchShape:
     if isinstance(config, EncoderOnlyConfig):
         return BatchShape(batch_size=TOKENS_PER_STEP // 512, encoder_length=512)
     if isinstance(config, DecoderOnlyConfig):
-        length = config.max_length if config.positions == "learned" else CONTEXT_LENGTH
+        length = config.position_limit or CONTEXT_LENGTH
         return BatchShape(batch_size=TOKENS_PER_STEP // length, decoder_length=length)
     return BatchShape(batch_size=TOKENS_PER_STEP // 512, encoder_length=512, decoder_length=114)
 
 
 def row(name: str) -> str:
     """Return the table's line for a preset: the fastest way that is predicted to fit."""
-    config = dataclasses.replace(preset(name), compute_dtype="bfloat16")
+    config = preset(name)
     parameters = count_parameters(config)
     chips = next(chips for limit, chips in SLICES if parameters < limit)
-    topology, batch, model = parse_chips(chips), batch_of(config), build(config)
+    topology, batch = parse_chips(chips), batch_of(config)
+    model = build(config, Execution(compute_dtype="bfloat16"))
     costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
     found = search(costs)
     lengths = "+".join(str(length) for length in (batch.encoder_length, batch.decoder_length) if length)

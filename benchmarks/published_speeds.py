@@ -4,10 +4,10 @@ A prediction is optimistic, so a run in public must never have been faster. How 
 far a prediction is off for code that has been tuned.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from t5lite.models import config
 from t5lite.models.config import DecoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
@@ -58,9 +58,9 @@ class Comparison:
 
 
 def compare(run: PublishedRun) -> Comparison:
-    """Return the prediction for a published run."""
+    """Return the prediction for a published run; all computed in bfloat16."""
     topology = parse_topology(run.topology)
-    model = build(run.model)
+    model = build(run.model, config.Execution(compute_dtype="bfloat16"))
     optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
     partitioner = abstract_partitioner(run.partitioning, topology.num_devices)
     prediction = CostModel(model, optimizer, topology, run.batch).on(partitioner).predict(run.execution)
@@ -110,7 +110,6 @@ def _maxtext(scale: int) -> DecoderOnlyConfig:
         head_dim=128,
         num_heads=16 * wide,
         num_layers=16 * 2**depth,
-        compute_dtype="bfloat16",
     )
 
 
@@ -125,7 +124,6 @@ def _llama(
         num_heads=num_heads,
         num_kv_heads=8,
         num_layers=num_layers,
-        compute_dtype="bfloat16",
     )
 
 
@@ -179,7 +177,7 @@ def _t5x(
     return PublishedRun(
         name=f"T5X T5 1.1 {size}",
         source=_T5X,
-        model=dataclasses.replace(preset(f"t5-1.1-{size}"), compute_dtype="bfloat16"),
+        model=preset(f"t5-1.1-{size}"),
         topology=topology,
         batch=BatchShape(batch_size=batch_size, encoder_length=512, decoder_length=114),
         partitioning=partitioning,

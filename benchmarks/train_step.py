@@ -83,6 +83,7 @@ def t5lite_step(work: Work) -> tuple[StepFn, str]:
     import jax
 
     from t5lite.interop.huggingface import import_folder
+    from t5lite.models.config import Execution
     from t5lite.models.functional import build
     from t5lite.optim import AdamWConfig, Constant
     from t5lite.partitioning import PartitioningConfig, make_partitioner
@@ -90,7 +91,7 @@ def t5lite_step(work: Work) -> tuple[StepFn, str]:
     from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 
     config, params = import_folder(Path(work.folder))
-    model = build(dataclasses.replace(config, dropout_rate=0.0, scan_unroll=-1))
+    model = build(dataclasses.replace(config, dropout_rate=0.0), Execution(scan_unroll=-1))
     partitioner = make_partitioner(PartitioningConfig())
     optimizer = AdamWConfig().build(Constant(value=LEARNING_RATE).build(1), model.logical_axes)
     # No z-loss, which transformers does not have.

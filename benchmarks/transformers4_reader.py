@@ -64,7 +64,16 @@ def added_tokens(path: Path) -> list[dict[str, Any]]:
 
 def configs(vocab_size: int) -> dict[str, Any]:
     """Return a small model of each family."""
-    from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
+    from t5lite.models.config import (
+        AttentionConfig,
+        DecoderOnlyConfig,
+        EncoderDecoderConfig,
+        EncoderOnlyConfig,
+        LayerNorm,
+        LearnedPositions,
+        PlainMLP,
+        RelativePositions,
+    )
 
     shape: dict[str, Any] = {"vocab_size": vocab_size, "embed_dim": 32, "mlp_dim": 48, "head_dim": 8}
     t5 = {**shape, "num_heads": 3, "num_encoder_layers": 2, "num_decoder_layers": 2}
@@ -72,23 +81,23 @@ def configs(vocab_size: int) -> dict[str, Any]:
         **shape,
         "num_heads": 4,
         "num_layers": 2,
-        "positions": "learned",
+        "positions": LearnedPositions(),
         "max_length": 128,
-        "norm": "layer",
-        "norm_epsilon": 1e-5,
-        "biases": True,
-        "scale_attention": True,
+        "norm": LayerNorm(epsilon=1e-5),
+        "attention": AttentionConfig(scaled=True, biases="all"),
         "tie_embeddings": True,
         "logit_scale": 1.0,
     }
+    gelu, relu = (PlainMLP(activation=name, bias=True) for name in ("gelu_tanh", "relu"))
+    opt = {**gpt, "positions": LearnedPositions(offset=2)}
     return {
-        "t5_1_0": EncoderDecoderConfig(**t5, mlp_activation="relu", tie_embeddings=True),
+        "t5_1_0": EncoderDecoderConfig(**t5, mlp=PlainMLP(activation="relu"), tie_embeddings=True),
         "t5_1_1": EncoderDecoderConfig(**t5),
-        "umt5": EncoderDecoderConfig(**t5, positions="relative_per_layer"),
+        "umt5": EncoderDecoderConfig(**t5, positions=RelativePositions(per_layer=True)),
         "bert": EncoderOnlyConfig(**shape, num_heads=4, num_layers=2, head="pretraining"),
-        "gpt2": DecoderOnlyConfig(**gpt, mlp_activation="gelu_tanh"),
-        "opt": DecoderOnlyConfig(**gpt, mlp_activation="relu", position_offset=2),
-        "llama": DecoderOnlyConfig(**shape, num_heads=4, num_kv_heads=2, num_layers=2, norm_epsilon=1e-5),
+        "gpt2": DecoderOnlyConfig(**gpt, mlp=gelu),
+        "opt": DecoderOnlyConfig(**opt, mlp=relu),
+        "llama": DecoderOnlyConfig(**shape, num_heads=4, num_kv_heads=2, num_layers=2),
     }
 
 

@@ -45,7 +45,7 @@ CASES = {
     ),
     "base-too-large": Case(
         "T5 1.1 base, 1,024 rows, no remat",
-        "--topology v5e:2x2 --training.batch-size 1024 --model.remat none",
+        "--topology v5e:2x2 --training.batch-size 1024 --execution.remat none",
     ),
     "large": Case(
         "T5 1.1 large, 512 rows", "--model t5-1.1-large --topology v5e:8x8 --training.batch-size 512"
@@ -55,15 +55,15 @@ CASES = {
     ),
     "xl": Case(
         "T5 1.1 XL, 2,048 rows",
-        "--model t5-1.1-xl --topology v5e:16x16 --training.batch-size 2048 --model.remat full",
+        "--model t5-1.1-xl --topology v5e:16x16 --training.batch-size 2048 --execution.remat full",
     ),
     "xxl-v5p": Case(
         "T5 1.1 XXL, 2,048 rows",
-        "--model t5-1.1-xxl --topology v5p:4x4x8 --training.batch-size 2048 --model.remat full",
+        "--model t5-1.1-xxl --topology v5p:4x4x8 --training.batch-size 2048 --execution.remat full",
     ),
     "xxl-v5e": Case(
         "T5 1.1 XXL, 512 rows, sequence-sharded residuals",
-        "--model t5-1.1-xxl --topology v5e:16x16 --training.batch-size 512 --model.remat full "
+        "--model t5-1.1-xxl --topology v5e:16x16 --training.batch-size 512 --execution.remat full "
         "--partitioning.tensor 16 --partitioning.style sequence_parallel",
     ),
 }

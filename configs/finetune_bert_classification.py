@@ -18,7 +18,7 @@ labels.) The comparison to make is a copy of this recipe without `initialize_fro
 
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.pipeline import PairsDataConfig
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import EncoderOnlyConfig, Execution, NormalInitializer
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -40,9 +40,9 @@ def config() -> RunConfig:
             head="sequence_classification",
             num_labels=6,
             dropout_rate=0.1,
-            initializer_std=0.05,
-            scan_unroll=-1,
+            initializer=NormalInitializer(std=0.05),
         ),
+        execution=Execution(scan_unroll=-1),
         data=PairsDataConfig(store="data/novels/train", inputs_length=64),
         optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),
         schedule=WarmupCosine(peak=5e-4, warmup_steps=40, final_fraction=0.1),

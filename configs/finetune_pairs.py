@@ -13,7 +13,7 @@ scratch with `--initialize-from None`, which is the comparison to make.
 
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.pipeline import PairsDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, WarmupStableDecay
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -31,8 +31,8 @@ def config() -> RunConfig:
             num_heads=2,
             num_encoder_layers=2,
             num_decoder_layers=2,
-            scan_unroll=-1,
         ),
+        execution=Execution(scan_unroll=-1),
         data=PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.02, warmup_steps=20, decay_steps=200),

@@ -13,7 +13,7 @@ loss from 5.18 to 4.34 nats a token, and prompts are continued where they were a
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.prefix_lm import PrefixLM
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -31,8 +31,8 @@ def config() -> RunConfig:
             num_heads=2,
             num_encoder_layers=2,
             num_decoder_layers=2,
-            scan_unroll=-1,
         ),
+        execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=PrefixLM()),
         optimizer=AdafactorConfig(),
         schedule=Constant(value=0.01),

@@ -14,7 +14,7 @@ neighbours and fills in frequent words. Train for longer before you fine-tune.
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import EncoderOnlyConfig, Execution, NormalInitializer
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -34,9 +34,9 @@ def config() -> RunConfig:
             num_layers=3,
             max_length=128,
             head="masked_lm",
-            initializer_std=0.05,
-            scan_unroll=-1,
+            initializer=NormalInitializer(std=0.05),
         ),
+        execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(
             store="data/mine/train", inputs_length=64, objective=MaskedLM(mask_probability=0.3)
         ),

@@ -13,7 +13,15 @@ held-out text_loss after 600 steps is 4.29 nats a token, just below the bigram's
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    Execution,
+    LayerNorm,
+    LearnedPositions,
+    NormalInitializer,
+    PlainMLP,
+)
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -32,14 +40,14 @@ def config() -> RunConfig:
             num_heads=2,
             num_layers=3,
             max_length=256,
-            positions="learned",
-            norm="layer",
-            mlp_activation="gelu_tanh",
-            biases=True,
+            positions=LearnedPositions(),
+            norm=LayerNorm(epsilon=1e-5),
+            mlp=PlainMLP(activation="gelu_tanh", bias=True),
+            attention=AttentionConfig(scaled=True, biases="all"),
             tie_embeddings=True,
-            initializer="scaled_normal",
-            scan_unroll=-1,
+            initializer=NormalInitializer(scaled_outputs=True),
         ),
+        execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=CausalLM()),
         optimizer=AdamWConfig(b2=0.95, weight_decay=0.1),
         schedule=WarmupCosine(peak=3e-3, warmup_steps=50, final_fraction=0.1),

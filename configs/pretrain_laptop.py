@@ -12,7 +12,7 @@ is a language model of its targets and will not transfer. For more text and a GP
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, WarmupStableDecay
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -30,8 +30,8 @@ def config() -> RunConfig:
             num_heads=2,
             num_encoder_layers=2,
             num_decoder_layers=2,
-            scan_unroll=-1,
         ),
+        execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(
             store="data/mine/train", inputs_length=64, objective=SpanCorruption(noise_density=0.3)
         ),

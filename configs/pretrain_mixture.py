@@ -15,7 +15,7 @@ out the weights and set temperature and max_examples. To change the mixture of a
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, PairsDataConfig, PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, WarmupStableDecay
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -33,8 +33,8 @@ def config() -> RunConfig:
             num_heads=2,
             num_encoder_layers=2,
             num_decoder_layers=2,
-            scan_unroll=-1,
         ),
+        execution=Execution(scan_unroll=-1),
         data=MixtureDataConfig(
             sources=(
                 MixtureSource(

@@ -14,7 +14,7 @@ and the World English Bible, a third of the steps (--training.total-steps 600 --
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.ul2 import Ul2
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, WarmupStableDecay
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -32,8 +32,8 @@ def config() -> RunConfig:
             num_heads=2,
             num_encoder_layers=2,
             num_decoder_layers=2,
-            scan_unroll=-1,
         ),
+        execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=Ul2()),
         optimizer=AdafactorConfig(),
         schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),

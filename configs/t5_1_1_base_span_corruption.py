@@ -6,11 +6,10 @@ For a TPU slice of 8 chips or more (`t5lite launch`). The T5 authors report a he
 target token for T5 1.1 base on C4 after 2^16 steps; this recipe's own figure has not been measured yet.
 """
 
-from dataclasses import replace
-
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import Execution
 from t5lite.models.presets import preset
 from t5lite.optim import AdafactorConfig, InverseSqrt
 from t5lite.run_config import EvaluationConfig, RunConfig
@@ -21,7 +20,8 @@ def config() -> RunConfig:
     """Return the recipe."""
     return RunConfig(
         run_dir="runs/t5-1.1-base",
-        model=replace(preset("t5-1.1-base"), compute_dtype="bfloat16", remat="dots"),
+        model=preset("t5-1.1-base"),
+        execution=Execution(compute_dtype="bfloat16", remat="dots"),
         data=PretrainingDataConfig(store="data/c4/train", inputs_length=512),
         optimizer=AdafactorConfig(),
         schedule=InverseSqrt(base=1.0, warmup_steps=10_000),

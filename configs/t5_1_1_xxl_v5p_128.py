@@ -8,11 +8,10 @@ between layers; 32 such groups share the batch and the parameters. What is left 
 for a larger batch, or for remat "save". This recipe has been compiled for the slice and not run on it.
 """
 
-from dataclasses import replace
-
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.pipeline import PretrainingDataConfig
+from t5lite.models.config import Execution
 from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.partitioning import PartitioningConfig
@@ -25,7 +24,8 @@ def config() -> RunConfig:
     """Return the recipe."""
     return RunConfig(
         run_dir="runs/t5-1.1-xxl",
-        model=replace(preset("t5-1.1-xxl"), compute_dtype="bfloat16", remat="full"),
+        model=preset("t5-1.1-xxl"),
+        execution=Execution(compute_dtype="bfloat16", remat="full"),
         data=PretrainingDataConfig(store="data/c4/train", inputs_length=512),
         optimizer=AdamWConfig(b2=0.99, weight_decay=0.01, multiply_by_parameter_rms=True),
         schedule=WarmupCosine(peak=1e-2, warmup_steps=10_000, final_fraction=0.1),

@@ -22,6 +22,7 @@ from t5lite.core.errors import ConfigError, UserError, suggestion
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
 from t5lite.core.migrations import Versions, unchanged
+from t5lite.core.option_paths import check_option_paths
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
@@ -34,9 +35,10 @@ from t5lite.data.pipeline import (
     SourceDataConfig,
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
-from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import PARTS, EncoderDecoderConfig, EncoderOnlyConfig, Execution, ModelConfig
+from t5lite.models.config.migration import with_kinds
 from t5lite.models.functional import FunctionalModel
-from t5lite.models.presets import preset_in, shape_in
+from t5lite.models.presets import preset
 from t5lite.optim import Optimizer, OptimizerConfig, Schedule
 from t5lite.optim.trained import Trained, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
@@ -83,6 +85,7 @@ class RunConfig:
     that are not, after a ``!`` (``optim.trained``); None trains everything."""
     learning_rate_factors: tuple[tuple[str, float], ...] = ()
     """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
+    execution: Execution = field(default_factory=Execution)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     step: StepConfig = field(default_factory=StepConfig)
     evaluations: Mapping[str, EvaluationConfig] = field(default_factory=dict)
@@ -264,7 +267,7 @@ def load(
       path: the recipe. A ``.py`` file is executed and must define ``config() -> RunConfig``.
       overrides: command-line words such as ``--training.batch-size 64``.
       model: a preset, or the model of another run, whose shape replaces that of the recipe's model (see
-        ``presets.preset_in``) before the overrides.
+        ``ModelConfig.in_place_of``) before the overrides.
 
     Raises:
       ConfigError: if the file, an override or a value cannot be used.
@@ -280,10 +283,9 @@ def load(
         config = _run_recipe(local_copy(path))
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
-    if isinstance(model, str):
-        config = dataclasses.replace(config, model=preset_in(config.model, model))
-    elif model is not None:
-        config = dataclasses.replace(config, model=shape_in(config.model, model))
+    if model is not None:
+        chosen = preset(model) if isinstance(model, str) else model
+        config = dataclasses.replace(config, model=chosen.in_place_of(config.model))
     return _override(config, overrides) if overrides else config
 
 
@@ -346,6 +348,7 @@ def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
+    check_option_paths(config, words)
     config = command_line.parse(
         RunConfig,
         words,
@@ -417,12 +420,22 @@ def _with_named_evaluations(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "evaluations": {} if has_none else {UNNAMED_EVALUATION: evaluation}}
 
 
-VERSIONS = Versions({0: _with_types, 1: _with_named_step, 2: unchanged, 3: _with_named_evaluations})
+def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 4, in which the model said how it is computed, too."""
+    if "model" not in content:
+        return content
+    model, execution = with_kinds(content["model"])
+    return {**content, "model": model, "execution": execution}
+
+
+VERSIONS = Versions(
+    {0: _with_types, 1: _with_named_step, 2: unchanged, 3: _with_named_evaluations, 4: _with_execution}
+)
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(
     unions=(
-        *(Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+        *(*PARTS, Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
         TrackerConfig,
     ),
     versions={RunConfig: VERSIONS},

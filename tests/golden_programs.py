@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5lite.decoding.greedy import greedy, greedy_continuation
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.models.presets import preset
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, OptimizerConfig
@@ -47,6 +47,7 @@ class Case(NamedTuple):
     model: Callable[[], ModelConfig]
     optimizer: OptimizerConfig = AdafactorConfig()
     step: StepConfig = StepConfig()
+    execution: Execution = Execution()
 
 
 def _preset(name: str, **changes: Any) -> Callable[[], ModelConfig]:
@@ -57,9 +58,10 @@ CASES: dict[str, Case] = {
     "t5-small": Case(_preset("t5-small")),
     "t5-1.1-small": Case(_preset("t5-1.1-small")),
     "t5-1.1-small-as-large-ones-are-trained": Case(
-        _preset("t5-1.1-small", compute_dtype="bfloat16", remat="full", dropout_rate=0.1),
+        _preset("t5-1.1-small", dropout_rate=0.1),
         AdamWConfig(),
         StepConfig(num_microbatches=2, max_gradient_norm=1.0),
+        Execution(compute_dtype="bfloat16", remat="full"),
     ),
     "umt5-small": Case(_preset("umt5-small")),
     "transformer-base": Case(_preset("transformer-base"), AdamWConfig()),
@@ -81,7 +83,7 @@ def path(name: str) -> Path:
 def text(name: str) -> str:
     """What a golden file holds."""
     case = CASES[name]
-    model = build(case.model())
+    model = build(case.model(), case.execution)
     lines = [name, "", "parameters", *_parameters(model)]
     for title, lowered in _programs(case, model):
         lines += ["", title, *(f"  {line}" for line in described(lowered))]

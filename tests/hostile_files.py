@@ -35,7 +35,7 @@ from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary, train_vocabulary
 from t5lite.interop import huggingface, t5x
 from t5lite.interop.huggingface import export_folder, read_usage
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, RelativePositions
 from tests import hostile_runs
 from tests.small_folders import CONFIGS, exported, make_params
 from tests.small_tokenizers import write_bpe, write_wordpiece
@@ -48,7 +48,7 @@ PATIENCE_SECONDS = 60.0
 """What reading may take; it takes tenths of a second."""
 _T5 = EncoderDecoderConfig(
     vocab_size=24, embed_dim=16, mlp_dim=20, head_dim=6, num_heads=3, num_encoder_layers=2,
-    num_decoder_layers=2, relpos_buckets=8,
+    num_decoder_layers=2, positions=RelativePositions(num_buckets=8),
 )  # fmt: skip
 _TEXTS = [f"Text number {number} says {'this and that ' * (number % 7)}." for number in range(60)]
 

@@ -42,7 +42,7 @@ def write_run(folder: Path) -> None:
     """Write every small file of a run that is read again, as runs write them."""
     directory = RunDirectory.at(folder)
     config = load(_RECIPE)
-    directory.write_model(config.model, ByteVocabulary())
+    directory.write_model(config.model, ByteVocabulary(), execution=config.execution)
     directory.write_config(config)
     directory.write_classes(LabelClasses(texts=("a", "b"), tokens=((5,), (6,))))
     directory.write_mixture(MixtureHistory.elsewhere())

@@ -10,7 +10,17 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from t5lite.interop.huggingface import export_folder, state_dict_from_params
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    NormalInitializer,
+    PlainMLP,
+)
 from t5lite.models.functional import build
 
 SIZES: dict[str, Any] = {"vocab_size": 12, "embed_dim": 8, "mlp_dim": 10, "head_dim": 4, "num_heads": 2}
@@ -18,13 +28,13 @@ BERT: dict[str, Any] = {**SIZES, "num_layers": 2, "max_length": 6, "dropout_rate
 GPT2: dict[str, Any] = {
     **SIZES,
     "num_layers": 2,
-    "positions": "learned",
+    "positions": LearnedPositions(),
     "max_length": 6,
-    "norm": "layer",
-    "mlp_activation": "gelu_tanh",
-    "biases": True,
+    "norm": LayerNorm(epsilon=1e-5),
+    "mlp": PlainMLP(activation="gelu_tanh", bias=True),
+    "attention": AttentionConfig(scaled=True, biases="all"),
     "tie_embeddings": True,
-    "initializer": "scaled_normal",
+    "initializer": NormalInitializer(scaled_outputs=True),
 }
 CONFIGS: dict[str, ModelConfig] = {
     "t5": EncoderDecoderConfig(**SIZES, num_encoder_layers=1, num_decoder_layers=2, dropout_rate=0.1),

@@ -17,11 +17,12 @@ from flax import serialization, traverse_util
 from t5lite.models.functional import build
 
 
-def random_params(config: Any, seed: int = 0) -> Any:
+def random_params(config: Any, seed: int = 0, dtype: Any = "float32") -> Any:
     """Values without a structure, of the size that initial ones have."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(
-        lambda leaf: (0.3 * rng.standard_normal(leaf.shape)).astype(leaf.dtype), build(config).abstract_params
+        lambda leaf: (0.3 * rng.standard_normal(leaf.shape)).astype(jnp.dtype(dtype)),
+        build(config).abstract_params,
     )
 
 

@@ -10,6 +10,7 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.interop import FORMATS
 from t5lite.models.config import ModelConfig
+from t5lite.models.config.json_form import to_json
 from t5lite.models.flops import train_flops_per_token
 from t5lite.models.parameter_count import count_parameters
 from t5lite.models.presets import PRESETS, preset, source, t5_efficient
@@ -43,8 +44,11 @@ def run(arguments: Sequence[str]) -> int:
         if known.filter is not None or known.markdown:
             raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")
         config = preset(known.name)
-        shown = {**summary(known.name, config), "config": dataclasses.asdict(config)}
-        print(json.dumps(shown, indent=2) if known.json else _in_full(shown, source(known.name)))
+        shown = summary(known.name, config)
+        if known.json:
+            print(json.dumps({**shown, "config": to_json(config)}, indent=2))
+        else:
+            print(_in_full(shown, config, source(known.name)))
         return 0
     listed = {name: preset(name) for name in PRESETS}
     rows = [summary(name, config) for name, config in listed.items() if _contains(name, config, known.filter)]
@@ -142,7 +146,7 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _in_full(shown: dict[str, Any], about: str) -> str:
+def _in_full(shown: dict[str, Any], config: ModelConfig, about: str) -> str:
     lengths = " + ".join(str(value) for value in LENGTHS[shown["architecture"]].values())
     lines = [f"{shown['name']} ({_words(shown['architecture'])})", ""]
     lines += [about, ""]
@@ -151,6 +155,7 @@ def _in_full(shown: dict[str, Any], about: str) -> str:
     for name, each in shown["formats"].items():
         lines.append(f"{name:<14} {each['why_not'] or 'fits' + _direction(each)}")
     lines.append("")
-    width = max(map(len, shown["config"]))
-    lines += [f"{field:<{width}}  {value}" for field, value in shown["config"].items()]
+    names = [field.name for field in dataclasses.fields(config)]
+    width = max(map(len, names))
+    lines += [f"{name:<{width}}  {getattr(config, name)}" for name in names]
     return "\n".join(lines)

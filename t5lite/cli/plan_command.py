@@ -1,7 +1,6 @@
 """``t5lite plan``: which mesh, remat policy and microbatches to train a model with on a slice."""
 
 import argparse
-import dataclasses
 import json
 import sys
 import time
@@ -11,7 +10,7 @@ import jax
 
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdafactorConfig, AdamWConfig, MuonConfig, OptimizerConfig
@@ -70,11 +69,11 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--compile {number} must be 0 (none) or more")
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
-    config = dataclasses.replace(preset(known.model), compute_dtype=known.compute_dtype)
+    config, execution = preset(known.model), Execution(compute_dtype=known.compute_dtype)
     batch = _batch_shape(config, known)
     topology = parse_chips(known.chips, num_slices=known.num_slices)
     optimizer = _OPTIMIZERS[known.optimizer]()
-    model = build(config)
+    model = build(config, execution)
     planned = planned_optimizer(optimizer, model.logical_axes)
     costs = CostModel(model, planned, topology, batch)
     found = search(costs)
@@ -82,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     available = topology.chip.memory_bytes
     if not found.ranked:
         raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
-    finalists = _compile(diverse(found.ranked, number), config, optimizer, topology, batch) if number else []
+    candidates = diverse(found.ranked, number) if number else []
+    finalists = _compile(candidates, config, execution, optimizer, topology, batch) if candidates else []
     best = plan_report.best(found, finalists)
     mesh = abstract_partitioner(best.partitioning, topology.num_devices)
     for message in unsplit_messages(mesh, abstract_state(model, planned), state_axes(model, planned)):
@@ -106,8 +106,7 @@ def _batch_shape(config: ModelConfig, known: argparse.Namespace) -> BatchShape:
     if isinstance(config, EncoderOnlyConfig):
         defaults = {"encoder_length": min(_ENCODER_LENGTH, config.max_length)}
     elif isinstance(config, DecoderOnlyConfig):
-        has_limit = config.positions == "learned"
-        defaults = {"decoder_length": config.max_length if has_limit else _CONTEXT_LENGTH}
+        defaults = {"decoder_length": config.position_limit or _CONTEXT_LENGTH}
     lengths = dict(defaults)
     for name in ("encoder_length", "decoder_length"):
         given = getattr(known, name)
@@ -137,6 +136,7 @@ def _rows(batch: BatchShape) -> str:
 def _compile(
     candidates: Sequence[Candidate],
     config: ModelConfig,
+    execution: Execution,
     optimizer: OptimizerConfig,
     topology: Topology,
     batch: BatchShape,
@@ -145,7 +145,7 @@ def _compile(
     start = time.monotonic()
     finalists: list[Finalist] = []
     print(f"compiling 1 of {len(candidates)}, a minute or several each", file=sys.stderr, flush=True)
-    for finalist in compile_candidates(candidates, config, optimizer, topology, batch):
+    for finalist in compile_candidates(candidates, config, execution, optimizer, topology, batch):
         finalists.append(finalist)
         left = len(candidates) - len(finalists)
         if left:

@@ -29,29 +29,30 @@ def of_projection(
     return x_bar, jnp.einsum(f"{y_axes},{x_axes}->{kernel_axes}", y_bar, x)
 
 
-def of_bias(bias_N: jax.Array, y_bar_BLN: jax.Array) -> tuple[jax.Array, jax.Array]:
+def of_bias(bias_N: jax.Array, y_bar: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the gradients of ``x`` and ``bias``, the latter summed in float32.
 
     XLA:CPU sums rows column by column, one element of each at a time: a fifth of a BERT step. There it is a
     product with ones.
     """
+    rows = "BLMH"[: y_bar.ndim - 1]
     if target_platform() == "cpu":
-        ones_BL = jnp.ones(y_bar_BLN.shape[:2], y_bar_BLN.dtype)
-        sum_N = jnp.einsum("BL,BLN->N", ones_BL, y_bar_BLN, preferred_element_type=jnp.float32)
+        ones = jnp.ones(y_bar.shape[:-1], y_bar.dtype)
+        sum_N = jnp.einsum(f"{rows},{rows}N->N", ones, y_bar, preferred_element_type=jnp.float32)
     else:
-        sum_N = jnp.sum(y_bar_BLN, axis=(0, 1), dtype=jnp.float32)
-    return y_bar_BLN, sum_N.astype(bias_N.dtype)
+        sum_N = jnp.sum(y_bar, axis=tuple(range(y_bar.ndim - 1)), dtype=jnp.float32)
+    return y_bar, sum_N.astype(bias_N.dtype)
 
 
-def of_scale(operands: tuple[jax.Array, jax.Array], y_bar_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
+def of_scale(operands: tuple[jax.Array, jax.Array], y_bar: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the gradients of ``x`` and ``scale``, the latter as a product with ones (see ``of_bias``).
 
     Summed row by row it would be a twentieth of a T5 small step on a CPU.
     """
-    x_BLD, scale_D = operands
-    ones_BL = jnp.ones(x_BLD.shape[:2], x_BLD.dtype)
-    scale_bar_D = jnp.einsum("BL,BLD->D", ones_BL, y_bar_BLD * x_BLD, precision=jax.lax.Precision.HIGHEST)
-    return y_bar_BLD * scale_D[None, None, :], scale_bar_D
+    x, scale_D = operands
+    rows, ones = "BLMH"[: x.ndim - 1], jnp.ones(x.shape[:-1], x.dtype)
+    scale_bar_D = jnp.einsum(f"{rows},{rows}D->D", ones, y_bar * x, precision=jax.lax.Precision.HIGHEST)
+    return y_bar * jnp.expand_dims(scale_D, range(x.ndim - 1)), scale_bar_D
 
 
 def _in_rows(axes: str, x: jax.Array, kernel_axes: str) -> tuple[str, jax.Array]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
-from t5lite.models.layers.attention import KeyValues
+from t5lite.models.layers.caches import Past
 
 
 class DecodingCache(NamedTuple):
@@ -15,8 +15,8 @@ class DecodingCache(NamedTuple):
 
     position: jax.Array
     """int32 scalar: the next position to decode, the same for all rows."""
-    past: KeyValues
-    """Decoder self-attention, ``[N, B, length, G, K]``, filled before ``position``."""
+    past: Past
+    """Of the decoder's self-attention, filled before ``position``."""
     memory: dict[str, Any]
     """What else ``decode_step`` of the model is given at every position: of an encoder-decoder the memory of
     its cross-attention, computed once, and the encoder's padding; of a decoder alone, where prompts begin."""
@@ -32,9 +32,7 @@ def start_cache(
     """Run the encoder and return a cache at position 0, in the model's compute dtype."""
     encoded_BMD = model.encode(encoder_input_tokens_BM, segment_ids_BM=encoder_segment_ids_BM)
     cross = model.cross_key_values(encoded_BMD)
-    num_layers, batch_size, _, num_heads, head_dim = cross.keys.shape
-    shape = (num_layers, batch_size, max_decode_length, num_heads, head_dim)
-    past = KeyValues(jnp.zeros(shape, cross.keys.dtype), jnp.zeros(shape, cross.values.dtype))
+    past = model.start(encoder_input_tokens_BM.shape[0], max_decode_length)
     memory = {"cross": cross, "encoder_segment_ids_BM": encoder_segment_ids_BM}
     return DecodingCache(jnp.zeros((), jnp.int32), past, memory)
 
@@ -50,9 +48,7 @@ def start_prompt_cache(
       first_B: int32 column of each prompt's first token.
       max_decode_length: tokens to come; the last one is never fed back.
     """
-    logits_BV, own = model.prefill(prompts_BL, first_B=first_B)
-    room = ((0, 0), (0, 0), (0, max_decode_length - 1), (0, 0), (0, 0))
-    past = KeyValues(jnp.pad(own.keys, room), jnp.pad(own.values, room))
+    logits_BV, past = model.prefill(prompts_BL, first_B=first_B, num_more=max_decode_length - 1)
     position = jnp.asarray(prompts_BL.shape[1], jnp.int32)
     return logits_BV, DecodingCache(position, past, {"first_B": first_B})
 

@@ -38,15 +38,15 @@ def predicted(config: RunConfig, topology: Topology) -> Fit:
     Raises:
       ConfigError: if the mesh divides neither devices, model nor batch, or the planner knows no such run.
     """
-    remat = config.model.remat
+    remat = config.execution.remat
     if remat not in PLANNED:
         raise ConfigError(
-            f"model.remat={remat!r} is not predicted (only {', '.join(PLANNED)}); ask the compiler by "
+            f"execution.remat={remat!r} is not predicted (only {', '.join(PLANNED)}); ask the compiler by "
             "--fit compile, minutes, or leave it out by --fit skip"
         )
     partitioner = abstract_partitioner(config.partitioning, topology.num_devices)
     check_slices(dict(partitioner.mesh.shape), topology.num_slices)
-    model, batch = build(config.model), batch_shape(config)
+    model, batch = build(config.model, config.execution), batch_shape(config)
     optimizer = config.build_optimizer(model)
     check_step(model, optimizer, partitioner, batch, config.step)
     execution = Execution(remat=remat, num_microbatches=config.step.num_microbatches)

@@ -6,10 +6,11 @@ from flax import nnx
 
 from t5lite.core.types import Batch
 from t5lite.models.batch_fields import optional_field
-from t5lite.models.config import DecoderOnlyConfig
-from t5lite.models.layers.attention import KeyValues
+from t5lite.models.config import DecoderOnlyConfig, Execution
+from t5lite.models.layers.caches import Past
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
 from t5lite.models.layers.logits import LogitFactors
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.stack import Stack
 
 
@@ -22,11 +23,13 @@ class DecoderOnly(nnx.Module):
     A ``dropout_key`` of None means deterministic.
     """
 
-    def __init__(self, config: DecoderOnlyConfig, *, rngs: nnx.Rngs):
-        self.token_embedder = TokenEmbedding(config, rngs=rngs)
-        self.decoder = Stack(config, num_layers=config.num_layers, bidirectional=False, rngs=rngs)
+    def __init__(self, config: DecoderOnlyConfig, execution: Execution, *, rngs: nnx.Rngs):
+        making = Making.of(config, execution, rngs)
+        (stack,) = config.stacks
+        self.token_embedder = TokenEmbedding(config, making)
+        self.decoder = Stack(stack, making)
         if not config.tie_embeddings:
-            self.logits = LogitsProjection(config, rngs=rngs)
+            self.logits = LogitsProjection(config, making)
         self.config = config
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
@@ -44,30 +47,32 @@ class DecoderOnly(nnx.Module):
         )
         return {"tokens": self._project(x_BLD)}
 
-    def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array) -> tuple[jax.Array, KeyValues]:
-        """Return float32 ``logits_BV`` after whole prompts, and their keys and values ``[N, B, L, G, K]``.
+    def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int) -> tuple[jax.Array, Past]:
+        """Return float32 ``logits_BV`` after whole prompts, and a cache with them and room for more tokens.
 
         Args:
           tokens_BL: prompts that all end at the last column, with padding in front.
           first_B: int32 column of each prompt's first token.
+          num_more: tokens to come that are fed back.
         """
         segment_ids_BL = (jnp.arange(tokens_BL.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
         sees_inputs = self.config.prefix_attention == "bidirectional"
-        x_BLD, own = self.decoder.prefill(
+        x_BLD, past = self.decoder.prefill(
             self.token_embedder(tokens_BL),
+            num_more=num_more,
             segment_ids_BL=segment_ids_BL,
             bidirectional_BL=segment_ids_BL if sees_inputs else None,
         )
-        return self._project(x_BLD[:, -1:]).logits()[:, 0], own
+        return self._project(x_BLD[:, -1:]).logits()[:, 0], past
 
     def decode_step(
-        self, tokens_B: jax.Array, past: KeyValues, *, position: jax.Array, first_B: jax.Array
-    ) -> tuple[jax.Array, KeyValues]:
+        self, tokens_B: jax.Array, past: Past, *, position: jax.Array, first_B: jax.Array
+    ) -> tuple[jax.Array, Past]:
         """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
           tokens_B: tokens at ``position``.
-          past: ``[N, B, max_length, G, K]``, filled before ``position``.
+          past: from ``prefill``, filled before ``position``.
           position: int32 scalar, the same column for all rows.
           first_B: int32 column of each row's first token.
         """

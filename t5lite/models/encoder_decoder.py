@@ -6,34 +6,32 @@ from flax import nnx
 
 from t5lite.core.types import Batch
 from t5lite.models.batch_fields import optional_field
-from t5lite.models.config import EncoderDecoderConfig
-from t5lite.models.layers.attention import KeyValues
+from t5lite.models.config import EncoderDecoderConfig, Execution
+from t5lite.models.layers.caches import Past
 from t5lite.models.layers.dropout import split_or_none
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
 from t5lite.models.layers.logits import LogitFactors
-from t5lite.models.layers.stack import Stack
+from t5lite.models.layers.making import Making
+from t5lite.models.layers.stack import Memory, Stack
 
 
 class EncoderDecoder(nnx.Module):
-    """An encoder, and a causal decoder that attends to its output; one embedding table for both.
+    """An encoder, and a causal decoder that attends to its output; one embedding table for both, or two.
 
     Segment ids mask attention in both stacks and across them: 0 is padding, and a position sees only
     positions of its own segment. Without segment ids nothing is padding, id 0 included (T5X would infer
     padding from it). A ``dropout_key`` of None means deterministic.
     """
 
-    def __init__(self, config: EncoderDecoderConfig, *, rngs: nnx.Rngs):
-        self.token_embedder = TokenEmbedding(config, rngs=rngs)
-        self.encoder = Stack(config, num_layers=config.num_encoder_layers, bidirectional=True, rngs=rngs)
-        self.decoder = Stack(
-            config,
-            num_layers=config.num_decoder_layers,
-            bidirectional=False,
-            cross_attention=True,
-            rngs=rngs,
-        )
+    def __init__(self, config: EncoderDecoderConfig, execution: Execution, *, rngs: nnx.Rngs):
+        making = Making.of(config, execution, rngs)
+        encoder, decoder = config.stacks
+        self.token_embedder = TokenEmbedding(config, making)
+        if config.separate_tables:
+            self.encoder_embedder = TokenEmbedding(config, making, width=config.encoder_dim)
+        self.encoder, self.decoder = Stack(encoder, making), Stack(decoder, making)
         if not config.tie_embeddings:
-            self.logits = LogitsProjection(config, rngs=rngs)
+            self.logits = LogitsProjection(config, making)
         self.config = config
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> jax.Array:
@@ -66,7 +64,8 @@ class EncoderDecoder(nnx.Module):
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
         """Return the encoder's output ``[B, M, D]`` in the compute dtype."""
-        embedded_BMD = self.token_embedder(tokens_BM)
+        embedder = self.encoder_embedder if self.config.separate_tables else self.token_embedder
+        embedded_BMD = embedder(tokens_BM)
         return self.encoder(embedded_BMD, segment_ids_BL=segment_ids_BM, dropout_key=dropout_key)
 
     def decode(
@@ -90,24 +89,28 @@ class EncoderDecoder(nnx.Module):
             dropout_key=dropout_key,
         ).logits()
 
-    def cross_key_values(self, encoded_BMD: jax.Array) -> KeyValues:
-        """Return the decoder's projected cross-attention memory, ``[N, B, M, G, K]``."""
+    def start(self, batch_size: int, length: int) -> Past:
+        """Return an empty cache of the decoder for ``length`` positions."""
+        return self.decoder.start(batch_size, length)
+
+    def cross_key_values(self, encoded_BMD: jax.Array) -> Memory:
+        """Return the decoder's projected cross-attention memory."""
         return self.decoder.cross_key_values(encoded_BMD)
 
     def decode_step(
         self,
         tokens_B: jax.Array,
-        past: KeyValues,
-        cross: KeyValues,
+        past: Past,
+        cross: Memory,
         *,
         position: jax.Array,
         encoder_segment_ids_BM: jax.Array | None = None,
-    ) -> tuple[jax.Array, KeyValues]:
+    ) -> tuple[jax.Array, Past]:
         """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
           tokens_B: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0).
-          past: self-attention cache ``[N, B, max_length, G, K]``, filled before ``position``.
+          past: from ``start``, filled before ``position``.
           cross: the result of ``cross_key_values``.
           position: int32 scalar, the same for all rows.
           encoder_segment_ids_BM: 0 marks encoder padding, which is not attended to.

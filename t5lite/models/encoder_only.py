@@ -6,12 +6,12 @@ from flax import nnx
 
 from t5lite.core.types import Batch
 from t5lite.models.batch_fields import optional_field
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import EncoderOnlyConfig, Execution
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
-from t5lite.models.layers.initializers import make_parameter
 from t5lite.models.layers.logits import LogitFactors
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.stack import Stack
 
 _PADDING_LOGIT = -1e9
@@ -34,22 +34,24 @@ class EncoderOnly(nnx.Module):
     =======================  =================================================================
     """
 
-    def __init__(self, config: EncoderOnlyConfig, *, rngs: nnx.Rngs):
-        self.token_embedder = TokenEmbedding(config, rngs=rngs)
+    def __init__(self, config: EncoderOnlyConfig, execution: Execution, *, rngs: nnx.Rngs):
+        making, width = Making.of(config, execution, rngs), config.embed_dim
+        self.token_embedder = TokenEmbedding(config, making)
         if config.num_token_types:
-            shape = (config.num_token_types, config.embed_dim)
-            self.token_types = make_parameter(config, "embedding", shape, ("token_types", "embed"), rngs=rngs)
-        self.encoder = Stack(config, num_layers=config.num_layers, bidirectional=True, rngs=rngs)
+            shape = (config.num_token_types, width)
+            self.token_types = making.kernel("embedding", shape, ("token_types", "embed"))
+        (stack,) = config.stacks
+        self.encoder = Stack(stack, making)
         if config.has_pooler:
-            self.pooler = Pooler(config, rngs=rngs)
+            self.pooler = Pooler(width, making)
         if config.predicts_tokens:
-            self.masked_lm = MaskedLMHead(config, rngs=rngs)
+            self.masked_lm = MaskedLMHead(config, making)
         if config.head == "pretraining":
-            self.next_sentence = LabelHead(config, 2, rngs=rngs)
+            self.next_sentence = LabelHead(width, 2, making)
         elif config.head in ("sequence_classification", "token_classification"):
-            self.classifier = LabelHead(config, config.num_labels, rngs=rngs)
+            self.classifier = LabelHead(width, config.num_labels, making)
         elif config.head == "span_extraction":
-            self.span = LabelHead(config, 2, rngs=rngs)
+            self.span = LabelHead(width, 2, making)
         self.config = config
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:

@@ -2,7 +2,7 @@
 
 What counts are the matrix products, a multiply-add as two; norms, softmax, the embedding lookup and the
 relative bias are left out, as is usual for MFU. Causal attention counts in full, because the reference op
-computes it in full.
+computes it in full; of a layer with a window the keys count that a query sees.
 
 A stack that an architecture does not have counts nothing, whatever length is given for it: encoder-only
 models read ``encoder_length``, decoder-only models ``decoder_length``.
@@ -10,7 +10,7 @@ models read ``encoder_length``, decoder-only models ``decoder_length``.
 
 from typing import NamedTuple
 
-from t5lite.models.config import ModelConfig, TransformerConfig
+from t5lite.models.config import AttentionSpec, LayerSpec, ModelConfig, StackSpec
 
 
 class LayerFlops(NamedTuple):
@@ -29,13 +29,20 @@ class LayerFlops(NamedTuple):
     mlp_wo: float
 
 
-def stacks(
-    config: ModelConfig, encoder_length: int, decoder_length: int
-) -> list[tuple[int, int, int | None]]:
-    """Return (layers, length, length of the memory that they cross-attend to) of every stack."""
+class StackLengths(NamedTuple):
+    """A stack and the lengths that it works on."""
+
+    stack: StackSpec
+    length: int
+    memory_length: int | None
+    """Of what it cross-attends to."""
+
+
+def stack_lengths(config: ModelConfig, encoder_length: int, decoder_length: int) -> list[StackLengths]:
+    """Return every stack with its lengths."""
     lengths = {"encoder": encoder_length, "decoder": decoder_length}
     return [
-        (stack.num_layers, lengths[stack.side], None if stack.memory is None else lengths[stack.memory])
+        StackLengths(stack, lengths[stack.side], None if stack.memory is None else lengths[stack.memory])
         for stack in config.stacks
     ]
 
@@ -45,11 +52,14 @@ def layer_flops(
 ) -> LayerFlops:
     """Return the part of ``forward_flops`` that is in layers, not in the embedding or the head."""
     counts: list[list[float]] = []
-    for num_layers, length, memory_length in stacks(config, encoder_length, decoder_length):
-        parts = [_attention(config, query_length=length, memory_length=length), _mlp(config, length=length)]
-        if memory_length is not None:
-            parts.append(_attention(config, query_length=length, memory_length=memory_length))
-        counts += [[num_layers * each for each in part] for part in parts]
+    for stack, length, memory_length in stack_lengths(config, encoder_length, decoder_length):
+        for layer, number in stack.counts.items():
+            parts = [_attention(layer.attention, query_length=length, memory_length=length)]
+            parts.append(_mlp(layer, length=length))
+            if layer.cross_attention is not None and memory_length is not None:
+                cross = layer.cross_attention
+                parts.append(_attention(cross, query_length=length, memory_length=memory_length))
+            counts += [[number * each for each in part] for part in parts]
     return LayerFlops(*(float(batch_size * sum(column)) for column in zip(*counts, strict=True)))
 
 
@@ -57,7 +67,7 @@ def forward_flops(
     config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> float:
     """Return the FLOPs of one forward pass over ``batch_size`` rows, the head's included."""
-    lengths = [length for _, length, _ in stacks(config, encoder_length, decoder_length)]
+    lengths = [each.length for each in stack_lengths(config, encoder_length, decoder_length)]
     row = sum(map(config.table_flops, lengths)) + config.head_flops(lengths[-1])
     layers = layer_flops(
         config, batch_size=batch_size, encoder_length=encoder_length, decoder_length=decoder_length
@@ -82,18 +92,18 @@ def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decod
     flops = train_step_flops(
         config, batch_size=1, encoder_length=encoder_length, decoder_length=decoder_length
     )
-    return flops / sum(length for _, length, _ in stacks(config, encoder_length, decoder_length))
+    return flops / sum(each.length for each in stack_lengths(config, encoder_length, decoder_length))
 
 
-def _attention(config: TransformerConfig, *, query_length: int, memory_length: int) -> LayerFlops:
-    """Return the FLOPs of an attention layer on one row."""
-    inner, kv_inner = config.num_heads * config.head_dim, config.kv_heads * config.head_dim
-    query, key = (2 * config.embed_dim * size for size in (query_length * inner, memory_length * kv_inner))
-    logits = 2 * query_length * memory_length * inner
+def _attention(attention: AttentionSpec, *, query_length: int, memory_length: int) -> LayerFlops:
+    """Return the FLOPs of an attention on one row."""
+    query = 2 * attention.embed_dim * query_length * attention.width
+    key = 2 * attention.memory_dim * memory_length * attention.kv_width
+    logits = 2 * query_length * attention.num_visible(memory_length) * attention.width
     return LayerFlops(query, key, key, logits, logits, query, 0, 0)
 
 
-def _mlp(config: TransformerConfig, *, length: int) -> LayerFlops:
+def _mlp(layer: LayerSpec, *, length: int) -> LayerFlops:
     """Return the FLOPs of an MLP on one row."""
-    kernel = 2 * length * config.embed_dim * config.mlp_dim
-    return LayerFlops(0, 0, 0, 0, 0, 0, kernel * (2 if config.gated_mlp else 1), kernel)
+    kernel = 2 * length * layer.embed_dim * layer.mlp_dim
+    return LayerFlops(0, 0, 0, 0, 0, 0, kernel * layer.mlp.num_inputs, kernel)

@@ -9,7 +9,13 @@ import jax
 from flax import nnx
 
 from t5lite.core.types import Tree
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    Execution,
+    ModelConfig,
+)
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
 from t5lite.models.encoder_only import EncoderOnly
@@ -27,6 +33,7 @@ class FunctionalModel:
     """What is known of a model before any parameter exists, and the way from parameters to a module."""
 
     config: ModelConfig
+    execution: Execution
     graphdef: Any
     """The module's structure without its arrays (``nnx.GraphDef``)."""
     logical_axes: Tree
@@ -36,7 +43,7 @@ class FunctionalModel:
 
     def init(self, key: jax.Array) -> Tree:
         """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
-        return nnx.to_pure_dict(nnx.state(_construct(self.config, key), nnx.Param))
+        return nnx.to_pure_dict(nnx.state(_construct(self.config, self.execution, key), nnx.Param))
 
     def bind(self, params: Tree) -> Any:
         """Return the module over ``params`` (see ``ARCHITECTURES``); call it inside the traced function."""
@@ -48,15 +55,21 @@ class FunctionalModel:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.abstract_params))
 
 
-def _construct(config: ModelConfig, key: jax.Array) -> nnx.Module:
+def _construct(config: ModelConfig, execution: Execution, key: jax.Array) -> nnx.Module:
     # Parameters are laid out by the jit that calls this (partitioning), not one by one as they are made.
     with nnx.use_eager_sharding(False):
-        return ARCHITECTURES[type(config)](config, rngs=nnx.Rngs(params=key))
+        return ARCHITECTURES[type(config)](config, execution, rngs=nnx.Rngs(params=key))
 
 
-def build(config: ModelConfig) -> FunctionalModel:
-    """Return the functional model of ``config``. Abstract: no device work, whatever the size."""
-    abstract_model = nnx.eval_shape(lambda: _construct(config, jax.random.key(0)))
+def build(config: ModelConfig, execution: Execution | None = None) -> FunctionalModel:
+    """Return the functional model of ``config``. Abstract: no device work, whatever the size.
+
+    Args:
+      config: what the model is.
+      execution: how it is computed; None for the defaults.
+    """
+    execution = execution or Execution()
+    abstract_model = nnx.eval_shape(lambda: _construct(config, execution, jax.random.key(0)))
     graphdef, state = nnx.split(abstract_model)
     flat = nnx.to_flat_state(state)
     logical_axes: dict[str, Any] = {}
@@ -65,7 +78,7 @@ def build(config: ModelConfig) -> FunctionalModel:
         _insert(logical_axes, path, tuple(variable.get_metadata("out_sharding")))
         value = variable.get_value()
         _insert(abstract_params, path, jax.ShapeDtypeStruct(value.shape, value.dtype))
-    return FunctionalModel(config, graphdef, logical_axes, abstract_params)
+    return FunctionalModel(config, execution, graphdef, logical_axes, abstract_params)
 
 
 def _insert(tree: dict[str, Any], path: tuple[Any, ...], leaf: Any) -> None:

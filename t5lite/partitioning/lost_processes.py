@@ -90,8 +90,8 @@ def explained(error: Exception) -> Exception:
     if is_of_devices and (found := _OUT_OF_MEMORY.search(str(error))):
         return DoesNotFitError(
             f"the devices have too little memory ({_line(found)}); take more of them or larger ones, a "
-            "smaller batch, and to train more --step.num-microbatches or another --model.remat: `t5lite "
-            "plan` predicts what fits"
+            "smaller batch, and to train more --step.num-microbatches or another --execution.remat: "
+            "`t5lite plan` predicts what fits"
         )
     if jax.process_count() > 1 and (found := _GONE.search(str(error))):
         return TransientError(

@@ -11,7 +11,7 @@ from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.pipeline import DataConfig, PairsDataConfig, PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.optim import AdafactorConfig, WarmupStableDecay
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -76,10 +76,8 @@ class Recipe:
 
     @property
     def model(self) -> EncoderDecoderConfig:
-        """The model's configuration; unrolled, which is faster than a scan on CPU at this depth."""
-        return EncoderDecoderConfig(
-            vocab_size=self.vocabulary_size + EXTRA_IDS, scan_unroll=-1, **vars(self.shape)
-        )
+        """The model's configuration."""
+        return EncoderDecoderConfig(vocab_size=self.vocabulary_size + EXTRA_IDS, **vars(self.shape))
 
     def pretraining_config(self, directory: StoragePath, *, seed: int) -> RunConfig:
         """Return the pretraining run under ``directory``."""
@@ -153,6 +151,7 @@ class Recipe:
         return RunConfig(
             run_dir=str(run_dir),
             model=replace(self.model, dropout_rate=settings.dropout_rate),
+            execution=Execution(scan_unroll=-1),  # faster than a loop on CPU, at this depth
             data=data,
             optimizer=AdafactorConfig(),
             schedule=WarmupStableDecay(

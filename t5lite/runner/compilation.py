@@ -52,7 +52,7 @@ def compile_run(
     """
     devices = compile_only_devices(topology)
     partitioner = make_partitioner(config.partitioning, devices)
-    model = build(config.model)
+    model = build(config.model, config.execution)
     optimizer = config.build_optimizer(model)
     batch = batch_shape(config)
     check_step(model, optimizer, partitioner, batch, config.step)
@@ -61,7 +61,7 @@ def compile_run(
     for message in [*trained_messages(config, model), *unsplit]:
         announce(message)
     step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
-    remedies = advice(step, config.model, config.step, style=config.partitioning.style)
+    remedies = advice(step, config.execution, config.step, style=config.partitioning.style)
     return Compilation(step, model.num_params, batch, tuple(remedies))
 
 

@@ -20,7 +20,7 @@ from t5lite.data.left_out import LeftOut
 from t5lite.data.pipeline import BatchStream, MixturePipeline, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.models.config import EXECUTION_FIELDS, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import RunConfig
@@ -33,6 +33,8 @@ _NAMED_TOKENS = 3
 _CLASSIFIER = "classifier."
 """How the names of a classifier's own parameters begin."""
 _HEAD_FIELDS = ("head", "num_labels")
+"""Whose parameters a fine-tuning makes anew where they differ from those of the one it starts from."""
+_FREE_FIELDS = ("dropout_rate", *_HEAD_FIELDS)
 """In which the model of a fine-tuning may differ from the one it starts from."""
 
 
@@ -205,8 +207,7 @@ def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
     changes = [
         f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"
         for field in dataclasses.fields(model)
-        if field.name not in (*EXECUTION_FIELDS, *_HEAD_FIELDS)
-        and getattr(model, field.name) != getattr(config.model, field.name)
+        if field.name not in _FREE_FIELDS and getattr(model, field.name) != getattr(config.model, field.name)
     ]
     if changes:
         raise ConfigError(
@@ -321,7 +322,7 @@ def load_trained(directory: RunDirectory, partitioner: Partitioner, *, step: Ste
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
     config, vocabulary = directory.read_model()
-    model = build(config)
+    model = build(config, directory.read_execution())
     abstract_params = sharded_abstract_params(model, partitioner)
     largest = largest_leaf(abstract_params)
 

@@ -21,7 +21,7 @@ from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
 from t5lite.interop.usage import Usage
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import EncoderOnlyConfig, Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
@@ -77,6 +77,7 @@ def export(
     kept = _kept_files(directory.kept_tokenizer, chosen) if imported else {}
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
+    execution = directory.read_execution()
     partitioner = make_partitioner(PartitioningConfig())
     trained = load_trained(directory, partitioner, step=step)
     arguments = dict(options or {})
@@ -88,6 +89,7 @@ def export(
             class_names=classes.texts if classes else (), eos_ids=directory.read_eos_ids()
         )
     if chosen.takes_programs:
+        arguments["execution"] = execution
         sizes = arguments.setdefault("sizes", ProgramSizes())
         arguments["programs"] = decoding_programs(
             config,
@@ -173,7 +175,12 @@ def _import(
     kept = _kept_files(source, chosen) if given is None and extra_ids is None else {}
     with new_directory(place(output), last=[MODEL_FILE]) as temporary:
         directory = RunDirectory.at(temporary)
-        directory.write_model(config, belonging, eos_ids=_other_eos_ids(usage, belonging, config))
+        directory.write_model(
+            config,
+            belonging,
+            execution=Execution(param_dtype=options.get("param_dtype", "float32")),
+            eos_ids=_other_eos_ids(usage, belonging, config),
+        )
         directory.write_classes(_named_classes(usage, belonging, config))
         for name, content in kept.items():
             write_bytes(directory.kept_tokenizer / name, content)

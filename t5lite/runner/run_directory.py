@@ -6,7 +6,7 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from t5lite import run_config
@@ -21,9 +21,10 @@ from t5lite.core.storage.addresses import StoragePath, is_remote, no_bucket, pla
 from t5lite.core.strict_json import StrictJson, read_text, remedied
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory
-from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, VocabularyKind, open_vocabulary
-from t5lite.models.config import EXECUTION_FIELDS, Architecture, EncoderDecoderConfig, ModelConfig
+from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, open_vocabulary
+from t5lite.models.config import Execution, ModelConfig
 from t5lite.run_config import RunConfig
+from t5lite.runner.model_file import ModelFile, read_model_file
 from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
 from t5lite.training.trackers.reporting import TRACKERS_FILE
 from t5lite.training.watchdog import STACKS_FOLDER
@@ -88,46 +89,10 @@ Files appear when they are first written. Start over by deleting the directory.
 """
 
 
-@dataclass(frozen=True)
-class _VocabularyFile:
-    extra_ids: int
-    fingerprint: str
-    kind: VocabularyKind = "sentencepiece"
-    file: str = "spiece.model"
-
-
-@dataclass(frozen=True)
-class _ModelFile:
-    """What model.json says."""
-
-    architecture: Architecture
-    config: ModelConfig
-    vocabulary: _VocabularyFile
-    eos_ids: tuple[int, ...] = ()
-    """What ends a generated text besides the vocabulary's EOS; an imported model may say so."""
-
-    def __post_init__(self) -> None:
-        if self.architecture != self.config.architecture:
-            raise ConfigError(
-                f"architecture is {self.architecture!r}, but config is a {type(self.config).__name__}"
-            )
-
-
-def _with_type(content: dict[str, Any]) -> dict[str, Any]:
-    """Migrate version 0 of ``model.json``, in which the only model of a time had no ``type``."""
-    config = content.get("config")
-    if not isinstance(config, dict):
-        return content
-    return {**content, "config": {"type": EncoderDecoderConfig.__name__, **config}}
-
-
-MODEL_VERSIONS = Versions({0: _with_type})
 MIXTURE_VERSIONS = Versions({0: unchanged})
 CLASSES_VERSIONS = Versions({0: unchanged})
 _JSON = StrictJson(
-    unions=(ModelConfig,),
     versions={
-        _ModelFile: MODEL_VERSIONS,
         MixtureHistory: MIXTURE_VERSIONS,
         LabelClasses: CLASSES_VERSIONS,
     },
@@ -274,10 +239,10 @@ class RunDirectory:
                     "would be overwritten or taken for its own; use another run_dir"
                 )
             return
-        known, new = asdict(description), asdict(_describe(model, vocabulary))
-        changes = [*json_changes(known["architecture"], new["architecture"], ("architecture",))]
+        new = ModelFile.of(model, vocabulary)
+        changes = [*json_changes(description.architecture, new.architecture, ("architecture",))]
         # Fields of another architecture would only bury that one.
-        changes = changes or [*json_changes(_defining(known), _defining(new))]
+        changes = changes or [*json_changes(description.defining, new.defining)]
         # Without a checkpoint there is nothing to protect: the start that wrote the file came to nothing.
         if changes and available_steps(self.checkpoints):
             raise CheckpointError(
@@ -285,7 +250,14 @@ class RunDirectory:
                 "run_dir, or delete it to start over"
             )
 
-    def write_model(self, model: ModelConfig, vocabulary: Vocabulary, *, eos_ids: Sequence[int] = ()) -> None:
+    def write_model(
+        self,
+        model: ModelConfig,
+        vocabulary: Vocabulary,
+        *,
+        execution: Execution,
+        eos_ids: Sequence[int] = (),
+    ) -> None:
         """Write the files that make the directory usable; ``check_model`` before."""
         make_directory(self.path)
         for name in set(FILE_NAMES) - vocabulary.files.keys():
@@ -293,8 +265,10 @@ class RunDirectory:
         vocabulary.write(self.path)
         write_text(self._readme_file, _README)
         # Last, for it makes the directory a run.
-        description = dataclasses.replace(_describe(model, vocabulary), eos_ids=tuple(eos_ids))
-        write_json(self.model_file, _JSON.unstructure(description, _ModelFile))
+        description = dataclasses.replace(
+            ModelFile.of(model, vocabulary), execution=execution, eos_ids=tuple(eos_ids)
+        )
+        write_json(self.model_file, description.to_json())
 
     def read_model(self) -> tuple[ModelConfig, Vocabulary]:
         """Return the model configuration and the vocabulary of the run.
@@ -320,6 +294,10 @@ class RunDirectory:
                 "the token store again"
             )
         return description.config, vocabulary
+
+    def read_execution(self) -> Execution:
+        """Return how the run computes its model; ``read_model`` before."""
+        return self._read_model_file().execution
 
     def read_eos_ids(self) -> tuple[int, ...]:
         """Return what ends a generated text besides the vocabulary's EOS; ``read_model`` before."""
@@ -400,40 +378,22 @@ class RunDirectory:
     def _readme_file(self) -> StoragePath:
         return self.path / "README.txt"
 
-    def _read_model_file(self) -> _ModelFile:
+    def _read_model_file(self) -> ModelFile:
         with remedied(self._remedy):
-            return _JSON.read(self.model_file, _ModelFile)
+            return read_model_file(self.model_file)
 
     @property
     def _remedy(self) -> str:
         """What to do where a file is damaged that says what the model is."""
         return _WRITES_ANEW if self.config_file.is_file() else "import the model again"
 
-    def _model_of_config(self, vocabulary: Vocabulary) -> _ModelFile | None:
+    def _model_of_config(self, vocabulary: Vocabulary) -> ModelFile | None:
         """Return what model.json said, where it was lost, by config.json; None if there is none of a run."""
         try:
-            return _describe(run_config.read_saved(self.config_file).model, vocabulary)
+            return ModelFile.of(run_config.read_saved(self.config_file).model, vocabulary)
         except ConfigError:
             return None
 
 
 def _holds(path: StoragePath, expected: Mapping[str, bytes]) -> bool:
     return path.name in expected and path.is_file() and path.read_bytes() == expected[path.name]
-
-
-def _describe(model: ModelConfig, vocabulary: Vocabulary) -> _ModelFile:
-    return _ModelFile(
-        architecture=model.architecture,
-        config=model,
-        vocabulary=_VocabularyFile(
-            extra_ids=vocabulary.extra_ids,
-            fingerprint=vocabulary.fingerprint,
-            kind=vocabulary.kind,
-            file=next(iter(vocabulary.files)),
-        ),
-    )
-
-
-def _defining(description: dict[str, Any]) -> dict[str, Any]:
-    config = {k: v for k, v in description["config"].items() if k not in EXECUTION_FIELDS}
-    return {**description, "config": config, "eos_ids": ()}

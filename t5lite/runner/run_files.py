@@ -12,8 +12,7 @@ from t5lite.runner.resumption import current_history
 def write_files(run: Run) -> None:
     """Write what makes the directory of a run that begins or goes on usable; call it in one process."""
     directory = run.directory
-    eos_ids = inherited_eos_ids(run.config, directory)
-    directory.write_model(run.config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
+    _write_model(run)
     directory.write_classes(run.pipeline.classes)
     directory.write_mixture(current_history(run.pipeline, run.resumed))
     directory.write_config(run.config)
@@ -45,6 +44,14 @@ def write_lost_files(run: Run) -> list[str]:
         directory.write_classes(run.pipeline.classes)
     if not directory.model_file.is_file():
         lost.append(directory.model_file.name)
-        eos_ids = inherited_eos_ids(run.config, directory)
-        directory.write_model(run.config.model, run.pipeline.vocabulary, eos_ids=eos_ids)
+        _write_model(run)
     return lost
+
+
+def _write_model(run: Run) -> None:
+    run.directory.write_model(
+        run.config.model,
+        run.pipeline.vocabulary,
+        execution=run.config.execution,
+        eos_ids=inherited_eos_ids(run.config, run.directory),
+    )

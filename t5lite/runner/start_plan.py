@@ -71,7 +71,7 @@ def plan_start(
 
 def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) -> Run:
     """Open the data and check that everything fits together; nothing is written."""
-    check_param_dtype(config.model)
+    check_param_dtype(config.execution)
     check_trackers(config)
     directory = RunDirectory.at(config.run_dir)
     resumed = None
@@ -92,7 +92,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
         check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
     if resumed is None:  # a run that resumes needs its source no more
         check_source(config, pipeline.vocabulary)
-    model = build(config.model)
+    model = build(config.model, config.execution)
     if resumed is not None:
         check_trained_alike(resumed, config, model)
     optimizer = config.build_optimizer(model)

@@ -82,6 +82,7 @@ class _Chunks:
     share_size: int
     size: int
     count: int
+    softcap: float | None
 
     @property
     def letters(self) -> str:
@@ -140,6 +141,8 @@ class _Chunks:
         )
         bias_TC = jax.lax.dynamic_slice_in_dim(bias_TS, self._start(number), self.size, axis=1)
         logits_BLTC += bias_TC.astype(jnp.float32)[None, None]
+        if self.softcap is not None:
+            logits_BLTC = self.softcap * jnp.tanh(logits_BLTC / self.softcap)
         fresh_TC = self.ids_TC(number) >= 0
         return constrain(jnp.where(fresh_TC[None, None], logits_BLTC, _LOWEST), _CHUNK_AXES)
 
@@ -156,7 +159,8 @@ def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
     num_shares = num_parts(LOGITS_AXES, "vocab")
     share_size = -(-vocab_size // num_shares)
     size = -(-share_size // num_chunks)
-    return _Chunks(factors.kernel_axes, vocab_size, num_shares, share_size, size, -(-share_size // size))
+    count = -(-share_size // size)
+    return _Chunks(factors.kernel_axes, vocab_size, num_shares, share_size, size, count, factors.softcap)
 
 
 def _by_chunks(factors: LogitFactors, targets_BL: jax.Array, chunks: _Chunks) -> LogitStatistics:
@@ -215,6 +219,8 @@ def _backward(
         is_target_BLTC = ids_TC[None, None] == targets_BL[:, :, None, None]
         d_BLTC += jnp.where(is_target_BLTC, gradient.target[:, :, None, None], 0.0)
         d_BLTC += gradient.total[:, :, None, None]
+        if chunks.softcap is not None:
+            d_BLTC *= 1.0 - jnp.square(logits_BLTC / chunks.softcap)
         d_BLTC = constrain(jnp.where((ids_TC >= 0)[None, None], d_BLTC, 0.0), _CHUNK_AXES)
         bias_sum_TS = chunks.add(bias_sum_TS, jnp.sum(d_BLTC, axis=(0, 1)), number, axis=1)
         product = partial(jnp.einsum, preferred_element_type=jnp.float32)

@@ -17,7 +17,7 @@ import optax
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.types import EOS_ID, Tree
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Execution
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
@@ -75,7 +75,7 @@ class StepConfig:
             )
 
 
-def check_param_dtype(config: ModelConfig) -> None:
+def check_param_dtype(execution: Execution) -> None:
     """Check that parameters are of a dtype that small updates reach.
 
     Raises:
@@ -83,11 +83,12 @@ def check_param_dtype(config: ModelConfig) -> None:
         of a norm's scale and most others once the learning rate falls. A float32 copy in the optimizer state
         would take the memory that bfloat16 saves, and more.
     """
-    if config.param_dtype != "float32":
+    if execution.param_dtype != "float32":
         raise ConfigError(
-            f"model.param_dtype={config.param_dtype!r} cannot be trained: an update below 1/256 of a "
+            f"execution.param_dtype={execution.param_dtype!r} cannot be trained: an update below 1/256 of a "
             "parameter is rounded away, so that norm scales never move; use float32, which takes the "
-            f"parameters of a {config.param_dtype} run as they are (model.compute_dtype is of the arithmetic)"
+            f"parameters of a {execution.param_dtype} run as they are (execution.compute_dtype is of the "
+            "arithmetic)"
         )
 
 
@@ -115,7 +116,7 @@ def make_train_step(
     Raises:
       ConfigError: if the parameters are not float32.
     """
-    check_param_dtype(model.config)
+    check_param_dtype(model.execution)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)

@@ -3,14 +3,15 @@
 import functools
 from dataclasses import replace
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner, make_partitioner
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.predicted import cost_model
+from t5lite.planning.predicted.cost_model import CostModel, Prediction
 from t5lite.planning.search.finalists import planned_optimizer
 from t5lite.training.step import StepConfig
 
@@ -23,37 +24,40 @@ MODEL = EncoderDecoderConfig(
     num_heads=4,
     num_encoder_layers=3,
     num_decoder_layers=2,
-    compute_dtype="bfloat16",
 )
+EXECUTION = Execution(compute_dtype="bfloat16")
 BATCH = BatchShape(batch_size=16, encoder_length=384, decoder_length=128)
 CLIPPED = StepConfig(max_gradient_norm=1.0)
 
-WAYS: dict[str, tuple[PartitioningConfig, EncoderDecoderConfig]] = {
-    "data_parallel": (PartitioningConfig(style="data_parallel"), MODEL),
-    "fsdp": (PartitioningConfig(style="fsdp"), MODEL),
-    "tensor": (PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=4), MODEL),
+WAYS: dict[str, tuple[PartitioningConfig, EncoderDecoderConfig, Execution]] = {
+    "data_parallel": (PartitioningConfig(style="data_parallel"), MODEL, EXECUTION),
+    "fsdp": (PartitioningConfig(style="fsdp"), MODEL, EXECUTION),
+    "tensor": (PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=4), MODEL, EXECUTION),
     "fsdp_tensor_sequence_sharded": (
         PartitioningConfig(style="sequence_parallel", fsdp=2, tensor=2),
-        replace(MODEL, remat="full"),
+        MODEL,
+        replace(EXECUTION, remat="full"),
     ),
 }
-"""Partitioning and model by name; the last one has sequence-sharded residuals and full rematerialisation."""
+"""Partitioning, model and execution; the last one has sequence-sharded residuals and full remat."""
 
 
 def parts(
     partitioning: PartitioningConfig,
-    config: EncoderDecoderConfig,
+    config: ModelConfig,
+    execution: Execution = EXECUTION,
     topology: str = TOPOLOGY,
     *,
     num_slices: int = 1,
 ) -> tuple[FunctionalModel, Partitioner]:
     devices = compile_only_devices(parse_topology(topology, num_slices=num_slices))
-    return build(config), make_partitioner(partitioning, devices)
+    return build(config, execution), make_partitioner(partitioning, devices)
 
 
 def compiled_step(
     partitioning: PartitioningConfig,
-    config: EncoderDecoderConfig,
+    config: ModelConfig,
+    execution: Execution = EXECUTION,
     batch: BatchShape = BATCH,
     topology: str = TOPOLOGY,
     *,
@@ -62,7 +66,7 @@ def compiled_step(
     trainable: tuple[str, ...] | None = None,
 ) -> CompiledStep:
     """Compile AdamW, by default of all parameters and with gradient clipping, as large models are trained."""
-    model, partitioner = parts(partitioning, config, topology, num_slices=num_slices)
+    model, partitioner = parts(partitioning, config, execution, topology, num_slices=num_slices)
     schedule = WarmupCosine(peak=1e-3, warmup_steps=10).build(100)
     optimizer = resolve_trained(trainable, (), model.abstract_params).optimizer(
         lambda axes, factors: AdamWConfig().build(schedule, axes, factors), model.logical_axes
@@ -80,8 +84,8 @@ def way(name: str) -> CompiledStep:
 @functools.cache
 def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
     """What the cost model says of one of the four."""
-    partitioning, config = WAYS[name]
-    model, topology = build(config), parse_topology(TOPOLOGY)
+    partitioning, config, execution = WAYS[name]
+    model, topology = build(config, execution), parse_topology(TOPOLOGY)
     costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
     mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
-    return mesh.predict(Execution(remat=config.remat))
+    return mesh.predict(cost_model.Execution(remat=execution.remat))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import Mesh
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.models.kernels.flash_attention import flash_attention
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
@@ -154,10 +154,9 @@ def test_a_models_layers_call_the_kernel_on_a_mesh(partitioning):
         num_heads=4,
         num_encoder_layers=2,
         num_decoder_layers=1,
-        compute_dtype="bfloat16",
     )
     partitioner = make_partitioner(partitioning, compile_only_devices(parse_topology("v5e:2x2")))
-    model = build(config)
+    model = build(config, Execution(compute_dtype="bfloat16"))
     params = jax.tree.map(
         lambda x, axes: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=partitioner.sharding(axes)),
         model.abstract_params,

@@ -12,16 +12,17 @@ from t5lite.planning.compiled import hlo
 from t5lite.planning.compiled.compile import abstract_batch
 from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
-from tests.compile.steps import BATCH, MODEL, compiled_step, parts
+from tests.compile.steps import BATCH, EXECUTION, MODEL, compiled_step, parts
 
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
+FULL = replace(EXECUTION, remat="full")
 
 
 def test_the_state_is_donated_and_gradients_are_summed_in_shards():
     """All of the state is updated in place, and no loop carries a whole kernel's gradient."""
-    model, partitioner = parts(PartitioningConfig(style="fsdp"), replace(MODEL, remat="full"))
+    model, partitioner = parts(PartitioningConfig(style="fsdp"), MODEL, FULL)
     optimizer = AdamWConfig().build(Constant(value=1e-3).build(10), model.logical_axes)
     state = abstract_state(model, optimizer, partitioner)
     step = make_train_step(model, optimizer, StepConfig(num_microbatches=2), seed=0)
@@ -48,9 +49,9 @@ def test_the_state_is_donated_and_gradients_are_summed_in_shards():
 def test_offloaded_layer_inputs_leave_the_device():
     """With so many that they would not stay on the chip anyway, which has room for 128 MiB."""
     deep = replace(MODEL, num_encoder_layers=192, num_decoder_layers=1)
-    moved = replace(deep, remat="offload", remat_names=("layer_input",))
+    offload = replace(EXECUTION, remat="offload", remat_names=("layer_input",))
     batch = replace(BATCH, batch_size=32)
-    memory = compiled_step(PartitioningConfig(style="fsdp"), moved, batch).memory
+    memory = compiled_step(PartitioningConfig(style="fsdp"), deep, offload, batch).memory
     inputs = 2 * 192 * batch.batch_size * batch.encoder_length * MODEL.embed_dim // 4
     assert inputs > 128 * MIB
     assert memory.activations < 0.2 * inputs
@@ -60,8 +61,8 @@ def test_offloaded_layer_inputs_leave_the_device():
 
 def test_chunks_of_a_large_vocabulary_hold_few_of_its_logits():
     """Gathered tables and gradients take 1.1 times what all logits do; with these at once it is 2.1 times."""
-    large = replace(MODEL, vocab_size=250_112, remat="full")
-    memory = compiled_step(PartitioningConfig(style="fsdp"), large, step=StepConfig(vocab_chunks=16)).memory
+    large, chunked = replace(MODEL, vocab_size=250_112), StepConfig(vocab_chunks=16)
+    memory = compiled_step(PartitioningConfig(style="fsdp"), large, FULL, step=chunked).memory
     logits = 4 * BATCH.batch_size * BATCH.decoder_length * large.vocab_size // 4
     assert memory.activations + memory.temporaries < 1.3 * logits
 

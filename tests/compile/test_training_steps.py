@@ -15,7 +15,7 @@ from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
 from t5lite.training.step import StepConfig
 from tests.compile import golden
-from tests.compile.steps import BATCH, MODEL, WAYS, compiled_step, predicted, way
+from tests.compile.steps import BATCH, EXECUTION, MODEL, WAYS, compiled_step, predicted, way
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +141,7 @@ def test_a_summary_lists_as_much_as_is_asked_for():
 def too_large():
     """A batch that no v5e has room for: attention logits of 2 x 4096 rows, 4 heads, 512 x 512."""
     batch = dataclasses.replace(BATCH, batch_size=4 * 4096, encoder_length=512)
-    return compiled_step(PartitioningConfig(style="fsdp"), MODEL, batch)
+    return compiled_step(PartitioningConfig(style="fsdp"), MODEL, batch=batch)
 
 
 def test_activations_are_told_by_their_lines_of_code(too_large):
@@ -159,13 +159,13 @@ def test_a_step_that_does_not_fit_says_what_takes_the_space(too_large):
 
 
 def test_a_step_that_does_not_fit_says_what_to_change(too_large):
-    first, *others, last = advice(too_large, MODEL, StepConfig(num_microbatches=2), style="fsdp")
-    assert first.startswith("--model.remat full")
+    first, *others, last = advice(too_large, EXECUTION, StepConfig(num_microbatches=2), style="fsdp")
+    assert first.startswith("--execution.remat full")
     assert any("--step.num-microbatches 4" in each for each in others)
     assert "more chips" in last
-    remat = dataclasses.replace(MODEL, remat="full")
+    remat = dataclasses.replace(EXECUTION, remat="full")
     assert not any("remat" in each for each in advice(too_large, remat, StepConfig(), style="fsdp"))
-    shard, *_ = advice(too_large, MODEL, StepConfig(), style="tensor_parallel")
+    shard, *_ = advice(too_large, EXECUTION, StepConfig(), style="tensor_parallel")
     assert shard.startswith("--partitioning.style sequence_parallel")
 
 

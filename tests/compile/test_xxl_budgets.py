@@ -13,10 +13,11 @@ from t5lite.models.presets import preset
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep
 from t5lite.planning.compiled.roofline import roofline
-from tests.compile.steps import compiled_step
+from tests.compile.steps import EXECUTION, compiled_step
 
 GIB = 2**30
-XXL = replace(preset("t5-1.1-xxl"), compute_dtype="bfloat16", remat="full")
+XXL = preset("t5-1.1-xxl")
+FULL = replace(EXECUTION, remat="full")
 XXL_BATCH = BatchShape(batch_size=512, encoder_length=512, decoder_length=128)
 
 
@@ -37,7 +38,7 @@ WHOLE_SECONDS = {"step": 1.055, "serial": 1.669}
 @pytest.mark.slow
 def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
     partitioning = PartitioningConfig(style="sequence_parallel", fsdp=16, tensor=16)
-    step = compiled_step(partitioning, XXL, XXL_BATCH, topology="v5e:16x16")
+    step = compiled_step(partitioning, XXL, FULL, XXL_BATCH, topology="v5e:16x16")
     print(report("v5e:16x16, residuals sharded", step))
     assert step.memory.peak <= 1.8 * GIB
     assert roofline(step).step_seconds <= WHOLE_SECONDS["step"]
@@ -47,7 +48,7 @@ def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
 @pytest.mark.slow
 def test_shards_of_all_chips_keep_the_budget_and_the_matrix_unit_busy():
     """Parameters and batch in 128 shards, of 32 columns and four rows."""
-    step = compiled_step(PartitioningConfig(style="fsdp"), XXL, XXL_BATCH, topology="v5p:4x4x8")
+    step = compiled_step(PartitioningConfig(style="fsdp"), XXL, FULL, XXL_BATCH, topology="v5p:4x4x8")
     print(report("v5p:4x4x8, fsdp", step))
     assert step.memory.peak <= 2.8 * GIB
     assert roofline(step).limiting == "matrix unit"

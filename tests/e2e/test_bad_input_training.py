@@ -54,7 +54,7 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
             ["--data.max-epochs", 1, "--training.batch-size", 8000],
             r"max_epochs=1 .* less than one batch of 8",
         ),
-        (["--model.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
+        (["--execution.param-dtype", "bfloat16"], r"param_dtype='bfloat16' cannot be trained: .*use float32"),
         (["--evaluations.heldout.batch-size", 1], r"heldout\.batch_size=1 must be at least 2"),
         (
             ["--evaluations.heldout.max-examples", 1],

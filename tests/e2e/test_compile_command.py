@@ -58,7 +58,7 @@ def test_a_step_that_does_not_fit_is_an_answer_with_an_exit_code_of_its_own(caps
     captured = capsys.readouterr()
     assert code == 3
     assert "does not fit: wants" in captured.out
-    assert "what to change\n  --model.remat full" in captured.out
+    assert "what to change\n  --execution.remat full" in captured.out
     assert "Traceback" not in captured.err
 
 

@@ -9,7 +9,7 @@ import pytest
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives import CausalLM, MaskedLM, SpanCorruption
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, ModelConfig
 from t5lite.run_config import EvaluationConfig
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.run_directory import RunDirectory
@@ -58,7 +58,7 @@ def test_pairs_are_as_long_as_the_longest_and_the_model_allow(max_length, import
     directory = RunDirectory.at(imported)
     evaluation = EvaluationConfig(store=str(pair_data / "heldout"))
     for model in (
-        DecoderOnlyConfig(**SHAPE, num_layers=1, positions="learned", max_length=max_length),
+        DecoderOnlyConfig(**SHAPE, num_layers=1, positions=LearnedPositions(), max_length=max_length),
         EncoderOnlyConfig(**SHAPE, num_layers=1, head="sequence_classification", max_length=max_length),
     ):
         config, note = measuring_config(directory, model, evaluation)

@@ -3,7 +3,7 @@
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import EncoderOnlyConfig, NormalInitializer
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -20,7 +20,7 @@ def config() -> RunConfig:
             num_heads=4,
             num_layers=2,
             max_length=48,
-            initializer_std=0.1,
+            initializer=NormalInitializer(std=0.1),
         ),
         data=PretrainingDataConfig(store="data/train", inputs_length=32, objective=MaskedLM()),
         optimizer=AdamWConfig(),

@@ -3,7 +3,7 @@
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, LearnedPositions
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.training.loop import TrainingConfig
@@ -20,7 +20,7 @@ def config() -> RunConfig:
             num_heads=4,
             num_kv_heads=2,
             num_layers=2,
-            positions="learned",
+            positions=LearnedPositions(),
             max_length=48,
             tie_embeddings=True,
         ),

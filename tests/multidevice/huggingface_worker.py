@@ -10,7 +10,15 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.interop.huggingface import export_folder, import_folder
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    PlainMLP,
+)
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 
@@ -31,11 +39,11 @@ CONFIGS: dict[str, ModelConfig] = {
         head_dim=4,
         num_heads=8,
         num_layers=3,
-        positions="learned",
+        positions=LearnedPositions(),
         max_length=16,
-        norm="layer",
-        mlp_activation="gelu_tanh",
-        biases=True,
+        norm=LayerNorm(epsilon=1e-5),
+        mlp=PlainMLP(activation="gelu_tanh", bias=True),
+        attention=AttentionConfig(scaled=True, biases="all"),
         tie_embeddings=True,
     ),
 }

@@ -66,7 +66,6 @@ def train(partitioner, *, trainable=None, vocab_chunks=None):
         num_heads=8,
         num_encoder_layers=2,
         num_decoder_layers=2,
-        mlp_activation="gated_gelu",
         tie_embeddings=False,
         dropout_rate=0.1,
     )

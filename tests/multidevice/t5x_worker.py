@@ -15,7 +15,7 @@ import numpy as np
 
 from t5lite.interop import arrival
 from t5lite.interop.t5x import import_folder
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, RelativePositions
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
@@ -34,7 +34,7 @@ CONFIG = EncoderDecoderConfig(
     num_heads=8,
     num_encoder_layers=2,
     num_decoder_layers=3,
-    positions="relative_per_layer",
+    positions=RelativePositions(per_layer=True),
 )
 
 

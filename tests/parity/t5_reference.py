@@ -9,12 +9,12 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from t5lite.interop.huggingface import state_dict_from_params
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions
 from t5lite.models.functional import FunctionalModel
 
 VERSIONS = {
-    "1.0": {"mlp_activation": "relu", "tie_embeddings": True},
-    "1.1": {"mlp_activation": "gated_gelu", "tie_embeddings": False},
+    "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
+    "1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},
 }
 
 
@@ -48,6 +48,8 @@ def make_params(model: FunctionalModel, seed: int) -> Any:
 
 def make_transformers_model(params: Any, config: EncoderDecoderConfig) -> T5ForConditionalGeneration:
     """Build the peer without files, so that neither config.json nor safetensors takes part."""
+    positions = config.positions
+    assert isinstance(positions, RelativePositions)
     peer = T5ForConditionalGeneration(
         T5Config(
             vocab_size=config.vocab_size,
@@ -57,9 +59,9 @@ def make_transformers_model(params: Any, config: EncoderDecoderConfig) -> T5ForC
             num_heads=config.num_heads,
             num_layers=config.num_encoder_layers,
             num_decoder_layers=config.num_decoder_layers,
-            relative_attention_num_buckets=config.relpos_buckets,
-            relative_attention_max_distance=config.relpos_max_distance,
-            feed_forward_proj=config.mlp_activation.replace("_", "-"),
+            relative_attention_num_buckets=positions.num_buckets,
+            relative_attention_max_distance=positions.max_distance,
+            feed_forward_proj="relu" if config.mlp.num_inputs == 1 else "gated-gelu",
             dropout_rate=0.0,
             # T5Config forces tying; the difference between 1.0 and 1.1 that is left is this one.
             scale_decoder_outputs=config.tie_embeddings,

@@ -14,15 +14,19 @@ from t5lite.core.types import EOS_ID
 from t5lite.data.vocabulary import SentencePieceVocabulary, train_vocabulary
 from t5lite.decoding import greedy
 from t5lite.interop.huggingface import export_folder
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions
 from t5lite.models.functional import build
 
 LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
 PAGE = Path(__file__).parents[2] / "docs" / "downstream.md"
 MODELS: dict[str, dict[str, Any]] = {
-    "1.0": {"mlp_activation": "relu", "tie_embeddings": True},
-    "1.1": {"mlp_activation": "gated_gelu", "tie_embeddings": False},
-    "umT5": {"mlp_activation": "gated_gelu", "tie_embeddings": False, "positions": "relative_per_layer"},
+    "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
+    "1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},
+    "umT5": {
+        "mlp": GatedMLP(activation="gelu_tanh"),
+        "tie_embeddings": False,
+        "positions": RelativePositions(num_buckets=16, max_distance=40, per_layer=True),
+    },
 }
 NUM_TEXTS, MAX_DECODE_LENGTH = 48, 24
 pytestmark = pytest.mark.slow
@@ -93,9 +97,7 @@ def test_a_converted_model_decodes_the_same(name, vocabulary, convert, tmp_path)
         num_heads=3,
         num_encoder_layers=2,
         num_decoder_layers=3,
-        relpos_buckets=16,
-        relpos_max_distance=40,
-        **MODELS[name],
+        **{"positions": RelativePositions(num_buckets=16, max_distance=40), **MODELS[name]},
     )
     params, inputs = make_params(config), make_inputs(vocabulary)
     export_folder(params, config, tmp_path / "exported", vocabulary=vocabulary)

@@ -11,12 +11,12 @@ from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGenera
 
 from t5lite.decoding import greedy
 from t5lite.interop.huggingface import export_folder, import_folder
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions, RMSNorm
 from t5lite.models.functional import build
 
 VERSIONS: dict[str, dict[str, Any]] = {
-    "1.0": {"mlp_activation": "relu", "tie_embeddings": True},
-    "1.1": {"mlp_activation": "gated_gelu", "tie_embeddings": False},
+    "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
+    "1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},
 }
 VOCAB_SIZE = 24
 LENGTHS = np.array([9, 4, 1, 6])
@@ -32,9 +32,8 @@ def make_config(version: str, **changes: Any) -> EncoderDecoderConfig:
         "num_heads": 3,
         "num_encoder_layers": 2,
         "num_decoder_layers": 3,
-        "relpos_buckets": 8,
-        "relpos_max_distance": 6,
-        "norm_epsilon": 1e-5,
+        "positions": RelativePositions(num_buckets=8, max_distance=6),
+        "norm": RMSNorm(epsilon=1e-5),
     }
     return EncoderDecoderConfig(**{**fields, **VERSIONS[version], **changes})
 

@@ -12,7 +12,7 @@ from t5_reference import make_batch, make_params, transformers_logits
 from transformers import T5Config, T5ForConditionalGeneration, UMT5Config, UMT5ForConditionalGeneration
 
 from t5lite.interop.t5x import import_folder
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions
 from t5lite.models.functional import build
 from tests.t5x_writer import target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
@@ -78,10 +78,10 @@ def make_peer(tensors, config):
         "num_heads": config.num_heads,
         "num_layers": DEPTHS["encoder"],
         "num_decoder_layers": DEPTHS["decoder"],
-        "feed_forward_proj": config.mlp_activation.replace("_", "-"),
+        "feed_forward_proj": "relu" if config.mlp.num_inputs == 1 else "gated-gelu",
         "dropout_rate": 0.0,
     }
-    if config.positions == "relative_per_layer":
+    if config.positions.layer_bias is not None:
         peer = UMT5ForConditionalGeneration(UMT5Config(**common))
         # transformers 5 scales the logits of every umT5, which T5X does not.
         tensors["lm_head.weight"] = tensors["lm_head.weight"] * config.embed_dim**0.5
@@ -101,9 +101,9 @@ def test_logits_equal_those_of_transformers(tmp_path, version):
         **SIZES,
         num_encoder_layers=DEPTHS["encoder"],
         num_decoder_layers=DEPTHS["decoder"],
-        mlp_activation="relu" if version == "T5 1.0" else "gated_gelu",
+        mlp=PlainMLP(activation="relu") if version == "T5 1.0" else GatedMLP(activation="gelu_tanh"),
         tie_embeddings=version == "T5 1.0",
-        positions="relative_per_layer" if scanned else "relative",
+        positions=RelativePositions(per_layer=scanned),
     )
     written = jax.tree.map(np.asarray, make_params(build(config), seed=3))
     target = target_of(written, scanned=scanned, apart=config.head_dim if scanned else None)

@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    EncoderDecoderConfig,
+    LayerNorm,
+    PlainMLP,
+    SinusoidalPositions,
+)
 from t5lite.models.functional import build
 
 CONFIG = EncoderDecoderConfig(
@@ -22,13 +28,11 @@ CONFIG = EncoderDecoderConfig(
     num_heads=4,
     num_encoder_layers=2,
     num_decoder_layers=3,
-    positions="sinusoidal",
-    norm="layer",
+    positions=SinusoidalPositions(),
+    norm=LayerNorm(epsilon=1e-5),
     norm_placement="post",
-    norm_epsilon=1e-5,
-    mlp_activation="relu",
-    biases=True,
-    scale_attention=True,
+    mlp=PlainMLP(activation="relu", bias=True),
+    attention=AttentionConfig(scaled=True, biases="all"),
     tie_embeddings=True,
     embedding_scale=4.0,
     logit_scale=1.0,

@@ -129,7 +129,7 @@ def check_tokenizer(vocabulary: Vocabulary, config: ModelConfig, kept_files: Map
 
 
 def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.ndarray]:
-    """Return ``params`` as the tensors of the transformers class, each contiguous, in ``param_dtype``.
+    """Return ``params`` as the tensors of the transformers class, each contiguous, in their dtype.
 
     A tied model has no tensor for its head, an untied one has.
 
@@ -146,7 +146,7 @@ def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.nd
 def _checked_plan(params: Tree, config: ModelConfig, family: Family) -> list[Tensor]:
     shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
     check_fit("parameters", shapes, {path: np.shape(leaf) for path, leaf in flatten(params)})
-    tensors = plan(family.rules(config), shapes)
+    tensors = plan(family.rules(config), shapes, config.stacks)
     if not family.bare(config):
         return tensors
     return [dataclasses.replace(tensor, name=tensor.name.removeprefix(family.prefix)) for tensor in tensors]

@@ -8,7 +8,7 @@ from typing import Any
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.huggingface.tensor_rules import Rule
 from t5lite.interop.trees import Shape
-from t5lite.models.config import ModelConfig, TransformerConfig
+from t5lite.models.config import ModelConfig, NormalInitializer, TransformerConfig
 
 Tokens = Mapping[str, int | None]
 """Ids of ``bos``, ``eos`` and ``pad``; None where a vocabulary lacks one, or none is exported."""
@@ -16,6 +16,18 @@ Tokens = Mapping[str, int | None]
 
 OTHER_HEADS = (r"(v_head|score|multiple_choice_head)\..*", r"(transformer|model)\.(v_head|score)\..*")
 """Optional parts of a decoder-only model: what rewards, classifies or chooses beside its language model."""
+
+
+ONLY_PLAIN: Mapping[str, tuple[Any, ...]] = {
+    "first_norm": (True,),
+    "attention.scale_dim": (None,),
+    "attention.softcap": (None,),
+    "attention.qk_norm": (False,),
+    "attention.windows": ((None,),),
+    "embedding_scale": (1.0,),
+    "logit_softcap": (None,),
+}
+"""What only some families have; the others allow no more than this (``differences``)."""
 
 
 def _no_names(_: Any) -> dict[str, str]:
@@ -64,7 +76,7 @@ class Family:
     class_name: Callable[[Any], str]
     to_json: Callable[[Any, str, Tokens], dict[str, Any]]
     generation_json: Callable[[Any, Tokens], dict[str, Any]]
-    from_json: Callable[["Values", Any], ModelConfig]
+    from_json: Callable[["Values"], ModelConfig]
     rules: Callable[[Any], tuple[Rule, ...]]
     completed: Callable[[Any, "Values", Mapping[str, Shape]], ModelConfig] = _as_it_is
     untied: Callable[[Any, "Values"], ModelConfig | None] = lambda config, values: None
@@ -82,13 +94,9 @@ class Family:
     default_eos: int | None = None
 
 
-def differences(config: TransformerConfig, allowed: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """Return a phrase for every field of ``config`` whose value is not one of those allowed."""
-    return [
-        f"{name}={getattr(config, name)!r} (only {' or '.join(map(repr, values))})"
-        for name, values in allowed.items()
-        if getattr(config, name) not in values
-    ]
+def initial_std(config: TransformerConfig) -> float:
+    """Return the standard deviation of normal initial values; of another scheme, transformers' default."""
+    return config.initializer.std if isinstance(config.initializer, NormalInitializer) else 0.02
 
 
 def head_width(config: TransformerConfig) -> list[str]:

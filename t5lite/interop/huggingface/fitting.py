@@ -80,7 +80,7 @@ def fit(stored: Mapping[str, Stored], family: Family, config: ModelConfig) -> Fi
             logger.warning("no %s in a model with an output projection: starting it as %s", name, original)
             kept[name] = kept[original]
     shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
-    tensors = plan(family.rules(config), shapes)
+    tensors = plan(family.rules(config), shapes, config.stacks)
     expected = {tensor.name: tensor.shape for tensor in tensors}
     kept = _without_optional_parts(kept, expected, family)
     found = {name: tensor.shape for name, tensor in kept.items()}

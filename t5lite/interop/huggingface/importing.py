@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from t5lite.interop.huggingface.stored_tensors import check_weights, from_arrays
 from t5lite.interop.huggingface.tensor_names import canonical_names
 from t5lite.interop.huggingface.usage import ids_of_eos
 from t5lite.interop.huggingface.weights import read_params
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Dtype, Execution, ModelConfig
 from t5lite.models.functional import build
 
 CONFIG = "config.json"
@@ -27,7 +27,7 @@ CONFIG = "config.json"
 def import_folder(
     path: str | Path,
     *,
-    param_dtype: Literal["float32", "bfloat16"] = "float32",
+    param_dtype: Dtype = "float32",
     partitioner: Placement = None,
     check: Callable[[ModelConfig], None] = lambda _: None,
 ) -> tuple[ModelConfig, Tree]:
@@ -60,7 +60,7 @@ def import_folder(
     values = Values(read_json(folder / CONFIG))
     refuse_quantized(values)
     family = family_of_json(values)
-    config: Any = family.from_json(values, param_dtype)
+    config: Any = family.from_json(values)
     stored = canonical_names(open_folder(folder), family)
     config = family.completed(config, values, {name: tensor.shape for name, tensor in stored.items()})
     fitted = fit(stored, family, config)
@@ -69,7 +69,7 @@ def import_folder(
         config, fitted = untied, fit(stored, family, untied)
         differing = fitted.differing_copies()
     refuse_differing(differing)
-    return config, _read(fitted, config, partitioner)
+    return config, _read(fitted, config, param_dtype, partitioner)
 
 
 def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
@@ -94,8 +94,10 @@ def check_vocabulary(path: str | Path, vocabulary: Vocabulary) -> None:
         )
 
 
-def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> Tree:
-    """Return the nested dict of NumPy parameters, in ``config.param_dtype``, that ``tensors`` describe.
+def params_from_state_dict(
+    tensors: Mapping[str, np.ndarray], config: ModelConfig, *, param_dtype: Dtype = "float32"
+) -> Tree:
+    """Return the nested dict of NumPy parameters, in ``param_dtype``, that ``tensors`` describe.
 
     Copies of a tied embedding table under other names must equal it. An untied T5 without
     ``lm_head.weight`` gets a copy of ``shared.weight`` there, which computes the same (transformers 5
@@ -109,10 +111,10 @@ def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: ModelConfi
     family = family_of(config)
     fitted = fit(canonical_names(from_arrays(tensors), family), family, config)
     refuse_differing(fitted.differing_copies())
-    return _read(fitted, config, None)
+    return _read(fitted, config, param_dtype, None)
 
 
-def _read(fitted: Fitted, config: ModelConfig, partitioner: Placement) -> Tree:
-    model = build(config)
+def _read(fitted: Fitted, config: ModelConfig, param_dtype: Dtype, partitioner: Placement) -> Tree:
+    model = build(config, Execution(param_dtype=param_dtype))
     shardings = shardings_of(model, partitioner)
     return read_params(fitted.stored, fitted.tensors, model.abstract_params, shardings=shardings)

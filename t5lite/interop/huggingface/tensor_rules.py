@@ -5,12 +5,17 @@ matrix a layer, in ``[out, in]`` or ``[in, out]`` order, or a part of a matrix t
 a list of ``Rule``s; ``plan`` makes of them the tensors of one model.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from t5lite.interop.trees import Shape
+from t5lite.models.config import StackSpec
+from t5lite.models.layers.groups import structure_groups
+
+_LAYERS = "layers"
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Rule:
 
     Attributes:
       tensor: its name, ``{}`` for the number of the layer.
-      leaves: paths of the parameters; several lie side by side along the tensor's output.
+      leaves: paths of the parameters, those of a stack in SIDE/layers; several lie side by side along the
+        tensor's output.
       transposed: whether it is ``[out, in]``, as in torch.
     """
 
@@ -96,32 +102,59 @@ class Tensor:
         return [part.shape[-1] for part in self.parts]
 
 
-def plan(rules: Sequence[Rule], shapes: Mapping[str, Shape]) -> list[Tensor]:
+def plan(
+    rules: Sequence[Rule], shapes: Mapping[str, Shape], stacks: Sequence[StackSpec] = ()
+) -> list[Tensor]:
     """Return the tensors of the model whose parameters have ``shapes``: whole ones first, then by layer.
 
-    A rule for parameters that the model lacks (a bias, a head) makes no tensor.
+    A rule for parameters that the model lacks (a bias, a head) makes no tensor. A rule speaks of ``layers``,
+    whichever arrays the layers of a stack are in (``layers.groups``).
+
+    Args:
+      rules: of the family.
+      shapes: of the parameters, by path.
+      stacks: of the model.
 
     Raises:
       ValueError: if a parameter has no rule or several (a fault of the family's rules).
     """
-    used = [rule for rule in rules if any(leaf in shapes for leaf in rule.leaves)]
-    covered = sorted(leaf for rule in used for leaf in rule.leaves)
-    if covered != sorted(shapes):
-        raise ValueError(f"the rules cover {covered}, the model has {sorted(shapes)}")
-    whole = [_tensor(rule, None, shapes) for rule in used if "{}" not in rule.tensor]
-    stacked = [rule for rule in used if "{}" in rule.tensor]
-    depth = max((shapes[rule.leaves[0]][0] for rule in stacked), default=0)
-    return whole + [
-        _tensor(rule, layer, shapes)
-        for layer in range(depth)
-        for rule in stacked
-        if layer < shapes[rule.leaves[0]][0]
-    ]
+    places = {stack.side: _places(stack) for stack in stacks}
+    whole, by_layer = [], []
+    for order, rule in enumerate(rules):
+        if "{}" not in rule.tensor:
+            if any(leaf in shapes for leaf in rule.leaves):
+                whole.append(_tensor(rule.tensor, rule, rule.leaves, None, shapes))
+            continue
+        side, _, _ = rule.leaves[0].partition("/")
+        alone = [(_LAYERS, number) for number in range(shapes.get(rule.leaves[0], (0,))[0])]
+        for number, (group, index) in enumerate(places.get(side, alone)):
+            leaves = tuple(leaf.replace(f"/{_LAYERS}/", f"/{group}/") for leaf in rule.leaves)
+            if any(leaf in shapes for leaf in leaves):
+                tensor = _tensor(rule.tensor.format(number), rule, leaves, index, shapes)
+                by_layer.append((number, order, tensor))
+    tensors = whole + [tensor for *_, tensor in sorted(by_layer, key=lambda each: each[:2])]
+    _check_covered(tensors, shapes)
+    return tensors
 
 
-def _tensor(rule: Rule, layer: int | None, shapes: Mapping[str, Shape]) -> Tensor:
-    name = rule.tensor if layer is None else rule.tensor.format(layer)
-    parts = tuple(
-        Part(leaf, layer, shapes[leaf] if layer is None else shapes[leaf][1:]) for leaf in rule.leaves
-    )
+def _check_covered(tensors: Sequence[Tensor], shapes: Mapping[str, Shape]) -> None:
+    """Check that each layer of each parameter is in one tensor."""
+    covered = Counter(part.path for tensor in tensors for part in tensor.parts)
+    whole = {part.path for tensor in tensors for part in tensor.parts if part.layer is None}
+    needed = {path: 1 if path in whole else shape[0] for path, shape in shapes.items() if path in covered}
+    if covered != needed or set(covered) != set(shapes):
+        raise ValueError(f"the rules cover {sorted(covered)}, the model has {sorted(shapes)}")
+
+
+def _places(stack: StackSpec) -> list[tuple[str, int]]:
+    """Return the array that each layer is in, and its place there."""
+    groups = structure_groups(stack).layers.items()
+    where = {number: (group, index) for group, own in groups for index, number in enumerate(own)}
+    return [where[number] for number in range(stack.num_layers)]
+
+
+def _tensor(
+    name: str, rule: Rule, leaves: tuple[str, ...], layer: int | None, shapes: Mapping[str, Shape]
+) -> Tensor:
+    parts = tuple(Part(leaf, layer, shapes[leaf] if layer is None else shapes[leaf][1:]) for leaf in leaves)
     return Tensor(name, parts, rule.transposed)

@@ -27,7 +27,8 @@ from t5lite.interop.stablehlo.programs import (
     lower,
 )
 from t5lite.interop.trees import check_fit, flatten
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Execution, ModelConfig
+from t5lite.models.config.json_form import to_json
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.models.program import Program
 
@@ -37,6 +38,7 @@ def export_folder(
     config: ModelConfig,
     out_dir: str | os.PathLike[str],
     *,
+    execution: Execution | None = None,
     vocabulary: Vocabulary | None = None,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     overwrite: bool = False,
@@ -45,13 +47,16 @@ def export_folder(
 ) -> Export:
     """Write the forward pass and ``programs`` for CPU, TPU and CUDA, and their weights, as one folder.
 
-    The weights are written one layer at a time. A program casts them to ``config.param_dtype``, so ``dtype``
-    is only how they are stored and held; it computes in ``config.compute_dtype``. It is for one device.
+    The weights are written one layer at a time. A program casts them to ``execution.param_dtype``, so
+    ``dtype`` is only how they are stored and held; it computes in ``execution.compute_dtype``. It is for one
+    device.
 
     Args:
       params: the nested dict of parameters, on the host or addressable from it.
       config: the model they belong to.
       out_dir: a new or empty directory.
+      execution: how the programs compute, except that a kernel of one platform computes nothing; by default
+        in float32.
       vocabulary: whose files to write along; None writes none.
       dtype: of the stored weights.
       overwrite: replace ``out_dir`` if it is such a folder, with nothing in it but what was exported.
@@ -66,7 +71,7 @@ def export_folder(
     out_dir, sizes = place(out_dir), sizes or ProgramSizes()
     cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
     # A kernel is for one platform, and a program for all of them.
-    model = build(dataclasses.replace(config, attention="reference"))
+    model = build(config, dataclasses.replace(execution or Execution(), attention="reference"))
     every = {"forward": forward_program(config), **(programs or {})}
     check_fit(
         "parameters",
@@ -137,5 +142,6 @@ def _describe(
         "programs": programs,
         "vocabulary": known,
         "architecture": model.config.architecture,
-        "model": dataclasses.asdict(model.config),
+        "model": to_json(model.config),
+        "execution": dataclasses.asdict(model.execution),
     }

@@ -14,7 +14,7 @@ from t5lite.interop.arrival import Placement, arrive, shardings_of
 from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.t5x.checkpoint import open_checkpoint
 from t5lite.interop.t5x.mapping import GatedActivation, infer_config, match, stack_layouts
-from t5lite.models.config import Dtype, EncoderDecoderConfig
+from t5lite.models.config import Dtype, EncoderDecoderConfig, RelativePositions
 from t5lite.models.functional import build
 
 logger = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ def import_folder(
     """Return the configuration and the nested dict of parameters of a T5X checkpoint, its optimizer left out.
 
     The checkpoint is T5X's own, of version 2 or 3, or Orbax's; its layers scanned or not. It says nothing of
-    relpos_max_distance, norm_epsilon and the activation: they are T5's (128, 1e-6, ReLU or gated GELU), as in
-    T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5, ByT5 and umT5. UL2 and Flan-UL2 have SwiGLU, whose leaves look
-    the same: ``activation`` must say so. Besides the parameters themselves no more is in memory
-    than one piece of one leaf (``interop.arrival``).
+    the positions' max_distance, the norm's epsilon and the activation: they are T5's (128, 1e-6, ReLU or
+    gated GELU), as in T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5, ByT5 and umT5. UL2 and Flan-UL2 have SwiGLU,
+    whose leaves look the same: ``activation`` must say so. Besides the parameters themselves no more is in
+    memory than one piece of one leaf (``interop.arrival``).
 
     Args:
       path: a ``checkpoint_<step>`` directory, the file ``checkpoint`` in it, or a directory of several, of
@@ -55,7 +55,7 @@ def import_folder(
     logger.info("reading %s (%s)", checkpoint.path, checkpoint.layout)
     leaves = {name: opened() for name, opened in checkpoint.target.items()}
     stacks = stack_layouts(leaves)
-    config = infer_config(leaves, stacks, param_dtype=param_dtype, activation=activation)
+    config = infer_config(leaves, stacks, activation=activation)
     model = build(config)
     paths, structure = jax.tree_util.tree_flatten_with_path(model.abstract_params)
     shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
@@ -70,10 +70,10 @@ def import_folder(
         _summary(checkpoint.left),
     )
     logger.info(
-        "assumed, as T5X does not say: relpos_max_distance=%d, norm_epsilon=%g%s",
-        config.relpos_max_distance,
-        config.norm_epsilon,
-        "" if activation else f", mlp_activation={config.mlp_activation}",
+        "assumed, as T5X does not say: positions.max_distance=%d, norm.epsilon=%g%s",
+        RelativePositions().max_distance,
+        config.norm.epsilon,
+        "" if activation else f", mlp.activation={config.mlp.activation}",
     )
     dtype = jnp.dtype(param_dtype)
     found = NonFinite()

@@ -7,18 +7,29 @@ axis 1. Attention kernels are ``[embed, heads, kv]``, or the last two axes are o
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.arrival import Source
+from t5lite.interop.differences import differences
 from t5lite.interop.t5x.leaves import JoinedLeaf, Leaf, PermutedLeaf, StackedLeaf
 from t5lite.interop.trees import Shape, listed, refuse_misfits
-from t5lite.models.config import EXECUTION_FIELDS, Dtype, EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import (
+    EncoderDecoderConfig,
+    GatedMLP,
+    MLPKind,
+    ModelConfig,
+    PlainMLP,
+    RelativePositions,
+)
 
 Leaves = Mapping[str, Leaf]
 GatedActivation = Literal["gated_gelu", "swiglu"]
 """What an MLP with two input kernels may compute; a checkpoint does not say which."""
-GATED: tuple[GatedActivation, ...] = ("gated_gelu", "swiglu")
+GATED: dict[GatedActivation, MLPKind] = {
+    "gated_gelu": GatedMLP(activation="gelu_tanh"),
+    "swiglu": GatedMLP(activation="silu"),
+}
 
 STACKS = ("encoder", "decoder")
 _RELPOS = "relpos_bias/rel_embedding"
@@ -49,11 +60,16 @@ _WHOLE = {
     "encoder/final_norm/scale": "encoder/encoder_norm/scale",
     "decoder/final_norm/scale": "decoder/decoder_norm/scale",
 } | {f"{stack}/relpos_bias/embedding": f"{stack}/{_RELPOS}" for stack in STACKS}
-_INFERRED = (
+_SIZES = (
     "vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "num_encoder_layers", "num_decoder_layers",
-    "mlp_activation", "tie_embeddings", "positions", "relpos_buckets",
+    "tie_embeddings",
 )  # fmt: skip
-_OF_TRAINING = (*EXECUTION_FIELDS, "initializer", "initializer_std", "max_length")
+_OF_TRAINING = ("dropout_rate", "initializer", "max_length")
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "mlp": (PlainMLP(activation="relu"), *GATED.values()),
+    "positions": (RelativePositions,),
+    "positions.max_distance": (RelativePositions().max_distance,),
+}
 _HINTS = 8
 _LEAVES_OF_A_LAYER = 4
 """At least, and some may be missing, which are then listed: a layer has 8 or more."""
@@ -108,13 +124,12 @@ def infer_config(
     leaves: Leaves,
     stacks: Mapping[str, StackLayout],
     *,
-    param_dtype: Dtype,
     activation: GatedActivation | None = None,
 ) -> EncoderDecoderConfig:
     """Return the model that names and shapes describe.
 
-    What they do not say is T5's: relpos_max_distance 128, norm_epsilon 1e-6, ReLU without and gated GELU
-    (or ``activation``) with two input kernels.
+    What they do not say is T5's: max_distance 128 of the positions, epsilon 1e-6 of the norm, ReLU without
+    and gated GELU (or ``activation``) with two input kernels.
 
     Raises:
       UserError: for an ``activation`` of an MLP with one input kernel.
@@ -135,7 +150,7 @@ def infer_config(
     heads_and_buckets = _shape(leaves, table, *((2, 3) if per_layer and encoder.scanned else (2,)))
     if len(heads_and_buckets) == 2 and encoder.scanned:
         per_layer = False
-    num_heads, relpos_buckets = heads_and_buckets[0], heads_and_buckets[-1]
+    num_heads, num_buckets = heads_and_buckets[0], heads_and_buckets[-1]
     query = _shape(leaves, f"{prefix}/attention/query/kernel", 2 + encoder.scanned, 3 + encoder.scanned)
     whole = len(query) == 3 + encoder.scanned
     return EncoderDecoderConfig(
@@ -146,11 +161,9 @@ def infer_config(
         num_heads=num_heads,
         num_encoder_layers=encoder.num_layers,
         num_decoder_layers=stacks["decoder"].num_layers,
-        mlp_activation=(activation or "gated_gelu") if gated else "relu",
+        mlp=GATED[activation or "gated_gelu"] if gated else PlainMLP(activation="relu"),
         tie_embeddings=_WHOLE["logits/kernel"] not in leaves,
-        positions="relative_per_layer" if per_layer else "relative",
-        relpos_buckets=relpos_buckets,
-        param_dtype=param_dtype,
+        positions=RelativePositions(num_buckets=num_buckets, per_layer=per_layer),
     )
 
 
@@ -158,16 +171,13 @@ def fits(config: ModelConfig) -> str | None:
     """Return None if T5X has this model, else why not."""
     if not isinstance(config, EncoderDecoderConfig):
         return f"the T5X format is for encoder-decoder models, not {config.architecture}"
-    of_t5 = EncoderDecoderConfig(**{name: getattr(config, name) for name in _INFERRED})
-    differing = [
-        f"{field.name}={getattr(config, field.name)!r}"
+    of_t5 = EncoderDecoderConfig(**{name: getattr(config, name) for name in _SIZES})
+    fixed = {
+        field.name: (getattr(of_t5, field.name),)
         for field in fields(config)
-        if field.name not in _OF_TRAINING and getattr(config, field.name) != getattr(of_t5, field.name)
-    ]
-    if config.mlp_activation not in ("relu", *GATED):
-        differing.append(f"mlp_activation={config.mlp_activation!r}")
-    if not config.positions.startswith("relative"):
-        differing.append(f"positions={config.positions!r}")
+        if field.name not in (*_OF_TRAINING, *_KINDS)
+    }
+    differing = differences(config, {**fixed, **_KINDS})
     return f"no T5 has {', '.join(differing)}" if differing else None
 
 

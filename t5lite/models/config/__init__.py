@@ -1,51 +1,54 @@
-"""Shape and numeric policy of the architectures; a published model is a value of one of them.
+"""Shape of the architectures, and how they are computed; a published model is a value of one of them.
 
 Each class's defaults are those of its best-known family: T5 1.1, BERT, Llama. A configuration answers what
-the rest of t5lite asks about its architecture (``TransformerConfig``).
+the rest of t5lite asks about its architecture (``TransformerConfig``); what its layers are made of it says
+as values (``LayerSpec``, ``StackSpec``).
 """
 
 from typing import TypeAlias
 
+from t5lite.models.config.attention import AttentionBiases, AttentionConfig
 from t5lite.models.config.decoder_only import DecoderOnlyConfig, PrefixAttention
 from t5lite.models.config.encoder_decoder import EncoderDecoderConfig
 from t5lite.models.config.encoder_only import EncoderOnlyConfig
+from t5lite.models.config.execution import REMAT_NAMES, AttentionBackend, Dtype, Execution, Remat
 from t5lite.models.config.heads import HEADS, Head, HeadKind
-from t5lite.models.config.parts import Output, StackShape
-from t5lite.models.config.transformer import (
-    EXECUTION_FIELDS,
-    REMAT_NAMES,
-    Activation,
-    Architecture,
-    AttentionBackend,
-    Dtype,
-    Norm,
-    Positions,
-    Remat,
-    TransformerConfig,
+from t5lite.models.config.initializers import (
+    Initializer,
+    NormalInitializer,
+    T5Initializer,
+    XavierInitializer,
 )
+from t5lite.models.config.layers import AttentionSpec, AttentionView, LayerSpec, StackSpec, Window
+from t5lite.models.config.mlps import Activation, GatedMLP, MLPKind, PlainMLP
+from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement, RMSNorm
+from t5lite.models.config.parts import Output
+from t5lite.models.config.positions import (
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    PositionKind,
+    RelativePositions,
+    RotaryPositions,
+    RotaryScaling,
+    SinusoidalPositions,
+    Unscaled,
+)
+from t5lite.models.config.sizes import StackSizes
+from t5lite.models.config.transformer import Architecture, TransformerConfig
 
 ModelConfig: TypeAlias = EncoderDecoderConfig | EncoderOnlyConfig | DecoderOnlyConfig
 """The configuration of any architecture."""
+PARTS = (RotaryScaling, PositionKind, NormKind, MLPKind, Initializer)
+"""The unions that a configuration has fields of, each after those that it has itself."""
 
 __all__ = [
-    "EXECUTION_FIELDS",
-    "HEADS",
-    "REMAT_NAMES",
-    "Activation",
-    "Architecture",
-    "AttentionBackend",
-    "DecoderOnlyConfig",
-    "Dtype",
-    "EncoderDecoderConfig",
-    "EncoderOnlyConfig",
-    "Head",
-    "HeadKind",
-    "ModelConfig",
-    "Norm",
-    "Output",
-    "Positions",
-    "PrefixAttention",
-    "Remat",
-    "StackShape",
-    "TransformerConfig",
-]
+    "HEADS", "PARTS", "REMAT_NAMES",
+    "Activation", "Architecture", "AttentionBackend", "AttentionBiases", "AttentionConfig", "AttentionSpec",
+    "AttentionView", "DecoderOnlyConfig", "Dtype", "EncoderDecoderConfig", "EncoderOnlyConfig", "Execution",
+    "GatedMLP", "Head", "HeadKind", "Initializer", "LayerNorm", "LayerSpec", "LearnedPositions",
+    "LinearScaling", "Llama3Scaling", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
+    "NormalInitializer", "Output", "PlainMLP", "PositionKind", "PrefixAttention", "RMSNorm",
+    "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SinusoidalPositions", "StackSizes",
+    "StackSpec", "T5Initializer", "TransformerConfig", "Unscaled", "Window", "XavierInitializer",
+]  # fmt: skip

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from t5lite.models.config.parts import StackShape
-from t5lite.models.config.transformer import (
-    Activation,
-    Architecture,
-    Initializer,
-    Positions,
-    TransformerConfig,
-    check_choice,
-)
+from t5lite.models.config.attention import AttentionConfig
+from t5lite.models.config.checks import check_choice
+from t5lite.models.config.initializers import Initializer, NormalInitializer
+from t5lite.models.config.layers import StackSpec
+from t5lite.models.config.mlps import GatedMLP, MLPKind
+from t5lite.models.config.norms import NormKind, RMSNorm
+from t5lite.models.config.positions import PositionKind, RotaryPositions
+from t5lite.models.config.transformer import Architecture, TransformerConfig
 
 PrefixAttention = Literal["causal", "bidirectional"]
 
@@ -25,12 +24,12 @@ class DecoderOnlyConfig(TransformerConfig):
     prefix_attention: PrefixAttention = "causal"
     """Whether the inputs of a row (a prompt, ``decoder_bidirectional``) see only what precedes them, or all
     inputs (prefix LM; Raffel et al. 2019). Targets see what precedes them in any case."""
-    positions: Positions = "rotary"
-    norm_epsilon: float = 1e-5
-    mlp_activation: Activation = "swiglu"
-    scale_attention: bool = True
+    positions: PositionKind = RotaryPositions()
+    norm: NormKind = RMSNorm(epsilon=1e-5)
+    mlp: MLPKind = GatedMLP(activation="silu")
+    attention: AttentionConfig = AttentionConfig(scaled=True)
     logit_scale: float | None = 1.0
-    initializer: Initializer = "normal"
+    initializer: Initializer = NormalInitializer()
 
     architecture: ClassVar[Architecture] = "decoder_only"
 
@@ -39,9 +38,9 @@ class DecoderOnlyConfig(TransformerConfig):
         check_choice("prefix_attention", self.prefix_attention, get_args(PrefixAttention))
 
     @property
-    def stacks(self) -> tuple[StackShape, ...]:
+    def stacks(self) -> tuple[StackSpec, ...]:
         """The one stack."""
-        return (StackShape("decoder", self.num_layers),)
+        return (self.stack("decoder", self.num_layers),)
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -3,26 +3,55 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from t5lite.models.config.parts import StackShape
+from t5lite.core.errors import ConfigError
+from t5lite.models.config.layers import StackSpec
+from t5lite.models.config.sizes import StackSizes
 from t5lite.models.config.transformer import Architecture, TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDecoderConfig(TransformerConfig):
-    """An encoder-decoder Transformer: T5 1.0 is relu and tied, T5 1.1 is gated_gelu and untied."""
+    """An encoder-decoder Transformer: T5 1.0 is relu and tied, T5 1.1 is gated and untied."""
 
     num_encoder_layers: int
     """Layers of the encoder."""
     num_decoder_layers: int
     """Layers of the decoder."""
+    encoder_sizes: StackSizes | None = None
+    """Sizes of the encoder where they are not the decoder's (T5Gemma's unequal pairs)."""
+    separate_tables: bool = False
+    """An embedding table for each side; a tied output projection is the decoder's."""
 
     architecture: ClassVar[Architecture] = "encoder_decoder"
     _layer_fields: ClassVar[tuple[str, ...]] = ("num_encoder_layers", "num_decoder_layers")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder_sizes is not None:
+            self.positions.check(head_dim=self.encoder_sizes.head_dim, embed_dim=self.encoder_sizes.embed_dim)
+            if self.encoder_sizes.embed_dim != self.embed_dim and not self.separate_tables:
+                raise ConfigError(
+                    f"encoder_sizes.embed_dim={self.encoder_sizes.embed_dim} is not embed_dim="
+                    f"{self.embed_dim}, so the sides cannot share a table; set separate_tables=True"
+                )
+        if self.separate_tables and self.table_dim is not None:
+            raise ConfigError(f"table_dim={self.table_dim} is of one table; leave it out or separate_tables")
+
     @property
-    def stacks(self) -> tuple[StackShape, ...]:
+    def encoder_dim(self) -> int:
+        """Width of the encoder's residual stream."""
+        return self.embed_dim if self.encoder_sizes is None else self.encoder_sizes.embed_dim
+
+    @property
+    def stacks(self) -> tuple[StackSpec, ...]:
         """The encoder, and the decoder that attends to its output."""
         return (
-            StackShape("encoder", self.num_encoder_layers),
-            StackShape("decoder", self.num_decoder_layers, memory="encoder"),
+            self.stack("encoder", self.num_encoder_layers, sizes=self.encoder_sizes),
+            self.stack("decoder", self.num_decoder_layers, memory="encoder", memory_dim=self.encoder_dim),
         )
+
+    @property
+    def head_parameters(self) -> int:
+        """Those of an untied output projection, and of the encoder's table where it has one."""
+        table = self.vocab_size * self.encoder_dim if self.separate_tables else 0
+        return super().head_parameters + table

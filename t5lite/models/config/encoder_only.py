@@ -1,21 +1,19 @@
 """The encoder-only Transformer's configuration."""
 
-from dataclasses import dataclass
-from typing import ClassVar, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, get_args
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config.attention import AttentionConfig
+from t5lite.models.config.checks import check_choice, check_positive
 from t5lite.models.config.heads import HEADS, Head, HeadKind
-from t5lite.models.config.parts import Output, StackShape
-from t5lite.models.config.transformer import (
-    Activation,
-    Architecture,
-    Initializer,
-    Norm,
-    NormPlacement,
-    Positions,
-    TransformerConfig,
-    check_choice,
-)
+from t5lite.models.config.initializers import Initializer, NormalInitializer
+from t5lite.models.config.layers import StackSpec
+from t5lite.models.config.mlps import MLPKind, PlainMLP
+from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement
+from t5lite.models.config.parts import Output
+from t5lite.models.config.positions import LearnedPositions, PositionKind
+from t5lite.models.config.transformer import Architecture, TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +28,24 @@ class EncoderOnlyConfig(TransformerConfig):
     """Classes of the two classification heads."""
     num_token_types: int = 2
     """Rows of the token type table (sentence A or B); 0 has none."""
-    positions: Positions = "learned"
-    norm: Norm = "layer"
+    head_bias: bool = True
+    """Whether the dense layer of the masked language model's head has a bias (not in ModernBERT)."""
+    positions: PositionKind = LearnedPositions()
+    norm: NormKind = LayerNorm(epsilon=1e-12)
     norm_placement: NormPlacement = "post"
-    norm_epsilon: float = 1e-12
     embedding_norm: bool = True
-    mlp_activation: Activation = "gelu"
-    biases: bool = True
-    scale_attention: bool = True
+    mlp: MLPKind = PlainMLP(activation="gelu", bias=True)
+    attention: AttentionConfig = AttentionConfig(scaled=True, biases="all")
     tie_embeddings: bool = True
     logit_scale: float | None = 1.0
-    initializer: Initializer = "normal"
+    initializer: Initializer = NormalInitializer()
 
     architecture: ClassVar[Architecture] = "encoder_only"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("head", self.head, get_args(Head))
-        self.check_positive("num_labels")
+        check_positive(self, "num_labels")
         if self.num_token_types < 0:
             raise ConfigError(f"num_token_types={self.num_token_types} must not be negative")
         if self.predicts_tokens and not self.tie_embeddings:
@@ -61,9 +59,9 @@ class EncoderOnlyConfig(TransformerConfig):
         return HEADS[self.head]
 
     @property
-    def stacks(self) -> tuple[StackShape, ...]:
+    def stacks(self) -> tuple[StackSpec, ...]:
         """The one stack."""
-        return (StackShape("encoder", self.num_layers),)
+        return (self.stack("encoder", self.num_layers),)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -119,7 +117,19 @@ class EncoderOnlyConfig(TransformerConfig):
             total += dense(self.embed_dim)
         if self.predicts_tokens:
             total += dense(self.embed_dim) + self.norm_parameters + self.vocab_size
+            total -= 0 if self.head_bias else self.embed_dim
         return total
+
+    def in_place_of(self, model: TransformerConfig) -> Self:
+        """Return this model with what a recipe decides: the dropout, and of an encoder's recipe the head.
+
+        A classifier of the recipe's kind keeps its number of classes.
+        """
+        chosen = super().in_place_of(model)
+        if not isinstance(model, EncoderOnlyConfig):
+            return chosen
+        num_labels = self.num_labels if self.head == model.head else model.num_labels
+        return replace(chosen, head=model.head, num_labels=num_labels)
 
     def head_flops(self, length: int) -> int:
         """Return the FLOPs of the head; masked LM predicts at every position."""

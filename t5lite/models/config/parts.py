@@ -1,19 +1,8 @@
 """What an architecture says it is made of, for whoever counts, compiles or trains it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from t5lite.core.batch_fields import Side
-
-
-class StackShape(NamedTuple):
-    """One stack of layers."""
-
-    side: Side
-    """Whose tokens it reads."""
-    num_layers: int
-    memory: Side | None = None
-    """Whose output its layers attend to besides their own input."""
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,25 @@
 """What every architecture can choose, and what every architecture answers about itself."""
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from t5lite.core.batch_fields import Side
-from t5lite.core.errors import ConfigError, suggestion
-from t5lite.models.config.parts import Output, StackShape, token_output
+from t5lite.core.errors import ConfigError
+from t5lite.models.config.attention import AttentionConfig
+from t5lite.models.config.checks import check_choice, check_finite, check_positive
+from t5lite.models.config.initializers import Initializer, T5Initializer
+from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window
+from t5lite.models.config.mlps import GatedMLP, MLPKind
+from t5lite.models.config.norms import NormKind, NormPlacement, RMSNorm
+from t5lite.models.config.parts import Output, token_output
+from t5lite.models.config.positions import PositionKind, RelativePositions
+from t5lite.models.config.sizes import StackSizes
 
-Dtype = Literal["float32", "bfloat16"]
 Architecture = Literal["encoder_decoder", "encoder_only", "decoder_only"]
-Positions = Literal["relative", "relative_per_layer", "learned", "sinusoidal", "rotary"]
-Norm = Literal["rms", "layer"]
-NormPlacement = Literal["pre", "post"]
-Activation = Literal["relu", "gelu", "gelu_tanh", "gated_gelu", "swiglu"]
-Initializer = Literal["t5", "normal", "scaled_normal", "xavier"]
-AttentionBackend = Literal["auto", "reference", "flash", "cudnn"]
-Remat = Literal["none", "dots", "full", "save", "offload"]
-
-GATED: tuple[Activation, ...] = ("gated_gelu", "swiglu")
-"""Activations of an MLP with two input kernels."""
-REMAT_NAMES = (
-    "layer_input", "query", "key", "value", "context", "attention_out", "mlp_wi",
-)  # fmt: skip
-"""What of a layer ``remat_names`` can name: its input, the projected heads, the attention op's result and its
-projection, the MLP's input projections."""
-EXECUTION_FIELDS = (
-    "compute_dtype", "param_dtype", "scan_unroll", "remat", "remat_names", "attention", "dropout_rate",
-)  # fmt: skip
-"""How a model is computed, as opposed to what it is: free to change when a run resumes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,71 +38,45 @@ class TransformerConfig(ABC):
     """Attention heads of every attention layer."""
     num_kv_heads: int | None = None
     """Heads of keys and values, each shared by a group of query heads; None has one for each query head."""
-    positions: Positions = "relative"
-    """T5's relative bias (one table a stack, or one a layer), a learned table, sines, or rotated q and k."""
-    relpos_buckets: int = 32
-    """Buckets of the relative position bias; half of them for each direction where both are visible."""
-    relpos_max_distance: int = 128
-    """Distance in tokens from which all relative positions share the last bucket."""
     max_length: int = 512
     """Longest sequence of a learned position table; the other positions have no limit."""
-    position_offset: int = 0
-    """Rows of the learned table that come before position 0 (2 in OPT)."""
-    rotary_base: float = 10_000.0
-    """Wavelength base of rotary positions."""
-    norm: Norm = "rms"
-    """RMSNorm (no mean), or LayerNorm, whose bias follows ``biases``."""
+    positions: PositionKind = RelativePositions()
+    """T5's relative bias, a learned table, sines, or rotated queries and keys."""
+    norm: NormKind = RMSNorm()
+    """RMSNorm or LayerNorm."""
     norm_placement: NormPlacement = "pre"
-    """x + f(norm(x)) with a norm after the last layer, or norm(x + f(x)) of 2017 and BERT."""
-    norm_epsilon: float = 1e-6
-    """Added to the mean square or variance."""
+    """Before each block, after its sum with the residual stream, or around each block."""
+    first_norm: bool = True
+    """False leaves the norm before the first layer's attention out (ModernBERT, after its embedding_norm)."""
     embedding_norm: bool = False
     """Norm of the embedded tokens before the first layer (BERT)."""
-    mlp_activation: Activation = "gated_gelu"
-    """relu, exact or tanh-approximated gelu of x W; or gelu_tanh(x W0) * (x W1), silu(x W0) * (x W1)."""
+    mlp: MLPKind = GatedMLP()
+    """Plain or gated, with its activation."""
     parallel_block: bool = False
     """x + attention(norm(x)) + mlp(norm(x)), one norm for both (PaLM)."""
-    biases: bool = False
-    """Biases in attention, MLP and LayerNorm."""
-    scale_attention: bool = False
-    """Divide attention logits by sqrt(head_dim); T5 has that factor in the initial query kernel instead."""
+    attention: AttentionConfig = AttentionConfig()
+    """Scale, cap, norms, biases and windows of attention."""
     tie_embeddings: bool = False
     """Use the embedding table as the output projection too."""
-    embedding_scale: float = 1.0
-    """Factor on embedded tokens; sqrt(embed_dim) in the Transformer of 2017."""
+    embedding_scale: float | Literal["sqrt_dim"] = 1.0
+    """Factor on embedded tokens; sqrt_dim is the root of the table's width (Vaswani et al. 2017, Gemma)."""
     logit_scale: float | None = None
     """Factor on the output of the last layer before the logits; None: embed_dim^-0.5 if tied, else 1."""
+    logit_softcap: float | None = None
+    """softcap * tanh(logits / softcap) of the logits over the vocabulary (Gemma 2)."""
     table_dim: int | None = None
     """Width of the embedding table where it is narrower than embed_dim, projected in and out (OPT 350M)."""
-    initializer: Initializer = "t5"
-    """T5X's per-kernel scales, N(0, std), that with residual outputs / sqrt(2 layers) (GPT-2), or Xavier."""
-    initializer_std: float = 0.02
-    """Standard deviation of the two normal initializers."""
+    initializer: Initializer = T5Initializer()
+    """T5X's per-kernel scales, N(0, std), or Xavier."""
     dropout_rate: float = 0.0
     """Dropout in the places of T5X, broadcast along the length."""
-    compute_dtype: Dtype = "float32"
-    """Dtype of activations and matrix products; norms, softmax and logits are float32 in any case."""
-    param_dtype: Dtype = "float32"
-    """Dtype the parameters are stored in."""
-    scan_unroll: int = 1
-    """Layers per iteration of the loop over layers; 1 compiles fastest, -1 unrolls all (fastest on CPU)."""
-    remat: Remat = "none"
-    """What the backward pass recomputes: norms and activation functions alone (none); all but matrix products
-    (dots); every layer from its input (full); or every layer from its input and ``remat_names``, kept on
-    the device (save) or in the memory of the host (offload; the layers' inputs go there by the name
-    layer_input)."""
-    remat_names: tuple[str, ...] = ()
-    """What remat save keeps and remat offload moves to the host; see ``REMAT_NAMES``."""
-    attention: AttentionBackend = "auto"
-    """Who computes attention: the reference op, the TPU kernel, cuDNN, or what pays on the platform. One
-    that cannot compute a call leaves it to the reference and says why, once."""
 
     architecture: ClassVar[Architecture]
     """Name of the class in messages and files."""
 
     @property
     @abstractmethod
-    def stacks(self) -> tuple[StackShape, ...]:
+    def stacks(self) -> tuple[StackSpec, ...]:
         """The stacks of layers, the one whose output is predicted from last."""
 
     @property
@@ -158,30 +122,113 @@ class TransformerConfig(ABC):
     @property
     def position_limit(self) -> int | None:
         """The most positions that there are, the rows of a learned table; None: they do not end."""
-        return self.max_length if self.positions == "learned" else None
+        return self.max_length if self.positions.num_rows(self.max_length) else None
+
+    @property
+    def sizes(self) -> StackSizes:
+        """The sizes of its layers."""
+        return StackSizes(
+            embed_dim=self.embed_dim,
+            mlp_dim=self.mlp_dim,
+            head_dim=self.head_dim,
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads,
+        )
 
     @property
     def kv_heads(self) -> int:
         """Number of key and value heads."""
-        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
-
-    @property
-    def kv_heads_axis(self) -> str | None:
-        """Logical axis of key and value heads; None for the one head of multi-query attention."""
-        if self.kv_heads == self.num_heads:
-            return "heads"
-        return "kv_heads" if self.kv_heads > 1 else None
+        return self.sizes.kv_heads
 
     @property
     def head_counts(self) -> dict[str, int]:
         """Number of heads by logical axis: what a mesh must divide, beyond a kernel's heads x kv columns."""
-        counts = {"heads": self.num_heads, self.kv_heads_axis: self.kv_heads}
-        return {axis: count for axis, count in counts.items() if axis is not None}
+        counts: dict[str, int] = {}
+        for attention in self._attentions():
+            for axis, count in (
+                ("heads", attention.num_heads),
+                (attention.kv_heads_axis, attention.kv_heads),
+            ):
+                if axis is not None:
+                    counts[axis] = math.gcd(counts.get(axis, 0), count)
+        return counts
 
-    @property
-    def gated_mlp(self) -> bool:
-        """Whether the MLP has two input kernels."""
-        return self.mlp_activation in GATED
+    def _attentions(self) -> Iterator[AttentionSpec]:
+        for stack in self.stacks:
+            for layer in (*stack.first, *stack.cycle):
+                yield layer.attention
+                if layer.cross_attention is not None:
+                    yield layer.cross_attention
+
+    def stack(
+        self,
+        side: Side,
+        num_layers: int,
+        *,
+        sizes: StackSizes | None = None,
+        memory: Side | None = None,
+        memory_dim: int | None = None,
+    ) -> StackSpec:
+        """Return a stack of this model's layers.
+
+        Args:
+          side: whose tokens it reads.
+          num_layers: of the stack.
+          sizes: of its layers; None for the model's.
+          memory: whose output its layers attend to.
+          memory_dim: width of that; None for the stack's own.
+        """
+        sizes = sizes or self.sizes
+        crosses = None if memory is None else memory_dim or sizes.embed_dim
+        windows = self.attention.windows
+        cycle = tuple(self._layer(side, sizes, window, crosses) for window in windows)
+        first: tuple[LayerSpec, ...] = ()
+        if not self.first_norm:
+            first = (dataclasses.replace(cycle[0], attention_norm=False),)
+            cycle = cycle[1:] + cycle[:1]
+        return StackSpec(
+            side=side,
+            num_layers=num_layers,
+            cycle=cycle,
+            first=first,
+            memory=memory,
+            positions=self.positions,
+            norm=self.norm,
+            embedding_norm=self.embedding_norm,
+            max_length=self.max_length,
+        )
+
+    def _layer(self, side: Side, sizes: StackSizes, window: int | None, memory_dim: int | None) -> LayerSpec:
+        reach = None
+        if window is not None:
+            reach = Window(window, window) if side == "encoder" else Window(window - 1, 0)
+        own = AttentionSpec(
+            embed_dim=sizes.embed_dim,
+            memory_dim=sizes.embed_dim,
+            num_heads=sizes.num_heads,
+            kv_heads=sizes.kv_heads,
+            head_dim=sizes.head_dim,
+            scale=self.attention.scale(sizes.head_dim),
+            softcap=self.attention.softcap,
+            qk_norm=self.norm if self.attention.qk_norm else None,
+            biases=self.attention.biases,
+            window=reach,
+            rotation=self.positions.rotation(windowed=window is not None),
+        )
+        cross = None
+        if memory_dim is not None:
+            # A memory is seen whole, and has no positions of its own in it.
+            cross = dataclasses.replace(own, memory_dim=memory_dim, window=None, rotation=None)
+        return LayerSpec(
+            attention=own,
+            cross_attention=cross,
+            mlp=self.mlp,
+            mlp_dim=sizes.mlp_dim,
+            norm=self.norm,
+            norm_placement=self.norm_placement,
+            parallel=self.parallel_block,
+            relative_positions=self.positions.layer_bias,
+        )
 
     @property
     def output_scale(self) -> float:
@@ -189,6 +236,10 @@ class TransformerConfig(ABC):
         if self.logit_scale is not None:
             return self.logit_scale
         return self.embed_dim**-0.5 if self.tie_embeddings else 1.0
+
+    def scale_of_embeddings(self, width: int) -> float:
+        """Return the factor that ``embedding_scale`` stands for, of a table of a width."""
+        return width**0.5 if self.embedding_scale == "sqrt_dim" else self.embedding_scale
 
     @property
     def width_of_table(self) -> int:
@@ -198,7 +249,7 @@ class TransformerConfig(ABC):
     @property
     def norm_parameters(self) -> int:
         """Parameters of one norm."""
-        return self.embed_dim * (2 if self.norm == "layer" and self.biases else 1)
+        return self.norm.num_parameters(self.embed_dim)
 
     @property
     def head_parameters(self) -> int:
@@ -230,89 +281,30 @@ class TransformerConfig(ABC):
         Raises:
           ConfigError: for a value out of range or a combination that makes no model.
         """
-        self.check_positive(
-            "vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "max_length", *self._layer_fields
-        )
-        self._check_choices()
-        self._check_remat_names()
-        self._check_positions()
-        if self.kv_heads < 1 or self.num_heads % self.kv_heads:
-            divisors = [n for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
-            raise ConfigError(
-                f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}: one of {divisors}"
-            )
+        check_positive(self, "vocab_size", "max_length", "table_dim", *self._layer_fields)
+        self.positions.check(head_dim=self.sizes.head_dim, embed_dim=self.embed_dim)
+        check_choice("norm_placement", self.norm_placement, get_args(NormPlacement))
         if self.parallel_block and self.norm_placement != "pre":
             raise ConfigError(
                 "parallel_block=True needs norm_placement='pre': attention and MLP share the norm before them"
             )
-        if self.table_dim is not None and self.table_dim < 1:
-            raise ConfigError(f"table_dim={self.table_dim} must be at least 1, or None for embed_dim")
+        if not self.first_norm and (self.norm_placement == "post" or self.parallel_block):
+            raise ConfigError(
+                "first_norm=False leaves out a norm before attention alone; it needs norm_placement='pre' or "
+                "'around' and parallel_block=False"
+            )
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ConfigError(f"dropout_rate={self.dropout_rate} must be in [0, 1)")
-        for name in ("norm_epsilon", "embedding_scale", "output_scale", "initializer_std", "rotary_base"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)} must be positive and finite")
-        if self.scan_unroll != -1 and self.scan_unroll < 1:
-            raise ConfigError(
-                f"scan_unroll={self.scan_unroll} must be -1 (all layers) or a number of layers from 1"
-            )
+        check_finite(self, "output_scale", "logit_softcap")
+        if self.embedding_scale != "sqrt_dim":
+            check_finite(self, "embedding_scale")
 
-    def check_positive(self, *names: str) -> None:
-        """Check that fields are at least 1.
+    def in_place_of(self, model: "TransformerConfig") -> Self:
+        """Return this model with what a recipe decides taken from the recipe's ``model``: the dropout.
 
-        Raises:
-          ConfigError: naming the first that is not.
+        The vocabulary size is its own: it must hold the run's vocabulary (``runner.components``).
         """
-        for name in names:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
-
-    def _check_choices(self) -> None:
-        choices = {
-            "positions": Positions,
-            "norm": Norm,
-            "norm_placement": NormPlacement,
-            "mlp_activation": Activation,
-            "initializer": Initializer,
-            "compute_dtype": Dtype,
-            "param_dtype": Dtype,
-            "remat": Remat,
-            "attention": AttentionBackend,
-        }
-        for name, literal in choices.items():
-            check_choice(name, getattr(self, name), get_args(literal))
-
-    def _check_remat_names(self) -> None:
-        for name in self.remat_names:
-            check_choice("remat_names entry", name, REMAT_NAMES)
-        takes_names = self.remat in ("save", "offload")
-        if takes_names and not self.remat_names:
-            raise ConfigError(
-                f"remat={self.remat!r} needs remat_names, one or more of {', '.join(REMAT_NAMES)}; "
-                "or use remat='full'"
-            )
-        if self.remat_names and not takes_names:
-            raise ConfigError(
-                f"remat_names={self.remat_names} has no effect with remat={self.remat!r}; use "
-                "remat='save' or 'offload', or leave the names out"
-            )
-
-    def _check_positions(self) -> None:
-        if self.positions.startswith("relative"):
-            if self.relpos_buckets < 4 or self.relpos_buckets % 4:
-                raise ConfigError(f"relpos_buckets={self.relpos_buckets} must be a positive multiple of 4")
-            if self.relpos_max_distance <= self.relpos_buckets // 2:
-                raise ConfigError(
-                    f"relpos_max_distance={self.relpos_max_distance} must exceed the "
-                    f"{self.relpos_buckets // 2} distances that have a bucket of their own "
-                    f"(relpos_buckets={self.relpos_buckets}); raise it or use fewer buckets"
-                )
-        if self.positions == "rotary" and self.head_dim % 2:
-            raise ConfigError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs")
-        if self.positions == "sinusoidal" and self.embed_dim % 2:
-            raise ConfigError(f"embed_dim={self.embed_dim} must be even: a sine and a cosine each")
-        if self.position_offset < 0:
-            raise ConfigError(f"position_offset={self.position_offset} must not be negative")
+        return dataclasses.replace(self, dropout_rate=model.dropout_rate)
 
     def check_length(self, length: int) -> None:
         """Check that a sequence of ``length`` tokens has a position for each.
@@ -320,19 +312,5 @@ class TransformerConfig(ABC):
         Raises:
           ConfigError: if a learned table is shorter.
         """
-        limit = self.position_limit
-        if limit is not None and length > limit:
-            raise ConfigError(
-                f"a sequence of {length} tokens is longer than the {limit} rows of the learned "
-                f"position table; use at most {limit}, or raise model.max_length before training"
-            )
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Check that a value is one of those allowed.
-
-    Raises:
-      ConfigError: naming the nearest.
-    """
-    if value not in allowed:
-        raise ConfigError(f"unknown {name}={value!r}{suggestion(str(value), allowed)}")
+        for stack in self.stacks:
+            stack.check_length(length)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jax
 
-from t5lite.models.config import AttentionBackend, TransformerConfig
+from t5lite.models.config import AttentionBackend, AttentionSpec, Execution
 from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
 from t5lite.models.layers.attention_ops import AttentionMask, Window
 from t5lite.partitioning.rules import Partitioner, active_partitioner, target_platform
@@ -40,20 +40,26 @@ class AttentionShape:
     softcap: float | None = None
 
     @classmethod
-    def of_stack(
-        cls, config: TransformerConfig, mask: AttentionMask, batch: int, lengths: tuple[int, int]
+    def of_layer(
+        cls,
+        attention: AttentionSpec,
+        execution: Execution,
+        mask: AttentionMask,
+        batch: int,
+        lengths: tuple[int, int],
     ) -> "AttentionShape":
-        """Return the shape of a stack's self-attention, lengths of queries and of keys."""
+        """Return the shape of a layer's attention, lengths of queries and of keys."""
         return cls(
             batch=batch,
             query_length=lengths[0],
             key_length=lengths[1],
-            num_heads=config.num_heads,
-            kv_heads=config.kv_heads,
-            head_dim=config.head_dim,
-            dtype=config.compute_dtype,
+            num_heads=attention.num_heads,
+            kv_heads=attention.kv_heads,
+            head_dim=attention.head_dim,
+            dtype=execution.compute_dtype,
             cached=_is_cached(mask),
             window=mask.window,
+            softcap=attention.softcap,
         )
 
     @classmethod

@@ -3,15 +3,15 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5lite.models.config import AttentionBackend, TransformerConfig
+from t5lite.models.config import AttentionBackend, AttentionSpec
 from t5lite.models.kernels.attention import attention
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.bias import add_bias
-from t5lite.models.layers.initializers import make_parameter, make_vector
+from t5lite.models.layers.making import Making
+from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import RelativeBias, Rotation, rotate
 from t5lite.models.layers.projection import project
 from t5lite.partitioning.constraints import scatter_from
@@ -28,40 +28,44 @@ class KeyValues(NamedTuple):
 class Attention(nnx.Module):
     """Multi-head attention; self-attention when the memory is the input itself.
 
-    With ``num_kv_heads`` it is grouped-query (Ainslie et al. 2023), with one of them multi-query attention
-    (Shazeer 2019).
+    With fewer heads of keys and values than of queries it is grouped-query (Ainslie et al. 2023), with one
+    of them multi-query attention (Shazeer 2019).
     """
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        embed_dim, head_dim, kv_name = config.embed_dim, config.head_dim, config.kv_heads_axis
+    def __init__(self, spec: AttentionSpec, making: Making):
+        embed_dim, width, kv_width = spec.embed_dim, spec.width, spec.kv_width
         # Heads and kv are one dimension of a kernel: a TPU pads the last one to 128, and kv is often 64.
-        width, kv_width = config.num_heads * head_dim, config.kv_heads * head_dim
-        kv_shape, kv_axes = (embed_dim, kv_width), ("embed", kv_name or "kv")
-        self.query = make_parameter(config, "query", (embed_dim, width), ("embed", "heads"), rngs=rngs)
-        self.key = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
-        self.value = make_parameter(config, "key_value", kv_shape, kv_axes, rngs=rngs)
-        self.out = make_parameter(config, "attention_out", (width, embed_dim), ("heads", "embed"), rngs=rngs)
-        self.biases = config.biases
-        if self.biases:
-            self.query_bias = make_vector(config, (width,), ("heads",))
-            self.key_bias = make_vector(config, (kv_width,), kv_axes[1:])
-            self.value_bias = make_vector(config, (kv_width,), kv_axes[1:])
-            self.out_bias = make_vector(config, (embed_dim,), ("embed",))
-        self.kv_heads_axis = kv_name
-        self.head_dim = head_dim
-        self.scale = head_dim**-0.5 if config.scale_attention else 1.0
-        self.dropout_rate = config.dropout_rate
-        self.backend: AttentionBackend = config.attention
-        self.dtype = jnp.dtype(config.compute_dtype)
+        kv_shape, kv_axes = (spec.memory_dim, kv_width), ("embed", spec.kv_heads_axis or "kv")
+        # T5 has the factor of the logits in the initial query kernel.
+        gain = 1.0 if spec.scale != 1.0 else 1.0 / spec.head_dim
+        self.query = making.kernel("query", (embed_dim, width), ("embed", "heads"), gain=gain)
+        self.key = making.kernel("key_value", kv_shape, kv_axes)
+        self.value = making.kernel("key_value", kv_shape, kv_axes)
+        self.out = making.kernel("attention_out", (width, embed_dim), ("heads", "embed"))
+        if spec.biases != "none":
+            self.query_bias = making.vector((width,), ("heads",))
+            self.key_bias = making.vector((kv_width,), kv_axes[1:])
+            self.value_bias = making.vector((kv_width,), kv_axes[1:])
+        if spec.biases == "all":
+            self.out_bias = making.vector((embed_dim,), ("embed",))
+        if spec.qk_norm is not None:
+            self.query_norm = Norm(spec.qk_norm, spec.head_dim, making, axis="kv")
+            self.key_norm = Norm(spec.qk_norm, spec.head_dim, making, axis="kv")
+        self.kv_heads_axis = spec.kv_heads_axis
+        self.head_dim, self.scale, self.softcap = spec.head_dim, spec.scale, spec.softcap
+        self.dropout_rate = making.dropout_rate
+        self.backend: AttentionBackend = making.execution.attention
+        self.dtype = making.dtype
 
     def _into_heads(
         self, x_BLD: jax.Array, name: str, *, length_axis: str | None, heads_axis: str | None
     ) -> jax.Array:
         y_BLJ = project("BLD,DJ->BLJ", x_BLD, getattr(self, name)[...].astype(self.dtype))
-        if self.biases:
+        if hasattr(self, f"{name}_bias"):
             y_BLJ = add_bias(y_BLJ, getattr(self, f"{name}_bias")[...])
         y_BLHK = y_BLJ.reshape(*y_BLJ.shape[:2], -1, self.head_dim)
-        return checkpoint_name(constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv")), name)
+        y_BLHK = checkpoint_name(constrain(y_BLHK, ("batch", length_axis, heads_axis, "kv")), name)
+        return getattr(self, f"{name}_norm")(y_BLHK) if hasattr(self, f"{name}_norm") else y_BLHK
 
     def key_values(self, memory_BMD: jax.Array, *, rotation: Rotation | None = None) -> KeyValues:
         """Return the projected (and rotated) memory, whole on every device of the length's mesh axis."""
@@ -88,11 +92,12 @@ class Attention(nnx.Module):
             backend=self.backend,
             mask=AttentionMask() if mask is None else mask,
             bias=bias,
+            softcap=self.softcap,
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
         out_BLJ = checkpoint_name(out_BLHK, "context").reshape(*x_BLD.shape[:2], -1)
         y_BLD = project("BLJ,JD->BLD", out_BLJ, self.out[...].astype(self.dtype))
-        if self.biases:
+        if hasattr(self, "out_bias"):
             y_BLD = add_bias(y_BLD, self.out_bias[...])
         return checkpoint_name(scatter_from(y_BLD, RESIDUAL_AXES, "heads"), "attention_out")

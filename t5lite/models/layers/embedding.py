@@ -1,35 +1,33 @@
 """Token embedding and the projection to logits."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.models.config import TransformerConfig
-from t5lite.models.layers.initializers import make_parameter
 from t5lite.models.layers.logits import LogitFactors, logit_factors
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.projection import project
 from t5lite.partitioning.constraints import take_rows
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 
 class TokenEmbedding(nnx.Module):
-    """One table for encoder and decoder inputs and, when tied, for the logits: held here and only here.
+    """A table for encoder and decoder inputs and, when tied, for the logits: held here and only here.
 
-    A table narrower than the model (``table_dim``) is projected in and out without bias.
+    A table narrower than the model (``table_dim``) is projected in and out without bias. Where each side has
+    a table, this is one side's, ``width`` columns wide.
     """
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        width = config.width_of_table
-        self.embedding = make_parameter(
-            config, "embedding", (config.vocab_size, width), ("vocab", "embed"), rngs=rngs
-        )
+    def __init__(self, config: TransformerConfig, making: Making, *, width: int | None = None):
+        width = width or config.width_of_table
+        self.embedding = making.kernel("embedding", (config.vocab_size, width), ("vocab", "embed"))
         self.narrow = config.table_dim is not None
         if self.narrow:
             shape, axes = (width, config.embed_dim), ("table", "embed")
-            self.projection_in = make_parameter(config, "dense", shape, axes, rngs=rngs)
-            self.projection_out = make_parameter(config, "dense", shape[::-1], axes[::-1], rngs=rngs)
-        self.scale, self.output_scale = config.embedding_scale, config.output_scale
-        self.dtype = jnp.dtype(config.compute_dtype)
+            self.projection_in = making.kernel("dense", shape, axes)
+            self.projection_out = making.kernel("dense", shape[::-1], axes[::-1])
+        self.scale, self.output_scale = config.scale_of_embeddings(width), config.output_scale
+        self.softcap, self.dtype = config.logit_softcap, making.dtype
 
     def __call__(self, tokens_BL: jax.Array) -> jax.Array:
         """Return ``x_BLD``. An id beyond the table becomes NaN instead of silently another token."""
@@ -57,17 +55,25 @@ class TokenEmbedding(nnx.Module):
             scale=self.output_scale,
             dtype=self.dtype,
             bias_V=bias_V,
+            softcap=self.softcap,
         )
 
 
 class LogitsProjection(nnx.Module):
     """An untied output projection without bias."""
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: TransformerConfig, making: Making):
         shape = (config.width_of_table, config.vocab_size)
-        self.kernel = make_parameter(config, "logits", shape, ("embed", "vocab"), rngs=rngs)
-        self.scale, self.dtype = config.output_scale, jnp.dtype(config.compute_dtype)
+        self.kernel = making.kernel("logits", shape, ("embed", "vocab"))
+        self.scale, self.softcap, self.dtype = config.output_scale, config.logit_softcap, making.dtype
 
     def __call__(self, x_BLD: jax.Array) -> LogitFactors:
         """Return the logits, not multiplied out."""
-        return logit_factors(x_BLD, self.kernel[...], ("embed", "vocab"), scale=self.scale, dtype=self.dtype)
+        return logit_factors(
+            x_BLD,
+            self.kernel[...],
+            ("embed", "vocab"),
+            scale=self.scale,
+            dtype=self.dtype,
+            softcap=self.softcap,
+        )

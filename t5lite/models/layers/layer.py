@@ -7,10 +7,11 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5lite.models.config import TransformerConfig
+from t5lite.models.config import LayerSpec
 from t5lite.models.layers.attention import Attention, KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.dropout import dropout, split_or_none
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.mlp import MLP
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import RelativeBias, RelativePositionBias, Rotation
@@ -22,12 +23,14 @@ Keys: TypeAlias = list[jax.Array | None]
 
 
 class Surroundings(NamedTuple):
-    """What a layer's attention sees besides the layer's input; the same for every layer of a stack."""
+    """What a layer's attention sees besides its input; the same for layers of one ``AttentionView``."""
 
     mask: AttentionMask
     bias: RelativeBias | None = None
     """The bias that the layers of the stack share."""
     rotation: Rotation | None = None
+    slot: jax.Array | int = 0
+    """Place of a decoded position in the cache."""
     encoded_BMD: jax.Array | None = None
     """The encoder's output, for cross-attention."""
     gathered_BMD: jax.Array | None = None
@@ -36,25 +39,34 @@ class Surroundings(NamedTuple):
 
 
 class Layer(nnx.Module):
-    """Residual branches in pre-norm, post-norm or parallel order."""
+    """Residual branches in pre-norm, post-norm, normed-around or parallel order."""
 
-    def __init__(
-        self, config: TransformerConfig, *, bidirectional: bool, cross_attention: bool, rngs: nnx.Rngs
-    ):
-        self.self_attention_norm = Norm(config)
-        self.self_attention = Attention(config, rngs=rngs)
-        if config.positions == "relative_per_layer":
-            self.relpos_bias = RelativePositionBias(config, bidirectional=bidirectional, rngs=rngs)
-        self.crosses = cross_attention
-        if cross_attention:
-            self.cross_attention_norm = Norm(config)
-            self.cross_attention = Attention(config, rngs=rngs)
-        self.mlp = MLP(config, rngs=rngs)
-        self.parallel = config.parallel_block
+    def __init__(self, spec: LayerSpec, making: Making, *, bidirectional: bool):
+        def norm() -> Norm:
+            return Norm(spec.norm, spec.embed_dim, making)
+
+        if spec.attention_norm:
+            self.self_attention_norm = norm()
+        self.self_attention = Attention(spec.attention, making)
+        if spec.relative_positions is not None:
+            self.relpos_bias = RelativePositionBias(
+                spec.relative_positions, spec.attention.num_heads, making, bidirectional=bidirectional
+            )
+        self.crosses = spec.cross_attention is not None
+        if spec.cross_attention is not None:
+            self.cross_attention_norm = norm()
+            self.cross_attention = Attention(spec.cross_attention, making)
+        self.mlp = MLP(spec.mlp, spec.embed_dim, spec.mlp_dim, making)
+        self.parallel = spec.parallel
         if not self.parallel:
-            self.mlp_norm = Norm(config)
-        self.post_norm = config.norm_placement == "post"
-        self.dropout_rate = config.dropout_rate
+            self.mlp_norm = norm()
+        self.placement = spec.norm_placement
+        if self.placement == "around":
+            self.self_attention_post_norm = norm()
+            if self.crosses:
+                self.cross_attention_post_norm = norm()
+            self.mlp_post_norm = norm()
+        self.dropout_rate = making.dropout_rate
 
     def __call__(
         self, x_BLD: jax.Array, around: Surroundings, *, dropout_key: jax.Array | None = None
@@ -83,13 +95,13 @@ class Layer(nnx.Module):
     ) -> tuple[jax.Array, KeyValues]:
         """Return the layer's output for one position, and that position's own keys and values.
 
-        ``past`` holds ``[B, max_length, G, K]``; what stands at and after the position is not read.
+        ``past`` holds ``[B, capacity, G, K]``; what the mask hides is not read.
         """
         new: list[KeyValues] = []
 
         def self_branch(y_B1D: jax.Array) -> jax.Array:
             new.append(self.self_attention.key_values(y_B1D, rotation=around.rotation))
-            seen = write_position(past, new[0], around.mask.query_offset, axis=1)
+            seen = write_position(past, new[0], around.slot, axis=1)
             return self._attend_self(y_B1D, seen, around)
 
         def cross_branch(y_B1D: jax.Array) -> jax.Array:
@@ -121,20 +133,23 @@ class Layer(nnx.Module):
             y_BLD = gather_for(self.self_attention_norm(x_BLD), RESIDUAL_AXES, "mlp")
             x_BLD = x_BLD + dropout(self_branch(y_BLD), self.dropout_rate, keys[1])
             if self.crosses:
-                x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, "heads", keys[2])
+                x_BLD = self._residual(x_BLD, "cross_attention", cross_branch, "heads", keys[2])
             return x_BLD + dropout(mlp_branch(y_BLD), self.dropout_rate, keys[3])
-        x_BLD = self._residual(x_BLD, self.self_attention_norm, self_branch, "heads", keys[1])
+        x_BLD = self._residual(x_BLD, "self_attention", self_branch, "heads", keys[1])
         if self.crosses:
-            x_BLD = self._residual(x_BLD, self.cross_attention_norm, cross_branch, "heads", keys[2])
-        return self._residual(x_BLD, self.mlp_norm, mlp_branch, "mlp", keys[3])
+            x_BLD = self._residual(x_BLD, "cross_attention", cross_branch, "heads", keys[2])
+        return self._residual(x_BLD, "mlp", mlp_branch, "mlp", keys[3])
 
     def _residual(
-        self, x_BLD: jax.Array, norm: Norm, branch: Branch, inner_axis: str, key: jax.Array | None
+        self, x_BLD: jax.Array, name: str, branch: Branch, inner_axis: str, key: jax.Array | None
     ) -> jax.Array:
-        y_BLD = x_BLD if self.post_norm else norm(x_BLD)
+        norm: Norm | None = getattr(self, f"{name}_norm", None)
+        y_BLD = x_BLD if norm is None or self.placement == "post" else norm(x_BLD)
         y_BLD = branch(gather_for(y_BLD, RESIDUAL_AXES, inner_axis))
+        if self.placement == "around":
+            y_BLD = getattr(self, f"{name}_post_norm")(y_BLD)
         x_BLD = x_BLD + dropout(y_BLD, self.dropout_rate, key)
-        return norm(x_BLD) if self.post_norm else x_BLD
+        return norm(x_BLD) if norm is not None and self.placement == "post" else x_BLD
 
 
 def write_position(past: KeyValues, new: KeyValues, position: jax.Array | int, *, axis: int) -> KeyValues:

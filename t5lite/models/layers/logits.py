@@ -26,6 +26,8 @@ class LogitFactors:
     bias_V: jax.Array | None
     kernel_axes: LogicalAxes = field(metadata={"static": True})
     """("vocab", "embed") or ("embed", "vocab")."""
+    softcap: float | None = field(default=None, metadata={"static": True})
+    """Bound of the logits' size, softcap * tanh(logits / softcap)."""
 
     @property
     def vocab_size(self) -> int:
@@ -39,6 +41,8 @@ class LogitFactors:
         logits_BLV = project(equation, self.x_BLD, kernel, dtype=jnp.float32)
         if self.bias_V is not None:
             logits_BLV = add_bias(logits_BLV, self.bias_V)
+        if self.softcap is not None:
+            logits_BLV = self.softcap * jnp.tanh(logits_BLV / self.softcap)
         return constrain(logits_BLV, LOGITS_AXES)
 
 
@@ -50,12 +54,13 @@ def logit_factors(
     scale: float,
     dtype: jnp.dtype,
     bias_V: jax.Array | None = None,
+    softcap: float | None = None,
 ) -> LogitFactors:
-    """Return the factors of ``scale * x kernel + bias``.
+    """Return the factors of ``scale * x kernel + bias``, maybe capped.
 
     The logits are sums in float32 of products of ``dtype``. Where that is bfloat16 only the kernel's rounding
     differs from T5X, which multiplies in float32, and on a TPU nothing does: at the default precision its
     matrix unit rounds float32 operands to bfloat16. Rounded first, the kernel is gathered in half the bytes.
     """
     x_BLD = (x_BLD.astype(jnp.float32) * scale).astype(dtype)
-    return LogitFactors(gather_for(x_BLD, RESIDUAL_AXES, "vocab"), kernel, bias_V, kernel_axes)
+    return LogitFactors(gather_for(x_BLD, RESIDUAL_AXES, "vocab"), kernel, bias_V, kernel_axes, softcap)

@@ -4,47 +4,43 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5lite.models.config import Activation, TransformerConfig
+from t5lite.models.config import Activation, MLPKind
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.dropout import dropout
-from t5lite.models.layers.initializers import make_parameter, make_vector
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.projection import project
-from t5lite.models.layers.recompute import loops_over_layers, recomputed
+from t5lite.models.layers.recompute import recomputed
 from t5lite.partitioning.constraints import scatter_from
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
-_GELU_TANH = partial(jax.nn.gelu, approximate=True)
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "gelu": partial(jax.nn.gelu, approximate=False),
-    "gelu_tanh": _GELU_TANH,
-    "gated_gelu": _GELU_TANH,
-    "swiglu": jax.nn.silu,
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
 }
-"""The nonlinearity of each kind of MLP; a gated one multiplies its result with a second projection."""
+"""The nonlinearity; a gated MLP multiplies its result with a second projection."""
 
 
 class MLP(nnx.Module):
     """f(x W) Wo, or (f(x W0) * (x W1)) Wo where gated (Shazeer 2020)."""
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        shape, axes = (config.embed_dim, config.mlp_dim), ("embed", "mlp")
-        self.inputs = ("wi_0", "wi_1") if config.gated_mlp else ("wi",)
+    def __init__(self, kind: MLPKind, embed_dim: int, mlp_dim: int, making: Making):
+        shape, axes = (embed_dim, mlp_dim), ("embed", "mlp")
+        self.inputs = ("wi",) if kind.num_inputs == 1 else tuple(f"wi_{i}" for i in range(kind.num_inputs))
         for name in self.inputs:
-            setattr(self, name, make_parameter(config, "mlp_in", shape, axes, rngs=rngs))
-        self.wo = make_parameter(config, "mlp_out", shape[::-1], axes[::-1], rngs=rngs)
-        self.biases = config.biases
+            setattr(self, name, making.kernel("mlp_in", shape, axes))
+        self.wo = making.kernel("mlp_out", shape[::-1], axes[::-1])
+        self.biases = kind.bias
         if self.biases:
             for name in self.inputs:
-                setattr(self, f"{name}_bias", make_vector(config, shape[1:], axes[1:]))
-            self.wo_bias = make_vector(config, shape[:1], axes[:1])
-        self.activation: Activation = config.mlp_activation
-        self.dropout_rate, self.loops = config.dropout_rate, loops_over_layers(config)
-        self.dtype = jnp.dtype(config.compute_dtype)
+                setattr(self, f"{name}_bias", making.vector(shape[1:], axes[1:]))
+            self.wo_bias = making.vector(shape[:1], axes[:1])
+        self.activation: Activation = kind.activation
+        self.dropout_rate, self.loops, self.dtype = making.dropout_rate, making.loops, making.dtype
 
     def __call__(self, x_BLD: jax.Array, *, dropout_key: jax.Array | None = None) -> jax.Array:
         """Return ``[B, L, D]``; dropout falls on the hidden layer."""

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from t5lite.models.config import TransformerConfig
-from t5lite.models.layers.initializers import make_parameter
+from t5lite.models.config import RelativePositions, RotaryPositions
+from t5lite.models.layers.making import Making
 
 
 @functools.cache
@@ -98,15 +98,14 @@ class RelativePositionBias(nnx.Module):
     One table serves the self-attention layers of a stack, or each layer has its own (umT5).
     """
 
-    def __init__(self, config: TransformerConfig, *, bidirectional: bool, rngs: nnx.Rngs):
+    def __init__(self, kind: RelativePositions, num_heads: int, making: Making, *, bidirectional: bool):
         initializer = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-        shape = (config.relpos_buckets, config.num_heads)
+        shape, dtype = (kind.num_buckets, num_heads), jnp.dtype(making.execution.param_dtype)
         self.embedding = nnx.Param(
-            initializer(rngs.params(), shape, jnp.dtype(config.param_dtype)),
-            out_sharding=("relpos_buckets", "heads"),
+            initializer(making.rngs.params(), shape, dtype), out_sharding=("relpos_buckets", "heads")
         )
         self.bidirectional = bidirectional
-        self.max_distance = config.relpos_max_distance
+        self.max_distance = kind.max_distance
 
     def __call__(self, query_offset: jax.Array | int = 0) -> RelativeBias:
         """Return the bias of queries whose first one has this position on the keys' axis."""
@@ -127,14 +126,12 @@ def positions_in_segments(segment_ids_BL: jax.Array | None, length: int) -> jax.
     return index_1L - first_BL
 
 
-class LearnedPositions(nnx.Module):
+class PositionTable(nnx.Module):
     """A learned vector a position, added to the embedded tokens."""
 
-    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
-        shape = (config.max_length + config.position_offset, config.embed_dim)
-        self.embedding = make_parameter(config, "embedding", shape, ("positions", "embed"), rngs=rngs)
-        self.offset = config.position_offset
-        self.dtype = jnp.dtype(config.compute_dtype)
+    def __init__(self, num_rows: int, offset: int, embed_dim: int, making: Making):
+        self.embedding = making.kernel("embedding", (num_rows, embed_dim), ("positions", "embed"))
+        self.offset, self.dtype = offset, making.dtype
 
     def __call__(self, positions_BL: jax.Array) -> jax.Array:
         """Return ``x_BLD``. A position beyond the table becomes NaN, not silently the last one."""
@@ -145,7 +142,7 @@ class LearnedPositions(nnx.Module):
 
 def sinusoids(positions_BL: jax.Array, dim: int) -> jax.Array:
     """Return float32 ``x_BLD``: sine and cosine of position / 10000^(2i/D) in turn (Vaswani et al. 2017)."""
-    angles = _angles(positions_BL, dim, base=10_000.0)
+    angles = _angles(positions_BL, _frequencies(dim, base=10_000.0))
     pairs = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
     return pairs.reshape(*positions_BL.shape, dim)
 
@@ -157,9 +154,10 @@ class Rotation(NamedTuple):
     sin: jax.Array
 
 
-def rotation(positions_BL: jax.Array, head_dim: int, *, base: float) -> Rotation:
+def rotation(positions_BL: jax.Array, head_dim: int, kind: RotaryPositions) -> Rotation:
     """Return the rotation of ``positions_BL`` (Su et al. 2021)."""
-    angles = _angles(positions_BL, head_dim, base=base)
+    frequencies = kind.scaling.scaled(_frequencies(head_dim, base=kind.base))
+    angles = _angles(positions_BL, frequencies)
     return Rotation(jnp.cos(angles), jnp.sin(angles))
 
 
@@ -177,7 +175,11 @@ def rotate(x_BLHK: jax.Array, rotation: Rotation | None) -> jax.Array:
     return turned.astype(x_BLHK.dtype)
 
 
-def _angles(positions_BL: jax.Array, dim: int, *, base: float) -> jax.Array:
-    """Return float32 ``[B, L, dim/2]``: position / base^(2i/dim)."""
-    frequencies = base ** (-jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
+def _frequencies(dim: int, *, base: float) -> jax.Array:
+    """Return float32 ``[dim/2]``: 1 / base^(2i/dim)."""
+    return base ** (-jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
+
+
+def _angles(positions_BL: jax.Array, frequencies: jax.Array) -> jax.Array:
+    """Return float32 ``[B, L, dim/2]``."""
     return positions_BL.astype(jnp.float32)[:, :, None] * frequencies[None, None, :]

@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import jax
 
-from t5lite.models.config import TransformerConfig
-
 
 def recomputed(function: Callable[..., jax.Array], *, loops: bool) -> Callable[..., jax.Array]:
     """Return a function of which the backward pass keeps the arguments alone, whatever ``remat`` says.
@@ -16,12 +14,7 @@ def recomputed(function: Callable[..., jax.Array], *, loops: bool) -> Callable[.
 
     Args:
       function: of arrays.
-      loops: whether layers run in a loop, see ``loops_over_layers``. Where they are unrolled nothing is
-        gained, because XLA finds the recomputation to be the same as the forward pass and keeps that.
+      loops: whether layers run in a loop (``Execution.loops_over_layers``). Where they are unrolled nothing
+        is gained, because XLA finds the recomputation to be the same as the forward pass and keeps that.
     """
     return jax.checkpoint(function, prevent_cse=False) if loops else function
-
-
-def loops_over_layers(config: TransformerConfig) -> bool:
-    """Return whether a stack of layers is a loop in the compiled program."""
-    return config.scan_unroll != -1

@@ -1,19 +1,12 @@
 """The published shapes by name, one file a family. Each family's docstring names its sources."""
 
 import inspect
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from typing import TypeAlias
 
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import (
-    EXECUTION_FIELDS,
-    DecoderOnlyConfig,
-    EncoderDecoderConfig,
-    EncoderOnlyConfig,
-    ModelConfig,
-)
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
 from t5lite.models.presets import bert, gpt, large, llama, t5, t5_efficient, transformer
 
 Preset: TypeAlias = partial[EncoderDecoderConfig] | partial[EncoderOnlyConfig] | partial[DecoderOnlyConfig]
@@ -59,26 +52,3 @@ def source(name: str) -> str:
     preset(name)
     listed = name if name in PRESETS else "-".join(name.split("-")[:3])
     return inspect.getdoc(PRESETS[listed].func) or ""
-
-
-def preset_in(model: ModelConfig, name: str) -> ModelConfig:
-    """Return the preset called ``name`` with what a recipe decides taken from the recipe's ``model``.
-
-    That is how it is run (dtypes, scan, remat, dropout) and, of an encoder-only model, its head. The
-    vocabulary size is the preset's: it must hold the run's vocabulary (``runner.components``).
-
-    Raises:
-      ConfigError: for an unknown name.
-    """
-    return shape_in(model, preset(name))
-
-
-def shape_in(model: ModelConfig, chosen: ModelConfig) -> ModelConfig:
-    """Return ``chosen`` with what a recipe decides taken from the recipe's ``model``, as ``preset_in``.
-
-    A classifier of the recipe's kind keeps its number of classes.
-    """
-    kept = EXECUTION_FIELDS
-    if isinstance(model, EncoderOnlyConfig) and isinstance(chosen, EncoderOnlyConfig):
-        kept += ("head",) if model.head == chosen.head else ("head", "num_labels")
-    return replace(chosen, **{field: getattr(model, field) for field in kept})

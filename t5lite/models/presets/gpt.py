@@ -3,7 +3,14 @@
 from dataclasses import replace
 from functools import partial
 
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    LayerNorm,
+    LearnedPositions,
+    NormalInitializer,
+    PlainMLP,
+)
 
 
 def _gpt2(
@@ -22,16 +29,14 @@ def _gpt2(
         head_dim=head_dim,
         num_heads=embed_dim // head_dim,
         num_layers=num_layers,
-        positions="learned",
+        positions=LearnedPositions(),
         max_length=max_length,
-        norm="layer",
-        norm_epsilon=1e-5,
-        mlp_activation="gelu_tanh",
-        biases=True,
-        scale_attention=True,
+        norm=LayerNorm(epsilon=1e-5),
+        mlp=PlainMLP(activation="gelu_tanh", bias=True),
+        attention=AttentionConfig(scaled=True, biases="all"),
         tie_embeddings=True,
         logit_scale=1.0,
-        initializer="scaled_normal",
+        initializer=NormalInitializer(scaled_outputs=True),
     )
 
 
@@ -59,18 +64,14 @@ def _opt(*, embed_dim: int, num_layers: int, head_dim: int) -> DecoderOnlyConfig
         head_dim=head_dim,
         num_heads=embed_dim // head_dim,
         num_layers=num_layers,
-        positions="learned",
+        positions=LearnedPositions(offset=2),
         max_length=2048,
-        position_offset=2,
-        norm="layer",
-        norm_epsilon=1e-5,
-        mlp_activation="relu",
-        biases=True,
-        scale_attention=True,
+        norm=LayerNorm(epsilon=1e-5),
+        mlp=PlainMLP(activation="relu", bias=True),
+        attention=AttentionConfig(scaled=True, biases="all"),
         tie_embeddings=True,
         logit_scale=1.0,
-        initializer="scaled_normal",
-        initializer_std=0.006,
+        initializer=NormalInitializer(std=0.006, scaled_outputs=True),
     )
 
 

@@ -2,7 +2,17 @@
 
 from functools import partial
 
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    GatedMLP,
+    LayerNorm,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    RotaryPositions,
+    T5Initializer,
+)
 
 
 def _palm(*, embed_dim: int, num_layers: int, num_heads: int) -> DecoderOnlyConfig:
@@ -20,16 +30,15 @@ def _palm(*, embed_dim: int, num_layers: int, num_heads: int) -> DecoderOnlyConf
         num_heads=num_heads,
         num_kv_heads=1,
         num_layers=num_layers,
-        positions="rotary",
+        positions=RotaryPositions(),
         max_length=2048,
-        norm="layer",
-        norm_epsilon=1e-6,
-        mlp_activation="swiglu",
+        norm=LayerNorm(epsilon=1e-6, bias=False),
+        mlp=GatedMLP(activation="silu"),
         parallel_block=True,
-        scale_attention=True,
+        attention=AttentionConfig(scaled=True),
         tie_embeddings=True,
         logit_scale=None,
-        initializer="t5",
+        initializer=T5Initializer(),
     )
 
 
@@ -47,13 +56,13 @@ def _lamda() -> DecoderOnlyConfig:
         head_dim=128,
         num_heads=128,
         num_layers=64,
-        positions="relative",
-        norm_epsilon=1e-6,
-        mlp_activation="gated_gelu",
-        scale_attention=False,
+        positions=RelativePositions(),
+        norm=RMSNorm(epsilon=1e-6),
+        mlp=GatedMLP(activation="gelu_tanh"),
+        attention=AttentionConfig(scaled=False),
         tie_embeddings=True,
         logit_scale=None,
-        initializer="t5",
+        initializer=T5Initializer(),
     )
 
 
@@ -72,8 +81,8 @@ def _chinchilla() -> DecoderOnlyConfig:
         head_dim=128,
         num_heads=64,
         num_layers=80,
-        positions="relative",
-        mlp_activation="gelu_tanh",
+        positions=RelativePositions(),
+        mlp=PlainMLP(activation="gelu_tanh"),
         tie_embeddings=True,
     )
 

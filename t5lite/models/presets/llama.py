@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, RotaryPositions
 
 
 def _llama2(
@@ -40,7 +40,7 @@ def _llama3(*, embed_dim: int, mlp_dim: int, num_layers: int, num_heads: int) ->
         num_kv_heads=8,
         num_layers=num_layers,
         max_length=8192,
-        rotary_base=500_000.0,
+        positions=RotaryPositions(base=500_000.0),
     )
 
 

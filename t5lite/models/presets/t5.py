@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions
 
 
 def _t5_1_0(
@@ -21,7 +21,7 @@ def _t5_1_0(
         num_heads=num_heads,
         num_encoder_layers=num_layers,
         num_decoder_layers=num_layers,
-        mlp_activation="relu",
+        mlp=PlainMLP(activation="relu"),
         tie_embeddings=True,
     )
 
@@ -88,7 +88,7 @@ def _umt5(size: str) -> EncoderDecoderConfig:
     Multilingual Pretraining"; the released config.json files (small, base, xl, xxl). Large was not released:
     its shape is mT5 large's.
     """
-    return replace(_T5_1_1[size], vocab_size=256_384, positions="relative_per_layer")
+    return replace(_T5_1_1[size], vocab_size=256_384, positions=RelativePositions(per_layer=True))
 
 
 def _byt5(
@@ -123,7 +123,7 @@ def _ul2() -> EncoderDecoderConfig:
         num_heads=16,
         num_encoder_layers=32,
         num_decoder_layers=32,
-        mlp_activation="swiglu",
+        mlp=GatedMLP(activation="silu"),
         tie_embeddings=True,
     )
 

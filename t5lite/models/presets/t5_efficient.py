@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, PlainMLP
 
 PREFIX = "t5-efficient-"
 """What all these names start with."""
@@ -42,7 +42,7 @@ def _t5_efficient(
         num_heads=num_heads,
         num_encoder_layers=num_layers,
         num_decoder_layers=num_layers,
-        mlp_activation="relu",
+        mlp=PlainMLP(activation="relu"),
         tie_embeddings=True,
     )
 

@@ -2,7 +2,14 @@
 
 from functools import partial
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    EncoderDecoderConfig,
+    LayerNorm,
+    PlainMLP,
+    SinusoidalPositions,
+    XavierInitializer,
+)
 
 
 def _transformer(*, embed_dim: int, mlp_dim: int, num_heads: int) -> EncoderDecoderConfig:
@@ -21,16 +28,15 @@ def _transformer(*, embed_dim: int, mlp_dim: int, num_heads: int) -> EncoderDeco
         num_heads=num_heads,
         num_encoder_layers=6,
         num_decoder_layers=6,
-        positions="sinusoidal",
-        norm="layer",
+        positions=SinusoidalPositions(),
+        norm=LayerNorm(epsilon=1e-6),
         norm_placement="post",
-        mlp_activation="relu",
-        biases=True,
-        scale_attention=True,
+        mlp=PlainMLP(activation="relu", bias=True),
+        attention=AttentionConfig(scaled=True, biases="all"),
         tie_embeddings=True,
         embedding_scale=embed_dim**0.5,
         logit_scale=1.0,
-        initializer="xavier",
+        initializer=XavierInitializer(),
     )
 
 

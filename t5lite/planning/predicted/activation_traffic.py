@@ -45,27 +45,25 @@ def activation_exchange(
     ``remat`` repeats what it needs.
 
     Args:
-      layers: one shape a stack.
+      layers: one shape a kind of layers.
       placement: what the mesh axes split.
       remat: the policy.
     """
     sent: dict[str, float] = {}
     for axis, share in placement.heads.items():
-        units = _scattered_units if axis in placement.residual else _reduced_units
-        sent[axis] = share * sum(units(layer, remat) for layer in layers)
+        if axis in placement.residual:
+            units = sum(_scattered_units(layer, remat) for layer in layers) + _gathered_once(layers)
+        else:
+            units = sum(_reduced_units(layer, remat) for layer in layers)
+        sent[axis] = share * units
     for axis, share in placement.length.items():
         sent[axis] = share * sum(_key_value_units(layer, remat) for layer in layers)
     return sent
 
 
-def _num_blocks(layer: LayerShape) -> int:
-    """Return the blocks whose outputs are summed apart; parallel ones are summed together."""
-    return layer.num_norms
-
-
 def _reduced_units(layer: LayerShape, remat: Remat) -> float:
     """Return the bytes that all-reduces of a stack work on, twice, since they send twice as much."""
-    forward = _num_blocks(layer)
+    forward = layer.num_blocks
     # The last sum of a layer is its result, which nothing in its recomputation reads.
     recomputed = forward - 1 if remat == "full" else 0
     encoded = layer.cross.encoded if layer.cross is not None else 0.0
@@ -74,15 +72,19 @@ def _reduced_units(layer: LayerShape, remat: Remat) -> float:
 
 def _scattered_units(layer: LayerShape, remat: Remat) -> float:
     """Return the bytes that all-gathers and reduce-scatters of a stack work on."""
-    blocks = _num_blocks(layer)
+    blocks = layer.num_blocks
     passes = 4 * blocks  # a gather and a scatter each, forward and backward
     if remat == "full":
         passes += 2 * blocks - 1
     elif remat == "dots":
         passes += blocks  # the norms' outputs are not kept, and products' gradients need them whole
-    # The encoder's output is gathered once for all layers; each scatters its part of the gradient.
     encoded = layer.cross.encoded if layer.cross is not None else 0.0
-    return layer.num_layers * (passes * layer.whole + encoded) + encoded
+    return layer.num_layers * (passes * layer.whole + encoded)
+
+
+def _gathered_once(layers: Sequence[LayerShape]) -> float:
+    """Return the bytes of the encoder's output, gathered once for all; each layer scatters its gradient."""
+    return next((layer.cross.encoded for layer in layers if layer.cross is not None), 0.0)
 
 
 def _key_value_units(layer: LayerShape, remat: Remat) -> float:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from t5lite.models.config import ModelConfig, Remat
-from t5lite.models.flops import layer_flops, stacks, train_step_flops
+from t5lite.models.flops import layer_flops, stack_lengths, train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
@@ -30,6 +30,7 @@ from t5lite.planning.predicted.layer_shapes import (
     LayerShape,
     activation_shards,
     fused_attention,
+    kinds_of_layers,
     layer_shapes,
 )
 from t5lite.planning.predicted.memory_model import MemoryEstimate
@@ -109,7 +110,7 @@ class CostModel:
     """Predictions for one model, optimizer and batch on one topology.
 
     Args:
-      model: with its compute dtype; the ``remat`` of its configuration is not read, see ``Execution``.
+      model: with its compute dtype; the ``remat`` of its execution is not read, see ``Execution``.
       optimizer: its state is traced once.
       topology: what the mesh is laid on.
       batch: shape of the global batch.
@@ -138,7 +139,9 @@ class MeshCosts:
         self._config, self._batch = costs.model.config, costs.batch
         self._shards = activation_shards(self._config, partitioner)
         self._state = costs.state.shards(partitioner)
-        self._fused = fused_attention(self._config, self._batch, costs.topology.chip.platform, partitioner)
+        self._fused = fused_attention(
+            self._config, costs.model.execution, self._batch, costs.topology.chip.platform, partitioner
+        )
         self._placement = Placement.of(partitioner)
         self._bandwidths = axis_bandwidths(costs.topology, partitioner.mesh.shape)
 
@@ -154,7 +157,9 @@ class MeshCosts:
         fused = self._fused
         if execution.fused_attention is not None:
             fused = [FusedAttention(execution.fused_attention, execution.fused_attention) for _ in fused]
-        layers = layer_shapes(self._config, self._shards, self._batch, rows=rows, fused=fused)
+        layers = layer_shapes(
+            self._config, self._costs.model.execution, self._shards, self._batch, rows=rows, fused=fused
+        )
         flops = self._costs.flops[execution.remat] + kernel_flops(self._config, self._batch, fused)
         flops /= topology.num_devices
         model_flops = self._costs.flops["none"] / topology.num_devices
@@ -202,7 +207,8 @@ class MeshCosts:
         """Return how many logits over the vocabulary one microbatch has on a device."""
         if not self._config.predicts_tokens:
             return 0.0
-        length = stacks(self._config, self._batch.encoder_length, self._batch.decoder_length)[-1][1]
+        batch = self._batch
+        length = stack_lengths(self._config, batch.encoder_length, batch.decoder_length)[-1].length
         part = math.ceil(self._config.vocab_size / self._shards.vocab)
         return rows * math.ceil(length / self._shards.length) * part
 
@@ -242,10 +248,12 @@ def step_flops(config: ModelConfig, batch: BatchShape, remat: Remat) -> float:
 def kernel_flops(config: ModelConfig, batch: BatchShape, fused: Sequence[FusedAttention]) -> float:
     """Return the FLOPs that attention kernels add: their backward pass makes the logits again."""
     total = 0.0
-    lengths = stacks(config, batch.encoder_length, batch.decoder_length)
-    for (num_layers, length, memory_length), kernels in zip(lengths, fused, strict=True):
-        seen = kernels.own * length + kernels.cross * (memory_length or 0)
-        total += num_layers * 2 * length * seen * config.num_heads * config.head_dim
+    for (layer, number, length, memory_length), kernels in zip(
+        kinds_of_layers(config, batch), fused, strict=True
+    ):
+        own = layer.attention
+        seen = kernels.own * own.num_visible(length) + kernels.cross * (memory_length or 0)
+        total += number * 2 * length * seen * own.width
     return batch.batch_size * total
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from t5lite.models.config import ModelConfig, TransformerConfig
-from t5lite.models.flops import stacks
+from t5lite.models.config import AttentionSpec, Execution, LayerSpec, ModelConfig, TransformerConfig
+from t5lite.models.flops import stack_lengths
 from t5lite.models.kernels.choice import AttentionShape, backend_on
+from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.partitioning import Partitioner
 from t5lite.planning.compiled.compile import BatchShape
 
@@ -48,7 +49,7 @@ def activation_shards(config: TransformerConfig, partitioner: Partitioner) -> Ac
         residual_length=residual_length,
         length=length,
         heads=heads,
-        kv_heads=parts("batch", None, config.kv_heads_axis, "kv")[2],
+        kv_heads=parts("batch", None, config.stacks[-1].cycle[0].attention.kv_heads_axis, "kv")[2],
         mlp=parts("batch", "length", "mlp")[2],
         vocab=parts("batch", "length", "vocab")[2],
     )
@@ -59,6 +60,7 @@ class LayerShape:
     """One layer's arrays for one microbatch on one device, in bytes of the compute dtype unless said so."""
 
     num_layers: int
+    """How many such layers there are in the stack."""
     itemsize: int
     """Bytes of one number in the compute dtype."""
     residual: float
@@ -77,13 +79,10 @@ class LayerShape:
     fused: bool
     """Whether a kernel computes self-attention, so that its weights never reach main memory."""
     cross: "CrossShape | None"
-    parallel: bool
-    """Whether attention and MLP share one norm."""
-
-    @property
-    def num_norms(self) -> int:
-        """Norms of the layer."""
-        return 2 - self.parallel + (self.cross is not None)
+    num_norms: int
+    """Over the residual stream."""
+    num_blocks: int
+    """Blocks whose outputs are summed apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,92 +97,116 @@ class CrossShape:
 
 
 class FusedAttention(NamedTuple):
-    """Which attention of a stack's layers a kernel computes."""
+    """Which attention of a layer a kernel computes."""
 
     own: bool
     """Self-attention."""
     cross: bool
 
 
-def fused_attention(
-    config: ModelConfig, batch: BatchShape, platform: str, partitioner: Partitioner
-) -> list[FusedAttention]:
-    """Return for every stack what the model would choose for itself on this platform and mesh."""
+class LayersOfAKind(NamedTuple):
+    """The like layers of a stack, and the lengths that they work on."""
 
-    def is_fused(query_length: int, key_length: int) -> bool:
-        shape = AttentionShape(
-            batch=batch.batch_size,
-            query_length=query_length,
-            key_length=key_length,
-            num_heads=config.num_heads,
-            kv_heads=config.kv_heads,
-            head_dim=config.head_dim,
-            dtype=config.compute_dtype,
-            cached=False,
+    layer: LayerSpec
+    number: int
+    length: int
+    memory_length: int | None
+
+
+def kinds_of_layers(config: ModelConfig, batch: BatchShape) -> list[LayersOfAKind]:
+    """Return the layers of all stacks, like ones of a stack together, those of the encoder first."""
+    return [
+        LayersOfAKind(layer, number, length, memory_length)
+        for stack, length, memory_length in stack_lengths(config, batch.encoder_length, batch.decoder_length)
+        for layer, number in stack.counts.items()
+    ]
+
+
+def fused_attention(
+    config: ModelConfig, execution: Execution, batch: BatchShape, platform: str, partitioner: Partitioner
+) -> list[FusedAttention]:
+    """Return for every kind of layers what the model would choose for itself on this platform and mesh."""
+
+    def is_fused(attention: AttentionSpec | None, query_length: int, key_length: int | None) -> bool:
+        if attention is None or key_length is None:
+            return False
+        shape = AttentionShape.of_layer(
+            attention,
+            execution,
+            AttentionMask(window=attention.window),
+            batch.batch_size,
+            (query_length, key_length),
         )
-        return backend_on(platform, partitioner, config.attention, shape) != "reference"
+        return backend_on(platform, partitioner, execution.attention, shape) != "reference"
 
     return [
-        FusedAttention(own=is_fused(length, length), cross=memory is not None and is_fused(length, memory))
-        for _, length, memory in stacks(config, batch.encoder_length, batch.decoder_length)
+        FusedAttention(
+            own=is_fused(layer.attention, length, length),
+            cross=is_fused(layer.cross_attention, length, memory_length),
+        )
+        for layer, _, length, memory_length in kinds_of_layers(config, batch)
     ]
 
 
 def layer_shapes(
     config: ModelConfig,
+    execution: Execution,
     shards: ActivationShards,
     batch: BatchShape,
     *,
     rows: float,
     fused: Sequence[FusedAttention],
 ) -> list[LayerShape]:
-    """Return one shape a stack.
+    """Return one shape a kind of layers.
 
     Args:
       config: of the model.
+      execution: for the compute dtype.
       shards: of its activations.
       batch: whose lengths count.
       rows: of a microbatch on one device.
-      fused: for every stack, what kernels compute.
+      fused: for every kind of layers, what kernels compute.
     """
-    lengths = stacks(config, batch.encoder_length, batch.decoder_length)
+    itemsize = _DTYPE_BYTES[execution.compute_dtype]
     return [
-        _layer_shape(config, shards, rows, stack, kernels)
-        for stack, kernels in zip(lengths, fused, strict=True)
+        _layer_shape(kind, itemsize, shards, rows, kernels)
+        for kind, kernels in zip(kinds_of_layers(config, batch), fused, strict=True)
     ]
 
 
 def _layer_shape(
-    config: TransformerConfig,
-    shards: ActivationShards,
-    rows: float,
-    stack: tuple[int, int, int | None],
-    fused: FusedAttention,
+    kind: LayersOfAKind, itemsize: int, shards: ActivationShards, rows: float, fused: FusedAttention
 ) -> LayerShape:
-    num_layers, length, memory_length = stack
-    itemsize = _DTYPE_BYTES[config.compute_dtype]
+    layer, num_layers, length, memory_length = kind
+    own, memory = layer.attention, layer.cross_attention
     part = math.ceil(length / shards.length)
-    heads = config.num_heads / shards.heads
-    kv_width = 2 * config.kv_heads / shards.kv_heads * config.head_dim
+
+    def key_value(attention: AttentionSpec, length: int) -> float:
+        return rows * length * (2 * attention.kv_heads / shards.kv_heads * attention.head_dim) * itemsize
+
+    def weights(attention: AttentionSpec, length: int) -> float:
+        return rows * (attention.num_heads / shards.heads) * part * length * itemsize
+
     cross = None
-    if memory_length is not None:
+    if memory is not None and memory_length is not None:
         cross = CrossShape(
-            encoded=rows * math.ceil(memory_length / shards.length) * config.embed_dim * itemsize,
-            key_value=rows * memory_length * kv_width * itemsize,
-            weights=rows * heads * part * memory_length * itemsize,
+            encoded=rows * math.ceil(memory_length / shards.length) * memory.memory_dim * itemsize,
+            key_value=key_value(memory, memory_length),
+            weights=weights(memory, memory_length),
             fused=fused.cross,
         )
     return LayerShape(
         num_layers=num_layers,
         itemsize=itemsize,
-        residual=rows * math.ceil(length / shards.residual_length) * config.embed_dim * itemsize,
-        whole=rows * part * config.embed_dim * itemsize,
-        query=rows * part * heads * config.head_dim * itemsize,
-        key_value=rows * length * kv_width * itemsize,
-        weights=rows * heads * part * length * itemsize,
-        hidden=rows * part * config.mlp_dim / shards.mlp * itemsize,
-        num_inputs=2 if config.gated_mlp else 1,
+        residual=rows * math.ceil(length / shards.residual_length) * layer.embed_dim * itemsize,
+        whole=rows * part * layer.embed_dim * itemsize,
+        query=rows * part * (own.num_heads / shards.heads) * own.head_dim * itemsize,
+        key_value=key_value(own, length),
+        weights=weights(own, length),
+        hidden=rows * part * layer.mlp_dim / shards.mlp * itemsize,
+        num_inputs=layer.mlp.num_inputs,
         fused=fused.own,
         cross=cross,
-        parallel=config.parallel_block,
+        num_norms=layer.num_norms,
+        num_blocks=layer.num_blocks,
     )

@@ -47,15 +47,14 @@ class MemoryEstimate:
 
 
 def saved_activations(layers: Sequence[LayerShape], remat: Remat) -> float:
-    """Return the bytes kept for the backward pass by all stacks, of which there is a shape each."""
+    """Return the bytes kept for the backward pass by all stacks, a shape for each kind of their layers."""
     total = 0.0
     for layer in layers:
         kept = _everything(layer) if remat == "none" else kept_bytes(layer, remat)
         total += layer.num_layers * kept
-        if layer.cross is not None:
-            # The encoder's output, which every layer of the decoder reads; gathered too where it is split.
-            encoded = layer.cross.encoded
-            total += layers[0].residual + (encoded if encoded > layers[0].residual else 0.0)
+    for cross in [layer.cross for layer in layers if layer.cross is not None][:1]:
+        # The encoder's output, which every layer of the decoder reads; gathered too where it is split.
+        total += layers[0].residual + (cross.encoded if cross.encoded > layers[0].residual else 0.0)
     return total
 
 

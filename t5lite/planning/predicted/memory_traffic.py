@@ -37,7 +37,7 @@ def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, saved: flo
     """Return the bytes of activations in one microbatch, forward and backward.
 
     Args:
-      layers: one shape a stack.
+      layers: one shape a kind of layers.
       remat: the policy.
       saved: bytes that are kept for the backward pass: written, and read there.
     """

@@ -29,7 +29,7 @@ def kept_bytes(layer: LayerShape, remat: Remat) -> float:
         "value": layer.key_value / 2,
         "context": layer.query,
         # Needed as far as another block reads the sum.
-        "attention_out": layer.residual * (not layer.parallel),
+        "attention_out": layer.residual * (layer.num_blocks > 1),
         "mlp_wi": layer.num_inputs * layer.hidden,
     }
     total = layer.residual + sum(sizes[name] for name in KEPT[remat])

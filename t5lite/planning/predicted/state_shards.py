@@ -57,7 +57,7 @@ class StateShapes:
     """The state of a model and its optimizer, traced once; its parts under a mesh are then arithmetic.
 
     Args:
-      model: with its abstract parameters, and the compute dtype of its configuration.
+      model: with its abstract parameters, and its compute dtype.
       optimizer: its state is traced by ``jax.eval_shape``; says what is trained.
     """
 
@@ -66,7 +66,7 @@ class StateShapes:
         trained = set(parameter_paths(optimizer.trained(model.abstract_params)))
         self._parameters = _leaves(model.abstract_params, model.logical_axes, trained)
         self._optimizer = _leaves(opt_state, state_axes(model, optimizer).opt_state)
-        self._itemsize = {"float32": 4, "bfloat16": 2}[model.config.compute_dtype]
+        self._itemsize = {"float32": 4, "bfloat16": 2}[model.execution.compute_dtype]
         # Where the logits have a kernel of their own, rows of the table are only looked up.
         self._is_table_kernel = model.config.tie_embeddings
 

@@ -1,6 +1,6 @@
 """What to change in a run that does not fit, from what takes the space."""
 
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Execution
 from t5lite.planning.compiled.compile import CompiledStep
 from t5lite.training.step import StepConfig
 
@@ -8,12 +8,12 @@ _SEVERAL = 0.25
 """Share of the needed memory from which a kind of content is worth a change."""
 
 
-def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style: str) -> list[str]:
+def advice(step: CompiledStep, execution: Execution, config: StepConfig, *, style: str) -> list[str]:
     """Return what to try, most promising first; empty where the step fits.
 
     Args:
       step: that was compiled.
-      model: of the run.
+      execution: of the run's model.
       config: of the run's step.
       style: of partitioning (``PartitioningConfig.style``).
     """
@@ -27,7 +27,7 @@ def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style:
         "state": state / memory.needed,
     }
     remedies = {
-        "activations": _fewer_activations(model, config, style=style),
+        "activations": _fewer_activations(execution, config, style=style),
         "temporaries": [_microbatches(config)],
         "state": _smaller_state(step, style=style),
     }
@@ -37,8 +37,8 @@ def advice(step: CompiledStep, model: ModelConfig, config: StepConfig, *, style:
     return [*dict.fromkeys(tried), chips]
 
 
-def _fewer_activations(model: ModelConfig, config: StepConfig, *, style: str) -> list[str]:
-    remat = [] if model.remat == "full" else ["--model.remat full (recompute a layer from its input)"]
+def _fewer_activations(execution: Execution, config: StepConfig, *, style: str) -> list[str]:
+    remat = [] if execution.remat == "full" else ["--execution.remat full (recompute a layer from its input)"]
     whole = style == "tensor_parallel"
     shard = ["--partitioning.style sequence_parallel (residuals in shards of their length)"] if whole else []
     return [*shard, *remat, _microbatches(config), "a smaller --training.batch-size"]

@@ -30,7 +30,7 @@ class Candidate:
 
     @property
     def recipe(self) -> tuple[str, ...]:
-        """The lines of a recipe that ask for it; ``remat`` is the model's."""
+        """The lines of a recipe that ask for it; ``remat`` is the execution's."""
         partitioning = ", ".join(f"{name}={value!r}" for name, value in _chosen(self.partitioning).items())
         lines = [f"partitioning=PartitioningConfig({partitioning})", f"remat={self.execution.remat!r}"]
         return (*lines, f"step=StepConfig(num_microbatches={self.execution.num_microbatches})")
@@ -39,7 +39,7 @@ class Candidate:
     def overrides(self) -> str:
         """The same as options of ``t5lite train``."""
         words = [f"--partitioning.{name} {value}" for name, value in _chosen(self.partitioning).items()]
-        words += [f"--model.remat {self.execution.remat}"]
+        words += [f"--execution.remat {self.execution.remat}"]
         return " ".join([*words, f"--step.num-microbatches {self.execution.num_microbatches}"])
 
 

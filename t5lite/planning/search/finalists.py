@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
-from t5lite.models.config import ModelConfig
+from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.optim import Constant, Optimizer, OptimizerConfig
 from t5lite.partitioning import make_partitioner
@@ -38,6 +38,7 @@ class Finalist:
 def compile_candidates(
     candidates: Sequence[Candidate],
     config: ModelConfig,
+    execution: Execution,
     optimizer: OptimizerConfig,
     topology: Topology,
     batch: BatchShape,
@@ -46,7 +47,8 @@ def compile_candidates(
 
     Args:
       candidates: of a search over the same model, optimizer, topology and batch.
-      config: of the model; its ``remat`` is replaced by each candidate's.
+      config: of the model.
+      execution: of it; its ``remat`` is replaced by each candidate's.
       optimizer: what it is trained with.
       topology: where.
       batch: shape of the global batch.
@@ -56,7 +58,7 @@ def compile_candidates(
     """
     devices = compile_only_devices(topology)
     for candidate in candidates:
-        model = build(dataclasses.replace(config, remat=candidate.execution.remat))
+        model = build(config, dataclasses.replace(execution, remat=candidate.execution.remat))
         try:
             step = compile_step(
                 model,

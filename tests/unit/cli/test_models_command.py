@@ -10,6 +10,7 @@ import pytest
 from t5lite.cli.main import main
 from t5lite.interop import FORMATS
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
+from t5lite.models.config.json_form import to_json
 from t5lite.models.parameter_count import count_parameters
 from t5lite.models.presets import PRESETS, preset
 
@@ -62,8 +63,9 @@ def test_filter_reads_names_and_architectures(capsys, text, name, other):
 
 @pytest.mark.parametrize("name", ["opt-350m", "t5-efficient-tiny-nl8", "bert-tiny"])
 def test_one_model_is_shown_in_full(capsys, name):
-    config = json.loads(json.dumps(dataclasses.asdict(preset(name))))  # tuples as lists
+    config = json.loads(json.dumps(to_json(preset(name))))  # tuples as lists
     assert json.loads(printed(capsys, name, "--json"))["config"] == config
+    assert config.pop("type").endswith("Config")
     text = printed(capsys, name)
     assert "Source: " in text
     assert all(f"\n{field} " in text for field in config)

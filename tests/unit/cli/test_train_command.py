@@ -8,7 +8,7 @@ import pytest
 from t5lite import run_config
 from t5lite.cli import train_command
 from t5lite.cli.main import main
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.run_config import RunConfig
 
 RECIPE = Path(__file__).parents[3] / "configs" / "pretrain_laptop.py"
@@ -22,7 +22,7 @@ def test_a_preset_replaces_the_shape_and_overrides_come_after():
     assert (config.model.embed_dim, config.model.num_heads) == (512, 6)
     assert (config.model.num_encoder_layers, config.model.num_decoder_layers) == (2, 8)
     assert (config.model.vocab_size, config.seed) == (2176, 3)
-    assert config.model.scan_unroll == recipe.model.scan_unroll == -1
+    assert config.execution == recipe.execution == Execution(scan_unroll=-1)
     assert config.data == recipe.data
 
 

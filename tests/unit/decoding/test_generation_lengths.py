@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from t5lite.data.objectives import CausalLM, SpanCorruption
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
 from t5lite.decoding import TrainedOn, generation_lengths
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, LearnedPositions
 
 SHAPE = {"vocab_size": 64, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2}
 T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=1, num_decoder_layers=1)
-GPT = DecoderOnlyConfig(**SHAPE, num_layers=1, positions="learned", max_length=48)
+GPT = DecoderOnlyConfig(**SHAPE, num_layers=1, positions=LearnedPositions(), max_length=48)
 LLAMA = DecoderOnlyConfig(**SHAPE, num_layers=1)
 BERT = EncoderOnlyConfig(**SHAPE, num_layers=1, max_length=48)
 PAIRS = PairsDataConfig(store="store", inputs_length=20, targets_length=9)

@@ -7,14 +7,19 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.decoding import advance, greedy, start_cache
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import (
+    EncoderDecoderConfig,
+    Execution,
+    LearnedPositions,
+    PlainMLP,
+    RelativePositions,
+)
 from t5lite.models.functional import build
-from t5lite.models.layers.attention import KeyValues
 
 LENGTH = 12
 
 
-def make_model(seed: int, **changes: Any):
+def make_model(seed: int, execution: Execution | None = None, **changes: Any):
     fields: dict[str, Any] = {
         "vocab_size": 12,
         "embed_dim": 16,
@@ -23,10 +28,9 @@ def make_model(seed: int, **changes: Any):
         "num_heads": 3,
         "num_encoder_layers": 2,
         "num_decoder_layers": 3,
-        "relpos_buckets": 8,
-        "relpos_max_distance": 20,
+        "positions": RelativePositions(num_buckets=8, max_distance=20),
     }
-    model = build(EncoderDecoderConfig(**{**fields, **changes}))
+    model = build(EncoderDecoderConfig(**{**fields, **changes}), execution)
     rng = np.random.default_rng(seed)
     params = jax.tree.map(
         lambda x: jnp.asarray(0.5 * rng.standard_normal(x.shape), x.dtype), model.abstract_params
@@ -65,7 +69,14 @@ def uncached(model, params, tokens_BM, segment_ids_BM):
     ("seed", "changes"),
     [
         (7, {}),
-        (2, {"mlp_activation": "relu", "tie_embeddings": True, "scan_unroll": -1, "remat": "full"}),
+        (
+            2,
+            {
+                "mlp": PlainMLP(),
+                "tie_embeddings": True,
+                "execution": Execution(scan_unroll=-1, remat="full"),
+            },
+        ),
     ],
     ids=["1.1", "1.0-unrolled"],
 )
@@ -112,7 +123,7 @@ def test_cached_logits_equal_teacher_forced_logits(rows):
 
 @pytest.mark.parametrize("lengths", [(4, 5), (5, 4)], ids=["result", "inputs"])
 def test_what_a_learned_table_cannot_hold_is_refused_before_work(lengths):
-    model, params = make_model(0, positions="learned", max_length=4)
+    model, params = make_model(0, positions=LearnedPositions(), max_length=4)
     inputs_length, max_decode_length = lengths
     tokens = jnp.ones((1, inputs_length), jnp.int32)
     with pytest.raises(ConfigError, match=r"5 tokens is longer than the 4 rows"):
@@ -132,8 +143,10 @@ class ScriptedModel:
         return jnp.zeros((*tokens_BM.shape, 4))
 
     def cross_key_values(self, encoded_BMD):
-        empty = jnp.zeros((1, *encoded_BMD.shape[:2], 1, 1))
-        return KeyValues(empty, empty)
+        return {}
+
+    def start(self, batch_size, length):
+        return {}
 
     def decode_step(self, tokens_B, past, cross, *, position, encoder_segment_ids_BM=None):
         jax.debug.callback(lambda tokens: self.inputs.append(tokens.tolist()), tokens_B, ordered=True)

@@ -9,28 +9,52 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.decoding import greedy_continuation
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    Execution,
+    GatedMLP,
+    LayerNorm,
+    LearnedPositions,
+    PlainMLP,
+    RelativePositions,
+    RotaryPositions,
+)
 from t5lite.models.functional import build
 
 PROMPT, NEW, EOS = 6, 8, 5
 LENGTHS = np.array([6, 1, 3, 4, 2, 5])
-GPT = {"positions": "learned", "norm": "layer", "biases": True, "tie_embeddings": True}
+GPT = {
+    "positions": LearnedPositions(),
+    "norm": LayerNorm(),
+    "attention": AttentionConfig(scaled=True, biases="all"),
+    "tie_embeddings": True,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "learned": {**GPT, "mlp_activation": "gelu_tanh"},
+    "learned": {**GPT, "mlp": PlainMLP(activation="gelu_tanh", bias=True)},
     "learned, post-norm, narrow table": {
         **GPT,
-        "mlp_activation": "relu",
+        "mlp": PlainMLP(bias=True),
         "norm_placement": "post",
         "table_dim": 8,
-        "position_offset": 2,
+        "positions": LearnedPositions(offset=2),
     },
     "rotary, grouped heads": {"num_kv_heads": 2},
-    "rotary, parallel, one head": {"num_kv_heads": 1, "parallel_block": True, "scan_unroll": -1},
-    "relative": {"positions": "relative", "mlp_activation": "gated_gelu"},
+    "rotary, parallel, one head": {
+        "num_kv_heads": 1,
+        "parallel_block": True,
+        "execution": Execution(scan_unroll=-1),
+    },
+    "relative": {"positions": RelativePositions(num_buckets=8, max_distance=20), "mlp": GatedMLP()},
+    "a window of 3 in every second layer": {
+        "positions": RotaryPositions(local_base=100.0),
+        "attention": AttentionConfig(scaled=True, windows=(3, None)),
+        "num_layers": 3,
+    },
 }
 
 
-def make_model(seed: int, **changes: Any):
+def make_model(seed: int, execution: Execution | None = None, **changes: Any):
     fields: dict[str, Any] = {
         "vocab_size": 12,
         "embed_dim": 16,
@@ -39,10 +63,8 @@ def make_model(seed: int, **changes: Any):
         "num_heads": 4,
         "num_layers": 2,
         "max_length": PROMPT + NEW - 1,
-        "relpos_buckets": 8,
-        "relpos_max_distance": 20,
     }
-    model = build(DecoderOnlyConfig(**{**fields, **changes}))
+    model = build(DecoderOnlyConfig(**{**fields, **changes}), execution)
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:

@@ -17,7 +17,7 @@ from t5lite.evaluation.text_generation import (
     TextGenerator,
     generate_outputs,
 )
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, RelativePositions
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
 
@@ -153,8 +153,7 @@ def model_and_params(vocabulary):
         num_heads=2,
         num_encoder_layers=1,
         num_decoder_layers=1,
-        relpos_buckets=8,
-        relpos_max_distance=20,
+        positions=RelativePositions(num_buckets=8, max_distance=20),
     )
     model = build(config)
     return model, jax.jit(model.init)(jax.random.key(1))

@@ -14,7 +14,7 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.decoding import Row, decoding_mode, greedy_continuation
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
 from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
@@ -49,7 +49,7 @@ def make(kind, vocabulary, **changes):
         "head_dim": 8,
         "num_heads": 2,
         "num_layers": 1,
-        "initializer_std": 1.0,
+        "initializer": NormalInitializer(std=1.0),
         "max_length": 20,
     }
     model = build(kind(**fields | changes))
@@ -162,7 +162,7 @@ def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):
 
 def test_lengths_are_those_that_are_needed_and_fit_the_position_table(vocabulary):
     given = {"vocabulary": vocabulary, "inputs": TEXTS, "encoder_length": 10}
-    gpt, _ = make(DecoderOnlyConfig, vocabulary, positions="learned")
+    gpt, _ = make(DecoderOnlyConfig, vocabulary, positions=LearnedPositions())
     assert fitting_rows(gpt.config, **given, max_decode_length=11)[1] == 10
     with pytest.raises(ConfigError, match=r"21 tokens is longer than the 20 rows .*; use at most 20"):
         fitting_rows(gpt.config, **given, max_decode_length=12)

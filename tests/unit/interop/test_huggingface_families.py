@@ -27,12 +27,21 @@ from t5lite.interop.huggingface.family import Values
 from t5lite.interop.huggingface.tensor_rules import conv1d, linear, plan, vector
 from t5lite.interop.trees import flatten
 from t5lite.models.config import (
+    AttentionConfig,
     DecoderOnlyConfig,
     EncoderDecoderConfig,
     EncoderOnlyConfig,
+    GatedMLP,
     Head,
+    LayerNorm,
+    LearnedPositions,
     ModelConfig,
-    Positions,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    RotaryPositions,
+    SinusoidalPositions,
+    T5Initializer,
 )
 from t5lite.models.functional import build
 from t5lite.models.presets import PRESETS, preset
@@ -44,33 +53,34 @@ HEADS: tuple[Head, ...] = (
 )  # fmt: skip
 
 
-def _t5_encoder(positions: Positions) -> EncoderOnlyConfig:
+def _t5_encoder(*, per_layer: bool) -> EncoderOnlyConfig:
     return EncoderOnlyConfig(
         **SIZES,
         num_layers=2,
-        positions=positions,
+        positions=RelativePositions(per_layer=per_layer),
         head="hidden",
         num_token_types=0,
-        norm="rms",
+        norm=RMSNorm(epsilon=1e-6),
         norm_placement="pre",
-        norm_epsilon=1e-6,
         embedding_norm=False,
-        mlp_activation="gated_gelu",
-        biases=False,
-        scale_attention=False,
-        initializer="t5",
+        mlp=GatedMLP(activation="gelu_tanh"),
+        attention=AttentionConfig(),
+        initializer=T5Initializer(),
     )
 
 
 CONFIGS: dict[str, ModelConfig] = {
     "t5": EncoderDecoderConfig(**SIZES, num_encoder_layers=1, num_decoder_layers=2),
     "umt5": EncoderDecoderConfig(
-        **SIZES, num_encoder_layers=1, num_decoder_layers=2, positions="relative_per_layer"
+        **SIZES, num_encoder_layers=1, num_decoder_layers=2, positions=RelativePositions(per_layer=True)
     ),
-    **{f"t5_encoder-{positions}": _t5_encoder(positions) for positions in ("relative", "relative_per_layer")},
+    "t5_encoder": _t5_encoder(per_layer=False),
+    "t5_encoder-per_layer": _t5_encoder(per_layer=True),
     "gpt2": DecoderOnlyConfig(**GPT2),
-    "opt": DecoderOnlyConfig(**{**GPT2, "position_offset": 2, "mlp_activation": "relu"}),
-    "llama": DecoderOnlyConfig(**SIZES, num_layers=2, num_kv_heads=1, rotary_base=500.0),
+    "opt": DecoderOnlyConfig(
+        **{**GPT2, "positions": LearnedPositions(offset=2), "mlp": PlainMLP(activation="relu", bias=True)}
+    ),
+    "llama": DecoderOnlyConfig(**SIZES, num_layers=2, num_kv_heads=1, positions=RotaryPositions(base=500.0)),
     **{f"bert-{head}": EncoderOnlyConfig(**SIZES, num_layers=2, max_length=6, head=head) for head in HEADS},
 }
 
@@ -130,7 +140,7 @@ def test_a_preset_that_fits_is_what_its_config_json_says(name):
     tensors = {tensor.name: tensor.shape for tensor in plan(family.rules(config), shapes)}
     values = Values(json.loads(json.dumps({**content, "architectures": [family.class_name(config)]})))
     assert family_of_json(values) is family
-    assert family.completed(family.from_json(values, config.param_dtype), values, tensors) == config
+    assert family.completed(family.from_json(values), values, tensors) == config
 
 
 def test_layouts_by_hand():
@@ -161,13 +171,14 @@ def test_rules_must_cover_the_model():
     [
         (
             "t5",
-            {"positions": "sinusoidal"},
-            "T5ForCondit.*positions='sinusoidal' .only 'relative' or 're",
+            {"positions": SinusoidalPositions()},
+            r"T5ForCondit.*positions=SinusoidalPositions\(\) .only RelativePositions",
         ),
         (
             "t5",
-            {"norm": "layer", "biases": True},
-            "norm='layer' .only 'rms'.; biases=True .only False",
+            {"norm": LayerNorm(), "attention": AttentionConfig(biases="qkv", windows=(4, None))},
+            r"does not have attention.windows=\(4, None\) .only \(None,\).; "
+            r"norm=LayerNorm\(.*\) .only RMSNorm.; attention.biases='qkv' .only 'none'.$",
         ),
         ("t5", {"logit_scale": 0.5}, "logits scaled by 0.5 .only by 1"),
         ("t5", {"num_kv_heads": 1}, "num_kv_heads=1 .only one for each of 2 heads"),
@@ -177,11 +188,15 @@ def test_rules_must_cover_the_model():
             "GPT2LMHeadModel, does not have parallel_block=True .only False",
         ),
         ("gpt2", {"head_dim": 5}, "num_heads=2 x head_dim=5 unlike embed_dim=8"),
-        ("opt", {"norm_epsilon": 1e-6, "position_offset": 1}, "position_offset=1"),
+        (
+            "opt",
+            {"norm": LayerNorm(epsilon=1e-6), "positions": LearnedPositions(offset=1)},
+            r"positions=LearnedPositions\(offset=1\) .only LearnedPositions\(offset=0\)",
+        ),
         (
             "llama",
-            {"mlp_activation": "gated_gelu"},
-            "LlamaForCausalLM, does not have mlp_activation='gated_gelu'",
+            {"mlp": GatedMLP(activation="gelu_tanh")},
+            r"LlamaForCausalLM, does not have mlp=GatedMLP\(activation='gelu_tanh', bias=False\)",
         ),
         ("bert-masked_lm", {"norm_placement": "pre"}, "BertForMaskedLM, does not have norm_placement='pre'"),
         ("bert-masked_lm", {"num_token_types": 0}, "num_token_types=0 .only 1 or more"),

@@ -19,12 +19,20 @@ from t5lite.interop.huggingface import (
     params_from_state_dict,
     state_dict_from_params,
 )
-from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    Execution,
+    GatedMLP,
+    ModelConfig,
+    PlainMLP,
+    RelativePositions,
+)
 from t5lite.models.functional import build
 
 VERSIONS: dict[str, dict[str, Any]] = {
-    "1.0": {"mlp_activation": "relu", "tie_embeddings": True},
-    "1.1": {"mlp_activation": "gated_gelu", "tie_embeddings": False},
+    "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
+    "1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},
 }
 
 
@@ -37,16 +45,16 @@ def make_config(version: str = "1.1", **changes: Any) -> EncoderDecoderConfig:
         "num_heads": 2,
         "num_encoder_layers": 2,
         "num_decoder_layers": 3,
-        "relpos_buckets": 8,
-        "relpos_max_distance": 20,
+        "positions": RelativePositions(num_buckets=8, max_distance=20),
     }
     return EncoderDecoderConfig(**{**fields, **VERSIONS[version], **changes})
 
 
-def make_params(config: ModelConfig) -> Any:
+def make_params(config: ModelConfig, execution: Execution | None = None) -> Any:
     rng = np.random.default_rng(0)
     return jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), build(config).abstract_params
+        lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype),
+        build(config, execution).abstract_params,
     )
 
 
@@ -106,8 +114,8 @@ def test_folder_and_back_is_bitwise(version, tmp_path):
 
 
 def test_bfloat16_parameters_survive_both_ways(tmp_path):
-    config = make_config(param_dtype="bfloat16")
-    params = make_params(config)
+    config = make_config()
+    params = make_params(config, Execution(param_dtype="bfloat16"))
     export_folder(params, config, tmp_path / "out", dtype="bfloat16")
     assert load_file(tmp_path / "out" / "model.safetensors")["shared.weight"].dtype == ml_dtypes.bfloat16
     config_back, params_back = import_folder(tmp_path / "out", param_dtype="bfloat16")

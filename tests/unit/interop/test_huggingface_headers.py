@@ -7,7 +7,7 @@ import torch
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop import arrival
 from t5lite.interop.huggingface import export_folder, fitting, import_folder
-from t5lite.models.config import EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import EncoderDecoderConfig, ModelConfig, PlainMLP
 from tests.small_folders import CONFIGS, SIZES, change_json, change_tensors, exported, make_params, state_dict
 
 
@@ -37,7 +37,7 @@ def test_what_headers_tell_is_said_before_a_value_is_read(name, changes, message
 
 def test_a_copy_of_another_shape_is_told_from_headers_too(tmp_path, no_weights_read):
     config = EncoderDecoderConfig(
-        **SIZES, num_encoder_layers=1, num_decoder_layers=1, mlp_activation="relu", tie_embeddings=True
+        **SIZES, num_encoder_layers=1, num_decoder_layers=1, mlp=PlainMLP(), tie_embeddings=True
     )
     export_folder(make_params(config), config, tmp_path)
     change_tensors(tmp_path, lambda t: t.update({"lm_head.weight": np.ones((13, 8), np.float32)}))

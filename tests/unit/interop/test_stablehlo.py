@@ -17,14 +17,20 @@ from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.decoding import decoding_programs
 from t5lite.interop.departure import Cast
 from t5lite.interop.stablehlo import ProgramSizes, export_folder, exporting, load_exported
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    LearnedPositions,
+    ModelConfig,
+)
 from t5lite.models.functional import FunctionalModel, build
 
 SHAPE: dict[str, Any] = {"vocab_size": 400, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_heads": 4}
 CONFIGS: dict[str, ModelConfig] = {
     "t5": EncoderDecoderConfig(**SHAPE, num_encoder_layers=2, num_decoder_layers=1),
     "bert": EncoderOnlyConfig(**SHAPE, num_layers=2, max_length=12, head="pretraining"),
-    "gpt2": DecoderOnlyConfig(**SHAPE, num_layers=2, positions="learned", max_length=12),
+    "gpt2": DecoderOnlyConfig(**SHAPE, num_layers=2, positions=LearnedPositions(), max_length=12),
     "llama": DecoderOnlyConfig(**SHAPE, num_layers=2, num_kv_heads=2),
 }
 JAX_ALONE = """
@@ -214,7 +220,7 @@ def test_what_cannot_be_exported_or_called_is_said(tmp_path, exported):
     config, params, folder = exported
     with pytest.raises(ConfigError, match="batch_size=0 must be 1 or more"):
         ProgramSizes(batch_size=0)
-    if config.positions == "learned":
+    if config.position_limit is not None:
         sizes = ProgramSizes(encoder_length=13, decoder_length=13)
         with pytest.raises(ConfigError, match="13 tokens is longer than the 12 rows"):
             export_folder(params, config, tmp_path / "long", sizes=sizes)

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import re
 import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
@@ -22,16 +23,24 @@ from t5lite.core.errors import UserError
 from t5lite.interop import FORMATS, arrival
 from t5lite.interop.t5x import import_folder
 from t5lite.interop.t5x.leaves import JoinedLeaf, StackedLeaf
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    GatedMLP,
+    LearnedPositions,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+)
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
 VERSIONS: dict[str, dict[str, Any]] = {
-    "T5 1.0": {"mlp_activation": "relu", "tie_embeddings": True},
-    "T5 1.1": {"mlp_activation": "gated_gelu", "tie_embeddings": False},
-    "umT5": {"mlp_activation": "gated_gelu", "positions": "relative_per_layer"},
+    "T5 1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
+    "T5 1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},
+    "umT5": {"positions": RelativePositions(num_buckets=8, per_layer=True)},
 }
 
 
@@ -45,17 +54,17 @@ def make_config(version: str = "T5 1.1", **changes: Any) -> EncoderDecoderConfig
         "num_heads": 3,
         "num_encoder_layers": 2,
         "num_decoder_layers": 5,
-        "relpos_buckets": 8,
+        "positions": RelativePositions(num_buckets=8),
     }
     return EncoderDecoderConfig(**{**fields, **VERSIONS[version], **changes})
 
 
-def assert_imports(path, config, params):
-    found_config, found = import_folder(path, param_dtype=config.param_dtype)
+def assert_imports(path, config, params, dtype="float32"):
+    found_config, found = import_folder(path, param_dtype=dtype)
     assert found_config == config
     assert jax.tree.structure(found) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, found, params)
-    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(config.param_dtype)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
 
 
 def test_parts_of_joined_axes_are_those_of_the_joined_array():
@@ -119,11 +128,11 @@ def test_drivers_of_where_it_was_written(tmp_path, spec):
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("stored", [None, "kernel"])
 def test_bfloat16(tmp_path, version, stored):
-    config = make_config(param_dtype="bfloat16")
-    params = random_params(config)
+    config = make_config()
+    params = random_params(config, dtype="bfloat16")
     target = target_of(params, scanned=True)
     write_msgpack_checkpoint(tmp_path / "checkpoint_7", target, stored=stored, version=version)
-    assert_imports(tmp_path / "checkpoint_7", config, params)
+    assert_imports(tmp_path / "checkpoint_7", config, params, dtype="bfloat16")
     _, wide = import_folder(tmp_path / "checkpoint_7")
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.float32(b)), wide, params)
 
@@ -205,16 +214,23 @@ def test_which_checkpoint(tmp_path, caplog):
     count = len(target_of(new))
     assert f"taken: {count} leaves of target" in caplog.text
     assert f"left out: state/param_states ({count} leaves), state/step" in caplog.text
-    assert "relpos_max_distance=128, norm_epsilon=1e-06" in caplog.text
+    assert "positions.max_distance=128, norm.epsilon=1e-06" in caplog.text
 
 
 def test_fits():
     config = make_config()
     assert FORMATS["t5x"].fits(config) is None
-    assert FORMATS["t5x"].fits(replace(config, dropout_rate=0.1, remat="full")) is None
-    assert FORMATS["t5x"].fits(replace(config, norm="layer", positions="learned")) == (
-        "no T5 has norm='layer', positions='learned'"
+    assert FORMATS["t5x"].fits(replace(config, dropout_rate=0.1)) is None
+    changed = replace(
+        config, norm=RMSNorm(epsilon=1e-5), positions=LearnedPositions(), mlp=PlainMLP(bias=True)
     )
+    assert re.fullmatch(
+        r"no T5 has norm=RMSNorm\(epsilon=1e-05.*, mlp=PlainMLP\(activation='relu', bias=True\) .*, "
+        r"positions=LearnedPositions\(offset=0\) \(only RelativePositions\)",
+        str(FORMATS["t5x"].fits(changed)),
+    )
+    far = replace(config, positions=RelativePositions(max_distance=64))
+    assert FORMATS["t5x"].fits(far) == "no T5 has positions.max_distance=64 (only 128)"
     other = DecoderOnlyConfig(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_layers=1)
     assert "is for encoder-decoder models, not decoder_only" in str(FORMATS["t5x"].fits(other))
 
@@ -265,17 +281,17 @@ def test_memory_stays_near_the_parameters_themselves(tmp_path, layout, scanned):
 
 
 def test_two_input_kernels_do_not_say_their_activation(tmp_path, caplog):
-    config = make_config(mlp_activation="swiglu")
+    config = make_config(mlp=GatedMLP(activation="silu"))
     params = random_params(config)
     assert FORMATS["t5x"].fits(config) is None
     write_msgpack_checkpoint(tmp_path / "gated" / "checkpoint_1", target_of(params))
     with caplog.at_level(logging.INFO, "t5lite.interop"):
-        assert import_folder(tmp_path / "gated")[0].mlp_activation == "gated_gelu"
-        assert "mlp_activation=gated_gelu" in caplog.text
+        assert import_folder(tmp_path / "gated")[0].mlp == GatedMLP(activation="gelu_tanh")
+        assert "mlp.activation=gelu_tanh" in caplog.text
         caplog.clear()
         config_back, params_back = import_folder(tmp_path / "gated", activation="swiglu")
     assert config_back == config
-    assert "mlp_activation" not in caplog.text
+    assert "mlp.activation" not in caplog.text
     jax.tree.map(np.testing.assert_array_equal, params_back, params)
     relu = random_params(make_config("T5 1.0"))
     write_msgpack_checkpoint(tmp_path / "relu" / "checkpoint_1", target_of(relu))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.interop.t5x import import_folder, msgpack_file
 from t5lite.interop.t5x.msgpack_file import read_msgpack
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, RelativePositions
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
 CONFIG = EncoderDecoderConfig(
@@ -27,7 +27,7 @@ CONFIG = EncoderDecoderConfig(
     num_heads=3,
     num_encoder_layers=2,
     num_decoder_layers=3,
-    relpos_buckets=8,
+    positions=RelativePositions(num_buckets=8),
 )
 
 

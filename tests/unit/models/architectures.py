@@ -7,18 +7,61 @@ import jax.numpy as jnp
 import numpy as np
 from tiny_models import make_params
 
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    Execution,
+    GatedMLP,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from t5lite.models.functional import FunctionalModel, build
 
 VOCAB_SIZE = 40
-POSITIONS: dict[str, dict[str, Any]] = {
-    "relative": {"mlp_activation": "gated_gelu", "norm": "rms"},
-    "relative_per_layer": {"mlp_activation": "relu", "norm": "rms"},
-    "learned": {"biases": True, "mlp_activation": "gelu_tanh", "norm": "layer", "max_length": 12},
-    "sinusoidal": {"biases": True, "mlp_activation": "relu", "norm": "layer", "norm_placement": "post"},
-    "rotary": {"num_kv_heads": 2, "mlp_activation": "swiglu", "norm": "rms", "scale_attention": True},
+BIASES: dict[str, Any] = {
+    "attention": AttentionConfig(scaled=True, biases="all"),
+    "norm": LayerNorm(),
+    "mlp": PlainMLP(activation="relu", bias=True),
 }
-"""Every kind of positions, with other options of the models that use it."""
+"""Everything that may have a bias with one."""
+POSITIONS: dict[str, dict[str, Any]] = {
+    "relative": {"positions": RelativePositions(num_buckets=8, max_distance=6), "norm": RMSNorm()},
+    "relative_per_layer": {
+        "positions": RelativePositions(num_buckets=8, max_distance=6, per_layer=True),
+        "mlp": PlainMLP(),
+        "norm": RMSNorm(),
+    },
+    "learned": {
+        **BIASES,
+        "positions": LearnedPositions(),
+        "mlp": PlainMLP(activation="gelu_tanh", bias=True),
+        "max_length": 12,
+    },
+    "sinusoidal": {**BIASES, "positions": SinusoidalPositions(), "norm_placement": "post"},
+    "rotary": {
+        "positions": RotaryPositions(),
+        "num_kv_heads": 2,
+        "mlp": GatedMLP(activation="silu"),
+        "norm": RMSNorm(),
+        "attention": AttentionConfig(scaled=True),
+    },
+    "windows": {
+        "positions": RotaryPositions(local_base=100.0),
+        "norm": RMSNorm(one_plus=True),
+        "norm_placement": "around",
+        "attention": AttentionConfig(scaled=True, softcap=5.0, qk_norm=True, windows=(3, None)),
+        "logit_softcap": 8.0,
+    },
+}
+"""Every kind of positions, with other options of the models that use it; the last one is Gemma's."""
 ARCHITECTURES: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "encoder_decoder": (EncoderDecoderConfig, {"num_encoder_layers": 2, "num_decoder_layers": 2}),
     "decoder_only": (DecoderOnlyConfig, {"num_layers": 2, "tie_embeddings": True, "logit_scale": 0.25}),
@@ -29,8 +72,7 @@ ARCHITECTURES: dict[str, tuple[type[Any], dict[str, Any]]] = {
 def make_config(architecture: str, **changes: Any) -> Any:
     cls, fields = ARCHITECTURES[architecture]
     sizes = {"vocab_size": VOCAB_SIZE, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_heads": 4}
-    buckets = {"relpos_buckets": 8, "relpos_max_distance": 6, "norm_epsilon": 1e-6}
-    return cls(**{**sizes, **buckets, **fields, **changes})
+    return cls(**{**sizes, **fields, **changes})
 
 
 class Tiny(NamedTuple):
@@ -49,8 +91,8 @@ def make_tiny(architecture: str, **changes: Any) -> Tiny:
     return tiny_from_config(make_config(architecture, **changes))
 
 
-def tiny_from_config(config: ModelConfig, params: Any = None) -> Tiny:
-    model = build(config)
+def tiny_from_config(config: ModelConfig, params: Any = None, execution: Execution | None = None) -> Tiny:
+    model = build(config, execution)
     return Tiny(model, make_params(model) if params is None else params, jax.jit(make_forward(model)))
 
 

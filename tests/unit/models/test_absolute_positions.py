@@ -7,6 +7,7 @@ from architectures import make_rows, make_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t5lite.models.config import LearnedPositions, RotaryPositions
 from t5lite.models.layers.position import positions_in_segments, rotate, rotation, sinusoids
 
 LONGEST = 512
@@ -34,14 +35,17 @@ def test_rotation_equals_a_complex_product_in_float64(base):
     x = np.random.default_rng(0).standard_normal((LONGEST, 3, 16))
     turned = (x[..., :8] + 1j * x[..., 8:]) * np.exp(1j * angles_in_float64(positions, 16, base))[:, None]
     expected = np.concatenate([turned.real, turned.imag], axis=-1)
-    got = rotate(jnp.asarray(x, jnp.float32)[None], rotation(jnp.asarray(positions)[None], 16, base=base))
+    got = rotate(
+        jnp.asarray(x, jnp.float32)[None],
+        rotation(jnp.asarray(positions)[None], 16, RotaryPositions(base=base)),
+    )
     np.testing.assert_allclose(got[0], expected, rtol=0, atol=2e-4)
 
 
 def test_rotation_keeps_the_dtype_and_none_is_none():
     x = jnp.ones((1, 4, 2, 8), jnp.bfloat16)
     assert rotate(x, None) is x
-    assert rotate(x, rotation(jnp.arange(4)[None], 8, base=1e4)).dtype == jnp.bfloat16
+    assert rotate(x, rotation(jnp.arange(4)[None], 8, RotaryPositions())).dtype == jnp.bfloat16
 
 
 @settings(deadline=None, max_examples=25)
@@ -56,7 +60,8 @@ def test_rotated_scores_depend_on_the_distance_alone(query_at, key_at, shift, se
 
     def score(i, j):
         turned = [
-            rotate(jnp.asarray(x), rotation(jnp.asarray([[at]]), 8, base=1e4)) for x, at in ((q, i), (k, j))
+            rotate(jnp.asarray(x), rotation(jnp.asarray([[at]]), 8, RotaryPositions()))
+            for x, at in ((q, i), (k, j))
         ]
         return float(jnp.vdot(*turned))
 
@@ -74,7 +79,7 @@ def test_positions_restart_in_every_segment():
 
 def test_the_table_of_an_offset_is_read_from_its_first_row_on():
     """OPT's table has two rows that stand before position 0 and are never read."""
-    tiny = make_tiny("decoder_only", positions="learned", position_offset=2, max_length=6)
+    tiny = make_tiny("decoder_only", positions=LearnedPositions(offset=2), max_length=6)
     batch = make_rows(tiny.config, [[(1, 6)]], length=6)
     expected = tiny.forward(tiny.params, batch)
     table = tiny.params["decoder"]["positions"]["embedding"]

@@ -12,7 +12,7 @@ import pytest
 from architectures import assert_trees_close, make_config, make_rows, tiny_from_config
 from jax.sharding import AbstractMesh
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution, RelativePositions
 from t5lite.models.kernels import choice, sharded
 from t5lite.models.kernels.attention import attention, drop_keys
 from t5lite.models.kernels.choice import AttentionShape, choose_backend
@@ -256,12 +256,13 @@ def interpreted_kernel(on_platform, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("positions", ["relative", "relative_per_layer"])
-def test_a_model_trains_the_same_by_the_kernel(interpreted_kernel, positions):
-    config = make_config("encoder_decoder", positions=positions, attention="flash", dropout_rate=0.1)
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_a_model_trains_the_same_by_the_kernel(interpreted_kernel, per_layer):
+    positions = RelativePositions(num_buckets=8, max_distance=6, per_layer=per_layer)
+    config = make_config("encoder_decoder", positions=positions, dropout_rate=0.1)
     config = replace(config, num_encoder_layers=1, num_decoder_layers=1, num_heads=2)
-    by_kernel = tiny_from_config(config)
-    by_reference = tiny_from_config(replace(config, attention="reference"), by_kernel.params)
+    by_kernel = tiny_from_config(config, execution=Execution(attention="flash"))
+    by_reference = tiny_from_config(config, by_kernel.params, Execution(attention="reference"))
     batch = make_rows(config, [[(1, 4), (2, 3)], [(3, 5)]], length=9)
 
     def value_and_gradients(tiny):
@@ -283,9 +284,9 @@ def test_the_bias_is_one_array_outside_the_loop_for_the_reference():
     """Not one for each layer: that would be half of a CPU's time for attention."""
     config = EncoderDecoderConfig(
         vocab_size=40, embed_dim=16, mlp_dim=16, head_dim=4, num_heads=2, num_encoder_layers=5,
-        num_decoder_layers=1, attention="reference",
+        num_decoder_layers=1,
     )  # fmt: skip
-    tiny = tiny_from_config(config)
+    tiny = tiny_from_config(config, execution=Execution(attention="reference"))
     batch = make_rows(config, [[(1, 9)]], length=9)
     jaxpr = jax.make_jaxpr(lambda params: tiny.forward(params, batch))(tiny.params)
 

@@ -8,11 +8,10 @@ from architectures import POSITIONS, make_config
 from tiny_models import make_params
 
 from t5lite.models.functional import build
-from t5lite.models.layers.attention import KeyValues
 
 KINDS = {
     **POSITIONS,
-    "palm": {"positions": "rotary", "parallel_block": True, "num_kv_heads": 1, "mlp_activation": "swiglu"},
+    "palm": {"parallel_block": True, "num_kv_heads": 1},
 }
 PROMPT, TOTAL, ROOM = 4, 7, 9
 
@@ -21,7 +20,7 @@ PROMPT, TOTAL, ROOM = 4, 7, 9
 @pytest.mark.parametrize("kind", KINDS)
 def test_prompt_and_steps_equal_the_whole_sequence(kind, prefix_attention):
     """Prompts of different lengths end at the same column, so padding stands in front of some."""
-    options = {"positions": kind, "prefix_attention": prefix_attention, **KINDS[kind]}
+    options = {"prefix_attention": prefix_attention, **KINDS[kind]}
     model = build(make_config("decoder_only", **options))
     tokens_BL = jnp.asarray(np.random.default_rng(0).integers(2, 40, (3, TOTAL)), jnp.int32)
     first_B = jnp.asarray([0, 2, 3], jnp.int32)
@@ -38,9 +37,7 @@ def test_prompt_and_steps_equal_the_whole_sequence(kind, prefix_attention):
                 "decoder_bidirectional": given_BL,
             }
         )
-        logits_BV, own = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B)
-        room = ((0, 0), (0, 0), (0, ROOM - PROMPT), (0, 0), (0, 0))
-        past = KeyValues(*(jnp.pad(x, room, constant_values=7.0) for x in own))
+        logits_BV, past = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B, num_more=ROOM - PROMPT)
         steps = [logits_BV]
         for position in range(PROMPT, TOTAL):
             logits_BV, past = bound.decode_step(

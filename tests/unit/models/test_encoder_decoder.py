@@ -1,12 +1,10 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_models import make_batch, make_config, make_loss, make_params
 
-from t5lite.models.config import REMAT_NAMES
+from t5lite.models.config import REMAT_NAMES, Execution
 from t5lite.models.functional import build
 
 KEY = jax.random.key(3)
@@ -42,7 +40,7 @@ def reference():
 )
 def test_unrolling_and_rematerialisation_change_nothing(reference, changes):
     config, params, (expected_loss, expected_gradients) = reference
-    model = build(dataclasses.replace(config, **changes))
+    model = build(config, Execution(**changes))
     loss, gradients = jax.value_and_grad(make_loss(model))(params, make_batch(), KEY)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6, atol=1e-6)
     assert_trees_close(gradients, expected_gradients, rtol=1e-5)
@@ -53,7 +51,7 @@ def test_every_name_of_a_remat_policy_is_kept(name):
     """A name that no array of a layer bears would make a policy that does nothing."""
 
     def kept_bytes(**changes):
-        model = build(make_config(**changes))
+        model = build(make_config(), Execution(**changes))
         loss = make_loss(model)
         backward = jax.eval_shape(lambda p: jax.vjp(loss, p, make_batch())[1], model.abstract_params)
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(backward))
@@ -65,7 +63,7 @@ def test_every_name_of_a_remat_policy_is_kept(name):
 
 def test_rematerialisation_saves_memory():
     def temporary_bytes(remat):
-        model = build(make_config(num_encoder_layers=6, remat=remat))
+        model = build(make_config(num_encoder_layers=6), Execution(remat=remat))
         batch = make_batch(rows=4, encoder_length=48)
         lowered = jax.jit(jax.grad(make_loss(model))).lower(model.abstract_params, batch)
         return lowered.compile().memory_analysis().temp_size_in_bytes
@@ -155,7 +153,7 @@ def test_bfloat16_compute_stays_near_float32(params):
     """Bound: 5 % of the logits' standard deviation, root mean square (8 mantissa bits, 5 layers)."""
     batch = make_batch(rows=4)
     exact = build(make_config()).bind(params)(batch)
-    logits = build(make_config(compute_dtype="bfloat16")).bind(params)(batch)
+    logits = build(make_config(), Execution(compute_dtype="bfloat16")).bind(params)(batch)
     assert logits.dtype == jnp.float32
     error = float(jnp.sqrt(jnp.mean((logits - exact) ** 2)) / jnp.std(exact))
     assert 1e-4 < error < 0.05

@@ -2,7 +2,15 @@ import jax
 import pytest
 from tiny_models import make_config
 
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderOnlyConfig,
+    Execution,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    PlainMLP,
+)
 from t5lite.models.flops import forward_flops, train_flops_per_token, train_step_flops
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
@@ -14,21 +22,22 @@ SHAPE = {
     "mlp_dim": 512,
     "head_dim": 32,
     "num_heads": 4,
-    "scan_unroll": -1,
 }
 LAYERS = {"num_encoder_layers": 1, "num_decoder_layers": 2}
 # ReLU: XLA counts some thirty operations for the erf of each exact gelu.
-BERT = {**SHAPE, "num_layers": 1, "num_labels": 9, "mlp_activation": "relu"}
+BERT = {**SHAPE, "num_layers": 1, "num_labels": 9, "mlp": PlainMLP(bias=True)}
 CONFIGS: dict[str, ModelConfig] = {
     "pretraining": EncoderOnlyConfig(**BERT, head="pretraining"),
     "sequences": EncoderOnlyConfig(**BERT, head="sequence_classification"),
     "labels": EncoderOnlyConfig(**BERT, head="token_classification"),
     "spans": EncoderOnlyConfig(**BERT, head="span_extraction"),
-    "t5_1_0": make_config(**SHAPE, **LAYERS, mlp_activation="relu", tie_embeddings=True),
+    "t5_1_0": make_config(**SHAPE, **LAYERS, mlp=PlainMLP(), tie_embeddings=True),
     "t5_1_1_grouped": make_config(**SHAPE, **LAYERS, num_kv_heads=2),
     "llama": DecoderOnlyConfig(**SHAPE, num_layers=2, num_kv_heads=2),
-    "palm": DecoderOnlyConfig(**SHAPE, num_layers=2, num_kv_heads=1, parallel_block=True, norm="layer"),
-    "narrow_table": DecoderOnlyConfig(**SHAPE, num_layers=2, table_dim=32, positions="learned"),
+    "palm": DecoderOnlyConfig(
+        **SHAPE, num_layers=2, num_kv_heads=1, parallel_block=True, norm=LayerNorm(bias=False)
+    ),
+    "narrow_table": DecoderOnlyConfig(**SHAPE, num_layers=2, table_dim=32, positions=LearnedPositions()),
 }
 ENCODER, DECODER = 24, 20
 
@@ -37,7 +46,7 @@ ENCODER, DECODER = 24, 20
 def test_equals_the_compilers_count_of_a_forward_pass(name):
     """XLA counts everything, norms and softmax included, so its figure is a little larger."""
     config = CONFIGS[name]
-    model = build(config)
+    model = build(config, Execution(scan_unroll=-1))
     batch = {
         "encoder_input_tokens": jax.ShapeDtypeStruct((2, ENCODER), "int32"),
         "decoder_input_tokens": jax.ShapeDtypeStruct((2, DECODER), "int32"),
@@ -58,7 +67,7 @@ def test_a_train_step_is_three_forward_passes_and_linear_in_the_batch():
 
 def test_equals_the_compilers_count_of_a_gradient():
     config = DecoderOnlyConfig(**SHAPE, num_layers=1)
-    model = build(config)
+    model = build(config, Execution(scan_unroll=-1))
     batch = {"decoder_input_tokens": jax.ShapeDtypeStruct((2, DECODER), "int32")}
     gradient = jax.jit(jax.grad(lambda p, b: jax.nn.logsumexp(model.bind(p)(b), axis=-1).sum()))
     counted = gradient.lower(model.abstract_params, batch).compile().cost_analysis()["flops"]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from tiny_models import make_config
 
+from t5lite.models.config import Execution, PlainMLP, RelativePositions
 from t5lite.models.functional import build
 
 
@@ -14,10 +15,12 @@ def leaves(tree, **kwargs):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"mlp_activation": "relu", "tie_embeddings": True}, {"param_dtype": "bfloat16"}], ids=str
+    ("changes", "param_dtype"),
+    [({}, "float32"), ({"mlp": PlainMLP(), "tie_embeddings": True}, "float32"), ({}, "bfloat16")],
+    ids=str,
 )
-def test_init_gives_what_the_abstract_build_said(changes):
-    model = build(make_config(**changes))
+def test_init_gives_what_the_abstract_build_said(changes, param_dtype):
+    model = build(make_config(**changes), Execution(param_dtype=param_dtype))
     params = jax.eval_shape(model.init, jax.random.key(0))
     assert jax.tree.structure(params) == jax.tree.structure(model.abstract_params)
     for name, leaf in leaves(params).items():
@@ -36,7 +39,7 @@ def test_axes_name_the_sizes_they_stand_for():
         "vocab": config.vocab_size,
         "embed": config.embed_dim,
         "mlp": config.mlp_dim,
-        "relpos_buckets": config.relpos_buckets,
+        "relpos_buckets": config.positions.num_buckets,
     }
     for name, axes in leaves(model.logical_axes, is_leaf=lambda x: isinstance(x, tuple)).items():
         size["heads"] = config.num_heads * (config.head_dim if "attention" in name else 1)
@@ -46,7 +49,7 @@ def test_axes_name_the_sizes_they_stand_for():
 
 
 def test_tied_embedding_is_held_once():
-    config = make_config(mlp_activation="relu", tie_embeddings=True)
+    config = make_config(mlp=PlainMLP(), tie_embeddings=True)
     with_vocab_axis = [
         name
         for name, axes in leaves(build(config).logical_axes, is_leaf=lambda x: isinstance(x, tuple)).items()
@@ -59,7 +62,7 @@ def test_tied_embedding_is_held_once():
 def init():
     """``init`` of a model whose initial values are many enough for statistics; compiled once."""
     config = make_config(
-        embed_dim=96, mlp_dim=80, head_dim=16, num_heads=5, vocab_size=300, relpos_buckets=32
+        embed_dim=96, mlp_dim=80, head_dim=16, num_heads=5, vocab_size=300, positions=RelativePositions()
     )
     return jax.jit(build(config).init)
 

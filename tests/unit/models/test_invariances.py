@@ -19,6 +19,7 @@ from architectures import (
 from tiny_models import make_params
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config import Execution, LayerNorm, LearnedPositions, RotaryPositions
 from t5lite.models.functional import build
 
 A, B = (1, 3), (2, 5)
@@ -29,7 +30,7 @@ A, B = (1, 3), (2, 5)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_packed_row_equals_its_parts_alone(architecture, positions):
     """Whatever the order, and however the padding around them is filled; cross-attention included."""
-    tiny = make_tiny(architecture, positions=positions, **POSITIONS[positions])
+    tiny = make_tiny(architecture, **POSITIONS[positions])
     noise, gap = (0, 2), (0, 1)
     rows = [[A], [B], [A, B], [B, A], [A, noise], [gap, B], [A, gap, B]]
     batch = make_rows(tiny.config, rows, length=10)
@@ -58,7 +59,7 @@ def test_a_packed_row_equals_its_parts_alone(architecture, positions):
     ("architecture", "positions"), [("decoder_only", "learned"), ("encoder_only", "rotary")]
 )
 def test_the_amount_of_padding_changes_neither_loss_nor_gradients(architecture, positions):
-    tiny = make_tiny(architecture, positions=positions, **POSITIONS[positions])
+    tiny = make_tiny(architecture, **POSITIONS[positions])
     forward = make_forward(tiny.model)
 
     def loss(params, batch):
@@ -75,20 +76,14 @@ def test_the_amount_of_padding_changes_neither_loss_nor_gradients(architecture, 
 
 CAUSAL = {
     **POSITIONS,
-    "palm": {
-        "positions": "rotary",
-        "parallel_block": True,
-        "num_kv_heads": 1,
-        "norm": "layer",
-        "mlp_activation": "swiglu",
-    },
+    "palm": {"parallel_block": True, "num_kv_heads": 1, "norm": LayerNorm(bias=False)},
 }
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_a_decoder_is_causal_by_its_gradients(kind):
     """Output i depends on every embedded token up to i and on none after it."""
-    config = make_config("decoder_only", **{"positions": kind, **CAUSAL[kind]})
+    config = make_config("decoder_only", **CAUSAL[kind])
     model = build(config)
     params = make_params(model)
     rng = np.random.default_rng(0)
@@ -105,7 +100,7 @@ def test_a_decoder_is_causal_by_its_gradients(kind):
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_inputs_see_each_other_where_prefix_attention_is_bidirectional(kind):
     """Two packed examples of 2 inputs and a target each: inputs see both, targets see no later one."""
-    config = make_config("decoder_only", **{"positions": kind, **CAUSAL[kind]})
+    config = make_config("decoder_only", **CAUSAL[kind])
     model = build(config)
     params = make_params(model)
     x_LD = jnp.asarray(np.random.default_rng(0).standard_normal((7, 16)), jnp.float32)
@@ -143,7 +138,7 @@ def test_only_a_bidirectional_model_reads_the_field():
 
 
 def test_an_encoder_sees_its_whole_segment_by_its_gradients():
-    model = build(make_config("encoder_only", positions="rotary"))
+    model = build(make_config("encoder_only", positions=RotaryPositions()))
     params = make_params(model)
     x_LD = jnp.asarray(np.random.default_rng(0).standard_normal((6, 16)), jnp.float32)
     ids_L = jnp.asarray([1, 1, 1, 2, 2, 0])
@@ -161,23 +156,23 @@ def test_an_encoder_sees_its_whole_segment_by_its_gradients():
 @pytest.mark.parametrize(
     ("architecture", "positions", "changes"),
     [
-        ("decoder_only", "rotary", {"scan_unroll": -1, "num_layers": 2}),
-        ("encoder_only", "relative_per_layer", {"scan_unroll": 2, "remat": "full", "num_layers": 3}),
+        ("decoder_only", "rotary", {"scan_unroll": -1}),
+        ("encoder_only", "relative_per_layer", {"scan_unroll": 2, "remat": "full"}),
+        ("decoder_only", "windows", {"remat": "full"}),
     ],
 )
 def test_unrolling_and_rematerialisation_change_nothing(architecture, positions, changes):
     config = make_config(
         architecture,
-        positions=positions,
         **POSITIONS[positions],
         dropout_rate=0.1,
-        num_layers=changes["num_layers"],
+        num_layers=3,
     )
     batch = make_rows(config, [[A, B], [B]], length=10)
     key = jax.random.key(3)
 
-    def loss_and_gradients(config):
-        model = build(config)
+    def loss_and_gradients(execution):
+        model = build(config, execution)
         forward = make_forward(model)
 
         def loss(params):
@@ -185,8 +180,8 @@ def test_unrolling_and_rematerialisation_change_nothing(architecture, positions,
 
         return jax.jit(jax.value_and_grad(loss))(make_params(model))
 
-    expected, expected_gradients = loss_and_gradients(config)
-    got, gradients = loss_and_gradients(dataclasses.replace(config, **changes))
+    expected, expected_gradients = loss_and_gradients(Execution())
+    got, gradients = loss_and_gradients(Execution(**changes))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
     assert_trees_close(gradients, expected_gradients, rtol=1e-5)
 
@@ -197,10 +192,8 @@ def test_unrolling_and_rematerialisation_change_nothing(architecture, positions,
 )
 def test_bfloat16_compute_stays_near_float32(architecture, positions):
     """Bound: 5 % of the logits' standard deviation, root mean square, as for the encoder-decoder."""
-    exact = make_tiny(architecture, positions=positions, **POSITIONS[positions])
-    rounded = tiny_from_config(
-        dataclasses.replace(exact.config, compute_dtype="bfloat16"), params=exact.params
-    )
+    exact = make_tiny(architecture, **POSITIONS[positions])
+    rounded = tiny_from_config(exact.config, exact.params, Execution(compute_dtype="bfloat16"))
     batch = make_rows(exact.config, [[(seed, 10)] for seed in range(1, 7)], length=10)
     expected, logits = exact.forward(exact.params, batch), rounded.forward(exact.params, batch)
     assert logits.dtype == jnp.float32
@@ -210,7 +203,7 @@ def test_bfloat16_compute_stays_near_float32(architecture, positions):
 
 @pytest.mark.parametrize("architecture", ["decoder_only", "encoder_only"])
 def test_dropout_follows_its_key_alone(architecture):
-    tiny = make_tiny(architecture, dropout_rate=0.3, positions="rotary")
+    tiny = make_tiny(architecture, dropout_rate=0.3, positions=RotaryPositions())
     plain = tiny_from_config(dataclasses.replace(tiny.config, dropout_rate=0.0), params=tiny.params)
     batch = make_rows(tiny.config, [[A], [B]], length=6)
     first = tiny.forward(tiny.params, batch, jax.random.key(1))
@@ -221,7 +214,7 @@ def test_dropout_follows_its_key_alone(architecture):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_sequence_longer_than_the_learned_table_is_refused(architecture):
-    model = build(make_config(architecture, positions="learned", max_length=6))
+    model = build(make_config(architecture, positions=LearnedPositions(), max_length=6))
     params = make_params(model)
     names = [f"{stack}_input_tokens" for stack in model.config.sides]
 

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -5,6 +6,22 @@ import pytest
 from tiny_models import make_config
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config import (
+    AttentionConfig,
+    Execution,
+    GatedMLP,
+    LayerNorm,
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    NormalInitializer,
+    RelativePositions,
+    RMSNorm,
+    RotaryPositions,
+    StackSizes,
+)
+
+NARROW = StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)
 
 
 @pytest.mark.parametrize(
@@ -12,23 +29,60 @@ from t5lite.core.errors import ConfigError
     [
         ({"embed_dim": 0}, "embed_dim=0 must be at least 1"),
         ({"num_heads": -2}, "num_heads=-2"),
-        ({"relpos_buckets": 6}, "relpos_buckets=6 must be a positive multiple of 4"),
-        ({"relpos_buckets": 64, "relpos_max_distance": 32}, "relpos_max_distance=32 must exceed the 32"),
         ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
-        ({"norm_epsilon": 0.0}, "norm_epsilon=0.0"),
-        ({"scan_unroll": 0}, "scan_unroll=0"),
-        ({"mlp_activation": "glue"}, "mlp_activation='glue'; did you mean 'gelu'"),
-        ({"compute_dtype": "float16"}, "compute_dtype='float16'"),
-        ({"remat": "some"}, "remat='some'"),
-        ({"remat": "save"}, "remat='save' needs remat_names, one or more of layer_input, query"),
-        ({"remat": "full", "remat_names": ("query",)}, "no effect with remat='full'; use remat='save'"),
-        ({"remat": "save", "remat_names": ("mlp_w",)}, "remat_names.*'mlp_w'; did you mean 'mlp_wi'"),
+        ({"first_norm": False, "norm_placement": "post"}, "first_norm=False leaves out a norm before"),
+        ({"separate_tables": True, "table_dim": 8}, "table_dim=8 is of one table"),
+        (
+            {"encoder_sizes": StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)},
+            "set separate_tables",
+        ),
     ],
     ids=str,
 )
 def test_a_wrong_value_is_named(changes, message):
     with pytest.raises(ConfigError, match=message):
         make_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (RelativePositions, {"num_buckets": 6}, "num_buckets=6 must be a positive multiple of 4"),
+        (RelativePositions, {"num_buckets": 64, "max_distance": 32}, "max_distance=32 must exceed the 32"),
+        (LearnedPositions, {"offset": -1}, "offset=-1"),
+        (RotaryPositions, {"base": math.inf}, "base=inf must be positive and finite"),
+        (RotaryPositions, {"local_base": 0.0}, "local_base=0.0 must be positive"),
+        (LinearScaling, {"factor": 0.0}, "factor=0.0 must be positive"),
+        (Llama3Scaling, {"low_frequency_factor": 4.0}, "low_frequency_factor=4.0 must be below"),
+        (RMSNorm, {"epsilon": 0.0}, "epsilon=0.0"),
+        (LayerNorm, {"epsilon": math.nan}, "epsilon=nan must be positive and finite"),
+        (GatedMLP, {"activation": "glue"}, "activation='glue'; did you mean 'gelu'"),
+        (NormalInitializer, {"std": -1.0}, "std=-1.0"),
+        (AttentionConfig, {"biases": "some"}, "biases='some'"),
+        (AttentionConfig, {"windows": ()}, "says nothing of any layer"),
+        (AttentionConfig, {"windows": (4, 0)}, "must be at least 1, or None"),
+        (AttentionConfig, {"softcap": 0.0}, "softcap=0.0"),
+        (AttentionConfig, {"scale_dim": 8}, "scale_dim=8 needs attention.scaled=True"),
+        (Execution, {"scan_unroll": 0}, "scan_unroll=0"),
+        (Execution, {"compute_dtype": "float16"}, "compute_dtype='float16'"),
+        (Execution, {"remat": "some"}, "remat='some'"),
+        (Execution, {"remat": "save"}, "remat='save' needs remat_names, one or more of layer_input, query"),
+        (
+            Execution,
+            {"remat": "full", "remat_names": ("query",)},
+            "no effect with remat='full'; use remat='save'",
+        ),
+        (
+            Execution,
+            {"remat": "save", "remat_names": ("mlp_w",)},
+            "remat_names.*'mlp_w'; did you mean 'mlp_wi'",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_of_a_part_is_named(kind, values, message):
+    with pytest.raises(ConfigError, match=message):
+        kind(**values)
 
 
 def test_configuration_and_presets_do_not_import_jax():

@@ -3,9 +3,23 @@
 from typing import get_args
 
 import pytest
+from architectures import BIASES
 from tiny_models import make_config
 
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, Head, ModelConfig
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    EncoderOnlyConfig,
+    GatedMLP,
+    Head,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    StackSizes,
+)
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
 
@@ -13,15 +27,33 @@ SHAPE = {"vocab_size": 40, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_h
 
 CONFIGS: dict[str, ModelConfig] = {
     **{head: EncoderOnlyConfig(**SHAPE, head=head, num_labels=5, table_dim=8) for head in get_args(Head)},
-    "no_token_types": EncoderOnlyConfig(**SHAPE, num_token_types=0, positions="relative"),
-    "rms_biases": DecoderOnlyConfig(**SHAPE, biases=True, num_kv_heads=2),
-    "layer_no_biases": DecoderOnlyConfig(**SHAPE, norm="layer", parallel_block=True, num_kv_heads=1),
-    "layer_biases_parallel": DecoderOnlyConfig(**SHAPE, norm="layer", biases=True, parallel_block=True),
-    "narrow_untied": DecoderOnlyConfig(**SHAPE, table_dim=8, positions="learned", position_offset=2),
+    "no_token_types": EncoderOnlyConfig(**SHAPE, num_token_types=0, positions=RelativePositions()),
+    "rms_biases": DecoderOnlyConfig(**SHAPE, **{**BIASES, "norm": RMSNorm()}, num_kv_heads=2),
+    "layer_no_biases": DecoderOnlyConfig(
+        **SHAPE, norm=LayerNorm(bias=False), parallel_block=True, num_kv_heads=1
+    ),
+    "layer_biases_parallel": DecoderOnlyConfig(**SHAPE, **BIASES, parallel_block=True),
+    "narrow_untied": DecoderOnlyConfig(**SHAPE, table_dim=8, positions=LearnedPositions(offset=2)),
     "narrow_tied": DecoderOnlyConfig(**SHAPE, table_dim=8, tie_embeddings=True, norm_placement="post"),
-    "relative_per_layer": make_config(positions="relative_per_layer", embedding_norm=True),
-    "post_norm": make_config(norm="layer", norm_placement="post", biases=True, mlp_activation="swiglu"),
-    "learned": make_config(positions="learned", tie_embeddings=True, mlp_activation="relu"),
+    "relative_per_layer": make_config(positions=RelativePositions(per_layer=True), embedding_norm=True),
+    "post_norm": make_config(
+        **{**BIASES, "mlp": GatedMLP(activation="silu", bias=True)}, norm_placement="post"
+    ),
+    "learned": make_config(positions=LearnedPositions(), tie_embeddings=True, mlp=PlainMLP()),
+    "around": make_config(norm_placement="around", attention=AttentionConfig(qk_norm=True, biases="qkv")),
+    "first_norm_left_out": EncoderOnlyConfig(
+        **SHAPE,
+        norm=LayerNorm(bias=False),
+        norm_placement="pre",
+        first_norm=False,
+        head_bias=False,
+        attention=AttentionConfig(scaled=True, windows=(None, 3, 3)),
+    ),
+    "unequal_sides": make_config(
+        encoder_sizes=StackSizes(embed_dim=24, mlp_dim=8, head_dim=2, num_heads=6, num_kv_heads=3),
+        separate_tables=True,
+        tie_embeddings=True,
+    ),
 }
 
 

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import make_config
 
+from t5lite.models.config import Execution
+from t5lite.models.layers.making import Making
 from t5lite.models.layers.position import RelativePositionBias, relative_position_bucket
 
 
@@ -73,7 +75,9 @@ def test_buckets_of_the_published_models(bidirectional, relative_position, bucke
 
 def test_bias_is_the_table_entry_of_the_bucket():
     with nnx.use_eager_sharding(False):
-        bias = RelativePositionBias(make_config(), bidirectional=True, rngs=nnx.Rngs(0))
+        config = make_config()
+        making = Making.of(config, Execution(), nnx.Rngs(0))
+        bias = RelativePositionBias(config.positions, config.num_heads, making, bidirectional=True)
     queries, keys = jnp.arange(3, 9), jnp.arange(11)
     buckets = relative_position_bucket(
         keys[None, :] - queries[:, None], bidirectional=True, num_buckets=8, max_distance=20

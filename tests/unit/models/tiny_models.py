@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, RelativePositions
 from t5lite.models.functional import FunctionalModel
 
 
@@ -19,8 +19,7 @@ def make_config(**changes: Any) -> EncoderDecoderConfig:
         "num_heads": 3,
         "num_encoder_layers": 2,
         "num_decoder_layers": 3,
-        "relpos_buckets": 8,
-        "relpos_max_distance": 20,
+        "positions": RelativePositions(num_buckets=8, max_distance=20),
     }
     return EncoderDecoderConfig(**{**fields, **changes})
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError
+from t5lite.models import config
 from t5lite.models.config import (
     DecoderOnlyConfig,
     EncoderDecoderConfig,
@@ -37,7 +38,6 @@ SHAPE: dict[str, Any] = {
     "mlp_dim": 1024,
     "head_dim": 64,
     "num_heads": 16,
-    "compute_dtype": "bfloat16",
 }
 T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=3, num_decoder_layers=2)
 CONFIGS: dict[str, ModelConfig] = {
@@ -51,7 +51,8 @@ CONFIGS: dict[str, ModelConfig] = {
 }
 V5E = parse_topology("v5e:4x4")
 BATCH = BatchShape(batch_size=64, encoder_length=512, decoder_length=128)
-MODELS = {name: build(config) for name, config in CONFIGS.items()}
+BFLOAT16 = config.Execution(compute_dtype="bfloat16")
+MODELS = {name: build(each, BFLOAT16) for name, each in CONFIGS.items()}
 STYLES = ("data_parallel", "fsdp", "tensor_parallel", "sequence_parallel")
 POWERS = st.sampled_from([1, 2, 4, 8, 16])
 
@@ -205,7 +206,7 @@ def test_the_kernels_that_the_model_chooses_count():
     chosen, never = (predict("t5_tied_grouped", run=Execution(fused_attention=on)) for on in (None, False))
     assert never.memory.saved_activations > chosen.memory.saved_activations
     assert chosen.flops - never.flops == pytest.approx(logits)
-    reference = build(dataclasses.replace(T5, attention="reference"))
+    reference = build(T5, dataclasses.replace(BFLOAT16, attention="reference"))
     costs = CostModel(reference, adamw(reference), V5E, BATCH).on(partitioner())
     assert costs.predict(Execution()) == predict(run=Execution(fused_attention=False))
 
@@ -225,6 +226,7 @@ def test_the_encoders_output_is_gathered_once_for_all_layers():
     two, four = (
         layer_shapes(
             dataclasses.replace(T5, num_decoder_layers=layers),
+            BFLOAT16,
             activation_shards(T5, partitioner(style="sequence_parallel", tensor=4)),
             BATCH,
             rows=16,
@@ -303,7 +305,8 @@ def test_rows_that_do_not_divide_cost_what_padded_rows_cost_and_an_exchange_of_t
     """4,097 rows over 4 devices are computed as 1,025 each; kept, they are split by columns."""
     mesh = partitioner(style=style, fsdp=4, tensor=4)
     odd, padded = (
-        build(dataclasses.replace(CONFIGS["t5_tied_grouped"], vocab_size=size)) for size in (4097, 4100)
+        build(dataclasses.replace(CONFIGS["t5_tied_grouped"], vocab_size=size), BFLOAT16)
+        for size in (4097, 4100)
     )
     one, other = (
         CostModel(model, adamw(model), V5E, BATCH).on(mesh).predict(Execution()) for model in (odd, padded)

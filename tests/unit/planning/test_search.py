@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t5lite.models import config
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig
@@ -156,5 +157,5 @@ def test_a_refused_finalist_comes_last_and_says_why():
 
 
 def test_the_configuration_s_own_remat_does_not_matter():
-    full = build(dataclasses.replace(MODELS["t5"].config, remat="full"))
+    full = build(MODELS["t5"].config, config.Execution(remat="full"))
     assert search(costs(full, "v5e:4x4", BATCH)).ranked == found_for_t5().ranked

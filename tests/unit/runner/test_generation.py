@@ -16,7 +16,7 @@ from t5lite.data.objectives.ul2 import Ul2, mode_ids
 from t5lite.data.vocabulary import open_vocabulary
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.decoding import TrainedOn, decoding_mode
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, Execution
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import InitializeFrom, RunConfig
 from t5lite.runner import generation
@@ -32,7 +32,9 @@ TEXT = "la luz"
 def run(tmp_path, monkeypatch):
     """A run directory whose generation returns the prompts instead."""
     directory = RunDirectory.at(tmp_path / "run")
-    directory.write_model(MODEL, open_vocabulary(write_bpe_with_bos(tmp_path / "vocabulary", [TEXT])))
+    directory.write_model(
+        MODEL, open_vocabulary(write_bpe_with_bos(tmp_path / "vocabulary", [TEXT])), execution=Execution()
+    )
     trained = SimpleNamespace(model=None, params=None, vocabulary=None)
     monkeypatch.setattr(generation, "load_trained", lambda *_, **__: trained)
     monkeypatch.setattr(generation, "generate_outputs", lambda *arguments, **_: iter(arguments[3]))

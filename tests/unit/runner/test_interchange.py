@@ -15,7 +15,7 @@ from t5lite.core.errors import CheckpointError, ConfigError, UserError
 from t5lite.data.vocabulary import open_vocabulary
 from t5lite.interop import FORMATS, format_for
 from t5lite.interop.huggingface import export_folder, import_folder
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.runner.interchange import export, import_model
 from t5lite.runner.run_directory import RunDirectory
@@ -219,7 +219,9 @@ def test_a_vocabulary_that_cannot_be_exported_is_refused_before_weights_are_read
         vocab_size=vocabulary.size, embed_dim=8, mlp_dim=10, head_dim=4, num_heads=2, num_encoder_layers=1,
         num_decoder_layers=1,
     )  # fmt: skip
-    RunDirectory.at(tmp_path / "run").write_model(config, vocabulary)  # and no checkpoint
+    RunDirectory.at(tmp_path / "run").write_model(
+        config, vocabulary, execution=Execution()
+    )  # and no checkpoint
     with pytest.raises(UserError, match="not a unigram model; only model_type=unigram can be exported"):
         export(tmp_path / "run", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,8 +1,8 @@
 """Files of a run that older versions wrote are read, those of a newer one refused by name."""
 
-import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +13,9 @@ from t5lite.core.migrations import Versions
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture import MixtureHistory, Share
 from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.models.config import Execution
 from t5lite.run_config import InitializeFrom
-from t5lite.runner import config_history, rollback, run_directory
+from t5lite.runner import config_history, model_file, rollback, run_directory
 from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training import attempts
@@ -22,6 +23,12 @@ from t5lite.training.trackers import reporting
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
 NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to \d; upgrade t5lite"
+
+
+def older_run() -> Any:
+    """The recipe as version 2 of ``config.json`` said it."""
+    content = json.loads((RECIPE.parents[1] / "golden" / "flat_configurations.json").read_text())
+    return content["runs"]["tests/e2e/tiny_recipe.py"]
 
 
 def rewritten(path: Path, change) -> None:
@@ -45,9 +52,7 @@ def saved_checkpoint(directory: RunDirectory, metadata, step=20) -> Path:
 
 def test_a_configuration_of_version_0_is_read_and_nothing_in_it_is_a_change(tmp_path):
     config = run_config.load(RECIPE)
-    saved = unversioned(run_config.to_json(config))
-    saved["evaluation"] = saved.pop("evaluations")["heldout"]
-    del saved["evaluation"]["every_steps"]
+    saved = unversioned(older_run())
     for node in (saved["model"], saved["data"]["objective"]):
         del node["type"]
     for name in ("num_kv_heads", "positions", "norm", "biases"):
@@ -65,8 +70,7 @@ def test_a_configuration_of_version_0_is_read_and_nothing_in_it_is_a_change(tmp_
 
 
 def test_a_configuration_of_version_1_took_the_newest_checkpoint_where_it_named_none(tmp_path):
-    config = dataclasses.replace(run_config.load(RECIPE), initialize_from=InitializeFrom(run="/old"))
-    saved = run_config.to_json(config) | {"version": 1}
+    saved = older_run() | {"version": 1}
     for step, expected in ((None, "newest"), (7, 7)):
         content = saved | {"initialize_from": {"run": "/old", "step": step}}
         found = run_config.from_values(content).initialize_from
@@ -85,11 +89,11 @@ def test_a_configuration_that_is_no_longer_understood_is_still_compared(tmp_path
 
 def test_a_model_of_version_0_is_read(tmp_path):
     directory, config = RunDirectory.at(tmp_path), run_config.load(RECIPE).model
-    directory.write_model(config, ByteVocabulary(extra_ids=100))
+    directory.write_model(config, ByteVocabulary(extra_ids=100), execution=Execution())
 
     def older(content):
-        content = unversioned(content)
-        del content["config"]["type"]
+        content = unversioned(content) | {"config": older_run()["model"]}
+        del content["config"]["type"], content["execution"]
         return content
 
     rewritten(directory.model_file, older)
@@ -138,7 +142,7 @@ def test_the_metadata_of_a_checkpoint_of_version_0_is_read_and_a_newer_one_is_pa
     "versions",
     [
         run_config.VERSIONS,
-        run_directory.MODEL_VERSIONS,
+        model_file.VERSIONS,
         run_directory.MIXTURE_VERSIONS,
         run_directory.CLASSES_VERSIONS,
         config_history.VERSIONS,

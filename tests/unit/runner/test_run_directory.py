@@ -7,7 +7,7 @@ import pytest
 from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.runner import run_directory
 from t5lite.runner.components import check_vocabulary
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
@@ -40,7 +40,7 @@ def test_models_and_vocabularies_come_back(model, vocabularies, tmp_path):
     directory = RunDirectory.at(tmp_path / "run")
     for vocabulary in vocabularies.values():  # each replaces the one before it, whatever its files
         directory.check_model(model, vocabulary)
-        directory.write_model(model, vocabulary)
+        directory.write_model(model, vocabulary, execution=Execution())
         again_model, again = directory.read_model()
         assert again_model == model
         assert type(again_model) is type(model)
@@ -51,13 +51,11 @@ def test_models_and_vocabularies_come_back(model, vocabularies, tmp_path):
 def test_a_run_from_before_there_was_a_choice_is_read(vocabularies, tmp_path):
     vocabulary = vocabularies["sentencepiece"]
     directory = RunDirectory.at(tmp_path)
-    directory.write_model(ENCODER_DECODER, vocabulary)
+    directory.write_model(ENCODER_DECODER, vocabulary, execution=Execution())
     saved = json.loads(directory.model_file.read_text())
-    assert saved["config"].pop("type") == "EncoderDecoderConfig"
-    del saved["version"]
-    old_fields = {"vocab_size", "embed_dim", "mlp_dim", "head_dim", "num_heads", "num_encoder_layers"}
-    old_fields |= {"num_decoder_layers", "mlp_activation", "tie_embeddings", "relpos_buckets", "norm_epsilon"}
-    saved["config"] = {name: value for name, value in saved["config"].items() if name in old_fields}
+    del saved["version"], saved["execution"]
+    choices = {"mlp_activation": "gated_gelu", "relpos_buckets": 32, "norm_epsilon": 1e-6}
+    saved["config"] = {**SMALL, "num_encoder_layers": 1, "num_decoder_layers": 1, **choices}
     del saved["vocabulary"]["kind"], saved["vocabulary"]["file"]
     directory.model_file.write_text(json.dumps(saved))
     model, again = directory.read_model()
@@ -72,12 +70,12 @@ def test_a_start_that_is_cut_off_is_no_run_and_can_be_repeated(vocabularies, tmp
     with monkeypatch.context() as patch:
         patch.setattr(run_directory, "write_json", _die)
         with pytest.raises(KeyboardInterrupt):
-            directory.write_model(DECODER_ONLY, vocabulary)
+            directory.write_model(DECODER_ONLY, vocabulary, execution=Execution())
     assert {path.name for path in tmp_path.iterdir()} == {*vocabulary.files, "README.txt"}
     with pytest.raises(ConfigError, match="is not a run directory"):
         directory.read_model()
     directory.check_model(DECODER_ONLY, vocabulary)
-    directory.write_model(DECODER_ONLY, vocabulary)
+    directory.write_model(DECODER_ONLY, vocabulary, execution=Execution())
     assert directory.read_model()[1].fingerprint == vocabulary.fingerprint
 
 
@@ -87,7 +85,7 @@ def _die(*_):
 
 def test_another_architecture_or_vocabulary_needs_another_directory(vocabularies, tmp_path, monkeypatch):
     directory = RunDirectory.at(tmp_path)
-    directory.write_model(DECODER_ONLY, vocabularies["bytes"])
+    directory.write_model(DECODER_ONLY, vocabularies["bytes"], execution=Execution())
     monkeypatch.setattr(run_directory, "available_steps", lambda path: [3])
     directory.check_model(DECODER_ONLY, vocabularies["bytes"])
     with pytest.raises(CheckpointError, match=r"\(architecture: 'decoder_only' → 'encoder_only'\)"):
@@ -98,7 +96,7 @@ def test_another_architecture_or_vocabulary_needs_another_directory(vocabularies
 
 def test_a_model_file_that_contradicts_itself_is_refused(vocabularies, tmp_path):
     directory = RunDirectory.at(tmp_path)
-    directory.write_model(ENCODER_ONLY, vocabularies["bytes"])
+    directory.write_model(ENCODER_ONLY, vocabularies["bytes"], execution=Execution())
     saved = json.loads(directory.model_file.read_text())
     directory.model_file.write_text(json.dumps(saved | {"architecture": "decoder_only"}))
     with pytest.raises(ConfigError, match="is 'decoder_only', but config is a EncoderOnlyConfig"):
@@ -107,7 +105,7 @@ def test_a_model_file_that_contradicts_itself_is_refused(vocabularies, tmp_path)
 
 def test_a_vocabulary_that_was_changed_is_refused(vocabularies, tmp_path):
     directory = RunDirectory.at(tmp_path)
-    directory.write_model(ENCODER_ONLY, vocabularies["wordpiece"])
+    directory.write_model(ENCODER_ONLY, vocabularies["wordpiece"], execution=Execution())
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "[SEP]"}')
     with pytest.raises(ConfigError, match=r"tokenizer\.json is not the vocabulary that this run"):
         directory.read_model()
@@ -130,7 +128,7 @@ def test_a_directory_with_anything_of_a_runs_names_is_left_alone(name, vocabular
 
 
 def test_the_readme_of_a_run_names_all_that_is_in_it(vocabularies, tmp_path):
-    RunDirectory.at(tmp_path).write_model(ENCODER_ONLY, vocabularies["bytes"])
+    RunDirectory.at(tmp_path).write_model(ENCODER_ONLY, vocabularies["bytes"], execution=Execution())
     readme = (tmp_path / "README.txt").read_text()
     named = {*FILES, *(f"{name}/" for name in (*FOLDERS, "tokenizer"))} - {"README.txt"}
     assert {name for name in named if name not in readme} == set()

@@ -15,7 +15,7 @@ from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.evaluation.text_generation import GenerationSizes, Output
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
@@ -170,7 +170,7 @@ def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, voc
 
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
     source = RunDirectory.at(tmp_path / "source")
-    source.write_model(config.model, vocabulary)
+    source.write_model(config.model, vocabulary, execution=Execution())
     monkeypatch.setattr(components, "chosen_step", lambda directory, step: 0)
     changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
     other = SentencePieceVocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
@@ -181,10 +181,10 @@ def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabular
 
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
     directory = RunDirectory.at(config.run_dir)
-    directory.write_model(config.model, vocabulary)
+    directory.write_model(config.model, vocabulary, execution=Execution())
     wider = dataclasses.replace(config.model, mlp_dim=32)
     directory.check_model(wider, vocabulary)
-    directory.write_model(wider, vocabulary)
+    directory.write_model(wider, vocabulary, execution=Execution())
     assert directory.read_model()[0] == wider
     (directory.checkpoints / "3").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"mlp_dim: 32 → 16"):

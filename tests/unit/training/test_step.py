@@ -11,6 +11,7 @@ from tiny_training import VOCAB_SIZE, build, fresh, make_batch
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.models import functional
+from t5lite.models.config import Execution
 from t5lite.optim import AdamWConfig, Optimizer, WarmupCosine
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.training.state import TrainState, abstract_state, state_axes, state_from_params
@@ -73,7 +74,7 @@ def test_metrics_are_pure_cross_entropy_and_counts(tiny):
 
 def test_parameters_in_bfloat16_are_refused_and_go_on_in_float32(tiny):
     """A norm's scale is 1 at first, and what moves it by less than 1/256 is lost in bfloat16."""
-    narrow = functional.build(dataclasses.replace(tiny.model.config, param_dtype="bfloat16"))
+    narrow = functional.build(tiny.model.config, Execution(param_dtype="bfloat16"))
     with pytest.raises(ConfigError, match=r"param_dtype='bfloat16' cannot be trained: .*use float32, which"):
         make_train_step(narrow, tiny.optimizer, StepConfig(), seed=0)
     saved = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh(tiny).params)

@@ -11,18 +11,29 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from t5lite.core.errors import UserError
+from t5lite.interop.differences import differences
 from t5lite.interop.huggingface.family import (
+    ONLY_PLAIN,
     Family,
     Tokens,
     Values,
-    differences,
     head_width,
+    initial_std,
     same_heads,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, norm, table, vector
 from t5lite.interop.trees import Shape
-from t5lite.models.config import HEADS, Activation, EncoderOnlyConfig, Head
+from t5lite.models.config import (
+    HEADS,
+    Activation,
+    EncoderOnlyConfig,
+    Head,
+    LayerNorm,
+    LearnedPositions,
+    NormalInitializer,
+    PlainMLP,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +54,20 @@ _ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
 }
 _SHAPE: dict[str, tuple[Any, ...]] = {
-    "positions": ("learned",),
-    "position_offset": (0,),
-    "norm": ("layer",),
+    **ONLY_PLAIN,
+    "positions": (LearnedPositions(),),
+    "norm": (LayerNorm,),
+    "norm.bias": (True,),
     "norm_placement": ("post",),
     "embedding_norm": (True,),
-    "mlp_activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp": (PlainMLP,),
+    "mlp.activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp.bias": (True,),
     "parallel_block": (False,),
-    "biases": (True,),
-    "scale_attention": (True,),
-    "embedding_scale": (1.0,),
+    "attention.biases": ("all",),
+    "attention.scaled": (True,),
     "table_dim": (None,),
+    "head_bias": (True,),
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("absolute",),
@@ -115,7 +129,7 @@ def _copies(config: EncoderOnlyConfig) -> dict[str, str]:
 
 
 def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
-    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp_activation)
+    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp.activation)
     values: dict[str, Any] = {
         "model_type": "bert",
         "vocab_size": config.vocab_size,
@@ -128,8 +142,8 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "attention_probs_dropout_prob": config.dropout_rate,
         "max_position_embeddings": config.max_length,
         "type_vocab_size": config.num_token_types,
-        "initializer_range": config.initializer_std,
-        "layer_norm_eps": config.norm_epsilon,
+        "initializer_range": initial_std(config),
+        "layer_norm_eps": config.norm.epsilon,
         "position_embedding_type": "absolute",
         "pad_token_id": tokens["pad"],
         "tie_word_embeddings": True,
@@ -142,7 +156,7 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     return values
 
 
-def _from_json(values: Values, param_dtype: Any) -> EncoderOnlyConfig:
+def _from_json(values: Values) -> EncoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(_ARCHITECTURES)
     embed_dim, num_heads = values.integer("hidden_size"), values.integer("num_attention_heads")
@@ -156,11 +170,10 @@ def _from_json(values: Values, param_dtype: Any) -> EncoderOnlyConfig:
         head="hidden",  # until the tensors are known
         num_token_types=values.integer("type_vocab_size", 2),
         max_length=values.integer("max_position_embeddings", 512),
-        mlp_activation=values.choice("hidden_act", _ACTIVATIONS, "gelu"),
-        norm_epsilon=values.number("layer_norm_eps", 1e-12),
-        initializer_std=values.number("initializer_range", 0.02),
+        mlp=PlainMLP(activation=values.choice("hidden_act", _ACTIVATIONS, "gelu"), bias=True),
+        norm=LayerNorm(epsilon=values.number("layer_norm_eps", 1e-12)),
+        initializer=NormalInitializer(std=values.number("initializer_range", 0.02)),
         dropout_rate=values.number("hidden_dropout_prob", 0.1),
-        param_dtype=param_dtype,
     )
 
 

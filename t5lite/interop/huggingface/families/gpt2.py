@@ -5,19 +5,29 @@ Its ``Conv1D`` weights are ``[in, out]``, as kernels are here, and one of them h
 
 from typing import Any
 
+from t5lite.interop.differences import differences
 from t5lite.interop.huggingface.family import (
+    ONLY_PLAIN,
     OTHER_HEADS,
     Family,
     Tokens,
     Values,
-    differences,
     head_width,
+    initial_std,
     same_heads,
     tied_head,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.tensor_rules import Rule, conv1d, linear, norm, table, vector
-from t5lite.models.config import Activation, DecoderOnlyConfig
+from t5lite.models.config import (
+    Activation,
+    AttentionConfig,
+    DecoderOnlyConfig,
+    LayerNorm,
+    LearnedPositions,
+    NormalInitializer,
+    PlainMLP,
+)
 
 _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
 _ACTIVATIONS: dict[str, Activation] = {
@@ -27,16 +37,18 @@ _ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
 }
 _SHAPE: dict[str, tuple[Any, ...]] = {
-    "positions": ("learned",),
-    "position_offset": (0,),
-    "norm": ("layer",),
+    **ONLY_PLAIN,
+    "positions": (LearnedPositions(),),
+    "norm": (LayerNorm,),
+    "norm.bias": (True,),
     "norm_placement": ("pre",),
     "embedding_norm": (False,),
-    "mlp_activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp": (PlainMLP,),
+    "mlp.activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp.bias": (True,),
     "parallel_block": (False,),
     "prefix_attention": ("causal",),
-    "biases": (True,),
-    "embedding_scale": (1.0,),
+    "attention.biases": ("all",),
     "table_dim": (None,),
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -74,7 +86,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
 
 
 def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
-    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp_activation)
+    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp.activation)
     return {
         "model_type": "gpt2",
         "vocab_size": config.vocab_size,
@@ -87,9 +99,9 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "resid_pdrop": config.dropout_rate,
         "embd_pdrop": config.dropout_rate,
         "attn_pdrop": config.dropout_rate,
-        "layer_norm_epsilon": config.norm_epsilon,
-        "initializer_range": config.initializer_std,
-        "scale_attn_weights": config.scale_attention,
+        "layer_norm_epsilon": config.norm.epsilon,
+        "initializer_range": initial_std(config),
+        "scale_attn_weights": config.attention.scaled,
         "tie_word_embeddings": config.tie_embeddings,
         "bos_token_id": tokens["bos"] if tokens["bos"] is not None else tokens["eos"],
         "eos_token_id": tokens["eos"],
@@ -97,7 +109,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
+def _from_json(values: Values) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("GPT2LMHeadModel", "GPT2Model"))
     embed_dim, num_heads = values.integer("n_embd", 768), values.integer("n_head", 12)
@@ -108,18 +120,14 @@ def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
         head_dim=values.head_dim("n_embd", embed_dim, "n_head", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("n_layer", 12),
-        positions="learned",
+        positions=LearnedPositions(),
         max_length=values.integer("n_positions", 1024),
-        norm="layer",
-        norm_epsilon=values.number("layer_norm_epsilon", 1e-5),
-        mlp_activation=values.choice("activation_function", _ACTIVATIONS, "gelu_new"),
-        biases=True,
-        scale_attention=values.flag("scale_attn_weights", True),
+        norm=LayerNorm(epsilon=values.number("layer_norm_epsilon", 1e-5)),
+        mlp=PlainMLP(activation=values.choice("activation_function", _ACTIVATIONS, "gelu_new"), bias=True),
+        attention=AttentionConfig(scaled=values.flag("scale_attn_weights", True), biases="all"),
         tie_embeddings=values.flag("tie_word_embeddings", True),
-        initializer="scaled_normal",
-        initializer_std=values.number("initializer_range", 0.02),
+        initializer=NormalInitializer(std=values.number("initializer_range", 0.02), scaled_outputs=True),
         dropout_rate=values.number("resid_pdrop", 0.1),
-        param_dtype=param_dtype,
     )
 
 

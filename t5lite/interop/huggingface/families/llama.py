@@ -1,33 +1,44 @@
 """Llama: ``LlamaForCausalLM``, with grouped-query attention or without, its head tied or not."""
 
-from typing import Any
+from typing import Any, cast
 
 from t5lite.core.errors import UserError
+from t5lite.interop.differences import differences
 from t5lite.interop.huggingface.family import (
+    ONLY_PLAIN,
     OTHER_HEADS,
     Family,
     Tokens,
     Values,
-    differences,
+    initial_std,
     tied_head,
     token_ids_of_decoder,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
-from t5lite.models.config import DecoderOnlyConfig
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    GatedMLP,
+    NormalInitializer,
+    RMSNorm,
+    RotaryPositions,
+    Unscaled,
+)
 
 _TABLE, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _SHAPE: dict[str, tuple[Any, ...]] = {
-    "positions": ("rotary",),
-    "norm": ("rms",),
+    **ONLY_PLAIN,
+    "positions": (RotaryPositions,),
+    "positions.scaling": (Unscaled(),),
+    "norm": (RMSNorm,),
+    "norm.one_plus": (False,),
     "norm_placement": ("pre",),
     "embedding_norm": (False,),
-    "mlp_activation": ("swiglu",),
+    "mlp": (GatedMLP(activation="silu"),),
     "parallel_block": (False,),
     "prefix_attention": ("causal",),
-    "biases": (False,),
-    "scale_attention": (True,),
-    "embedding_scale": (1.0,),
+    "attention.biases": ("none",),
+    "attention.scaled": (True,),
     "table_dim": (None,),
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -67,6 +78,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
 
 def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
     """Return config.json's content; transformers 4 reads ``rope_theta``, 5 ``rope_parameters``."""
+    base = cast(RotaryPositions, config.positions).base  # by _SHAPE
     return {
         "model_type": "llama",
         "vocab_size": config.vocab_size,
@@ -78,10 +90,10 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "head_dim": config.head_dim,
         "hidden_act": "silu",
         "max_position_embeddings": config.max_length,
-        "initializer_range": config.initializer_std,
-        "rms_norm_eps": config.norm_epsilon,
-        "rope_theta": config.rotary_base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rotary_base},
+        "initializer_range": initial_std(config),
+        "rms_norm_eps": config.norm.epsilon,
+        "rope_theta": base,
+        "rope_parameters": {"rope_type": "default", "rope_theta": base},
         "attention_bias": False,
         "mlp_bias": False,
         "attention_dropout": config.dropout_rate,
@@ -93,7 +105,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
+def _from_json(values: Values) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("LlamaForCausalLM", "LlamaModel"))
     embed_dim, num_heads = values.integer("hidden_size", 4096), values.integer("num_attention_heads", 32)
@@ -110,12 +122,11 @@ def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
         num_kv_heads=None if kv_heads == num_heads else kv_heads,
         num_layers=values.integer("num_hidden_layers", 32),
         max_length=values.integer("max_position_embeddings", 2048),
-        rotary_base=_rotary_base(values),
-        norm_epsilon=values.number("rms_norm_eps", 1e-6),
+        positions=RotaryPositions(base=_rotary_base(values)),
+        norm=RMSNorm(epsilon=values.number("rms_norm_eps", 1e-6)),
         tie_embeddings=values.flag("tie_word_embeddings", False),
-        initializer_std=values.number("initializer_range", 0.02),
+        initializer=NormalInitializer(std=values.number("initializer_range", 0.02)),
         dropout_rate=values.number("attention_dropout", 0.0),
-        param_dtype=param_dtype,
     )
 
 

@@ -5,20 +5,30 @@ The 350M model has post-norm and a narrow embedding table with a projection on e
 
 from typing import Any
 
+from t5lite.interop.differences import differences
 from t5lite.interop.huggingface.family import (
+    ONLY_PLAIN,
     OTHER_HEADS,
     Family,
     Tokens,
     Values,
-    differences,
     head_width,
+    initial_std,
     same_heads,
     tied_head,
     token_ids_of_decoder,
     unit_logit_scale,
 )
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, linear, norm, table
-from t5lite.models.config import Activation, DecoderOnlyConfig
+from t5lite.models.config import (
+    Activation,
+    AttentionConfig,
+    DecoderOnlyConfig,
+    LayerNorm,
+    LearnedPositions,
+    NormalInitializer,
+    PlainMLP,
+)
 
 _OFFSET = 2
 _NORM_EPSILON = 1e-5  # PyTorch's, which OPT's configuration cannot change
@@ -30,17 +40,20 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 _SHAPE: dict[str, tuple[Any, ...]] = {
-    "positions": ("learned",),
-    "position_offset": (_OFFSET,),
-    "norm": ("layer",),
-    "norm_epsilon": (_NORM_EPSILON,),
+    **ONLY_PLAIN,
+    "positions": (LearnedPositions(offset=_OFFSET),),
+    "norm": (LayerNorm,),
+    "norm.bias": (True,),
+    "norm.epsilon": (_NORM_EPSILON,),
+    "norm_placement": ("pre", "post"),
     "embedding_norm": (False,),
-    "mlp_activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp": (PlainMLP,),
+    "mlp.activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp.bias": (True,),
     "parallel_block": (False,),
     "prefix_attention": ("causal",),
-    "biases": (True,),
-    "scale_attention": (True,),
-    "embedding_scale": (1.0,),
+    "attention.biases": ("all",),
+    "attention.scaled": (True,),
 }
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     # Without, the linear layers have no bias but the norms do; here both have or both have not.
@@ -83,7 +96,7 @@ def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:
 
 
 def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
-    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp_activation)
+    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp.activation)
     return {
         "model_type": "opt",
         "vocab_size": config.vocab_size,
@@ -99,7 +112,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "layerdrop": 0.0,
         "num_attention_heads": config.num_heads,
         "activation_function": activation,
-        "init_std": config.initializer_std,
+        "init_std": initial_std(config),
         "enable_bias": True,
         "layer_norm_elementwise_affine": True,
         "tie_word_embeddings": config.tie_embeddings,
@@ -110,7 +123,7 @@ def _to_json(config: DecoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
+def _from_json(values: Values) -> DecoderOnlyConfig:
     values.require(_SUPPORTED)
     values.architectures(("OPTForCausalLM", "OPTModel"))
     embed_dim, num_heads = values.integer("hidden_size", 768), values.integer("num_attention_heads", 12)
@@ -122,20 +135,16 @@ def _from_json(values: Values, param_dtype: Any) -> DecoderOnlyConfig:
         head_dim=values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads),
         num_heads=num_heads,
         num_layers=values.integer("num_hidden_layers", 12),
-        positions="learned",
+        positions=LearnedPositions(offset=_OFFSET),
         max_length=values.integer("max_position_embeddings", 2048),
-        position_offset=_OFFSET,
-        norm="layer",
+        norm=LayerNorm(epsilon=_NORM_EPSILON),
         norm_placement="pre" if values.flag("do_layer_norm_before", True) else "post",
-        norm_epsilon=_NORM_EPSILON,
-        mlp_activation=values.choice("activation_function", _ACTIVATIONS, "relu"),
-        biases=True,
+        mlp=PlainMLP(activation=values.choice("activation_function", _ACTIVATIONS, "relu"), bias=True),
+        attention=AttentionConfig(scaled=True, biases="all"),
         tie_embeddings=values.flag("tie_word_embeddings", True),
         table_dim=None if table_dim == embed_dim else table_dim,
-        initializer="scaled_normal",
-        initializer_std=values.number("init_std", 0.02),
+        initializer=NormalInitializer(std=values.number("init_std", 0.02), scaled_outputs=True),
         dropout_rate=values.number("dropout", 0.1),
-        param_dtype=param_dtype,
     )
 
 

@@ -14,22 +14,38 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, same_heads, unsupported
+from t5lite.interop.differences import differences
+from t5lite.interop.huggingface.family import (
+    ONLY_PLAIN,
+    Family,
+    Tokens,
+    Values,
+    same_heads,
+    unsupported,
+)
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
 from t5lite.interop.trees import Shape
-from t5lite.models.config import Activation, EncoderDecoderConfig, TransformerConfig
+from t5lite.models.config import (
+    EncoderDecoderConfig,
+    GatedMLP,
+    MLPKind,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    TransformerConfig,
+)
 
 logger = logging.getLogger(__name__)
 
 SHARED, HEAD = "shared.weight", "lm_head.weight"
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": "relu",
-    "gated-gelu": "gated_gelu",
-    "gated-silu": "swiglu",  # UL2
+MLPS: dict[str, MLPKind] = {
+    "relu": PlainMLP(activation="relu"),
+    "gated-gelu": GatedMLP(activation="gelu_tanh"),
+    "gated-silu": GatedMLP(activation="silu"),  # UL2
 }
 _HIDDEN_ACTIVATION = {"relu": ("relu", False), "gated-gelu": ("gelu_new", True), "gated-silu": ("silu", True)}
 _DEFAULT_PROJECTION = {"t5": "relu", "mt5": "gated-gelu", "umt5": "gated-gelu"}
@@ -47,23 +63,25 @@ _TOKENS: dict[str, tuple[Any, ...]] = {
     "decoder_start_token_id": (0,),
 }
 STACK: dict[str, tuple[Any, ...]] = {
-    "positions": ("relative", "relative_per_layer"),
-    "norm": ("rms",),
+    **ONLY_PLAIN,
+    "positions": (RelativePositions,),
+    "norm": (RMSNorm,),
+    "norm.one_plus": (False,),
     "norm_placement": ("pre",),
     "embedding_norm": (False,),
-    "mlp_activation": tuple(ACTIVATIONS.values()),
+    "mlp": tuple(MLPS.values()),
     "parallel_block": (False,),
-    "biases": (False,),
-    "scale_attention": (False,),
-    "embedding_scale": (1.0,),
+    "attention.biases": ("none",),
+    "attention.scaled": (False,),
     "table_dim": (None,),
 }
+_STACKS: dict[str, tuple[Any, ...]] = {**STACK, "encoder_sizes": (None,), "separate_tables": (False,)}
 
 
 def _mismatches(config: EncoderDecoderConfig) -> list[str]:
-    phrases = differences(config, STACK) + same_heads(config)
+    phrases = differences(config, _STACKS) + same_heads(config)
     allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0]
-    if _model_type(config) == "umt5":
+    if model_type(config) == "umt5":
         allowed = [config.embed_dim**-0.5] if config.tie_embeddings else [1.0, config.embed_dim**-0.5]
     if not any(math.isclose(config.output_scale, scale) for scale in allowed):
         choices = " or ".join(f"{scale:.4g}" for scale in allowed)
@@ -71,8 +89,9 @@ def _mismatches(config: EncoderDecoderConfig) -> list[str]:
     return phrases
 
 
-def _model_type(config: TransformerConfig) -> str:
-    return "umt5" if config.positions == "relative_per_layer" else "t5"
+def model_type(config: TransformerConfig) -> str:
+    """Return what config.json calls the family."""
+    return "t5" if config.positions.layer_bias is None else "umt5"
 
 
 def _rules(config: EncoderDecoderConfig) -> tuple[Rule, ...]:
@@ -87,7 +106,7 @@ def _rules(config: EncoderDecoderConfig) -> tuple[Rule, ...]:
 def stack_rules(stack: str, config: TransformerConfig) -> tuple[Rule, ...]:
     """Return the rules of an encoder or a decoder, which has the same name there and here."""
     layers, blocks = f"{stack}/layers", f"{stack}.block.{{}}"
-    per_layer = config.positions == "relative_per_layer"
+    per_layer = config.positions.layer_bias is not None
     block, holder = (blocks, layers) if per_layer else (f"{stack}.block.0", stack)
     relpos = table(
         f"{block}.layer.0.SelfAttention.relative_attention_bias.weight", f"{holder}/relpos_bias/embedding"
@@ -122,7 +141,7 @@ def _fallbacks(config: EncoderDecoderConfig) -> dict[str, str]:
 def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
     """Return config.json's content; transformers 4 and 5 read it alike (umT5: see above)."""
     scaled = not math.isclose(config.output_scale, 1.0)
-    if _model_type(config) == "umt5" and not scaled:
+    if model_type(config) == "umt5" and not scaled:
         logger.warning(
             "transformers 5 multiplies the logits of every umT5 by d_model^-0.5=%.4g, although this "
             "config.json says tie_word_embeddings=false; its most likely tokens are right, its probabilities "
@@ -143,20 +162,19 @@ def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[s
 
 def stack_json(config: TransformerConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
     """Return what config.json says of the layers of either stack."""
+    positions = cast(RelativePositions, config.positions)  # by STACK
     return {
-        "model_type": _model_type(config),
+        "model_type": model_type(config),
         "vocab_size": config.vocab_size,
         "d_model": config.embed_dim,
         "d_ff": config.mlp_dim,
         "d_kv": config.head_dim,
         "num_heads": config.num_heads,
-        "relative_attention_num_buckets": config.relpos_buckets,
-        "relative_attention_max_distance": config.relpos_max_distance,
-        "feed_forward_proj": next(
-            name for name, ours in ACTIVATIONS.items() if ours == config.mlp_activation
-        ),
+        "relative_attention_num_buckets": positions.num_buckets,
+        "relative_attention_max_distance": positions.max_distance,
+        "feed_forward_proj": next(name for name, ours in MLPS.items() if ours == config.mlp),
         "dropout_rate": config.dropout_rate,
-        "layer_norm_epsilon": config.norm_epsilon,
+        "layer_norm_epsilon": config.norm.epsilon,
         "initializer_factor": 1.0,
         "pad_token_id": 0,
         "eos_token_id": _eos(tokens),
@@ -194,17 +212,16 @@ def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, 
     return values
 
 
-def _from_json(values: Values, param_dtype: Any) -> EncoderDecoderConfig:
-    model_type = values.get("model_type", "t5")
+def _from_json(values: Values) -> EncoderDecoderConfig:
+    family = values.get("model_type", "t5")
     values.require(_TOKENS)
-    values.architectures(_CLASSES[model_type])
+    values.architectures(_CLASSES[family])
     num_encoder_layers = values.integer("num_layers")
     return EncoderDecoderConfig(
         **stack_fields(values),
         num_encoder_layers=num_encoder_layers,
         num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
-        tie_embeddings=_is_tied(model_type, values),
-        param_dtype=param_dtype,
+        tie_embeddings=_is_tied(family, values),
     )
 
 
@@ -215,10 +232,10 @@ def stack_fields(values: Values) -> dict[str, Any]:
       UserError: for an activation that no model here has, or derived keys that contradict it.
       CheckpointError: for a size that is none.
     """
-    model_type = values.get("model_type", "t5")
-    projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[model_type])
-    if projection not in ACTIVATIONS:
-        raise unsupported("feed_forward_proj", projection, ACTIVATIONS)
+    family = values.get("model_type", "t5")
+    projection = values.get("feed_forward_proj", _DEFAULT_PROJECTION[family])
+    if projection not in MLPS:
+        raise unsupported("feed_forward_proj", projection, MLPS)
     activation, gated = _HIDDEN_ACTIVATION[projection]
     # Derived from feed_forward_proj when saved, but where config.json has them, they are what counts.
     values.require({"dense_act_fn": (activation,), "is_gated_act": (gated,)})
@@ -228,12 +245,14 @@ def stack_fields(values: Values) -> dict[str, Any]:
         "mlp_dim": values.integer("d_ff"),
         "head_dim": values.integer("d_kv"),
         "num_heads": values.integer("num_heads"),
-        "positions": "relative_per_layer" if model_type == "umt5" else "relative",
-        "mlp_activation": ACTIVATIONS[projection],
-        "relpos_buckets": values.integer("relative_attention_num_buckets", 32),
-        "relpos_max_distance": values.integer("relative_attention_max_distance", 128),
+        "positions": RelativePositions(
+            num_buckets=values.integer("relative_attention_num_buckets", 32),
+            max_distance=values.integer("relative_attention_max_distance", 128),
+            per_layer=family == "umt5",
+        ),
+        "mlp": MLPS[projection],
         "dropout_rate": values.number("dropout_rate", 0.1),
-        "norm_epsilon": values.number("layer_norm_epsilon", 1e-6),
+        "norm": RMSNorm(epsilon=values.number("layer_norm_epsilon", 1e-6)),
     }
 
 
@@ -251,20 +270,20 @@ def _completed(config: EncoderDecoderConfig, _: Values, shapes: Mapping[str, Sha
     return config
 
 
-def _is_tied(model_type: str, values: Values) -> bool:
+def _is_tied(family: str, values: Values) -> bool:
     """Return whether the table serves as the head, whose logits are then scaled by d_model^-0.5.
 
     An ``lm_head.weight`` of its own may overrule it (``_untied``).
     """
-    if model_type == "mt5":
+    if family == "mt5":
         return False
     tied = values.get("tie_word_embeddings") is not False  # transformers 4's key
-    return bool(values.get("scale_decoder_outputs", tied)) if model_type == "t5" else tied
+    return bool(values.get("scale_decoder_outputs", tied)) if family == "t5" else tied
 
 
 def _untied(config: EncoderDecoderConfig, values: Values) -> EncoderDecoderConfig:
     """Return ``config`` with a head of its own: ``lm_head.weight`` is there and differs from the table."""
-    if _model_type(config) == "umt5":
+    if model_type(config) == "umt5":
         return dataclasses.replace(config, tie_embeddings=False, logit_scale=config.embed_dim**-0.5)
     if values.get("scale_decoder_outputs"):
         raise UserError(
@@ -280,7 +299,7 @@ FAMILY = Family(
     marks=MARKS,
     architecture=EncoderDecoderConfig,
     mismatches=_mismatches,
-    class_name=lambda config: _CLASSES[_model_type(config)][0],
+    class_name=lambda config: _CLASSES[model_type(config)][0],
     after_loading=_after_loading,
     to_json=_to_json,
     generation_json=_generation_json,

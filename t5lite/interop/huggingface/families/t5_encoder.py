@@ -5,12 +5,13 @@ Here it is an encoder-only model without token types, whose output is its head.
 
 from typing import Any
 
+from t5lite.interop.differences import differences
 from t5lite.interop.huggingface.families import t5
-from t5lite.interop.huggingface.family import Family, Tokens, Values, differences, same_heads
+from t5lite.interop.huggingface.family import Family, Tokens, Values, same_heads
 from t5lite.interop.huggingface.tensor_rules import Rule, table
-from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.config import AttentionConfig, EncoderOnlyConfig, T5Initializer
 
-_CLASSES = {"relative": "T5EncoderModel", "relative_per_layer": "UMT5EncoderModel"}
+_CLASSES = {"t5": "T5EncoderModel", "umt5": "UMT5EncoderModel"}
 _SHAPE: dict[str, tuple[Any, ...]] = {
     **t5.STACK,
     "head": ("hidden",),
@@ -35,20 +36,17 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
 
 
-def _from_json(values: Values, param_dtype: Any) -> EncoderOnlyConfig:
+def _from_json(values: Values) -> EncoderOnlyConfig:
     values.require({"pad_token_id": (0,)})
     return EncoderOnlyConfig(
         **t5.stack_fields(values),
         num_layers=values.integer("num_layers"),
         head="hidden",
         num_token_types=0,
-        norm="rms",
         norm_placement="pre",
         embedding_norm=False,
-        biases=False,
-        scale_attention=False,
-        initializer="t5",
-        param_dtype=param_dtype,
+        attention=AttentionConfig(),
+        initializer=T5Initializer(),
     )
 
 
@@ -64,7 +62,7 @@ FAMILY = Family(
     classes=("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel"),
     architecture=EncoderOnlyConfig,
     mismatches=_mismatches,
-    class_name=lambda config: _CLASSES.get(config.positions, "T5EncoderModel"),
+    class_name=lambda config: _CLASSES[t5.model_type(config)],
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,

@@ -1,0 +1,95 @@
+"""Options that name a field by its path, checked against the value that they are to change.
+
+``tyro`` offers the fields of the classes that a value has, and says of others that it does not know them.
+Which class a part has is chosen where the value is made: this says so, and where a field is instead.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args, get_type_hints
+
+from t5lite.core.errors import ConfigError
+
+
+def check_option_paths(value: Any, words: Sequence[str]) -> None:
+    """Check that no option is of another class than a part of ``value`` has, or of another place.
+
+    Args:
+      value: a dataclass, whose parts may be dataclasses.
+      words: of the command line; what else may be wrong with them is not looked for.
+
+    Raises:
+      ConfigError: saying what the part is, or where the field is.
+    """
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--"):
+            _check(value, option, option[2:].replace("-", "_").split("."))
+
+
+def _check(value: Any, option: str, path: list[str]) -> None:
+    part, kinds = value, ()
+    for depth, name in enumerate(path):
+        if part is None and kinds:
+            raise ConfigError(
+                f"{option}: the recipe's {'.'.join(path[:depth])} is None; say it there: "
+                f"{path[depth - 1]}={kinds[0].__name__}(…)"
+            )
+        if not dataclasses.is_dataclass(part):
+            return
+        own = [field.name for field in dataclasses.fields(part)]
+        if name.removeprefix("no_") in own and name not in own:  # of a flag
+            return
+        if name not in own:
+            _refuse_other_kind(option, ".".join(path[:depth]), part, kinds, name)
+            _refuse_other_place(option, value, name)
+            return
+        kinds = _kinds(get_type_hints(type(part))[name])
+        part = getattr(part, name)
+    if not dataclasses.is_dataclass(part):
+        return
+    if len(kinds) > 1:
+        names = " or ".join(kind.__name__ for kind in kinds)
+        fields = [_option([*path, field.name]) for field in dataclasses.fields(part)]
+        raise ConfigError(
+            f"{option}: the recipe says which of {names} it is, here {type(part).__name__}"
+            + (f", whose fields are set by {', '.join(fields)}" if fields else "")
+        )
+    _refuse_other_place(option, value, path[-1])
+
+
+def _kinds(hint: Any) -> tuple[type[Any], ...]:
+    """Return the classes of which a field may have one; none where it always has the same."""
+    return tuple(kind for kind in get_args(hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind))
+
+
+def _refuse_other_kind(option: str, place: str, part: Any, kinds: Sequence[type[Any]], name: str) -> None:
+    having = [kind.__name__ for kind in kinds if name in {field.name for field in dataclasses.fields(kind)}]
+    if having:
+        near = get_close_matches(name, [field.name for field in dataclasses.fields(part)], n=1)
+        remedy = f"which it is, the recipe says: {place.rpartition('.')[2]}={having[0]}(…)"
+        if near:
+            remedy = f"did you mean {_option([place, *near])}?"
+        of = " or ".join(having)
+        raise ConfigError(f"{option} is of {of}, and the recipe's {place} is {type(part).__name__}; {remedy}")
+
+
+def _refuse_other_place(option: str, value: Any, name: str) -> None:
+    """Refuse an option whose field is elsewhere, if it is in one place."""
+    places = [path for path in _leaves(value) if path[-1] == name]
+    if len(places) == 1:
+        raise ConfigError(f"there is no {option}; use {_option(places[0])}")
+
+
+def _leaves(value: Any) -> Iterator[list[str]]:
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if dataclasses.is_dataclass(part):
+            yield from ([field.name, *path] for path in _leaves(part))
+        else:
+            yield [field.name]
+
+
+def _option(path: Sequence[str]) -> str:
+    return f"--{'.'.join(path).replace('_', '-')}"

@@ -1,0 +1,40 @@
+"""Checks that the parts of a configuration share."""
+
+import math
+from typing import Any
+
+from t5lite.core.errors import ConfigError, suggestion
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Check that a value is one of those allowed.
+
+    Raises:
+      ConfigError: naming the nearest.
+    """
+    if value not in allowed:
+        raise ConfigError(f"unknown {name}={value!r}{suggestion(str(value), allowed)}")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Check that fields of a configuration are at least 1, or None.
+
+    Raises:
+      ConfigError: naming the first that is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value} must be at least 1")
+
+
+def check_finite(config: Any, *names: str) -> None:
+    """Check that fields of a configuration are positive and finite, or None.
+
+    Raises:
+      ConfigError: naming the first that is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0.0 < value < math.inf:
+            raise ConfigError(f"{name}={value} must be positive and finite")

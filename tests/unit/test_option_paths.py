@@ -1,0 +1,50 @@
+"""Options that are of another class than the recipe's, or of a field that is elsewhere, say what to do."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from t5lite import run_config
+from t5lite.core.errors import ConfigError
+from t5lite.models.config import AttentionConfig, Execution, RelativePositions, RMSNorm
+
+RECIPE = Path(__file__).parents[1] / "e2e" / "tiny_recipe.py"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--model.positions.base=3", r"is of RotaryPositions, and the recipe's model\.positions is Relative"),
+        ("--model.positions.base=3", r"the recipe says: positions=RotaryPositions\(…\)$"),
+        (
+            "--model.positions=rotary",
+            r"or RotaryPositions it is, here Relative.* by --model\.positions\.num-b",
+        ),
+        (
+            "--model.num-layers=3",
+            r"is EncoderDecoderConfig; did you mean --model\.num-encoder-layers\?",
+        ),
+        ("--model.encoder-sizes.mlp-dim=3", r"model\.encoder_sizes is None; .*encoder_sizes=StackSizes\(…\)"),
+        ("--data.objective.mask-probability=1", r"is of MaskedLM, .* is SpanCorruption; .*MaskedLM\(…\)"),
+        ("--model.remat=full", r"there is no --model\.remat; use --execution\.remat$"),
+        ("--model.attention=flash", r"there is no --model\.attention; use --execution\.attention$"),
+        ("--optimizer.decay-exponet=1", r"unrecognized options: .*perhaps you meant: --optimizer\.decay-exp"),
+    ],
+)
+def test_an_override_of_another_class_or_place_says_what_to_do(word: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        run_config.load(RECIPE, [word])
+
+
+def test_a_part_of_the_model_is_overridden_by_its_path():
+    words = ["--model.positions.num-buckets", "16", "--model.norm.epsilon", "1e-5", "--execution.remat=dots"]
+    words += ["--model.attention.windows", "4", "None", "--model.positions.per-layer"]
+    config = run_config.load(RECIPE, words)
+    assert config.model == dataclasses.replace(
+        run_config.load(RECIPE).model,
+        positions=RelativePositions(num_buckets=16, per_layer=True),
+        norm=RMSNorm(epsilon=1e-5),
+        attention=AttentionConfig(windows=(4, None)),
+    )
+    assert config.execution == Execution(remat="dots")
