@@ -9,12 +9,16 @@ below the text's bigram cross-entropy (`t5lite evaluate` prints both) and an enc
 run without encoder use has learned a language model of its targets and will not transfer.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    AdafactorConfig,
+    CheckpointConfig,
+    EncoderDecoderConfig,
+    EvaluationConfig,
+    PretrainingDataConfig,
+    RunConfig,
+    TrainingConfig,
+    WarmupStableDecay,
+)
 
 
 def config() -> RunConfig:

@@ -1,5 +1,6 @@
 """RunConfig: recipes, overrides, the JSON form, and what it refuses."""
 
+import ast
 import dataclasses
 import json
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from t5lite import recipe as recipe_names
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.causal_lm import CausalLM
@@ -431,3 +433,11 @@ def test_what_a_recipe_raises_keeps_its_cause(tmp_path):
     with pytest.raises(ConfigError, match=r"recipe\.py, line 4: KeyError: 'x'") as refusal:
         run_config.load(path)
     assert isinstance(refusal.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+def test_what_recipes_import_is_in_one_place(path):
+    imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+    names = {name.name for node in imports for name in node.names}
+    assert names <= {*recipe_names.__all__}
+    assert all(hasattr(recipe_names, name) for name in names)
