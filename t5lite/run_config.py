@@ -82,7 +82,7 @@ class RunConfig:
     training: TrainingConfig
     trainable: tuple[str, ...] | None = None
     """Patterns of the parameters that are trained, such as ``decoder`` or ``*/self_attention``, and of those
-    that are not, after a ``!`` (``optim.trained``); None trains everything."""
+    that are not, after a ``!`` (docs/fine_tuning.md); None trains everything."""
     learning_rate_factors: tuple[tuple[str, float], ...] = ()
     """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
     execution: Execution = field(default_factory=Execution)

@@ -22,9 +22,11 @@ def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
     messages = []
     if trained.frozen:
         num_trained = sum(sizes[path] for path in trained.rate_factors)
+        groups = _groups(trained.rate_factors, sizes), _groups(trained.frozen, sizes)
+        which = f": {groups[0]}" if len(groups[0]) < len(groups[1]) else f", all but {groups[1]}"
         messages.append(
             f"trains {num_trained:,} of {model.num_params:,} parameters, {len(trained.rate_factors)} of "
-            f"{len(sizes)} arrays; frozen, but counted in MFU as if trained: {_groups(trained.frozen, sizes)}"
+            f"{len(sizes)} arrays{which}"
         )
     if model.config.tie_embeddings and _TABLE in trained.frozen:
         messages.append(f"note: {_TABLE} is frozen, which is also the kernel of the logits (tied)")
