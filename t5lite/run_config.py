@@ -18,7 +18,7 @@ from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError, UserError, suggestion
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
 from t5lite.core.migrations import Versions, unchanged
@@ -27,15 +27,13 @@ from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
+from t5lite.data.objectives import Objective, SpanCorruption
 from t5lite.data.pipeline import (
     DataConfig,
-    MixtureDataConfig,
-    PretrainingDataConfig,
     SourceDataConfig,
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
-from t5lite.models.config import PARTS, EncoderDecoderConfig, EncoderOnlyConfig, Execution, ModelConfig
+from t5lite.models.config import PARTS, EncoderDecoderConfig, Execution, ModelConfig
 from t5lite.models.config.migration import with_kinds
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.presets import preset
@@ -52,8 +50,6 @@ from t5lite.training.watchdog import WatchdogConfig
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
 _GIVEN = "given by the override"
-_PAIRS_HEAD = "sequence_classification"
-"""The head of an encoder-only model that pairs train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +166,7 @@ class RunConfig:
         Raises:
           ConfigError: if the evaluation's ``source`` is none of the sources.
         """
-        sources, source = self.data.named_sources, self.evaluations[name].source
-        if source is None:
-            return next(iter(sources.values()))
-        field = f"evaluations.{name}.source={source!r}"
-        if not isinstance(self.data, MixtureDataConfig):
-            raise ConfigError(f"{field} names a source, but data is no mixture; set it to None")
-        if source not in sources:
-            raise ConfigError(f"{field} is no source{suggestion(source, sources)}")
-        return sources[source]
+        return self.data.source_named(self.evaluations[name].source, field=f"evaluations.{name}.source")
 
     def resolved(self) -> "RunConfig":
         """Return this configuration with absolute paths: it means the same in any working directory."""
@@ -213,35 +201,11 @@ def _absolute(directory: str) -> str:
 
 def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
     """Check that the data is of a kind that trains this model, and of a length that it can take."""
-    if isinstance(data, PretrainingDataConfig):
-        check_architecture(data.objective, model.architecture)
-        if isinstance(model, EncoderOnlyConfig):
-            _check_labels(data.objective, model)
-    elif isinstance(model, EncoderOnlyConfig) and model.num_classes is None:
-        raise ConfigError(
-            f"PairsDataConfig trains an encoder-only model to tell the targets apart, with head="
-            f"{_PAIRS_HEAD!r}, and has no labels for model.head={model.head!r}; use that head, or "
-            "PretrainingDataConfig"
-        )
-    for length in data.lengths(model.architecture):
+    data.check_model(model.architecture, model.head)
+    spec = data.batch_spec(model.architecture)
+    model.check_fields(spec.fields)
+    for length in spec.lengths.values():
         model.check_length(length)
-
-
-def _check_labels(objective: Objective, model: EncoderOnlyConfig) -> None:
-    """Check that the objective has labels for the model's head."""
-    names_pairs = objective.pairs_sentences
-    if model.head not in objective.heads:
-        remedy = f", or set data.objective.next_sentence={not names_pairs}" * model.fills_masks
-        heads = " or ".join(map(repr, objective.heads))
-        raise ConfigError(
-            f"data.objective={type(objective).__name__} has no labels for model.head={model.head!r}; use "
-            f"head={heads}{remedy}"
-        )
-    if names_pairs and model.num_token_types == 1:
-        raise ConfigError(
-            "data.objective.next_sentence=True tells sentences apart by token types, but "
-            "model.num_token_types=1; use 2, or 0 for none"
-        )
 
 
 def _require_finite(config: Any, path: str = "") -> None:

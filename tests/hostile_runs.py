@@ -17,7 +17,7 @@ from t5lite.checkpointing.recovery import newest_readable
 from t5lite.core.errors import ReportedError
 from t5lite.core.files import write_json
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.mixture import MixtureHistory
+from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.interop import stablehlo
 from t5lite.run_config import load

@@ -13,6 +13,7 @@ from t5lite.cli import one_process
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
+from t5lite.interop import check_takes, format_for
 from t5lite.interop.stablehlo import ProgramSizes
 from t5lite.runner.interchange import export
 
@@ -48,15 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     """Export and say how to load."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite export")
     one_process.say_so()
+    chosen = format_for("export", parsed.format)
     options: dict[str, Any] = {}
     if parsed.max_shard_size is not None:
-        if parsed.format != "huggingface":
-            raise ConfigError(f"--max-shard-size divides Hugging Face's safetensors, not {parsed.format}")
+        check_takes(parsed.format, "max_shard_bytes", flag="--max-shard-size")
         options["max_shard_bytes"] = num_bytes(parsed.max_shard_size)
-    if parsed.format == "stablehlo":
+    if parsed.sizes != ProgramSizes():
+        given = next(name for name, size in vars(parsed.sizes).items() if size != vars(ProgramSizes())[name])
+        check_takes(parsed.format, "sizes", flag=f"--{given.replace('_', '-')}")
         options["sizes"] = parsed.sizes
-    elif parsed.sizes != ProgramSizes():
-        raise ConfigError(f"sizes of a program's inputs are for --format stablehlo, not {parsed.format}")
     done = export(
         parsed.run,
         parsed.output,
@@ -71,13 +72,8 @@ def run(arguments: Sequence[str]) -> int:
     for name, count in done.export.overflows.items():
         print(f"  overflow: {name}: {count:,} values became infinite")
     local = repr(parsed.output) if isinstance(done.export.folder, Path) else "a local copy of it"
-    if parsed.format == "huggingface":
-        print(f"  {done.export.class_name}.from_pretrained({local})")
-        if done.export.after_loading:
-            print(f"  {done.export.after_loading}")
-    elif parsed.format == "stablehlo":
-        programs = [name for name in done.export.files if name.endswith(".stablehlo")]
-        print(f"  {', '.join(programs)}: t5lite.interop.stablehlo.load_exported({local})")
+    for line in chosen.loading(done.export, local) if chosen.loading else ():
+        print(f"  {line}")
     return 0
 
 

@@ -9,9 +9,8 @@ import tyro
 from t5lite.cli import one_process
 from t5lite.cli.log import shown
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
-from t5lite.interop import format_for
+from t5lite.interop import check_takes, format_for
 from t5lite.runner.interchange import import_model
 
 
@@ -42,8 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     one_process.say_so()
     options = {}
     if parsed.activation is not None:
-        if not format_for("import", parsed.format).takes_activation:
-            raise ConfigError(f"--activation is for --format t5x; {parsed.format} says its own")
+        format_for("import", parsed.format)
+        check_takes(parsed.format, "activation", flag="--activation")
         options["activation"] = parsed.activation
     # What the format says of its source: what was taken, left out and assumed.
     with shown("t5lite.interop"):

@@ -4,6 +4,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from t5lite import run_config
 from t5lite.core import command_line
@@ -18,11 +19,9 @@ from t5lite.data.inspection import (
     measure_rows,
     rows_to_show,
 )
-from t5lite.data.mixture import MixtureDataConfig
 from t5lite.data.pipeline import (
     BatchStream,
     DataConfig,
-    MixturePipeline,
     PairsDataConfig,
     PretrainingDataConfig,
     open_pipeline,
@@ -74,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         stream, batch_size=known.batch_size or batch_size, num_batches=known.batches, num_workers=workers
     )
     _print_sources(config, stream, rows)
-    _print_stores(config, classify=stream.classes is not None)
+    _print_stores(config, stream)
     _print_rows(stream, rows, known.batch_size or batch_size, workers)
     _print_examples(stream, known.examples)
     return 0
@@ -124,37 +123,33 @@ def _heading(text: str) -> None:
 def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
     sources = config.named_sources
     width = max(map(len, sources))
-    pipelines = stream.sources if isinstance(stream, MixturePipeline) else {"data": stream}
     for name, source in sources.items():
-        pipeline = pipelines[name]
-        objective = "pairs" if isinstance(source, PairsDataConfig) else type(source.objective).__name__
+        pipeline = stream.sources[name]
         lengths = " + ".join(str(n) for n in (pipeline.encoder_length, pipeline.decoder_length) if n)
-        if isinstance(stream, MixturePipeline):
+        if name in stream.shares:
             share, seen = stream.shares[name], rows.shares[name]
             print(f"{name:<{width}}  {_bar(share)} {share:7.2%} of the rows ({seen:.2%} of those looked at)")
         print(f"  {source.store}")
-        print(f"  {objective}, {lengths} tokens a row, {pipeline.num_examples:,} rows an epoch")
+        print(f"  {source.kind}, {lengths} tokens a row, {pipeline.num_examples:,} rows an epoch")
         if usage := data_usage(pipeline.report):
             print(f"  {usage}")
 
 
-def _print_stores(config: DataConfig, *, classify: bool) -> None:
+def _print_stores(config: DataConfig, stream: BatchStream) -> None:
     """Print the lengths in each store, once for all the sources that read it alike."""
-    alike: dict[tuple[str, tuple[int, int, str]], list[str]] = {}
-    sources = config.named_sources
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    sources, classify = config.named_sources, stream.classes is not None
     for name, source in sources.items():
-        limits: tuple[int, int, str] = (0, 0, "")  # text has no rows of its own
-        if isinstance(source, PairsDataConfig):
-            limits = source.inputs_length, source.targets_length, source.overlong
-        alike.setdefault((source.store, limits), []).append(name)
-    for (_, (*_, overlong)), same in alike.items():
-        for lengths in document_lengths(sources[same[0]], classify=classify):
-            _print_lengths(
-                ", ".join(same) if isinstance(config, MixtureDataConfig) else "", lengths, overlong=overlong
-            )
+        limits = tuple(source.limits(classify=classify).values())
+        alike.setdefault((source.store, limits, source.drops_overlong), []).append(name)
+    for same in alike.values():
+        source = sources[same[0]]
+        for lengths in document_lengths(source, classify=classify):
+            named = ", ".join(same) if stream.shares else ""
+            _print_lengths(named, lengths, drops_overlong=source.drops_overlong)
 
 
-def _print_lengths(source: str, lengths: Lengths, *, overlong: str) -> None:
+def _print_lengths(source: str, lengths: Lengths, *, drops_overlong: bool) -> None:
     mean = lengths.num_tokens / lengths.num_documents
     _heading(
         f"{f'{source}: ' if source else ''}tokens of {lengths.name} ({lengths.num_documents:,}, "
@@ -168,7 +163,7 @@ def _print_lengths(source: str, lengths: Lengths, *, overlong: str) -> None:
     of = "" if len(lengths.sample) == lengths.num_documents else f" (of {len(lengths.sample):,} of them)"
     print("  " + ", ".join(f"{name} {length:,}" for name, length in lengths.spread().items()) + of)
     if lengths.limit:
-        done = "their pairs are left out" if overlong == "drop" else "they are cut"
+        done = "their pairs are left out" if drops_overlong else "they are cut"
         print(
             f"  {lengths.num_too_long:,} ({lengths.share_too_long:.1%}) are longer than the "
             f"{lengths.limit:,} tokens that fit{f': {done}' if lengths.num_too_long else ''}"
@@ -201,7 +196,7 @@ def _print_rows(stream: BatchStream, rows: Rows, batch_size: int, workers: int) 
 def _print_examples(stream: BatchStream, count: int) -> None:
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     for number, (source, fields) in enumerate(rows_to_show(stream, count) if count else ()):
-        of_source = f" of {source}" if isinstance(stream, MixturePipeline) else ""
+        of_source = f" of {source}" if stream.shares else ""
         _heading(f"row {number % count + 1}{of_source}")
         examples = decoded_examples(fields, stream.vocabulary)
         for position, example in enumerate(examples[:3]):

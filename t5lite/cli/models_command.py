@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from t5lite.core import command_line
+from t5lite.core.architectures import SIDES_OF, has_one_row
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
 from t5lite.interop import FORMATS
 from t5lite.models.config import ModelConfig
@@ -15,11 +17,13 @@ from t5lite.models.flops import train_flops_per_token
 from t5lite.models.parameter_count import count_parameters
 from t5lite.models.presets import PRESETS, preset, source, t5_efficient
 
-LENGTHS = {
-    "encoder_decoder": {"encoder_length": 512, "decoder_length": 114},
-    "encoder_only": {"encoder_length": 512},
-    "decoder_only": {"decoder_length": 1024},
-}
+
+def _lengths_of(architecture: str) -> dict[str, int]:
+    tokens: dict[Side, int] = {"encoder": 512, "decoder": 1024 if has_one_row(architecture) else 114}
+    return {f"{side}_length": tokens[side] for side in SIDES_OF[architecture]}
+
+
+LENGTHS = {architecture: _lengths_of(architecture) for architecture in SIDES_OF}
 """Lengths at which FLOPs are stated: T5's span corruption, BERT's longest input, GPT-2's context."""
 _COLUMNS = ("name", "architecture", "parameters", "FLOPs/token", "formats")
 

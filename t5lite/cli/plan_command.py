@@ -10,10 +10,10 @@ import jax
 
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, Execution, ModelConfig
+from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
-from t5lite.optim import AdafactorConfig, AdamWConfig, MuonConfig, OptimizerConfig
+from t5lite.optim import OPTIMIZERS, OptimizerConfig
 from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape
@@ -25,11 +25,7 @@ from t5lite.planning.search.candidates import Candidate, diverse, search
 from t5lite.planning.search.finalists import Finalist, compile_candidates, planned_optimizer
 from t5lite.training.state import abstract_state, state_axes
 
-_OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
-    "adamw": AdamWConfig,
-    "adafactor": AdafactorConfig,
-    "muon": MuonConfig,
-}
+_OPTIMIZERS = {name.removesuffix("Config").lower(): kind for name, kind in OPTIMIZERS.items()}
 _ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
 """T5's span corruption; and the context of a decoder-only model whose positions have no limit."""
 
@@ -102,11 +98,12 @@ def _batch_shape(config: ModelConfig, known: argparse.Namespace) -> BatchShape:
     """
     if known.global_batch_size < 1:
         raise ConfigError(f"--global-batch-size {known.global_batch_size} must be 1 or more")
-    defaults = {"encoder_length": _ENCODER_LENGTH, "decoder_length": _DECODER_LENGTH}
-    if isinstance(config, EncoderOnlyConfig):
-        defaults = {"encoder_length": min(_ENCODER_LENGTH, config.max_length)}
-    elif isinstance(config, DecoderOnlyConfig):
-        defaults = {"decoder_length": config.position_limit or _CONTEXT_LENGTH}
+    limit = config.position_limit
+    defaults = {
+        "encoder_length": min(_ENCODER_LENGTH, limit or _ENCODER_LENGTH),
+        "decoder_length": _DECODER_LENGTH if config.cross_attends else limit or _CONTEXT_LENGTH,
+    }
+    defaults = {f"{side}_length": defaults[f"{side}_length"] for side in config.sides}
     lengths = dict(defaults)
     for name in ("encoder_length", "decoder_length"):
         given = getattr(known, name)

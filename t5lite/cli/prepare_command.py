@@ -11,7 +11,7 @@ import tyro
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expanded_path
-from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig, prepare_pairs, prepare_text
+from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig
 from t5lite.data.reading.tally import messages
 
 Prepare = (
@@ -34,14 +34,11 @@ def run(arguments: Sequence[str]) -> int:
         return _run_recipe(arguments)
     config = command_line.parse(Prepare, arguments, prog="t5lite prepare", description=_DESCRIPTION)
     command = shlex.join(["t5lite", "prepare", *arguments])
-    if isinstance(config, PrepareTextConfig):
-        report = prepare_text(config, command=command)
-    else:
-        report = prepare_pairs(config, command=command)
-    unit = "documents" if isinstance(config, PrepareTextConfig) else "pairs"
+    report = config.prepare(command=command)
     for name, counts in report["stores"].items():
         dropped = f", {counts['dropped_empty']:,} without tokens dropped" if counts["dropped_empty"] else ""
-        print(f"{config.output}/{name}: {counts['examples']:,} {unit}, {counts['tokens']:,} tokens{dropped}")
+        examples = f"{counts['examples']:,} {config.unit}"
+        print(f"{config.output}/{name}: {examples}, {counts['tokens']:,} tokens{dropped}")
     for line in messages(report["inputs"]["lost"], report["inputs"]["skipped"]):
         print(line)
     print(report["unknown_tokens"]["said"])

@@ -3,9 +3,11 @@
 ``core.types`` says what they mean. Whatever makes rows, pads them, compiles for them or reads them asks here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 Side: TypeAlias = Literal["encoder", "decoder"]
 """The stack whose positions a field has."""
@@ -60,3 +62,53 @@ COUNTING = ROW_LABELS | {f"{side}_loss_weights" for side in SIDES}
 """Fields that say what counts: where all of a row's are absent, the row does not."""
 SEGMENT_IDS: dict[str, Side] = {f"{side}_segment_ids": side for side in SIDES}
 """Fields that tell padding and packed examples apart, with their sides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpec:
+    """The fields that rows have, and how long each side of them is."""
+
+    fields: frozenset[str]
+    """Keys of ``BATCH_FIELDS``."""
+    encoder_length: int = 0
+    """0 where there are no fields of the encoder's."""
+    decoder_length: int = 0
+    """0 where there are no fields of the decoder's."""
+
+    @property
+    def lengths(self) -> dict[Side, int]:
+        """The length of each side."""
+        return {"encoder": self.encoder_length, "decoder": self.decoder_length}
+
+    @property
+    def has_segment_ids(self) -> bool:
+        """Whether rows may be padded or packed."""
+        return not self.fields.isdisjoint(SEGMENT_IDS)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Which of ``MARKS`` there are."""
+        return tuple(name for name in MARKS if name in self.fields)
+
+    def shapes(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Return (shape, dtype) of each field of a batch."""
+        fields = {name: BATCH_FIELDS[name] for name in sorted(self.fields)}
+        return {name: (field.shape(batch_size, self.lengths), field.dtype) for name, field in fields.items()}
+
+    def blank(self, rows: int) -> dict[str, np.ndarray]:
+        """Return rows in which nothing is there and nothing counts."""
+        return {
+            name: np.full(shape, BATCH_FIELDS[name].absent, dtype)
+            for name, (shape, dtype) in self.shapes(rows).items()
+        }
+
+    @classmethod
+    def covering(cls, specs: Iterable["BatchSpec"]) -> "BatchSpec":
+        """Return what holds the rows of all: the longest of them, and padding that says so."""
+        specs = list(specs)
+        fields = frozenset[str]().union(*(spec.fields for spec in specs))
+        lengths: dict[Side, int] = {side: max(spec.lengths[side] for spec in specs) for side in SIDES}
+        padded = any(spec.lengths != lengths for spec in specs)
+        if padded or not fields.isdisjoint(SEGMENT_IDS):
+            fields |= {name for name, side in SEGMENT_IDS.items() if lengths[side]}
+        return cls(fields=fields, encoder_length=lengths["encoder"], decoder_length=lengths["decoder"])

@@ -8,15 +8,8 @@ Array suffixes, also the letters of einsum strings; locals carry them (``q_BLHK`
     G key and value heads, where fewer than H
     J heads x kv as one dimension (H K, or G K of keys and values)
 
-Logical axis names of parameters and activations, mapped to mesh axes by ``partitioning.rules``::
-
-    parameters   vocab embed heads kv_heads kv mlp layers relpos_buckets positions token_types table
-                 features labels
-    activations  batch length vocab embed heads kv_heads kv mlp
-
-(In kernels of attention ``heads`` and ``kv_heads`` are heads x kv as one dimension, ``kv`` the width of the
-one head of multi-query attention; ``kv_heads`` where there are fewer of them than ``heads``; ``table`` the
-width of a narrow embedding table; ``features`` and ``labels`` outputs of an encoder's head.)
+Logical axis names of parameters and activations, mapped to mesh axes by ``partitioning.rules``, are in
+``core.logical_axes``.
 
 Batch fields (int32 unless said otherwise; per-host NumPy before the host loader, global
 ``jax.Array`` after it)::

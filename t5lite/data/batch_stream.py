@@ -3,15 +3,17 @@
 import functools
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.left_out import LeftOut
+from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.data.worker_processes import from_workers
 
@@ -24,22 +26,22 @@ class BatchStream(ABC):
     Attributes:
       vocabulary: what the tokens belong to.
       num_examples: examples (chunks, pairs or packed rows) in an epoch.
-      encoder_length: M of the batch fields, 0 where there are none of the encoder's.
-      decoder_length: L of the batch fields, 0 where there are none of the decoder's.
+      spec: the fields of its rows, and their lengths.
       report: counts of what is used, truncated and left out, for the log.
       classes: that the targets of pairs are for an encoder-only model, None otherwise.
       num_positions: rows until the stream ends, None if it never does.
       end: why it ends, for messages.
       skipped: rows that were left blank, by the damage that they met (``loader.on_damage``).
+      history: of a mixture, what its shares have been; None of a single source.
       left_out: places of the stream that no position stands for (``leave_out``).
     """
 
     vocabulary: Vocabulary
     num_examples: int
-    encoder_length: int
-    decoder_length: int
+    spec: BatchSpec
     report: dict[str, float]
     classes: LabelClasses | None = None
+    history: MixtureHistory | None = None
     num_positions: int | None
     end: str
 
@@ -47,6 +49,35 @@ class BatchStream(ABC):
         self._reopen = reopen
         self.skipped: Counter[str] = Counter()
         self.left_out = LeftOut()
+
+    @property
+    def encoder_length(self) -> int:
+        """M of the batch fields, 0 where there are none of the encoder's."""
+        return self.spec.encoder_length
+
+    @property
+    def decoder_length(self) -> int:
+        """L of the batch fields, 0 where there are none of the decoder's."""
+        return self.spec.decoder_length
+
+    @property
+    def sources(self) -> "Mapping[str, BatchStream]":
+        """The streams of single sources that it is made of, by name."""
+        return {"data": self}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each source of a mixture in the examples, from now on."""
+        return {}
+
+    def counts(self, rows: int) -> dict[str, int]:
+        """Return how many of the first ``rows`` are of each source of a mixture."""
+        del rows
+        return {}
+
+    def first_rows(self, count: int) -> dict[str, np.ndarray]:
+        """Return where the first ``count`` rows of each source are."""
+        return {"data": np.arange(count)}
 
     def leave_out(self, left_out: LeftOut) -> None:
         """Leave these places of the stream out from now on; call it once, before batches are taken."""

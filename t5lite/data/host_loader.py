@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from t5lite.core.errors import ConfigError
-from t5lite.data.source_pipeline import OnDamage
+from t5lite.data.opening import OnDamage
 
 _TICK_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0

@@ -8,9 +8,7 @@ import numpy as np
 
 from t5lite.core.batch_fields import BATCH_FIELDS, ROW_LABELS, SEGMENT_IDS, SIDES
 from t5lite.data.batch_stream import BatchStream
-from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.pipeline import MixturePipeline, SourceDataConfig
-from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.pipeline import SourceDataConfig
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.stores.unknown_tokens import UnknownTokens
 from t5lite.data.vocabulary import Vocabulary
@@ -77,14 +75,8 @@ def document_lengths(config: SourceDataConfig, *, classify: bool = False) -> lis
     Raises:
       DataError: if the store cannot be used.
     """
-    if isinstance(config, PairsDataConfig):
-        pairs = PairStore.open(config.store)
-        # Inputs are ended by EOS, or framed by [CLS] and [SEP].
-        return [
-            _lengths("inputs", pairs.inputs, config.inputs_length - (2 if classify else 1)),
-            _lengths("targets", pairs.targets, 0 if classify else config.targets_length - 1),
-        ]
-    return [_lengths("documents", TokenStore.open(config.store), 0)]
+    limits = config.limits(classify=classify)
+    return [_lengths(name, column, limits[name]) for name, column in config.columns().items()]
 
 
 def _lengths(name: str, store: TokenStore, limit: int) -> Lengths:
@@ -134,9 +126,9 @@ def measure_rows(stream: BatchStream, *, batch_size: int, num_batches: int, num_
         batches.append(batch)
         first = time.perf_counter() if len(batches) == 1 else first
     seconds = time.perf_counter() - first
-    filled, trained, tokens = {}, {}, 0
+    filled, trained, tokens, num_rows = {}, {}, 0, batch_size * num_batches
     for side in SIDES:
-        if getattr(stream, f"{side}_length"):
+        if stream.spec.lengths[side]:
             present = np.concatenate([_present(batch, side) for batch in batches])
             filled[side] = float(present.mean())
             tokens += int(present.sum())
@@ -151,7 +143,7 @@ def measure_rows(stream: BatchStream, *, batch_size: int, num_batches: int, num_
         filled=filled,
         trained=trained,
         segments=float(np.concatenate(segments).mean()),
-        shares=_shares(stream, batch_size * num_batches),
+        shares={name: count / num_rows for name, count in stream.counts(num_rows).items()},
         batches_a_second=(num_batches - 1) / seconds if num_batches > 1 else 0.0,
         first_batch_seconds=first - begin,
         tokens_a_second=tokens * (num_batches - 1) / num_batches / seconds if num_batches > 1 else 0.0,
@@ -162,12 +154,6 @@ def measure_rows(stream: BatchStream, *, batch_size: int, num_batches: int, num_
 def _present(batch: Mapping[str, np.ndarray], side: str) -> np.ndarray:
     segments = batch.get(f"{side}_segment_ids")
     return np.ones(batch[f"{side}_input_tokens"].shape, bool) if segments is None else segments > 0
-
-
-def _shares(stream: BatchStream, rows: int) -> dict[str, float]:
-    if not isinstance(stream, MixturePipeline):
-        return {}
-    return {name: count / rows for name, count in stream.schedule.counts(rows).items()}
 
 
 def decoded_examples(fields: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> list[dict[str, str]]:
@@ -214,12 +200,8 @@ def _text(tokens: np.ndarray, vocabulary: Vocabulary) -> str:
 
 def rows_to_show(stream: BatchStream, count: int) -> Sequence[tuple[str, dict[str, np.ndarray]]]:
     """Return (source, fields of one row) of the first ``count`` rows of each source that training sees."""
-    if not isinstance(stream, MixturePipeline):
-        fields = stream.rows(np.arange(count))
-        return [("data", {name: field[row] for name, field in fields.items()}) for row in range(count)]
     rows = []
-    for name in stream.sources:
-        positions = np.array([stream.schedule.position_of(name, number) for number in range(count)])
-        fields = stream.rows(positions)
+    for name, places in stream.first_rows(count).items():
+        fields = stream.rows(places)
         rows += [(name, {key: field[row] for key, field in fields.items()}) for row in range(count)]
     return rows

@@ -14,16 +14,12 @@ from t5lite.data.batch_stream import BatchStream
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.mixture import MixtureDataConfig, MixtureHistory, MixtureSource
-from t5lite.data.mixture_pipeline import MixturePipeline, open_mixture
-from t5lite.data.source_pipeline import (
-    OnDamage,
-    Opening,
-    Pipeline,
-    SourceDataConfig,
-    evaluation_indices,
-    open_source,
-)
+from t5lite.data.mixture import MixtureDataConfig, MixtureSource
+from t5lite.data.mixture_pipeline import MixturePipeline
+from t5lite.data.mixture_schedule import MixtureHistory
+from t5lite.data.opening import OnDamage, Opening
+from t5lite.data.source_pipeline import Pipeline, evaluation_indices
+from t5lite.data.sources import SourceDataConfig
 
 __all__ = [
     "BatchStream",
@@ -104,23 +100,15 @@ def open_pipeline(
     """
     if seed < 0:
         raise ConfigError(f"seed={seed} must not be negative")
-    if isinstance(config, MixtureDataConfig):
-        return open_mixture(
-            config,
+    return config.open(
+        Opening(
             architecture=architecture,
             seed=seed,
             shuffle=shuffle,
             vocabulary_fingerprint=vocabulary_fingerprint,
+            classes=classes,
             on_damage=on_damage,
             history=history,
             position=position,
         )
-    opening = Opening(
-        architecture=architecture,
-        seed=seed,
-        shuffle=shuffle,
-        vocabulary_fingerprint=vocabulary_fingerprint,
-        classes=classes,
-        on_damage=on_damage,
     )
-    return open_source(config, opening)

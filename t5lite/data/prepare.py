@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tqdm import tqdm
 
@@ -96,6 +96,9 @@ class PrepareConfig:
     seed: int = 0
     """Of the shuffled order, and of the sample that a vocabulary is trained on when the text is large."""
 
+    unit: ClassVar[str]
+    """What an example of the stores is called."""
+
     def __post_init__(self):
         expand_fields(self, "inputs", "output", "vocabulary")
         if not 0 <= self.heldout_fraction < 1:
@@ -125,6 +128,12 @@ class PrepareTextConfig(PrepareConfig):
     """Order of the documents: as read, or by a hash of their text and the seed; `auto` keeps the order of
     .txt files, whose documents follow from each other, and shuffles as soon as there are others."""
 
+    unit: ClassVar[str] = "documents"
+
+    def prepare(self, *, command: str | None = None) -> dict[str, Any]:
+        """Do so; see ``prepare_text``."""
+        return prepare_text(self, command=command)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreparePairsConfig(PrepareConfig):
@@ -138,6 +147,12 @@ class PreparePairsConfig(PrepareConfig):
 
     prefix: str = ""
     """Put before every input, such as ``translate English to Spanish: ``."""
+
+    unit: ClassVar[str] = "pairs"
+
+    def prepare(self, *, command: str | None = None) -> dict[str, Any]:
+        """Do so; see ``prepare_pairs``."""
+        return prepare_pairs(self, command=command)
 
 
 def write_text_store(

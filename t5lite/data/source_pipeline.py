@@ -4,60 +4,29 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t5lite.core.batch_fields import BATCH_FIELDS, COUNTING
 from t5lite.data.batch_stream import BatchStream, row_bounds
 from t5lite.data.example_order import ExampleOrder
-from t5lite.data.examples.classification_examples import ClassificationExamples
-from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.examples.pair_examples import PairExamples, PairsDataConfig
-from t5lite.data.examples.pretraining_examples import PretrainingDataConfig, PretrainingExamples
-from t5lite.data.examples.protocol import Examples, SkippingExamples, blank_fields
+from t5lite.data.examples.protocol import Examples, SkippingExamples
 from t5lite.data.indexed_random import derive_key
+from t5lite.data.opening import Opening
 
-SourceDataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig
-"""What a single source is made of."""
-OnDamage: TypeAlias = Literal["stop", "skip"]
+if TYPE_CHECKING:
+    from t5lite.data.examples.source_config import SourceConfig
+
 _LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opening:
-    """How a source is opened, besides its configuration; ``open_pipeline`` says what each means."""
-
-    architecture: str | None = None
-    seed: int = 0
-    shuffle: bool = True
-    vocabulary_fingerprint: str | None = None
-    classes: LabelClasses | None = None
-    on_damage: OnDamage = "stop"
-
-
-def open_source(config: SourceDataConfig, opening: Opening) -> "Pipeline":
+def open_source(config: "SourceConfig", opening: Opening) -> "Pipeline":
     """Open a single source; errors as of ``open_pipeline``."""
-    examples = open_examples(config, opening)
-    if isinstance(examples, ClassificationExamples):
-        # Workers must not find them anew: those of the run may be more than those of the store.
-        opening = dataclasses.replace(opening, classes=examples.classes)
+    examples = config.open_examples(opening)
+    # Workers must not find classes anew: those of the run may be more than those of the store.
+    opening = dataclasses.replace(opening, classes=examples.classes)
     return Pipeline(examples, opening=opening, reopen=functools.partial(open_source, config, opening))
-
-
-def open_examples(config: SourceDataConfig, opening: Opening) -> Examples:
-    """Return the examples that ``config`` names; errors as of ``open_pipeline``."""
-    options: dict[str, Any] = {
-        "vocabulary_fingerprint": opening.vocabulary_fingerprint,
-        "tolerate_damage": opening.on_damage == "skip",
-    }
-    if isinstance(config, PretrainingDataConfig):
-        return PretrainingExamples(config, architecture=opening.architecture, **options)
-    if opening.architecture == "encoder_only":
-        config.lengths(opening.architecture)
-        return ClassificationExamples(config, classes=opening.classes, **options)
-    return PairExamples(config, architecture=opening.architecture or "encoder_decoder", **options)
 
 
 class Pipeline(BatchStream):
@@ -75,14 +44,11 @@ class Pipeline(BatchStream):
 
     def __init__(self, examples: Examples, *, opening: Opening, reopen: Callable[[], BatchStream]):
         super().__init__(reopen)
-        self.classes: LabelClasses | None = None
-        self.labels: np.ndarray | None = None
-        if isinstance(examples, ClassificationExamples):
-            self.classes, self.labels = examples.classes, examples.labels
-        self._examples = SkippingExamples(examples) if opening.on_damage == "skip" else examples
+        self.classes, self.labels = examples.classes, examples.labels
+        self._examples = SkippingExamples(examples) if opening.tolerates_damage else examples
         self.vocabulary = examples.vocabulary
         self.num_examples = examples.num_examples
-        self.encoder_length, self.decoder_length = examples.encoder_length, examples.decoder_length
+        self.spec = examples.spec
         self.report = examples.report
         epochs = examples.max_epochs
         self.num_positions = None if epochs is None else epochs * self.num_examples
@@ -97,10 +63,6 @@ class Pipeline(BatchStream):
         """Return the fields of rows ``positions`` of the endless stream of examples."""
         indices = self._order.indices(positions)
         return self._examples.fields(indices, noise_key=self._noise_key, noise_indices=positions)
-
-    def blank(self, rows: int) -> dict[str, np.ndarray]:
-        """Return rows of this source's fields in which nothing is there and nothing counts."""
-        return blank_fields(self._examples, rows)
 
     def example(self, index: int) -> dict[str, np.ndarray]:
         """Return the fields of example ``index``, each without the batch axis, as evaluation sees it."""
@@ -134,10 +96,7 @@ class Pipeline(BatchStream):
         return self._examples.fields(indices, noise_key=self._evaluation_key, noise_indices=indices)
 
     def _take_skipped(self) -> Counter[str]:
-        if not isinstance(self._examples, SkippingExamples):
-            return Counter()
-        taken, self._examples.skipped = self._examples.skipped, Counter()
-        return taken
+        return self._examples.take_skipped()
 
 
 def evaluation_indices(num_examples: int, max_examples: int | None) -> np.ndarray:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5lite.core.errors import ConfigError
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding.greedy import most_probable
 from t5lite.decoding.mode import DecodingMode, Given, Row
 from t5lite.models.config import HEADS, EncoderOnlyConfig

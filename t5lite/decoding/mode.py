@@ -8,8 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from t5lite.data.mixture import MixtureDataConfig
-from t5lite.data.pipeline import SourceDataConfig
+from t5lite.data.pipeline import DataConfig, SourceDataConfig
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding.greedy import EosIds, ids_of_eos
@@ -66,7 +65,7 @@ class Search:
 class TrainedOn:
     """What a model was trained on."""
 
-    data: SourceDataConfig | MixtureDataConfig
+    data: DataConfig
     """All of it."""
     source: SourceDataConfig
     """The part that says how inputs are laid out."""

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.home import expand_fields
-from t5lite.data.pipeline import PairsDataConfig, SourceDataConfig
+from t5lite.data.pipeline import SourceDataConfig
 from t5lite.models.config import ModelConfig
 
 TaskName: TypeAlias = Literal["translation", "classification"]
@@ -59,7 +59,7 @@ class EvaluationConfig:
                 f"{field}.batch_size={self.batch_size} must be at least 2: encoder use swaps rows; or set "
                 f"{field}.encoder_use=False"
             )
-        if self.task and not isinstance(data, PairsDataConfig):
+        if self.task and data.is_text:
             raise ConfigError(
                 f"{field}.task={self.task!r} scores text generated for pairs, but {data.store} is plain "
                 "text; leave the task out, or fine-tune on pairs first, as configs/finetune_pairs.py does"

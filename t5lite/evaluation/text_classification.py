@@ -9,8 +9,8 @@ import numpy as np
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import Row, left_aligned
 from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import ModelConfig

@@ -1,6 +1,6 @@
 """Other systems' model formats, in and out: one file or package a format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop import huggingface, stablehlo, t5x
+from t5lite.interop.departure import Export
 from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 
@@ -27,8 +28,8 @@ class Format:
         where the format says nothing of it.
       kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
-      takes_programs: whether an export takes ``sizes`` and ``programs`` (see ``stablehlo.export_folder``).
-      takes_activation: whether an import takes ``activation`` (see ``t5x.import_folder``).
+      takes: further arguments of ``export_folder`` and ``import_folder`` that a user, or a run, may give.
+      loading: how the folder of an export is loaded, for the user; None where the format is only read.
     """
 
     fits: Callable[[ModelConfig], str | None]
@@ -40,8 +41,8 @@ class Format:
     read_usage: Callable[..., Usage] | None = None
     mark: str | None = None
     kept_files: tuple[str, ...] = ()
-    takes_programs: bool = False
-    takes_activation: bool = False
+    takes: frozenset[str] = frozenset()
+    loading: Callable[[Export, str], Sequence[str]] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -55,14 +56,17 @@ FORMATS: dict[str, Format] = {
         read_usage=huggingface.read_usage,
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
+        takes=frozenset({"max_shard_bytes", "usage", "kept_files"}),
+        loading=huggingface.loading,
     ),
     "stablehlo": Format(
         fits=stablehlo.fits,
         export_folder=stablehlo.export_folder,
         mark=stablehlo.MARK,
-        takes_programs=True,
+        takes=frozenset({"sizes", "programs"}),
+        loading=stablehlo.loading,
     ),
-    "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder, takes_activation=True),
+    "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder, takes=frozenset({"activation"})),
 }
 """Every format that ``export`` and ``import`` can name."""
 
@@ -77,3 +81,14 @@ def format_for(direction: Literal["export", "import"], name: str) -> Format:
     if name in FORMATS and name not in able:
         raise ConfigError(f"format {name!r} has no {direction}; allowed: {', '.join(able)}")
     return lookup(able, name, kind="format")
+
+
+def check_takes(name: str, option: str, *, flag: str) -> None:
+    """Check that the format called ``name`` takes an option.
+
+    Raises:
+      ConfigError: naming the formats that do.
+    """
+    if option not in FORMATS[name].takes:
+        able = " and ".join(other for other, each in FORMATS.items() if option in each.takes)
+        raise ConfigError(f"{flag} is for --format {able}, not for {name}; leave it out")

@@ -4,7 +4,6 @@ import re
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import storage_address
-from t5lite.data.pipeline import MixtureDataConfig
 from t5lite.run_config import RunConfig
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -42,13 +41,7 @@ def check_places(config: RunConfig, missing_disk: str | None) -> None:
 def places(config: RunConfig) -> dict[str, str]:
     """Return every place by the name of its field."""
     found = {"run_dir": config.run_dir}
-    data = config.data
-    if isinstance(data, MixtureDataConfig):
-        found |= {
-            f"data.sources.{index}.data.store": source.data.store for index, source in enumerate(data.sources)
-        }
-    else:
-        found["data.store"] = data.store
+    found |= {f"data.{name}": store for name, store in config.data.store_options.items()}
     found |= {f"evaluations.{name}.store": each.store for name, each in config.evaluations.items()}
     if config.initialize_from is not None:
         found["initialize_from.run"] = config.initialize_from.run

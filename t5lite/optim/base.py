@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from t5lite.core.logical_axes import MATRIX_SIDES
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.cpu.sums import sum_of_squares
 
@@ -47,26 +48,10 @@ class MatrixDims(NamedTuple):
     column: int
 
 
-# As in T5X's standard logical factor rules; `layers` batches, any other name makes a non-matrix.
-_ROW_AXIS = "embed"
-_COLUMN_AXES = (
-    "vocab",
-    "heads",
-    "kv_heads",
-    "kv",
-    "mlp",
-    "positions",
-    "token_types",
-    "table",
-    "features",
-    "labels",
-)
-
-
 def matrix_dims(axes: LogicalAxes) -> MatrixDims | None:
     """Return the row and column dimensions, or None for scales and relative-position tables."""
-    rows = [d for d, axis in enumerate(axes) if axis == _ROW_AXIS]
-    columns = [d for d, axis in enumerate(axes) if axis in _COLUMN_AXES]
+    sides = [MATRIX_SIDES.get(axis or "") for axis in axes]
+    rows, columns = ([d for d, each in enumerate(sides) if each == side] for side in ("row", "column"))
     if len(rows) == len(columns) == 1 and len(within_layer_dims(axes)) == 2:
         return MatrixDims(rows[0], columns[0])
     return None

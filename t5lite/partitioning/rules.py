@@ -24,28 +24,13 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.logical_axes import ACTIVATION_AXES, PARAMETER_AXES
 from t5lite.core.registry import lookup
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.partitioning.mesh import AXES, PartitioningConfig, make_mesh, mesh_shape
 
 Rule = tuple[str, tuple[str, ...]]
 
-PARAMETER_AXES = (
-    "vocab",
-    "embed",
-    "heads",
-    "kv_heads",
-    "kv",
-    "mlp",
-    "layers",
-    "relpos_buckets",
-    "positions",
-    "token_types",
-    "table",
-    "features",
-    "labels",
-)
-ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv_heads", "kv", "mlp")
 BATCH_AXES = ("replica", "fsdp")
 RESIDUAL_AXES: LogicalAxes = ("batch", "length", "embed")
 """Axes of the residual stream, which every branch of a layer reads and adds to."""

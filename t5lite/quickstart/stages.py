@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.data.pipeline import PretrainingDataConfig, evaluation_indices, open_pipeline
+from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
@@ -114,11 +114,9 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
 
 def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
     """Return held-out examples with what the pretrained model fills in."""
-    assert isinstance(config.data, PretrainingDataConfig)
-    (evaluation,) = config.evaluations.values()
-    pipeline = open_pipeline(
-        dataclasses.replace(config.data, store=evaluation.store), seed=config.seed, shuffle=False
-    )
+    ((name, evaluation),) = config.evaluations.items()
+    heldout = config.evaluated_data(name).held_out(evaluation.store)
+    pipeline = open_pipeline(heldout, seed=config.seed, shuffle=False)
     trained = load_trained(RunDirectory.at(config.run_dir), make_partitioner(config.partitioning))
     examples = [pipeline.example(i) for i in range(NUM_SAMPLES)]
     outputs_BL = greedy(

@@ -3,14 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from t5lite.core.batch_fields import MARKS, SEGMENT_IDS
-from t5lite.core.types import Batch
-from t5lite.data.indexed_random import derive_key
-from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig, SourceDataConfig
-from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
-from t5lite.models.config import Architecture
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.partitioning.unsplit import unsplit_messages
@@ -20,9 +12,6 @@ from t5lite.planning.report.advice import advice
 from t5lite.run_config import RunConfig
 from t5lite.runner.trained import trained_messages
 from t5lite.training.state import abstract_state, state_axes
-
-_SENTINELS = 4096
-"""More than any objective asks for: the program depends on the model's table, not on the vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -67,37 +56,11 @@ def compile_run(
 
 def batch_shape(config: RunConfig) -> BatchShape:
     """Return the shape of the run's batches, which follows from its configuration alone."""
-    architecture = config.model.architecture
-    encoder_length, decoder_length = config.data.lengths(architecture)
-    sources = config.data.named_sources.values()
-    fields = {name for source in sources for name in _field_names(source, architecture)}
-    # Rows of a shorter source are padded to the longest.
-    padded = len({source.lengths(architecture) for source in sources}) > 1
+    spec = config.data.batch_spec(config.model.architecture)
     return BatchShape(
         batch_size=config.training.batch_size,
-        encoder_length=encoder_length,
-        decoder_length=decoder_length,
-        segment_ids=padded or bool(SEGMENT_IDS.keys() & fields),
-        marks=tuple(name for name in MARKS if name in fields),
-    )
-
-
-def _field_names(data: SourceDataConfig, architecture: Architecture) -> set[str]:
-    """Return the optional fields of a source's examples; pairs fill no row, and text asks its objective."""
-    if isinstance(data, PairsDataConfig):
-        return {"decoder_segment_ids", *(["decoder_bidirectional"] if architecture == "decoder_only" else [])}
-    if data.objective.pairs_sentences:
-        return {"encoder_token_types"}
-    return set(_example(data, architecture))
-
-
-def _example(data: PretrainingDataConfig, architecture: Architecture) -> Batch:
-    """Return one made-up row as the objective lays it out."""
-    layout = data.objective.layout(data.inputs_length, architecture)
-    return data.objective.fields(
-        np.zeros((1, layout.tokens), np.int32),
-        key=derive_key(0, "noise"),
-        indices=np.zeros(1, np.int64),
-        vocabulary=ByteVocabulary(extra_ids=_SENTINELS),
-        layout=layout,
+        encoder_length=spec.encoder_length,
+        decoder_length=spec.decoder_length,
+        segment_ids=spec.has_segment_ids,
+        marks=spec.marks,
     )

@@ -17,7 +17,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID, Tree
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels, listed
 from t5lite.data.left_out import LeftOut
-from t5lite.data.pipeline import BatchStream, MixturePipeline, open_pipeline
+from t5lite.data.pipeline import BatchStream, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import ModelConfig
@@ -109,7 +109,7 @@ def check_epochs(pipeline: BatchStream, config: RunConfig, resumed: Resumption |
     if available is None or step + available >= total_steps:
         return
     enough = "raise max_epochs"
-    if not isinstance(pipeline, MixturePipeline):
+    if pipeline.history is None:
         seen = position.after(total_steps - step, batch_size=batch_size).examples_seen
         needed = pipeline.left_out.place(seen - 1) + 1
         enough = f"set max_epochs to {-(-needed // pipeline.num_examples)}, or None"

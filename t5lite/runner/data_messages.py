@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from t5lite.data.left_out import LeftOut
-from t5lite.data.mixture import NO_SOURCE, PERIOD, MixturePhase
-from t5lite.data.pipeline import BatchStream, MixturePipeline
+from t5lite.data.mixture_schedule import NO_SOURCE, PERIOD, MixturePhase
+from t5lite.data.pipeline import BatchStream
 from t5lite.data.position import DataPosition
 
 _LOSSES = ("truncated", "dropped")
@@ -12,11 +12,11 @@ _LOSSES = ("truncated", "dropped")
 
 def data_messages(pipeline: BatchStream, *, position: int) -> list[str]:
     """Return what to say of the data when training starts at ``position``, the examples seen."""
-    if not isinstance(pipeline, MixturePipeline):
+    if pipeline.history is None:
         usage = data_usage(pipeline.report)
         return [usage] if usage else []
     messages = mixture_changes(pipeline.history.phases, position=position)
-    given = pipeline.schedule.counts(position)
+    given = pipeline.counts(position)
     for name, source in pipeline.sources.items():
         epochs = given[name] / source.num_examples
         usage = data_usage(source.report)
@@ -65,7 +65,7 @@ def unseen_rows(
         left = pipeline.num_positions - seen
         why = f"less than a batch of {batch_size}" if left < batch_size else "beyond the last step"
         return f"the last {left:,} of {pipeline.num_positions:,} rows ({pipeline.end}) are never seen: {why}"
-    if seen < pipeline.num_examples and not isinstance(pipeline, MixturePipeline):
+    if seen < pipeline.num_examples and pipeline.history is None:
         return (
             f"{pipeline.num_examples - seen:,} of {pipeline.num_examples:,} examples are never seen: "
             f"{f'{position.examples_seen:,} seen and ' if position.examples_seen else ''}{num_steps:,} steps "

@@ -19,7 +19,7 @@ from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import PairsDataConfig, evaluation_indices
+from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
@@ -272,7 +272,7 @@ def _beside(
     directory: RunDirectory,
 ) -> _Beside:
     """Return what the metrics are compared with, or the scores of generated text."""
-    if not isinstance(config.evaluated_data(heldout.name), PairsDataConfig):
+    if config.evaluated_data(heldout.name).is_text:
         if not directory.config_file.is_file():  # an imported model comes without the text it was trained on
             return _Beside({}, [])
         return _baselines_if_possible(config, heldout, trained.vocabulary)
@@ -399,7 +399,7 @@ def _scored(
     eos_ids: Sequence[int] = (),
 ) -> _Scored:
     data, evaluation = config.evaluated_data(name), config.evaluations[name]
-    if not isinstance(data, PairsDataConfig) or not evaluation.task:
+    if data.answer_length is None or not evaluation.task:
         raise ConfigError(
             f"data is a {type(data).__name__}, evaluations.{name}.task={evaluation.task}; task scores need "
             "pairs and a task"
@@ -413,7 +413,7 @@ def _scored(
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     sizes = GenerationSizes(
         encoder_length=data.inputs_length,
-        max_decode_length=data.targets_length,
+        max_decode_length=data.answer_length,
         batch_size=min(evaluation.batch_size, len(given)),
     )
     outputs = list(generate_outputs(model, params, vocabulary, given, sizes, eos_ids=eos_ids))
@@ -427,4 +427,4 @@ def _scored(
         {"inputs": vocabulary.decode(ids), "target": target, "prediction": prediction}
         for ids, target, prediction in shown
     )
-    return _Scored(scores, samples, sum(output.output_cut for output in outputs), data.targets_length)
+    return _Scored(scores, samples, sum(output.output_cut for output in outputs), data.answer_length)

@@ -1,11 +1,10 @@
 """The held-out data of a run's evaluations, opened and checked before anything is computed."""
 
-import dataclasses
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.pipeline import PairsDataConfig, Pipeline, SourceDataConfig, open_pipeline
+from t5lite.data.pipeline import Pipeline, SourceDataConfig, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.config import EvaluationConfig
 from t5lite.models.config import ModelConfig
@@ -95,8 +94,4 @@ def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:
 
 
 def _heldout_data(config: RunConfig, name: str) -> SourceDataConfig:
-    store = config.evaluations[name].store
-    data = dataclasses.replace(config.evaluated_data(name), store=store, max_epochs=None)
-    if isinstance(data, PairsDataConfig):
-        data = dataclasses.replace(data, pack=False, overlong="truncate")
-    return data
+    return config.evaluated_data(name).held_out(config.evaluations[name].store)

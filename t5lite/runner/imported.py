@@ -1,17 +1,18 @@
 """Measuring a model that was imported: no recipe says how, so the kind of the store and the model do."""
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
-from t5lite.data.objectives import CausalLM, MaskedLM, Objective, SpanCorruption
+from t5lite.data.examples.pair_examples import CLASSIFIER
+from t5lite.data.objectives import Objective, usual_objective
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
 from t5lite.data.stores.pair_store import PairStore, is_pair_store
-from t5lite.models.config import EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import ModelConfig
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 
-_PAIRS_HEAD, _TEXT_HEADS = "sequence_classification", ("masked_lm", "pretraining")
 _SHORTEST = 3
 """Tokens of a row: [CLS], a token, [SEP]."""
 
@@ -41,14 +42,15 @@ def measuring_config(
     if is_pair_store(evaluation.store):
         _check_measures_pairs(model)
         data, what = _pairs(model, evaluation.store, inputs_length), "pairs"
-        if model.architecture != "encoder_only":
+        if model.writes:
             what = f"pairs, with targets of {data.targets_length} tokens"
     else:
-        objective = _usual_objective(model)
         data = PretrainingDataConfig(
-            store=evaluation.store, inputs_length=inputs_length or model.max_length, objective=objective
+            store=evaluation.store,
+            inputs_length=inputs_length or model.max_length,
+            objective=_usual_objective(model),
         )
-        what = type(objective).__name__
+        what = data.kind
     config = RunConfig(
         run_dir=str(directory.path),
         model=model,
@@ -67,23 +69,22 @@ def measuring_config(
 
 
 def _check_measures_pairs(model: ModelConfig) -> None:
-    if isinstance(model, EncoderOnlyConfig) and model.head != _PAIRS_HEAD:
+    if not model.writes and model.head != CLASSIFIER:
+        on_text = usual_objective(model.architecture, model.head)
         raise ConfigError(
             f"the imported model has head={model.head!r}, which tells no targets of pairs apart; "
-            + ("give it text by --store" if model.head in _TEXT_HEADS else "evaluate measures no such model")
+            + ("give it text by --store" if on_text else "evaluate measures no such model")
         )
 
 
 def _usual_objective(model: ModelConfig) -> Objective:
-    if isinstance(model, EncoderOnlyConfig):
-        if model.head not in _TEXT_HEADS:
-            is_classifier = model.head == _PAIRS_HEAD
-            raise ConfigError(
-                f"the imported model has head={model.head!r}, which predicts no token of a text; "
-                + ("give it pairs by --store" if is_classifier else "evaluate measures no such model")
-            )
-        return MaskedLM(next_sentence=model.head == "pretraining")
-    return CausalLM() if model.architecture == "decoder_only" else SpanCorruption()
+    objective = usual_objective(model.architecture, model.head)
+    if objective is None:
+        raise ConfigError(
+            f"the imported model has head={model.head!r}, which predicts no token of a text; "
+            + ("give it pairs by --store" if model.head == CLASSIFIER else "evaluate measures no such model")
+        )
+    return objective
 
 
 def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDataConfig:
@@ -91,7 +92,7 @@ def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDa
     longest_inputs = int(pairs.inputs.document_lengths.max(initial=0)) + 2
     longest_targets = int(pairs.targets.document_lengths.max(initial=0)) + 1
     targets = max(2, min(longest_targets, limit))
-    if model.architecture == "decoder_only":  # one row for both
+    if has_one_row(model.architecture):
         targets = max(2, min(longest_targets, limit // 2))
         limit = max(_SHORTEST, limit - targets + 1)
     inputs = inputs_length or max(_SHORTEST, min(longest_inputs, limit))

@@ -21,7 +21,7 @@ from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
 from t5lite.interop.usage import Usage
-from t5lite.models.config import EncoderOnlyConfig, Execution, ModelConfig
+from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.components import check_vocabulary, load_trained
@@ -83,12 +83,12 @@ def export(
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
-    if chosen.read_usage is not None:
+    if "usage" in chosen.takes:
         classes = directory.read_classes()
         arguments["usage"] = Usage(
             class_names=classes.texts if classes else (), eos_ids=directory.read_eos_ids()
         )
-    if chosen.takes_programs:
+    if "programs" in chosen.takes:
         arguments["execution"] = execution
         sizes = arguments.setdefault("sizes", ProgramSizes())
         arguments["programs"] = decoding_programs(
@@ -192,13 +192,9 @@ def _import(
 
 def _named_classes(usage: Usage, vocabulary: Vocabulary, model: ModelConfig) -> LabelClasses | None:
     """Return the classes of an imported classifier; None where the folder names none."""
-    if (
-        not isinstance(model, EncoderOnlyConfig)
-        or "classification" not in model.head
-        or not usage.class_names
-    ):
+    if model.num_named_labels is None or not usage.class_names:
         return None
-    return named_classes(usage.names(model.num_labels), vocabulary)
+    return named_classes(usage.names(model.num_named_labels), vocabulary)
 
 
 def _other_eos_ids(usage: Usage, vocabulary: Vocabulary, model: ModelConfig) -> tuple[int, ...]:

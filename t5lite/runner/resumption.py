@@ -8,8 +8,9 @@ from t5lite import run_config
 from t5lite.checkpointing.reading import read_metadata, unreadable
 from t5lite.core.errors import ConfigError
 from t5lite.data.left_out import LeftOut
-from t5lite.data.mixture import MixtureDataConfig, MixtureHistory
-from t5lite.data.pipeline import BatchStream, MixturePipeline
+from t5lite.data.mixture import MixtureDataConfig
+from t5lite.data.mixture_schedule import MixtureHistory
+from t5lite.data.pipeline import BatchStream
 from t5lite.data.position import DataPosition
 from t5lite.run_config import RunConfig
 from t5lite.runner.run_directory import RunDirectory, history_from_json, history_json
@@ -126,7 +127,7 @@ def metadata_of(
 
 def current_history(pipeline: BatchStream, resumed: Resumption | None) -> MixtureHistory | None:
     """Return the history of shares, which a run keeps also while it trains on something else."""
-    if isinstance(pipeline, MixturePipeline):
+    if pipeline.history is not None:
         return pipeline.history
     if resumed is None or resumed.mixture.is_of_no_mixture:
         return None

@@ -20,7 +20,7 @@ from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, is_remote, no_bucket, place
 from t5lite.core.strict_json import StrictJson, read_text, remedied
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.mixture import MixtureHistory
+from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, open_vocabulary
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.run_config import RunConfig

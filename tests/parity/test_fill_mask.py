@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from transformers import pipeline
 
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import open_vocabulary, train_vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.interop.huggingface import export_folder
 from t5lite.models.config import EncoderOnlyConfig
 from t5lite.models.functional import build

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
 from t5lite.interop.huggingface.tokenizer_files.charsmap import read_rules
 from t5lite.interop.huggingface.tokenizer_files.sentencepiece_model import read_model

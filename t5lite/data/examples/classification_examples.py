@@ -1,27 +1,32 @@
 """Examples for fine-tuning an encoder to classify: the inputs of a pair a row, the target its class."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.data.examples.label_classes import LabelClasses, find_classes
-from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.objectives.masked_lm import SpecialTokens, special_tokens
+from t5lite.data.examples.protocol import Examples
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary.special_tokens import SpecialTokens, special_tokens
+
+if TYPE_CHECKING:
+    from t5lite.data.examples.pair_examples import PairsDataConfig
 
 _NUM_FRAMING = 2
 """[CLS] and [SEP]."""
 
 
-class ClassificationExamples:
+class ClassificationExamples(Examples):
     """Row ``i`` is usable pair ``i``: [CLS] inputs [SEP] and padding, with the number of its target's class.
 
     Token types are absent, hence 0: the inputs are one sentence.
 
     Args:
       config: of the pairs; ``targets_length`` and ``pack`` say nothing here.
+      architecture: of the model that is fed.
       classes: of the run; None finds them in the store.
       vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
       tolerate_damage: as of ``TokenStore.open``.
@@ -29,31 +34,29 @@ class ClassificationExamples:
     Raises:
       DataError: if no pair is usable, a target is none of the classes, or there are too many.
       ConfigError: if the vocabulary has nothing to frame the inputs with.
-
-    Attributes:
-      labels: the class of every row, int32 [num_examples].
     """
 
     def __init__(
         self,
-        config: PairsDataConfig,
+        config: "PairsDataConfig",
         *,
+        architecture: str,
         classes: LabelClasses | None = None,
         vocabulary_fingerprint: str | None = None,
         tolerate_damage: bool = False,
     ):
+        self.spec = config.batch_spec(architecture)
         self._store = PairStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._special = special_tokens(self.vocabulary)
         self.classes = find_classes(self._store, self.vocabulary) if classes is None else classes
         labels = self.classes.labels(self._store)
-        self.encoder_length, self.decoder_length = config.inputs_length, 0
         self.max_epochs = config.max_epochs
         lengths = self._store.inputs.document_lengths + _NUM_FRAMING
         overlong = lengths > config.inputs_length
         dropped = overlong if config.overlong == "drop" else np.zeros_like(overlong)
         self._usable = np.flatnonzero(~dropped)
-        self.labels = labels[self._usable]
+        self.labels = self._labels = labels[self._usable]
         self.num_examples = len(self._usable)
         if not self.num_examples:
             raise DataError(
@@ -76,11 +79,11 @@ class ClassificationExamples:
         del noise_key, noise_indices
         pairs = self._usable[indices]
         documents = self._store.inputs.documents(pairs)
-        tokens_BM, segment_ids_BM = framed_rows(documents, self._special, length=self.encoder_length)
+        tokens_BM, segment_ids_BM = framed_rows(documents, self._special, length=self.spec.encoder_length)
         return {
             "encoder_input_tokens": tokens_BM,
             "encoder_segment_ids": segment_ids_BM,
-            "sequence_labels": self.labels[indices],
+            "sequence_labels": self._labels[indices],
         }
 
 

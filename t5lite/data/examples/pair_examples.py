@@ -1,20 +1,30 @@
 """Examples for fine-tuning: (inputs, targets) pairs, one a row with padding, or several by a packing plan."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
+from t5lite.core.architectures import SIDES_OF, has_one_row, writes
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.data.examples.classification_examples import ClassificationExamples
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
+from t5lite.data.examples.protocol import Examples
 from t5lite.data.examples.source_config import SourceConfig
+from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
+
+CLASSIFIER = "sequence_classification"
+"""The head of an encoder-only model that pairs train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +71,89 @@ class PairsDataConfig(SourceConfig):
         del prefix
         return Prompt(vocabulary.encode(text, parse_sentinels=True), ends=True)
 
+    @property
+    def kind(self) -> str:
+        """Pairs, however they are laid out."""
+        return "pairs"
+
+    def open_examples(self, opening: Opening) -> Examples:
+        """Return pairs to answer, or of an encoder-only model to classify."""
+        architecture = opening.architecture or "encoder_decoder"
+        fingerprint, tolerates_damage = opening.vocabulary_fingerprint, opening.tolerates_damage
+        if self.classifies(architecture):
+            return ClassificationExamples(
+                self,
+                architecture=architecture,
+                classes=opening.classes,
+                vocabulary_fingerprint=fingerprint,
+                tolerate_damage=tolerates_damage,
+            )
+        return PairExamples(
+            self,
+            architecture=architecture,
+            vocabulary_fingerprint=fingerprint,
+            tolerate_damage=tolerates_damage,
+        )
+
+    def held_out(self, store: str) -> Self:
+        """Return how another store is measured: each pair in a row of its own, cut where it is too long."""
+        return dataclasses.replace(super().held_out(store), pack=False, overlong="truncate")
+
+    def check_model(self, architecture: str, head: str) -> None:
+        """Check that a model that does not write classifies rows."""
+        if self.classifies(architecture) and head != CLASSIFIER:
+            raise ConfigError(
+                "PairsDataConfig trains an encoder-only model to tell the targets apart, with head="
+                f"{CLASSIFIER!r}, and has no labels for model.head={head!r}; use that head, or "
+                "PretrainingDataConfig"
+            )
+
+    def classifies(self, architecture: str) -> bool:
+        """Whether the targets are classes: to a model that does not write."""
+        return not writes(architecture)
+
+    def columns(self) -> dict[str, TokenStore]:
+        """Return inputs and targets."""
+        pairs = PairStore.open(self.store)
+        return {"inputs": pairs.inputs, "targets": pairs.targets}
+
+    def limits(self, *, classify: bool) -> dict[str, int]:
+        """Return the lengths without EOS, or [CLS] and [SEP]; classes fit any row."""
+        if classify:
+            return {"inputs": self.inputs_length - 2, "targets": 0}
+        return {"inputs": self.inputs_length - 1, "targets": self.targets_length - 1}
+
+    @property
+    def drops_overlong(self) -> bool:
+        """As ``overlong`` says."""
+        return self.overlong == "drop"
+
+    def batch_spec(self, architecture: str) -> BatchSpec:
+        """Return the fields: rows are never full, so there are segment ids."""
+        encoder_length, decoder_length = self.lengths(architecture)
+        sides = SIDES_OF[architecture]
+        fields = {f"{side}_input_tokens" for side in sides} | {f"{side}_segment_ids" for side in sides}
+        if self.classifies(architecture):
+            fields |= {"sequence_labels"}
+        else:
+            fields |= {"decoder_target_tokens", "decoder_loss_weights"}
+        if has_one_row(architecture):
+            fields |= {"decoder_bidirectional"}
+        return BatchSpec(
+            fields=frozenset(fields), encoder_length=encoder_length, decoder_length=decoder_length
+        )
+
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return (encoder, decoder) lengths of the batch fields.
 
         Raises:
           ConfigError: if they leave no room for a token, or a packed row has several pairs to classify.
         """
-        if architecture == "encoder_decoder":
-            return self.inputs_length, self.targets_length
-        if architecture == "decoder_only":
+        if has_one_row(architecture):
             # Every token of a row is an input but the last, and a target but the first.
             return 0, self.inputs_length + self.targets_length - 1
+        if not self.classifies(architecture):
+            return self.inputs_length, self.targets_length
         if self.pack:
             raise ConfigError("an encoder-only model classifies a row as a whole; set data.pack=False")
         if self.inputs_length < 3:
@@ -79,7 +161,7 @@ class PairsDataConfig(SourceConfig):
         return self.inputs_length, 0
 
 
-class PairExamples:
+class PairExamples(Examples):
     """Row ``i`` is usable pair ``i``, or row ``i`` of the packing plan.
 
     An encoder-decoder reads the inputs and writes the targets, both ended by EOS. A decoder-only model has
@@ -97,14 +179,14 @@ class PairExamples:
         self,
         config: PairsDataConfig,
         *,
-        architecture: str = "encoder_decoder",
+        architecture: str,
         vocabulary_fingerprint: str | None = None,
         tolerate_damage: bool = False,
     ):
         self._config = config
         self._store = PairStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
-        self.encoder_length, self.decoder_length = config.lengths(architecture)
-        self._one_row = architecture == "decoder_only"
+        self.spec = config.batch_spec(architecture)
+        self._one_row = has_one_row(architecture)
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
         self.max_epochs = config.max_epochs
@@ -133,11 +215,11 @@ class PairExamples:
     def _plan_rows(self, inputs_lengths: np.ndarray, targets_lengths: np.ndarray) -> dict[str, float]:
         """Decide which pairs share a row; return the share of the positions that hold tokens."""
         lengths = {
-            "inputs_density": (inputs_lengths, self.encoder_length),
-            "targets_density": (targets_lengths, self.decoder_length),
+            "inputs_density": (inputs_lengths, self.spec.encoder_length),
+            "targets_density": (targets_lengths, self.spec.decoder_length),
         }
         if self._one_row:
-            lengths = {"density": (inputs_lengths + targets_lengths - 1, self.decoder_length)}
+            lengths = {"density": (inputs_lengths + targets_lengths - 1, self.spec.decoder_length)}
         self._plan: PackingPlan | None = None
         if self._config.pack:
             sides = list(lengths.values())  # of a single one, both
@@ -167,8 +249,8 @@ class PairExamples:
         return [list(itertools.islice(sides, len(row))) for row in members]
 
     def _two_sided_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        encoder = _Side(len(indices), self.encoder_length)
-        decoder = _Side(len(indices), self.decoder_length)
+        encoder = _Side(len(indices), self.spec.encoder_length)
+        decoder = _Side(len(indices), self.spec.decoder_length)
         for row, pairs in enumerate(self._rows(indices)):
             for inputs, targets in pairs:
                 encoder.append(row, inputs, self._eos_id)
@@ -183,7 +265,7 @@ class PairExamples:
         }
 
     def _one_row_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        shape = (len(indices), self.decoder_length)
+        shape = (len(indices), self.spec.decoder_length)
         inputs_BL, targets_BL, segment_ids_BL, given_BL = (np.zeros(shape, np.int32) for _ in range(4))
         weights_BL = np.zeros(shape, np.float32)
         eos = np.array([self._eos_id], np.int32)

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.data.examples.protocol import Examples
 from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
 from t5lite.data.objectives.next_sentence import SentencePairs, pair_sentences
+from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore
@@ -43,18 +46,55 @@ class PretrainingDataConfig(SourceConfig):
         """Return the inputs of a chunk, as the objective has them."""
         return self.objective.prompt(text, vocabulary, prefix=prefix)
 
+    @property
+    def kind(self) -> str:
+        """What the objective is called."""
+        return type(self.objective).__name__
+
+    def open_examples(self, opening: Opening) -> Examples:
+        """Return chunks under the objective."""
+        return PretrainingExamples(
+            self,
+            architecture=opening.architecture,
+            vocabulary_fingerprint=opening.vocabulary_fingerprint,
+            tolerate_damage=opening.tolerates_damage,
+        )
+
+    def check_model(self, architecture: str, head: str) -> None:
+        """Check that the objective trains such models."""
+        check_architecture(self.objective, architecture)
+        self.objective.check_head(head)
+
+    def columns(self) -> dict[str, TokenStore]:
+        """Return the documents."""
+        return {"documents": TokenStore.open(self.store)}
+
+    def limits(self, *, classify: bool) -> dict[str, int]:
+        """Return no limit: documents follow each other."""
+        del classify
+        return {"documents": 0}
+
+    def batch_spec(self, architecture: str) -> BatchSpec:
+        """Return the fields that the objective makes."""
+        check_architecture(self.objective, architecture)
+        layout = self.objective.layout(self.inputs_length, architecture)
+        return BatchSpec(
+            fields=frozenset(self.objective.field_names(layout)),
+            encoder_length=layout.encoder_length,
+            decoder_length=layout.decoder_length,
+        )
+
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return (encoder, decoder) lengths of the batch fields, which follow from the objective.
 
         Raises:
           ConfigError: if the objective trains no such model, or ``inputs_length`` cannot be filled.
         """
-        check_architecture(self.objective, architecture)
-        layout = self.objective.layout(self.inputs_length, architecture)
-        return layout.encoder_length, layout.decoder_length
+        spec = self.batch_spec(architecture)
+        return spec.encoder_length, spec.decoder_length
 
 
-class PretrainingExamples:
+class PretrainingExamples(Examples):
     """Chunk ``i`` begins ``i`` strides into the stream; a last, incomplete one is left out.
 
     Args:
@@ -79,7 +119,7 @@ class PretrainingExamples:
         objective = config.objective
         self._objective = objective
         architecture = objective.architectures[0] if architecture is None else architecture
-        self.encoder_length, self.decoder_length = config.lengths(architecture)
+        self.spec = config.batch_spec(architecture)
         self._layout = layout = objective.layout(config.inputs_length, architecture)
         store = TokenStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self.vocabulary: Vocabulary = store.vocabulary()

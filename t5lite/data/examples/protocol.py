@@ -1,75 +1,75 @@
 """What examples are to the pipeline, whatever they are made of, and what stands in for a damaged one."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import Protocol
 
 import numpy as np
 
-from t5lite.core.batch_fields import BATCH_FIELDS
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import DataError
+from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.stores.paged_column import DamagedPageError
 from t5lite.data.vocabulary import Vocabulary
 
 _PROBES = 16
+"""Examples that are looked at, to see whether any can be read."""
 
 
-class Examples(Protocol):
+class Examples(ABC):
     """Random access to the batch fields of numbered examples."""
 
     num_examples: int
-    encoder_length: int
-    decoder_length: int
+    spec: BatchSpec
     max_epochs: int | None
     vocabulary: Vocabulary
     report: dict[str, float]
+    classes: LabelClasses | None = None
+    """Of pairs that are classified."""
+    labels: np.ndarray | None = None
+    """The class of every row, int32 [num_examples]; None without classes."""
 
+    @abstractmethod
     def fields(
         self, indices: np.ndarray, *, noise_key: np.ndarray, noise_indices: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Return the fields (``core.types``) of examples ``indices``, one a row."""
-        ...
+
+    def take_skipped(self) -> Counter[str]:
+        """Return how many rows each damage has cost since this was last asked for."""
+        return Counter()
 
 
-def blank_fields(examples: Examples, rows: int) -> dict[str, np.ndarray]:
-    """Return rows of the examples' fields in which nothing is there and nothing counts.
+def check_readable(examples: Examples) -> None:
+    """Check that some of the examples can be read: nothing can be learned of blank rows alone.
 
     Raises:
-      DataError: if no example can be read that would show which fields there are.
+      DataError: if none of those looked at can.
     """
     numbers = np.unique(np.arange(_PROBES) * examples.num_examples // _PROBES)
     for number in numbers:
         try:
-            shown = examples.fields(
-                np.array([number]), noise_key=np.zeros(2, np.uint64), noise_indices=np.array([0])
-            )
+            examples.fields(np.array([number]), noise_key=np.zeros(2, np.uint64), noise_indices=np.array([0]))
         except DamagedPageError as error:
             if number == numbers[-1]:
                 raise DataError(f"none of {len(numbers)} examples can be read: {error}") from error
-            continue
-        return {
-            name: np.full((rows, *field.shape[1:]), BATCH_FIELDS[name].absent, field.dtype)
-            for name, field in shown.items()
-        }
-    raise AssertionError("an example at least is there")
+        else:
+            return
 
 
-class SkippingExamples:
+class SkippingExamples(Examples):
     """Examples of which those that cannot be read are blank rows: nothing is in them, and nothing counts.
 
     Which rows are blank follows from the data alone, so that a batch stays a function of data, config, seed
     and step.
-
-    Attributes:
-      skipped: how many rows each damage has cost since ``skipped`` was last cleared.
     """
 
     def __init__(self, examples: Examples):
         self._examples = examples
         self.num_examples, self.max_epochs = examples.num_examples, examples.max_epochs
-        self.encoder_length, self.decoder_length = examples.encoder_length, examples.decoder_length
+        self.spec, self.classes, self.labels = examples.spec, examples.classes, examples.labels
         self.vocabulary, self.report = examples.vocabulary, examples.report
-        self.skipped: Counter[str] = Counter()
-        self._blank: dict[str, np.ndarray] | None = None
+        self._skipped: Counter[str] = Counter()
+        self._is_readable = False
 
     def fields(
         self, indices: np.ndarray, *, noise_key: np.ndarray, noise_indices: np.ndarray
@@ -92,7 +92,13 @@ class SkippingExamples:
         try:
             return self._examples.fields(indices, noise_key=noise_key, noise_indices=noise_indices)
         except DamagedPageError as error:
-            self.skipped[str(error)] += 1
-            if self._blank is None:
-                self._blank = blank_fields(self._examples, 1)
-            return self._blank
+            if not self._is_readable:
+                check_readable(self._examples)
+                self._is_readable = True
+            self._skipped[str(error)] += 1
+            return self.spec.blank(1)
+
+    def take_skipped(self) -> Counter[str]:
+        """Return how many rows each damage has cost since this was last asked for."""
+        taken, self._skipped = self._skipped, Counter()
+        return taken

@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from t5lite.core.batch_fields import BatchSpec
+from t5lite.core.errors import ConfigError
+from t5lite.data.examples.protocol import Examples
+from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
+from t5lite.data.source_pipeline import Pipeline, open_source
+from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 
 
@@ -16,11 +22,18 @@ class SourceConfig(ABC):
 
     store: str
     """Directory of its store."""
+    max_epochs: int | None = None
+    """Passes over the data, after which it ends; None repeats for ever."""
 
     @property
     def named_sources(self) -> dict[str, Self]:
         """The sources by name."""
         return {"data": self}
+
+    @property
+    def store_options(self) -> dict[str, str]:
+        """The places of the stores, by what they are called on the command line."""
+        return {"store": self.store}
 
     @property
     def store_fields(self) -> dict[tuple[str, ...], str]:
@@ -30,6 +43,84 @@ class SourceConfig(ABC):
     def with_stores(self, change: Callable[[str], str]) -> Self:
         """Return this configuration with ``change`` of every place."""
         return dataclasses.replace(self, store=change(self.store))
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What its examples are called."""
+
+    def open(self, opening: Opening) -> Pipeline:
+        """Open the source by itself; errors as of ``open_pipeline``."""
+        return open_source(self, opening)
+
+    @abstractmethod
+    def open_examples(self, opening: Opening) -> Examples:
+        """Return its examples; errors as of ``open_pipeline``."""
+
+    def held_out(self, store: str) -> Self:
+        """Return how another store is measured: once, in whole examples, of which none is left out."""
+        return dataclasses.replace(self, store=store, max_epochs=None)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the store is running text, of which an objective makes inputs and targets."""
+        return self.answer_length is None
+
+    def source_named(self, name: str | None, *, field: str) -> Self:
+        """Return the source that a field names; a single one has no name.
+
+        Raises:
+          ConfigError: for a name.
+        """
+        if name is not None:
+            raise ConfigError(f"{field}={name!r} names a source, but data is no mixture; set it to None")
+        return self
+
+    @abstractmethod
+    def check_model(self, architecture: str, head: str) -> None:
+        """Check that there are labels for such models.
+
+        Args:
+          architecture: of the model.
+          head: of an encoder-only model; the others are language models.
+
+        Raises:
+          ConfigError: naming what would do.
+        """
+
+    def classifies(self, architecture: str) -> bool:
+        """Whether such models learn which of several classes an example is of."""
+        del architecture
+        return False
+
+    @abstractmethod
+    def columns(self) -> dict[str, TokenStore]:
+        """Return the documents of the store, by what they are to an example.
+
+        Raises:
+          DataError: if the store cannot be used.
+        """
+
+    @abstractmethod
+    def limits(self, *, classify: bool) -> dict[str, int]:
+        """Return how many tokens of a document of each column fit a row; 0 where it has no row of its own.
+
+        Args:
+          classify: whether an example is of one of several classes.
+        """
+
+    @property
+    def drops_overlong(self) -> bool:
+        """Whether examples that do not fit are left out, not cut."""
+        return False
+
+    @abstractmethod
+    def batch_spec(self, architecture: str) -> BatchSpec:
+        """Return the fields of a batch for such models.
+
+        Raises:
+          ConfigError: as of ``lengths``.
+        """
 
     @abstractmethod
     def lengths(self, architecture: str) -> tuple[int, int]:

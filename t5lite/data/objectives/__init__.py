@@ -21,6 +21,18 @@ Objective: TypeAlias = SpanCorruption | CausalLM | MaskedLM | IidDenoising | Pre
 OBJECTIVES: dict[str, type[Objective]] = {kind.__name__: kind for kind in get_args(Objective)}
 """Every objective by its name."""
 
+_USUAL: dict[tuple[str, str], Objective] = {
+    ("encoder_decoder", "language_model"): SpanCorruption(),
+    ("decoder_only", "language_model"): CausalLM(),
+    ("encoder_only", "masked_lm"): MaskedLM(),
+    ("encoder_only", "pretraining"): MaskedLM(next_sentence=True),
+}
+
+
+def usual_objective(architecture: str, head: str) -> Objective | None:
+    """Return what models with such a head are usually trained on; None: they learn nothing of text alone."""
+    return _USUAL.get((architecture, head))
+
 
 def check_architecture(objective: Objective, architecture: str) -> None:
     """Check that an objective trains models of an architecture.

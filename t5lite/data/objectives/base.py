@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import SIDES_OF, writes
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.objectives.next_sentence import SentencePairs
 from t5lite.data.prompt import Prompt
@@ -15,15 +16,10 @@ from t5lite.data.vocabulary import Vocabulary
 class BaseObjective(ABC):
     """A pretraining objective: a frozen configuration that makes batch fields of chunks of tokens."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_decoder", "decoder_only")
+    architectures: ClassVar[tuple[str, ...]] = tuple(each for each in SIDES_OF if writes(each))
     """The kinds of model it trains (``config.architecture``)."""
     ends_inputs: ClassVar[bool] = False
     """Whether a decoder-only model reads EOS between inputs and targets, as between those of pairs."""
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """The heads of an encoder-only model that its labels train."""
-        return ()
 
     @property
     def pairs_sentences(self) -> bool:
@@ -43,6 +39,14 @@ class BaseObjective(ABC):
         del vocabulary, architecture
         return None
 
+    def check_head(self, head: str) -> None:
+        """Check that there are labels for a head of ``architectures``; there are for a language model.
+
+        Raises:
+          ConfigError: naming the heads that there are labels for.
+        """
+        del head
+
     @abstractmethod
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that the vocabulary has the ids that are needed.
@@ -50,6 +54,10 @@ class BaseObjective(ABC):
         Raises:
           ConfigError: if it lacks one.
         """
+
+    @abstractmethod
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return which fields a batch has: the keys of ``fields``, or of ``pair_fields`` where it pairs."""
 
     @abstractmethod
     def fields(

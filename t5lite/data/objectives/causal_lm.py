@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import SIDES_OF, has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout
@@ -24,7 +25,7 @@ from t5lite.data.vocabulary import Vocabulary
 class CausalLM(BaseObjective):
     """Predicts every token from those before it; there is nothing to set."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("decoder_only",)
+    architectures: ClassVar[tuple[str, ...]] = tuple(each for each in SIDES_OF if has_one_row(each))
 
     def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
         """Return the layout: ``inputs_length`` inputs, and a target each.
@@ -45,6 +46,11 @@ class CausalLM(BaseObjective):
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Accept any vocabulary."""
         del vocabulary, inputs_length, architecture
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the decoder's fields."""
+        del layout
+        return "decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weights"
 
     def fields(
         self,

@@ -13,10 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import distinct_words, random_bits
 from t5lite.data.objectives.base import BaseObjective
-from t5lite.data.objectives.layout import ChunkLayout, Sides, lay_out
+from t5lite.data.objectives.layout import ChunkLayout, Sides, is_full, laid_out_fields, lay_out
 from t5lite.data.vocabulary import Vocabulary
 
 
@@ -32,7 +33,7 @@ class Deshuffling(BaseObjective):
         Raises:
           ConfigError: if ``inputs_length`` has no room for two tokens.
         """
-        one_row = architecture == "decoder_only"
+        one_row = has_one_row(architecture)
         raw_tokens = (inputs_length - 1) // 2 if one_row else inputs_length - 1
         if raw_tokens < 2:
             raise ConfigError(
@@ -49,6 +50,10 @@ class Deshuffling(BaseObjective):
         """
         del inputs_length, architecture
         vocabulary.special_id("eos", needed_for="deshuffling")
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the fields; both sides are a chunk and EOS."""
+        return laid_out_fields(layout, full=is_full(layout, layout.tokens + 1, layout.tokens + 1))
 
     def fields(
         self,

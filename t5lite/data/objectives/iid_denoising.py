@@ -16,10 +16,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import random_bits
 from t5lite.data.objectives.base import BaseObjective
-from t5lite.data.objectives.layout import ChunkLayout, largest_that_fits, lay_out
+from t5lite.data.objectives.layout import ChunkLayout, laid_out_fields, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels, corrupt
 from t5lite.data.vocabulary import Vocabulary
 
@@ -61,7 +62,7 @@ class IidDenoising(BaseObjective):
         Raises:
           ConfigError: if not even a token fits.
         """
-        if architecture != "decoder_only":
+        if not has_one_row(architecture):
             raw_tokens = inputs_length - 1
             lengths = inputs_length, self.targets_length(max(raw_tokens, 0))
         else:
@@ -83,6 +84,10 @@ class IidDenoising(BaseObjective):
         vocabulary.special_id("eos", needed_for="i.i.d. denoising")
         num_spans = self.limits(self.layout(inputs_length, architecture).tokens)[1]
         check_sentinels(num_spans + 1, vocabulary, inputs_length)
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the fields; rows differ in length."""
+        return laid_out_fields(layout, full=False)
 
     def fields(
         self,

@@ -75,6 +75,22 @@ def lay_out(sides: Sides, layout: ChunkLayout) -> dict[str, np.ndarray]:
     return _one_row(sides, layout)
 
 
+def laid_out_fields(layout: ChunkLayout, *, full: bool) -> tuple[str, ...]:
+    """Return the names of the fields of ``lay_out``; ``full`` says whether every row is."""
+    sides = ("encoder", "decoder") if layout.encoder_length else ("decoder",)
+    names = [f"{side}_input_tokens" for side in sides]
+    names += ["decoder_target_tokens", "decoder_loss_weights"]
+    names += [] if layout.encoder_length else ["decoder_bidirectional"]
+    return (*names, *(f"{side}_segment_ids" for side in sides if not full))
+
+
+def is_full(layout: ChunkLayout, inputs_length: int, targets_length: int) -> bool:
+    """Whether inputs and targets of these lengths, the same in every row, leave no padding."""
+    if layout.encoder_length:
+        return (inputs_length, targets_length) == (layout.encoder_length, layout.decoder_length)
+    return inputs_length + targets_length >= layout.decoder_length + 1
+
+
 def weighted_rows(tokens_BL: np.ndarray, lengths_B: np.ndarray | None) -> np.ndarray:
     """Return float32 [B, L]: 1 on the first ``lengths_B`` positions, everywhere if None."""
     if lengths_B is None:

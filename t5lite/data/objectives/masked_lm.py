@@ -11,58 +11,25 @@ drawn anew each epoch (BERT stored ten versions); random ids leave out sentinels
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import SIDES_OF, writes
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import distinct_words, random_bits
 from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.objectives.next_sentence import SentencePairs
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary.special_tokens import SpecialTokens, special_tokens
 
 _HALF_BITS = np.uint64(32)
 _LOWER_HALF = np.uint64((1 << 32) - 1)
 _NUM_FRAMING = 2
-
-
-class SpecialTokens(NamedTuple):
-    """The ids that frame and mask a sequence."""
-
-    mask: int
-    cls: int
-    sep: int
-
-
-def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
-    """Return [MASK], [CLS] and [SEP], or what stands for them.
-
-    A SentencePiece vocabulary of T5's kind has none of them: its last sentinel stands for [MASK], the last
-    but one for [CLS], and EOS for [SEP].
-
-    Raises:
-      ConfigError: if there is nothing to stand for them.
-    """
-    mask, cls, sep = vocabulary.mask_id, vocabulary.cls_id, vocabulary.sep_id
-    wanted = (mask is None) + (cls is None)
-    if wanted > vocabulary.extra_ids or (sep is None and vocabulary.eos_id is None):
-        raise ConfigError(
-            f"{vocabulary.path} has no [MASK], [CLS] and [SEP], and no sentinels to stand for them "
-            f"(extra_ids={vocabulary.extra_ids}); prepare the text with extra_ids of 2 or more, or with a "
-            "BERT tokenizer"
-        )
-    last = vocabulary.extra_ids - 1
-    if mask is None:
-        mask, last = vocabulary.sentinel(last), last - 1
-    if cls is None:
-        cls = vocabulary.sentinel(last)
-    sep = vocabulary.eos_id if sep is None else sep
-    assert sep is not None
-    return SpecialTokens(mask, cls, sep)
-
-
 _NOTHING = SpecialTokens(mask=0, cls=0, sep=0)
+_HEADS = {False: "masked_lm", True: "pretraining"}
+"""The head that it has labels for, by ``next_sentence``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +49,7 @@ class MaskedLM(BaseObjective):
     """Rows are [CLS] A [SEP] B [SEP] with token types and a label: is B what follows A, or from elsewhere
     (half of them)? For head="pretraining"."""
 
-    architectures: ClassVar[tuple[str, ...]] = ("encoder_only",)
+    architectures: ClassVar[tuple[str, ...]] = tuple(each for each in SIDES_OF if not writes(each))
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_probability < 1:
@@ -95,10 +62,15 @@ class MaskedLM(BaseObjective):
                 "add up to at most 1; BERT uses 0.8 and 0.1"
             )
 
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """The heads that its labels train."""
-        return ("pretraining",) if self.next_sentence else ("masked_lm",)
+    def check_head(self, head: str) -> None:
+        """Check that there are labels for a head: of tokens, and of a pair where there are pairs."""
+        if head == _HEADS[self.next_sentence]:
+            return
+        remedy = f", or set data.objective.next_sentence={not self.next_sentence}"
+        raise ConfigError(
+            f"data.objective=MaskedLM has no labels for model.head={head!r}; use head="
+            f"{_HEADS[self.next_sentence]!r}{remedy * (head in _HEADS.values())}"
+        )
 
     @property
     def pairs_sentences(self) -> bool:
@@ -137,6 +109,12 @@ class MaskedLM(BaseObjective):
         """
         del inputs_length, architecture
         special_tokens(vocabulary)
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the encoder's fields; of pairs of sentences with what tells them apart, and their label."""
+        del layout
+        names = ("encoder_input_tokens", "encoder_target_tokens", "encoder_loss_weights")
+        return (*names, "encoder_token_types", "sequence_labels") if self.next_sentence else names
 
     def fields(
         self,

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import random_below, random_bits
 from t5lite.data.objectives.base import BaseObjective
-from t5lite.data.objectives.layout import ChunkLayout, Sides, lay_out, ragged_rows
+from t5lite.data.objectives.layout import ChunkLayout, Sides, laid_out_fields, lay_out, ragged_rows
 from t5lite.data.vocabulary import Vocabulary
 
 
@@ -50,14 +51,14 @@ class PrefixLM(BaseObjective):
             raise ConfigError(
                 f"inputs_length={inputs_length} must be at least 2: a token to go on from, one to go on with"
             )
-        if architecture == "decoder_only":
+        if has_one_row(architecture):
             return ChunkLayout(inputs_length + 1, inputs_length, 0, inputs_length)
         targets_length = inputs_length - self.shortest_prefix(inputs_length) + 1
         return ChunkLayout(inputs_length, inputs_length, inputs_length, targets_length)
 
     def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
         """Return None, as in T5, but EOS for a decoder-only model, where the vocabulary has it."""
-        return vocabulary.eos_id if architecture == "decoder_only" else None
+        return vocabulary.eos_id if has_one_row(architecture) else None
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there is EOS to end both sides.
@@ -66,8 +67,12 @@ class PrefixLM(BaseObjective):
           ConfigError: if there is not.
         """
         del inputs_length
-        if architecture != "decoder_only":
+        if not has_one_row(architecture):
             vocabulary.special_id("eos", needed_for="prefix language modelling")
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the fields; inputs and targets differ in length, and fill the row that they share."""
+        return laid_out_fields(layout, full=not layout.encoder_length)
 
     def fields(
         self,

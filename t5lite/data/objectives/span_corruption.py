@@ -16,10 +16,18 @@ from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.data.indexed_random import derive_subkey, distinct_words, random_below, random_bits
 from t5lite.data.objectives.base import BaseObjective
-from t5lite.data.objectives.layout import ChunkLayout, Sides, largest_that_fits, lay_out
+from t5lite.data.objectives.layout import (
+    ChunkLayout,
+    Sides,
+    is_full,
+    laid_out_fields,
+    largest_that_fits,
+    lay_out,
+)
 from t5lite.data.objectives.sentinels import check_sentinels, corrupt, replace_spans
 from t5lite.data.vocabulary import Vocabulary
 
@@ -100,7 +108,7 @@ class SpanCorruption(BaseObjective):
         Raises:
           ConfigError: if ``inputs_length`` is too short for these settings.
         """
-        if architecture != "decoder_only":
+        if not has_one_row(architecture):
             raw_tokens, targets_length = self.chunk_length(inputs_length)
             return ChunkLayout(raw_tokens, raw_tokens, inputs_length, targets_length)
         raw_tokens = largest_that_fits(self.row_length, inputs_length)
@@ -129,6 +137,11 @@ class SpanCorruption(BaseObjective):
         vocabulary.special_id("eos", needed_for="span corruption")
         num_sentinels = self.num_sentinels(self.layout(inputs_length, architecture).tokens)
         check_sentinels(num_sentinels, vocabulary, inputs_length)
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the fields; rows are full but for a rotation, which cuts a span in two or does not."""
+        full = not self.random_roll and is_full(layout, *self.lengths(layout.tokens))
+        return laid_out_fields(layout, full=full)
 
     def fields(
         self,

@@ -22,11 +22,12 @@ from typing import Literal
 
 import numpy as np
 
+from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.data.indexed_random import derive_subkey, random_bits
 from t5lite.data.objectives.base import BaseObjective
-from t5lite.data.objectives.layout import ChunkLayout, Sides, largest_that_fits, lay_out
+from t5lite.data.objectives.layout import ChunkLayout, Sides, laid_out_fields, largest_that_fits, lay_out
 from t5lite.data.objectives.sentinels import check_sentinels
 from t5lite.data.objectives.span_corruption import SpanCorruption
 from t5lite.data.prompt import Prompt
@@ -131,7 +132,7 @@ class Ul2(BaseObjective):
         Raises:
           ConfigError: if that is too short for one of them.
         """
-        one_row = architecture == "decoder_only"
+        one_row = has_one_row(architecture)
         lengths: list[Callable[[int], int]] = [
             denoiser.row_length if one_row else _inputs_length_of(denoiser) for denoiser in self.denoisers
         ]
@@ -155,6 +156,10 @@ class Ul2(BaseObjective):
         if any(denoiser.mode for denoiser in self.denoisers) and _named_mode_ids(vocabulary) is None:
             num_sentinels += len(_MODE_NAMES)
         check_sentinels(num_sentinels, vocabulary, inputs_length)
+
+    def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
+        """Return the fields; denoisers differ in length."""
+        return laid_out_fields(layout, full=False)
 
     def fields(
         self,

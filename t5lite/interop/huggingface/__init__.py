@@ -9,6 +9,7 @@ from t5lite.interop.huggingface.exporting import (
     TOKENIZER_FILES,
     check_tokenizer,
     export_folder,
+    loading,
     state_dict_from_params,
 )
 from t5lite.interop.huggingface.families import FAMILIES, fits
@@ -26,6 +27,7 @@ __all__ = [
     "export_folder",
     "fits",
     "import_folder",
+    "loading",
     "params_from_state_dict",
     "read_usage",
     "read_vocabulary",

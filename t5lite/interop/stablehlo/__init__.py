@@ -6,7 +6,7 @@ program, as the flat dict that safetensors reads: all programs share one copy, a
 Sizes that are not fixed stay open (``jax.export``'s symbolic dimensions), so one program serves every batch.
 """
 
-from t5lite.interop.stablehlo.exporting import export_folder, fits
+from t5lite.interop.stablehlo.exporting import export_folder, fits, loading
 from t5lite.interop.stablehlo.loading import ServingModel, load_exported
 from t5lite.interop.stablehlo.programs import MARK, PLATFORMS, ProgramSizes, forward_program
 
@@ -19,4 +19,5 @@ __all__ = [
     "fits",
     "forward_program",
     "load_exported",
+    "loading",
 ]

@@ -145,3 +145,9 @@ def _describe(
         "model": to_json(model.config),
         "execution": dataclasses.asdict(model.execution),
     }
+
+
+def loading(done: Export, folder: str) -> list[str]:
+    """Return which programs there are, and how they are loaded; ``folder`` is how it is written in Python."""
+    programs = [name for name in done.files if name.endswith(".stablehlo")]
+    return [f"{', '.join(programs)}: t5lite.interop.stablehlo.load_exported({folder})"]

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, get_args
 
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice
+from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.initializers import Initializer, NormalInitializer
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.mlps import GatedMLP, MLPKind
@@ -32,6 +33,7 @@ class DecoderOnlyConfig(TransformerConfig):
     initializer: Initializer = NormalInitializer()
 
     architecture: ClassVar[Architecture] = "decoder_only"
+    head: ClassVar[str] = LANGUAGE_MODEL
 
     def __post_init__(self) -> None:
         super().__post_init__()

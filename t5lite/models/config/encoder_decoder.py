@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.sizes import StackSizes
 from t5lite.models.config.transformer import Architecture, TransformerConfig
@@ -23,6 +24,7 @@ class EncoderDecoderConfig(TransformerConfig):
     """An embedding table for each side; a tied output projection is the decoder's."""
 
     architecture: ClassVar[Architecture] = "encoder_decoder"
+    head: ClassVar[str] = LANGUAGE_MODEL
     _layer_fields: ClassVar[tuple[str, ...]] = ("num_encoder_layers", "num_decoder_layers")
 
     def __post_init__(self) -> None:

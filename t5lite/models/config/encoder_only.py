@@ -1,5 +1,6 @@
 """The encoder-only Transformer's configuration."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, get_args
 
@@ -93,6 +94,23 @@ class EncoderOnlyConfig(TransformerConfig):
         """The classes of the head that classifies rows."""
         kind = self.head_kind
         return self.num_labels if kind.is_classifier and not kind.labels_tokens else None
+
+    @property
+    def num_named_labels(self) -> int | None:
+        """The labels of a classifier, of rows or of tokens."""
+        return self.num_labels if self.head_kind.is_classifier else None
+
+    def check_fields(self, fields: Collection[str]) -> None:
+        """Check that sentences of a pair are told apart where they have types.
+
+        Raises:
+          ConfigError: if both have the same.
+        """
+        if "encoder_token_types" in fields and self.num_token_types == 1:
+            raise ConfigError(
+                "the data tells sentences apart by token types, but model.num_token_types=1; use 2, or 0 for "
+                "none"
+            )
 
     @property
     def has_pooler(self) -> bool:

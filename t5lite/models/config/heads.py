@@ -10,6 +10,8 @@ Head = Literal[
     "span_extraction",
 ]  # fmt: skip
 
+LANGUAGE_MODEL = "language_model"
+"""What a model with a decoder has for a head: the next token."""
 _TOKENS = token_output("encoder")
 _SEQUENCE = Output("sequence", "sequence_labels")
 

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self, get_args
 
-from t5lite.core.batch_fields import Side
+from t5lite.core.architectures import Architecture
+from t5lite.core.batch_fields import BatchSpec, Side
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
@@ -18,8 +19,6 @@ from t5lite.models.config.norms import NormKind, NormPlacement, RMSNorm
 from t5lite.models.config.parts import Output, token_output
 from t5lite.models.config.positions import PositionKind, RelativePositions
 from t5lite.models.config.sizes import StackSizes
-
-Architecture = Literal["encoder_decoder", "encoder_only", "decoder_only"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +99,19 @@ class TransformerConfig(ABC):
         return None
 
     @property
+    def num_named_labels(self) -> int | None:
+        """The labels, of rows or of tokens, that have names of the user's; None: it has none such."""
+        return None
+
+    def check_fields(self, fields: Collection[str]) -> None:
+        """Check that the model can read what a batch of such fields says of its tokens.
+
+        Raises:
+          ConfigError: naming what it lacks.
+        """
+        del fields
+
+    @property
     def fills_masks(self) -> bool:
         """Whether it is a masked language model, which names tokens of its own input."""
         return self.predicts_tokens and not self.writes
@@ -113,6 +125,29 @@ class TransformerConfig(ABC):
     def outputs(self) -> tuple[Output, ...]:
         """The outputs that a loss is taken of, the main one first; a language model's tokens by default."""
         return (token_output(self.sides[-1]),)
+
+    def batch_spec(
+        self, lengths: Mapping[Side, int], *, segment_ids: bool = False, marks: Collection[str] = ()
+    ) -> BatchSpec:
+        """Return what a batch that trains it has: the tokens of its sides, and what its outputs learn from.
+
+        Args:
+          lengths: of the sides; that of one that it has not does not count.
+          segment_ids: whether rows are padded or packed.
+          marks: further fields of the batch.
+
+        Raises:
+          ConfigError: for a head that predicts nothing.
+        """
+        fields = {f"{side}_input_tokens" for side in self.sides}
+        if segment_ids:
+            fields |= {f"{side}_segment_ids" for side in self.sides}
+        fields |= {field for output in self.outputs for field in output.fields}
+        return BatchSpec(
+            fields=frozenset(fields | {*marks}),
+            encoder_length=lengths["encoder"],
+            decoder_length=lengths["decoder"],
+        )
 
     @property
     def predicts_tokens(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from t5lite.core.batch_fields import BATCH_FIELDS, Side
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
@@ -215,16 +215,11 @@ def abstract_batch(
     Raises:
       ConfigError: for a head that predicts nothing.
     """
-    lengths = batch.lengths
-    names = [f"{side}_input_tokens" for side in config.sides]
-    if batch.segment_ids:
-        names += [f"{side}_segment_ids" for side in config.sides]
-    names += [field for output in config.outputs for field in output.fields]
-    fields = {name: BATCH_FIELDS[name] for name in (*names, *batch.marks)}
+    spec = config.batch_spec(batch.lengths, segment_ids=batch.segment_ids, marks=batch.marks)
     sharding = partitioner.batch_sharding
     return {
-        name: jax.ShapeDtypeStruct(field.shape(batch.batch_size, lengths), field.dtype, sharding=sharding)
-        for name, field in fields.items()
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+        for name, (shape, dtype) in spec.shapes(batch.batch_size).items()
     }
 
 

@@ -9,11 +9,12 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.indexed_random import derive_key
 from t5lite.data.objectives.causal_lm import CausalLM
-from t5lite.data.objectives.masked_lm import MaskedLM, special_tokens
+from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import PAGE_ITEMS, TokenStore
 from t5lite.data.vocabulary import SentencePieceVocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 
 KEY = derive_key(0, "noise")
 LAYOUT = MaskedLM().layout(62, "encoder_only")

@@ -9,10 +9,10 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples import label_classes
 from t5lite.data.examples.label_classes import LabelClasses, check_num_labels
 from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.pipeline import Pipeline, open_pipeline
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.vocabulary.special_tokens import special_tokens
 
 NAMES = ["vo", "ba", "ke ba"]
 LENGTH = 24

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.mixture import MixtureDataConfig, MixtureHistory, MixtureSource
+from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.mixture_pipeline import MixturePipeline
+from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.position import DataPosition
 

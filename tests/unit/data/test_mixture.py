@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.mixture import (
-    PERIOD,
-    MixtureDataConfig,
-    MixtureHistory,
-    MixturePhase,
-    MixtureSchedule,
-    MixtureSource,
-    shares_of,
-)
+from t5lite.data.mixture import MixtureDataConfig, MixtureSource
+from t5lite.data.mixture_schedule import PERIOD, MixtureHistory, MixturePhase, MixtureSchedule, shares_of
 
 TEXT = PretrainingDataConfig(store="text", inputs_length=32)
 RATES = st.dictionaries(

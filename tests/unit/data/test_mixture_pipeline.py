@@ -7,8 +7,9 @@ import pytest
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
-from t5lite.data.mixture import MixtureDataConfig, MixtureHistory, MixtureSource
+from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.mixture_pipeline import MixturePipeline
+from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.objectives.span_corruption import SpanCorruption

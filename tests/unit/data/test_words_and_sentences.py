@@ -9,13 +9,14 @@ from t5lite.core.batch_fields import NO_LABEL
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.indexed_random import derive_key, random_bits
-from t5lite.data.objectives.masked_lm import MaskedLM, special_tokens
+from t5lite.data.objectives.masked_lm import MaskedLM
 from t5lite.data.objectives.next_sentence import NEXT, RANDOM, pair_sentences
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.prepare import write_text_store
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.data.vocabulary.tokenizer_json import TokenizerJsonVocabulary
 from tests.small_tokenizers import write_bpe, write_wordpiece
 
@@ -226,8 +227,12 @@ def test_a_single_document_has_no_other_to_take_sentences_from(tmp_path, vocabul
 
 
 def test_the_head_follows_from_the_option():
-    assert MaskedLM().heads == ("masked_lm",)
-    assert MaskedLM(next_sentence=True).heads == ("pretraining",)
+    MaskedLM().check_head("masked_lm")
+    MaskedLM(next_sentence=True).check_head("pretraining")
+    with pytest.raises(ConfigError, match=r"use head='masked_lm', or set .*next_sentence=True"):
+        MaskedLM().check_head("pretraining")
+    with pytest.raises(ConfigError, match=r"no labels for model.head='hidden'; use head='pretraining'$"):
+        MaskedLM(next_sentence=True).check_head("hidden")
     with pytest.raises(ConfigError, match="must be at least 5"):
         MaskedLM(next_sentence=True).layout(4, "encoder_only")
     assert MaskedLM(next_sentence=True).layout(5, "encoder_only").tokens == 2

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from t5lite.core.errors import ConfigError
-from t5lite.data.objectives.masked_lm import special_tokens
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import Row, decoding_mode, greedy_continuation
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer

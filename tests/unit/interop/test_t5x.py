@@ -308,7 +308,7 @@ def test_command(tmp_path, capsys):
     assert "format 't5x' holds no vocabulary" in capsys.readouterr().err
     wrong = ["import", "--from", str(tmp_path), "--output", str(tmp_path / "run"), "--activation", "swiglu"]
     assert main(wrong) == 2
-    assert "--activation is for --format t5x" in capsys.readouterr().err
+    assert "--activation is for --format t5x, not for huggingface" in capsys.readouterr().err
     assert main([*arguments, "--vocabulary", "bytes", "--activation", "gated_gelu"]) == 0
     shown = capsys.readouterr()
     assert "left out: state/param_states" in shown.err

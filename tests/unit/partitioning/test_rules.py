@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.logical_axes import ACTIVATION_AXES, PARAMETER_AXES
 from t5lite.partitioning import (
     PartitioningConfig,
     abstract_partitioner,
@@ -15,8 +16,6 @@ from t5lite.partitioning import (
     make_partitioner,
 )
 from t5lite.partitioning.rules import (
-    ACTIVATION_AXES,
-    PARAMETER_AXES,
     STYLES,
     active_partitioner,
     entry_axes,

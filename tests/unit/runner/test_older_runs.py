@@ -11,7 +11,7 @@ from t5lite.checkpointing.reading import METADATA_VERSIONS, read_metadata
 from t5lite.core.errors import ConfigError, DamagedCheckpointError
 from t5lite.core.migrations import Versions
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.mixture import MixtureHistory, Share
+from t5lite.data.mixture_schedule import MixtureHistory, Share
 from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.models.config import Execution
 from t5lite.run_config import InitializeFrom

@@ -1,11 +1,13 @@
 """What surrounds a text, by the architecture: what t5lite puts there, and a tokenizer's class shall add."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from t5lite.data.objectives.masked_lm import special_tokens
+from t5lite.core.architectures import SIDES_OF
+from t5lite.core.batch_fields import Side
 from t5lite.data.vocabulary import SpecialToken, Vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.models.config import Architecture
 
 
@@ -66,15 +68,29 @@ def framing(vocabulary: Vocabulary, architecture: Architecture) -> Framing:
         index = getattr(vocabulary, f"{name}_id")
         if index is not None:
             special[name] = index
-    if architecture == "encoder_decoder":
-        return Framing(
-            after=(vocabulary.special_id("eos", needed_for="an encoder-decoder"),), special=special
-        )
-    if architecture == "decoder_only":
-        # No EOS: a prompt is continued, and what follows an EOS is another document.
-        return Framing(before=vocabulary.prompt_prefix, special=special)
+    return _FRAMINGS[SIDES_OF[architecture]](vocabulary, special)
+
+
+def _ended(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
+    return Framing(after=(vocabulary.special_id("eos", needed_for="an encoder-decoder"),), special=special)
+
+
+def _begun(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
+    # No EOS: a prompt is continued, and what follows an EOS is another document.
+    return Framing(before=vocabulary.prompt_prefix, special=special)
+
+
+def _between_cls_and_sep(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
     stand = special_tokens(vocabulary)
     special |= {"mask": stand.mask, "cls": stand.cls, "sep": stand.sep}
     return Framing(
         before=(stand.cls,), after=(stand.sep,), special=special, token_types=True, parses_special=True
     )
+
+
+_FRAMINGS: dict[tuple[Side, ...], Callable[[Vocabulary, dict[SpecialToken, int]], Framing]] = {
+    ("encoder", "decoder"): _ended,
+    ("decoder",): _begun,
+    ("encoder",): _between_cls_and_sep,
+}
+"""By the sides that a model reads."""

@@ -1,0 +1,41 @@
+"""The tokens that frame and mask a sequence, or what stands for them in a vocabulary without."""
+
+from typing import NamedTuple
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.vocabulary.base import Vocabulary
+
+
+class SpecialTokens(NamedTuple):
+    """The ids that frame and mask a sequence."""
+
+    mask: int
+    cls: int
+    sep: int
+
+
+def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
+    """Return [MASK], [CLS] and [SEP], or what stands for them.
+
+    A SentencePiece vocabulary of T5's kind has none of them: its last sentinel stands for [MASK], the last
+    but one for [CLS], and EOS for [SEP].
+
+    Raises:
+      ConfigError: if there is nothing to stand for them.
+    """
+    mask, cls, sep = vocabulary.mask_id, vocabulary.cls_id, vocabulary.sep_id
+    wanted = (mask is None) + (cls is None)
+    if wanted > vocabulary.extra_ids or (sep is None and vocabulary.eos_id is None):
+        raise ConfigError(
+            f"{vocabulary.path} has no [MASK], [CLS] and [SEP], and no sentinels to stand for them "
+            f"(extra_ids={vocabulary.extra_ids}); prepare the text with extra_ids of 2 or more, or with a "
+            "BERT tokenizer"
+        )
+    last = vocabulary.extra_ids - 1
+    if mask is None:
+        mask, last = vocabulary.sentinel(last), last - 1
+    if cls is None:
+        cls = vocabulary.sentinel(last)
+    sep = vocabulary.eos_id if sep is None else sep
+    assert sep is not None
+    return SpecialTokens(mask, cls, sep)
