@@ -10,12 +10,14 @@ import pytest
 
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import PartitioningConfig
+from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.compiled.roofline import roofline
 from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
 from t5lite.training.step import StepConfig
 from tests.compile import golden
 from tests.compile.steps import BATCH, EXECUTION, MODEL, WAYS, compiled_step, predicted, way
+from tests.families import FAMILIES
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +137,19 @@ def test_a_summary_lists_as_much_as_is_asked_for():
     assert sum(row["seconds"] for row in summary["network"]) == pytest.approx(
         sum(roofline(step).axis_seconds.values())
     )
+
+
+def test_rows_that_no_axis_divides_are_computed_with_in_equal_parts():
+    """Of GPT-2's 50,257 rows each of four devices keeps four columns of sixteen, and has 12,565 logits."""
+    rows, width = 50_257, 16
+    model = dataclasses.replace(FAMILIES["gpt2"], vocab_size=rows)
+    mesh = PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=4)
+    step = compiled_step(mesh, model, BatchShape(batch_size=16, decoder_length=16))
+    assert step.flops == pytest.approx(step.model_flops, rel=0.01)  # they are nearly all of the logits
+    assert {f"f32[{rows},{width // 4}]"} == {each.shape for each in step.buffers if str(rows) in each.shape}
+    # The table goes where its logits are, and its gradient back; nobody sends logits.
+    moved = 3 / 4 * rows * width
+    assert max(each.sent_bytes for each in step.collectives) == pytest.approx(moved, rel=1e-3)
 
 
 @pytest.fixture(scope="module")
