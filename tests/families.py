@@ -32,6 +32,8 @@ def _shrunk(name: str, **changes: Any) -> ModelConfig:
         sizes["num_kv_heads"] = 2
     if config.table_dim is not None:
         sizes["table_dim"] = 8
+    windows = tuple(window and 3 for window in config.attention.windows)
+    sizes["attention"] = dataclasses.replace(config.attention, windows=windows)
     if config.embedding_scale == config.embed_dim**0.5:
         sizes["embedding_scale"] = 4.0
     return dataclasses.replace(config, **sizes | changes)
@@ -48,6 +50,7 @@ FAMILIES: dict[str, ModelConfig] = {
     "transformer-2017": _shrunk("transformer-base"),
     "bert": _shrunk("bert-base"),
     "bert-masked-lm": _shrunk("bert-base", head="masked_lm"),
+    "modernbert": _shrunk("modernbert-base", num_layers=5),
     "gpt2": _shrunk("gpt2"),
     "gpt3": _shrunk("gpt3-6.7b"),
     "opt": _shrunk("opt-125m"),

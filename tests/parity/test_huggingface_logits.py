@@ -56,6 +56,16 @@ _LLAMA = {
     "intermediate_size": 20,
     "rms_norm_eps": 1e-5,
 }
+_MODERNBERT = {
+    "vocab_size": VOCAB,
+    "hidden_size": 12,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "local_attention": 4,
+    "pad_token_id": 0,
+    "attn_implementation": "eager",
+}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "t5-1.0": ("T5ForConditionalGeneration", "T5Config", {**_T5, "feed_forward_proj": "relu"}),
     "t5-1.1": (
@@ -74,6 +84,17 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert": ("BertModel", "BertConfig", _BERT),
     "bert-pretraining": ("BertForPreTraining", "BertConfig", {**_BERT, "hidden_act": "gelu_new"}),
     "bert-masked-lm": ("BertForMaskedLM", "BertConfig", _BERT),
+    "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
+    # Every bias that there can be, and local layers first: an irregular pattern.
+    "modernbert-hidden": (
+        "ModernBertModel",
+        "ModernBertConfig",
+        {
+            **_MODERNBERT,
+            **dict.fromkeys(("attention_bias", "mlp_bias", "norm_bias", "classifier_bias"), True),
+            "layer_types": [f"{kind}_attention" for kind in ("sliding", "full", "full", "sliding", "full")],
+        },
+    ),
     "gpt2": ("GPT2LMHeadModel", "GPT2Config", _GPT2),
     "gpt2-untied": (
         "GPT2LMHeadModel",
@@ -164,7 +185,18 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
 # The plain models are in benchmarks/parity_cases.py; these are their less common choices.
 @pytest.mark.parametrize(
     "case",
-    ["ul2", "mt5", "t5-encoder", "umt5-encoder", "bert-pretraining", "gpt2-untied", "llama", "llama-tied"],
+    [
+        "ul2",
+        "mt5",
+        "t5-encoder",
+        "umt5-encoder",
+        "bert-pretraining",
+        "modernbert",
+        "modernbert-hidden",
+        "gpt2-untied",
+        "llama",
+        "llama-tied",
+    ],
 )
 def test_in_and_out_again(case, tmp_path):
     model = make_model(case)

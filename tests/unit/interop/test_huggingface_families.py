@@ -81,6 +81,17 @@ CONFIGS: dict[str, ModelConfig] = {
         **{**GPT2, "positions": LearnedPositions(offset=2), "mlp": PlainMLP(activation="relu", bias=True)}
     ),
     "llama": DecoderOnlyConfig(**SIZES, num_layers=2, num_kv_heads=1, positions=RotaryPositions(base=500.0)),
+    "modernbert": dataclasses.replace(preset("modernbert-base"), **SIZES, num_layers=6, max_length=6),
+    "modernbert-hidden": dataclasses.replace(
+        preset("modernbert-base"),
+        **SIZES,
+        head="hidden",
+        num_layers=5,
+        positions=RotaryPositions(base=500.0),
+        norm=LayerNorm(epsilon=1e-5),
+        mlp=GatedMLP(activation="silu", bias=True),
+        attention=AttentionConfig(scaled=True, biases="all", windows=(3, None, None, 3)),
+    ),
     **{f"bert-{head}": EncoderOnlyConfig(**SIZES, num_layers=2, max_length=6, head=head) for head in HEADS},
 }
 
@@ -137,7 +148,7 @@ def test_a_preset_that_fits_is_what_its_config_json_says(name):
     family = family_of(config)
     content = family.to_json(config, "float32", {"bos": None, "eos": 1, "pad": 0})
     shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
-    tensors = {tensor.name: tensor.shape for tensor in plan(family.rules(config), shapes)}
+    tensors = {tensor.name: tensor.shape for tensor in plan(family.rules(config), shapes, config.stacks)}
     values = Values(json.loads(json.dumps({**content, "architectures": [family.class_name(config)]})))
     assert family_of_json(values) is family
     assert family.completed(family.from_json(values), values, tensors) == config

@@ -3,7 +3,7 @@
 import logging
 
 from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.families import bert, gpt2, llama, opt, t5, t5_encoder
+from t5lite.interop.huggingface.families import bert, gpt2, llama, modernbert, opt, t5, t5_encoder
 from t5lite.interop.huggingface.family import Family, Values, unsupported
 from t5lite.models.config import ModelConfig
 
@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 FAMILIES: dict[str, Family] = {
     "t5": t5.FAMILY,
     "bert": bert.FAMILY,
+    "modernbert": modernbert.FAMILY,
     "t5_encoder": t5_encoder.FAMILY,
     "gpt2": gpt2.FAMILY,
     "opt": opt.FAMILY,
