@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from t5lite.cli.main import main
 from t5lite.cpu.malloc import malloc_tunables
@@ -37,7 +38,7 @@ def config():
     pairs = replace(pairs, data=replace(pairs.data, store={pairs!r}))
     return replace(
         recipe,
-        model=replace(recipe.model, dropout_rate=0.1),
+        model=replace(recipe.model, vocab_size=641, dropout_rate=0.1),  # over no mesh axis
         data=replace(recipe.data, sources=(text, pairs)),
         schedule=Constant(value=0.01),
         training=replace(recipe.training, log_every_steps=1, eval_every_steps=None),
@@ -153,7 +154,10 @@ def _losses(run: Path) -> list[float]:
 def test_other_processes_meshes_and_batch_sizes_see_the_same_examples_in_order_with_the_same_losses(
     recipe: Path, tmp_path: Path
 ) -> None:
-    """4 x 2 (processes x devices), 2 x 4 until SIGTERM, 1 x 8, 1 x 1; and the same on one device."""
+    """4 x 2 (processes x devices), 2 x 4 until SIGTERM, 1 x 8, 1 x 1; and the same on one device.
+
+    Of 641 rows, which no mesh divides; as many are exported.
+    """
     run = tmp_path / "run[4-2]"  # a pattern, were it not taken as it is
     common = ["--config", str(recipe), "--run-dir", str(run)]
     seen: dict[int, list[str]] = {}
@@ -188,6 +192,10 @@ def test_other_processes_meshes_and_batch_sizes_see_the_same_examples_in_order_w
     for start, end in zip(STARTS[:3], [*ends[:2], ends[3]], strict=True):
         arguments = ["--config", str(recipe), "--run-dir", str(alone), *start.arguments(end)]
         assert main(["train", *arguments]) == 0
+    exported = tmp_path / "exported"
+    assert main(["export", "--run", str(run), "--output", str(exported)]) == 0
+    weights = load_file(exported / "model.safetensors")
+    assert weights["shared.weight"].shape[0] == weights["lm_head.weight"].shape[0] == 641
     elastic = _losses(run)
     assert len(elastic) == ends[-1]
     np.testing.assert_allclose(elastic[:5], _losses(alone)[:5], rtol=1e-5)
