@@ -122,6 +122,39 @@ def _llama(**fields: Any) -> Callable[[], Any]:
     return make
 
 
+def _t5gemma() -> Any:
+    """Return an unequal pair, with windows that all rows but one are longer than."""
+    decoder = {
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+        "sliding_window": 3,
+        "max_position_embeddings": 32,
+        "attn_logit_softcapping": 5.0,
+        "final_logit_softcapping": 4.0,
+    }
+    encoder = {
+        **decoder,
+        "hidden_size": 20,
+        "intermediate_size": 28,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 6,
+        "query_pre_attn_scalar": 6,
+    }
+    return transformers.T5GemmaForConditionalGeneration(
+        transformers.T5GemmaConfig(
+            encoder=encoder, decoder=decoder, vocab_size=VOCAB_SIZE, attn_implementation="eager"
+        )
+    )
+
+
 CASES: tuple[Case, ...] = (
     Case("T5 1.0", _t5("T5", feed_forward_proj="relu"), "encoder_decoder"),
     Case(
@@ -132,6 +165,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case("mT5", _t5("MT5"), "encoder_decoder"),
     Case("umT5", _t5("UMT5"), "encoder_decoder"),
+    Case("T5Gemma (unequal pair)", _t5gemma, "encoder_decoder", gradients=True),
     Case("BertModel", _bert("BertModel"), "encoder_only"),
     Case("BertForPreTraining", _bert("BertForPreTraining"), "encoder_only", gradients=True),
     Case("BertForMaskedLM", _bert("BertForMaskedLM"), "encoder_only"),

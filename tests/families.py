@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from t5lite.models.config import EncoderDecoderConfig, ModelConfig
+from t5lite.models.config import EncoderDecoderConfig, ModelConfig, StackSizes
 from t5lite.models.presets import preset
 
 VOCAB_SIZE = 64
@@ -26,6 +26,10 @@ def _shrunk(name: str, **changes: Any) -> ModelConfig:
         # ByT5's decoder is shallower than its encoder.
         deeper = config.num_encoder_layers > config.num_decoder_layers
         sizes |= {"num_encoder_layers": 2, "num_decoder_layers": 1 if deeper else 2}
+        if config.encoder_sizes is not None:
+            sizes["encoder_sizes"] = StackSizes(
+                embed_dim=24, mlp_dim=40, head_dim=6, num_heads=8, num_kv_heads=4
+            )
     else:
         sizes["num_layers"] = 2
     if config.num_kv_heads not in (None, 1):
@@ -36,6 +40,8 @@ def _shrunk(name: str, **changes: Any) -> ModelConfig:
     sizes["attention"] = dataclasses.replace(config.attention, windows=windows)
     if config.embedding_scale == config.embed_dim**0.5:
         sizes["embedding_scale"] = 4.0
+    windows = tuple(window and 3 for window in config.attention.windows)
+    sizes["attention"] = dataclasses.replace(config.attention, windows=windows)
     return dataclasses.replace(config, **sizes | changes)
 
 
@@ -46,6 +52,7 @@ FAMILIES: dict[str, ModelConfig] = {
     "umt5": _shrunk("umt5-small"),
     "byt5": _shrunk("byt5-small"),
     "ul2": _shrunk("ul2-20b"),
+    "t5gemma": _shrunk("t5gemma-9b-2b", num_encoder_layers=3, num_decoder_layers=2),
     "t5-efficient": _shrunk("t5-efficient-tiny"),
     "transformer-2017": _shrunk("transformer-base"),
     "bert": _shrunk("bert-base"),

@@ -91,6 +91,7 @@ def _open_recipe(recipe: RunConfig) -> BatchStream:
     return open_pipeline(
         recipe.data,
         architecture=recipe.model.architecture,
+        start_id=recipe.model.decoder_start_id,
         seed=recipe.seed,
         on_damage=recipe.loader.on_damage,
     )

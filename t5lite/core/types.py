@@ -15,7 +15,7 @@ Batch fields (int32 unless said otherwise; per-host NumPy before the host loader
 ``jax.Array`` after it)::
 
     encoder_input_tokens   [B, M]
-    decoder_input_tokens   [B, L]   targets shifted right, starting with the pad id 0
+    decoder_input_tokens   [B, L]   targets shifted right, starting with the model's start_id (T5: 0)
     decoder_target_tokens  [B, L]
     decoder_loss_weights   [B, L]   float32, 0 on padding
     encoder_segment_ids    [B, M]   optional: 0 padding, 1.. packed examples
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PAD_ID = 0
-"""Padding, and the token that decoder inputs start with."""
+"""Padding, and the token that the decoder inputs of most models start with."""
 EOS_ID = 1
 """End of a sequence. Every vocabulary is checked to have these ids (``data.vocabulary``)."""
 

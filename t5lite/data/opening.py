@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from t5lite.core.types import PAD_ID
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture_schedule import MixtureHistory
 
@@ -14,6 +15,7 @@ class Opening:
     """How data is opened; ``open_pipeline`` says what each means."""
 
     architecture: str | None = None
+    start_id: int = PAD_ID
     seed: int = 0
     shuffle: bool = True
     vocabulary_fingerprint: str | None = None

@@ -10,6 +10,7 @@ and how many of that source came before.
 from typing import TypeAlias, overload
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.types import PAD_ID
 from t5lite.data.batch_stream import BatchStream
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.examples.pair_examples import PairsDataConfig
@@ -43,6 +44,7 @@ def open_pipeline(
     config: SourceDataConfig,
     *,
     architecture: str | None = None,
+    start_id: int = PAD_ID,
     seed: int = 0,
     shuffle: bool = True,
     vocabulary_fingerprint: str | None = None,
@@ -56,6 +58,7 @@ def open_pipeline(
     config: DataConfig,
     *,
     architecture: str | None = None,
+    start_id: int = PAD_ID,
     seed: int = 0,
     shuffle: bool = True,
     vocabulary_fingerprint: str | None = None,
@@ -70,6 +73,7 @@ def open_pipeline(
     config: DataConfig,
     *,
     architecture: str | None = None,
+    start_id: int = PAD_ID,
     seed: int = 0,
     shuffle: bool = True,
     vocabulary_fingerprint: str | None = None,
@@ -84,6 +88,7 @@ def open_pipeline(
       config: what to read and how to make examples of it.
       architecture: of the model that is fed (``config.architecture``), which decides how examples are laid
         out; None takes an encoder-decoder for pairs, for text the first that the objective trains.
+      start_id: in front of what its decoder writes beside an encoder (``config.decoder_start_id``).
       seed: of the shuffle and the noise.
       shuffle: whether training batches come in random order; evaluation never does.
       vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
@@ -103,6 +108,7 @@ def open_pipeline(
     return config.open(
         Opening(
             architecture=architecture,
+            start_id=start_id,
             seed=seed,
             shuffle=shuffle,
             vocabulary_fingerprint=vocabulary_fingerprint,

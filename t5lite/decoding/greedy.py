@@ -36,7 +36,7 @@ def greedy(
 
     A row ends with EOS, which is part of the result, and continues with padding (0); a row that
     reaches ``max_decode_length`` has no EOS. The loop stops as soon as all rows have ended. Traceable;
-    ``max_decode_length`` is static. The decoder starts with 0, T5's padding.
+    ``max_decode_length`` is static. The decoder starts with the model's ``start_id``.
 
     Args:
       model: a bound module (``FunctionalModel.bind``), used without dropout.
@@ -61,7 +61,7 @@ def greedy(
     state = _State(
         cache,
         num_decoded=jnp.zeros((), jnp.int32),
-        previous_B=jnp.full((batch_size,), PAD_ID, jnp.int32),
+        previous_B=jnp.full((batch_size,), model.config.decoder_start_id, jnp.int32),
         decoded_BL=jnp.full((batch_size, max_decode_length), PAD_ID, jnp.int32),
         ended_B=jnp.zeros((batch_size,), bool),
     )

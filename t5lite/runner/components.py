@@ -68,12 +68,28 @@ def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig, *, imported: bo
         )
     if model.cross_attends:
         vocabulary.special_id("eos", needed_for="an encoder-decoder model, to end its inputs and targets,")
-        if vocabulary.pad_id != PAD_ID:
-            raise ConfigError(
-                f"{vocabulary.path} has pad_id={vocabulary.pad_id}, but an encoder-decoder model starts its "
-                f"targets with id {PAD_ID}, which must stand for nothing else; use a vocabulary whose pad "
-                "token has that id, such as SentencePiece or bytes"
-            )
+        _check_start(vocabulary, model.decoder_start_id, imported=imported)
+
+
+def _check_start(vocabulary: Vocabulary, start_id: int, *, imported: bool) -> None:
+    ids = {"pad_id": vocabulary.pad_id, "bos_id": vocabulary.bos_id}
+    if start_id in ids.values():
+        return
+    own = {name: value for name, value in ids.items() if value is not None}
+    if start_id == PAD_ID:
+        remedy = "use a vocabulary whose pad token has that id, such as SentencePiece or bytes"
+    elif imported:
+        remedy = "give the vocabulary that the weights were trained with by --vocabulary"
+    elif own:
+        remedy = f"set model.start_id={[*own.values()][-1]}"
+    else:
+        remedy = "use a vocabulary with a pad or BOS token of that id"
+    shown = ids if start_id != PAD_ID else {"pad_id": vocabulary.pad_id}
+    raise ConfigError(
+        f"{vocabulary.path} has {' and '.join(f'{name}={value}' for name, value in shown.items())}, but an "
+        f"encoder-decoder model starts its targets with id {start_id}, which must stand for nothing else; "
+        f"{remedy}"
+    )
 
 
 def _remedy_for_rows(vocabulary: Vocabulary, rows: int) -> str:
@@ -160,6 +176,7 @@ def open_training_pipeline(
         open_pipeline,
         config.data,
         architecture=config.model.architecture,
+        start_id=config.model.decoder_start_id,
         seed=config.seed,
         on_damage=config.loader.on_damage,
         history=resumed.mixture if resumed else None,

@@ -66,7 +66,12 @@ def open_heldout(
         if data in opened:
             continue
         opened[data] = pipeline = open_pipeline(
-            data, architecture=config.model.architecture, seed=config.seed, shuffle=False, classes=classes
+            data,
+            architecture=config.model.architecture,
+            start_id=config.model.decoder_start_id,
+            seed=config.seed,
+            shuffle=False,
+            classes=classes,
         )
         if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
             raise ConfigError(

@@ -66,6 +66,31 @@ _MODERNBERT = {
     "pad_token_id": 0,
     "attn_implementation": "eager",
 }
+_T5GEMMA_SIDE = {
+    "vocab_size": VOCAB,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
+    "intermediate_size": 20,
+    "query_pre_attn_scalar": 9,
+    "sliding_window": 3,
+    "attn_logit_softcapping": 3.0,
+    "final_logit_softcapping": 2.0,
+}
+_T5GEMMA = {
+    "decoder": _T5GEMMA_SIDE,
+    "encoder": {
+        **_T5GEMMA_SIDE,
+        "hidden_size": 12,
+        "num_attention_heads": 2,
+        "head_dim": 4,
+        "num_hidden_layers": 2,
+    },
+    "vocab_size": VOCAB,
+    "attn_implementation": "eager",
+}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "t5-1.0": ("T5ForConditionalGeneration", "T5Config", {**_T5, "feed_forward_proj": "relu"}),
     "t5-1.1": (
@@ -81,6 +106,12 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mt5": ("MT5ForConditionalGeneration", "MT5Config", _T5),
     "t5-encoder": ("T5EncoderModel", "T5Config", {**_T5, "feed_forward_proj": "gated-gelu"}),
     "umt5-encoder": ("UMT5EncoderModel", "UMT5Config", _T5),
+    "t5gemma": ("T5GemmaForConditionalGeneration", "T5GemmaConfig", _T5GEMMA),
+    "t5gemma-untied": (
+        "T5GemmaForConditionalGeneration",
+        "T5GemmaConfig",
+        {**_T5GEMMA, "tie_word_embeddings": False},
+    ),
     "bert": ("BertModel", "BertConfig", _BERT),
     "bert-pretraining": ("BertForPreTraining", "BertConfig", {**_BERT, "hidden_act": "gelu_new"}),
     "bert-masked-lm": ("BertForMaskedLM", "BertConfig", _BERT),
@@ -190,6 +221,7 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
         "mt5",
         "t5-encoder",
         "umt5-encoder",
+        "t5gemma-untied",
         "bert-pretraining",
         "modernbert",
         "modernbert-hidden",
@@ -247,7 +279,7 @@ def test_half_precision_files_are_read(case, dtype, tmp_path):
     assert type(model).from_pretrained(tmp_path / "ours").dtype == getattr(torch, dtype)
 
 
-@pytest.mark.parametrize("case", ["t5-1.1", "bert", "gpt2"])
+@pytest.mark.parametrize("case", ["t5-1.1", "t5gemma", "bert", "gpt2"])
 def test_shards_both_ways(case, tmp_path):
     model = make_model(case)
     model.save_pretrained(tmp_path / "theirs", max_shard_size="3KB")

@@ -22,8 +22,10 @@ def test_every_error_is_below_its_bound(case, tmp_path):
 @pytest.mark.parametrize(
     "case",
     [
-        # The encoder-decoder's step takes the longest to compile.
-        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.name == "T5 1.1" else [])
+        # An encoder-decoder's step takes the longest to compile.
+        pytest.param(
+            case, id=case.name, marks=[pytest.mark.slow] if case.architecture == "encoder_decoder" else []
+        )
         for case in CASES
         if case.name in TRAINED
     ],

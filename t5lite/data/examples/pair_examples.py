@@ -12,6 +12,7 @@ from t5lite.core.architectures import SIDES_OF, has_one_row, writes
 from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.core.types import PAD_ID
 from t5lite.data.examples.classification_examples import ClassificationExamples
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
@@ -91,6 +92,7 @@ class PairsDataConfig(SourceConfig):
         return PairExamples(
             self,
             architecture=architecture,
+            start_id=opening.start_id,
             vocabulary_fingerprint=fingerprint,
             tolerate_damage=tolerates_damage,
         )
@@ -164,9 +166,10 @@ class PairsDataConfig(SourceConfig):
 class PairExamples(Examples):
     """Row ``i`` is usable pair ``i``, or row ``i`` of the packing plan.
 
-    An encoder-decoder reads the inputs and writes the targets, both ended by EOS. A decoder-only model has
-    them in one row, inputs EOS targets EOS, with loss on the targets only, their EOS included (as seqio's
-    ``PrefixLMFeatureConverter``; whether inputs see each other is the model's ``prefix_attention``).
+    An encoder-decoder reads the inputs and writes the targets, both ended by EOS; its decoder starts with
+    ``start_id``. A decoder-only model has them in one row, inputs EOS targets EOS, with loss on the targets
+    only, their EOS included (as seqio's ``PrefixLMFeatureConverter``; whether inputs see each other is the
+    model's ``prefix_attention``).
 
     ``report`` says how many pairs were truncated and dropped and which share of the positions holds tokens.
 
@@ -180,6 +183,7 @@ class PairExamples(Examples):
         config: PairsDataConfig,
         *,
         architecture: str,
+        start_id: int = PAD_ID,
         vocabulary_fingerprint: str | None = None,
         tolerate_damage: bool = False,
     ):
@@ -187,6 +191,7 @@ class PairExamples(Examples):
         self._store = PairStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self.spec = config.batch_spec(architecture)
         self._one_row = has_one_row(architecture)
+        self._start_id = start_id
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
         self.max_epochs = config.max_epochs
@@ -249,8 +254,8 @@ class PairExamples(Examples):
         return [list(itertools.islice(sides, len(row))) for row in members]
 
     def _two_sided_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        encoder = _Side(len(indices), self.spec.encoder_length)
-        decoder = _Side(len(indices), self.spec.decoder_length)
+        encoder = _Side(len(indices), self.spec.encoder_length, self._start_id)
+        decoder = _Side(len(indices), self.spec.decoder_length, self._start_id)
         for row, pairs in enumerate(self._rows(indices)):
             for inputs, targets in pairs:
                 encoder.append(row, inputs, self._eos_id)
@@ -293,10 +298,11 @@ class PairExamples(Examples):
 class _Side:
     """The rows of one side of a batch while they are filled."""
 
-    def __init__(self, rows: int, length: int):
+    def __init__(self, rows: int, length: int, start_id: int):
         self.tokens = np.zeros((rows, length), np.int32)
         self.shifted = np.zeros((rows, length), np.int32)
         self.segment_ids = np.zeros((rows, length), np.int32)
+        self._start_id = start_id
         self._used = [0] * rows
         self._segments = [0] * rows
 
@@ -308,6 +314,7 @@ class _Side:
         self._segments[row] += 1
         self.tokens[row, start:end] = body
         self.tokens[row, end] = eos_id
+        self.shifted[row, start] = self._start_id
         self.shifted[row, start + 1 : end + 1] = body
         self.segment_ids[row, start : end + 1] = self._segments[row]
         self._used[row] = end + 1

@@ -8,6 +8,7 @@ import numpy as np
 from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
+from t5lite.core.types import PAD_ID
 from t5lite.data.examples.protocol import Examples
 from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.objectives import Objective, SpanCorruption, check_architecture
@@ -56,6 +57,7 @@ class PretrainingDataConfig(SourceConfig):
         return PretrainingExamples(
             self,
             architecture=opening.architecture,
+            start_id=opening.start_id,
             vocabulary_fingerprint=opening.vocabulary_fingerprint,
             tolerate_damage=opening.tolerates_damage,
         )
@@ -100,6 +102,7 @@ class PretrainingExamples(Examples):
     Args:
       config: of the store and the objective.
       architecture: of the model that is fed; None is the first that the objective trains.
+      start_id: in front of what its decoder writes (``config.decoder_start_id``).
       vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
       tolerate_damage: as of ``TokenStore.open``.
 
@@ -113,6 +116,7 @@ class PretrainingExamples(Examples):
         config: PretrainingDataConfig,
         *,
         architecture: str | None = None,
+        start_id: int = PAD_ID,
         vocabulary_fingerprint: str | None = None,
         tolerate_damage: bool = False,
     ):
@@ -120,7 +124,8 @@ class PretrainingExamples(Examples):
         self._objective = objective
         architecture = objective.architectures[0] if architecture is None else architecture
         self.spec = config.batch_spec(architecture)
-        self._layout = layout = objective.layout(config.inputs_length, architecture)
+        layout = objective.layout(config.inputs_length, architecture)._replace(start_id=start_id)
+        self._layout = layout
         store = TokenStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self.vocabulary: Vocabulary = store.vocabulary()
         self._separator = objective.separator(self.vocabulary, architecture)

@@ -28,6 +28,8 @@ class ChunkLayout(NamedTuple):
     """M of the batch fields, 0 where there are none of the encoder's."""
     decoder_length: int
     """L of the batch fields, 0 where there are none of the decoder's."""
+    start_id: int = PAD_ID
+    """In front of the targets that a decoder beside an encoder reads."""
 
 
 class Sides(NamedTuple):
@@ -105,7 +107,7 @@ def _two_sided(sides: Sides, layout: ChunkLayout) -> dict[str, np.ndarray]:
     targets_lengths_B = _lengths(sides.targets_BL, sides.targets_lengths_B, layout.decoder_length)
     weights_BL = weighted_rows(targets_BL, targets_lengths_B)
     shifted_BL = np.empty_like(targets_BL)
-    shifted_BL[:, 0] = PAD_ID
+    shifted_BL[:, 0] = layout.start_id
     shifted_BL[:, 1:] = targets_BL[:, :-1]
     fields = {
         "encoder_input_tokens": inputs_BM,

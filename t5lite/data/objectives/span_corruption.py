@@ -152,7 +152,7 @@ class SpanCorruption(BaseObjective):
         vocabulary: Vocabulary,
         layout: ChunkLayout,
     ) -> dict[str, np.ndarray]:
-        """Return the fields of one side or both; a decoder beside an encoder starts with 0, as in T5.
+        """Return the fields of one side or both; a decoder beside an encoder starts with ``layout.start_id``.
 
         Args:
           tokens_BN: raw tokens.

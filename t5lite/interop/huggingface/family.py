@@ -134,15 +134,35 @@ class Values:
     """config.json's content, read strictly: a wrong type or an unsupported value is refused by key.
 
     A key that is missing or null has transformers' default.
+
+    Args:
+      content: of the file, or of an object in it.
+      within: what the keys of that object begin with in messages (``encoder.``).
     """
 
-    def __init__(self, content: Mapping[str, Any]):
+    def __init__(self, content: Mapping[str, Any], within: str = ""):
         self._content = content
+        self._within = within
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, ``default`` where it is missing or null."""
         value = self._content.get(key)
         return default if value is None else value
+
+    def part(self, key: str) -> "Values":
+        """Return the values of an object in it; none where it is missing.
+
+        Raises:
+          CheckpointError: if it is something else.
+        """
+        value = self.get(key, {})
+        if not isinstance(value, dict):
+            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be an object")
+        return Values(value, f"{self.name(key)}.")
+
+    def name(self, key: str) -> str:
+        """Return what messages call a key."""
+        return f"{self._within}{key}"
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 1) -> int:
         """Return an integer of at least ``minimum``, of 31 bits.
@@ -152,10 +172,10 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise CheckpointError(f"config.json: {key}={value!r} must be an integer")
+            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be an integer")
         if not minimum <= value < 2**31:
             bound = f"{minimum} or more" if value < minimum else "less than 2^31"
-            raise CheckpointError(f"config.json: {key}={value} must be {bound}")
+            raise CheckpointError(f"config.json: {self.name(key)}={value} must be {bound}")
         return value
 
     def head_dim(self, width_key: str, width: int, heads_key: str, num_heads: int) -> int:
@@ -166,7 +186,7 @@ class Values:
         """
         if width % num_heads:
             raise CheckpointError(
-                f"config.json: {width_key}={width} is not a multiple of {heads_key}={num_heads}"
+                f"config.json: {self.name(width_key)}={width} is not a multiple of {heads_key}={num_heads}"
             )
         return width // num_heads
 
@@ -178,7 +198,7 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
-            raise CheckpointError(f"config.json: {key}={value!r} must be a number")
+            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be a number")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -189,7 +209,7 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, bool):
-            raise CheckpointError(f"config.json: {key}={value!r} must be true or false")
+            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be true or false")
         return value
 
     def choice(self, key: str, allowed: Mapping[str, Any], default: str) -> Any:
@@ -200,7 +220,7 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, str) or value not in allowed:
-            raise unsupported(key, value, allowed)
+            raise unsupported(self.name(key), value, allowed)
         return allowed[value]
 
     def require(self, allowed: Mapping[str, tuple[Any, ...]]) -> None:
@@ -211,7 +231,7 @@ class Values:
         """
         for key, values in allowed.items():
             if (value := self.get(key)) is not None and value not in values:
-                raise unsupported(key, value, values)
+                raise unsupported(self.name(key), value, values)
 
     def has(self, keys: Collection[str]) -> bool:
         """Return whether all ``keys`` are there."""

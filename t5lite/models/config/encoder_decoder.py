@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.types import PAD_ID
 from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.sizes import StackSizes
@@ -22,6 +23,8 @@ class EncoderDecoderConfig(TransformerConfig):
     """Sizes of the encoder where they are not the decoder's (T5Gemma's unequal pairs)."""
     separate_tables: bool = False
     """An embedding table for each side; a tied output projection is the decoder's."""
+    start_id: int = PAD_ID
+    """The id in front of every text that the decoder writes: T5's padding, or BOS (2 in T5Gemma)."""
 
     architecture: ClassVar[Architecture] = "encoder_decoder"
     head: ClassVar[str] = LANGUAGE_MODEL
@@ -36,8 +39,15 @@ class EncoderDecoderConfig(TransformerConfig):
                     f"encoder_sizes.embed_dim={self.encoder_sizes.embed_dim} is not embed_dim="
                     f"{self.embed_dim}, so the sides cannot share a table; set separate_tables=True"
                 )
+        if not 0 <= self.start_id < self.vocab_size:
+            raise ConfigError(f"start_id={self.start_id} must be an id below vocab_size={self.vocab_size}")
         if self.separate_tables and self.table_dim is not None:
             raise ConfigError(f"table_dim={self.table_dim} is of one table; leave it out or separate_tables")
+
+    @property
+    def decoder_start_id(self) -> int:
+        """Its ``start_id``."""
+        return self.start_id
 
     @property
     def encoder_dim(self) -> int:

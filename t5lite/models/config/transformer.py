@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Self, get_args
 from t5lite.core.architectures import Architecture
 from t5lite.core.batch_fields import BatchSpec, Side
 from t5lite.core.errors import ConfigError
+from t5lite.core.types import PAD_ID
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
 from t5lite.models.config.initializers import Initializer, T5Initializer
@@ -92,6 +93,11 @@ class TransformerConfig(ABC):
     def cross_attends(self) -> bool:
         """Whether a stack attends to the output of another, which a model can learn to ignore."""
         return any(stack.memory is not None for stack in self.stacks)
+
+    @property
+    def decoder_start_id(self) -> int:
+        """The id that stands in front of a text that a decoder writes from nothing."""
+        return PAD_ID
 
     @property
     def num_classes(self) -> int | None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
-from t5lite.models.presets import bert, gpt, large, llama, modernbert, t5, t5_efficient, transformer
+from t5lite.models.presets import bert, gpt, large, llama, modernbert, t5, t5_efficient, t5gemma, transformer
 
 Preset: TypeAlias = partial[EncoderDecoderConfig] | partial[EncoderOnlyConfig] | partial[DecoderOnlyConfig]
 """A family's function, which says where the numbers come from, and the numbers."""
@@ -15,6 +15,7 @@ Preset: TypeAlias = partial[EncoderDecoderConfig] | partial[EncoderOnlyConfig] |
 PRESETS: dict[str, Preset] = {
     **t5.PRESETS,
     **t5_efficient.PRESETS,
+    **t5gemma.PRESETS,
     **transformer.PRESETS,
     **bert.PRESETS,
     **modernbert.PRESETS,

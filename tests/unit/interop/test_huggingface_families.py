@@ -41,6 +41,7 @@ from t5lite.models.config import (
     RMSNorm,
     RotaryPositions,
     SinusoidalPositions,
+    StackSizes,
     T5Initializer,
 )
 from t5lite.models.functional import build
@@ -76,6 +77,16 @@ CONFIGS: dict[str, ModelConfig] = {
     ),
     "t5_encoder": _t5_encoder(per_layer=False),
     "t5_encoder-per_layer": _t5_encoder(per_layer=True),
+    "t5gemma": dataclasses.replace(
+        preset("t5gemma-9b-2b"),
+        **SIZES,
+        num_kv_heads=1,
+        num_encoder_layers=3,
+        num_decoder_layers=2,
+        encoder_sizes=StackSizes(embed_dim=6, mlp_dim=8, head_dim=2, num_heads=3),
+        attention=AttentionConfig(scaled=True, scale_dim=9, windows=(None, 3)),
+        logit_softcap=None,
+    ),
     "gpt2": DecoderOnlyConfig(**GPT2),
     "opt": DecoderOnlyConfig(
         **{**GPT2, "positions": LearnedPositions(offset=2), "mlp": PlainMLP(activation="relu", bias=True)}
@@ -110,7 +121,11 @@ def exported(name: str, folder: Path) -> tuple[ModelConfig, Any]:
 
 
 def change_json(folder: Path, **changes: Any) -> None:
-    values = json.loads((folder / "config.json").read_text()) | changes
+    """Change values, within the objects that have some of their own (a side of a T5Gemma)."""
+    values = json.loads((folder / "config.json").read_text())
+    for key, change in changes.items():
+        within = isinstance(change, dict) and isinstance(values.get(key), dict)
+        values[key] = values[key] | change if within else change
     (folder / "config.json").write_text(json.dumps(values))
 
 
@@ -209,6 +224,17 @@ def test_rules_must_cover_the_model():
             {"mlp": GatedMLP(activation="gelu_tanh")},
             r"LlamaForCausalLM, does not have mlp=GatedMLP\(activation='gelu_tanh', bias=False\)",
         ),
+        ("t5", {"start_id": 2}, "start_id=2 .only 0"),
+        (
+            "t5gemma",
+            {"encoder_sizes": StackSizes(embed_dim=6, mlp_dim=8, head_dim=2, num_heads=4)},
+            "encoder_sizes.embed_dim=6, no multiple of encoder_sizes.num_heads=4",
+        ),
+        (
+            "t5gemma",
+            {"attention": AttentionConfig(scaled=True, windows=(3, 4))},
+            r"T5GemmaForConditionalGeneration, does not have attention.windows=\(3, 4\) .only one width",
+        ),
         ("bert-masked_lm", {"norm_placement": "pre"}, "BertForMaskedLM, does not have norm_placement='pre'"),
         ("bert-masked_lm", {"num_token_types": 0}, "num_token_types=0 .only 1 or more"),
     ],
@@ -241,6 +267,17 @@ def test_models_that_transformers_does_not_have(name, changes, message, tmp_path
         ),
         ("llama", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope_type='linear', which"),
         ("llama", {"attention_bias": True}, "attention_bias=True is not supported"),
+        ("t5gemma", {"pad_token_id": 3}, "pad_token_id=3 is not supported"),
+        ("t5gemma", {"decoder": {"hidden_activation": "silu"}}, "decoder.hidden_activation='silu' is not"),
+        ("t5gemma", {"encoder": {"attention_bias": True}}, "encoder.attention_bias=True is not supported"),
+        (
+            "t5gemma",
+            {"encoder": {"rope_parameters": {"rope_type": "yarn"}}},
+            "encoder.rope_parameters.rope_type='yarn' is not supported; allowed: 'default'",
+        ),
+        ("t5gemma", {"encoder": {"rms_norm_eps": 0.5}}, "encoder.rms_norm_eps=0.5 and decoder.* differ"),
+        ("t5gemma", {"encoder": {"sliding_window": 5}}, "do not follow one pattern"),
+        ("t5gemma", {"decoder": {"layer_types": ["chunked_attention"] * 2}}, "layer_types=.*'chunked"),
         (
             "bert-pooled",
             {"position_embedding_type": "relative_key"},
@@ -271,7 +308,12 @@ def test_transformers_4_writes_the_rotary_base_elsewhere(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "prefix", "head"),
-    [("gpt2", "transformer.", ""), ("bert-pretraining", "bert.", "cls."), ("llama", "model.", "lm_head.")],
+    [
+        ("gpt2", "transformer.", ""),
+        ("bert-pretraining", "bert.", "cls."),
+        ("llama", "model.", "lm_head."),
+        ("t5gemma", "model.", "lm_head."),
+    ],
 )
 def test_names_without_the_prefix(name, prefix, head, tmp_path):
     """As published GPT-2s have them, which were saved without their head."""

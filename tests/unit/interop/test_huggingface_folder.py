@@ -288,7 +288,10 @@ def test_quantized_tensors_are_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "t5gemma"}, r"model_type='t5gemma' is not supported; allowed: 't5', 'mt5', 'umt5', "),
+        (
+            {"model_type": "t5gemma2"},
+            r"model_type='t5gemma2' is not supported; allowed: 't5', 'mt5', 'umt5', ",
+        ),
         ({"feed_forward_proj": "gated-relu"}, "feed_forward_proj='gated-relu' .* 'relu', 'gated-gelu'"),
         ({"dense_act_fn": "gelu"}, "dense_act_fn='gelu' .* allowed: 'gelu_new'"),
         ({"architectures": ["T5ForTokenClassification"]}, "architectures=.*T5ForTokenClassification"),

@@ -14,7 +14,7 @@ from tests.families import FAMILIES
 
 NO_MATRIX = ("bias", "scale", "relpos_bias/embedding")
 """Endings of names; a table of T5's relative biases is none either."""
-NOT_MUONS = ("token_embedder/embedding", "positions/embedding", "token_types", "logits/kernel")
+NOT_MUONS = ("_embedder/embedding", "positions/embedding", "token_types", "logits/kernel")
 RATE = Constant(value=0.5).build(10)
 
 

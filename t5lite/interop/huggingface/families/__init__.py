@@ -3,7 +3,7 @@
 import logging
 
 from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.families import bert, gpt2, llama, modernbert, opt, t5, t5_encoder
+from t5lite.interop.huggingface.families import bert, gpt2, llama, modernbert, opt, t5, t5_encoder, t5gemma
 from t5lite.interop.huggingface.family import Family, Values, unsupported
 from t5lite.models.config import ModelConfig
 
@@ -11,6 +11,7 @@ logger = logging.getLogger(__name__)
 
 FAMILIES: dict[str, Family] = {
     "t5": t5.FAMILY,
+    "t5gemma": t5gemma.FAMILY,
     "bert": bert.FAMILY,
     "modernbert": modernbert.FAMILY,
     "t5_encoder": t5_encoder.FAMILY,

@@ -75,7 +75,12 @@ STACK: dict[str, tuple[Any, ...]] = {
     "attention.scaled": (False,),
     "table_dim": (None,),
 }
-_STACKS: dict[str, tuple[Any, ...]] = {**STACK, "encoder_sizes": (None,), "separate_tables": (False,)}
+_STACKS: dict[str, tuple[Any, ...]] = {
+    **STACK,
+    "encoder_sizes": (None,),
+    "separate_tables": (False,),
+    "start_id": (0,),
+}
 
 
 def _mismatches(config: EncoderDecoderConfig) -> list[str]:
