@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from t5lite.models.config import EncoderDecoderConfig, ModelConfig, StackSizes
+from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, StackSizes
 from t5lite.models.presets import preset
 
 VOCAB_SIZE = 64
@@ -57,6 +57,7 @@ FAMILIES: dict[str, ModelConfig] = {
     "transformer-2017": _shrunk("transformer-base"),
     "bert": _shrunk("bert-base"),
     "bert-masked-lm": _shrunk("bert-base", head="masked_lm"),
+    "roberta": _shrunk("roberta-base"),
     "modernbert": _shrunk("modernbert-base", num_layers=5),
     "gpt2": _shrunk("gpt2"),
     "gpt3": _shrunk("gpt3-6.7b"),
@@ -88,12 +89,13 @@ def make_batch(config: ModelConfig, *, rows: int = 8, seed: int = 0) -> dict[str
     batch: dict[str, np.ndarray] = {}
     if config.architecture != "decoder_only":
         batch |= {"encoder_input_tokens": tokens(12), "encoder_segment_ids": segments(12)}
-    if config.architecture == "encoder_only":
+    if isinstance(config, EncoderOnlyConfig):
+        second = 6 if config.num_token_types > 1 else 12
         asked = (rng.random((rows, 12)) < 0.3) * batch["encoder_segment_ids"]
         batch |= {
             "encoder_target_tokens": tokens(12),
             "encoder_loss_weights": asked.astype(np.float32),
-            "encoder_token_types": (np.arange(12)[None] >= np.full((rows, 1), 6)).astype(np.int32),
+            "encoder_token_types": (np.arange(12)[None] >= np.full((rows, 1), second)).astype(np.int32),
             "sequence_labels": rng.integers(0, 2, rows).astype(np.int32),
         }
     else:

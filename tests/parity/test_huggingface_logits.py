@@ -56,6 +56,7 @@ _LLAMA = {
     "intermediate_size": 20,
     "rms_norm_eps": 1e-5,
 }
+_ROBERTA = {**_BERT, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 _MODERNBERT = {
     "vocab_size": VOCAB,
     "hidden_size": 12,
@@ -115,6 +116,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert": ("BertModel", "BertConfig", _BERT),
     "bert-pretraining": ("BertForPreTraining", "BertConfig", {**_BERT, "hidden_act": "gelu_new"}),
     "bert-masked-lm": ("BertForMaskedLM", "BertConfig", _BERT),
+    "roberta": ("RobertaForMaskedLM", "RobertaConfig", _ROBERTA),
+    "roberta-pooled": (
+        "RobertaModel",
+        "RobertaConfig",
+        {**_ROBERTA, "pad_token_id": 0, "type_vocab_size": 2},
+    ),
+    "roberta-texts": ("RobertaForSequenceClassification", "RobertaConfig", {**_ROBERTA, "num_labels": 3}),
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
     # Every bias that there can be, and local layers first: an irregular pattern.
     "modernbert-hidden": (
@@ -168,7 +176,7 @@ def make_batch(config: ModelConfig) -> tuple[dict[str, np.ndarray], dict[str, to
         ours["decoder_segment_ids"] = np.ones_like(ours["decoder_input_tokens"])
         theirs["decoder_input_ids"] = ours["decoder_input_tokens"]
     if isinstance(config, EncoderOnlyConfig) and config.num_token_types:
-        types_BL = rng.integers(0, 2, mask_BL.shape).astype(np.int32)
+        types_BL = rng.integers(0, config.num_token_types, mask_BL.shape).astype(np.int32)
         ours["encoder_token_types"] = theirs["token_type_ids"] = types_BL
     return ours, {name: torch.from_numpy(value).long() for name, value in theirs.items()}
 
@@ -223,6 +231,9 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
         "umt5-encoder",
         "t5gemma-untied",
         "bert-pretraining",
+        "roberta",
+        "roberta-pooled",
+        "roberta-texts",
         "modernbert",
         "modernbert-hidden",
         "gpt2-untied",

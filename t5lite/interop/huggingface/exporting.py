@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,10 +99,12 @@ def export_folder(
         )
     written = _tokenizer_files(vocabulary, config, kept_files or {})
     tensors = _checked_plan(params, config, family)
+    described = _json_files(config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
     check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
-        _write_json_files(folder, config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
+        for name, content in described.items():
+            write_json(folder / name, content)
         for name, content in written.items():
             write_bytes(folder / name, content)
         written = tuple(sorted(file.name for file in folder.iterdir()))
@@ -124,8 +127,10 @@ def check_tokenizer(vocabulary: Vocabulary, config: ModelConfig, kept_files: Map
     Raises:
       DataError: if it cannot be written as a Hugging Face tokenizer.
       ConfigError: if it lacks a token that the architecture needs.
+      CheckpointError: if its ids are not those that the model was made for.
     """
     _tokenizer_files(vocabulary, config, kept_files)
+    _json_files(config, family_of(config), _tokens(vocabulary), Usage(), dtype="float32")
 
 
 def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -165,12 +170,12 @@ def _write_weights(
         write_index(folder, outputs, num_bytes=num_values * cast.dtype.itemsize)
 
 
-def _write_json_files(
-    folder: Path, config: ModelConfig, family: Family, tokens: Tokens, usage: Usage, *, dtype: str
-) -> None:
+def _json_files(
+    config: ModelConfig, family: Family, tokens: Tokens, usage: Usage, *, dtype: str
+) -> dict[str, dict[str, Any]]:
     values = {"architectures": [family.class_name(config)], **family.to_json(config, dtype, tokens)}
-    write_json(folder / CONFIG, config_with(values, usage))
-    write_json(folder / MARK, generation_with(family.generation_json(config, tokens), usage))
+    generation = generation_with(family.generation_json(config, tokens), usage)
+    return {CONFIG: config_with(values, usage), MARK: generation}
 
 
 def _tokenizer_files(

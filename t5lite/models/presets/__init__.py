@@ -7,7 +7,18 @@ from typing import TypeAlias
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
-from t5lite.models.presets import bert, gpt, large, llama, modernbert, t5, t5_efficient, t5gemma, transformer
+from t5lite.models.presets import (
+    bert,
+    gpt,
+    large,
+    llama,
+    modernbert,
+    roberta,
+    t5,
+    t5_efficient,
+    t5gemma,
+    transformer,
+)
 
 Preset: TypeAlias = partial[EncoderDecoderConfig] | partial[EncoderOnlyConfig] | partial[DecoderOnlyConfig]
 """A family's function, which says where the numbers come from, and the numbers."""
@@ -18,6 +29,7 @@ PRESETS: dict[str, Preset] = {
     **t5gemma.PRESETS,
     **transformer.PRESETS,
     **bert.PRESETS,
+    **roberta.PRESETS,
     **modernbert.PRESETS,
     **gpt.PRESETS,
     **large.PRESETS,

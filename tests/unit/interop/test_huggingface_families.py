@@ -14,8 +14,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from t5lite.core.errors import CheckpointError, UserError
+from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.interop.huggingface import (
     FAMILIES,
+    check_tokenizer,
     export_folder,
     fits,
     import_folder,
@@ -92,6 +94,18 @@ CONFIGS: dict[str, ModelConfig] = {
         **{**GPT2, "positions": LearnedPositions(offset=2), "mlp": PlainMLP(activation="relu", bias=True)}
     ),
     "llama": DecoderOnlyConfig(**SIZES, num_layers=2, num_kv_heads=1, positions=RotaryPositions(base=500.0)),
+    **{
+        f"roberta-{head}": EncoderOnlyConfig(
+            **SIZES,
+            num_layers=2,
+            max_length=6,
+            num_token_types=1,
+            positions=LearnedPositions(offset=3),
+            head=head,
+        )
+        for head in HEADS
+        if head != "pretraining"
+    },
     "modernbert": dataclasses.replace(preset("modernbert-base"), **SIZES, num_layers=6, max_length=6),
     "modernbert-hidden": dataclasses.replace(
         preset("modernbert-base"),
@@ -161,12 +175,25 @@ def test_a_preset_that_fits_is_what_its_config_json_says(name):
         assert name.startswith(("transformer-", "chinchilla-", "lamda-", "palm-"))
         return
     family = family_of(config)
-    content = family.to_json(config, "float32", {"bos": None, "eos": 1, "pad": 0})
+    content = family.to_json(config, "float32", {"bos": None, "eos": 2, "pad": None})
     shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
     tensors = {tensor.name: tensor.shape for tensor in plan(family.rules(config), shapes, config.stacks)}
     values = Values(json.loads(json.dumps({**content, "architectures": [family.class_name(config)]})))
     assert family_of_json(values) is family
     assert family.completed(family.from_json(values), values, tensors) == config
+
+
+def test_a_roberta_counts_positions_from_the_padding_of_its_vocabulary(tmp_path):
+    config = dataclasses.replace(CONFIGS["roberta-masked_lm"], vocab_size=400)
+    vocabulary = ByteVocabulary()
+    with pytest.raises(CheckpointError, match=r"pads with id 0, .*offset=1\)"):
+        check_tokenizer(vocabulary, config, {})
+    with pytest.raises(CheckpointError, match="pads with id 0"):
+        export_folder(make_params(config), config, tmp_path / "out", vocabulary=vocabulary)
+    assert not any(tmp_path.iterdir())
+    config = dataclasses.replace(config, positions=LearnedPositions(offset=1))
+    export_folder(make_params(config), config, tmp_path / "out", vocabulary=vocabulary)
+    assert import_folder(tmp_path / "out")[0] == config
 
 
 def test_layouts_by_hand():
@@ -235,6 +262,22 @@ def test_rules_must_cover_the_model():
             {"attention": AttentionConfig(scaled=True, windows=(3, 4))},
             r"T5GemmaForConditionalGeneration, does not have attention.windows=\(3, 4\) .only one width",
         ),
+        (
+            "roberta-masked_lm",
+            {"mlp": PlainMLP(activation="gelu_tanh", bias=True)},
+            r"BertForMaskedLM, does not have positions=LearnedPositions\(offset=3\)",
+        ),
+        (
+            "modernbert",
+            {"attention": AttentionConfig(scaled=True, windows=(None, 3, 4))},
+            r"ModernBertForMaskedLM, does not have attention.windows=\(None, 3, 4\) .only one width",
+        ),
+        (
+            "modernbert",
+            {"head": "token_classification"},
+            "head='token_classification' .only 'hidden' or 'masked_lm'",
+        ),
+        ("modernbert", {"first_norm": True}, "first_norm=True .only False"),
         ("bert-masked_lm", {"norm_placement": "pre"}, "BertForMaskedLM, does not have norm_placement='pre'"),
         ("bert-masked_lm", {"num_token_types": 0}, "num_token_types=0 .only 1 or more"),
     ],
@@ -290,6 +333,46 @@ def test_models_that_transformers_does_not_have(name, changes, message, tmp_path
             "neither a classifier nor qa_outputs",
         ),
         ("bert-masked_lm", {"tie_word_embeddings": False}, "tie_word_embeddings=False is not supported"),
+        (
+            "roberta-masked_lm",
+            {"hidden_act": "gelu_new"},
+            "hidden_act='gelu_new' is not supported; allowed: 'gelu'",
+        ),
+        ("roberta-hidden", {"max_position_embeddings": 3}, "max_position_embeddings=3 must be 4 or more"),
+        (
+            "roberta-sequence_classification",
+            {"problem_type": "regression"},
+            "problem_type='regression' is not supported: .*AutoModel",
+        ),
+        (
+            "modernbert-hidden",
+            {"architectures": ["ModernBertForSequenceClassification"]},
+            r"ModernBertForSequenceClassification.*; the others put .* AutoModel\.from_pretrained",
+        ),
+        ("modernbert", {"decoder_bias": False}, "decoder_bias=False is not supported"),
+        ("modernbert", {"classifier_activation": "silu"}, "classifier_activation='silu' is not supported"),
+        ("modernbert", {"tie_word_embeddings": False}, "tie_word_embeddings=False is not supported"),
+        ("modernbert", {"layer_types": ["full_attention"]}, "layer_types=.* must be a list of num_hidden_l"),
+        (
+            "modernbert",
+            {"layer_types": ["full_attention"] * 5 + ["chunked_attention"]},
+            "layer_types='chunked_attention' is not supported",
+        ),
+        (
+            "modernbert",
+            {"num_hidden_layers": 10**9, "global_attn_every_n_layers": 10**9},
+            "global_attn_every_n_layers=1000000000 must be 1000 or less",
+        ),
+        (
+            "modernbert",
+            {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}},
+            "rope_type='yarn', which changes",
+        ),
+        (
+            "modernbert",
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            "rope_type='linear', which changes",
+        ),
         ("gpt2", {"model_type": "mamba"}, "model_type='mamba' is not supported; allowed: 't5', .* 'llama'"),
     ],
 )

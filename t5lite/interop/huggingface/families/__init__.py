@@ -3,7 +3,17 @@
 import logging
 
 from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.families import bert, gpt2, llama, modernbert, opt, t5, t5_encoder, t5gemma
+from t5lite.interop.huggingface.families import (
+    bert,
+    gpt2,
+    llama,
+    modernbert,
+    opt,
+    roberta,
+    t5,
+    t5_encoder,
+    t5gemma,
+)
 from t5lite.interop.huggingface.family import Family, Values, unsupported
 from t5lite.models.config import ModelConfig
 
@@ -13,6 +23,7 @@ FAMILIES: dict[str, Family] = {
     "t5": t5.FAMILY,
     "t5gemma": t5gemma.FAMILY,
     "bert": bert.FAMILY,
+    "roberta": roberta.FAMILY,
     "modernbert": modernbert.FAMILY,
     "t5_encoder": t5_encoder.FAMILY,
     "gpt2": gpt2.FAMILY,

@@ -7,7 +7,7 @@ The head is read off the tensors, not off ``architectures``: the published check
 
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from t5lite.core.errors import UserError
@@ -47,13 +47,13 @@ _CLASSES: dict[Head, str] = {
     "span_extraction": "BertForQuestionAnswering",
 }
 _ARCHITECTURES = tuple(dict.fromkeys(_CLASSES.values()))
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-_SHAPE: dict[str, tuple[Any, ...]] = {
+SHAPE: dict[str, tuple[Any, ...]] = {
     **ONLY_PLAIN,
     "positions": (LearnedPositions(),),
     "norm": (LayerNorm,),
@@ -61,7 +61,7 @@ _SHAPE: dict[str, tuple[Any, ...]] = {
     "norm_placement": ("post",),
     "embedding_norm": (True,),
     "mlp": (PlainMLP,),
-    "mlp.activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
+    "mlp.activation": tuple(dict.fromkeys(ACTIVATIONS.values())),
     "mlp.bias": (True,),
     "parallel_block": (False,),
     "attention.biases": ("all",),
@@ -69,19 +69,20 @@ _SHAPE: dict[str, tuple[Any, ...]] = {
     "table_dim": (None,),
     "head_bias": (True,),
 }
-_SUPPORTED: dict[str, tuple[Any, ...]] = {
+SUPPORTED: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
 }
-_CLASSIFIER = "classifier.weight"
+CLASSIFIER = "classifier"
 _SINGLE_LABEL = "single_label_classification"
 _TABLE = "bert.embeddings.word_embeddings.weight"
 
 
-def _mismatches(config: EncoderOnlyConfig) -> list[str]:
-    phrases = differences(config, _SHAPE) + same_heads(config) + head_width(config)
+def mismatches(config: EncoderOnlyConfig, shape: Mapping[str, tuple[Any, ...]] = SHAPE) -> list[str]:
+    """Return why a model is none of ``shape`` with token types and one head of attention for each query."""
+    phrases = differences(config, shape) + same_heads(config) + head_width(config)
     if config.predicts_tokens:
         phrases += unit_logit_scale(config)
     if config.num_token_types < 1:
@@ -91,34 +92,42 @@ def _mismatches(config: EncoderOnlyConfig) -> list[str]:
 
 def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
     del config  # rules of heads that a model lacks do not apply
-    layer, ours = "bert.encoder.layer.{}", "encoder/layers"
+    return (
+        *encoder_rules("bert"),
+        vector("cls.predictions.bias", "masked_lm/bias"),
+        *head_rules("cls.predictions.transform.dense", "masked_lm"),
+        *norm("cls.predictions.transform.LayerNorm", "masked_lm/norm"),
+        *head_rules("cls.seq_relationship", "next_sentence"),
+        *head_rules(CLASSIFIER, "classifier"),
+        *head_rules("qa_outputs", "span"),
+    )
+
+
+def encoder_rules(name: str) -> tuple[Rule, ...]:
+    """Return the rules of embeddings, layers and pooler, whose tensors' names begin with ``name``."""
+    layer, ours = f"{name}.encoder.layer.{{}}", "encoder/layers"
     attention: list[Rule] = []
-    for name in ("query", "key", "value"):
-        leaf = f"{ours}/self_attention/{name}"
-        attention += dense(f"{layer}.attention.self.{name}", leaf, bias=f"{leaf}_bias")
+    for theirs in ("query", "key", "value"):
+        leaf = f"{ours}/self_attention/{theirs}"
+        attention += dense(f"{layer}.attention.self.{theirs}", leaf, bias=f"{leaf}_bias")
     out = f"{ours}/self_attention/out"
     return (
-        table(_TABLE, "token_embedder/embedding"),
-        table("bert.embeddings.position_embeddings.weight", "encoder/positions/embedding"),
-        table("bert.embeddings.token_type_embeddings.weight", "token_types"),
-        *norm("bert.embeddings.LayerNorm", "encoder/embedding_norm"),
+        table(f"{name}.embeddings.word_embeddings.weight", "token_embedder/embedding"),
+        table(f"{name}.embeddings.position_embeddings.weight", "encoder/positions/embedding"),
+        table(f"{name}.embeddings.token_type_embeddings.weight", "token_types"),
+        *norm(f"{name}.embeddings.LayerNorm", "encoder/embedding_norm"),
         *attention,
         *dense(f"{layer}.attention.output.dense", out, bias=f"{out}_bias"),
         *norm(f"{layer}.attention.output.LayerNorm", f"{ours}/self_attention_norm"),
         *dense(f"{layer}.intermediate.dense", f"{ours}/mlp/wi", bias=f"{ours}/mlp/wi_bias"),
         *dense(f"{layer}.output.dense", f"{ours}/mlp/wo", bias=f"{ours}/mlp/wo_bias"),
         *norm(f"{layer}.output.LayerNorm", f"{ours}/mlp_norm"),
-        *_head("bert.pooler.dense", "pooler"),
-        vector("cls.predictions.bias", "masked_lm/bias"),
-        *_head("cls.predictions.transform.dense", "masked_lm"),
-        *norm("cls.predictions.transform.LayerNorm", "masked_lm/norm"),
-        *_head("cls.seq_relationship", "next_sentence"),
-        *_head("classifier", "classifier"),
-        *_head("qa_outputs", "span"),
+        *head_rules(f"{name}.pooler.dense", "pooler"),
     )
 
 
-def _head(tensor: str, leaf: str) -> tuple[Rule, Rule]:
+def head_rules(tensor: str, leaf: str) -> tuple[Rule, Rule]:
+    """Return the rules of a head's dense layer."""
     return dense(tensor, f"{leaf}/dense/kernel", bias=f"{leaf}/dense/bias")
 
 
@@ -128,8 +137,9 @@ def _copies(config: EncoderOnlyConfig) -> dict[str, str]:
     return {"cls.predictions.decoder.weight": _TABLE, "cls.predictions.decoder.bias": "cls.predictions.bias"}
 
 
-def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
-    activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.mlp.activation)
+def to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
+    """Return config.json's content."""
+    activation = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == config.mlp.activation)
     values: dict[str, Any] = {
         "model_type": "bert",
         "vocab_size": config.vocab_size,
@@ -140,7 +150,7 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "hidden_act": activation,
         "hidden_dropout_prob": config.dropout_rate,
         "attention_probs_dropout_prob": config.dropout_rate,
-        "max_position_embeddings": config.max_length,
+        "max_position_embeddings": config.positions.num_rows(config.max_length),
         "type_vocab_size": config.num_token_types,
         "initializer_range": initial_std(config),
         "layer_norm_eps": config.norm.epsilon,
@@ -157,9 +167,15 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
 
 
 def _from_json(values: Values) -> EncoderOnlyConfig:
-    values.require(_SUPPORTED)
     values.architectures(_ARCHITECTURES)
+    return encoder(values, LearnedPositions())
+
+
+def encoder(values: Values, positions: LearnedPositions) -> EncoderOnlyConfig:
+    """Return the encoder that config.json describes."""
+    values.require(SUPPORTED)
     embed_dim, num_heads = values.integer("hidden_size"), values.integer("num_attention_heads")
+    num_rows = values.integer("max_position_embeddings", 512, minimum=positions.offset + 1)
     return EncoderOnlyConfig(
         vocab_size=values.integer("vocab_size"),
         embed_dim=embed_dim,
@@ -169,8 +185,9 @@ def _from_json(values: Values) -> EncoderOnlyConfig:
         num_layers=values.integer("num_hidden_layers"),
         head="hidden",  # until the tensors are known
         num_token_types=values.integer("type_vocab_size", 2),
-        max_length=values.integer("max_position_embeddings", 512),
-        mlp=PlainMLP(activation=values.choice("hidden_act", _ACTIVATIONS, "gelu"), bias=True),
+        max_length=num_rows - positions.offset,
+        positions=positions,
+        mlp=PlainMLP(activation=values.choice("hidden_act", ACTIVATIONS, "gelu"), bias=True),
         norm=LayerNorm(epsilon=values.number("layer_norm_eps", 1e-12)),
         initializer=NormalInitializer(std=values.number("initializer_range", 0.02)),
         dropout_rate=values.number("hidden_dropout_prob", 0.1),
@@ -178,13 +195,20 @@ def _from_json(values: Values) -> EncoderOnlyConfig:
 
 
 def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, Shape]) -> EncoderOnlyConfig:
-    """Return ``config`` with the head that the tensors are, which has as many classes as it has rows."""
     head = _head_of(values.architectures(_ARCHITECTURES), shapes)
+    return with_head(config, head, values, shapes, labels=CLASSIFIER)
+
+
+def with_head(
+    config: EncoderOnlyConfig, head: Head, values: Values, shapes: Mapping[str, Shape], *, labels: str
+) -> EncoderOnlyConfig:
+    """Return ``config`` with a head, which has as many classes as the dense layer ``labels`` has rows."""
     if HEADS[head].predicts_tokens:
         values.require({"tie_word_embeddings": (True,)})
     if not HEADS[head].is_classifier:
         return dataclasses.replace(config, head=head)
-    num_labels = shapes[_CLASSIFIER][0] if shapes[_CLASSIFIER] else 1
+    rows = shapes[f"{labels}.weight"]
+    num_labels = rows[0] if rows else 1
     if head == "sequence_classification":
         _refuse_other_than_softmax(values, num_labels)
     named = values.get("id2label")
@@ -194,8 +218,8 @@ def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, S
     }
     if wrong := {key: count for key, count in said.items() if count not in (None, num_labels)}:
         logger.warning(
-            "%s has %d rows, and so many classes are imported; config.json speaks of %s",
-            _CLASSIFIER,
+            "%s.weight has %d rows, and so many classes are imported; config.json speaks of %s",
+            labels,
             num_labels,
             " and ".join(f"{count} ({key})" for key, count in wrong.items()),
         )
@@ -232,23 +256,42 @@ def _head_of(architectures: tuple[str, ...], names: Collection[str]) -> Head:
         found.append("pretraining" if whole else "masked_lm")
     if "qa_outputs.weight" in names:
         found.append("span_extraction")
-    if _CLASSIFIER in names:
+    if f"{CLASSIFIER}.weight" in names:
         found.append(classifier)
+    return chosen(found, _CLASSES, architectures, "pooled" if pooler else "hidden")
+
+
+def chosen(
+    found: Sequence[Head], classes: Mapping[Head, str], architectures: tuple[str, ...], body: Head
+) -> Head:
+    """Return the head among those ``found``: of several, the one that ``architectures`` names.
+
+    Args:
+      found: the heads whose tensors are there.
+      classes: of each head.
+      architectures: that config.json names.
+      body: the head where none was found.
+
+    Raises:
+      UserError: if none was found and config.json names none but such that have one.
+    """
     for head in found:
-        if _CLASSES[head] in architectures:
+        if classes[head] in architectures:
             return head
     if found:
         return found[0]
-    bodies = {"BertModel", "BertForPreTraining", "BertForMaskedLM"}
+    bodies = {name for head, name in classes.items() if not HEADS[head].is_classifier} - {
+        classes["span_extraction"]
+    }
     if architectures and not bodies & set(architectures):
         raise UserError(
             f"config.json: architectures={list(architectures)!r}, but there is neither a classifier nor "
-            "qa_outputs among the tensors; set it to ['BertModel'] to import the encoder alone"
+            f"qa_outputs among the tensors; set it to ['{classes['hidden']}'] to import the encoder alone"
         )
-    return "pooled" if pooler else "hidden"
+    return body
 
 
-def _generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
+def generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
     """Return almost nothing: an encoder does not generate, but the file marks an exported folder."""
     del config
     return {"pad_token_id": tokens["pad"]}
@@ -258,10 +301,10 @@ FAMILY = Family(
     model_types=("bert",),
     marks=("type_vocab_size", "intermediate_size"),
     architecture=EncoderOnlyConfig,
-    mismatches=_mismatches,
+    mismatches=mismatches,
     class_name=lambda config: _CLASSES[config.head],
-    to_json=_to_json,
-    generation_json=_generation_json,
+    to_json=to_json,
+    generation_json=generation_json,
     from_json=_from_json,
     completed=_completed,
     rules=_rules,
