@@ -1,7 +1,9 @@
 """Examples for pretraining: equal chunks of the virtual concatenation, made fields by the objective."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -51,6 +53,10 @@ class PretrainingDataConfig(SourceConfig):
     def kind(self) -> str:
         """What the objective is called."""
         return type(self.objective).__name__
+
+    def held_out(self, store: str) -> Self:
+        """Return how another store is measured: once, by what the objective says of held-out text."""
+        return dataclasses.replace(super().held_out(store), objective=self.objective.held_out())
 
     def open_examples(self, opening: Opening) -> Examples:
         """Return chunks under the objective."""
@@ -128,8 +134,8 @@ class PretrainingExamples(Examples):
         self._layout = layout
         store = TokenStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self.vocabulary: Vocabulary = store.vocabulary()
-        self._separator = objective.separator(self.vocabulary, architecture)
-        self._stream = DocumentStream(store, self._separator)
+        self._separators = objective.separators(self.vocabulary, architecture)
+        self._stream = DocumentStream(store, self._separators)
         available = self._stream.num_tokens
         self.num_examples = max(0, (available - layout.tokens) // layout.stride + 1)
         if not self.num_examples:
@@ -176,14 +182,14 @@ class PretrainingExamples(Examples):
     def _sentence_pairs(
         self, indices: np.ndarray, noise_indices: np.ndarray, noise_key: np.ndarray
     ) -> SentencePairs:
-        assert self._separator is not None, "sentence pairs are of documents"
+        (separator,) = self._separators
         # Noise is numbered along the endless stream of examples, so its number says which pass it is.
         return pair_sentences(
             indices,
             noise_indices // self.num_examples,
             num_examples=self.num_examples,
             key=noise_key,
-            separator=self._separator,
+            separator=separator,
             read=self._chunks,
             documents_at=lambda chunks, places: self._stream.documents_at(
                 chunks * self._layout.stride + places

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -26,6 +26,10 @@ class BaseObjective(ABC):
         """Whether a row is two stretches of text, with a label that says whether they follow each other."""
         return False
 
+    def held_out(self) -> Self:
+        """Return what held-out text is measured by: this objective, unless it says otherwise."""
+        return self
+
     @abstractmethod
     def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
         """Return the sizes of chunks and batch fields.
@@ -34,10 +38,10 @@ class BaseObjective(ABC):
           ConfigError: if ``inputs_length`` cannot be filled.
         """
 
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return the id put after every document; None: they follow each other without, as in T5."""
+    def separators(self, vocabulary: Vocabulary, architecture: str) -> tuple[int, ...]:
+        """Return the ids put after every document; none: they follow each other without, as in T5."""
         del vocabulary, architecture
-        return None
+        return ()
 
     def check_head(self, head: str) -> None:
         """Check that there are labels for a head of ``architectures``; there are for a language model.

@@ -38,10 +38,10 @@ class CausalLM(BaseObjective):
             raise ConfigError(f"inputs_length={inputs_length} must be at least 1")
         return ChunkLayout(inputs_length + 1, inputs_length, 0, inputs_length)
 
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return EOS, or None for a vocabulary without: its documents run into each other."""
+    def separators(self, vocabulary: Vocabulary, architecture: str) -> tuple[int, ...]:
+        """Return EOS, or nothing for a vocabulary without: its documents run into each other."""
         del architecture
-        return vocabulary.eos_id
+        return () if vocabulary.eos_id is None else (vocabulary.eos_id,)
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Accept any vocabulary."""

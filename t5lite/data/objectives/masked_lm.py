@@ -6,12 +6,15 @@
     weights  0     0     1      0   0        0  0  1    0     0
 
 Deviations from BERT: rows are full chunks of the stream with [SEP] after every document (RoBERTa's
-FULL-SENTENCES); token types and next-sentence labels are there with ``next_sentence`` alone; the noise is
-drawn anew each epoch (BERT stored ten versions); random ids leave out sentinels.
+FULL-SENTENCES), or with ``pack`` several sequences that do not see each other (ModernBERT's unpadded rows);
+token types and next-sentence labels are there with ``next_sentence`` alone; the noise is drawn anew each
+epoch (BERT stored ten versions); random ids leave out sentinels.
 """
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +24,7 @@ from t5lite.data.indexed_random import distinct_words, random_bits
 from t5lite.data.objectives.base import BaseObjective
 from t5lite.data.objectives.layout import ChunkLayout
 from t5lite.data.objectives.next_sentence import SentencePairs
+from t5lite.data.objectives.packed_sequences import LEAST_TOKENS, PackedSequences
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.data.vocabulary.special_tokens import SpecialTokens, special_tokens
 
@@ -38,6 +42,12 @@ class MaskedLM(BaseObjective):
 
     mask_probability: float = 0.15
     """Share of the tokens that are asked for, strictly between 0 and 1; separators never are."""
+    later_mask_probabilities: tuple[tuple[int, float], ...] = ()
+    """(examples, share): once so many examples of this source were seen, another share; mmBERT goes from 0.3
+    to 0.15 and 0.05. Examples are rows: steps times the batch size, where the source is the only one."""
+    heldout_mask_probability: float | None = None
+    """Share in evaluations; None is the last one of training. ModernBERT trains at 0.3 and measures at
+    0.15."""
     mask_share: float = 0.8
     """Of the tokens asked for, the share that becomes [MASK]."""
     random_share: float = 0.1
@@ -45,6 +55,9 @@ class MaskedLM(BaseObjective):
 
     whole_words: bool = False
     """Ask for all tokens of a word or for none (BERT's whole word masking)."""
+    pack: bool = False
+    """Rows are [CLS] … [SEP] [CLS] … [SEP], each document's piece a sequence that sees only itself; else
+    documents follow each other and see all of the row. A row has 4 positions of padding at most."""
     next_sentence: bool = False
     """Rows are [CLS] A [SEP] B [SEP] with token types and a label: is B what follows A, or from elsewhere
     (half of them)? For head="pretraining"."""
@@ -52,9 +65,21 @@ class MaskedLM(BaseObjective):
     architectures: ClassVar[tuple[str, ...]] = tuple(each for each in SIDES_OF if not writes(each))
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_probability < 1:
+        _check_share("mask_probability", self.mask_probability)
+        if self.heldout_mask_probability is not None:
+            _check_share("heldout_mask_probability", self.heldout_mask_probability)
+        for _, share in self.later_mask_probabilities:
+            _check_share(f"later_mask_probabilities={self.later_mask_probabilities}: the share", share)
+        starts = [0, *(examples for examples, _ in self.later_mask_probabilities)]
+        if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
             raise ConfigError(
-                f"mask_probability={self.mask_probability} must lie strictly between 0 and 1; BERT uses 0.15"
+                f"later_mask_probabilities={self.later_mask_probabilities} must begin after 0 examples and "
+                "each after the one before; use for example ((1000000, 0.15), (1500000, 0.05))"
+            )
+        if self.pack and self.next_sentence:
+            raise ConfigError(
+                "pack=True fills rows with sequences that do not see each other, next_sentence=True with two "
+                "that do; set one of them to False"
             )
         if min(self.mask_share, self.random_share) < 0 or self.mask_share + self.random_share > 1:
             raise ConfigError(
@@ -77,6 +102,21 @@ class MaskedLM(BaseObjective):
         """As ``next_sentence`` says."""
         return self.next_sentence
 
+    def held_out(self) -> Self:
+        """Return the objective with the share of evaluations from the first example on."""
+        *_, (_, last) = self._phases
+        share = last if self.heldout_mask_probability is None else self.heldout_mask_probability
+        return dataclasses.replace(self, mask_probability=share, later_mask_probabilities=())
+
+    @property
+    def _phases(self) -> tuple[tuple[int, float], ...]:
+        return (0, self.mask_probability), *self.later_mask_probabilities
+
+    def shares(self, indices: np.ndarray) -> np.ndarray:
+        """Return float64 [B]: the share that is asked for of rows ``indices`` of the stream of examples."""
+        starts, shares = zip(*self._phases, strict=True)
+        return np.array(shares)[np.searchsorted(starts, indices, side="right") - 1]
+
     @property
     def _num_framing(self) -> int:
         return _NUM_FRAMING + self.next_sentence
@@ -90,30 +130,40 @@ class MaskedLM(BaseObjective):
         del architecture
         # Each sentence needs a token.
         least = 2 * self._num_framing - 1 if self.next_sentence else self._num_framing + 1
+        frame = "[CLS], A, [SEP], B, [SEP]" if self.next_sentence else "[CLS], a token, [SEP]"
+        if self.pack:
+            least, frame = _NUM_FRAMING + LEAST_TOKENS, "[CLS], a token, [SEP], and two between documents"
         if inputs_length < least:
-            frame = "[CLS], A, [SEP], B, [SEP]" if self.next_sentence else "[CLS], a token, [SEP]"
             raise ConfigError(f"inputs_length={inputs_length} must be at least {least}: {frame}")
         tokens = inputs_length - self._num_framing
         return ChunkLayout(tokens, tokens, inputs_length, 0)
 
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return [SEP]."""
+    def separators(self, vocabulary: Vocabulary, architecture: str) -> tuple[int, ...]:
+        """Return [SEP], and [CLS] of the next document where it is a sequence of its own."""
         del architecture
-        return special_tokens(vocabulary).sep
+        special = special_tokens(vocabulary)
+        return (special.sep, special.cls) if self.pack else (special.sep,)
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there are ids to mask and frame with.
 
         Raises:
-          ConfigError: if there are not.
+          ConfigError: if there are not, or packed sequences would begin as they end.
         """
         del inputs_length, architecture
-        special_tokens(vocabulary)
+        special = special_tokens(vocabulary)
+        if self.pack and special.cls == special.sep:
+            raise ConfigError(
+                f"{vocabulary.path} has one id, {special.cls}, for [CLS] and [SEP], so pack=True cannot tell "
+                "where a sequence begins; set data.objective.pack=False, or use another vocabulary"
+            )
 
     def field_names(self, layout: ChunkLayout) -> tuple[str, ...]:
-        """Return the encoder's fields; of pairs of sentences with what tells them apart, and their label."""
+        """Return the encoder's fields, with what tells packed sequences or those of a pair apart."""
         del layout
         names = ("encoder_input_tokens", "encoder_target_tokens", "encoder_loss_weights")
+        if self.pack:
+            return (*names, "encoder_segment_ids")
         return (*names, "encoder_token_types", "sequence_labels") if self.next_sentence else names
 
     def fields(
@@ -125,16 +175,21 @@ class MaskedLM(BaseObjective):
         vocabulary: Vocabulary,
         layout: ChunkLayout,
     ) -> dict[str, np.ndarray]:
-        """Return the encoder's fields of single stretches of text; absent token types are 0."""
+        """Return the encoder's fields of stretches of text; absent token types are 0."""
         del layout
         special = special_tokens(vocabulary)
         tokens_BN = tokens_BN.astype(np.int32, copy=False)
         inputs_BN, chosen_BN = self._masked(tokens_BN, key=key, indices=indices, vocabulary=vocabulary)
-        return {
+        fields = {
             "encoder_input_tokens": _framed(inputs_BN, special),
             "encoder_target_tokens": _framed(tokens_BN, special),
             "encoder_loss_weights": np.pad(chosen_BN.astype(np.float32), ((0, 0), (1, 1))),
         }
+        if not self.pack:
+            return fields
+        packed = PackedSequences.of(tokens_BN, special)
+        moved = {name: packed.moved(field) for name, field in fields.items()}
+        return {**moved, "encoder_segment_ids": packed.segment_ids_BL}
 
     def pair_fields(
         self, pairs: SentencePairs, *, key: np.ndarray, indices: np.ndarray, vocabulary: Vocabulary
@@ -159,11 +214,14 @@ class MaskedLM(BaseObjective):
         special = special_tokens(vocabulary)
         choosing_BN, bits_BN = np.split(random_bits(key, indices, 2 * tokens_BN.shape[1]), 2, axis=1)
         candidates_BN = tokens_BN != special.sep
+        if self.pack:
+            candidates_BN &= tokens_BN != special.cls
+        num_chosen_B = num_chosen(candidates_BN, self.shares(indices))
         if self.whole_words:
             starts_BN = ~vocabulary.word_continuations[tokens_BN]
-            chosen_BN = self.choose_words(choosing_BN, candidates_BN, starts_BN)
+            chosen_BN = choose_words(choosing_BN, candidates_BN, starts_BN, num_chosen_B)
         else:
-            chosen_BN = self.choose(choosing_BN, candidates_BN)
+            chosen_BN = choose(choosing_BN, candidates_BN, num_chosen_B)
         # The upper half of a word says what becomes of a chosen token, the lower half which id.
         share_BN = (bits_BN >> _HALF_BITS) / float(1 << 32)
         random_BN = vocabulary.text_ids[(bits_BN & _LOWER_HALF) % np.uint64(len(vocabulary.text_ids))]
@@ -172,56 +230,62 @@ class MaskedLM(BaseObjective):
         inputs_BN = np.where(masked_BN, special.mask, np.where(replaced_BN, random_BN, tokens_BN))
         return inputs_BN, chosen_BN
 
-    def choose(self, bits_BN: np.ndarray, candidates_BN: np.ndarray) -> np.ndarray:
-        """Return bool [B, N]: of each row's candidates a random share of ``mask_probability``, rounded.
 
-        At least one is chosen in a row that has a candidate. ``bits_BN`` are random uint64.
-        """
-        words = np.where(candidates_BN, distinct_words(bits_BN), np.iinfo(np.uint64).max)
-        order = np.sort(words, axis=1)
-        last_B = np.maximum(self._num_chosen(candidates_BN) - 1, 0)
-        threshold = np.take_along_axis(order, last_B[:, None], axis=1)
-        return (words <= threshold) & candidates_BN
+def _check_share(name: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise ConfigError(f"{name}={share} must lie strictly between 0 and 1; BERT uses 0.15")
 
-    def choose_words(
-        self, bits_BN: np.ndarray, candidates_BN: np.ndarray, starts_BN: np.ndarray
-    ) -> np.ndarray:
-        """Return bool [B, N]: whole words, in random order as many as come nearest to the share.
 
-        Args:
-          bits_BN: random uint64.
-          candidates_BN: what may be chosen; anything else ends a word.
-          starts_BN: where a word may begin; it always does at the edges.
-        """
-        num_tokens = bits_BN.shape[1]
-        places = np.arange(num_tokens)[None, :]
-        starts_BN = starts_BN | ~candidates_BN
-        starts_BN[:, 0] = True
-        starts_BN[:, 1:] |= ~candidates_BN[:, :-1]
-        first_BN = np.maximum.accumulate(np.where(starts_BN, places, 0), axis=1)
-        # All tokens of a word have the random number of its first one.
-        words = np.where(candidates_BN, distinct_words(bits_BN), np.iinfo(np.uint64).max)
-        words = np.take_along_axis(words, first_BN, axis=1)
-        order = np.argsort(words, axis=1, kind="stable")
-        ranked = np.take_along_axis(words, order, axis=1)
-        changes = ranked[:, 1:] != ranked[:, :-1]
-        edge = np.ones((len(words), 1), bool)
-        begins = np.concatenate([edge, changes], axis=1)
-        ends = np.concatenate([changes, edge], axis=1)
-        first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-        behind = np.where(ends, places + 1, num_tokens)
-        behind = np.minimum.accumulate(behind[:, ::-1], axis=1)[:, ::-1]
-        # A word counts if more than half of it lies within the share.
-        taken = (first + behind <= 2 * self._num_chosen(candidates_BN)[:, None]) | (first == 0)
-        chosen_BN = np.empty_like(taken)
-        np.put_along_axis(chosen_BN, order, taken, axis=1)
-        return chosen_BN & candidates_BN
+def choose(bits_BN: np.ndarray, candidates_BN: np.ndarray, num_chosen_B: np.ndarray) -> np.ndarray:
+    """Return bool [B, N]: of each row's candidates ``num_chosen_B``; ``bits_BN`` are random uint64."""
+    words = np.where(candidates_BN, distinct_words(bits_BN), np.iinfo(np.uint64).max)
+    order = np.sort(words, axis=1)
+    last_B = np.maximum(num_chosen_B - 1, 0)
+    threshold = np.take_along_axis(order, last_B[:, None], axis=1)
+    return (words <= threshold) & candidates_BN
 
-    def _num_chosen(self, candidates_BN: np.ndarray) -> np.ndarray:
-        """Return int64 [B], the share of each row's candidates, rounded, and at least one if there is any."""
-        num_candidates = candidates_BN.sum(axis=1)
-        num_chosen = np.round(num_candidates * self.mask_probability).astype(np.int64)
-        return np.minimum(np.maximum(num_chosen, 1), num_candidates)
+
+def choose_words(
+    bits_BN: np.ndarray, candidates_BN: np.ndarray, starts_BN: np.ndarray, num_chosen_B: np.ndarray
+) -> np.ndarray:
+    """Return bool [B, N]: whole words, in random order as many as come nearest to ``num_chosen_B`` tokens.
+
+    Args:
+      bits_BN: random uint64.
+      candidates_BN: what may be chosen; anything else ends a word.
+      starts_BN: where a word may begin; it always does at the edges.
+      num_chosen_B: tokens of each row.
+    """
+    num_tokens = bits_BN.shape[1]
+    places = np.arange(num_tokens)[None, :]
+    starts_BN = starts_BN | ~candidates_BN
+    starts_BN[:, 0] = True
+    starts_BN[:, 1:] |= ~candidates_BN[:, :-1]
+    first_BN = np.maximum.accumulate(np.where(starts_BN, places, 0), axis=1)
+    # All tokens of a word have the random number of its first one.
+    words = np.where(candidates_BN, distinct_words(bits_BN), np.iinfo(np.uint64).max)
+    words = np.take_along_axis(words, first_BN, axis=1)
+    order = np.argsort(words, axis=1, kind="stable")
+    ranked = np.take_along_axis(words, order, axis=1)
+    changes = ranked[:, 1:] != ranked[:, :-1]
+    edge = np.ones((len(words), 1), bool)
+    begins = np.concatenate([edge, changes], axis=1)
+    ends = np.concatenate([changes, edge], axis=1)
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    behind = np.where(ends, places + 1, num_tokens)
+    behind = np.minimum.accumulate(behind[:, ::-1], axis=1)[:, ::-1]
+    # A word counts if more than half of it lies within the share.
+    taken = (first + behind <= 2 * num_chosen_B[:, None]) | (first == 0)
+    chosen_BN = np.empty_like(taken)
+    np.put_along_axis(chosen_BN, order, taken, axis=1)
+    return chosen_BN & candidates_BN
+
+
+def num_chosen(candidates_BN: np.ndarray, shares_B: np.ndarray) -> np.ndarray:
+    """Return int64 [B], the share of each row's candidates, rounded, and at least one if there is any."""
+    num_candidates = candidates_BN.sum(axis=1)
+    num_chosen = np.round(num_candidates * shares_B).astype(np.int64)
+    return np.minimum(np.maximum(num_chosen, 1), num_candidates)
 
 
 def _framed(tokens_BN: np.ndarray, special: SpecialTokens) -> np.ndarray:

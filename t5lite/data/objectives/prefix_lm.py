@@ -56,9 +56,10 @@ class PrefixLM(BaseObjective):
         targets_length = inputs_length - self.shortest_prefix(inputs_length) + 1
         return ChunkLayout(inputs_length, inputs_length, inputs_length, targets_length)
 
-    def separator(self, vocabulary: Vocabulary, architecture: str) -> int | None:
-        """Return None, as in T5, but EOS for a decoder-only model, where the vocabulary has it."""
-        return vocabulary.eos_id if has_one_row(architecture) else None
+    def separators(self, vocabulary: Vocabulary, architecture: str) -> tuple[int, ...]:
+        """Return nothing, as in T5, but EOS for a decoder-only model, where the vocabulary has it."""
+        eos_id = vocabulary.eos_id
+        return (eos_id,) if eos_id is not None and has_one_row(architecture) else ()
 
     def check_vocabulary(self, vocabulary: Vocabulary, inputs_length: int, architecture: str) -> None:
         """Check that there is EOS to end both sides.

@@ -35,7 +35,7 @@ def separated(store):
 @settings(deadline=None, max_examples=60)
 @given(start=st.integers(0, 10**6), length=st.integers(1, 300))
 def test_any_chunk_of_the_stream_with_separators(store, separated, start, length):
-    stream = DocumentStream(store, 1)
+    stream = DocumentStream(store, (1,))
     assert stream.num_tokens == len(separated)
     start = start % (len(separated) - length)
     np.testing.assert_array_equal(
@@ -66,7 +66,7 @@ class CountingStore:
 @pytest.mark.parametrize("num_documents", [PAGE_ITEMS, 3 * PAGE_ITEMS + 1, 50_000_000, 400_000_000])
 def test_a_chunk_soon_costs_one_read_of_document_ends(num_documents):
     store = CountingStore(num_documents)
-    stream = DocumentStream(store, 1)
+    stream = DocumentStream(store, (1,))
     pattern = np.tile([5, 6, 7, 1], 200)
     edges = 4 * PAGE_ITEMS * np.arange(4)[:, None] + np.arange(-3, 3)
     starts = np.random.default_rng(0).integers(0, stream.num_tokens - 513, 300)
@@ -85,7 +85,7 @@ def test_a_chunk_soon_costs_one_read_of_document_ends(num_documents):
 
 
 def test_a_stream_without_separator_is_the_store(store):
-    stream = DocumentStream(store, None)
+    stream = DocumentStream(store, ())
     assert stream.num_tokens == store.num_tokens
     np.testing.assert_array_equal(stream.chunks(np.array([7]), 50), store.chunks(np.array([7]), 50))
 

@@ -141,7 +141,7 @@ def test_no_token_is_lost_or_duplicated_over_an_epoch(name, architecture, text_s
     )
     store = TokenStore.open(text_store)
     layout = OBJECTIVES[name]().layout(LENGTH, architecture)
-    if OBJECTIVES[name]().separator(vocabulary, architecture) is None:
+    if OBJECTIVES[name]().separators(vocabulary, architecture) == ():
         stream = store.tokens(0, store.num_tokens)
     else:
         stream = np.concatenate([[*store.document(i).tolist(), 1] for i in range(store.num_documents)])

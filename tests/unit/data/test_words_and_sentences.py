@@ -9,7 +9,7 @@ from t5lite.core.batch_fields import NO_LABEL
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.indexed_random import derive_key, random_bits
-from t5lite.data.objectives.masked_lm import MaskedLM
+from t5lite.data.objectives.masked_lm import MaskedLM, choose, choose_words, num_chosen
 from t5lite.data.objectives.next_sentence import NEXT, RANDOM, pair_sentences
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.prepare import write_text_store
@@ -65,8 +65,8 @@ def test_words_are_asked_for_whole_or_not_at_all(seed, share, start_share, separ
     candidates = generator.random((5, 60)) >= separator_share
     starts = generator.random((5, 60)) < start_share
     bits = random_bits(derive_key(seed, "noise"), np.arange(5), 60)
-    objective = MaskedLM(mask_probability=share, whole_words=True)
-    chosen = objective.choose_words(bits, candidates, starts.copy())
+    num_chosen_B = num_chosen(candidates, np.full(5, share))
+    chosen = choose_words(bits, candidates, starts.copy(), num_chosen_B)
     assert not (chosen & ~candidates).any()
     for row in range(5):
         words, word = [], -1
@@ -91,7 +91,7 @@ def test_the_share_of_whole_words_is_that_of_tokens():
     generator = np.random.default_rng(0)
     starts = generator.random((3000, 120)) < 0.5
     bits = random_bits(KEY, np.arange(3000), 120)
-    chosen = MaskedLM(whole_words=True).choose_words(bits, np.ones((3000, 120), bool), starts)
+    chosen = choose_words(bits, np.ones((3000, 120), bool), starts, np.full(3000, 18))
     assert chosen.mean() == pytest.approx(0.15, abs=0.003)
     np.testing.assert_allclose(chosen.mean(axis=0), 0.15, atol=0.035)
 
@@ -99,9 +99,10 @@ def test_the_share_of_whole_words_is_that_of_tokens():
 def test_words_of_one_token_are_masked_as_tokens():
     bits = random_bits(KEY, np.arange(20), 50)
     candidates = np.random.default_rng(0).random((20, 50)) < 0.9
-    objective = MaskedLM(whole_words=True)
+    num_chosen_B = num_chosen(candidates, np.full(20, 0.15))
     np.testing.assert_array_equal(
-        objective.choose_words(bits, candidates, np.ones((20, 50), bool)), objective.choose(bits, candidates)
+        choose_words(bits, candidates, np.ones((20, 50), bool), num_chosen_B),
+        choose(bits, candidates, num_chosen_B),
     )
 
 
@@ -157,7 +158,7 @@ def test_half_of_the_pairs_are_random(epoch):
 
 
 def read_pairs(store, *, epoch, num_tokens=30, key=KEY):
-    stream = DocumentStream(store, 1)
+    stream = DocumentStream(store, (1,))
     count = stream.num_tokens // num_tokens
     indices = np.arange(count)
     pairs = pair_sentences(
@@ -204,7 +205,7 @@ def test_pairs_are_a_function_of_key_chunk_and_epoch(sentences, epoch):
 @given(place=st.integers(0, 10**6))
 def test_the_document_of_a_place(text_store, place):
     store = TokenStore.open(text_store)
-    stream = DocumentStream(store, 1)
+    stream = DocumentStream(store, (1,))
     place %= stream.num_tokens
     ends = np.cumsum(store.document_lengths + 1)
     assert stream.documents_at(np.array([place]))[0] == np.searchsorted(ends, place, side="right")
