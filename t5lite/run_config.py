@@ -393,7 +393,14 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
 
 
 VERSIONS = Versions(
-    {0: _with_types, 1: _with_named_step, 2: unchanged, 3: _with_named_evaluations, 4: _with_execution}
+    {
+        0: _with_types,
+        1: _with_named_step,
+        2: unchanged,
+        3: _with_named_evaluations,
+        4: _with_execution,
+        5: unchanged,
+    }
 )
 """Of ``config.json``."""
 # Objective before DataConfig, which has it.

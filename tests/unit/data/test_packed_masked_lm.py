@@ -1,5 +1,9 @@
 """Masked LM in packed rows, and by a share that changes as training goes on."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +17,9 @@ from t5lite.data.pipeline import open_pipeline
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.models.functional import build
+from t5lite.training.losses import token_losses
+from tests.families import FAMILIES
 
 PHASES = MaskedLM(
     mask_probability=0.3, later_mask_probabilities=((37, 0.15), (80, 0.05)), heldout_mask_probability=0.2
@@ -161,3 +168,44 @@ def test_packed_rows_need_room_and_two_different_ids(vocabulary, monkeypatch):
     monkeypatch.setattr(type(vocabulary), "cls_id", 1)
     with pytest.raises(ConfigError, match=r"one id, 1, for \[CLS\] and \[SEP\].*pack=False"):
         MaskedLM(pack=True).check_vocabulary(vocabulary, 32, "encoder_only")
+
+
+def test_a_packed_row_is_computed_and_counted_as_its_sequences_are_alone(text_store):
+    config = PretrainingDataConfig(
+        store=str(text_store), inputs_length=60, objective=MaskedLM(pack=True, mask_probability=0.4)
+    )
+    packed = open_pipeline(config, seed=2).batch(0, batch_size=3)
+    vocab_size = TokenStore.open(text_store).vocabulary().size
+    model = build(dataclasses.replace(FAMILIES["modernbert"], vocab_size=vocab_size, num_layers=2))
+    names = [name for name in packed if name != "encoder_segment_ids"]
+    sequences = [segments_of(packed, name.removeprefix("encoder_")) for name in names]
+    count = len(sequences[0])
+    assert count > 2 * len(packed["encoder_segment_ids"])
+    alone = {name: np.zeros((count, 60), packed[name].dtype) for name in packed}
+    for name, pieces in zip(names, sequences, strict=True):
+        for row, piece in enumerate(pieces):
+            alone[name][row, : len(piece)] = piece
+            alone["encoder_segment_ids"][row, : len(piece)] = 1
+
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(0.5 * rng.standard_normal(leaf.shape), leaf.dtype), model.abstract_params
+    )
+
+    @jax.jit
+    def computed(batch):
+        logits = model.bind(params)(batch)["tokens"]
+        return logits, [
+            token_losses(
+                logits[rows], batch["encoder_target_tokens"][rows], batch["encoder_loss_weights"][rows]
+            )
+            for rows in (slice(3), slice(3, None))
+        ]
+
+    both = {name: np.concatenate([packed[name], alone[name]]) for name in packed}
+    logits, (together, apart) = computed(both)
+    assert np.std(logits) > 0.1
+    inside = both["encoder_segment_ids"] > 0
+    np.testing.assert_allclose(logits[:3][inside[:3]], logits[3:][inside[3:]], rtol=0, atol=2e-5)
+    assert together.objective.weight == apart.objective.weight > 20
+    np.testing.assert_allclose(together.objective.total, apart.objective.total, rtol=1e-5)
