@@ -8,7 +8,7 @@ from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
-from t5lite.evaluation.config import TaskName
+from t5lite.evaluation.tasks import TaskName
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import store_evaluation
 

@@ -1,15 +1,30 @@
-"""Lookup in the explicit tables (``dict`` literals) by which packages name their entries.
+"""Tables of what there is: a package's kinds are the classes that its ``__init__`` imports.
 
-A new architecture, objective, optimizer or format is one new file and one line in such a table;
-there is no registration by side effect of an import.
+A new architecture, objective, optimizer or task is one new file and the line that imports it there
+(docs/extending.md); JSON, the command line and messages follow from the table.
 """
 
+import operator
 from collections.abc import Mapping
-from typing import TypeVar
+from functools import reduce
+from typing import Any, TypeVar
 
 from t5lite.core.errors import ConfigError, suggestion
 
 T = TypeVar("T")
+
+
+def union_of(base: type, names: Mapping[str, Any]) -> Any:
+    """Return the union of the kinds of ``base`` that a module has: what a field of that type may hold.
+
+    To a type checker such a field is a ``base``, which is all that may be asked of any of its kinds.
+
+    Args:
+      base: answers for all of them; no kind itself.
+      names: of the module, ``globals()``.
+    """
+    values = (value for value in names.values() if isinstance(value, type) and issubclass(value, base))
+    return reduce(operator.or_, (kind for kind in values if kind is not base))
 
 
 def lookup(table: Mapping[str, T], name: str, *, kind: str) -> T:

@@ -1,7 +1,5 @@
 """Which way each architecture writes, and what it is asked by whoever does not know the architecture."""
 
-from typing import Any
-
 import numpy as np
 
 from t5lite.core.errors import ConfigError
@@ -10,20 +8,20 @@ from t5lite.decoding.continuing import Continuing
 from t5lite.decoding.filling import Filling
 from t5lite.decoding.greedy import EosIds
 from t5lite.decoding.mode import DecodingMode, GenerationLengths, Search, TrainedOn, known_rows
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig
+from t5lite.models.config import Architecture, ModelConfig
 from t5lite.models.program import Program
 
-DECODING_MODES: dict[type[Any], type[DecodingMode]] = {
-    EncoderDecoderConfig: Answering,
-    EncoderOnlyConfig: Filling,
-    DecoderOnlyConfig: Continuing,
+DECODING_MODES: dict[Architecture, type[DecodingMode]] = {
+    "encoder_decoder": Answering,
+    "encoder_only": Filling,
+    "decoder_only": Continuing,
 }
-"""How the model that each configuration describes writes."""
+"""How models of each kind write."""
 
 
 def decoding_mode(config: ModelConfig) -> type[DecodingMode]:
     """Return how a model of ``config`` writes."""
-    return DECODING_MODES[type(config)]
+    return DECODING_MODES[config.architecture]
 
 
 def generation_lengths(

@@ -3,14 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.home import expand_fields
 from t5lite.data.pipeline import SourceDataConfig
+from t5lite.evaluation.tasks import TaskName
 from t5lite.models.config import ModelConfig
-
-TaskName: TypeAlias = Literal["translation", "classification"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 """What is the same in a metric's name, in a file's and on the command line."""

@@ -1,7 +1,6 @@
 """The functional view of a model: everywhere else parameters are a plain nested dict of arrays."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,23 +8,7 @@ import jax
 from flax import nnx
 
 from t5lite.core.types import Tree
-from t5lite.models.config import (
-    DecoderOnlyConfig,
-    EncoderDecoderConfig,
-    EncoderOnlyConfig,
-    Execution,
-    ModelConfig,
-)
-from t5lite.models.decoder_only import DecoderOnly
-from t5lite.models.encoder_decoder import EncoderDecoder
-from t5lite.models.encoder_only import EncoderOnly
-
-ARCHITECTURES: dict[type[Any], Callable[..., nnx.Module]] = {
-    EncoderDecoderConfig: EncoderDecoder,
-    EncoderOnlyConfig: EncoderOnly,
-    DecoderOnlyConfig: DecoderOnly,
-}
-"""The module that each configuration describes."""
+from t5lite.models.config import Execution, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +29,7 @@ class FunctionalModel:
         return nnx.to_pure_dict(nnx.state(_construct(self.config, self.execution, key), nnx.Param))
 
     def bind(self, params: Tree) -> Any:
-        """Return the module over ``params`` (see ``ARCHITECTURES``); call it inside the traced function."""
+        """Return the module over ``params`` (``config.module()``); call it inside the traced function."""
         return nnx.merge(self.graphdef, nnx.State(params))
 
     @property
@@ -58,7 +41,7 @@ class FunctionalModel:
 def _construct(config: ModelConfig, execution: Execution, key: jax.Array) -> nnx.Module:
     # Parameters are laid out by the jit that calls this (partitioning), not one by one as they are made.
     with nnx.use_eager_sharding(False):
-        return ARCHITECTURES[type(config)](config, execution, rngs=nnx.Rngs(params=key))
+        return config.module()(config, execution, rngs=nnx.Rngs(params=key))
 
 
 def build(config: ModelConfig, execution: Execution | None = None) -> FunctionalModel:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.base import (
+    BaseOptimizer,
     MatrixDims,
     Optimizer,
     ScheduleFn,
@@ -30,7 +31,7 @@ class AdafactorState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdafactorConfig:
+class AdafactorConfig(BaseOptimizer):
     """Adafactor without momentum: second moments factored into rows and columns of each matrix.
 
     Follows T5X: RMS, clip and parameter scale are taken per layer of a stack. Deviation:

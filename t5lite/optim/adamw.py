@@ -9,6 +9,7 @@ import optax
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.optim.base import (
+    BaseOptimizer,
     Optimizer,
     ScheduleFn,
     learning_rates,
@@ -20,7 +21,7 @@ from t5lite.optim.base import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamWConfig:
+class AdamWConfig(BaseOptimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter), as torch: ``lr * weight_decay * p``."""
 
     b1: float = 0.9

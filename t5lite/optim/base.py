@@ -1,6 +1,7 @@
 """What an optimizer is to the train step, and how logical axes say what is a matrix."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,6 +40,20 @@ class Optimizer(NamedTuple):
     whose update was skipped does not move the schedule."""
     trained: Callable[[Tree], Tree] = _everything
     """A tree like the parameters (of arrays, axes, shardings …) -> what it has of those that are trained."""
+
+
+class BaseOptimizer(ABC):
+    """What every optimizer's configuration answers; each is a frozen dataclass."""
+
+    @abstractmethod
+    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+        """Return the optimizer for parameters with these logical axes (nested dict of tuples).
+
+        Args:
+          schedule: learning rate.
+          logical_axes: of the parameters.
+          rate_factors: what multiplies the learning rate of each parameter; None: 1.
+        """
 
 
 class MatrixDims(NamedTuple):

@@ -11,6 +11,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.adamw import AdamWConfig
 from t5lite.optim.base import (
+    BaseOptimizer,
     MatrixDims,
     Optimizer,
     ScheduleFn,
@@ -32,7 +33,7 @@ class MuonOptimizerState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuonConfig:
+class MuonConfig(BaseOptimizer):
     """Muon on stack matrices, one layer at a time; AdamW on embeddings, outputs, norms and biases.
 
     The orthogonalisation is optax's (Newton-Schulz), of all heads of an attention kernel at once, as PyTorch

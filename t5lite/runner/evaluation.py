@@ -24,10 +24,10 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.evaluation.config import EvaluationConfig, TaskName, known_name
+from t5lite.evaluation.config import EvaluationConfig, known_name
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
-from t5lite.evaluation.tasks import TASKS
+from t5lite.evaluation.tasks import TASKS, TaskName
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel

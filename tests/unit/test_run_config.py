@@ -351,7 +351,7 @@ def test_a_task_is_fine_with_pairs():
         (
             MODEL,
             CAUSAL,
-            "CausalLM trains decoder_only models, .* encoder_decoder; use SpanCorruption or IidDenoising or",
+            "CausalLM trains decoder_only models, .* encoder_decoder; use Deshuffling or IidDenoising or",
         ),
         (
             dataclasses.replace(BERT, head="pretraining"),

@@ -1,22 +1,27 @@
 """Pretraining objectives: pure NumPy functions from token chunks to batch fields, one file each.
 
 An objective is a frozen configuration; ``base.BaseObjective`` says what it answers.
-A new one is one file and its name in the union ``Objective``.
+Those imported here are the objectives that there are: a new one is one file and one line.
 """
 
-from typing import TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from t5lite.core.errors import ConfigError
-from t5lite.data.objectives.causal_lm import CausalLM
-from t5lite.data.objectives.deshuffling import Deshuffling
-from t5lite.data.objectives.iid_denoising import IidDenoising
-from t5lite.data.objectives.masked_lm import MaskedLM
-from t5lite.data.objectives.prefix_lm import PrefixLM
-from t5lite.data.objectives.span_corruption import SpanCorruption
-from t5lite.data.objectives.ul2 import Ul2
+from t5lite.core.registry import union_of
+from t5lite.data.objectives.base import BaseObjective
+from t5lite.data.objectives.causal_lm import CausalLM as CausalLM
+from t5lite.data.objectives.deshuffling import Deshuffling as Deshuffling
+from t5lite.data.objectives.iid_denoising import IidDenoising as IidDenoising
+from t5lite.data.objectives.masked_lm import MaskedLM as MaskedLM
+from t5lite.data.objectives.prefix_lm import PrefixLM as PrefixLM
+from t5lite.data.objectives.span_corruption import SpanCorruption as SpanCorruption
+from t5lite.data.objectives.ul2 import Ul2 as Ul2
 
-Objective: TypeAlias = SpanCorruption | CausalLM | MaskedLM | IidDenoising | PrefixLM | Deshuffling | Ul2
-"""The union of the objectives; ``PretrainingDataConfig.objective`` is one of them."""
+if TYPE_CHECKING:
+    Objective: TypeAlias = BaseObjective
+else:
+    Objective = union_of(BaseObjective, globals())
+"""Any objective; ``PretrainingDataConfig.objective`` is one of them."""
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.__name__: kind for kind in get_args(Objective)}
 """Every objective by its name."""

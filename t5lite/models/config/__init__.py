@@ -2,15 +2,18 @@
 
 Each class's defaults are those of its best-known family: T5 1.1, BERT, Llama. A configuration answers what
 the rest of t5lite asks about its architecture (``TransformerConfig``); what its layers are made of it says
-as values (``LayerSpec``, ``StackSpec``).
+as values (``LayerSpec``, ``StackSpec``). Those imported here are the architectures that there are: a new
+one is one file and one line.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from t5lite.core.registry import union_of
 from t5lite.models.config.attention import AttentionBiases, AttentionConfig
-from t5lite.models.config.decoder_only import DecoderOnlyConfig, PrefixAttention
-from t5lite.models.config.encoder_decoder import EncoderDecoderConfig
-from t5lite.models.config.encoder_only import EncoderOnlyConfig
+from t5lite.models.config.decoder_only import DecoderOnlyConfig as DecoderOnlyConfig
+from t5lite.models.config.decoder_only import PrefixAttention
+from t5lite.models.config.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+from t5lite.models.config.encoder_only import EncoderOnlyConfig as EncoderOnlyConfig
 from t5lite.models.config.execution import REMAT_NAMES, AttentionBackend, Dtype, Execution, Remat
 from t5lite.models.config.heads import HEADS, Head, HeadKind
 from t5lite.models.config.initializers import (
@@ -37,7 +40,10 @@ from t5lite.models.config.positions import (
 from t5lite.models.config.sizes import StackSizes
 from t5lite.models.config.transformer import Architecture, TransformerConfig
 
-ModelConfig: TypeAlias = EncoderDecoderConfig | EncoderOnlyConfig | DecoderOnlyConfig
+if TYPE_CHECKING:
+    ModelConfig: TypeAlias = TransformerConfig
+else:
+    ModelConfig = union_of(TransformerConfig, globals())
 """The configuration of any architecture."""
 PARTS = (RotaryScaling, PositionKind, NormKind, MLPKind, Initializer)
 """The unions that a configuration has fields of, each after those that it has itself."""

@@ -1,11 +1,11 @@
 """The decoder-only Transformer's configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice
-from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.initializers import Initializer, NormalInitializer
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.mlps import GatedMLP, MLPKind
@@ -33,11 +33,17 @@ class DecoderOnlyConfig(TransformerConfig):
     initializer: Initializer = NormalInitializer()
 
     architecture: ClassVar[Architecture] = "decoder_only"
-    head: ClassVar[str] = LANGUAGE_MODEL
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("prefix_attention", self.prefix_attention, get_args(PrefixAttention))
+
+    @classmethod
+    def module(cls) -> Callable[..., Any]:
+        """Return ``DecoderOnly``."""
+        from t5lite.models.decoder_only import DecoderOnly
+
+        return DecoderOnly
 
     @property
     def stacks(self) -> tuple[StackSpec, ...]:

@@ -1,11 +1,11 @@
 """The encoder-decoder Transformer's configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
-from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.sizes import StackSizes
 from t5lite.models.config.transformer import Architecture, TransformerConfig
@@ -27,7 +27,6 @@ class EncoderDecoderConfig(TransformerConfig):
     """The id in front of every text that the decoder writes: T5's padding, or BOS (2 in T5Gemma)."""
 
     architecture: ClassVar[Architecture] = "encoder_decoder"
-    head: ClassVar[str] = LANGUAGE_MODEL
     _layer_fields: ClassVar[tuple[str, ...]] = ("num_encoder_layers", "num_decoder_layers")
 
     def __post_init__(self) -> None:
@@ -53,6 +52,13 @@ class EncoderDecoderConfig(TransformerConfig):
     def encoder_dim(self) -> int:
         """Width of the encoder's residual stream."""
         return self.embed_dim if self.encoder_sizes is None else self.encoder_sizes.embed_dim
+
+    @classmethod
+    def module(cls) -> Callable[..., Any]:
+        """Return ``EncoderDecoder``."""
+        from t5lite.models.encoder_decoder import EncoderDecoder
+
+        return EncoderDecoder
 
     @property
     def stacks(self) -> tuple[StackSpec, ...]:

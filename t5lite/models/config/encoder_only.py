@@ -1,8 +1,8 @@
 """The encoder-only Transformer's configuration."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.attention import AttentionConfig
@@ -58,6 +58,13 @@ class EncoderOnlyConfig(TransformerConfig):
     def head_kind(self) -> HeadKind:
         """What the head is made of."""
         return HEADS[self.head]
+
+    @classmethod
+    def module(cls) -> Callable[..., Any]:
+        """Return ``EncoderOnly``."""
+        from t5lite.models.encoder_only import EncoderOnly
+
+        return EncoderOnly
 
     @property
     def stacks(self) -> tuple[StackSpec, ...]:

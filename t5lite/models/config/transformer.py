@@ -3,9 +3,9 @@
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from t5lite.core.architectures import Architecture
 from t5lite.core.batch_fields import BatchSpec, Side
@@ -13,6 +13,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
+from t5lite.models.config.heads import LANGUAGE_MODEL
 from t5lite.models.config.initializers import Initializer, T5Initializer
 from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window
 from t5lite.models.config.mlps import GatedMLP, MLPKind
@@ -72,7 +73,17 @@ class TransformerConfig(ABC):
     """Dropout in the places of T5X, broadcast along the length."""
 
     architecture: ClassVar[Architecture]
-    """Name of the class in messages and files."""
+    """What its rows are like: what trains it, and how it writes."""
+    head = LANGUAGE_MODEL
+    """What is predicted; a field of an architecture with several heads."""
+
+    @classmethod
+    @abstractmethod
+    def module(cls) -> Callable[..., Any]:
+        """Return the class that computes it, of ``(config, execution, rngs)``.
+
+        Imported when it is asked for: a configuration is read and checked without JAX.
+        """
 
     @property
     @abstractmethod
