@@ -36,8 +36,6 @@ def _shrunk(name: str, **changes: Any) -> ModelConfig:
         sizes["num_kv_heads"] = 2
     if config.table_dim is not None:
         sizes["table_dim"] = 8
-    windows = tuple(window and 3 for window in config.attention.windows)
-    sizes["attention"] = dataclasses.replace(config.attention, windows=windows)
     if config.embedding_scale == config.embed_dim**0.5:
         sizes["embedding_scale"] = 4.0
     windows = tuple(window and 3 for window in config.attention.windows)

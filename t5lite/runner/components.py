@@ -72,7 +72,9 @@ def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig, *, imported: bo
 
 
 def _check_start(vocabulary: Vocabulary, start_id: int, *, imported: bool) -> None:
-    ids = {"pad_id": vocabulary.pad_id, "bos_id": vocabulary.bos_id}
+    ids = {"pad_id": vocabulary.pad_id}
+    if start_id != PAD_ID:  # else it is what fills the rows as well
+        ids["bos_id"] = vocabulary.bos_id
     if start_id in ids.values():
         return
     own = {name: value for name, value in ids.items() if value is not None}
@@ -84,9 +86,8 @@ def _check_start(vocabulary: Vocabulary, start_id: int, *, imported: bool) -> No
         remedy = f"set model.start_id={[*own.values()][-1]}"
     else:
         remedy = "use a vocabulary with a pad or BOS token of that id"
-    shown = ids if start_id != PAD_ID else {"pad_id": vocabulary.pad_id}
     raise ConfigError(
-        f"{vocabulary.path} has {' and '.join(f'{name}={value}' for name, value in shown.items())}, but an "
+        f"{vocabulary.path} has {' and '.join(f'{name}={value}' for name, value in ids.items())}, but an "
         f"encoder-decoder model starts its targets with id {start_id}, which must stand for nothing else; "
         f"{remedy}"
     )

@@ -1,5 +1,6 @@
 """Exported models compute in transformers what they compute here, and the other way round."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from t5lite.decoding import greedy
 from t5lite.interop.huggingface import export_folder, import_folder
 from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, RelativePositions, RMSNorm
 from t5lite.models.functional import build
+from tests.families import FAMILIES
 
 VERSIONS: dict[str, dict[str, Any]] = {
     "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
@@ -132,11 +134,20 @@ def test_models_that_transformers_made_compute_the_same_here(version, tmp_path):
     np.testing.assert_allclose(our_logits(config, params), their_logits(theirs), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("version", "num_encoder_layers"), [("1.0", 3), ("1.1", 3), ("1.1", 2)])
-def test_greedy_search_agrees_token_for_token(version, num_encoder_layers, tmp_path):
-    """Through their cache; without it where the decoder is the deeper stack (see generation_config)."""
+@pytest.mark.parametrize(
+    "config",
+    [
+        make_config("1.0", num_encoder_layers=3),
+        make_config("1.1", num_encoder_layers=3),
+        make_config("1.1"),
+        dataclasses.replace(FAMILIES["t5gemma"], num_decoder_layers=4),
+    ],
+    ids=["1.0", "1.1", "1.1-deeper-decoder", "t5gemma-deeper-decoder"],
+)
+def test_greedy_search_agrees_token_for_token(config, tmp_path):
+    """Through their cache; without it where a T5's decoder is the deeper stack (see generation_config)."""
     # Few tokens, many rows and a large EOS logit, so that some rows end early and some do not end.
-    config = make_config(version, num_encoder_layers=num_encoder_layers, vocab_size=8)
+    config = dataclasses.replace(config, vocab_size=8)
     params = make_params(config)
     tied = config.tie_embeddings
     eos_head_D = params["token_embedder"]["embedding"][1] if tied else params["logits"]["kernel"][:, 1]

@@ -5,7 +5,7 @@ import pytest
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pair_examples import PairsDataConfig
-from t5lite.data.pipeline import open_pipeline
+from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, open_pipeline
 from t5lite.data.stores.pair_store import PairStore
 
 ROOMY = {"inputs_length": 120, "targets_length": 80}
@@ -30,7 +30,7 @@ def pairs(pair_store):
     ]
 
 
-def check_layout(batch):
+def check_layout(batch, start_id=0):
     for side in ("encoder", "decoder"):
         ids = batch[f"{side}_segment_ids"]
         steps = np.diff(ids, axis=1)
@@ -45,7 +45,7 @@ def check_layout(batch):
     ):
         for segment in range(1, ids.max() + 1):
             where = ids == segment
-            assert inputs[where].tolist() == [0, *targets[where].tolist()[:-1]]
+            assert inputs[where].tolist() == [start_id, *targets[where].tolist()[:-1]]
         assert (inputs[ids == 0] == 0).all()
         assert (targets[ids == 0] == 0).all()
 
@@ -72,6 +72,16 @@ def test_packed_rows_hold_every_pair_once_with_matching_segments(pair_store, pai
     assert pipeline.report["inputs_density"] > 1.5 * unpacked.report["inputs_density"]
     np.testing.assert_allclose(pipeline.report["inputs_density"], (batch["encoder_segment_ids"] > 0).mean())
     np.testing.assert_allclose(pipeline.report["targets_density"], (batch["decoder_segment_ids"] > 0).mean())
+
+
+def test_every_target_starts_with_the_id_that_the_decoder_starts_with(pair_store):
+    config = PairsDataConfig(store=str(pair_store), pack=True, **ROOMY)
+    zero, seven = (open_pipeline(config, start_id=start_id).batch(0, batch_size=8) for start_id in (0, 7))
+    check_layout(seven, start_id=7)
+    for name in zero.keys() - {"decoder_input_tokens"}:
+        np.testing.assert_array_equal(seven[name], zero[name])
+    mixture = MixtureDataConfig(sources=(MixtureSource(name="pairs", data=config),))
+    check_layout(open_pipeline(mixture, start_id=7).batch(0, batch_size=8), start_id=7)
 
 
 @pytest.mark.parametrize("pack", [False, True])

@@ -195,6 +195,13 @@ def test_seed_changes_order_and_noise_and_reopening_does_not(config, pipeline):
     assert (other["encoder_input_tokens"] != batch["encoder_input_tokens"]).any()
 
 
+def test_targets_start_with_the_id_that_the_decoder_starts_with(config, pipeline):
+    batch = open_pipeline(config, seed=5, start_id=7).batch(12, batch_size=4)
+    assert (batch["decoder_input_tokens"][:, 0] == 7).all()
+    batch["decoder_input_tokens"][:, 0] = 0
+    assert_same(batch, pipeline.batch(12, batch_size=4))
+
+
 def test_without_shuffling_chunks_come_in_order(config, chunks):
     pipeline = open_pipeline(config, shuffle=False)
     batch = pipeline.batch(3, batch_size=3)

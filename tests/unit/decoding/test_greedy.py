@@ -57,6 +57,7 @@ def uncached(model, params, tokens_BM, segment_ids_BM):
         return bound.decode(inputs_BL, encoded_BMD, encoder_segment_ids_BM=segment_ids_BM)
 
     inputs = np.zeros((len(tokens_BM), LENGTH + 1), np.int32)
+    inputs[:, 0] = model.config.start_id
     ended = np.zeros(len(tokens_BM), bool)
     for position in range(LENGTH):
         logits_BV = all_logits(params, inputs[:, :LENGTH])[:, position]
@@ -68,7 +69,7 @@ def uncached(model, params, tokens_BM, segment_ids_BM):
 @pytest.mark.parametrize(
     ("seed", "changes"),
     [
-        (7, {}),
+        (7, {"start_id": 5}),
         (
             2,
             {
@@ -78,7 +79,7 @@ def uncached(model, params, tokens_BM, segment_ids_BM):
             },
         ),
     ],
-    ids=["1.1", "1.0-unrolled"],
+    ids=["1.1-from-5", "1.0-unrolled"],
 )
 def test_equals_the_uncached_argmax_token_for_token(rows, seed, changes):
     model, params = make_model(seed, **changes)

@@ -1,5 +1,6 @@
 """A run directory keeps every kind of vocabulary and of model, and what does not fit together is refused."""
 
+import dataclasses
 import json
 
 import pytest
@@ -143,6 +144,11 @@ def test_the_readme_of_a_run_names_all_that_is_in_it(vocabularies, tmp_path):
             ENCODER_DECODER,
             "bpe",
             "has pad_id=None, but .* starts its targets with id 0",
+        ),
+        (
+            dataclasses.replace(ENCODER_DECODER, start_id=2),
+            "bytes",
+            "has pad_id=0 and bos_id=None, but .* with id 2, which .*; set model.start_id=0",
         ),
     ],
 )
