@@ -132,6 +132,8 @@ def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
             print(f"{name:<{width}}  {_bar(share)} {share:7.2%} of the rows ({seen:.2%} of those looked at)")
         print(f"  {source.store}")
         print(f"  {source.kind}, {lengths} tokens a row, {pipeline.num_examples:,} rows an epoch")
+        if source.remark:
+            print(f"  {source.remark}")
         if usage := data_usage(pipeline.report):
             print(f"  {usage}")
 

@@ -18,7 +18,7 @@ from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
-from t5lite.runner.data_messages import data_messages, left_out_messages, unseen_rows
+from t5lite.runner.data_messages import data_messages, left_out_messages, unreached_settings, unseen_rows
 from t5lite.runner.going_back import Asked
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_messages import heldout_messages
@@ -118,16 +118,16 @@ def announce(run: Run, start: Start) -> None:
     place = run.pipeline.left_out.place(run.position.examples_seen)
     for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
         say(message)
-    unseen = None
+    unseen, unreached = None, []
     if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
+        num_steps = training.total_steps - start.step
         unseen = unseen_rows(
-            run.pipeline,
-            num_steps=training.total_steps - start.step,
-            batch_size=training.batch_size,
-            position=run.position,
+            run.pipeline, num_steps=num_steps, batch_size=training.batch_size, position=run.position
         )
+        end = run.position.after(num_steps, batch_size=training.batch_size).examples_seen
+        unreached = unreached_settings(run.config.data, run.pipeline, examples=end)
     measured = heldout_messages(run.config, run.heldout)
-    for message in (unseen, *measured, *start.messages, start.origin):
+    for message in (unseen, *unreached, *measured, *start.messages, start.origin):
         if message:
             say(message)
 

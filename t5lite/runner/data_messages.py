@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from t5lite.data.left_out import LeftOut
 from t5lite.data.mixture_schedule import NO_SOURCE, PERIOD, MixturePhase
-from t5lite.data.pipeline import BatchStream
+from t5lite.data.pipeline import BatchStream, DataConfig
 from t5lite.data.position import DataPosition
 
 _LOSSES = ("truncated", "dropped")
@@ -72,6 +72,17 @@ def unseen_rows(
             f"of {batch_size} are less than an epoch"
         )
     return None
+
+
+def unreached_settings(config: DataConfig, pipeline: BatchStream, *, examples: int) -> list[str]:
+    """Return what to say of settings of the sources that begin only after a run that sees ``examples``."""
+    place = pipeline.left_out.place(examples)
+    counts = pipeline.counts(place)
+    messages = []
+    for name, source in config.named_sources.items():
+        if message := source.unreached(counts.get(name, place)):
+            messages.append(f"source {name}: {message}" if name in counts else message)
+    return messages
 
 
 def data_usage(report: Mapping[str, float]) -> str | None:

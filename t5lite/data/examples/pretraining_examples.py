@@ -54,6 +54,15 @@ class PretrainingDataConfig(SourceConfig):
         """What the objective is called."""
         return type(self.objective).__name__
 
+    @property
+    def remark(self) -> str | None:
+        """As the objective says."""
+        return self.objective.remark
+
+    def unreached(self, examples: int) -> str | None:
+        """As the objective says."""
+        return self.objective.unreached(examples)
+
     def held_out(self, store: str) -> Self:
         """Return how another store is measured: once, by what the objective says of held-out text."""
         return dataclasses.replace(super().held_out(store), objective=self.objective.held_out())

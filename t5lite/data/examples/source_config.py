@@ -49,6 +49,16 @@ class SourceConfig(ABC):
     def kind(self) -> str:
         """What its examples are called."""
 
+    @property
+    def remark(self) -> str | None:
+        """What there is to say of its examples besides; None for nothing."""
+        return None
+
+    def unreached(self, examples: int) -> str | None:
+        """Return what to say of settings that begin only after so many examples; None where there is none."""
+        del examples
+        return None
+
     def open(self, opening: Opening) -> Pipeline:
         """Open the source by itself; errors as of ``open_pipeline``."""
         return open_source(self, opening)

@@ -30,6 +30,16 @@ class BaseObjective(ABC):
         """Return what held-out text is measured by: this objective, unless it says otherwise."""
         return self
 
+    @property
+    def remark(self) -> str | None:
+        """What there is to say of its rows besides its name; None for nothing."""
+        return None
+
+    def unreached(self, examples: int) -> str | None:
+        """Return what to say of settings that begin only after so many examples; None where there is none."""
+        del examples
+        return None
+
     @abstractmethod
     def layout(self, inputs_length: int, architecture: str) -> ChunkLayout:
         """Return the sizes of chunks and batch fields.

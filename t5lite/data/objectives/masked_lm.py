@@ -109,6 +109,26 @@ class MaskedLM(BaseObjective):
         return dataclasses.replace(self, mask_probability=share, later_mask_probabilities=())
 
     @property
+    def remark(self) -> str | None:
+        """The shares by phase and in evaluations, where there is more than one."""
+        shares = [f"{self.mask_probability:.3g}"]
+        shares += [f"from row {first:,} on {share:.3g}" for first, share in self.later_mask_probabilities]
+        if self.held_out() == self:
+            return None
+        measured = f"{self.held_out().mask_probability:.3g}"
+        return f"share of the tokens that is asked for: {', '.join(shares)}; in evaluations {measured}"
+
+    def unreached(self, examples: int) -> str | None:
+        """Return which of ``later_mask_probabilities`` begin only after so many examples."""
+        beyond = tuple(phase for phase in self.later_mask_probabilities if phase[0] >= examples)
+        if not beyond:
+            return None
+        return (
+            f"later_mask_probabilities {beyond} are never reached: the run ends after {examples:,} examples; "
+            "train for longer, or let them begin earlier"
+        )
+
+    @property
     def _phases(self) -> tuple[tuple[int, float], ...]:
         return (0, self.mask_probability), *self.later_mask_probabilities
 

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.indexed_random import derive_key
+from t5lite.data.left_out import LeftOut
 from t5lite.data.objectives.masked_lm import MaskedLM
-from t5lite.data.pipeline import open_pipeline
+from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, open_pipeline
 from t5lite.data.stores.document_stream import DocumentStream
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.models.functional import build
+from t5lite.runner.data_messages import unreached_settings
 from t5lite.training.losses import token_losses
 from tests.families import FAMILIES
 
@@ -209,3 +211,32 @@ def test_a_packed_row_is_computed_and_counted_as_its_sequences_are_alone(text_st
     np.testing.assert_allclose(logits[:3][inside[:3]], logits[3:][inside[3:]], rtol=0, atol=2e-5)
     assert together.objective.weight == apart.objective.weight > 20
     np.testing.assert_allclose(together.objective.total, apart.objective.total, rtol=1e-5)
+
+
+def test_shares_are_said_and_so_are_those_that_are_never_reached(text_store):
+    config = PretrainingDataConfig(store=str(text_store), inputs_length=62, objective=PHASES)
+    assert config.remark == (
+        "share of the tokens that is asked for: 0.3, from row 37 on 0.15, from row 80 on 0.05; "
+        "in evaluations 0.2"
+    )
+    plain = dataclasses.replace(config, objective=MaskedLM(mask_probability=0.3))
+    assert plain.remark is None
+    mixture = MixtureDataConfig(
+        sources=(
+            MixtureSource(name="plain", data=plain, weight=1),
+            MixtureSource(name="phases", data=config, weight=1),
+        )
+    )
+    for data, before in ((config, ""), (mixture, "source phases: ")):
+        pipeline = open_pipeline(data)
+        scale = len(pipeline.sources)
+        (message,) = unreached_settings(data, pipeline, examples=60 * scale)
+        assert message.startswith(
+            f"{before}later_mask_probabilities ((80, 0.05),) are never reached: the run ends "
+        )
+        (both,) = unreached_settings(data, pipeline, examples=37 * scale)
+        assert "((37, 0.15), (80, 0.05))" in both
+        assert unreached_settings(data, pipeline, examples=82 * scale) == []
+    left = open_pipeline(config)
+    left.leave_out(LeftOut(((3, 9),)))
+    assert unreached_settings(config, left, examples=75) == []
