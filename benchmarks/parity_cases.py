@@ -105,10 +105,12 @@ def _opt(**fields: Any) -> Callable[[], Any]:
     return make
 
 
-def _llama(**fields: Any) -> Callable[[], Any]:
+def _llama(name: str = "Llama", **fields: Any) -> Callable[[], Any]:
+    """Return what makes a Llama, or a model of another family with its fields."""
+
     def make() -> Any:
-        return transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
+        return getattr(transformers, f"{name}ForCausalLM")(
+            getattr(transformers, f"{name}Config")(
                 vocab_size=VOCAB_SIZE,
                 hidden_size=24,
                 num_hidden_layers=2,
@@ -184,6 +186,34 @@ CASES: tuple[Case, ...] = (
         gradients=True,
     ),
     Case("Llama (tied)", _llama(tie_word_embeddings=True), "decoder_only"),
+    Case(
+        "Llama 3.1 (scaled rotations)",
+        _llama(
+            num_key_value_heads=2,
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 100.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        ),
+        "decoder_only",
+    ),
+    Case(
+        "Mistral (window of 4)",
+        _llama("Mistral", num_key_value_heads=2, sliding_window=4),
+        "decoder_only",
+        gradients=True,
+    ),
+    Case("Qwen 2", _llama("Qwen2", num_key_value_heads=2), "decoder_only", gradients=True),
+    Case(
+        "Qwen 3",
+        _llama("Qwen3", num_key_value_heads=2, head_dim=8),
+        "decoder_only",
+        gradients=True,
+    ),
 )
 
 

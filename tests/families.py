@@ -5,7 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, ModelConfig, StackSizes
+from t5lite.models.config import (
+    AttentionConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    Llama3Scaling,
+    ModelConfig,
+    RotaryPositions,
+    StackSizes,
+)
 from t5lite.models.presets import preset
 
 VOCAB_SIZE = 64
@@ -66,6 +74,13 @@ FAMILIES: dict[str, ModelConfig] = {
     "palm": _shrunk("palm-8b"),
     "llama2": _shrunk("llama2-7b"),
     "llama3": _shrunk("llama3-8b"),
+    "llama3.1": _shrunk(
+        "llama3.1-8b",
+        positions=RotaryPositions(base=100.0, scaling=Llama3Scaling(factor=4.0, original_max_length=32)),
+    ),
+    "mistral": _shrunk("mistral-7b", attention=AttentionConfig(scaled=True, windows=(4,))),
+    "qwen2": _shrunk("qwen2-7b"),
+    "qwen3": _shrunk("qwen3-8b"),
 }
 
 TRAINED_AS: dict[str, str] = {

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import transformers
 from safetensors.numpy import load_file
 
+from t5lite.decoding import greedy_continuation
 from t5lite.interop.huggingface import export_folder, import_folder
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
@@ -92,6 +94,14 @@ _T5GEMMA = {
     "vocab_size": VOCAB,
     "attn_implementation": "eager",
 }
+_LLAMA31 = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "t5-1.0": ("T5ForConditionalGeneration", "T5Config", {**_T5, "feed_forward_proj": "relu"}),
     "t5-1.1": (
@@ -147,6 +157,16 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "llama": ("LlamaForCausalLM", "LlamaConfig", {**_LLAMA, "rope_theta": 500.0}),
     "llama-tied": ("LlamaForCausalLM", "LlamaConfig", {**_LLAMA, "tie_word_embeddings": True, "head_dim": 6}),
+    # Frequencies on both sides of the two wavelengths that the scaling blends between.
+    "llama-3.1": ("LlamaForCausalLM", "LlamaConfig", {**_LLAMA, "rope_parameters": _LLAMA31}),
+    "llama-linear": (
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        {**_LLAMA, "rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 3.0}},
+    ),
+    "mistral": ("MistralForCausalLM", "MistralConfig", {**_LLAMA, "sliding_window": 4}),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", _LLAMA),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {**_LLAMA, "head_dim": 6}),
 }
 
 
@@ -225,20 +245,9 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "case",
     [
-        "ul2",
-        "mt5",
-        "t5-encoder",
-        "umt5-encoder",
-        "t5gemma-untied",
-        "bert-pretraining",
-        "roberta",
-        "roberta-pooled",
-        "roberta-texts",
-        "modernbert",
-        "modernbert-hidden",
-        "gpt2-untied",
-        "llama",
-        "llama-tied",
+        *("ul2", "mt5", "t5-encoder", "umt5-encoder", "t5gemma-untied", "bert-pretraining"),
+        *("roberta", "roberta-pooled", "roberta-texts", "modernbert", "modernbert-hidden", "gpt2-untied"),
+        *("llama", "llama-tied", "llama-3.1", "llama-linear", "mistral", "qwen2", "qwen3"),
     ],
 )
 def test_in_and_out_again(case, tmp_path):
@@ -319,3 +328,30 @@ def test_pytorch_files_are_read(case, zipped, tmp_path):
     config_again, params_again = import_folder(tmp_path / "theirs")
     assert config_again == config
     assert_same_parameters(params_again, params)
+
+
+@pytest.mark.parametrize("case", ["llama-3.1", "mistral", "qwen2", "qwen3"])
+def test_generation_is_the_same_token_for_token(case, tmp_path):
+    """Prompts of 1 to 9 tokens, and 8 more: more than twice the window of Mistral's cache."""
+    theirs = make_model(case)
+    theirs.save_pretrained(tmp_path)
+    config, params = import_folder(tmp_path)
+    first_B = np.array([0, 3, 5, 8])
+    mask_BL = (np.arange(9)[None, :] >= first_B[:, None]).astype(np.int32)
+    prompts_BL = np.random.default_rng(2).integers(2, VOCAB, mask_BL.shape).astype(np.int32)
+    model = build(config)
+    sizes = {"max_decode_length": 8, "eos_id": None}
+
+    @jax.jit
+    def continued(params):
+        return greedy_continuation(model.bind(params), prompts_BL, first_B=jnp.asarray(first_B), **sizes)
+
+    expected = theirs.generate(
+        input_ids=torch.from_numpy(prompts_BL).long(),
+        attention_mask=torch.from_numpy(mask_BL).long(),
+        max_new_tokens=8,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    np.testing.assert_array_equal(continued(params), expected[:, 9:].numpy())

@@ -190,7 +190,7 @@ class Values:
             )
         return width // num_heads
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float | None = None) -> float:
         """Return a float.
 
         Raises:
@@ -232,6 +232,10 @@ class Values:
         for key, values in allowed.items():
             if (value := self.get(key)) is not None and value not in values:
                 raise unsupported(self.name(key), value, values)
+
+    def says(self, key: str) -> bool:
+        """Return whether a key is not there, so that its default counts, or has a value; not for null."""
+        return self._content.get(key, "missing") is not None
 
     def has(self, keys: Collection[str]) -> bool:
         """Return whether all ``keys`` are there."""

@@ -12,7 +12,9 @@ from t5lite.models.presets import (
     gpt,
     large,
     llama,
+    mistral,
     modernbert,
+    qwen,
     roberta,
     t5,
     t5_efficient,
@@ -34,6 +36,8 @@ PRESETS: dict[str, Preset] = {
     **gpt.PRESETS,
     **large.PRESETS,
     **llama.PRESETS,
+    **mistral.PRESETS,
+    **qwen.PRESETS,
 }
 """Every listed shape; ``preset`` also reads the other names of T5-Efficient."""
 

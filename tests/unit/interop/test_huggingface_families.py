@@ -37,6 +37,8 @@ from t5lite.models.config import (
     Head,
     LayerNorm,
     LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
     ModelConfig,
     PlainMLP,
     RelativePositions,
@@ -116,6 +118,23 @@ CONFIGS: dict[str, ModelConfig] = {
         norm=LayerNorm(epsilon=1e-5),
         mlp=GatedMLP(activation="silu", bias=True),
         attention=AttentionConfig(scaled=True, biases="all", windows=(3, None, None, 3)),
+    ),
+    "llama-3.1": DecoderOnlyConfig(
+        **SIZES,
+        num_layers=2,
+        positions=RotaryPositions(scaling=Llama3Scaling(factor=4.0, original_max_length=32)),
+    ),
+    "llama-linear": DecoderOnlyConfig(
+        **SIZES, num_layers=2, positions=RotaryPositions(scaling=LinearScaling(factor=3.0))
+    ),
+    "mistral": DecoderOnlyConfig(
+        **SIZES, num_layers=2, attention=AttentionConfig(scaled=True, windows=(4,)), num_kv_heads=1
+    ),
+    "qwen2": DecoderOnlyConfig(
+        **SIZES, num_layers=2, attention=AttentionConfig(scaled=True, biases="qkv"), num_kv_heads=1
+    ),
+    "qwen3": DecoderOnlyConfig(
+        **SIZES, num_layers=2, attention=AttentionConfig(scaled=True, qk_norm=True), num_kv_heads=1
     ),
     **{f"bert-{head}": EncoderOnlyConfig(**SIZES, num_layers=2, max_length=6, head=head) for head in HEADS},
 }
@@ -278,6 +297,11 @@ def test_rules_must_cover_the_model():
             "head='token_classification' .only 'hidden' or 'masked_lm'",
         ),
         ("modernbert", {"first_norm": True}, "first_norm=True .only False"),
+        (
+            "mistral",
+            {"attention": AttentionConfig(scaled=True, windows=(4, None))},
+            r"LlamaForCausalLM, does not have attention.windows=\(4, None\)",
+        ),
         ("bert-masked_lm", {"norm_placement": "pre"}, "BertForMaskedLM, does not have norm_placement='pre'"),
         ("bert-masked_lm", {"num_token_types": 0}, "num_token_types=0 .only 1 or more"),
     ],
@@ -305,10 +329,15 @@ def test_models_that_transformers_does_not_have(name, changes, message, tmp_path
         ("opt", {"enable_bias": False}, "enable_bias=False is not supported; allowed: True"),
         (
             "llama",
-            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}},
-            "rope_type='llama3', which",
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}},
+            "rope_type='yarn' is not supported; allowed: 'default', 'linear', 'llama3'",
         ),
-        ("llama", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope_type='linear', which"),
+        ("llama", {"rope_parameters": None, "rope_scaling": {"type": "dynamic"}}, "rope_type='dynamic' is n"),
+        ("llama", {"rope_parameters": {"rope_type": "linear"}}, "factor=None must be a number"),
+        ("llama", {"rope_parameters": [1]}, r"rope_parameters=\[1\] must be an object"),
+        ("mistral", {"sliding_window": 0}, "sliding_window=0 must be 1 or more"),
+        ("qwen2", {"use_sliding_window": True}, "use_sliding_window=True is not supported; allowed: False"),
+        ("qwen3", {"attention_bias": True}, "attention_bias=True is not supported"),
         ("llama", {"attention_bias": True}, "attention_bias=True is not supported"),
         ("t5gemma", {"pad_token_id": 3}, "pad_token_id=3 is not supported"),
         ("t5gemma", {"decoder": {"hidden_activation": "silu"}}, "decoder.hidden_activation='silu' is not"),

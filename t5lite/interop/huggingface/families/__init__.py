@@ -7,8 +7,11 @@ from t5lite.interop.huggingface.families import (
     bert,
     gpt2,
     llama,
+    mistral,
     modernbert,
     opt,
+    qwen2,
+    qwen3,
     roberta,
     t5,
     t5_encoder,
@@ -29,6 +32,9 @@ FAMILIES: dict[str, Family] = {
     "gpt2": gpt2.FAMILY,
     "opt": opt.FAMILY,
     "llama": llama.FAMILY,
+    "mistral": mistral.FAMILY,
+    "qwen2": qwen2.FAMILY,
+    "qwen3": qwen3.FAMILY,
 }
 """Every family that can be read and written; of several that fit a configuration, the first is exported."""
 
