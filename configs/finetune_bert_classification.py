@@ -16,32 +16,26 @@ reads the first 62 tokens; the commonest novel has 22.9 %. (The pretraining had 
 labels.) The comparison to make is a copy of this recipe without `initialize_from`.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.pipeline import PairsDataConfig
-from t5lite.models.config import EncoderOnlyConfig, Execution, NormalInitializer
-from t5lite.optim import AdamWConfig, WarmupCosine
-from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.recipe import (
+    AdamWConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    FineTuningConfig,
+    Inherited,
+    InitializeFrom,
+    PairsDataConfig,
+    StepConfig,
+    TrainingConfig,
+    WarmupCosine,
+)
 
 
-def config() -> RunConfig:
+def config() -> FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return FineTuningConfig(
         run_dir="runs/bert-classifier",
-        model=EncoderOnlyConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=512,
-            head_dim=64,
-            num_heads=2,
-            num_layers=3,
-            max_length=128,
-            head="sequence_classification",
-            num_labels=6,
-            dropout_rate=0.1,
-            initializer=NormalInitializer(std=0.05),
-        ),
+        model=Inherited(head="sequence_classification", num_labels=6, dropout_rate=0.1),
         execution=Execution(scan_unroll=-1),
         data=PairsDataConfig(store="data/novels/train", inputs_length=64),
         optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),

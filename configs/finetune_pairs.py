@@ -11,27 +11,23 @@ run, such as the quickstart's (t5lite-quickstart/pretrain), `--model RUN` takes 
 scratch with `--initialize-from None`, which is the comparison to make.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.pipeline import PairsDataConfig
-from t5lite.models.config import EncoderDecoderConfig, Execution
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    AdafactorConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    FineTuningConfig,
+    InitializeFrom,
+    PairsDataConfig,
+    TrainingConfig,
+    WarmupStableDecay,
+)
 
 
-def config() -> RunConfig:
+def config() -> FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return FineTuningConfig(
         run_dir="runs/finetune-pairs",
-        model=EncoderDecoderConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=256,
-            head_dim=64,
-            num_heads=2,
-            num_encoder_layers=2,
-            num_decoder_layers=2,
-        ),
         execution=Execution(scan_unroll=-1),
         data=PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
         optimizer=AdafactorConfig(),

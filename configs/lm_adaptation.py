@@ -10,28 +10,24 @@ the steps. (The paper adapts T5 1.1 for 100,000 steps: set `model` to the preset
 loss from 5.18 to 4.34 nats a token, and prompts are continued where they were answered with sentinels before.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.prefix_lm import PrefixLM
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig, Execution
-from t5lite.optim import AdafactorConfig, Constant
-from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    AdafactorConfig,
+    CheckpointConfig,
+    Constant,
+    EvaluationConfig,
+    Execution,
+    FineTuningConfig,
+    InitializeFrom,
+    PrefixLM,
+    PretrainingDataConfig,
+    TrainingConfig,
+)
 
 
-def config() -> RunConfig:
+def config() -> FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return FineTuningConfig(
         run_dir="runs/laptop-lm",
-        model=EncoderDecoderConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=256,
-            head_dim=64,
-            num_heads=2,
-            num_encoder_layers=2,
-            num_decoder_layers=2,
-        ),
         execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=PrefixLM()),
         optimizer=AdafactorConfig(),

@@ -11,31 +11,26 @@ more from little text. On 8 MB of Jane Austen and the King James Bible the held-
 neighbours and fills in frequent words. Train for longer before you fine-tune.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.masked_lm import MaskedLM
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderOnlyConfig, Execution, NormalInitializer
-from t5lite.optim import AdamWConfig, WarmupCosine
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.recipe import (
+    LAPTOP_BERT,
+    AdamWConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    MaskedLM,
+    PretrainingDataConfig,
+    RunConfig,
+    StepConfig,
+    TrainingConfig,
+    WarmupCosine,
+)
 
 
 def config() -> RunConfig:
     """Return the recipe; copy this file and change what you need."""
     return RunConfig(
         run_dir="runs/bert",
-        model=EncoderOnlyConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=512,
-            head_dim=64,
-            num_heads=2,
-            num_layers=3,
-            max_length=128,
-            head="masked_lm",
-            initializer=NormalInitializer(std=0.05),
-        ),
+        model=LAPTOP_BERT,
         execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(
             store="data/mine/train", inputs_length=64, objective=MaskedLM(mask_probability=0.3)

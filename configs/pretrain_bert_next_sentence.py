@@ -10,31 +10,27 @@ begin within one. On 8 MB of Jane Austen and the World English Bible (a paragrap
 steps give 5.57 nats a masked token (unigram 6.05) and leave next sentence at chance (accuracy 0.46).
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.masked_lm import MaskedLM
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderOnlyConfig, Execution, NormalInitializer
-from t5lite.optim import AdamWConfig, WarmupCosine
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.recipe import (
+    LAPTOP_BERT,
+    AdamWConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    MaskedLM,
+    PretrainingDataConfig,
+    RunConfig,
+    StepConfig,
+    TrainingConfig,
+    WarmupCosine,
+    replace,
+)
 
 
 def config() -> RunConfig:
     """Return the recipe; copy this file and change what you need."""
     return RunConfig(
         run_dir="runs/bert-pairs",
-        model=EncoderOnlyConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=512,
-            head_dim=64,
-            num_heads=2,
-            num_layers=3,
-            max_length=128,
-            head="pretraining",
-            initializer=NormalInitializer(std=0.05),
-        ),
+        model=replace(LAPTOP_BERT, head="pretraining"),
         execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(
             store="data/mine/train",

@@ -10,22 +10,24 @@ held-out text_loss after 600 steps is 4.29 nats a token, just below the bigram's
 `t5lite evaluate` prints all three). It writes words and clauses, not sense: train for longer for that.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.causal_lm import CausalLM
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import (
+from t5lite.recipe import (
+    AdamWConfig,
     AttentionConfig,
+    CausalLM,
+    CheckpointConfig,
     DecoderOnlyConfig,
+    EvaluationConfig,
     Execution,
     LayerNorm,
     LearnedPositions,
     NormalInitializer,
     PlainMLP,
+    PretrainingDataConfig,
+    RunConfig,
+    StepConfig,
+    TrainingConfig,
+    WarmupCosine,
 )
-from t5lite.optim import AdamWConfig, WarmupCosine
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
 
 
 def config() -> RunConfig:

@@ -9,28 +9,25 @@ Watch the encoder use of the held-out evaluations: the quickstart reaches 1.9 na
 is a language model of its targets and will not transfer. For more text and a GPU, see pretrain_small.py.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.span_corruption import SpanCorruption
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig, Execution
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    LAPTOP_T5,
+    AdafactorConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    PretrainingDataConfig,
+    RunConfig,
+    SpanCorruption,
+    TrainingConfig,
+    WarmupStableDecay,
+)
 
 
 def config() -> RunConfig:
     """Return the recipe; copy this file and change what you need."""
     return RunConfig(
         run_dir="runs/laptop",
-        model=EncoderDecoderConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=256,
-            head_dim=64,
-            num_heads=2,
-            num_encoder_layers=2,
-            num_decoder_layers=2,
-        ),
+        model=LAPTOP_T5,
         execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(
             store="data/mine/train", inputs_length=64, objective=SpanCorruption(noise_density=0.3)

@@ -11,28 +11,25 @@ and the World English Bible, a third of the steps (--training.total-steps 600 --
 4.11 nats a target token and an encoder use of 0.62; span corruption then has 4.03 and 0.28.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.objectives.ul2 import Ul2
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig, Execution
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    LAPTOP_T5,
+    AdafactorConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    PretrainingDataConfig,
+    RunConfig,
+    TrainingConfig,
+    Ul2,
+    WarmupStableDecay,
+)
 
 
 def config() -> RunConfig:
     """Return the recipe; copy this file and change what you need."""
     return RunConfig(
         run_dir="runs/ul2",
-        model=EncoderDecoderConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=256,
-            head_dim=64,
-            num_heads=2,
-            num_encoder_layers=2,
-            num_decoder_layers=2,
-        ),
+        model=LAPTOP_T5,
         execution=Execution(scan_unroll=-1),
         data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=Ul2()),
         optimizer=AdafactorConfig(),

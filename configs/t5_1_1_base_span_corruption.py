@@ -6,14 +6,18 @@ For a TPU slice of 8 chips or more (`t5lite launch`). The T5 authors report a he
 target token for T5 1.1 base on C4 after 2^16 steps; this recipe's own figure has not been measured yet.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import Execution
-from t5lite.models.presets import preset
-from t5lite.optim import AdafactorConfig, InverseSqrt
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.recipe import (
+    AdafactorConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    InverseSqrt,
+    LoaderConfig,
+    PretrainingDataConfig,
+    RunConfig,
+    TrainingConfig,
+    preset,
+)
 
 
 def config() -> RunConfig:

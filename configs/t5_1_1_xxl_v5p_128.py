@@ -8,16 +8,20 @@ between layers; 32 such groups share the batch and the parameters. What is left 
 for a larger batch, or for remat "save". This recipe has been compiled for the slice and not run on it.
 """
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import Execution
-from t5lite.models.presets import preset
-from t5lite.optim import AdamWConfig, WarmupCosine
-from t5lite.partitioning import PartitioningConfig
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.recipe import (
+    AdamWConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    Execution,
+    LoaderConfig,
+    PartitioningConfig,
+    PretrainingDataConfig,
+    RunConfig,
+    StepConfig,
+    TrainingConfig,
+    WarmupCosine,
+    preset,
+)
 
 
 def config() -> RunConfig:

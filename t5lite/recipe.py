@@ -19,6 +19,7 @@ from t5lite.data.objectives import (
 from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, PairsDataConfig, PretrainingDataConfig
 from t5lite.models import config
 from t5lite.models.config import *  # noqa: F403 - kinds that are added there are recipes' at once
+from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
 from t5lite.models.presets import preset
 from t5lite.optim import (
     AdafactorConfig,
@@ -31,13 +32,15 @@ from t5lite.optim import (
 )
 from t5lite.partitioning import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
-from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
+from t5lite.run_config import EvaluationConfig, FineTuningConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import MlflowConfig, TrackioConfig, WandbConfig
 from t5lite.training.watchdog import WatchdogConfig
 
 __all__ = [
+    "LAPTOP_BERT",
+    "LAPTOP_T5",
     "AdafactorConfig",
     "AdamWConfig",
     "CausalLM",
@@ -45,6 +48,7 @@ __all__ = [
     "Constant",
     "Deshuffling",
     "EvaluationConfig",
+    "FineTuningConfig",
     "IidDenoising",
     "InitializeFrom",
     "InverseSqrt",

@@ -1,14 +1,15 @@
 """RunConfig: one frozen value that says everything about a run.
 
 It composes the configuration that each component owns, checks what only shows across components,
-and is read from a recipe (a Python file that defines ``config() -> RunConfig``) or from the
-``config.json`` that every run saves. Nothing here touches a device.
+and is read from a recipe (a Python file that defines ``config() -> RunConfig``, or a ``FineTuningConfig``
+that inherits its model) or from the ``config.json`` that every run saves. Nothing here touches a device.
 """
 
 import dataclasses
 import math
 import runpy
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,8 @@ from t5lite.data.pipeline import (
     SourceDataConfig,
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
-from t5lite.models.config import PARTS, EncoderDecoderConfig, Execution, ModelConfig
+from t5lite.inheritance import ReadSource, inherited_model
+from t5lite.models.config import PARTS, EncoderDecoderConfig, Execution, Inherited, ModelConfig
 from t5lite.models.config.migration import with_kinds
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.presets import preset
@@ -66,12 +68,11 @@ class InitializeFrom:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything about one training run; the same value resumes it, evaluates it and exports it."""
+class RunSettings(ABC):
+    """What a recipe says of a run besides its model."""
 
     run_dir: str
     """Directory of checkpoints, metrics and config.json; running again resumes from it."""
-    model: ModelConfig
     data: DataConfig
     optimizer: OptimizerConfig
     schedule: Schedule
@@ -97,7 +98,52 @@ class RunConfig:
     seed: int = 0
     """Seeds initialisation, data order, noise and dropout."""
 
+    @abstractmethod
+    def settled(
+        self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
+    ) -> "RunConfig":
+        """Return the run's configuration, with its model, before the overrides.
+
+        Raises:
+          ConfigError: if no model can be had.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningConfig(RunSettings):
+    """A recipe that takes its model from the run in ``initialize_from``, which it may leave to the words."""
+
+    model: Inherited | None = None
+    """What is not as there; None is nothing."""
+
+    def settled(
+        self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
+    ) -> "RunConfig":
+        """Return the configuration with the model that it inherits; errors as of ``inherited_model``."""
+        words, emptied = command_line.without_none(overrides, _EMPTIED)
+        source = command_line.value_of("--initialize-from.run", words)
+        if self.initialize_from is not None:
+            source = source or self.initialize_from.run
+        model = inherited_model(
+            self.model or Inherited(),
+            source=None if "initialize_from" in emptied else source,
+            run_dir=command_line.value_of("--run-dir", words) or self.run_dir,
+            shape=shape,
+            read=read_source,
+        )
+        said = {each.name: getattr(self, each.name) for each in dataclasses.fields(RunSettings)}
+        return RunConfig(model=model, **said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunSettings):
+    """Everything about one training run; the same value resumes it, evaluates it and exports it."""
+
+    model: ModelConfig
+
     def __post_init__(self):
+        if self.model is None or self.model == Inherited():  # of a recipe that no type checker has read
+            raise ConfigError("a RunConfig says its model; FineTuningConfig takes that of initialize_from")
         expand_fields(self, "run_dir")
         _require_finite(self)
         batch_size, microbatches = self.training.batch_size, self.step.num_microbatches
@@ -124,6 +170,14 @@ class RunConfig:
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
             )
+
+    def settled(
+        self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
+    ) -> "RunConfig":
+        """Return this, with another shape of its model if one is given."""
+        if shape is None:
+            return self
+        return dataclasses.replace(self, model=shape.in_place_of(self.model))
 
     def trained(self, model: FunctionalModel) -> Trained:
         """Return which of the model's parameters are trained; errors as of ``resolve_trained``."""
@@ -223,15 +277,21 @@ def _require_finite(config: Any, path: str = "") -> None:
 
 
 def load(
-    path: StoragePath, overrides: Sequence[str] = (), *, model: str | ModelConfig | None = None
+    path: StoragePath,
+    overrides: Sequence[str] = (),
+    *,
+    model: str | ModelConfig | None = None,
+    read_source: ReadSource | None = None,
 ) -> RunConfig:
     """Read a recipe (``.py``) or a saved configuration (``.json``) and apply overrides.
 
     Args:
-      path: the recipe. A ``.py`` file is executed and must define ``config() -> RunConfig``.
+      path: the recipe. A ``.py`` file is executed and must define ``config() -> RunConfig``, or
+        ``FineTuningConfig``.
       overrides: command-line words such as ``--training.batch-size 64``.
       model: a preset, or the model of another run, whose shape replaces that of the recipe's model (see
         ``ModelConfig.in_place_of``) before the overrides.
+      read_source: reads the model that a ``FineTuningConfig`` inherits.
 
     Raises:
       ConfigError: if the file, an override or a value cannot be used.
@@ -242,14 +302,12 @@ def load(
         raise ConfigError(f"recipe {path} {problem}; recipes are .py files such as those in configs/")
     if path.suffix == ".json":
         with remedied("mend it, or give the recipe"):
-            config = read_saved(path)
+            recipe = read_saved(path)
     elif path.suffix == ".py":
-        config = _run_recipe(local_copy(path))
+        recipe = _run_recipe(local_copy(path))
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
-    if model is not None:
-        chosen = preset(model) if isinstance(model, str) else model
-        config = dataclasses.replace(config, model=chosen.in_place_of(config.model))
+    config = recipe.settled(overrides, preset(model) if isinstance(model, str) else model, read_source)
     return _override(config, overrides) if overrides else config
 
 
@@ -286,7 +344,7 @@ def from_values(content: Any, *, name: str = "configuration") -> RunConfig:
     return _JSON.structure(content, RunConfig, name=name)
 
 
-def _run_recipe(path: Path) -> RunConfig:
+def _run_recipe(path: Path) -> RunSettings:
     try:
         make = runpy.run_path(str(path)).get("config")
         config = make() if callable(make) else None
@@ -300,7 +358,7 @@ def _run_recipe(path: Path) -> RunConfig:
         raise ConfigError(f"{place}: {kind}{error}") from error
     if not callable(make):
         raise ConfigError(f"recipe {path} does not define config(); it must return a RunConfig")
-    if not isinstance(config, RunConfig):
+    if not isinstance(config, RunSettings):
         raise ConfigError(
             f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
         )

@@ -18,6 +18,7 @@ from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.report import page, table
 from t5lite.planning.report.summary import summarise
 from t5lite.runner.compilation import Compilation, compile_run
+from t5lite.runner.inheritance import read_source
 
 DOES_NOT_FIT = 3
 """Exit code for a step that the compiler finds too large, so that a script can tell it from a mistake."""
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     if known.top < 0:
         raise ConfigError(f"--top {known.top} must not be negative")
     topology = parse_topology(known.topology, num_slices=known.num_slices)
-    config = run_config.load(known.config, overrides, model=known.model)
+    config = run_config.load(known.config, overrides, model=known.model, read_source=read_source)
     _check_place(known.html)
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")

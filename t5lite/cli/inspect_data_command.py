@@ -29,6 +29,7 @@ from t5lite.data.pipeline import (
 from t5lite.data.stores.pair_store import is_pair_store
 from t5lite.run_config import RunConfig
 from t5lite.runner.data_messages import data_usage
+from t5lite.runner.inheritance import read_source
 from t5lite.runner.run_directory import RunDirectory
 
 _BAR = 32
@@ -66,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         config, stream, workers, batch_size = *_open_store(known.store), 0, 64
     else:
         path = known.config or RunDirectory.at(known.run).config_file
-        recipe = run_config.load(path, overrides).resolved()
+        recipe = run_config.load(path, overrides, read_source=read_source).resolved()
         config, stream = recipe.data, _open_recipe(recipe)
         workers, batch_size = recipe.loader.num_workers, recipe.training.batch_size
     rows = measure_rows(

@@ -19,6 +19,7 @@ from t5lite.launching.job import Job, check_word, default_name
 from t5lite.launching.platform import Platform
 from t5lite.launching.platforms import PLATFORMS
 from t5lite.run_config import RunConfig
+from t5lite.runner.inheritance import read_source
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     platform = platform_kind(known)
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
-    config = run_config.load(known.config, overrides, model=known.model).resolved()
+    config = run_config.load(known.config, overrides, model=known.model, read_source=read_source).resolved()
     job = Job(
         name=default_name(known.config.stem) if known.name is None else known.name,
         config=config,

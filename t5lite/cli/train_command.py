@@ -19,6 +19,7 @@ from t5lite.core.storage.addresses import place
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import multihost
 from t5lite.partitioning.lost_processes import failing_fast
+from t5lite.runner.inheritance import read_source
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
 from t5lite.training.supervision import supervised
@@ -67,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
             parser.print_help()
             return 0
         raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
-    config = run_config.load(known.config, overrides, model=_model(known.model))
+    config = run_config.load(known.config, overrides, model=_model(known.model), read_source=read_source)
     xla.configure()
     with supervised(config.watchdog, RunDirectory.at(config.run_dir).path) as supervision:
         with supervision.phases.enter("startup"):

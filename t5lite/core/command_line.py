@@ -81,6 +81,16 @@ def options_under(flag: str, words: Sequence[str]) -> list[str]:
     return [name for name in names if name.startswith(f"{flag}.")]
 
 
+def value_of(flag: str, words: Sequence[str]) -> str | None:
+    """Return the value that the words give to an option, the last of several; None if they give none."""
+    value = None
+    for place, word in enumerate(words):
+        name, equals, given = word.partition("=")
+        if name.replace("_", "-") == flag:
+            value = given if equals else next(iter(words[place + 1 :]), None)
+    return value
+
+
 def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Take ``--FIELD None`` out of the words: ``tyro`` does not change between a class and None.
 

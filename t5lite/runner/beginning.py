@@ -22,6 +22,7 @@ from t5lite.runner.data_messages import data_messages, left_out_messages, unreac
 from t5lite.runner.going_back import Asked
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_messages import heldout_messages
+from t5lite.runner.inheritance import described
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.trained import random_messages, trained_messages
@@ -113,6 +114,8 @@ def announce(run: Run, start: Start) -> None:
     unsplit = unsplit_messages(run.partitioner, abstract_state(run.model, run.optimizer), axes)
     for message in [*trained_messages(run.config, run.model), *unsplit]:
         say(message)
+    if start.report is not None and (source := run.config.initialize_from):
+        say(f"the model of {source.run}: {described(run.config.model)}")
     for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():
         say(message)
     place = run.pipeline.left_out.place(run.position.examples_seen)

@@ -16,6 +16,7 @@ from t5lite.models.config.encoder_decoder import EncoderDecoderConfig as Encoder
 from t5lite.models.config.encoder_only import EncoderOnlyConfig as EncoderOnlyConfig
 from t5lite.models.config.execution import REMAT_NAMES, AttentionBackend, Dtype, Execution, Remat
 from t5lite.models.config.heads import HEADS, Head, HeadKind
+from t5lite.models.config.inherited import Inherited
 from t5lite.models.config.initializers import (
     Initializer,
     NormalInitializer,
@@ -52,7 +53,7 @@ __all__ = [
     "HEADS", "PARTS", "REMAT_NAMES",
     "Activation", "Architecture", "AttentionBackend", "AttentionBiases", "AttentionConfig", "AttentionSpec",
     "AttentionView", "DecoderOnlyConfig", "Dtype", "EncoderDecoderConfig", "EncoderOnlyConfig", "Execution",
-    "GatedMLP", "Head", "HeadKind", "Initializer", "LayerNorm", "LayerSpec", "LearnedPositions",
+    "GatedMLP", "Head", "HeadKind", "Inherited", "Initializer", "LayerNorm", "LayerSpec", "LearnedPositions",
     "LinearScaling", "Llama3Scaling", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
     "NormalInitializer", "Output", "PlainMLP", "PositionKind", "PrefixAttention", "RMSNorm",
     "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SinusoidalPositions", "StackSizes",

@@ -156,6 +156,25 @@ class EncoderOnlyConfig(TransformerConfig):
         num_labels = self.num_labels if self.head == model.head else model.num_labels
         return replace(chosen, head=model.head, num_labels=num_labels)
 
+    def with_head(self, head: Head | None, num_labels: int | None) -> Self:
+        """Return this model with another head, or other classes of it; None keeps what it has.
+
+        Raises:
+          ConfigError: if the head is unknown, or has no classes to count.
+        """
+        model = replace(
+            self,
+            head=self.head if head is None else head,
+            num_labels=self.num_labels if num_labels is None else num_labels,
+        )
+        if num_labels is not None and model.num_named_labels is None:
+            classifiers = [name for name, kind in HEADS.items() if kind.is_classifier]
+            raise ConfigError(
+                f"num_labels={num_labels} counts classes, and head={model.head!r} has none to choose; leave "
+                f"it out, or use head={' or '.join(map(repr, classifiers))}"
+            )
+        return model
+
     def head_flops(self, length: int) -> int:
         """Return the FLOPs of the head; masked LM predicts at every position."""
         square = 2 * self.embed_dim * self.embed_dim

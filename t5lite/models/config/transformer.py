@@ -13,7 +13,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
-from t5lite.models.config.heads import LANGUAGE_MODEL
+from t5lite.models.config.heads import LANGUAGE_MODEL, Head
 from t5lite.models.config.initializers import Initializer, T5Initializer
 from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window
 from t5lite.models.config.mlps import GatedMLP, MLPKind
@@ -357,6 +357,17 @@ class TransformerConfig(ABC):
         The vocabulary size is its own: it must hold the run's vocabulary (``runner.components``).
         """
         return dataclasses.replace(self, dropout_rate=model.dropout_rate)
+
+    def with_head(self, head: Head | None, num_labels: int | None) -> Self:
+        """Return this model with another head, or other labels of it; None keeps what it has.
+
+        Raises:
+          ConfigError: if there is none to choose, or the head has no such labels.
+        """
+        said = f"num_labels={num_labels}" if head is None else f"head={head!r}"
+        raise ConfigError(
+            f"{said} is of an encoder-only model, and this one is {self.architecture}; leave it out"
+        )
 
     def check_length(self, length: int) -> None:
         """Check that a sequence of ``length`` tokens has a position for each.

@@ -1,0 +1,30 @@
+"""The model that a fine-tuning inherits: whose it is, and what is said of it."""
+
+from t5lite.checkpointing.reading import available_steps
+from t5lite.core.home import expand_home
+from t5lite.models.config import ModelConfig
+from t5lite.runner.run_directory import RunDirectory
+
+
+def read_source(source: str, run_dir: str) -> ModelConfig:
+    """Return the model of the run ``source``, or, once that is gone, of the run that began from it.
+
+    Raises:
+      CheckpointError: if there is no such run.
+      ConfigError: if it cannot be read.
+    """
+    directory, own = (RunDirectory.at(expand_home(each)) for each in (source, run_dir))
+    if not directory.model_file.is_file() and own.model_file.is_file() and available_steps(own.checkpoints):
+        directory = own  # it goes on, and needs the source no more
+    return directory.read_model()[0]
+
+
+def described(model: ModelConfig) -> str:
+    """Return a model's architecture, size and head in a few words."""
+    layers = " + ".join(map(str, model.layer_counts.values()))
+    classes = model.num_named_labels
+    head = f"{model.head} with {classes} classes" if classes is not None else model.head
+    return (
+        f"{model.architecture}, {layers} layers, {model.embed_dim} wide; head {head}, "
+        f"dropout {model.dropout_rate:g}"
+    )
