@@ -22,29 +22,27 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
-from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.option_paths import check_option_paths
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.host_loader import LoaderConfig
-from t5lite.data.objectives import Objective, SpanCorruption
+from t5lite.data.objectives import Objective
 from t5lite.data.pipeline import (
     DataConfig,
     SourceDataConfig,
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.inheritance import ReadSource, inherited_model
-from t5lite.models.config import PARTS, EncoderDecoderConfig, Execution, Inherited, ModelConfig
-from t5lite.models.config.migration import with_kinds
+from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.presets import preset
 from t5lite.optim import Optimizer, OptimizerConfig, Schedule
 from t5lite.optim.trained import Trained, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
+from t5lite.run_migrations import VERSIONS
 from t5lite.training.loop import TrainingConfig
-from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import TrackerConfig
 from t5lite.training.watchdog import WatchdogConfig
@@ -99,13 +97,13 @@ class RunSettings(ABC):
     """Seeds initialisation, data order, noise and dropout."""
 
     @abstractmethod
-    def settled(
+    def chosen_model(
         self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
-    ) -> "RunConfig":
-        """Return the run's configuration, with its model, before the overrides.
+    ) -> ModelConfig:
+        """Return the run's model, before the overrides of its fields.
 
         Raises:
-          ConfigError: if no model can be had.
+          ConfigError: if none can be had.
         """
 
 
@@ -116,30 +114,39 @@ class FineTuningConfig(RunSettings):
     model: Inherited | None = None
     """What is not as there; None is nothing."""
 
-    def settled(
+    def chosen_model(
         self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
-    ) -> "RunConfig":
-        """Return the configuration with the model that it inherits; errors as of ``inherited_model``."""
+    ) -> ModelConfig:
+        """Return the model that is inherited; errors as of ``inherited_model``."""
         words, emptied = command_line.without_none(overrides, _EMPTIED)
         source = command_line.value_of("--initialize-from.run", words)
         if self.initialize_from is not None:
             source = source or self.initialize_from.run
-        model = inherited_model(
+        return inherited_model(
             self.model or Inherited(),
             source=None if "initialize_from" in emptied else source,
             run_dir=command_line.value_of("--run-dir", words) or self.run_dir,
             shape=shape,
             read=read_source,
         )
-        said = {each.name: getattr(self, each.name) for each in dataclasses.fields(RunSettings)}
-        return RunConfig(model=model, **said)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(RunSettings):
-    """Everything about one training run; the same value resumes it, evaluates it and exports it."""
+class _UncheckedConfig(RunSettings):
+    """A configuration before the overrides: what only shows across its parts may yet become right."""
 
     model: ModelConfig
+
+    def chosen_model(
+        self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
+    ) -> ModelConfig:
+        """Return the model, or another shape in its place."""
+        return self.model if shape is None else shape.in_place_of(self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(_UncheckedConfig):
+    """Everything about one training run; the same value resumes it, evaluates it and exports it."""
 
     def __post_init__(self):
         if self.model is None or self.model == Inherited():  # of a recipe that no type checker has read
@@ -170,14 +177,6 @@ class RunConfig(RunSettings):
                 f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
                 "of its own"
             )
-
-    def settled(
-        self, overrides: Sequence[str], shape: ModelConfig | None, read_source: ReadSource | None
-    ) -> "RunConfig":
-        """Return this, with another shape of its model if one is given."""
-        if shape is None:
-            return self
-        return dataclasses.replace(self, model=shape.in_place_of(self.model))
 
     def trained(self, model: FunctionalModel) -> Trained:
         """Return which of the model's parameters are trained; errors as of ``resolve_trained``."""
@@ -307,8 +306,16 @@ def load(
         recipe = _run_recipe(local_copy(path))
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
-    config = recipe.settled(overrides, preset(model) if isinstance(model, str) else model, read_source)
-    return _override(config, overrides) if overrides else config
+    shape = preset(model) if isinstance(model, str) else model
+    config = _UncheckedConfig(
+        model=recipe.chosen_model(overrides, shape, read_source), **_fields(recipe, RunSettings)
+    )
+    overridden = _override(config, overrides) if overrides else config
+    return RunConfig(**_fields(overridden, _UncheckedConfig))
+
+
+def _fields(config: RunSettings, kind: type[RunSettings]) -> dict[str, Any]:
+    return {each.name: getattr(config, each.name) for each in dataclasses.fields(kind)}
 
 
 def read_saved(path: StoragePath) -> RunConfig:
@@ -365,15 +372,16 @@ def _run_recipe(path: Path) -> RunSettings:
     return config
 
 
-def _override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+def _override(config: _UncheckedConfig, overrides: Sequence[str]) -> _UncheckedConfig:
     import tyro  # only commands that parse overrides pay for it
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
     check_option_paths(config, words)
     config = command_line.parse(
-        RunConfig,
+        _UncheckedConfig,
         words,
+        description=RunConfig.__doc__,
         prog="t5lite train --config RECIPE",
         default=config,
         config=(tyro.conf.AvoidSubcommands,),
@@ -389,7 +397,7 @@ _EMPTIED = {
 """Fields that the command line empties, and what for; others that may be None are scalars."""
 
 
-def _with_initialize_from(config: RunConfig, words: Sequence[str]) -> RunConfig:
+def _with_initialize_from(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:
     """Give tyro an ``InitializeFrom`` to override that the words name, where the recipe has none."""
     flag = "--initialize-from"
     given = command_line.options_under(flag, words)
@@ -400,7 +408,7 @@ def _with_initialize_from(config: RunConfig, words: Sequence[str]) -> RunConfig:
     return dataclasses.replace(config, initialize_from=InitializeFrom(run=_GIVEN))
 
 
-def _with_evaluations(config: RunConfig, words: Sequence[str]) -> RunConfig:
+def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:
     """Give tyro the evaluations to override that the words name, where the recipe has none."""
     flag = "--evaluations"
     given = command_line.options_under(flag, words)
@@ -415,52 +423,6 @@ def _with_evaluations(config: RunConfig, words: Sequence[str]) -> RunConfig:
     return dataclasses.replace(config, evaluations=evaluations)
 
 
-def _with_types(content: dict[str, Any]) -> dict[str, Any]:
-    """Migrate version 0, in which the only model and the only objective of a time had no ``type``."""
-
-    def typed(parent: Any, field: str, kind: str) -> Any:
-        value = parent.get(field) if isinstance(parent, dict) else None
-        return {**parent, field: {"type": kind, **value}} if isinstance(value, dict) else parent
-
-    data = typed(content.get("data"), "objective", SpanCorruption.__name__)
-    return {**typed(content, "model", EncoderDecoderConfig.__name__), **({"data": data} if data else {})}
-
-
-def _with_named_step(content: dict[str, Any]) -> dict[str, Any]:
-    """Migrate version 1, in which None stood for the newest checkpoint."""
-    source = content.get("initialize_from")
-    if not isinstance(source, dict) or source.get("step", 0) is not None:
-        return content
-    return {**content, "initialize_from": {**source, "step": "newest"}}
-
-
-def _with_named_evaluations(content: dict[str, Any]) -> dict[str, Any]:
-    """Migrate version 3, in which there was one evaluation, without a name and perhaps without a store."""
-    content = dict(content)
-    evaluation = content.pop("evaluation", {})
-    has_none = isinstance(evaluation, dict) and evaluation.get("store") is None
-    return {**content, "evaluations": {} if has_none else {UNNAMED_EVALUATION: evaluation}}
-
-
-def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
-    """Migrate version 4, in which the model said how it is computed, too."""
-    if "model" not in content:
-        return content
-    model, execution = with_kinds(content["model"])
-    return {**content, "model": model, "execution": execution}
-
-
-VERSIONS = Versions(
-    {
-        0: _with_types,
-        1: _with_named_step,
-        2: unchanged,
-        3: _with_named_evaluations,
-        4: _with_execution,
-        5: unchanged,
-    }
-)
-"""Of ``config.json``."""
 # Objective before DataConfig, which has it.
 _JSON = StrictJson(
     unions=(

@@ -10,8 +10,7 @@ def read_source(source: str, run_dir: str) -> ModelConfig:
     """Return the model of the run ``source``, or, once that is gone, of the run that began from it.
 
     Raises:
-      CheckpointError: if there is no such run.
-      ConfigError: if it cannot be read.
+      ConfigError: if there is no such run, or it cannot be read.
     """
     directory, own = (RunDirectory.at(expand_home(each)) for each in (source, run_dir))
     if not directory.model_file.is_file() and own.model_file.is_file() and available_steps(own.checkpoints):

@@ -13,6 +13,7 @@ import pytest
 from t5lite import run_config
 from t5lite.checkpointing.reading import leaf_names
 from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.left_out import LeftOut
@@ -20,6 +21,7 @@ from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart import corpus
 from t5lite.runner.components import load_trained, open_training_pipeline, restore_source
+from t5lite.runner.inheritance import read_source
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import read_metrics
 
@@ -182,6 +184,8 @@ def test_an_imported_model_may_change_its_head_too(bert: Path, labelled: Path, t
     options = ["--training.total-steps", "1", "--trainable", "pooler"]
     assert main([*arguments(labelled, run, tuned), *options]) == 0
     said = capfd.readouterr().err
+    size = "encoder_only, 2 layers, 32 wide; head sequence_classification with 2 classes, dropout 0"
+    assert said.count(f"the model of {run}: {size}\n") == 1
     assert f"made 4 anew ({', '.join(NEW)}), left 5 there (masked_lm." in said
     assert "2 arrays have random values and are frozen, so that they stay random: classifier; give" in said
 
@@ -201,8 +205,20 @@ def imported(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return run
 
 
-def test_the_model_of_a_classifier_has_its_number_of_classes_unless_it_is_overridden():
-    recipe = HERE / "tiny_classifier_recipe.py"
+def test_a_classifier_inherits_its_model_which_its_config_keeps(classifier: Path, bert: Path, labelled: Path):
+    """Also once the source is gone; a directory that holds no run yet says so instead."""
+    model = RunDirectory.at(bert).read_model()[0]
+    expected = dataclasses.replace(model, head="sequence_classification", num_labels=2)
+    assert RunDirectory.at(classifier).read_config().model == expected
+    recipe, gone = HERE / "tiny_classifier_recipe.py", bert.with_name("gone")
+    words = arguments(labelled, gone, classifier)[3:]
+    assert run_config.load(recipe, words, read_source=read_source).model == expected
+    with pytest.raises(ConfigError, match="gone is not a run directory"):
+        run_config.load(recipe, arguments(labelled, gone, gone)[3:], read_source=read_source)
+
+
+def test_the_model_of_a_classifier_has_its_number_of_classes_unless_it_is_overridden(classifier: Path):
+    recipe = classifier / "config.json"
     source = dataclasses.replace(run_config.load(recipe).model, num_labels=3)
     for overrides, expected in ((), 3), (("--model.num-labels", "5"), 5):
         assert run_config.load(recipe, overrides, model=source).model == dataclasses.replace(
@@ -224,7 +240,7 @@ def test_a_classifier_is_taken_over_with_its_classes_and_made_anew_for_others(
     imported: Path, labelled: Path, tmp_path: Path
 ):
     on = arguments(labelled, imported, tmp_path / "run")[3:]
-    config = run_config.load(HERE / "tiny_classifier_recipe.py", on, model=None)
+    config = run_config.load(HERE / "tiny_classifier_recipe.py", on, read_source=read_source)
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
 
     def started(classes=None, **changes):

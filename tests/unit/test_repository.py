@@ -14,6 +14,7 @@ import pytest
 import t5lite
 from t5lite import run_config
 from tests import reliability_table
+from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
@@ -115,7 +116,7 @@ def test_packaging_has_the_version_of_the_package():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_loads_and_its_header_says_how_it_is_run(path):
-    config = run_config.load(path)
+    config = run_config.load(path, read_source=model_of_recipe)
     assert run_config.from_json(json.dumps(run_config.to_json(config))) == config
     header = path.read_text(encoding="utf-8").split('"""')[1]
     assert f"configs/{path.name}" in header

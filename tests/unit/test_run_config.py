@@ -25,6 +25,7 @@ from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.quickstart.recipes import RECIPES
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
+from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
 MODEL = EncoderDecoderConfig(
@@ -56,7 +57,7 @@ MASKED = PretrainingDataConfig(store="data/train", objective=MaskedLM())
 def variants() -> dict[str, RunConfig]:
     """Every shipped recipe, every class that a field may have, and fields that are usually left alone."""
     recipes = [*(ROOT / "configs").glob("*.py"), *(ROOT / "tests" / "e2e").glob("tiny_*.py")]
-    configs = {path.stem: run_config.load(path) for path in recipes}
+    configs = {path.stem: run_config.load(path, read_source=model_of_recipe) for path in recipes}
     for name, recipe in RECIPES.items():
         configs[name] = recipe.pretraining_config(Path("x"), seed=1)
         for task in recipe.tasks:
@@ -176,7 +177,7 @@ def test_json_that_does_not_fit(changes, message):
 def test_each_missing_field_is_named_once():
     with pytest.raises(ConfigError) as refusal:
         run_config.from_json(changed(training__total_steps=..., model=...), name="name")
-    message = "field 'model' is missing; field 'training.total_steps' is missing"
+    message = "field 'training.total_steps' is missing; field 'model' is missing"
     assert str(refusal.value) == f"name: {message}"
 
 

@@ -16,6 +16,7 @@ from t5lite.core.exit_codes import ExitCode
 from t5lite.launching import addresses, submission
 from t5lite.launching.platforms import PLATFORMS
 from tests.launch_jobs import OPTIONS, RECIPE
+from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[3]
 BUCKET = (
@@ -114,7 +115,7 @@ def test_a_disk_that_all_hosts_see_can_be_answered_for(platform, capsys):
 def test_every_place_of_a_run_is_checked():
     """A field that holds a place, in any recipe, is among those that are asked for their disk."""
     for recipe in sorted((ROOT / "configs").glob("*.py")):
-        config = run_config.load(recipe).resolved()
+        config = run_config.load(recipe, read_source=model_of_recipe).resolved()
         here = os.getcwd() + "/"
         words = re.findall(r'"(/[^"]*)"', str(run_config.to_json(config)).replace("'", '"'))
         assert {word for word in words if word.startswith(here)} == {*addresses.places(config).values()}, (
