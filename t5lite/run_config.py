@@ -33,9 +33,9 @@ from t5lite.data.pipeline import (
     SourceDataConfig,
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
-from t5lite.inheritance import ReadSource, inherited_model
 from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.models.inheritance import ReadSource, inherited_model
 from t5lite.models.presets import preset
 from t5lite.optim import Optimizer, OptimizerConfig, Schedule
 from t5lite.optim.trained import Trained, check_patterns, resolve_trained
