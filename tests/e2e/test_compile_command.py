@@ -95,6 +95,7 @@ def test_what_does_not_fit_together_is_refused(options, message, refused: Refuse
 CASES = [
     *((name, each, {}) for name, kind in OBJECTIVES.items() for each in kind.architectures),
     ("MaskedLM", "encoder_only", {"next_sentence": True}),
+    ("MaskedLM", "encoder_only", {"pack": True}),
 ]
 
 
@@ -102,7 +103,7 @@ CASES = [
 def test_text_is_compiled_for_as_it_is_trained_on(name, architecture, options, text_data):
     objective = OBJECTIVES[name](**options)
     data = PretrainingDataConfig(store=str(text_data / "train"), inputs_length=32, objective=objective)
-    head = "pretraining" if options else None
+    head = "pretraining" if objective.pairs_sentences else None
     assert_same_batch(data, architecture, head=head)
 
 

@@ -25,7 +25,7 @@ RECIPES = {
 }
 CASES = [
     *((name, each, "") for name, kind in OBJECTIVES.items() for each in kind.architectures),
-    ("MaskedLM", "encoder_only", "whole_words=True"),
+    ("MaskedLM", "encoder_only", "whole_words=True, pack=True"),
     ("MaskedLM", "encoder_only", "next_sentence=True"),
 ]
 STEPS = 16
@@ -41,7 +41,7 @@ def write_recipe(path, name, architecture, options):
         "    config = make()\n"
         f"    objective = OBJECTIVES[{name!r}]({options})\n"
         "    model = config.model\n"
-        "    if 'pretraining' in objective.heads:\n"
+        "    if objective.pairs_sentences:\n"
         "        model = dataclasses.replace(model, head='pretraining')\n"
         "    if model.architecture == 'decoder_only':\n"
         "        model = dataclasses.replace(model, prefix_attention='bidirectional')\n"
