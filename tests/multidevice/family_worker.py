@@ -22,6 +22,8 @@ OPTIMIZERS = {
     "encoder_decoder": (AdafactorConfig(min_dim_size_to_factor=8), 0.02),
     "encoder_only": (AdamWConfig(weight_decay=0.01), 0.01),
     "decoder_only": (AdamWConfig(weight_decay=0.01), 0.01),
+    # Adafactor's steps are as small as the parameters, and these begin at 0.02 and 0.
+    "t5gemma": (AdamWConfig(weight_decay=0.01), 0.01),
 }
 MUON = ("llama3", "gpt2")
 ODD_ROWS = ("bert", "gpt2")
@@ -33,7 +35,7 @@ def train(name, config, partitioner):
     if name in ODD_ROWS:
         config = replace(config, vocab_size=config.vocab_size + 1)
     model = build(config)
-    optimizer, rate = OPTIMIZERS[config.architecture]
+    optimizer, rate = OPTIMIZERS.get(name, OPTIMIZERS[config.architecture])
     if name in MUON:
         optimizer = MuonConfig()
     optimizer = optimizer.build(Constant(value=rate).build(NUM_STEPS), model.logical_axes)
