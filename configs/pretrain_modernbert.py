@@ -7,7 +7,9 @@
     t5lite generate --run runs/modernbert --text "She was [MASK] to be the sister of Mr. Darcy."
 
 modernbert-base with small sizes. A row is several paragraphs that do not see each other; of the tokens 30 %
-are asked for, in the last fifth of the steps 15 %, at which evaluations measure (mmBERT goes on to 5 %).
+are asked for, in the last fifth of the steps 15 %, at which evaluations measure (mmBERT goes on to 5 %). On
+1M tokens of Jane Austen (a paragraph a document) the held-out loss after 300 steps, a minute or two, is 5.10
+nats a masked token against the unigram's 6.08 (`t5lite evaluate` prints both).
 """
 
 from t5lite.recipe import (

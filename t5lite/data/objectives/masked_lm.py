@@ -71,10 +71,11 @@ class MaskedLM(BaseObjective):
         for _, share in self.later_mask_probabilities:
             _check_share(f"later_mask_probabilities={self.later_mask_probabilities}: the share", share)
         starts = [0, *(examples for examples, _ in self.later_mask_probabilities)]
-        if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
+        whole = all(type(start) is int for start in starts)
+        if not whole or any(later <= earlier for earlier, later in itertools.pairwise(starts)):
             raise ConfigError(
                 f"later_mask_probabilities={self.later_mask_probabilities} must begin after 0 examples and "
-                "each after the one before; use for example ((1000000, 0.15), (1500000, 0.05))"
+                "each after the one before, in whole numbers; use e.g. ((1000000, 0.15), (1500000, 0.05))"
             )
         if self.pack and self.next_sentence:
             raise ConfigError(
@@ -92,6 +93,7 @@ class MaskedLM(BaseObjective):
         if head == _HEADS[self.next_sentence]:
             return
         remedy = f", or set data.objective.next_sentence={not self.next_sentence}"
+        remedy += " and pack=False" * self.pack
         raise ConfigError(
             f"data.objective=MaskedLM has no labels for model.head={head!r}; use head="
             f"{_HEADS[self.next_sentence]!r}{remedy * (head in _HEADS.values())}"

@@ -152,6 +152,7 @@ def test_the_share_of_all_tokens_is_binomial_by_phase(vocabulary):
         ),
         ({"later_mask_probabilities": ((0, 0.1),)}, "must begin after 0 examples"),
         ({"later_mask_probabilities": ((9, 0.1), (9, 0.2))}, "each after the one before"),
+        ({"later_mask_probabilities": ((1e6, 0.1),)}, r"=\(\(1000000.0, 0.1\),\) must .* in whole numbers"),
         (
             {"later_mask_probabilities": ((9, 1.0),)},
             r"later_mask_probabilities=\(\(9, 1.0\),\): the share=1.0 must",
@@ -167,6 +168,8 @@ def test_settings_that_contradict_each_other(settings, message):
 def test_packed_rows_need_room_and_two_different_ids(vocabulary, monkeypatch):
     with pytest.raises(ConfigError, match="inputs_length=4 must be at least 5"):
         MaskedLM(pack=True).layout(4, "encoder_only")
+    with pytest.raises(ConfigError, match=r"or set data\.objective\.next_sentence=True and pack=False$"):
+        MaskedLM(pack=True).check_head("pretraining")
     monkeypatch.setattr(type(vocabulary), "cls_id", 1)
     with pytest.raises(ConfigError, match=r"one id, 1, for \[CLS\] and \[SEP\].*pack=False"):
         MaskedLM(pack=True).check_vocabulary(vocabulary, 32, "encoder_only")
