@@ -58,8 +58,16 @@ def _t5(family: str, **fields: Any) -> Callable[[], Any]:
 
 
 def _bert(class_name: str, **fields: Any) -> Callable[[], Any]:
+    return _encoder(class_name, transformers.BertConfig, **fields)
+
+
+def _roberta(class_name: str, **fields: Any) -> Callable[[], Any]:
+    return _encoder(class_name, transformers.RobertaConfig, layer_norm_eps=1e-5, **fields)
+
+
+def _encoder(class_name: str, config_class: Any, **fields: Any) -> Callable[[], Any]:
     def make() -> Any:
-        config = transformers.BertConfig(
+        config = config_class(
             vocab_size=VOCAB_SIZE,
             hidden_size=24,
             num_hidden_layers=2,
@@ -71,6 +79,22 @@ def _bert(class_name: str, **fields: Any) -> Callable[[], Any]:
         return getattr(transformers, class_name)(config)
 
     return make
+
+
+def _modernbert() -> Any:
+    """Return two global layers about two local ones, with windows that all rows but one are longer than."""
+    return transformers.ModernBertForMaskedLM(
+        transformers.ModernBertConfig(
+            vocab_size=VOCAB_SIZE,
+            hidden_size=24,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=36,
+            local_attention=6,
+            pad_token_id=0,
+            attn_implementation="eager",
+        )
+    )
 
 
 def _gpt2() -> Any:
@@ -214,6 +238,13 @@ CASES: tuple[Case, ...] = (
         "decoder_only",
         gradients=True,
     ),
+    Case("RobertaForMaskedLM", _roberta("RobertaForMaskedLM"), "encoder_only"),
+    Case(
+        "RobertaForSequenceClassification",
+        _roberta("RobertaForSequenceClassification", num_labels=5),
+        "encoder_only",
+    ),
+    Case("ModernBertForMaskedLM", _modernbert, "encoder_only", gradients=True),
 )
 
 
@@ -261,7 +292,11 @@ _OUTPUTS = {
     "start_logits": "starts",
     "end_logits": "ends",
 }
-_LOGITS = {"BertForSequenceClassification": "sequence", "BertForTokenClassification": "labels"}
+_LOGITS = {
+    "BertForSequenceClassification": "sequence",
+    "RobertaForSequenceClassification": "sequence",
+    "BertForTokenClassification": "labels",
+}
 
 
 def run_peer(peer: Any, batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
@@ -276,6 +311,8 @@ def run_peer(peer: Any, batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
         "decoder_input_tokens": f"{prefix}input_ids",
         "decoder_segment_ids": f"{prefix}attention_mask",
     }
+    if isinstance(peer, transformers.ModernBertPreTrainedModel):  # which has no token types
+        batch = {field: array for field, array in batch.items() if field != "encoder_token_types"}
     outputs = peer(**{names[field]: torch.from_numpy(array).long() for field, array in batch.items()})
     if "logits" in outputs:
         return {_LOGITS.get(type(peer).__name__, "tokens"): outputs["logits"]}

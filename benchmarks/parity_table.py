@@ -223,10 +223,10 @@ lengths with padding, in float32 on CPU. Measured with {versions}.
   through `torch.optim.AdamW`. Largest relative difference of a loss. The bound is 1e-3.
 - **spread**: standard deviation of the outputs, to judge the absolute differences by.
 
-An empty cell was not measured. Models: 2 layers (3 in T5's decoder, 1 in T5Gemma's encoder), widths 16 to
-24, 50 tokens, windows of 3, sequences of up to 13 tokens. Those sizes differ from each other, so that a
-transposed or exchanged tensor cannot go unnoticed. mT5 exports as `T5ForConditionalGeneration`, which
-computes the same.
+An empty cell was not measured. Models: 2 layers (3 in T5's decoder, 1 in T5Gemma's encoder, 4 in
+ModernBERT), widths 16 to 24, 50 tokens, windows of 3, sequences of up to 13 tokens. Those sizes differ from
+each other, so that a transposed or exchanged tensor cannot go unnoticed. mT5 exports as
+`T5ForConditionalGeneration`, which computes the same.
 
 The page is written by the command below, in about a minute, without network. It needs the packages of the
 `test` extra. A test runs it too, and fails if an error passes its bound or if the models listed here are not

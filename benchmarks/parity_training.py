@@ -18,7 +18,15 @@ from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.training.state import state_from_params
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 
-TRAINED = ("T5 1.1", "T5Gemma (unequal pair)", "BertForMaskedLM", "GPT-2", "Mistral (window of 4)", "Qwen 3")
+TRAINED = (
+    "T5 1.1",
+    "T5Gemma (unequal pair)",
+    "BertForMaskedLM",
+    "GPT-2",
+    "Mistral (window of 4)",
+    "Qwen 3",
+    "ModernBertForMaskedLM",
+)
 """Cases that are trained: one of each architecture, and of layers that none of these have."""
 NUM_STEPS, LEARNING_RATE = 20, 2e-3
 OPTIMIZER = AdamWConfig(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.1)
