@@ -8,12 +8,12 @@
     t5lite generate --run runs/novel --text "Mr. Knightley smiled, and Harriet looked at Emma."
 
 A line of novels.jsonl is {"inputs": "a paragraph", "targets": "its class"}. The model is that of
-configs/pretrain_bert.py with another head; num_labels is the number of classes at least.
+the pretrained run with another head; num_labels is the number of classes at least.
 
 Which of Jane Austen's six novels is a paragraph from? With 7,466 labels, from the 600 steps of
 configs/pretrain_bert.py, it is right on 69.5 % (standard error 2.3) of 397 held-out paragraphs, of which it
 reads the first 62 tokens; the commonest novel has 22.9 %. (The pretraining had read these paragraphs, without
-labels.) The comparison to make is a copy of this recipe without `initialize_from`.
+labels.) The comparison to make is from scratch: `--initialize-from None --model runs/bert`.
 """
 
 from t5lite.recipe import (

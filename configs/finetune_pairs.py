@@ -6,9 +6,9 @@
         --data.store data/pairs/train --evaluations.heldout.store data/pairs/heldout --run-dir runs/translate
     t5lite evaluate --run runs/translate
 
-The model must have the shape of the pretrained one, here that of configs/pretrain_laptop.py; after another
-run, such as the quickstart's (t5lite-quickstart/pretrain), `--model RUN` takes that run's. It trains from
-scratch with `--initialize-from None`, which is the comparison to make.
+The model is that of the pretrained run, whichever it is, such as the quickstart's
+(t5lite-quickstart/pretrain). In the shape of that run it trains from scratch with
+`--initialize-from None --model RUN`, which is the comparison to make.
 """
 
 from t5lite.recipe import (

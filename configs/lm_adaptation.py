@@ -4,8 +4,8 @@
         --data.store data/mine/train --evaluations.heldout.store data/mine/heldout --run-dir runs/laptop-lm
     t5lite generate --run runs/laptop-lm --text "It is a truth universally acknowledged, that"
 
-It takes the parameters of pretrain_laptop.py, whose model this is, and trains on prefix LM for a fraction of
-the steps. (The paper adapts T5 1.1 for 100,000 steps: set `model` to the preset, and lengths and steps.) On
+It takes the model and the parameters of a run, here of pretrain_laptop.py, and trains on prefix LM for a
+fraction of the steps. (The paper adapts T5 1.1 for 100,000 steps: import it, and set lengths and steps.) On
 8 MB of Jane Austen and the World English Bible, after 600 steps of pretraining, 300 steps take the held-out
 loss from 5.18 to 4.34 nats a token, and prompts are continued where they were answered with sentinels before.
 """
