@@ -355,3 +355,19 @@ def test_generation_is_the_same_token_for_token(case, tmp_path):
         pad_token_id=0,
     )
     np.testing.assert_array_equal(continued(params), expected[:, 9:].numpy())
+
+
+def test_packed_rows_longer_than_the_window_are_what_transformers_makes_of_each_text(tmp_path):
+    model = make_model("modernbert")
+    model.save_pretrained(tmp_path)
+    config, params = import_folder(tmp_path)
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(2, VOCAB, (1, length)).astype(np.int32) for length in (8, 11)]
+    packed = {
+        "encoder_input_tokens": np.concatenate(texts, axis=1),
+        "encoder_segment_ids": np.repeat([[1, 2]], [8, 11], axis=1).astype(np.int32),
+    }
+    ours = build(config).bind(params)(packed)["tokens"]
+    with torch.no_grad():
+        theirs = [model(input_ids=torch.from_numpy(text).long()).logits.numpy() for text in texts]
+    np.testing.assert_allclose(ours, np.concatenate(theirs, axis=1), rtol=0, atol=1e-4)
