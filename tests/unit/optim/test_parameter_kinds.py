@@ -62,7 +62,7 @@ def test_muon_turns_the_matrices_inside_the_network(parameters):
 
 def test_adafactor_factors_matrices_whatever_their_axes(parameters):
     model, kinds = parameters
-    optimizer = AdafactorConfig(min_dim_size_to_factor=2).build(RATE, model.logical_axes)
+    optimizer = AdafactorConfig(min_dim_size_to_factor=1).build(RATE, model.logical_axes)
     moments = jax.eval_shape(optimizer.init, model.abstract_params).moments
     structure = jax.tree.structure(model.abstract_params)
     for name, moment in zip(kinds, structure.flatten_up_to(moments), strict=True):
