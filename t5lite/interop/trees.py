@@ -1,5 +1,6 @@
 """Nested dicts of parameters and of shapes: their leaves by path, and whether two of them fit."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ from t5lite.core.errors import CheckpointError
 from t5lite.core.types import Tree
 
 Shape = tuple[int, ...]
-_LAYERS = "/layers/"
+_LAYERS = re.compile(r"/(first_)?layers(_\d+)?/")
+"""Arrays of layers (``models.layers.groups``)."""
 _LISTED = 100
 
 
@@ -31,7 +33,7 @@ def insert(tree: dict[str, Any], path: str, leaf: Any) -> None:
 
 def has_layers(path: str) -> bool:
     """Return whether the first axis of the parameter at ``path`` counts layers."""
-    return _LAYERS in path
+    return _LAYERS.search(path) is not None
 
 
 def check_fit(kind: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:

@@ -163,20 +163,21 @@ class Partitioner:
         """The sharding of scalars (step, metrics): one copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def check(self, batch_size: int, head_counts: Mapping[str, int]) -> None:
+    def check(self, batch_size: int, head_counts: Mapping[str, Sequence[int]]) -> None:
         """Check that the mesh divides the batch and the heads, without touching a device.
 
         Args:
           batch_size: rows of the global batch.
-          head_counts: heads by logical axis; a kernel has heads x kv columns.
+          head_counts: numbers of heads by logical axis; a kernel has heads x kv columns.
 
         Raises:
           ConfigError: naming the nearest sizes that work.
         """
         self._check_divides("batch_size", batch_size, self.batch_sharding.spec[0])
-        for axis, count in head_counts.items():
+        for axis, counts in head_counts.items():
             own = self.activation_spec(("batch", "length", axis, "kv"))[2]
-            self._check_divides(f"num_{axis}", count, own)
+            for count in counts:
+                self._check_divides(f"num_{axis}", count, own)
 
     def num_shards(self, entry: str | tuple[str, ...] | None) -> int:
         """Return into how many parts an entry of a partition spec splits a dimension."""

@@ -37,8 +37,10 @@ class AttentionConfig:
         if not self.windows:
             raise ConfigError("attention.windows=() says nothing of any layer; (None,) has no windows")
         for window in self.windows:
-            if window is not None and window < 1:
-                raise ConfigError(f"attention.windows={self.windows}: a window must be at least 1, or None")
+            if window is not None and (not isinstance(window, int) or window < 1):
+                raise ConfigError(
+                    f"attention.windows={self.windows}: a window must be an integer from 1, or None"
+                )
 
     def scale(self, head_dim: int) -> float:
         """Return the factor on the logits."""

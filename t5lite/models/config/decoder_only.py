@@ -51,6 +51,11 @@ class DecoderOnlyConfig(TransformerConfig):
         return (self.stack("decoder", self.num_layers),)
 
     @property
+    def sees_later_inputs(self) -> bool:
+        """Whether inputs see all inputs."""
+        return self.prefix_attention == "bidirectional"
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Where the inputs of a row end, for a model that sees them in both directions."""
-        return ("decoder_bidirectional",) if self.prefix_attention == "bidirectional" else ()
+        return ("decoder_bidirectional",) if self.sees_later_inputs else ()

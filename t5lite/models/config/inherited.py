@@ -3,10 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from t5lite.models.config.decoder_only import DecoderOnlyConfig
-from t5lite.models.config.encoder_decoder import EncoderDecoderConfig
-from t5lite.models.config.encoder_only import EncoderOnlyConfig
 from t5lite.models.config.heads import Head
+from t5lite.models.config.transformer import TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +17,7 @@ class Inherited:
     """Classes of a head that classifies."""
     dropout_rate: float | None = None
 
-    def of(
-        self, source: EncoderDecoderConfig | EncoderOnlyConfig | DecoderOnlyConfig
-    ) -> EncoderDecoderConfig | EncoderOnlyConfig | DecoderOnlyConfig:
+    def of(self, source: TransformerConfig) -> TransformerConfig:
         """Return the model that this makes of the source's.
 
         Raises:

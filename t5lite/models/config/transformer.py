@@ -1,7 +1,6 @@
 """What every architecture can choose, and what every architecture answers about itself."""
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -193,16 +192,26 @@ class TransformerConfig(ABC):
         return self.sizes.kv_heads
 
     @property
-    def head_counts(self) -> dict[str, int]:
-        """Number of heads by logical axis: what a mesh must divide, beyond a kernel's heads x kv columns."""
-        counts: dict[str, int] = {}
+    def sees_later_inputs(self) -> bool:
+        """Whether a decoder's inputs see later ones."""
+        return False
+
+    @property
+    def kv_heads_axes(self) -> tuple[str | None, ...]:
+        """The logical axes of key and value heads; None is the one head of multi-query attention."""
+        return tuple(dict.fromkeys(attention.kv_heads_axis for attention in self._attentions()))
+
+    @property
+    def head_counts(self) -> dict[str, tuple[int, ...]]:
+        """Numbers of heads by logical axis: what a mesh must divide, beyond a kernel's heads x kv columns."""
+        counts: dict[str, tuple[int, ...]] = {}
         for attention in self._attentions():
             for axis, count in (
                 ("heads", attention.num_heads),
                 (attention.kv_heads_axis, attention.kv_heads),
             ):
-                if axis is not None:
-                    counts[axis] = math.gcd(counts.get(axis, 0), count)
+                if axis is not None and count not in counts.get(axis, ()):
+                    counts[axis] = (*counts.get(axis, ()), count)
         return counts
 
     def _attentions(self) -> Iterator[AttentionSpec]:
@@ -253,7 +262,9 @@ class TransformerConfig(ABC):
     def _layer(self, side: Side, sizes: StackSizes, window: int | None, memory_dim: int | None) -> LayerSpec:
         reach = None
         if window is not None:
-            reach = Window(window, window) if side == "encoder" else Window(window - 1, 0)
+            # In a decoder that sees inputs both ways, what is causal hides later targets by itself.
+            after = window - 1 if self.sees_later_inputs else 0
+            reach = Window(window, window) if side == "encoder" else Window(window - 1, after)
         own = AttentionSpec(
             embed_dim=sizes.embed_dim,
             memory_dim=sizes.embed_dim,

@@ -1,20 +1,22 @@
 """Which layers of a stack share an array, and how a loop over cycles of layers runs through such arrays.
 
-What every layer has (parameters, a cache) is stacked along an axis in front: one array for the layers of the
-first ones that are alike in it, one for those of all whole cycles, one for those of the last cycle if it is
-cut short. A stack of like layers is one array, and the loop over it a loop over layers.
+What every layer has (parameters, a cache) is stacked along an axis in front, in one array for all layers that
+are alike in it. The loop runs through the part of it that belongs to whole cycles; of a stack of like layers
+that is all of it, and the loop one over layers.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from t5lite.core.types import Tree
 from t5lite.models.config import LayerSpec, StackSpec
 
-_FIRST, _CYCLES, _LAST = "first_layers", "layers", "last_layers"
+_FIRST, _OTHERS = "first_layers", "layers"
 
 
 class Place(NamedTuple):
@@ -22,7 +24,7 @@ class Place(NamedTuple):
 
     group: str
     number: int
-    """Among the group's layers of one cycle; of the first and the last layers, among all."""
+    """Among the group's layers of one cycle; of the first and the last layers, among all of the group."""
 
 
 @dataclass(frozen=True)
@@ -39,42 +41,38 @@ class LayerGroups:
     @classmethod
     def of(cls, stack: StackSpec, key: Callable[[LayerSpec], Hashable]) -> "LayerGroups":
         """Return the groups of layers whose keys are equal."""
-        start, num_cycles = len(stack.first), stack.num_cycles
-        cycle = len(stack.cycle) if num_cycles else 0
-        end = start + num_cycles * cycle
-        layers: dict[str, tuple[int, ...]] = {}
+        names: dict[Hashable, str] = {}
+        for base, kinds in ((_OTHERS, stack.cycle), (_FIRST, stack.first)):
+            new = dict.fromkeys(key(layer) for layer in kinds if key(layer) not in names)
+            names |= {each: f"{base}_{number}" if number else base for number, each in enumerate(new)}
+        groups = [names[key(layer)] for layer in stack.layers]
+        layers: dict[str, tuple[int, ...]] = {group: () for group in names.values() if group in groups}
+        for number, group in enumerate(groups):
+            layers[group] += (number,)
+        start = min(len(stack.first), stack.num_layers)
+        cycle = len(stack.cycle) if stack.num_cycles else 0
+        end = start + stack.num_cycles * cycle
 
-        def places(numbers: range, name: str) -> tuple[Place, ...]:
-            names: dict[Hashable, str] = {}
-            result = []
-            for number in numbers:
-                group = names.setdefault(key(stack.layers[number]), f"{name}_{len(names)}" if names else name)
-                result.append(Place(group, len(layers.get(group, ()))))
-                layers[group] = (*layers.get(group, ()), number)
-            return tuple(result)
+        def places(numbers: range, first: int = 0) -> tuple[Place, ...]:
+            return tuple(Place(groups[each], groups[first:each].count(groups[each])) for each in numbers)
 
-        first = places(range(min(start, stack.num_layers)), _FIRST)
-        turn = places(range(start, start + cycle), _CYCLES)
-        for name in {place.group for place in turn}:
-            once = layers[name]
-            layers[name] = tuple(number + k * cycle for k in range(num_cycles) for number in once)
-        last = places(range(end, stack.num_layers), _LAST)
-        return cls(first, turn, last, num_cycles, layers)
+        turn = places(range(start, start + cycle), start)
+        return cls(places(range(start)), turn, places(range(end, stack.num_layers)), stack.num_cycles, layers)
 
     def by_group(self, stacked: Tree | None) -> "dict[str, Tree]":
         """Return what is stacked over all layers by group; None for every group if it is None."""
         if stacked is None or len(self.layers) == 1:
             return dict.fromkeys(self.layers, stacked)
-        return {group: _at(stacked, jax.numpy.asarray(own)) for group, own in self.layers.items()}
+        return {group: _at(stacked, jnp.asarray(own)) for group, own in self.layers.items()}
 
     def per_cycle(self, group: str) -> int:
         """Return how many layers of a group there are in a cycle."""
         return sum(place.group == group for place in self.cycle)
 
     def in_loop(self, stacked: Mapping[str, Tree]) -> dict[str, Tree]:
-        """Return the groups of the cycles: a cycle along axis 0, of several layers these along 1."""
+        """Return what of the groups is in cycles: a cycle along axis 0, of several layers these along 1."""
         return {
-            group: self._by_cycle(stacked[group], self.per_cycle(group))
+            group: jax.tree.map(partial(self._by_cycle, group), stacked[group])
             for group in dict.fromkeys(place.group for place in self.cycle)
         }
 
@@ -97,19 +95,30 @@ class LayerGroups:
           last: of each of the last layers.
         """
         stacked: dict[str, Tree] = {}
-        for places, trees in ((self.first, first), (self.last, last)):
-            for group in dict.fromkeys(place.group for place in places):
-                own = [tree for place, tree in zip(places, trees, strict=True) if place.group == group]
-                stacked[group] = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *own)
-        for group in dict.fromkeys(place.group for place in self.cycle):
-            own = [tree for place, tree in zip(self.cycle, cycle, strict=True) if place.group == group]
-            stacked[group] = own[0] if len(own) == 1 else jax.tree.map(_interleaved, *own)
+        for group in self.layers:
+            parts: list[Tree] = [
+                jax.tree.map(lambda leaf: leaf[None], tree)
+                for place, tree in zip(self.first, first, strict=True)
+                if place.group == group
+            ]
+            turns = [tree for place, tree in zip(self.cycle, cycle, strict=True) if place.group == group]
+            if turns:
+                parts.append(turns[0] if len(turns) == 1 else jax.tree.map(_interleaved, *turns))
+            parts += [
+                jax.tree.map(lambda leaf: leaf[None], tree)
+                for place, tree in zip(self.last, last, strict=True)
+                if place.group == group
+            ]
+            whole = len(parts) == 1
+            stacked[group] = parts[0] if whole else jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
         return stacked
 
-    def _by_cycle(self, tree: Tree, per_cycle: int) -> Tree:
-        if per_cycle == 1:
-            return tree
-        return jax.tree.map(lambda leaf: leaf.reshape(self.num_cycles, per_cycle, *leaf.shape[1:]), tree)
+    def _by_cycle(self, group: str, leaf: jax.Array) -> jax.Array:
+        start, per_cycle = sum(place.group == group for place in self.first), self.per_cycle(group)
+        size = self.num_cycles * per_cycle
+        if size < len(self.layers[group]):
+            leaf = leaf[start : start + size]
+        return leaf if per_cycle == 1 else leaf.reshape(self.num_cycles, per_cycle, *leaf.shape[1:])
 
 
 def structure_groups(stack: StackSpec) -> LayerGroups:
@@ -123,4 +132,4 @@ def _at(tree: Tree, index: int | jax.Array) -> Any:
 
 def _interleaved(*leaves: jax.Array) -> jax.Array:
     """Return ``[cycles * n, ...]`` of n arrays ``[cycles, ...]``."""
-    return jax.numpy.stack(leaves, axis=1).reshape(-1, *leaves[0].shape[1:])
+    return jnp.stack(leaves, axis=1).reshape(-1, *leaves[0].shape[1:])

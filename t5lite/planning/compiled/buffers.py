@@ -28,7 +28,7 @@ _FORWARD, _BACKWARD = "jvp(", "transpose("
 """How JAX marks operations of the forward and of the backward pass."""
 _BARE = ("/while", "/broadcast_in_dim", "/body", "/closed_call")
 """How operations end that only pass values on or make room for them."""
-_SCAN = "models/layers/stack.py"
+_SCAN = "models/layers/running.py"
 _STATE: tuple[tuple[str, Kind], ...] = (
     ("state.params", "parameters"),
     ("state.opt_state", "optimizer"),

@@ -1,7 +1,7 @@
 """Sizes of a layer's arrays on one device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,8 @@ class ActivationShards:
     length: int
     """Of the length where heads or the MLP are split too."""
     heads: int
-    kv_heads: int
+    kv_heads: Mapping[str | None, int]
+    """By their logical axis."""
     mlp: int
     vocab: int
 
@@ -49,7 +50,7 @@ def activation_shards(config: TransformerConfig, partitioner: Partitioner) -> Ac
         residual_length=residual_length,
         length=length,
         heads=heads,
-        kv_heads=parts("batch", None, config.stacks[-1].cycle[0].attention.kv_heads_axis, "kv")[2],
+        kv_heads={axis: parts("batch", None, axis, "kv")[2] for axis in config.kv_heads_axes},
         mlp=parts("batch", "length", "mlp")[2],
         vocab=parts("batch", "length", "vocab")[2],
     )
@@ -182,7 +183,12 @@ def _layer_shape(
     part = math.ceil(length / shards.length)
 
     def key_value(attention: AttentionSpec, length: int) -> float:
-        return rows * length * (2 * attention.kv_heads / shards.kv_heads * attention.head_dim) * itemsize
+        return (
+            rows
+            * length
+            * (2 * attention.kv_heads / shards.kv_heads[attention.kv_heads_axis] * attention.head_dim)
+            * itemsize
+        )
 
     def weights(attention: AttentionSpec, length: int) -> float:
         return rows * (attention.num_heads / shards.heads) * part * length * itemsize

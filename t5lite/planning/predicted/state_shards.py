@@ -48,7 +48,7 @@ class _Leaf:
     """Of all arrays of this kind."""
     itemsize: int
     stack: str
-    """Name of the stack of layers that it belongs to; empty outside of them."""
+    """Name of the stack and the group of layers that it belongs to; empty outside of them."""
     num_layers: int
     is_trained: bool
 
@@ -153,7 +153,7 @@ def _leaves(abstract_tree: Tree, axes_tree: Tree, trained: Collection[str] = ())
     ):
         is_trained = jax.tree_util.keystr(path, simple=True, separator="/") in trained
         is_layer = "layers" in axes
-        stack = jax.tree_util.keystr(path[:1], simple=True) if is_layer else ""
+        stack = jax.tree_util.keystr(path[:2], simple=True) if is_layer else ""
         num_layers = array.shape[axes.index("layers")] if is_layer else 1
         merged[axes, array.shape, array.dtype.itemsize, stack, num_layers, is_trained] += math.prod(
             array.shape

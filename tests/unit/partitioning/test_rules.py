@@ -136,10 +136,10 @@ def test_a_mesh_axis_divides_heads_and_not_their_columns_alone():
     assert partitioner("tensor_parallel").stored_spec(("embed", "heads"), (8, 3 * 4)) == P("fsdp", "tensor")
     message = r"^num_heads=3 is not divisible by mesh axis 'tensor'=2; use 2 or 4, or change .*tensor$"
     with pytest.raises(ConfigError, match=message):
-        partitioner("tensor_parallel").check(4, head_counts={"heads": 3})
+        partitioner("tensor_parallel").check(4, head_counts={"heads": (3,)})
     whole = (("activations.batch", "replica+fsdp+tensor"), ("parameters.heads", None))
     given_to_the_batch = partitioner("tensor_parallel", extra_rules=whole)
-    given_to_the_batch.check(8, head_counts={"heads": 3})
+    given_to_the_batch.check(8, head_counts={"heads": (3,)})
 
 
 @pytest.mark.parametrize(
