@@ -51,16 +51,32 @@ def layer_flops(
     config: ModelConfig, *, batch_size: int, encoder_length: int = 0, decoder_length: int = 0
 ) -> LayerFlops:
     """Return the part of ``forward_flops`` that is in layers, not in the embedding or the head."""
+    stacks = [stack_flops(each) for each in stack_lengths(config, encoder_length, decoder_length)]
+    return LayerFlops(*(float(batch_size * sum(column)) for column in zip(*stacks, strict=True)))
+
+
+def stack_flops(lengths: StackLengths) -> LayerFlops:
+    """Return the part of ``layer_flops`` that is in one stack, of one row."""
+    stack, length, memory_length = lengths
     counts: list[list[float]] = []
-    for stack, length, memory_length in stack_lengths(config, encoder_length, decoder_length):
-        for layer, number in stack.counts.items():
-            parts = [_attention(layer.attention, query_length=length, memory_length=length)]
-            parts.append(_mlp(layer, length=length))
-            if layer.cross_attention is not None and memory_length is not None:
-                cross = layer.cross_attention
-                parts.append(_attention(cross, query_length=length, memory_length=memory_length))
-            counts += [[number * each for each in part] for part in parts]
-    return LayerFlops(*(float(batch_size * sum(column)) for column in zip(*counts, strict=True)))
+    for layer, number in stack.counts.items():
+        parts = [_attention(layer.attention, query_length=length, memory_length=length)]
+        parts.append(_mlp(layer, length=length))
+        if layer.cross_attention is not None and memory_length is not None:
+            cross = layer.cross_attention
+            parts.append(_attention(cross, query_length=length, memory_length=memory_length))
+        counts += [[number * each for each in part] for part in parts]
+    return LayerFlops(*map(sum, zip(*counts, strict=True)))
+
+
+def cross_logits_flops(lengths: StackLengths) -> float:
+    """Return those of one row's queries with the keys of the memory; of weights with values it is as many."""
+    stack, length, memory_length = lengths
+    return sum(
+        number * _attention(layer.cross_attention, query_length=length, memory_length=memory_length).logits
+        for layer, number in stack.counts.items()
+        if layer.cross_attention is not None and memory_length is not None
+    )
 
 
 def forward_flops(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.models.config.layers import StackSpec
@@ -67,6 +68,12 @@ class EncoderDecoderConfig(TransformerConfig):
             self.stack("encoder", self.num_encoder_layers, sizes=self.encoder_sizes),
             self.stack("decoder", self.num_decoder_layers, memory="encoder", memory_dim=self.encoder_dim),
         )
+
+    def input_parameters(self, side: Side) -> tuple[str, ...]:
+        """Return the side's own table, or what both sides share."""
+        if self.separate_tables and side == "encoder":
+            return ("encoder_embedder/embedding",)
+        return super().input_parameters(side)
 
     @property
     def head_parameters(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, get_args
 
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_positive
@@ -12,7 +13,7 @@ from t5lite.models.config.initializers import Initializer, NormalInitializer
 from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.mlps import MLPKind, PlainMLP
 from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement
-from t5lite.models.config.parts import Output
+from t5lite.models.config.parts import HeadKernel, Output
 from t5lite.models.config.positions import LearnedPositions, PositionKind
 from t5lite.models.config.transformer import Architecture, TransformerConfig
 
@@ -119,6 +120,24 @@ class EncoderOnlyConfig(TransformerConfig):
                 "none"
             )
 
+    def input_parameters(self, side: Side) -> tuple[str, ...]:
+        """Return the token types besides, of a model that has any."""
+        return (*super().input_parameters(side), *(("token_types",) if self.num_token_types else ()))
+
+    @property
+    def head_kernels(self) -> tuple[HeadKernel, ...]:
+        """The pooler's, those of the labels and of the masked language model, as far as it has them."""
+        kind, kernels = self.head_kind, list[HeadKernel]()
+        if kind.pools:
+            kernels.append(HeadKernel("pooler/dense/kernel", every_token=False))
+        if kind.labels is not None:
+            after = ("pooler",) if kind.pools else ()
+            kernels.append(HeadKernel(f"{kind.labels}/dense/kernel", after, every_token=kind.labels_tokens))
+        if kind.predicts_tokens:
+            kernels.append(HeadKernel("masked_lm/dense/kernel"))
+            kernels += self.vocabulary_kernels(("masked_lm/dense", "masked_lm/norm"))
+        return tuple(kernels)
+
     @property
     def has_pooler(self) -> bool:
         """Whether the head reads the first position through a pooler."""
@@ -128,7 +147,7 @@ class EncoderOnlyConfig(TransformerConfig):
     def labels_of_head(self) -> int:
         """Outputs of the head's dense layer to labels; 0 where it has none."""
         kind = self.head_kind
-        return (kind.num_labels or self.num_labels) if kind.has_labels else 0
+        return (kind.num_labels or self.num_labels) if kind.labels is not None else 0
 
     @property
     def head_parameters(self) -> int:

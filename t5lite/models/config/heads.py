@@ -26,8 +26,8 @@ class HeadKind:
     """Whether it reads the first position through a pooler."""
     predicts_tokens: bool = False
     """Whether it has logits over the vocabulary at every position."""
-    has_labels: bool = False
-    """Whether it has a dense layer to a few labels."""
+    labels: str | None = None
+    """Group of the parameters of its dense layer to a few labels; None: it has none."""
     num_labels: int | None = None
     """How many those are; None: as many as the configuration says."""
     labels_tokens: bool = False
@@ -36,7 +36,7 @@ class HeadKind:
     @property
     def is_classifier(self) -> bool:
         """Whether its labels are classes of the user's, as many as the configuration says."""
-        return self.has_labels and self.num_labels is None
+        return self.labels is not None and self.num_labels is None
 
 
 HEADS: dict[Head, HeadKind] = {
@@ -44,15 +44,19 @@ HEADS: dict[Head, HeadKind] = {
     "pooled": HeadKind(pools=True),
     "masked_lm": HeadKind(outputs=(_TOKENS,), predicts_tokens=True),
     "pretraining": HeadKind(
-        outputs=(_TOKENS, _SEQUENCE), pools=True, predicts_tokens=True, has_labels=True, num_labels=2
+        outputs=(_TOKENS, _SEQUENCE),
+        pools=True,
+        predicts_tokens=True,
+        labels="next_sentence",
+        num_labels=2,
     ),
-    "sequence_classification": HeadKind(outputs=(_SEQUENCE,), pools=True, has_labels=True),
+    "sequence_classification": HeadKind(outputs=(_SEQUENCE,), pools=True, labels="classifier"),
     "token_classification": HeadKind(
-        outputs=(token_output("encoder", "labels"),), has_labels=True, labels_tokens=True
+        outputs=(token_output("encoder", "labels"),), labels="classifier", labels_tokens=True
     ),
     "span_extraction": HeadKind(
         outputs=(Output("starts", "span_starts"), Output("ends", "span_ends")),
-        has_labels=True,
+        labels="span",
         num_labels=2,
         labels_tokens=True,
     ),

@@ -1,8 +1,24 @@
 """What an architecture says it is made of, for whoever counts, compiles or trains it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from t5lite.core.batch_fields import Side
+
+TOKEN_TABLE = "token_embedder/embedding"
+PROJECTION_IN, PROJECTION_OUT = "token_embedder/projection_in", "token_embedder/projection_out"
+"""Paths of the embedding table, and of what projects the rows of a narrow one to the model and back."""
+
+
+class HeadKernel(NamedTuple):
+    """A kernel that is in a product between the last stack's output and the outputs."""
+
+    path: str
+    """In the tree of the parameters."""
+    after: tuple[str, ...] = ()
+    """Paths of the parameters, or groups of them, between the stack's output and the kernel's input."""
+    every_token: bool = True
+    """Whether it is multiplied with every token of the last side; otherwise with one of a row."""
 
 
 @dataclass(frozen=True)

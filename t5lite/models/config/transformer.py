@@ -17,7 +17,14 @@ from t5lite.models.config.initializers import Initializer, T5Initializer
 from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window
 from t5lite.models.config.mlps import GatedMLP, MLPKind
 from t5lite.models.config.norms import NormKind, NormPlacement, RMSNorm
-from t5lite.models.config.parts import Output, token_output
+from t5lite.models.config.parts import (
+    PROJECTION_IN,
+    PROJECTION_OUT,
+    TOKEN_TABLE,
+    HeadKernel,
+    Output,
+    token_output,
+)
 from t5lite.models.config.positions import PositionKind, RelativePositions
 from t5lite.models.config.sizes import StackSizes
 
@@ -313,6 +320,27 @@ class TransformerConfig(ABC):
     def norm_parameters(self) -> int:
         """Parameters of one norm."""
         return self.norm.num_parameters(self.embed_dim)
+
+    def input_parameters(self, side: Side) -> tuple[str, ...]:
+        """Return the paths of the parameters that make the input of the stack of a side."""
+        del side
+        return (TOKEN_TABLE,) if self.table_dim is None else (TOKEN_TABLE, PROJECTION_IN)
+
+    @property
+    def head_kernels(self) -> tuple[HeadKernel, ...]:
+        """The kernels between the last stack's output and the outputs: the products of ``head_flops``."""
+        return self.vocabulary_kernels()
+
+    def vocabulary_kernels(self, after: tuple[str, ...] = ()) -> tuple[HeadKernel, ...]:
+        """Return the kernels of the projection to the vocabulary: the products of ``logits_flops``.
+
+        Args:
+          after: the parameters between the last stack's output and the projection.
+        """
+        path = TOKEN_TABLE if self.tie_embeddings else "logits/kernel"
+        if self.table_dim is None:
+            return (HeadKernel(path, after),)
+        return HeadKernel(PROJECTION_OUT, after), HeadKernel(path, (*after, PROJECTION_OUT))
 
     @property
     def head_parameters(self) -> int:
