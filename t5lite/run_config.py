@@ -34,6 +34,7 @@ from t5lite.data.pipeline import (
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
+from t5lite.models.config.migration import RENAMED
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.inheritance import ReadSource, inherited_model
 from t5lite.models.presets import preset
@@ -377,7 +378,7 @@ def _override(config: _UncheckedConfig, overrides: Sequence[str]) -> _UncheckedC
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
-    check_option_paths(config, words)
+    check_option_paths(config, words, renamed=_RENAMED)
     config = command_line.parse(
         _UncheckedConfig,
         words,
@@ -395,6 +396,12 @@ _EMPTIED = {
     "evaluations": "to measure nothing; name one by --evaluations.NAME.store STORE",
 }
 """Fields that the command line empties, and what for; others that may be None are scalars."""
+
+_RENAMED = RENAMED | {
+    f"--evaluation.{name}": (f"--evaluations.NAME.{name}",)
+    for name in (field.name.replace("_", "-") for field in dataclasses.fields(EvaluationConfig))
+}
+"""Options that there were, and those that say the same now."""
 
 
 def _with_initialize_from(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:

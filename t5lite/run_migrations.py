@@ -40,7 +40,7 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
     """Migrate version 4, in which the model said how it is computed, too."""
     if "model" not in content:
         return content
-    model, execution = with_kinds(content["model"])
+    model, execution = with_kinds(content["model"], name="model")
     return {**content, "model": model, "execution": execution}
 
 

@@ -9,7 +9,9 @@ from t5lite.core.errors import ConfigError, NewerVersionError
 _KEY = "version"
 
 Migration: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-"""Content of one version to content of the next."""
+"""Content of one version to content of the next.
+
+What no file of its version could say is a ``ConfigError``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Versions:
 
         Raises:
           NewerVersionError: if the file is of one.
-          ConfigError: if its version is no number.
+          ConfigError: if its version is no number, or says what no file of its version could.
         """
         if not isinstance(content, dict):
             return content
@@ -51,7 +53,10 @@ class Versions:
             )
         content = {key: value for key, value in content.items() if key != _KEY}
         for number in range(version, self.current):
-            content = self.migrations[number](content)
+            try:
+                content = self.migrations[number](content)
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from error
         return content
 
 

@@ -5,27 +5,39 @@ Which class a part has is chosen where the value is made: this says so, and wher
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
 from t5lite.core.errors import ConfigError
 
 
-def check_option_paths(value: Any, words: Sequence[str]) -> None:
+def check_option_paths(
+    value: Any, words: Sequence[str], *, renamed: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Check that no option is of another class than a part of ``value`` has, or of another place.
 
     Args:
       value: a dataclass, whose parts may be dataclasses.
       words: of the command line; what else may be wrong with them is not looked for.
+      renamed: options that there were, each with the words that say the same now.
 
     Raises:
       ConfigError: saying what the part is, or where the field is.
     """
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("--"):
-            _check(value, option, option[2:].replace("-", "_").split("."))
+        if not option.startswith("--"):
+            continue
+        if now := (renamed or {}).get(option.replace("_", "-")):
+            for each in now:  # which may be of another class
+                _check_option(value, each.partition(" ")[0])
+            raise ConfigError(f"there is no {option}; use {' and '.join(now)}")
+        _check_option(value, option)
+
+
+def _check_option(value: Any, option: str) -> None:
+    _check(value, option, option[2:].replace("-", "_").split("."))
 
 
 def _check(value: Any, option: str, path: list[str]) -> None:

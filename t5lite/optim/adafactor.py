@@ -37,6 +37,10 @@ class AdafactorConfig(BaseOptimizer):
     Follows T5X: RMS, clip and parameter scale are taken per layer of a stack. Deviation:
     ``min_dim_size_to_factor`` holds for stacked parameters too, where T5X factors whatever their size; so
     stacking cannot change the result.
+
+    Scales that start at 0 (``RMSNorm(one_plus=True)``, Gemma's) begin at ``parameter_scale_floor``, where
+    they move 1,000 times slower than T5's, which start at 1. AdamW moves both alike; here a factor of
+    ``learning_rate_factors`` makes up for a part of it.
     """
 
     decay_exponent: float = 0.8
@@ -46,7 +50,7 @@ class AdafactorConfig(BaseOptimizer):
     multiply_by_parameter_scale: bool = True
     """Make the learning rate relative to the RMS of each parameter."""
     parameter_scale_floor: float = 1e-3
-    """Least RMS taken for a parameter."""
+    """Least RMS taken for a parameter: what one that is 0 moves by."""
     min_dim_size_to_factor: int = 128
     """Factor a matrix only if it has as many rows and columns."""
     weight_decay: float = 0.0

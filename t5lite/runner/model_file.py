@@ -78,7 +78,7 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
     """Migrate version 1, in which ``config`` said how the model is computed, too."""
     if "config" not in content:
         return content
-    config, execution = with_kinds(content["config"])
+    config, execution = with_kinds(content["config"], name="config")
     return {**content, "config": config, "execution": execution}
 
 

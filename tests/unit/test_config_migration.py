@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ MODELS = {
 
 
 def read(flat: dict[str, Any]) -> tuple[ModelConfig, Execution]:
-    model, execution = with_kinds(flat)
+    model, execution = with_kinds(flat, name="model")
     return JSON.structure(model, ModelConfig, name="model"), JSON.structure(
         execution, Execution, name="model"
     )
@@ -114,6 +115,33 @@ def test_a_run_of_before_goes_on_as_the_recipe_says(path: str, tmp_path: Path):
     )
     assert (directory.read_model()[0], directory.read_execution()) == (config.model, config.execution)
     directory.check_model(config.model, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("positions", "rotarry", "unknown value 'rotarry'; did you mean 'rotary'? allowed: learned, "),
+        (
+            "mlp_activation",
+            "swigluu",
+            "unknown value 'swigluu'; did you mean 'swiglu'? allowed: gated_gelu, ",
+        ),
+        ("norm", None, "unknown value None; allowed: layer, rms"),
+        ("initializer", ["t5"], "unknown value ['t5']"),
+        ("biases", "all", "'all' is not of type bool"),
+        ("relpos_buckets", 3.5, "3.5 is not of type int"),
+        ("rotary_base", "5", "'5' is not of type float"),
+    ],
+)
+@pytest.mark.parametrize("model", DEFAULTS)
+def test_what_a_field_of_before_could_not_be_is_refused_by_its_name(
+    model: str, field: str, value: Any, message: str
+):
+    """Whether or not the model has a part that would read it."""
+    changed = {**DEFAULTS[model], field: value}
+    saved = {**GOLDEN["runs"][next(iter(GOLDEN["runs"]))], "model": changed}
+    with pytest.raises(ConfigError, match=re.escape(f"config.json: model: {field}: {message}")):
+        run_config.from_values(saved, name="config.json")
 
 
 @settings(deadline=None, max_examples=100)

@@ -8,6 +8,7 @@ import pytest
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import AttentionConfig, Execution, RelativePositions, RMSNorm
+from t5lite.models.config.migration import RENAMED
 
 RECIPE = Path(__file__).parents[1] / "e2e" / "tiny_recipe.py"
 
@@ -29,12 +30,44 @@ RECIPE = Path(__file__).parents[1] / "e2e" / "tiny_recipe.py"
         ("--data.objective.mask-probability=1", r"is of MaskedLM, .* is SpanCorruption; .*MaskedLM\(…\)"),
         ("--model.remat=full", r"there is no --model\.remat; use --execution\.remat$"),
         ("--model.attention=flash", r"there is no --model\.attention; use --execution\.attention$"),
+        (
+            "--model.rotary-base=5",
+            r"positions\.base is of RotaryPositions, .*: positions=RotaryPositions\(…\)$",
+        ),
+        (
+            "--model.initializer-std=5",
+            r"initializer\.std is of Normal.*: initializer=NormalInitializer\(…\)$",
+        ),
+        ("--evaluation.store=here", r"there is no --evaluation\.store; use --evaluations\.NAME\.store$"),
         ("--optimizer.decay-exponet=1", r"unrecognized options: .*perhaps you meant: --optimizer\.decay-exp"),
     ],
 )
 def test_an_override_of_another_class_or_place_says_what_to_do(word: str, message: str):
     with pytest.raises(ConfigError, match=message):
         run_config.load(RECIPE, [word])
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_option_of_before_names_those_of_now_which_are_taken(old: str, tmp_path: Path):
+    of_part = {"rotary-base": "Rotary", "position-offset": "Learned"}
+    has, recipe = "no-" in old, tmp_path / "recipe.py"
+    recipe.write_text(
+        "import dataclasses, runpy\n"
+        "from t5lite.models.config import *\n"
+        "def config():\n"
+        f"    base = runpy.run_path({str(RECIPE)!r})['config']()\n"
+        f"    parts = {{'positions': {of_part.get(old.rpartition('.')[2], 'Relative')}Positions(),\n"
+        "             'initializer': NormalInitializer(),\n"
+        f"             'attention': AttentionConfig(scaled={has}, biases='all' if {has} else 'none'),\n"
+        f"             'mlp': GatedMLP(bias={has})}}\n"
+        "    return dataclasses.replace(base, model=dataclasses.replace(base.model, **parts))\n"
+    )
+    with pytest.raises(ConfigError, match=rf"^there is no {old}; use ") as refused:
+        run_config.load(recipe, [old, "40"])
+    words = str(refused.value).partition("; use ")[2].replace(" and ", " ").split()
+    numbers = ("buckets", "distance", "offset", "base", "epsilon", "std")
+    value = ["40"] if old.endswith(numbers) else ["relu"] if old.endswith("activation") else []
+    assert run_config.load(recipe, [*words, *value]).model != run_config.load(recipe).model
 
 
 def test_a_part_of_the_model_is_overridden_by_its_path():

@@ -17,7 +17,7 @@ class RMSNorm:
     epsilon: float = 1e-6
     """Added to the mean square."""
     one_plus: bool = False
-    """Multiply by 1 + scale, which starts at 0 (Gemma)."""
+    """Multiply by 1 + scale, which starts at 0 (Gemma); Adafactor moves that slowly (``optim.adafactor``)."""
 
     def __post_init__(self) -> None:
         check_finite(self, "epsilon")
