@@ -158,7 +158,7 @@ def test_a_models_layers_call_the_kernel_on_a_mesh(partitioning):
     partitioner = make_partitioner(partitioning, compile_only_devices(parse_topology("v5e:2x2")))
     model = build(config, Execution(compute_dtype="bfloat16"))
     params = jax.tree.map(
-        lambda x, axes: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=partitioner.sharding(axes)),
+        lambda x, axes: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=partitioner.sharding(axes, x.shape)),
         model.abstract_params,
         model.logical_axes,
     )

@@ -9,6 +9,7 @@ import difflib
 import pytest
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config import Execution
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.compiled.roofline import roofline
@@ -112,11 +113,11 @@ def test_sequence_sharded_residuals_come_back_by_reduce_scatter():
 
 def test_more_layers_are_no_larger_a_program():
     """Layers are a loop, so that compiling 48 of them takes no longer than two or three."""
-    partitioning, few = WAYS["fsdp_tensor_sequence_sharded"]
+    partitioning, few, execution = WAYS["fsdp_tensor_sequence_sharded"]
     many = dataclasses.replace(few, num_encoder_layers=48, num_decoder_layers=48)
     sizes = [
         (len(step.products), len(step.collectives))
-        for step in (way("fsdp_tensor_sequence_sharded"), compiled_step(partitioning, many))
+        for step in (way("fsdp_tensor_sequence_sharded"), compiled_step(partitioning, many, execution))
     ]
     assert all(of_many <= 1.3 * of_few for of_few, of_many in zip(*sizes, strict=True)), sizes
 
@@ -144,7 +145,7 @@ def test_rows_that_no_axis_divides_are_computed_with_in_equal_parts():
     rows, width = 50_257, 16
     model = dataclasses.replace(FAMILIES["gpt2"], vocab_size=rows)
     mesh = PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=4)
-    step = compiled_step(mesh, model, BatchShape(batch_size=16, decoder_length=16))
+    step = compiled_step(mesh, model, Execution(), BatchShape(batch_size=16, decoder_length=16))
     assert step.flops == pytest.approx(step.model_flops, rel=0.01)  # they are nearly all of the logits
     assert {f"f32[{rows},{width // 4}]"} == {each.shape for each in step.buffers if str(rows) in each.shape}
     # The table goes where its logits are, and its gradient back; nobody sends logits.
@@ -185,7 +186,7 @@ def test_a_step_that_does_not_fit_says_what_to_change(too_large):
 
 
 def test_a_step_that_fits_needs_no_advice():
-    assert advice(way("fsdp"), MODEL, StepConfig(), style="fsdp") == []
+    assert advice(way("fsdp"), EXECUTION, StepConfig(), style="fsdp") == []
 
 
 @pytest.mark.parametrize(
@@ -197,4 +198,4 @@ def test_a_step_that_fits_needs_no_advice():
 )
 def test_what_does_not_divide_is_refused_before_anything_is_compiled(partitioning, batch_size, message):
     with pytest.raises(ConfigError, match=message):
-        compiled_step(partitioning, MODEL, dataclasses.replace(BATCH, batch_size=batch_size))
+        compiled_step(partitioning, MODEL, batch=dataclasses.replace(BATCH, batch_size=batch_size))

@@ -98,7 +98,7 @@ from t5lite.partitioning import PartitioningConfig, make_partitioner
 partitioner = make_partitioner(PartitioningConfig())
 x = np.random.default_rng(0).standard_normal((2, 1024, 4096)).astype(np.float32)
 exact = np.square(x, dtype=np.float64)
-sharded = jax.device_put(x, partitioner.sharding(("layers", "embed", "mlp")))
+sharded = jax.device_put(x, partitioner.sharding(("layers", "embed", "mlp"), x.shape))
 with partitioner.activate():
     found = jax.jit(global_norm)({"a": sharded, "b": x[0, 0]})
 print(abs(found / np.sqrt(exact.sum() + exact[0, 0].sum()) - 1))
