@@ -191,7 +191,6 @@ CASES: tuple[Case, ...] = (
     ),
     Case("mT5", _t5("MT5"), "encoder_decoder"),
     Case("umT5", _t5("UMT5"), "encoder_decoder"),
-    Case("T5Gemma (unequal pair)", _t5gemma, "encoder_decoder", gradients=True),
     Case("BertModel", _bert("BertModel"), "encoder_only"),
     Case("BertForPreTraining", _bert("BertForPreTraining"), "encoder_only", gradients=True),
     Case("BertForMaskedLM", _bert("BertForMaskedLM"), "encoder_only"),
@@ -245,6 +244,7 @@ CASES: tuple[Case, ...] = (
         "encoder_only",
     ),
     Case("ModernBertForMaskedLM", _modernbert, "encoder_only", gradients=True),
+    Case("T5Gemma (unequal pair)", _t5gemma, "encoder_decoder", gradients=True),
 )
 
 

@@ -57,14 +57,14 @@ FORMATS: dict[str, Format] = {
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
         takes=frozenset({"max_shard_bytes", "usage", "kept_files"}),
-        loading=huggingface.loading,
+        loading=huggingface.how_to_load,
     ),
     "stablehlo": Format(
         fits=stablehlo.fits,
         export_folder=stablehlo.export_folder,
         mark=stablehlo.MARK,
         takes=frozenset({"sizes", "programs"}),
-        loading=stablehlo.loading,
+        loading=stablehlo.how_to_load,
     ),
     "t5x": Format(fits=t5x.fits, import_folder=t5x.import_folder, takes=frozenset({"activation"})),
 }

@@ -28,7 +28,7 @@ def test_evaluate_options(options, message, refused: Refused, pretrained: Path):
 def test_evaluate_needs_a_heldout_store(refused: Refused, run_copy: Path, imported: Path):
     refused(["evaluate", "--run", imported], r"was imported and names no held-out store; give one by --store")
     values = json.loads((run_copy / "config.json").read_text())
-    values["evaluation"]["store"] = None
+    values["evaluations"] = {}
     write(run_copy / "config.json", json.dumps(values))
     refused(
         ["evaluate", "--run", run_copy], "has no held-out store in its configuration; give one by --store"

@@ -1,5 +1,6 @@
 """Numbers that go bad in ``t5lite train``: it goes back, leaves examples out, and ends well or by code 4."""
 
+import gc
 import json
 import shutil
 import signal
@@ -64,6 +65,7 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
 
     monkeypatch.setattr(start_plan, "read_state", watched)
     run, other = tmp_path / "run", tmp_path / "other"
+    gc.collect()
     at_first = sum(array.nbytes for array in jax.live_arrays())
     assert main([*train_arguments, *SHORT, "--run-dir", str(run)]) == 0
     said = capfd.readouterr().err
@@ -74,7 +76,8 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     assert "left out, since the numbers went bad there (rollbacks.json): the examples 88 to 119" in said
     assert f"resuming from step 10 of {run / 'checkpoints'}" in said
     # The state that went bad is gone from the devices before the good one is read.
-    assert alive == [at_first]
+    assert len(alive) == 1
+    assert alive[0] <= at_first
     status = run_status(str(run))
     assert (status.incidents, status.left_out_examples) == (Incidents(rollbacks=1), 32)
     last = read_metrics(run / "metrics.jsonl")[-1]

@@ -9,7 +9,7 @@ from t5lite.interop.huggingface.exporting import (
     TOKENIZER_FILES,
     check_tokenizer,
     export_folder,
-    loading,
+    how_to_load,
     state_dict_from_params,
 )
 from t5lite.interop.huggingface.families import FAMILIES, fits
@@ -26,8 +26,8 @@ __all__ = [
     "check_vocabulary",
     "export_folder",
     "fits",
+    "how_to_load",
     "import_folder",
-    "loading",
     "params_from_state_dict",
     "read_usage",
     "read_vocabulary",

@@ -192,7 +192,7 @@ def _tokens(vocabulary: Vocabulary | None) -> Tokens:
     return {name: getattr(vocabulary, f"{name}_id", None) for name in ("bos", "eos", "pad")}
 
 
-def loading(done: Export, folder: str) -> list[str]:
+def how_to_load(done: Export, folder: str) -> list[str]:
     """Return how the folder is loaded, in lines of Python; ``folder`` is how it is written there."""
     lines = [f"{done.class_name}.from_pretrained({folder})"]
     return [*lines, done.after_loading] if done.after_loading else lines

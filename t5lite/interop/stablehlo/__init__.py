@@ -6,7 +6,7 @@ program, as the flat dict that safetensors reads: all programs share one copy, a
 Sizes that are not fixed stay open (``jax.export``'s symbolic dimensions), so one program serves every batch.
 """
 
-from t5lite.interop.stablehlo.exporting import export_folder, fits, loading
+from t5lite.interop.stablehlo.exporting import export_folder, fits, how_to_load
 from t5lite.interop.stablehlo.loading import ServingModel, load_exported
 from t5lite.interop.stablehlo.programs import MARK, PLATFORMS, ProgramSizes, forward_program
 
@@ -18,6 +18,6 @@ __all__ = [
     "export_folder",
     "fits",
     "forward_program",
+    "how_to_load",
     "load_exported",
-    "loading",
 ]

@@ -147,7 +147,7 @@ def _describe(
     }
 
 
-def loading(done: Export, folder: str) -> list[str]:
+def how_to_load(done: Export, folder: str) -> list[str]:
     """Return which programs there are, and how they are loaded; ``folder`` is how it is written in Python."""
     programs = [name for name in done.files if name.endswith(".stablehlo")]
     return [f"{', '.join(programs)}: t5lite.interop.stablehlo.load_exported({folder})"]
