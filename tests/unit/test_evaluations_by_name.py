@@ -93,7 +93,7 @@ def test_the_first_evaluation_says_what_is_best_unless_another_is_named(metric, 
         (
             {"heldout": HELDOUT},
             ["--evaluation.store", "x"],
-            r"perhaps you meant: --evaluations\.heldout\.store",
+            r"there is no --evaluation\.store; use --evaluations\.NAME\.store",
         ),
     ],
     ids=str,
