@@ -7,13 +7,13 @@ import jax
 
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.core.errors import ConfigError
+from t5lite.models.config.parts import TOKEN_TABLE
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import parameter_paths
 from t5lite.run_config import RunConfig
 from t5lite.runner.resumption import Resumption
 
 _LISTED = 3
-_TABLE = "token_embedder/embedding"
 
 
 def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
@@ -28,8 +28,8 @@ def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
             f"trains {num_trained:,} of {model.num_params:,} parameters, {len(trained.rate_factors)} of "
             f"{len(sizes)} arrays{which}"
         )
-    if model.config.tie_embeddings and _TABLE in trained.frozen:
-        messages.append(f"note: {_TABLE} is frozen, which is also the kernel of the logits (tied)")
+    if model.config.tie_embeddings and TOKEN_TABLE in trained.frozen:
+        messages.append(f"note: {TOKEN_TABLE} is frozen, which is also the kernel of the logits (tied)")
     for factor in sorted({factor for factor in trained.rate_factors.values() if factor != 1}):
         of_factor = [path for path, each in trained.rate_factors.items() if each == factor]
         messages.append(

@@ -76,8 +76,7 @@ def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     assert "left out, since the numbers went bad there (rollbacks.json): the examples 88 to 119" in said
     assert f"resuming from step 10 of {run / 'checkpoints'}" in said
     # The state that went bad is gone from the devices before the good one is read.
-    assert len(alive) == 1
-    assert alive[0] <= at_first
+    assert alive == [at_first]
     status = run_status(str(run))
     assert (status.incidents, status.left_out_examples) == (Incidents(rollbacks=1), 32)
     last = read_metrics(run / "metrics.jsonl")[-1]

@@ -254,9 +254,9 @@ def test_ul2_lengths_fit_every_denoiser_and_the_longest_fills(vocabulary):
                 for each in DENOISERS
             ]
             assert length - 2 <= max(used) <= length
-    assert Ul2().layout(512, "encoder_decoder")[:4] == (567, 567, 512, 380)
+    assert Ul2().layout(512, "encoder_decoder") == (567, 567, 512, 380, 0)
     Ul2().check_vocabulary(SentencePieceVocabulary(vocabulary.path), 512, "encoder_decoder")
-    assert Ul2().layout(512, "decoder_only")[:4] == (382, 382, 0, 512)
+    assert Ul2().layout(512, "decoder_only") == (382, 382, 0, 512, 0)
 
 
 def test_modes_are_the_vocabularys_own_tokens_or_its_last_sentinels(vocabulary):
