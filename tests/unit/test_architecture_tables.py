@@ -1,13 +1,17 @@
 """Every architecture answers what the rest asks of it, and what is said of it in two rooms agrees."""
 
+import ast
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import t5lite
 from t5lite.core.architectures import SIDES_OF, Architecture
 from t5lite.data.objectives import OBJECTIVES, usual_objective
 from t5lite.decoding import DECODING_MODES, decoding_programs
 from t5lite.models.config import HEADS, ModelConfig
+from t5lite.optim import OPTIMIZERS
 from tests.families import FAMILIES
 
 
@@ -38,3 +42,17 @@ def test_what_a_model_is_usually_trained_on_trains_it_and_only_heads_that_name_t
         assert architecture in OBJECTIVES[type(objective).__name__].architectures
         objective.check_head(head)
         assert head == "language_model" or HEADS[head].predicts_tokens
+
+
+def test_a_kind_answers_for_itself_and_is_not_asked_which_it_is():
+    """What differs between architectures, objectives or optimizers stands in their own files."""
+    kinds = {kind.__name__ for kind in get_args(ModelConfig)} | {*OBJECTIVES, *OPTIMIZERS}
+    asked = [
+        f"{path}:{node.lineno}"
+        for path in sorted(Path(t5lite.__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call | ast.Compare)
+        and (isinstance(node, ast.Compare) or getattr(node.func, "id", "") in ("isinstance", "issubclass"))
+        and any(isinstance(name, ast.Name) and name.id in kinds for name in ast.walk(node))
+    ]
+    assert asked == []

@@ -169,7 +169,7 @@ def infer_config(
 
 def fits(config: ModelConfig) -> str | None:
     """Return None if T5X has this model, else why not."""
-    if not isinstance(config, EncoderDecoderConfig):
+    if config.sides != STACKS:
         return f"the T5X format is for encoder-decoder models, not {config.architecture}"
     of_t5 = EncoderDecoderConfig(**{name: getattr(config, name) for name in _SIZES})
     fixed = {

@@ -164,16 +164,21 @@ class EncoderOnlyConfig(TransformerConfig):
             total -= 0 if self.head_bias else self.embed_dim
         return total
 
+    @property
+    def head_choice(self) -> tuple[Head, int]:
+        """The head, and the classes of one that classifies."""
+        return self.head, self.num_labels
+
     def in_place_of(self, model: TransformerConfig) -> Self:
         """Return this model with what a recipe decides: the dropout, and of an encoder's recipe the head.
 
         A classifier of the recipe's kind keeps its number of classes.
         """
         chosen = super().in_place_of(model)
-        if not isinstance(model, EncoderOnlyConfig):
+        if model.head_choice is None:
             return chosen
-        num_labels = self.num_labels if self.head == model.head else model.num_labels
-        return replace(chosen, head=model.head, num_labels=num_labels)
+        head, num_labels = model.head_choice
+        return replace(chosen, head=head, num_labels=self.num_labels if self.head == head else num_labels)
 
     def with_head(self, head: Head | None, num_labels: int | None) -> Self:
         """Return this model with another head, or other classes of it; None keeps what it has.

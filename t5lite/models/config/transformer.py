@@ -126,6 +126,11 @@ class TransformerConfig(ABC):
         """The labels, of rows or of tokens, that have names of the user's; None: it has none such."""
         return None
 
+    @property
+    def head_choice(self) -> tuple[Head, int] | None:
+        """The head and its classes, where there are several to choose from; None: there is one."""
+        return None
+
     def check_fields(self, fields: Collection[str]) -> None:
         """Check that the model can read what a batch of such fields says of its tokens.
 
