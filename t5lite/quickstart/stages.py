@@ -20,9 +20,9 @@ from t5lite.quickstart import corpus
 from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
 from t5lite.quickstart.recipes import EXTRA_IDS, Recipe
 from t5lite.run_config import RunConfig
-from t5lite.runner.components import load_trained
 from t5lite.runner.evaluation import evaluate, ngram_baselines, task_scores
 from t5lite.runner.interchange import export
+from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics

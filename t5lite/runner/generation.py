@@ -10,7 +10,7 @@ from t5lite.decoding import GenerationLengths, TrainedOn, decoding_mode, generat
 from t5lite.evaluation.text_classification import classification_rows, classify
 from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.runner.components import load_trained
+from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 
 

@@ -24,8 +24,9 @@ from t5lite.interop.usage import Usage
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.runner.components import check_vocabulary, load_trained
+from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
+from t5lite.runner.vocabulary_check import check_vocabulary
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import ConfigError
+from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run
-from t5lite.runner.components import inherited_eos_ids
 from t5lite.runner.config_history import write_config_history
 from t5lite.runner.resumption import current_history
+from t5lite.runner.run_directory import RunDirectory
 
 
 def write_files(run: Run) -> None:
@@ -53,5 +55,13 @@ def _write_model(run: Run) -> None:
         run.config.model,
         run.pipeline.vocabulary,
         execution=run.config.execution,
-        eos_ids=inherited_eos_ids(run.config, run.directory),
+        eos_ids=_eos_ids(run.config, run.directory),
     )
+
+
+def _eos_ids(config: RunConfig, directory: RunDirectory) -> tuple[int, ...]:
+    """Return what ends a generated text besides the vocabulary's EOS: what the run, or its source, says."""
+    if available_steps(directory.checkpoints) and directory.model_file.is_file():
+        return directory.read_eos_ids()
+    source = config.initialize_from
+    return () if source is None else RunDirectory.at(source.run).read_eos_ids()

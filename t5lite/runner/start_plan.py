@@ -7,29 +7,25 @@ import jax
 
 from t5lite.checkpointing.reading import available_steps, read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
+from t5lite.core.errors import ConfigError
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, origin_of
-from t5lite.runner.components import (
-    check_epochs,
-    check_source,
-    check_steps,
-    check_vocabulary,
-    open_training_pipeline,
-    restore_source,
-)
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.config_history import ConfigHistory, read_config_history
 from t5lite.runner.going_back import Return, candidates, went_back_to
 from t5lite.runner.heldout import check_encoder_use, open_heldout
+from t5lite.runner.initialization import check_source, restore_source
 from t5lite.runner.resumption import resumption
 from t5lite.runner.rollback import left_out
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.store_contents import store_contents
 from t5lite.runner.tracking import check_trackers
 from t5lite.runner.trained import check_trained_alike
+from t5lite.runner.training_data import check_epochs, open_training_pipeline
+from t5lite.runner.vocabulary_check import check_vocabulary
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from t5lite.training.phases import Phases
 from t5lite.training.state import abstract_state, init_state, state_from_params
@@ -77,7 +73,7 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
     resumed = None
     if latest is not None:
         resumed = in_all_or_none(lambda: resumption(directory, latest))
-    check_steps(directory, config, latest)
+    _check_steps(directory, config, latest)
     pipeline = open_training_pipeline(config, directory, resumed, left_out(directory, resumed))
     check_vocabulary(pipeline.vocabulary, config.model)
     directory.check_model(config.model, pipeline.vocabulary)
@@ -115,6 +111,20 @@ def _prepare(config: RunConfig, latest: int | None, allowed: Collection[str]) ->
         changes=changes,
         history=history.resumed(resumed, changes) if resumed else history,
     )
+
+
+def _check_steps(directory: RunDirectory, config: RunConfig, latest: int | None) -> None:
+    """Check that a run that resumes from the step ``latest`` is not beyond its end.
+
+    Raises:
+      ConfigError: naming the step that it has reached.
+    """
+    total_steps = config.training.total_steps
+    if latest is not None and latest > total_steps:
+        raise ConfigError(
+            f"run_dir={directory.path} is at step {latest}, beyond training.total_steps={total_steps}; use "
+            f"more than {latest} steps to train on, or another run_dir to start anew"
+        )
 
 
 def _start(run: Run, latest: int | None) -> Start:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
-from t5lite.runner import components
+from t5lite.runner import loading
+from t5lite.runner.checkpoint_choice import read_chosen
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import Refused
@@ -87,7 +88,7 @@ def test_the_best_checkpoint_is_the_one_of_the_lowest_loss(
     assert main(["export", "--run", str(run_copy), "--output", str(output), "--step", "best"]) == 0
     assert "weights of step 30" in capfd.readouterr().out
     # Of those that are there: the evaluation of step 20 counts for nothing.
-    assert components.read_chosen(RunDirectory.at(run_copy), "best", lambda step: step) == 30
+    assert read_chosen(RunDirectory.at(run_copy), "best", lambda step: step) == 30
     source = ["--initialize-from.run", str(run_copy), "--initialize-from.step", "best"]
     short = ["--training.total-steps", "15", "--evaluations", "None"]
     assert main([*train_arguments, "--run-dir", str(tmp_path / "tuned"), *source, *short]) == 0
@@ -120,7 +121,7 @@ def test_a_run_goes_back_to_the_best_checkpoint_once_and_not_to_what_is_the_best
 def test_what_a_live_run_removes_while_it_is_read_is_no_damage(
     run_copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    checkpoints, restore = run_copy / "checkpoints", components.restore_params
+    checkpoints, restore = run_copy / "checkpoints", loading.restore_params
     shutil.move(checkpoints / "40", tmp_path / "40")
 
     def go_on_meanwhile(directory, abstract, step, **options):
@@ -129,7 +130,7 @@ def test_what_a_live_run_removes_while_it_is_read_is_no_damage(
             shutil.rmtree(checkpoints / "30" / "state")
         return restore(directory, abstract, step, **options)
 
-    monkeypatch.setattr(components, "restore_params", go_on_meanwhile)
+    monkeypatch.setattr(loading, "restore_params", go_on_meanwhile)
     output = tmp_path / "hf"
     assert main(["export", "--run", str(run_copy), "--output", str(output)]) == 0
     captured = capfd.readouterr()

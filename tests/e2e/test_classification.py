@@ -20,9 +20,11 @@ from t5lite.data.left_out import LeftOut
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart import corpus
-from t5lite.runner.components import load_trained, open_training_pipeline, restore_source
 from t5lite.runner.inheritance import read_source
+from t5lite.runner.initialization import restore_source
+from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.training_data import open_training_pipeline
 from t5lite.training.metrics_log import read_metrics
 
 HERE = Path(__file__).parent

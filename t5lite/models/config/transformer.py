@@ -398,7 +398,7 @@ class TransformerConfig(ABC):
     def in_place_of(self, model: "TransformerConfig") -> Self:
         """Return this model with what a recipe decides taken from the recipe's ``model``: the dropout.
 
-        The vocabulary size is its own: it must hold the run's vocabulary (``runner.components``).
+        The vocabulary size is its own: it must hold the run's vocabulary (``runner.vocabulary_check``).
         """
         return dataclasses.replace(self, dropout_rate=model.dropout_rate)
 

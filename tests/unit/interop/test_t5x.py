@@ -33,7 +33,7 @@ from t5lite.models.config import (
     RMSNorm,
 )
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.runner.components import load_trained
+from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 

@@ -10,8 +10,8 @@ from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.runner import run_directory
-from t5lite.runner.components import check_vocabulary
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
+from t5lite.runner.vocabulary_check import check_vocabulary
 from t5lite.training.watchdog import STACKS_FOLDER
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
 

@@ -19,9 +19,10 @@ from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.runner import components, data_messages, evaluation
+from t5lite.runner import data_messages, evaluation, initialization
 from t5lite.runner.heldout import open_heldout
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.training_data import check_epochs
 from t5lite.training.loop import TrainingConfig
 
 NUM_PAIRS = 12
@@ -116,7 +117,7 @@ def test_the_advice_for_too_little_data_can_be_followed(config, batch_size, tota
         training = dataclasses.replace(config.training, batch_size=batch_size, total_steps=total_steps)
         data = dataclasses.replace(config.data, pack=False, overlong="truncate", max_epochs=max_epochs)
         changed = dataclasses.replace(config, training=training, data=data)
-        components.check_epochs(open_pipeline(changed.data), changed)
+        check_epochs(open_pipeline(changed.data), changed)
 
     with pytest.raises(ConfigError, match=advice) as refusal:
         check(max_epochs=1)
@@ -171,12 +172,12 @@ def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, voc
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
     source = RunDirectory.at(tmp_path / "source")
     source.write_model(config.model, vocabulary, execution=Execution())
-    monkeypatch.setattr(components, "chosen_step", lambda directory, step: 0)
+    monkeypatch.setattr(initialization, "chosen_step", lambda directory, step: 0)
     changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
     other = SentencePieceVocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
     advice = rf"prepare it again with --vocabulary {source.path}/spiece.model --extra-ids {EXTRA_IDS}"
     with pytest.raises(ConfigError, match=advice):
-        components.check_source(changed, other)
+        initialization.check_source(changed, other)
 
 
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):

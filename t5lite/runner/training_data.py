@@ -1,0 +1,86 @@
+"""The training data of a run: opened where the run goes on, and checked to last for all of its steps."""
+
+import functools
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.examples.label_classes import check_num_labels
+from t5lite.data.left_out import LeftOut
+from t5lite.data.pipeline import BatchStream, open_pipeline
+from t5lite.data.position import DataPosition
+from t5lite.run_config import RunConfig
+from t5lite.runner.initialization import classes_of_source
+from t5lite.runner.resumption import Resumption
+from t5lite.runner.run_directory import RunDirectory
+
+
+def open_training_pipeline(
+    config: RunConfig, directory: RunDirectory, resumed: Resumption | None, left_out: LeftOut
+) -> BatchStream:
+    """Return the training data; its classes, if any, are those the run was started with.
+
+    The sources of a mixture go on where they were, whatever their shares are now.
+
+    Args:
+      config: of the run.
+      directory: of the run.
+      resumed: where it goes on; None if it begins.
+      left_out: places that are not trained on.
+
+    Raises:
+      DataError: if the store cannot be used, or has classes that the run or its model has not.
+      ConfigError: if the settings contradict the store.
+    """
+    open_with = functools.partial(
+        open_pipeline,
+        config.data,
+        architecture=config.model.architecture,
+        start_id=config.model.decoder_start_id,
+        seed=config.seed,
+        on_damage=config.loader.on_damage,
+        history=resumed.mixture if resumed else None,
+        position=left_out.place(resumed.position.examples_seen) if resumed else 0,
+    )
+    classes = directory.read_classes() if resumed else None
+    pipeline = open_with(classes=classes)
+    if classes is None and pipeline.classes is not None:  # the run begins, or has lost the file
+        known = classes_of_source(config)
+        # Outputs keep their numbers, and classes their names, where the source has them all.
+        if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
+            pipeline = open_with(classes=known)
+    if pipeline.classes is not None and config.model.num_classes is not None:
+        check_num_labels(pipeline.classes, config.model.num_classes, store=config.training_stores[0])
+    pipeline.leave_out(left_out)
+    return pipeline
+
+
+def check_epochs(pipeline: BatchStream, config: RunConfig, resumed: Resumption | None = None) -> None:
+    """Check that the data lasts for the whole run: the schedule counts on every step.
+
+    Args:
+      pipeline: of the training data.
+      config: of the run.
+      resumed: where the run goes on; None if it begins.
+
+    Raises:
+      ConfigError: naming how many steps there are.
+    """
+    batch_size, total_steps = config.training.batch_size, config.training.total_steps
+    step, position = (resumed.step, resumed.position) if resumed else (0, DataPosition())
+    available = pipeline.num_steps(batch_size, start=position.examples_seen)
+    if available is None or step + available >= total_steps:
+        return
+    enough = "raise max_epochs"
+    if pipeline.history is None:
+        seen = position.after(total_steps - step, batch_size=batch_size).examples_seen
+        needed = pipeline.left_out.place(seen - 1) + 1
+        enough = f"set max_epochs to {-(-needed // pipeline.num_examples)}, or None"
+    if not available and not step:
+        raise ConfigError(
+            f"data: {pipeline.end} is less than one batch of {batch_size}; {enough}, or lower "
+            f"training.batch_size to at most {pipeline.num_positions}"
+        )
+    seen = f"{step} steps have seen {position.examples_seen:,} examples, and " if step else ""
+    raise ConfigError(
+        f"data: {seen}{pipeline.end} is {available} {'more ' if step else ''}batches of {batch_size}, fewer "
+        f"than training.total_steps={total_steps}; use at most {step + available} steps, or {enough}"
+    )
