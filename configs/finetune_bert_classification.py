@@ -16,33 +16,21 @@ reads the first 62 tokens; the commonest novel has 22.9 %. (The pretraining had 
 labels.) The comparison to make is from scratch: `--initialize-from None --model runs/bert`.
 """
 
-from t5lite.recipe import (
-    AdamWConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    FineTuningConfig,
-    Inherited,
-    InitializeFrom,
-    PairsDataConfig,
-    StepConfig,
-    TrainingConfig,
-    WarmupCosine,
-)
+from t5lite import recipe as r
 
 
-def config() -> FineTuningConfig:
+def config() -> r.FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return FineTuningConfig(
+    return r.FineTuningConfig(
         run_dir="runs/bert-classifier",
-        model=Inherited(head="sequence_classification", num_labels=6, dropout_rate=0.1),
-        execution=Execution(scan_unroll=-1),
-        data=PairsDataConfig(store="data/novels/train", inputs_length=64),
-        optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),
-        schedule=WarmupCosine(peak=5e-4, warmup_steps=40, final_fraction=0.1),
-        training=TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
-        step=StepConfig(max_gradient_norm=1.0),
-        evaluations={"heldout": EvaluationConfig(store="data/novels/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
-        initialize_from=InitializeFrom(run="runs/bert"),
+        model=r.Inherited(head="sequence_classification", num_labels=6, dropout_rate=0.1),
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PairsDataConfig(store="data/novels/train", inputs_length=64),
+        optimizer=r.AdamWConfig(b2=0.98, weight_decay=0.01),
+        schedule=r.WarmupCosine(peak=5e-4, warmup_steps=40, final_fraction=0.1),
+        training=r.TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        step=r.StepConfig(max_gradient_norm=1.0),
+        evaluations={"heldout": r.EvaluationConfig(store="data/novels/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=100, keep_last=1),
+        initialize_from=r.InitializeFrom(run="runs/bert"),
     )

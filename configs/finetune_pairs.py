@@ -11,33 +11,23 @@ The model is that of the pretrained run, whichever it is, such as the quickstart
 `--initialize-from None --model RUN`, which is the comparison to make.
 """
 
-from t5lite.recipe import (
-    AdafactorConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    FineTuningConfig,
-    InitializeFrom,
-    PairsDataConfig,
-    TrainingConfig,
-    WarmupStableDecay,
-)
+from t5lite import recipe as r
 
 
-def config() -> FineTuningConfig:
+def config() -> r.FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return FineTuningConfig(
+    return r.FineTuningConfig(
         run_dir="runs/finetune-pairs",
-        execution=Execution(scan_unroll=-1),
-        data=PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.02, warmup_steps=20, decay_steps=200),
-        training=TrainingConfig(total_steps=400, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.02, warmup_steps=20, decay_steps=200),
+        training=r.TrainingConfig(total_steps=400, batch_size=32, log_every_steps=20, eval_every_steps=100),
         evaluations={
-            "heldout": EvaluationConfig(
+            "heldout": r.EvaluationConfig(
                 store="data/pairs/heldout", batch_size=32, max_examples=256, task="translation"
             )
         },
-        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
-        initialize_from=InitializeFrom(run="runs/laptop"),
+        checkpoints=r.CheckpointConfig(save_every_steps=200, keep_last=1),
+        initialize_from=r.InitializeFrom(run="runs/laptop"),
     )

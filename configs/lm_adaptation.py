@@ -10,30 +10,19 @@ fraction of the steps. (The paper adapts T5 1.1 for 100,000 steps: import it, an
 loss from 5.18 to 4.34 nats a token, and prompts are continued where they were answered with sentinels before.
 """
 
-from t5lite.recipe import (
-    AdafactorConfig,
-    CheckpointConfig,
-    Constant,
-    EvaluationConfig,
-    Execution,
-    FineTuningConfig,
-    InitializeFrom,
-    PrefixLM,
-    PretrainingDataConfig,
-    TrainingConfig,
-)
+from t5lite import recipe as r
 
 
-def config() -> FineTuningConfig:
+def config() -> r.FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
-    return FineTuningConfig(
+    return r.FineTuningConfig(
         run_dir="runs/laptop-lm",
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=PrefixLM()),
-        optimizer=AdafactorConfig(),
-        schedule=Constant(value=0.01),
-        training=TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
-        initialize_from=InitializeFrom(run="runs/laptop"),
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=r.PrefixLM()),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.Constant(value=0.01),
+        training=r.TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=100, keep_last=1),
+        initialize_from=r.InitializeFrom(run="runs/laptop"),
     )

@@ -10,37 +10,24 @@ begin within one. On 8 MB of Jane Austen and the World English Bible (a paragrap
 steps give 5.57 nats a masked token (unigram 6.05) and leave next sentence at chance (accuracy 0.46).
 """
 
-from t5lite.recipe import (
-    LAPTOP_BERT,
-    AdamWConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    MaskedLM,
-    PretrainingDataConfig,
-    RunConfig,
-    StepConfig,
-    TrainingConfig,
-    WarmupCosine,
-    replace,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/bert-pairs",
-        model=replace(LAPTOP_BERT, head="pretraining"),
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(
+        model=r.replace(r.LAPTOP_BERT, head="pretraining"),
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(
             store="data/mine/train",
             inputs_length=64,
-            objective=MaskedLM(mask_probability=0.3, whole_words=True, next_sentence=True),
+            objective=r.MaskedLM(mask_probability=0.3, whole_words=True, next_sentence=True),
         ),
-        optimizer=AdamWConfig(b2=0.98, weight_decay=0.01),
-        schedule=WarmupCosine(peak=2e-3, warmup_steps=100, final_fraction=0.1),
-        training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
-        step=StepConfig(max_gradient_norm=1.0),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
+        optimizer=r.AdamWConfig(b2=0.98, weight_decay=0.01),
+        schedule=r.WarmupCosine(peak=2e-3, warmup_steps=100, final_fraction=0.1),
+        training=r.TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
+        step=r.StepConfig(max_gradient_norm=1.0),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=200, keep_last=1),
     )

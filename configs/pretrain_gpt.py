@@ -10,51 +10,20 @@ held-out text_loss after 600 steps is 4.29 nats a token, just below the bigram's
 `t5lite evaluate` prints all three). It writes words and clauses, not sense: train for longer for that.
 """
 
-from t5lite.recipe import (
-    AdamWConfig,
-    AttentionConfig,
-    CausalLM,
-    CheckpointConfig,
-    DecoderOnlyConfig,
-    EvaluationConfig,
-    Execution,
-    LayerNorm,
-    LearnedPositions,
-    NormalInitializer,
-    PlainMLP,
-    PretrainingDataConfig,
-    RunConfig,
-    StepConfig,
-    TrainingConfig,
-    WarmupCosine,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/gpt",
-        model=DecoderOnlyConfig(
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=512,
-            head_dim=64,
-            num_heads=2,
-            num_layers=3,
-            max_length=256,
-            positions=LearnedPositions(),
-            norm=LayerNorm(epsilon=1e-5),
-            mlp=PlainMLP(activation="gelu_tanh", bias=True),
-            attention=AttentionConfig(scaled=True, biases="all"),
-            tie_embeddings=True,
-            initializer=NormalInitializer(scaled_outputs=True),
-        ),
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=CausalLM()),
-        optimizer=AdamWConfig(b2=0.95, weight_decay=0.1),
-        schedule=WarmupCosine(peak=3e-3, warmup_steps=50, final_fraction=0.1),
-        training=TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
-        step=StepConfig(max_gradient_norm=1.0),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=200, keep_last=1),
+        model=r.LAPTOP_GPT,
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=r.CausalLM()),
+        optimizer=r.AdamWConfig(b2=0.95, weight_decay=0.1),
+        schedule=r.WarmupCosine(peak=3e-3, warmup_steps=50, final_fraction=0.1),
+        training=r.TrainingConfig(total_steps=600, batch_size=32, log_every_steps=20, eval_every_steps=200),
+        step=r.StepConfig(max_gradient_norm=1.0),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=200, keep_last=1),
     )

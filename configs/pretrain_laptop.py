@@ -9,32 +9,21 @@ Watch the encoder use of the held-out evaluations: the quickstart reaches 1.9 na
 is a language model of its targets and will not transfer. For more text and a GPU, see pretrain_small.py.
 """
 
-from t5lite.recipe import (
-    LAPTOP_T5,
-    AdafactorConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    PretrainingDataConfig,
-    RunConfig,
-    SpanCorruption,
-    TrainingConfig,
-    WarmupStableDecay,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/laptop",
-        model=LAPTOP_T5,
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(
-            store="data/mine/train", inputs_length=64, objective=SpanCorruption(noise_density=0.3)
+        model=r.LAPTOP_T5,
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(
+            store="data/mine/train", inputs_length=64, objective=r.SpanCorruption(noise_density=0.3)
         ),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
-        training=TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=300, keep_last=1),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
+        training=r.TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=300, keep_last=1),
     )

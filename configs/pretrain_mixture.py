@@ -12,59 +12,27 @@ out the weights and set temperature and max_examples. To change the mixture of a
 --data.sources.2.weight 0.4) and run the same command again.
 """
 
-from t5lite.recipe import (
-    LAPTOP_T5,
-    AdafactorConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    MixtureDataConfig,
-    MixtureSource,
-    PairsDataConfig,
-    PretrainingDataConfig,
-    RunConfig,
-    SpanCorruption,
-    TrainingConfig,
-    WarmupStableDecay,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    text = r.PretrainingDataConfig(store="data/books/train", inputs_length=128)
+    noisy = r.replace(text, objective=r.SpanCorruption(noise_density=0.3))
+    pairs = r.PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True)
+    sources = (
+        r.MixtureSource(name="spans", data=text, weight=0.5),
+        r.MixtureSource(name="heavy-noise", data=noisy, weight=0.3),
+        r.MixtureSource(name="translation", data=pairs, weight=0.2),
+    )
+    return r.RunConfig(
         run_dir="runs/mixture",
-        model=LAPTOP_T5,
-        execution=Execution(scan_unroll=-1),
-        data=MixtureDataConfig(
-            sources=(
-                MixtureSource(
-                    name="spans",
-                    data=PretrainingDataConfig(store="data/books/train", inputs_length=128),
-                    weight=0.5,
-                ),
-                MixtureSource(
-                    name="heavy-noise",
-                    data=PretrainingDataConfig(
-                        store="data/books/train",
-                        inputs_length=128,
-                        objective=SpanCorruption(noise_density=0.3),
-                    ),
-                    weight=0.3,
-                ),
-                MixtureSource(
-                    name="translation",
-                    data=PairsDataConfig(
-                        store="data/pairs/train", inputs_length=128, targets_length=128, pack=True
-                    ),
-                    weight=0.2,
-                ),
-            )
-        ),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
-        training=TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
-        evaluations={
-            "heldout": EvaluationConfig(store="data/books/heldout", source="heavy-noise", batch_size=64)
-        },
-        checkpoints=CheckpointConfig(save_every_steps=300, keep_last=1),
+        model=r.LAPTOP_T5,
+        execution=r.Execution(scan_unroll=-1),
+        data=r.MixtureDataConfig(sources=sources),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
+        training=r.TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
+        evaluations={"heldout": r.EvaluationConfig(store="data/books/heldout", source="heavy-noise")},
+        checkpoints=r.CheckpointConfig(save_every_steps=300, keep_last=1),
     )

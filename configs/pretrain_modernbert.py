@@ -12,57 +12,29 @@ are asked for, in the last fifth of the steps 15 %, at which evaluations measure
 nats a masked token against the unigram's 6.08 (`t5lite evaluate` prints both).
 """
 
-from t5lite.recipe import (
-    AdamWConfig,
-    AttentionConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    MaskedLM,
-    PretrainingDataConfig,
-    RunConfig,
-    StepConfig,
-    TrainingConfig,
-    WarmupStableDecay,
-    preset,
-    replace,
-)
-
-STEPS, BATCH_SIZE = 300, 32
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/modernbert",
-        model=replace(
-            preset("modernbert-base"),
-            vocab_size=2176,
-            embed_dim=128,
-            mlp_dim=192,
-            num_heads=2,
-            num_layers=4,
-            max_length=128,
-            attention=AttentionConfig(scaled=True, windows=(None, 16, 16)),
-            head="masked_lm",
-        ),
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(
+        model=r.LAPTOP_MODERNBERT,
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(
             store="data/mine/train",
             inputs_length=64,
-            objective=MaskedLM(
+            objective=r.MaskedLM(
                 pack=True,
                 mask_probability=0.3,
-                later_mask_probabilities=((STEPS * BATCH_SIZE * 4 // 5, 0.15),),
+                later_mask_probabilities=((240 * 32, 0.15),),  # from step 240, the last fifth
                 heldout_mask_probability=0.15,
             ),
         ),
-        optimizer=AdamWConfig(b2=0.98, weight_decay=1e-5),
-        schedule=WarmupStableDecay(peak=2e-3, warmup_steps=30, decay_steps=60),
-        training=TrainingConfig(
-            total_steps=STEPS, batch_size=BATCH_SIZE, log_every_steps=20, eval_every_steps=100
-        ),
-        step=StepConfig(max_gradient_norm=1.0),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=100, keep_last=1),
+        optimizer=r.AdamWConfig(b2=0.98, weight_decay=1e-5),
+        schedule=r.WarmupStableDecay(peak=2e-3, warmup_steps=30, decay_steps=60),
+        training=r.TrainingConfig(total_steps=300, batch_size=32, log_every_steps=20, eval_every_steps=100),
+        step=r.StepConfig(max_gradient_norm=1.0),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=100, keep_last=1),
     )

@@ -9,23 +9,14 @@ below the text's bigram cross-entropy (`t5lite evaluate` prints both) and an enc
 run without encoder use has learned a language model of its targets and will not transfer.
 """
 
-from t5lite.recipe import (
-    AdafactorConfig,
-    CheckpointConfig,
-    EncoderDecoderConfig,
-    EvaluationConfig,
-    PretrainingDataConfig,
-    RunConfig,
-    TrainingConfig,
-    WarmupStableDecay,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/pretrain-small",
-        model=EncoderDecoderConfig(
+        model=r.EncoderDecoderConfig(
             vocab_size=8192,
             embed_dim=384,
             mlp_dim=1024,
@@ -34,10 +25,12 @@ def config() -> RunConfig:
             num_encoder_layers=4,
             num_decoder_layers=4,
         ),
-        data=PretrainingDataConfig(store="data/mine/train", inputs_length=256),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.03, warmup_steps=300, decay_steps=4000),
-        training=TrainingConfig(total_steps=20_000, batch_size=64, log_every_steps=50, eval_every_steps=1000),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=1000, keep_last=2),
+        data=r.PretrainingDataConfig(store="data/mine/train", inputs_length=256),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.03, warmup_steps=300, decay_steps=4000),
+        training=r.TrainingConfig(
+            total_steps=20_000, batch_size=64, log_every_steps=50, eval_every_steps=1000
+        ),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=1000, keep_last=2),
     )

@@ -11,30 +11,19 @@ and the World English Bible, a third of the steps (--training.total-steps 600 --
 4.11 nats a target token and an encoder use of 0.62; span corruption then has 4.03 and 0.28.
 """
 
-from t5lite.recipe import (
-    LAPTOP_T5,
-    AdafactorConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    PretrainingDataConfig,
-    RunConfig,
-    TrainingConfig,
-    Ul2,
-    WarmupStableDecay,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe; copy this file and change what you need."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/ul2",
-        model=LAPTOP_T5,
-        execution=Execution(scan_unroll=-1),
-        data=PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=Ul2()),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
-        training=TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
-        evaluations={"heldout": EvaluationConfig(store="data/mine/heldout", batch_size=64)},
-        checkpoints=CheckpointConfig(save_every_steps=300, keep_last=1),
+        model=r.LAPTOP_T5,
+        execution=r.Execution(scan_unroll=-1),
+        data=r.PretrainingDataConfig(store="data/mine/train", inputs_length=64, objective=r.Ul2()),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.05, warmup_steps=100, decay_steps=600),
+        training=r.TrainingConfig(total_steps=1800, batch_size=32, log_every_steps=20, eval_every_steps=300),
+        evaluations={"heldout": r.EvaluationConfig(store="data/mine/heldout")},
+        checkpoints=r.CheckpointConfig(save_every_steps=300, keep_last=1),
     )

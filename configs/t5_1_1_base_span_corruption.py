@@ -6,33 +6,24 @@ For a TPU slice of 8 chips or more (`t5lite launch`). The T5 authors report a he
 target token for T5 1.1 base on C4 after 2^16 steps; this recipe's own figure has not been measured yet.
 """
 
-from t5lite.recipe import (
-    AdafactorConfig,
-    CheckpointConfig,
-    EvaluationConfig,
-    Execution,
-    InverseSqrt,
-    LoaderConfig,
-    PretrainingDataConfig,
-    RunConfig,
-    TrainingConfig,
-    preset,
-)
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
+def config() -> r.RunConfig:
     """Return the recipe."""
-    return RunConfig(
+    return r.RunConfig(
         run_dir="runs/t5-1.1-base",
-        model=preset("t5-1.1-base"),
-        execution=Execution(compute_dtype="bfloat16", remat="dots"),
-        data=PretrainingDataConfig(store="data/c4/train", inputs_length=512),
-        optimizer=AdafactorConfig(),
-        schedule=InverseSqrt(base=1.0, warmup_steps=10_000),
-        training=TrainingConfig(
+        model=r.preset("t5-1.1-base"),
+        execution=r.Execution(compute_dtype="bfloat16", remat="dots"),
+        data=r.PretrainingDataConfig(store="data/c4/train", inputs_length=512),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.InverseSqrt(base=1.0, warmup_steps=10_000),
+        training=r.TrainingConfig(
             total_steps=524_288, batch_size=128, log_every_steps=100, eval_every_steps=5000
         ),
-        loader=LoaderConfig(num_workers=8),
-        evaluations={"heldout": EvaluationConfig(store="data/c4/heldout", batch_size=128, max_examples=8192)},
-        checkpoints=CheckpointConfig(save_every_steps=2000, keep_last=3, keep_every_steps=50_000),
+        loader=r.LoaderConfig(num_workers=8),
+        evaluations={
+            "heldout": r.EvaluationConfig(store="data/c4/heldout", batch_size=128, max_examples=8192)
+        },
+        checkpoints=r.CheckpointConfig(save_every_steps=2000, keep_last=3, keep_every_steps=50_000),
     )

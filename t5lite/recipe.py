@@ -1,10 +1,13 @@
-"""What a recipe imports, from one place: ``from t5lite.recipe import RunConfig, TrainingConfig, …``.
+"""What recipes are written with, from one place: ``from t5lite import recipe as r``, then ``r.RunConfig(…)``.
 
-Each name lives where its component does; that of a model's parts are all that ``models.config`` has.
+It has every class that a run's configuration may hold, the presets, and models of a size for a laptop. Each
+name lives where its component does; what is added there (docs/extending.md) is here, too.
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
+from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.host_loader import LoaderConfig
 from t5lite.data.objectives import (
@@ -16,10 +19,32 @@ from t5lite.data.objectives import (
     SpanCorruption,
     Ul2,
 )
+from t5lite.data.objectives.ul2 import Denoiser
 from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, PairsDataConfig, PretrainingDataConfig
-from t5lite.models import config
-from t5lite.models.config import *  # noqa: F403 - kinds that are added there are recipes' at once
-from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
+from t5lite.models.config import (
+    AttentionConfig,
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    Execution,
+    GatedMLP,
+    Inherited,
+    LayerNorm,
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    NormalInitializer,
+    PlainMLP,
+    RelativePositions,
+    RMSNorm,
+    RotaryPositions,
+    SinusoidalPositions,
+    StackSizes,
+    T5Initializer,
+    Unscaled,
+    XavierInitializer,
+)
+from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_GPT, LAPTOP_MODERNBERT, LAPTOP_T5
 from t5lite.models.presets import preset
 from t5lite.optim import (
     AdafactorConfig,
@@ -32,48 +57,28 @@ from t5lite.optim import (
 )
 from t5lite.partitioning import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
-from t5lite.run_config import EvaluationConfig, FineTuningConfig, InitializeFrom, RunConfig
+from t5lite.run_config import UNIONS, EvaluationConfig, FineTuningConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import MlflowConfig, TrackioConfig, WandbConfig
 from t5lite.training.watchdog import WatchdogConfig
 
 __all__ = [
-    "LAPTOP_BERT",
-    "LAPTOP_T5",
-    "AdafactorConfig",
-    "AdamWConfig",
-    "CausalLM",
-    "CheckpointConfig",
-    "Constant",
-    "Deshuffling",
-    "EvaluationConfig",
-    "FineTuningConfig",
-    "IidDenoising",
-    "InitializeFrom",
-    "InverseSqrt",
-    "JoiningConfig",
-    "LoaderConfig",
-    "MaskedLM",
-    "MixtureDataConfig",
-    "MixtureSource",
-    "MlflowConfig",
-    "MuonConfig",
-    "PairsDataConfig",
-    "PartitioningConfig",
-    "PrefixLM",
-    "PretrainingDataConfig",
-    "RunConfig",
-    "SpanCorruption",
-    "StepConfig",
-    "TrackioConfig",
-    "TrainingConfig",
-    "Ul2",
-    "WandbConfig",
-    "WarmupCosine",
-    "WarmupStableDecay",
-    "WatchdogConfig",
-    "preset",
-    "replace",
-]
-__all__ += config.__all__
+    "LAPTOP_BERT", "LAPTOP_GPT", "LAPTOP_MODERNBERT", "LAPTOP_T5",
+    "AdafactorConfig", "AdamWConfig", "AttentionConfig", "CausalLM", "CheckpointConfig", "Constant",
+    "DecoderOnlyConfig", "Denoiser", "Deshuffling", "EncoderDecoderConfig", "EncoderOnlyConfig",
+    "EvaluationConfig", "Execution", "FineTuningConfig", "GatedMLP", "IidDenoising", "Inherited",
+    "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",
+    "LinearScaling", "Llama3Scaling", "LoaderConfig", "MaskedLM", "MixtureDataConfig", "MixtureSource",
+    "MlflowConfig", "MuonConfig", "NormalInitializer", "PairsDataConfig", "PartitioningConfig", "PlainMLP",
+    "PrefixLM", "PretrainingDataConfig", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig",
+    "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig", "T5Initializer", "TrackioConfig",
+    "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine", "WarmupStableDecay",
+    "WatchdogConfig", "XavierInitializer",
+    "preset", "replace",
+]  # fmt: skip
+
+if not TYPE_CHECKING:  # which has the kinds above; here are those, too, that were added to their tables
+    _KINDS = {kind.__name__: kind for union in UNIONS for kind in get_args(union)}
+    globals().update(_KINDS)
+    __all__ += [name for name in _KINDS if name not in __all__]

@@ -7,22 +7,20 @@ that inherits its model) or from the ``config.json`` that every run saves. Nothi
 
 import dataclasses
 import math
-import runpy
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
 from t5lite.core.option_paths import check_option_paths
+from t5lite.core.recipe_files import run_recipe
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
@@ -304,7 +302,7 @@ def load(
         with remedied("mend it, or give the recipe"):
             recipe = read_saved(path)
     elif path.suffix == ".py":
-        recipe = _run_recipe(local_copy(path))
+        recipe = run_recipe(local_copy(path), RunSettings)
     else:
         raise ConfigError(f"recipe {path} has the suffix {path.suffix!r}; allowed: .py, .json")
     shape = preset(model) if isinstance(model, str) else model
@@ -350,27 +348,6 @@ def from_json(text: str, *, name: str = "configuration") -> RunConfig:
 def from_values(content: Any, *, name: str = "configuration") -> RunConfig:
     """Read what ``to_json`` returned; errors as of ``from_json``."""
     return _JSON.structure(content, RunConfig, name=name)
-
-
-def _run_recipe(path: Path) -> RunSettings:
-    try:
-        make = runpy.run_path(str(path)).get("config")
-        config = make() if callable(make) else None
-    except SyntaxError as error:
-        raise ConfigError(f"recipe {path} is not valid Python: {error}") from error
-    except Exception as error:  # whatever the user's code raises
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        place = f"recipe {path}, line {lines[-1]}" if lines else f"recipe {path}"
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        raise ConfigError(f"{place}: {kind}{error}") from error
-    if not callable(make):
-        raise ConfigError(f"recipe {path} does not define config(); it must return a RunConfig")
-    if not isinstance(config, RunSettings):
-        raise ConfigError(
-            f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
-        )
-    return config
 
 
 def _override(config: _UncheckedConfig, overrides: Sequence[str]) -> _UncheckedConfig:
@@ -430,11 +407,9 @@ def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _Unchec
     return dataclasses.replace(config, evaluations=evaluations)
 
 
-# Objective before DataConfig, which has it.
-_JSON = StrictJson(
-    unions=(
-        *(*PARTS, Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
-        TrackerConfig,
-    ),
-    versions={RunConfig: VERSIONS},
+UNIONS = (
+    *(*PARTS, Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+    TrackerConfig,
 )
+"""The fields that may be one of several classes; Objective before DataConfig, which has it."""
+_JSON = StrictJson(unions=UNIONS, versions={RunConfig: VERSIONS})

@@ -7,29 +7,26 @@ kind of value that ``t5lite train --config`` runs.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.storage.addresses import StoragePath
-from t5lite.data.objectives.span_corruption import SpanCorruption
-from t5lite.data.pipeline import DataConfig, PairsDataConfig, PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig, Execution
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.data.pipeline import DataConfig
+from t5lite.recipe import (
+    LAPTOP_T5,
+    AdafactorConfig,
+    CheckpointConfig,
+    EncoderDecoderConfig,
+    EvaluationConfig,
+    Execution,
+    InitializeFrom,
+    PairsDataConfig,
+    PretrainingDataConfig,
+    RunConfig,
+    SpanCorruption,
+    TrainingConfig,
+    WarmupStableDecay,
+)
 
 EXTRA_IDS = 100
 Task = Literal["translation", "classification"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """The T5 1.1 model that is trained: widths and depths."""
-
-    embed_dim: int
-    mlp_dim: int
-    num_heads: int
-    head_dim: int
-    num_encoder_layers: int
-    num_decoder_layers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +64,16 @@ class Recipe:
     name: str
     duration: str
     """What it takes on two CPU cores, in words."""
-    vocabulary_size: int
-    shape: Shape
+    model: EncoderDecoderConfig
     pretraining: Pretraining
     tasks: dict[Task, FineTuning]
     label_counts: tuple[int, ...] = ()
     """Also fine-tune the classifier on the first so many labelled paragraphs."""
 
     @property
-    def model(self) -> EncoderDecoderConfig:
-        """The model's configuration."""
-        return EncoderDecoderConfig(vocab_size=self.vocabulary_size + EXTRA_IDS, **vars(self.shape))
+    def vocabulary_size(self) -> int:
+        """Pieces of the vocabulary; the sentinels come after them."""
+        return self.model.vocab_size - EXTRA_IDS
 
     def pretraining_config(self, directory: StoragePath, *, seed: int) -> RunConfig:
         """Return the pretraining run under ``directory``."""
@@ -177,15 +173,7 @@ _DENSE_NOISE = SpanCorruption(noise_density=0.3, mean_span_length=3.0)
 SIX_MINUTES = Recipe(
     name="six-minutes",
     duration="about 6 minutes",
-    vocabulary_size=2048,
-    shape=Shape(
-        embed_dim=128,
-        mlp_dim=256,
-        num_heads=2,
-        head_dim=64,
-        num_encoder_layers=2,
-        num_decoder_layers=2,
-    ),
+    model=replace(LAPTOP_T5, vocab_size=2048 + EXTRA_IDS),
     pretraining=Pretraining(
         steps=2000,
         batch_size=32,
@@ -222,12 +210,12 @@ SIX_MINUTES = Recipe(
 ONE_HOUR = Recipe(
     name="one-hour",
     duration="about an hour",
-    vocabulary_size=4096,
-    shape=Shape(
+    model=replace(
+        LAPTOP_T5,
+        vocab_size=4096 + EXTRA_IDS,
         embed_dim=256,
         mlp_dim=512,
         num_heads=4,
-        head_dim=64,
         num_encoder_layers=3,
         num_decoder_layers=3,
     ),

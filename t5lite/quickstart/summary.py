@@ -179,11 +179,11 @@ def _curve(points: list[dict[str, float]]) -> tuple[CurvePoint, ...]:
 
 
 def _shape_in_words(recipe: Recipe) -> dict[str, str]:
-    shape = recipe.shape
+    model = recipe.model
     return {
         "architecture": "T5 1.1, float32",
-        "layers": f"{shape.num_encoder_layers} encoder, {shape.num_decoder_layers} decoder",
-        "widths": f"embed {shape.embed_dim}, mlp {shape.mlp_dim}",
-        "attention": f"{shape.num_heads} heads of {shape.head_dim}",
+        "layers": f"{model.num_encoder_layers} encoder, {model.num_decoder_layers} decoder",
+        "widths": f"embed {model.embed_dim}, mlp {model.mlp_dim}",
+        "attention": f"{model.num_heads} heads of {model.head_dim}",
         "sentinels": str(EXTRA_IDS),
     }

@@ -12,7 +12,7 @@ from t5lite.core.storage.addresses import place
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.quickstart import stages, starting_over
 from t5lite.quickstart.corpus import Corpus, CorpusSplit
-from t5lite.quickstart.recipes import SIX_MINUTES, Recipe, Shape
+from t5lite.quickstart.recipes import EXTRA_IDS, SIX_MINUTES, Recipe
 from t5lite.quickstart.results import QuickstartResults, load_results
 from t5lite.quickstart.run import run
 from t5lite.runner.generation import generate
@@ -35,9 +35,14 @@ def _tiny() -> Recipe:
     return dataclasses.replace(
         SIX_MINUTES,
         name="tiny",
-        vocabulary_size=600,
-        shape=Shape(
-            embed_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=1, num_decoder_layers=1
+        model=dataclasses.replace(
+            SIX_MINUTES.model,
+            vocab_size=600 + EXTRA_IDS,
+            embed_dim=16,
+            mlp_dim=32,
+            head_dim=8,
+            num_encoder_layers=1,
+            num_decoder_layers=1,
         ),
         pretraining=dataclasses.replace(SIX_MINUTES.pretraining, steps=12, warmup_steps=2, batch_size=8),
         tasks={

@@ -1,0 +1,51 @@
+"""Reading a recipe: a Python file is executed, and what it raises is said in one line."""
+
+import difflib
+import runpy
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from t5lite.core.errors import ConfigError, UserError
+
+T = TypeVar("T")
+
+
+def run_recipe(path: Path, kind: type[T]) -> T:
+    """Return what ``config()`` of a recipe returns.
+
+    Raises:
+      ConfigError: if the file is not valid Python, defines no ``config()``, raises anything, or returns
+        something else than a ``kind``.
+    """
+    try:
+        make = runpy.run_path(str(path)).get("config")
+        config = make() if callable(make) else None
+    except SyntaxError as error:
+        raise ConfigError(f"recipe {path} is not valid Python: {error}") from error
+    except Exception as error:  # whatever the user's code raises
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        place = f"recipe {path}, line {lines[-1]}" if lines else f"recipe {path}"
+        said = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{place}: {said}{error}{_close_name(error)}") from error
+    if not callable(make):
+        raise ConfigError(f"recipe {path} does not define config(); it must return a RunConfig")
+    if not isinstance(config, kind):
+        raise ConfigError(
+            f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
+        )
+    return config
+
+
+def _close_name(error: Exception) -> str:
+    """Return which name of a module was probably meant, such as one of ``t5lite.recipe``."""
+    close: list[str] = []
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        close = difflib.get_close_matches(str(error.name), dir(error.obj), n=1)
+    elif isinstance(error, NameError):  # as pasted from a page, without the module in front of it
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        modules = {name: each for name, each in frame.f_globals.items() if isinstance(each, ModuleType)}
+        close = [f"{name}.{error.name}" for name, each in modules.items() if hasattr(each, str(error.name))]
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,59 @@
+"""What recipes are written with, and what is said of those that cannot be run."""
+
+import ast
+import dataclasses
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from t5lite import recipe, run_config
+from t5lite.core.errors import ConfigError
+from t5lite.run_config import FineTuningConfig, RunConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_a_recipe_raises_keeps_its_cause(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text("def config():\n    return helper()\ndef helper():\n    return {}['x']\n")
+    with pytest.raises(ConfigError, match=r"recipe\.py, line 4: KeyError: 'x'") as refusal:
+        run_config.load(path)
+    assert isinstance(refusal.value.__cause__, KeyError)
+
+
+def classes_of(kind: Any) -> set[type]:
+    """Every dataclass that a field of this type may hold, its own fields' included."""
+    inside = get_type_hints(kind).values() if dataclasses.is_dataclass(kind) else get_args(kind)
+    itself = {kind} if dataclasses.is_dataclass(kind) else set()
+    return itself.union(*map(classes_of, inside))
+
+
+def test_what_recipes_are_written_with_is_in_one_place():
+    classes = {kind.__name__: kind for kind in classes_of(RunConfig | FineTuningConfig)}
+    assert {name: getattr(recipe, name, None) for name in classes} == classes
+    laptops = {name for name in recipe.__all__ if name.startswith("LAPTOP_")}
+    assert {*recipe.__all__} == {*classes, *laptops, "preset", "replace"}
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert [each.name for each in dataclasses.fields(RunConfig) if f"`{each.name}`" not in page] == []
+    for path in (ROOT / "configs").glob("*.py"):
+        _, imports, _ = ast.parse(text := path.read_text()).body
+        assert ast.unparse(imports) == "from t5lite import recipe as r", path
+        assert len(text.splitlines()) - imports.lineno <= 30, f"{path} is longer than a screen"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("r.SpanCoruption()", r"AttributeError: .*'SpanCoruption'; did you mean 'SpanCorruption'\?$"),
+        ("SpanCorruption()", r"NameError: .* is not defined; did you mean 'r\.SpanCorruption'\?$"),
+        ("SpanDisruption()", r"NameError: .* is not defined$"),
+        ("r.Zzz", r"AttributeError: .* has no attribute 'Zzz'$"),
+        ("r.Ul2().noise", r"AttributeError: 'Ul2' object has no attribute 'noise'$"),
+    ],
+)
+def test_a_name_that_there_is_not_is_said_with_the_one_that_is_meant(written, message, tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(f"from t5lite import recipe as r\ndef config():\n    return {written}\n")
+    with pytest.raises(ConfigError, match=f"line 3: {message}"):
+        run_config.load(path)
