@@ -109,30 +109,49 @@ def t5lite_step(work: Work) -> tuple[StepFn, str]:
     return step, compiled.as_text()
 
 
-def transformers_step(work: Work, architecture: str, *, compiled: bool) -> StepFn:
-    """Return the same train step by transformers and PyTorch."""
+def peer_and_batch(
+    work: Work, architecture: str, *, device: str = "cpu", **options: Any
+) -> tuple[Any, dict[str, Any], Any]:
+    """Return transformers' model in training, what it is called with, and its targets.
+
+    Args:
+      work: what is trained.
+      architecture: which class has it.
+      device: where all three lie.
+      **options: of ``from_pretrained``.
+    """
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    peer: Any = getattr(transformers, AUTO_CLASSES[architecture]).from_pretrained(work.folder)
+    auto_class = getattr(transformers, AUTO_CLASSES[architecture])
+    peer: Any = auto_class.from_pretrained(work.folder, **options).to(device)
     for module in peer.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     peer.train()
     batch = work.batch(peer.config.vocab_size)
+
+    def ids(field: str) -> Any:
+        return torch.tensor(batch[field], dtype=torch.long, device=device)
+
     inputs: dict[str, Any] = {
-        {"encoder_input_tokens": "input_ids", "decoder_input_tokens": "decoder_input_ids"}[name]: array
-        for name, array in batch.items()
+        {"encoder_input_tokens": "input_ids", "decoder_input_tokens": "decoder_input_ids"}[name]: ids(name)
+        for name in batch
         if name.endswith("input_tokens")
     }
     if architecture == "decoder_only":
         inputs = {"input_ids": inputs["decoder_input_ids"]}
-    inputs = {name: torch.tensor(array, dtype=torch.long) for name, array in inputs.items()}
     if architecture != "encoder_only":
         inputs["use_cache"] = False
-    target_field = next(name for name in batch if name.endswith("target_tokens"))
-    targets = torch.tensor(batch[target_field], dtype=torch.long).flatten()
+    return peer, inputs, ids(next(name for name in batch if name.endswith("target_tokens"))).flatten()
+
+
+def transformers_step(work: Work, architecture: str, *, compiled: bool) -> StepFn:
+    """Return the same train step by transformers and PyTorch."""
+    import torch
+
+    peer, inputs, targets = peer_and_batch(work, architecture)
     optimizer = torch.optim.AdamW(peer.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     forward = torch.compile(peer) if compiled else peer
 
@@ -180,8 +199,15 @@ def start(side: str, *arguments: Any) -> Connection:
     return ours
 
 
-def write_model(preset_name: str, num_layers: int | None, folder: str) -> Any:
-    """Write freshly initialised parameters of a preset as a Hugging Face folder; return the configuration."""
+def write_model(preset_name: str, num_layers: int | None, folder: str, **changes: Any) -> Any:
+    """Write freshly initialised parameters of a preset as a Hugging Face folder; return the configuration.
+
+    Args:
+      preset_name: of ``t5lite models``.
+      num_layers: of each stack, instead of the preset's.
+      folder: written.
+      **changes: further fields of the configuration.
+    """
     import jax
 
     from t5lite.interop.huggingface import export_folder
@@ -196,6 +222,7 @@ def write_model(preset_name: str, num_layers: int | None, folder: str) -> Any:
     ]
     if num_layers is not None:
         config = dataclasses.replace(config, **dict.fromkeys(depths, num_layers))
+    config = dataclasses.replace(config, **changes)
     export_folder(jax.device_get(jax.jit(build(config).init)(jax.random.key(0))), config, folder)
     return config
 
