@@ -35,6 +35,7 @@ from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitione
 from t5lite.planning.compiled import hlo, hlo_costs
 from t5lite.planning.compiled.buffers import occupancy
 from t5lite.planning.compiled.compile import compile_with_notes
+from t5lite.planning.compiled.traffic import main_memory_bytes
 from t5lite.planning.hardware.chips import CHIPS, GIB, Chip
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 
@@ -101,7 +102,7 @@ def cost_of(
         (text,) = Path(notes).glob("*after_optimizations.txt")
         module = hlo.parse(text.read_text(encoding="utf-8"))
         occupied = occupancy(module, Path(notes))
-    products, traffic = hlo_costs.products(module), hlo_costs.main_memory_bytes(module)
+    products, traffic = hlo_costs.products(module), main_memory_bytes(module)
     return Cost(
         needed_bytes=sum(buffer.num_bytes for buffer in occupied.buffers) + occupied.gaps,
         fits=fits,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from t5lite.planning.compiled import hlo_costs
+from t5lite.planning.compiled import hlo_costs, traffic
 from t5lite.planning.compiled.collectives import collectives
 from tests.compile.programs import array, compiled, mesh
 
@@ -84,7 +84,7 @@ def test_main_memory_is_read_and_written_once_by_an_elementwise_program():
     megabytes = 64
     x = array(alone, (4 * megabytes, 2**19), "data")
     module = compiled(lambda x: x * 2 + 1, x).module
-    assert hlo_costs.main_memory_bytes(module) == 2 * megabytes * 2**20
+    assert traffic.main_memory_bytes(module) == 2 * megabytes * 2**20
 
 
 def test_instructions_in_a_row_take_the_longer_of_product_and_traffic():
@@ -94,7 +94,7 @@ def test_instructions_in_a_row_take_the_longer_of_product_and_traffic():
     by_product = hlo_costs.serial_seconds(module, flops_per_second=1.0, memory_bandwidth=1e30)
     assert by_product == flops(module)
     by_traffic = hlo_costs.serial_seconds(module, flops_per_second=1e30, memory_bandwidth=1.0)
-    assert by_traffic == hlo_costs.main_memory_bytes(module)
+    assert by_traffic == traffic.main_memory_bytes(module)
 
 
 @pytest.mark.parametrize("axis", ["fsdp", "tensor"])

@@ -19,7 +19,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled import hlo, hlo_costs, traffic
 from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.compiled.collectives import Collective, collectives
 from t5lite.planning.hardware import gpu
@@ -181,7 +181,7 @@ def compile_step(
         buffers=occupied.buffers,
         products=tuple(hlo_costs.products(module)),
         model_flops=flops / topology.num_devices,
-        memory_traffic=hlo_costs.main_memory_bytes(module),
+        memory_traffic=traffic.main_memory_bytes(module),
         serial_seconds=hlo_costs.serial_seconds(
             module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
         ),

@@ -43,6 +43,8 @@ _SPREAD_COLLECTIVE = "async_collective_fusion_config"
 """In the attributes of every part of a collective that a TPU's compiler spreads over other work."""
 _LITERAL = ("constant", "parameter")
 """Opcodes with a value between the parentheses, not operands."""
+_RUN_AS_WRITTEN = ("while", "conditional", "call", "async-start")
+"""Opcodes whose computations are instructions of their own; what others call is part of their work."""
 _NAME = re.compile(r"%([\w.\-]+)")
 _TABLE_ROW = re.compile(r'^(\d+) (?:"(.*)"|\{(.*)\})$')
 _FRAME = re.compile(r"stack_frame_id=(\d+)")
@@ -58,9 +60,14 @@ class Array:
     """0 is main memory (HBM); a TPU's 1 is its vector memory."""
 
     @property
+    def num_elements(self) -> int:
+        """Elements, without the padding of tiles."""
+        return math.prod(self.dims)
+
+    @property
     def num_bytes(self) -> float:
         """Bytes without the padding of tiles; tokens and opaque values have none."""
-        return _DTYPE_BYTES.get(self.dtype, 0) * math.prod(self.dims)
+        return _DTYPE_BYTES.get(self.dtype, 0) * self.num_elements
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,21 @@ class Instruction:
     def op_name(self) -> str:
         """What JAX calls the operation that it is of; empty for what the compiler added."""
         return (self.attribute(r'op_name="((?:[^"\\]|\\.)*)"') or "").replace("\\'", "'")
+
+    @property
+    def tuple_index(self) -> int | None:
+        """The element that a ``get-tuple-element`` gets; None for other instructions."""
+        found = self.attribute(r"index=(\d+)") if self.opcode == "get-tuple-element" else None
+        return None if found is None else int(found)
+
+    def calls_target(self, name: str) -> bool:
+        """Return whether it is the custom call of that name."""
+        return self.opcode == "custom-call" and f'custom_call_target="{name}"' in self.attributes
+
+    def estimate(self, what: str) -> float | None:
+        """Return a number of the cost estimate that a Pallas kernel carries, None if it has none."""
+        found = self.attribute(rf'"cost_estimate":\{{[^}}]*"{what}":"(\d+)"')
+        return float(found) if found else None
 
     def attribute(self, pattern: str) -> str | None:
         """Return the first group of a regular expression in the attributes, or None."""
@@ -106,10 +128,18 @@ class Computation:
         """The instruction whose value is the computation's."""
         return next(each for each in self.instructions.values() if each.is_root)
 
+    def parameter(self, number: int) -> Instruction:
+        """Return the instruction that is its parameter of that number."""
+        return next(
+            each
+            for each in self.instructions.values()
+            if each.opcode == "parameter" and int(each.operands[0]) == number
+        )
+
     @property
     def starts_collective(self) -> bool:
         """Whether it does nothing but start a collective that other computations carry on."""
-        return 'custom_call_target="AsyncCollectiveStart"' in self.root.attributes
+        return self.root.calls_target("AsyncCollectiveStart")
 
     def carries_on(self, instruction: Instruction) -> bool:
         """Whether an instruction of it is a later part of a collective that another computation starts.
@@ -222,7 +252,7 @@ def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
         ]
         times = runs * (_trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
         for each in called:
-            inner = fused or instruction.opcode in ("fusion", "reduce", "scatter", "sort", "map")
+            inner = fused or instruction.opcode not in _RUN_AS_WRITTEN
             module.computations[each].caller, module.computations[each].outer = instruction, computation
             _count_runs(module, each, times, fused=inner)
 
@@ -319,12 +349,10 @@ def _unchanged(body: Computation, place: int) -> int | None:
 def _place_in_parameter(computation: Computation, name: str) -> int | None:
     """Return which element of the computation's tuple a value is; None if it is none."""
     value = _behind_views(computation, name)
-    if value is None or value.opcode != "get-tuple-element":
+    if value is None or value.tuple_index is None:
         return None
     of = computation.instructions.get(value.operands[0])
-    if of is None or of.opcode != "parameter":
-        return None
-    return int(value.attribute(r"index=(\d+)") or 0)
+    return value.tuple_index if of is not None and of.opcode == "parameter" else None
 
 
 def _behind_views(computation: Computation, name: str) -> Instruction | None:

@@ -1,39 +1,20 @@
-"""FLOPs and bytes of one device, counted in a compiled module with every loop's trips.
+"""FLOPs of one device, counted in a compiled module with every loop's trips; and the time of it all.
 
-FLOPs are those of matrix products (a multiply-add is two), which a TPU's compiler writes as convolutions,
+They are those of matrix products (a multiply-add is two), which a TPU's compiler writes as convolutions,
 counted as XLA's ``HloCostAnalysis`` counts them (JAX has it for whole modules only), and those that a kernel
-says it has. Bytes are what instructions read and write in main memory; what stays on the chip (a fusion's
-inside, a TPU's vector memory) is left out.
+says it has.
 """
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
 from t5lite.planning.compiled.sources import origin, source_line
+from t5lite.planning.compiled.traffic import Traffic
 
-_FREE = frozenset(
-    (
-        *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call"),
-        *("after-all", "copy-done", "all-gather-done", "all-reduce-done", "collective-permute-done"),
-        *(
-            "async-done",
-            "async-update",
-            "partition-id",
-            "replica-id",
-            "opt-barrier",
-            "send-done",
-            "recv-done",
-        ),
-    )
-)
-"""Opcodes that move nothing themselves."""
-_SLICES = ("dynamic-slice", "slice", "gather")
-_UPDATE = "dynamic-update-slice"
 _CUBLAS = 'custom_call_target="__cublas$'
 """How a GPU's compiler calls matrix products of the library."""
 _PRECISION_PASSES = {"highest": 6, "high": 3}
@@ -71,29 +52,20 @@ def products(module: Module) -> list[Product]:
     return found
 
 
-def main_memory_bytes(module: Module) -> float:
-    """Return the bytes that all instructions together read from and write to main memory."""
-    return sum(
-        computation.runs * _traffic(module, computation, instruction)
-        for computation, instruction in module.walk()
-        if not computation.is_fused and instruction.opcode not in _FREE
-    )
-
-
 def serial_seconds(module: Module, *, flops_per_second: float, memory_bandwidth: float) -> float:
     """Return how long the instructions take one after another, each bound by its products or its traffic.
 
     Collectives are left out. Copies that the compiler starts ahead of time are taken as if they were not.
     """
-    seconds = 0.0
+    traffic, seconds = Traffic(module), 0.0
     for computation, instruction in module.walk():
-        if computation.is_fused or instruction.opcode in _FREE:
+        if computation.is_fused:
             continue
         flops = _flops(computation, instruction) * _passes(instruction)
         if instruction.opcode == "fusion":
             flops = _inner_flops(module, instruction)
-        traffic = _traffic(module, computation, instruction)
-        seconds += computation.runs * max(flops / flops_per_second, traffic / memory_bandwidth)
+        moved = traffic.num_bytes(computation, instruction)
+        seconds += computation.runs * max(flops / flops_per_second, moved / memory_bandwidth)
     return seconds
 
 
@@ -121,105 +93,13 @@ def _flops(computation: Computation, instruction: Instruction) -> float:
         found = instruction.attribute(r'"lhs_contracting_dimensions":\[([^\]]*)\]') or ""
         return _dot_flops(computation, instruction, found.replace('"', ""))
     if instruction.opcode == "custom-call":
-        return _estimate(instruction, "flops") or 0.0
+        return instruction.estimate("flops") or 0.0
     return 0.0
-
-
-def _estimate(kernel: Instruction, what: str) -> float | None:
-    """Return a number of the cost estimate that a Pallas kernel carries, None if it has none."""
-    told = kernel.attribute(rf'"cost_estimate":\{{[^}}]*"{what}":"(\d+)"')
-    return float(told) if told else None
 
 
 def _passes(instruction: Instruction) -> int:
     precision = instruction.attribute(r"operand_precision=\{(\w+)") or "default"
     return _PRECISION_PASSES.get(precision, 1)
-
-
-def _traffic(module: Module, computation: Computation, instruction: Instruction) -> float:
-    """Return the bytes of one run. A slice counts as much as is read or written of the array it is of."""
-    read = [_main_memory(_result(computation, name)) for name in instruction.operands]
-    written = _main_memory(instruction.arrays)
-    if instruction.opcode == "fusion":
-        return _fusion_traffic(_fused(module, instruction), read, instruction.arrays)
-    if instruction.opcode in _SLICES:
-        return 2 * written
-    if instruction.opcode == _UPDATE:
-        return 2 * read[1]
-    if instruction.opcode.endswith("-start"):
-        return 2 * sum(read)
-    if instruction.opcode == "custom-call" and (estimate := _estimate(instruction, "bytes_accessed")):
-        return estimate
-    return written + sum(read)
-
-
-def _fusion_traffic(fused: Computation, read: list[float], arrays: tuple[Array, ...]) -> float:
-    """Return the bytes of a fusion: less than all of an operand where the inside only slices it.
-
-    Args:
-      fused: the inside.
-      read: bytes of every operand.
-      arrays: the results.
-    """
-    users: dict[str, list[Instruction]] = {}
-    for instruction in fused.instructions.values():
-        for name in instruction.operands:
-            users.setdefault(name, []).append(instruction)
-    passed_on = _passed_on(fused, users)
-    total = _main_memory(_written(fused, arrays, passed_on))
-    for instruction in fused.instructions.values():
-        if instruction.opcode != "parameter" or instruction.name in passed_on:
-            continue
-        whole = read[int(instruction.operands[0])]
-        uses = users.get(instruction.name, [])
-        if uses and all(use.opcode in _SLICES and use.operands[0] == instruction.name for use in uses):
-            total += min(whole, sum(_num_bytes(use.arrays) for use in uses))
-        elif uses and all(use.opcode == _UPDATE and use.operands[0] == instruction.name for use in uses):
-            # The array is updated in place: neither read nor, as the result, written whole.
-            updates = sum(_num_bytes(_result(fused, use.operands[1])) for use in uses)
-            total += min(whole, updates) - max(0.0, whole - updates)
-        else:
-            total += whole
-    return max(0.0, total)
-
-
-def _passed_on(fused: Computation, users: Mapping[str, list[Instruction]]) -> set[str]:
-    """Return what a fusion only passes on: arrays of a collective that another fusion starts, and itself."""
-    parts = {each.name for each in fused.instructions.values() if fused.carries_on(each)}
-    if not parts:
-        return set()
-    ends = parts | {fused.root.name}
-    return parts | {
-        each.name
-        for each in fused.instructions.values()
-        if each.opcode == "parameter" and {use.name for use in users.get(each.name, [])} <= ends
-    }
-
-
-def _written(fused: Computation, arrays: tuple[Array, ...], passed_on: set[str]) -> tuple[Array, ...]:
-    """Return those of a fusion's results that it writes."""
-    if fused.starts_collective:
-        return arrays[1:2]  # of the operand, the result and flags
-    if not passed_on:
-        return arrays
-    if fused.root.opcode != "tuple":
-        return ()  # it waits for the collective's end
-    return tuple(
-        array for array, name in zip(arrays, fused.root.operands, strict=True) if name not in passed_on
-    )
-
-
-def _main_memory(arrays: tuple[Array, ...]) -> float:
-    return sum(array.num_bytes for array in arrays if not array.memory_space)
-
-
-def _num_bytes(arrays: tuple[Array, ...]) -> float:
-    return sum(array.num_bytes for array in arrays)
-
-
-def _result(computation: Computation, name: str) -> tuple[Array, ...]:
-    instruction = computation.instructions.get(name)
-    return instruction.arrays if instruction else ()
 
 
 def _operand(computation: Computation, instruction: Instruction, number: int) -> Array:

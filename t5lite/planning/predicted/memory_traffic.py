@@ -11,7 +11,7 @@ from t5lite.planning.predicted.layer_shapes import LayerShape
 from t5lite.planning.predicted.state_shards import StateShards
 
 _FLOAT32 = 4
-_ON_CHIP = 8 * 2**20
+_ON_CHIP = 16 * 2**20
 """Bytes of an array that a TPU's vector memory was seen to hold for the next instruction."""
 _LOGITS_PASSES = 6
 """Written; read for maximum, sum and gradient; the gradient written, and read by two products, some fused."""

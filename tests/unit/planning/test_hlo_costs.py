@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled import hlo, hlo_costs, traffic
 
 SMALL = st.integers(1, 7)
 
@@ -53,10 +53,10 @@ ENTRY %main (x: f32[4]) -> f32[4] {{
 """
     module = hlo.parse(text)
     assert [product.flops for product in hlo_costs.products(module)] == [1000]
-    assert hlo_costs.main_memory_bytes(module) == 96
+    assert traffic.main_memory_bytes(module) == 96
     unknown = hlo.parse(text.replace("cost_estimate", "other"))
     assert hlo_costs.products(unknown) == []
-    assert hlo_costs.main_memory_bytes(unknown) == 2 * 4 * 4
+    assert traffic.main_memory_bytes(unknown) == 2 * 4 * 4
 
 
 def test_a_batch_as_a_window_costs_no_memory():

@@ -5,7 +5,7 @@ Every part looks like the whole all-gather of 1024 x 128 numbers, and one stands
 
 import pytest
 
-from t5lite.planning.compiled import hlo, hlo_costs
+from t5lite.planning.compiled import hlo, traffic
 from t5lite.planning.compiled.collectives import collectives
 
 PART, WHOLE, BESIDE = 4 * 256 * 128, 4 * 1024 * 128, 4 * 512 * 128
@@ -81,4 +81,4 @@ def test_it_runs_as_often_as_it_starts():
 def test_its_arrays_pass_through_main_memory_once():
     counters = 2 * 4 + 1  # the loop's condition
     expected = PART + WHOLE + 6 * (2 * BESIDE + counters)
-    assert hlo_costs.main_memory_bytes(hlo.parse(TEXT)) == pytest.approx(expected, rel=1e-3)
+    assert traffic.main_memory_bytes(hlo.parse(TEXT)) == pytest.approx(expected, rel=1e-3)
