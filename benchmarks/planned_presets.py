@@ -63,7 +63,7 @@ def row(name: str) -> str:
     chips = next(chips for limit, chips in SLICES if parameters < limit)
     topology, batch = parse_chips(chips), batch_of(config)
     model = build(config, Execution(compute_dtype="bfloat16"))
-    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, batch)
     found = search(costs)
     lengths = "+".join(str(length) for length in (batch.encoder_length, batch.decoder_length) if length)
     start = [

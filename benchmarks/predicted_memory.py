@@ -47,7 +47,7 @@ def main() -> None:
         execution = models.Execution(compute_dtype="bfloat16", remat=remat, attention=attention)
         needed = compiled_step(PARTITIONING, config, execution, BATCH, TOPOLOGY).memory.needed
         model = build(config, execution)
-        costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, BATCH)
+        costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, BATCH)
         predicted = costs.on(partitioner).predict(Execution(remat=remat)).memory.total
         sizes = f"{needed / 2**30:.2f} | {predicted / 2**30:.2f} | {predicted / needed:.2f}"
         print(f"| {remat}, {attention} | {sizes} |", flush=True)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from t5lite.models import config
 from t5lite.models.config import DecoderOnlyConfig, ModelConfig
+from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction, step_flops
+from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
 
 _V5E = "MaxText, MaxText/configs/v5e: README.md (table), 16b.sh, 32b.sh, 64b.sh, 128b.sh (settings)"
 _V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (settings)"
@@ -64,7 +65,12 @@ def compare(run: PublishedRun) -> Comparison:
     optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
     partitioner = abstract_partitioner(run.partitioning, topology.num_devices)
     prediction = CostModel(model, optimizer, topology, run.batch).on(partitioner).predict(run.execution)
-    flops = step_flops(run.model, run.batch, "none")
+    flops = train_step_flops(
+        run.model,
+        batch_size=run.batch.batch_size,
+        encoder_length=run.batch.encoder_length,
+        decoder_length=run.batch.decoder_length,
+    )
     seconds = run.step_seconds
     if seconds is None:
         assert run.tflops_per_device is not None, f"{run.name} has neither seconds nor FLOP/s"

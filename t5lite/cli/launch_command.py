@@ -124,10 +124,8 @@ def _may_start(config: RunConfig, platform: Platform, *, how: str) -> bool:
     if how == "skip":
         print(f"not checked whether it fits {topology}", file=sys.stderr)
         return True
-    if how == "predict":
-        found = fit.predicted(config, topology)
-    else:
-        found = fit.compiled(config, topology, announce=lambda text: print(text, file=sys.stderr))
+    ask = fit.predicted if how == "predict" else fit.compiled
+    found = ask(config, topology, announce=lambda text: print(text, file=sys.stderr))
     prefix = "" if found.fits else "t5lite launch: "
     print(f"{prefix}{found.said}", file=sys.stderr)
     return found.fits

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import OPTIMIZERS, OptimizerConfig
+from t5lite.optim.trained import check_patterns, resolve_trained
 from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape
@@ -23,6 +25,7 @@ from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.report import plan_report
 from t5lite.planning.search.candidates import Candidate, diverse, search
 from t5lite.planning.search.finalists import Finalist, compile_candidates, planned_optimizer
+from t5lite.runner.trained import trained_messages
 from t5lite.training.state import abstract_state, state_axes
 
 _OPTIMIZERS = {name.removesuffix("Config").lower(): kind for name, kind in OPTIMIZERS.items()}
@@ -32,6 +35,44 @@ _ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
 
 def run(arguments: Sequence[str]) -> int:
     """Print the best ways to run a training step, and return 0."""
+    known = _parser().parse_all(arguments)
+    number = 0 if known.no_compile else known.compile
+    if number < 0:
+        raise ConfigError(f"--compile {number} must be 0 (none) or more")
+    # Where an accelerator is, it is left to whoever uses it.
+    jax.config.update("jax_platforms", "cpu")
+    config, execution = preset(known.model), Execution(compute_dtype=known.compute_dtype)
+    batch = _batch_shape(config, known)
+    topology = parse_chips(known.chips, num_slices=known.num_slices)
+    optimizer = _OPTIMIZERS[known.optimizer]()
+    model = build(config, execution)
+    trainable = None if known.trainable is None else tuple(known.trainable)
+    check_patterns(trainable, ())
+    trained = resolve_trained(trainable, (), model.abstract_params)
+    planned = planned_optimizer(optimizer, model, trainable)
+    for message in trained_messages(trained, model):
+        print(message, file=sys.stderr)
+    costs = CostModel(model, planned, topology, batch)
+    found = search(costs, trainable=trainable)
+    heading = f"{known.model} on {described(topology)}, {_rows(batch)}, {known.optimizer}"
+    heading += "" if trainable is None else f", trainable {shlex.join(trainable)}"
+    available = topology.chip.memory_bytes
+    if not found.ranked:
+        raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
+    candidates = diverse(found.ranked, number) if number else []
+    finalists = _compile(candidates, config, execution, optimizer, topology, batch)
+    best = plan_report.best(found, finalists)
+    mesh = abstract_partitioner(best.partitioning, topology.num_devices)
+    for message in unsplit_messages(mesh, abstract_state(model, planned), state_axes(model, planned)):
+        print(message, file=sys.stderr)
+    if known.json:
+        print(json.dumps({"plan": heading, **plan_report.as_json(found, finalists)}, indent=2))
+    else:
+        print(plan_report.text(found, finalists, heading=heading, memory_bytes=available))
+    return 0
+
+
+def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="t5lite plan",
         description="Find the mesh, remat policy and microbatches that train a model fastest on a slice of "
@@ -52,6 +93,12 @@ def run(arguments: Sequence[str]) -> int:
         help="of a row (default: 114 beside an encoder, else the model's context, or 2048)",
     )
     parser.add_argument("--optimizer", choices=_OPTIMIZERS, default="adamw", help="default: adamw")
+    parser.add_argument(
+        "--trainable",
+        nargs="+",
+        metavar="PATTERN",
+        help="what is trained, as in a recipe: decoder, '*/self_attention', or '!encoder' (default: all)",
+    )
     parser.add_argument("--compute-dtype", choices=("bfloat16", "float32"), default="bfloat16")
     compiling = parser.add_mutually_exclusive_group()
     compiling.add_argument(
@@ -59,35 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     compiling.add_argument("--no-compile", action="store_true", help="predict only: a few seconds")
     parser.add_argument("--json", action="store_true", help="print JSON, with every way that is left")
-    known = parser.parse_all(arguments)
-    number = 0 if known.no_compile else known.compile
-    if number < 0:
-        raise ConfigError(f"--compile {number} must be 0 (none) or more")
-    # Where an accelerator is, it is left to whoever uses it.
-    jax.config.update("jax_platforms", "cpu")
-    config, execution = preset(known.model), Execution(compute_dtype=known.compute_dtype)
-    batch = _batch_shape(config, known)
-    topology = parse_chips(known.chips, num_slices=known.num_slices)
-    optimizer = _OPTIMIZERS[known.optimizer]()
-    model = build(config, execution)
-    planned = planned_optimizer(optimizer, model.logical_axes)
-    costs = CostModel(model, planned, topology, batch)
-    found = search(costs)
-    heading = f"{known.model} on {described(topology)}, {_rows(batch)}, {known.optimizer}"
-    available = topology.chip.memory_bytes
-    if not found.ranked:
-        raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
-    candidates = diverse(found.ranked, number) if number else []
-    finalists = _compile(candidates, config, execution, optimizer, topology, batch) if candidates else []
-    best = plan_report.best(found, finalists)
-    mesh = abstract_partitioner(best.partitioning, topology.num_devices)
-    for message in unsplit_messages(mesh, abstract_state(model, planned), state_axes(model, planned)):
-        print(message, file=sys.stderr)
-    if known.json:
-        print(json.dumps({"plan": heading, **plan_report.as_json(found, finalists)}, indent=2))
-    else:
-        print(plan_report.text(found, finalists, heading=heading, memory_bytes=available))
-    return 0
+    return parser
 
 
 def _batch_shape(config: ModelConfig, known: argparse.Namespace) -> BatchShape:
@@ -139,6 +158,8 @@ def _compile(
     batch: BatchShape,
 ) -> list[Finalist]:
     """Return the compiled candidates, best first; the time that is left goes to standard error."""
+    if not candidates:
+        return []
     start = time.monotonic()
     finalists: list[Finalist] = []
     print(f"compiling 1 of {len(candidates)}, a minute or several each", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from t5lite.planning.predicted.remat import PLANNED
 from t5lite.planning.report import table
 from t5lite.run_config import RunConfig
 from t5lite.runner.compilation import batch_shape, compile_run
+from t5lite.runner.trained import trained_messages
 
 _NOT_SURE = 0.1
 """By how much of its need the compiler was seen to deviate from a prediction (docs/planning.md)."""
@@ -32,8 +33,13 @@ class Fit:
     """All in words, with what to do if it does not fit."""
 
 
-def predicted(config: RunConfig, topology: Topology) -> Fit:
+def predicted(config: RunConfig, topology: Topology, *, announce: Callable[[str], None]) -> Fit:
     """Return what the planner predicts of a run, in about a second.
+
+    Args:
+      config: of the run.
+      topology: that it is about to be started on.
+      announce: is told what is trained if not all.
 
     Raises:
       ConfigError: if the mesh divides neither devices, model nor batch, or the planner knows no such run.
@@ -48,6 +54,8 @@ def predicted(config: RunConfig, topology: Topology) -> Fit:
     check_slices(dict(partitioner.mesh.shape), topology.num_slices)
     model, batch = build(config.model, config.execution), batch_shape(config)
     optimizer = config.build_optimizer(model)
+    for message in trained_messages(config.trained(model), model):
+        announce(message)
     check_step(model, optimizer, partitioner, batch, config.step)
     execution = Execution(remat=remat, num_microbatches=config.step.num_microbatches)
     memory = CostModel(model, optimizer, topology, batch).on(partitioner).predict(execution).memory

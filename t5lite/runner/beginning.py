@@ -112,7 +112,7 @@ def announce(run: Run, start: Start) -> None:
     )
     axes = state_axes(run.model, run.optimizer)
     unsplit = unsplit_messages(run.partitioner, abstract_state(run.model, run.optimizer), axes)
-    for message in [*trained_messages(run.config, run.model), *unsplit]:
+    for message in [*trained_messages(run.config.trained(run.model), run.model), *unsplit]:
         say(message)
     if start.report is not None and (source := run.config.initialize_from):
         say(f"the model of {source.run}: {described(run.config.model)}")

@@ -47,7 +47,7 @@ def compile_run(
     check_step(model, optimizer, partitioner, batch, config.step)
     announce(f"{model.num_params:,} parameters for {topology}; a large model compiles for minutes")
     unsplit = unsplit_messages(partitioner, abstract_state(model, optimizer), state_axes(model, optimizer))
-    for message in [*trained_messages(config, model), *unsplit]:
+    for message in [*trained_messages(config.trained(model), model), *unsplit]:
         announce(message)
     step = compile_step(model, optimizer, partitioner, topology, batch, config.step, seed=config.seed)
     remedies = advice(step, config.execution, config.step, style=config.partitioning.style)

@@ -9,16 +9,16 @@ from t5lite.checkpointing.partial import RestoreReport
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.parts import TOKEN_TABLE
 from t5lite.models.functional import FunctionalModel
-from t5lite.optim.trained import parameter_paths
+from t5lite.optim.trained import Trained, parameter_paths
 from t5lite.run_config import RunConfig
 from t5lite.runner.resumption import Resumption
 
 _LISTED = 3
 
 
-def trained_messages(config: RunConfig, model: FunctionalModel) -> list[str]:
-    """Return what to say of a run that does not train everything alike."""
-    trained, sizes = config.trained(model), _sizes(model)
+def trained_messages(trained: Trained, model: FunctionalModel) -> list[str]:
+    """Return what to say of a run that does not train everything of its model alike."""
+    sizes = _sizes(model)
     messages = []
     if trained.frozen:
         num_trained = sum(sizes[path] for path in trained.rate_factors)

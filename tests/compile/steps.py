@@ -86,6 +86,6 @@ def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
     """What the cost model says of one of the four."""
     partitioning, config, execution = WAYS[name]
     model, topology = build(config, execution), parse_topology(TOPOLOGY)
-    costs = CostModel(model, planned_optimizer(AdamWConfig(), model.logical_axes), topology, batch)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, batch)
     mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
     return mesh.predict(cost_model.Execution(remat=execution.remat))

@@ -52,7 +52,7 @@ def written(model, params):
 def main():
     config = run_config.load(Path("recipe.py")).model
     model = build(config)
-    optimizer = planned_optimizer(AdamWConfig(), model.logical_axes)
+    optimizer = planned_optimizer(AdamWConfig(), model)
     batch = BatchShape(batch_size=64, encoder_length=0, decoder_length=64)
     found = search(CostModel(model, optimizer, parse_topology("v5e:2x2"), batch))
     cached, uncached = written(model, model.init(jax.random.key(0)))

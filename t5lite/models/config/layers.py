@@ -123,6 +123,11 @@ class LayerSpec:
         return norms - (not self.attention_norm)
 
     @property
+    def norms_mlp_output(self) -> bool:
+        """Whether a norm reads what the MLP gives, alone or in a sum."""
+        return self.norm_placement != "pre"
+
+    @property
     def num_parameters(self) -> int:
         """Number of parameters."""
         total = self.attention.num_parameters + self.num_norms * self.norm.num_parameters(self.embed_dim)

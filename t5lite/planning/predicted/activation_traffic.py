@@ -64,22 +64,24 @@ def activation_exchange(
 def _reduced_units(layer: LayerShape, remat: Remat) -> float:
     """Return the bytes that all-reduces of a stack work on, twice, since they send twice as much."""
     forward = layer.num_blocks
+    if not layer.through:
+        return 2 * layer.num_layers * forward * layer.whole
     # The last sum of a layer is its result, which nothing in its recomputation reads.
     recomputed = forward - 1 if remat == "full" else 0
-    encoded = layer.cross.encoded if layer.cross is not None else 0.0
-    return 2 * layer.num_layers * ((2 * forward + recomputed) * layer.whole + encoded)
+    return 2 * layer.num_layers * ((2 * forward + recomputed) * layer.whole + _encoded_gradient(layer))
 
 
 def _scattered_units(layer: LayerShape, remat: Remat) -> float:
     """Return the bytes that all-gathers and reduce-scatters of a stack work on."""
     blocks = layer.num_blocks
+    if not layer.through:
+        return layer.num_layers * 2 * blocks * layer.whole
     passes = 4 * blocks  # a gather and a scatter each, forward and backward
     if remat == "full":
         passes += 2 * blocks - 1
     elif remat == "dots":
         passes += blocks  # the norms' outputs are not kept, and products' gradients need them whole
-    encoded = layer.cross.encoded if layer.cross is not None else 0.0
-    return layer.num_layers * (passes * layer.whole + encoded)
+    return layer.num_layers * (passes * layer.whole + _encoded_gradient(layer))
 
 
 def _gathered_once(layers: Sequence[LayerShape]) -> float:
@@ -87,7 +89,11 @@ def _gathered_once(layers: Sequence[LayerShape]) -> float:
     return next((layer.cross.encoded for layer in layers if layer.cross is not None), 0.0)
 
 
+def _encoded_gradient(layer: LayerShape) -> float:
+    return 0.0 if layer.cross is None else layer.cross.encoded * layer.cross.encoded_gradient
+
+
 def _key_value_units(layer: LayerShape, remat: Remat) -> float:
-    passes = 3 if remat == "full" else 2
+    passes = 1 if not layer.through else 3 if remat == "full" else 2
     cross = layer.cross.key_value if layer.cross is not None else 0.0
     return layer.num_layers * passes * (layer.key_value + cross)

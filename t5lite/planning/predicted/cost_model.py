@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from t5lite.models.config import ModelConfig, Remat
-from t5lite.models.flops import layer_flops, stack_lengths, train_step_flops
+from t5lite.models.config import Remat
+from t5lite.models.flops import stack_flops, stack_lengths
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
@@ -36,11 +36,15 @@ from t5lite.planning.predicted.layer_shapes import (
 from t5lite.planning.predicted.memory_model import MemoryEstimate
 from t5lite.planning.predicted.remat import PLANNED, recomputed_flops
 from t5lite.planning.predicted.state_shards import StateShapes
+from t5lite.training.gradients import StepGradients, step_gradients
 from t5lite.training.step import check_batch_size
+from t5lite.training.step_flops import step_flops
 
 _WAITED_FOR = ("tensor", "sequence")
 """Mesh axes whose collectives stand between one product and the next."""
 _NOT_OVERLAPPED = 0.1
+_OUT = "_attention/out"
+"""How paths of attention's output kernels end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +115,24 @@ class CostModel:
 
     Args:
       model: with its compute dtype; the ``remat`` of its execution is not read, see ``Execution``.
-      optimizer: its state is traced once.
+      optimizer: its state is traced once; says what is trained.
       topology: what the mesh is laid on.
       batch: shape of the global batch.
     """
 
     def __init__(self, model: FunctionalModel, optimizer: Optimizer, topology: Topology, batch: BatchShape):
         self.model, self.topology, self.batch = model, topology, batch
-        self.state = StateShapes(model, optimizer)
-        self.flops = {remat: step_flops(model.config, batch, remat) for remat in PLANNED}
+        self.gradients = step_gradients(model, optimizer)
+        self.state = StateShapes(model, optimizer, self.gradients)
+        flops = step_flops(
+            model,
+            optimizer,
+            batch_size=batch.batch_size,
+            encoder_length=batch.encoder_length,
+            decoder_length=batch.decoder_length,
+        )
+        again = remade_flops(model, self.gradients, batch)
+        self.flops = {remat: flops + again[remat] for remat in PLANNED}
 
     def on(self, partitioner: Partitioner) -> "MeshCosts":
         """Return the predictions for one mesh, which may be abstract.
@@ -158,9 +171,11 @@ class MeshCosts:
         if execution.fused_attention is not None:
             fused = [FusedAttention(execution.fused_attention, execution.fused_attention) for _ in fused]
         layers = layer_shapes(
-            self._config, self._costs.model.execution, self._shards, self._batch, rows=rows, fused=fused
+            self._costs.model, self._costs.gradients, self._shards, self._batch, rows=rows, fused=fused
         )
-        flops = self._costs.flops[execution.remat] + kernel_flops(self._config, self._batch, fused)
+        flops = self._costs.flops[execution.remat] + kernel_flops(
+            self._costs.model, self._costs.gradients, self._batch, fused
+        )
         flops /= topology.num_devices
         model_flops = self._costs.flops["none"] / topology.num_devices
         links, network = self._exchange_seconds(layers, execution)
@@ -218,8 +233,9 @@ class MeshCosts:
         """Return the seconds of a step's collectives by mesh axis, and of those between slices."""
         topology = self._costs.topology
         sent = defaultdict(float, activation_exchange(layers, self._placement, execution.remat))
-        for axis, number in self._state.gathered.items():
-            sent[axis] += 2 * number  # once forward, once backward
+        for number_of in (self._state.gathered, self._state.gathered_again):
+            for axis, number in number_of.items():
+                sent[axis] += number
         for axis, number in self._state.reduced.items():
             sent[axis] += number
         network = 0.0
@@ -235,25 +251,31 @@ class MeshCosts:
         return seconds, network
 
 
-def step_flops(config: ModelConfig, batch: BatchShape, remat: Remat) -> float:
-    """Return the FLOPs of a step on all devices together, with what remat recomputes."""
-    shape = {
-        "batch_size": batch.batch_size,
-        "encoder_length": batch.encoder_length,
-        "decoder_length": batch.decoder_length,
-    }
-    return train_step_flops(config, **shape) + recomputed_flops(layer_flops(config, **shape), remat)
+def remade_flops(model: FunctionalModel, gradients: StepGradients, batch: BatchShape) -> dict[Remat, float]:
+    """Return the FLOPs on all devices together that remat makes again, by policy."""
+    flops = dict.fromkeys(PLANNED, 0.0)
+    for each in stack_lengths(model.config, batch.encoder_length, batch.decoder_length):
+        side = each.stack.side
+        if gradients.stacks[side].through:
+            trains_out = any(path.startswith(f"{side}/") for path in gradients.trained if path.endswith(_OUT))
+            for remat in PLANNED:
+                remade = recomputed_flops(
+                    stack_flops(each), remat, layer=each.stack.cycle[0], trains_attention_out=trains_out
+                )
+                flops[remat] += batch.batch_size * remade
+    return flops
 
 
-def kernel_flops(config: ModelConfig, batch: BatchShape, fused: Sequence[FusedAttention]) -> float:
+def kernel_flops(
+    model: FunctionalModel, gradients: StepGradients, batch: BatchShape, fused: Sequence[FusedAttention]
+) -> float:
     """Return the FLOPs that attention kernels add: their backward pass makes the logits again."""
     total = 0.0
-    for (layer, number, length, memory_length), kernels in zip(
-        kinds_of_layers(config, batch), fused, strict=True
-    ):
-        own = layer.attention
-        seen = kernels.own * own.num_visible(length) + kernels.cross * (memory_length or 0)
-        total += number * 2 * length * seen * own.width
+    for kind, kernels in zip(kinds_of_layers(model.config, batch), fused, strict=True):
+        own = kind.layer.attention
+        seen = kernels.own * own.num_visible(kind.length) + kernels.cross * (kind.memory_length or 0)
+        through = gradients.stacks[kind.stack.side].through
+        total += through * kind.number * 2 * kind.length * seen * own.width
     return batch.batch_size * total
 
 

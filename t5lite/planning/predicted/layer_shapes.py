@@ -5,12 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from t5lite.models.config import AttentionSpec, Execution, LayerSpec, ModelConfig, TransformerConfig
+from t5lite.models.config import (
+    AttentionSpec,
+    Execution,
+    LayerSpec,
+    ModelConfig,
+    StackSpec,
+    TransformerConfig,
+)
 from t5lite.models.flops import stack_lengths
+from t5lite.models.functional import FunctionalModel
 from t5lite.models.kernels.choice import AttentionShape, backend_on
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.partitioning import Partitioner
 from t5lite.planning.compiled.compile import BatchShape
+from t5lite.training.gradients import StepGradients
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -84,6 +93,12 @@ class LayerShape:
     """Over the residual stream."""
     num_blocks: int
     """Blocks whose outputs are summed apart."""
+    norms_mlp_output: bool
+    """Whether a norm reads what the MLP gives."""
+    through: bool
+    """Whether gradients pass through it; where none do, there is no backward pass to keep anything for."""
+    trained: float
+    """The share of the stack's kernels that gradients are taken of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +107,8 @@ class CrossShape:
 
     encoded: float
     """The encoder's output as it is read."""
+    encoded_gradient: bool
+    """Whether its gradient is taken."""
     key_value: float
     weights: float
     fused: bool
@@ -108,6 +125,7 @@ class FusedAttention(NamedTuple):
 class LayersOfAKind(NamedTuple):
     """The like layers of a stack, and the lengths that they work on."""
 
+    stack: StackSpec
     layer: LayerSpec
     number: int
     length: int
@@ -117,7 +135,7 @@ class LayersOfAKind(NamedTuple):
 def kinds_of_layers(config: ModelConfig, batch: BatchShape) -> list[LayersOfAKind]:
     """Return the layers of all stacks, like ones of a stack together, those of the encoder first."""
     return [
-        LayersOfAKind(layer, number, length, memory_length)
+        LayersOfAKind(stack, layer, number, length, memory_length)
         for stack, length, memory_length in stack_lengths(config, batch.encoder_length, batch.decoder_length)
         for layer, number in stack.counts.items()
     ]
@@ -145,13 +163,13 @@ def fused_attention(
             own=is_fused(layer.attention, length, length),
             cross=is_fused(layer.cross_attention, length, memory_length),
         )
-        for layer, _, length, memory_length in kinds_of_layers(config, batch)
+        for _, layer, _, length, memory_length in kinds_of_layers(config, batch)
     ]
 
 
 def layer_shapes(
-    config: ModelConfig,
-    execution: Execution,
+    model: FunctionalModel,
+    gradients: StepGradients,
     shards: ActivationShards,
     batch: BatchShape,
     *,
@@ -161,24 +179,29 @@ def layer_shapes(
     """Return one shape a kind of layers.
 
     Args:
-      config: of the model.
-      execution: for the compute dtype.
+      model: for its configuration and compute dtype.
+      gradients: that a step takes.
       shards: of its activations.
       batch: whose lengths count.
       rows: of a microbatch on one device.
       fused: for every kind of layers, what kernels compute.
     """
-    itemsize = _DTYPE_BYTES[execution.compute_dtype]
+    itemsize = _DTYPE_BYTES[model.execution.compute_dtype]
     return [
-        _layer_shape(kind, itemsize, shards, rows, kernels)
-        for kind, kernels in zip(kinds_of_layers(config, batch), fused, strict=True)
+        _layer_shape(kind, gradients, itemsize, shards, rows, kernels)
+        for kind, kernels in zip(kinds_of_layers(model.config, batch), fused, strict=True)
     ]
 
 
 def _layer_shape(
-    kind: LayersOfAKind, itemsize: int, shards: ActivationShards, rows: float, fused: FusedAttention
+    kind: LayersOfAKind,
+    gradients: StepGradients,
+    itemsize: int,
+    shards: ActivationShards,
+    rows: float,
+    fused: FusedAttention,
 ) -> LayerShape:
-    layer, num_layers, length, memory_length = kind
+    stack, layer, num_layers, length, memory_length = kind
     own, memory = layer.attention, layer.cross_attention
     part = math.ceil(length / shards.length)
 
@@ -194,9 +217,10 @@ def _layer_shape(
         return rows * (attention.num_heads / shards.heads) * part * length * itemsize
 
     cross = None
-    if memory is not None and memory_length is not None:
+    if memory is not None and memory_length is not None and stack.memory is not None:
         cross = CrossShape(
             encoded=rows * math.ceil(memory_length / shards.length) * memory.memory_dim * itemsize,
+            encoded_gradient=gradients.stacks[stack.memory].output,
             key_value=key_value(memory, memory_length),
             weights=weights(memory, memory_length),
             fused=fused.cross,
@@ -215,4 +239,7 @@ def _layer_shape(
         cross=cross,
         num_norms=layer.num_norms,
         num_blocks=layer.num_blocks,
+        norms_mlp_output=layer.norms_mlp_output,
+        through=gradients.stacks[stack.side].through,
+        trained=gradients.trained_share(stack.side),
     )

@@ -47,35 +47,47 @@ class MemoryEstimate:
 
 
 def saved_activations(layers: Sequence[LayerShape], remat: Remat) -> float:
-    """Return the bytes kept for the backward pass by all stacks, a shape for each kind of their layers."""
+    """Return the bytes kept for the backward pass by all stacks, a shape for each kind of their layers.
+
+    Nothing is kept of layers that no gradient passes through.
+    """
     total = 0.0
     for layer in layers:
+        if not layer.through:
+            continue
         kept = _everything(layer) if remat == "none" else kept_bytes(layer, remat)
         total += layer.num_layers * kept
-    for cross in [layer.cross for layer in layers if layer.cross is not None][:1]:
+    for cross in [layer.cross for layer in layers if layer.cross is not None and layer.through][:1]:
         # The encoder's output, which every layer of the decoder reads; gathered too where it is split.
         total += layers[0].residual + (cross.encoded if cross.encoded > layers[0].residual else 0.0)
     return total
 
 
 def working_activations(layers: Sequence[LayerShape]) -> float:
-    """Return the bytes of activations at the height of the backward pass of the layer that needs most."""
+    """Return the bytes of activations at the height of the pass of the layer that needs most."""
     return max(_working(layer) for layer in layers)
 
 
 def _everything(layer: LayerShape) -> float:
-    """Return the bytes that the backward pass of one layer reads, where nothing is made again."""
-    norms = layer.num_norms * (layer.residual + layer.whole)
-    attention = 2 * layer.query + layer.key_value
+    """Return the bytes that the backward pass of one layer reads, where nothing is made again.
+
+    What only kernels are multiplied with is read for their gradients alone: outputs of norms, of attention
+    in front of its output kernel, of the MLP's activation.
+    """
+    for_kernels = float(layer.trained > 0)
+    norms = layer.num_norms * (layer.residual + for_kernels * layer.whole)
+    attention = (1 + for_kernels) * layer.query + layer.key_value
     weights = _visible_weights(layer)
     if layer.cross is not None:
-        attention += 2 * layer.query + layer.cross.key_value
+        attention += (1 + for_kernels) * layer.query + layer.cross.key_value
     attention += sum(weights) * (1 + FLOAT32 / layer.itemsize)
-    hidden = (layer.num_inputs + 1) * layer.hidden
+    hidden = (layer.num_inputs + for_kernels) * layer.hidden
     return norms + attention + hidden
 
 
 def _working(layer: LayerShape) -> float:
+    if not layer.through:
+        return _working_forward(layer)
     inputs = 2 * layer.query + 2 * layer.key_value
     if layer.cross is not None:
         inputs = max(inputs, 2 * layer.query + 2 * layer.cross.key_value)
@@ -83,6 +95,13 @@ def _working(layer: LayerShape) -> float:
     attention = inputs + 2 * layer.whole + _WORKING_WEIGHTS * weights * FLOAT32 / layer.itemsize
     mlp = _WORKING_HIDDEN * layer.hidden + 2 * layer.whole
     return max(attention, mlp)
+
+
+def _working_forward(layer: LayerShape) -> float:
+    cross = 0.0 if layer.cross is None else layer.cross.key_value
+    weights = max(_visible_weights(layer)) * FLOAT32 / layer.itemsize
+    attention = layer.query + max(layer.key_value, cross) + layer.whole + weights
+    return max(attention, (layer.num_inputs + 1) * layer.hidden + layer.whole)
 
 
 def _visible_weights(layer: LayerShape) -> tuple[float, float]:

@@ -15,8 +15,9 @@ _ON_CHIP = 16 * 2**20
 """Bytes of an array that a TPU's vector memory was seen to hold for the next instruction."""
 _LOGITS_PASSES = 6
 """Written; read for maximum, sum and gradient; the gradient written, and read by two products, some fused."""
-_BACKWARD = 2
-"""A backward pass reads and writes about twice what a forward pass does."""
+_BACKWARD = 1
+"""Gradients of activations are read and written about as often as activations in a forward pass; for those of
+kernels as much is read again."""
 _FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "dots": 1.5, "full": 2.0}
 """Forward passes over the layers; recomputing all but products is half of one."""
 
@@ -28,9 +29,10 @@ def state_traffic(state: StateShards) -> float:
 
 def kernel_traffic(state: StateShards, remat: Remat) -> float:
     """Return the bytes of kernels and their gradients in one microbatch."""
-    reads = 2 + (remat == "full")
     is_gathered = any(state.gathered.values())
-    return (reads + 2 * is_gathered + 1) * state.kernels + state.gradients
+    forward = (2 + is_gathered) * state.kernels  # cast, and read
+    again = (1 + (remat == "full") + is_gathered) * state.kernels_again
+    return forward + again + state.gradients
 
 
 def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, saved: float) -> float:
@@ -41,8 +43,11 @@ def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, saved: flo
       remat: the policy.
       saved: bytes that are kept for the backward pass: written, and read there.
     """
-    passes = _FORWARD_PASSES[remat] + _BACKWARD
-    return 2 * saved + passes * sum(layer.num_layers * _forward(layer) for layer in layers)
+    backward = _FORWARD_PASSES[remat] + _BACKWARD
+    passes = [backward + layer.trained if layer.through else _FORWARD_PASSES["none"] for layer in layers]
+    return 2 * saved + sum(
+        number * layer.num_layers * _forward(layer) for number, layer in zip(passes, layers, strict=True)
+    )
 
 
 def logits_traffic(elements: float) -> float:

@@ -1,11 +1,11 @@
 """What a remat policy keeps of a layer for the backward pass, and what it makes again."""
 
-from t5lite.models.config import Remat
+from t5lite.models.config import LayerSpec, Remat
 from t5lite.models.flops import LayerFlops
 from t5lite.planning.predicted.layer_shapes import LayerShape
 
 KEPT: dict[Remat, tuple[str, ...]] = {
-    "dots": ("query", "key", "value", "attention_out", "mlp_wi"),
+    "dots": ("query", "key", "value", "attention_out", "mlp_wi", "mlp_wo"),
     "full": (),
 }
 """Names of the products whose results are kept besides the layer's input; ``none`` keeps everything."""
@@ -13,11 +13,23 @@ PLANNED: tuple[Remat, ...] = ("none", *KEPT)
 """Policies that are compared."""
 
 
-def recomputed_flops(layers: LayerFlops, remat: Remat) -> float:
-    """Return the FLOPs of what is made again; the last product of a layer never is, for nothing reads it."""
+def recomputed_flops(
+    layers: LayerFlops, remat: Remat, *, layer: LayerSpec, trains_attention_out: bool = True
+) -> float:
+    """Return the FLOPs of what is made again; of the last product of a layer only where a norm reads it.
+
+    Args:
+      layers: of a stack.
+      remat: the policy.
+      layer: one of them.
+      trains_attention_out: whether kernels of that product are trained: where it is kept, what is multiplied
+        with them is read for their gradients alone.
+    """
     if remat == "none":
         return 0.0
-    spared = (*KEPT[remat], "mlp_wo")
+    spared = [*KEPT[remat]] if layer.norms_mlp_output else [*KEPT[remat], "mlp_wo"]
+    if not trains_attention_out and "attention_out" in spared:
+        spared.append("context")
     return sum(flops for name, flops in layers._asdict().items() if name not in spared)
 
 
@@ -31,9 +43,15 @@ def kept_bytes(layer: LayerShape, remat: Remat) -> float:
         # Needed as far as another block reads the sum.
         "attention_out": layer.residual * (layer.num_blocks > 1),
         "mlp_wi": layer.num_inputs * layer.hidden,
+        "mlp_wo": layer.residual * layer.norms_mlp_output,
     }
     total = layer.residual + sum(sizes[name] for name in KEPT[remat])
     if layer.cross is None:
         return total
-    sizes |= {"key": layer.cross.key_value / 2, "value": layer.cross.key_value / 2, "mlp_wi": 0.0}
+    sizes |= {
+        "key": layer.cross.key_value / 2,
+        "value": layer.cross.key_value / 2,
+        "mlp_wi": 0.0,
+        "mlp_wo": 0.0,
+    }
     return total + sum(sizes[name] for name in KEPT[remat])

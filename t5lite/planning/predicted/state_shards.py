@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -10,10 +10,10 @@ import jax
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
-from t5lite.optim.trained import parameter_paths
 from t5lite.partitioning import Partitioner
 from t5lite.partitioning.rules import is_logical_axes
 from t5lite.planning.hardware.links import ring_share
+from t5lite.training.gradients import StepGradients
 from t5lite.training.state import state_axes
 
 _FLOAT32 = 4
@@ -32,10 +32,14 @@ class StateShards:
     """Of these, in float32, split like them."""
     kernels: float
     """Parameters in the compute dtype as products read them: gathered over the axes that split the batch."""
+    kernels_again: float
+    """Those of them that the backward pass reads too."""
     largest_layer: float
     """Those of the layer that has most."""
     gathered: Mapping[str, float]
     """Sent along each mesh axis to gather every kernel once."""
+    gathered_again: Mapping[str, float]
+    """The same, of those that the backward pass reads too."""
     reduced: Mapping[str, float]
     """Sent along each mesh axis to sum every gradient once, in float32."""
 
@@ -51,6 +55,8 @@ class _Leaf:
     """Name of the stack and the group of layers that it belongs to; empty outside of them."""
     num_layers: int
     is_trained: bool
+    is_read_again: bool
+    """Whether the backward pass reads it too."""
 
 
 class StateShapes:
@@ -58,13 +64,13 @@ class StateShapes:
 
     Args:
       model: with its abstract parameters, and its compute dtype.
-      optimizer: its state is traced by ``jax.eval_shape``; says what is trained.
+      optimizer: its state is traced by ``jax.eval_shape``.
+      gradients: that a step of the two takes.
     """
 
-    def __init__(self, model: FunctionalModel, optimizer: Optimizer):
+    def __init__(self, model: FunctionalModel, optimizer: Optimizer, gradients: StepGradients):
         opt_state = jax.eval_shape(optimizer.init, model.abstract_params)
-        trained = set(parameter_paths(optimizer.trained(model.abstract_params)))
-        self._parameters = _leaves(model.abstract_params, model.logical_axes, trained)
+        self._parameters = _leaves(model.abstract_params, model.logical_axes, gradients)
         self._optimizer = _leaves(opt_state, state_axes(model, optimizer).opt_state)
         self._itemsize = {"float32": 4, "bfloat16": 2}[model.execution.compute_dtype]
         # Where the logits have a kernel of their own, rows of the table are only looked up.
@@ -75,9 +81,10 @@ class StateShapes:
         sizes = dict(partitioner.mesh.shape)
         data_axes = [axis for axis in data_mesh_axes(partitioner) if sizes[axis] > 1]
         gathered: dict[str, float] = defaultdict(float)
+        again: dict[str, float] = defaultdict(float)
         reduced: dict[str, float] = defaultdict(float)
         layers: dict[str, float] = defaultdict(float)
-        parameters = updated = gradients = kernels = 0.0
+        parameters = updated = gradients = kernels = kernels_again = 0.0
         for leaf in self._parameters:
             own = mesh_axes(partitioner.stored_spec(leaf.axes, leaf.shape))
             shard = leaf.elements / math.prod(sizes[axis] for axis in own)
@@ -88,6 +95,7 @@ class StateShapes:
             gradients += shard * _FLOAT32 * leaf.is_trained
             is_kernel = leaf.axes != _TABLE_AXES or self._is_table_kernel
             kernels += whole if is_kernel else 0.0
+            kernels_again += whole if is_kernel and leaf.is_read_again else 0.0
             if leaf.stack:
                 layers[leaf.stack] += whole / leaf.num_layers
             for axis in data_axes:
@@ -95,12 +103,16 @@ class StateShapes:
                     reduced[axis] += 2 * ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             for axis in _moved(partitioner, leaf):
                 if axis not in data_axes:  # by an all-to-all, to where the product or the lookup needs it
-                    gathered[axis] += ring_share(sizes[axis]) * shard * self._itemsize
+                    moved = ring_share(sizes[axis]) * shard * self._itemsize
+                    gathered[axis] += moved
+                    again[axis] += moved * leaf.is_read_again
                     reduced[axis] += ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
                 part *= sizes[axis]
-                gathered[axis] += ring_share(sizes[axis]) * part * self._itemsize
+                sent = ring_share(sizes[axis]) * part * self._itemsize
+                gathered[axis] += sent
+                again[axis] += sent * leaf.is_read_again
                 reduced[axis] += ring_share(sizes[axis]) * part * _FLOAT32 * leaf.is_trained
         return StateShards(
             parameters=parameters,
@@ -108,8 +120,10 @@ class StateShapes:
             updated=updated,
             gradients=gradients,
             kernels=kernels,
+            kernels_again=kernels_again,
             largest_layer=max(layers.values()),
             gathered=gathered,
+            gathered_again=again,
             reduced=reduced,
         )
 
@@ -141,21 +155,22 @@ def _shard_bytes(partitioner: Partitioner, leaf: _Leaf) -> float:
     return leaf.elements * leaf.itemsize / ways
 
 
-def _leaves(abstract_tree: Tree, axes_tree: Tree, trained: Collection[str] = ()) -> list[_Leaf]:
+def _leaves(abstract_tree: Tree, axes_tree: Tree, gradients: StepGradients | None = None) -> list[_Leaf]:
     """Return the arrays of a tree, those of one stack with equal axes and shapes as one.
 
-    ``trained`` are paths.
+    ``gradients`` are those of parameters.
     """
     axes_leaves = jax.tree.leaves(axes_tree, is_leaf=is_logical_axes)
     merged: dict[tuple, int] = defaultdict(int)
     for (path, array), axes in zip(
         jax.tree_util.tree_leaves_with_path(abstract_tree), axes_leaves, strict=True
     ):
-        is_trained = jax.tree_util.keystr(path, simple=True, separator="/") in trained
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        is_trained = gradients is not None and name in gradients.trained
+        is_read_again = gradients is not None and gradients.reads_again(name)
         is_layer = "layers" in axes
         stack = jax.tree_util.keystr(path[:2], simple=True) if is_layer else ""
         num_layers = array.shape[axes.index("layers")] if is_layer else 1
-        merged[axes, array.shape, array.dtype.itemsize, stack, num_layers, is_trained] += math.prod(
-            array.shape
-        )
+        alike = (axes, array.shape, array.dtype.itemsize, stack, num_layers, is_trained, is_read_again)
+        merged[alike] += math.prod(array.shape)
     return [_Leaf(axes, shape, elements, *rest) for (axes, shape, *rest), elements in merged.items()]

@@ -1,5 +1,6 @@
 """Every way to run a train step on a slice, compared by the cost model."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,20 +28,26 @@ class Candidate:
     partitioning: PartitioningConfig
     execution: Execution
     prediction: Prediction
+    trainable: tuple[str, ...] | None = None
+    """Patterns of what is trained; None is everything."""
 
     @property
     def recipe(self) -> tuple[str, ...]:
         """The lines of a recipe that ask for it; ``remat`` is the execution's."""
         partitioning = ", ".join(f"{name}={value!r}" for name, value in _chosen(self.partitioning).items())
         lines = [f"partitioning=PartitioningConfig({partitioning})", f"remat={self.execution.remat!r}"]
-        return (*lines, f"step=StepConfig(num_microbatches={self.execution.num_microbatches})")
+        lines += [f"step=StepConfig(num_microbatches={self.execution.num_microbatches})"]
+        return (*lines, *([] if self.trainable is None else [f"trainable={self.trainable!r}"]))
 
     @property
     def overrides(self) -> str:
         """The same as options of ``t5lite train``."""
         words = [f"--partitioning.{name} {value}" for name, value in _chosen(self.partitioning).items()]
         words += [f"--execution.remat {self.execution.remat}"]
-        return " ".join([*words, f"--step.num-microbatches {self.execution.num_microbatches}"])
+        words += [f"--step.num-microbatches {self.execution.num_microbatches}"]
+        return " ".join(
+            words + ([] if self.trainable is None else ["--trainable", shlex.join(self.trainable)])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +63,13 @@ class Search:
     """How many others were dropped, by reason."""
 
 
-def search(costs: CostModel) -> Search:
-    """Compare every mesh, remat policy and number of microbatches for what the cost model is of."""
+def search(costs: CostModel, *, trainable: tuple[str, ...] | None = None) -> Search:
+    """Compare every mesh, remat policy and number of microbatches for what the cost model is of.
+
+    Args:
+      costs: of a model, an optimizer, a topology and a batch.
+      trainable: patterns of what that optimizer trains, for the recipe; None is everything.
+    """
     dropped: Counter[str] = Counter()
     runnable: list[Candidate] = []
     executions = list(_executions(costs.batch.batch_size))
@@ -74,7 +86,12 @@ def search(costs: CostModel) -> Search:
                 dropped[BATCH_NOT_DIVISIBLE] += 1
             else:
                 runnable.append(
-                    Candidate(partitioning=partitioning, execution=execution, prediction=prediction)
+                    Candidate(
+                        partitioning=partitioning,
+                        execution=execution,
+                        prediction=prediction,
+                        trainable=trainable,
+                    )
                 )
     available = _MARGIN * costs.topology.chip.memory_bytes
     fitting = [each for each in runnable if each.prediction.memory.total <= available]

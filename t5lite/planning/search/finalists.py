@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.types import Tree
 from t5lite.models.config import Execution, ModelConfig
-from t5lite.models.functional import build
+from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Constant, Optimizer, OptimizerConfig
+from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import make_partitioner
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.compiled.roofline import Roofline, roofline
@@ -62,7 +62,7 @@ def compile_candidates(
         try:
             step = compile_step(
                 model,
-                planned_optimizer(optimizer, model.logical_axes),
+                planned_optimizer(optimizer, model, candidate.trainable),
                 make_partitioner(candidate.partitioning, devices),
                 topology,
                 batch,
@@ -75,6 +75,20 @@ def compile_candidates(
         yield Finalist(candidate=candidate, compiled=step, roofline=roofline(step), problem=problem)
 
 
-def planned_optimizer(config: OptimizerConfig, logical_axes: Tree) -> Optimizer:
-    """Return the optimizer at a constant rate: neither memory nor time depends on the schedule."""
-    return config.build(Constant().build(1), logical_axes)
+def planned_optimizer(
+    config: OptimizerConfig, model: FunctionalModel, trainable: tuple[str, ...] | None = None
+) -> Optimizer:
+    """Return the optimizer at a constant rate: neither memory nor time depends on the schedule.
+
+    Args:
+      config: of the optimizer.
+      model: what is trained.
+      trainable: patterns of what of it is trained; None is everything.
+
+    Raises:
+      ConfigError: as of ``resolve_trained``.
+    """
+    schedule = Constant().build(1)
+    return resolve_trained(trainable, (), model.abstract_params).optimizer(
+        lambda axes, factors: config.build(schedule, axes, factors), model.logical_axes
+    )

@@ -27,6 +27,20 @@ def test_json_has_every_way_that_is_left(capsys: pytest.CaptureFixture[str]):
     assert {"step_seconds", "mfu", "memory_bytes", "recipe"} <= set(plan["predicted"][0])
 
 
+def test_what_is_frozen_is_not_planned_for_and_the_lines_say_so(capsys: pytest.CaptureFixture[str]):
+    assert main([*SMALL, "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert main([*SMALL, "--json", "--trainable", "*/cross_attention", "!*/key"]) == 0
+    printed = capsys.readouterr()
+    assert "trains 4,718,592 of 76,961,152 parameters, 3 of 29 arrays" in printed.err
+    part = json.loads(printed.out)
+    assert part["plan"] == f"{whole['plan']}, trainable '*/cross_attention' '!*/key'"
+    first = part["predicted"][0]
+    assert first["step_seconds"] < 0.7 * whole["predicted"][0]["step_seconds"]
+    assert first["recipe"][-1] == "trainable=('*/cross_attention', '!*/key')"
+    assert first["options"].endswith(" --trainable '*/cross_attention' '!*/key'")
+
+
 @pytest.mark.parametrize(
     ("model", "rows"),
     [
@@ -53,6 +67,9 @@ def test_lengths_default_to_the_architecture_s(model: str, rows: str, capsys: py
         ({"--encoder-length": "-1"}, "--encoder-length -1 must be 1 or more"),
         ({"--model": "gpt2", "--encoder-length": "512"}, "gpt2 is decoder-only and has no such side"),
         ({"--model": "gpt2", "--decoder-length": "4096"}, "longer than the 1024 rows"),
+        ({"--trainable": "decodr"}, "'decodr' matches none of the 29 arrays; near: decoder"),
+        ({"--trainable": "!*"}, "leaves nothing to train"),
+        ({"--trainable": ""}, "'' is no pattern"),
         ({"--model": "palm-540b"}, "nothing fits.*use more chips"),
     ],
 )

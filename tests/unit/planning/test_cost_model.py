@@ -21,7 +21,6 @@ from t5lite.models.config import (
 from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
-from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import Topology, parse_topology
@@ -30,7 +29,12 @@ from t5lite.planning.predicted.cost_model import CostModel, Execution, Predictio
 from t5lite.planning.predicted.layer_shapes import FusedAttention, activation_shards, layer_shapes
 from t5lite.planning.predicted.remat import PLANNED
 from t5lite.planning.predicted.state_shards import StateShapes
+from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.training.gradients import step_gradients
 from t5lite.training.state import abstract_state
+from t5lite.training.step import StepConfig, make_train_step
+from tests.unit.training.test_step_flops import MODELS as PROGRAMS
+from tests.unit.training.test_step_flops import needed_flops
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 4096,
@@ -53,6 +57,10 @@ V5E = parse_topology("v5e:4x4")
 BATCH = BatchShape(batch_size=64, encoder_length=512, decoder_length=128)
 BFLOAT16 = config.Execution(compute_dtype="bfloat16")
 MODELS = {name: build(each, BFLOAT16) for name, each in CONFIGS.items()}
+GROUPS = (
+    *("encoder", "decoder", "token_embedder", "logits", "*norm*", "*/mlp", "*/cross_attention", "*/out"),
+    *("encoder/layers", "decoder/layers", "*/key", "*/relpos_bias"),
+)
 STYLES = ("data_parallel", "fsdp", "tensor_parallel", "sequence_parallel")
 POWERS = st.sampled_from([1, 2, 4, 8, 16])
 
@@ -79,10 +87,11 @@ def predict(
     batch: BatchShape = BATCH,
     topology: Topology = V5E,
     run: Execution | None = None,
+    trainable: tuple[str, ...] | None = None,
     **mesh: Any,
 ) -> Prediction:
     model = MODELS[name]
-    costs = CostModel(model, adamw(model), topology, batch)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model, trainable), topology, batch)
     return costs.on(partitioner(topology, **mesh)).predict(run or Execution())
 
 
@@ -113,17 +122,8 @@ def test_the_state_has_exactly_the_bytes_of_its_shards(name: str, optimizer: Any
 
 def test_what_is_frozen_has_no_optimizer_state_and_no_gradient_to_keep_or_exchange():
     model, mesh = MODELS["t5"], partitioner(replica=2, fsdp=8)
-
-    def costs(*trainable: str):
-        trained = resolve_trained(trainable, (), model.abstract_params)
-        schedule = Constant().build(1)
-        optimizer = trained.optimizer(
-            lambda axes, factors: AdamWConfig().build(schedule, axes, factors), model.logical_axes
-        )
-        return optimizer, CostModel(model, optimizer, V5E, BATCH).on(mesh).predict(Execution())
-
-    _, whole = costs("*")
-    optimizer, part = costs("decoder")
+    whole, part = (predict(trainable=each, replica=2, fsdp=8) for each in (None, ("decoder",)))
+    optimizer = planned_optimizer(AdamWConfig(), model, ("decoder",))
     state = abstract_state(model, optimizer, mesh)
     assert part.memory.parameters == whole.memory.parameters
     assert part.memory.optimizer == bytes_of_shards(state.opt_state)
@@ -131,6 +131,78 @@ def test_what_is_frozen_has_no_optimizer_state_and_no_gradient_to_keep_or_exchan
     assert part.time.main_memory < whole.time.main_memory
     assert part.time.links["replica"] < whole.time.links["replica"]
     assert 0 < part.time.links["fsdp"] < whole.time.links["fsdp"]
+
+
+@given(
+    frozen=st.lists(st.sampled_from(GROUPS), unique=True, min_size=1, max_size=4),
+    thawed=st.sampled_from(GROUPS),
+    remat=st.sampled_from(PLANNED),
+    style=st.sampled_from(["fsdp", "tensor_parallel", "sequence_parallel"]),
+)
+@settings(deadline=None, max_examples=25)
+def test_to_train_less_never_takes_more(frozen: list[str], thawed: str, remat: Remat, style: str):
+    few, more = (
+        predict(
+            trainable=tuple(f"!{group}" for group in groups) or None,
+            run=Execution(remat=remat),
+            style=style,
+            tensor=1 if style == "fsdp" else 4,
+        )
+        for groups in (frozen, [group for group in frozen if group != thawed])
+    )
+    assert few.flops <= more.flops
+    assert few.memory.parameters == more.memory.parameters
+    for part, size in few.memory.parts().items():
+        assert size <= more.memory.parts()[part], part
+    for resource, seconds in few.time.resources.items():
+        assert seconds <= more.time.resources[resource] * (1 + 1e-9), resource
+
+
+def test_where_nothing_below_is_trained_there_is_no_backward_pass():
+    """Of the head alone: nothing is kept, no kernel is gathered twice, no activation's gradient exchanged."""
+    head = predict(trainable=("logits",))
+    decoder = predict(trainable=("decoder",))
+    norms = predict(trainable=("*norm*",))
+    whole = predict()
+    assert head.memory.saved_activations == 0 < decoder.memory.saved_activations
+    assert decoder.memory.saved_activations < norms.memory.saved_activations < whole.memory.saved_activations
+    kernels = norms.time.links["fsdp"] / 2  # whose gradients are next to nothing
+    assert head.time.links["fsdp"] == pytest.approx(
+        kernels + T5.vocab_size * 512 * 4 * 15 / 16 / 100e9, rel=0.01
+    )
+    sharded = {"style": "tensor_parallel", "tensor": 4}
+    exchanged = [predict(trainable=each, **sharded).time.links["tensor"] for each in (("logits",), None)]
+    assert exchanged[0] < 0.5 * exchanged[1]
+
+
+@pytest.mark.parametrize("remat", ["dots", "full"])
+@pytest.mark.parametrize(
+    ("name", "trainable"),
+    [
+        ("t5", None),
+        ("t5", ("decoder", "logits")),
+        ("t5", ("logits",)),
+        ("t5", ("*norm*",)),
+        ("tied", ("!token_embedder",)),
+        ("bert-masked-lm", None),
+        ("bert-masked-lm", ("*/bias",)),
+    ],
+)
+def test_flops_are_those_of_the_program(name: str, trainable: tuple[str, ...] | None, remat: Remat):
+    """Of the products that a step's program has before it is compiled, what remat makes again among them."""
+    lengths = dict.fromkeys(PROGRAMS[name].sides, 8)
+    batch = BatchShape(
+        batch_size=8, encoder_length=lengths.get("encoder", 0), decoder_length=lengths.get("decoder", 0)
+    )
+    topology, mesh = parse_topology("v5e:1x1"), abstract_partitioner(PartitioningConfig(), 1)
+    model = build(PROGRAMS[name], config.Execution(remat=remat))
+    optimizer = planned_optimizer(AdamWConfig(), model, trainable)
+    step = make_train_step(model, optimizer, StepConfig(vocab_chunks=1), seed=0)
+    shapes = model.config.batch_spec(batch.lengths).shapes(batch.batch_size)
+    fields = {field: jax.ShapeDtypeStruct(*of_field) for field, of_field in shapes.items()}
+    run = Execution(remat=remat, fused_attention=False)
+    predicted = CostModel(model, optimizer, topology, batch).on(mesh).predict(run)
+    assert predicted.flops == needed_flops(step, abstract_state(model, optimizer), fields)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -225,14 +297,14 @@ def test_the_encoders_output_is_gathered_once_for_all_layers():
     whole, encoded = (2 * 16 * length * T5.embed_dim for length in (128, 512))
     two, four = (
         layer_shapes(
-            dataclasses.replace(T5, num_decoder_layers=layers),
-            BFLOAT16,
+            model,
+            step_gradients(model, adamw(model)),
             activation_shards(T5, partitioner(style="sequence_parallel", tensor=4)),
             BATCH,
             rows=16,
             fused=[FusedAttention(False, False)] * 2,
         )[1:]
-        for layers in (2, 4)
+        for model in (build(dataclasses.replace(T5, num_decoder_layers=n), BFLOAT16) for n in (2, 4))
     )
     placement = Placement.of(partitioner(style="sequence_parallel", tensor=4))
     sent = [activation_exchange(layers, placement, "none")["tensor"] for layers in (two, four)]
@@ -244,8 +316,9 @@ def test_kernels_are_gathered_over_the_inner_axes_first():
     """While there is little to gather: over two devices two shards, then over eight all sixteen."""
     model = MODELS["llama"]
     mesh = {"style": "sequence_parallel", "fsdp": 8, "sequence": 2}
-    shards = StateShapes(model, adamw(model)).shards(partitioner(**mesh))
-    alone = StateShapes(model, adamw(model)).shards(partitioner(style="fsdp"))
+    shapes = StateShapes(model, adamw(model), step_gradients(model, adamw(model)))
+    shards = shapes.shards(partitioner(**mesh))
+    alone = shapes.shards(partitioner(style="fsdp"))
     kernels = alone.gathered["fsdp"] * 16 / 15
     assert shards.gathered["sequence"] == pytest.approx(kernels / 8 / 2)
     assert shards.gathered["fsdp"] == pytest.approx(kernels * 7 / 8)
@@ -315,7 +388,7 @@ def test_rows_that_do_not_divide_cost_what_padded_rows_cost_and_an_exchange_of_t
     for part, size in one.memory.parts().items():
         assert size == pytest.approx(other.memory.parts()[part], rel=1e-3), part
     moved = 3 / 4 * 4097 * SHAPE["embed_dim"] / 16
-    state = StateShapes(odd, adamw(odd)).shards(mesh)
+    state = StateShapes(odd, adamw(odd), step_gradients(odd, adamw(odd))).shards(mesh)
     assert state.gathered["tensor"] == 2 * moved  # in bfloat16, to where it is computed with
     assert state.reduced["tensor"] == 4 * moved  # its gradient in float32, back to where it is kept
     assert one.time.resources["links tensor"] > other.time.resources["links tensor"]

@@ -44,7 +44,7 @@ BATCH = BatchShape(batch_size=64, encoder_length=64, decoder_length=32)
 
 
 def costs(model: FunctionalModel, topology: str, batch: BatchShape, *, num_slices: int = 1) -> CostModel:
-    optimizer = planned_optimizer(AdamWConfig(), model.logical_axes)
+    optimizer = planned_optimizer(AdamWConfig(), model)
     return CostModel(model, optimizer, parse_topology(topology, num_slices=num_slices), batch)
 
 
