@@ -1,17 +1,12 @@
 """Recipe of the end-to-end tests: every part of a real one, at a size that trains in seconds."""
 
-from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.data.pipeline import PretrainingDataConfig
-from t5lite.models.config import EncoderDecoderConfig
-from t5lite.optim import AdafactorConfig, WarmupStableDecay
-from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite import recipe as r
 
 
-def config() -> RunConfig:
-    return RunConfig(
+def config() -> r.RunConfig:
+    return r.RunConfig(
         run_dir="runs/tiny",
-        model=EncoderDecoderConfig(
+        model=r.EncoderDecoderConfig(
             vocab_size=640,
             embed_dim=32,
             mlp_dim=64,
@@ -21,10 +16,10 @@ def config() -> RunConfig:
             num_decoder_layers=2,
             dropout_rate=0.1,
         ),
-        data=PretrainingDataConfig(store="data/train", inputs_length=32),
-        optimizer=AdafactorConfig(),
-        schedule=WarmupStableDecay(peak=0.05, warmup_steps=5, decay_steps=10),
-        training=TrainingConfig(total_steps=40, batch_size=8, log_every_steps=1, eval_every_steps=20),
-        evaluations={"heldout": EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32)},
-        checkpoints=CheckpointConfig(save_every_steps=10, keep_last=2),
+        data=r.PretrainingDataConfig(store="data/train", inputs_length=32),
+        optimizer=r.AdafactorConfig(),
+        schedule=r.WarmupStableDecay(peak=0.05, warmup_steps=5, decay_steps=10),
+        training=r.TrainingConfig(total_steps=40, batch_size=8, log_every_steps=1, eval_every_steps=20),
+        evaluations={"heldout": r.EvaluationConfig(store="data/heldout", batch_size=8, max_examples=32)},
+        checkpoints=r.CheckpointConfig(save_every_steps=10, keep_last=2),
     )
