@@ -19,7 +19,7 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json
 from t5lite.core.home import expand_fields
-from t5lite.core.option_paths import check_option_paths
+from t5lite.core.option_paths import as_flags, check_option_paths
 from t5lite.core.recipe_files import run_recipe
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place
 from t5lite.core.storage.local_copies import local_copy
@@ -356,6 +356,7 @@ def _override(config: _UncheckedConfig, overrides: Sequence[str]) -> _UncheckedC
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
     check_option_paths(config, words, renamed=_RENAMED)
+    words = as_flags(config, words)
     config = command_line.parse(
         _UncheckedConfig,
         words,

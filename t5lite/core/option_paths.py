@@ -36,6 +36,39 @@ def check_option_paths(
         _check_option(value, option)
 
 
+def as_flags(value: Any, words: Sequence[str]) -> list[str]:
+    """Return the words with ``--PATH True`` and ``False``, as messages and JSON have it, as ``tyro``'s flags.
+
+    Args:
+      value: a dataclass, as of ``check_option_paths``.
+      words: of the command line.
+    """
+    flags, rest = list[str](), list(words)
+    while rest:
+        word = rest.pop(0)
+        option, equals, said = word.partition("=")
+        path = option.removeprefix("--").split(".")
+        if option.startswith("--") and isinstance(_at(value, path), bool):
+            given = (said if equals else next(iter(rest), "")).capitalize()
+            if given in ("True", "False"):
+                del rest[: not equals]
+                name = path[-1] if given == "True" else f"no-{path[-1]}"
+                word = "--" + ".".join([*path[:-1], name])
+        flags.append(word)
+    return flags
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """Return the part of a dataclass, mapping or tuple at a path of the command line's; None if none is."""
+    for name in path:
+        if isinstance(value, tuple):
+            value = {str(place): each for place, each in enumerate(value)}
+        value = (
+            value.get(name) if isinstance(value, Mapping) else getattr(value, name.replace("-", "_"), None)
+        )
+    return value
+
+
 def _check_option(value: Any, option: str) -> None:
     _check(value, option, option[2:].replace("-", "_").split("."))
 

@@ -23,6 +23,7 @@ from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.quickstart.recipes import RECIPES
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.training.loop import TrainingConfig
+from t5lite.training.step import StepConfig
 from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -220,6 +221,11 @@ def recipe(tmp_path: Path, config: RunConfig) -> Path:
         ),
         (["--evaluations.heldout.store", "other"], {"evaluations": named(store="other")}),
         (["--evaluations.heldout.no-encoder-use"], {"evaluations": named(encoder_use=False)}),
+        (["--evaluations.heldout.encoder_use=False"], {"evaluations": named(encoder_use=False)}),
+        (
+            ["--step.skip-nonfinite", "False", "--evaluations.heldout.encoder-use", "true"],
+            {"step": StepConfig(skip_nonfinite=False)},
+        ),
         (["--evaluations.heldout.store", "other", "--evaluations", "None"], {"evaluations": {}}),
         (
             ["--partitioning.extra-rules", "embed", "None", "mlp", "tensor"],
