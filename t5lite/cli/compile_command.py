@@ -43,8 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--model", metavar="NAME", help="a published shape for the recipe's; see `t5lite models`"
     )
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many of everything to list")
     parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="how many buffers and collectives to list"
+        "--traffic", action="store_true", help="also list main memory's traffic by line of code"
     )
     parser.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
     parser.add_argument("--html", type=local_place, metavar="PATH", help="also write a page with pictures")
@@ -66,14 +67,14 @@ def run(arguments: Sequence[str]) -> int:
         _keep_in(known.save)
     with shown("t5lite.models.kernels"):
         compilation = compile_run(config, topology, announce=lambda text: print(text, file=sys.stderr))
-    summary = _summary(compilation, top=known.top)
+    summary = _summary(compilation, top=known.top, traffic=known.traffic)
     if known.html is not None:
         write_text(known.html, page.page(summary, title=f"{known.config.stem} on {topology}"))
     print(json.dumps(summary, indent=1) if known.json else _text(summary))
     return 0 if compilation.step.fits else DOES_NOT_FIT
 
 
-def _summary(compilation: Compilation, *, top: int) -> dict:
+def _summary(compilation: Compilation, *, top: int, traffic: bool) -> dict:
     batch = compilation.batch
     return {
         "parameters": compilation.num_params,
@@ -82,7 +83,7 @@ def _summary(compilation: Compilation, *, top: int) -> dict:
             "encoder_length": batch.encoder_length,
             "decoder_length": batch.decoder_length,
         },
-        **summarise(compilation.step, top=top),
+        **summarise(compilation.step, top=top, traffic=traffic),
         "advice": compilation.advice,
     }
 

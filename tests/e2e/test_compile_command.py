@@ -38,14 +38,16 @@ def test_a_recipe_without_data_compiles(tmp_path):
     """In a process of its own, because it sets the compilation cache: table, page and cache at once."""
     page, cache = tmp_path / "page.html", tmp_path / "cache"
     page.write_text(f"{GENERATOR} an earlier page, which may be replaced")
-    process = start([*COMPILE, "--json", "--html", str(page), "--save", str(cache), "--top", "3"])
+    process = start(
+        [*COMPILE, "--json", "--html", str(page), "--save", str(cache), "--top", "3", "--traffic"]
+    )
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     summary = json.loads(out)
     assert summary["fits"]
     assert summary["mesh"] == {"fsdp": 4}
     assert summary["batch"] == {"batch_size": 8, "encoder_length": 32, "decoder_length": 8}
-    assert len(summary["buffers"]) == 3
+    assert [len(summary[name]) for name in ("buffers", "traffic")] == [3, 3]
     assert "parameters for v5e:2x2; a large model compiles for minutes" in err
     assert "warn" not in err.lower()
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -19,9 +19,10 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.planning.compiled import hlo, hlo_costs, traffic
+from t5lite.planning.compiled import hlo, hlo_costs
 from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.compiled.collectives import Collective, collectives
+from t5lite.planning.compiled.traffic import Transfer, transfers
 from t5lite.planning.hardware import gpu
 from t5lite.planning.hardware.topology import Topology, coordinates
 from t5lite.training.state import abstract_state
@@ -104,8 +105,8 @@ class CompiledStep:
     """Matrix products."""
     model_flops: float
     """By the analytic count, without recomputation: the numerator of MFU."""
-    memory_traffic: float
-    """Bytes that are read from and written to main memory in a step."""
+    transfers: tuple[Transfer, ...]
+    """What is read from and written to main memory."""
     serial_seconds: float
     """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
     collectives: tuple[Collective, ...]
@@ -115,6 +116,11 @@ class CompiledStep:
     def flops(self) -> float:
         """Of all matrix products, with what remat recomputes."""
         return sum(product.flops for product in self.products)
+
+    @property
+    def memory_traffic(self) -> float:
+        """Bytes that are read from and written to main memory in a step."""
+        return sum(transfer.num_bytes for transfer in self.transfers)
 
     @property
     def matrix_unit_flops(self) -> float:
@@ -181,7 +187,7 @@ def compile_step(
         buffers=occupied.buffers,
         products=tuple(hlo_costs.products(module)),
         model_flops=flops / topology.num_devices,
-        memory_traffic=traffic.main_memory_bytes(module),
+        transfers=tuple(transfers(module)),
         serial_seconds=hlo_costs.serial_seconds(
             module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
         ),

@@ -1,5 +1,6 @@
 """What is said about a compiled step, as one JSON value; the table and the page are made of it."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
@@ -12,12 +13,13 @@ Summary = dict[str, Any]
 T = TypeVar("T")
 
 
-def summarise(step: CompiledStep, *, top: int = 10) -> Summary:
+def summarise(step: CompiledStep, *, top: int = 10, traffic: bool = False) -> Summary:
     """Return sizes in bytes and times in seconds of one step on one device.
 
     Args:
       step: what was compiled.
       top: how many buffers, collectives and matrix products are listed, the largest first.
+      traffic: whether to list main memory's traffic, too.
     """
     time = roofline(step)
     chip = step.topology.chip
@@ -49,6 +51,7 @@ def summarise(step: CompiledStep, *, top: int = 10) -> Summary:
         "buffers": _buffers(step)[:top],
         "collectives": _collectives(step)[:top],
         "products": _products(step)[:top],
+        **({"traffic": _traffic(step)[:top]} if traffic else {}),
         "compile_seconds": step.compile_seconds,
     }
 
@@ -115,6 +118,27 @@ def _products(step: CompiledStep) -> list[Summary]:
         for found in groups.values()
     ]
     return sorted(rows, key=lambda row: -row["flops"])
+
+
+def _traffic(step: CompiledStep) -> list[Summary]:
+    """Return main memory's traffic by line and kind of instruction, each with its share and that so far."""
+    groups = _grouped(step.transfers, lambda each: (each.source or each.op_name, each.kind))
+    rows = [
+        {
+            "source": found[0].source,
+            "op_name": found[0].op_name,
+            "kind": found[0].kind,
+            "instructions": len(found),
+            "bytes": sum(each.num_bytes for each in found),
+        }
+        for found in groups.values()
+    ]
+    rows.sort(key=lambda row: -row["bytes"])
+    sums = itertools.accumulate(row["bytes"] for row in rows)
+    return [
+        {**row, "share": row["bytes"] / step.memory_traffic, "cumulative": so_far / step.memory_traffic}
+        for row, so_far in zip(rows, sums, strict=True)
+    ]
 
 
 def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:

@@ -25,6 +25,7 @@ def table(summary: Summary) -> str:
             _memory(summary),
             _time(summary),
             _largest(summary),
+            *([_traffic(summary)] if "traffic" in summary else []),
         ]
     )
 
@@ -131,6 +132,16 @@ def _largest(summary: Summary) -> str:
             *(f"  {line}" for line in rows(collectives, left=(2, 3, 4))),
         ]
     )
+
+
+def _traffic(summary: Summary) -> str:
+    """Return the listing of main memory's traffic: bytes, share, share so far, kind, line of code."""
+    listed = [
+        (size(row["bytes"]), f"{row['share']:.1%}", f"{row['cumulative']:.1%}", row["kind"], _where(row))
+        for row in summary["traffic"]
+    ]
+    head = f"traffic of main memory, {size(summary['memory_traffic'])} a step, by line; share, share so far"
+    return "\n".join([head, *(f"  {line}" for line in rows(listed, left=(3, 4)))])
 
 
 def _where(row: Summary) -> str:

@@ -7,6 +7,7 @@ from t5lite.planning.compiled.buffers import Buffer
 from t5lite.planning.compiled.collectives import Collective
 from t5lite.planning.compiled.compile import CompiledStep, Memory
 from t5lite.planning.compiled.hlo_costs import Product
+from t5lite.planning.compiled.traffic import Transfer
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import parse_topology
 
@@ -21,6 +22,17 @@ def collective(**changes: Any) -> Collective:
         runs=2,
         sent_bytes=5e9,
         op_name="jit(step)/jvp()/gather",
+        source="t5lite/models/layers/mlp.py:47",
+    )
+    return replace(base, **changes)
+
+
+def transfer(**changes: Any) -> Transfer:
+    """What a fusion of the MLP moves."""
+    base = Transfer(
+        kind="fusion",
+        num_bytes=1e9,
+        op_name="jit(step)/jvp()/mul",
         source="t5lite/models/layers/mlp.py:47",
     )
     return replace(base, **changes)
@@ -55,7 +67,7 @@ def step(**changes: Any) -> CompiledStep:
         ),
         products=(Product(op_name="a", source="x.py:1", flops=chip.flops_per_second, passes=2),),
         model_flops=chip.flops_per_second / 2,
-        memory_traffic=chip.memory_bandwidth,
+        transfers=(transfer(num_bytes=chip.memory_bandwidth),),
         serial_seconds=2.5,
         collectives=(collective(),),
         compile_seconds=1.0,

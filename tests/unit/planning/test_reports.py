@@ -10,7 +10,7 @@ import pytest
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.report import page, pictures, table
 from t5lite.planning.report.summary import summarise
-from tests.unit.planning.handmade import collective, step
+from tests.unit.planning.handmade import collective, step, transfer
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,6 +48,24 @@ def test_the_table_says_whether_it_fits_and_how_long_it_takes():
     assert re.search(r"activations +4 GiB +25\.4%", text)
     assert "bf16[12,8,512,2048]  activations  t5lite/models/layers/mlp.py:47 tanh" in text
     assert re.search(r"200 ms +9\.31 GiB +all-gather +fsdp +t5lite/models/layers/mlp.py:47 gather", text)
+
+
+def test_traffic_is_listed_by_line_and_kind():
+    moved = (
+        transfer(num_bytes=2e9),
+        transfer(num_bytes=4e9, kind="copy"),
+        transfer(num_bytes=3e9),
+        transfer(num_bytes=1e9, source="", op_name="params['head']"),
+    )
+    made = step(transfers=moved)
+    assert "traffic" not in summarise(made)
+    told = summarise(made, top=2, traffic=True)
+    rows = [(row["kind"], row["instructions"], row["bytes"], row["cumulative"]) for row in told["traffic"]]
+    assert rows == [("fusion", 2, 5e9, 0.5), ("copy", 1, 4e9, 0.9)]
+    text = table.table(told)
+    assert "traffic of main memory, 9.31 GiB a step" in text
+    assert re.search(r"4.66 GiB +50.0% +50.0% +fusion +t5lite/models/layers/mlp.py:47 mul", text)
+    assert re.search(r"3.73 GiB +40.0% +90.0% +copy ", text)
 
 
 def test_what_does_not_fit_is_said_to():
