@@ -4,7 +4,10 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
 
 from t5lite.core import command_line
 from t5lite.core.architectures import SIDES_OF, has_one_row
@@ -28,25 +31,37 @@ LENGTHS = {architecture: _lengths_of(architecture) for architecture in SIDES_OF}
 _COLUMNS = ("name", "architecture", "parameters", "FLOPs/token", "formats")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """List the published shapes, or show the whole configuration of one."""
+
+    name: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="NAME")]] = None
+    """Show this one in full."""
+    filter: str | None = None
+    """List names and architectures that contain this text."""
+    json: bool = False
+    """Print JSON, with exact numbers and reasons."""
+    markdown: bool = False
+    """Print the list as docs/models.md has it."""
+
+    def __post_init__(self):
+        if self.name is not None and (self.filter is not None or self.markdown):
+            raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")
+        if self.json and self.markdown:
+            raise ConfigError("--json and --markdown are two ways to print the list; leave one out")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print every published shape, or all about one, and return 0."""
-    parser = command_line.ArgumentParser(
+    known = command_line.parse(
+        Arguments,
+        arguments,
         prog="t5lite models",
-        description="List the published shapes, or show the whole configuration of one.",
-        epilog=f"FLOPs are those of a train step for each token, at {_lengths()} tokens. "
-        f"More names: {t5_efficient.GRAMMAR} (SIZE and CHANGE as in t5-efficient-tiny-nl8; "
-        f"changes {', '.join(t5_efficient.CHANGES)}).",
-        allow_abbrev=False,
+        description=f"{Arguments.__doc__}\n\nFLOPs are those of a train step for each token, at {_lengths()} "
+        f"tokens. More names: {t5_efficient.GRAMMAR} (SIZE and CHANGE as in t5-efficient-tiny-nl8; changes "
+        f"{', '.join(t5_efficient.CHANGES)}).",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="show this one in full")
-    parser.add_argument("--filter", metavar="TEXT", help="list names and architectures that contain TEXT")
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print JSON, with exact numbers and reasons")
-    output.add_argument("--markdown", action="store_true", help="print the list as docs/models.md has it")
-    known = parser.parse_all(arguments)
     if known.name is not None:
-        if known.filter is not None or known.markdown:
-            raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")
         config = preset(known.name)
         shown = summary(known.name, config)
         if known.json:

@@ -5,7 +5,10 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
 
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, ReportedError, TransientError
@@ -29,18 +32,27 @@ _LEAST_SHARE = 0.005
 """Of the time; causes of badput below it are not listed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Say how runs stand, from their files: works from anywhere, while they run.
+
+    Goodput is the part of the time since the first start that went into steps that count; the rest is
+    listed by cause (docs/reliability.md).
+    """
+
+    runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN …")]] = ()
+    """Run directories, local, gs:// or s3://."""
+    json: bool = False
+    """Print a JSON array, an object a run."""
+
+    def __post_init__(self):
+        if not self.runs:
+            raise ConfigError("give a run directory, or several; see t5lite status --help")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print how each run stands, and return 0."""
-    parser = command_line.ArgumentParser(
-        prog="t5lite status",
-        description="Say how runs stand, from their files: works from anywhere, while they run.",
-        epilog="Goodput is the part of the time since the first start that went into steps that count; the "
-        "rest is listed by cause (docs/reliability.md).",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory, local, gs:// or s3://")
-    parser.add_argument("--json", action="store_true", help="print a JSON array, an object a run")
-    known = parser.parse_all(arguments)
+    known = command_line.parse(Arguments, arguments, prog="t5lite status")
     statuses: list[RunStatus] = []
     problems: list[Exception] = []
     for name in known.runs:

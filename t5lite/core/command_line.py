@@ -6,12 +6,14 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from t5lite.core.errors import ConfigError, suggestion
 
+FormT = TypeVar("FormT")
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_RULE = re.compile(r"^[─╰╯-]{3,}$", re.MULTILINE)
+_RULE = re.compile(r"^ *[─╰╯-]{3,}$", re.MULTILINE)
 """Between the sections of a message of tyro's, and its end; of hyphens where the output is not UTF-8."""
 
 _WRONG_VALUE = re.compile(
@@ -20,6 +22,10 @@ _WRONG_VALUE = re.compile(
     r"for full helptext, (?P<see>see .*)"
 )
 """What tyro says at length of a value that is of none of the kinds that its option takes."""
+_LISTS = ("Missing from", "Perhaps you meant", "Arguments similar")
+_LISTED = re.compile(r"^ {5,6}(-[^\s,]+)", re.MULTILINE)
+"""An option of such a list; what stands below it, further in, is its help."""
+_WHERE_HELP_IS = re.compile(r"\bfor full helptext, (run:?|see) ")
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word"}
 
 
@@ -75,6 +81,11 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
         sys.stderr.write(said.getvalue())
 
 
+def parse_known(form: type[FormT], words: Sequence[str], **settings: Any) -> tuple[FormT, list[str]]:
+    """Return the form as ``parse`` does, and the words that are none of its options."""
+    return parse(form, words, return_unknown_args=True, **settings)
+
+
 def options_under(flag: str, words: Sequence[str]) -> list[str]:
     """Return the options among the words that set a part of ``flag``, with ``-`` for ``_``."""
     names = [word.partition("=")[0].replace("_", "-") for word in words]
@@ -123,10 +134,18 @@ def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[lis
 
 def _one_line(box: str) -> str:
     """Return the sections of tyro's box, without its title, which they repeat."""
-    _, *rows = (row.strip("│ ") for row in _ANSI.sub("", box).splitlines())
-    sections = [" ".join(section.split()).rstrip(".") for section in _RULE.split("\n".join(rows))]
+    _, *rows = (row.lstrip("│").rstrip("│ ") for row in _ANSI.sub("", box).splitlines())
+    sections = [_section(section) for section in _RULE.split("\n".join(rows))]
     line = "; ".join(section[0].lower() + section[1:] for section in sections if section)
-    return _WRONG_VALUE.sub(_short, line)
+    return _WHERE_HELP_IS.sub("see ", _WRONG_VALUE.sub(_short, line))
+
+
+def _section(text: str) -> str:
+    """Return a section of tyro's box as one line; of options that it lists, the names."""
+    heading = text.strip().partition("\n")[0]
+    if heading.startswith(_LISTS):
+        return f"{heading} {', '.join(_LISTED.findall(text))}"
+    return " ".join(text.split()).rstrip(".")
 
 
 def _short(wrong: re.Match[str]) -> str:

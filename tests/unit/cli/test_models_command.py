@@ -76,6 +76,7 @@ def test_one_model_is_shown_in_full(capsys, name):
     [
         (["gpt-2"], "unknown model 'gpt-2'; did you mean 'gpt2'? `t5lite models` lists all of them"),
         (["--filter", "rnn"], "no model contains 'rnn'; `t5lite models` lists all of them"),
+        (["--json", "--markdown"], "--json and --markdown are two ways to print the list; leave one out"),
         (["gpt2", "--markdown"], "--filter and --markdown are for the list; leave them out, or NAME"),
     ],
 )

@@ -201,7 +201,7 @@ def test_a_run_in_a_bucket(bucket):
 def test_neither_jax_nor_a_client_of_object_storage_is_imported_for_a_local_run(run):
     code = (
         "import sys; from t5lite.cli.main import main; main(sys.argv[1:]); "
-        "print([name for name in ('jax', 'fsspec', 'orbax', 'tyro') if name in sys.modules])"
+        "print([name for name in ('jax', 'fsspec', 'orbax') if name in sys.modules])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code, "status", str(run)], capture_output=True, text=True, check=True
