@@ -3,73 +3,78 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
-from t5lite import run_config
 from t5lite.cli.log import shown
+from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_new_file, check_place, write_text
-from t5lite.core.storage.addresses import local_place, place
+from t5lite.core.storage.addresses import local_place
 from t5lite.planning.hardware.chips import CHIPS
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.report import page, table
 from t5lite.planning.report.summary import summarise
 from t5lite.runner.compilation import Compilation, compile_run
-from t5lite.runner.inheritance import read_source
 
 DOES_NOT_FIT = 3
 """Exit code for a step that the compiler finds too large, so that a script can tell it from a mistake."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments(RecipeOptions):
+    """Compile a recipe's training step for TPUs or GPUs that are not here, with their own compiler.
+
+    It says what the step needs; no data, no vocabulary and no accelerator are. Any field of the recipe can be
+    overridden: --partitioning.tensor 4 --model.vocab-size 32128. Exit code: 0 it fits, 2 a mistake, 3 it does
+    not fit.
+    """
+
+    topology: str
+    """Such as v5e:16x16 or v5p:4x4x8: a chip, and chips along each dimension, or nodes and GPUs a node."""
+    num_slices: int = 1
+    """Slices of that topology."""
+    top: int = 10
+    """How many of everything to list."""
+    traffic: bool = False
+    """Also list main memory's traffic by line of code."""
+    json: bool = False
+    """Print JSON: bytes, seconds, FLOPs."""
+    html: str | None = None
+    """Also write a page with pictures."""
+    save: str | None = None
+    """Also put the compiled step into this compilation cache, a directory."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.top < 0:
+            raise ConfigError(f"--top {self.top} must not be negative")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Compile and report; return 0 if the step fits and 3 if it does not."""
-    parser = command_line.ArgumentParser(
+    known, overrides = command_line.parse_known(
+        Arguments,
+        arguments,
         prog="t5lite compile",
-        description="Compile a recipe's training step for TPUs or GPUs that are not here, with their own "
-        "compiler, and say what it needs. No data, no vocabulary, no accelerator.",
-        epilog=f"Topologies: {', '.join(CHIPS)}, with chips along each dimension, or nodes and GPUs a node. "
-        "Any field of the recipe can be overridden: --partitioning.tensor 4 --model.vocab-size 32128. Exit "
-        "code: 0 it fits, 2 a mistake, 3 it does not fit.",
-        allow_abbrev=False,
+        description=f"{Arguments.__doc__}\n\nChips: {', '.join(CHIPS)}.",
     )
-    parser.add_argument(
-        "--config", type=place, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
-    )
-    parser.add_argument("--topology", metavar="NAME", required=True, help="such as v5e:16x16 or v5p:4x4x8")
-    parser.add_argument("--num-slices", type=int, default=1, metavar="N", help="slices of that topology")
-    parser.add_argument(
-        "--model", metavar="NAME", help="a published shape for the recipe's; see `t5lite models`"
-    )
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many of everything to list")
-    parser.add_argument(
-        "--traffic", action="store_true", help="also list main memory's traffic by line of code"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
-    parser.add_argument("--html", type=local_place, metavar="PATH", help="also write a page with pictures")
-    parser.add_argument(
-        "--save",
-        type=local_place,
-        metavar="DIR",
-        help="also put the compiled step into this compilation cache",
-    )
-    known, overrides = parser.parse_known_args(arguments)
-    if known.top < 0:
-        raise ConfigError(f"--top {known.top} must not be negative")
     topology = parse_topology(known.topology, num_slices=known.num_slices)
-    config = run_config.load(known.config, overrides, model=known.model, read_source=read_source)
-    _check_place(known.html)
+    html, save = (None if path is None else local_place(path) for path in (known.html, known.save))
+    config = known.load(overrides)
+    _check_place(html)
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
-    if known.save is not None:
-        _keep_in(known.save)
+    if save is not None:
+        _keep_in(save)
     with shown("t5lite.models.kernels"):
         compilation = compile_run(config, topology, announce=lambda text: print(text, file=sys.stderr))
     summary = _summary(compilation, top=known.top, traffic=known.traffic)
-    if known.html is not None:
-        write_text(known.html, page.page(summary, title=f"{known.config.stem} on {topology}"))
+    if html is not None:
+        write_text(html, page.page(summary, title=f"{known.recipe.stem} on {topology}"))
     print(json.dumps(summary, indent=1) if known.json else _text(summary))
     return 0 if compilation.step.fits else DOES_NOT_FIT
 

@@ -4,13 +4,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from t5lite import run_config
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.core.home import expand_home
-from t5lite.core.storage.addresses import place
+from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.inspection import (
     Lengths,
     Rows,
@@ -38,36 +39,64 @@ _STORE_LENGTHS = (512, 256, 128, 64, 32)
 """Inputs' lengths that are tried for a token store without a recipe: the first that it can fill."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Show what a model would be trained on: sources and shares, lengths, padding, decoded examples, speed.
+
+    Nothing is written. Any field of a recipe can be overridden, as for `t5lite train`: --data.inputs-length
+    256.
+    """
+
+    config: str | None = None
+    """Recipe (.py) or saved config.json."""
+    run: str | None = None
+    """Run directory."""
+    store: str | None = None
+    """Token or pair store, a directory or an address."""
+    examples: int = 2
+    """Rows shown of each source."""
+    batches: int = 50
+    """Batches that are measured."""
+    batch_size: int | None = None
+    """Rows of a batch; by default the recipe's, of a store 64."""
+
+    def __post_init__(self):
+        expand_fields(self, "config", "run", "store")
+        if len([each for each in (self.config, self.run, self.store) if each is not None]) != 1:
+            raise ConfigError("say what to show, by one of --config RECIPE, --run RUN and --store STORE")
+        too_small = self.batch_size is not None and self.batch_size < 1
+        if self.examples < 0 or self.batches < 1 or too_small:
+            raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
+
+    @property
+    def recipe(self) -> StoragePath:
+        """The recipe, or what a run saved of its own.
+
+        Raises:
+          ConfigError: for a run that has none.
+        """
+        if self.run is None:
+            assert self.config is not None  # one of three is given, and it is no store
+            return place(self.config)
+        directory = RunDirectory.at(self.run)
+        if not directory.config_file.is_file():
+            directory.read_model()  # says so where it is no run at all
+            raise ConfigError(
+                f"{directory.path} was imported, and nothing says what data it is for; show a store by "
+                "--store"
+            )
+        return directory.config_file
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print what there is to see, and return 0."""
-    parser = command_line.ArgumentParser(
-        prog="t5lite inspect-data",
-        description="Show what a model would be trained on: sources and shares, lengths, padding, decoded "
-        "examples, throughput. Nothing is written.",
-        epilog="Any field of a recipe can be overridden, as for `t5lite train`: --data.inputs-length 256.",
-        allow_abbrev=False,
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config", type=place, metavar="RECIPE", help="recipe (.py) or saved config.json")
-    what.add_argument("--run", type=expand_home, metavar="RUN", help="run directory")
-    what.add_argument(
-        "--store", type=expand_home, metavar="STORE", help="token or pair store, a directory or an address"
-    )
-    parser.add_argument("--examples", type=int, default=2, help="rows shown of each source (default: 2)")
-    parser.add_argument("--batches", type=int, default=50, help="batches that are measured (default: 50)")
-    parser.add_argument("--batch-size", type=int, help="rows of a batch (default: the recipe's, or 64)")
-    known, overrides = parser.parse_known_args(arguments)
+    known, overrides = command_line.parse_known(Arguments, arguments, prog="t5lite inspect-data")
     if known.store and overrides:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")
-    if known.examples < 0 or known.batches < 1 or (known.batch_size or 1) < 1:
-        raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
-    if known.run:
-        _check_run(RunDirectory.at(known.run))
     if known.store:
         config, stream, workers, batch_size = *_open_store(known.store), 0, 64
     else:
-        path = known.config or RunDirectory.at(known.run).config_file
-        recipe = run_config.load(path, overrides, read_source=read_source).resolved()
+        recipe = run_config.load(known.recipe, overrides, read_source=read_source).resolved()
         config, stream = recipe.data, _open_recipe(recipe)
         workers, batch_size = recipe.loader.num_workers, recipe.training.batch_size
     rows = measure_rows(
@@ -78,14 +107,6 @@ def run(arguments: Sequence[str]) -> int:
     _print_rows(stream, rows, known.batch_size or batch_size, workers)
     _print_examples(stream, known.examples)
     return 0
-
-
-def _check_run(directory: RunDirectory) -> None:
-    if not directory.config_file.is_file():
-        directory.read_model()  # says so where it is no run at all
-        raise ConfigError(
-            f"{directory.path} was imported, and nothing says what data it is for; show a store by --store"
-        )
 
 
 def _open_recipe(recipe: RunConfig) -> BatchStream:

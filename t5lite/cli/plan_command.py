@@ -1,17 +1,19 @@
 """``t5lite plan``: which mesh, remat policy and microbatches to train a model with on a slice."""
 
-import argparse
 import json
 import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import jax
+import tyro
 
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import Execution, ModelConfig
+from t5lite.models.config import Dtype, Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.models.presets import preset
 from t5lite.optim import OPTIMIZERS, OptimizerConfig
@@ -29,16 +31,65 @@ from t5lite.runner.trained import trained_messages
 from t5lite.training.state import abstract_state, state_axes
 
 _OPTIMIZERS = {name.removesuffix("Config").lower(): kind for name, kind in OPTIMIZERS.items()}
+if TYPE_CHECKING:
+    OptimizerName: TypeAlias = str
+else:
+    OptimizerName = Literal[tuple(_OPTIMIZERS)]
+
 _ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
 """T5's span corruption; and the context of a decoder-only model whose positions have no limit."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Find the mesh, remat policy and microbatches that train a model fastest on a slice of TPUs.
+
+    Every way is predicted, the best are compiled for the slice, which need not be here. Chips are named as
+    Google Cloud sells them: v5e-256 and v6e-64 count chips, v4-64 and v5p-128 count cores, two a chip. An
+    arrangement is named outright: v5e:16x16, v5p:4x4x8.
+    """
+
+    model: str
+    """A shape of `t5lite models`."""
+    chips: str
+    """Such as v5e-256 or v5p:4x4x8."""
+    num_slices: int = 1
+    """Slices of that many chips."""
+    global_batch_size: int
+    """Rows of a step."""
+    encoder_length: int | None = None
+    """Tokens of a row, 512 by default."""
+    decoder_length: int | None = None
+    """Tokens of a row; by default 114 beside an encoder, else the model's context, or 2048."""
+    optimizer: OptimizerName = "adamw"
+    trainable: tuple[str, ...] | None = None
+    """What is trained, as in a recipe: decoder, '*/self_attention', or '!encoder'; everything by default."""
+    compute_dtype: Dtype = "bfloat16"
+    compile: int | None = None
+    """Compile the best of them, minutes each: how many, 3 by default."""
+    no_compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Predict only: a few seconds."""
+    json: bool = False
+    """Print JSON, with every way that is left."""
+
+    def __post_init__(self):
+        if self.no_compile and self.compile is not None:
+            raise ConfigError(
+                f"--compile {self.compile} and --no-compile contradict each other; leave one out"
+            )
+        if self.num_compiled < 0:
+            raise ConfigError(f"--compile {self.num_compiled} must be 0 (none) or more")
+
+    @property
+    def num_compiled(self) -> int:
+        """How many of the best ways are compiled."""
+        return 0 if self.no_compile else 3 if self.compile is None else self.compile
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print the best ways to run a training step, and return 0."""
-    known = _parser().parse_all(arguments)
-    number = 0 if known.no_compile else known.compile
-    if number < 0:
-        raise ConfigError(f"--compile {number} must be 0 (none) or more")
+    known = command_line.parse(Arguments, arguments, prog="t5lite plan")
+    number = known.num_compiled
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
     config, execution = preset(known.model), Execution(compute_dtype=known.compute_dtype)
@@ -46,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     topology = parse_chips(known.chips, num_slices=known.num_slices)
     optimizer = _OPTIMIZERS[known.optimizer]()
     model = build(config, execution)
-    trainable = None if known.trainable is None else tuple(known.trainable)
+    trainable = known.trainable
     check_patterns(trainable, ())
     trained = resolve_trained(trainable, (), model.abstract_params)
     planned = planned_optimizer(optimizer, model, trainable)
@@ -72,44 +123,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> command_line.ArgumentParser:
-    parser = command_line.ArgumentParser(
-        prog="t5lite plan",
-        description="Find the mesh, remat policy and microbatches that train a model fastest on a slice of "
-        "TPUs: every way is predicted, the best are compiled for the slice, which need not be here.",
-        epilog="Chips are named as Google Cloud sells them: v5e-256 and v6e-64 count chips, v4-64 and "
-        "v5p-128 count cores, two a chip. An arrangement is named outright: v5e:16x16, v5p:4x4x8.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", required=True, metavar="NAME", help="a shape of `t5lite models`")
-    parser.add_argument("--chips", required=True, metavar="CHIPS", help="such as v5e-256 or v5p:4x4x8")
-    parser.add_argument("--num-slices", type=int, default=1, metavar="N", help="slices of that many chips")
-    parser.add_argument("--global-batch-size", type=int, required=True, metavar="ROWS", help="rows of a step")
-    parser.add_argument("--encoder-length", type=int, metavar="TOKENS", help="of a row (default: 512)")
-    parser.add_argument(
-        "--decoder-length",
-        type=int,
-        metavar="TOKENS",
-        help="of a row (default: 114 beside an encoder, else the model's context, or 2048)",
-    )
-    parser.add_argument("--optimizer", choices=_OPTIMIZERS, default="adamw", help="default: adamw")
-    parser.add_argument(
-        "--trainable",
-        nargs="+",
-        metavar="PATTERN",
-        help="what is trained, as in a recipe: decoder, '*/self_attention', or '!encoder' (default: all)",
-    )
-    parser.add_argument("--compute-dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    compiling = parser.add_mutually_exclusive_group()
-    compiling.add_argument(
-        "--compile", type=int, default=3, metavar="N", help="compile the best N (default: 3), minutes each"
-    )
-    compiling.add_argument("--no-compile", action="store_true", help="predict only: a few seconds")
-    parser.add_argument("--json", action="store_true", help="print JSON, with every way that is left")
-    return parser
-
-
-def _batch_shape(config: ModelConfig, known: argparse.Namespace) -> BatchShape:
+def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
     """Return the shape of the batch, its lengths by default those of the architecture.
 
     Raises:

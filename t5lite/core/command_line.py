@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from t5lite.core.errors import ConfigError, suggestion
 
-FormT = TypeVar("FormT")
+ParsedT = TypeVar("ParsedT")
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"^ *[─╰╯-]{3,}$", re.MULTILINE)
@@ -18,8 +18,8 @@ _RULE = re.compile(r"^ *[─╰╯-]{3,}$", re.MULTILINE)
 
 _WRONG_VALUE = re.compile(
     r"error parsing (?P<option>--\S+): .*?(?P<value>'.*?'|\".*?\")(?=[\]; ]).*?; argument helptext: "
-    r"(?P=option) (?:\[(?P<repeated>[^.\[]+) \[[^.]+\.\.\.\]\]|(?P<kinds>\S+)) .*; "
-    r"for full helptext, (?P<see>see .*)"
+    r"(?P=option) (?:\[(?P<repeated>[^.\[]+) \[[^.]+\.\.\.\]\]|(?P<kinds>\S+))"
+    r"( .*?(?P<see>; for full helptext, see .*)?)?$"
 )
 """What tyro says at length of a value that is of none of the kinds that its option takes."""
 _LISTS = ("Missing from", "Perhaps you meant", "Arguments similar")
@@ -81,7 +81,7 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
         sys.stderr.write(said.getvalue())
 
 
-def parse_known(form: type[FormT], words: Sequence[str], **settings: Any) -> tuple[FormT, list[str]]:
+def parse_known(form: type[ParsedT], words: Sequence[str], **settings: Any) -> tuple[ParsedT, list[str]]:
     """Return the form as ``parse`` does, and the words that are none of its options."""
     return parse(form, words, return_unknown_args=True, **settings)
 
@@ -153,6 +153,6 @@ def _short(wrong: re.Match[str]) -> str:
         words = [_KINDS.get(kind, kind) for kind in wrong["repeated"].split()]
         allowed = f"{' and '.join(words)}, once or more"
     else:
-        kinds = [_KINDS.get(kind, kind) for kind in re.sub("[{}]", "", wrong["kinds"]).split("|")]
+        kinds = [_KINDS.get(kind, kind) for kind in re.findall(r"[^{}|,]+", wrong["kinds"])]
         allowed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
-    return f"{wrong['option']} {wrong['value']} must be {allowed}; {wrong['see']}"
+    return f"{wrong['option']} {wrong['value']} must be {allowed}{wrong['see'] or ''}"

@@ -32,7 +32,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys):
         (["train", "--config", str(RECIPE), "--seed"], "--seed"),
         (["prepare"], "{text, pairs}"),
         (["prepare", "texts"], "text, pairs"),
-        (["models", "--fliter", "t5"], "did you mean '--filter'"),
+        (["models", "--fliter", "t5"], "perhaps you meant: --filter"),
         (["plan"], "--model, --chips, --global-batch-size"),
         (["inspect-data", "--config", str(RECIPE), "--data.input-length", "9"], "--data.inputs-length"),
     ],
