@@ -9,6 +9,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
@@ -34,12 +35,13 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Older emitters halve the rest. XLA reads its flags with the first backend; libtpu, which does not know this
-# one and would end the process over it, reads them later.
-_flags = os.environ["XLA_FLAGS"]
-os.environ["XLA_FLAGS"] = f"{_flags} --xla_cpu_use_fusion_emitters=false"
-jax.devices()
-os.environ["XLA_FLAGS"] = _flags
+# Older emitters, which jaxlib 0.11 no longer has, halve the rest. XLA reads its flags with the first backend;
+# libtpu, which does not know this one and would end the process over it, reads them later.
+if metadata.version("jaxlib").startswith("0.10."):
+    _flags = os.environ["XLA_FLAGS"]
+    os.environ["XLA_FLAGS"] = f"{_flags} --xla_cpu_use_fusion_emitters=false"
+    jax.devices()
+    os.environ["XLA_FLAGS"] = _flags
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, nohup a hang-up, and so would every
 # process that they start; some of them test what these do.

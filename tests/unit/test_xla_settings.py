@@ -16,6 +16,7 @@ FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 SET = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
 IN_ONE_LOOP = "--xla_disable_hlo_passes=tree_reduction_rewriter"
 IN_PLACE = "--xla_cpu_copy_insertion_use_region_analysis=true"
+FIRST_LEVEL = "--xla_backend_optimization_level=1"
 
 
 @pytest.fixture
@@ -58,10 +59,21 @@ def test_platform_is_found_without_importing_it(
 @pytest.mark.parametrize(
     ("on_cpu", "jaxlib", "given", "expected"),
     [
-        (True, "0.10.7", None, f"{SET} {IN_ONE_LOOP} {IN_PLACE}"),
-        (True, "0.10.2", "--a=1", f"--a=1 {SET} {IN_ONE_LOOP} {IN_PLACE}"),
-        (True, "0.10.2", f"{FLAG}=NONE", f"{FLAG}=NONE {IN_ONE_LOOP} {IN_PLACE}"),
-        (True, "0.10.2", "--xla_disable_hlo_passes=x", f"--xla_disable_hlo_passes=x {SET} {IN_PLACE}"),
+        (True, "0.10.7", None, f"{SET} {IN_ONE_LOOP} {IN_PLACE} {FIRST_LEVEL}"),
+        (True, "0.10.2", "--a=1", f"--a=1 {SET} {IN_ONE_LOOP} {IN_PLACE} {FIRST_LEVEL}"),
+        (True, "0.10.2", f"{FLAG}=NONE", f"{FLAG}=NONE {IN_ONE_LOOP} {IN_PLACE} {FIRST_LEVEL}"),
+        (
+            True,
+            "0.10.2",
+            "--xla_disable_hlo_passes=x",
+            f"--xla_disable_hlo_passes=x {SET} {IN_PLACE} {FIRST_LEVEL}",
+        ),
+        (
+            True,
+            "0.10.2",
+            "--xla_backend_optimization_level=0",
+            f"--xla_backend_optimization_level=0 {SET} {IN_ONE_LOOP} {IN_PLACE}",
+        ),
         (True, "0.11.0", None, None),
         (True, "0.1.0", None, None),
         (False, "0.10.2", None, None),
