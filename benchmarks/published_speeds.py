@@ -1,11 +1,14 @@
 """Training speeds that others published, and what the cost model predicts for the same runs.
 
 A prediction is optimistic, so a run in public must never have been faster. How much slower it was says how
-far a prediction is off for code that has been tuned.
+far a prediction is off for code that has been tuned. The same holds of what the compiler's program takes at
+least: figures that ``published_compiled`` has kept.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from t5lite.models import config
 from t5lite.models.config import DecoderOnlyConfig, ModelConfig
@@ -23,6 +26,8 @@ _V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (se
 _T5X = "NVIDIA JAX-Toolbox, rosetta/rosetta/projects/t5x/README.md"
 _V6E = "AI-Hypercomputer/tpu-recipes, training/trillium"
 _MAXTEXT_LENGTH = 2048
+COMPILED = Path(__file__).resolve().parents[1] / "docs" / "data" / "published_compiled.json"
+"""Of runs by title, what ``published_compiled.figures`` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,11 @@ class PublishedRun:
     tflops_per_device: float | None = None
     """As published: FLOPs without recomputation, causal attention in full."""
 
+    @property
+    def title(self) -> str:
+        """Name and slice, which no two runs share."""
+        return f"{self.name} on {self.topology}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -51,6 +61,8 @@ class Comparison:
     measured_seconds: float
     measured_mfu: float
     """By this project's count of FLOPs."""
+    compiled_seconds: float | None
+    """What a step takes at least by the compiler, None if it was not compiled."""
 
     @property
     def share(self) -> float:
@@ -59,7 +71,7 @@ class Comparison:
 
 
 def compare(run: PublishedRun) -> Comparison:
-    """Return the prediction for a published run; all computed in bfloat16."""
+    """Return the prediction for a published run, all computed in bfloat16, and the kept compiled bound."""
     topology = parse_topology(run.topology)
     model = build(run.model, config.Execution(compute_dtype="bfloat16"))
     optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
@@ -76,22 +88,29 @@ def compare(run: PublishedRun) -> Comparison:
         assert run.tflops_per_device is not None, f"{run.name} has neither seconds nor FLOP/s"
         seconds = flops / topology.num_devices / (run.tflops_per_device * 1e12)
     peak = topology.num_devices * topology.chip.flops_per_second
+    compiled = json.loads(COMPILED.read_text(encoding="utf-8")).get(run.title)
     return Comparison(
-        run=run, prediction=prediction, measured_seconds=seconds, measured_mfu=flops / peak / seconds
+        run=run,
+        prediction=prediction,
+        measured_seconds=seconds,
+        measured_mfu=flops / peak / seconds,
+        compiled_seconds=max(compiled["seconds"].values()) if compiled else None,
     )
 
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
     """Return the table of docs/planning.md."""
     lines = [
-        "| run | topology | measured s | predicted s | of the predicted speed | MFU measured | predicted |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| run | topology | measured s | compiled, at least | predicted s | of the predicted speed "
+        "| MFU measured | predicted |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for each in comparisons:
         cells = [
             each.run.name,
             each.run.topology,
             f"{each.measured_seconds:.2f}",
+            "" if each.compiled_seconds is None else f"{each.compiled_seconds:.2f}",
             f"{each.prediction.time.step:.2f}",
             f"{each.share:.0%}",
             f"{each.measured_mfu:.1%}",

@@ -23,6 +23,9 @@ class Program(NamedTuple):
     occupancy: Occupancy
     peak_bytes: int
     """As XLA itself reports it."""
+    text: str
+    cost: Mapping[str, float]
+    """XLA's own analysis."""
 
 
 def mesh(axes: Mapping[str, int], topology: str = "v5e:2x2", num_slices: int = 1) -> Mesh:
@@ -38,5 +41,12 @@ def array(mesh: Mesh, shape: tuple[int, ...], *spec: str | None, dtype: Any = "b
 def compiled(function: Callable[..., Any], *arguments: Any) -> Program:
     with tempfile.TemporaryDirectory() as notes:
         program = compile_with_notes(jax.jit(function).lower(*arguments), Path(notes), target="a test")
-        module = hlo.parse(program.as_text())
-        return Program(module, occupancy(module, Path(notes)), program.memory_analysis().peak_memory_in_bytes)
+        text = program.as_text()
+        module = hlo.parse(text)
+        return Program(
+            module=module,
+            occupancy=occupancy(module, Path(notes)),
+            peak_bytes=program.memory_analysis().peak_memory_in_bytes,
+            text=text,
+            cost=program.cost_analysis(),
+        )
