@@ -29,10 +29,7 @@ OPTIONS: dict[str, list[str]] = {
 
 def platform(name: str, *options: str) -> Platform:
     """Return a platform, by default that of ``OPTIONS``."""
-    parser = command_line.ArgumentParser()
-    kind = PLATFORMS[name]
-    kind.add_options(parser)
-    return kind(parser.parse_args(options or OPTIONS[name]))
+    return command_line.parse(PLATFORMS[name], options or OPTIONS[name])
 
 
 def make_job(*overrides: str, **changes: Any) -> Job:

@@ -13,6 +13,7 @@ from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_new_file, check_place, write_text
+from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import local_place
 from t5lite.planning.hardware.chips import CHIPS
 from t5lite.planning.hardware.topology import parse_topology
@@ -50,6 +51,7 @@ class Arguments(RecipeOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        expand_fields(self, "html", "save")
         if self.top < 0:
             raise ConfigError(f"--top {self.top} must not be negative")
 

@@ -1,25 +1,55 @@
 """``t5lite launch``: start a run where its machines are."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import jax
+import tyro
 
-from t5lite import run_config
+from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.registry import lookup
-from t5lite.core.storage.addresses import place
 from t5lite.launching import addresses, fit, submission
 from t5lite.launching.job import Job, check_word, default_name
 from t5lite.launching.platform import Platform
 from t5lite.launching.platforms import PLATFORMS
 from t5lite.run_config import RunConfig
-from t5lite.runner.inheritance import read_source
+
+KindT = TypeVar("KindT", bound=Platform)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(RecipeOptions, Generic[KindT]):
+    """What is started is the recipe as it is here and now, with the overrides: no machine needs a copy of it.
+
+    Any field of the recipe can be overridden: --run-dir gs://BUCKET/run --training.total-steps 500. Words
+    after -- go to `t5lite train` as they are. Exit code: 0 started (local, ssh: that of training), 2 a
+    mistake, 3 it does not fit.
+    """
+
+    platform: Annotated[KindT, tyro.conf.arg(name="")]
+    name: str | None = None
+    """Of the job; the recipe's by default."""
+    dry_run: bool = False
+    """Print what would be handed over, start nothing."""
+    fit: Literal["predict", "compile", "skip"] = "predict"
+    """How to find out whether it fits the chips: a second, minutes, or not at all."""
+    flag: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """For the platform's client, as it is, after an equals sign."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for option, value in (vars(self) | vars(self.platform)).items():
+            if isinstance(value, str):
+                check_word(f"--{option.replace('_', '-')}", value)
+        if self.flag and self.platform.flag_example is None:
+            raise ConfigError("--flag is for the client of a platform, and this one has none; leave it out")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,21 +62,17 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"the platform comes first: t5lite launch {'|'.join(PLATFORMS)} --config RECIPE")
     platform_kind = lookup(PLATFORMS, name, kind="platform")
     words, train_arguments = _split(words)
-    parser = _parser(name, platform_kind)
-    known, overrides = parser.parse_known_args(words)
-    for option, value in vars(known).items():
-        if isinstance(value, str):
-            check_word(f"--{option.replace('_', '-')}", value)
-    platform = platform_kind(known)
+    known, overrides = _parse(name, platform_kind, words)
+    platform = known.platform
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
-    config = run_config.load(known.config, overrides, model=known.model, read_source=read_source).resolved()
+    config = known.load(overrides).resolved()
     job = Job(
-        name=default_name(known.config.stem) if known.name is None else known.name,
+        name=default_name(known.recipe.stem) if known.name is None else known.name,
         config=config,
         train_arguments=tuple(train_arguments),
-        max_restarts=platform.max_restarts if known.max_restarts is None else known.max_restarts,
-        flags=tuple(known.flag),
+        max_restarts=platform.max_restarts,
+        flags=known.flag,
     )
     addresses.check_places(config, platform.missing_disk)
     if not _may_start(config, platform, how=known.fit):
@@ -68,50 +94,15 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:end], words[end + 1 :]
 
 
-def _parser(name: str, platform: type[Platform]) -> argparse.ArgumentParser:
-    parser = command_line.ArgumentParser(
+def _parse(name: str, kind: type[Platform], words: Sequence[str]) -> tuple[Arguments[Platform], list[str]]:
+    form: Any = Arguments
+    client = "" if kind.flag_example is None else f" --flag is for {kind.client}: --flag={kind.flag_example}."
+    return command_line.parse_known(
+        form[kind],
+        words,
         prog=f"t5lite launch {name}",
-        description=f"Start a run: {platform.summary}. What is started is the recipe as it is here and now, "
-        "with the overrides; its machines need no copy of it.",
-        epilog="Any field of the recipe can be overridden: --run-dir gs://BUCKET/run --training.total-steps "
-        "500. Words after -- go to `t5lite train` as they are. Exit code: 0 started (local, ssh: that of "
-        "training), 2 a mistake, 3 it does not fit.",
-        allow_abbrev=False,
+        description=f"Start a run: {kind.summary}. {Arguments.__doc__}{client}",
     )
-    parser.add_argument(
-        "--config", type=place, metavar="RECIPE", required=True, help="recipe (.py) or config.json"
-    )
-    parser.add_argument(
-        "--model", metavar="NAME", help="a published shape for the recipe's; see `t5lite models`"
-    )
-    parser.add_argument("--name", help="of the job (default: the recipe's)")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be handed over, start nothing"
-    )
-    parser.add_argument(
-        "--fit",
-        choices=("predict", "compile", "skip"),
-        default="predict",
-        help="how to find out whether it fits the chips: a second, minutes, or not at all (default: predict)",
-    )
-    parser.add_argument(
-        "--max-restarts",
-        type=int,
-        metavar="N",
-        help=f"after ends that another start may mend (default: {platform.max_restarts})",
-    )
-    if platform.flag_example is None:
-        parser.set_defaults(flag=[])
-    else:
-        parser.add_argument(
-            "--flag",
-            action="append",
-            default=[],
-            metavar="FLAG",
-            help=f"for {platform.client}, as it is, such as --flag={platform.flag_example}; may be repeated",
-        )
-    platform.add_options(parser)
-    return parser
 
 
 def _may_start(config: RunConfig, platform: Platform, *, how: str) -> bool:

@@ -13,6 +13,7 @@ import tyro
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, ReportedError, TransientError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.core.home import expand_fields
 from t5lite.core.machine_errors import description, exit_code
 from t5lite.runner.status import RunStatus, run_status
 from t5lite.training.attempts import Attempt
@@ -46,6 +47,7 @@ class Arguments:
     """Print a JSON array, an object a run."""
 
     def __post_init__(self):
+        expand_fields(self, "runs")
         if not self.runs:
             raise ConfigError("give a run directory, or several; see t5lite status --help")
 

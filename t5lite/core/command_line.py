@@ -1,14 +1,13 @@
-"""Parsers that tell a mistyped option or value like any other mistake: one line, a ``ConfigError``."""
+"""Options as fields of a dataclass; a mistyped one is told like any mistake: one line, a ``ConfigError``."""
 
-import argparse
 import contextlib
 import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.errors import ConfigError
 
 ParsedT = TypeVar("ParsedT")
 
@@ -29,37 +28,13 @@ _WHERE_HELP_IS = re.compile(r"\bfor full helptext, (run:?|see) ")
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word"}
 
 
-class ArgumentParser(argparse.ArgumentParser):
-    """An ``argparse`` parser that raises where its base prints usage over several lines and exits."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what is wrong.
-
-        Raises:
-          ConfigError: always.
-        """
-        raise ConfigError(f"{message}; see {self.prog} --help")
-
-    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse words none of which may be left over.
-
-        Raises:
-          ConfigError: for a word that is unknown, with a suggestion, or a value that cannot be taken.
-        """
-        known, unknown = self.parse_known_args(words)
-        if unknown:
-            options = [name for name in self._option_string_actions if name.startswith("--")]
-            raise ConfigError(f"unknown word {unknown[0]!r}{suggestion(unknown[0], options)}")
-        return known
-
-
 def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
     """Return the ``form`` (a dataclass, or a union of some) that ``tyro`` makes of command-line words.
 
     Args:
       form: what is parsed.
       words: of the command line.
-      **settings: of ``tyro.cli``.
+      **settings: of ``tyro.cli``; a description may be broken into lines as a docstring is.
 
     Raises:
       ConfigError: for a word that is unknown, with tyro's suggestion, a value that cannot be taken, or a
@@ -68,6 +43,9 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
     """
     import tyro  # only commands that parse by it pay for it
 
+    if "description" in settings:
+        paragraphs = re.split(r"\n\s*\n", settings["description"])
+        settings["description"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -153,6 +131,6 @@ def _short(wrong: re.Match[str]) -> str:
         words = [_KINDS.get(kind, kind) for kind in wrong["repeated"].split()]
         allowed = f"{' and '.join(words)}, once or more"
     else:
-        kinds = [_KINDS.get(kind, kind) for kind in re.findall(r"[^{}|,]+", wrong["kinds"])]
-        allowed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+        *others, last = (_KINDS.get(kind, kind) for kind in re.findall(r"[^{}|,]+", wrong["kinds"]))
+        allowed = f"{', '.join(others)} or {last}" if others else last
     return f"{wrong['option']} {wrong['value']} must be {allowed}{wrong['see'] or ''}"

@@ -38,7 +38,7 @@ def expand_home(path: PathT) -> PathT:
 
 
 def expanded_path(text: str) -> Path:
-    """Return what a user typed as a path, ``~`` expanded; for argparse.
+    """Return what a user typed as a path, ``~`` expanded.
 
     Raises:
       ConfigError: if there is no such home directory.

@@ -1,13 +1,14 @@
 """What services take for a name: checked here, where they would refuse it minutes later, or on every host."""
 
-import argparse
 import re
 from dataclasses import dataclass
+
+from t5lite.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """A kind of name, to be the ``type`` of an option.
+    """A kind of name.
 
     Args:
       what: the name is called.
@@ -21,16 +22,17 @@ class Grammar:
     pattern: str
     longest: int
 
-    def __call__(self, text: str) -> str:
-        """Return the name as it is.
+    def check(self, option: str, text: str | None) -> None:
+        """Check a name that an option was given; None is not given.
 
         Raises:
-          argparse.ArgumentTypeError: if it is none, saying what one looks like.
+          ConfigError: if it is none, saying what one looks like.
         """
+        if text is None:
+            return
         if len(text) > self.longest or not re.fullmatch(self.pattern, text, re.ASCII):
             length = f", at most {self.longest} characters" if len(text) > self.longest else ""
-            raise argparse.ArgumentTypeError(f"{text!r} is no {self.what}{length}, such as {self.example}")
-        return text
+            raise ConfigError(f"{option} {text!r} is no {self.what}{length}, such as {self.example}")
 
 
 _HOST_PART = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"

@@ -1,21 +1,20 @@
 """What every platform says of itself: its options, its machines, its file, and the client that takes it."""
 
 import abc
-import argparse
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from t5lite.core.errors import ConfigError
-from t5lite.launching.grammars import IMAGE, PROGRAM
+from t5lite.launching.grammars import PROGRAM
 from t5lite.launching.job import Job
+from t5lite.launching.slices import Slices
 from t5lite.planning.hardware.accelerator_types import parse_chips
 from t5lite.planning.hardware.topology import Topology
 
 
+@dataclass(kw_only=True)
 class Platform(abc.ABC):
-    """One kind of place where runs are started.
-
-    Args:
-      options: what ``add_options`` asked for.
+    """One kind of place where runs are started; its fields are the options that it takes.
 
     Raises:
       ConfigError: for options that are wrong or contradict each other.
@@ -28,20 +27,13 @@ class Platform(abc.ABC):
     """Of the file that is rendered."""
     flag_example: ClassVar[str | None]
     """One of the client's flags that a user may need; None where it takes none."""
-    max_restarts: ClassVar[int] = 100
 
-    topology: Topology | None
+    max_restarts: int = 100
+    """How often it is started again after an end that another start may mend."""
+    topology: Topology | None = field(init=False)
     """The accelerators; None where they are not known."""
-    missing_disk: str | None
+    missing_disk: str | None = field(init=False)
     """Which disk the machines lack, to follow "on a disk that"; None where they may have our paths."""
-
-    @staticmethod
-    @abc.abstractmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        """Add the options of this platform alone."""
-
-    @abc.abstractmethod
-    def __init__(self, options: argparse.Namespace): ...
 
     @abc.abstractmethod
     def render(self, job: Job) -> str:
@@ -53,22 +45,31 @@ class Platform(abc.ABC):
         return ["bash", file]
 
 
-def add_chips(parser: argparse.ArgumentParser, *, required: bool, example: str) -> None:
-    """Add the options that name accelerators."""
-    parser.add_argument(
-        "--chips",
-        required=required,
-        metavar="CHIPS",
-        help=f"accelerators, such as {example}; what is checked to fit",
-    )
+@dataclass(kw_only=True)
+class TpuPlatform(Platform):
+    """A place that has TPU slices."""
+
+    chips: str
+    """Accelerators, such as v5e-16, v5p-128 or v6e:4x8; what is checked to fit."""
+    num_slices: int = 1
+    """Slices of that many chips."""
+
+    def __post_init__(self) -> None:
+        self.slices = Slices.of(self.chips, self.num_slices)
+        self.topology = self.slices.topology
 
 
-def add_slices(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name TPU slices."""
-    add_chips(parser, required=True, example="v5e-16, v5p-128 or v6e:4x8")
-    parser.add_argument(
-        "--num-slices", type=int, default=1, metavar="N", help="slices of that many chips (default: 1)"
-    )
+@dataclass(kw_only=True)
+class HostPlatform(Platform):
+    """A place whose hosts have t5lite."""
+
+    t5lite: str = "t5lite"
+    """The program on the hosts."""
+    shared_filesystem: bool = False
+    """Local paths lie where every host sees the same files (Lustre, NFS)."""
+
+    def __post_init__(self) -> None:
+        PROGRAM.check("--t5lite", self.t5lite)
 
 
 def gpus(name: str | None) -> Topology | None:
@@ -85,7 +86,7 @@ def gpus(name: str | None) -> Topology | None:
     return topology
 
 
-def positive(options: argparse.Namespace, *names: str) -> None:
+def positive(options: Platform, *names: str) -> None:
     """Check options that are numbers of something.
 
     Raises:
@@ -102,30 +103,3 @@ def no_shared_disk(num_hosts: int, *, shared: bool) -> str | None:
     if num_hosts == 1 or shared:
         return None
     return f"{num_hosts} hosts do not share (if they do, say --shared-filesystem)"
-
-
-def add_shared_filesystem(parser: argparse.ArgumentParser) -> None:
-    """Add the option by which a user answers for a network's disk."""
-    parser.add_argument(
-        "--shared-filesystem",
-        action="store_true",
-        help="local paths lie where every host sees the same files (Lustre, NFS)",
-    )
-
-
-def add_program(parser: argparse.ArgumentParser, *, of: str) -> None:
-    """Add the option that names t5lite where it runs."""
-    parser.add_argument(
-        "--t5lite",
-        type=PROGRAM,
-        default="t5lite",
-        metavar="PATH",
-        help=f"the program on the {of} (default: t5lite)",
-    )
-
-
-def add_image(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a container image."""
-    parser.add_argument(
-        "--image", type=IMAGE, required=True, help="a container with t5lite (launch/Dockerfile makes one)"
-    )

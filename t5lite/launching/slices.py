@@ -1,6 +1,5 @@
 """TPU slices as Cloud sells them: names, hosts, labels of nodes."""
 
-import argparse
 import math
 from dataclasses import dataclass
 
@@ -43,20 +42,20 @@ class Slices:
     topology: Topology
 
     @classmethod
-    def of(cls, options: argparse.Namespace) -> "Slices":
+    def of(cls, chips: str, num_slices: int) -> "Slices":
         """Return the slices that ``--chips`` and ``--num-slices`` name.
 
         Raises:
           ConfigError: if these are no TPUs, or Cloud has no such slice.
         """
-        topology = parse_chips(options.chips, num_slices=options.num_slices)
+        topology = parse_chips(chips, num_slices=num_slices)
         if topology.chip_name not in _GENERATIONS:
-            raise ConfigError(f"--chips {options.chips} are no TPUs; GPUs are started by slurm or ssh")
+            raise ConfigError(f"--chips {chips} are no TPUs; GPUs are started by slurm or ssh")
         slices = cls(topology)
         if slices.num_chips % slices.chips_per_host:
             whole = ", ".join(map(str, slices._generation.whole_hosts))
             raise ConfigError(
-                f"--chips {options.chips}: {slices.num_chips} chips of {topology.chip_name} are no whole "
+                f"--chips {chips}: {slices.num_chips} chips of {topology.chip_name} are no whole "
                 f"hosts; a slice has {whole} chips on one host, or a multiple of {_CHIPS_PER_HOST}"
             )
         return slices

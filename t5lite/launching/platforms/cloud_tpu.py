@@ -1,17 +1,17 @@
 """Cloud TPU: slices as a queued resource, whose hosts install t5lite by a start-up script."""
 
-import argparse
 import shlex
+from dataclasses import dataclass
 
 from t5lite.launching.exit_policy import FAILED_FOR_GOOD
 from t5lite.launching.grammars import PACKAGE, PROJECT, RUNTIME_VERSION, ZONE, pip_words
 from t5lite.launching.job import Job
-from t5lite.launching.platform import Platform, add_slices
-from t5lite.launching.slices import Slices
+from t5lite.launching.platform import TpuPlatform
 from t5lite.launching.template import fill
 
 
-class CloudTpu(Platform):
+@dataclass(kw_only=True)
+class CloudTpu(TpuPlatform):
     """TPU VMs."""
 
     summary = "Cloud TPU slices as a queued resource"
@@ -19,56 +19,49 @@ class CloudTpu(Platform):
     suffix = "sh"
     flag_example = "--reserved"
 
-    @staticmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        """Add the options of this platform alone."""
-        add_slices(parser)
-        parser.add_argument("--zone", type=ZONE, required=True, help="such as us-west4-a")
-        parser.add_argument("--project", type=PROJECT, help="default: gcloud's")
-        parser.add_argument("--spot", action="store_true", help="cheaper, and taken away at any time")
-        parser.add_argument(
-            "--package",
-            type=PACKAGE,
-            required=True,
-            metavar="REQUIREMENT",
-            help="what pip installs on every host: 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'; "
-            "options that say where it finds packages (-f, --index-url, --extra-index-url, --pre) may follow",
-        )
-        parser.add_argument(
-            "--runtime-version",
-            type=RUNTIME_VERSION,
-            metavar="NAME",
-            help="of the TPU VMs (default: Cloud's for the chip)",
-        )
+    zone: str
+    """Such as us-west4-a."""
+    project: str | None = None
+    """Gcloud's by default."""
+    spot: bool = False
+    """Cheaper, and taken away at any time."""
+    package: str
+    """What pip installs on every host: 't5lite[tpu,gcs] @ git+https://HOST/t5lite@COMMIT'; options that say
+    where it finds packages (-f, --index-url, --extra-index-url, --pre) may follow."""
+    runtime_version: str | None = None
+    """Of the TPU VMs; Cloud's for the chip by default."""
 
-    def __init__(self, options: argparse.Namespace):
-        self._slices = Slices.of(options)
-        self.topology, self.missing_disk = self._slices.topology, "hosts of a TPU slice do not have"
-        self._accelerator_type = self._slices.cloud_type
+    def __post_init__(self) -> None:
+        ZONE.check("--zone", self.zone)
+        PROJECT.check("--project", self.project)
+        PACKAGE.check("--package", self.package)
+        RUNTIME_VERSION.check("--runtime-version", self.runtime_version)
+        super().__post_init__()
+        self.missing_disk = "hosts of a TPU slice do not have"
+        self._accelerator_type = self.slices.cloud_type
         self._runtime_version = (
-            self._slices.runtime_version if options.runtime_version is None else options.runtime_version
+            self.slices.runtime_version if self.runtime_version is None else self.runtime_version
         )
-        self._package, self._spot = options.package, options.spot
         self._place = [
-            f"--zone={options.zone}",
-            *([f"--project={options.project}"] if options.project else []),
+            f"--zone={self.zone}",
+            *([f"--project={self.project}"] if self.project else []),
         ]
 
     def render(self, job: Job) -> str:
         """Return the file that starts the job."""
-        num_slices = self._slices.num_slices
+        num_slices = self.slices.num_slices
         several = num_slices > 1
         nodes = (
             [f"--node-count={num_slices}", f"--node-prefix={job.name}"]
             if several
             else [f"--node-id={job.name}"]
         )
-        flags = [*(["--spot"] if self._spot else []), *job.flags]
+        flags = [*(["--spot"] if self.spot else []), *job.flags]
         final = " ".join(map(str, FAILED_FOR_GOOD))
         startup = fill(
             "tpu_startup.sh",
             NAME=job.name,
-            PACKAGE=shlex.join(pip_words(self._package)),
+            PACKAGE=shlex.join(pip_words(self.package)),
             CONFIG=job.config_json,
             ARGUMENTS=job.shell_arguments,
             UNIT=fill("t5lite.service", MAX_STARTS=job.max_restarts + 1, FINAL=final).removesuffix("\n"),

@@ -1,8 +1,8 @@
 """Several processes of CPU devices on this machine: what a pod does, at a desk."""
 
-import argparse
 import shlex
 import sys
+from dataclasses import dataclass
 
 from t5lite.launching import supervisor
 from t5lite.launching.job import Job
@@ -10,6 +10,7 @@ from t5lite.launching.platform import Platform, positive
 from t5lite.launching.template import fill
 
 
+@dataclass(kw_only=True)
 class Local(Platform):
     """This machine."""
 
@@ -17,30 +18,24 @@ class Local(Platform):
     client = "bash"
     suffix = "sh"
     flag_example = None
-    max_restarts = 0
 
-    @staticmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        """Add the options of this platform alone."""
-        parser.add_argument(
-            "--num-processes", type=int, default=2, metavar="N", help="processes (default: 2)"
-        )
-        parser.add_argument(
-            "--devices-per-process", type=int, default=1, metavar="N", help="CPU devices of each (default: 1)"
-        )
+    max_restarts: int = 0
+    num_processes: int = 2
+    """Processes."""
+    devices_per_process: int = 1
+    """CPU devices of each."""
 
-    def __init__(self, options: argparse.Namespace):
-        positive(options, "num_processes", "devices_per_process")
+    def __post_init__(self) -> None:
+        positive(self, "num_processes", "devices_per_process")
         self.topology, self.missing_disk = None, None
-        self._num_processes, self._devices = options.num_processes, options.devices_per_process
 
     def render(self, job: Job) -> str:
         """Return the file that starts the job."""
         return fill(
             "local.sh",
             NAME=job.name,
-            NUM_PROCESSES=self._num_processes,
-            DEVICES=self._devices,
+            NUM_PROCESSES=self.num_processes,
+            DEVICES=self.devices_per_process,
             CONFIG=job.config_json,
             PYTHON=shlex.quote(sys.executable),
             ARGUMENTS=job.shell_arguments,

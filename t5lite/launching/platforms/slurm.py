@@ -1,21 +1,13 @@
 """A Slurm cluster: one task a GPU, which is how JAX reads Slurm's variables."""
 
-import argparse
 import re
 import shlex
+from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
 from t5lite.launching.exit_policy import FINAL, MISTAKES, shell_pattern
 from t5lite.launching.job import Job
-from t5lite.launching.platform import (
-    Platform,
-    add_chips,
-    add_program,
-    add_shared_filesystem,
-    gpus,
-    no_shared_disk,
-    positive,
-)
+from t5lite.launching.platform import HostPlatform, gpus, no_shared_disk, positive
 from t5lite.launching.template import fill
 
 _TIME = re.compile(r"[0-9]+(:[0-9]+){0,2}|[0-9]+-[0-9]+(:[0-9]+){0,2}")
@@ -25,7 +17,8 @@ _OFFSET = 200
 """Above every code that a signal brings (128 and up to 64)."""
 
 
-class Slurm(Platform):
+@dataclass(kw_only=True)
+class Slurm(HostPlatform):
     """Nodes of a cluster."""
 
     summary = "a Slurm cluster, one task a GPU"
@@ -33,51 +26,44 @@ class Slurm(Platform):
     suffix = "sbatch"
     flag_example = "--partition=gpu"
 
-    @staticmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        """Add the options of this platform alone."""
-        add_chips(parser, required=False, example="h100-16: two nodes of eight GPUs")
-        parser.add_argument("--nodes", type=int, metavar="N", help="instead of --chips: nodes (default: 1)")
-        parser.add_argument("--gpus-per-node", type=int, metavar="N", help="GPUs and tasks of each node")
-        parser.add_argument(
-            "--tasks-per-node",
-            type=int,
-            metavar="N",
-            help="without GPUs: processes of each node (default: 1)",
-        )
-        parser.add_argument("--time", default="24:00:00", help="limit of one start (default: 24:00:00)")
-        add_program(parser, of="nodes")
-        add_shared_filesystem(parser)
+    chips: str | None = None
+    """Accelerators, such as h100-16: two nodes of eight GPUs; what is checked to fit."""
+    nodes: int | None = None
+    """Instead of --chips: nodes, 1 by default."""
+    gpus_per_node: int | None = None
+    """GPUs and tasks of each node."""
+    tasks_per_node: int | None = None
+    """Without GPUs: processes of each node, 1 by default."""
+    time: str = "24:00:00"
+    """Limit of one start."""
 
-    def __init__(self, options: argparse.Namespace):
-        positive(options, "nodes", "gpus_per_node", "tasks_per_node")
-        if not _TIME.fullmatch(options.time):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "nodes", "gpus_per_node", "tasks_per_node")
+        if not _TIME.fullmatch(self.time):
             raise ConfigError(
-                f"--time {options.time!r} must be as sbatch takes it, such as 12:00:00 or 2-00:00:00"
+                f"--time {self.time!r} must be as sbatch takes it, such as 12:00:00 or 2-00:00:00"
             )
-        self.topology = gpus(options.chips)
+        self.topology = gpus(self.chips)
         given = [
-            name
-            for name in ("nodes", "gpus_per_node", "tasks_per_node")
-            if getattr(options, name) is not None
+            name for name in ("nodes", "gpus_per_node", "tasks_per_node") if getattr(self, name) is not None
         ]
         if self.topology is not None and given:
             raise ConfigError(
-                f"--chips {options.chips} says what --{given[0].replace('_', '-')} would; leave one out"
+                f"--chips {self.chips} says what --{given[0].replace('_', '-')} would; leave one out"
             )
-        if options.gpus_per_node is not None and options.tasks_per_node is not None:
+        if self.gpus_per_node is not None and self.tasks_per_node is not None:
             raise ConfigError("--gpus-per-node is also the number of tasks; leave out --tasks-per-node")
         if self.topology is not None:
             self._nodes, self._gpus = self.topology.shape
         else:
-            self._nodes, self._gpus = options.nodes or 1, options.gpus_per_node or 0
-        self._tasks = self._gpus or options.tasks_per_node or 1
-        self.missing_disk = no_shared_disk(self._nodes, shared=options.shared_filesystem)
-        self._time, self._t5lite = options.time, options.t5lite
+            self._nodes, self._gpus = self.nodes or 1, self.gpus_per_node or 0
+        self._tasks = self._gpus or self.tasks_per_node or 1
+        self.missing_disk = no_shared_disk(self._nodes, shared=self.shared_filesystem)
 
     def render(self, job: Job) -> str:
         """Return the file that starts the job."""
-        asked = [f"--nodes={self._nodes}", f"--ntasks-per-node={self._tasks}", f"--time={self._time}"]
+        asked = [f"--nodes={self._nodes}", f"--ntasks-per-node={self._tasks}", f"--time={self.time}"]
         asked += [f"--gpus-per-node={self._gpus}"] if self._gpus else []
         asked += [_quoted_for_sbatch(flag) for flag in job.flags]
         return fill(
@@ -90,7 +76,7 @@ class Slurm(Platform):
             MISTAKES=shell_pattern(MISTAKES),
             OFFSET_MISTAKES=shell_pattern(tuple(code + _OFFSET for code in MISTAKES)),
             FINAL=shell_pattern(FINAL),
-            T5LITE=shlex.quote(self._t5lite),
+            T5LITE=shlex.quote(self.t5lite),
             ARGUMENTS=job.shell_arguments,
             CONFIG=job.config_json,
         )

@@ -1,18 +1,18 @@
 """xpk: Google's front of GKE, which makes the JobSet itself and queues it by Kueue."""
 
-import argparse
 import base64
 import shlex
+from dataclasses import dataclass
 
 from t5lite.launching.exit_policy import RESTARTED_BELOW_SIGNALS
-from t5lite.launching.grammars import CLUSTER
+from t5lite.launching.grammars import CLUSTER, IMAGE
 from t5lite.launching.job import Job
-from t5lite.launching.platform import Platform, add_image, add_slices
-from t5lite.launching.slices import Slices
+from t5lite.launching.platform import TpuPlatform
 from t5lite.launching.template import fill
 
 
-class Xpk(Platform):
+@dataclass(kw_only=True)
+class Xpk(TpuPlatform):
     """Workloads of a cluster that xpk made."""
 
     summary = "TPU slices of a GKE cluster that xpk manages"
@@ -20,18 +20,17 @@ class Xpk(Platform):
     suffix = "sh"
     flag_example = "--zone=us-west4-a"
 
-    @staticmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        """Add the options of this platform alone."""
-        add_slices(parser)
-        add_image(parser)
-        parser.add_argument("--cluster", type=CLUSTER, required=True, help="the cluster's name")
+    image: str
+    """A container with t5lite (launch/Dockerfile makes one)."""
+    cluster: str
+    """The cluster's name."""
 
-    def __init__(self, options: argparse.Namespace):
-        self._slices = Slices.of(options)
-        self.topology, self.missing_disk = self._slices.topology, "pods do not have"
-        self._tpu_type = self._slices.cloud_type
-        self._image, self._cluster = options.image, options.cluster
+    def __post_init__(self) -> None:
+        IMAGE.check("--image", self.image)
+        CLUSTER.check("--cluster", self.cluster)
+        super().__post_init__()
+        self.missing_disk = "pods do not have"
+        self._tpu_type = self.slices.cloud_type
 
     def render(self, job: Job) -> str:
         """Return the file that starts the job."""
@@ -39,10 +38,10 @@ class Xpk(Platform):
         return fill(
             "xpk.sh",
             NAME=job.name,
-            CLUSTER=shlex.quote(self._cluster),
+            CLUSTER=shlex.quote(self.cluster),
             TPU_TYPE=self._tpu_type,
-            NUM_SLICES=self._slices.num_slices,
-            IMAGE=shlex.quote(self._image),
+            NUM_SLICES=self.slices.num_slices,
+            IMAGE=shlex.quote(self.image),
             MAX_RESTARTS=job.max_restarts,
             RESTARTED=",".join(map(str, RESTARTED_BELOW_SIGNALS)),
             FLAGS="".join(f" {shlex.quote(flag)}" for flag in job.flags),
