@@ -1,14 +1,27 @@
-"""Small Hugging Face tokenizers as folders: BERT's WordPiece, the byte-level BPE of GPT-2 and Llama 3."""
+"""Small Hugging Face tokenizers as folders, in the forms that published models have them."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 END_OF_TEXT = "<|endoftext|>"
+_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
 
 def write_wordpiece(folder: Path, texts: Iterable[str], *, size: int = 200) -> Path:
@@ -54,9 +67,7 @@ def write_bpe_with_byte_fallback(folder: Path, texts: Iterable[str], *, size: in
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=specials, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    description = json.loads(tokenizer.to_str())
-    description["added_tokens"] = description["added_tokens"][:3]  # the bytes are pieces like others
-    tokenizer = Tokenizer.from_str(json.dumps(description))
+    tokenizer = _without_added(tokenizer, specials[3:])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
@@ -66,9 +77,86 @@ def write_bpe_with_byte_fallback(folder: Path, texts: Iterable[str], *, size: in
     return _save(tokenizer, folder)
 
 
-def _byte_level_bpe(texts: Iterable[str], size: int, special_tokens: list[str]) -> Tokenizer:
+def write_llama3(folder: Path, texts: Iterable[str], *, size: int = 400) -> Path:
+    """Write the files of a Llama 3: words of its pattern, up to three digits together, BOS in front."""
+    specials = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
+    pattern = rf"{_ENDINGS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
+    tokenizer = _byte_level_bpe(texts, size, specials, pattern=pattern)
+    begun = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A",
+        pair="<|begin_of_text|> $A <|begin_of_text|>:1 $B:1",
+        special_tokens=[("<|begin_of_text|>", 0)],
+    )
+    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), begun])
+    names = {"bos_token": specials[0], "eos_token": specials[2]}
+    return _save(tokenizer, folder, {"tokenizer_class": "PreTrainedTokenizerFast", **names})
+
+
+def write_qwen(folder: Path, texts: Iterable[str], *, size: int = 400) -> Path:
+    """Write the files of a Qwen 2 or 3: composed characters, single digits, nothing around a text."""
+    specials = [END_OF_TEXT, "<|im_start|>", "<|im_end|>"]
+    tokenizer = _byte_level_bpe(texts, size, specials, pattern=rf"{_ENDINGS}|{_WORDS}|\p{{N}}|{_REST}")
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    names = {"bos_token": None, "eos_token": "<|im_end|>", "pad_token": END_OF_TEXT, "unk_token": None}
+    others = {"additional_special_tokens": specials[1:], "add_bos_token": False, "add_prefix_space": False}
+    return _save(tokenizer, folder, {"tokenizer_class": "Qwen2Tokenizer", **names, **others})
+
+
+def write_modernbert(folder: Path, texts: Iterable[str], *, size: int = 400) -> Path:
+    """Write the files of a ModernBERT: byte-level BPE between [CLS] and [SEP], runs of spaces as tokens."""
+    tokenizer = _byte_level_bpe(texts, size, [END_OF_TEXT, *BERT_SPECIALS])
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.add_tokens([AddedToken(" " * width, normalized=True) for width in (4, 3, 2)])
+    tokenizer.add_special_tokens([AddedToken("[MASK]", lstrip=True, normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]
+    )
+    names = {f"{name.strip('[]').lower()}_token": name for name in BERT_SPECIALS}
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]}
+    return _save(tokenizer, folder, {"tokenizer_class": "PreTrainedTokenizerFast", **names, **inputs})
+
+
+def write_roberta(folder: Path, texts: Iterable[str], *, size: int = 400) -> Path:
+    """Write the files of a RoBERTa, whose class alone says what its special tokens are for."""
+    tokenizer = _byte_level_bpe(texts, size, ["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
+    )
+    return _save(tokenizer, folder, {"tokenizer_class": "RobertaTokenizer", "model_max_length": 512})
+
+
+def write_gemma(folder: Path, texts: Iterable[str], *, size: int = 500) -> Path:
+    """Write the files of a Gemma: BPE over spaces, bytes for what it does not know, BOS in front."""
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    as_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=specials + as_bytes, show_progress=False)
+    tokenizer.train_from_iterator((text.replace(" ", " ▁") for text in texts), trainer)
+    tokenizer = _without_added(tokenizer, as_bytes)
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    names = {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "unk", "pad")}
+    others = {"add_bos_token": True, "add_eos_token": False}
+    return _save(tokenizer, folder, {"tokenizer_class": "GemmaTokenizer", **names, **others})
+
+
+def _byte_level_bpe(
+    texts: Iterable[str], size: int, special_tokens: list[str], *, pattern: str | None = None
+) -> Tokenizer:
+    """Train on bytes, within the words of ``pattern``, of GPT-2's by default."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
+    if pattern is not None:
+        words = pre_tokenizers.Split(Regex(pattern), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, tokenizer.pre_tokenizer])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
@@ -89,6 +177,13 @@ def write_unigram_with_sentinels(folder: Path, *, sentinels: int) -> Path:
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>", *names])
     return _save(tokenizer, folder)
+
+
+def _without_added(tokenizer: Tokenizer, names: list[str]) -> Tokenizer:
+    """Return the tokenizer to which these are pieces like others, not added ones."""
+    description = json.loads(tokenizer.to_str())
+    added = [token for token in description["added_tokens"] if token["content"] not in names]
+    return Tokenizer.from_str(json.dumps(description | {"added_tokens": added}))
 
 
 def _save(tokenizer: Tokenizer, folder: Path, config: dict[str, Any] | None = None) -> Path:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t5lite.data.vocabulary import Frame
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -16,6 +18,8 @@ class Prompt:
     """Tokens at their beginning that stay where they are cut: a mode, what a tokenizer begins a text with."""
     ends: bool = False
     """Whether EOS stands between them and the targets in a row of both, as between those of pairs."""
+    frame: Frame | None = None
+    """What surrounds them in a row of their own; None: EOS behind."""
 
     @classmethod
     def after(cls, prefix: Sequence[int], ids: np.ndarray) -> "Prompt":

@@ -2,7 +2,15 @@
 
 from t5lite.decoding.cache import DecodingCache, advance, start_cache, start_prompt_cache
 from t5lite.decoding.greedy import EosIds, greedy, greedy_continuation, ids_of_eos, most_probable
-from t5lite.decoding.mode import DecodingMode, GenerationLengths, Inputs, Row, TrainedOn, left_aligned
+from t5lite.decoding.mode import (
+    DecodingMode,
+    GenerationLengths,
+    Inputs,
+    Row,
+    TrainedOn,
+    framed_row,
+    left_aligned,
+)
 from t5lite.decoding.modes import DECODING_MODES, decoding_mode, decoding_programs, generation_lengths
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "advance",
     "decoding_mode",
     "decoding_programs",
+    "framed_row",
     "generation_lengths",
     "greedy",
     "greedy_continuation",

@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import Batch
+from t5lite.data.prompt import Prompt
+from t5lite.data.vocabulary import Frame
 from t5lite.decoding.greedy import greedy
-from t5lite.decoding.mode import DecodingMode, Given, Inputs, Row, Search, TrainedOn, ended_row
+from t5lite.decoding.mode import DecodingMode, Given, Inputs, Row, Search, TrainedOn, framed_row
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
 
 
 class Answering(DecodingMode):
-    """Inputs end with EOS; the marks are segment ids."""
+    """Inputs end with EOS, or stand in the vocabulary's own frame; the marks are segment ids."""
 
     @staticmethod
     def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
@@ -33,12 +35,13 @@ class Answering(DecodingMode):
         return [trained.source.prompt(text, self.vocabulary) for text in texts]
 
     def row(self, given: Given) -> Row:
-        """Return the input and EOS."""
+        """Return the input in its frame: a prompt's is as in training, others' as the vocabulary has it."""
         if isinstance(given, Row):
             return given
         eos_id = self.vocabulary.special_id("eos", needed_for="an encoder-decoder model")
+        frame = given.frame if isinstance(given, Prompt) else self.vocabulary.own_frame
         # An empty input is a lone EOS, also in the rows that fill up: no row is masked altogether.
-        return ended_row(self.ids(given), eos_id, self.encoder_length)
+        return framed_row(self.ids(given), frame or Frame(after=(eos_id,)), self.encoder_length)
 
     def fitted(self, rows: Sequence[Row]) -> int:
         """Return ``encoder_length`` itself: results do not depend on the company an input is in."""

@@ -10,6 +10,7 @@ import numpy as np
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
+from t5lite.data.vocabulary import Frame
 from t5lite.decoding.greedy import greedy_continuation
 from t5lite.decoding.mode import (
     OUTPUT_LENGTH,
@@ -20,7 +21,7 @@ from t5lite.decoding.mode import (
     Row,
     Search,
     TrainedOn,
-    ended_row,
+    framed_row,
 )
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
@@ -78,7 +79,7 @@ class Continuing(DecodingMode):
         prompt = self._prompt(given)
         if prompt.ends:
             eos_id = self.vocabulary.special_id("eos", needed_for="a model that was trained on pairs")
-            return ended_row(prompt.ids, eos_id, self.encoder_length)
+            return framed_row(prompt.ids, Frame(after=(eos_id,)), self.encoder_length)
         leading, ids = np.split(prompt.ids.astype(np.int32), [prompt.num_leading])
         room = self.encoder_length - len(leading)
         if len(ids) and room < 1:

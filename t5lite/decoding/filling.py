@@ -9,10 +9,10 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.prompt import Prompt
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding.greedy import most_probable
-from t5lite.decoding.mode import DecodingMode, Given, Row
+from t5lite.decoding.mode import DecodingMode, Given, Row, framed_row
 from t5lite.models.config import HEADS, EncoderOnlyConfig
 
 MASK = "[MASK]"
@@ -58,18 +58,14 @@ class Filling(DecodingMode):
         """Return [CLS], the input, cut to fit, and [SEP]."""
         if isinstance(given, Row):
             return given
-        ids = self.ids(given)
-        _, cls, sep = self.special
-        framed = np.array([cls, *ids[: self.encoder_length - 2], sep], np.int32)
-        return Row(framed, len(ids) + 2)
+        frame = Frame((self.special.cls,), (self.special.sep,))
+        return framed_row(self.ids(given), frame, self.encoder_length)
 
     def ids(self, given: str | np.ndarray | Prompt) -> np.ndarray:
         """Return the ids of an input; of a text with that of the mask wherever it says so."""
-        if not isinstance(given, str):
-            return super().ids(given)
-        mask = np.array([self.special.mask], np.int32)
-        first, *others = (super(Filling, self).ids(part) for part in given.split(MASK))
-        return np.concatenate([first, *(np.append(mask, ids) for ids in others)])
+        # By its own name, whose rules may take a space beside it, as RoBERTa's do.
+        called = self.vocabulary.token_text(self.special.mask)
+        return super().ids(given.replace(MASK, called) if isinstance(given, str) else given)
 
     def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
         """Return the inputs with their masks filled in, int32 ``[B, encoder_length]``."""

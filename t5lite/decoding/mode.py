@@ -10,7 +10,7 @@ import numpy as np
 
 from t5lite.data.pipeline import DataConfig, SourceDataConfig
 from t5lite.data.prompt import Prompt
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.decoding.greedy import EosIds, ids_of_eos
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
@@ -177,9 +177,9 @@ def known_rows(config: ModelConfig, known_ids: np.ndarray | None) -> np.ndarray 
     return np.pad(known_ids, (0, config.vocab_size - len(known_ids)))
 
 
-def ended_row(ids: np.ndarray, eos_id: int, length: int) -> Row:
-    """Return the ids, cut to fit, and EOS."""
-    return Row(np.append(ids[: length - 1], eos_id).astype(np.int32), len(ids) + 1)
+def framed_row(ids: np.ndarray, frame: Frame, length: int) -> Row:
+    """Return the ids, cut to fit, in a frame."""
+    return Row(frame.around(ids, length), len(ids) + frame.size)
 
 
 def left_aligned(rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:

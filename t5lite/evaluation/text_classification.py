@@ -9,9 +9,9 @@ import numpy as np
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
-from t5lite.decoding import Row, left_aligned
+from t5lite.decoding import Row, framed_row, left_aligned
 from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
@@ -37,11 +37,8 @@ def classification_rows(
     if encoder_length <= _NUM_FRAMING:
         raise ConfigError(f"encoder_length={encoder_length} must be at least 3: [CLS], a token, [SEP]")
     _, cls, sep = special_tokens(vocabulary)
-    rows = []
-    for text in inputs:
-        ids = vocabulary.encode(text)
-        framed = np.array([cls, *ids[: encoder_length - _NUM_FRAMING], sep], np.int32)
-        rows.append(Row(framed, len(ids) + _NUM_FRAMING))
+    frame = Frame((cls,), (sep,))
+    rows = [framed_row(vocabulary.encode(text), frame, encoder_length) for text in inputs]
     longest = max((len(row.ids) for row in rows), default=0)
     if config.position_limit is not None and longest > config.position_limit:
         raise ConfigError(

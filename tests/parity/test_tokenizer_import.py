@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from t5lite.core.errors import DataError
-from t5lite.data.vocabulary import open_vocabulary, train_vocabulary
+from t5lite.data.vocabulary import Frame, open_vocabulary, train_vocabulary
 from tests.small_tokenizers import (
     write_bpe,
     write_bpe_with_bos,
     write_bpe_with_byte_fallback,
+    write_gemma,
+    write_llama3,
+    write_modernbert,
+    write_qwen,
+    write_roberta,
     write_unigram_with_sentinels,
     write_wordpiece,
 )
@@ -27,16 +32,24 @@ TEXTS = [
     "日本語 text中 🤖 \u00a0no-break\u3000wide",
     "ﬁnancial Ⅷ ① \u0001 control\u0085 next",
     "a b  ab\ta",
+    "12345 3.14 CAN'T we'll\n\n\n  y    z\r\n",
 ]
 MAKERS = {
     "bert": lambda folder: write_wordpiece(folder, [*LINES, "日本語 ÀÉÎ àéî"], size=500),
     "gpt2": lambda folder: write_bpe(folder, LINES, size=400),
     "opt": lambda folder: write_bpe(folder, LINES, size=400),
-    "roberta": lambda folder: write_bpe_with_bos(folder, LINES, size=400),
+    "roberta": lambda folder: write_roberta(folder, LINES),
+    "bart": lambda folder: write_bpe_with_bos(folder, LINES, size=400),
     "gpt_neox": lambda folder: write_bpe(folder, LINES, size=400),
     "code_llama": lambda folder: write_bpe_with_byte_fallback(folder, LINES),
     "electra": lambda folder: write_wordpiece(folder, LINES, size=500),
     "llama": lambda folder: write_bpe_with_byte_fallback(folder, LINES),
+    "llama_3": lambda folder: write_llama3(folder, LINES),
+    "mistral": lambda folder: write_llama3(folder, LINES),
+    "qwen2": lambda folder: write_qwen(folder, LINES),
+    "qwen3": lambda folder: write_qwen(folder, LINES),
+    "modernbert": lambda folder: write_modernbert(folder, LINES),
+    "t5gemma": lambda folder: write_gemma(folder, LINES),
     "t5": lambda folder: write_unigram_with_sentinels(folder, sentinels=4),
     "umt5": lambda folder: write_unigram_with_sentinels(folder, sentinels=4),
 }
@@ -45,13 +58,22 @@ CLASSES = {
     "gpt2": "GPT2Tokenizer",
     "opt": "GPT2Tokenizer",
     "roberta": "RobertaTokenizer",
+    "bart": "BartTokenizer",
     "gpt_neox": "GPTNeoXTokenizer",
     "code_llama": "CodeLlamaTokenizer",
     "electra": "ElectraTokenizer",
     "llama": "LlamaTokenizer",
+    "llama_3": "LlamaTokenizer",
+    "mistral": "LlamaTokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "qwen3": "Qwen2Tokenizer",
+    "modernbert": "PreTrainedTokenizerFast",
+    "t5gemma": "GemmaTokenizer",
     "t5": "T5Tokenizer",
     "umt5": "T5Tokenizer",
 }
+MODEL_TYPES = {"code_llama": "llama", "llama_3": "llama"}
+"""Where it is not the name of the case."""
 UNNAMED = {"code_llama": []}  # no type of model has this class unless it is named
 OPTIONS = (
     "do_lower_case",
@@ -78,8 +100,11 @@ def assert_equal_to_transformers(folder, tmp_path, texts=TEXTS):
     expected = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     vocabulary = open_vocabulary(folder)
     assert [ids.tolist() for ids in vocabulary.encode_batch(texts)] == expected
-    framed = [*vocabulary.prompt_prefix, *vocabulary.encode("a b")]
-    assert tokenizer("a b")["input_ids"][: len(framed)] == framed
+    frame = vocabulary.own_frame or Frame()
+    if vocabulary.kind == "sentencepiece":  # whose file has no rules for what stands around a text
+        frame = Frame(after=(vocabulary.eos_id,))
+    assert tokenizer("a b")["input_ids"] == frame.around(vocabulary.encode("a b"), 100).tolist()
+    assert vocabulary.prompt_prefix == frame.before
     tmp_path.mkdir(exist_ok=True)
     vocabulary.write(tmp_path)
     stored = open_vocabulary(tmp_path)
@@ -115,7 +140,7 @@ def test_options_of_the_class_overrule_tokenizer_json(sources, tmp_path_factory,
     folder = tmp_path_factory.mktemp("folder")
     (folder / "tokenizer.json").write_text(json.dumps(description))
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    (folder / "config.json").write_text(json.dumps({"model_type": kind.removeprefix("code_")}))
+    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPES.get(kind, kind)}))
     assert_equal_to_transformers(folder, folder / "stored")
 
 
@@ -125,7 +150,10 @@ SPELLED = ["in <city> and Paris, two words of Paris<city>", "Straße!ß! <CITY> 
 
 @pytest.mark.parametrize("model_type", sorted(MAKERS.keys() - UNNAMED.keys()))
 def test_tokens_that_a_user_added_are_tokens(model_type, tmp_path):
-    source = MAKERS[model_type](tmp_path / "source")
+    source, model_type = (
+        MAKERS[model_type](tmp_path / "source"),
+        MODEL_TYPES.get(model_type, model_type),
+    )
     (source / "config.json").write_text(json.dumps({"model_type": model_type}))
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     tokenizer.add_tokens(ADDED)
@@ -246,13 +274,28 @@ def test_sentinels_with_ids_that_ascend_are_found_by_name(sources, tmp_path):
     assert vocabulary.decode(prompt) == "a <extra_id_1> b"
 
 
-def test_a_class_that_does_not_fit_is_refused_with_a_remedy_that_works(sources, tmp_path):
-    (tmp_path / "tokenizer.json").write_text(sources["gpt2"].read_text())
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(DataError, match=r'BertTokenizer is for a WordPiece model.*set "tokenizer_class"'):
+@pytest.mark.parametrize(
+    ("kind", "model_type", "message"),
+    [
+        ("gpt2", "bert", r'BertTokenizer is for a WordPiece model.*set "tokenizer_class"'),
+        (
+            "bert",
+            "qwen2",
+            r'Qwen2Tokenizer is for a BPE.*set "token.*, in a folder without config',
+        ),
+    ],
+)
+def test_a_class_that_does_not_fit_is_refused_with_a_remedy_that_works(
+    kind, model_type, message, sources, tmp_path
+):
+    (tmp_path / "tokenizer.json").write_text(sources[kind].read_text())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(DataError, match=message):
         open_vocabulary(tmp_path)
     config = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    if "folder without" in message:
+        (tmp_path / "config.json").unlink()
     assert_equal_to_transformers(tmp_path, tmp_path / "stored")
 
 
@@ -262,8 +305,8 @@ AS_THEY_ARE = [
 ]
 ANEW = [
     *("XLMRobertaTokenizer", "CamembertTokenizer", "MBartTokenizer", "PegasusTokenizer", "XLNetTokenizer"),
-    *("BigBirdTokenizer", "RemBertTokenizer", "NllbTokenizer", "ReformerTokenizer", "GemmaTokenizer"),
-    *("SeamlessM4TTokenizer", "Qwen2TokenizerFast", "CohereTokenizer", "MPNetTokenizer"),
+    *("BigBirdTokenizer", "RemBertTokenizer", "NllbTokenizer", "ReformerTokenizer", "CohereTokenizer"),
+    *("SeamlessM4TTokenizer", "Qwen3_5TokenizerFast", "MPNetTokenizer"),
     *("OpenAIGPTTokenizer", "WhisperTokenizer", "ConvBertTokenizer", "SomebodysOwnTokenizer"),
 ]
 
@@ -309,11 +352,11 @@ def test_other_classes_are_said_with_a_remedy_that_works(config, model_config, t
 
 def test_where_the_type_of_model_decides_alone_the_remedy_works_too(tmp_path, caplog):
     taken = {"tokenizer_class": "PreTrainedTokenizerFast"}
-    write_with_own_rules(tmp_path, taken, {"model_type": "qwen2"})
+    write_with_own_rules(tmp_path, taken, {"model_type": "qwen3_5"})
     loaded = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    assert type(loaded).__name__ == "Qwen2Tokenizer"
+    assert type(loaded).__name__ == "Qwen3_5Tokenizer"
     vocabulary = open_vocabulary(tmp_path)
-    assert "tokenizer_class Qwen2Tokenizer may build" in caplog.text
+    assert "tokenizer_class Qwen3_5Tokenizer may build" in caplog.text
     assert (
         'set "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json, in a folder without'
         in (caplog.text)

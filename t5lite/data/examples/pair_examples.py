@@ -22,7 +22,7 @@ from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 
 CLASSIFIER = "sequence_classification"
 """The head of an encoder-only model that pairs train."""
@@ -40,7 +40,7 @@ class PairsDataConfig(SourceConfig):
     """Directory of a pair store, such as OUTPUT/train of `t5lite prepare`."""
 
     inputs_length: int = 512
-    """Tokens of the inputs, EOS (or [CLS] and [SEP]) included."""
+    """Tokens of the inputs, EOS (or [CLS] and [SEP], or the vocabulary's own frame) included."""
 
     targets_length: int = 128
     """Tokens of the targets, EOS included; of no meaning where they are classes."""
@@ -70,7 +70,7 @@ class PairsDataConfig(SourceConfig):
     def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
         """Return the inputs of a pair."""
         del prefix
-        return Prompt(vocabulary.encode(text, parse_sentinels=True), ends=True)
+        return Prompt(vocabulary.encode(text, parse_sentinels=True), ends=True, frame=vocabulary.own_frame)
 
     @property
     def kind(self) -> str:
@@ -167,7 +167,8 @@ class PairExamples(Examples):
     """Row ``i`` is usable pair ``i``, or row ``i`` of the packing plan.
 
     An encoder-decoder reads the inputs and writes the targets, both ended by EOS; its decoder starts with
-    ``start_id``. A decoder-only model has them in one row, inputs EOS targets EOS, with loss on the targets
+    ``start_id``. Where the vocabulary has a frame of its own, inputs stand in that (T5Gemma's behind BOS,
+    without EOS). A decoder-only model has them in one row, inputs EOS targets EOS, with loss on the targets
     only, their EOS included (as seqio's ``PrefixLMFeatureConverter``; whether inputs see each other is the
     model's ``prefix_attention``).
 
@@ -194,8 +195,10 @@ class PairExamples(Examples):
         self._start_id = start_id
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
+        self._ended = Frame(after=(self._eos_id,))
+        self._frame = self._ended if self._one_row else self.vocabulary.own_frame or self._ended
         self.max_epochs = config.max_epochs
-        inputs_lengths = self._store.inputs.document_lengths + 1
+        inputs_lengths = self._store.inputs.document_lengths + self._frame.size
         targets_lengths = self._store.targets.document_lengths + 1
         overlong = (inputs_lengths > config.inputs_length) | (targets_lengths > config.targets_length)
         dropped = overlong if config.overlong == "drop" else np.zeros_like(overlong)
@@ -258,8 +261,8 @@ class PairExamples(Examples):
         decoder = _Side(len(indices), self.spec.decoder_length, self._start_id)
         for row, pairs in enumerate(self._rows(indices)):
             for inputs, targets in pairs:
-                encoder.append(row, inputs, self._eos_id)
-                decoder.append(row, targets, self._eos_id)
+                encoder.append(row, inputs, self._frame)
+                decoder.append(row, targets, self._ended)
         return {
             "encoder_input_tokens": encoder.tokens,
             "decoder_input_tokens": decoder.shifted,
@@ -306,15 +309,14 @@ class _Side:
         self._used = [0] * rows
         self._segments = [0] * rows
 
-    def append(self, row: int, document: np.ndarray, eos_id: int) -> None:
-        """Put a document and EOS behind what stands in ``row``, cut to the row's length."""
+    def append(self, row: int, document: np.ndarray, frame: Frame) -> None:
+        """Put a document in its frame behind what stands in ``row``, cut to the row's length."""
         start = self._used[row]
-        body = document[: self.tokens.shape[1] - 1]
-        end = start + len(body)
+        framed = frame.around(document, self.tokens.shape[1])
+        end = start + len(framed)
         self._segments[row] += 1
-        self.tokens[row, start:end] = body
-        self.tokens[row, end] = eos_id
+        self.tokens[row, start:end] = framed
         self.shifted[row, start] = self._start_id
-        self.shifted[row, start + 1 : end + 1] = body
-        self.segment_ids[row, start : end + 1] = self._segments[row]
-        self._used[row] = end + 1
+        self.shifted[row, start + 1 : end] = framed[:-1]
+        self.segment_ids[row, start:end] = self._segments[row]
+        self._used[row] = end

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -31,6 +32,32 @@ MAX_EXTRA_IDS = 1 << 20
 """Most sentinels that a vocabulary can be given."""
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Ids that stand around a text."""
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self.before) + len(self.after)
+
+    def around(self, ids: np.ndarray, length: int) -> np.ndarray:
+        """Return ids in the frame (int32), cut at their end so that ``length`` holds them all.
+
+        Raises:
+          ConfigError: if it does not even hold the frame.
+        """
+        if length < self.size:
+            raise ConfigError(
+                f"{length} tokens have no room for the {self.size} around a text; use {self.size + 1} or more"
+            )
+        body = ids[: length - self.size]
+        return np.concatenate([self.before, body, self.after]).astype(np.int32)
+
+
 class Vocabulary(ABC):
     """Text to ids and back.
 
@@ -51,8 +78,8 @@ class Vocabulary(ABC):
       size: number of ids, special tokens and sentinels included.
       sentinel_ids: int32, the id of ``<extra_id_i>`` at place ``i``.
       fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
-      prompt_prefix: ids that the tokenizer's own rules put in front of a single text (Llama's BOS), which
-        ``encode`` leaves out; prompts of a model that was trained with them need them.
+      own_frame: what the tokenizer's own rules put around a single text (Llama's BOS, BERT's [CLS] and
+        [SEP]), which ``encode`` leaves out; None where that is nothing.
       caveat: what a user who gives it is to be told, such as how ids may differ from another library's.
       files: content by name of the files that ``open_vocabulary`` needs to open an equal one; the first is
         the one to name to a user.
@@ -64,7 +91,7 @@ class Vocabulary(ABC):
     sentinel_ids: np.ndarray
     fingerprint: str
     files: Mapping[str, bytes]
-    prompt_prefix: tuple[int, ...] = ()
+    own_frame: Frame | None = None
     caveat: str = ""
 
     pad_id: int | None = None
@@ -79,6 +106,11 @@ class Vocabulary(ABC):
     def extra_ids(self) -> int:
         """Number of sentinels."""
         return len(self.sentinel_ids)
+
+    @property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        """Ids in front of a prompt of a model that was trained on what the tokenizer's own rules make."""
+        return () if self.own_frame is None else self.own_frame.before
 
     def has_sentinel(self, name: str, token: int) -> bool:
         """Whether a token is a sentinel, and has the id that it has here."""

@@ -7,7 +7,7 @@ a few take the file as it is. Added tokens have their own rules. Everything here
 so that neither library is needed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from t5lite.data.vocabulary.tokenizer_model_types import NAMED_IN_VAIN, REGISTERED
@@ -67,8 +67,7 @@ def as_loaded(description: Json, name: str | None, config: Json) -> Json:
     model = description["model"]
     if model.get("type", kind) != kind:
         raise ValueError(
-            f"tokenizer_class {name} is for a {kind} model, but tokenizer.json has a {model['type']} model; "
-            f'set "tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json, which takes the file as it is'
+            f"tokenizer_class {name} is for a {kind} model, but tokenizer.json has a {model['type']} model"
         )
     return description | rebuild(description, config)
 
@@ -169,6 +168,55 @@ def _without_defaults(value: Any) -> Any:
     return [_without_defaults(item) for item in value] if isinstance(value, list) else value
 
 
+def special_names(name: str | None) -> Mapping[str, tuple[str, ...]]:
+    """Return what a class calls its special tokens ("cls", …) where no file says."""
+    return {token: (named,) for token, named in _NAMES.get(name or "", {}).items()}
+
+
+def template(
+    before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]], *, second_type: int = 0
+) -> Json:
+    """Return the post-processor that puts tokens before a first text and after each.
+
+    Args:
+      before: names and ids.
+      after: names and ids.
+      second_type: the token type of the second text of a pair.
+    """
+
+    def token(name: str, type_id: int) -> Json:
+        return {"SpecialToken": {"id": name, "type_id": type_id}}
+
+    def text(letter: str, type_id: int) -> list[Json]:
+        sequence = {"Sequence": {"id": letter, "type_id": type_id}}
+        return [sequence, *(token(name, type_id) for name, _ in after)]
+
+    single = [*(token(name, 0) for name, _ in before), *text("A", 0)]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, *text("B", second_type)],
+        "special_tokens": {
+            name: {"id": name, "ids": [index], "tokens": [name]} for name, index in (*before, *after)
+        },
+    }
+
+
+def _named(description: Json, config: Json, name: str, *tokens: str) -> list[tuple[str, int]] | None:
+    """Return names and ids of special tokens of a class; None where one is not there."""
+    vocab = description["model"]["vocab"]
+    ids = vocab if isinstance(vocab, dict) else {piece: index for index, (piece, _) in enumerate(vocab)}
+    ids = ids | {token["content"]: int(token["id"]) for token in description.get("added_tokens") or []}
+    named = []
+    for token in tokens:
+        said = config.get(f"{token}_token", _NAMES[name][token])
+        said = said.get("content") if isinstance(said, dict) else said
+        if said not in ids:
+            return None
+        named.append((said, ids[said]))
+    return named
+
+
 def _bert(description: Json, config: Json) -> Json:
     normalizer = {
         "type": "BertNormalizer",
@@ -178,7 +226,9 @@ def _bert(description: Json, config: Json) -> Json:
         "lowercase": config.get("do_lower_case", True),
     }
     model = description["model"] | {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    framing = _named(description, config, "BertTokenizer", "cls", "sep")
     return {
+        "post_processor": template(framing[:1], framing[1:], second_type=1) if framing else None,
         "normalizer": normalizer,
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
@@ -197,6 +247,37 @@ def _gpt2(description: Json, config: Json) -> Json:
     }
 
 
+def _roberta(description: Json, config: Json) -> Json:
+    framing = _named(description, config, "RobertaTokenizer", "cls", "sep")
+    options = {"trim_offsets": True, "add_prefix_space": False}
+    processor = {"type": "RobertaProcessing", "cls": framing[0], "sep": framing[1]} if framing else None
+    return _gpt2(description, config) | {"post_processor": processor and processor | options}
+
+
+def _qwen2(description: Json, config: Json) -> Json:
+    words = {"type": "Split", "pattern": {"Regex": _QWEN2_WORDS}, "behavior": "Isolated", "invert": False}
+    prefixed = config.get("add_prefix_space") or False
+    as_bytes = {"type": "ByteLevel", "add_prefix_space": prefixed, "trim_offsets": True, "use_regex": False}
+    return _gpt2(description, config) | {
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [words, as_bytes]},
+    }
+
+
+def _gemma(description: Json, config: Json) -> Json:
+    unknown = config.get("unk_token", _NAMES["GemmaTokenizer"]["unk"])
+    unknown = unknown.get("content") if isinstance(unknown, dict) else unknown
+    pattern = {"pattern": {"String": " "}}
+    return {
+        "normalizer": {"type": "Replace", **pattern, "content": "▁"},
+        "pre_tokenizer": {"type": "Split", **pattern, "behavior": "MergedWithPrevious", "invert": False},
+        "decoder": {"type": "Sequence", "decoders": _SPACED},
+        "model": description["model"]
+        | _PLAIN_BPE
+        | {"fuse_unk": True, "byte_fallback": True, "unk_token": unknown},
+    }
+
+
 def _gpt_neox(description: Json, config: Json) -> Json:
     return _gpt2(description, config) | {"normalizer": {"type": "NFC"}, "post_processor": None}
 
@@ -212,13 +293,7 @@ def _llama(description: Json, config: Json) -> Json:
     prefixed = config.get("add_prefix_space")
     prefixed = True if prefixed is None else prefixed
     scheme = "never" if not prefixed else "always" if config.get("legacy", False) else "first"
-    decoders: list[Json] = [
-        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-        {"type": "ByteFallback"},
-        {"type": "Fuse"},
-    ]
-    if prefixed:
-        decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    decoders = [*_SPACED, {"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefixed else _SPACED
     return {
         "normalizer": None,
         "pre_tokenizer": _METASPACE | {"prepend_scheme": scheme, "split": False},
@@ -228,7 +303,7 @@ def _llama(description: Json, config: Json) -> Json:
 
 
 def _t5(description: Json, config: Json) -> Json:
-    del config
+    ended = _named(description, config, "T5Tokenizer", "eos")
     normalizer = description.get("normalizer") or {}
     steps = normalizer["normalizers"] if normalizer.get("type") == "Sequence" else [normalizer]
     charsmap = next((step for step in steps if step.get("type") == "Precompiled"), None)
@@ -237,12 +312,22 @@ def _t5(description: Json, config: Json) -> Json:
     return {
         "normalizer": charsmap,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
-        "post_processor": None,
+        "post_processor": template((), ended) if ended else None,
         "decoder": metaspace,
         "model": description["model"] | {"unk_id": 2, "byte_fallback": False},
     }
 
 
+_QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+_SPACED: list[Json] = [
+    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"},
+    {"type": "Fuse"},
+]
+"""How ``▁`` and bytes become text again."""
 _METASPACE = {"type": "Metaspace", "replacement": "▁"}
 _PLAIN_BPE: Json = {
     "dropout": None,
@@ -269,17 +354,31 @@ _REBUILT: dict[str, tuple[str, Callable[[Json, Json], Json]]] = {
     **dict.fromkeys(
         (
             "BartTokenizer",
-            "GPT2Tokenizer",
             "LEDTokenizer",
             "LongformerTokenizer",
             "MvpTokenizer",
             "RobertaTokenizer",
         ),
-        ("BPE", _gpt2),
+        ("BPE", _roberta),
     ),
     "CodeLlamaTokenizer": ("BPE", _code_llama),
+    "GPT2Tokenizer": ("BPE", _gpt2),
     "GPTNeoXTokenizer": ("BPE", _gpt_neox),
+    "GemmaTokenizer": ("BPE", _gemma),
     "LlamaTokenizer": ("BPE", _llama),
+    "Qwen2Tokenizer": ("BPE", _qwen2),
     "T5Tokenizer": ("Unigram", _t5),
 }
 """The kind of model that a class is for, and what it makes of a tokenizer.json; aliases are listed too."""
+_ROBERTA = {name: f"<{name}>" for name in ("unk", "pad", "mask")} | {
+    **dict.fromkeys(("bos", "cls"), "<s>"),
+    **dict.fromkeys(("eos", "sep"), "</s>"),
+}
+_NAMES: dict[str, Mapping[str, str]] = {
+    "BertTokenizer": {name: f"[{name.upper()}]" for name in ("cls", "sep", "unk", "pad", "mask")},
+    "GemmaTokenizer": {name: f"<{name}>" for name in ("bos", "eos", "unk", "pad", "mask")},
+    "Qwen2Tokenizer": dict.fromkeys(("eos", "unk", "pad"), "<|endoftext|>"),
+    "T5Tokenizer": {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"},
+    **{name: _ROBERTA for name, (_, rebuild) in _REBUILT.items() if rebuild is _roberta},
+}
+"""What classes call their special tokens where no file says."""

@@ -16,7 +16,7 @@ from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.base import USUAL_NAMES, Frame, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,
     Json,
@@ -28,6 +28,7 @@ from t5lite.data.vocabulary.tokenizer_classes import (
     is_known,
     pieces,
     rules,
+    special_names,
     with_hidden,
 )
 
@@ -66,7 +67,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         may not flag them as special.
 
     Padding, truncation and special tokens that the file would add to a text are left out: adding them is
-    up to the objectives. Those it would put in front are ``prompt_prefix``.
+    up to the objectives. The special tokens are ``own_frame``.
 
     Args:
       path: the ``tokenizer.json``.
@@ -97,7 +98,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         self.files = _naming_its_class(contents, written, self.path)
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
-        self.special_tokens = _special_tokens(self.files, there, self.path)
+        self.special_tokens = _special_tokens(self.files, written, there, self.path)
         listed = additional_special_tokens(_config(self.files, self.path))
         self.additional_special_tokens = tuple(name for name in dict.fromkeys(listed) if name in there)
         named = {*self.special_tokens.values(), *_sentinels(there), *self.additional_special_tokens}
@@ -118,7 +119,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         specials = {token: ids[name] for token, name in self.special_tokens.items()}
         for token, index in specials.items():
             setattr(self, f"{token}_id", index)
-        self.prompt_prefix = _prompt_prefix(self._tokenizer)
+        self.own_frame = _frame(self._tokenizer)
         self._dropped = {specials.get(token) for token in _DROPPED}
         digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
         digest.update(json.dumps(specials, sort_keys=True).encode())
@@ -273,7 +274,10 @@ def _as_loaded(contents: Mapping[str, bytes], written: Json, path: StoragePath) 
         loaded |= {"added_tokens": added_tokens(written, name, config, added)}
         pieces(loaded)  # which must be there
     except ValueError as error:
-        raise DataError(f"{path} cannot be used: {error}") from error
+        raise DataError(
+            f"{path} cannot be used: {error}; set {as_it_is_remedy(_model_config(path))}, by which the file "
+            "is taken as it is"
+        ) from error
     return loaded
 
 
@@ -324,26 +328,31 @@ def _load(description: Json, path: StoragePath) -> "Tokenizer":
     return tokenizer
 
 
-def _prompt_prefix(tokenizer: "Tokenizer") -> tuple[int, ...]:
-    """Return the ids that the post-processor puts before a single text."""
+def _frame(tokenizer: "Tokenizer") -> Frame | None:
+    """Return the ids that the post-processor puts around a single text."""
     encoding = tokenizer.encode("a", add_special_tokens=True)  # what the text is does not matter
     added = encoding.special_tokens_mask
     # A vocabulary of another script may drop the letter: then nothing tells front and back apart.
-    return tuple(encoding.ids[: added.index(0)]) if 0 in added else ()
+    if 0 not in added or 1 not in added:
+        return None
+    start, end = added.index(0), len(added) - added[::-1].index(0)
+    return Frame(tuple(encoding.ids[:start]), tuple(encoding.ids[end:]))
 
 
 def _special_tokens(
-    contents: Mapping[str, bytes], names: Collection[str], path: StoragePath
+    contents: Mapping[str, bytes], written: Json, names: Collection[str], path: StoragePath
 ) -> dict[SpecialToken, str]:
-    """Return the names of the special tokens that there are."""
+    """Return the names of the special tokens that there are: as the files say, the class, or as usual."""
     named: dict[str, Any] = {}
+    of_class = special_names(class_of(_config(contents, path), {}, written))
     for name in reversed(_CONFIG_FILES):  # tokenizer_config.json has the last word
         if name in contents:
             named |= json_object(contents[name], path.parent / name)
     specials: dict[SpecialToken, str] = {}
     for token in get_args(SpecialToken):
         key = f"{token}_token"
-        usual = next((name for name in USUAL_NAMES[token] if name in names), None)
+        candidates = (*of_class.get(token, ()), *USUAL_NAMES[token])
+        usual = next((name for name in candidates if name in names), None)
         name = named.get(key, usual)
         name = name.get("content") if isinstance(name, dict) else name
         if name is None:

@@ -185,7 +185,8 @@ def _tokenizer_files(
     kept_class = json.loads(kept_files.get(_TOKENIZER_CONFIG, b"{}")).get("tokenizer_class")
     if vocabulary is None or "tokenizer.json" in kept_files or kept_class == "ByT5Tokenizer":
         return kept_files
-    return {**kept_files, **tokenizer_files(vocabulary, config.architecture)}
+    types = config.tells_sentences_apart
+    return {**kept_files, **tokenizer_files(vocabulary, config.architecture, token_types=types)}
 
 
 def _tokens(vocabulary: Vocabulary | None) -> Tokens:

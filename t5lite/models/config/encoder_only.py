@@ -108,6 +108,11 @@ class EncoderOnlyConfig(TransformerConfig):
         """The labels of a classifier, of rows or of tokens."""
         return self.num_labels if self.head_kind.is_classifier else None
 
+    @property
+    def tells_sentences_apart(self) -> bool:
+        """Whether there are two token types or more."""
+        return self.num_token_types > 1
+
     def check_fields(self, fields: Collection[str]) -> None:
         """Check that sentences of a pair are told apart where they have types.
 

@@ -150,6 +150,11 @@ class TransformerConfig(ABC):
         return ()
 
     @property
+    def tells_sentences_apart(self) -> bool:
+        """Whether both texts of a pair have token types of their own."""
+        return False
+
+    @property
     def outputs(self) -> tuple[Output, ...]:
         """The outputs that a loss is taken of, the main one first; a language model's tokens by default."""
         return (token_output(self.sides[-1]),)

@@ -23,7 +23,7 @@ TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios l
 
 
 USED = (
-    "size", "known_ids", "prompt_prefix", "encode", "special_id", "sentinel", "extra_ids",
+    "size", "known_ids", "prompt_prefix", "encode", "token_text", "special_id", "sentinel", "extra_ids",
     "eos_id", "bos_id", "mask_id", "cls_id", "sep_id",
 )  # fmt: skip
 """What generation reads of a vocabulary, but for ``decode``."""

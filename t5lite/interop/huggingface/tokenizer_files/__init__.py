@@ -20,12 +20,15 @@ from t5lite.interop.huggingface.tokenizer_files.tokenizer_json_files import toke
 from t5lite.models.config import Architecture
 
 
-def tokenizer_files(vocabulary: Vocabulary, architecture: Architecture) -> dict[str, bytes]:
+def tokenizer_files(
+    vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool = True
+) -> dict[str, bytes]:
     """Return what ``AutoTokenizer`` needs, such as tokenizer.json and tokenizer_config.json, by file name.
 
     ``AutoTokenizer`` then gives the ids of ``vocabulary.encode``, and around them what t5lite puts there for
-    the architecture: EOS after a text for an encoder-decoder, nothing but ``prompt_prefix`` before it for a
-    decoder, [CLS] and [SEP], or what stands for them, for an encoder. Sentinels are found in a text, as
+    the architecture: the vocabulary's own frame or EOS after a text for an encoder-decoder, nothing but
+    ``prompt_prefix`` before it for a decoder, [CLS] and [SEP], or what stands for them, for an encoder, which
+    is given token types where it has those of a pair (``token_types``). Sentinels are found in a text, as
     ``parse_sentinels`` does; a special token that a text spells is ordinary text, except for an encoder,
     whose [MASK] must be found, and for a tokenizer.json, which has its own rule.
 
@@ -33,7 +36,7 @@ def tokenizer_files(vocabulary: Vocabulary, architecture: Architecture) -> dict[
       DataError: if the vocabulary cannot be written so.
       ConfigError: if it lacks a token that the architecture needs.
     """
-    around = framing(vocabulary, architecture)
+    around = framing(vocabulary, architecture, token_types=token_types)
     match vocabulary:
         case SentencePieceVocabulary():
             return sentencepiece_files(vocabulary, around)

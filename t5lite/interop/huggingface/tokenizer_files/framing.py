@@ -1,13 +1,14 @@
 """What surrounds a text, by the architecture: what t5lite puts there, and a tokenizer's class shall add."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from t5lite.core.architectures import SIDES_OF
 from t5lite.core.batch_fields import Side
-from t5lite.data.vocabulary import SpecialToken, Vocabulary
+from t5lite.data.vocabulary import Frame, SpecialToken, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.data.vocabulary.tokenizer_classes import template
 from t5lite.models.config import Architecture
 
 
@@ -37,28 +38,17 @@ class Framing:
 
     def post_processor(self, names: dict[int, str]) -> dict[str, Any]:
         """Return tokenizer.json's post-processor, given the tokens' names by id."""
-
-        def token(index: int, type_id: int) -> dict[str, Any]:
-            return {"SpecialToken": {"id": names[index], "type_id": type_id}}
-
-        def text(name: str, type_id: int) -> list[dict[str, Any]]:
-            sequence = {"Sequence": {"id": name, "type_id": type_id}}
-            return [sequence, *(token(index, type_id) for index in self.after)]
-
-        single = [*(token(index, 0) for index in self.before), *text("A", 0)]
-        return {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, *text("B", int(self.token_types))],
-            "special_tokens": {
-                names[index]: {"id": names[index], "ids": [index], "tokens": [names[index]]}
-                for index in (*self.before, *self.after)
-            },
-        }
+        before, after = ([(names[index], index) for index in side] for side in (self.before, self.after))
+        return template(before, after, second_type=int(self.token_types))
 
 
-def framing(vocabulary: Vocabulary, architecture: Architecture) -> Framing:
+def framing(vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool) -> Framing:
     """Return what t5lite puts around a text of a model of an architecture.
+
+    Args:
+      vocabulary: of the model.
+      architecture: of the model.
+      token_types: whether an encoder-only model has types for both texts of a pair.
 
     Raises:
       ConfigError: if the vocabulary has not the tokens for it.
@@ -68,11 +58,14 @@ def framing(vocabulary: Vocabulary, architecture: Architecture) -> Framing:
         index = getattr(vocabulary, f"{name}_id")
         if index is not None:
             special[name] = index
-    return _FRAMINGS[SIDES_OF[architecture]](vocabulary, special)
+    found = _FRAMINGS[SIDES_OF[architecture]](vocabulary, special)
+    return replace(found, token_types=found.token_types and token_types)
 
 
 def _ended(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
-    return Framing(after=(vocabulary.special_id("eos", needed_for="an encoder-decoder"),), special=special)
+    eos_id = vocabulary.special_id("eos", needed_for="an encoder-decoder")
+    frame = vocabulary.own_frame or Frame(after=(eos_id,))
+    return Framing(before=frame.before, after=frame.after, special=special)
 
 
 def _begun(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
