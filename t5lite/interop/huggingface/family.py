@@ -233,6 +233,16 @@ class Values:
             if (value := self.get(key)) is not None and value not in values:
                 raise unsupported(self.name(key), value, values)
 
+    def refuse_parts(self) -> None:
+        """Check that no value is an object itself.
+
+        Raises:
+          UserError: naming the first that is.
+        """
+        for key, value in self._content.items():
+            if isinstance(value, dict):
+                raise unsupported(self.name(key), value, ("a number or a word",))
+
     def says(self, key: str) -> bool:
         """Return whether a key is not there, so that its default counts, or has a value; not for null."""
         return self._content.get(key, "missing") is not None

@@ -15,6 +15,7 @@ from t5lite.interop.huggingface.family import (
     tied_head,
     token_ids_of_decoder,
     unit_logit_scale,
+    unsupported,
 )
 from t5lite.interop.huggingface.rotary import read_rotary, rotary_json
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, linear, norm, table
@@ -27,6 +28,7 @@ from t5lite.models.config import (
     RotaryPositions,
 )
 
+_GLOBAL = "full_attention"
 _TABLE, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _SHAPE: dict[str, tuple[Any, ...]] = {
     **ONLY_PLAIN,
@@ -119,12 +121,15 @@ class LlamaLike:
     def _from_json(self, values: Values) -> DecoderOnlyConfig:
         values.require({"hidden_act": ("silu",), "is_encoder_decoder": (False,), **self.supported})
         values.architectures((f"{self.name}ForCausalLM", f"{self.name}Model"))
+        _check_layer_types(values)
 
         def integer(key: str, default: int) -> int:
             return values.integer(key, self.defaults.get(key, default))
 
         embed_dim, num_heads = integer("hidden_size", 4096), integer("num_attention_heads", 32)
-        kv_heads = integer("num_key_value_heads", num_heads)
+        # A null says that there are as many as heads; a key that is missing, what the class has.
+        said = values.says("num_key_value_heads")
+        kv_heads = integer("num_key_value_heads", num_heads) if said else num_heads
         head_dim = values.get("head_dim", self.defaults.get("head_dim"))
         if head_dim is None:
             head_dim = values.head_dim("hidden_size", embed_dim, "num_attention_heads", num_heads)
@@ -146,6 +151,17 @@ class LlamaLike:
             initializer=NormalInitializer(std=values.number("initializer_range", 0.02)),
             dropout_rate=values.number("attention_dropout", 0.0),
         )
+
+
+def _check_layer_types(values: Values) -> None:
+    """Check that no layers are told apart: what windows there are, all of them have.
+
+    Raises:
+      UserError: for layers of another kind.
+    """
+    types = values.get("layer_types", [])
+    if not isinstance(types, list) or any(kind != _GLOBAL for kind in types):
+        raise unsupported("layer_types", types, ([_GLOBAL],))
 
 
 def _rules(config: DecoderOnlyConfig) -> tuple[Rule, ...]:

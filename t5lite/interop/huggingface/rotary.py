@@ -1,11 +1,10 @@
 """Rotary positions as config.json says them: their base, and what stretches the context."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from t5lite.core.errors import UserError
-from t5lite.interop.huggingface.family import Values, unsupported
+from t5lite.interop.huggingface.family import Values
 from t5lite.models.config import (
     LinearScaling,
     Llama3Scaling,
@@ -41,27 +40,28 @@ _KINDS: dict[str, _Kind] = {
 """By ``rope_type``."""
 
 
-def read_rotary(values: Values, *, default_base: float = _BASE) -> RotaryPositions:
-    """Return the positions of ``rope_parameters`` (transformers 5), or ``rope_scaling`` and ``rope_theta``.
+def read_rotary(values: Values, *, kinds: Collection[str] = tuple(_KINDS)) -> RotaryPositions:
+    """Return the positions of ``rope_scaling`` and ``rope_theta``, or ``rope_parameters`` (transformers 5).
+
+    Args:
+      values: of config.json.
+      kinds: what ``rope_type`` may be.
 
     Raises:
-      UserError: for another scaling than none, linear and that of Llama 3.1.
+      UserError: for another scaling, and for positions of a part of each head or of each kind of layers.
     """
-    base, scaling = values.number("rope_theta", default_base), values
-    for key in ("rope_parameters", "rope_scaling"):
-        parameters = values.get(key, {})
-        if not isinstance(parameters, dict):
-            raise UserError(f"config.json: {key}={parameters!r} must be an object")
-        if parameters:
-            scaling = Values(parameters)
-            base = scaling.number("rope_theta", base)
-            break
-    name = scaling.get("rope_type", scaling.get("type", "default"))
-    if name not in _KINDS:
-        raise unsupported("rope_type", name, _KINDS)
+    # Of both keys, transformers takes the first one, if it says anything.
+    said = next((values.part(key) for key in ("rope_scaling", "rope_parameters") if values.get(key)), None)
+    scaling = values.part("rope_scaling") if said is None else said
+    for each in (values, scaling):
+        each.require({"partial_rotary_factor": (1.0,)})
+    scaling.refuse_parts()
+    written = "rope_type" if scaling.get("rope_type") is not None else "type"
+    name = scaling.choice(written, {kind: kind for kind in kinds}, "default")
     kind = _KINDS[name]
     fields: dict[str, Any] = {ours: scaling.number(key) for key, ours in kind.numbers.items()}
     fields |= {ours: scaling.integer(key) for key, ours in kind.integers.items()}
+    base = scaling.number("rope_theta", values.number("rope_theta", _BASE))
     return RotaryPositions(base=base, scaling=kind.scaling(**fields))
 
 

@@ -30,8 +30,8 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         check_choice("attention.biases", self.biases, get_args(AttentionBiases))
-        check_finite(self, "softcap")
-        check_positive(self, "scale_dim")
+        check_finite(self, "softcap", within="attention.")
+        check_positive(self, "scale_dim", within="attention.")
         if self.scale_dim is not None and not self.scaled:
             raise ConfigError(f"attention.scale_dim={self.scale_dim} needs attention.scaled=True")
         if not self.windows:

@@ -16,8 +16,13 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"unknown {name}={value!r}{suggestion(str(value), allowed)}")
 
 
-def check_positive(config: Any, *names: str) -> None:
+def check_positive(config: Any, *names: str, within: str = "") -> None:
     """Check that fields of a configuration are at least 1, or None.
+
+    Args:
+      config: a model's, or a part of it.
+      names: of the fields.
+      within: what names of that part's fields begin with in a model (``norm.``).
 
     Raises:
       ConfigError: naming the first that is not.
@@ -25,11 +30,11 @@ def check_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if value is not None and value < 1:
-            raise ConfigError(f"{name}={value} must be at least 1")
+            raise ConfigError(f"{within}{name}={value} must be at least 1")
 
 
-def check_finite(config: Any, *names: str) -> None:
-    """Check that fields of a configuration are positive and finite, or None.
+def check_finite(config: Any, *names: str, within: str = "") -> None:
+    """Check that fields of a configuration are positive and finite, or None; arguments as above.
 
     Raises:
       ConfigError: naming the first that is not.
@@ -37,4 +42,4 @@ def check_finite(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if value is not None and not 0.0 < value < math.inf:
-            raise ConfigError(f"{name}={value} must be positive and finite")
+            raise ConfigError(f"{within}{name}={value} must be positive and finite")

@@ -33,6 +33,7 @@ class EncoderDecoderConfig(TransformerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoder_sizes is not None:
+            self.encoder_sizes.check("encoder_sizes.")
             self.positions.check(head_dim=self.encoder_sizes.head_dim, embed_dim=self.encoder_sizes.embed_dim)
             if self.encoder_sizes.embed_dim != self.embed_dim and not self.separate_tables:
                 raise ConfigError(

@@ -23,7 +23,7 @@ class NormalInitializer:
     """Cut at two standard deviations (ModernBERT)."""
 
     def __post_init__(self) -> None:
-        check_finite(self, "std")
+        check_finite(self, "std", within="initializer.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ class RMSNorm:
     """Multiply by 1 + scale, which starts at 0 (Gemma); Adafactor moves that slowly (``optim.adafactor``)."""
 
     def __post_init__(self) -> None:
-        check_finite(self, "epsilon")
+        check_finite(self, "epsilon", within="norm.")
 
     centred = False
     bias = False
@@ -39,7 +39,7 @@ class LayerNorm:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        check_finite(self, "epsilon")
+        check_finite(self, "epsilon", within="norm.")
 
     centred = True
     one_plus = False

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.checks import check_finite, check_positive
 
+_SCALING = "positions.scaling."
+
 
 class Positions:
     """What a kind of positions says of itself; by default nothing."""
@@ -124,7 +126,7 @@ class LinearScaling:
     factor: float
 
     def __post_init__(self) -> None:
-        check_finite(self, "factor")
+        check_finite(self, "factor", within=_SCALING)
 
     def scaled(self, frequencies: Any) -> Any:
         """Return the frequencies, an array of radians a token."""
@@ -143,8 +145,8 @@ class Llama3Scaling:
     original_max_length: int = 8192
 
     def __post_init__(self) -> None:
-        check_finite(self, "factor", "low_frequency_factor", "high_frequency_factor")
-        check_positive(self, "original_max_length")
+        check_finite(self, "factor", "low_frequency_factor", "high_frequency_factor", within=_SCALING)
+        check_positive(self, "original_max_length", within=_SCALING)
         if self.low_frequency_factor >= self.high_frequency_factor:
             raise ConfigError(
                 f"low_frequency_factor={self.low_frequency_factor} must be below "
@@ -173,7 +175,7 @@ class RotaryPositions(Positions):
     scaling: RotaryScaling = Unscaled()
 
     def __post_init__(self) -> None:
-        check_finite(self, "base", "local_base")
+        check_finite(self, "base", "local_base", within="positions.")
 
     def check(self, *, head_dim: int, embed_dim: int) -> None:
         """Check that what is turned comes in pairs."""

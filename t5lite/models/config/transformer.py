@@ -383,7 +383,8 @@ class TransformerConfig(ABC):
           ConfigError: for a value out of range or a combination that makes no model.
         """
         check_positive(self, "vocab_size", "max_length", "table_dim", *self._layer_fields)
-        self.positions.check(head_dim=self.sizes.head_dim, embed_dim=self.embed_dim)
+        self.sizes.check()
+        self.positions.check(head_dim=self.head_dim, embed_dim=self.embed_dim)
         check_choice("norm_placement", self.norm_placement, get_args(NormPlacement))
         if self.parallel_block and self.norm_placement != "pre":
             raise ConfigError(

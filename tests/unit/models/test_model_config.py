@@ -36,6 +36,14 @@ NARROW = StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)
             {"encoder_sizes": StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)},
             "set separate_tables",
         ),
+        (
+            {"encoder_sizes": StackSizes(embed_dim=0, mlp_dim=8, head_dim=4, num_heads=2)},
+            "encoder_sizes.embed_dim=0 must be at least 1",
+        ),
+        (
+            {"encoder_sizes": StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_kv_heads=3)},
+            "encoder_sizes.num_kv_heads=3 must divide encoder_sizes.num_heads=2",
+        ),
     ],
     ids=str,
 )

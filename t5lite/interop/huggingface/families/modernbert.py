@@ -64,6 +64,9 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "decoder_bias": (True,),
     "is_encoder_decoder": (False,),
     "position_embedding_type": ("absolute", "sans_pos"),
+    "is_decoder": (False,),
+    "causal_mask": (False,),
+    "partial_rotary_factor": (1.0,),
 }
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 _TABLE = "model.embeddings.tok_embeddings.weight"
@@ -156,9 +159,24 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
         "pad_token_id": tokens["pad"],
         "torch_dtype": dtype,
     }
-    if windows[0] is None and None not in windows[1:]:
+    if _is_regular(windows):
         values[_EVERY] = len(windows)
     return values
+
+
+def _is_regular(windows: Windows) -> bool:
+    return windows[0] is None and None not in windows[1:]
+
+
+def _after_loading(config: EncoderOnlyConfig) -> str:
+    """Return what is to be known of transformers 4, which has a global layer every so many and no others."""
+    windows = config.attention.windows
+    if _is_regular(windows):
+        return ""
+    return (
+        f"by transformers 5 only: 4 does not read layer_types, and would compute attention.windows={windows} "
+        "as if every third layer were global"
+    )
 
 
 def _layer_types(windows: Windows, num_layers: int) -> list[str]:
@@ -255,6 +273,9 @@ def _positions(values: Values) -> RotaryPositions:
         raise UserError(
             f"config.json: rope_parameters={by_kind!r} and rope_scaling={scaling!r} must be objects"
         )
+    if others := by_kind.keys() - {_GLOBAL, _LOCAL}:
+        key = min(others)
+        raise unsupported(f"rope_parameters.{key}", by_kind[key], (f"parameters by {_GLOBAL} and {_LOCAL}",))
     base = _base(
         "full_attention", by_kind.get(_GLOBAL), scaling, values.number("global_rope_theta", 160_000.0)
     )
@@ -276,7 +297,9 @@ def _base(kind: str, said: Any, scaling: dict[str, Any], default: float) -> floa
                 f"config.json: {key} has rope_type={rope_type!r}, which changes the rotary frequencies; "
                 "allowed: 'default'"
             )
-    return Values(said or {}).number("rope_theta", default)
+    parameters = Values(said or {}, f"rope_parameters.{kind}.")
+    parameters.require({"partial_rotary_factor": (1.0,)})
+    return parameters.number("rope_theta", default)
 
 
 def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, Shape]) -> EncoderOnlyConfig:
@@ -298,6 +321,7 @@ FAMILY = Family(
     architecture=EncoderOnlyConfig,
     mismatches=_mismatches,
     class_name=lambda config: _CLASSES.get(config.head, "ModernBertForMaskedLM"),
+    after_loading=_after_loading,
     to_json=_to_json,
     generation_json=_generation_json,
     from_json=_from_json,

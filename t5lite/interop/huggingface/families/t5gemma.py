@@ -17,6 +17,7 @@ from t5lite.interop.huggingface.family import (
     unit_logit_scale,
     unsupported,
 )
+from t5lite.interop.huggingface.rotary import read_rotary
 from t5lite.interop.huggingface.tensor_rules import Rule, linear, norm, table
 from t5lite.models.config import (
     AttentionConfig,
@@ -57,7 +58,7 @@ _SUPPORTED_OF_A_SIDE: dict[str, tuple[Any, ...]] = {
     "attention_bias": (False,),
     "pad_token_id": (0,),
 }
-_DEFAULT_WINDOW, _DEFAULT_BASE = 4096, 10_000.0
+_DEFAULT_WINDOW = 4096
 
 
 def _mismatches(config: EncoderDecoderConfig) -> list[str]:
@@ -230,7 +231,7 @@ def _common(side: Values) -> dict[str, Any]:
     scale_dim = side.integer("query_pre_attn_scalar", 256)
     return {
         "vocab_size": side.integer("vocab_size", 256_000),
-        "rope_theta": _rotary_base(side),
+        "rope_theta": read_rotary(side, kinds=("default",)).base,
         "rms_norm_eps": side.number("rms_norm_eps", 1e-6),
         "query_pre_attn_scalar": None if scale_dim == _sizes(side).head_dim else scale_dim,
         "attn_logit_softcapping": _cap(side, "attn_logit_softcapping", 50.0),
@@ -257,20 +258,6 @@ def _cap(side: Values, key: str, default: float) -> float | None:
     return None if side.has((key,)) and side.get(key) is None else side.number(key, default)
 
 
-def _rotary_base(side: Values) -> float:
-    """Return the base of the plain rotary positions.
-
-    Raises:
-      UserError: if the frequencies are changed by a scaling (linear, dynamic, yarn, llama3 …).
-    """
-    base = side.number("rope_theta", _DEFAULT_BASE)
-    for key in ("rope_scaling", "rope_parameters"):
-        parameters = side.part(key)
-        parameters.require({"rope_type": ("default",), "type": ("default",)})
-        base = parameters.number("rope_theta", base)
-    return base
-
-
 def _windows(side: Values) -> list[int | None]:
     """Return the window of each layer.
 
@@ -281,6 +268,8 @@ def _windows(side: Values) -> list[int | None]:
     kinds = side.get("layer_types", [_GLOBAL if number % 2 else _LOCAL for number in range(num_layers)])
     if not isinstance(kinds, list) or len(kinds) != num_layers or {*kinds} - {_LOCAL, _GLOBAL}:
         raise unsupported(side.name("layer_types"), kinds, (f"{num_layers} of {_LOCAL} and {_GLOBAL}",))
+    if _LOCAL in kinds and not side.says("sliding_window"):
+        raise unsupported(side.name("sliding_window"), None, (f"an integer, as there is {_LOCAL}",))
     return [window if kind == _LOCAL else None for kind in kinds]
 
 
