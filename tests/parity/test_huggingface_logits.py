@@ -357,17 +357,28 @@ def test_generation_is_the_same_token_for_token(case, tmp_path):
     np.testing.assert_array_equal(continued(params), expected[:, 9:].numpy())
 
 
-def test_packed_rows_longer_than_the_window_are_what_transformers_makes_of_each_text(tmp_path):
-    model = make_model("modernbert")
+@pytest.mark.parametrize(
+    "case", ["t5gemma", "roberta", "modernbert", "llama-3.1", "mistral", "qwen2", "qwen3"]
+)
+def test_packed_rows_longer_than_the_window_are_what_transformers_makes_of_each_text(case, tmp_path):
+    model = make_model(case)
     model.save_pretrained(tmp_path)
     config, params = import_folder(tmp_path)
-    rng = np.random.default_rng(0)
-    texts = [rng.integers(2, VOCAB, (1, length)).astype(np.int32) for length in (8, 11)]
-    packed = {
-        "encoder_input_tokens": np.concatenate(texts, axis=1),
-        "encoder_segment_ids": np.repeat([[1, 2]], [8, 11], axis=1).astype(np.int32),
-    }
-    ours = build(config).bind(params)(packed)["tokens"]
+    rng, packed = np.random.default_rng(0), {}
+    theirs: list[dict[str, torch.Tensor]] = [{}, {}]
+    names = {"encoder": "input_ids", "decoder": "decoder_input_ids"}
+    for side, lengths in (("encoder", (8, 11)), ("decoder", (10, 6))):
+        if side not in config.sides:
+            continue
+        name = "input_ids" if len(config.sides) == 1 else names[side]
+        texts = [rng.integers(2, VOCAB, (1, length)).astype(np.int32) for length in lengths]
+        packed[f"{side}_input_tokens"] = np.concatenate(texts, axis=1)
+        packed[f"{side}_segment_ids"] = np.repeat([[1, 2]], lengths, axis=1).astype(np.int32)
+        for each, text in zip(theirs, texts, strict=True):
+            each[name] = torch.from_numpy(text).long()
+    bound = build(config)
+    outputs = jax.jit(lambda params, batch: bound.bind(params)(batch))(params, packed)
+    ours = outputs["tokens"] if isinstance(outputs, dict) else outputs
     with torch.no_grad():
-        theirs = [model(input_ids=torch.from_numpy(text).long()).logits.numpy() for text in texts]
-    np.testing.assert_allclose(ours, np.concatenate(theirs, axis=1), rtol=0, atol=1e-4)
+        expected = [model(**each).logits.numpy() for each in theirs]
+    np.testing.assert_allclose(ours, np.concatenate(expected, axis=1), rtol=0, atol=1e-4)

@@ -1,19 +1,25 @@
 """AutoTokenizer on an exported folder equals the vocabulary, for bytes, WordPiece and byte-level BPE."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, ByT5Tokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from t5lite.core.errors import DataError
 from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary
+from t5lite.interop.huggingface import export_folder
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
 from t5lite.models.config import Architecture
+from t5lite.models.functional import build
 from tests.exported_tokenizers import export_tokenizer
-from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
+from tests.families import FAMILIES
+from tests.small_tokenizers import write_bpe, write_qwen, write_unigram_with_sentinels, write_wordpiece
 
 LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
 UNUSUAL = [
@@ -193,3 +199,17 @@ def test_special_tokens_that_only_the_config_lists_stay_special(listed, tmp_path
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
     assert loaded(text)["input_ids"] == spelled
     assert 400 in spelled
+
+
+@pytest.mark.parametrize(("write", "is_said"), [(write_bpe, True), (write_qwen, False)])
+def test_a_class_that_is_taken_whatever_the_files_name_is_said(write, is_said, tmp_path, caplog):
+    """transformers 5 builds a Qwen2Tokenizer for every Qwen 2; the remedy works."""
+    vocabulary = open_vocabulary(write(tmp_path / "source", LINES, size=400))
+    config = dataclasses.replace(FAMILIES["qwen2"], vocab_size=vocabulary.size)
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), build(config).abstract_params)
+    export_folder(params, config, tmp_path / "out", vocabulary=vocabulary)
+    expected = [ids.tolist() for ids in vocabulary.encode_batch(TEXTS)]
+    for loader in (AutoTokenizer, PreTrainedTokenizerFast):
+        ids = loader.from_pretrained(tmp_path / "out")(TEXTS)["input_ids"]
+        assert (ids == expected) == (loader is PreTrainedTokenizerFast or not is_said)
+    assert ("takes a Qwen2Tokenizer for every qwen2" in caplog.text) == is_said

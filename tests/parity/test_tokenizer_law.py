@@ -6,10 +6,11 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from t5lite.data.vocabulary import Vocabulary, open_vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary, open_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
 from t5lite.interop.huggingface.tokenizer_files.charsmap import read_rules
@@ -19,6 +20,11 @@ from tests.exported_tokenizers import MODEL_TYPES, export_tokenizer, load, train
 from tests.small_tokenizers import (
     write_bpe,
     write_bpe_with_bos,
+    write_gemma,
+    write_llama3,
+    write_modernbert,
+    write_qwen,
+    write_roberta,
     write_unigram_with_sentinels,
     write_wordpiece,
 )
@@ -84,6 +90,19 @@ TOKENIZER_JSON = {
     "bpe": lambda folder: write_bpe(folder, REAL),
     "bpe_with_bos": lambda folder: write_bpe_with_bos(folder, REAL),
     "unigram": lambda folder: write_unigram_with_sentinels(folder, sentinels=4),
+    "t5gemma": lambda folder: write_gemma(folder, REAL),
+    "llama": lambda folder: write_llama3(folder, REAL),
+    "qwen2": lambda folder: write_qwen(folder, REAL),
+    "modernbert": lambda folder: write_modernbert(folder, REAL),
+    "roberta": lambda folder: write_roberta(folder, REAL),
+}
+"""Those of a family are exported with its type of model."""
+_OF_FAMILIES: dict[str, Architecture] = {
+    "t5gemma": "encoder_decoder",
+    "llama": "decoder_only",
+    "qwen2": "decoder_only",
+    "modernbert": "encoder_only",
+    "roberta": "encoder_only",
 }
 """Of each kind those architectures that t5lite trains with it."""
 CASES: list[tuple[str, Architecture]] = [
@@ -93,6 +112,7 @@ CASES: list[tuple[str, Architecture]] = [
         for name in ("default", "byte_fallback", "no_dummy_prefix", "bytes", "wordpiece", "unigram")
     ),
     *((name, "decoder_only") for name in ("default", "other_ids", "bytes", "bpe", "bpe_with_bos", "unigram")),
+    *_OF_FAMILIES.items(),
 ]
 
 
@@ -129,7 +149,8 @@ def expected_ids(
     """What t5lite gives a model of an architecture for a text."""
     ids = vocabulary.encode(text, parse_sentinels=parse_sentinels).tolist()
     if architecture == "encoder_decoder":
-        return [*ids, vocabulary.special_id("eos", needed_for="a test")]
+        ended = Frame(after=(vocabulary.special_id("eos", needed_for="a test"),))
+        return (vocabulary.own_frame or ended).around(np.array(ids, np.int32), 10**9).tolist()
     if architecture == "decoder_only":
         return [*vocabulary.prompt_prefix, *ids]
     _, cls, sep = special_tokens(vocabulary)
@@ -149,7 +170,8 @@ def is_tie(vocabulary: Vocabulary, ours: list[int], theirs: list[int]) -> bool:
 @pytest.mark.parametrize(("name", "architecture"), CASES)
 def test_the_ids_are_t5lites(vocabularies, tmp_path, name, architecture):
     vocabulary = vocabularies(name)
-    folder = export_tokenizer(vocabulary, tmp_path / "out", architecture)
+    model_type = name if name in _OF_FAMILIES else None
+    folder = export_tokenizer(vocabulary, tmp_path / "out", architecture, model_type)
     tokenizer = load(folder)
     texts = make_texts(CASES.index((name, architecture)))
     if finds_special_tokens(vocabulary, architecture):  # see below

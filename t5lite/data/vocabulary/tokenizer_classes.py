@@ -55,6 +55,21 @@ def as_it_is_remedy(model_config: Json) -> str:
     return f'"tokenizer_class": "{AS_IT_IS}" in tokenizer_config.json{apart}'
 
 
+def class_in_place_of(description: Json, config: Json, model_type: str) -> str | None:
+    """Return the class that ``AutoTokenizer`` takes for a type of model whatever class the files name.
+
+    None where it takes the named one, or the other has the same rules.
+    """
+    registered = class_of(config, {"model_type": model_type}, description)
+    if model_type not in NAMED_IN_VAIN or registered == class_of(config, {}, description):
+        return None
+    try:
+        rebuilt = as_loaded(description, registered, config)
+    except ValueError:
+        return registered
+    return None if rules(rebuilt, {}) == rules(description, {}) else registered
+
+
 def as_loaded(description: Json, name: str | None, config: Json) -> Json:
     """Return the tokenizer.json that the class ``name`` builds; added tokens are left to ``added_tokens``.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import place
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary.tokenizer_classes import class_in_place_of
 from t5lite.interop.departure import DTYPES, Cast, Export
 from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.families import family_of
@@ -29,6 +31,8 @@ from t5lite.interop.trees import check_fit, flatten
 from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
+
+logger = logging.getLogger(__name__)
 
 MARK = "generation_config.json"
 """File by which an exported folder is known; a run directory, which has a config.json too, lacks it."""
@@ -100,6 +104,7 @@ def export_folder(
     written = _tokenizer_files(vocabulary, config, kept_files or {})
     tensors = _checked_plan(params, config, family)
     described = _json_files(config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
+    _warn_of_another_tokenizer(written, described[CONFIG]["model_type"])
     check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
@@ -187,6 +192,20 @@ def _tokenizer_files(
         return kept_files
     types = config.tells_sentences_apart
     return {**kept_files, **tokenizer_files(vocabulary, config.architecture, token_types=types)}
+
+
+def _warn_of_another_tokenizer(written: Mapping[str, bytes], model_type: str) -> None:
+    """Say where ``AutoTokenizer`` would not take the files' class."""
+    if "tokenizer.json" not in written:
+        return
+    files = [json.loads(written.get(name, b"{}")) for name in ("tokenizer.json", _TOKENIZER_CONFIG)]
+    if (name := class_in_place_of(files[0], files[1], model_type)) is not None:
+        logger.warning(
+            "AutoTokenizer of transformers 5 takes a %s for every %s, whose rules would give other ids than "
+            "this vocabulary; load the tokenizer by PreTrainedTokenizerFast.from_pretrained(FOLDER)",
+            name,
+            model_type,
+        )
 
 
 def _tokens(vocabulary: Vocabulary | None) -> Tokens:

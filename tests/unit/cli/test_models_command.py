@@ -42,7 +42,11 @@ def test_the_list_is_made_without_building_models(capsys):
 
 def test_formats_are_listed_with_their_directions_or_the_reason_against(capsys):
     rows = {row["name"]: row["formats"] for row in json.loads(printed(capsys, "--json"))}
-    assert rows["t5-1.1-small"]["huggingface"] == {"export": True, "import": True, "why_not": None}
+    families = ("t5-1.1", "t5gemma", "modernbert", "roberta", "llama3", "mistral", "qwen2", "qwen3")
+    both = [name for name in rows if name.startswith(families)]
+    assert {name.split("-")[0].split(".")[0] for name in both} == {f.split("-")[0] for f in families}
+    for name in both:
+        assert rows[name]["huggingface"] == {"export": True, "import": True, "why_not": None}
     assert isinstance(rows["lamda-137b"]["huggingface"]["why_not"], str)
     text = printed(capsys, "--filter", "t5-1.1-small")
     for name, each in rows["t5-1.1-small"].items():
