@@ -120,7 +120,11 @@ def test_models_that_transformers_does_not_have(name, changes, message, tmp_path
             {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}},
             "rope_type='yarn' is not supported; allowed: 'default', 'linear', 'llama3'",
         ),
-        ("llama", {"rope_parameters": None, "rope_scaling": {"type": "dynamic"}}, "rope_type='dynamic' is n"),
+        (
+            "llama",
+            {"rope_parameters": None, "rope_scaling": {"type": "dynamic"}},
+            "scaling.type='dynamic' is n",
+        ),
         ("llama", {"rope_parameters": {"rope_type": "linear"}}, "factor=None must be a number"),
         ("llama", {"rope_parameters": [1]}, r"rope_parameters=\[1\] must be an object"),
         ("mistral", {"sliding_window": 0}, "sliding_window=0 must be 1 or more"),
