@@ -179,7 +179,7 @@ REFUSED: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     (
         DECODERS,
         {"rope_parameters": {FULL: {"rope_theta": 2.0}}},
-        f"rope_parameters.{FULL}=.* is not suppor",
+        f"rope_parameters.{FULL}=.* is not",
     ),
     (DECODERS, {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5 is not supported; allowed: 1.0"),
     (
