@@ -18,8 +18,8 @@ _FLAGS = {
     "--xla_backend_optimization_level": "1",
 }
 _ASYNC_DISPATCH = "jax_cpu_enable_async_dispatch"
-_FLAGS_OF_JAXLIB = "0.10."
-"""XLA ends the process over a flag it does not know; these are known to the version they were tried with."""
+_FLAGS_OF_JAXLIB = ("0.10.", "0.11.")
+"""XLA ends the process over a flag it does not know; these are known to the versions they were tried with."""
 
 
 def set_flags() -> None:
