@@ -131,6 +131,7 @@ def _short(wrong: re.Match[str]) -> str:
         words = [_KINDS.get(kind, kind) for kind in wrong["repeated"].split()]
         allowed = f"{' and '.join(words)}, once or more"
     else:
-        *others, last = (_KINDS.get(kind, kind) for kind in re.findall(r"[^{}|,]+", wrong["kinds"]))
+        kinds: list[str] = re.findall(r"[^{}|,]+", wrong["kinds"])
+        *others, last = (_KINDS.get(kind, kind) for kind in kinds)
         allowed = f"{', '.join(others)} or {last}" if others else last
     return f"{wrong['option']} {wrong['value']} must be {allowed}{wrong['see'] or ''}"
