@@ -1,9 +1,12 @@
 """Options of every command that takes a recipe: which it is, and of what shape its model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
 
 from t5lite import run_config
+from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields, expand_home
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.models.config import ModelConfig
@@ -33,10 +36,25 @@ class RecipeOptions:
         """Return the run that the recipe describes.
 
         Raises:
-          ConfigError: if the recipe, the shape or an override cannot be used.
+          ConfigError: if the recipe, the shape or an override cannot be used, or one is nearly an option.
           SystemExit: with code 0, after ``--help`` among the overrides.
         """
+        for word in overrides:
+            self._refuse_mistyped(word.partition("=")[0])
         return run_config.load(self.recipe, overrides, model=self._shape(), read_source=read_source)
+
+    def _refuse_mistyped(self, option: str) -> None:
+        """Refuse what is no field of a recipe, and nearly an option of the command."""
+        if (
+            not option.startswith("--")
+            or "." in option
+            or option in ("--help", *map(_option, fields(RunConfig)))
+        ):
+            return
+        parts = (part for part in vars(self).values() if is_dataclass(part))
+        own = [_option(field) for part in (self, *parts) for field in fields(part)]
+        if near := get_close_matches(option.replace("_", "-"), own, n=1, cutoff=0.75):
+            raise ConfigError(f"there is no {option}; did you mean {near[0]}?")
 
     def _shape(self) -> str | ModelConfig | None:
         """Return the model of a run directory; any other name is that of a published shape."""
@@ -44,3 +62,7 @@ class RecipeOptions:
             return None
         directory = RunDirectory.at(expand_home(self.model))
         return directory.read_model()[0] if directory.model_file.is_file() else self.model
+
+
+def _option(field: Field[Any]) -> str:
+    return f"--{field.name.replace('_', '-')}"

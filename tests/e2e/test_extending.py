@@ -26,7 +26,8 @@ def extended(folder: Path) -> None:
         if path.exists():
             assert text.count("\n") == 1, f"{name}: more than one line"
             package = "from " + ".".join(Path(name).parent.parts) + "."
-            text = path.read_text(encoding="utf-8").replace(package, text + package, 1)
+            like = package if text.startswith("from ") else '    "quickstart": '
+            text = path.read_text(encoding="utf-8").replace(like, text + like, 1)
         path.write_text(text, encoding="utf-8")
 
 
@@ -73,6 +74,7 @@ def test_the_page_s_files_and_lines_train_write_and_are_counted_and_planned(
 
     counted, made = model["parameters"]
     assert counted == made
+    assert f"{counted:,}\n" == output(start(*command, "count", "--config", "recipe.py"))
     # Two of five layers are wide: three kernels, forward and twice backward, 2 FLOPs a parameter.
     assert model["flops_of_a_wider_mlp"] == 2 * 3 * 3 * 2 * 32
     # Four are local: a key more for logits and values of 4 heads of 8.

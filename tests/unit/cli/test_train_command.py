@@ -48,6 +48,27 @@ def test_the_command_takes_a_preset_and_says_it_again_for_resuming(trained, caps
     assert capsys.readouterr().err.endswith(f"t5lite train {' '.join(arguments)}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--form-step", "3"], "there is no --form-step; did you mean --from-step?"),
+        (["compile", "--topology", "v5e:2x2", "--jsn"], "there is no --jsn; did you mean --json?"),
+        (
+            ["launch", "slurm", "--gpus-per-nodes=3"],
+            "there is no --gpus-per-nodes; did you mean --gpus-per-node?",
+        ),
+        (
+            ["train", "--sed", "3"],
+            "unrecognized options: --sed, 3; perhaps you meant: --seed; see t5lite train",
+        ),
+    ],
+)
+def test_a_mistyped_option_of_the_command_is_no_override(words, message, trained, capsys):
+    assert main([*words, "--config", str(RECIPE)]) == 2
+    assert trained == []
+    assert capsys.readouterr().err.startswith(f"t5lite {words[0]}: {message}")
+
+
 def test_an_unknown_preset_ends_in_one_line(trained, capsys):
     assert main(["train", "--config", str(RECIPE), "--model", "t5-smal"]) == 2
     assert trained == []
