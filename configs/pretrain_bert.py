@@ -6,7 +6,7 @@
     t5lite generate --run runs/bert --text "And the LORD [MASK] unto Moses"
 
 0.9M parameters, 1.2M tokens, minutes on two cores. It masks 30 % of the tokens, twice BERT's share, to learn
-more from little text. On 8 MB of Jane Austen and the King James Bible the held-out loss after 600 steps is
+more from little text. On 8 MB of Jane Austen and the World English Bible the held-out loss after 600 steps is
 5.44 nats a masked token against the unigram's 6.05 (`t5lite evaluate` prints both): it has begun to read the
 neighbours and fills in frequent words. Train for longer before you fine-tune.
 """
