@@ -4,11 +4,12 @@ import dataclasses
 import signal
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from tqdm import tqdm
 
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.types import Tree
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
@@ -119,11 +120,12 @@ def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
     pipeline = open_pipeline(heldout, seed=config.seed, shuffle=False)
     trained = load_trained(RunDirectory.at(config.run_dir), make_partitioner(config.partitioning))
     examples = [pipeline.example(i) for i in range(NUM_SAMPLES)]
-    outputs_BL = greedy(
-        trained.model.bind(trained.params),
-        jnp.asarray(np.stack([example["encoder_input_tokens"] for example in examples])),
-        max_decode_length=pipeline.decoder_length + 8,
-    )
+
+    def fill(params: Tree, tokens_BL: jax.Array) -> jax.Array:
+        return greedy(trained.model.bind(params), tokens_BL, max_decode_length=pipeline.decoder_length + 8)
+
+    tokens_BL = np.stack([example["encoder_input_tokens"] for example in examples])
+    outputs_BL = jax.jit(fill)(trained.params, tokens_BL)
     decode = pipeline.vocabulary.decode
     return [
         {
