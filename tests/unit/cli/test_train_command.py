@@ -58,8 +58,8 @@ def test_the_command_takes_a_preset_and_says_it_again_for_resuming(trained, caps
             "there is no --gpus-per-nodes; did you mean --gpus-per-node?",
         ),
         (
-            ["train", "--sed", "3"],
-            "unrecognized options: --sed, 3; perhaps you meant: --seed; see t5lite train",
+            ["train", "--sed", "model"],
+            "unrecognized options: --sed, model; perhaps you meant: --seed; see t5lite train",
         ),
     ],
 )
