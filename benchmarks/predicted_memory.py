@@ -21,7 +21,7 @@ from t5lite.optim import AdamWConfig
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution
 from t5lite.planning.search.finalists import planned_optimizer
 from tests.compile.steps import compiled_step
 
@@ -48,7 +48,7 @@ def main() -> None:
         needed = compiled_step(PARTITIONING, config, execution, BATCH, TOPOLOGY).memory.needed
         model = build(config, execution)
         costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, BATCH)
-        predicted = costs.on(partitioner).predict(Execution(remat=remat)).memory.total
+        predicted = costs.on(partitioner).predict(PlannedExecution(remat=remat)).memory.total
         sizes = f"{needed / 2**30:.2f} | {predicted / 2**30:.2f} | {predicted / needed:.2f}"
         print(f"| {remat}, {attention} | {sizes} |", flush=True)
 

@@ -19,7 +19,7 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
 
 _V5E = "MaxText, MaxText/configs/v5e: README.md (table), 16b.sh, 32b.sh, 64b.sh, 128b.sh (settings)"
 _V5P = "MaxText, MaxText/configs/v5p: README.md (table), 32b.sh … 1024b.sh (settings)"
@@ -40,7 +40,7 @@ class PublishedRun:
     topology: str
     batch: BatchShape
     partitioning: PartitioningConfig
-    execution: Execution
+    execution: PlannedExecution
     step_seconds: float | None = None
     """As published, or None where the table has FLOP/s."""
     tflops_per_device: float | None = None
@@ -152,12 +152,12 @@ def _llama(
     )
 
 
-_FULL = Execution(remat="full", fused_attention=True)
-_DOTS = Execution(remat="dots", fused_attention=True)
+_FULL = PlannedExecution(remat="full", fused_attention=True)
+_DOTS = PlannedExecution(remat="dots", fused_attention=True)
 
 
 def _table_row(
-    source: str, scale: int, topology: str, rows: int, tensor: int, execution: Execution, tflops: float
+    source: str, scale: int, topology: str, rows: int, tensor: int, execution: PlannedExecution, tflops: float
 ) -> PublishedRun:
     """Return a line of MaxText's tables; ``rows`` a device."""
     style = "sequence_parallel" if tensor > 1 else "fsdp"
@@ -176,7 +176,7 @@ def _table_row(
 
 
 def _recipe(
-    name: str, model: ModelConfig, rows: int, length: int, execution: Execution, seconds: float
+    name: str, model: ModelConfig, rows: int, length: int, execution: PlannedExecution, seconds: float
 ) -> PublishedRun:
     """Return a run of the Trillium recipes; ``rows`` a device."""
     return PublishedRun(
@@ -206,7 +206,7 @@ def _t5x(
         topology=topology,
         batch=BatchShape(batch_size=batch_size, encoder_length=512, decoder_length=114),
         partitioning=partitioning,
-        execution=Execution(remat="dots", fused_attention=False),
+        execution=PlannedExecution(remat="dots", fused_attention=False),
         step_seconds=batch_size / rows_per_second,
     )
 

@@ -88,4 +88,4 @@ def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
     model, topology = build(config, execution), parse_topology(TOPOLOGY)
     costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, batch)
     mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
-    return mesh.predict(cost_model.Execution(remat=execution.remat))
+    return mesh.predict(cost_model.PlannedExecution(remat=execution.remat))

@@ -48,7 +48,7 @@ _OUT = "_attention/out"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Execution:
+class PlannedExecution:
     """How a step is run, besides the mesh."""
 
     remat: Remat = "none"
@@ -114,7 +114,7 @@ class CostModel:
     """Predictions for one model, optimizer and batch on one topology.
 
     Args:
-      model: with its compute dtype; the ``remat`` of its execution is not read, see ``Execution``.
+      model: with its compute dtype; the ``remat`` of its execution is not read, see ``PlannedExecution``.
       optimizer: its state is traced once; says what is trained.
       topology: what the mesh is laid on.
       batch: shape of the global batch.
@@ -158,7 +158,7 @@ class MeshCosts:
         self._placement = Placement.of(partitioner)
         self._bandwidths = axis_bandwidths(costs.topology, partitioner.mesh.shape)
 
-    def predict(self, execution: Execution) -> Prediction:
+    def predict(self, execution: PlannedExecution) -> Prediction:
         """Return what a step takes that is run in this way.
 
         Raises:
@@ -195,7 +195,7 @@ class MeshCosts:
             mfu=model_flops / topology.chip.flops_per_second / time.step,
         )
 
-    def _memory(self, layers: list[LayerShape], rows: float, execution: Execution) -> MemoryEstimate:
+    def _memory(self, layers: list[LayerShape], rows: float, execution: PlannedExecution) -> MemoryEstimate:
         sums = self._state.gradients if execution.num_microbatches > 1 else 0.0
         return MemoryEstimate(
             parameters=self._state.parameters,
@@ -208,7 +208,7 @@ class MeshCosts:
         )
 
     def _memory_traffic(
-        self, layers: list[LayerShape], rows: float, execution: Execution, *, saved: float
+        self, layers: list[LayerShape], rows: float, execution: PlannedExecution, *, saved: float
     ) -> float:
         """Return the bytes of a step."""
         microbatch = (
@@ -228,7 +228,7 @@ class MeshCosts:
         return rows * math.ceil(length / self._shards.length) * part
 
     def _exchange_seconds(
-        self, layers: list[LayerShape], execution: Execution
+        self, layers: list[LayerShape], execution: PlannedExecution
     ) -> tuple[dict[str, float], float]:
         """Return the seconds of a step's collectives by mesh axis, and of those between slices."""
         topology = self._costs.topology

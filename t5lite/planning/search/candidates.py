@@ -9,7 +9,7 @@ from typing import Any
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.topology import Topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution, MeshCosts, Prediction
+from t5lite.planning.predicted.cost_model import CostModel, MeshCosts, PlannedExecution, Prediction
 from t5lite.planning.predicted.remat import PLANNED
 
 MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
@@ -26,7 +26,7 @@ class Candidate:
     """One way to run a step."""
 
     partitioning: PartitioningConfig
-    execution: Execution
+    execution: PlannedExecution
     prediction: Prediction
     trainable: tuple[str, ...] | None = None
     """Patterns of what is trained; None is everything."""
@@ -144,14 +144,14 @@ def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
     return ("tensor_parallel", "sequence_parallel") if tensor > 1 else ("fsdp",)
 
 
-def _executions(batch_size: int) -> Iterator[Execution]:
+def _executions(batch_size: int) -> Iterator[PlannedExecution]:
     for remat in PLANNED:
         for number in _divisors(batch_size):
             if number <= _MAX_MICROBATCHES:
-                yield Execution(remat=remat, num_microbatches=number)
+                yield PlannedExecution(remat=remat, num_microbatches=number)
 
 
-def _predict(mesh: MeshCosts, execution: Execution) -> Prediction | None:
+def _predict(mesh: MeshCosts, execution: PlannedExecution) -> Prediction | None:
     try:
         return mesh.predict(execution)
     except ConfigError:

@@ -25,7 +25,7 @@ from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partit
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import Topology, parse_topology
 from t5lite.planning.predicted.activation_traffic import Placement, activation_exchange
-from t5lite.planning.predicted.cost_model import CostModel, Execution, Prediction
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
 from t5lite.planning.predicted.layer_shapes import FusedAttention, activation_shards, layer_shapes
 from t5lite.planning.predicted.remat import PLANNED
 from t5lite.planning.predicted.state_shards import StateShapes
@@ -86,13 +86,13 @@ def predict(
     *,
     batch: BatchShape = BATCH,
     topology: Topology = V5E,
-    run: Execution | None = None,
+    run: PlannedExecution | None = None,
     trainable: tuple[str, ...] | None = None,
     **mesh: Any,
 ) -> Prediction:
     model = MODELS[name]
     costs = CostModel(model, planned_optimizer(AdamWConfig(), model, trainable), topology, batch)
-    return costs.on(partitioner(topology, **mesh)).predict(run or Execution())
+    return costs.on(partitioner(topology, **mesh)).predict(run or PlannedExecution())
 
 
 @st.composite
@@ -113,7 +113,7 @@ def meshes(draw: st.DrawFn) -> dict[str, Any]:
 def test_the_state_has_exactly_the_bytes_of_its_shards(name: str, optimizer: Any, mesh: dict[str, Any]):
     model = MODELS[name]
     built = optimizer.build(Constant().build(1), model.logical_axes)
-    predicted = CostModel(model, built, V5E, BATCH).on(partitioner(**mesh)).predict(Execution()).memory
+    predicted = CostModel(model, built, V5E, BATCH).on(partitioner(**mesh)).predict(PlannedExecution()).memory
     state = abstract_state(model, built, partitioner(**mesh))
 
     assert predicted.parameters == bytes_of_shards(state.params)
@@ -144,7 +144,7 @@ def test_to_train_less_never_takes_more(frozen: list[str], thawed: str, remat: R
     few, more = (
         predict(
             trainable=tuple(f"!{group}" for group in groups) or None,
-            run=Execution(remat=remat),
+            run=PlannedExecution(remat=remat),
             style=style,
             tensor=1 if style == "fsdp" else 4,
         )
@@ -200,7 +200,7 @@ def test_flops_are_those_of_the_program(name: str, trainable: tuple[str, ...] | 
     step = make_train_step(model, optimizer, StepConfig(vocab_chunks=1), seed=0)
     shapes = model.config.batch_spec(batch.lengths).shapes(batch.batch_size)
     fields = {field: jax.ShapeDtypeStruct(*of_field) for field, of_field in shapes.items()}
-    run = Execution(remat=remat, fused_attention=False)
+    run = PlannedExecution(remat=remat, fused_attention=False)
     predicted = CostModel(model, optimizer, topology, batch).on(mesh).predict(run)
     assert predicted.flops == needed_flops(step, abstract_state(model, optimizer), fields)
 
@@ -209,7 +209,8 @@ def test_flops_are_those_of_the_program(name: str, trainable: tuple[str, ...] | 
 def test_flops_are_the_analytic_count(name: str):
     expected = train_step_flops(CONFIGS[name], batch_size=64, encoder_length=512, decoder_length=128) / 16
     none, dots, full = (
-        predict(name, run=Execution(remat=remat, fused_attention=False)) for remat in ("none", "dots", "full")
+        predict(name, run=PlannedExecution(remat=remat, fused_attention=False))
+        for remat in ("none", "dots", "full")
     )
     assert none.flops == none.model_flops == full.model_flops == expected
     assert expected < dots.flops < full.flops < 4 / 3 * expected
@@ -224,7 +225,7 @@ def test_flops_are_the_analytic_count(name: str):
 @settings(deadline=None, max_examples=60)
 def test_a_step_takes_no_less_than_any_resource(mesh: dict[str, Any], remat: Any, name: str, fused: bool):
     try:
-        predicted = predict(name, run=Execution(remat=remat, fused_attention=fused), **mesh)
+        predicted = predict(name, run=PlannedExecution(remat=remat, fused_attention=fused), **mesh)
     except ConfigError:
         return
     assert all(predicted.time.step >= seconds >= 0 for seconds in predicted.time.resources.values())
@@ -247,13 +248,15 @@ def test_memory_falls_with_more_devices_that_share_the_parameters(name: str):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_remat_trades_memory_for_flops(name: str):
-    none, dots, full = (predict(name, run=Execution(remat=remat)) for remat in ("none", "dots", "full"))
+    none, dots, full = (
+        predict(name, run=PlannedExecution(remat=remat)) for remat in ("none", "dots", "full")
+    )
     assert none.memory.saved_activations > dots.memory.saved_activations > full.memory.saved_activations
     assert none.flops < dots.flops < full.flops
 
 
 def test_microbatches_trade_activations_for_exchange():
-    one, four = (predict(run=Execution(num_microbatches=number)) for number in (1, 4))
+    one, four = (predict(run=PlannedExecution(num_microbatches=number)) for number in (1, 4))
     assert four.memory.saved_activations == one.memory.saved_activations / 4
     assert four.memory.gradients == 2 * one.memory.gradients
     assert four.flops == one.flops
@@ -261,30 +264,32 @@ def test_microbatches_trade_activations_for_exchange():
 
 
 def test_a_fused_attention_keeps_no_weights():
-    plain, fused = (predict(run=Execution(fused_attention=on)) for on in (False, True))
+    plain, fused = (predict(run=PlannedExecution(fused_attention=on)) for on in (False, True))
     assert fused.memory.saved_activations < plain.memory.saved_activations
     assert fused.time.main_memory < plain.time.main_memory
     longer = BatchShape(batch_size=64, encoder_length=2048, decoder_length=128)
-    grown = predict(batch=longer, run=Execution(fused_attention=True)).memory.saved_activations
+    grown = predict(batch=longer, run=PlannedExecution(fused_attention=True)).memory.saved_activations
     assert grown < 4 * fused.memory.saved_activations  # linear in the length, and the decoder did not grow
 
 
 def test_the_kernels_that_the_model_chooses_count():
     """On a TPU those for 512 x 512 logits and 128 x 512, not the decoder's 128 x 128; with groups too."""
-    chosen, never, always = (predict(run=Execution(fused_attention=on)) for on in (None, False, True))
+    chosen, never, always = (predict(run=PlannedExecution(fused_attention=on)) for on in (None, False, True))
     assert never.memory.saved_activations > chosen.memory.saved_activations > always.memory.saved_activations
     logits = 2 * 16 * 64 * (3 * 512 * 512 + 2 * 128 * 512) * 64 / 16
     assert chosen.flops - never.flops == pytest.approx(logits)
-    chosen, never = (predict("t5_tied_grouped", run=Execution(fused_attention=on)) for on in (None, False))
+    chosen, never = (
+        predict("t5_tied_grouped", run=PlannedExecution(fused_attention=on)) for on in (None, False)
+    )
     assert never.memory.saved_activations > chosen.memory.saved_activations
     assert chosen.flops - never.flops == pytest.approx(logits)
     reference = build(T5, dataclasses.replace(BFLOAT16, attention="reference"))
     costs = CostModel(reference, adamw(reference), V5E, BATCH).on(partitioner())
-    assert costs.predict(Execution()) == predict(run=Execution(fused_attention=False))
+    assert costs.predict(PlannedExecution()) == predict(run=PlannedExecution(fused_attention=False))
 
 
 def test_sequence_sharded_residuals_need_less_memory_and_other_collectives():
-    run = Execution(remat="full")
+    run = PlannedExecution(remat="full")
     tensor = predict(style="tensor_parallel", tensor=4, run=run)
     sequence = predict(style="sequence_parallel", tensor=4, run=run)
     gathered = 2 * 16 * 512 * T5.embed_dim  # the encoder's output, whole for all layers of the decoder
@@ -358,12 +363,16 @@ def test_only_gradients_cross_slices():
 @pytest.mark.parametrize(
     ("mesh", "run", "message"),
     [
-        ({"style": "tensor_parallel", "tensor": 16}, Execution(num_microbatches=7), "num_microbatches"),
-        ({"style": "fsdp"}, Execution(num_microbatches=8), "batch_size=64 is not divisible"),
-        ({"style": "fsdp", "tensor": 2}, Execution(), "tensor"),
+        (
+            {"style": "tensor_parallel", "tensor": 16},
+            PlannedExecution(num_microbatches=7),
+            "num_microbatches",
+        ),
+        ({"style": "fsdp"}, PlannedExecution(num_microbatches=8), "batch_size=64 is not divisible"),
+        ({"style": "fsdp", "tensor": 2}, PlannedExecution(), "tensor"),
     ],
 )
-def test_what_cannot_run_is_refused(mesh: dict[str, Any], run: Execution, message: str):
+def test_what_cannot_run_is_refused(mesh: dict[str, Any], run: PlannedExecution, message: str):
     with pytest.raises(ConfigError, match=message):
         predict(run=run, **mesh)
 
@@ -382,7 +391,8 @@ def test_rows_that_do_not_divide_cost_what_padded_rows_cost_and_an_exchange_of_t
         for size in (4097, 4100)
     )
     one, other = (
-        CostModel(model, adamw(model), V5E, BATCH).on(mesh).predict(Execution()) for model in (odd, padded)
+        CostModel(model, adamw(model), V5E, BATCH).on(mesh).predict(PlannedExecution())
+        for model in (odd, padded)
     )
     assert one.memory.logits == other.memory.logits
     for part, size in one.memory.parts().items():
@@ -398,4 +408,4 @@ def test_every_remat_policy_is_known():
     """Of those that keep what one names, a plan knows none."""
     assert {*PLANNED, "save", "offload"} == set(get_args(Remat))
     for remat in PLANNED:
-        predict(run=Execution(remat=remat))
+        predict(run=PlannedExecution(remat=remat))
