@@ -81,13 +81,17 @@ def _check(value: Any, option: str, path: list[str]) -> None:
                 f"{option}: the recipe's {'.'.join(path[:depth])} is None; say it there: "
                 f"{path[depth - 1]}={kinds[0].__name__}(…)"
             )
+        if isinstance(part, tuple) and part and dataclasses.is_dataclass(part[0]):
+            _check_place(option, path, depth, len(part))
+            part, kinds = part[int(name)], ()
+            continue
         if not dataclasses.is_dataclass(part):
             return
         own = [field.name for field in dataclasses.fields(part)]
         if name.removeprefix("no_") in own and name not in own:  # of a flag
             return
         if name not in own:
-            _refuse_other_kind(option, ".".join(path[:depth]), part, kinds, name)
+            _refuse_other_kind(option, path, depth, part, kinds)
             _refuse_other_place(option, value, name)
             return
         kinds = _kinds(get_type_hints(type(part))[name])
@@ -104,18 +108,34 @@ def _check(value: Any, option: str, path: list[str]) -> None:
     _refuse_other_place(option, value, path[-1])
 
 
+def _check_place(option: str, path: Sequence[str], depth: int, count: int) -> None:
+    """Check that a path goes to one of ``count`` parts, which the command line names by their places."""
+    places = list(map(str, range(count)))
+    if path[depth] not in places:
+        raise ConfigError(
+            f"{option}: {'.'.join(path[:depth])} has the places {', '.join(places)}; use one of them, as in "
+            f"{_option([*path[:depth], places[0], *path[depth + 1 :]])}"
+        )
+
+
 def _kinds(hint: Any) -> tuple[type[Any], ...]:
     """Return the classes of which a field may have one; none where it always has the same."""
     return tuple(kind for kind in get_args(hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind))
 
 
-def _refuse_other_kind(option: str, place: str, part: Any, kinds: Sequence[type[Any]], name: str) -> None:
+def _refuse_other_kind(
+    option: str, path: Sequence[str], depth: int, part: Any, kinds: Sequence[type[Any]]
+) -> None:
+    name, place = path[depth], ".".join(path[:depth])
     having = [kind.__name__ for kind in kinds if name in {field.name for field in dataclasses.fields(kind)}]
     if having:
+        inside = [leaf for leaf in _leaves(part) if leaf[-len(path[depth:]) :] == [*path[depth:]]]
         near = get_close_matches(name, [field.name for field in dataclasses.fields(part)], n=1)
         remedy = f"which it is, the recipe says: {place.rpartition('.')[2]}={having[0]}(…)"
         if near:
             remedy = f"did you mean {_option([place, *near])}?"
+        if inside:  # of a mixture, whose sources have it
+            remedy = f"use {' or '.join(_option([*path[:depth], *leaf]) for leaf in inside)}"
         of = " or ".join(having)
         raise ConfigError(f"{option} is of {of}, and the recipe's {place} is {type(part).__name__}; {remedy}")
 
@@ -130,10 +150,12 @@ def _refuse_other_place(option: str, value: Any, name: str) -> None:
 def _leaves(value: Any) -> Iterator[list[str]]:
     for field in dataclasses.fields(value):
         part = getattr(value, field.name)
-        if dataclasses.is_dataclass(part):
-            yield from ([field.name, *path] for path in _leaves(part))
-        else:
-            yield [field.name]
+        parts = {(): part}
+        if isinstance(part, tuple) and part and dataclasses.is_dataclass(part[0]):
+            parts = {(str(place),): each for place, each in enumerate(part)}
+        for place, each in parts.items():
+            inner = _leaves(each) if dataclasses.is_dataclass(each) else [[]]
+            yield from ([field.name, *place, *path] for path in inner)
 
 
 def _option(path: Sequence[str]) -> str:

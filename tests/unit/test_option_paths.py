@@ -47,6 +47,31 @@ def test_an_override_of_another_class_or_place_says_what_to_do(word: str, messag
         run_config.load(RECIPE, [word])
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--data.store=s", r"use --data\.sources\.0\.data\.store or --data\.sources\.1\.data\.store$"),
+        ("--data.objective.noise-density=1", r"use --data\.sources\.0\.data\.objective\.noise-density$"),
+        (
+            "--data.pack=True",
+            r"is of PairsDataConfig, .* is MixtureDataConfig; use --data\.sources\.1\.data\.pack$",
+        ),
+        (
+            "--data.sources.2.weight=1",
+            r"has the places 0, 1; use one of them, as in --data\.sources\.0\.weight$",
+        ),
+        ("--data.sources.text.weight=1", r"has the places 0, 1; .*, as in --data\.sources\.0\.weight$"),
+        (
+            "--data.sources.1.data.objective=1",
+            r"is of Pretraining.*'s data\.sources\.1\.data is PairsDataConfig",
+        ),
+    ],
+)
+def test_an_option_of_a_mixture_s_source_is_said_with_its_place(word: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        run_config.load(RECIPE.with_name("tiny_mixture_recipe.py"), [word])
+
+
 @pytest.mark.parametrize("old", RENAMED)
 def test_an_option_of_before_names_those_of_now_which_are_taken(old: str, tmp_path: Path):
     of_part = {"rotary-base": "Rotary", "position-offset": "Learned"}
