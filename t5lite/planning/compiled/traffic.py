@@ -42,6 +42,7 @@ _FREE = frozenset(
 _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast", "AssumeGatherIndicesInBound")
 _ASYNC_START, _ASYNC_DONE = "AsyncCollectiveStart", "AsyncCollectiveDone"
 _VIEWS = ("bitcast", "reshape")
+_VMEM = 1
 _ENLARGED = ("pad", "concatenate")
 """Opcodes whose result holds their operands: of each as much is needed as of the whole."""
 _SLICES = ("dynamic-slice", "slice", "gather", "slice-start", "dynamic-slice-start")
@@ -69,7 +70,7 @@ def transfers(module: Module) -> list[Transfer]:
     traffic, found = Traffic(module), []
     for computation, instruction in module.walk():
         if num_bytes := computation.runs * traffic.num_bytes(computation, instruction):
-            told = origin(module, computation, instruction)
+            told = traffic.reason(computation, instruction)
             found.append(
                 Transfer(
                     kind=instruction.opcode,
@@ -120,6 +121,18 @@ class Traffic:
         # A kernel knows how often it reads what; not whether that is in main memory.
         everything = sum(map(_num_bytes, [*operands, instruction.arrays]))
         return told * (read + written) / everything if everything else 0.0
+
+    def reason(self, computation: Computation, instruction: Instruction) -> Instruction:
+        """Return the instruction that says best why one moves something: what is brought is for its user."""
+        value, within = instruction, computation
+        if computation.caller is not None and computation.caller.opcode == "async-start":
+            value, within = computation.caller, computation.outer or computation
+        is_brought = value.opcode.endswith("-start") and instruction.arrays[0].memory_space == _VMEM
+        while is_brought and (users := self._users_of(within, value.name)):
+            value = users[0]
+            if not _moves_nothing(value):
+                return origin(self._module, within, value)
+        return origin(self._module, computation, instruction)
 
     def _read_by(self, computation: Computation, instruction: Instruction, number: int) -> float:
         """Return which share of an operand an instruction outside fusions reads."""

@@ -219,3 +219,18 @@ def test_a_kernel_that_says_what_it_moves_has_a_part_of_it_on_the_chip():
     call = f'custom-call(%stack), custom_call_target="tpu_custom_call", backend_config={{{estimate}}}'
     assert moved(f"  ROOT %r = {LAYER} {call}") == 18
     assert moved(f"  ROOT %r = {LAYER}{VMEM} {call}") == 16
+
+
+def test_what_is_brought_to_the_chip_is_for_what_uses_it():
+    """The compiler says of no copy of its own where it comes from."""
+    name = 'metadata={op_name="jit(step)/mlp/mul"}'
+    text = f"""
+ENTRY %main (layer: {LAYER}) -> {LAYER} {{
+  %layer = {LAYER} parameter(0)
+  %start = ({LAYER}{VMEM}, {LAYER}, u32[]{{:S(2)}}) copy-start(%layer)
+  %done = {LAYER}{VMEM} copy-done(%start)
+  ROOT %product = {LAYER} multiply(%done, %done), {name}
+}}
+"""
+    told = [(each.kind, each.op_name) for each in traffic.transfers(hlo.parse(text))]
+    assert told == [("copy-start", "jit(step)/mlp/mul"), ("multiply", "jit(step)/mlp/mul")]
