@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "will_it_fit.md"
 FIGURES = ROOT / "docs" / "data" / "will_it_fit.json"
 IMAGES = ROOT / "docs" / "images"
+OLD_TRAFFIC = "traffic_by_the_old_count"
+"""Marks kept figures from before main memory's traffic was counted by what is read and written there."""
 RECIPE = "configs/t5_1_1_base_span_corruption.py"
 
 
@@ -136,8 +138,9 @@ def _overview(figures: dict[str, dict[str, Any]]) -> str:
     for name, summary in figures.items():
         memory, spent = summary["memory"], summary["time"]
         fits = size(memory["needed"]) if summary["fits"] else f"**{size(memory['needed'])}**"
+        mark = " †" if summary.get(OLD_TRAFFIC) else ""
         cells = [
-            f"[{CASES[name].title}](#{name})",
+            f"[{CASES[name].title}](#{name}){mark}",
             summary["topology"],
             mesh(summary),
             fits,
