@@ -10,7 +10,8 @@ import t5lite
 from t5lite.core.architectures import SIDES_OF, Architecture
 from t5lite.data.objectives import OBJECTIVES, usual_objective
 from t5lite.decoding import DECODING_MODES, decoding_programs
-from t5lite.models.config import HEADS, ModelConfig
+from t5lite.models.config import HEADS, AttentionBackend, ModelConfig
+from t5lite.models.kernels.table import KERNELS
 from t5lite.optim import OPTIMIZERS
 from tests.families import FAMILIES
 
@@ -56,3 +57,9 @@ def test_a_kind_answers_for_itself_and_is_not_asked_which_it_is():
         and any(isinstance(name, ast.Name) and name.id in kinds for name in ast.walk(node))
     ]
     assert asked == []
+
+
+def test_a_configuration_may_name_every_kernel_of_attention_and_a_platform_has_one():
+    assert get_args(AttentionBackend) == ("auto", "reference", *KERNELS)
+    platforms = [platform for kernel in KERNELS.values() for platform in kernel.platforms]
+    assert len(platforms) == len({*platforms})

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.models.config import AttentionBackend
-from t5lite.models.kernels.choice import AttentionShape, choose_backend
+from t5lite.models.kernels.choice import choose_backend
+from t5lite.models.kernels.shapes import AttentionShape
+from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.position import RelativeBias
@@ -41,7 +43,7 @@ def attention(
     shape = AttentionShape.of_arrays(q_BLHK, k_BMGK, mask, softcap=softcap)
     # Every query head drops keys of its own, which the kernels take as values of its own.
     chosen = choose_backend(backend, replace(shape, kv_heads=shape.num_heads) if drops else shape)
-    if chosen == "reference":
+    if chosen not in KERNELS:
         bias_HLM = None if bias is None else bias.array(q_BLHK.shape[1], k_BMGK.shape[1])
         return dot_product_attention(
             q_BLHK,
@@ -57,14 +59,7 @@ def attention(
         share = shape.num_heads // shape.kv_heads
         k_BMGK, v_BMGK = (jnp.repeat(x, share, axis=2) if share > 1 else x for x in (k_BMGK, v_BMGK))
         v_BMGK = drop_keys(v_BMGK, dropout_rate, dropout_key)
-    # Imported where they are needed: Pallas alone takes a third of a second.
-    if chosen == "cudnn":
-        from t5lite.models.kernels.cudnn_attention import cudnn_attention
-
-        return cudnn_attention(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias)
-    from t5lite.models.kernels.sharded import sharded_flash_attention
-
-    return sharded_flash_attention(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap)
+    return KERNELS[chosen].attend(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap)
 
 
 def drop_keys(v_BMHK: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import jax
 from jax.sharding import PartitionSpec
 
-from t5lite.models.kernels.choice import KEY_AXES, QUERY_AXES, ways_of_queries
 from t5lite.models.kernels.flash_attention import flash_attention
+from t5lite.models.kernels.shapes import KEY_AXES, QUERY_AXES, ways_of_queries
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.position import RelativeBias
 from t5lite.partitioning.rules import active_partitioner

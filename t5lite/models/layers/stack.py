@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.models.config import AttentionView, LayerSpec, StackSpec
-from t5lite.models.kernels.choice import AttentionShape, choose_backend
+from t5lite.models.kernels.choice import choose_backend
+from t5lite.models.kernels.shapes import AttentionShape
+from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.caches import Past, cache_groups, empty_past, past_of_prompts, positions_in
@@ -244,7 +246,8 @@ class Stack(nnx.Module):
             return None
         bias = self.relpos_bias(mask.query_offset)
         shape = AttentionShape.of_layer(self.spec.cycle[0].attention, self.execution, mask, batch, lengths)
-        if choose_backend(self.execution.attention, shape) == "flash":
+        kernel = KERNELS.get(choose_backend(self.execution.attention, shape))
+        if kernel is not None and kernel.computes_bias:
             return bias
         # The array is computed here, once, and not in each layer of the loop.
         return bias.computed(*lengths)

@@ -15,7 +15,9 @@ from t5lite.models.config import (
 )
 from t5lite.models.flops import stack_lengths
 from t5lite.models.functional import FunctionalModel
-from t5lite.models.kernels.choice import AttentionShape, backend_on
+from t5lite.models.kernels.choice import backend_on
+from t5lite.models.kernels.shapes import AttentionShape
+from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.partitioning import Partitioner
 from t5lite.planning.compiled.compile import BatchShape
@@ -156,7 +158,7 @@ def fused_attention(
             batch.batch_size,
             (query_length, key_length),
         )
-        return backend_on(platform, partitioner, execution.attention, shape) != "reference"
+        return backend_on(platform, partitioner, execution.attention, shape) in KERNELS
 
     return [
         FusedAttention(

@@ -15,8 +15,9 @@ from jax.sharding import AbstractMesh
 from t5lite.models.config import EncoderDecoderConfig, Execution, RelativePositions
 from t5lite.models.kernels import choice, sharded
 from t5lite.models.kernels.attention import attention, drop_keys
-from t5lite.models.kernels.choice import AttentionShape, choose_backend
+from t5lite.models.kernels.choice import choose_backend
 from t5lite.models.kernels.cudnn_attention import cudnn_attention
+from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias
 from t5lite.partitioning import PartitioningConfig
