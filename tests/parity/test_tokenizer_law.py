@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from t5lite.data.vocabulary import Frame, Vocabulary, open_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
-from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
+from t5lite.interop.huggingface.tokenizer_files import read_vocabulary, tokenizer_files
 from t5lite.interop.huggingface.tokenizer_files.charsmap import read_rules
 from t5lite.interop.huggingface.tokenizer_files.sentencepiece_model import read_model
 from t5lite.models.config import Architecture
@@ -224,6 +224,20 @@ def test_pairs_are_framed_as_in_training(vocabularies, tmp_path):
     assert pair["input_ids"] == [cls, *first, sep, *second, sep]
     assert pair["token_type_ids"] == [0] * (len(first) + 2) + [1] * (len(second) + 1)
     assert (tokenizer.mask_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id) == (mask, cls, sep)
+
+
+@pytest.mark.parametrize("name", ["roberta", "default"])
+def test_a_model_without_types_of_tokens_is_given_none(vocabularies, tmp_path, name):
+    """RoBERTa's table of types has one row, ModernBERT has none; RoBERTa's pairs stay as they are."""
+    vocabulary = vocabularies(name)
+    _, cls, sep = special_tokens(vocabulary)
+    for file, content in tokenizer_files(vocabulary, "encoder_only", token_types=False).items():
+        (tmp_path / file).write_bytes(content)
+    pair = load(tmp_path)("the first", "a second one")
+    first, second = (vocabulary.encode(text).tolist() for text in ("the first", "a second one"))
+    between = [sep] * (2 if name == "roberta" else 1)
+    assert pair["input_ids"] == [cls, *first, *between, *second, sep]
+    assert "token_type_ids" not in pair
 
 
 def test_every_rule_of_the_normalisation_is_kept(vocabularies, tmp_path):

@@ -197,6 +197,11 @@ class PairExamples(Examples):
         self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
         self._ended = Frame(after=(self._eos_id,))
         self._frame = self._ended if self._one_row else self.vocabulary.own_frame or self._ended
+        if config.inputs_length <= self._frame.size:
+            raise ConfigError(
+                f"inputs_length={config.inputs_length} has no room for a token beside the {self._frame.size} "
+                f"that {self.vocabulary.path} puts around a text; use {self._frame.size + 1} or more"
+            )
         self.max_epochs = config.max_epochs
         inputs_lengths = self._store.inputs.document_lengths + self._frame.size
         targets_lengths = self._store.targets.document_lengths + 1

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -6,7 +7,13 @@ import pytest
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, open_pipeline
+from t5lite.data.prepare import write_pair_store
+from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.vocabulary import open_vocabulary
+from t5lite.decoding.answering import Answering
+from tests.families import FAMILIES
+from tests.small_tokenizers import write_gemma, write_roberta
 
 ROOMY = {"inputs_length": 120, "targets_length": 80}
 
@@ -84,6 +91,37 @@ def test_every_target_starts_with_the_id_that_the_decoder_starts_with(pair_store
         np.testing.assert_array_equal(seven[name], zero[name])
     mixture = MixtureDataConfig(sources=(MixtureSource(name="pairs", data=config),))
     check_layout(open_pipeline(mixture, start_id=7, shuffle=False).batch(0, batch_size=8), start_id=7)
+
+
+@pytest.mark.parametrize(("write", "before", "after"), [(write_gemma, (2,), ()), (write_roberta, (0,), (2,))])
+def test_inputs_stand_in_the_vocabularys_own_frame(write, before, after, prose, tmp_path):
+    """As an imported model was trained on them and is asked; targets end with EOS all the same."""
+    texts = prose(30, seed=5)
+    vocabulary = open_vocabulary(write(tmp_path / "tokenizer", texts))
+    write_pair_store([(text, text[:20]) for text in texts], vocabulary, tmp_path / "store")
+    config = PairsDataConfig(store=str(tmp_path / "store"), inputs_length=30, targets_length=60, pack=True)
+    pipeline = open_pipeline(config, start_id=2, shuffle=False)
+    batch = pipeline.batch(0, batch_size=pipeline.num_examples)
+    check_layout(batch, start_id=2)
+    room, encoded = 30 - len(before) - len(after), [vocabulary.encode(text).tolist() for text in texts]
+    expected = [(*before, *ids[:room], *after) for ids in encoded]
+    assert sorted(each for row in segments(batch, "encoder") for each in row) == sorted(expected)
+    assert all(each[-1] == vocabulary.eos_id for row in segments(batch, "decoder") for each in row)
+    assert pipeline.report["truncated"] == sum(len(ids) > room for ids in encoded)
+    model = dataclasses.replace(FAMILIES["t5gemma"], vocab_size=vocabulary.size)
+    mode = Answering(model, vocabulary, encoder_length=30, max_decode_length=4)
+    for given in (texts[0], config.prompt(texts[0], vocabulary)):
+        assert tuple(mode.row(given).ids) == expected[0]
+    # Of a model that was trained on running text, as its objective has it.
+    ids = mode.row(Prompt(vocabulary.encode(texts[0]), ends=True)).ids
+    assert ids.tolist() == [*encoded[0][:29], vocabulary.eos_id]
+
+
+def test_a_row_of_nothing_but_a_frame_is_refused(prose, tmp_path):
+    vocabulary = open_vocabulary(write_roberta(tmp_path / "tokenizer", prose(30, seed=5)))
+    write_pair_store([("a b", "c")], vocabulary, tmp_path / "store")
+    with pytest.raises(ConfigError, match=r"inputs_length=2 has no room for a token beside the 2 .* use 3 "):
+        open_pipeline(PairsDataConfig(store=str(tmp_path / "store"), inputs_length=2, targets_length=9))
 
 
 @pytest.mark.parametrize("pack", [False, True])

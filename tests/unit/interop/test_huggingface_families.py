@@ -285,3 +285,11 @@ def test_heads_must_be_there_and_share_the_width(name, width, heads, tmp_path):
     change_json(tmp_path / "out", **{heads: 3})
     with pytest.raises(CheckpointError, match=rf"config\.json: {width}=8 is not a multiple of {heads}=3"):
         import_folder(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "is_said"), [("modernbert", False), ("modernbert-hidden", True)])
+def test_a_pattern_that_transformers_4_cannot_say_is_said(name, is_said, tmp_path):
+    export = export_folder(make_params(CONFIGS[name]), CONFIGS[name], tmp_path / "out")
+    assert ("by transformers 5 only: 4 does not read layer_types" in export.after_loading) == is_said
+    values = json.loads((tmp_path / "out/config.json").read_text())
+    assert ("global_attn_every_n_layers" in values) != is_said
