@@ -167,6 +167,8 @@ def test_every_place_of_a_run_is_checked():
         (("slurm", "--chips", "v5e-16"), "are no GPUs; TPU slices are started by tpu, gke or xpk"),
         (("slurm", "--chips", "h100-16", "--nodes", "2"), "--chips h100-16 says what --nodes would"),
         (("slurm", "--gpus-per-node", "8", "--tasks-per-node", "8"), "leave out --tasks-per-node"),
+        (("slurm", "--trainable", "decodr"), "'decodr' matches none of the 29 arrays; near: decoder"),
+        (("slurm", "--learning-rate-factors", "x", "0.5"), "'x' matches nothing that is trained"),
         (("slurm", "--time", "soon"), "--time 'soon' must be as sbatch takes it"),
         (("ssh", "--hosts", "a,b c"), "'b c' is no host"),
         (("ssh", "--hosts", "a,-oProxyCommand=x"), "is no host"),
