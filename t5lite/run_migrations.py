@@ -52,6 +52,7 @@ VERSIONS = Versions(
         3: _with_named_evaluations,
         4: _with_execution,
         5: unchanged,
+        6: unchanged,
     }
 )
 """Of ``config.json``."""

@@ -36,6 +36,9 @@ class PartitioningConfig:
     extra_rules: tuple[tuple[str, str | None], ...] = ()
     """Pairs (logical axis, mesh axis or None) that precede the style's rules. Prefix the logical axis by
     "parameters." or "activations." to change one table only; join several mesh axes by "+"."""
+    compiler_options: tuple[tuple[str, str], ...] = ()
+    """Options of XLA's compiler and their values, before those that t5lite asks for on the chip
+    (partitioning/compiler_options.py)."""
 
     def __post_init__(self) -> None:
         sizes = self.sizes

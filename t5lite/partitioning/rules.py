@@ -27,6 +27,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.logical_axes import ACTIVATION_AXES, PARAMETER_AXES
 from t5lite.core.registry import lookup
 from t5lite.core.types import LogicalAxes, Tree
+from t5lite.partitioning.compiler_options import Options, chosen_options
 from t5lite.partitioning.mesh import AXES, PartitioningConfig, make_mesh, mesh_shape
 
 Rule = tuple[str, tuple[str, ...]]
@@ -76,6 +77,8 @@ class Partitioner:
 
     mesh: Mesh | AbstractMesh
     rules: Rules
+    compiler_options: Options = ()
+    """Of programs for the mesh's devices."""
 
     def __post_init__(self) -> None:
         used = {
@@ -265,9 +268,13 @@ def make_partitioner(config: PartitioningConfig, devices: Sequence[Any] | None =
     """Return the partitioner of ``config`` over ``devices`` (default: all devices of all hosts).
 
     Raises:
-      ConfigError: for sizes that do not fit the devices, an axis no rule uses, or a wrong extra rule.
+      ConfigError: for sizes that do not fit the devices, an axis no rule uses, a wrong extra rule, or a
+        compiler option that the compiler does not know.
     """
-    return Partitioner(make_mesh(config, devices), resolve_rules(config))
+    mesh, rules = make_mesh(config, devices), resolve_rules(config)
+    here = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
+    options = chosen_options((here or mesh.devices.flat)[0], config.style, config.compiler_options)
+    return Partitioner(mesh, rules, options)
 
 
 def abstract_partitioner(config: PartitioningConfig, num_devices: int) -> Partitioner:

@@ -23,6 +23,7 @@ from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
 from t5lite.optim.trained import merged
 from t5lite.partitioning import Partitioner, constrain
+from t5lite.partitioning.compiler_options import as_compiler_options
 from t5lite.partitioning.rules import active_partitioner
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
 from t5lite.training.predictions import (
@@ -182,6 +183,7 @@ def compile_train_step(
         in_shardings=(state, partitioner.batch_sharding),
         out_shardings=(state, partitioner.replicated),
         donate_argnums=0,
+        compiler_options=as_compiler_options(partitioner.compiler_options),
     )
 
 
@@ -199,6 +201,7 @@ def compile_eval_step(eval_step: EvalStep, model: FunctionalModel, partitioner: 
             partitioner.batch_sharding,
         ),
         out_shardings=partitioner.replicated,
+        compiler_options=as_compiler_options(partitioner.compiler_options),
     )
 
 

@@ -44,6 +44,10 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
             r"unknown parameter axis 'emb'; did you mean 'embed'",
         ),
         (
+            ["--partitioning.compiler-options", "xla_nope", 1],
+            r"partitioning\.compiler_options for cpu: No such compile option: 'xla_nope'",
+        ),
+        (
             ["--model.vocab-size", 300],
             r"vocab_size=300 has no row for .* 600 ids .*set model\.vocab_size=640",
         ),

@@ -19,6 +19,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.compiler_options import Options
 from t5lite.planning.compiled import hlo, hlo_costs
 from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.compiled.collectives import Collective, collectives
@@ -110,6 +111,8 @@ class CompiledStep:
     serial_seconds: float
     """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
     collectives: tuple[Collective, ...]
+    compiler_options: Options
+    """What the compiler was asked for, of chip and style and by the configuration."""
     compile_seconds: float
 
     @property
@@ -192,6 +195,7 @@ def compile_step(
             module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
         ),
         collectives=collectives(module, mesh.shape, num_slices=topology.num_slices),
+        compiler_options=partitioner.compiler_options,
         compile_seconds=seconds,
     )
 

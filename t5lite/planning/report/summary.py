@@ -29,6 +29,7 @@ def summarise(step: CompiledStep, *, top: int = 10, traffic: bool = False) -> Su
         "devices": step.topology.num_devices,
         "chip": {"name": step.topology.chip_name, **asdict(chip)},
         "mesh": {axis: size for axis, size in step.mesh.items() if size > 1},
+        "compiler_options": dict(step.compiler_options),
         "fits": step.fits,
         "memory": memory,
         "flops": {

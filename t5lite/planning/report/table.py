@@ -85,6 +85,7 @@ def _head(summary: Summary) -> str:
             f"{time['serial_mfu']:.0%})",
             f"{flops(count['counted'])} a device, {count['counted_over_model']:.3f} of the model's "
             f"{flops(count['model'])}",
+            *(f"compiler option {name}={value}" for name, value in summary["compiler_options"].items()),
         ]
     )
 

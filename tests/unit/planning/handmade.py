@@ -70,6 +70,7 @@ def step(**changes: Any) -> CompiledStep:
         transfers=(transfer(num_bytes=chip.memory_bandwidth),),
         serial_seconds=2.5,
         collectives=(collective(),),
+        compiler_options=(("xla_of_the_chip", "1"),),
         compile_seconds=1.0,
     )
     return replace(base, **changes)

@@ -19,6 +19,7 @@ from t5lite.training.step import (
     StepConfig,
     check_batch_size,
     compile_eval_step,
+    compile_train_step,
     make_eval_step,
     make_train_step,
     split_microbatches,
@@ -205,6 +206,20 @@ def test_eval_step_text_loss_leaves_out_eos_padding_and_sentinels(tiny):
     is_text = np.isin(batch["decoder_target_tokens"], [5, 6, 7, 8, 9, 35])
     np.testing.assert_allclose(float(result["text_loss"].total), nll[is_text].sum(), rtol=1e-5)
     assert VOCAB_SIZE > 38
+
+
+@pytest.mark.parametrize("step", ["train", "eval"])
+def test_a_step_is_compiled_with_the_partitioners_options(tiny, step):
+    """Whoever compiles it, the loop or the planner: an option that no compiler knows is seen by both."""
+    partitioner = dataclasses.replace(tiny.partitioner, compiler_options=(("xla_nope", "true"),))
+    nothing = {"train": lambda state, _: (state, {}), "eval": lambda _, batch: {}}[step]
+    if step == "train":
+        jitted = compile_train_step(nothing, tiny.model, tiny.optimizer, partitioner)
+        lowered = jitted.lower(abstract_state(tiny.model, tiny.optimizer, partitioner), {})
+    else:
+        lowered = compile_eval_step(nothing, tiny.model, partitioner).lower(tiny.model.abstract_params, {})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_nope'"):
+        lowered.compile()
 
 
 def test_state_axes_cover_every_array(tiny):

@@ -1,0 +1,135 @@
+"""What XLA's compiler is asked for, by chip and style: one table, for training and for planning alike.
+
+They go to ``jax.jit`` (``training.step``), so that a step that is planned or compiled ahead for a slice is
+the one that the slice runs. What they do is in docs/partitioning.md, before and after.
+"""
+
+import functools
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+from t5lite.core.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
+
+Options = tuple[tuple[str, str], ...]
+"""Names and values, as XLA writes them."""
+
+_ENVIRONMENT = ("LIBTPU_INIT_ARGS", "XLA_FLAGS")
+"""Where people set the same options for the whole process; what is named there is left alone."""
+_CACHED_FROM = "jax_persistent_cache_min_compile_time_secs"
+_UNKNOWN = ("No such compile option", "Failed to parse", "could not be parsed", "not a valid")
+"""How compilers say that an option or its value is none of theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Option:
+    name: str
+    value: str
+    platform: str = "tpu"
+    device_kinds: tuple[str, ...] | None = None
+    """``jax.Device.device_kind``; None for all of the platform."""
+    styles: tuple[str, ...] | None = None
+    """``PartitioningConfig.style``; None for all."""
+
+    def is_for(self, device: Any, style: str) -> bool:
+        """Whether it is asked of programs for such devices."""
+        return (
+            device.platform == self.platform
+            and (self.device_kinds is None or device.device_kind in self.device_kinds)
+            and (self.styles is None or style in self.styles)
+        )
+
+
+TABLE: tuple[_Option, ...] = (
+    # MiB of a gathered operand from which XLA:TPU writes a product as a loop of permutes and parts of it. Its
+    # sums over devices are rounded to bfloat16 once a device, in main memory; and every form of it that was
+    # compiled takes longer than gather, product and scatter. So none is large enough.
+    _Option(name="xla_jf_spmd_threshold_for_windowed_einsum_mib", value="1000000"),
+    # A sum over devices of which each keeps a part is a reduce-scatter over all dimensions of the torus, too.
+    # Else XLA:TPU sends twice as much on square slices and on three dimensions, by an all-reduce, even if a
+    # reduce-scatter is asked for. Its name says SparseCore; from v3 to v6e what comes is the tensor core's
+    # own all-reduce-scatter, which a v5e:4x8 has without it, and a TPU7x has it anyway.
+    _Option(name="xla_tpu_enable_sparse_core_collective_offload_nd_reduce_scatter", value="true"),
+)
+
+
+def chosen_options(device: Any, style: str, given: Options) -> Options:
+    """Return the options of programs for ``device``: the table's, and what is given before them.
+
+    An option of the table is left out where the environment names it, or where this version of the compiler
+    does not know it, which is said once.
+
+    Args:
+      device: one of the mesh, of this process if it is here.
+      style: of the partitioning.
+      given: by the configuration.
+
+    Raises:
+      ConfigError: for a given option, or a value, that the compiler does not know.
+    """
+    for option in given:
+        if (refusal := _refusal(device, (option,))) is not None:
+            raise ConfigError(f"partitioning.compiler_options for {device.platform}: {refusal}")
+    environment = " ".join(os.environ.get(name, "") for name in _ENVIRONMENT)
+    taken = {name for name, _ in given}
+    wanted = {
+        each.name: each.value
+        for each in TABLE
+        if each.is_for(device, style) and each.name not in taken and f"--{each.name}" not in environment
+    }
+    return _known(device, tuple(wanted.items())) + given
+
+
+def as_compiler_options(options: Options) -> dict[str, Any] | None:
+    """Return options as ``jax.jit`` takes them: words for truth are booleans there."""
+    words: Mapping[str, bool] = {"true": True, "false": False}
+    return {name: words.get(value.lower(), value) for name, value in options} or None
+
+
+@functools.cache
+def _known(device: Any, options: Options) -> Options:
+    if not options or _refusal(device, options) is None:
+        return options
+    refusals = {option: _refusal(device, (option,)) for option in options}
+    for refusal in filter(None, refusals.values()):
+        _logger.warning("one of t5lite's compiler options is left out: %s", refusal)
+    return tuple(option for option, refusal in refusals.items() if refusal is None)
+
+
+@functools.cache
+def _refusal(device: Any, options: Options) -> str | None:
+    """Return what the compiler says against the options, for a program that does nothing; None if nothing."""
+
+    def nothing() -> int:
+        return 0
+
+    lowered = jax.jit(nothing, out_shardings=SingleDeviceSharding(device)).lower()
+    try:
+        with _not_kept():
+            lowered.compile(as_compiler_options(options))
+    except jax.errors.JaxRuntimeError as error:
+        message = str(error).strip().splitlines()[0]
+        if not any(words in message for words in _UNKNOWN):
+            raise
+        return message.removeprefix("INVALID_ARGUMENT: ")[:200]
+    return None
+
+
+@contextmanager
+def _not_kept() -> Iterator[None]:
+    """Keep what is compiled out of the persistent cache: of devices that are not here it cannot be read."""
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update(_CACHED_FROM, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(_CACHED_FROM, before)
