@@ -46,4 +46,7 @@ def inherited_model(
             f"the recipe inherits the model of {source}, and --model is another; leave --model out, or train "
             "from scratch in its shape by --initialize-from None"
         )
-    return inherited.of(model)
+    try:
+        return inherited.of(model)
+    except ConfigError as error:
+        raise ConfigError(f"the recipe inherits the model of {source}: {error}") from error

@@ -98,7 +98,7 @@ def test_from_scratch_it_has_the_shape_of_another(tmp_path):
         (
             (),
             {"model": "Inherited(head='masked_lm')", "found": LAPTOP_T5},
-            "masked_lm' is of an encoder",
+            "the model of runs/a: head='masked_lm' is of an encoder",
         ),
         (
             (),
