@@ -34,8 +34,9 @@ _ON_CHIP = re.compile(r"S\((\d+)\)")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_CALLED = re.compile(
-    r"(?:calls|to_apply|body|condition|branch_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?")
+_BRANCHES = re.compile(
+    r"(?:true_computation|false_computation|branch_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
 )
 _TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 _VIEWS = ("copy", "bitcast", "convert", "reshape", "copy-done", "copy-start")
@@ -240,21 +241,35 @@ def _arrays(shape: str) -> Iterator[Array]:
 
 
 def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
-    """Add ``runs`` executions of a computation, and of what it calls."""
+    """Add ``runs`` executions of a computation, and of what it calls.
+
+    Of a conditional's branches the smallest counts, as what is counted is to be a bound.
+    """
     computation = module.computations[name]
     computation.runs += runs
     computation.is_fused |= fused
     for instruction in computation.instructions.values():
-        called = [
-            part.lstrip("%")
-            for group in _CALLED.findall(instruction.attributes)
-            for part in re.split(r", ?", group)
-        ]
+        called = _names(_CALLED, instruction)
+        if branches := _names(_BRANCHES, instruction):
+            called.append(min(branches, key=lambda each: _size(module, each)))
         times = runs * (_trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
         for each in called:
             inner = fused or instruction.opcode not in _RUN_AS_WRITTEN
             module.computations[each].caller, module.computations[each].outer = instruction, computation
             _count_runs(module, each, times, fused=inner)
+
+
+def _names(pattern: re.Pattern[str], instruction: Instruction) -> list[str]:
+    """Return the computations that a pattern finds in an instruction's attributes."""
+    found = pattern.findall(instruction.attributes)
+    return [name.lstrip("%") for group in found for name in re.split(r", ?", group)]
+
+
+def _size(module: Module, name: str) -> int:
+    """Return how many instructions a computation and all that it calls have."""
+    instructions = module.computations[name].instructions.values()
+    called = [each for one in instructions for each in (*_names(_CALLED, one), *_names(_BRANCHES, one))]
+    return len(instructions) + sum(_size(module, each) for each in called)
 
 
 def _frames(tables: dict[str, dict[int, str]]) -> dict[int, tuple[str, ...]]:

@@ -69,6 +69,32 @@ def test_a_body_runs_as_often_as_its_condition_says():
     assert module.computations["body"].caller.name == "loop"
 
 
+@pytest.mark.parametrize(
+    "branches",
+    ["branch_computations={%much, %little}", "true_computation=%little, false_computation=%much"],
+)
+def test_of_a_conditional_the_smallest_branch_counts(branches):
+    """Nobody knows which one runs, and a step takes at least as long as with that one."""
+    text = f"""
+%little (p: f32[8]) -> f32[8] {{
+  ROOT %p = f32[8] parameter(0)
+}}
+
+%much (q: f32[8]) -> f32[8] {{
+  %q = f32[8] parameter(0)
+  ROOT %n = f32[8] negate(%q)
+}}
+
+ENTRY %main (a: f32[8], c: s32[]) -> f32[8] {{
+  %a = f32[8] parameter(0)
+  %c = s32[] parameter(1)
+  ROOT %r = f32[8] conditional(%c, %a, %a), {branches}
+}}
+"""
+    runs = {name: computation.runs for name, computation in hlo.parse(text).computations.items()}
+    assert runs == {"little": 1, "much": 0, "main": 1}
+
+
 def test_a_count_that_the_compiler_knows_goes_before():
     known = LOOP.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"5"}}')
     assert hlo.parse(known).computations["body"].runs == 5
