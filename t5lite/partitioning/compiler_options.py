@@ -131,7 +131,7 @@ def _refusal(device: Any, options: Options) -> str | None:
 @contextmanager
 def _not_kept() -> Iterator[None]:
     """Keep what is compiled out of the persistent cache: of devices that are not here it cannot be read."""
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    before = getattr(jax.config, _CACHED_FROM)
     jax.config.update(_CACHED_FROM, math.inf)
     try:
         yield
