@@ -10,8 +10,7 @@ from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner, make_partitioner
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
-from t5lite.planning.predicted import cost_model
-from t5lite.planning.predicted.cost_model import CostModel, Prediction
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
 from t5lite.planning.search.finalists import planned_optimizer
 from t5lite.training.step import StepConfig
 
@@ -82,10 +81,10 @@ def way(name: str) -> CompiledStep:
 
 
 @functools.cache
-def predicted(name: str, batch: BatchShape = BATCH) -> Prediction:
+def predicted(name: str, batch: BatchShape = BATCH, trainable: tuple[str, ...] | None = None) -> Prediction:
     """What the cost model says of one of the four."""
     partitioning, config, execution = WAYS[name]
     model, topology = build(config, execution), parse_topology(TOPOLOGY)
-    costs = CostModel(model, planned_optimizer(AdamWConfig(), model), topology, batch)
+    costs = CostModel(model, planned_optimizer(AdamWConfig(), model, trainable), topology, batch)
     mesh = costs.on(abstract_partitioner(partitioning, topology.num_devices))
-    return mesh.predict(cost_model.PlannedExecution(remat=execution.remat))
+    return mesh.predict(PlannedExecution(remat=execution.remat))

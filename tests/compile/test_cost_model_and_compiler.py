@@ -37,6 +37,20 @@ def test_memory_is_predicted_within_a_factor(name: str):
     assert 0.85 < total / needed < 1.7
 
 
+@pytest.mark.parametrize("trainable", [("decoder", "logits"), ("*norm*",)], ids=["encoder", "kernels"])
+def test_what_is_frozen_is_predicted_as_far_off_as_the_rest(trainable: tuple[str, ...]):
+    whole, part = many_rows("fsdp"), compiled_step(*WAYS["fsdp"], MANY_ROWS, trainable=trainable)
+    one = predicted("fsdp", MANY_ROWS, trainable)
+    assert part.memory.parameters == whole.memory.parameters
+    assert part.memory.optimizer < 0.6 * whole.memory.optimizer
+    assert part.flops == pytest.approx(part.model_flops, rel=0.03)
+    assert one.flops == pytest.approx(part.flops, rel=0.02)
+    assert 0.9 * part.memory.needed < one.memory.total < 1.1 * part.memory.needed + ON_CHIP
+    bound = roofline(part)
+    assert one.time.main_memory < 1.3 * bound.seconds[MAIN_MEMORY]
+    assert one.memory.total < predicted("fsdp", MANY_ROWS).memory.total
+
+
 @pytest.mark.parametrize("name", SHARDED)
 def test_memory_is_predicted_but_for_what_stays_on_the_chip(name: str):
     total, needed = predicted(name, MANY_ROWS).memory.total, many_rows(name).memory.needed
