@@ -9,7 +9,7 @@ from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.mesh import check_slices
 from t5lite.planning.compiled.compile import check_step
 from t5lite.planning.hardware.topology import Topology
-from t5lite.planning.predicted.cost_model import CostModel, Execution
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution
 from t5lite.planning.predicted.remat import PLANNED
 from t5lite.planning.report import table
 from t5lite.run_config import RunConfig
@@ -57,7 +57,7 @@ def predicted(config: RunConfig, topology: Topology, *, announce: Callable[[str]
     for message in trained_messages(config.trained(model), model):
         announce(message)
     check_step(model, optimizer, partitioner, batch, config.step)
-    execution = Execution(remat=remat, num_microbatches=config.step.num_microbatches)
+    execution = PlannedExecution(remat=remat, num_microbatches=config.step.num_microbatches)
     memory = CostModel(model, optimizer, topology, batch).on(partitioner).predict(execution).memory
     available = topology.chip.memory_bytes
     sizes = f"{table.size(memory.total)} of the {table.size(available)} of a device"
