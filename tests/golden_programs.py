@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from t5lite.core.batch_fields import SIDES, Side
 from t5lite.decoding.greedy import greedy, greedy_continuation
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
@@ -105,8 +106,10 @@ def _programs(case: Case, model: FunctionalModel) -> Iterator[tuple[str, Any]]:
     partitioner = make_partitioner(PartitioningConfig(style="sequence_parallel"), jax.devices()[:1])
     optimizer = case.optimizer.build(Constant(value=1e-3).build(10), model.logical_axes)
     state = abstract_state(model, optimizer, partitioner)
-    full = BatchShape(batch_size=ROWS, **{f"{side}_length": LENGTHS[side] for side in config.sides})
-    padded = dataclasses.replace(full, segment_ids=True, marks=config.marks)
+    lengths: dict[Side, int] = {side: LENGTHS[side] if side in config.sides else 0 for side in SIDES}
+    full = BatchShape(batch_size=ROWS, **vars(config.batch_spec(lengths)))
+    spec = config.batch_spec(lengths, segment_ids=True, marks=config.marks)
+    padded = BatchShape(batch_size=ROWS, **vars(spec))
 
     yield "first values", jax.jit(model.init).lower(jax.eval_shape(lambda: jax.random.key(0)))
     train_step = make_train_step(model, optimizer, case.step, seed=0)

@@ -80,16 +80,6 @@ class BatchSpec:
         """The length of each side."""
         return {"encoder": self.encoder_length, "decoder": self.decoder_length}
 
-    @property
-    def has_segment_ids(self) -> bool:
-        """Whether rows may be padded or packed."""
-        return not self.fields.isdisjoint(SEGMENT_IDS)
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Which of ``MARKS`` there are."""
-        return tuple(name for name in MARKS if name in self.fields)
-
     def shapes(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return (shape, dtype) of each field of a batch."""
         fields = {name: BATCH_FIELDS[name] for name in sorted(self.fields)}

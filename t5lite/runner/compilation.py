@@ -57,10 +57,4 @@ def compile_run(
 def batch_shape(config: RunConfig) -> BatchShape:
     """Return the shape of the run's batches, which follows from its configuration alone."""
     spec = config.data.batch_spec(config.model.architecture)
-    return BatchShape(
-        batch_size=config.training.batch_size,
-        encoder_length=spec.encoder_length,
-        decoder_length=spec.decoder_length,
-        segment_ids=spec.has_segment_ids,
-        marks=spec.marks,
-    )
+    return BatchShape(batch_size=config.training.batch_size, **vars(spec))

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from t5lite.core.batch_fields import Side
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
@@ -42,23 +42,12 @@ _UNREADABLE_CACHE = "Error reading persistent compilation cache entry"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchShape:
-    """Shape of the global batch."""
+class BatchShape(BatchSpec):
+    """The global batch: what its rows are, and how many."""
 
     batch_size: int
-    encoder_length: int = 0
-    """0 where the model has no encoder."""
-    decoder_length: int = 0
-    """0 where the model has no decoder."""
-    segment_ids: bool = False
-    """Whether rows are padded or packed."""
-    marks: tuple[str, ...] = ()
-    """Which of ``core.batch_fields.MARKS`` the rows have."""
-
-    @property
-    def lengths(self) -> dict[Side, int]:
-        """The length of each side."""
-        return {"encoder": self.encoder_length, "decoder": self.decoder_length}
+    fields: frozenset[str] = frozenset()
+    """Keys of ``BATCH_FIELDS``; none stand for what trains the model, of rows that are full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +214,7 @@ def abstract_batch(
     Raises:
       ConfigError: for a head that predicts nothing.
     """
-    spec = config.batch_spec(batch.lengths, segment_ids=batch.segment_ids, marks=batch.marks)
+    spec = batch if batch.fields else config.batch_spec(batch.lengths)
     sharding = partitioner.batch_sharding
     return {
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
