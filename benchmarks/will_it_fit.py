@@ -138,7 +138,7 @@ def _overview(figures: dict[str, dict[str, Any]]) -> str:
     for name, summary in figures.items():
         memory, spent = summary["memory"], summary["time"]
         fits = size(memory["needed"]) if summary["fits"] else f"**{size(memory['needed'])}**"
-        mark = " †" if summary.get(OLD_TRAFFIC) else ""
+        mark = " †" if summary.get(OLD_TRAFFIC) else "" if summary.get("compiler_options") else " ‡"
         cells = [
             f"[{CASES[name].title}](#{name}){mark}",
             summary["topology"],
