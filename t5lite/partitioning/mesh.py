@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh
 from t5lite.core.errors import ConfigError
 
 AXES = ("replica", "fsdp", "sequence", "tensor")
+"""The axes of a mesh, which carry the more the later they stand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class PartitioningConfig:
     @property
     def sizes(self) -> dict[str, int]:
         """The configured size of every mesh axis, -1 still in it."""
-        return {"replica": self.replica, "fsdp": self.fsdp, "sequence": self.sequence, "tensor": self.tensor}
+        return {axis: getattr(self, axis) for axis in AXES}
 
 
 def mesh_shape(config: PartitioningConfig, num_devices: int) -> dict[str, int]:

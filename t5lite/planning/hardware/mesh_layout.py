@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import gcd, prod
 
+from t5lite.partitioning.mesh import AXES
 from t5lite.planning.hardware.links import Row, among_gpus, rows, together
 from t5lite.planning.hardware.topology import Topology
 
-_FASTEST_FIRST = ("tensor", "sequence", "fsdp", "replica")
+_FASTEST_FIRST = AXES[::-1]
 """The order in which axes choose their places: those that split one example come first."""
 
 
