@@ -28,7 +28,7 @@ from t5lite.runner.config_history import (
     read_config_history,
     write_config_history,
 )
-from t5lite.runner.rollback import VERSIONS, Rollback, left_out
+from t5lite.runner.rollback import VERSIONS, Rollback, read_rollbacks
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.status import run_status
 from t5lite.training.attempts import Attempt, End, PhaseSeconds, to_json
@@ -76,11 +76,11 @@ def read_run(folder: Path) -> None:
         directory.read_model,
         directory.read_eos_ids,
         directory.read_config,
-        directory.check_config,
+        directory.read_config_values,
         directory.read_classes,
         directory.read_mixture,
         lambda: read_config_history(directory.config_history_file),
-        lambda: left_out(directory, None),
+        lambda: read_rollbacks(directory),
         lambda: sighting(folder),
         lambda: run_status(str(folder)),
     ):

@@ -68,7 +68,7 @@ def restore_params(
       directory: the checkpoint directory of a run; nothing in it is changed.
       abstract_params: ``ShapeDtypeStruct``s with shardings; the mesh and the dtypes may differ from those of
         the run that saved.
-      step: which checkpoint; the newest by default.
+      step: which checkpoint, one that is known to be there; the newest by default.
       initialize: makes the parameters of given dotted names. With it, those that the checkpoint lacks are
         made by it and those that the model lacks are left; without it, either is refused.
       anew: with ``initialize``, whether a parameter of that dotted name is made by it although the checkpoint
@@ -76,11 +76,11 @@ def restore_params(
       max_host_bytes: of ``reading.array_handler``.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, if it is damaged, or if any parameter of the model is
-        missing (unless ``initialize`` is given) or has another shape.
+      CheckpointError: if there is no checkpoint, if it is damaged or gone, or if any parameter of the model
+        is missing (unless ``initialize`` is given) or has another shape.
     """
     directory = checkpoint_path(directory)
-    chosen: int = leaders_result(lambda: reading.resolve_step(directory, step))
+    chosen: int = leaders_result(lambda: reading.resolve_step(directory, None)) if step is None else step
     if initialize is None:
         wanted_state = {"params": abstract_params}
         params = reading.read_state(

@@ -65,13 +65,18 @@ def available_steps(directory: epath.PathLike) -> list[int]:
     return sorted(ocp.utils.checkpoint_steps(directory)) if directory.exists() else []
 
 
-def resolve_step(directory: epath.PathLike, step: int | None) -> int:
+def resolve_step(directory: epath.PathLike, step: int | None, steps: Sequence[int] | None = None) -> int:
     """Return ``step``, or the newest step if it is None.
+
+    Args:
+      directory: holds one directory a step.
+      step: one of them, or None.
+      steps: those that there are, where that is known already.
 
     Raises:
       CheckpointError: if the directory has no checkpoint, or not that one.
     """
-    steps = available_steps(directory)
+    steps = available_steps(directory) if steps is None else steps
     if not steps:
         raise CheckpointError(
             f"{directory} holds no finished checkpoint; give a run that has saved one, or train first"

@@ -92,7 +92,9 @@ class StrictJson:
 
     def _number_or_word(self, value: Any, kind: Any) -> Any:
         """Structure a union of scalars and one Literal."""
-        scalars = [each for each in get_args(kind) if get_origin(each) is not Literal]
+        scalars = [each for each in get_args(kind) if each in (int, float)]
+        if value is None and type(None) in get_args(kind):
+            return None
         words = [word for each in get_args(kind) if get_origin(each) is Literal for word in get_args(each)]
         if isinstance(value, str) and value in words:
             return value
@@ -191,7 +193,8 @@ def _strict(scalar: type) -> Callable[[Any, Any], Any]:
 def _is_number_or_word(kind: Any) -> bool:
     alternatives = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
     others = [each for each in alternatives if get_origin(each) is not Literal]
-    return len(others) < len(alternatives) and all(each in (int, float) for each in others)
+    is_scalar = [each in (int, float) for each in others if each is not type(None)]
+    return len(others) < len(alternatives) and any(is_scalar) and all(is_scalar)
 
 
 def _literal(value: Any, kind: Any) -> Any:

@@ -2,9 +2,8 @@
 
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 
@@ -19,12 +18,12 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
 from t5lite.runner.data_messages import data_messages, left_out_messages, unreached_settings, unseen_rows
-from t5lite.runner.going_back import Asked
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_messages import heldout_messages
 from t5lite.runner.inheritance import described
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_plan import RunPlan
 from t5lite.runner.trained import random_messages, trained_messages
 from t5lite.training.state import TrainState, abstract_state, state_axes
 
@@ -35,8 +34,8 @@ class Run:
 
     config: RunConfig
     directory: RunDirectory
-    resumed: Resumption | None
-    """The checkpoint to go on from, None for a run that begins."""
+    plan: RunPlan
+    """Where it starts from, as its leader decided."""
     pipeline: BatchStream
     heldout: Mapping[str, Heldout]
     """By the names of the evaluations."""
@@ -47,39 +46,32 @@ class Run:
     """Digests of the stores, by field."""
     changes: list[ConfigChange]
     """Against the checkpoint to go on from."""
-    history: ConfigHistory
-    """These, and earlier ones."""
+
+    @property
+    def resumed(self) -> Resumption | None:
+        """The checkpoint to go on from, None for a run that begins."""
+        return self.plan.resumed
 
     @property
     def position(self) -> DataPosition:
         """The examples that were seen before this start."""
-        return self.resumed.position if self.resumed else DataPosition()
+        return self.plan.position
+
+    @property
+    def history(self) -> ConfigHistory:
+        """The changes, and earlier ones."""
+        return self.plan.history.resumed(self.resumed, self.changes) if self.resumed else self.plan.history
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts from."""
+    """What a run starts with."""
 
-    step: int
     state: TrainState
     origin: str | None = None
     """What to say about it."""
     report: RestoreReport | None = None
     """The parameters that ``initialize_from`` gave."""
-    set_aside: tuple[int, ...] = ()
-    """Newer checkpoints, which are damaged or not to be gone on from."""
-    num_damaged: int = 0
-    """Of these."""
-    messages: tuple[str, ...] = ()
-    """What to say of them."""
-    went_back: Asked | None = None
-    """What the run was told to go back to, now or before."""
-    evaluations: tuple[dict[str, Any], ...] = ()
-    """Entries of the evaluations that the metrics file has."""
-
-    def is_evaluated(self, names: Collection[str]) -> bool:
-        """Whether what this starts from was measured by all these evaluations."""
-        return {*names} <= {entry["evaluation"] for entry in self.evaluations if entry["step"] == self.step}
 
 
 def origin_of(report: RestoreReport, source: str, directory: RunDirectory) -> str:
@@ -118,19 +110,19 @@ def announce(run: Run, start: Start) -> None:
         say(f"the model of {source.run}: {described(run.config.model)}")
     for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():
         say(message)
-    place = run.pipeline.left_out.place(run.position.examples_seen)
+    place = run.plan.place
     for message in [*data_messages(run.pipeline, position=place), *left_out_messages(run.pipeline.left_out)]:
         say(message)
     unseen, unreached = None, []
     if not any(change.effect.needs_leave for change in run.changes):  # else nobody knows
-        num_steps = training.total_steps - start.step
+        num_steps = training.total_steps - run.plan.step
         unseen = unseen_rows(
             run.pipeline, num_steps=num_steps, batch_size=training.batch_size, position=run.position
         )
         end = run.position.after(num_steps, batch_size=training.batch_size).examples_seen
         unreached = unreached_settings(run.config.data, run.pipeline, examples=end)
     measured = heldout_messages(run.config, run.heldout)
-    for message in (unseen, *unreached, *measured, *start.messages, start.origin):
+    for message in (unseen, *unreached, *measured, *run.plan.messages, start.origin):
         if message:
             say(message)
 
@@ -145,8 +137,8 @@ def _rate_change(run: Run, start: Start) -> list[str]:
     if before == now:
         return []
     return [
-        f"note: the learning rate jumps from {before:.4g} to {now:.4g} at step {start.step}: the schedule or "
-        "training.total_steps was changed"
+        f"note: the learning rate jumps from {before:.4g} to {now:.4g} at step {run.plan.step}: the schedule "
+        "or training.total_steps was changed"
     ]
 
 

@@ -5,43 +5,43 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.checkpointing.reading import Step, available_steps, resolve_step
+from t5lite.checkpointing.reading import Step, resolve_step
 from t5lite.checkpointing.retention import best_steps
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
 from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.metrics_log import METRICS_FILE, UNNAMED_EVALUATION, read_metrics
+from t5lite.runner.snapshot import Snapshot
+from t5lite.training.metrics_log import METRICS_FILE, UNNAMED_EVALUATION
 
 Value = TypeVar("Value")
 
 
-def evaluations(directory: RunDirectory, name: str, metric: str) -> dict[int, float]:
+def evaluations(found: Snapshot, name: str, metric: str) -> dict[int, float]:
     """Return what a training's evaluation of that name found for ``metric``, by its step.
 
     Raises:
       DataError: if the metrics file is damaged.
     """
-    entries = read_metrics(directory.path / METRICS_FILE)
     return {
         entry["step"]: entry[metric]
-        for entry in entries
+        for entry in found.metrics
         if (entry["kind"], entry.get("evaluation")) == ("eval", name)
         and isinstance(entry.get(metric), int | float)
     }
 
 
-def best_step(directory: RunDirectory) -> int:
+def best_step(found: Snapshot) -> int:
     """Return the checkpoint that was the best on held-out data, by the run's ``checkpoints.best_metric``.
 
     Raises:
       CheckpointError: if none of those that are there was evaluated.
     """
-    run = directory.read_config() if directory.config_file.is_file() else None
+    directory, steps = found.directory, found.steps
+    run = found.config if directory.config_file.is_file() else None
     config = run.checkpoints if run else CheckpointConfig()
     name = (run and run.best_evaluation) or UNNAMED_EVALUATION
-    steps = available_steps(directory.checkpoints)
-    scores = evaluations(directory, name, config.best_value)
+    scores = evaluations(found, name, config.best_value)
     there = {step: score for step, score in scores.items() if step in steps}
     if not there:
         raise CheckpointError(
@@ -52,18 +52,20 @@ def best_step(directory: RunDirectory) -> int:
     return best_steps(there, 1, highest=config.best_is == "highest")[0]
 
 
-def chosen_step(directory: RunDirectory, step: Step) -> int:
+def chosen_step(found: Snapshot, step: Step) -> int:
     """Return the step of the chosen checkpoint.
 
     Raises:
       CheckpointError: if there is no such checkpoint, with those that there are.
     """
     if step == "best":
-        return best_step(directory)
-    return resolve_step(directory.checkpoints, None if step == "newest" else step)
+        return best_step(found)
+    return resolve_step(found.directory.checkpoints, None if step == "newest" else step, found.steps)
 
 
-def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value]) -> Value:
+def read_chosen(
+    directory: RunDirectory, step: Step, read: Callable[[int], Value], *, first: int | None = None
+) -> Value:
     """Return what ``read`` makes of the chosen checkpoint, the same one in all processes.
 
     Where the newest is chosen and the run goes on meanwhile, that one may be removed while it is read. Then a
@@ -73,16 +75,21 @@ def read_chosen(directory: RunDirectory, step: Step, read: Callable[[int], Value
       directory: of the run.
       step: which one is chosen.
       read: reads a step in all processes, and raises an error in all of them or in none.
+      first: the step of the chosen one, where all processes know it already.
 
     Raises:
       CheckpointError: if there is no such checkpoint, or it cannot be read.
     """
-    chosen = leaders_result(lambda: chosen_step(directory, step))
+
+    def choose() -> int:
+        return leaders_result(lambda: chosen_step(Snapshot(directory), step))
+
+    chosen = choose() if first is None else first
     while True:
         try:
             return read(chosen)
         except CheckpointError:
-            newest = chosen if step != "newest" else leaders_result(lambda: chosen_step(directory, step))
+            newest = chosen if step != "newest" else choose()
             if newest <= chosen:
                 raise
         if multihost.is_leader():

@@ -2,22 +2,26 @@
 
 import dataclasses
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport, restore_params
-from t5lite.checkpointing.reading import leaf_names
+from t5lite.checkpointing.reading import Step, leaf_names
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses, listed
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
-from t5lite.run_config import RunConfig
+from t5lite.run_config import InitializeFrom
 from t5lite.runner.checkpoint_choice import chosen_step, read_chosen
 from t5lite.runner.loading import sharded_abstract_params
+from t5lite.runner.model_file import ModelFile
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 
 _CLASSIFIER = "classifier."
 """How the names of a classifier's own parameters begin."""
@@ -27,63 +31,84 @@ _FREE_FIELDS = ("dropout_rate", *_HEAD_FIELDS)
 """In which the model of a fine-tuning may differ from the one it starts from."""
 
 
-def check_source(config: RunConfig, vocabulary: Vocabulary) -> None:
-    """Check that the run in ``initialize_from`` has a checkpoint, and this run's vocabulary and shape.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The run that another one is initialized from, as it was found."""
+
+    run: str
+    asked: Step
+    """Which checkpoint the configuration names."""
+    step: int | None
+    """Of that checkpoint; None where its parameters are needed no more."""
+    model: ModelFile
+    vocabulary_path: str
+    classes: LabelClasses | None = None
+
+    def classes_for(self, model: ModelConfig) -> LabelClasses | None:
+        """Return its classes; None if ``model`` cannot have them all."""
+        num_classes, classes = model.num_classes, self.classes
+        if num_classes is None or classes is None or self.model.config.num_classes is None:
+            return None
+        return classes if classes.told_apart and len(classes.texts) <= num_classes else None
+
+
+def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = True) -> Source:
+    """Return what the run in ``initialize_from`` is, which is read once; call it in one process.
+
+    Raises:
+      CheckpointError: if it has no such checkpoint.
+      UserError: if it is no run, or its vocabulary cannot be used.
+    """
+    found = Snapshot(RunDirectory.at(initialize_from.run))
+    return Source(
+        run=initialize_from.run,
+        asked=initialize_from.step,
+        model=found.model,
+        vocabulary_path=str(found.vocabulary.path),
+        step=chosen_step(found, initialize_from.step) if gives_parameters else None,
+        classes=found.classes,
+    )
+
+
+def check_source(source: Source, model: ModelConfig, vocabulary: Vocabulary) -> None:
+    """Check that the source has this run's vocabulary, and the shape of its model.
 
     The head of an encoder-only model may differ.
 
     Raises:
-      CheckpointError: if it has no such checkpoint.
       ConfigError: naming the fields that differ.
     """
-    source = config.initialize_from
-    if source is None:
-        return
-    directory = RunDirectory.at(source.run)
-    model, source_vocabulary = directory.read_model()
-    chosen_step(directory, source.step)
-    if source_vocabulary.fingerprint != vocabulary.fingerprint:
+    run, saved, theirs = source.run, source.model.vocabulary, source.model.config
+    if saved.fingerprint != vocabulary.fingerprint:
         raise ConfigError(
-            f"the training data was tokenised with another vocabulary than {source.run}; "
-            f"prepare it again with --vocabulary {source_vocabulary.path} "
-            f"--extra-ids {source_vocabulary.extra_ids}"
+            f"the training data was tokenised with another vocabulary than {run}; "
+            f"prepare it again with --vocabulary {source.vocabulary_path} --extra-ids {saved.extra_ids}"
         )
-    if model.architecture != config.model.architecture:
+    if theirs.architecture != model.architecture:
         raise ConfigError(
-            f"the model of {source.run} is {model.architecture}, this one {config.model.architecture}; "
+            f"the model of {run} is {theirs.architecture}, this one {model.architecture}; "
             "initialize from a run of the same architecture"
         )
     changes = [
-        f"model.{field.name}={getattr(config.model, field.name)!r}, there {getattr(model, field.name)!r}"
-        for field in dataclasses.fields(model)
-        if field.name not in _FREE_FIELDS and getattr(model, field.name) != getattr(config.model, field.name)
+        f"model.{field.name}={getattr(model, field.name)!r}, there {getattr(theirs, field.name)!r}"
+        for field in dataclasses.fields(theirs)
+        if field.name not in _FREE_FIELDS and getattr(theirs, field.name) != getattr(model, field.name)
     ]
     if changes:
         raise ConfigError(
-            f"the model of {source.run} has another shape: {'; '.join(changes)}; take its shape by "
-            f"--model {source.run}"
+            f"the model of {run} has another shape: {'; '.join(changes)}; take its shape by --model {run}"
         )
 
 
-def classes_of_source(config: RunConfig) -> LabelClasses | None:
-    """Return the classes of ``initialize_from``; None if this model cannot have them all."""
-    num_classes = config.model.num_classes
-    if config.initialize_from is None or num_classes is None:
-        return None
-    directory = RunDirectory.at(config.initialize_from.run)
-    model, classes = directory.read_model()[0], directory.read_classes()
-    if classes is None or model.num_classes is None:
-        return None
-    return classes if classes.told_apart and len(classes.texts) <= num_classes else None
-
-
 def restore_source(
-    config: RunConfig,
+    source: Source,
     model: FunctionalModel,
     partitioner: Partitioner,
     classes: LabelClasses | None = None,
+    *,
+    seed: int,
 ) -> tuple[Tree, RestoreReport]:
-    """Return the parameters that ``initialize_from`` gives, as ``check_source`` found that it can.
+    """Return the parameters that a source gives, as ``check_source`` found that it can.
 
     Where the head differs, those that the source lacks are initialised from ``seed``, each shard where it
     lives, as they would be in a run from scratch; those that the model lacks are left. So is a classifier
@@ -92,16 +117,12 @@ def restore_source(
     Raises:
       CheckpointError: if the checkpoint is damaged, or a parameter that both have differs in shape.
     """
-    source = config.initialize_from
-    assert source is not None
-    directory = RunDirectory.at(source.run)
+    assert source.step is not None
     abstract = sharded_abstract_params(model, partitioner)
-    source_model, _ = directory.read_model()
-    differs = any(getattr(source_model, name, 0) != getattr(config.model, name, 0) for name in _HEAD_FIELDS)
-    before = directory.read_classes()
-    reason = None
-    if getattr(source_model, "head", None) == getattr(config.model, "head", None):
-        reason = _other_classes(before, classes) if classes is not None else None
+    theirs, reason = source.model.config, None
+    differs = any(getattr(theirs, name, 0) != getattr(model.config, name, 0) for name in _HEAD_FIELDS)
+    if getattr(theirs, "head", None) == getattr(model.config, "head", None):
+        reason = _other_classes(source.classes, classes) if classes is not None else None
         if reason is None and differs:
             reason = "the source has another number of outputs"
     differs = differs or reason is not None
@@ -113,7 +134,9 @@ def restore_source(
 
         shardings = {name: leaf.sharding for name, leaf in chosen(abstract).items()}
         make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
-        return make(jax.random.key(config.seed))
+        return make(jax.random.key(seed))
+
+    directory = RunDirectory.at(source.run)
 
     def read(chosen: int) -> tuple[Tree, RestoreReport]:
         return restore_params(
@@ -124,7 +147,7 @@ def restore_source(
             anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
         )
 
-    params, report = read_chosen(directory, source.step, read)
+    params, report = read_chosen(directory, source.asked, read, first=source.step)
     return params, dataclasses.replace(report, reason=reason)
 
 

@@ -1,11 +1,13 @@
 """Where a run goes on: the checkpoint, what it had seen when it was saved, and of which experiment."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from t5lite import run_config
-from t5lite.checkpointing.reading import read_metadata, unreadable
+from t5lite.checkpointing.reading import unreadable
 from t5lite.core.errors import ConfigError
 from t5lite.data.left_out import LeftOut
 from t5lite.data.mixture import MixtureDataConfig
@@ -13,7 +15,9 @@ from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.pipeline import BatchStream
 from t5lite.data.position import DataPosition
 from t5lite.run_config import RunConfig
-from t5lite.runner.run_directory import RunDirectory, history_from_json, history_json
+from t5lite.runner.going_back import FROM_STEP, Asked
+from t5lite.runner.run_directory import IMPORTED, RunDirectory, history_from_json, history_json
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.store_contents import contents_from_json, contents_json
 from t5lite.training.bad_steps import StepRecord
 
@@ -27,10 +31,8 @@ class Resumption:
     step: int
     position: DataPosition
     """Of the first example that is not seen yet."""
-    config: RunConfig | None = None
-    """What it was saved with; None where an older version saved what is no longer understood."""
-    config_json: Mapping[str, Any] = field(default_factory=dict)
-    """The same, in this version's form where it is understood."""
+    saved_config: Mapping[str, Any] = field(default_factory=dict)
+    """What it was saved with, as that version wrote it."""
     contents: Mapping[str, str] = field(default_factory=dict)
     """Digests of the stores it was trained on, by field; empty of checkpoints that did not say."""
     mixture: MixtureHistory = field(default_factory=MixtureHistory.elsewhere)
@@ -38,12 +40,27 @@ class Resumption:
     left_out: LeftOut = field(default_factory=LeftOut)
     """Places in the data that no position stands for."""
     step_record: StepRecord = field(default_factory=StepRecord)
+    went_back: Asked | None = None
+    """What its run had been told to go back to before it saved this."""
     notes: tuple[str, ...] = ()
     """What to say of how all this was found."""
 
+    @cached_property
+    def config(self) -> RunConfig | None:
+        """What it was saved with; None where an older version saved what is no longer understood."""
+        try:
+            return run_config.from_values(self.saved_config)
+        except ConfigError:
+            return None
 
-def resumption(directory: RunDirectory, step: int) -> Resumption:
-    """Return how the run in ``directory`` goes on from the checkpoint of ``step``.
+    @property
+    def config_json(self) -> Mapping[str, Any]:
+        """The same, in this version's form where it is understood."""
+        return self.saved_config if self.config is None else run_config.to_json(self.config)
+
+
+def resumption(found: Snapshot, step: int) -> Resumption:
+    """Return how the run of a directory goes on from the checkpoint of ``step``.
 
     A checkpoint that does not say how many examples it has seen was saved when every run counted them as
     steps times the batch size it had then.
@@ -52,8 +69,9 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
       CheckpointError: if what the checkpoint says of itself is damaged.
       ConfigError: if it is an imported model's, or a mixture's whose history is lost.
     """
-    directory.check_not_imported()
-    metadata, notes = read_metadata(directory.checkpoints, step), []
+    checkpoints, metadata, notes = found.directory.checkpoints, found.metadata(step), []
+    if IMPORTED in metadata and not found.directory.config_file.is_file():
+        raise _no_run_to_go_on_with(found.directory)
     try:
         position = DataPosition.from_json(metadata)
         if position is None:
@@ -64,42 +82,52 @@ def resumption(directory: RunDirectory, step: int) -> Resumption:
                 f"{batch_size}, its batch size, are {position.examples_seen:,}; nor what its stores held, so "
                 "that this is not compared"
             )
-        left_out, step_record = LeftOut.from_json(metadata), StepRecord.from_json(metadata)
-        contents = contents_from_json(metadata)
-        mixture = history_from_json(metadata[_MIXTURE]) if _MIXTURE in metadata else directory.read_mixture()
-        saved, config = _saved_config(metadata.get("config", {}))
+        resumed = Resumption(
+            step=step,
+            position=position,
+            saved_config=_saved_config(metadata),
+            contents=contents_from_json(metadata),
+            left_out=LeftOut.from_json(metadata),
+            step_record=StepRecord.from_json(metadata),
+            went_back=metadata.get(FROM_STEP),
+            notes=tuple(notes),
+        )
+        mixture = history_from_json(metadata[_MIXTURE]) if _MIXTURE in metadata else found.mixture
+        return dataclasses.replace(resumed, mixture=mixture or _of_no_mixture(resumed, found.directory))
     except ValueError as error:
-        raise unreadable(directory.checkpoints, step, error) from error
+        raise unreadable(checkpoints, step, error) from error
     except (KeyError, TypeError):
         lost = ValueError("its metadata says neither how many examples it has seen nor its batch size")
-        raise unreadable(directory.checkpoints, step, lost) from None
-    if mixture is None:
-        if saved.get("data", {}).get("type") == MixtureDataConfig.__name__:
-            raise ConfigError(
-                f"{directory.mixture_file} is missing, which says where each source of the mixture stands at "
-                f"step {step}; bring it back from a copy, or start over in another run_dir"
-            )
-        mixture = MixtureHistory.elsewhere()
-    return Resumption(
-        step=step,
-        position=position,
-        config=config,
-        config_json=saved,
-        contents=contents,
-        mixture=mixture,
-        left_out=left_out,
-        step_record=step_record,
-        notes=tuple(notes),
+        raise unreadable(checkpoints, step, lost) from None
+
+
+def _saved_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    saved = metadata.get("config", {})
+    if not isinstance(saved, dict):
+        raise ValueError("its configuration is no object")
+    return saved
+
+
+def _no_run_to_go_on_with(directory: RunDirectory) -> ConfigError:
+    """Return the refusal of an imported model, which says how to fine-tune it."""
+    return ConfigError(
+        f"run_dir={directory.path} is an imported model, not a training to go on with; fine-tune it by "
+        f"--initialize-from.run {directory.path} --model {directory.path} and a --run-dir of its own"
     )
 
 
-def _saved_config(content: dict[str, Any]) -> tuple[dict[str, Any], RunConfig | None]:
-    """Return the saved configuration as this version would write it, or as it stands if it cannot tell."""
-    try:
-        config = run_config.from_values(content)
-    except ConfigError:
-        return content, None
-    return run_config.to_json(config), config
+def _of_no_mixture(resumed: Resumption, directory: RunDirectory) -> MixtureHistory:
+    """Return the history of shares where nothing says one.
+
+    Raises:
+      ConfigError: if the checkpoint is a mixture's.
+    """
+    if resumed.config_json.get("data", {}).get("type") == MixtureDataConfig.__name__:
+        raise ConfigError(
+            f"{directory.mixture_file} is missing, which says where each source of the mixture stands at "
+            f"step {resumed.step}; bring it back from a copy, or start over in another run_dir"
+        )
+    return MixtureHistory.elsewhere()
 
 
 def metadata_of(

@@ -50,6 +50,12 @@ class Rollbacks:
 
     rollbacks: tuple[Rollback, ...] = ()
 
+    def left_out(self, resumed: Resumption | None) -> LeftOut:
+        """Return what a run leaves out, by its rollbacks and by the checkpoint that it goes on from."""
+        counted = [each for each in self.rollbacks if not each.in_vain]
+        recorded = [(each.first_example, each.last_example + 1) for each in counted]
+        return LeftOut.of([*recorded, *(resumed.left_out.ranges if resumed else ())])
+
 
 _JSON = StrictJson(versions={Rollbacks: VERSIONS})
 
@@ -74,14 +80,17 @@ class Stretch:
         return self.left_out.place(min(first, end - 1)), self.left_out.place(end - 1)
 
 
-def left_out(directory: RunDirectory, resumed: Resumption | None) -> LeftOut:
-    """Return what a run leaves out, by its checkpoint and by its rollbacks.
+def read_rollbacks(directory: RunDirectory) -> Rollbacks:
+    """Return the rollbacks of a run; of most runs none.
 
     Raises:
       ConfigError: if ``rollbacks.json`` is damaged.
     """
-    recorded = [(each.first_example, each.last_example + 1) for each in _read(directory) if not each.in_vain]
-    return LeftOut.of([*recorded, *(resumed.left_out.ranges if resumed else ())])
+    file = directory.rollbacks_file
+    if not file.is_file():
+        return Rollbacks()
+    with remedied("delete it: the checkpoints, too, say which examples are left out"):
+        return _JSON.read(file, Rollbacks)
 
 
 def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *, at_most: int) -> str:
@@ -103,7 +112,7 @@ def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *,
       NumbersError: if there were that many already: the examples are not the cause, so they are not left out
         any longer, and the next start has its rollbacks anew.
     """
-    earlier = _read(stretch.directory)
+    earlier = _leaders_rollbacks(stretch.directory)
     checkpoints.wait()
     # A shared disk shows other processes what was written some time later.
     steps = leaders_result(lambda: available_steps(checkpoints.directory))
@@ -147,15 +156,10 @@ def _gave_up(newest: Rollback, alike: list[Rollback]) -> NumbersError:
     )
 
 
-def _read(directory: RunDirectory) -> tuple[Rollback, ...]:
+def _leaders_rollbacks(directory: RunDirectory) -> tuple[Rollback, ...]:
     """Return what the leader finds; all processes must call it."""
-    file = directory.rollbacks_file
-    found = Rollbacks()
-    if file.is_file():
-        with remedied("delete it: the checkpoints, too, say which examples are left out"):
-            found = _JSON.read(file, Rollbacks)
-    told = multihost.leaders_value(_JSON.unstructure(found, Rollbacks))
-    return _JSON.structure(told, Rollbacks, name=str(file)).rollbacks
+    told = leaders_result(lambda: _JSON.unstructure(read_rollbacks(directory), Rollbacks))
+    return _JSON.structure(told, Rollbacks, name=str(directory.rollbacks_file)).rollbacks
 
 
 def _write(directory: RunDirectory, rollbacks: list[Rollback]) -> None:

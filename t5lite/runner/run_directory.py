@@ -4,17 +4,17 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 """
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from t5lite import run_config
 from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.checkpointing.reading import available_steps, read_metadata
-from t5lite.core.errors import CheckpointError, ConfigError, DataError
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import check_place, make_directory, write_json, write_text
-from t5lite.core.json_changes import json_changes
 from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath, is_remote, no_bucket, place
@@ -24,7 +24,7 @@ from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, open_vocabulary
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.run_config import RunConfig
-from t5lite.runner.model_file import ModelFile, read_model_file
+from t5lite.runner.model_file import ModelFile, VocabularyFile, read_model_file
 from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
 from t5lite.training.trackers.reporting import TRACKERS_FILE
 from t5lite.training.watchdog import STACKS_FOLDER
@@ -191,19 +191,6 @@ class RunDirectory:
         steps = available_steps(self.checkpoints)
         return bool(steps) and IMPORTED in read_metadata(self.checkpoints, max(steps))
 
-    def check_not_imported(self) -> None:
-        """Check that what is in the directory is no imported model, which has no run to go on with.
-
-        Raises:
-          ConfigError: saying how to fine-tune it.
-        """
-        if self.config_file.is_file() or not self.is_imported:
-            return
-        raise ConfigError(
-            f"run_dir={self.path} is an imported model, not a training to go on with; fine-tune it by "
-            f"--initialize-from.run {self.path} --model {self.path} and a --run-dir of its own"
-        )
-
     def check_is_directory(self) -> None:
         """Check that no file stands in the place.
 
@@ -215,40 +202,24 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir={self.path} is a file; give a directory")
 
-    def check_model(self, model: ModelConfig, vocabulary: Vocabulary) -> None:
-        """Check that a run of this model may use the directory; nothing is written.
+    def occupied(self) -> dict[str, str]:
+        """Return what stands under the names of a run's files and folders, where it may be somebody else's.
 
-        Raises:
-          ConfigError: if it is a file, or has files that are not a run's and would be overwritten.
-          CheckpointError: if it has checkpoints of another model or vocabulary.
+        Returns:
+          By its name the digest of what a start writes before model.json; empty of anything else.
         """
-        self.check_is_directory()
-        if self.model_file.is_file():
-            description = self._read_model_file()
-        else:
-            description = self._model_of_config(vocabulary)
-        if description is None:
-            # A directory may be there already (logs of the launcher), but not with files of our names.
-            names = {*FILES, *FOLDERS, _KEPT_TOKENIZER}.difference(_BEFORE_A_RUN)
-            ours = [self.path / name for name in sorted(names)]
-            # What a start left behind that was cut off before model.json is only written again.
-            expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
-            if found := [path.name for path in ours if path.exists() and not _holds(path, expected)]:
-                raise ConfigError(
-                    f"run_dir={self.path} is not a run (no model.json) and has {', '.join(found)}, which "
-                    "would be overwritten or taken for its own; use another run_dir"
-                )
-            return
-        new = ModelFile.of(model, vocabulary)
-        changes = [*json_changes(description.architecture, new.architecture, ("architecture",))]
-        # Fields of another architecture would only bury that one.
-        changes = changes or [*json_changes(description.defining, new.defining)]
-        # Without a checkpoint there is nothing to protect: the start that wrote the file came to nothing.
-        if changes and available_steps(self.checkpoints):
-            raise CheckpointError(
-                f"{self.path} holds a run of another model ({'; '.join(map(str, changes))}); use another "
-                "run_dir, or delete it to start over"
-            )
+        names = {*FILES, *FOLDERS, _KEPT_TOKENIZER}.difference(_BEFORE_A_RUN)
+        found = {name: self.path / name for name in sorted(names) if (self.path / name).exists()}
+        begun = (*FILE_NAMES, self._readme_file.name)
+        return {
+            name: _digest(path.read_bytes()) if name in begun and path.is_file() else ""
+            for name, path in found.items()
+        }
+
+    def begun(self, vocabulary: Vocabulary) -> dict[str, str]:
+        """Return what ``occupied`` finds of a start that was cut off before model.json."""
+        expected = {**vocabulary.files, self._readme_file.name: _README.encode()}
+        return {name: _digest(content) for name, content in expected.items()}
 
     def write_model(
         self,
@@ -258,7 +229,7 @@ class RunDirectory:
         execution: Execution,
         eos_ids: Sequence[int] = (),
     ) -> None:
-        """Write the files that make the directory usable; ``check_model`` before."""
+        """Write the files that make the directory usable; ``EarlierRun.check`` before."""
         make_directory(self.path)
         for name in set(FILE_NAMES) - vocabulary.files.keys():
             (self.path / name).unlink(missing_ok=True)  # of a start with another vocabulary
@@ -276,13 +247,30 @@ class RunDirectory:
         Raises:
           ConfigError: if this is not a run directory, or one that another version wrote.
         """
+        description = self.read_model_file()
+        return description.config, self.open_vocabulary(description.vocabulary)
+
+    def read_model_file(self) -> ModelFile:
+        """Return what model.json says.
+
+        Raises:
+          ConfigError: if this is not a run directory, or one that another version wrote.
+        """
         if not self.model_file.is_file():
             raise ConfigError(
                 f"{self.path} is not a run directory (no model.json){no_bucket(self.path)}; `t5lite "
                 "train` and `t5lite import` make one"
             )
-        description = self._read_model_file()
-        saved = description.vocabulary
+        with remedied(self._remedy):
+            return read_model_file(self.model_file)
+
+    def open_vocabulary(self, saved: VocabularyFile) -> Vocabulary:
+        """Return the vocabulary beside model.json, which says this of it.
+
+        Raises:
+          DataError: if it cannot be read.
+          ConfigError: if it is another one.
+        """
         try:
             vocabulary = open_vocabulary(self.path, saved.extra_ids, kind=saved.kind)
         except DataError as error:
@@ -293,15 +281,15 @@ class RunDirectory:
                 f"{vocabulary.path} is not the vocabulary that this run was trained with; copy it from "
                 "the token store again"
             )
-        return description.config, vocabulary
+        return vocabulary
 
     def read_execution(self) -> Execution:
         """Return how the run computes its model; ``read_model`` before."""
-        return self._read_model_file().execution
+        return self.read_model_file().execution
 
     def read_eos_ids(self) -> tuple[int, ...]:
         """Return what ends a generated text besides the vocabulary's EOS; ``read_model`` before."""
-        return self._read_model_file().eos_ids
+        return self.read_model_file().eos_ids
 
     def read_config(self) -> RunConfig:
         """Return the resolved configuration of the run.
@@ -353,14 +341,14 @@ class RunDirectory:
         else:
             write_json(self.mixture_file, history_json(history))
 
-    def check_config(self) -> None:
-        """Check that a configuration that is there already may be replaced.
+    def read_config_values(self) -> dict[str, Any] | None:
+        """Return the configuration that is there as it stands, whether it is understood or not; or None.
 
         Raises:
           ConfigError: if it is damaged, or a newer version wrote it.
         """
         if not self.config_file.is_file():
-            return
+            return None
         with remedied("delete it, the run writes it anew"):
             try:
                 saved = parse_json(read_text(self.config_file))
@@ -369,6 +357,7 @@ class RunDirectory:
             if not isinstance(saved, dict):
                 raise ConfigError(f"{self.config_file} is damaged (no object)")
             run_config.VERSIONS.migrated(saved, name=str(self.config_file))
+            return saved
 
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration."""
@@ -378,22 +367,11 @@ class RunDirectory:
     def _readme_file(self) -> StoragePath:
         return self.path / "README.txt"
 
-    def _read_model_file(self) -> ModelFile:
-        with remedied(self._remedy):
-            return read_model_file(self.model_file)
-
     @property
     def _remedy(self) -> str:
         """What to do where a file is damaged that says what the model is."""
         return _WRITES_ANEW if self.config_file.is_file() else "import the model again"
 
-    def _model_of_config(self, vocabulary: Vocabulary) -> ModelFile | None:
-        """Return what model.json said, where it was lost, by config.json; None if there is none of a run."""
-        try:
-            return ModelFile.of(run_config.read_saved(self.config_file).model, vocabulary)
-        except ConfigError:
-            return None
 
-
-def _holds(path: StoragePath, expected: Mapping[str, bytes]) -> bool:
-    return path.name in expected and path.is_file() and path.read_bytes() == expected[path.name]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -2,13 +2,9 @@
 
 import dataclasses
 
-from t5lite.checkpointing.reading import available_steps
-from t5lite.core.errors import ConfigError
-from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run
 from t5lite.runner.config_history import write_config_history
 from t5lite.runner.resumption import current_history
-from t5lite.runner.run_directory import RunDirectory
 
 
 def write_files(run: Run) -> None:
@@ -29,22 +25,16 @@ def write_lost_files(run: Run) -> list[str]:
     Returns:
       Their names; of most runs none.
     """
-    directory, resumed = run.directory, run.resumed
+    directory, resumed, missing = run.directory, run.resumed, run.plan.earlier.lost_files
     lost = []
-    try:
-        if not directory.config_file.is_file():
-            lost.append(directory.config_file.name)
-        else:
-            directory.read_config()
-    except ConfigError:  # a newer version of it was refused before
+    if directory.config_file.name in missing:
         lost.append(directory.config_file.name)
-    if lost:
         config = resumed.config if resumed and resumed.config else run.config
         directory.write_config(dataclasses.replace(config, run_dir=run.config.run_dir))
-    if run.pipeline.classes is not None and not directory.classes_file.is_file():
+    if run.pipeline.classes is not None and directory.classes_file.name in missing:
         lost.append(directory.classes_file.name)
         directory.write_classes(run.pipeline.classes)
-    if not directory.model_file.is_file():
+    if directory.model_file.name in missing:
         lost.append(directory.model_file.name)
         _write_model(run)
     return lost
@@ -55,13 +45,5 @@ def _write_model(run: Run) -> None:
         run.config.model,
         run.pipeline.vocabulary,
         execution=run.config.execution,
-        eos_ids=_eos_ids(run.config, run.directory),
+        eos_ids=run.plan.eos_ids,
     )
-
-
-def _eos_ids(config: RunConfig, directory: RunDirectory) -> tuple[int, ...]:
-    """Return what ends a generated text besides the vocabulary's EOS: what the run, or its source, says."""
-    if available_steps(directory.checkpoints) and directory.model_file.is_file():
-        return directory.read_eos_ids()
-    source = config.initialize_from
-    return () if source is None else RunDirectory.at(source.run).read_eos_ids()

@@ -98,11 +98,10 @@ def _train_alone(
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
             lease, refusal, program = stack.enter_context(joined(config, supervision, say))
-            back = asked_return(RunDirectory.at(config.run_dir), from_step)
-            run, start = plan_start(config, phases, allowed, back)
-            if multihost.as_the_leader_says(_is_finished(run, start)):
+            run, start = plan_start(config, phases, allowed, lambda found: asked_return(found, from_step))
+            if multihost.as_the_leader_says(_is_finished(run)):
                 record_finish(
-                    run.directory.path, lease, supervision.clock, program=program, step=start.step, say=say
+                    run.directory.path, lease, supervision.clock, program=program, step=run.plan.step, say=say
                 )
                 return _finished(run, start, may_write=refusal is None)
             if refusal is not None:
@@ -110,14 +109,14 @@ def _train_alone(
             _begin(run, start)
         directory, clock = run.directory, supervision.clock
         ledger = stack.enter_context(
-            cost_recorded(directory.path, lease, clock, program=program, start_step=start.step, say=say)
+            cost_recorded(directory.path, lease, clock, program=program, start_step=run.plan.step, say=say)
         )
         trackers = stack.enter_context(tracked(config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
+            back = run.plan.back
             del run, start  # and with it what is left of the state
-            back = still_there(directory, back)
             with phases.enter("startup"):
-                run, start = plan_start(config, phases, allowed, back)
+                run, start = plan_start(config, phases, allowed, functools.partial(still_there, back=back))
                 _begin(run, start)
         return outcome
 
@@ -130,7 +129,7 @@ def _begin(run: Run, start: Start) -> None:
             "vocabulary": run.pipeline.vocabulary.fingerprint,
             "num_examples": run.pipeline.num_examples,
             "contents of stores": run.contents,
-            "start": start.step,
+            "start": run.plan.step,
             "examples seen": run.position.examples_seen,
             **run.pipeline.left_out.to_json(),
         },
@@ -141,7 +140,7 @@ def _begin(run: Run, start: Start) -> None:
     announce(run, start)
     if multihost.is_leader():
         write_files(run)
-        set_aside(directory.checkpoints, start.set_aside)
+        set_aside(directory.checkpoints, run.plan.set_aside)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
     multihost.barrier("run directory")
@@ -159,18 +158,18 @@ def _train(
     config, directory, preemption = run.config, run.directory, supervision.preemption
     metrics: dict[str, dict[str, float]] = {}
     if ledger is not None:
-        ledger.met("damaged_checkpoints", start.num_damaged)
+        ledger.met("damaged_checkpoints", run.plan.num_damaged)
         ledger.left_out_examples = run.pipeline.left_out.num_examples
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints, config.checkpoints))
-        for entry in start.evaluations:
+        for entry in run.plan.evaluations:
             if entry["evaluation"] == config.best_evaluation and config.checkpoints.best_value in entry:
                 checkpoints.record_evaluation(entry["step"], entry)
         telemetry = stack.enter_context(
             Telemetry(
                 directory.path,
                 supervision.clock,
-                start_step=start.step,
+                start_step=run.plan.step,
                 before_write=(lambda: None) if lease is None else lease.check_if_due,
                 total_steps=config.training.total_steps,
                 step_flops=step_flops(
@@ -180,13 +179,13 @@ def _train(
                     encoder_length=run.pipeline.encoder_length,
                     decoder_length=run.pipeline.decoder_length,
                 ),
-                examples_seen=functools.partial(_examples_seen, run, start.step),
+                examples_seen=functools.partial(_examples_seen, run, run.plan.step),
                 ledger=ledger,
                 trackers=trackers,
                 keeps=config.checkpoints.on_save_failure == "continue",
             )
         )
-        batches = stack.enter_context(_batches(run, start.step, supervision))
+        batches = stack.enter_context(_batches(run, run.plan.step, supervision))
         parts = TrainingParts(
             train_step=_compiled_step(run),
             batches=_counting_skipped(batches, run.pipeline, telemetry),
@@ -196,7 +195,7 @@ def _train(
             position=run.position,
             metadata={
                 **metadata_of(config, run.pipeline, run.contents, run.resumed),
-                **({} if start.went_back is None else {FROM_STEP: start.went_back}),
+                **({} if run.plan.went_back is None else {FROM_STEP: run.plan.went_back}),
             },
             step_record=_step_record(run),
             evaluations=_evaluations(run, metrics, telemetry, supervision),
@@ -226,8 +225,8 @@ def _train(
     )
 
 
-def _is_finished(run: Run, start: Start) -> bool:
-    return start.step == run.config.training.total_steps and start.is_evaluated(run.heldout)
+def _is_finished(run: Run) -> bool:
+    return run.plan.step == run.config.training.total_steps and run.plan.is_evaluated(run.heldout)
 
 
 def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
@@ -236,11 +235,11 @@ def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
         say(f"written anew, for they were missing or damaged: {', '.join(lost)}")
     unused = f"; not taken: {'; '.join(map(str, run.changes))}" if run.changes else ""
     say(
-        f"{run.directory.path} is finished: step {start.step} of training.total_steps="
+        f"{run.directory.path} is finished: step {run.plan.step} of training.total_steps="
         f"{run.config.training.total_steps}; raise that to train on{unused}"
     )
     return Outcome(
-        step=start.step,
+        step=run.plan.step,
         reason="finished",
         signal=None,
         model=run.model,
@@ -253,7 +252,7 @@ def _rolled_back(run: Run, start: Start, incident: Incident, checkpoints: Checkp
     """Go back to the last good checkpoint and return what to say; errors as of ``roll_back``."""
     stretch = Stretch(
         directory=run.directory,
-        start_step=start.step,
+        start_step=run.plan.step,
         position=run.position,
         batch_size=run.config.training.batch_size,
         left_out=run.pipeline.left_out,

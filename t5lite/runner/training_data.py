@@ -4,32 +4,26 @@ import functools
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.label_classes import check_num_labels
-from t5lite.data.left_out import LeftOut
 from t5lite.data.pipeline import BatchStream, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.run_config import RunConfig
-from t5lite.runner.initialization import classes_of_source
-from t5lite.runner.resumption import Resumption
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_plan import RunPlan
 
 
-def open_training_pipeline(
-    config: RunConfig, directory: RunDirectory, resumed: Resumption | None, left_out: LeftOut
-) -> BatchStream:
+def open_training_pipeline(config: RunConfig, plan: RunPlan) -> BatchStream:
     """Return the training data; its classes, if any, are those the run was started with.
 
     The sources of a mixture go on where they were, whatever their shares are now.
 
     Args:
       config: of the run.
-      directory: of the run.
-      resumed: where it goes on; None if it begins.
-      left_out: places that are not trained on.
+      plan: of the run.
 
     Raises:
       DataError: if the store cannot be used, or has classes that the run or its model has not.
       ConfigError: if the settings contradict the store.
     """
+    resumed = plan.resumed
     open_with = functools.partial(
         open_pipeline,
         config.data,
@@ -38,34 +32,36 @@ def open_training_pipeline(
         seed=config.seed,
         on_damage=config.loader.on_damage,
         history=resumed.mixture if resumed else None,
-        position=left_out.place(resumed.position.examples_seen) if resumed else 0,
+        position=plan.place if resumed else 0,
     )
-    classes = directory.read_classes() if resumed else None
-    pipeline = open_with(classes=classes)
-    if classes is None and pipeline.classes is not None:  # the run begins, or has lost the file
-        known = classes_of_source(config)
+    pipeline = open_with(classes=plan.classes)
+    if plan.classes is None and pipeline.classes is not None:  # the run begins, or has lost the file
+        known = plan.source.classes_for(config.model) if plan.source else None
         # Outputs keep their numbers, and classes their names, where the source has them all.
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
             pipeline = open_with(classes=known)
     if pipeline.classes is not None and config.model.num_classes is not None:
         check_num_labels(pipeline.classes, config.model.num_classes, store=config.training_stores[0])
-    pipeline.leave_out(left_out)
+    pipeline.leave_out(plan.left_out)
     return pipeline
 
 
-def check_epochs(pipeline: BatchStream, config: RunConfig, resumed: Resumption | None = None) -> None:
+def check_epochs(
+    pipeline: BatchStream, config: RunConfig, *, step: int = 0, position: DataPosition | None = None
+) -> None:
     """Check that the data lasts for the whole run: the schedule counts on every step.
 
     Args:
       pipeline: of the training data.
       config: of the run.
-      resumed: where the run goes on; None if it begins.
+      step: at which the run goes on.
+      position: the examples seen by then; none if it is None.
 
     Raises:
       ConfigError: naming how many steps there are.
     """
     batch_size, total_steps = config.training.batch_size, config.training.total_steps
-    step, position = (resumed.step, resumed.position) if resumed else (0, DataPosition())
+    position = position or DataPosition()
     available = pipeline.num_steps(batch_size, start=position.examples_seen)
     if available is None or step + available >= total_steps:
         return

@@ -16,14 +16,15 @@ from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.left_out import LeftOut
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart import corpus
+from t5lite.runner.earlier_run import EarlierRun
 from t5lite.runner.inheritance import read_source
-from t5lite.runner.initialization import restore_source
+from t5lite.runner.initialization import find_source, restore_source
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_plan import RunPlan
 from t5lite.runner.training_data import open_training_pipeline
 from t5lite.training.metrics_log import read_metrics
 
@@ -108,7 +109,9 @@ def test_the_report_lists_what_was_taken_made_anew_and_left(classifier: Path, be
 
     config = RunDirectory.at(classifier).read_config()
     model = build(config.model)
-    params, report = restore_source(config, model, partitioner)
+    assert config.initialize_from is not None
+    found = find_source(config.initialize_from)
+    params, report = restore_source(found, model, partitioner, seed=config.seed)
     assert str(report).splitlines() == lines
     scratch = named(model.init(jax.random.key(config.seed)))
     for name, leaf in named(params).items():
@@ -247,9 +250,11 @@ def test_a_classifier_is_taken_over_with_its_classes_and_made_anew_for_others(
 
     def started(classes=None, **changes):
         changed = dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
-        found = open_training_pipeline(changed, RunDirectory.at(tmp_path / "run"), None, LeftOut()).classes
-        params, report = restore_source(changed, build(changed.model), partitioner, classes or found)
-        return found, named(params), report
+        source = find_source(changed.initialize_from)
+        plan = RunPlan(earlier=EarlierRun(), source=source)
+        found = open_training_pipeline(changed, plan).classes
+        taken = restore_source(source, build(changed.model), partitioner, classes or found, seed=0)
+        return found, named(taken[0]), taken[1]
 
     classes, taken, report = started()
     assert classes is not None

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from t5lite.cli.main import main
 from t5lite.runner.checkpoint_choice import best_step
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import RECIPE, REPOSITORY
 
@@ -68,7 +69,7 @@ def test_an_old_run_goes_on_with_two_evaluations(
         *[("half", 40), ("half", 42), ("heldout", 43), ("half", 43)],
     ]
     scores = {step: loss for (name, step), loss in measured.items() if name == "half"}
-    assert best_step(RunDirectory.at(old_run)) == max(scores, key=lambda step: scores[step])
+    assert best_step(Snapshot(RunDirectory.at(old_run))) == max(scores, key=lambda step: scores[step])
     events = EventAccumulator(str(old_run / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("eval/half/loss")] == [40, 42, 43]
     assert [event.step for event in events.Scalars("eval/heldout/loss")] == [43]

@@ -33,7 +33,9 @@ from t5lite.models.config import (
 )
 from t5lite.models.config.migration import with_kinds
 from t5lite.models.presets import preset
+from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "flat_configurations.json").read_text())
@@ -114,7 +116,7 @@ def test_a_run_of_before_goes_on_as_the_recipe_says(path: str, tmp_path: Path):
         json.dumps({**saved, "version": 1, "config": GOLDEN["runs"][path]["model"]})
     )
     assert (directory.read_model()[0], directory.read_execution()) == (config.model, config.execution)
-    directory.check_model(config.model, vocabulary)
+    earlier_run(Snapshot(directory)).check(directory, config.model, vocabulary)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from absl import logging as absl_logging
 
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.partial import restore_params
+from t5lite.checkpointing.reading import resolve_step
 from t5lite.core.errors import CheckpointError, ConfigError, NumbersError
 
 
@@ -195,6 +196,8 @@ def test_missing_directories_and_steps_name_what_is_there(tmp_path):
     assert not (tmp_path / "nowhere").exists()
     save_steps(tmp_path, [5, 6])
     with pytest.raises(CheckpointError, match="no checkpoint of step 9; available: 5, 6"):
+        resolve_step(tmp_path, 9)
+    with pytest.raises(CheckpointError, match="9 was removed while it was read; available: 5, 6"):
         restore_params(tmp_path, params, 9)
 
 

@@ -30,9 +30,7 @@ MIXTURE = run_config.load(E2E / "tiny_mixture_recipe.py")
 
 def saved(config: RunConfig, contents=None) -> Resumption:
     values = run_config.to_json(config)
-    return Resumption(
-        step=20, position=DataPosition(160), config=config, config_json=values, contents=contents or {}
-    )
+    return Resumption(step=20, position=DataPosition(160), saved_config=values, contents=contents or {})
 
 
 def contents_of(config: RunConfig) -> dict[str, str]:

@@ -18,6 +18,7 @@ from t5lite.run_config import InitializeFrom
 from t5lite.runner import config_history, model_file, rollback, run_directory
 from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.training import attempts
 from t5lite.training.trackers import reporting
 
@@ -61,7 +62,7 @@ def test_a_configuration_of_version_0_is_read_and_nothing_in_it_is_a_change(tmp_
     directory = RunDirectory.at(tmp_path)
     assert directory.read_config() == config
     saved_checkpoint(directory, {"config": saved, "step": 20})
-    found = resumption(directory, 20)
+    found = resumption(Snapshot(directory), 20)
     assert found.config == config
     assert found.config_json == run_config.to_json(config)
     rewritten(directory.config_file, of_a_newer_version)
@@ -82,7 +83,7 @@ def test_a_configuration_that_is_no_longer_understood_is_still_compared(tmp_path
     directory = RunDirectory.at(tmp_path)
     directory.write_config(run_config.load(RECIPE))
     saved_checkpoint(directory, {"config": saved, "step": 20, "examples_seen": 160})
-    found = resumption(directory, 20)
+    found = resumption(Snapshot(directory), 20)
     assert found.config is None
     assert found.config_json["colour"] == "red"
 

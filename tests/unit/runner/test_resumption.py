@@ -8,6 +8,7 @@ from t5lite.core.errors import CheckpointError
 from t5lite.data.position import DataPosition
 from t5lite.runner.resumption import resumption
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 
 
 def saved(tmp_path, metadata, step=20):
@@ -19,7 +20,7 @@ def saved(tmp_path, metadata, step=20):
 
 def test_the_examples_seen_are_those_that_were_saved(tmp_path):
     metadata = {"config": {"training": {"batch_size": 8}}, "step": 20, "examples_seen": 2**40}
-    found = resumption(saved(tmp_path, metadata), 20)
+    found = resumption(Snapshot(saved(tmp_path, metadata)), 20)
     assert found.position == DataPosition(2**40)
     assert found.notes == ()
 
@@ -28,7 +29,8 @@ def test_the_examples_seen_are_those_that_were_saved(tmp_path):
     "a checkpoint was saved by a t5lite that did not count examples", "read, and how is said", 0
 )
 def test_an_older_checkpoint_counts_its_steps_by_the_batch_size_it_was_saved_with(tmp_path):
-    found = resumption(saved(tmp_path, {"config": {"training": {"batch_size": 8}}, "step": 20}), 20)
+    metadata = {"config": {"training": {"batch_size": 8}}, "step": 20}
+    found = resumption(Snapshot(saved(tmp_path, metadata)), 20)
     assert found.position == DataPosition(160)
     (note,) = found.notes
     assert note.startswith(
@@ -44,4 +46,4 @@ def test_an_older_checkpoint_counts_its_steps_by_the_batch_size_it_was_saved_wit
 def test_a_checkpoint_that_says_nothing_of_its_data_is_damaged(metadata, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        resumption(saved(tmp_path, metadata), 20)
+        resumption(Snapshot(saved(tmp_path, metadata)), 20)

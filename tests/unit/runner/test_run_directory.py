@@ -9,8 +9,10 @@ from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
-from t5lite.runner import run_directory
+from t5lite.runner import run_directory, snapshot
+from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.vocabulary_check import check_vocabulary
 from t5lite.training.watchdog import STACKS_FOLDER
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
@@ -36,11 +38,15 @@ def vocabularies(tmp_path_factory):
     }
 
 
+def check_directory(directory, model, vocabulary):
+    earlier_run(Snapshot(directory)).check(directory, model, vocabulary)
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.architecture)
 def test_models_and_vocabularies_come_back(model, vocabularies, tmp_path):
     directory = RunDirectory.at(tmp_path / "run")
     for vocabulary in vocabularies.values():  # each replaces the one before it, whatever its files
-        directory.check_model(model, vocabulary)
+        check_directory(directory, model, vocabulary)
         directory.write_model(model, vocabulary, execution=Execution())
         again_model, again = directory.read_model()
         assert again_model == model
@@ -62,7 +68,7 @@ def test_a_run_from_before_there_was_a_choice_is_read(vocabularies, tmp_path):
     model, again = directory.read_model()
     assert model == ENCODER_DECODER
     assert again.fingerprint == vocabulary.fingerprint
-    directory.check_model(ENCODER_DECODER, vocabulary)
+    check_directory(directory, ENCODER_DECODER, vocabulary)
 
 
 @pytest.mark.parametrize("name", ["sentencepiece", "bytes", "bpe"])
@@ -75,7 +81,7 @@ def test_a_start_that_is_cut_off_is_no_run_and_can_be_repeated(vocabularies, tmp
     assert {path.name for path in tmp_path.iterdir()} == {*vocabulary.files, "README.txt"}
     with pytest.raises(ConfigError, match="is not a run directory"):
         directory.read_model()
-    directory.check_model(DECODER_ONLY, vocabulary)
+    check_directory(directory, DECODER_ONLY, vocabulary)
     directory.write_model(DECODER_ONLY, vocabulary, execution=Execution())
     assert directory.read_model()[1].fingerprint == vocabulary.fingerprint
 
@@ -87,12 +93,12 @@ def _die(*_):
 def test_another_architecture_or_vocabulary_needs_another_directory(vocabularies, tmp_path, monkeypatch):
     directory = RunDirectory.at(tmp_path)
     directory.write_model(DECODER_ONLY, vocabularies["bytes"], execution=Execution())
-    monkeypatch.setattr(run_directory, "available_steps", lambda path: [3])
-    directory.check_model(DECODER_ONLY, vocabularies["bytes"])
+    monkeypatch.setattr(snapshot, "available_steps", lambda path: [3])
+    check_directory(directory, DECODER_ONLY, vocabularies["bytes"])
     with pytest.raises(CheckpointError, match=r"\(architecture: 'decoder_only' → 'encoder_only'\)"):
-        directory.check_model(ENCODER_ONLY, vocabularies["bytes"])
+        check_directory(directory, ENCODER_ONLY, vocabularies["bytes"])
     with pytest.raises(CheckpointError, match=r"vocabulary\.kind: 'bytes' → 'tokenizer_json'"):
-        directory.check_model(DECODER_ONLY, vocabularies["bpe"])
+        check_directory(directory, DECODER_ONLY, vocabularies["bpe"])
 
 
 def test_a_model_file_that_contradicts_itself_is_refused(vocabularies, tmp_path):
@@ -115,7 +121,7 @@ def test_a_vocabulary_that_was_changed_is_refused(vocabularies, tmp_path):
 def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"is not a run .* and has tokenizer\.json"):
-        RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
+        check_directory(RunDirectory.at(tmp_path), ENCODER_ONLY, vocabularies["wordpiece"])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_a_directory_with_anything_of_a_runs_names_is_left_alone(name, vocabular
     path = tmp_path / name
     path.mkdir() if "." not in name else path.write_text("mine")
     with pytest.raises(ConfigError, match=rf"is not a run .* and has {name}, which would be overwritten"):
-        RunDirectory.at(tmp_path).check_model(ENCODER_ONLY, vocabularies["wordpiece"])
+        check_directory(RunDirectory.at(tmp_path), ENCODER_ONLY, vocabularies["wordpiece"])
 
 
 def test_the_readme_of_a_run_names_all_that_is_in_it(vocabularies, tmp_path):

@@ -20,8 +20,10 @@ from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.runner import data_messages, evaluation, initialization
+from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.heldout import open_heldout
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.training_data import check_epochs
 from t5lite.training.loop import TrainingConfig
 
@@ -169,27 +171,26 @@ def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, voc
         evaluation.task_scores(build(config.model), {}, vocabulary, told, "heldout")
 
 
-def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path, monkeypatch):
+def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path):
     source = RunDirectory.at(tmp_path / "source")
     source.write_model(config.model, vocabulary, execution=Execution())
-    monkeypatch.setattr(initialization, "chosen_step", lambda directory, step: 0)
-    changed = dataclasses.replace(config, initialize_from=InitializeFrom(run=str(source.path)))
+    found = initialization.find_source(InitializeFrom(run=str(source.path)), gives_parameters=False)
     other = SentencePieceVocabulary(vocabulary.path, extra_ids=EXTRA_IDS + 1)
     advice = rf"prepare it again with --vocabulary {source.path}/spiece.model --extra-ids {EXTRA_IDS}"
     with pytest.raises(ConfigError, match=advice):
-        initialization.check_source(changed, other)
+        initialization.check_source(found, config.model, other)
 
 
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
     directory = RunDirectory.at(config.run_dir)
     directory.write_model(config.model, vocabulary, execution=Execution())
     wider = dataclasses.replace(config.model, mlp_dim=32)
-    directory.check_model(wider, vocabulary)
+    earlier_run(Snapshot(directory)).check(directory, wider, vocabulary)
     directory.write_model(wider, vocabulary, execution=Execution())
     assert directory.read_model()[0] == wider
     (directory.checkpoints / "3").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"mlp_dim: 32 → 16"):
-        directory.check_model(config.model, vocabulary)
+        earlier_run(Snapshot(directory)).check(directory, config.model, vocabulary)
 
 
 def test_resolved_paths_are_absolute(config: RunConfig, tmp_path: Path, monkeypatch):

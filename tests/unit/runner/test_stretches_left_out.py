@@ -11,7 +11,7 @@ from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
 from t5lite.runner.resumption import Resumption
-from t5lite.runner.rollback import Stretch, left_out, roll_back
+from t5lite.runner.rollback import Stretch, read_rollbacks, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.bad_steps import Incident
 
@@ -42,14 +42,14 @@ def test_it_goes_to_the_newest_checkpoint_that_a_loss_vouches_for(directory, che
         "bad; going back to step 30, without the examples 240 to 279 from now on (rollback 1 of at most 2 to "
         "there)"
     )
-    assert left_out(directory, None) == LeftOut(((240, 280),))
+    assert read_rollbacks(directory).left_out(None) == LeftOut(((240, 280),))
 
 
 def test_what_may_be_bad_is_set_aside(directory, checkpoints):
     roll_back(Incident(31, 33, "bad"), stretch(directory), checkpoints, at_most=2)
     assert available_steps(directory.checkpoints) == [10, 20]
     assert (directory.checkpoints / "30.set-aside").is_dir()
-    assert left_out(directory, None) == LeftOut(((232, 264),))
+    assert read_rollbacks(directory).left_out(None) == LeftOut(((232, 264),))
 
 
 def test_without_a_good_checkpoint_it_starts_anew(directory, checkpoints):
@@ -61,7 +61,7 @@ def test_without_a_good_checkpoint_it_starts_anew(directory, checkpoints):
 def test_an_incident_right_after_a_start_leaves_out_what_that_start_has_seen(directory, checkpoints):
     roll_back(Incident(21, 22, "bad"), stretch(directory), checkpoints, at_most=2)
     assert available_steps(directory.checkpoints) == [10]
-    assert left_out(directory, None) == LeftOut(((160, 176),))
+    assert read_rollbacks(directory).left_out(None) == LeftOut(((160, 176),))
 
 
 def test_gaps_are_places_and_add_up_with_those_of_the_checkpoint(directory, checkpoints):
@@ -70,7 +70,7 @@ def test_gaps_are_places_and_add_up_with_those_of_the_checkpoint(directory, chec
     (rollback,) = json.loads(directory.rollbacks_file.read_text())["rollbacks"]
     assert (rollback["first_example"], rollback["last_example"]) == (280, 319)
     resumed = Resumption(step=30, position=DataPosition(240), left_out=before)
-    assert left_out(directory, resumed) == LeftOut(((240, 320),))
+    assert read_rollbacks(directory).left_out(resumed) == LeftOut(((240, 320),))
 
 
 def test_after_so_many_to_one_checkpoint_it_gives_up_and_leaves_out_nothing(directory, checkpoints):
@@ -78,17 +78,17 @@ def test_after_so_many_to_one_checkpoint_it_gives_up_and_leaves_out_nothing(dire
     assert available_steps(directory.checkpoints) == [10]
     checkpoints.save(20, {"w": jnp.full(3, 20)}, {})
     for _ in range(2):
-        now = stretch(directory, left_out=left_out(directory, None))
+        now = stretch(directory, left_out=read_rollbacks(directory).left_out(None))
         roll_back(Incident(22, 25, "bad"), now, checkpoints, at_most=2)
     message = (
         "bad again; the examples since the last good step are 272 to 311, and 2 rollbacks that left out the "
         "examples 192 to 231; 232 to 271 did not help, so that these are trained on again; lower the "
         r"learning rate or .*: that resumes from step 20$"
     )
-    now = stretch(directory, left_out=left_out(directory, None))
+    now = stretch(directory, left_out=read_rollbacks(directory).left_out(None))
     with pytest.raises(NumbersError, match=message):
         roll_back(Incident(22, 25, "bad again"), now, checkpoints, at_most=2)
-    assert left_out(directory, None) == LeftOut(((80, 112),))
+    assert read_rollbacks(directory).left_out(None) == LeftOut(((80, 112),))
     recorded = json.loads(directory.rollbacks_file.read_text())["rollbacks"]
     assert [(each["to_step"], each["in_vain"]) for each in recorded] == [(10, False), (20, True), (20, True)]
     roll_back(Incident(22, 25, "bad"), stretch(directory), checkpoints, at_most=1)  # the next start may again
@@ -103,4 +103,4 @@ def test_none_at_all_ends_at_once_without_what_is_bad(directory, checkpoints):
 def test_a_damaged_record_is_refused(directory):
     directory.rollbacks_file.write_text('{"rollbacks": [{"to_step": "10"}]}')
     with pytest.raises(ConfigError, match=r"rollbacks\.json"):
-        left_out(directory, None)
+        read_rollbacks(directory).left_out(None)

@@ -1,0 +1,122 @@
+"""How the leader makes the plan of a run: from one reading of the run directory, for every process."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from t5lite.core.errors import ConfigError
+from t5lite.run_config import RunConfig
+from t5lite.runner.config_history import ConfigHistory, read_config_history
+from t5lite.runner.earlier_run import EarlierRun, earlier_run
+from t5lite.runner.going_back import Candidates, Return, candidates
+from t5lite.runner.initialization import Source, find_source
+from t5lite.runner.resumption import Resumption, resumption
+from t5lite.runner.rollback import Rollbacks, read_rollbacks
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_plan import RunPlan, as_the_leader_finds
+from t5lite.runner.snapshot import Snapshot
+
+FindReturn: TypeAlias = Callable[[Snapshot], Return | None]
+"""Finds what a start is told to go back to; called in the leader alone."""
+
+
+class Planner:
+    """Plans one start of a run. All processes call it alike; the leader alone reads.
+
+    Args:
+      config: of the run.
+      find_return: says what the start is told to go back to.
+    """
+
+    def __init__(self, config: RunConfig, find_return: FindReturn) -> None:
+        self._config, self._find_return = config, find_return
+        self._found = Snapshot(RunDirectory.at(config.run_dir))
+
+    def candidates(self) -> Candidates:
+        """Return the checkpoints that the run may go on from.
+
+        Raises:
+          CheckpointError: if there is none that it is told to go back to.
+        """
+        found = self._found
+        return as_the_leader_finds(Candidates, lambda: candidates(found, self._find_return(found)))
+
+    def plan(self, step: int | None, may: Candidates) -> RunPlan:
+        """Return the plan of a run that goes on from ``step``; None: of one that begins.
+
+        Args:
+          step: one of the candidates, if there is any.
+          may: the candidates.
+
+        Raises:
+          CheckpointError: if what the checkpoint says of itself is damaged.
+          UserError: if another file is damaged, or ``initialize_from`` cannot be used.
+        """
+        return as_the_leader_finds(RunPlan, lambda: self._plan(step, may))
+
+    def _plan(self, step: int | None, may: Candidates) -> RunPlan:
+        found = self._found
+        resumed = None if step is None else resumption(found, step)
+        _check_step(self._config, resumed)
+        source = self._source if resumed is None else self._source_of_lost_files
+        own_eos_ids = found.model.eos_ids if resumed and found.has_model else None
+        from_source = source.model.eos_ids if source else ()
+        return RunPlan(
+            earlier=self._earlier,
+            resumed=resumed,
+            source=source,
+            classes=found.classes if resumed else None,
+            eos_ids=from_source if own_eos_ids is None else own_eos_ids,
+            left_out=self._rollbacks.left_out(resumed),
+            history=self._history if resumed else ConfigHistory(),
+            evaluations=_evaluations(found, resumed) if resumed else (),
+            back=may.back,
+            set_aside=may.left,
+            messages=(may.note,) if may.note else (),
+        )
+
+    @cached_property
+    def _earlier(self) -> EarlierRun:
+        return earlier_run(self._found)
+
+    @cached_property
+    def _rollbacks(self) -> Rollbacks:
+        return read_rollbacks(self._found.directory)
+
+    @cached_property
+    def _history(self) -> ConfigHistory:
+        return read_config_history(self._found.directory.config_history_file)
+
+    @cached_property
+    def _source(self) -> Source | None:
+        named = self._config.initialize_from
+        return None if named is None else find_source(named)
+
+    @cached_property
+    def _source_of_lost_files(self) -> Source | None:
+        """What a run that resumes needs its source for: what only files say that it has lost."""
+        named, found = self._config.initialize_from, self._found
+        has_classes = self._config.model.num_classes is None or found.classes is not None
+        if named is None or (has_classes and found.has_model):
+            return None
+        return find_source(named, gives_parameters=False)
+
+
+def _check_step(config: RunConfig, resumed: Resumption | None) -> None:
+    """Check that a run that resumes is not beyond its end.
+
+    Raises:
+      ConfigError: naming the step that it has reached.
+    """
+    total_steps = config.training.total_steps
+    if resumed is not None and resumed.step > total_steps:
+        raise ConfigError(
+            f"run_dir={config.run_dir} is at step {resumed.step}, beyond training.total_steps={total_steps}; "
+            f"use more than {resumed.step} steps to train on, or another run_dir to start anew"
+        )
+
+
+def _evaluations(found: Snapshot, resumed: Resumption) -> tuple[dict[str, Any], ...]:
+    """Return what was measured up to where the run goes on."""
+    entries = found.metrics
+    return tuple(each for each in entries if each["kind"] == "eval" and each["step"] <= resumed.step)
