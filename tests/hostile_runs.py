@@ -74,7 +74,7 @@ def read_run(folder: Path) -> None:
     errors = []
     for read in (
         directory.read_model,
-        directory.read_eos_ids,
+        directory.read_model_file,
         directory.read_config,
         directory.read_config_values,
         directory.read_classes,

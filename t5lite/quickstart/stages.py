@@ -25,6 +25,7 @@ from t5lite.runner.evaluation import evaluate, ngram_baselines, task_scores
 from t5lite.runner.interchange import export
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
@@ -118,7 +119,7 @@ def pretraining_samples(config: RunConfig) -> list[dict[str, str]]:
     ((name, evaluation),) = config.evaluations.items()
     heldout = config.evaluated_data(name).held_out(evaluation.store)
     pipeline = open_pipeline(heldout, seed=config.seed, shuffle=False)
-    trained = load_trained(RunDirectory.at(config.run_dir), make_partitioner(config.partitioning))
+    trained = load_trained(Snapshot(RunDirectory.at(config.run_dir)), make_partitioner(config.partitioning))
     examples = [pipeline.example(i) for i in range(NUM_SAMPLES)]
 
     def fill(params: Tree, tokens_BL: jax.Array) -> jax.Array:

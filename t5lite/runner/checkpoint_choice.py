@@ -38,7 +38,7 @@ def best_step(found: Snapshot) -> int:
       CheckpointError: if none of those that are there was evaluated.
     """
     directory, steps = found.directory, found.steps
-    run = found.config if directory.config_file.is_file() else None
+    run = found.config if found.has_config else None
     config = run.checkpoints if run else CheckpointConfig()
     name = (run and run.best_evaluation) or UNNAMED_EVALUATION
     scores = evaluations(found, name, config.best_value)

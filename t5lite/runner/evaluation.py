@@ -29,7 +29,6 @@ from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
 from t5lite.evaluation.tasks import TASKS, TaskName
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
-from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
@@ -38,6 +37,7 @@ from t5lite.runner.heldout_messages import MajorityClass, majority_class, traine
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
@@ -153,15 +153,14 @@ def evaluate(
     Raises:
       UserError: if the run, its checkpoint or a store cannot be used, before anything is computed.
     """
-    directory = RunDirectory.at(run)
-    model_config, vocabulary = directory.read_model()
-    config, about = _configuration(directory, model_config, names, changes or EvaluationChanges())
-    opened = open_heldout(config, vocabulary, directory.read_classes())
+    found = Snapshot(RunDirectory.at(run))
+    config, about = _configuration(found, names, changes or EvaluationChanges())
+    opened = open_heldout(config, found.vocabulary, found.classes)
     evaluations = {name: _measurable(each) for name, each in opened.items()}
     partitioner = make_partitioner(PartitioningConfig())
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
-    trained = load_trained(directory, partitioner, step=step)
+    trained = load_trained(found, partitioner, step=step)
     evaluators = heldout_evaluators(trained.model, partitioner, evaluations)
     for name, heldout in evaluations.items():
         batch_size, label = clamped_batch_size(heldout, partitioner), f"{name}: " * (len(evaluations) > 1)
@@ -170,7 +169,7 @@ def evaluate(
             "for a while"
         )
         metrics = evaluators[name](trained.params)
-        others = _beside(metrics, trained, config, heldout, directory)
+        others = _beside(metrics, trained, config, heldout, found)
         yield Evaluation(
             name=name,
             step=trained.report.step,
@@ -178,17 +177,18 @@ def evaluate(
             num_examples=heldout.num_examples,
             metrics=metrics | others.metrics,
             samples=others.samples,
-            notes=(*about, *_notes(config, heldout, directory), *others.notes),
+            notes=(*about, *_notes(config, heldout, found), *others.notes),
             settings=_settings(config, heldout),
         )
 
 
 def _configuration(
-    directory: RunDirectory, model: ModelConfig, names: Collection[str], changes: EvaluationChanges
+    found: Snapshot, names: Collection[str], changes: EvaluationChanges
 ) -> tuple[RunConfig, list[str]]:
     """Return what to measure, and what to say of it."""
-    if directory.config_file.is_file():
-        config = directory.read_config()
+    directory, model = found.directory, found.model
+    if found.has_config:
+        config = found.config
         if changes.inputs_length is not None:
             raise ConfigError(
                 f"inputs_length={changes.inputs_length} is for imported models; {directory.path} was trained "
@@ -202,8 +202,8 @@ def _configuration(
     if changes.store is None:
         raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
     evaluation = changes.applied(EvaluationConfig(store=changes.store))
-    config, note = measuring_config(directory, model, evaluation, inputs_length=changes.inputs_length)
-    return config, [note]
+    config, note = measuring_config(directory, model.config, evaluation, inputs_length=changes.inputs_length)
+    return dataclasses.replace(config, execution=model.execution), [note]
 
 
 def _chosen(
@@ -235,10 +235,10 @@ def _measurable(heldout: Heldout) -> Heldout:
     return dataclasses.replace(heldout, config=dataclasses.replace(heldout.config, encoder_use=False))
 
 
-def _notes(config: RunConfig, heldout: Heldout, directory: RunDirectory) -> list[str]:
+def _notes(config: RunConfig, heldout: Heldout, found: Snapshot) -> list[str]:
     """Return what to say of an evaluation's data."""
     notes = []
-    if directory.config_file.is_file() and (remembered := trained_on(config, heldout.config.store)):
+    if found.has_config and (remembered := trained_on(config, heldout.config.store)):
         notes.append(remembered)
     if heldout.is_alone and config.model.cross_attends:
         notes.append("encoder_use is left out: it swaps the inputs of two examples of a batch")
@@ -269,11 +269,11 @@ def _beside(
     trained: TrainedModel,
     config: RunConfig,
     heldout: Heldout,
-    directory: RunDirectory,
+    found: Snapshot,
 ) -> _Beside:
     """Return what the metrics are compared with, or the scores of generated text."""
     if config.evaluated_data(heldout.name).is_text:
-        if not directory.config_file.is_file():  # an imported model comes without the text it was trained on
+        if not found.has_config:  # an imported model comes without the text it was trained on
             return _Beside({}, [])
         return _baselines_if_possible(config, heldout, trained.vocabulary)
     if (majority := majority_class(heldout)) is not None:
@@ -281,7 +281,7 @@ def _beside(
         return _Beside(beside, [str(majority)] * (majority.share == 1))
     if not heldout.config.task:
         return _Beside({}, [])
-    eos_ids = directory.read_eos_ids()
+    eos_ids = found.model.eos_ids
     scored = _scored(trained.model, trained.params, trained.vocabulary, config, heldout.name, eos_ids=eos_ids)
     notes = []
     if scored.num_cut:

@@ -12,6 +12,7 @@ from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,22 @@ def start_generation(
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     directory = RunDirectory.at(run)
-    config, vocabulary = directory.read_model()
-    trained = _trained_on(directory)
+    found = Snapshot(directory)
+    config, vocabulary = found.model.config, found.vocabulary
+    trained = _trained_on(found)
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
     if config.num_classes is not None:
-        classes = directory.read_classes()
+        classes = found.classes
         if classes is None:
             raise ConfigError(
                 f"{run} has no {directory.classes_file.name}, so that nothing says what its "
                 f"{config.num_classes} outputs mean; fine-tune it on pairs whose targets are the classes"
             )
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
-        loaded = load_trained(directory, partitioner, step=step)
+        loaded = load_trained(found, partitioner, step=step)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
         return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs)
     mode = decoding_mode(config)(
@@ -106,7 +108,7 @@ def start_generation(
     rows = [mode.row(each) for each in given]
     # What cannot work is refused before parameters are read.
     least_length = mode.fitted(rows)
-    loaded = load_trained(directory, partitioner, step=step)
+    loaded = load_trained(found, partitioner, step=step)
     outputs = generate_outputs(
         loaded.model,
         loaded.params,
@@ -117,15 +119,15 @@ def start_generation(
             max_decode_length=lengths.max_decode_length,
             batch_size=batch_size,
         ),
-        eos_ids=directory.read_eos_ids(),
+        eos_ids=found.model.eos_ids,
     )
     keeps_end = any(row.keeps_end for row in rows)
     return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs)
 
 
-def _trained_on(directory: RunDirectory) -> TrainedOn | None:
+def _trained_on(found: Snapshot) -> TrainedOn | None:
     """Return what a run was trained on; None of an imported one."""
-    if not directory.config_file.is_file():
+    if not found.has_config:
         return None
-    config = directory.read_config()
+    config = found.config
     return TrainedOn(config.data, config.prompted_data, from_scratch=config.initialize_from is None)

@@ -54,7 +54,6 @@ def measuring_config(
     config = RunConfig(
         run_dir=str(directory.path),
         model=model,
-        execution=directory.read_execution(),
         data=data,
         evaluations={UNNAMED_EVALUATION: evaluation},
         # What training alone reads says nothing here.

@@ -26,6 +26,7 @@ from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.vocabulary_check import check_vocabulary
 
 
@@ -70,32 +71,30 @@ def export(
     check_apart(place(output), [run])
     check_new_directory(place(output), overwrite=overwrite, mark=chosen.mark)
     directory = RunDirectory.at(run)
-    config, vocabulary = directory.read_model()
+    found = Snapshot(directory)
+    config, vocabulary = found.model.config, found.vocabulary
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
     # Into the directory of a training, anyone may have put a tokenizer that is not the model's.
-    imported = directory.is_imported
+    imported = found.is_imported
     kept = _kept_files(directory.kept_tokenizer, chosen) if imported else {}
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
-    execution = directory.read_execution()
     partitioner = make_partitioner(PartitioningConfig())
-    trained = load_trained(directory, partitioner, step=step)
+    trained = load_trained(found, partitioner, step=step)
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
     if "usage" in chosen.takes:
-        classes = directory.read_classes()
-        arguments["usage"] = Usage(
-            class_names=classes.texts if classes else (), eos_ids=directory.read_eos_ids()
-        )
+        classes = found.classes
+        arguments["usage"] = Usage(class_names=classes.texts if classes else (), eos_ids=found.model.eos_ids)
     if "programs" in chosen.takes:
-        arguments["execution"] = execution
+        arguments["execution"] = found.model.execution
         sizes = arguments.setdefault("sizes", ProgramSizes())
         arguments["programs"] = decoding_programs(
             config,
             max_decode_length=sizes.max_decode_length,
-            eos_id=(*ids_of_eos(trained.vocabulary.eos_id), *directory.read_eos_ids()),
+            eos_id=(*ids_of_eos(trained.vocabulary.eos_id), *found.model.eos_ids),
             known_ids=trained.vocabulary.known_ids,
         )
     written = chosen.export_folder(

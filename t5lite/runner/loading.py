@@ -12,7 +12,7 @@ from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
 from t5lite.runner.checkpoint_choice import read_chosen
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class TrainedModel:
     report: RestoreReport
 
 
-def load_trained(directory: RunDirectory, partitioner: Partitioner, *, step: Step = "newest") -> TrainedModel:
-    """Return the model of a run directory, its parameters restored onto the partitioner's mesh.
+def load_trained(found: Snapshot, partitioner: Partitioner, *, step: Step = "newest") -> TrainedModel:
+    """Return the model of a run, its parameters restored onto the partitioner's mesh.
 
     Raises:
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
-    config, vocabulary = directory.read_model()
-    model = build(config, directory.read_execution())
+    directory, vocabulary = found.directory, found.vocabulary
+    model = build(found.model.config, found.model.execution)
     abstract_params = sharded_abstract_params(model, partitioner)
     largest = largest_leaf(abstract_params)
 

@@ -70,7 +70,7 @@ def resumption(found: Snapshot, step: int) -> Resumption:
       ConfigError: if it is an imported model's, or a mixture's whose history is lost.
     """
     checkpoints, metadata, notes = found.directory.checkpoints, found.metadata(step), []
-    if IMPORTED in metadata and not found.directory.config_file.is_file():
+    if IMPORTED in metadata and not found.has_config:
         raise _no_run_to_go_on_with(found.directory)
     try:
         position = DataPosition.from_json(metadata)

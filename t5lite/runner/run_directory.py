@@ -12,7 +12,6 @@ from typing import Any
 
 from t5lite import run_config
 from t5lite.checkpointing.lease import LEASE_FOLDER
-from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import check_place, make_directory, write_json, write_text
 from t5lite.core.json_text import parse_json
@@ -183,14 +182,6 @@ class RunDirectory:
         """The tokenizer files that a model was imported with; of another run it is not t5lite's."""
         return self.path / _KEPT_TOKENIZER
 
-    @property
-    def is_imported(self) -> bool:
-        """Whether the model was imported; a training, whose checkpoints come and go, has a config.json."""
-        if self.config_file.is_file():
-            return False
-        steps = available_steps(self.checkpoints)
-        return bool(steps) and IMPORTED in read_metadata(self.checkpoints, max(steps))
-
     def check_is_directory(self) -> None:
         """Check that no file stands in the place.
 
@@ -282,14 +273,6 @@ class RunDirectory:
                 "the token store again"
             )
         return vocabulary
-
-    def read_execution(self) -> Execution:
-        """Return how the run computes its model; ``read_model`` before."""
-        return self.read_model_file().execution
-
-    def read_eos_ids(self) -> tuple[int, ...]:
-        """Return what ends a generated text besides the vocabulary's EOS; ``read_model`` before."""
-        return self.read_model_file().eos_ids
 
     def read_config(self) -> RunConfig:
         """Return the resolved configuration of the run.

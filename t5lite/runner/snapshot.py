@@ -13,7 +13,7 @@ from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.run_config import RunConfig
 from t5lite.runner.model_file import ModelFile
-from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_directory import IMPORTED, RunDirectory
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 
@@ -63,6 +63,16 @@ class Snapshot:
     def metrics(self) -> list[dict[str, Any]]:
         """The entries of the metrics file."""
         return read_metrics(self.directory.path / METRICS_FILE)
+
+    @cached_property
+    def is_imported(self) -> bool:
+        """Whether the model was imported; a training, whose checkpoints come and go, has a config.json."""
+        return not self.has_config and bool(self.steps) and IMPORTED in self.metadata(self.steps[-1])
+
+    @cached_property
+    def has_config(self) -> bool:
+        """Whether there is a config.json; an imported model has none."""
+        return self.directory.config_file.is_file()
 
     @cached_property
     def config_values(self) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from t5lite.runner.initialization import find_source, restore_source
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_plan import RunPlan
+from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.training_data import open_training_pipeline
 from t5lite.training.metrics_log import read_metrics
 
@@ -96,7 +97,7 @@ def test_it_learns_from_the_labels(classifier: Path):
 def test_the_report_lists_what_was_taken_made_anew_and_left(classifier: Path, bert: Path):
     source = RunDirectory.at(bert)
     partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
-    before = named(load_trained(source, partitioner).params)
+    before = named(load_trained(Snapshot(source), partitioner).params)
     taken = [name for name in before if not name.startswith("masked_lm.")]
     lines = RunDirectory.at(classifier).initialized_from_file.read_text().splitlines()
     titles = [i for i, line in enumerate(lines) if not line.startswith("  ")]

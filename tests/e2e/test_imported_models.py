@@ -99,7 +99,7 @@ def test_ids_that_end_a_text_survive_import_and_export(exported: Path, tmp_path:
     generation = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**generation, "eos_token_id": [1, 5, 9000]}))
     assert main(["import", "--from", str(folder), "--output", str(run)]) == 0
-    assert RunDirectory.at(run).read_eos_ids() == (5,)
+    assert RunDirectory.at(run).read_model_file().eos_ids == (5,)
     assert main(["export", "--run", str(run), "--output", str(again)]) == 0
     assert json.loads((again / "generation_config.json").read_text())["eos_token_id"] == [1, 5]
 

@@ -115,8 +115,9 @@ def test_a_run_of_before_goes_on_as_the_recipe_says(path: str, tmp_path: Path):
     directory.model_file.write_text(
         json.dumps({**saved, "version": 1, "config": GOLDEN["runs"][path]["model"]})
     )
-    assert (directory.read_model()[0], directory.read_execution()) == (config.model, config.execution)
-    earlier_run(Snapshot(directory)).check(directory, config.model, vocabulary)
+    found = Snapshot(directory)
+    assert (found.model.config, found.model.execution) == (config.model, config.execution)
+    earlier_run(found).check(directory, config.model, vocabulary)
 
 
 @pytest.mark.parametrize(

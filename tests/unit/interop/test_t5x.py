@@ -35,6 +35,7 @@ from t5lite.models.config import (
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
 VERSIONS: dict[str, dict[str, Any]] = {
@@ -313,6 +314,7 @@ def test_command(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "left out: state/param_states" in shown.err
     assert "parameters from" in shown.out
-    trained = load_trained(RunDirectory.at(tmp_path / "run"), make_partitioner(PartitioningConfig()))
+    found = Snapshot(RunDirectory.at(tmp_path / "run"))
+    trained = load_trained(found, make_partitioner(PartitioningConfig()))
     assert trained.model.config == config
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)

@@ -117,7 +117,7 @@ def test_a_t5_may_end_its_texts_in_several_ways_if_its_vocabularys_is_one(tmp_pa
         values = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps(values | {"eos_token_id": [5, 1]}))
     import_model(folder, tmp_path / "run")
-    assert RunDirectory.at(tmp_path / "run").read_eos_ids() == (5,)
+    assert RunDirectory.at(tmp_path / "run").read_model_file().eos_ids == (5,)
     write_words(folder, ["<pad>", "<unk>", "</s>", "a"])
     with pytest.raises(CheckpointError, match=r"eos_token_id=5 or 1, but .*tokenizer\.json has EOS 2"):
         import_model(folder, tmp_path / "other")
