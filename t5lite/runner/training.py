@@ -27,11 +27,11 @@ from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.evaluation import heldout_evaluators
 from t5lite.runner.going_back import FROM_STEP, asked_return, still_there
 from t5lite.runner.joining import check_same, joined
+from t5lite.runner.preparation import prepare_start
 from t5lite.runner.resumption import metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files, write_lost_files
-from t5lite.runner.start_plan import plan_start
 from t5lite.runner.tracking import tracked
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
@@ -98,7 +98,7 @@ def _train_alone(
     with contextlib.ExitStack() as stack:
         with supervision.phases.enter("startup"):
             lease, refusal, program = stack.enter_context(joined(config, supervision, say))
-            run, start = plan_start(config, phases, allowed, lambda found: asked_return(found, from_step))
+            run, start = prepare_start(config, phases, allowed, lambda found: asked_return(found, from_step))
             if multihost.as_the_leader_says(_is_finished(run)):
                 record_finish(
                     run.directory.path, lease, supervision.clock, program=program, step=run.plan.step, say=say
@@ -116,7 +116,7 @@ def _train_alone(
             back = run.plan.back
             del run, start  # and with it what is left of the state
             with phases.enter("startup"):
-                run, start = plan_start(config, phases, allowed, functools.partial(still_there, back=back))
+                run, start = prepare_start(config, phases, allowed, functools.partial(still_there, back=back))
                 _begin(run, start)
         return outcome
 

@@ -13,7 +13,7 @@ import pytest
 
 from t5lite.checkpointing.reading import read_metadata
 from t5lite.cli.main import main
-from t5lite.runner import start_plan
+from t5lite.runner import preparation
 from t5lite.runner.status import run_status
 from t5lite.training.incidents import Incidents
 from t5lite.training.metrics_log import read_metrics
@@ -57,13 +57,13 @@ def poisoned(monkeypatch):
 def test_a_run_goes_on_as_one_that_never_had_the_poisoned_examples(
     train_arguments: list[str], tmp_path: Path, poisoned, capfd, monkeypatch
 ):
-    alive, read_state = [], start_plan.read_state
+    alive, read_state = [], preparation.read_state
 
     def watched(*arguments):
         alive.append(sum(array.nbytes for array in jax.live_arrays()))
         return read_state(*arguments)
 
-    monkeypatch.setattr(start_plan, "read_state", watched)
+    monkeypatch.setattr(preparation, "read_state", watched)
     run, other = tmp_path / "run", tmp_path / "other"
     gc.collect()
     at_first = sum(array.nbytes for array in jax.live_arrays())

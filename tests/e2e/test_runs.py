@@ -12,7 +12,7 @@ from t5lite import run_config
 from t5lite.checkpointing.reading import read_state
 from t5lite.cli.main import main
 from t5lite.partitioning import multihost
-from t5lite.runner import start_plan
+from t5lite.runner import preparation
 from t5lite.runner.evaluation import EvaluationChanges, evaluate
 from t5lite.runner.status import run_status
 from t5lite.runner.training import train
@@ -126,7 +126,7 @@ def test_what_a_resuming_run_was_is_read_before_any_process_may_have_written(
         (run_copy / "config.json").unlink()
         return read_state(*arguments)
 
-    monkeypatch.setattr(start_plan, "read_state", read_while_the_leader_writes)
+    monkeypatch.setattr(preparation, "read_state", read_while_the_leader_writes)
     arguments = ["--config", str(recipe), "--run-dir", str(run_copy), "--training.total-steps", "41"]
     assert main(["train", *arguments]) == 0
     assert "note: the learning rate jumps from 0 to " in capfd.readouterr().err

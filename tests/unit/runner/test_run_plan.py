@@ -20,10 +20,10 @@ from t5lite.models.config import EncoderOnlyConfig
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import InitializeFrom, RunConfig
 from t5lite.runner.beginning import Run, Start
+from t5lite.runner.preparation import prepare_start
 from t5lite.runner.resumption import metadata_of
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files
-from t5lite.runner.start_plan import plan_start
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.phases import Phases
 from tests.process_threads import in_processes
@@ -47,7 +47,7 @@ def config(run: Path, **fields) -> RunConfig:
 
 
 def planned(config: RunConfig) -> tuple[Run, Start]:
-    return plan_start(config, Phases(), (), lambda found: None)
+    return prepare_start(config, Phases(), (), lambda found: None)
 
 
 @pytest.fixture(scope="module")

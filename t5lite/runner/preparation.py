@@ -1,4 +1,4 @@
-"""What a run would train, and where it would start from: all is opened and checked, nothing is written."""
+"""What a run trains, and what it starts with: opened and checked as its plan says, nothing is written."""
 
 import dataclasses
 from collections.abc import Collection
@@ -27,7 +27,7 @@ from t5lite.training.state import abstract_state, init_state, state_from_params
 from t5lite.training.step import check_batch_size, check_param_dtype
 
 
-def plan_start(
+def prepare_start(
     config: RunConfig, phases: Phases, allowed: Collection[str], find_return: FindReturn
 ) -> tuple[Run, Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
