@@ -1,5 +1,6 @@
 """The processes of a run as threads of one: what they agree on, without devices to agree by."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ def in_processes(count: int, act: Callable[[int], Any]) -> list[Any]:
     def every_process(value: Any) -> list[Any]:
         told[here.process] = value
         met.wait()
-        values = list(told)
+        values = json.loads(json.dumps(told))  # as it travels between processes
         met.wait()
         return values
 
