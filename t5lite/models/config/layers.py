@@ -107,6 +107,11 @@ class LayerSpec:
     """The layer's own table of T5's bias."""
 
     @property
+    def attentions(self) -> tuple[AttentionSpec, AttentionSpec | None]:
+        """Self-attention and cross-attention: layers in which they are alike attend alike."""
+        return self.attention, self.cross_attention
+
+    @property
     def embed_dim(self) -> int:
         """Width of the residual stream."""
         return self.attention.embed_dim

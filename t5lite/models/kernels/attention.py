@@ -1,13 +1,8 @@
-"""Attention by whichever backend serves the call; all equal the reference op and its gradients."""
-
-from dataclasses import replace
+"""Attention by the backend that was chosen for the call; all equal the reference op and its gradients."""
 
 import jax
 import jax.numpy as jnp
 
-from t5lite.models.config import AttentionBackend
-from t5lite.models.kernels.choice import choose_backend
-from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.dropout import dropout
@@ -19,7 +14,7 @@ def attention(
     k_BMGK: jax.Array,
     v_BMGK: jax.Array,
     *,
-    backend: AttentionBackend,
+    backend: str,
     mask: AttentionMask,
     bias: RelativeBias | None = None,
     softcap: float | None = None,
@@ -32,18 +27,14 @@ def attention(
       q_BLHK: queries.
       k_BMGK: keys.
       v_BMGK: values.
-      backend: the wanted one; ``choose_backend`` says which it becomes.
+      backend: ``reference``, or a kernel that takes the shape: what ``choose_backend`` returned.
       mask: which keys a query may see.
       bias: T5's relative bias.
       softcap: bound of the logits' size, before bias and mask; None is none.
       dropout_rate: of the softmax's weights.
       dropout_key: None is deterministic.
     """
-    drops = dropout_key is not None and dropout_rate > 0.0
-    shape = AttentionShape.of_arrays(q_BLHK, k_BMGK, mask, softcap=softcap)
-    # Every query head drops keys of its own, which the kernels take as values of its own.
-    chosen = choose_backend(backend, replace(shape, kv_heads=shape.num_heads) if drops else shape)
-    if chosen not in KERNELS:
+    if backend not in KERNELS:
         bias_HLM = None if bias is None else bias.array(q_BLHK.shape[1], k_BMGK.shape[1])
         return dot_product_attention(
             q_BLHK,
@@ -55,11 +46,11 @@ def attention(
             dropout_rate=dropout_rate,
             dropout_key=dropout_key,
         )
-    if drops:
-        share = shape.num_heads // shape.kv_heads
+    if dropout_key is not None and dropout_rate > 0.0:
+        share = q_BLHK.shape[2] // k_BMGK.shape[2]
         k_BMGK, v_BMGK = (jnp.repeat(x, share, axis=2) if share > 1 else x for x in (k_BMGK, v_BMGK))
         v_BMGK = drop_keys(v_BMGK, dropout_rate, dropout_key)
-    return KERNELS[chosen].attend(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap)
+    return KERNELS[backend].attend(q_BLHK, k_BMGK, v_BMGK, mask=mask, bias=bias, softcap=softcap)
 
 
 def drop_keys(v_BMHK: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

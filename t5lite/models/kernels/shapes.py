@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import jax
-
 from t5lite.models.config import AttentionSpec, Execution
 from t5lite.models.layers.attention_ops import AttentionMask, Window
 from t5lite.partitioning.rules import Partitioner
@@ -35,40 +33,27 @@ class AttentionShape:
         attention: AttentionSpec,
         execution: Execution,
         mask: AttentionMask,
-        batch: int,
-        lengths: tuple[int, int],
+        sizes_BLM: tuple[int, int, int],
+        *,
+        drops: bool,
     ) -> "AttentionShape":
-        """Return the shape of a layer's attention, lengths of queries and of keys."""
+        """Return the shape of a layer's attention, for rows and lengths of queries and of keys.
+
+        Where weights are dropped, every query head drops keys of its own, which kernels take as values of
+        its own.
+        """
+        batch, query_length, key_length = sizes_BLM
         return cls(
             batch=batch,
-            query_length=lengths[0],
-            key_length=lengths[1],
+            query_length=query_length,
+            key_length=key_length,
             num_heads=attention.num_heads,
-            kv_heads=attention.kv_heads,
+            kv_heads=attention.num_heads if drops else attention.kv_heads,
             head_dim=attention.head_dim,
             dtype=execution.compute_dtype,
             cached=_is_cached(mask),
             window=mask.window,
             softcap=attention.softcap,
-        )
-
-    @classmethod
-    def of_arrays(
-        cls, q_BLHK: jax.Array, k_BMGK: jax.Array, mask: AttentionMask, *, softcap: float | None = None
-    ) -> "AttentionShape":
-        """Return the shape of a call."""
-        batch, query_length, num_heads, head_dim = q_BLHK.shape
-        return cls(
-            batch=batch,
-            query_length=query_length,
-            key_length=k_BMGK.shape[1],
-            num_heads=num_heads,
-            kv_heads=k_BMGK.shape[2],
-            head_dim=head_dim,
-            dtype=str(q_BLHK.dtype),
-            cached=_is_cached(mask),
-            window=mask.window,
-            softcap=softcap,
         )
 
     @property

@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5lite.models.config import AttentionBackend, AttentionSpec
+from t5lite.models.config import AttentionSpec
 from t5lite.models.kernels.attention import attention
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.bias import add_bias
@@ -54,7 +54,6 @@ class Attention(nnx.Module):
         self.kv_heads_axis = spec.kv_heads_axis
         self.head_dim, self.scale, self.softcap = spec.head_dim, spec.scale, spec.softcap
         self.dropout_rate = making.dropout_rate
-        self.backend: AttentionBackend = making.execution.attention
         self.dtype = making.dtype
 
     def _into_heads(
@@ -78,7 +77,8 @@ class Attention(nnx.Module):
         x_BLD: jax.Array,
         memory: KeyValues,
         *,
-        mask: AttentionMask | None = None,
+        backend: str,
+        mask: AttentionMask,
         bias: RelativeBias | None = None,
         rotation: Rotation | None = None,
         dropout_key: jax.Array | None = None,
@@ -89,8 +89,8 @@ class Attention(nnx.Module):
             rotate(q_BLHK, rotation) * self.scale,
             memory.keys,
             memory.values,
-            backend=self.backend,
-            mask=AttentionMask() if mask is None else mask,
+            backend=backend,
+            mask=mask,
             bias=bias,
             softcap=self.softcap,
             dropout_rate=self.dropout_rate,

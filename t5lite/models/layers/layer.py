@@ -23,9 +23,11 @@ Keys: TypeAlias = list[jax.Array | None]
 
 
 class Surroundings(NamedTuple):
-    """What a layer's attention sees besides its input; the same for layers of one ``AttentionView``."""
+    """What a layer's attention sees besides its input, and what computes it."""
 
     mask: AttentionMask
+    backend: str
+    """What computes self-attention, chosen once for all layers that attend alike."""
     bias: RelativeBias | None = None
     """The bias that the layers of the stack share."""
     rotation: Rotation | None = None
@@ -35,7 +37,8 @@ class Surroundings(NamedTuple):
     """The encoder's output, for cross-attention."""
     gathered_BMD: jax.Array | None = None
     """The same as the operand of products with heads."""
-    cross_mask: AttentionMask | None = None
+    cross_mask: AttentionMask = AttentionMask()
+    cross_backend: str = "reference"
 
 
 class Layer(nnx.Module):
@@ -85,7 +88,9 @@ class Layer(nnx.Module):
             assert around.gathered_BMD is not None
             encoded_BMD = as_gathered(around.encoded_BMD, around.gathered_BMD, RESIDUAL_AXES, "heads")
             memory = self.cross_attention.key_values(encoded_BMD)
-            return self.cross_attention.attend(y_BLD, memory, mask=around.cross_mask, dropout_key=cross_key)
+            return self.cross_attention.attend(
+                y_BLD, memory, backend=around.cross_backend, mask=around.cross_mask, dropout_key=cross_key
+            )
 
         y_BLD = self._add_branches(x_BLD, self_branch, cross_branch, keys[1:])
         return constrain(y_BLD, RESIDUAL_AXES), own[0]
@@ -106,7 +111,9 @@ class Layer(nnx.Module):
 
         def cross_branch(y_B1D: jax.Array) -> jax.Array:
             assert cross is not None, "cross-attention needs its projected memory"
-            return self.cross_attention.attend(y_B1D, cross, mask=around.cross_mask)
+            return self.cross_attention.attend(
+                y_B1D, cross, backend=around.cross_backend, mask=around.cross_mask
+            )
 
         return self._add_branches(x_B1D, self_branch, cross_branch, split_or_none(None, 4)), new[0]
 
@@ -117,6 +124,7 @@ class Layer(nnx.Module):
         return self.self_attention.attend(
             y_BLD,
             memory,
+            backend=around.backend,
             mask=around.mask,
             bias=bias,
             rotation=around.rotation,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from t5lite.models.config import AttentionView, LayerSpec, StackSpec
+from t5lite.models.config import AttentionSpec, AttentionView, LayerSpec, StackSpec
 from t5lite.models.kernels.choice import choose_backend
 from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.kernels.table import KERNELS
@@ -31,8 +31,8 @@ from t5lite.models.layers.running import Grouped, run_layers
 from t5lite.partitioning.constraints import gather_once
 from t5lite.partitioning.rules import RESIDUAL_AXES
 
-Views = dict[AttentionView, Surroundings]
-"""What layers see, by their view."""
+Views = dict[tuple[AttentionSpec, AttentionSpec | None], Surroundings]
+"""What layers see, by their ``attentions``."""
 Memory = dict[str, KeyValues]
 """What layers cross-attend to, projected: ``[n, B, M, G, K]`` for each group of them."""
 
@@ -81,20 +81,22 @@ class Stack(nnx.Module):
           encoder_segment_ids_BM: 0 hides the encoder's padding; with ``segment_ids_BL``, other segments too.
           dropout_key: None is deterministic.
         """
-        x_BLD, views = self._enter(x_BLD, segment_ids_BL, bidirectional_BL)
-        memory: dict[str, Any] = {
-            "encoded_BMD": encoded_BMD,
-            "gathered_BMD": None if encoded_BMD is None else gather_once(encoded_BMD, RESIDUAL_AXES, "heads"),
-            "cross_mask": AttentionMask(
+        drops = dropout_key is not None and self.dropout_rate > 0.0
+        x_BLD, views = self._enter(x_BLD, segment_ids_BL, bidirectional_BL, drops=drops)
+        if encoded_BMD is not None:
+            batch, length, _ = x_BLD.shape
+            mask = AttentionMask(
                 query_segment_ids_BL=segment_ids_BL, key_segment_ids_BM=encoder_segment_ids_BM
-            ),
-        }
-        views = {view: around._replace(**memory) for view, around in views.items()}
+            )
+            views = self._crossing(views, mask, (batch, length, encoded_BMD.shape[1]), drops=drops)
+            gathered_BMD = gather_once(encoded_BMD, RESIDUAL_AXES, "heads")
+            memory = {"encoded_BMD": encoded_BMD, "gathered_BMD": gathered_BMD}
+            views = {seen: around._replace(**memory) for seen, around in views.items()}
         keys = split_or_none(dropout_key, 3)
         x_BLD = dropout(x_BLD, self.dropout_rate, keys[0])
 
         def body(spec: LayerSpec, layer: Layer, x_BLD: jax.Array, key: jax.Array | None) -> tuple[Any, None]:
-            return layer(x_BLD, views[spec.attention.view], dropout_key=key)[0], None
+            return layer(x_BLD, views[spec.attentions], dropout_key=key)[0], None
 
         all_layers = LayerGroups.of(self.spec, lambda _: None)
         layer_keys_N = all_layers.by_group(layer_keys(keys[1], self.spec.num_layers))
@@ -113,7 +115,7 @@ class Stack(nnx.Module):
         x_BLD, views = self._enter(x_BLD, segment_ids_BL, bidirectional_BL)
 
         def body(spec: LayerSpec, layer: Layer, x_BLD: jax.Array) -> tuple[jax.Array, KeyValues]:
-            return layer(x_BLD, views[spec.attention.view])
+            return layer(x_BLD, views[spec.attentions])
 
         run = self._run(body, x_BLD)
         own = run.grouped(cache_groups(self.spec))
@@ -154,20 +156,24 @@ class Stack(nnx.Module):
         positions_B1 = position[None, None] if first_B is None else position - first_B[:, None]
         views: Views = {}
         slots: dict[str, jax.Array] = {}
-        groups = cache_groups(self.spec)
+        groups, batch = cache_groups(self.spec), x_B1D.shape[0]
         for group, numbers in groups.layers.items():
             view = self.spec.layers[numbers[0]].attention.view
             num_places = past[group].keys.shape[2]
             slots[group], key_positions_M = positions_in(self.spec, view, num_places, position)
             mask = self._mask_of_cache(view, num_places, key_positions_M, position, first_B)
-            views[view] = self._surroundings(
-                view, mask, positions_B1, x_B1D.shape[0], (1, num_places)
-            )._replace(slot=slots[group], cross_mask=AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM))
+            for attentions in dict.fromkeys(self.spec.layers[number].attentions for number in numbers):
+                around = self._surroundings(attentions[0], mask, positions_B1, (batch, 1, num_places))
+                views[attentions] = around._replace(slot=slots[group])
+        if cross is not None:
+            mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
+            memory_length = next(iter(cross.values())).keys.shape[2]
+            views = self._crossing(views, mask, (batch, 1, memory_length))
 
         def body(
             spec: LayerSpec, layer: Layer, x_B1D: jax.Array, past: KeyValues, cross: KeyValues | None
         ) -> tuple[jax.Array, KeyValues]:
-            return layer.decode_step(x_B1D, views[spec.attention.view], past, cross)
+            return layer.decode_step(x_B1D, views[spec.attentions], past, cross)
 
         x_B1D = self._embed_positions(x_B1D, positions_B1)
         memory = _memory_groups(self.spec)
@@ -209,7 +215,12 @@ class Stack(nnx.Module):
         return dropout(self.final_norm(x_BLD), self.dropout_rate, dropout_key)
 
     def _enter(
-        self, x_BLD: jax.Array, segment_ids_BL: jax.Array | None, bidirectional_BL: jax.Array | None
+        self,
+        x_BLD: jax.Array,
+        segment_ids_BL: jax.Array | None,
+        bidirectional_BL: jax.Array | None,
+        *,
+        drops: bool = False,
     ) -> tuple[jax.Array, Views]:
         """Return whole sequences with their positions added, and what their layers attend by."""
         length = x_BLD.shape[1]
@@ -217,37 +228,56 @@ class Stack(nnx.Module):
         positions_BL = positions_in_segments(segment_ids_BL, length)
         views: Views = {}
         for layer in self.spec.layers:
-            view = layer.attention.view
-            if view not in views:
+            if layer.attentions not in views:
                 mask = AttentionMask(
                     causal=not self.spec.bidirectional,
                     query_segment_ids_BL=segment_ids_BL,
                     key_segment_ids_BM=segment_ids_BL,
                     bidirectional_keys_BM=bidirectional_BL,
-                    window=view.window,
+                    window=layer.attention.window,
                 )
-                views[view] = self._surroundings(view, mask, positions_BL, x_BLD.shape[0], (length, length))
+                views[layer.attentions] = self._surroundings(
+                    layer.attention, mask, positions_BL, (x_BLD.shape[0], length, length), drops=drops
+                )
         return self._embed_positions(x_BLD, positions_BL), views
 
     def _surroundings(
         self,
-        view: AttentionView,
+        attention: AttentionSpec,
         mask: AttentionMask,
         positions_BL: jax.Array,
-        batch: int,
-        lengths: tuple[int, int],
+        sizes_BLM: tuple[int, int, int],
+        *,
+        drops: bool = False,
     ) -> Surroundings:
-        head_dim = self.spec.cycle[0].attention.head_dim
-        turned = None if view.rotation is None else rotation(positions_BL, head_dim, view.rotation)
-        return Surroundings(mask=mask, rotation=turned, bias=self._bias(mask, batch, lengths))
+        turned = None
+        if attention.rotation is not None:
+            turned = rotation(positions_BL, attention.head_dim, attention.rotation)
+        backend = self._backend(attention, mask, sizes_BLM, drops)
+        return Surroundings(mask, backend, rotation=turned, bias=self._bias(mask, backend, sizes_BLM[1:]))
 
-    def _bias(self, mask: AttentionMask, batch: int, lengths: tuple[int, int]) -> RelativeBias | None:
+    def _crossing(
+        self, views: Views, mask: AttentionMask, sizes_BLM: tuple[int, int, int], *, drops: bool = False
+    ) -> Views:
+        """Return the views of layers that cross-attend to a memory, too."""
+        crossing = dict(views)
+        for (own, cross), around in views.items():
+            if cross is not None:
+                backend = self._backend(cross, mask, sizes_BLM, drops)
+                crossing[own, cross] = around._replace(cross_mask=mask, cross_backend=backend)
+        return crossing
+
+    def _backend(
+        self, attention: AttentionSpec, mask: AttentionMask, sizes_BLM: tuple[int, int, int], drops: bool
+    ) -> str:
+        shape = AttentionShape.of_layer(attention, self.execution, mask, sizes_BLM, drops=drops)
+        return choose_backend(self.execution.attention, shape)
+
+    def _bias(self, mask: AttentionMask, backend: str, lengths: tuple[int, int]) -> RelativeBias | None:
         if self.spec.positions.stack_bias is None:
             return None
         bias = self.relpos_bias(mask.query_offset)
-        shape = AttentionShape.of_layer(self.spec.cycle[0].attention, self.execution, mask, batch, lengths)
-        kernel = KERNELS.get(choose_backend(self.execution.attention, shape))
-        if kernel is not None and kernel.computes_bias:
+        if backend in KERNELS and KERNELS[backend].computes_bias:
             return bias
         # The array is computed here, once, and not in each layer of the loop.
         return bias.computed(*lengths)

@@ -155,8 +155,8 @@ def fused_attention(
             attention,
             execution,
             AttentionMask(window=attention.window),
-            batch.batch_size,
-            (query_length, key_length),
+            (batch.batch_size, query_length, key_length),
+            drops=config.dropout_rate > 0.0,
         )
         return backend_on(platform, partitioner, execution.attention, shape) in KERNELS
 

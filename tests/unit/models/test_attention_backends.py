@@ -13,11 +13,13 @@ from architectures import assert_trees_close, make_config, make_rows, tiny_from_
 from jax.sharding import AbstractMesh
 
 from t5lite.models.config import EncoderDecoderConfig, Execution, RelativePositions
+from t5lite.models.functional import build
 from t5lite.models.kernels import choice, sharded
 from t5lite.models.kernels.attention import attention, drop_keys
 from t5lite.models.kernels.choice import choose_backend
 from t5lite.models.kernels.cudnn_attention import cudnn_attention
 from t5lite.models.kernels.shapes import AttentionShape
+from t5lite.models.layers import stack
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias
 from t5lite.partitioning import PartitioningConfig
@@ -301,6 +303,24 @@ def test_the_bias_is_one_array_outside_the_loop_for_the_reference():
     (encoder,) = (loop for loop in loops(jaxpr.jaxpr) if loop.params["length"] == 5)
     # What the loop slices has five rows, one for each layer.
     assert (2, 11, 11) in [v.aval.shape for v in encoder.invars]
+
+
+def test_a_backend_is_chosen_once_for_the_layers_that_attend_alike(monkeypatch):
+    """With dropout for heads of keys of their own, which is what the kernels take then."""
+    asked = []
+    monkeypatch.setattr(stack, "choose_backend", lambda _, shape: asked.append(shape) or "reference")
+    config = EncoderDecoderConfig(
+        vocab_size=40, embed_dim=16, mlp_dim=16, head_dim=4, num_heads=4, num_kv_heads=2,
+        num_encoder_layers=5, num_decoder_layers=3, dropout_rate=0.1,
+    )  # fmt: skip
+    model, batch = build(config), make_rows(config, [[(1, 9)]], length=9)
+    for key, kv_heads in ((None, 2), (jax.random.key(0), 4)):
+        jax.eval_shape(
+            lambda params, key: model.bind(params)(batch, dropout_key=key), model.abstract_params, key
+        )
+        seen = [(shape.query_length, shape.key_length, shape.kv_heads) for shape in asked]
+        assert sorted(seen) == [(9, 9, kv_heads), (9, 11, kv_heads), (11, 11, kv_heads)]
+        asked.clear()
 
 
 def test_heads_that_share_keys_drop_their_own(interpreted_kernel):
