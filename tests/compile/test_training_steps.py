@@ -5,6 +5,7 @@ The tests of one step are in one file, so that one worker compiles it once.
 
 import dataclasses
 import difflib
+from importlib import metadata
 
 import pytest
 
@@ -19,6 +20,7 @@ from t5lite.training.step import StepConfig
 from tests.compile import golden
 from tests.compile.steps import BATCH, EXECUTION, MODEL, WAYS, compiled_step, predicted, way
 from tests.families import FAMILIES
+from tests.golden_programs import JAX
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +32,9 @@ def test_shardings_and_collectives_are_those_of_the_golden_file(name):
         expected.splitlines(), found.splitlines(), "golden file", "now", lineterm="", n=1
     )
     assert found == expected, (
-        "\n".join(changes) + "\nif this is meant: python -m tests.compile.golden, and commit the files"
+        "\n".join(changes) + f"\nThe files are of jax {JAX} and libtpu {golden.LIBTPU}, these are "
+        f"{metadata.version('jax')} and {metadata.version('libtpu')}. With those, if the change is meant: "
+        "python -m tests.compile.golden, and commit the files"
     )
 
 

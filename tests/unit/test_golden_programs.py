@@ -19,8 +19,8 @@ def test_a_program_is_the_one_of_the_golden_file(name):
         expected.splitlines(), found.splitlines(), "golden file", "now", lineterm="", n=2
     )
     assert found == expected, (
-        "\n".join(changes) + "\nif this is meant (or all files differ, with another release of JAX): "
-        "python -m tests.golden_programs, and commit the files"
+        "\n".join(changes) + f"\nThe files are of jax {golden_programs.JAX}, this is jax {jax.__version__}. "
+        "With that one, if the change is meant: python -m tests.golden_programs, and commit the files"
     )
 
 
