@@ -61,7 +61,7 @@ def test_what_a_version_of_the_compiler_does_not_know_is_left_out_and_said_once(
     ("option", "message"),
     [
         (("xla_nope", "1"), "partitioning.compiler_options for cpu: No such compile option: 'xla_nope'"),
-        (("xla_cpu_use_fusion_emitters", "seven"), "'seven' is not a valid bool value"),
+        (("xla_allow_excess_precision", "seven"), "'seven' is not a valid bool value"),
         ((WINDOWED, "1"), "No such compile option"),
     ],
 )
