@@ -46,7 +46,7 @@ _LITERAL = ("constant", "parameter")
 """Opcodes with a value between the parentheses, not operands."""
 _RUN_AS_WRITTEN = ("while", "conditional", "call", "async-start")
 """Opcodes whose computations are instructions of their own; what others call is part of their work."""
-_NAME = re.compile(r"%([\w.\-]+)")
+_NAME = re.compile(r"%([\w.\-]+(?:#\d+)*)")
 _TABLE_ROW = re.compile(r'^(\d+) (?:"(.*)"|\{(.*)\})$')
 _FRAME = re.compile(r"stack_frame_id=(\d+)")
 
@@ -180,6 +180,7 @@ def parse(text: str) -> Module:
     """
     computations: dict[str, Computation] = {}
     tables: dict[str, dict[int, str]] = {name: {} for name in _TABLES}
+    shapes: dict[str, str] = {}
     entry, current, table = None, None, None
     for line in text.splitlines():
         if current is None and line in tables:
@@ -191,8 +192,12 @@ def parse(text: str) -> Module:
         elif current is None and (head := _COMPUTATION.match(line)):
             current = computations[head[2]] = Computation(head[2])
             entry = head[2] if head[1] else entry
+            shapes = {}
         elif current is not None and (found := _INSTRUCTION.match(line)):
             instruction = _instruction(found[2], found[3], is_root=bool(found[1]))
+            shapes[instruction.name] = found[3]
+            for operand in instruction.operands:
+                _add_element(current, shapes, operand)
             current.instructions[instruction.name] = instruction
     if entry is None:
         raise ValueError("the text has no ENTRY computation")
@@ -213,6 +218,37 @@ def _instruction(name: str, text: str, *, is_root: bool) -> Instruction:
         attributes=attributes,
         is_root=is_root,
     )
+
+
+def _add_element(computation: Computation, shapes: dict[str, str], name: str) -> None:
+    """Add what gets an element of a tuple, where the text has ``%loop#3`` alone, as that of jaxlib 0.11 has.
+
+    Args:
+      computation: that has the tuple.
+      shapes: by name, each followed by anything; the tuple's elements are added.
+      name: of any operand.
+    """
+    whole, mark, index = name.rpartition("#")
+    if not mark or name in computation.instructions:
+        return
+    _add_element(computation, shapes, whole)
+    if name not in shapes:
+        inside, _ = _split_parenthesis(shapes[whole][1:])
+        shapes.update({f"{whole}#{place}": each for place, each in enumerate(_elements(inside))})
+    computation.instructions[name] = Instruction(
+        name, "get-tuple-element", tuple(_arrays(shapes[name])), (whole,), f", index={index}", is_root=False
+    )
+
+
+def _elements(shapes: str) -> Iterator[str]:
+    """Split at the commas that are in no parenthesis, bracket or brace."""
+    depth, start = 0, 0
+    for position, character in enumerate(shapes):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and not depth:
+            yield shapes[start:position].lstrip()
+            start = position + 1
+    yield shapes[start:].lstrip()
 
 
 def _split_shape(text: str) -> tuple[str, str]:

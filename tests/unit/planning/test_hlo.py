@@ -1,5 +1,7 @@
 """Reading a compiled module's text: loops, groups of devices, source lines."""
 
+import re
+
 import pytest
 
 from t5lite.planning.compiled import hlo
@@ -67,6 +69,26 @@ def test_a_body_runs_as_often_as_its_condition_says():
     runs = {name: computation.runs for name, computation in module.computations.items()}
     assert runs == {"main": 1, "body": 12, "condition": 12, "add": 12}
     assert module.computations["body"].caller.name == "loop"
+
+
+def test_an_element_of_a_tuple_may_be_written_where_it_is_read():
+    """As jaxlib 0.11 writes it; a shape has commas of its own, and a tuple may have tuples."""
+    loop = LOOP.replace("f32[8,128]) parameter", "f32[8,128]{1,0:T(8,128)S(1)}) parameter")
+    text = re.sub(r"\n  %\w = [^ ]+ get-tuple-element.*", "", loop)
+    for name, element in {"i": "c#0", "j": "b#0", "x": "b#1"}.items():
+        text = re.sub(rf"%{name}(?=[,)])", f"%{element}", text)
+    text = text.replace("tuple(%start, %a)", "tuple(%start, /*index=1*/%pairs#1#0)").replace(
+        "  %zero", "  %pairs = (s32[2,2]{1,0}, (f32[8,128]{1,0}, s32[])) custom-call(%a)\n  %zero"
+    )
+    assert "get-tuple-element" not in text
+    found, expected = hlo.parse(text), hlo.parse(loop)
+    assert {name: each.runs for name, each in found.computations.items()} == {
+        name: each.runs for name, each in expected.computations.items()
+    }
+    body, main = (found.computations[name].instructions for name in ("body", "main"))
+    assert body["b#1"].arrays == expected.computations["body"].instructions["x"].arrays
+    assert (body["b#1"].tuple_index, body["b#1"].operands) == (1, ("b",))
+    assert main["pairs#1#0"].arrays == main["a"].arrays
 
 
 @pytest.mark.parametrize(
