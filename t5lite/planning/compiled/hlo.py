@@ -2,42 +2,28 @@
 
 ``compiled.cost_analysis()`` does not suffice: it counts the body of a loop once, which a scan over layers
 makes wrong by the depth, and gives sums of a whole module that fits, elementwise work included. Here every
-computation has the number of times that it runs, the trip counts of its loops multiplied.
+computation has the number of times that it runs, the trip counts of its loops multiplied. What is counted
+is to be a bound, so the branches of a conditional do not count at all: which is cheapest may differ from
+quantity to quantity, and no program of this package has any.
 """
 
+import functools
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_DTYPE_BYTES = {
-    "pred": 1,
-    "s4": 0.5,
-    "u4": 0.5,
-    "s8": 1,
-    "u8": 1,
-    "f8e4m3fn": 1,
-    "f8e5m2": 1,
-    "bf16": 2,
-    "f16": 2,
-    "s16": 2,
-    "u16": 2,
-    "f32": 4,
-    "s32": 4,
-    "u32": 4,
-    "f64": 8,
-    "s64": 8,
-    "u64": 8,
-    "c64": 8,
-}
+_ELEMENT_TYPE = re.compile(r"(?:[suc]|b?f)(\d+)(?:e\d+m\d+(?:b\d+)?(?:fn|fnuz|fnu)?)?")
+"""Signed, unsigned, complex or floating, bits, and of small floats what they are for: ``f8e4m3b11fnuz``."""
+_OTHER_BITS = {"pred": 8, "token": 0, "opaque": 0}
 _ON_CHIP = re.compile(r"S\((\d+)\)")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?")
-_BRANCHES = re.compile(
-    r"(?:true_computation|false_computation|branch_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|condition|called_computations)=\{?(%?[\w.\-]+(?:, ?%[\w.\-]+)*)\}?"
 )
+"""Not the branches of a conditional, of which nobody knows which one runs."""
 _TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 _VIEWS = ("copy", "bitcast", "convert", "reshape", "copy-done", "copy-start")
 _SPREAD_COLLECTIVE = "async_collective_fusion_config"
@@ -67,8 +53,8 @@ class Array:
 
     @property
     def num_bytes(self) -> float:
-        """Bytes without the padding of tiles; tokens and opaque values have none."""
-        return _DTYPE_BYTES.get(self.dtype, 0) * self.num_elements
+        """Bytes without the padding of tiles; elements of four bits are half a byte, tokens none."""
+        return _element_bits(self.dtype) * self.num_elements / 8
 
 
 @dataclass(frozen=True)
@@ -176,7 +162,8 @@ def parse(text: str) -> Module:
     """Return the module of ``compiled.as_text()``.
 
     Raises:
-      ValueError: if there is no entry computation, or a loop whose trip count cannot be told.
+      ValueError: if there is no entry computation, a loop whose trip count cannot be told, or an array whose
+        elements are of unknown size.
     """
     computations: dict[str, Computation] = {}
     tables: dict[str, dict[int, str]] = {name: {} for name in _TABLES}
@@ -272,40 +259,45 @@ def _split_parenthesis(text: str) -> tuple[str, str]:
 
 def _arrays(shape: str) -> Iterator[Array]:
     for dtype, dims, layout in _ARRAY.findall(shape):
+        _element_bits(dtype)  # an array of unknown size would count as none
         space = _ON_CHIP.search(layout)
         yield Array(dtype, tuple(map(int, filter(None, dims.split(",")))), int(space[1]) if space else 0)
 
 
-def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
-    """Add ``runs`` executions of a computation, and of what it calls.
+@functools.cache
+def _element_bits(dtype: str) -> int:
+    """Return the bits of an element, as HLO calls its type.
 
-    Of a conditional's branches the smallest counts, as what is counted is to be a bound.
+    Raises:
+      ValueError: for a name that says no number of bits.
     """
+    if dtype in _OTHER_BITS:
+        return _OTHER_BITS[dtype]
+    found = _ELEMENT_TYPE.fullmatch(dtype)
+    if found is None:
+        raise ValueError(
+            f"the compiled module has arrays of {dtype}: nobody knows how large its elements are"
+        )
+    return int(found[1])
+
+
+def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
+    """Add ``runs`` executions of a computation, and of what it calls."""
     computation = module.computations[name]
     computation.runs += runs
     computation.is_fused |= fused
     for instruction in computation.instructions.values():
-        called = _names(_CALLED, instruction)
-        if branches := _names(_BRANCHES, instruction):
-            called.append(min(branches, key=lambda each: _size(module, each)))
         times = runs * (_trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
-        for each in called:
+        for each in _called(instruction):
             inner = fused or instruction.opcode not in _RUN_AS_WRITTEN
             module.computations[each].caller, module.computations[each].outer = instruction, computation
             _count_runs(module, each, times, fused=inner)
 
 
-def _names(pattern: re.Pattern[str], instruction: Instruction) -> list[str]:
-    """Return the computations that a pattern finds in an instruction's attributes."""
-    found = pattern.findall(instruction.attributes)
+def _called(instruction: Instruction) -> list[str]:
+    """Return the computations that an instruction runs."""
+    found = _CALLED.findall(instruction.attributes)
     return [name.lstrip("%") for group in found for name in re.split(r", ?", group)]
-
-
-def _size(module: Module, name: str) -> int:
-    """Return how many instructions a computation and all that it calls have."""
-    instructions = module.computations[name].instructions.values()
-    called = [each for one in instructions for each in (*_names(_CALLED, one), *_names(_BRANCHES, one))]
-    return len(instructions) + sum(_size(module, each) for each in called)
 
 
 def _frames(tables: dict[str, dict[int, str]]) -> dict[int, tuple[str, ...]]:

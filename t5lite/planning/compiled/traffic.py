@@ -43,6 +43,7 @@ _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast", "AssumeGatherIndicesInBound")
 _ASYNC_START, _ASYNC_DONE = "AsyncCollectiveStart", "AsyncCollectiveDone"
 _VIEWS = ("bitcast", "reshape")
 _VMEM = 1
+_BRINGING = ("copy-start", "async-start", "slice-start", "dynamic-slice-start")
 _ENLARGED = ("pad", "concatenate")
 """Opcodes whose result holds their operands: of each as much is needed as of the whole."""
 _SLICES = ("dynamic-slice", "slice", "gather", "slice-start", "dynamic-slice-start")
@@ -127,7 +128,8 @@ class Traffic:
         value, within = instruction, computation
         if computation.caller is not None and computation.caller.opcode == "async-start":
             value, within = computation.caller, computation.outer or computation
-        is_brought = value.opcode.endswith("-start") and instruction.arrays[0].memory_space == _VMEM
+        brought = next((array for _, array in _results(instruction)), None)
+        is_brought = value.opcode in _BRINGING and brought is not None and brought.memory_space == _VMEM
         while is_brought and (users := self._users_of(within, value.name)):
             value = users[0]
             if not _moves_nothing(value):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from t5lite.planning.compiled import hlo
+from t5lite.planning.compiled import hlo, hlo_costs, traffic
 from t5lite.planning.compiled.collectives import collectives
 from t5lite.planning.compiled.sources import source_line
 
@@ -93,28 +93,36 @@ def test_an_element_of_a_tuple_may_be_written_where_it_is_read():
 
 @pytest.mark.parametrize(
     "branches",
-    ["branch_computations={%much, %little}", "true_computation=%little, false_computation=%much"],
+    [
+        "branch_computations={%product, %scalars}",
+        "true_computation=%scalars, false_computation=%product",
+    ],
 )
-def test_of_a_conditional_the_smallest_branch_counts(branches):
-    """Nobody knows which one runs, and a step takes at least as long as with that one."""
+def test_of_a_conditional_no_branch_counts(branches):
+    """Nobody knows which one runs; and the one of fewer lines may be the one that takes longer."""
     text = f"""
-%little (p: f32[8]) -> f32[8] {{
-  ROOT %p = f32[8] parameter(0)
+%product (p: f32[4096,4096]) -> f32[4096,4096] {{
+  %p = f32[4096,4096] parameter(0)
+  ROOT %dot = f32[4096,4096] dot(%p, %p), lhs_contracting_dims={{1}}, rhs_contracting_dims={{0}}
 }}
 
-%much (q: f32[8]) -> f32[8] {{
-  %q = f32[8] parameter(0)
-  ROOT %n = f32[8] negate(%q)
+%scalars (q: f32[4096,4096]) -> f32[4096,4096] {{
+  %q = f32[4096,4096] parameter(0)
+  %one = f32[] constant(1)
+  %two = f32[] add(%one, %one)
+  ROOT %copy = f32[4096,4096] copy(%q)
 }}
 
-ENTRY %main (a: f32[8], c: s32[]) -> f32[8] {{
-  %a = f32[8] parameter(0)
+ENTRY %main (a: f32[4096,4096], c: s32[]) -> f32[4096,4096] {{
+  %a = f32[4096,4096] parameter(0)
   %c = s32[] parameter(1)
-  ROOT %r = f32[8] conditional(%c, %a, %a), {branches}
+  ROOT %r = f32[4096,4096] conditional(%c, %a, %a), {branches}
 }}
 """
-    runs = {name: computation.runs for name, computation in hlo.parse(text).computations.items()}
-    assert runs == {"little": 1, "much": 0, "main": 1}
+    module = hlo.parse(text)
+    runs = {name: computation.runs for name, computation in module.computations.items()}
+    assert runs == {"product": 0, "scalars": 0, "main": 1}
+    assert (hlo_costs.products(module), traffic.transfers(module)) == ([], [])
 
 
 def test_a_count_that_the_compiler_knows_goes_before():
@@ -172,6 +180,27 @@ def test_text_without_an_entry_is_no_module():
 def test_arrays_know_their_size_and_where_they_are():
     x = hlo.parse(LOOP).computations["body"].instructions["x"].arrays[0]
     assert (x.dtype, x.dims, x.num_bytes, x.memory_space) == ("f32", (8, 128), 4096, 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "num_bytes"),
+    [
+        *[(f"{sign}{bits}", bits) for sign in "su" for bits in (1, 2, 4, 8, 16, 32, 64)],
+        *[("pred", 8), ("bf16", 16), ("f16", 16), ("f32", 32), ("f64", 64), ("c64", 64), ("c128", 128)],
+        *[(name, 8) for name in ("f8e5m2", "f8e5m2fnuz", "f8e4m3", "f8e4m3fn", "f8e4m3fnuz", "f8e3m4")],
+        *[("f8e4m3b11fnuz", 8), ("f8e8m0fnu", 8), ("f4e2m1fn", 4), ("token", 0), ("opaque", 0)],
+    ],
+)
+def test_every_type_of_element_has_its_size(dtype, num_bytes):
+    """For eight elements: bytes are the bits of one."""
+    text = LOOP.replace("%a = f32[8,128]", f"%a = {dtype}[8]")
+    assert hlo.parse(text).computations["main"].instructions["a"].arrays[0].num_bytes == num_bytes
+
+
+@pytest.mark.parametrize("dtype", ["f", "q8", "f8x", "float32", "f8e4m3gn", "s4x"])
+def test_elements_of_unknown_size_are_not_nothing(dtype):
+    with pytest.raises(ValueError, match=rf"arrays of {dtype}: nobody knows how large"):
+        hlo.parse(LOOP.replace("%a = f32[8,128]", f"%a = {dtype}[8]"))
 
 
 @pytest.mark.parametrize(

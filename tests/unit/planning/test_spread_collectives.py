@@ -82,3 +82,32 @@ def test_its_arrays_pass_through_main_memory_once():
     counters = 2 * 4 + 1  # the loop's condition
     expected = PART + WHOLE + 6 * (2 * BESIDE + counters)
     assert traffic.main_memory_bytes(hlo.parse(TEXT)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_collective_on_the_sparse_core_is_one():
+    """As a TPU7x's compiler writes it: called by a custom call that an asynchronous operation calls."""
+    text = """
+%called (s: bf16[1,256,2048]) -> bf16[1,2048,2048] {
+  %s = bf16[1,256,2048]{2,1,0:T(16,128)(2,1)} parameter(0)
+  %pack = (bf16[1,256,2048]{2,1,0:T(16,128)(2,1)}) tuple(%s)
+  %part = bf16[1,256,2048]{2,1,0:T(16,128)(2,1)} get-tuple-element(%pack), index=0
+  ROOT %all-gather.16 = bf16[1,2048,2048]{2,1,0:T(16,128)(2,1)} all-gather(%part), channel_id=7, replica_groups=mesh['axis_0'=8] {'axis_0'}, dimensions={1}, use_global_device_ids=true
+}, execution_thread="sparsecore"
+
+%async (t: bf16[1,256,2048]) -> bf16[1,2048,2048] {
+  %t = bf16[1,256,2048]{2,1,0:T(16,128)(2,1)} parameter(0)
+  ROOT %custom-call.2 = bf16[1,2048,2048]{2,1,0:T(16,128)(2,1)} custom-call(%t), custom_call_target="TODO(b/522284627)", called_computations={%called}
+}, execution_thread="sparsecore"
+
+ENTRY %main (shard: bf16[1,256,2048]) -> bf16[1,2048,2048] {
+  %shard = bf16[1,256,2048]{2,1,0:T(16,128)(2,1)} parameter(0)
+  %start = ((), (), (s32[8192]{0:T(1024)}, s32[145]{0:S(8)}, s32[0]{0})) async-start(), async_execution_thread="sparsecore", calls=%async
+  %update = ((bf16[1,256,2048]{2,1,0:T(16,128)(2,1)}), bf16[1,2048,2048]{2,1,0:T(16,128)(2,1)}, (s32[8192]{0:T(1024)})) async-update(%start, %shard)
+  ROOT %done = bf16[1,2048,2048]{2,1,0:T(16,128)(2,1)} async-done(%update)
+}
+"""  # noqa: E501
+    module = hlo.parse(text)
+    (found,) = collectives(module, {"fsdp": 8})
+    assert (found.kind, found.axes, found.group_size, found.runs) == ("all-gather", ("fsdp",), 8, 1)
+    assert found.sent_bytes == 2 * 2048 * 2048 * 7 / 8
+    assert traffic.main_memory_bytes(module) == 2 * (256 + 2048) * 2048

@@ -221,16 +221,29 @@ def test_a_kernel_that_says_what_it_moves_has_a_part_of_it_on_the_chip():
     assert moved(f"  ROOT %r = {LAYER}{VMEM} {call}") == 16
 
 
-def test_what_is_brought_to_the_chip_is_for_what_uses_it():
+@pytest.mark.parametrize(
+    "start",
+    [
+        f"({LAYER}{VMEM}, {LAYER}, u32[]{{:S(2)}}) copy-start(%layer)",
+        f"(({STACK}), {LAYER}{VMEM}, s32[]{{:S(2)}}) slice-start(%stack), slice={{[0:1], [0:1024], [0:512]}}",
+        f"(({STACK}, s32[], s32[], s32[]), {LAYER}{VMEM}, s32[]{{:S(2)}}) "
+        "dynamic-slice-start(%stack, %i, %i, %i), dynamic_slice_sizes={1,1024,512}",
+    ],
+    ids=["copy", "slice", "dynamic slice"],
+)
+def test_what_is_brought_to_the_chip_is_for_what_uses_it(start):
     """The compiler says of no copy of its own where it comes from."""
     name = 'metadata={op_name="jit(step)/mlp/mul"}'
+    opcode = start.partition("(%")[0].split()[-1]
     text = f"""
-ENTRY %main (layer: {LAYER}) -> {LAYER} {{
+ENTRY %main (layer: {LAYER}, stack: {STACK}, i: s32[]) -> {LAYER} {{
   %layer = {LAYER} parameter(0)
-  %start = ({LAYER}{VMEM}, {LAYER}, u32[]{{:S(2)}}) copy-start(%layer)
-  %done = {LAYER}{VMEM} copy-done(%start)
+  %stack = {STACK} parameter(1)
+  %i = s32[]{{:S(6)}} parameter(2)
+  %start = {start}
+  %done = {LAYER}{VMEM} {opcode.replace("start", "done")}(%start)
   ROOT %product = {LAYER} multiply(%done, %done), {name}
 }}
 """
     told = [(each.kind, each.op_name) for each in traffic.transfers(hlo.parse(text))]
-    assert told == [("copy-start", "jit(step)/mlp/mul"), ("multiply", "jit(step)/mlp/mul")]
+    assert told == [(opcode, "jit(step)/mlp/mul"), ("multiply", "jit(step)/mlp/mul")]
