@@ -1,4 +1,4 @@
-"""What XLA's compiler is asked for, by chip and style: one table, for training and for planning alike.
+"""What XLA's compiler is asked for, by platform: one table, for training and for planning alike.
 
 They go to ``jax.jit`` (``training.step``), so that a step that is planned or compiled ahead for a slice is
 the one that the slice runs. What they do is in docs/partitioning.md, before and after.
@@ -26,8 +26,6 @@ Options = tuple[tuple[str, str], ...]
 _ENVIRONMENT = ("LIBTPU_INIT_ARGS", "XLA_FLAGS")
 """Where people set the same options for the whole process; what is named there is left alone."""
 _CACHED_FROM = "jax_persistent_cache_min_compile_time_secs"
-_UNKNOWN = ("No such compile option", "Failed to parse", "could not be parsed", "not a valid")
-"""How compilers say that an option or its value is none of theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +33,12 @@ class _Option:
     name: str
     value: str
     platform: str = "tpu"
-    device_kinds: tuple[str, ...] | None = None
-    """``jax.Device.device_kind``; None for all of the platform."""
-    styles: tuple[str, ...] | None = None
-    """``PartitioningConfig.style``; None for all."""
-
-    def is_for(self, device: Any, style: str) -> bool:
-        """Whether it is asked of programs for such devices."""
-        return (
-            device.platform == self.platform
-            and (self.device_kinds is None or device.device_kind in self.device_kinds)
-            and (self.styles is None or style in self.styles)
-        )
 
 
 TABLE: tuple[_Option, ...] = (
     # MiB of a gathered operand from which XLA:TPU writes a product as a loop of permutes and parts of it. Its
-    # sums over devices are rounded to bfloat16 once a device, in main memory; and every form of it that was
-    # compiled takes longer than gather, product and scatter. So none is large enough.
+    # sums over devices are rounded to bfloat16 once a device, in main memory; and where parameters are split
+    # (fsdp, alone or with tensor) what was compiled takes longer so than by gather, product and scatter.
     _Option(name="xla_jf_spmd_threshold_for_windowed_einsum_mib", value="1000000"),
     # A sum over devices of which each keeps a part is a reduce-scatter over all dimensions of the torus, too.
     # Else XLA:TPU sends twice as much on square slices and on three dimensions, by an all-reduce, even if a
@@ -66,7 +52,7 @@ TABLE: tuple[_Option, ...] = (
 )
 
 
-def chosen_options(device: Any, style: str, given: Options) -> Options:
+def chosen_options(device: Any, given: Options) -> Options:
     """Return the options of programs for ``device``: the table's, and what is given before them.
 
     An option of the table is left out where the environment names it, or where this version of the compiler
@@ -74,7 +60,6 @@ def chosen_options(device: Any, style: str, given: Options) -> Options:
 
     Args:
       device: one of the mesh, of this process if it is here.
-      style: of the partitioning.
       given: by the configuration.
 
     Raises:
@@ -88,7 +73,7 @@ def chosen_options(device: Any, style: str, given: Options) -> Options:
     wanted = {
         each.name: each.value
         for each in TABLE
-        if each.is_for(device, style) and each.name not in taken and f"--{each.name}" not in environment
+        if each.platform == device.platform and each.name not in taken and f"--{each.name}" not in environment
     }
     return _known(device, tuple(wanted.items())) + given
 
@@ -121,10 +106,7 @@ def _refusal(device: Any, options: Options) -> str | None:
         with _not_kept():
             lowered.compile(as_compiler_options(options))
     except jax.errors.JaxRuntimeError as error:
-        message = str(error).strip().splitlines()[0]
-        if not any(words in message for words in _UNKNOWN):
-            raise
-        return message.removeprefix("INVALID_ARGUMENT: ")[:200]
+        return str(error).strip().splitlines()[0].removeprefix("INVALID_ARGUMENT: ")[:200]
     return None
 
 

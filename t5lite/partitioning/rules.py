@@ -273,7 +273,7 @@ def make_partitioner(config: PartitioningConfig, devices: Sequence[Any] | None =
     """
     mesh, rules = make_mesh(config, devices), resolve_rules(config)
     here = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
-    options = chosen_options((here or mesh.devices.flat)[0], config.style, config.compiler_options)
+    options = chosen_options((here or mesh.devices.flat)[0], config.compiler_options)
     return Partitioner(mesh, rules, options)
 
 

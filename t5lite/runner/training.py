@@ -131,6 +131,8 @@ def _begin(run: Run, start: Start) -> None:
             "contents of stores": run.contents,
             "start": run.plan.step,
             "examples seen": run.position.examples_seen,
+            # The environment and the version of the compiler have a say in them.
+            "compiler options": run.partitioner.compiler_options,
             **run.pipeline.left_out.to_json(),
         },
     )

@@ -171,6 +171,8 @@ def fits(config: ModelConfig) -> str | None:
     """Return None if T5X has this model, else why not."""
     if config.sides != STACKS:
         return f"the T5X format is for encoder-decoder models, not {config.architecture}"
+    if lacking := [name for name in _SIZES if not hasattr(config, name)]:
+        return f"no T5 is without {', '.join(lacking)}"
     of_t5 = EncoderDecoderConfig(**{name: getattr(config, name) for name in _SIZES})
     fixed = {
         field.name: (getattr(of_t5, field.name),)

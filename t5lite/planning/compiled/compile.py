@@ -101,7 +101,7 @@ class CompiledStep:
     """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
     collectives: tuple[Collective, ...]
     compiler_options: Options
-    """What the compiler was asked for, of chip and style and by the configuration."""
+    """What the compiler was asked for, by platform and by the configuration."""
     compile_seconds: float
 
     @property

@@ -234,6 +234,8 @@ def test_fits():
     assert FORMATS["t5x"].fits(far) == "no T5 has positions.max_distance=64 (only 128)"
     other = DecoderOnlyConfig(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_layers=1)
     assert "is for encoder-decoder models, not decoder_only" in str(FORMATS["t5x"].fits(other))
+    two_sided = SimpleNamespace(sides=("encoder", "decoder"), architecture="of_an_extension", vocab_size=8)
+    assert "no T5 is without embed_dim" in str(FORMATS["t5x"].fits(two_sided))
 
 
 @settings(deadline=None, max_examples=60)

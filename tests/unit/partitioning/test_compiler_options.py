@@ -57,6 +57,21 @@ def test_what_a_version_of_the_compiler_does_not_know_is_left_out_and_said_once(
     ]
 
 
+def test_a_refusal_in_other_words_stops_nothing(monkeypatch):
+    """Of an option of the table: another compiler, or plugin, may say it in its own."""
+
+    def refuse(*_):
+        raise jax.errors.JaxRuntimeError("FAILED_PRECONDITION: not here")
+
+    caches = (compiler_options._known, compiler_options._refusal)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
+    for cache in caches:
+        cache.cache_clear()
+    assert partitioner(devices=slice_of("v5e")).compiler_options == ()
+    for cache in caches:
+        cache.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
