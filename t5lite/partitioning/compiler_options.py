@@ -68,14 +68,17 @@ def chosen_options(device: Any, given: Options) -> Options:
     for option in given:
         if (refusal := _refusal(device, (option,))) is not None:
             raise ConfigError(f"partitioning.compiler_options for {device.platform}: {refusal}")
+    wanted = tuple((each.name, each.value) for each in TABLE if each.platform == device.platform)
+    return _known(device, unnamed(wanted, given)) + given
+
+
+def unnamed(options: Options, given: Options) -> Options:
+    """Return the options that neither those given nor the environment name: what people say goes before."""
     environment = " ".join(os.environ.get(name, "") for name in _ENVIRONMENT)
     taken = {name for name, _ in given}
-    wanted = {
-        each.name: each.value
-        for each in TABLE
-        if each.platform == device.platform and each.name not in taken and f"--{each.name}" not in environment
-    }
-    return _known(device, tuple(wanted.items())) + given
+    return tuple(
+        (name, value) for name, value in options if name not in taken and f"--{name}" not in environment
+    )
 
 
 def as_compiler_options(options: Options) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.partitioning import Partitioner
-from t5lite.partitioning.compiler_options import Options
+from t5lite.partitioning.compiler_options import Options, as_compiler_options, unnamed
 from t5lite.planning.compiled import hlo, hlo_costs
 from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
 from t5lite.planning.compiled.collectives import Collective, collectives
@@ -101,7 +100,7 @@ class CompiledStep:
     """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
     collectives: tuple[Collective, ...]
     compiler_options: Options
-    """What the compiler was asked for, by platform and by the configuration."""
+    """What the compiler was asked for, by platform, by the configuration, and for want of a GPU."""
     compile_seconds: float
 
     @property
@@ -153,9 +152,9 @@ def compile_step(
     train_step = make_train_step(model, optimizer, step, seed=seed)
     start = time.perf_counter()
     lowered = compile_train_step(train_step, model, optimizer, partitioner).lower(state, fields)
-    options = gpu.COMPILER_OPTIONS if topology.chip.platform == "gpu" else None
+    without_chip = _options_without_chip(topology.chip.platform, partitioner.compiler_options)
     with tempfile.TemporaryDirectory(prefix="t5lite-compile-") as notes:
-        program = compile_with_notes(lowered, Path(notes), target=str(topology), options=options)
+        program = compile_with_notes(lowered, Path(notes), target=str(topology), options=without_chip)
         seconds = time.perf_counter() - start
         module = hlo.parse(_text(Path(notes)))
         occupied = occupancy(module, Path(notes))
@@ -184,7 +183,7 @@ def compile_step(
             module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
         ),
         collectives=collectives(module, mesh.shape, num_slices=topology.num_slices),
-        compiler_options=partitioner.compiler_options,
+        compiler_options=partitioner.compiler_options + without_chip,
         compile_seconds=seconds,
     )
 
@@ -222,9 +221,7 @@ def abstract_batch(
     }
 
 
-def compile_with_notes(
-    lowered: Any, notes: Path, *, target: str, options: Mapping[str, Any] | None = None
-) -> Any:
+def compile_with_notes(lowered: Any, notes: Path, *, target: str, options: Options = ()) -> Any:
     """Compile a lowered program, leave the compiler's notes in a directory, and return the program.
 
     None if it does not fit into memory; the notes are there nevertheless.
@@ -233,7 +230,7 @@ def compile_with_notes(
       lowered: ``jax.stages.Lowered`` for devices of ``compile_only_devices``.
       notes: an empty directory.
       target: what to call those devices in a message.
-      options: of the compiler.
+      options: of the compiler, in place of those of the same name that the program was lowered with.
 
     Raises:
       ConfigError: if the compiler refuses the program for another reason.
@@ -241,12 +238,17 @@ def compile_with_notes(
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_UNREADABLE_CACHE)
-            return lowered.compile({"xla_dump_to": str(notes), **(options or {})})
+            return lowered.compile({"xla_dump_to": str(notes), **(as_compiler_options(options) or {})})
     except jax.errors.JaxRuntimeError as error:
         if _OUT_OF_MEMORY.search(str(error)) and _modules(notes):
             return None
         first = str(error).strip().splitlines()[0][:300]
         raise ConfigError(f"the compiler for {target} refuses the program: {first}") from error
+
+
+def _options_without_chip(platform: str, asked: Options) -> Options:
+    """Return what is asked of the compiler because no chip is here, but for what is asked for anyway."""
+    return unnamed(gpu.COMPILER_OPTIONS, asked) if platform == "gpu" else ()
 
 
 def _modules(notes: Path) -> list[Path]:

@@ -10,8 +10,9 @@ from importlib import util
 from typing import Any
 
 from t5lite.core.errors import ConfigError
+from t5lite.partitioning.compiler_options import Options
 
-COMPILER_OPTIONS = {"xla_gpu_enable_triton_gemm": False}
+COMPILER_OPTIONS: Options = (("xla_gpu_enable_triton_gemm", "false"),)
 """Triton's matrix products need a GPU to find tiles that fit; cuBLAS, to which they fall back, does not."""
 
 _LIMITS = {
