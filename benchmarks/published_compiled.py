@@ -45,6 +45,7 @@ def figures(step: CompiledStep) -> dict[str, Any]:
         "model_flops": step.model_flops,
         "memory_bytes": step.memory.needed,
         "fits": step.fits,
+        "compiler_options": dict(step.compiler_options),
     }
 
 

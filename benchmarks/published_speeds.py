@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from t5lite.models import config
 from t5lite.models.config import DecoderOnlyConfig, ModelConfig
@@ -28,6 +29,8 @@ _V6E = "AI-Hypercomputer/tpu-recipes, training/trillium"
 _MAXTEXT_LENGTH = 2048
 COMPILED = Path(__file__).resolve().parents[1] / "docs" / "data" / "published_compiled.json"
 """Of runs by title, what ``published_compiled.figures`` says."""
+_DOES_NOT_FIT, _OLD_OPTIONS = "§", "‡"
+"""Marks of compiled figures in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,27 @@ class Comparison:
     measured_seconds: float
     measured_mfu: float
     """By this project's count of FLOPs."""
-    compiled_seconds: float | None
-    """What a step takes at least by the compiler, None if it was not compiled."""
+    compiled: dict[str, Any] | None
+    """What is kept of the compiled step (``published_compiled.figures``), None if it was not compiled."""
+
+    @property
+    def compiled_seconds(self) -> float | None:
+        """What a step takes at least by the compiler, None if it was not compiled."""
+        return max(self.compiled["seconds"].values()) if self.compiled else None
+
+    @property
+    def compiled_cell(self) -> str:
+        """The same with marks: of a program that does not fit, and of one by the compiler's own options.
+
+        Figures of before this package asked the compiler for options have no list of them.
+        """
+        if self.compiled is None:
+            return ""
+        marks = (
+            _DOES_NOT_FIT * (not self.compiled["fits"]),
+            _OLD_OPTIONS * ("compiler_options" not in self.compiled),
+        )
+        return " ".join(filter(None, (f"{self.compiled_seconds:.2f}", *marks)))
 
     @property
     def share(self) -> float:
@@ -88,13 +110,12 @@ def compare(run: PublishedRun) -> Comparison:
         assert run.tflops_per_device is not None, f"{run.name} has neither seconds nor FLOP/s"
         seconds = flops / topology.num_devices / (run.tflops_per_device * 1e12)
     peak = topology.num_devices * topology.chip.flops_per_second
-    compiled = json.loads(COMPILED.read_text(encoding="utf-8")).get(run.title)
     return Comparison(
         run=run,
         prediction=prediction,
         measured_seconds=seconds,
         measured_mfu=flops / peak / seconds,
-        compiled_seconds=max(compiled["seconds"].values()) if compiled else None,
+        compiled=json.loads(COMPILED.read_text(encoding="utf-8")).get(run.title),
     )
 
 
@@ -110,7 +131,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
             each.run.name,
             each.run.topology,
             f"{each.measured_seconds:.2f}",
-            "" if each.compiled_seconds is None else f"{each.compiled_seconds:.2f}",
+            each.compiled_cell,
             f"{each.prediction.time.step:.2f}",
             f"{each.share:.0%}",
             f"{each.measured_mfu:.1%}",

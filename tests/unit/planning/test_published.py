@@ -1,11 +1,19 @@
-"""The cost model against speeds that others measured."""
+"""The cost model, and kept compiled bounds, against speeds that others measured.
 
+Nothing is compiled here: bounds are those of docs/data/published_compiled.json. That the compiler still says
+so is checked by the slow tests/compile/test_published_bounds.py.
+"""
+
+import dataclasses
 import json
 
 import pytest
 
+from benchmarks.planned_presets import PAGE
+from benchmarks.published_compiled import figures
 from benchmarks.published_speeds import COMPILED, RUNS, PublishedRun, compare, markdown
 from t5lite.models.parameter_count import count_parameters
+from tests.unit.planning.handmade import step
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.title)
@@ -31,6 +39,34 @@ def test_tuned_runs_reach_most_of_the_prediction():
 def test_models_have_the_size_of_their_name(run: PublishedRun):
     billions = float(run.name.split()[-1].removesuffix("B"))
     assert count_parameters(run.model) / 1e9 == pytest.approx(billions, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "cell"),
+    [
+        (None, ""),
+        ({"seconds": {"a": 1.0, "b": 2.0}, "fits": True, "compiler_options": {}}, "2.00"),
+        ({"seconds": {"a": 1.0}, "fits": False, "compiler_options": {"xla_some": "1"}}, "1.00 §"),
+        ({"seconds": {"a": 1.0}, "fits": True}, "1.00 ‡"),
+        ({"seconds": {"a": 1.0}, "fits": False}, "1.00 § ‡"),
+    ],
+)
+def test_a_bound_says_whether_it_fits_and_is_of_todays_program(compiled, cell):
+    compared = dataclasses.replace(compare(RUNS[0]), compiled=compiled)
+    assert f" | {cell} | " in markdown([compared]).splitlines()[-1]
+
+
+def test_what_is_compiled_from_now_on_says_its_options():
+    assert figures(step())["compiler_options"] == {"xla_of_the_chip": "1"}
+
+
+def test_the_page_has_the_marks_of_the_kept_figures():
+    page = PAGE.read_text(encoding="utf-8").partition("<!-- published -->")[2]
+    cells = [line.strip("| ").split(" | ") for line in page.partition("<!-- end")[0].splitlines()[3:]]
+    kept, one = json.loads(COMPILED.read_text(encoding="utf-8")), compare(RUNS[0])
+    for run, (name, topology, _, compiled, *_) in zip(RUNS, cells, strict=True):
+        expected = dataclasses.replace(one, compiled=kept.get(run.title)).compiled_cell
+        assert (name, topology, compiled.strip()) == (run.name, run.topology, expected)
 
 
 def test_the_table_has_a_line_a_run():
