@@ -3,6 +3,7 @@
 from typing import Any
 
 from t5lite.core.migrations import Versions, unchanged
+from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.objectives import SpanCorruption
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.config.migration import with_kinds
@@ -44,6 +45,25 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "model": model, "execution": execution}
 
 
+def _with_frame(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 6, in which EOS followed the inputs of every pair that an encoder-decoder reads."""
+
+    def framed(data: Any) -> Any:
+        is_pairs = isinstance(data, dict) and data.get("type") == PairsDataConfig.__name__
+        return {**data, "frame": "eos"} if is_pairs else data
+
+    model, data = content.get("model"), content.get("data")
+    if not isinstance(model, dict) or model.get("type") != EncoderDecoderConfig.__name__:
+        return content
+    if isinstance(data, dict) and isinstance(data.get("sources"), list):
+        sources = [
+            {**each, "data": framed(each.get("data"))} if isinstance(each, dict) and "data" in each else each
+            for each in data["sources"]
+        ]
+        return {**content, "data": {**data, "sources": sources}}
+    return {**content, "data": framed(data)} if "data" in content else content
+
+
 VERSIONS = Versions(
     {
         0: _with_types,
@@ -52,7 +72,8 @@ VERSIONS = Versions(
         3: _with_named_evaluations,
         4: _with_execution,
         5: unchanged,
-        6: unchanged,
+        6: _with_frame,
+        7: unchanged,
     }
 )
 """Of ``config.json``."""

@@ -44,6 +44,7 @@ EFFECTS: Mapping[str, Effect] = {
     "execution.compute_dtype": Effect.COURSE,
     "execution.param_dtype": Effect.COURSE,
     "data": Effect.EXPERIMENT,
+    "data.frame": Effect.EXPERIMENT,
     "data.inputs_length": Effect.ORDER,
     "data.max_epochs": Effect.NOTHING,
     "data.objective": Effect.EXPERIMENT,
@@ -57,6 +58,7 @@ EFFECTS: Mapping[str, Effect] = {
     "data.temperature": Effect.COURSE,
     "data.sources": Effect.COURSE,
     "data.sources.*.data": Effect.EXPERIMENT,
+    "data.sources.*.data.frame": Effect.EXPERIMENT,
     "data.sources.*.data.inputs_length": Effect.ORDER,
     "data.sources.*.data.max_epochs": Effect.NOTHING,
     "data.sources.*.data.overlong": Effect.ORDER,
@@ -121,13 +123,16 @@ def _matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
     )
 
 
-def config_changes(resumed: Resumption, config: RunConfig, contents: Mapping[str, str]) -> list[ConfigChange]:
+def config_changes(
+    resumed: Resumption, config: RunConfig, contents: Mapping[str, str], *, frames_differ: bool = True
+) -> list[ConfigChange]:
     """Return what ``config``, or the contents of its stores, changes against the checkpoint's own.
 
     Args:
       resumed: the checkpoint that the run goes on from.
       config: that it goes on with.
       contents: digests of its stores, by field.
+      frames_differ: whether inputs in the vocabulary's own frame are others than those with EOS behind.
     """
     changes = [
         ConfigChange(change, effect_of(change.path))
@@ -140,10 +145,11 @@ def config_changes(resumed: Resumption, config: RunConfig, contents: Mapping[str
         if before not in (None, now) and field not in moved:
             contents_of = Change(path, f"contents {before}", f"contents {now}")
             changes.append(ConfigChange(contents_of, effect_of(path)))
-    # A store that lies elsewhere is the same store.
+    # A store that lies elsewhere is the same store, and of some vocabularies all frames are the same.
     return [
         dataclasses.replace(change, effect=Effect.NOTHING)
         if resumed.contents.get(change.field) == contents.get(change.field, "")
+        or (change.change.path[-1] == "frame" and not frames_differ)
         else change
         for change in changes
     ]

@@ -409,7 +409,7 @@ def _scored(
         check_told_apart(pairs)
     indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
-    given = [Prompt(ids, ends=True, frame=vocabulary.own_frame) for ids in inputs]
+    given = [Prompt(ids, ends=True, frame=data.frame_of(vocabulary)) for ids in inputs]
     targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
     sizes = GenerationSizes(
         encoder_length=data.inputs_length,

@@ -88,6 +88,8 @@ def export(
     if "usage" in chosen.takes:
         classes = found.classes
         arguments["usage"] = Usage(class_names=classes.texts if classes else (), eos_ids=found.model.eos_ids)
+    if "keeps_own_frame" in chosen.takes and found.has_config:
+        arguments["keeps_own_frame"] = found.config.prompted_data.keeps_own_frame
     if "programs" in chosen.takes:
         arguments["execution"] = found.model.execution
         sizes = arguments.setdefault("sizes", ProgramSizes())

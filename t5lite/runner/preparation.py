@@ -7,6 +7,7 @@ import jax
 
 from t5lite.checkpointing.reading import read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
+from t5lite.data.examples.pair_examples import frames_differ
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.run_config import RunConfig
@@ -61,7 +62,10 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
     for evaluation in heldout.values():
         check_encoder_use(evaluation, config.model)
     contents = store_contents(config)
-    changes = config_changes(resumed, config, contents) if resumed else []
+    changes = []
+    if resumed:
+        differ = frames_differ(config.model.architecture, pipeline.vocabulary)
+        changes = config_changes(resumed, config, contents, frames_differ=differ)
     if resumed and resumed.step < config.training.total_steps:
         check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
     if resumed is None and plan.source is not None:  # a run that resumes needs its source no more

@@ -51,6 +51,10 @@ class PairsDataConfig(SourceConfig):
     overlong: Literal["truncate", "drop"] = "truncate"
     """Cut what does not fit (EOS stays), or leave the pair out."""
 
+    frame: Literal["own", "eos"] = "own"
+    """What surrounds the inputs of an encoder-decoder: what the vocabulary's own rules put around a text, EOS
+    behind where that is nothing; or EOS behind in any case."""
+
     max_epochs: int | None = None
     """Passes over the data, after which it ends; None repeats for ever."""
 
@@ -70,7 +74,13 @@ class PairsDataConfig(SourceConfig):
     def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:
         """Return the inputs of a pair."""
         del prefix
-        return Prompt(vocabulary.encode(text, parse_sentinels=True), ends=True, frame=vocabulary.own_frame)
+        ids = vocabulary.encode(text, parse_sentinels=True)
+        return Prompt(ids, ends=True, frame=self.frame_of(vocabulary))
+
+    @property
+    def keeps_own_frame(self) -> bool:
+        """As ``frame`` says."""
+        return self.frame == "own"
 
     @property
     def kind(self) -> str:
@@ -168,9 +178,9 @@ class PairExamples(Examples):
 
     An encoder-decoder reads the inputs and writes the targets, both ended by EOS; its decoder starts with
     ``start_id``. Where the vocabulary has a frame of its own, inputs stand in that (T5Gemma's behind BOS,
-    without EOS). A decoder-only model has them in one row, inputs EOS targets EOS, with loss on the targets
-    only, their EOS included (as seqio's ``PrefixLMFeatureConverter``; whether inputs see each other is the
-    model's ``prefix_attention``).
+    without EOS), unless ``config.frame`` says "eos". A decoder-only model has them in one row, inputs EOS
+    targets EOS, with loss on the targets only, their EOS included (as seqio's ``PrefixLMFeatureConverter``;
+    whether inputs see each other is the model's ``prefix_attention``).
 
     ``report`` says how many pairs were truncated and dropped and which share of the positions holds tokens.
 
@@ -196,7 +206,7 @@ class PairExamples(Examples):
         self.vocabulary: Vocabulary = self._store.vocabulary()
         self._eos_id = self.vocabulary.special_id("eos", needed_for="training on pairs")
         self._ended = Frame(after=(self._eos_id,))
-        self._frame = self._ended if self._one_row else self.vocabulary.own_frame or self._ended
+        self._frame = self._ended if self._one_row else config.frame_of(self.vocabulary) or self._ended
         if config.inputs_length <= self._frame.size:
             raise ConfigError(
                 f"inputs_length={config.inputs_length} has no room for a token beside the {self._frame.size} "
@@ -301,6 +311,13 @@ class PairExamples(Examples):
             "decoder_segment_ids": segment_ids_BL,
             "decoder_bidirectional": given_BL,
         }
+
+
+def frames_differ(architecture: str, vocabulary: Vocabulary) -> bool:
+    """Whether ``PairsDataConfig.frame`` decides about anything: in a model's inputs, with a vocabulary."""
+    own = vocabulary.own_frame
+    reads_framed = len(SIDES_OF[architecture]) > 1
+    return reads_framed and own is not None and (own.before, own.after) != ((), (vocabulary.eos_id,))
 
 
 class _Side:

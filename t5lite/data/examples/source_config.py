@@ -13,7 +13,7 @@ from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
 from t5lite.data.source_pipeline import Pipeline, open_source
 from t5lite.data.stores.token_store import TokenStore
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,15 @@ class SourceConfig(ABC):
     def answer_length(self) -> int | None:
         """Tokens of a target, EOS included; None: what is written shares a row with what it continues."""
         return None
+
+    @property
+    def keeps_own_frame(self) -> bool:
+        """Whether the inputs of an encoder-decoder stand in the vocabulary's own frame, where it has one."""
+        return False
+
+    def frame_of(self, vocabulary: Vocabulary) -> Frame | None:
+        """Return what surrounds the inputs of an encoder-decoder; None: EOS behind."""
+        return vocabulary.own_frame if self.keeps_own_frame else None
 
     @abstractmethod
     def prompt(self, text: str, vocabulary: Vocabulary, *, prefix: Sequence[int] = ()) -> Prompt:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from t5lite.core.architectures import SIDES_OF
 from t5lite.core.batch_fields import Side
@@ -10,6 +10,8 @@ from t5lite.data.vocabulary import Frame, SpecialToken, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.data.vocabulary.tokenizer_classes import template
 from t5lite.models.config import Architecture
+
+_Special: TypeAlias = dict[SpecialToken, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,38 +44,44 @@ class Framing:
         return template(before, after, second_type=int(self.token_types))
 
 
-def framing(vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool) -> Framing:
+def framing(
+    vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool, keeps_own_frame: bool
+) -> Framing:
     """Return what t5lite puts around a text of a model of an architecture.
 
     Args:
       vocabulary: of the model.
       architecture: of the model.
       token_types: whether an encoder-only model has types for both texts of a pair.
+      keeps_own_frame: whether an encoder-decoder reads a text in the vocabulary's own frame, where it has
+        one; otherwise EOS follows it.
 
     Raises:
       ConfigError: if the vocabulary has not the tokens for it.
     """
-    special: dict[SpecialToken, int] = {}
+    special: _Special = {}
     for name in get_args(SpecialToken):
         index = getattr(vocabulary, f"{name}_id")
         if index is not None:
             special[name] = index
-    found = _FRAMINGS[SIDES_OF[architecture]](vocabulary, special)
+    found = _FRAMINGS[SIDES_OF[architecture]](vocabulary, special, keeps_own_frame)
     return replace(found, token_types=found.token_types and token_types)
 
 
-def _ended(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
+def _ended(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
     eos_id = vocabulary.special_id("eos", needed_for="an encoder-decoder")
-    frame = vocabulary.own_frame or Frame(after=(eos_id,))
+    frame = (vocabulary.own_frame if keeps_own_frame else None) or Frame(after=(eos_id,))
     return Framing(before=frame.before, after=frame.after, special=special)
 
 
-def _begun(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
+def _begun(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
+    del keeps_own_frame
     # No EOS: a prompt is continued, and what follows an EOS is another document.
     return Framing(before=vocabulary.prompt_prefix, special=special)
 
 
-def _between_cls_and_sep(vocabulary: Vocabulary, special: dict[SpecialToken, int]) -> Framing:
+def _between_cls_and_sep(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
+    del keeps_own_frame
     stand = special_tokens(vocabulary)
     special |= {"mask": stand.mask, "cls": stand.cls, "sep": stand.sep}
     return Framing(
@@ -81,7 +89,7 @@ def _between_cls_and_sep(vocabulary: Vocabulary, special: dict[SpecialToken, int
     )
 
 
-_FRAMINGS: dict[tuple[Side, ...], Callable[[Vocabulary, dict[SpecialToken, int]], Framing]] = {
+_FRAMINGS: dict[tuple[Side, ...], Callable[[Vocabulary, _Special, bool], Framing]] = {
     ("encoder", "decoder"): _ended,
     ("decoder",): _begun,
     ("encoder",): _between_cls_and_sep,
