@@ -56,6 +56,8 @@ def collectives(
 ) -> tuple[Collective, ...]:
     """Return the collectives of a module, most bytes first, each once however many pieces it is in.
 
+    Those that a TPU7x runs on its SparseCore are in computations of their own, called by a custom call.
+
     Args:
       module: compiled for the mesh.
       mesh_shape: size of every axis, in the order in which the devices are numbered; the first one crosses
