@@ -45,11 +45,13 @@ class EarlierRun:
         if self.model is None:
             self._check_is_free(directory, vocabulary)
             return
-        new = ModelFile.of(model, vocabulary)
+        new, saved = ModelFile.of(model, vocabulary), self.model.vocabulary
+        if saved is None or vocabulary.has_fingerprint(saved.fingerprint):
+            saved = new.vocabulary
         description = ModelFile(
             architecture=self.model.config.architecture,
             config=self.model.config,
-            vocabulary=self.model.vocabulary or new.vocabulary,
+            vocabulary=saved,
         )
         changes = [*json_changes(description.architecture, new.architecture, ("architecture",))]
         # Fields of another architecture would only bury that one.

@@ -73,7 +73,7 @@ def open_heldout(
             shuffle=False,
             classes=classes,
         )
-        if pipeline.vocabulary.fingerprint != vocabulary.fingerprint:
+        if not pipeline.vocabulary.has_fingerprint(vocabulary.fingerprint):
             raise ConfigError(
                 f"evaluations.{name}.store={evaluation.store} was tokenised with another vocabulary than the "
                 f"model's; prepare it with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"

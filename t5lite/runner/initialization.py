@@ -79,7 +79,7 @@ def check_source(source: Source, model: ModelConfig, vocabulary: Vocabulary) -> 
       ConfigError: naming the fields that differ.
     """
     run, saved, theirs = source.run, source.model.vocabulary, source.model.config
-    if saved.fingerprint != vocabulary.fingerprint:
+    if not vocabulary.has_fingerprint(saved.fingerprint):
         raise ConfigError(
             f"the training data was tokenised with another vocabulary than {run}; "
             f"prepare it again with --vocabulary {source.vocabulary_path} --extra-ids {saved.extra_ids}"

@@ -267,7 +267,7 @@ class RunDirectory:
         except DataError as error:
             what = str(error).rpartition(";")[0]
             raise DataError(f"{what}; copy it from the token store again") from error
-        if vocabulary.fingerprint != saved.fingerprint:
+        if not vocabulary.has_fingerprint(saved.fingerprint):
             raise ConfigError(
                 f"{vocabulary.path} is not the vocabulary that this run was trained with; copy it from "
                 "the token store again"

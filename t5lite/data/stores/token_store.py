@@ -198,10 +198,13 @@ class TokenStore:
             store = cls(directory, index, tolerate_damage=tolerate_damage)
         except (KeyError, TypeError, ValueError, ZeroDivisionError, MemoryError) as error:
             raise DataError(f"{directory.name_of('index.json')} is damaged ({error!r}); {REMEDY}") from error
-        if vocabulary_fingerprint not in (None, store.vocabulary_fingerprint):
+        expected = vocabulary_fingerprint
+        if expected not in (None, store.vocabulary_fingerprint) and not store.vocabulary().has_fingerprint(
+            expected
+        ):
             raise DataError(
                 f"the store {directory} was tokenised with another vocabulary (fingerprint "
-                f"{store.vocabulary_fingerprint[:12]}…, expected {str(vocabulary_fingerprint)[:12]}…); use "
+                f"{store.vocabulary_fingerprint[:12]}…, expected {expected[:12]}…); use "
                 "the store's vocabulary, or prepare the text again with the one you want"
             )
         return store
@@ -218,7 +221,7 @@ class TokenStore:
         """
         directory = self._directory.local_files(FILE_NAMES)
         vocabulary = open_vocabulary(directory, self._extra_ids, kind=self._kind)
-        if vocabulary.fingerprint != self.vocabulary_fingerprint:
+        if not vocabulary.has_fingerprint(self.vocabulary_fingerprint):
             raise DataError(
                 f"{vocabulary.path} is not the vocabulary that the store was tokenised with; {REMEDY}"
             )

@@ -78,6 +78,8 @@ class Vocabulary(ABC):
       size: number of ids, special tokens and sentinels included.
       sentinel_ids: int32, the id of ``<extra_id_i>`` at place ``i``.
       fingerprint: SHA-256 (hex); equal fingerprints mean equal ids.
+      earlier_fingerprint: what an older version called the same ids, in stores and runs that it wrote; None
+        where that is ``fingerprint``.
       own_frame: what the tokenizer's own rules put around a single text (Llama's BOS, BERT's [CLS] and
         [SEP]), which ``encode`` leaves out; None where that is nothing.
       caveat: what a user who gives it is to be told, such as how ids may differ from another library's.
@@ -90,6 +92,7 @@ class Vocabulary(ABC):
     size: int
     sentinel_ids: np.ndarray
     fingerprint: str
+    earlier_fingerprint: str | None = None
     files: Mapping[str, bytes]
     own_frame: Frame | None = None
     caveat: str = ""
@@ -111,6 +114,10 @@ class Vocabulary(ABC):
     def prompt_prefix(self) -> tuple[int, ...]:
         """Ids in front of a prompt of a model that was trained on what the tokenizer's own rules make."""
         return () if self.own_frame is None else self.own_frame.before
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether ids that a store or a run says are of this fingerprint are those of this vocabulary."""
+        return fingerprint in (self.fingerprint, self.earlier_fingerprint)
 
     def has_sentinel(self, name: str, token: int) -> bool:
         """Whether a token is a sentinel, and has the id that it has here."""

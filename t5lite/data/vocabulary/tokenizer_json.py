@@ -98,7 +98,8 @@ class TokenizerJsonVocabulary(Vocabulary):
         self.files = _naming_its_class(contents, written, self.path)
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
-        self.special_tokens = _special_tokens(self.files, written, there, self.path)
+        of_class = special_names(class_of(_config(self.files, self.path), {}, written))
+        self.special_tokens = _special_tokens(self.files, of_class, there, self.path)
         listed = additional_special_tokens(_config(self.files, self.path))
         self.additional_special_tokens = tuple(name for name in dict.fromkeys(listed) if name in there)
         named = {*self.special_tokens.values(), *_sentinels(there), *self.additional_special_tokens}
@@ -121,10 +122,20 @@ class TokenizerJsonVocabulary(Vocabulary):
             setattr(self, f"{token}_id", index)
         self.own_frame = _frame(self._tokenizer)
         self._dropped = {specials.get(token) for token in _DROPPED}
-        digest = hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE])
-        digest.update(json.dumps(specials, sort_keys=True).encode())
-        digest.update(_other_rules(written, description, hidden, self.path))
-        self.fingerprint = digest.hexdigest()
+        other_rules = _other_rules(written, description, hidden, self.path)
+
+        def digest(specials: Mapping[str, int]) -> str:
+            said = json.dumps(specials, sort_keys=True).encode()
+            return hashlib.sha256(b"tokenizer_json\0" + contents[self.FILE] + said + other_rules).hexdigest()
+
+        self.fingerprint = digest(specials)
+        # An older version knew no names that a class gives.
+        usual = _special_tokens(self.files, {}, there, self.path)
+        earlier = {token: ids[name] for token, name in usual.items()}
+        named = {*usual.values(), *_sentinels(there), *self.additional_special_tokens}
+        cuts_alike = _hidden_names(description, named) == hidden
+        if cuts_alike and _only_names_more(specials, earlier, extra_ids=self.extra_ids):
+            self.earlier_fingerprint = digest(earlier)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenizerJsonVocabulary, (self.path, self.extra_ids)
@@ -340,11 +351,13 @@ def _frame(tokenizer: "Tokenizer") -> Frame | None:
 
 
 def _special_tokens(
-    contents: Mapping[str, bytes], written: Json, names: Collection[str], path: StoragePath
+    contents: Mapping[str, bytes],
+    of_class: Mapping[str, Sequence[str]],
+    names: Collection[str],
+    path: StoragePath,
 ) -> dict[SpecialToken, str]:
     """Return the names of the special tokens that there are: as the files say, the class, or as usual."""
     named: dict[str, Any] = {}
-    of_class = special_names(class_of(_config(contents, path), {}, written))
     for name in reversed(_CONFIG_FILES):  # tokenizer_config.json has the last word
         if name in contents:
             named |= json_object(contents[name], path.parent / name)
@@ -364,6 +377,16 @@ def _special_tokens(
             )
         specials[token] = name
     return specials
+
+
+def _only_names_more(specials: Mapping[str, int], earlier: Mapping[str, int], *, extra_ids: int) -> bool:
+    """Whether special tokens are those that there were, and others that changed no row of any store.
+
+    What stood for [CLS], [SEP] and [MASK] where an encoder-only model could do without would be another.
+    """
+    added = specials.keys() - earlier.keys()
+    had_stand_ins = extra_ids > 0 or "cls" in earlier
+    return earlier.items() < specials.items() and not (had_stand_ins and added & {"cls", "sep", "mask"})
 
 
 def json_object(content: bytes, path: StoragePath) -> Json:
