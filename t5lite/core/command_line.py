@@ -1,11 +1,13 @@
 """Options as fields of a dataclass; a mistyped one is told like any mistake: one line, a ``ConfigError``."""
 
 import contextlib
+import dataclasses
 import io
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from t5lite.core.errors import ConfigError
 
@@ -37,12 +39,13 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
       **settings: of ``tyro.cli``; a description may be broken into lines as a docstring is.
 
     Raises:
-      ConfigError: for a word that is unknown, with tyro's suggestion, a value that cannot be taken, or a
-        missing option.
+      ConfigError: for a word that is unknown, with tyro's suggestion, a value that cannot be taken, a
+        missing option, or one of several values that is there twice, of which tyro takes the last.
       SystemExit: with code 0, after ``--help``.
     """
     import tyro  # only commands that parse by it pay for it
 
+    _refuse_repeated(form, words)
     if "description" in settings:
         paragraphs = re.split(r"\n\s*\n", settings["description"])
         settings["description"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -108,6 +111,33 @@ def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[lis
         rest = rest[:place] + rest[end:]
         emptied.append(field)
     return rest, emptied
+
+
+def _refuse_repeated(form: Any, words: Sequence[str]) -> None:
+    names = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    repeated = {name for name in names if names.count(name) > 1}
+    for name in sorted(repeated.intersection(_options_of_several(form)) if repeated else ()):
+        raise ConfigError(
+            f"{name} is given {names.count(name)} times; give it once, with all its values behind it: "
+            f"{name} ONE ANOTHER"
+        )
+
+
+def _options_of_several(form: Any, prefix: str = "--") -> Iterator[str]:
+    """Yield the options that take several values at once, not those that are repeated for each."""
+    if get_origin(form) is Annotated:
+        form = get_args(form)[0]
+    if get_origin(form) in (Union, UnionType):
+        for member in get_args(form):
+            yield from _options_of_several(member, prefix)
+    if not dataclasses.is_dataclass(form):
+        return
+    for field, hint in get_type_hints(form, include_extras=True).items():
+        option = f"{prefix}{field.replace('_', '-')}"
+        members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if any(get_origin(member) in (tuple, list) for member in members):
+            yield option
+        yield from _options_of_several(hint, f"{option}.")
 
 
 def _one_line(box: str) -> str:

@@ -1,11 +1,13 @@
 """Reading a recipe: a Python file is executed, and what it raises is said in one line."""
 
+import dataclasses
 import difflib
 import runpy
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from t5lite.core.errors import ConfigError, UserError
 
@@ -24,6 +26,10 @@ def run_recipe(path: Path, kind: type[T]) -> T:
         config = make() if callable(make) else None
     except SyntaxError as error:
         raise ConfigError(f"recipe {path} is not valid Python: {error}") from error
+    except SystemExit as stop:  # else the command would end with its code, as if it had done its work
+        raise ConfigError(
+            f"recipe {path} ends the program (SystemExit: {stop.code}); it must define config()"
+        ) from stop
     except Exception as error:  # whatever the user's code raises
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
@@ -36,7 +42,26 @@ def run_recipe(path: Path, kind: type[T]) -> T:
         raise ConfigError(
             f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
         )
+    for place, said in _slips(config):
+        raise ConfigError(f"recipe {path}: {place} {said}")
     return config
+
+
+def _slips(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield fields whose values are slips of Python that no class of a configuration can refuse."""
+    if isinstance(value, type):
+        yield place, f"is the class {value.__name__}; write {value.__name__}(...), with its parentheses"
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _slips(getattr(value, field.name), f"{place}.{field.name}".lstrip("."))
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if not isinstance(name, str):
+                yield place, f"has the name {name!r}, which must be a string"
+            yield from _slips(each, f"{place}[{name!r}]")
+    elif isinstance(value, (tuple, list)):
+        for number, each in enumerate(value):
+            yield from _slips(each, f"{place}[{number}]")
 
 
 def _close_name(error: Exception) -> str:

@@ -134,9 +134,10 @@ def import_model(
 
     Raises:
       UserError: for an unknown format, a folder that does not hold a usable model and vocabulary, or an
-        output that is not empty.
+        output that is not empty or overlaps with the folder.
     """
     chosen = format_for("import", format_name)
+    check_apart(place(output), [source])
     check_new_directory(place(output))
     checkpoint_path(RunDirectory.at(output).checkpoints)
     # The vocabulary comes first where it can: weights may take long to read.

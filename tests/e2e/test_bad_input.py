@@ -102,16 +102,9 @@ def test_invalid_utf8_is_replaced_on_request(text_data: Path, tmp_path: Path):
 )
 def test_prepare_options(options, message, refused: Refused, text_data: Path, tmp_path: Path):
     source = text_data.parent / "austen.txt"
-    arguments = [
-        "prepare",
-        "text",
-        "--inputs",
-        source,
-        "--output",
-        tmp_path / "new",
-        "--vocabulary-size",
-        500,
-    ]
+    arguments = ["prepare", "text", "--output", tmp_path / "new", "--vocabulary-size", 500]
+    if "--inputs" not in options:
+        arguments += ["--inputs", source]
     refused([*arguments, *options], message)
 
 
@@ -216,6 +209,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
             "def config():\n    return TrainingConfig(total_steps=0, batch_size=1)",
             r"value\.py, line 3: training\.total_steps=0 must be 1 or more",
         ),
+        ("exits.py", "import sys\nsys.exit(0)", r"exits\.py ends the program \(SystemExit: 0\); it must"),
         ("recipe.yaml", "a: 1", r"has the suffix '\.yaml'; allowed: \.py, \.json"),
         ("list.json", "[]", r"list\.json: \[\] is not an object with the fields of RunConfig"),
         ("broken.json", "{", r"broken\.json is not JSON: .*line 1"),

@@ -17,9 +17,10 @@ TRAINABLE = ("--trainable", "!encoder", "!token_embedder")
 FACTORS = ("--learning-rate-factors", "logits", "0.5")
 
 
-def fine_tuning(arguments: list[str], source: Path, run: Path) -> list[str]:
+def fine_tuning(arguments: list[str], source: Path, run: Path, *trainable: str) -> list[str]:
     return [
-        *(*arguments, "--initialize-from.run", str(source), "--run-dir", str(run), *TRAINABLE, *FACTORS),
+        *(*arguments, "--initialize-from.run", str(source), "--run-dir", str(run), *FACTORS),
+        *(("--trainable", *trainable) if trainable else TRAINABLE),
         *(
             "--training.total-steps",
             "16",
@@ -84,13 +85,15 @@ def test_a_run_goes_on_with_the_same_parameters_only_and_the_remedy_works(
         r"optimizer state of what it trained up to step 16, .*\(newly trained: token_embedder\); change it "
         rf"back, or go on from these .* in another run_dir by --initialize-from\.run {frozen}",
     )
-    refused([*arguments, "--trainable", "None"], r"newly trained: encoder, token_embedder")
-    refused([*arguments, "--trainable", "logits"], r"newly frozen: decoder\)")
+    refused(
+        fine_tuning(train_arguments, pretrained, frozen, "None"), r"newly trained: encoder, token_embedder"
+    )
+    refused(fine_tuning(train_arguments, pretrained, frozen, "logits"), r"newly frozen: decoder\)")
     run = str(tmp_path / "thawed")
     capfd.readouterr()
     remedy = [*thawed, "--initialize-from.run", str(frozen), "--run-dir", run]
-    other_words = ["--trainable", "decoder", "logits", "--training.total-steps", "17"]
-    for accepted in (remedy, [*arguments, *other_words]):
+    other_words = fine_tuning(train_arguments, pretrained, frozen, "decoder", "logits")
+    for accepted in (remedy, [*other_words, "--training.total-steps", "17"]):
         with pytest.raises(AssertionError, match="reached the expensive part"):
             main(accepted)
     assert "random" not in capfd.readouterr().err

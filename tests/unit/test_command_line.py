@@ -22,6 +22,8 @@ from t5lite.core.errors import ConfigError
 class Inner:
     steps: int = 3
     """How many."""
+    names: tuple[str, ...] | None = None
+    """Of what."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(words):
         (["--run", "a", "--kind", "three"], "'three'.*'one', 'two'"),
         (["--run", "a", "--inner.steps"], "--inner.steps"),
         (["--run", "refused"], "^run=refused is refused$"),
+        (
+            ["--run", "a", "--factors", "a", "1", "--factors=b", "2"],
+            "^--factors is given 2 times; give it once, with all its values behind it: --factors ONE",
+        ),
+        (["--inner.names", "a", "--inner.names", "b"], "^--inner.names is given 2 times"),
     ],
 )
 def test_what_is_wrong_is_named(words, message):

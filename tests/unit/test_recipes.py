@@ -57,3 +57,17 @@ def test_a_name_that_there_is_not_is_said_with_the_one_that_is_meant(written, me
     path.write_text(f"from t5lite import recipe as r\ndef config():\n    return {written}\n")
     with pytest.raises(ConfigError, match=f"line 3: {message}"):
         run_config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("r.AdafactorConfig()", "r.AdafactorConfig", r"optimizer is the class AdafactorConfig; write Ada"),
+        ('"heldout":', "5:", r"evaluations has the name 5, which must be a string$"),
+    ],
+)
+def test_a_slip_that_no_class_refuses_is_named(right, wrong, message, tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text((ROOT / "configs" / "finetune_pairs.py").read_text().replace(right, wrong))
+    with pytest.raises(ConfigError, match=rf"^recipe .*recipe\.py: {message}"):
+        run_config.load(path)

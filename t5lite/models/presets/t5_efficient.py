@@ -23,7 +23,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 """The fields that each abbreviation of a name sets."""
 _SHARED = ("sh", "skv")
-_CHANGE = re.compile(r"([a-z]+)(\d+)?")
+_CHANGE = re.compile(r"([a-z]+)(\d{1,6})?")
 
 
 def _t5_efficient(

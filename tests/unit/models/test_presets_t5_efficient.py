@@ -64,6 +64,7 @@ def test_every_change_sets_its_field_and_no_other(size, changes):
         ("tiny-xx3", "unknown change 'xx3'"),
         ("tiny-8", "unknown change '8'"),
         ("tiny-", "unknown change ''"),
+        ("tiny-nl99999999999", "unknown change 'nl99999999999'"),
         ("tiny-nl8-el4", "'el4' in .* sets num_encoder_layers again, already 8"),
         ("tiny-dl0", "num_decoder_layers=0 must be at least 1"),
         ("base-sh", "shares heads, which is not supported"),

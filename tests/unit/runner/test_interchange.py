@@ -58,6 +58,13 @@ def test_tokenizer_files_go_out_as_they_came_in(folder, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, params, import_folder(folder)[1])
 
 
+def test_a_folder_that_is_read_is_not_written_into(folder):
+    before = sorted(folder.iterdir())
+    with pytest.raises(UserError, match=r"lies in .*hf, which is read; write to a place apart from it"):
+        import_model(folder, folder / "run")
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("content", ["not JSON", '{"model": {"vocab": {"of": 0, "others": 1}}}'])
 def test_a_tokenizer_that_lies_in_the_directory_of_a_training_is_not_its_own(content, folder, tmp_path):
     run = tmp_path / "run"
