@@ -40,10 +40,10 @@ def updates(stack):
 def programs():
     alone = mesh({"data": 4})
     heads = array(alone, (16, 512, 8, 64), "data")
-    x, kernel = array(alone, (4 * 8192, 512), "data"), array(alone, (512, 2048))
+    x, kernel = array(alone, (4 * 8192, 1024), "data"), array(alone, (1024, 2048))
     return {
         "attention": (attention, heads, heads, heads),
-        "gradients": (gradients, x, kernel, array(alone, (2048, 512))),
+        "gradients": (gradients, x, kernel, array(alone, (2048, 1024))),
         "updates": (updates, array(alone, (8, 4096, 512))),
     }
 
