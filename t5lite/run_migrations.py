@@ -3,7 +3,6 @@
 from typing import Any
 
 from t5lite.core.migrations import Versions, unchanged
-from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.objectives import SpanCorruption
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.models.config.migration import with_kinds
@@ -49,11 +48,11 @@ def _with_frame(content: dict[str, Any]) -> dict[str, Any]:
     """Migrate version 6, in which EOS followed the inputs of every pair that an encoder-decoder reads."""
 
     def framed(data: Any) -> Any:
-        is_pairs = isinstance(data, dict) and data.get("type") == PairsDataConfig.__name__
+        is_pairs = isinstance(data, dict) and data.get("type") == "PairsDataConfig"
         return {**data, "frame": "eos"} if is_pairs else data
 
     model, data = content.get("model"), content.get("data")
-    if not isinstance(model, dict) or model.get("type") != EncoderDecoderConfig.__name__:
+    if not isinstance(model, dict) or model.get("type") != "EncoderDecoderConfig":
         return content
     if isinstance(data, dict) and isinstance(data.get("sources"), list):
         sources = [

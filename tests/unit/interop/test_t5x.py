@@ -305,11 +305,12 @@ def test_two_input_kernels_do_not_say_their_activation(tmp_path, caplog):
 def test_command(tmp_path, capsys):
     config = make_config(vocab_size=384)
     params = random_params(config)
-    write_msgpack_checkpoint(tmp_path / "checkpoint_7", target_of(params), stored="mlp")
-    arguments = ["import", "--format", "t5x", "--from", str(tmp_path), "--output", str(tmp_path / "run")]
+    source = tmp_path / "t5x"
+    write_msgpack_checkpoint(source / "checkpoint_7", target_of(params), stored="mlp")
+    arguments = ["import", "--format", "t5x", "--from", str(source), "--output", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "format 't5x' holds no vocabulary" in capsys.readouterr().err
-    wrong = ["import", "--from", str(tmp_path), "--output", str(tmp_path / "run"), "--activation", "swiglu"]
+    wrong = ["import", "--from", str(source), "--output", str(tmp_path / "run"), "--activation", "swiglu"]
     assert main(wrong) == 2
     assert "--activation is for --format t5x, not for huggingface" in capsys.readouterr().err
     assert main([*arguments, "--vocabulary", "bytes", "--activation", "gated_gelu"]) == 0
