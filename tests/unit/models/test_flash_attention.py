@@ -187,6 +187,7 @@ def test_shared_heads_fill_blocks_of_whole_registers(kv_heads, head_dim):
 BOUNDS = st.none() | st.integers(0, 230)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     sees=st.sampled_from(["both ways", "causal", "prefix"]),

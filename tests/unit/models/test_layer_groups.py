@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from architectures import POSITIONS, make_config, make_forward, make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,7 @@ def test_windows_change_no_array():
         assert shapes(dataclasses.replace(config, attention=attention)) == shapes(config)
 
 
+@pytest.mark.slow
 def test_layers_beside_the_loop_and_unrolled_ones_compute_the_same():
     """A first layer without its norm, two whole cycles and a part of one; loss and gradients."""
     config = make_config(
