@@ -25,7 +25,7 @@ from t5lite.planning.hardware.accelerator_types import parse_chips
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.search.candidates import search
-from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.planning.search.workload import planned_optimizer
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planning.md"
 SLICES = (

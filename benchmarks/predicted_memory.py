@@ -22,7 +22,7 @@ from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution
-from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.planning.search.workload import planned_optimizer
 from tests.compile.steps import compiled_step
 
 TOPOLOGY = "v5e:4x4"

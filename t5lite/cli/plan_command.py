@@ -3,30 +3,34 @@
 import json
 import shlex
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import jax
 import tyro
 
+from t5lite.cli.planned_recipes import Base, checked_place, load_base
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.core.files import write_text
+from t5lite.core.home import expand_fields
 from t5lite.models.config import Dtype, Execution, ModelConfig
-from t5lite.models.functional import build
 from t5lite.models.presets import preset
-from t5lite.optim import OPTIMIZERS, OptimizerConfig
+from t5lite.optim import OPTIMIZERS
 from t5lite.optim.trained import check_patterns, resolve_trained
 from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.accelerator_types import described, parse_chips
 from t5lite.planning.hardware.topology import Topology
-from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.report import plan_report
-from t5lite.planning.search.candidates import Candidate, diverse, search
-from t5lite.planning.search.finalists import Finalist, compile_candidates, planned_optimizer
+from t5lite.planning.search.candidates import Candidate, Search, search
+from t5lite.planning.search.finalists import Finalist, compile_candidates
+from t5lite.planning.search.workload import Workload, planned_optimizer
+from t5lite.runner.planned_recipe import Origin, figures_of, model_name, planned_recipe, workload_of
 from t5lite.runner.trained import trained_messages
 from t5lite.training.state import abstract_state, state_axes
 
@@ -36,6 +40,14 @@ if TYPE_CHECKING:
 else:
     OptimizerName = Literal[tuple(_OPTIMIZERS)]
 
+_OPTIMIZER: OptimizerName = "adamw"
+_SAID_BY_THE_RECIPE = {
+    "encoder_length": "its --data.inputs-length",
+    "decoder_length": "its --data.targets-length, or what the objective makes of the inputs",
+    "optimizer": "change the recipe",
+    "compute_dtype": "its --execution.compute-dtype",
+}
+"""Options beside which a recipe says something else, and what changes it there."""
 _ENCODER_LENGTH, _DECODER_LENGTH, _CONTEXT_LENGTH = 512, 114, 2048
 """T5's span corruption; and the context of a decoder-only model whose positions have no limit."""
 
@@ -46,81 +58,145 @@ class Arguments:
 
     Every way is predicted, the best are compiled for the slice, which need not be here. Chips are named as
     Google Cloud sells them: v5e-256 and v6e-64 count chips, v4-64 and v5p-128 count cores, two a chip. An
-    arrangement is named outright: v5e:16x16, v5p:4x4x8.
+    arrangement is named outright: v5e:16x16, v5p:4x4x8. Exit code: 0, 2 a mistake, 3 nothing that was
+    compiled fits.
     """
 
-    model: str
-    """A shape of `t5lite models`."""
+    model: str | None = None
+    """A shape of `t5lite models`; beside --config in place of the recipe's."""
+    config: str | None = None
+    """A recipe of which everything is that is not planned: model, lengths, batch, optimizer, what is trained.
+    Any other field of it is overridden by --FIELD VALUE."""
     chips: str
     """Such as v5e-256 or v5p:4x4x8."""
     num_slices: int = 1
     """Slices of that many chips."""
-    global_batch_size: int
-    """Rows of a step."""
+    global_batch_size: int | None = None
+    """Rows of a step, those of the recipe by default."""
     encoder_length: int | None = None
     """Tokens of a row, 512 by default."""
     decoder_length: int | None = None
     """Tokens of a row; by default 114 beside an encoder, else the model's context, or 2048."""
-    optimizer: OptimizerName = "adamw"
+    optimizer: OptimizerName | None = None
+    """By default adamw."""
     trainable: tuple[str, ...] | None = None
     """What is trained, as in a recipe: decoder, '*/self_attention', or '!encoder'; everything by default."""
-    compute_dtype: Dtype = "bfloat16"
+    compute_dtype: Dtype | None = None
+    """By default bfloat16."""
     compile: int | None = None
     """Compile the best of them, minutes each: how many, 3 by default."""
     no_compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Predict only: a few seconds."""
+    write: str | None = None
+    """Write the recipe with what is chosen to this file (.py); needs --config."""
+    overwrite: bool = False
+    """Replace the recipe that is there."""
     json: bool = False
     """Print JSON, with every way that is left."""
 
     def __post_init__(self):
+        expand_fields(self, "write")
         if self.no_compile and self.compile is not None:
             raise ConfigError(
                 f"--compile {self.compile} and --no-compile contradict each other; leave one out"
             )
         if self.num_compiled < 0:
             raise ConfigError(f"--compile {self.num_compiled} must be 0 (none) or more")
+        if self.global_batch_size is not None and self.global_batch_size < 1:
+            raise ConfigError(f"--global-batch-size {self.global_batch_size} must be 1 or more")
+        if self.config is None:
+            self._check_without_recipe()
+        else:
+            self._check_with_recipe()
 
     @property
     def num_compiled(self) -> int:
         """How many of the best ways are compiled."""
         return 0 if self.no_compile else 3 if self.compile is None else self.compile
 
+    def _check_without_recipe(self) -> None:
+        if self.model is None:
+            raise ConfigError("give --model NAME, a shape of `t5lite models`, or --config RECIPE")
+        if self.global_batch_size is None:
+            raise ConfigError("--global-batch-size is missing: the rows of a step")
+        if self.write is not None:
+            raise ConfigError(
+                f"--write {self.write} needs --config RECIPE, of which data, optimizer and schedule are, "
+                "such as configs/t5_1_1_base_span_corruption.py"
+            )
+        if self.overwrite:
+            raise ConfigError("--overwrite is of the file that --write names")
+
+    def _check_with_recipe(self) -> None:
+        if self.overwrite and self.write is None:
+            raise ConfigError("--overwrite is of the file that --write names")
+        for name, instead in _SAID_BY_THE_RECIPE.items():
+            if (value := getattr(self, name)) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: the recipe says it; {instead}")
+
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the best ways to run a training step, and return 0."""
-    known = command_line.parse(Arguments, arguments, prog="t5lite plan")
-    number = known.num_compiled
+    """Print the best ways to run a training step; return 0, or 3 if none that was compiled can be chosen."""
+    known, words = command_line.parse_known(Arguments, arguments, prog="t5lite plan")
+    if known.config is None:
+        command_line.parse(Arguments, arguments, prog="t5lite plan")  # which refuses what is no option
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
-    config, execution = preset(known.model), Execution(compute_dtype=known.compute_dtype)
-    batch = _batch_shape(config, known)
     topology = parse_chips(known.chips, num_slices=known.num_slices)
-    optimizer = _OPTIMIZERS[known.optimizer]()
-    model = build(config, execution)
-    trainable = known.trainable
-    check_patterns(trainable, ())
-    trained = resolve_trained(trainable, (), model.abstract_params)
-    planned = planned_optimizer(optimizer, model, trainable)
-    for message in trained_messages(trained, model):
-        print(message, file=sys.stderr)
-    costs = CostModel(model, planned, topology, batch)
-    found = search(costs, trainable=trainable)
-    heading = f"{known.model} on {described(topology)}, {_rows(batch)}, {known.optimizer}"
-    heading += "" if trainable is None else f", trainable {shlex.join(trainable)}"
-    available = topology.chip.memory_bytes
-    if not found.ranked:
-        raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=available))
-    candidates = diverse(found.ranked, number) if number else []
-    finalists = _compile(candidates, config, execution, optimizer, topology, batch)
-    best = plan_report.best(found, finalists)
-    mesh = abstract_partitioner(best.partitioning, topology.num_devices)
-    for message in unsplit_messages(mesh, abstract_state(model, planned), state_axes(model, planned)):
-        print(message, file=sys.stderr)
+    place = None if known.write is None else checked_place(known.write, overwrite=known.overwrite)
+    base = _base(known, words)
+    workload = _preset_workload(known, topology) if base is None else workload_of(base.config, topology)
+    heading = _heading(known, workload)
+    found = _searched(workload, heading)
+    finalists = _compiled(found, workload, known.num_compiled)
+    best = plan_report.recommended(found, finalists)
+    shown = {"plan": heading, **plan_report.as_json(found, finalists)}
+    recipe = None
+    if best is not None:
+        _say_unsplit(best, workload)
+        if base is not None and known.write is not None:
+            said = figures_of(best, topology, found, finalists, heading=heading)
+            recipe = planned_recipe(base.config, best, said, _origin(base, arguments, known.write))
+            shown["written"] = {"figures": asdict(said), "origin": asdict(recipe.origin)}
     if known.json:
-        print(json.dumps({"plan": heading, **plan_report.as_json(found, finalists)}, indent=2))
+        print(json.dumps(shown, indent=2))
     else:
-        print(plan_report.text(found, finalists, heading=heading, memory_bytes=available))
-    return 0
+        print(plan_report.text(found, finalists, heading=heading, memory_bytes=topology.chip.memory_bytes))
+    if recipe is not None and place is not None:
+        for change in recipe.origin.changes:
+            print(change, file=sys.stderr)
+        write_text(place, recipe.text)
+        print(f"wrote {known.write}", file=sys.stderr)
+    return ExitCode.DOES_NOT_FIT if best is None else ExitCode.DONE
+
+
+def _base(known: Arguments, words: Sequence[str]) -> Base | None:
+    if known.config is None:
+        return None
+    if known.trainable is not None:
+        words = [*words, "--trainable", *known.trainable]
+    return load_base(known.config, words, model=known.model, batch_size=known.global_batch_size)
+
+
+def _origin(base: Base, arguments: Sequence[str], path: str) -> Origin:
+    return Origin(
+        words=("plan", *(word for word in arguments if word != "--json")),
+        path=path,
+        base=base.path,
+        base_batch_size=base.batch_size,
+    )
+
+
+def _preset_workload(known: Arguments, topology: Topology) -> Workload:
+    config = preset(str(known.model))
+    return Workload(
+        config=config,
+        optimizer=_OPTIMIZERS[known.optimizer or _OPTIMIZER](),
+        batch=_batch_shape(config, known),
+        topology=topology,
+        trainable=known.trainable,
+        execution=Execution(compute_dtype=known.compute_dtype or "bfloat16"),
+    )
 
 
 def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
@@ -129,8 +205,6 @@ def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
     Raises:
       ConfigError: for a size that is not positive, a side that the model has not, or a row too long for it.
     """
-    if known.global_batch_size < 1:
-        raise ConfigError(f"--global-batch-size {known.global_batch_size} must be 1 or more")
     limit = config.position_limit
     defaults = {
         "encoder_length": min(_ENCODER_LENGTH, limit or _ENCODER_LENGTH),
@@ -152,7 +226,7 @@ def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
     for length in lengths.values():
         config.check_length(length)
     return BatchShape(
-        batch_size=known.global_batch_size,
+        batch_size=known.global_batch_size or 0,
         encoder_length=lengths.get("encoder_length", 0),
         decoder_length=lengths.get("decoder_length", 0),
     )
@@ -163,25 +237,44 @@ def _rows(batch: BatchShape) -> str:
     return f"{batch.batch_size} rows of {' + '.join(lengths)} tokens"
 
 
-def _compile(
-    candidates: Sequence[Candidate],
-    config: ModelConfig,
-    execution: Execution,
-    optimizer: OptimizerConfig,
-    topology: Topology,
-    batch: BatchShape,
-) -> list[Finalist]:
-    """Return the compiled candidates, best first; the time that is left goes to standard error."""
-    if not candidates:
-        return []
-    start = time.monotonic()
-    finalists: list[Finalist] = []
-    print(f"compiling 1 of {len(candidates)}, a minute or several each", file=sys.stderr, flush=True)
-    for finalist in compile_candidates(candidates, config, execution, optimizer, topology, batch):
-        finalists.append(finalist)
-        left = len(candidates) - len(finalists)
-        if left:
-            seconds = (time.monotonic() - start) / len(finalists) * left
-            progress = f"compiling {len(finalists) + 1} of {len(candidates)}, about {seconds:.0f} s left"
-            print(progress, file=sys.stderr, flush=True)
-    return sorted(finalists, key=lambda each: each.rank)
+def _heading(known: Arguments, workload: Workload) -> str:
+    model = known.model or model_name(workload.config) or Path(str(known.config)).stem
+    optimizer = type(workload.optimizer).__name__.removesuffix("Config").lower()
+    heading = f"{model} on {described(workload.topology)}, {_rows(workload.batch)}, {optimizer}"
+    trainable = workload.trainable
+    return heading if trainable is None else f"{heading}, trainable {shlex.join(trainable)}"
+
+
+def _searched(workload: Workload, heading: str) -> Search:
+    """Return the ways that are predicted to fit.
+
+    Raises:
+      ConfigError: if there are none, or nothing is left to train.
+    """
+    model, trainable = workload.model(), workload.trainable
+    check_patterns(trainable, ())
+    trained = resolve_trained(trainable, (), model.abstract_params)
+    costs = workload.costs()
+    for message in trained_messages(trained, model):
+        _announce(message)
+    found = search(costs, trainable=trainable, kept=workload.partitioning)
+    if not found.ranked:
+        memory_bytes = workload.topology.chip.memory_bytes
+        raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=memory_bytes))
+    return found
+
+
+def _compiled(found: Search, workload: Workload, number: int) -> list[Finalist]:
+    return compile_candidates(found.ranked, workload, number, announce=_announce) if number else []
+
+
+def _say_unsplit(best: Candidate, workload: Workload) -> None:
+    model = workload.model()
+    optimizer = planned_optimizer(workload.optimizer, model, workload.trainable)
+    mesh = abstract_partitioner(best.partitioning, workload.topology.num_devices)
+    for message in unsplit_messages(mesh, abstract_state(model, optimizer), state_axes(model, optimizer)):
+        _announce(message)
+
+
+def _announce(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

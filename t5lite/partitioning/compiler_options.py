@@ -51,6 +51,19 @@ TABLE: tuple[_Option, ...] = (
     _Option(name="xla_gpu_enable_pipelined_reduce_scatter", value="true", platform="gpu"),
 )
 
+ALTERNATIVES: tuple[_Option, ...] = (
+    # Where products are long beside the links, windows hide them; at the price of sums rounded to bfloat16.
+    _Option(name="xla_jf_spmd_threshold_for_windowed_einsum_mib", value="0"),
+    _Option(name="xla_tpu_enable_sparse_core_collective_offload_nd_reduce_scatter", value="false"),
+)
+"""Other choices, of which ``t5lite plan`` tries each for the best of its ways."""
+
+
+def alternatives(platform: str, given: Options) -> list[Options]:
+    """Return a platform's other choices, each as options, but for those that are given anyway."""
+    others = (((each.name, each.value),) for each in ALTERNATIVES if each.platform == platform)
+    return [other for other in others if unnamed(other, given)]
+
 
 def chosen_options(device: Any, given: Options) -> Options:
     """Return the options of programs for ``device``: the table's, and what is given before them.

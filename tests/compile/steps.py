@@ -11,7 +11,7 @@ from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partit
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
-from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.planning.search.workload import planned_optimizer
 from t5lite.training.step import StepConfig
 
 TOPOLOGY = "v5e:2x2"

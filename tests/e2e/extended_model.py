@@ -21,7 +21,7 @@ from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.search.candidates import search
-from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.planning.search.workload import planned_optimizer
 
 LENGTH, NUM_WRITTEN = 5, 9
 

@@ -33,7 +33,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys):
         (["prepare"], "{text, pairs}"),
         (["prepare", "texts"], "text, pairs"),
         (["models", "--fliter", "t5"], "perhaps you meant: --filter"),
-        (["plan"], "--model, --chips, --global-batch-size"),
+        (["plan"], "--chips"),
         (["inspect-data", "--config", str(RECIPE), "--data.input-length", "9"], "--data.inputs-length"),
     ],
 )

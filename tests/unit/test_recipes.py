@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from t5lite import recipe, run_config
 from t5lite.core.errors import ConfigError
+from t5lite.core.python_source import WIDTH, python_source
 from t5lite.run_config import FineTuningConfig, RunConfig
+from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +44,27 @@ def test_what_recipes_are_written_with_is_in_one_place():
         _, imports, _ = ast.parse(text := path.read_text()).body
         assert ast.unparse(imports) == "from t5lite import recipe as r", path
         assert len(text.splitlines()) - imports.lineno <= 30, f"{path} is longer than a screen"
+
+
+def test_every_configuration_can_be_written_as_a_recipe():
+    """In the columns that the formatter allows, and what has its default is left out."""
+    for path in (ROOT / "configs").glob("*.py"):
+        config = run_config.load(path, read_source=model_of_recipe)
+        source = python_source(config, prefix="r.", indent=4, column=11)
+        assert eval(source, {"r": recipe}) == config, path
+        assert max(map(len, source.splitlines())) <= WIDTH
+        assert "watchdog=" not in source
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+
+
+@settings(max_examples=50)
+@given(st.recursive(SCALARS, lambda each: st.lists(each).map(tuple) | st.dictionaries(st.text(), each)))
+def test_any_value_is_written_as_it_is(value: Any):
+    assert eval(python_source(value)) == value
 
 
 @pytest.mark.parametrize(

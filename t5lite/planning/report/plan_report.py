@@ -6,7 +6,7 @@ from typing import Any
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.report.table import rows
 from t5lite.planning.search.candidates import Candidate, Search
-from t5lite.planning.search.finalists import Finalist
+from t5lite.planning.search.finalists import MARGIN_BYTES, Finalist, chosen
 
 _SHOWN = 5
 """Candidates that the text lists."""
@@ -14,6 +14,8 @@ _CAVEAT = (
     "predictions are optimistic: tuned runs in public reached 75-96 % of such a speed on v5e and v5p, about",
     "half on v6e, 29-55 % on A100 (docs/planning.md); activations and working memory are estimates",
 )
+REMEDIES = "use more chips, a larger chip, the optimizer adafactor, or a smaller --global-batch-size"
+"""What to do where no way can be chosen."""
 
 
 def text(found: Search, finalists: Sequence[Finalist], *, heading: str, memory_bytes: int) -> str:
@@ -30,23 +32,33 @@ def text(found: Search, finalists: Sequence[Finalist], *, heading: str, memory_b
     lines += _CAVEAT
     if finalists:
         lines += ["", *_table("compiled", [_compiled_cells(each) for each in finalists])]
-    first = best(found, finalists)
-    lines += ["", "the first in a recipe:", *(f"    {line}," for line in first.recipe)]
-    return "\n".join([*lines, "or as options of t5lite train:", f"    {first.overrides}"])
+    margin = f"{MARGIN_BYTES / GIB:.2f} of {memory_bytes / GIB:.2f} GiB free"
+    best = recommended(found, finalists)
+    if best is None:
+        return "\n".join([*lines, "", f"none of these leaves {margin}: {REMEDIES}"])
+    first = f"the fastest that leaves {margin}" if finalists else "the first"
+    lines += ["", f"{first}, in a recipe:", *(f"    {line}," for line in best.recipe)]
+    return "\n".join([*lines, "or as options of t5lite train:", f"    {best.overrides}"])
 
 
-def best(found: Search, finalists: Sequence[Finalist]) -> Candidate:
-    """Return the candidate that is recommended: the best that was compiled, else the best prediction."""
-    return finalists[0].candidate if finalists else found.ranked[0]
+def recommended(found: Search, finalists: Sequence[Finalist]) -> Candidate | None:
+    """Return the candidate that is chosen of those that were compiled, if any, else the best prediction."""
+    if not finalists:
+        return found.ranked[0]
+    best = chosen(finalists)
+    return best and best.candidate
 
 
 def as_json(found: Search, finalists: Sequence[Finalist]) -> dict[str, Any]:
     """Return the same, whole and with exact numbers."""
+    best = recommended(found, finalists)
     return {
         "considered": found.num_considered,
         "dropped": dict(found.dropped),
         "predicted": [_candidate_json(each) for each in found.ranked],
         "compiled": [_finalist_json(each) for each in finalists],
+        "margin_bytes": MARGIN_BYTES,
+        "chosen": best and _candidate_json(best),
     }
 
 
@@ -58,9 +70,8 @@ def nothing_fits(found: Search, *, heading: str, memory_bytes: int) -> str:
     memory = found.smallest.prediction.memory
     parts = ", ".join(f"{name.replace('_', ' ')} {each / GIB:.1f}" for name, each in memory.parts().items())
     return (
-        f"{heading}: nothing fits ({counts}); the smallest way, {_words(found.smallest)}, needs about "
-        f"{memory.total / GIB:.1f} GiB ({parts}) of {memory_bytes / GIB:.2f} GiB a device; use more chips, a "
-        "larger chip, --optimizer adafactor, or a smaller --global-batch-size"
+        f"{heading}: nothing fits ({counts}); the smallest way, {found.smallest.words}, needs about "
+        f"{memory.total / GIB:.1f} GiB ({parts}) of {memory_bytes / GIB:.2f} GiB a device; {REMEDIES}"
     )
 
 
@@ -71,30 +82,22 @@ def _counts(found: Search, memory_bytes: int) -> list[str]:
 
 
 def _table(kind: str, cells: Sequence[Sequence[str]]) -> list[str]:
-    header = (kind, "s a step", "MFU", "GiB", "limited by", "mesh, style, remat, microbatches")
+    header = (kind, "s a step", "MFU", "GiB", "limited by", "mesh, style, remat, microbatches, options")
     return rows([header, *cells], left=(0, 4, 5))
 
 
 def _predicted_cells(candidate: Candidate) -> tuple[str, ...]:
     time, memory = candidate.prediction.time, candidate.prediction.memory
     numbers = (f"{time.step:.3f}", f"{candidate.prediction.mfu:.1%}", f"{memory.total / GIB:.2f}")
-    return ("", *numbers, time.limiting, _words(candidate))
+    return ("", *numbers, time.limiting, candidate.words)
 
 
 def _compiled_cells(finalist: Finalist) -> tuple[str, ...]:
     step, roofline = finalist.compiled, finalist.roofline
     if step is None or roofline is None:
-        return ("refused", "", "", "", finalist.problem or "", _words(finalist.candidate))
+        return ("refused", "", "", "", finalist.problem or "", finalist.candidate.words)
     numbers = (f"{roofline.step_seconds:.3f}", f"{roofline.mfu:.1%}", f"{step.memory.needed / GIB:.2f}")
-    state = "does not fit" if finalist.problem else "fits"
-    return (state, *numbers, roofline.limiting, _words(finalist.candidate))
-
-
-def _words(candidate: Candidate) -> str:
-    sizes = candidate.partitioning.sizes.items()
-    mesh = " ".join(f"{name}={size}" for name, size in sizes if size > 1) or "one device"
-    run = candidate.execution
-    return f"{mesh}  {candidate.partitioning.style}  {run.remat}  {run.num_microbatches}"
+    return (finalist.problem or "fits", *numbers, roofline.limiting, finalist.candidate.words)
 
 
 def _candidate_json(candidate: Candidate) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def _candidate_json(candidate: Candidate) -> dict[str, Any]:
         "mesh": candidate.partitioning.sizes,
         "remat": candidate.execution.remat,
         "num_microbatches": candidate.execution.num_microbatches,
+        "compiler_options": dict(candidate.partitioning.compiler_options),
         "step_seconds": prediction.time.step,
         "mfu": prediction.mfu,
         "limiting": prediction.time.limiting,

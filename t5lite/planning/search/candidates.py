@@ -3,10 +3,11 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.python_source import chosen_fields, python_source
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import CostModel, MeshCosts, PlannedExecution, Prediction
@@ -19,6 +20,7 @@ DOMINATED = "slower than another way, and larger"
 _MARGIN = 0.9
 """Share of the memory that a prediction may take: the compiler was seen to need up to a tenth more."""
 _MAX_MICROBATCHES = 64
+_PLAIN = PartitioningConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +34,34 @@ class Candidate:
     """Patterns of what is trained; None is everything."""
 
     @property
+    def words(self) -> str:
+        """Mesh, style, remat policy, microbatches and what the compiler is asked for, in one line."""
+        sizes = self.partitioning.sizes.items()
+        mesh = " ".join(f"{name}={size}" for name, size in sizes if size > 1) or "one device"
+        options = [f"{name}={value}" for name, value in self.partitioning.compiler_options]
+        run = self.execution
+        return "  ".join([mesh, self.partitioning.style, run.remat, str(run.num_microbatches), *options])
+
+    @property
     def recipe(self) -> tuple[str, ...]:
         """The lines of a recipe that ask for it; ``remat`` is the execution's."""
-        partitioning = ", ".join(f"{name}={value!r}" for name, value in _chosen(self.partitioning).items())
-        lines = [f"partitioning=PartitioningConfig({partitioning})", f"remat={self.execution.remat!r}"]
-        lines += [f"step=StepConfig(num_microbatches={self.execution.num_microbatches})"]
-        return (*lines, *([] if self.trainable is None else [f"trainable={self.trainable!r}"]))
+        lines = [
+            f"partitioning={python_source(self.partitioning, prefix='r.')}",
+            f"remat={python_source(self.execution.remat)}",
+            f"step=r.StepConfig(num_microbatches={self.execution.num_microbatches})",
+        ]
+        if self.trainable is not None:
+            lines.append(f"trainable={python_source(self.trainable)}")
+        return tuple(lines)
 
     @property
     def overrides(self) -> str:
         """The same as options of ``t5lite train``."""
-        words = [f"--partitioning.{name} {value}" for name, value in _chosen(self.partitioning).items()]
+        chosen = {"style": self.partitioning.style, **chosen_fields(self.partitioning)}
+        words = [
+            f"--partitioning.{name.replace('_', '-')} {shlex.join(_words(value))}"
+            for name, value in chosen.items()
+        ]
         words += [f"--execution.remat {self.execution.remat}"]
         words += [f"--step.num-microbatches {self.execution.num_microbatches}"]
         return " ".join(
@@ -63,17 +82,23 @@ class Search:
     """How many others were dropped, by reason."""
 
 
-def search(costs: CostModel, *, trainable: tuple[str, ...] | None = None) -> Search:
+def search(
+    costs: CostModel,
+    *,
+    trainable: tuple[str, ...] | None = None,
+    kept: PartitioningConfig = _PLAIN,
+) -> Search:
     """Compare every mesh, remat policy and number of microbatches for what the cost model is of.
 
     Args:
       costs: of a model, an optimizer, a topology and a batch.
       trainable: patterns of what that optimizer trains, for the recipe; None is everything.
+      kept: what of a partitioning is neither its mesh nor its style, which every way has.
     """
     dropped: Counter[str] = Counter()
     runnable: list[Candidate] = []
     executions = list(_executions(costs.batch.batch_size))
-    for partitioning in partitionings(costs.topology):
+    for partitioning in partitionings(costs.topology, kept):
         try:
             mesh = costs.on(abstract_partitioner(partitioning, costs.topology.num_devices))
         except ConfigError as error:
@@ -106,36 +131,30 @@ def search(costs: CostModel, *, trainable: tuple[str, ...] | None = None) -> Sea
     )
 
 
-def partitionings(topology: Topology) -> Iterator[PartitioningConfig]:
+def partitionings(topology: Topology, kept: PartitioningConfig = _PLAIN) -> Iterator[PartitioningConfig]:
     """Yield every mesh over a topology's devices once, in every style that uses all of its axes.
 
     Slices differ along ``replica`` only. Without sharded parameters ``replica`` and ``fsdp`` are the same, so
-    that style is tried with as many replicas as slices.
+    that style is tried with as many replicas as slices. All have what is ``kept``: rules and options.
     """
     devices, slices = topology.num_devices, topology.num_slices
+    one = replace(kept, replica=1, fsdp=1, sequence=1, tensor=1)
     if devices % slices == 0:
-        yield PartitioningConfig(style="data_parallel", replica=slices, fsdp=devices // slices)
+        yield replace(one, style="data_parallel", replica=slices, fsdp=devices // slices)
     for replica in _divisors(devices):
         if replica % slices:
             continue
         for tensor in _divisors(devices // replica):
             for sequence in _divisors(devices // replica // tensor):
                 for style in _styles(tensor=tensor, sequence=sequence):
-                    yield PartitioningConfig(
+                    yield replace(
+                        one,
                         style=style,
                         replica=replica,
                         fsdp=devices // replica // tensor // sequence,
                         sequence=sequence,
                         tensor=tensor,
                     )
-
-
-def diverse(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
-    """Return the best candidates, at most one of each mesh, style and policy: what is worth compiling."""
-    kept: dict[tuple[Any, ...], Candidate] = {}
-    for candidate in candidates:
-        kept.setdefault((candidate.partitioning, candidate.execution.remat), candidate)
-    return list(kept.values())[:number]
 
 
 def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
@@ -173,6 +192,6 @@ def _divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0]
 
 
-def _chosen(partitioning: PartitioningConfig) -> dict[str, Any]:
-    sizes = {name: size for name, size in partitioning.sizes.items() if size > 1 or name == "fsdp"}
-    return {"style": partitioning.style, **sizes}
+def _words(value: Any) -> list[str]:
+    """Return a field's value as the command line takes it: pairs one after another."""
+    return [word for each in value for word in _words(each)] if isinstance(value, tuple) else [str(value)]

@@ -1,20 +1,25 @@
-"""The best candidates of a search, compiled: what the compiler says of those that the cost model likes."""
+"""The best candidates of a search, compiled: the fastest that fits with a margin is chosen."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import Execution, ModelConfig
-from t5lite.models.functional import FunctionalModel, build
-from t5lite.optim import Constant, Optimizer, OptimizerConfig
-from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import make_partitioner
-from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
+from t5lite.partitioning.compiler_options import Options, alternatives
+from t5lite.planning.compiled.compile import CompiledStep, compile_step
 from t5lite.planning.compiled.roofline import Roofline, roofline
-from t5lite.planning.hardware.topology import Topology, compile_only_devices
+from t5lite.planning.hardware.chips import GIB
+from t5lite.planning.hardware.topology import compile_only_devices
 from t5lite.planning.search.candidates import Candidate
-from t5lite.training.step import StepConfig
+from t5lite.planning.search.workload import Workload, planned_optimizer
+
+MARGIN_BYTES = GIB
+"""What a chosen step leaves free of each device, by the compiler's count. To that come the programs, those of
+evaluations too, and batches that are loaded ahead."""
+_WORTH = 0.01
+"""Share of the step's time that other compiler options must save for a recipe to carry them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,69 +31,135 @@ class Finalist:
     """None where the compiler refused the program."""
     roofline: Roofline | None
     problem: str | None
-    """Why it cannot run; None if it can."""
+    """Why it is not chosen; None if it can be."""
+    other_options: Options = ()
+    """Compiler options that are not the table's, for the sake of comparison."""
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """What finalists are sorted by: those that run first, by their roofline's time."""
-        seconds = self.roofline.step_seconds if self.roofline is not None else float("inf")
-        return self.problem is not None, seconds
+    def seconds(self) -> float:
+        """The step's time by the compiled program, which finalists are compared by."""
+        return float("inf") if self.roofline is None else self.roofline.step_seconds
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """What finalists are sorted by: those that can be chosen first, by their time."""
+        serial = float("inf") if self.roofline is None else self.roofline.serial_seconds
+        return self.problem is not None, self.seconds, serial
+
+
+def chosen(finalists: Sequence[Finalist]) -> Finalist | None:
+    """Return the fastest that fits with the margin; None if there is none.
+
+    Other compiler options than the table's are chosen only if they save more than a hundredth.
+    """
+    runnable = sorted((each for each in finalists if each.problem is None), key=lambda each: each.rank)
+    first = next((each for each in runnable if not each.other_options), None)
+    if first is None:
+        return None
+    better = [each for each in runnable if each.other_options and each.seconds < first.seconds * (1 - _WORTH)]
+    return next(iter(better), first)
 
 
 def compile_candidates(
-    candidates: Sequence[Candidate],
-    config: ModelConfig,
-    execution: Execution,
-    optimizer: OptimizerConfig,
-    topology: Topology,
-    batch: BatchShape,
-) -> Iterator[Finalist]:
-    """Compile the candidates one after another for a topology that need not be here.
+    candidates: Sequence[Candidate], workload: Workload, number: int, *, announce: Callable[[str], None]
+) -> list[Finalist]:
+    """Compile the best candidates for a topology that need not be here, and return them, best first.
+
+    They are of ``number`` kinds of mesh, style and remat policy. Where one does not fit with the margin, the
+    next of its kind is compiled, which has more microbatches; if no kind fits, the next kind: up to twice
+    ``number`` in all. The best is compiled with each other choice of compiler options, too.
 
     Args:
-      candidates: of a search over the same model, optimizer, topology and batch.
-      config: of the model.
-      execution: of it; its ``remat`` is replaced by each candidate's.
-      optimizer: what it is trained with.
-      topology: where.
-      batch: shape of the global batch.
+      candidates: of a search for the workload, best first.
+      workload: what is planned for.
+      number: how many kinds to compile, at least 1.
+      announce: is told what is compiled and, after the first, about how long is left.
 
     Raises:
       ConfigError: if the compiler is not installed, or does not know the topology.
     """
-    devices = compile_only_devices(topology)
+    others = alternatives(workload.topology.chip.platform, workload.partitioning.compiler_options)
+    kinds = _kinds(candidates)
+    most = min(2 * number, len(candidates))
+    ways = min(number, len(kinds))
+    compiler = _Compiler(workload, planned=ways + len(others), announce=announce)
+    announce(
+        f"compiling {ways + len(others)} programs, a minute or several each: {ways} ways (up to {most} if "
+        f"some leave less than {MARGIN_BYTES / GIB:.2f} GiB free), and the best of them with {len(others)} "
+        "other choices of compiler options"
+    )
+    finalists: list[Finalist] = []
+    for place, kind in enumerate(kinds):
+        if place >= number and chosen(finalists) is not None:
+            break
+        for candidate in kind[: most - len(finalists)]:
+            finalists.append(compiler.compiled(candidate))
+            if finalists[-1].problem is None:
+                break
+    if (best := chosen(finalists)) is not None:
+        finalists += [compiler.compiled(best.candidate, other) for other in others]
+    return sorted(finalists, key=lambda each: each.rank)
+
+
+def _kinds(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return the candidates, best first, by mesh, style and remat policy."""
+    kinds: dict[tuple[Any, ...], list[Candidate]] = {}
     for candidate in candidates:
-        model = build(config, dataclasses.replace(execution, remat=candidate.execution.remat))
+        kinds.setdefault((candidate.partitioning, candidate.execution.remat), []).append(candidate)
+    return list(kinds.values())
+
+
+class _Compiler:
+    """Compiles candidates, and says before each about how long the rest takes."""
+
+    def __init__(self, workload: Workload, *, planned: int, announce: Callable[[str], None]):
+        self.planned = planned
+        self._workload, self._announce = workload, announce
+        self._devices = compile_only_devices(workload.topology)
+        self._done, self._start = 0, time.monotonic()
+
+    def compiled(self, candidate: Candidate, other: Options = ()) -> Finalist:
+        """Return what becomes of a candidate, with other compiler options than the table's."""
+        options = candidate.partitioning.compiler_options + other
+        candidate = replace(candidate, partitioning=replace(candidate.partitioning, compiler_options=options))
+        left = f", about {self._seconds_left:.0f} s left" if self._done else ""
+        self._announce(f"compiling {self._done + 1} of {self.planned}{left}: {candidate.words}")
+        step, problem = self._step(candidate)
+        self._done += 1
+        if problem is not None and not other:
+            self.planned += 1
+            self._announce(f"not chosen: {problem}")
+        return Finalist(
+            candidate=candidate,
+            compiled=step,
+            roofline=step and roofline(step),
+            problem=problem,
+            other_options=other,
+        )
+
+    @property
+    def _seconds_left(self) -> float:
+        return (time.monotonic() - self._start) / self._done * (self.planned - self._done)
+
+    def _step(self, candidate: Candidate) -> tuple[CompiledStep | None, str | None]:
+        workload = self._workload
+        model = workload.model(candidate.execution.remat)
         try:
             step = compile_step(
                 model,
-                planned_optimizer(optimizer, model, candidate.trainable),
-                make_partitioner(candidate.partitioning, devices),
-                topology,
-                batch,
-                StepConfig(num_microbatches=candidate.execution.num_microbatches),
+                planned_optimizer(workload.optimizer, model, workload.trainable),
+                make_partitioner(candidate.partitioning, self._devices),
+                workload.topology,
+                workload.batch,
+                replace(workload.step, num_microbatches=candidate.execution.num_microbatches),
             )
         except ConfigError as error:
-            yield Finalist(candidate=candidate, compiled=None, roofline=None, problem=str(error))
-            continue
-        problem = None if step.fits else "does not fit in memory"
-        yield Finalist(candidate=candidate, compiled=step, roofline=roofline(step), problem=problem)
+            return None, str(error)
+        return step, _problem(step)
 
 
-def planned_optimizer(
-    config: OptimizerConfig, model: FunctionalModel, trainable: tuple[str, ...] | None = None
-) -> Optimizer:
-    """Return the optimizer at a constant rate: neither memory nor time depends on the schedule.
-
-    Args:
-      config: of the optimizer.
-      model: what is trained.
-      trainable: patterns of what of it is trained; None is everything.
-
-    Raises:
-      ConfigError: as of ``resolve_trained``.
-    """
-    schedule = Constant().build(1)
-    return resolve_trained(trainable, (), model.abstract_params).optimizer(
-        lambda axes, factors: config.build(schedule, axes, factors), model.logical_axes
-    )
+def _problem(step: CompiledStep) -> str | None:
+    if not step.fits:
+        return "does not fit"
+    left = step.memory.available - step.memory.needed
+    return None if left >= MARGIN_BYTES else f"leaves {left / GIB:.2f} GiB"

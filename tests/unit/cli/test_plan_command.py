@@ -1,11 +1,18 @@
 """``t5lite plan`` without the compiler."""
 
+import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from t5lite import run_config
 from t5lite.cli.main import main
+from t5lite.partitioning import PartitioningConfig
+
+RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
+PLANNED = ["plan", "--config", str(RECIPE), "--chips", "v5e-16", "--global-batch-size", "32", "--no-compile"]
 
 SMALL = ["plan", "--model", "t5-1.1-small", "--chips", "v5e-16", "--global-batch-size", "128", "--no-compile"]
 
@@ -15,7 +22,7 @@ def test_it_prints_ways_and_recipe_lines(capsys: pytest.CaptureFixture[str]):
     printed = capsys.readouterr().out
     assert printed.startswith("t5-1.1-small on v5e:4x4, 16 chips, 128 rows of 512 + 114 tokens, adamw")
     assert "dropped: slower than another way, and larger" in printed
-    assert "partitioning=PartitioningConfig(style=" in printed
+    assert "partitioning=r.PartitioningConfig(fsdp=16)," in printed
     assert "--partitioning.style" in printed
 
 
@@ -37,7 +44,7 @@ def test_what_is_frozen_is_not_planned_for_and_the_lines_say_so(capsys: pytest.C
     assert part["plan"] == f"{whole['plan']}, trainable '*/cross_attention' '!*/key'"
     first = part["predicted"][0]
     assert first["step_seconds"] < 0.7 * whole["predicted"][0]["step_seconds"]
-    assert first["recipe"][-1] == "trainable=('*/cross_attention', '!*/key')"
+    assert first["recipe"][-1] == 'trainable=("*/cross_attention", "!*/key")'
     assert first["options"].endswith(" --trainable '*/cross_attention' '!*/key'")
 
 
@@ -89,3 +96,95 @@ def test_bad_input_is_one_line_with_a_remedy(
 def test_a_negative_number_to_compile_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main([*SMALL[:-1], "--compile", "-1"]) == 2
     assert "--compile -1" in capsys.readouterr().err
+
+
+def test_a_recipe_is_written_that_is_its_base_in_the_way_that_is_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The command at the top of the file makes the same file again."""
+    path = tmp_path / "made" / "planned.py"
+    words = [*PLANNED, "--write", str(path), "--overwrite", "--optimizer.decay-exponent", "0.7", "--json"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    shown = json.loads(printed.out)
+    assert printed.err.splitlines()[-1] == f"wrote {path}"
+    base = run_config.load(RECIPE, ["--optimizer.decay-exponent", "0.7", "--training.batch-size", "32"])
+    made, chosen = run_config.load(path), shown["chosen"]
+    assert made == dataclasses.replace(
+        base,
+        execution=dataclasses.replace(base.execution, remat=chosen["remat"]),
+        step=dataclasses.replace(base.step, num_microbatches=chosen["num_microbatches"]),
+        partitioning=PartitioningConfig(style=chosen["style"], **chosen["mesh"]),
+        evaluations={
+            name: dataclasses.replace(each, batch_size=made.evaluations[name].batch_size)
+            for name, each in base.evaluations.items()
+        },
+    )
+    shards = chosen["mesh"]["replica"] * chosen["mesh"]["fsdp"]
+    assert all(each.batch_size % shards == 0 for each in made.evaluations.values())
+    text = path.read_text()
+    header = " ".join(text.replace("\\\n", "").split())
+    assert (
+        f"t5lite {' '.join(words[:-1])} t5lite compile --config {path} --topology v5e:4x4 t5lite train"
+        in header
+    )
+    assert "by prediction, and not compiled" in header
+    assert "which has 8 rows a step: learning rate, warm-up and number of steps were not" in header
+    assert main(words[:-1]) == 0
+    assert path.read_text() == text
+    capsys.readouterr()
+    assert main([word for word in words if word != "--overwrite"]) == 2
+    assert "is there already; give another name, or --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--write", "made.txt"], r"made\.txt has the suffix '\.txt'; a recipe's is \.py"),
+        (["--write", "folder.py"], "is a directory"),
+        (["--write", "file/made.py"], "file"),
+        (["--write", "gx://bucket/made.py"], "scheme 'gx'"),
+        (["--write", "notes.py"], "is there already; give another name, or --overwrite"),
+        (["--write", "notes.py", "--overwrite"], r"notes\.py is there and no recipe \(it defines no config"),
+        (["--write", "data.py", "--overwrite"], r"data\.py is there and no recipe"),
+        (["--overwrite"], "--overwrite is of the file that --write names"),
+        (["--partitioning.tensor", "2"], "--partitioning.tensor is what plan chooses"),
+        (["--execution.remat=full"], "--execution.remat is what plan chooses"),
+        (["--training.batch-size", "2"], "say --global-batch-size"),
+        (["--global-batch-size", "0"], "must be 1 or more"),
+        (["--optimizer", "muon"], "--optimizer muon: the recipe says it"),
+        (["--encoder-length", "8"], "--data.inputs-length"),
+        (["--model", "t5-1.1-smal"], "did you mean 't5-1.1-small'"),
+        (["--trainable", "decodr"], "matches none"),
+        (["--optimiser.b2", "1"], "unrecognized options: --optimiser.b2"),
+    ],
+)
+def test_a_mistake_beside_a_recipe_is_told_before_anything_is_planned(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "notes.py").write_text("import os\n")
+    (tmp_path / "data.py").write_bytes(b"\xff\x00")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("t5lite.cli.plan_command.search", None)
+    assert main(["plan", "--config", str(RECIPE), "--chips", "v5e-16", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_plan_is_of_a_shape_or_of_a_recipe(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "--chips", "v5e-16", "--global-batch-size", "128"]) == 2
+    assert "give --model NAME, a shape of `t5lite models`, or --config RECIPE" in capsys.readouterr().err
+    assert main([*SMALL, "--write", "made.py"]) == 2
+    assert "--write made.py needs --config RECIPE" in capsys.readouterr().err
+    assert main([*SMALL[:5], "--no-compile"]) == 2
+    assert "--global-batch-size is missing" in capsys.readouterr().err
+    assert main([*SMALL, "--training.total-steps", "3"]) == 2
+    assert "--training.total-steps" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Pr
 from t5lite.planning.predicted.layer_shapes import FusedAttention, activation_shards, layer_shapes
 from t5lite.planning.predicted.remat import PLANNED
 from t5lite.planning.predicted.state_shards import StateShapes
-from t5lite.planning.search.finalists import planned_optimizer
+from t5lite.planning.search.workload import planned_optimizer
 from t5lite.training.gradients import step_gradients
 from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, make_train_step

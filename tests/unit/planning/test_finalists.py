@@ -1,0 +1,162 @@
+"""Which of the compiled ways is chosen, and what is compiled to find it, without a compiler."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t5lite.models.config import EncoderDecoderConfig
+from t5lite.optim import AdafactorConfig
+from t5lite.partitioning import PartitioningConfig
+from t5lite.planning.compiled.compile import BatchShape, CompiledStep
+from t5lite.planning.compiled.roofline import Roofline
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import PlannedExecution
+from t5lite.planning.report import plan_report
+from t5lite.planning.search import finalists
+from t5lite.planning.search.candidates import Candidate, Search, search
+from t5lite.planning.search.finalists import MARGIN_BYTES, Finalist, chosen, compile_candidates
+from t5lite.planning.search.workload import Workload
+
+MODEL = EncoderDecoderConfig(
+    vocab_size=512,
+    embed_dim=64,
+    mlp_dim=128,
+    head_dim=16,
+    num_heads=4,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+)
+WORKLOAD = Workload(
+    config=MODEL,
+    optimizer=AdafactorConfig(),
+    batch=BatchShape(batch_size=16, encoder_length=32, decoder_length=16),
+    topology=parse_topology("v5e:2x2"),
+)
+AVAILABLE = WORKLOAD.topology.chip.memory_bytes
+TAKES: dict[str, Any] = {"axis_seconds": {}, "model_flops_seconds": 0.5}
+PREDICTION = search(WORKLOAD.costs()).ranked[0].prediction
+"""Of any of them: who is compiled, and who is chosen, does not ask for it."""
+
+
+def candidate(fsdp: int, num_microbatches: int) -> Candidate:
+    return Candidate(
+        partitioning=PartitioningConfig(style="tensor_parallel", fsdp=fsdp, tensor=4 // fsdp),
+        execution=PlannedExecution(remat="dots", num_microbatches=num_microbatches),
+        prediction=PREDICTION,
+    )
+
+
+def timed(seconds: float) -> Roofline:
+    return Roofline(seconds={"matrix unit": seconds}, serial_seconds=2 * seconds, **TAKES)
+
+
+def finalist(seconds: float, problem: str | None, options: tuple[tuple[str, str], ...]) -> Finalist:
+    return Finalist(
+        candidate=candidate(4, 1),
+        compiled=None,
+        roofline=timed(seconds),
+        problem=problem,
+        other_options=options,
+    )
+
+
+FINALISTS = st.builds(
+    finalist,
+    st.floats(0.5, 0.6),
+    st.sampled_from([None, "does not fit"]),
+    st.sampled_from([(), (("xla_x", "1"),)]),
+)
+
+
+@given(st.lists(FINALISTS))
+def test_the_fastest_that_fits_is_chosen_and_other_options_only_where_they_pay(compiled: list[Finalist]):
+    fitting = [each for each in compiled if each.problem is None]
+    plain = [each.seconds for each in fitting if not each.other_options]
+    best = chosen(compiled)
+    assert (best is None) == (not plain)
+    if best is not None:
+        assert best.problem is None
+        assert best.seconds <= min(plain)
+        assert not best.other_options or best.seconds < 0.99 * min(plain)
+        assert all(0.99 * best.seconds <= each.seconds for each in fitting)
+
+
+@pytest.fixture
+def needs(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
+    """Shares of a device that ways need, by their fsdp and microbatches; a tenth where nothing is said."""
+    shares: dict[tuple[int, int], float] = {}
+
+    def compile_step(model: Any, optimizer: Any, partitioner: Any, topology: Any, batch: Any, step: Any):
+        share = shares.get((partitioner.fsdp, step.num_microbatches), 0.1)
+        memory = SimpleNamespace(needed=share * AVAILABLE, available=AVAILABLE)
+        options = dict(partitioner.compiler_options)
+        faster = 0.9 if options.get("xla_jf_spmd_threshold_for_windowed_einsum_mib") == "0" else 1.0
+        seconds = faster * (partitioner.fsdp + 0.1 * step.num_microbatches)
+        step = SimpleNamespace(fits=share <= 1, memory=memory, seconds=seconds, compile_seconds=1.0)
+        return cast(CompiledStep, step)
+
+    monkeypatch.setattr(finalists, "compile_only_devices", lambda topology: [])
+    monkeypatch.setattr(finalists, "make_partitioner", lambda config, devices: config)
+    monkeypatch.setattr(finalists, "compile_step", compile_step)
+    monkeypatch.setattr(finalists, "roofline", lambda step: timed(step.seconds))
+    return shares
+
+
+RANKED = [candidate(fsdp, number) for fsdp in (1, 2, 4) for number in (1, 2)]
+
+
+def ways(compiled: list[Finalist]) -> set[tuple[int, int]]:
+    return {
+        (each.candidate.partitioning.fsdp, each.candidate.execution.num_microbatches) for each in compiled
+    }
+
+
+def test_one_of_each_kind_is_compiled_and_the_best_with_other_options(needs: dict[tuple[int, int], float]):
+    said: list[str] = []
+    compiled = compile_candidates(RANKED, WORKLOAD, 2, announce=said.append)
+    assert ways(compiled) == {(1, 1), (2, 1)}
+    assert said[0].startswith("compiling 4 programs, a minute or several each: 2 ways (up to 4 if some leave")
+    assert [line.partition(" of 4")[0] for line in said[1:]] == [
+        f"compiling {number}" for number in range(1, 5)
+    ]
+    best = chosen(compiled)
+    assert best is compiled[0]
+    assert best is not None
+    assert best.candidate.partitioning.compiler_options == (
+        ("xla_jf_spmd_threshold_for_windowed_einsum_mib", "0"),
+    )
+    assert "compiler_options=" in best.candidate.recipe[0]
+    assert "--partitioning.compiler-options xla_jf_spmd_threshold_for_windowed_einsum_mib 0" in (
+        best.candidate.overrides
+    )
+
+
+def test_where_one_does_not_fit_the_next_of_its_kind_is_compiled(needs: dict[tuple[int, int], float]):
+    """Also where the compiler lets it run, and it leaves less than the margin."""
+    needs[1, 1] = 1 - 0.9 * MARGIN_BYTES / AVAILABLE
+    said: list[str] = []
+    compiled = compile_candidates(RANKED, WORKLOAD, 1, announce=said.append)
+    assert ways(compiled) == {(1, 1), (1, 2)}
+    assert "not chosen: leaves 0.90 GiB" in said
+    best = chosen(compiled)
+    assert best is not None
+    assert best.candidate.execution.num_microbatches == 2
+
+
+def test_where_no_kind_fits_the_next_is_compiled_and_the_number_is_bounded(
+    needs: dict[tuple[int, int], float],
+):
+    needs |= {(1, 1): 1.2, (1, 2): 1.1, (2, 1): 1.2}
+    best = chosen(compile_candidates(RANKED, WORKLOAD, 2, announce=lambda text: None))
+    assert best is not None
+    assert ways([best]) == {(2, 2)}
+    compiled = compile_candidates(RANKED, WORKLOAD, 1, announce=lambda text: None)
+    assert chosen(compiled) is None
+    assert ways(compiled) == {(1, 1), (1, 2)}
+    found = Search(ranked=tuple(RANKED), smallest=None, num_considered=6, dropped={})
+    text = plan_report.text(found, compiled, heading="", memory_bytes=AVAILABLE)
+    assert "none of these leaves 1.00 of 15.75 GiB free: use more chips" in text
+    assert plan_report.as_json(found, compiled)["chosen"] is None
