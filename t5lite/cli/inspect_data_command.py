@@ -35,6 +35,8 @@ from t5lite.runner.run_directory import RunDirectory
 
 _BAR = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_SHOWN = ("--config", "--run", "--store")
+"""One of which says what to show."""
 _STORE_LENGTHS = (512, 256, 128, 64, 32)
 """Inputs' lengths that are tried for a token store without a recipe: the first that it can fill."""
 
@@ -90,6 +92,8 @@ class Arguments:
 
 def run(arguments: Sequence[str]) -> int:
     """Print what there is to see, and return 0."""
+    if not any(command_line.value_of(flag, arguments) for flag in _SHOWN):
+        command_line.refuse_mistyped(arguments, [name for name, _ in command_line.options_of(Arguments)])
     known, overrides = command_line.parse_known(Arguments, arguments, prog="t5lite inspect-data")
     if known.store and overrides:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")

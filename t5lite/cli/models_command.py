@@ -47,6 +47,10 @@ class Arguments:
     def __post_init__(self):
         if self.name is not None and (self.filter is not None or self.markdown):
             raise ConfigError("--filter and --markdown are for the list; leave them out, or NAME")
+        if self.filter is not None and not self.filter.strip():
+            raise ConfigError(
+                "--filter is empty: is a shell variable not set? Without --filter all are listed"
+            )
         if self.json and self.markdown:
             raise ConfigError("--json and --markdown are two ways to print the list; leave one out")
 

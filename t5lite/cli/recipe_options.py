@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from t5lite import run_config
-from t5lite.core.errors import ConfigError
+from t5lite.core import command_line
 from t5lite.core.home import expand_fields, expand_home
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.models.config import ModelConfig
@@ -53,8 +52,7 @@ class RecipeOptions:
             return
         parts = (part for part in vars(self).values() if is_dataclass(part))
         own = [_option(field) for part in (self, *parts) for field in fields(part)]
-        if near := get_close_matches(option.replace("_", "-"), own, n=1, cutoff=0.75):
-            raise ConfigError(f"there is no {option}; did you mean {near[0]}?")
+        command_line.refuse_mistyped([option], own)
 
     def _shape(self) -> str | ModelConfig | None:
         """Return the model of a run directory; any other name is that of a published shape."""

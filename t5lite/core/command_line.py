@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher, get_close_matches
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,9 +24,15 @@ _WRONG_VALUE = re.compile(
     r"( .*?(?P<see>; for full helptext, see .*)?)?$"
 )
 """What tyro says at length of a value that is of none of the kinds that its option takes."""
+_NO_VALUE = re.compile(r"missing value for argument '(--[^']+)'\. Expected 1 values")
 _LISTS = ("Missing from", "Perhaps you meant", "Arguments similar")
 _LISTED = re.compile(r"^ {5,6}(-[^\s,]+)", re.MULTILINE)
 """An option of such a list; what stands below it, further in, is its help."""
+_MISSING = "missing from "
+_NEAR = 0.75
+"""How alike a word and an option are (of difflib) for one to be a misspelling of the other."""
+_AS_NEAR = 0.05
+"""By how much less a second option is like it, for that to be named, too."""
 _WHERE_HELP_IS = re.compile(r"\bfor full helptext, (run:?|see) ")
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word"}
 
@@ -39,13 +46,15 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
       **settings: of ``tyro.cli``; a description may be broken into lines as a docstring is.
 
     Raises:
-      ConfigError: for a word that is unknown, with tyro's suggestion, a value that cannot be taken, a
-        missing option, or one of several values that is there twice, of which tyro takes the last.
+      ConfigError: for a word that is unknown, with a suggestion, a value that cannot be taken or is of a
+        switch, a missing option, or one of several values that is there twice, of which tyro takes the last.
       SystemExit: with code 0, after ``--help``.
     """
     import tyro  # only commands that parse by it pay for it
 
-    _refuse_repeated(form, words)
+    options = list(options_of(form))
+    _refuse_repeated(options, words)
+    _refuse_values_of_switches(options, words)
     if "description" in settings:
         paragraphs = re.split(r"\n\s*\n", settings["description"])
         settings["description"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -56,8 +65,10 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        box, said = said.getvalue(), io.StringIO()
-        raise ConfigError(_one_line(box)) from None
+        line, said = _one_line(said.getvalue()), io.StringIO()
+        if line.startswith(_MISSING):  # and perhaps there, under another name
+            refuse_mistyped(words, [name for name, _ in options])
+        raise ConfigError(line) from None
     finally:
         sys.stderr.write(said.getvalue())
 
@@ -67,18 +78,60 @@ def parse_known(form: type[ParsedT], words: Sequence[str], **settings: Any) -> t
     return parse(form, words, return_unknown_args=True, **settings)
 
 
+def refuse_mistyped(words: Sequence[str], options: Sequence[str]) -> None:
+    """Refuse a word that is none of the options, and nearly one of them.
+
+    Raises:
+      ConfigError: naming the option.
+    """
+    for word in words:
+        name = _name(word)
+        if not name.startswith("--") or name in options:
+            continue
+        # A part of a recipe is no misspelling of an option that is whole, such as --model.norm of --model.
+        alike = [option for option in options if ("." in option) == ("." in name)]
+        if near := get_close_matches(name, alike, n=1, cutoff=_NEAR):
+            best = SequenceMatcher(None, near[0], name).ratio()  # --form is as near to --format as to --from
+            near = get_close_matches(name, alike, n=2, cutoff=best - _AS_NEAR)
+            raise ConfigError(f"there is no {word.partition('=')[0]}; did you mean {' or '.join(near)}?")
+
+
+def options_of(form: Any, prefix: str = "--") -> Iterator[tuple[str, Any]]:
+    """Yield the options of a form (a dataclass, or a union of some), each with its type."""
+    kind, filled = _plain(form), {}
+    if get_origin(kind) in (Union, UnionType):
+        for member in get_args(kind):
+            yield from options_of(member, prefix)
+    if dataclasses.is_dataclass(get_origin(kind)):  # a generic one, and what it is of
+        kind, filled = (
+            get_origin(kind),
+            dict(zip(get_origin(kind).__parameters__, get_args(kind), strict=True)),
+        )
+    if not dataclasses.is_dataclass(kind):
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        if not field.init:
+            continue
+        hint = hints[field.name]
+        named = [name for each in _notes(hint) if (name := getattr(each, "name", None)) is not None]
+        name = (named or [field.name.replace("_", "-")])[0]
+        if name:
+            yield f"{prefix}{name}", hint
+        yield from options_of(filled.get(_plain(hint), hint), f"{prefix}{name}." if name else prefix)
+
+
 def options_under(flag: str, words: Sequence[str]) -> list[str]:
     """Return the options among the words that set a part of ``flag``, with ``-`` for ``_``."""
-    names = [word.partition("=")[0].replace("_", "-") for word in words]
-    return [name for name in names if name.startswith(f"{flag}.")]
+    return [name for name in map(_name, words) if name.startswith(f"{flag}.")]
 
 
 def value_of(flag: str, words: Sequence[str]) -> str | None:
     """Return the value that the words give to an option, the last of several; None if they give none."""
     value = None
     for place, word in enumerate(words):
-        name, equals, given = word.partition("=")
-        if name.replace("_", "-") == flag:
+        _, equals, given = word.partition("=")
+        if _name(word) == flag:
             value = given if equals else next(iter(words[place + 1 :]), None)
     return value
 
@@ -99,7 +152,7 @@ def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[lis
     rest, emptied = list(words), []
     for field, purpose in purposes.items():
         flag = f"--{field.replace('_', '-')}"
-        names = [word.partition("=")[0].replace("_", "-") for word in rest]
+        names = [_name(word) for word in rest]
         if flag not in names:
             continue
         place = names.index(flag)
@@ -113,31 +166,51 @@ def without_none(words: Sequence[str], purposes: Mapping[str, str]) -> tuple[lis
     return rest, emptied
 
 
-def _refuse_repeated(form: Any, words: Sequence[str]) -> None:
-    names = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+def _name(word: str) -> str:
+    """Return the option that a word names, as it is declared."""
+    return word.partition("=")[0].replace("_", "-")
+
+
+def _refuse_repeated(options: Sequence[tuple[str, Any]], words: Sequence[str]) -> None:
+    names = [_name(word) for word in words if word.startswith("--")]
     repeated = {name for name in names if names.count(name) > 1}
-    for name in sorted(repeated.intersection(_options_of_several(form)) if repeated else ()):
+    # Not those that are repeated for each value, which are annotated so.
+    several = {name for name, hint in options if {tuple, list}.intersection(map(get_origin, _members(hint)))}
+    for name in sorted(repeated & several):
         raise ConfigError(
             f"{name} is given {names.count(name)} times; give it once, with all its values behind it: "
             f"{name} ONE ANOTHER"
         )
 
 
-def _options_of_several(form: Any, prefix: str = "--") -> Iterator[str]:
-    """Yield the options that take several values at once, not those that are repeated for each."""
-    if get_origin(form) is Annotated:
-        form = get_args(form)[0]
-    if get_origin(form) in (Union, UnionType):
-        for member in get_args(form):
-            yield from _options_of_several(member, prefix)
-    if not dataclasses.is_dataclass(form):
-        return
-    for field, hint in get_type_hints(form, include_extras=True).items():
-        option = f"{prefix}{field.replace('_', '-')}"
-        members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        if any(get_origin(member) in (tuple, list) for member in members):
-            yield option
-        yield from _options_of_several(hint, f"{option}.")
+def _refuse_values_of_switches(options: Sequence[tuple[str, Any]], words: Sequence[str]) -> None:
+    switches = {name for name, hint in options if _plain(hint) is bool}
+    switches |= {_negated(name) for name in switches}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and _name(word) in switches:
+            raise ConfigError(
+                f"{name} takes no value, such as {value!r}; write {name} alone, or leave it out"
+            )
+
+
+def _negated(switch: str) -> str:
+    """Return ``--part.no-x`` of ``--part.x``, as tyro has it."""
+    part, dot, name = switch.removeprefix("--").rpartition(".")
+    return f"--{part}{dot}no-{name}"
+
+
+def _plain(hint: Any) -> Any:
+    """Return a type without what it is annotated with."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _notes(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _one_line(box: str) -> str:
@@ -145,7 +218,8 @@ def _one_line(box: str) -> str:
     _, *rows = (row.lstrip("│").rstrip("│ ") for row in _ANSI.sub("", box).splitlines())
     sections = [_section(section) for section in _RULE.split("\n".join(rows))]
     line = "; ".join(section[0].lower() + section[1:] for section in sections if section)
-    return _WHERE_HELP_IS.sub("see ", _WRONG_VALUE.sub(_short, line))
+    line = _NO_VALUE.sub(r"\1 needs a value", _WRONG_VALUE.sub(_short, line))
+    return _WHERE_HELP_IS.sub("see ", line)
 
 
 def _section(text: str) -> str:

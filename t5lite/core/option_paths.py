@@ -42,6 +42,9 @@ def as_flags(value: Any, words: Sequence[str]) -> list[str]:
     Args:
       value: a dataclass, as of ``check_option_paths``.
       words: of the command line.
+
+    Raises:
+      ConfigError: for another value of a flag's.
     """
     flags, rest = list[str](), list(words)
     while rest:
@@ -49,11 +52,14 @@ def as_flags(value: Any, words: Sequence[str]) -> list[str]:
         option, equals, said = word.partition("=")
         path = option.removeprefix("--").split(".")
         if option.startswith("--") and isinstance(_at(value, path), bool):
-            given = (said if equals else next(iter(rest), "")).capitalize()
-            if given in ("True", "False"):
-                del rest[: not equals]
-                name = path[-1] if given == "True" else f"no-{path[-1]}"
-                word = "--" + ".".join([*path[:-1], name])
+            has_value = equals or (rest and not rest[0].startswith("--"))
+            given = (said if equals else rest[0]) if has_value else "True"
+            if given.capitalize() not in ("True", "False"):
+                raise ConfigError(f"{option} {given!r} must be True or False; {option} alone says True")
+            if has_value and not equals:
+                del rest[0]
+            name = path[-1] if given.capitalize() == "True" else f"no-{path[-1]}"
+            word = "--" + ".".join([*path[:-1], name])
         flags.append(word)
     return flags
 

@@ -1,19 +1,20 @@
 """Whatever is mistyped becomes one line; ``--help`` stays what the parser makes of it."""
 
 import contextlib
+import importlib
 import io
 import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import t5lite
-from t5lite.cli.main import COMMANDS
+from t5lite.cli.main import COMMANDS, main
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 
@@ -37,6 +38,8 @@ class Form:
     """Of which there is more to say than one line holds; the newest by default."""
     factors: tuple[tuple[str, float], ...] = ()
     """By pattern."""
+    dry: Annotated[bool, "a note"] = False
+    """Whether to do nothing."""
 
     def __post_init__(self):
         if self.run == "said":
@@ -63,7 +66,7 @@ WORDS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(words=st.lists(WORDS, max_size=5))
 def test_a_mistake_is_a_line_and_nothing_is_printed(words):
     """Any mistake is a ``ConfigError``: of a parser that exits, the SystemExit would fail this test."""
@@ -94,7 +97,10 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(words):
             '^--step "b\'st\\]" must be None, a whole number or best; see',
         ),
         (["--run", "a", "--kind", "three"], "'three'.*'one', 'two'"),
-        (["--run", "a", "--inner.steps"], "--inner.steps"),
+        (["--run", "a", "--inner.steps"], "^--inner.steps needs a value; see t5lite form --help$"),
+        (["--inner.steps", "3", "--rnu=a"], "^there is no --rnu; did you mean --run\\?$"),
+        (["--run", "a", "--dry=yes"], "^--dry takes no value, such as 'yes'; write --dry alone, or leave it"),
+        (["--run", "a", "--no-dry=1"], "^--no-dry takes no value"),
         (["--run", "refused"], "^run=refused is refused$"),
         (
             ["--run", "a", "--factors", "a", "1", "--factors=b", "2"],
@@ -139,3 +145,45 @@ def test_a_command_s_options_are_the_fields_of_a_class(name):
     code = path.read_text(encoding="utf-8")
     assert "command_line.parse" in code
     assert not re.search(r"import argparse|import click|tyro\.cli", code)
+
+
+def forms() -> dict[str, Any]:
+    """Return the form of every command whose options are one class."""
+    modules = {
+        name: importlib.import_module(f"t5lite.cli.{name.replace('-', '_')}_command") for name in COMMANDS
+    }
+    return {name: module.Arguments for name, module in modules.items() if hasattr(module, "Arguments")}
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_a_misspelt_option_is_named_beside_the_right_one_whatever_else_is_missing(data):
+    """Of every command, required or not: two letters exchanged, one dropped, one twice."""
+    name, form = data.draw(st.sampled_from(sorted(forms().items())), label="command")
+    options = dict(command_line.options_of(form))
+    option = data.draw(st.sampled_from([each for each in options if len(each) > 5]), label="option")
+    place = data.draw(st.integers(3, len(option) - 2), label="place")
+    kept, pair = (option[:place], option[place + 2 :]), option[place : place + 2]
+    wrong = kept[0] + data.draw(st.sampled_from([pair[::-1], pair[0], pair + pair[1]])) + kept[1]
+    if wrong in options:
+        return
+    arguments = [name, *(["slurm"] if name == "launch" else []), wrong, "3"]
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed):
+        assert main(arguments) == 2
+    assert printed.getvalue().count("\n") == 1
+    assert option in printed.getvalue()
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_a_switch_of_any_command_takes_no_value(data):
+    """The message is about the switch, not about its value, which would be taken for a word of its own."""
+    form = data.draw(st.sampled_from(list(forms().values())), label="form")
+    switches = [option for option, hint in command_line.options_of(form) if "bool" in str(hint)]
+    if not switches:
+        return
+    switch = data.draw(st.sampled_from(switches), label="switch")
+    value = data.draw(st.sampled_from(["yes", "true", "", "0", "é", "--json"]), label="value")
+    with pytest.raises(ConfigError, match=f"^{switch} takes no value, such as "):
+        command_line.parse_known(form, [f"{switch}={value}"])

@@ -72,6 +72,15 @@ def test_an_option_of_a_mixture_s_source_is_said_with_its_place(word: str, messa
         run_config.load(RECIPE.with_name("tiny_mixture_recipe.py"), [word])
 
 
+@pytest.mark.parametrize("words", [["=yes"], ["=1"], ["="], ["", "maybe"], ["", "-1"]])
+def test_a_switch_of_a_recipe_says_what_it_takes(words):
+    option = "--model.positions.per-layer"
+    with pytest.raises(
+        ConfigError, match=rf"^{option} '.*' must be True or False; {option} alone says True$"
+    ):
+        run_config.load(RECIPE, [option + words[0], *words[1:], "--seed", "3"])
+
+
 @pytest.mark.parametrize("old", RENAMED)
 def test_an_option_of_before_names_those_of_now_which_are_taken(old: str, tmp_path: Path):
     of_part = {"rotary-base": "Rotary", "position-offset": "Learned"}

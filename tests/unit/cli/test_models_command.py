@@ -65,6 +65,12 @@ def test_filter_reads_names_and_architectures(capsys, text, name, other):
     assert other not in names
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_filter_is_refused(text, capsys):
+    assert main(["models", "--filter", text]) == 2
+    assert "--filter is empty: is a shell variable not set?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["opt-350m", "t5-efficient-tiny-nl8", "bert-tiny"])
 def test_one_model_is_shown_in_full(capsys, name):
     config = json.loads(json.dumps(to_json(preset(name))))  # tuples as lists
