@@ -38,7 +38,7 @@ from t5lite.data.reading.text_files import TxtDocuments, read_pairs, read_texts
 from t5lite.data.stores.pair_store import PairStoreWriter
 from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
-from t5lite.data.stores.target_texts import TargetTexts
+from t5lite.data.stores.target_texts import CopiedInputs, TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import (
@@ -150,6 +150,14 @@ class PreparePairsConfig(PrepareConfig):
 
     unit: ClassVar[str] = "pairs"
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.inputs_field == self.targets_field:
+            raise ConfigError(
+                f"inputs_field and targets_field are both {self.inputs_field!r}: every target would be its "
+                "input; name two fields"
+            )
+
     def prepare(self, *, command: str | None = None) -> dict[str, Any]:
         """Do so; see ``prepare_pairs``."""
         return prepare_pairs(self, command=command)
@@ -239,7 +247,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
       UserError: for any input that cannot be used; nothing is left behind.
     """
     inputs = find_input_files(config.inputs, allowed=RECORD_FORMATS)
-    targets = TargetTexts()
+    targets, copies = TargetTexts(), CopiedInputs()
 
     def read(progress: Progress, tally: Tally) -> Iterator[tuple[str, str]]:
         pairs = read_pairs(
@@ -251,6 +259,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
             tally=tally,
         )
         # The prefix must not hide an empty input, which has to be dropped.
+        pairs = copies.counted(pairs)
         return ((config.prefix + source if source.strip() else "", targets) for source, targets in pairs)
 
     return _prepare(
@@ -263,7 +272,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
         open_sink=partial(PairSink.enter, num_threads=config.num_threads, targets=targets),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",
-        remark=lambda files: targets.remark(),
+        remark=lambda files: copies.remark() or targets.remark(),
         command=command,
     )
 

@@ -1,7 +1,7 @@
-"""Target texts that a vocabulary cannot tell apart: they would be one class, or one and the same answer."""
+"""Targets that teach nothing: that a vocabulary cannot tell apart, or that are the input again."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -79,6 +79,31 @@ class TargetTexts:
         if distinct == 1 and pairs > 1:
             return f"warning: all {pairs:,} pairs have the same target: there is nothing to learn from them"
         return None
+
+
+class CopiedInputs:
+    """Counts pairs whose target is their input, as where both are read from one column."""
+
+    def __init__(self):
+        self._pairs = self._copies = 0
+
+    def counted(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Yield the pairs, which are counted anew: they may be read more than once."""
+        self._pairs = self._copies = 0
+        for inputs, targets in pairs:
+            if words := inputs.split():  # else it is dropped
+                self._pairs += 1
+                self._copies += words == targets.split()
+            yield inputs, targets
+
+    def remark(self) -> str | None:
+        """Return what to say where most pairs are such."""
+        if self._copies * 2 <= self._pairs:
+            return None
+        return (
+            f"warning: in {self._copies:,} of {self._pairs:,} pairs the target is the input again: a model "
+            "learns to copy from them; check --inputs-field and --targets-field"
+        )
 
 
 def indistinguishable(groups: Sequence[Sequence[str]]) -> str:

@@ -175,6 +175,27 @@ def test_prepare_pairs_with_prefix(tmp_path, vocabulary):
     assert all(text.startswith("ti") for text in documents(store.targets))
 
 
+def test_a_column_is_not_both_sides_of_a_pair(tmp_path, vocabulary):
+    """By one name it is refused; by two, or where the columns hold the same, it is said."""
+    rows = [
+        "a\tb",
+        *(f"ba{'ke' * (n % 7)} {n}\tba{'ke' * (n % 7)}  {n if n > 40 else 'li'}" for n in range(100)),
+    ]
+    (tmp_path / "pairs.tsv").write_text("\n".join(rows))
+    shared = {"inputs": (str(tmp_path / "pairs.tsv"),), "vocabulary": str(vocabulary.path), "prefix": "li "}
+    with pytest.raises(
+        ConfigError, match=r"inputs_field and targets_field are both 'a': .*; name two fields"
+    ):
+        PreparePairsConfig(output=str(tmp_path / "out"), inputs_field="a", targets_field="a", **shared)
+    warnings = {}
+    for target in ("0", "b"):
+        output = str(tmp_path / target)
+        config = PreparePairsConfig(output=output, inputs_field="a", targets_field=target, **shared)
+        warnings[target] = " ".join(prepare_pairs(config)["warnings"])
+    assert "in 100 of 100 pairs the target is the input again" in warnings["0"]
+    assert "in 59 of 100 pairs the target is the input again" in warnings["b"]
+
+
 def test_stores_from_iterables(tmp_path, vocabulary):
     counts = write_text_store(iter(["bake", "", "  ", "limo"]), vocabulary, tmp_path / "texts")
     assert (counts.examples, counts.dropped_empty) == (2, 2)
