@@ -76,6 +76,7 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         lease, error = None, None
         if multihost.is_leader():
             try:
+                directory.check_holds_no_others()
                 lease = stack.enter_context(held_lease(directory.path, config.lease, say))
                 check_is_getting_on(directory.path, lease.holder.job, program)
             except ReportedError as refused:

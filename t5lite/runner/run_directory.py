@@ -23,6 +23,7 @@ from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, open_vocabulary
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.run_config import RunConfig
+from t5lite.runner.foreign_files import check_holds_no_others
 from t5lite.runner.model_file import ModelFile, VocabularyFile, read_model_file
 from t5lite.training.attempts import LEDGER_FOLDER, LEDGER_PATTERN
 from t5lite.training.trackers.reporting import TRACKERS_FILE
@@ -192,6 +193,18 @@ class RunDirectory:
             check_place(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir={self.path} is a file; give a directory")
+
+    def check_holds_no_others(self) -> None:
+        """Check that it is a run already, or nobody else's.
+
+        Raises:
+          ConfigError: if it holds what is no run's.
+        """
+        check_holds_no_others(
+            self.path,
+            own={*FILES, *FOLDERS, _KEPT_TOKENIZER},
+            marks=(self.model_file.name, self.config_file.name),
+        )
 
     def occupied(self) -> dict[str, str]:
         """Return what stands under the names of a run's files and folders, where it may be somebody else's.

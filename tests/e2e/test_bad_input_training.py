@@ -77,6 +77,10 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
         (["--initialize-from.step", 3], r"say where from by --initialize-from\.run RUN"),
         (["--process-id", 1], r"needs coordinator_address, num_processes and process_id together"),
         (["--run-dir", "file"], r"run_dir=/.*file is a file; give a directory"),
+        (
+            ["--run-dir", "."],
+            r"is not a run .* and holds .*file.*; give the run a .* of its own, such as /.*new",
+        ),
         (["--run-dir", "file/new"], r"the directory /.* cannot be made"),
         (["--run-dir", "/proc/nowhere/run"], r"the directory /proc/nowhere/run cannot be made"),
     ],

@@ -4,9 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from t5lite.checkpointing.lease import LEASE_FOLDER
 from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.files import write_text
+from t5lite.core.storage.addresses import place
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.runner import run_directory, snapshot
@@ -122,6 +126,34 @@ def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, t
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"is not a run .* and has tokenizer\.json"):
         check_directory(RunDirectory.at(tmp_path), ENCODER_ONLY, vocabularies["wordpiece"])
+
+
+FOREIGN = st.sampled_from(["notes.txt", "data", "bin", ".bashrc", "a.log.d", "weights.safetensors", "ü", "7"])
+STAYS = st.sampled_from(
+    ["train.log", "slurm-7.out", "7.err", ".README.txt.12ab34cd", *sorted({*FILES, *FOLDERS})]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(foreign=st.sets(FOREIGN), stays=st.sets(STAYS), in_bucket=st.booleans())
+def test_a_directory_is_a_run_s_own_or_refused(foreign, stays, in_bucket, gcs, tmp_path_factory):
+    """What holds others' files is no run directory, on a disk and in a bucket, until it is a run."""
+    folder = tmp_path_factory.mktemp("own")
+    path = place(f"{gcs}/{folder.name}") if in_bucket else folder
+    for name in {*foreign, *stays}:
+        write_text(path / (f"{name}/1/a" if name in (*FOLDERS, "data", "bin") else name), "1")
+    directory = RunDirectory.at(str(path))
+    if foreign and not stays & {"model.json", "config.json"}:
+        with pytest.raises(ConfigError) as refused:
+            directory.check_holds_no_others()
+        first, *_ = sorted(foreign)
+        assert f"is not a run (no model.json) and holds {first}" in str(refused.value)
+        remedy = str(refused.value).rpartition("such as ")[2]
+        RunDirectory.at(remedy).check_holds_no_others()
+        with pytest.raises(ConfigError, match="is not a run"):  # and so for what holds it
+            RunDirectory.at(gcs if in_bucket else str(folder.parent)).check_holds_no_others()
+    else:
+        directory.check_holds_no_others()
 
 
 @pytest.mark.parametrize(
