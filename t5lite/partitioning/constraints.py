@@ -124,6 +124,31 @@ def constrain_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     return x if partitioner is None else place(x, partitioner.stored_spec(axes, x.shape), partitioner)
 
 
+def gather_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return a parameter as products with activations read it: whole on devices with different tokens.
+
+    Its gradient is summed to where the parameter is kept. ``x`` itself where no device has to gather it.
+    """
+    partitioner = active_partitioner()
+    if partitioner is None or on_one_device():
+        return x
+    kept, asked = partitioner.stored_spec(axes, x.shape), partitioner.spec(axes)
+    tokens = partitioner.activation_spec(("batch", "length", "heads", "kv"))[:2]
+    token_axes = {axis for entry in tokens for axis in entry_axes(entry)}
+    shared = tuple(axis for entry in kept for axis in entry_axes(entry) if axis in token_axes)
+    if partitioner.num_shards(shared) == 1:
+        return x
+    left = [tuple(axis for axis in entry_axes(entry) if axis not in token_axes) for entry in asked]
+    whole = PartitionSpec(*(axes or None for axes in left))
+
+    def gathered(x: jax.Array) -> jax.Array:
+        return place(place(x, kept, partitioner), whole, partitioner)
+
+    laid_out = jax.custom_vjp(gathered)
+    laid_out.defvjp(lambda x: (gathered(x), None), lambda _, bar: (place(bar, kept, partitioner),))
+    return laid_out(x)
+
+
 def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return a parameter for a product, split as the rules ask even where it cannot be kept so.
 

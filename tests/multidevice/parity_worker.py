@@ -10,7 +10,7 @@ import sys
 import jax
 import numpy as np
 
-from t5lite.models.config import EncoderDecoderConfig
+from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.optim.trained import parameter_paths, resolve_trained
@@ -31,6 +31,7 @@ MESHES = {
     ),
 }
 IN_CHUNKS = ("tensor 8", "fsdp 2 x sequence 2 x tensor 2")
+GATHERED_ONCE = ("fsdp 8", "fsdp 2 x sequence 2 x tensor 2")
 
 FROZEN = ("!encoder", "!token_embedder", "!decoder/layers/mlp")
 
@@ -56,7 +57,7 @@ def batches(vocab_size):
         }
 
 
-def train(partitioner, *, trainable=None, vocab_chunks=None):
+def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none"):
     """Return the metrics of every step, the size of one device's share, and how far what is frozen moved."""
     config = EncoderDecoderConfig(
         vocab_size=59,  # over no mesh axis
@@ -69,7 +70,7 @@ def train(partitioner, *, trainable=None, vocab_chunks=None):
         tie_embeddings=False,
         dropout_rate=0.1,
     )
-    model = build(config)
+    model = build(config, Execution(remat=remat))
     schedule = Constant(value=0.02).build(NUM_STEPS)
     trained = resolve_trained(trainable, (), model.abstract_params)
     optimizer = trained.optimizer(
@@ -107,7 +108,11 @@ def main():
     one_device = make_partitioner(PartitioningConfig(), jax.devices()[:1])
     results = {"one device": train(one_device)}
     for name, config in MESHES.items():
-        results[name] = train(make_partitioner(config), vocab_chunks=3 if name in IN_CHUNKS else None)
+        results[name] = train(
+            make_partitioner(config),
+            vocab_chunks=3 if name in IN_CHUNKS else None,
+            remat="gathered" if name in GATHERED_ONCE else "none",
+        )
     mesh = make_partitioner(MESHES["replica 2 x fsdp 2 x tensor 2"])
     results["partly frozen, on a mesh"] = train(mesh, trainable=FROZEN)
     results["partly frozen, one device"] = train(one_device, trainable=FROZEN)

@@ -8,13 +8,13 @@ from t5lite.models.config.checks import check_choice
 
 Dtype = Literal["float32", "bfloat16"]
 AttentionBackend = Literal["auto", "reference", "flash", "cudnn"]
-Remat = Literal["none", "dots", "full", "save", "offload"]
+Remat = Literal["none", "gathered", "dots", "full", "save", "offload"]
 
 REMAT_NAMES = (
-    "layer_input", "query", "key", "value", "context", "attention_out", "mlp_wi",
+    "layer_input", "query", "key", "value", "context", "attention_out", "mlp_wi", "kernels",
 )  # fmt: skip
 """What of a layer ``remat_names`` can name: its input, the projected heads, the attention op's result and its
-projection, the MLP's input projections."""
+projection, the MLP's input projections, and its kernels as they were gathered, where a mesh divides them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,9 @@ class Execution:
     """Turns of the loop over layers that are one; 1 compiles fastest, -1 unrolls all (fastest on CPU)."""
     remat: Remat = "none"
     """What the backward pass recomputes: norms and activation functions alone (none); all but matrix products
-    (dots); every layer from its input (full); or every layer from its input and ``remat_names``, kept on
+    (dots); the same, with attention's result and the layers' kernels kept as they were gathered over the mesh
+    (gathered: a third fewer bytes on the links, for the kernels' size in the compute dtype); every layer from
+    its input (full); or every layer from its input and ``remat_names``, kept on
     the device (save) or in the memory of the host (offload; the layers' inputs go there by the name
     layer_input)."""
     remat_names: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import AttentionSpec
 from t5lite.models.kernels.attention import attention
+from t5lite.models.kernels.table import names_context
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.making import Making
@@ -96,7 +97,10 @@ class Attention(nnx.Module):
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,
         )
-        out_BLJ = checkpoint_name(out_BLHK, "context").reshape(*x_BLD.shape[:2], -1)
+        # As one dimension: a TPU pads the last one to 128, and kv is often 64.
+        out_BLJ = out_BLHK.reshape(*x_BLD.shape[:2], -1)
+        if not names_context(backend):
+            out_BLJ = checkpoint_name(out_BLJ, "context")
         y_BLD = project("BLJ,JD->BLD", out_BLJ, self.out[...].astype(self.dtype))
         if hasattr(self, "out_bias"):
             y_BLD = add_bias(y_BLD, self.out_bias[...])

@@ -79,7 +79,7 @@ def _scattered_units(layer: LayerShape, remat: Remat) -> float:
     passes = 4 * blocks  # a gather and a scatter each, forward and backward
     if remat == "full":
         passes += 2 * blocks - 1
-    elif remat == "dots":
+    elif remat in ("gathered", "dots"):
         passes += blocks  # the norms' outputs are not kept, and products' gradients need them whole
     return layer.num_layers * (passes * layer.whole + _encoded_gradient(layer))
 

@@ -34,7 +34,7 @@ from t5lite.planning.predicted.layer_shapes import (
     layer_shapes,
 )
 from t5lite.planning.predicted.memory_model import MemoryEstimate
-from t5lite.planning.predicted.remat import PLANNED, recomputed_flops
+from t5lite.planning.predicted.remat import KEEPS_KERNELS, PLANNED, recomputed_flops
 from t5lite.planning.predicted.state_shards import StateShapes
 from t5lite.training.gradients import StepGradients, step_gradients
 from t5lite.training.step import check_batch_size
@@ -202,6 +202,7 @@ class MeshCosts:
             optimizer=self._state.optimizer,
             gradients=self._state.gradients + sums,
             saved_activations=memory_model.saved_activations(layers, execution.remat),
+            saved_kernels=self._state.kernels_to_keep * (execution.remat in KEEPS_KERNELS),
             working=memory_model.working_activations(layers)
             + memory_model.working_kernels(self._state.largest_layer),
             logits=memory_model.logits_memory(self._num_logits(rows)),
@@ -233,7 +234,9 @@ class MeshCosts:
         """Return the seconds of a step's collectives by mesh axis, and of those between slices."""
         topology = self._costs.topology
         sent = defaultdict(float, activation_exchange(layers, self._placement, execution.remat))
-        for number_of in (self._state.gathered, self._state.gathered_again):
+        keeps = execution.remat in KEEPS_KERNELS
+        again = self._state.gathered_again_outside if keeps else self._state.gathered_again
+        for number_of in (self._state.gathered, again):
             for axis, number in number_of.items():
                 sent[axis] += number
         for axis, number in self._state.reduced.items():

@@ -31,6 +31,8 @@ class MemoryEstimate:
     gradients: float
     saved_activations: float
     """What the forward pass keeps for the backward pass, of one microbatch."""
+    saved_kernels: float
+    """The layers' kernels, where they are kept as they were gathered."""
     working: float
     """Of the layer at work: recomputed activations and gathered kernels."""
     logits: float
@@ -38,7 +40,7 @@ class MemoryEstimate:
     @property
     def total(self) -> float:
         """The peak: the logits are gone when the first layer's backward pass needs its working arrays."""
-        held = self.parameters + self.optimizer + self.gradients + self.saved_activations
+        held = self.parameters + self.optimizer + self.gradients + self.saved_activations + self.saved_kernels
         return held + max(self.working, self.logits)
 
     def parts(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from t5lite.models.config import Remat
 from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.remat import KEEPS_KERNELS
 from t5lite.planning.predicted.state_shards import StateShards
 
 _FLOAT32 = 4
@@ -18,7 +19,7 @@ _LOGITS_PASSES = 6
 _BACKWARD = 1
 """Gradients of activations are read and written about as often as activations in a forward pass; for those of
 kernels as much is read again."""
-_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "dots": 1.5, "full": 2.0}
+_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "gathered": 1.5, "dots": 1.5, "full": 2.0}
 """Forward passes over the layers; recomputing all but products is half of one."""
 
 
@@ -31,7 +32,8 @@ def kernel_traffic(state: StateShards, remat: Remat) -> float:
     """Return the bytes of kernels and their gradients in one microbatch."""
     is_gathered = any(state.gathered.values())
     forward = (2 + is_gathered) * state.kernels  # cast, and read
-    again = (1 + (remat == "full") + is_gathered) * state.kernels_again
+    is_gathered_again = is_gathered and remat not in KEEPS_KERNELS
+    again = (1 + (remat == "full") + is_gathered_again) * state.kernels_again
     return forward + again + state.gradients
 
 

@@ -4,11 +4,15 @@ from t5lite.models.config import LayerSpec, Remat
 from t5lite.models.flops import LayerFlops
 from t5lite.planning.predicted.layer_shapes import LayerShape
 
+_PRODUCTS = ("query", "key", "value", "attention_out", "mlp_wi", "mlp_wo")
 KEPT: dict[Remat, tuple[str, ...]] = {
-    "dots": ("query", "key", "value", "attention_out", "mlp_wi", "mlp_wo"),
+    "gathered": (*_PRODUCTS, "context"),
+    "dots": _PRODUCTS,
     "full": (),
 }
 """Names of the products whose results are kept besides the layer's input; ``none`` keeps everything."""
+KEEPS_KERNELS: frozenset[Remat] = frozenset({"gathered"})
+"""Policies that keep the layers' kernels as they were gathered, for the backward pass not to do it again."""
 PLANNED: tuple[Remat, ...] = ("none", *KEPT)
 """Policies that are compared."""
 

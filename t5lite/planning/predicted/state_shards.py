@@ -34,12 +34,16 @@ class StateShards:
     """Parameters in the compute dtype as products read them: gathered over the axes that split the batch."""
     kernels_again: float
     """Those of them that the backward pass reads too."""
+    kernels_to_keep: float
+    """Those of them that are in layers and gathered."""
     largest_layer: float
     """Those of the layer that has most."""
     gathered: Mapping[str, float]
     """Sent along each mesh axis to gather every kernel once."""
     gathered_again: Mapping[str, float]
     """The same, of those that the backward pass reads too."""
+    gathered_again_outside: Mapping[str, float]
+    """The same, of those outside of layers."""
     reduced: Mapping[str, float]
     """Sent along each mesh axis to sum every gradient once, in float32."""
 
@@ -82,9 +86,10 @@ class StateShapes:
         data_axes = [axis for axis in data_mesh_axes(partitioner) if sizes[axis] > 1]
         gathered: dict[str, float] = defaultdict(float)
         again: dict[str, float] = defaultdict(float)
+        outside: dict[str, float] = defaultdict(float)
         reduced: dict[str, float] = defaultdict(float)
         layers: dict[str, float] = defaultdict(float)
-        parameters = updated = gradients = kernels = kernels_again = 0.0
+        parameters = updated = gradients = kernels = kernels_again = to_keep = 0.0
         for leaf in self._parameters:
             own = mesh_axes(partitioner.stored_spec(leaf.axes, leaf.shape))
             shard = leaf.elements / math.prod(sizes[axis] for axis in own)
@@ -96,6 +101,7 @@ class StateShapes:
             is_kernel = leaf.axes != _TABLE_AXES or self._is_table_kernel
             kernels += whole if is_kernel else 0.0
             kernels_again += whole if is_kernel and leaf.is_read_again else 0.0
+            to_keep += whole * leaf.is_read_again if leaf.stack and shared else 0.0
             if leaf.stack:
                 layers[leaf.stack] += whole / leaf.num_layers
             for axis in data_axes:
@@ -106,6 +112,7 @@ class StateShapes:
                     moved = ring_share(sizes[axis]) * shard * self._itemsize
                     gathered[axis] += moved
                     again[axis] += moved * leaf.is_read_again
+                    outside[axis] += moved * leaf.is_read_again
                     reduced[axis] += ring_share(sizes[axis]) * shard * _FLOAT32 * leaf.is_trained
             part = shard if is_kernel else 0.0
             for axis in reversed(shared):  # the inner ones first, while there is little to send
@@ -113,6 +120,7 @@ class StateShapes:
                 sent = ring_share(sizes[axis]) * part * self._itemsize
                 gathered[axis] += sent
                 again[axis] += sent * leaf.is_read_again
+                outside[axis] += 0.0 if leaf.stack else sent * leaf.is_read_again
                 reduced[axis] += ring_share(sizes[axis]) * part * _FLOAT32 * leaf.is_trained
         return StateShards(
             parameters=parameters,
@@ -121,9 +129,11 @@ class StateShapes:
             gradients=gradients,
             kernels=kernels,
             kernels_again=kernels_again,
+            kernels_to_keep=to_keep,
             largest_layer=max(layers.values()),
             gathered=gathered,
             gathered_again=again,
+            gathered_again_outside=outside,
             reduced=reduced,
         )
 

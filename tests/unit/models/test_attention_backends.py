@@ -9,7 +9,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import assert_trees_close, make_config, make_rows, tiny_from_config
+from architectures import assert_trees_close, make_config, make_forward, make_rows, tiny_from_config
 from jax.sharding import AbstractMesh
 
 from t5lite.models.config import EncoderDecoderConfig, Execution, RelativePositions
@@ -339,3 +339,20 @@ def test_attention_without_a_key_drops_nothing(interpreted_kernel):
     got = attention(q, k, v, backend="flash", mask=AttentionMask(), dropout_rate=0.5)
     np.testing.assert_allclose(got, dot_product_attention(q, k, v), atol=1e-5)
     assert len(interpreted_kernel) == 1
+
+
+@pytest.mark.parametrize("backend", ["reference", "flash"])
+def test_what_attention_gives_is_kept_once_with_its_heads_as_one_dimension(monkeypatch, backend):
+    """Named by a kernel and by its caller it would be kept twice; heads of 64 columns are padded to 128."""
+    monkeypatch.setattr(stack, "choose_backend", lambda *_: backend)
+    config = make_config("encoder_only", head_dim=64, num_heads=2)
+    model = build(config, Execution(remat="save", remat_names=("context",)))
+    batch = make_rows(config, [[(1, 128)]], length=128)
+
+    def loss(params):
+        return jnp.sum(make_forward(model)(params, batch))
+
+    kept = jax.tree.leaves(jax.eval_shape(lambda params: jax.vjp(loss, params)[1], model.abstract_params))
+    kernel = jax.tree.leaves(model.abstract_params["encoder"]["layers"])[-1]
+    shapes = [leaf.shape for leaf in kept if leaf.shape[:3] == (kernel.shape[0], 1, 128)]
+    assert sorted(shapes) == [(kernel.shape[0], 1, 128, 16), (kernel.shape[0], 1, 128, 128)]

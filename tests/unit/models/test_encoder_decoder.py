@@ -1,3 +1,5 @@
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,8 @@ from tiny_models import make_batch, make_config, make_loss, make_params
 
 from t5lite.models.config import REMAT_NAMES, Execution
 from t5lite.models.functional import build
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.partitioning.rules import is_logical_axes
 
 KEY = jax.random.key(3)
 
@@ -46,7 +50,7 @@ def test_unrolling_and_rematerialisation_change_nothing(reference, changes):
     assert_trees_close(gradients, expected_gradients, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", REMAT_NAMES)
+@pytest.mark.parametrize("name", sorted({*REMAT_NAMES} - {"kernels"}))
 def test_every_name_of_a_remat_policy_is_kept(name):
     """A name that no array of a layer bears would make a policy that does nothing."""
 
@@ -59,6 +63,40 @@ def test_every_name_of_a_remat_policy_is_kept(name):
     full, saved = kept_bytes(remat="full"), kept_bytes(remat="save", remat_names=(name,))
     # The input is the carry of the loop over layers, which every policy keeps.
     assert saved == full if name == "layer_input" else saved > full
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "is_divided"),
+    [
+        (PartitioningConfig(style="fsdp", fsdp=8), True),
+        (PartitioningConfig(style="sequence_parallel", fsdp=2, sequence=2, tensor=2), True),
+        (PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=8), False),
+        (PartitioningConfig(style="data_parallel", fsdp=8), False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "changes", [{"remat": "gathered"}, {"remat": "save", "remat_names": ("kernels",)}], ids=str
+)
+def test_kernels_are_kept_as_they_were_gathered_where_a_mesh_divides_them(changes, partitioning, is_divided):
+    """In the compute dtype, whole along the axes that divide the batch; a copy of what is here pays not."""
+    model = build(make_config(), Execution(compute_dtype="bfloat16", **changes))
+    kernels = [
+        leaf.shape
+        for leaf, axes in zip(
+            jax.tree.leaves(model.abstract_params["decoder"]["layers"]),
+            jax.tree.leaves(model.logical_axes["decoder"]["layers"], is_leaf=is_logical_axes),
+            strict=True,
+        )
+        if len(axes) == 3
+    ]
+    assert len(kernels) == 11
+    with abstract_partitioner(partitioning, 8).activate():
+        loss = make_loss(model)
+        backward = jax.eval_shape(lambda p: jax.vjp(loss, p, make_batch())[1], model.abstract_params)
+    kept = Counter(leaf.shape for leaf in jax.tree.leaves(backward) if leaf.dtype == jnp.bfloat16)
+    missing = Counter(kernels) - kept
+    assert missing == (Counter() if is_divided else Counter(kernels))
 
 
 def test_rematerialisation_saves_memory():

@@ -255,6 +255,19 @@ def test_remat_trades_memory_for_flops(name: str):
     assert none.flops < dots.flops < full.flops
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_kernels_that_are_kept_are_gathered_once(name: str):
+    """Those of layers: the table and the head's are gathered again. Nothing is kept that is not gathered."""
+    dots, gathered = (predict(name, run=PlannedExecution(remat=remat)) for remat in ("dots", "gathered"))
+    kept = gathered.memory.saved_kernels
+    assert dots.memory.saved_kernels == 0 < kept
+    spared = dots.time.links["fsdp"] - gathered.time.links["fsdp"]
+    assert spared * 100e9 == pytest.approx(15 / 16 * kept)
+    assert gathered.model_flops < gathered.flops < dots.flops
+    whole = predict(name, run=PlannedExecution(remat="gathered"), style="data_parallel")
+    assert whole.memory.saved_kernels == 0
+
+
 def test_microbatches_trade_activations_for_exchange():
     one, four = (predict(run=PlannedExecution(num_microbatches=number)) for number in (1, 4))
     assert four.memory.saved_activations == one.memory.saved_activations / 4
