@@ -108,6 +108,7 @@ class EncoderOnly(nnx.Module):
         x_BMD = self.token_embedder(tokens_BM)
         if self.config.num_token_types:
             types_BM = jnp.zeros_like(tokens_BM) if token_types_BM is None else token_types_BM
-            table_TD = self.token_types[...].astype(x_BMD.dtype)
-            x_BMD = x_BMD + jnp.take(table_TD, types_BM, axis=0, mode="fill", fill_value=jnp.nan)
+            # Rounded after the lookup: the gradient of a row is a sum over thousands of tokens, in float32.
+            types_BMD = jnp.take(self.token_types[...], types_BM, axis=0, mode="fill", fill_value=jnp.nan)
+            x_BMD = x_BMD + types_BMD.astype(x_BMD.dtype)
         return self.encoder(x_BMD, segment_ids_BL=segment_ids_BM, dropout_key=dropout_key)
