@@ -144,7 +144,7 @@ def run(arguments: Sequence[str]) -> int:
     jax.config.update("jax_platforms", "cpu")
     topology = parse_chips(known.chips, num_slices=known.num_slices)
     place = None if known.write is None else checked_place(known.write, overwrite=known.overwrite)
-    base = _base(known, words)
+    base = base_of(known, words)
     workload = _preset_workload(known, topology) if base is None else workload_of(base.config, topology)
     heading = _heading(known, workload)
     found = _searched(workload, heading)
@@ -156,7 +156,8 @@ def run(arguments: Sequence[str]) -> int:
         _say_unsplit(best, workload)
         if base is not None and known.write is not None:
             said = figures_of(best, topology, found, finalists, heading=heading)
-            recipe = planned_recipe(base.config, best, said, _origin(base, arguments, known.write))
+            origin = _origin(base, arguments, known.write)
+            recipe = planned_recipe(base.config, best.partitioning, best.execution, said, origin)
             shown["written"] = {"figures": asdict(said), "origin": asdict(recipe.origin)}
     if known.json:
         print(json.dumps(shown, indent=2))
@@ -170,7 +171,8 @@ def run(arguments: Sequence[str]) -> int:
     return ExitCode.DOES_NOT_FIT if best is None else ExitCode.DONE
 
 
-def _base(known: Arguments, words: Sequence[str]) -> Base | None:
+def base_of(known: Arguments, words: Sequence[str]) -> Base | None:
+    """Return the recipe that is planned for, if one is given; errors as of ``load_base``."""
     if known.config is None:
         return None
     if known.trainable is not None:
@@ -265,7 +267,7 @@ def _searched(workload: Workload, heading: str) -> Search:
 
 
 def _compiled(found: Search, workload: Workload, number: int) -> list[Finalist]:
-    return compile_candidates(found.ranked, workload, number, announce=_announce) if number else []
+    return compile_candidates(found.kinds, workload, number, announce=_announce) if number else []
 
 
 def _say_unsplit(best: Candidate, workload: Workload) -> None:

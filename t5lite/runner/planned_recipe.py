@@ -14,9 +14,10 @@ from t5lite.core.python_source import WIDTH, chosen_fields, python_source
 from t5lite.models import laptop
 from t5lite.models.config import ModelConfig
 from t5lite.models.presets import PRESETS, preset
-from t5lite.partitioning import abstract_partitioner
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import Topology
+from t5lite.planning.predicted.cost_model import PlannedExecution
 from t5lite.planning.report.table import duration
 from t5lite.planning.search.candidates import Candidate, Search
 from t5lite.planning.search.finalists import MARGIN_BYTES, Finalist
@@ -53,6 +54,8 @@ class Figures:
 
     heading: str
     """Model, slice, batch and optimizer."""
+    choice: str
+    """Mesh, style, remat policy, microbatches, options."""
     topology: str
     num_slices: int
     num_considered: int
@@ -109,6 +112,7 @@ def figures_of(
     prediction = candidate.prediction
     return Figures(
         heading=heading,
+        choice=candidate.words,
         topology=topology.slice_name,
         num_slices=topology.num_slices,
         num_considered=found.num_considered,
@@ -151,14 +155,19 @@ class PlannedRecipe:
         return f"{_header(self)}\n\nfrom t5lite import recipe as r\n\n\n{_function(self.config)}"
 
 
-def planned_recipe(base: RunConfig, candidate: Candidate, figures: Figures, origin: Origin) -> PlannedRecipe:
+def planned_recipe(
+    base: RunConfig,
+    partitioning: PartitioningConfig,
+    execution: PlannedExecution,
+    figures: Figures,
+    origin: Origin,
+) -> PlannedRecipe:
     """Return the base's run in the way that was chosen.
 
     The batch of an evaluation that its mesh does not divide becomes the next larger that it does, which the
     origin then says.
     """
-    devices = math.prod(candidate.partitioning.sizes.values())
-    mesh = abstract_partitioner(candidate.partitioning, devices)
+    mesh = abstract_partitioner(partitioning, math.prod(partitioning.sizes.values()))
     shards = mesh.num_shards(mesh.batch_sharding.spec[0])
     evaluations = {
         name: replace(each, batch_size=math.ceil(each.batch_size / shards) * shards)
@@ -172,9 +181,9 @@ def planned_recipe(base: RunConfig, candidate: Candidate, figures: Figures, orig
     ]
     config = replace(
         base,
-        execution=replace(base.execution, remat=candidate.execution.remat, remat_names=()),
-        step=replace(base.step, num_microbatches=candidate.execution.num_microbatches),
-        partitioning=candidate.partitioning,
+        execution=replace(base.execution, remat=execution.remat, remat_names=()),
+        step=replace(base.step, num_microbatches=execution.num_microbatches),
+        partitioning=partitioning,
         evaluations=evaluations,
     )
     return PlannedRecipe(config, figures, replace(origin, changes=tuple(changes)))
@@ -231,9 +240,12 @@ def _said(found: Figures) -> str:
     compiled = found.compiled
     if compiled is None:
         return f"The first of {found.num_considered:,} ways by prediction, and not compiled: {predicted}."
+    choice = (
+        f"the fastest of {found.num_compiled} compiled programs" if found.num_compiled > 1 else "the first"
+    )
     return (
-        f"Of {found.num_considered:,} ways {found.num_compiled} were compiled; this is the fastest of those "
-        f"that leave {compiled.margin_bytes / GIB:.1f} GiB of a device free. By {compiled.compiler} it needs "
+        f"Of {found.num_considered:,} ways this is {choice} that leaves at least "
+        f"{compiled.margin_bytes / GIB:.1f} GiB of a device free. By {compiled.compiler} it needs "
         f"{compiled.needed_bytes / GIB:.1f} of {compiled.available_bytes / GIB:.1f} GiB; a step takes at "
         f"least {duration(compiled.step_seconds)} ({compiled.limiting}; MFU at most {compiled.mfu:.0%}), and "
         f"{duration(compiled.serial_seconds)} if nothing overlaps; {predicted}. It was not run there."

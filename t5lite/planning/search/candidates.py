@@ -75,6 +75,9 @@ class Search:
 
     ranked: tuple[Candidate, ...]
     """Ways that fit and that no other beats in both time and memory, fastest first."""
+    kinds: tuple[tuple[Candidate, ...], ...]
+    """Ways that fit by style and remat policy, the fastest kind first, and in each as in ``ranked``: what is
+    worth compiling, as predictions do not tell apart what they find nearly equal."""
     smallest: Candidate | None
     """The one that takes least memory, whether it fits or not."""
     num_considered: int
@@ -125,6 +128,7 @@ def search(
     dropped[DOMINATED] = len(fitting) - len(ranked)
     return Search(
         ranked=tuple(ranked),
+        kinds=_kinds(fitting),
         smallest=min(runnable, key=lambda each: each.prediction.memory.total, default=None),
         num_considered=len(runnable) + dropped[MODEL_NOT_DIVISIBLE] + dropped[BATCH_NOT_DIVISIBLE],
         dropped={reason: number for reason, number in dropped.items() if number},
@@ -175,6 +179,14 @@ def _predict(mesh: MeshCosts, execution: PlannedExecution) -> Prediction | None:
         return mesh.predict(execution)
     except ConfigError:
         return None
+
+
+def _kinds(candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
+    kinds: dict[tuple[str, str], list[Candidate]] = {}
+    for candidate in candidates:
+        kinds.setdefault((candidate.partitioning.style, candidate.execution.remat), []).append(candidate)
+    ranked = [tuple(_undominated(each)) for each in kinds.values()]
+    return tuple(sorted(ranked, key=lambda kind: kind[0].prediction.time.ranking))
 
 
 def _undominated(candidates: Sequence[Candidate]) -> list[Candidate]:

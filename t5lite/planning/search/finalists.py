@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import make_partitioner
 from t5lite.partitioning.compiler_options import Options, alternatives
 from t5lite.planning.compiled.compile import CompiledStep, compile_step
-from t5lite.planning.compiled.roofline import Roofline, roofline
+from t5lite.planning.compiled.roofline import MATRIX_UNIT, Roofline, roofline
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import compile_only_devices
 from t5lite.planning.search.candidates import Candidate
@@ -41,6 +40,12 @@ class Finalist:
         return float("inf") if self.roofline is None else self.roofline.step_seconds
 
     @property
+    def can_be_faster(self) -> bool:
+        """Whether more than its matrix products takes time, which other compiler options might save."""
+        products = 0.0 if self.roofline is None else self.roofline.seconds[MATRIX_UNIT]
+        return products < self.seconds * (1 - _WORTH)
+
+    @property
     def rank(self) -> tuple[bool, float, float]:
         """What finalists are sorted by: those that can be chosen first, by their time."""
         serial = float("inf") if self.roofline is None else self.roofline.serial_seconds
@@ -61,16 +66,21 @@ def chosen(finalists: Sequence[Finalist]) -> Finalist | None:
 
 
 def compile_candidates(
-    candidates: Sequence[Candidate], workload: Workload, number: int, *, announce: Callable[[str], None]
+    kinds: Sequence[Sequence[Candidate]],
+    workload: Workload,
+    number: int,
+    *,
+    announce: Callable[[str], None],
 ) -> list[Finalist]:
-    """Compile the best candidates for a topology that need not be here, and return them, best first.
+    """Compile the best of each kind for a topology that need not be here, and return them, best first.
 
-    They are of ``number`` kinds of mesh, style and remat policy. Where one does not fit with the margin, the
-    next of its kind is compiled, which has more microbatches; if no kind fits, the next kind: up to twice
-    ``number`` in all. The best is compiled with each other choice of compiler options, too.
+    They are of ``number`` kinds. Where one does not fit with the margin, the next of its kind is compiled,
+    which needs less; if no kind fits, the next kind: up to twice ``number`` in all. A kind is left out whose
+    products alone take longer than the best compiled step. If the kinds are several, and the best is slower
+    than its products, it is compiled with each other choice of compiler options, too.
 
     Args:
-      candidates: of a search for the workload, best first.
+      kinds: of a search for the workload.
       workload: what is planned for.
       number: how many kinds to compile, at least 1.
       announce: is told what is compiled and, after the first, about how long is left.
@@ -78,35 +88,31 @@ def compile_candidates(
     Raises:
       ConfigError: if the compiler is not installed, or does not know the topology.
     """
-    others = alternatives(workload.topology.chip.platform, workload.partitioning.compiler_options)
-    kinds = _kinds(candidates)
-    most = min(2 * number, len(candidates))
+    given = workload.partitioning.compiler_options
+    others = alternatives(workload.topology.chip.platform, given) if number > 1 else []
+    most = min(2 * number, sum(map(len, kinds)))
     ways = min(number, len(kinds))
     compiler = _Compiler(workload, planned=ways + len(others), announce=announce)
     announce(
-        f"compiling {ways + len(others)} programs, a minute or several each: {ways} ways (up to {most} if "
-        f"some leave less than {MARGIN_BYTES / GIB:.2f} GiB free), and the best of them with {len(others)} "
-        "other choices of compiler options"
+        f"compiling {ways} of them, up to {most} if some leave less than {MARGIN_BYTES / GIB:.2f} GiB free, "
+        f"and the best with {len(others)} other choices of compiler options: a minute or several each"
     )
     finalists: list[Finalist] = []
     for place, kind in enumerate(kinds):
-        if place >= number and chosen(finalists) is not None:
+        best = chosen(finalists)
+        if place >= number and best is not None:
             break
+        if best is not None and kind[0].prediction.time.matrix_unit >= best.seconds:
+            announce(f"not compiled, as its products alone take longer than that: {kind[0].words}")
+            continue
         for candidate in kind[: most - len(finalists)]:
             finalists.append(compiler.compiled(candidate))
             if finalists[-1].problem is None:
                 break
-    if (best := chosen(finalists)) is not None:
+    best = chosen(finalists)
+    if best is not None and best.can_be_faster:
         finalists += [compiler.compiled(best.candidate, other) for other in others]
     return sorted(finalists, key=lambda each: each.rank)
-
-
-def _kinds(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Return the candidates, best first, by mesh, style and remat policy."""
-    kinds: dict[tuple[Any, ...], list[Candidate]] = {}
-    for candidate in candidates:
-        kinds.setdefault((candidate.partitioning, candidate.execution.remat), []).append(candidate)
-    return list(kinds.values())
 
 
 class _Compiler:

@@ -1,5 +1,6 @@
 """Which of the compiled ways is chosen, and what is compiled to find it, without a compiler."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -50,7 +51,7 @@ def candidate(fsdp: int, num_microbatches: int) -> Candidate:
 
 
 def timed(seconds: float) -> Roofline:
-    return Roofline(seconds={"matrix unit": seconds}, serial_seconds=2 * seconds, **TAKES)
+    return Roofline(seconds={"links x": seconds, "matrix unit": 0.5}, serial_seconds=2 * seconds, **TAKES)
 
 
 def finalist(seconds: float, problem: str | None, options: tuple[tuple[str, str], ...]) -> Finalist:
@@ -105,7 +106,7 @@ def needs(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
     return shares
 
 
-RANKED = [candidate(fsdp, number) for fsdp in (1, 2, 4) for number in (1, 2)]
+KINDS = [[candidate(fsdp, number) for number in (1, 2)] for fsdp in (1, 2, 4)]
 
 
 def ways(compiled: list[Finalist]) -> set[tuple[int, int]]:
@@ -116,9 +117,11 @@ def ways(compiled: list[Finalist]) -> set[tuple[int, int]]:
 
 def test_one_of_each_kind_is_compiled_and_the_best_with_other_options(needs: dict[tuple[int, int], float]):
     said: list[str] = []
-    compiled = compile_candidates(RANKED, WORKLOAD, 2, announce=said.append)
+    compiled = compile_candidates(KINDS, WORKLOAD, 2, announce=said.append)
     assert ways(compiled) == {(1, 1), (2, 1)}
-    assert said[0].startswith("compiling 4 programs, a minute or several each: 2 ways (up to 4 if some leave")
+    assert said[0].startswith(
+        "compiling 2 of them, up to 4 if some leave less than 1.00 GiB free, and the best with 2"
+    )
     assert [line.partition(" of 4")[0] for line in said[1:]] == [
         f"compiling {number}" for number in range(1, 5)
     ]
@@ -128,6 +131,8 @@ def test_one_of_each_kind_is_compiled_and_the_best_with_other_options(needs: dic
     assert best.candidate.partitioning.compiler_options == (
         ("xla_jf_spmd_threshold_for_windowed_einsum_mib", "0"),
     )
+    (alone,) = compile_candidates(KINDS, WORKLOAD, 1, announce=lambda text: None)
+    assert alone.other_options == ()
     assert "compiler_options=" in best.candidate.recipe[0]
     assert "--partitioning.compiler-options xla_jf_spmd_threshold_for_windowed_einsum_mib 0" in (
         best.candidate.overrides
@@ -138,7 +143,7 @@ def test_where_one_does_not_fit_the_next_of_its_kind_is_compiled(needs: dict[tup
     """Also where the compiler lets it run, and it leaves less than the margin."""
     needs[1, 1] = 1 - 0.9 * MARGIN_BYTES / AVAILABLE
     said: list[str] = []
-    compiled = compile_candidates(RANKED, WORKLOAD, 1, announce=said.append)
+    compiled = compile_candidates(KINDS, WORKLOAD, 1, announce=said.append)
     assert ways(compiled) == {(1, 1), (1, 2)}
     assert "not chosen: leaves 0.90 GiB" in said
     best = chosen(compiled)
@@ -146,17 +151,40 @@ def test_where_one_does_not_fit_the_next_of_its_kind_is_compiled(needs: dict[tup
     assert best.candidate.execution.num_microbatches == 2
 
 
+def test_a_kind_whose_products_take_longer_than_what_is_compiled_is_left_out(
+    needs: dict[tuple[int, int], float],
+):
+    """The compiled time of the first is 1.1 s, or 0.99 with other options; windows are not waited for."""
+    said: list[str] = []
+    slow = dataclasses.replace(
+        KINDS[1][0],
+        prediction=dataclasses.replace(
+            PREDICTION, time=dataclasses.replace(PREDICTION.time, matrix_unit=1.2)
+        ),
+    )
+    compiled = compile_candidates([KINDS[0][:1], [slow]], WORKLOAD, 2, announce=said.append)
+    assert ways(compiled) == {(1, 1)}
+    assert f"not compiled, as its products alone take longer than that: {slow.words}" in said
+    needs[1, 1] = 2.0
+    assert ways(compile_candidates([KINDS[0][:1], [slow]], WORKLOAD, 2, announce=said.append)) == {
+        (1, 1),
+        (2, 1),
+    }
+
+
 def test_where_no_kind_fits_the_next_is_compiled_and_the_number_is_bounded(
     needs: dict[tuple[int, int], float],
 ):
     needs |= {(1, 1): 1.2, (1, 2): 1.1, (2, 1): 1.2}
-    best = chosen(compile_candidates(RANKED, WORKLOAD, 2, announce=lambda text: None))
+    best = chosen(compile_candidates(KINDS, WORKLOAD, 2, announce=lambda text: None))
     assert best is not None
     assert ways([best]) == {(2, 2)}
-    compiled = compile_candidates(RANKED, WORKLOAD, 1, announce=lambda text: None)
+    compiled = compile_candidates(KINDS, WORKLOAD, 1, announce=lambda text: None)
     assert chosen(compiled) is None
     assert ways(compiled) == {(1, 1), (1, 2)}
-    found = Search(ranked=tuple(RANKED), smallest=None, num_considered=6, dropped={})
+    found = Search(
+        ranked=tuple(KINDS[0]), kinds=tuple(map(tuple, KINDS)), smallest=None, num_considered=6, dropped={}
+    )
     text = plan_report.text(found, compiled, heading="", memory_bytes=AVAILABLE)
     assert "none of these leaves 1.00 of 15.75 GiB free: use more chips" in text
     assert plan_report.as_json(found, compiled)["chosen"] is None

@@ -82,6 +82,15 @@ def test_the_ranking_is_by_time_and_each_one_is_smaller_than_the_faster_ones():
     assert times == sorted(times)
     assert sizes == sorted(sizes, reverse=True)
     assert len(found.ranked) > 1
+    for kind in found.kinds:
+        sizes = [each.prediction.memory.total for each in kind]
+        assert sizes == sorted(sizes, reverse=True)
+        assert {(each.partitioning.style, each.execution.remat) for each in kind} == {
+            (kind[0].partitioning.style, kind[0].execution.remat)
+        }
+    fastest = [kind[0].prediction.time.ranking for kind in found.kinds]
+    assert fastest == sorted(fastest)
+    assert fastest[0] == times[0]
 
 
 @pytest.mark.parametrize(("devices", "num_slices"), [("v5e:1x1", 1), ("v5e:4x4", 1), ("v5e:4x4", 2)])
