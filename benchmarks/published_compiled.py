@@ -28,11 +28,13 @@ from t5lite.training.step import StepConfig
 def compile_published(run: PublishedRun) -> CompiledStep:
     """Compile this project's step in a run's setting; attention is computed as on the platform."""
     topology = parse_topology(run.topology)
-    execution = config.Execution(compute_dtype="bfloat16", remat=run.execution.remat)
+    way = run.compiled_as
+    execution = config.Execution(compute_dtype="bfloat16", remat=way.remat, remat_names=way.kept)
     model = build(run.model, execution)
     optimizer = AdamWConfig().build(Constant().build(1), model.logical_axes)
     partitioner = make_partitioner(run.partitioning, compile_only_devices(topology))
-    return compile_step(model, optimizer, partitioner, topology, run.batch, StepConfig())
+    step = StepConfig(num_microbatches=way.num_microbatches)
+    return compile_step(model, optimizer, partitioner, topology, run.batch, step)
 
 
 def figures(step: CompiledStep) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def main() -> None:
     for run in RUNS:
         if run.topology.startswith("a100") or not any(word in run.name for word in words):
             continue
-        kept[run.title] = figures(compile_published(run))
+        kept[run.title] = {"compiled_as": run.compiled_as.words, **figures(compile_published(run))}
         COMPILED.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{run.title}: {max(kept[run.title]['seconds'].values()):.2f} s", flush=True)
 

@@ -29,6 +29,12 @@ def test_what_was_compiled_are_public_runs():
     assert {title.rpartition(" ")[2].partition(":")[0] for title in kept} == {"v5e", "v5p", "v6e"}
 
 
+def test_what_is_kept_was_compiled_as_the_table_says():
+    kept = json.loads(COMPILED.read_text(encoding="utf-8"))
+    compiled = {run.title: run.compiled_as.words for run in RUNS if run.title in kept}
+    assert {title: each["compiled_as"] for title, each in kept.items()} == compiled
+
+
 def test_tuned_runs_reach_most_of_the_prediction():
     """On v5e and v5p, whose tables are of full tuning."""
     shares = [compare(run).share for run in RUNS if run.topology.startswith("v5")]
