@@ -15,10 +15,9 @@ from t5lite.models import laptop
 from t5lite.models.config import ModelConfig
 from t5lite.models.presets import PRESETS, preset
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
-from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import PlannedExecution
-from t5lite.planning.report.table import duration
+from t5lite.planning.report.table import duration, size
 from t5lite.planning.search.candidates import Candidate, Search
 from t5lite.planning.search.finalists import MARGIN_BYTES, Finalist
 from t5lite.planning.search.workload import Workload
@@ -196,7 +195,7 @@ def _header(recipe: PlannedRecipe) -> str:
     commands = [origin.words, ("compile", *given), ("train", "--config", origin.path)]
     changes = [f"{each[0].upper()}{each[1:]}." for each in origin.changes]
     said = " ".join([_said(found), _kept(recipe.config, origin), *changes])
-    summary = _filled(f"{found.heading}: what `t5lite plan` chose.", opening=4)
+    summary = f"{found.heading.partition(',')[0]}: what `t5lite plan` chose."
     text = "\n\n".join([summary, "\n".join(map(_command, commands)), _filled(said)])
     raw = "r" * ("\\" in text)
     text = text.replace('"""', "'''")
@@ -234,21 +233,19 @@ def _models() -> dict[ModelConfig, str]:
 
 def _said(found: Figures) -> str:
     predicted = (
-        f"predicted are {found.predicted_bytes / GIB:.1f} GiB and {duration(found.predicted_seconds)} (MFU "
+        f"predicted are {size(found.predicted_bytes)} and {duration(found.predicted_seconds)} (MFU "
         f"{found.predicted_mfu:.0%})"
     )
-    compiled = found.compiled
+    ways, compiled = f"For {found.heading}, of {found.num_considered:,} ways the fastest", found.compiled
     if compiled is None:
-        return f"The first of {found.num_considered:,} ways by prediction, and not compiled: {predicted}."
-    choice = (
-        f"the fastest of {found.num_compiled} compiled programs" if found.num_compiled > 1 else "the first"
-    )
+        return f"{ways} by prediction, not compiled: {predicted}."
+    choice = f"of {found.num_compiled} compiled programs" if found.num_compiled > 1 else "by prediction"
     return (
-        f"Of {found.num_considered:,} ways this is {choice} that leaves at least "
-        f"{compiled.margin_bytes / GIB:.1f} GiB of a device free. By {compiled.compiler} it needs "
-        f"{compiled.needed_bytes / GIB:.1f} of {compiled.available_bytes / GIB:.1f} GiB; a step takes at "
-        f"least {duration(compiled.step_seconds)} ({compiled.limiting}; MFU at most {compiled.mfu:.0%}), and "
-        f"{duration(compiled.serial_seconds)} if nothing overlaps; {predicted}. It was not run there."
+        f"{ways} {choice} that leaves at least {size(compiled.margin_bytes)} of a device free. By "
+        f"{compiled.compiler} it needs {size(compiled.needed_bytes)} of {size(compiled.available_bytes)}, "
+        f"and a step takes at least {duration(compiled.step_seconds)} ({compiled.limiting}; MFU at most "
+        f"{compiled.mfu:.0%}), {duration(compiled.serial_seconds)} if nothing overlaps; {predicted}. It was "
+        "not run there."
     )
 
 
@@ -274,8 +271,5 @@ def _command(words: Sequence[str]) -> str:
     return "\n".join([*lines, line])
 
 
-def _filled(text: str, *, opening: int = 0) -> str:
-    """Return text in lines of a docstring, whose quotes stand before the first."""
-    return textwrap.fill(
-        text, WIDTH - 2, initial_indent=" " * opening, break_long_words=False, break_on_hyphens=False
-    ).lstrip()
+def _filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)

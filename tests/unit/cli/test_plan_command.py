@@ -128,7 +128,7 @@ def test_a_recipe_is_written_that_is_its_base_in_the_way_that_is_chosen(
         f"t5lite {' '.join(words[:-1])} t5lite compile --config {path} --topology v5e:4x4 t5lite train"
         in header
     )
-    assert "by prediction, and not compiled" in header
+    assert "ways the fastest by prediction, not compiled: predicted are" in header
     assert "which has 8 rows a step: learning rate, warm-up and number of steps were not" in header
     assert main(words[:-1]) == 0
     assert path.read_text() == text
