@@ -42,6 +42,7 @@ def figures(step: CompiledStep) -> dict[str, Any]:
     time = roofline(step)
     return {
         "seconds": time.seconds,
+        "scheduled_seconds": time.scheduled_seconds,
         "serial_seconds": time.serial_seconds,
         "flops": step.flops,
         "model_flops": step.model_flops,

@@ -132,8 +132,9 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
 
 def _overview(figures: dict[str, dict[str, Any]]) -> str:
     lines = [
-        "| | topology | mesh | memory | of | step at least | bound by | MFU at most | if nothing overlaps |",
-        "|---|---|---|---:|---:|---:|---|---:|---:|",
+        "| | topology | mesh | memory | of | step at least | bound by | MFU at most | as scheduled "
+        "| if nothing overlaps |",
+        "|---|---|---|---:|---:|---:|---|---:|---:|---:|",
     ]
     for name, summary in figures.items():
         memory, spent = summary["memory"], summary["time"]
@@ -148,6 +149,8 @@ def _overview(figures: dict[str, dict[str, Any]]) -> str:
             duration(spent["step"]),
             spent["limiting"],
             f"{spent['mfu']:.0%}",
+            # Figures that were kept before there was a schedule have none.
+            f"{duration(spent['scheduled'])}, {spent['scheduled_mfu']:.0%}" if "scheduled" in spent else "",
             f"{duration(spent['serial'])}, {spent['serial_mfu']:.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -91,9 +91,10 @@ def test_instructions_in_a_row_take_the_longer_of_product_and_traffic():
     alone = mesh({"data": 4})
     x, w = array(alone, (4 * ROWS, WIDTH), "data"), array(alone, (WIDTH, WIDTH))
     module = compiled(lambda x, w: x @ w, x, w).module
-    by_product = hlo_costs.serial_seconds(module, flops_per_second=1.0, memory_bandwidth=1e30)
+    costs = functools.partial(hlo_costs.Costs, module)
+    by_product = hlo_costs.serial_seconds(module, costs(flops_per_second=1.0, memory_bandwidth=1e30))
     assert by_product == flops(module)
-    by_traffic = hlo_costs.serial_seconds(module, flops_per_second=1e30, memory_bandwidth=1.0)
+    by_traffic = hlo_costs.serial_seconds(module, costs(flops_per_second=1e30, memory_bandwidth=1.0))
     assert by_traffic == traffic.main_memory_bytes(module)
 
 

@@ -22,7 +22,7 @@ _VALUE = re.compile(
     r"^ value: <\d+ (\S+?)(\{[\d,]*\})?(?: \(phi\))? @\d+> \(size=(\d+),offset=(\d+)\): (.*)$"
 )
 _LIFE = re.compile(r"^ +(\S+?)(\{[\d,]*\}):(\d+)-(\d+)$")
-_SHAPE = re.compile(r"^\w+\[[\d,]*\]")
+_SHAPE = re.compile(r"^\w+\[[<=\d,]*\]")
 _PARAMETER = re.compile(r"\bparameter (\d+),")
 _FORWARD, _BACKWARD = "jvp(", "transpose("
 """How JAX marks operations of the forward and of the backward pass."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,19 +65,32 @@ def collectives(
       num_slices: of the mesh. The compiler writes a module for one slice, and what crosses slices as
         transfers by the hosts.
     """
+    return most_bytes_first(each for *_, each in located(module, mesh_shape, num_slices=num_slices))
+
+
+def most_bytes_first(collectives: Iterable[Collective]) -> tuple[Collective, ...]:
+    """Return collectives in the order in which they are listed."""
+    return tuple(sorted(collectives, key=lambda each: (-each.total_bytes, each.kind, each.op_name)))
+
+
+def located(
+    module: Module, mesh_shape: Mapping[str, int], *, num_slices: int = 1
+) -> Iterator[tuple[Computation, Instruction, Collective]]:
+    """Yield the same, each with the instruction that starts it and the computation that holds that."""
     first, *_ = mesh_shape
     within = {**mesh_shape, first: mesh_shape[first] // num_slices}
-    found = []
     for computation, instruction in module.walk():
         kind = instruction.opcode.removesuffix("-start")
         if computation.carries_on(instruction):
             continue
         if kind in _KINDS:
-            found.append(_within_slice(module, computation, instruction, kind, within))
+            found = _within_slice(module, computation, instruction, kind, within)
         elif kind == "send" and _BETWEEN_SLICES in instruction.attributes:
-            found.append(_between_slices(module, computation, instruction, first, num_slices))
-    several = [each for each in found if each.group_size > 1]
-    return tuple(sorted(several, key=lambda each: (-each.total_bytes, each.kind, each.op_name)))
+            found = _between_slices(module, computation, instruction, first, num_slices)
+        else:
+            continue
+        if found.group_size > 1:
+            yield computation, instruction, found
 
 
 def _within_slice(

@@ -21,7 +21,9 @@ from t5lite.partitioning import Partitioner
 from t5lite.partitioning.compiler_options import Options, as_compiler_options, unnamed
 from t5lite.planning.compiled import hlo, hlo_costs
 from t5lite.planning.compiled.buffers import Buffer, Kind, Occupancy, occupancy
-from t5lite.planning.compiled.collectives import Collective, collectives
+from t5lite.planning.compiled.collectives import Collective, located, most_bytes_first
+from t5lite.planning.compiled.network import Network
+from t5lite.planning.compiled.timeline import Timeline, timeline
 from t5lite.planning.compiled.traffic import Transfer, transfers
 from t5lite.planning.hardware import gpu
 from t5lite.planning.hardware.topology import Topology, coordinates
@@ -99,9 +101,16 @@ class CompiledStep:
     serial_seconds: float
     """Of matrix products and memory traffic, one instruction after another at the data sheet's speeds."""
     collectives: tuple[Collective, ...]
+    timeline: Timeline
+    """Of all of these, in the order of the compiler's schedule."""
     compiler_options: Options
     """What the compiler was asked for, by platform, by the configuration, and for want of a GPU."""
     compile_seconds: float
+
+    @property
+    def network(self) -> Network:
+        """What its collectives run on."""
+        return Network(self.topology, self.places)
 
     @property
     def flops(self) -> float:
@@ -169,20 +178,24 @@ def compile_step(
     )
     mesh = partitioner.mesh
     devices = mesh.devices.reshape(-1).tolist() if isinstance(mesh, Mesh) else []
+    places = coordinates(devices)
+    costs = hlo_costs.Costs(
+        module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
+    )
+    exchanged = tuple(located(module, mesh.shape, num_slices=topology.num_slices))
     return CompiledStep(
         topology=topology,
         mesh=dict(mesh.shape),
-        places=coordinates(devices),
+        places=places,
         fits=program is not None and memory.needed <= memory.available,
         memory=memory,
         buffers=occupied.buffers,
         products=tuple(hlo_costs.products(module)),
         model_flops=flops / topology.num_devices,
         transfers=tuple(transfers(module)),
-        serial_seconds=hlo_costs.serial_seconds(
-            module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
-        ),
-        collectives=collectives(module, mesh.shape, num_slices=topology.num_slices),
+        serial_seconds=hlo_costs.serial_seconds(module, costs),
+        collectives=most_bytes_first(each for *_, each in exchanged),
+        timeline=timeline(module, costs, exchanged, Network(topology, places)),
         compiler_options=partitioner.compiler_options + without_chip,
         compile_seconds=seconds,
     )

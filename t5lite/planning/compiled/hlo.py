@@ -17,7 +17,7 @@ _ELEMENT_TYPE = re.compile(r"(?:[suc]|b?f)(\d+)(?:e\d+m\d+(?:b\d+)?(?:fn|fnuz|fn
 """Signed, unsigned, complex or floating, bits, and of small floats what they are for: ``f8e4m3b11fnuz``."""
 _OTHER_BITS = {"pred": 8, "token": 0, "opaque": 0}
 _ON_CHIP = re.compile(r"S\((\d+)\)")
-_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_ARRAY = re.compile(r"(\w+)\[([<=\d,]*)\](?:\{([^}]*)\})?")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _CALLED = re.compile(
@@ -27,7 +27,6 @@ _CALLED = re.compile(
 _TABLES = ("FileNames", "FunctionNames", "FileLocations", "StackFrames")
 _VIEWS = ("copy", "bitcast", "convert", "reshape", "copy-done", "copy-start")
 _SPREAD_COLLECTIVE = "async_collective_fusion_config"
-"""In the attributes of every part of a collective that a TPU's compiler spreads over other work."""
 _LITERAL = ("constant", "parameter")
 """Opcodes with a value between the parentheses, not operands."""
 _RUN_AS_WRITTEN = ("while", "conditional", "call", "async-start")
@@ -43,6 +42,7 @@ class Array:
 
     dtype: str
     dims: tuple[int, ...]
+    """Of a dimension whose size is told at run time (``f32[<=8]``) the largest that it can have."""
     memory_space: int = 0
     """0 is main memory (HBM); a TPU's 1 is its vector memory."""
 
@@ -80,6 +80,11 @@ class Instruction:
         """The element that a ``get-tuple-element`` gets; None for other instructions."""
         found = self.attribute(r"index=(\d+)") if self.opcode == "get-tuple-element" else None
         return None if found is None else int(found)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether it is a part of a collective that a TPU's compiler spreads over other work."""
+        return _SPREAD_COLLECTIVE in self.attributes
 
     def calls_target(self, name: str) -> bool:
         """Return whether it is the custom call of that name."""
@@ -128,13 +133,18 @@ class Computation:
         """Whether it does nothing but start a collective that other computations carry on."""
         return self.root.calls_target("AsyncCollectiveStart")
 
+    @property
+    def ends_collective(self) -> bool:
+        """Whether it waits for the end of such a collective."""
+        return any(each.calls_target("AsyncCollectiveDone") for each in self.instructions.values())
+
     def carries_on(self, instruction: Instruction) -> bool:
         """Whether an instruction of it is a later part of a collective that another computation starts.
 
         Such a part is written like the whole collective. It stands in fusions that do something else
         meanwhile, also in the body of a loop, and in the one that waits for the end.
         """
-        return _SPREAD_COLLECTIVE in instruction.attributes and not self.starts_collective
+        return instruction.is_spread and not self.starts_collective
 
 
 @dataclass
@@ -142,6 +152,7 @@ class Module:
     """The computations of a module by name."""
 
     computations: dict[str, Computation]
+    entry: Computation
     frames: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Source lines ("file:line") of every stack frame, innermost first."""
 
@@ -188,7 +199,7 @@ def parse(text: str) -> Module:
             current.instructions[instruction.name] = instruction
     if entry is None:
         raise ValueError("the text has no ENTRY computation")
-    module = Module(computations, _frames(tables))
+    module = Module(computations, computations[entry], _frames(tables))
     _count_runs(module, entry, 1, fused=False)
     return module
 
@@ -261,7 +272,8 @@ def _arrays(shape: str) -> Iterator[Array]:
     for dtype, dims, layout in _ARRAY.findall(shape):
         _element_bits(dtype)  # an array of unknown size would count as none
         space = _ON_CHIP.search(layout)
-        yield Array(dtype, tuple(map(int, filter(None, dims.split(",")))), int(space[1]) if space else 0)
+        sizes = tuple(int(size) for size in re.findall(r"\d+", dims))
+        yield Array(dtype, sizes, int(space[1]) if space else 0)
 
 
 @functools.cache
@@ -287,14 +299,14 @@ def _count_runs(module: Module, name: str, runs: int, *, fused: bool) -> None:
     computation.runs += runs
     computation.is_fused |= fused
     for instruction in computation.instructions.values():
-        times = runs * (_trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
-        for each in _called(instruction):
+        times = runs * (trip_count(module, computation, instruction) if instruction.opcode == "while" else 1)
+        for each in called(instruction):
             inner = fused or instruction.opcode not in _RUN_AS_WRITTEN
             module.computations[each].caller, module.computations[each].outer = instruction, computation
             _count_runs(module, each, times, fused=inner)
 
 
-def _called(instruction: Instruction) -> list[str]:
+def called(instruction: Instruction) -> list[str]:
     """Return the computations that an instruction runs."""
     found = _CALLED.findall(instruction.attributes)
     return [name.lstrip("%") for group in found for name in re.split(r", ?", group)]
@@ -321,7 +333,7 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(value) for name, value in (part.split("=") for part in text.split())}
 
 
-def _trip_count(module: Module, computation: Computation, loop: Instruction) -> int:
+def trip_count(module: Module, computation: Computation, loop: Instruction) -> int:
     """Return how often a loop runs whose counter goes up by a constant until it meets another one.
 
     Such are the loops of ``lax.scan``, and those of products that the compiler does window by window, which

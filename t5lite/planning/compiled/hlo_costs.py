@@ -15,6 +15,9 @@ from t5lite.planning.compiled.hlo import Array, Computation, Instruction, Module
 from t5lite.planning.compiled.sources import origin, source_line
 from t5lite.planning.compiled.traffic import Traffic
 
+MATRIX_UNIT = "matrix unit"
+MAIN_MEMORY = "main memory"
+"""What instructions keep busy; further resources are those of ``links.route``."""
 _CUBLAS = 'custom_call_target="__cublas$'
 """How a GPU's compiler calls matrix products of the library."""
 _PRECISION_PASSES = {"highest": 6, "high": 3}
@@ -52,21 +55,35 @@ def products(module: Module) -> list[Product]:
     return found
 
 
-def serial_seconds(module: Module, *, flops_per_second: float, memory_bandwidth: float) -> float:
+class Costs:
+    """Seconds that the instructions of a module take at the speeds of a data sheet, collectives left out."""
+
+    def __init__(self, module: Module, *, flops_per_second: float, memory_bandwidth: float) -> None:
+        """Take the module whose instructions are asked for, and the speeds, FLOPs and bytes a second."""
+        self._module = module
+        self._traffic = Traffic(module)
+        self._flops_per_second, self._memory_bandwidth = flops_per_second, memory_bandwidth
+
+    def seconds(self, computation: Computation, instruction: Instruction) -> tuple[float, float]:
+        """Return the seconds of matrix unit and main memory in one run; none of what is in a fusion."""
+        if computation.is_fused:
+            return 0.0, 0.0
+        flops = _flops(computation, instruction) * _passes(instruction)
+        if instruction.opcode == "fusion":
+            flops = _inner_flops(self._module, instruction)
+        moved = self._traffic.num_bytes(computation, instruction)
+        return flops / self._flops_per_second, moved / self._memory_bandwidth
+
+
+def serial_seconds(module: Module, costs: Costs) -> float:
     """Return how long the instructions take one after another, each bound by its products or its traffic.
 
     Collectives are left out. Copies that the compiler starts ahead of time are taken as if they were not.
     """
-    traffic, seconds = Traffic(module), 0.0
-    for computation, instruction in module.walk():
-        if computation.is_fused:
-            continue
-        flops = _flops(computation, instruction) * _passes(instruction)
-        if instruction.opcode == "fusion":
-            flops = _inner_flops(module, instruction)
-        moved = traffic.num_bytes(computation, instruction)
-        seconds += computation.runs * max(flops / flops_per_second, moved / memory_bandwidth)
-    return seconds
+    return sum(
+        computation.runs * max(costs.seconds(computation, instruction))
+        for computation, instruction in module.walk()
+    )
 
 
 def _inner_flops(module: Module, fusion: Instruction) -> float:

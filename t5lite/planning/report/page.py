@@ -5,7 +5,7 @@ from html import escape
 
 from t5lite.planning.report.pictures import memory_picture, time_picture
 from t5lite.planning.report.summary import Summary
-from t5lite.planning.report.table import duration, flops, mesh, size, verdict
+from t5lite.planning.report.table import duration, flops, mesh, scheduled, size, verdict
 
 GENERATOR = '<meta name="generator" content="t5lite compile">'
 """By this line a page is known, and may be replaced by another."""
@@ -42,7 +42,8 @@ def page(summary: Summary, *, title: str) -> str:
         "<h2>Time of a step, by resource</h2>",
         f"<p>At least {duration(summary['time']['step'])}, if all resources work at once: "
         f"{escape(summary['time']['limiting'])} takes longest, and MFU is {summary['time']['mfu']:.0%} at "
-        f"most. If nothing overlaps, {duration(summary['time']['serial'])} and "
+        f"most. As scheduled about {escape(scheduled(summary))}. If nothing overlaps, "
+        f"{duration(summary['time']['serial'])} and "
         f"{summary['time']['serial_mfu']:.0%}.</p>",
         time_picture(summary),
         f'<p class="note">{flops(summary["flops"]["counted"])} a device are counted in the program, '
@@ -56,14 +57,23 @@ def page(summary: Summary, *, title: str) -> str:
                 (size(row["bytes"]), f"{row['count']} x", row["shape"], row["kind"], _where(row))
                 for row in summary["buffers"]
             ],
+            right=("bytes", ""),
         ),
-        "<h2>Longest collectives</h2>",
+        "<h2>Collectives, most waited for first</h2>",
         _table(
-            ("time", "bytes", "kind", "axes", "where from"),
+            ("waited", "of", "bytes", "kind", "axes", "where from"),
             [
-                (duration(row["seconds"]), size(row["bytes"]), row["kind"], row["axes"], _where(row))
+                (
+                    duration(row["waited_seconds"]),
+                    duration(row["seconds"]),
+                    size(row["bytes"]),
+                    row["kind"],
+                    row["axes"],
+                    _where(row),
+                )
                 for row in summary["collectives"]
             ],
+            right=("waited", "of", "bytes"),
         ),
     ]
     return (
@@ -86,14 +96,13 @@ def _where(row: Summary) -> str:
     return " ".join(filter(None, (row["source"], row["op_name"])))
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], *, right: Sequence[str]) -> str:
     def cells(line: Sequence[str], tag: str) -> str:
-        classes = ['class="number"', 'class="number"', "", "", ""]
-        return "".join(
-            f"<{tag} {kind}>{f'<code>{escape(cell)}</code>' if number == 4 and tag == 'td' else escape(cell)}"
-            f"</{tag}>"
-            for number, (cell, kind) in enumerate(zip(line, classes, strict=True))
-        )
+        texts = [escape(cell) for cell in line]
+        if tag == "td":
+            texts[-1] = f"<code>{texts[-1]}</code>"
+        classes = ['class="number"' if column in right else "" for column in head]
+        return "".join(f"<{tag} {kind}>{text}</{tag}>" for text, kind in zip(texts, classes, strict=True))
 
     body = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in lines)
     return f"<table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"

@@ -34,15 +34,20 @@ def memory_picture(summary: Summary) -> str:
 
 
 def time_picture(summary: Summary) -> str:
-    """Return an SVG: a bar for the time of every resource."""
-    times = summary["time"]["by_resource"]
+    """Return an SVG: a bar for the time of every resource, and one for the step as it is scheduled.
+
+    Figures that were kept before there was a schedule have none.
+    """
+    times, scheduled = summary["time"]["by_resource"], summary["time"].get("scheduled")
+    if scheduled is not None:
+        times = {**times, "as scheduled": scheduled}
     longest = max(times.values())
-    shapes = []
+    shapes, colours = [], {summary["time"]["limiting"]: _COLOURS[0], "as scheduled": _COLOURS[1]}
     for number, (name, seconds) in enumerate(times.items()):
         y = number * (_BAR_HEIGHT + 6)
         width = seconds / longest * (_BAR_WIDTH - 90)
         shapes.append(_label(0, y + 16, name))
-        shapes.append(_rect(_LABEL_WIDTH, y, width, _BAR_HEIGHT, _COLOURS[0 if number == 0 else 5], name))
+        shapes.append(_rect(_LABEL_WIDTH, y, width, _BAR_HEIGHT, colours.get(name, _COLOURS[5]), name))
         shapes.append(_label(_LABEL_WIDTH + width + 8, y + 16, duration(seconds)))
     return _svg("time of a step by resource", len(times) * (_BAR_HEIGHT + 6), shapes)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from t5lite.planning.compiled.collectives import Collective
 from t5lite.planning.compiled.compile import CompiledStep
-from t5lite.planning.compiled.roofline import collective_seconds, exchange_seconds, roofline
+from t5lite.planning.compiled.roofline import roofline
 
 Summary = dict[str, Any]
 T = TypeVar("T")
@@ -44,8 +45,14 @@ def summarise(step: CompiledStep, *, top: int = 10, traffic: bool = False) -> Su
             "by_axes": time.axis_seconds,
             "limiting": time.limiting,
             "step": time.step_seconds,
+            "scheduled": time.scheduled_seconds,
+            "waits": {
+                "collectives": sum(each.seconds for each in step.timeline.waits if each.collective),
+                "main_memory": sum(each.seconds for each in step.timeline.waits if not each.collective),
+            },
             "serial": time.serial_seconds,
             "mfu": time.mfu,
+            "scheduled_mfu": time.scheduled_mfu,
             "serial_mfu": time.serial_mfu,
         },
         "network": _networks(step),
@@ -65,7 +72,7 @@ def _networks(step: CompiledStep) -> list[Summary]:
             "network": network,
             "runs": sum(each.runs for each in found),
             "bytes": sum(each.total_bytes for each in found),
-            "seconds": exchange_seconds(step, found),
+            "seconds": step.network.exchange_seconds(found),
         }
         for (axes, network), found in groups.items()
     ]
@@ -90,21 +97,31 @@ def _buffers(step: CompiledStep) -> list[Summary]:
 
 
 def _collectives(step: CompiledStep) -> list[Summary]:
-    """Return the collectives, those of one kind, axes and line together."""
-    groups = _grouped(step.collectives, lambda each: (each.kind, each.axes, each.source or each.op_name))
+    """Return the collectives, those of one kind, axes and line together, most waited for first."""
+
+    def together(each: Collective) -> Hashable:
+        return each.kind, each.axes, each.source or each.op_name
+
+    groups = _grouped(step.collectives, together)
+    waited: dict[Hashable, float] = defaultdict(float)
+    for wait in step.timeline.waits:
+        if wait.collective is not None:
+            waited[together(wait.collective)] += wait.seconds
     rows = [
         {
             "kind": kind,
             "axes": "+".join(axes),
             "runs": sum(each.runs for each in found),
             "bytes": sum(each.total_bytes for each in found),
-            "seconds": sum(collective_seconds(step, each) for each in found),
+            "seconds": sum(map(step.network.seconds, found)),
+            "waited_seconds": waited[key],
             "source": found[0].source,
             "op_name": found[0].op_name,
         }
-        for (kind, axes, _), found in groups.items()
+        for key, found in groups.items()
+        for kind, axes, _ in (key,)
     ]
-    return sorted(rows, key=lambda row: -row["seconds"])
+    return sorted(rows, key=lambda row: (-row["waited_seconds"], -row["seconds"]))
 
 
 def _products(step: CompiledStep) -> list[Summary]:

@@ -61,6 +61,17 @@ def verdict(summary: Summary) -> str:
     return f"fits: {asked}" if summary["fits"] else f"does not fit: wants {asked}"
 
 
+def scheduled(summary: Summary) -> str:
+    """Return how long a step takes as it is scheduled, and what of it is waiting."""
+    time = summary["time"]
+    waits = time["waits"]
+    return (
+        f"{duration(time['scheduled'])} (MFU {time['scheduled_mfu']:.0%}), of which "
+        f"{duration(waits['collectives'])} wait for collectives and {duration(waits['main_memory'])} for "
+        "what is brought from main memory ahead of time"
+    )
+
+
 def rows(cells: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
     """Return aligned lines; columns are right-aligned unless they are in ``left``."""
     lines = [list(line) for line in cells]
@@ -83,6 +94,7 @@ def _head(summary: Summary) -> str:
             f"a step takes at least {duration(time['step'])} ({time['limiting']}; MFU at most "
             f"{time['mfu']:.0%}), and {duration(time['serial'])} if nothing overlaps (MFU "
             f"{time['serial_mfu']:.0%})",
+            f"as scheduled about {scheduled(summary)}",
             f"{flops(count['counted'])} a device, {count['counted_over_model']:.3f} of the model's "
             f"{flops(count['model'])}",
             *(f"compiler option {name}={value}" for name, value in summary["compiler_options"].items()),
@@ -122,15 +134,22 @@ def _largest(summary: Summary) -> str:
         for row in summary["buffers"]
     ]
     collectives = [
-        (duration(row["seconds"]), size(row["bytes"]), row["kind"], row["axes"], _where(row))
+        (
+            duration(row["waited_seconds"]),
+            f"of {duration(row['seconds'])}",
+            size(row["bytes"]),
+            row["kind"],
+            row["axes"],
+            _where(row),
+        )
         for row in summary["collectives"]
     ]
     return "\n".join(
         [
             "largest in memory at the peak",
             *(f"  {line}" for line in rows(buffers, left=(2, 3, 4))),
-            *(["longest collectives"] if collectives else []),
-            *(f"  {line}" for line in rows(collectives, left=(2, 3, 4))),
+            *(["collectives, most waited for first; of the time that they need"] if collectives else []),
+            *(f"  {line}" for line in rows(collectives, left=(3, 4, 5))),
         ]
     )
 

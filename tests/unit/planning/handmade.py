@@ -7,6 +7,7 @@ from t5lite.planning.compiled.buffers import Buffer
 from t5lite.planning.compiled.collectives import Collective
 from t5lite.planning.compiled.compile import CompiledStep, Memory
 from t5lite.planning.compiled.hlo_costs import Product
+from t5lite.planning.compiled.timeline import Timeline, Wait
 from t5lite.planning.compiled.traffic import Transfer
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import parse_topology
@@ -70,6 +71,7 @@ def step(**changes: Any) -> CompiledStep:
         transfers=(transfer(num_bytes=chip.memory_bandwidth),),
         serial_seconds=2.5,
         collectives=(collective(),),
+        timeline=Timeline(work_seconds=2.2, waits=(Wait(collective=collective(), seconds=0.05),)),
         compiler_options=(("xla_of_the_chip", "1"),),
         compile_seconds=1.0,
     )

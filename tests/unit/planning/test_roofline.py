@@ -16,6 +16,7 @@ def test_every_resource_takes_what_it_needs_at_its_speed():
     assert list(time.seconds) == [MATRIX_UNIT, MAIN_MEMORY, "links x"]
     assert (time.limiting, time.step_seconds) == (MATRIX_UNIT, 2.0)
     assert time.serial_seconds == pytest.approx(2.5 + 0.2)
+    assert (time.scheduled_seconds, time.scheduled_mfu) == pytest.approx((2.25, 0.5 / 2.25))
     assert time.mfu == pytest.approx(0.5 / 2.0)
     assert time.serial_mfu == pytest.approx(0.5 / 2.7)
 
