@@ -21,9 +21,11 @@ from unittest import mock
 from benchmarks.published_compiled import compile_published
 from benchmarks.published_speeds import RUNS, PublishedRun
 from t5lite.planning.compiled import hlo, hlo_costs
-from t5lite.planning.compiled.collectives import collectives
+from t5lite.planning.compiled.collectives import collectives, located
 from t5lite.planning.compiled.compile import CompiledStep
+from t5lite.planning.compiled.network import Network
 from t5lite.planning.compiled.roofline import roofline
+from t5lite.planning.compiled.timeline import timeline
 from t5lite.planning.compiled.traffic import transfers
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.run_config import load
@@ -61,21 +63,23 @@ def step(name: str) -> CompiledStep:
     """Return the step of a kept program, counted anew; its memory is not kept, and nobody's."""
     kept = figures()[name]
     topology = parse_topology(kept["topology"])
-    module = hlo.parse(_text(name))
+    module, chip = hlo.parse(_text(name)), topology.chip
+    places = tuple(tuple(map(int, place.split("."))) for place in kept["places"].split())
+    costs = hlo_costs.Costs(
+        module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
+    )
+    network = Network(topology, places)
     return replace(
         handmade.step(),
         topology=topology,
         mesh=kept["mesh"],
-        places=tuple(tuple(map(int, place.split("."))) for place in kept["places"].split()),
+        places=places,
         products=tuple(hlo_costs.products(module)),
         model_flops=kept["model_flops"],
         transfers=tuple(transfers(module)),
-        serial_seconds=hlo_costs.serial_seconds(
-            module,
-            flops_per_second=topology.chip.flops_per_second,
-            memory_bandwidth=topology.chip.memory_bandwidth,
-        ),
+        serial_seconds=hlo_costs.serial_seconds(module, costs),
         collectives=collectives(module, kept["mesh"]),
+        timeline=timeline(module, costs, located(module, kept["mesh"]), network),
     )
 
 
@@ -88,6 +92,7 @@ def counted(step: CompiledStep) -> dict[str, Any]:
         "flops": step.flops,
         "memory_traffic": step.memory_traffic,
         "seconds": time.seconds,
+        "scheduled_seconds": time.scheduled_seconds,
         "serial_seconds": time.serial_seconds,
         "sent": dict(sorted(sent.items())),
     }

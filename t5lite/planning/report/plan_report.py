@@ -96,7 +96,7 @@ def _compiled_cells(finalist: Finalist) -> tuple[str, ...]:
     step, roofline = finalist.compiled, finalist.roofline
     if step is None or roofline is None:
         return ("refused", "", "", "", finalist.problem or "", finalist.candidate.words)
-    numbers = (f"{roofline.step_seconds:.3f}", f"{roofline.mfu:.1%}", f"{step.memory.needed / GIB:.2f}")
+    numbers = (f"{finalist.seconds:.3f}", f"{roofline.scheduled_mfu:.1%}", f"{step.memory.needed / GIB:.2f}")
     return (finalist.problem or "fits", *numbers, roofline.limiting, finalist.candidate.words)
 
 
@@ -123,8 +123,10 @@ def _finalist_json(finalist: Finalist) -> dict[str, Any]:
     if finalist.compiled is not None and finalist.roofline is not None:
         shown |= {
             "step_seconds": finalist.roofline.step_seconds,
+            "scheduled_seconds": finalist.roofline.scheduled_seconds,
             "serial_seconds": finalist.roofline.serial_seconds,
             "mfu": finalist.roofline.mfu,
+            "scheduled_mfu": finalist.roofline.scheduled_mfu,
             "limiting": finalist.roofline.limiting,
             "seconds": finalist.roofline.seconds,
             "memory_bytes": finalist.compiled.memory.needed,

@@ -36,8 +36,8 @@ class Finalist:
 
     @property
     def seconds(self) -> float:
-        """The step's time by the compiled program, which finalists are compared by."""
-        return float("inf") if self.roofline is None else self.roofline.step_seconds
+        """The step's time as the compiler scheduled it, which finalists are compared by."""
+        return float("inf") if self.roofline is None else self.roofline.scheduled_seconds
 
     @property
     def can_be_faster(self) -> bool:
@@ -46,10 +46,9 @@ class Finalist:
         return products < self.seconds * (1 - _WORTH)
 
     @property
-    def rank(self) -> tuple[bool, float, float]:
+    def rank(self) -> tuple[bool, float]:
         """What finalists are sorted by: those that can be chosen first, by their time."""
-        serial = float("inf") if self.roofline is None else self.roofline.serial_seconds
-        return self.problem is not None, self.seconds, serial
+        return self.problem is not None, self.seconds
 
 
 def chosen(finalists: Sequence[Finalist]) -> Finalist | None:
