@@ -29,7 +29,13 @@ def test_llama_was_not_faster_than_its_compiled_bound():
     measured = compare(kept.published()).measured_seconds
     time = roofline(step(kept.LLAMA))
     assert time.step_seconds <= measured
-    assert time.step_seconds <= time.serial_seconds
+
+
+@pytest.mark.parametrize("name", kept.COMPILED)
+def test_a_schedule_lies_between_the_bounds_and_hides_some_of_the_collectives(name):
+    time, links = roofline(step(name)), sum(map(step(name).network.seconds, step(name).collectives))
+    assert time.step_seconds < time.scheduled_seconds < time.serial_seconds
+    assert 0 < sum(wait.seconds for wait in step(name).timeline.waits if wait.collective) < links
 
 
 @pytest.mark.parametrize("name", kept.COMPILED)
