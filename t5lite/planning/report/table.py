@@ -66,9 +66,9 @@ def scheduled(summary: Summary) -> str:
     time = summary["time"]
     waits = time["waits"]
     return (
-        f"{duration(time['scheduled'])} (MFU {time['scheduled_mfu']:.0%}), of which "
-        f"{duration(waits['collectives'])} wait for collectives and {duration(waits['main_memory'])} for "
-        "what is brought from main memory ahead of time"
+        f"{duration(time['scheduled'])} (MFU {time['scheduled_mfu']:.0%}), of it "
+        f"{duration(waits['collectives'])} waiting for collectives and "
+        f"{duration(waits['main_memory'])} for copies from and to main memory"
     )
 
 

@@ -47,7 +47,9 @@ def test_the_table_says_whether_it_fits_and_how_long_it_takes():
     assert "at least 2 s (matrix unit; MFU at most 25%), and 2.7 s if nothing overlaps (MFU 19%)" in text
     assert re.search(r"activations +4 GiB +25\.4%", text)
     assert "bf16[12,8,512,2048]  activations  t5lite/models/layers/mlp.py:47 tanh" in text
-    assert "as scheduled about 2.25 s (MFU 22%), of which 50 ms wait for collectives and 0 us for " in text
+    assert (
+        "as scheduled about 2.25 s (MFU 22%), of it 50 ms waiting for collectives and 0 us for copies" in text
+    )
     assert re.search(
         r"50 ms +of 200 ms +9\.31 GiB +all-gather +fsdp +t5lite/models/layers/mlp.py:47 gather", text
     )

@@ -16,8 +16,8 @@ from t5lite.planning.compiled.traffic import main_memory_bytes
 from t5lite.planning.hardware.topology import parse_topology
 from tests.unit.planning.schedules import GROUPS, PAIRS, Step, module
 from tests.unit.planning.test_spread_collectives import BESIDE as DOUBLED
-from tests.unit.planning.test_spread_collectives import TEXT as SPREAD
 from tests.unit.planning.test_spread_collectives import PART, WHOLE
+from tests.unit.planning.test_spread_collectives import TEXT as SPREAD
 
 ROW = 50e9
 """Bytes a second of each device along one dimension of v5e:4x4, a line of four; a permute's as well."""
