@@ -33,6 +33,8 @@ from t5lite.runner.data_messages import data_usage
 from t5lite.runner.inheritance import read_source
 from t5lite.runner.run_directory import RunDirectory
 
+_ARCHITECTURE = "encoder_decoder"
+"""What a store is shown for by itself."""
 _BAR = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _SHOWN = ("--config", "--run", "--store")
@@ -99,15 +101,16 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")
     if known.store:
         config, stream, workers, batch_size = *_open_store(known.store), 0, 64
+        architecture = _ARCHITECTURE
     else:
         recipe = run_config.load(known.recipe, overrides, read_source=read_source).resolved()
-        config, stream = recipe.data, _open_recipe(recipe)
+        config, stream, architecture = recipe.data, _open_recipe(recipe), recipe.model.architecture
         workers, batch_size = recipe.loader.num_workers, recipe.training.batch_size
     rows = measure_rows(
         stream, batch_size=known.batch_size or batch_size, num_batches=known.batches, num_workers=workers
     )
     _print_sources(config, stream, rows)
-    _print_stores(config, stream)
+    _print_stores(config, stream, architecture)
     _print_rows(stream, rows, known.batch_size or batch_size, workers)
     _print_examples(stream, known.examples)
     return 0
@@ -127,7 +130,7 @@ def _open_store(store: str) -> tuple[DataConfig, BatchStream]:
     """Return what a store is made of by default: span corruption of text, padded pairs."""
     if is_pair_store(store):
         config = PairsDataConfig(store=store)
-        return config, open_pipeline(config)
+        return config, open_pipeline(config, architecture=_ARCHITECTURE)
     directory = RunDirectory.at(store)
     if directory.model_file.is_file() and directory.config_file.is_file():
         raise ConfigError(
@@ -136,11 +139,11 @@ def _open_store(store: str) -> tuple[DataConfig, BatchStream]:
     for length in _STORE_LENGTHS[:-1]:
         try:
             config = PretrainingDataConfig(store=store, inputs_length=length)
-            return config, open_pipeline(config)
+            return config, open_pipeline(config, architecture=_ARCHITECTURE)
         except ConfigError:
             continue
     config = PretrainingDataConfig(store=store, inputs_length=_STORE_LENGTHS[-1])
-    return config, open_pipeline(config)
+    return config, open_pipeline(config, architecture=_ARCHITECTURE)
 
 
 def _heading(text: str) -> None:
@@ -164,16 +167,16 @@ def _print_sources(config: DataConfig, stream: BatchStream, rows: Rows) -> None:
             print(f"  {usage}")
 
 
-def _print_stores(config: DataConfig, stream: BatchStream) -> None:
+def _print_stores(config: DataConfig, stream: BatchStream, architecture: str) -> None:
     """Print the lengths in each store, once for all the sources that read it alike."""
     alike: dict[tuple[Any, ...], list[str]] = {}
-    sources, classify = config.named_sources, stream.classes is not None
+    sources, vocabulary = config.named_sources, stream.vocabulary
     for name, source in sources.items():
-        limits = tuple(source.limits(classify=classify).values())
+        limits = tuple(source.limits(architecture, vocabulary).values())
         alike.setdefault((source.store, limits, source.drops_overlong), []).append(name)
     for same in alike.values():
         source = sources[same[0]]
-        for lengths in document_lengths(source, classify=classify):
+        for lengths in document_lengths(source, architecture=architecture, vocabulary=vocabulary):
             named = ", ".join(same) if stream.shares else ""
             _print_lengths(named, lengths, drops_overlong=source.drops_overlong)
 

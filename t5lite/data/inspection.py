@@ -65,17 +65,18 @@ class Lengths:
         return float((self.sample > self.limit).mean()) if self.limit else 0.0
 
 
-def document_lengths(config: SourceDataConfig, *, classify: bool = False) -> list[Lengths]:
+def document_lengths(config: SourceDataConfig, *, architecture: str, vocabulary: Vocabulary) -> list[Lengths]:
     """Return the lengths of the documents, or of the inputs and the targets, of a source's store.
 
     Args:
       config: of the source.
-      classify: whether the targets of pairs are classes, which fit any row.
+      architecture: of the model that reads them.
+      vocabulary: of the store.
 
     Raises:
       DataError: if the store cannot be used.
     """
-    limits = config.limits(classify=classify)
+    limits = config.limits(architecture, vocabulary)
     return [_lengths(name, column, limits[name]) for name, column in config.columns().items()]
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
-from t5lite.data.vocabulary import Frame
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.decoding.greedy import greedy
 from t5lite.decoding.mode import DecodingMode, Given, Inputs, Row, Search, TrainedOn, framed_row
 from t5lite.models.config import ModelConfig
@@ -29,6 +29,12 @@ class Answering(DecodingMode):
 
         fields = ("encoder_input_tokens", "encoder_segment_ids")
         return {"greedy": Program(run=run, fields=fields)}
+
+    @staticmethod
+    def frame(vocabulary: Vocabulary, trained: TrainedOn) -> Frame:
+        """Return what the data puts around its inputs, or EOS behind them."""
+        eos_id = vocabulary.special_id("eos", needed_for="an encoder-decoder model")
+        return trained.source.frame_of(vocabulary) or Frame(after=(eos_id,))
 
     def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
         """Return the inputs as the data has them."""

@@ -10,7 +10,7 @@ import numpy as np
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
-from t5lite.data.vocabulary import Frame
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.decoding.greedy import greedy_continuation
 from t5lite.decoding.mode import (
     OUTPUT_LENGTH,
@@ -64,13 +64,17 @@ class Continuing(DecodingMode):
         start = self.vocabulary.bos_id if self.vocabulary.eos_id is None else self.vocabulary.eos_id
         return 0 if start is None else start
 
-    def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
-        """Return prompts as the data has them.
+    @staticmethod
+    def frame(vocabulary: Vocabulary, trained: TrainedOn) -> Frame:
+        """Return what a prompt begins with, and the EOS behind one that is to be answered."""
+        prompt = _prompt("", vocabulary, trained)
+        if not prompt.ends:
+            return Frame(before=tuple(prompt.ids[: prompt.num_leading].tolist()))
+        return Frame(after=(vocabulary.special_id("eos", needed_for="a model that was trained on pairs"),))
 
-        After an earlier training they begin as the tokenizer begins a text; no document of a store does.
-        """
-        prefix = () if trained.from_scratch else self.vocabulary.prompt_prefix
-        return [trained.source.prompt(text, self.vocabulary, prefix=prefix) for text in texts]
+    def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
+        """Return prompts as the data has them."""
+        return [_prompt(text, self.vocabulary, trained) for text in texts]
 
     def row(self, given: Given) -> Row:
         """Return the prompt; without EOS it loses its beginning, but not what it begins with."""
@@ -116,6 +120,15 @@ class Continuing(DecodingMode):
     def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
         """Return what follows, int32 ``[B, max_decode_length]``."""
         return greedy_continuation(model, tokens_BM, first_B=marks, **vars(self.search))
+
+
+def _prompt(text: str, vocabulary: Vocabulary, trained: TrainedOn) -> Prompt:
+    """Return the prompt of a text.
+
+    After an earlier training it begins as the tokenizer begins a text; no document of a store does.
+    """
+    prefix = () if trained.from_scratch else vocabulary.prompt_prefix
+    return trained.source.prompt(text, vocabulary, prefix=prefix)
 
 
 def _one_row(

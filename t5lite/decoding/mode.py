@@ -128,6 +128,12 @@ class DecodingMode(ABC):
         del config, search
         return {}
 
+    @staticmethod
+    def frame(vocabulary: Vocabulary, trained: TrainedOn) -> Frame | None:
+        """Return what stands around the ids of a text; None where nothing of the training decides it."""
+        del vocabulary, trained
+        return None
+
     def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
         """Return inputs that begin and end as those that the model was trained on."""
         del trained

@@ -56,7 +56,7 @@ FORMATS: dict[str, Format] = {
         read_usage=huggingface.read_usage,
         mark=huggingface.MARK,
         kept_files=huggingface.TOKENIZER_FILES,
-        takes=frozenset({"max_shard_bytes", "usage", "kept_files", "keeps_own_frame"}),
+        takes=frozenset({"max_shard_bytes", "usage", "kept_files", "frame"}),
         loading=huggingface.how_to_load,
     ),
     "stablehlo": Format(

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
-from t5lite.decoding import GenerationLengths, TrainedOn, decoding_mode, generation_lengths
+from t5lite.decoding import GenerationLengths, decoding_mode, generation_lengths
 from t5lite.evaluation.text_classification import classification_rows, classify
 from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.trained_on import trained_on
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def start_generation(
     directory = RunDirectory.at(run)
     found = Snapshot(directory)
     config, vocabulary = found.model.config, found.vocabulary
-    trained = _trained_on(found)
+    trained = trained_on(found)
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
@@ -123,11 +124,3 @@ def start_generation(
     )
     keeps_end = any(row.keeps_end for row in rows)
     return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs)
-
-
-def _trained_on(found: Snapshot) -> TrainedOn | None:
-    """Return what a run was trained on; None of an imported one."""
-    if not found.has_config:
-        return None
-    config = found.config
-    return TrainedOn(config.data, config.prompted_data, from_scratch=config.initialize_from is None)

@@ -88,7 +88,8 @@ def _usual_objective(model: ModelConfig) -> Objective:
 
 def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDataConfig:
     pairs, limit = PairStore.open(store), max(model.max_length, _SHORTEST)
-    longest_inputs = int(pairs.inputs.document_lengths.max(initial=0)) + 2
+    num_framing = PairsDataConfig(store=store).num_framing(model.architecture, pairs.vocabulary())
+    longest_inputs = int(pairs.inputs.document_lengths.max(initial=0)) + num_framing
     longest_targets = int(pairs.targets.document_lengths.max(initial=0)) + 1
     targets = max(2, min(longest_targets, limit))
     if has_one_row(model.architecture):

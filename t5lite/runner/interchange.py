@@ -16,7 +16,7 @@ from t5lite.core.storage.local_copies import local_directory
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 from t5lite.data.vocabulary.tokenizer_json import read_file
-from t5lite.decoding import decoding_programs, ids_of_eos
+from t5lite.decoding import decoding_mode, decoding_programs, ids_of_eos
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
 from t5lite.interop.stablehlo import ProgramSizes
@@ -27,6 +27,7 @@ from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.trained_on import trained_on
 from t5lite.runner.vocabulary_check import check_vocabulary
 
 
@@ -88,8 +89,8 @@ def export(
     if "usage" in chosen.takes:
         classes = found.classes
         arguments["usage"] = Usage(class_names=classes.texts if classes else (), eos_ids=found.model.eos_ids)
-    if "keeps_own_frame" in chosen.takes and found.has_config:
-        arguments["keeps_own_frame"] = found.config.prompted_data.keeps_own_frame
+    if "frame" in chosen.takes and (read := trained_on(found)) is not None:
+        arguments["frame"] = decoding_mode(config).frame(vocabulary, read)
     if "programs" in chosen.takes:
         arguments["execution"] = found.model.execution
         sizes = arguments.setdefault("sizes", ProgramSizes())

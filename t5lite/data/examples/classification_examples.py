@@ -15,7 +15,7 @@ from t5lite.data.vocabulary.special_tokens import SpecialTokens, special_tokens
 if TYPE_CHECKING:
     from t5lite.data.examples.pair_examples import PairsDataConfig
 
-_NUM_FRAMING = 2
+NUM_FRAMING = 2
 """[CLS] and [SEP]."""
 
 
@@ -52,7 +52,7 @@ class ClassificationExamples(Examples):
         self.classes = find_classes(self._store, self.vocabulary) if classes is None else classes
         labels = self.classes.labels(self._store)
         self.max_epochs = config.max_epochs
-        lengths = self._store.inputs.document_lengths + _NUM_FRAMING
+        lengths = self._store.inputs.document_lengths + NUM_FRAMING
         overlong = lengths > config.inputs_length
         dropped = overlong if config.overlong == "drop" else np.zeros_like(overlong)
         self._usable = np.flatnonzero(~dropped)
@@ -93,8 +93,8 @@ def framed_rows(
     """Return tokens and segment ids, int32 [B, length]: [CLS], the document, cut to fit, [SEP], padding."""
     tokens_BM, segment_ids_BM = (np.zeros((len(documents), length), np.int32) for _ in range(2))
     for row, document in enumerate(documents):
-        body = document[: length - _NUM_FRAMING]
-        end = len(body) + _NUM_FRAMING
+        body = document[: length - NUM_FRAMING]
+        end = len(body) + NUM_FRAMING
         tokens_BM[row, :end] = [special.cls, *body.tolist(), special.sep]
         segment_ids_BM[row, :end] = 1
     return tokens_BM, segment_ids_BM

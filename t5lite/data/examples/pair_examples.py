@@ -13,7 +13,7 @@ from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
 from t5lite.core.types import PAD_ID
-from t5lite.data.examples.classification_examples import ClassificationExamples
+from t5lite.data.examples.classification_examples import NUM_FRAMING, ClassificationExamples
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
 from t5lite.data.examples.protocol import Examples
@@ -129,11 +129,17 @@ class PairsDataConfig(SourceConfig):
         pairs = PairStore.open(self.store)
         return {"inputs": pairs.inputs, "targets": pairs.targets}
 
-    def limits(self, *, classify: bool) -> dict[str, int]:
-        """Return the lengths without EOS, or [CLS] and [SEP]; classes fit any row."""
-        if classify:
-            return {"inputs": self.inputs_length - 2, "targets": 0}
-        return {"inputs": self.inputs_length - 1, "targets": self.targets_length - 1}
+    def limits(self, architecture: str, vocabulary: Vocabulary) -> dict[str, int]:
+        """Return the lengths without EOS, or what else frames a text; classes fit any row."""
+        inputs = self.inputs_length - self.num_framing(architecture, vocabulary)
+        return {"inputs": inputs, "targets": 0 if self.classifies(architecture) else self.targets_length - 1}
+
+    def num_framing(self, architecture: str, vocabulary: Vocabulary) -> int:
+        """Return how many tokens stand around the inputs of such a model."""
+        if self.classifies(architecture):
+            return NUM_FRAMING
+        frame = None if has_one_row(architecture) else self.frame_of(vocabulary)
+        return 1 if frame is None else frame.size
 
     @property
     def drops_overlong(self) -> bool:

@@ -86,9 +86,9 @@ class PretrainingDataConfig(SourceConfig):
         """Return the documents."""
         return {"documents": TokenStore.open(self.store)}
 
-    def limits(self, *, classify: bool) -> dict[str, int]:
+    def limits(self, architecture: str, vocabulary: Vocabulary) -> dict[str, int]:
         """Return no limit: documents follow each other."""
-        del classify
+        del architecture, vocabulary
         return {"documents": 0}
 
     def batch_spec(self, architecture: str) -> BatchSpec:

@@ -112,11 +112,12 @@ class SourceConfig(ABC):
         """
 
     @abstractmethod
-    def limits(self, *, classify: bool) -> dict[str, int]:
+    def limits(self, architecture: str, vocabulary: Vocabulary) -> dict[str, int]:
         """Return how many tokens of a document of each column fit a row; 0 where it has no row of its own.
 
         Args:
-          classify: whether an example is of one of several classes.
+          architecture: of the model that reads them.
+          vocabulary: of the store.
         """
 
     @property

@@ -15,7 +15,7 @@ from t5lite.core.files import new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import place
 from t5lite.core.types import Tree
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.tokenizer_classes import class_in_place_of
 from t5lite.interop.departure import DTYPES, Cast, Export
 from t5lite.interop.finiteness import check_finite
@@ -65,7 +65,7 @@ def export_folder(
     max_shard_bytes: int = MAX_SHARD_BYTES,
     kept_files: Mapping[str, bytes] | None = None,
     usage: Usage | None = None,
-    keeps_own_frame: bool = True,
+    frame: Frame | None = None,
 ) -> Export:
     """Write a folder that transformers' ``from_pretrained`` loads offline, tokenizer included.
 
@@ -84,8 +84,8 @@ def export_folder(
       kept_files: tokenizer files of an imported model by name: if ``AutoTokenizer`` needs no others, they go
         out as they came in, instead of those that would be made from ``vocabulary``.
       usage: names of classes and further ids that end a text.
-      keeps_own_frame: whether the tokenizer of an encoder-decoder puts a text into the vocabulary's own
-        frame, where it has one, as the model was trained; otherwise EOS behind.
+      frame: what the tokenizer of a model that answers or continues a text puts around it, as the model was
+        trained; None: what the vocabulary's own rules do.
 
     Raises:
       UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that
@@ -104,7 +104,7 @@ def export_folder(
             f"the vocabulary {vocabulary.path} has {vocabulary.size} ids, sentinels included, but the "
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
-    written = _tokenizer_files(vocabulary, config, kept_files or {}, keeps_own_frame=keeps_own_frame)
+    written = _tokenizer_files(vocabulary, config, kept_files or {}, frame=frame)
     tensors = _checked_plan(params, config, family)
     described = _json_files(config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
     _warn_of_another_tokenizer(written, described[CONFIG]["model_type"])
@@ -191,16 +191,14 @@ def _tokenizer_files(
     config: ModelConfig,
     kept_files: Mapping[str, bytes],
     *,
-    keeps_own_frame: bool = True,
+    frame: Frame | None = None,
 ) -> Mapping[str, bytes]:
     """Return the tokenizer's files by name: those that were kept, if they are all that is needed."""
     kept_class = json.loads(kept_files.get(_TOKENIZER_CONFIG, b"{}")).get("tokenizer_class")
     if vocabulary is None or "tokenizer.json" in kept_files or kept_class == "ByT5Tokenizer":
         return kept_files
     types = config.tells_sentences_apart
-    made = tokenizer_files(
-        vocabulary, config.architecture, token_types=types, keeps_own_frame=keeps_own_frame
-    )
+    made = tokenizer_files(vocabulary, config.architecture, token_types=types, frame=frame)
     return {**kept_files, **made}
 
 

@@ -1,6 +1,12 @@
+from typing import Any
+from unittest.mock import patch
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from t5lite.core.architectures import SIDES_OF
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.inspection import decoded_examples, document_lengths, measure_rows, rows_to_show
@@ -11,6 +17,7 @@ from t5lite.data.pipeline import open_pipeline
 from t5lite.data.prepare import write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
+from t5lite.data.vocabulary import Frame
 
 
 def pairs_config(pair_store, **options):
@@ -18,8 +25,9 @@ def pairs_config(pair_store, **options):
 
 
 def test_lengths_are_those_of_the_documents(text_store, pair_store):
-    (lengths,) = document_lengths(PretrainingDataConfig(store=str(text_store), inputs_length=32))
     store = TokenStore.open(text_store)
+    of_model: Any = {"architecture": "encoder_decoder", "vocabulary": store.vocabulary()}
+    (lengths,) = document_lengths(PretrainingDataConfig(store=str(text_store), inputs_length=32), **of_model)
     np.testing.assert_array_equal(lengths.sample, store.document_lengths)
     assert (lengths.num_documents, lengths.num_tokens) == (store.num_documents, store.num_tokens)
     histogram = lengths.histogram()
@@ -33,14 +41,32 @@ def test_lengths_are_those_of_the_documents(text_store, pair_store):
     assert (spread["shortest"], spread["longest"]) == (ordered[0], ordered[-1])
     assert spread["90%"] == ordered[int(0.9 * (len(ordered) - 1))]
     assert lengths.unknown == store.unknown
-    inputs, targets = document_lengths(pairs_config(pair_store))
-    pairs = PairStore.open(pair_store)
-    assert inputs.share_too_long == (pairs.inputs.document_lengths + 1 > 40).mean() > 0
-    assert targets.share_too_long == (pairs.targets.document_lengths + 1 > 24).mean()
-    assert inputs.num_too_long == (pairs.inputs.document_lengths + 1 > 40).sum()
-    inputs, targets = document_lengths(pairs_config(pair_store), classify=True)
-    assert inputs.num_too_long == (pairs.inputs.document_lengths + 2 > 40).sum()
-    assert targets.num_too_long == 0
+
+
+FRAMES = st.none() | st.builds(
+    Frame, st.sampled_from([(), (1,), (1, 2)]), st.sampled_from([(), (1,), (1, 2)])
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(frame=FRAMES, architecture=st.sampled_from([*SIDES_OF]), own=st.sampled_from(["own", "eos"]))
+def test_what_is_too_long_is_what_training_cuts(frame, architecture, own, pair_store):
+    """Whatever stands around a text: EOS, the two of a classifier, or the vocabulary's own frame."""
+    pairs, config = PairStore.open(pair_store), pairs_config(pair_store, frame=own)
+    vocabulary = pairs.vocabulary()
+    with patch.object(type(vocabulary), "own_frame", frame):
+        inputs, targets = document_lengths(config, architecture=architecture, vocabulary=vocabulary)
+        around = {"encoder_only": 2, "encoder_decoder": frame.size if frame and own == "own" else 1}
+        inputs_are = pairs.inputs.document_lengths + around.get(architecture, 1) > 40
+        targets_are = pairs.targets.document_lengths + 1 > 24
+        assert inputs.share_too_long == inputs_are.mean() > 0
+        assert inputs.num_too_long == inputs_are.sum()
+        if architecture == "encoder_only":
+            assert targets.num_too_long == 0
+            return
+        assert targets.num_too_long == targets_are.sum()
+        report = open_pipeline(config, architecture=architecture).report
+    assert report["truncated"] == (inputs_are | targets_are).sum()
 
 
 @pytest.mark.parametrize("num_documents", [1, 2, 5, 7, 8, 9, 30])
@@ -50,7 +76,8 @@ def test_all_lengths_are_looked_at_or_a_sample_that_holds_both_ends(
     monkeypatch.setattr("t5lite.data.inspection._STRETCHES", 4)
     monkeypatch.setattr("t5lite.data.inspection._STRETCH", 2)
     write_text_store(["ba " * (number + 1) for number in range(num_documents)], vocabulary, tmp_path / "s")
-    (lengths,) = document_lengths(PretrainingDataConfig(store=str(tmp_path / "s")))
+    of_model: Any = {"architecture": "decoder_only", "vocabulary": vocabulary}
+    (lengths,) = document_lengths(PretrainingDataConfig(store=str(tmp_path / "s")), **of_model)
     whole = TokenStore.open(tmp_path / "s").document_lengths
     assert len(lengths.sample) == min(num_documents, 8)
     assert set(lengths.sample) <= set(whole)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from t5lite.data.vocabulary import (
     ByteVocabulary,
+    Frame,
     SentencePieceVocabulary,
     TokenizerJsonVocabulary,
     Vocabulary,
@@ -25,15 +26,15 @@ def tokenizer_files(
     architecture: Architecture,
     *,
     token_types: bool = True,
-    keeps_own_frame: bool = True,
+    frame: Frame | None = None,
 ) -> dict[str, bytes]:
     """Return what ``AutoTokenizer`` needs, such as tokenizer.json and tokenizer_config.json, by file name.
 
     ``AutoTokenizer`` then gives the ids of ``vocabulary.encode``, and around them what t5lite puts there for
-    the architecture: for an encoder-decoder the vocabulary's own frame (where it has one and the model was
-    trained in it: ``keeps_own_frame``) or EOS after a text, nothing but ``prompt_prefix`` before it for a
-    decoder, [CLS] and [SEP], or what stands for them, for an encoder, which is given token types where it
-    has those of a pair (``token_types``). Sentinels are found in a text, as
+    the architecture: for one that answers or continues a text the ``frame`` that it is asked in, by default
+    of an encoder-decoder the vocabulary's own or EOS after a text, of a decoder-only model nothing but
+    ``prompt_prefix`` before it; [CLS] and [SEP], or what stands for them, for an encoder, which is given
+    token types where it has those of a pair (``token_types``). Sentinels are found in a text, as
     ``parse_sentinels`` does; a special token that a text spells is ordinary text, except for an encoder,
     whose [MASK] must be found, and for a tokenizer.json, which has its own rule.
 
@@ -41,7 +42,7 @@ def tokenizer_files(
       DataError: if the vocabulary cannot be written so.
       ConfigError: if it lacks a token that the architecture needs.
     """
-    around = framing(vocabulary, architecture, token_types=token_types, keeps_own_frame=keeps_own_frame)
+    around = framing(vocabulary, architecture, token_types=token_types, frame=frame)
     match vocabulary:
         case SentencePieceVocabulary():
             return sentencepiece_files(vocabulary, around)

@@ -45,7 +45,7 @@ class Framing:
 
 
 def framing(
-    vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool, keeps_own_frame: bool
+    vocabulary: Vocabulary, architecture: Architecture, *, token_types: bool, frame: Frame | None
 ) -> Framing:
     """Return what t5lite puts around a text of a model of an architecture.
 
@@ -53,8 +53,8 @@ def framing(
       vocabulary: of the model.
       architecture: of the model.
       token_types: whether an encoder-only model has types for both texts of a pair.
-      keeps_own_frame: whether an encoder-decoder reads a text in the vocabulary's own frame, where it has
-        one; otherwise EOS follows it.
+      frame: what surrounds a text that a decoder answers or continues; None: as of a model that was trained
+        on what the vocabulary's own rules make.
 
     Raises:
       ConfigError: if the vocabulary has not the tokens for it.
@@ -64,24 +64,24 @@ def framing(
         index = getattr(vocabulary, f"{name}_id")
         if index is not None:
             special[name] = index
-    found = _FRAMINGS[SIDES_OF[architecture]](vocabulary, special, keeps_own_frame)
+    found = _FRAMINGS[SIDES_OF[architecture]](vocabulary, special, frame)
     return replace(found, token_types=found.token_types and token_types)
 
 
-def _ended(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
+def _ended(vocabulary: Vocabulary, special: _Special, frame: Frame | None) -> Framing:
     eos_id = vocabulary.special_id("eos", needed_for="an encoder-decoder")
-    frame = (vocabulary.own_frame if keeps_own_frame else None) or Frame(after=(eos_id,))
+    frame = frame or vocabulary.own_frame or Frame(after=(eos_id,))
     return Framing(before=frame.before, after=frame.after, special=special)
 
 
-def _begun(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
-    del keeps_own_frame
+def _begun(vocabulary: Vocabulary, special: _Special, frame: Frame | None) -> Framing:
     # No EOS: a prompt is continued, and what follows an EOS is another document.
-    return Framing(before=vocabulary.prompt_prefix, special=special)
+    frame = frame or Frame(before=vocabulary.prompt_prefix)
+    return Framing(before=frame.before, after=frame.after, special=special)
 
 
-def _between_cls_and_sep(vocabulary: Vocabulary, special: _Special, keeps_own_frame: bool) -> Framing:
-    del keeps_own_frame
+def _between_cls_and_sep(vocabulary: Vocabulary, special: _Special, frame: Frame | None) -> Framing:
+    del frame
     stand = special_tokens(vocabulary)
     special |= {"mask": stand.mask, "cls": stand.cls, "sep": stand.sep}
     return Framing(
@@ -89,7 +89,7 @@ def _between_cls_and_sep(vocabulary: Vocabulary, special: _Special, keeps_own_fr
     )
 
 
-_FRAMINGS: dict[tuple[Side, ...], Callable[[Vocabulary, _Special, bool], Framing]] = {
+_FRAMINGS: dict[tuple[Side, ...], Callable[[Vocabulary, _Special, Frame | None], Framing]] = {
     ("encoder", "decoder"): _ended,
     ("decoder",): _begun,
     ("encoder",): _between_cls_and_sep,
