@@ -18,6 +18,9 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.planning.hardware import gpu
 from t5lite.planning.hardware.chips import CHIPS, CUBE, Chip
 
+_MOST_DEVICES = 1 << 17
+"""More than were ever trained on together; a compiler would make each of them before it says no."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
@@ -79,7 +82,12 @@ def parse_topology(name: str, *, num_slices: int = 1) -> Topology:
         raise ConfigError(f"num_slices={num_slices} must be 1 or more")
     if num_slices > 1 and CHIPS[chip_name].platform == "gpu":
         raise ConfigError(f"num_slices={num_slices} is of TPUs; name all the nodes: {chip_name}:NODESxGPUS")
-    return Topology(chip_name=chip_name, shape=tuple(map(int, sizes)), num_slices=num_slices)
+    topology = Topology(chip_name=chip_name, shape=tuple(map(int, sizes)), num_slices=num_slices)
+    if topology.num_devices > _MOST_DEVICES:
+        raise ConfigError(
+            f"{topology} has {topology.num_devices:,} devices; give one of at most {_MOST_DEVICES:,}"
+        )
+    return topology
 
 
 def compile_only_devices(topology: Topology) -> Sequence[Any]:
