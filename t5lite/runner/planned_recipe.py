@@ -17,6 +17,7 @@ from t5lite.models.presets import PRESETS, preset
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import PlannedExecution
+from t5lite.planning.predicted.remat import remat_names
 from t5lite.planning.report.table import duration, size
 from t5lite.planning.search.candidates import Candidate, Search
 from t5lite.planning.search.finalists import MARGIN_BYTES, Finalist
@@ -180,7 +181,7 @@ def planned_recipe(
     ]
     config = replace(
         base,
-        execution=replace(base.execution, remat=execution.remat, remat_names=()),
+        execution=replace(base.execution, remat=execution.remat, remat_names=remat_names(execution.remat)),
         step=replace(base.step, num_microbatches=execution.num_microbatches),
         partitioning=partitioning,
         evaluations=evaluations,

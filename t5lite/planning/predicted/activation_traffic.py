@@ -7,6 +7,7 @@ from t5lite.models.config import Remat
 from t5lite.partitioning import Partitioner
 from t5lite.planning.hardware.links import ring_share
 from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.remat import MAKES_PRODUCTS
 from t5lite.planning.predicted.state_shards import mesh_axes
 
 
@@ -67,7 +68,7 @@ def _reduced_units(layer: LayerShape, remat: Remat) -> float:
     if not layer.through:
         return 2 * layer.num_layers * forward * layer.whole
     # The last sum of a layer is its result, which nothing in its recomputation reads.
-    recomputed = forward - 1 if remat == "full" else 0
+    recomputed = forward - 1 if remat in MAKES_PRODUCTS else 0
     return 2 * layer.num_layers * ((2 * forward + recomputed) * layer.whole + _encoded_gradient(layer))
 
 
@@ -77,7 +78,7 @@ def _scattered_units(layer: LayerShape, remat: Remat) -> float:
     if not layer.through:
         return layer.num_layers * 2 * blocks * layer.whole
     passes = 4 * blocks  # a gather and a scatter each, forward and backward
-    if remat == "full":
+    if remat in MAKES_PRODUCTS:
         passes += 2 * blocks - 1
     elif remat in ("gathered", "dots"):
         passes += blocks  # the norms' outputs are not kept, and products' gradients need them whole

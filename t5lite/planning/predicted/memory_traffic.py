@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from t5lite.models.config import Remat
 from t5lite.planning.predicted.layer_shapes import LayerShape
-from t5lite.planning.predicted.remat import KEEPS_KERNELS
+from t5lite.planning.predicted.remat import KEEPS_KERNELS, MAKES_PRODUCTS
 from t5lite.planning.predicted.state_shards import StateShards
 
 _FLOAT32 = 4
@@ -19,7 +19,7 @@ _LOGITS_PASSES = 6
 _BACKWARD = 1
 """Gradients of activations are read and written about as often as activations in a forward pass; for those of
 kernels as much is read again."""
-_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "gathered": 1.5, "dots": 1.5, "full": 2.0}
+_FORWARD_PASSES: dict[Remat, float] = {"none": 1.0, "gathered": 1.5, "dots": 1.5, "save": 2.0, "full": 2.0}
 """Forward passes over the layers; recomputing all but products is half of one."""
 
 
@@ -33,7 +33,7 @@ def kernel_traffic(state: StateShards, remat: Remat) -> float:
     is_gathered = any(state.gathered.values())
     forward = (2 + is_gathered) * state.kernels  # cast, and read
     is_gathered_again = is_gathered and remat not in KEEPS_KERNELS
-    again = (1 + (remat == "full") + is_gathered_again) * state.kernels_again
+    again = (1 + (remat in MAKES_PRODUCTS) + is_gathered_again) * state.kernels_again
     return forward + again + state.gradients
 
 

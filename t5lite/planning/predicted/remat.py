@@ -8,13 +8,22 @@ _PRODUCTS = ("query", "key", "value", "attention_out", "mlp_wi", "mlp_wo")
 KEPT: dict[Remat, tuple[str, ...]] = {
     "gathered": (*_PRODUCTS, "context"),
     "dots": _PRODUCTS,
+    "save": ("key", "value", "context"),
     "full": (),
 }
-"""Names of the products whose results are kept besides the layer's input; ``none`` keeps everything."""
+"""Names of the products whose results are kept besides the layer's input; ``none`` keeps everything. What
+save keeps is up to whoever asks for it: planned is what spares attention, which long rows make dear."""
+MAKES_PRODUCTS: frozenset[Remat] = frozenset({"save", "full"})
+"""Policies that make products with kernels again."""
 KEEPS_KERNELS: frozenset[Remat] = frozenset({"gathered"})
 """Policies that keep the layers' kernels as they were gathered, for the backward pass not to do it again."""
 PLANNED: tuple[Remat, ...] = ("none", *KEPT)
 """Policies that are compared."""
+
+
+def remat_names(remat: Remat) -> tuple[str, ...]:
+    """Return the names that go with a planned policy in an ``Execution``: those of save."""
+    return KEPT[remat] if remat == "save" else ()
 
 
 def recomputed_flops(

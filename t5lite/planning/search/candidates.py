@@ -11,7 +11,7 @@ from t5lite.core.python_source import chosen_fields, python_source
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import CostModel, MeshCosts, PlannedExecution, Prediction
-from t5lite.planning.predicted.remat import PLANNED
+from t5lite.planning.predicted.remat import PLANNED, remat_names
 
 MODEL_NOT_DIVISIBLE = "the mesh does not divide the model"
 BATCH_NOT_DIVISIBLE = "the mesh or the microbatches do not divide the batch"
@@ -45,9 +45,11 @@ class Candidate:
     @property
     def recipe(self) -> tuple[str, ...]:
         """The lines of a recipe that ask for it; ``remat`` is the execution's."""
+        names = remat_names(self.execution.remat)
         lines = [
             f"partitioning={python_source(self.partitioning, prefix='r.')}",
             f"remat={python_source(self.execution.remat)}",
+            *([f"remat_names={python_source(names)}"] if names else []),
             f"step=r.StepConfig(num_microbatches={self.execution.num_microbatches})",
         ]
         if self.trainable is not None:
@@ -63,6 +65,8 @@ class Candidate:
             for name, value in chosen.items()
         ]
         words += [f"--execution.remat {self.execution.remat}"]
+        if names := remat_names(self.execution.remat):
+            words += [f"--execution.remat-names {shlex.join(names)}"]
         words += [f"--step.num-microbatches {self.execution.num_microbatches}"]
         return " ".join(
             words + ([] if self.trainable is None else ["--trainable", shlex.join(self.trainable)])

@@ -10,6 +10,7 @@ from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import CostModel
+from t5lite.planning.predicted.remat import remat_names
 from t5lite.training.step import StepConfig
 
 
@@ -31,8 +32,8 @@ class Workload:
     """Its mesh and style are each way's own; rules and compiler options are kept."""
 
     def executed(self, remat: Remat) -> Execution:
-        """Return the execution under a remat policy that takes no names."""
-        return replace(self.execution, remat=remat, remat_names=())
+        """Return the execution under a planned remat policy."""
+        return replace(self.execution, remat=remat, remat_names=remat_names(remat))
 
     def model(self, remat: Remat = "none") -> FunctionalModel:
         """Return the model under a remat policy."""

@@ -19,6 +19,7 @@ from t5lite.partitioning.rules import STYLES
 from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.predicted.cost_model import CostModel
+from t5lite.planning.predicted.remat import remat_names
 from t5lite.planning.report import plan_report
 from t5lite.planning.search.candidates import (
     MODEL_NOT_DIVISIBLE,
@@ -137,7 +138,10 @@ def test_a_batch_that_nothing_divides_is_named():
 
 def test_a_recipe_s_lines_are_python_that_asks_for_the_candidate():
     for candidate in found_for_t5().ranked:
-        partitioning, remat, step = (line.partition("=")[2] for line in candidate.recipe)
+        partitioning, remat, *names, step = (line.partition("=")[2] for line in candidate.recipe)
+        assert tuple(map(eval, names)) == (
+            (remat_names("save"),) if candidate.execution.remat == "save" else ()
+        )
         names = {"r": recipe}
         assert eval(partitioning, names) == candidate.partitioning
         assert eval(remat) == candidate.execution.remat
