@@ -107,8 +107,8 @@ def page(kept: dict[str, dict[str, Any]]) -> str:
     _, _, after = rest.partition(_END)
     lines = [
         "| recipe of configs/ | slice | rows | mesh, style, remat, microbatches | GiB a chip, of "
-        "| step at least | MFU at most | if nothing overlaps |",
-        "|---|---|---:|---|---:|---:|---:|---:|",
+        "| step at least | MFU at most | as scheduled | if nothing overlaps |",
+        "|---|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for name in RECIPES:
         if name in kept:
@@ -126,6 +126,7 @@ def _row(name: str, figures: dict[str, Any]) -> str:
         f"{compiled['needed_bytes'] / GIB:.1f}, {compiled['available_bytes'] / GIB:.1f}",
         duration(compiled["step_seconds"]),
         f"{compiled['mfu']:.0%}",
+        "" if compiled["scheduled_seconds"] is None else duration(compiled["scheduled_seconds"]),
         duration(compiled["serial_seconds"]),
     ]
     return f"| {' | '.join(cells)} |"

@@ -84,7 +84,8 @@ class Arguments:
     compute_dtype: Dtype | None = None
     """By default bfloat16."""
     compile: int | None = None
-    """Compile the best of them, minutes each: how many, 3 by default."""
+    """Compile the best of them, minutes each: how many, 3 by default. Of several the best is compiled again
+    with other compiler options."""
     no_compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Predict only: a few seconds."""
     write: str | None = None
