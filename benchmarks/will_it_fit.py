@@ -57,7 +57,7 @@ CASES = {
     ),
     "xl": Case(
         "T5 1.1 XL, 2,048 rows",
-        "--model t5-1.1-xl --topology v5e:16x16 --training.batch-size 2048 --execution.remat full",
+        "--model t5-1.1-xl --topology v5e:16x16 --training.batch-size 2048 --execution.remat gathered",
     ),
     "xxl-v5p": Case(
         "T5 1.1 XXL, 2,048 rows",

@@ -14,7 +14,7 @@ def config() -> r.RunConfig:
     return r.RunConfig(
         run_dir="runs/t5-1.1-base",
         model=r.preset("t5-1.1-base"),
-        execution=r.Execution(compute_dtype="bfloat16", remat="dots"),
+        execution=r.Execution(compute_dtype="bfloat16", remat="gathered"),
         data=r.PretrainingDataConfig(store="data/c4/train", inputs_length=512),
         optimizer=r.AdafactorConfig(),
         schedule=r.InverseSqrt(base=1.0, warmup_steps=10_000),

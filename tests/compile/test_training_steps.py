@@ -176,6 +176,10 @@ def test_a_step_that_does_not_fit_says_what_to_change(too_large):
     assert "more chips" in last
     remat = dataclasses.replace(EXECUTION, remat="full")
     assert not any("remat" in each for each in advice(too_large, remat, StepConfig(), style="fsdp"))
+    gathered = dataclasses.replace(EXECUTION, remat="gathered")
+    again, whole, *_ = advice(too_large, gathered, StepConfig(), style="fsdp")
+    assert again.startswith("--execution.remat dots")
+    assert whole.startswith("--execution.remat full")
     shard, *_ = advice(too_large, EXECUTION, StepConfig(), style="tensor_parallel")
     assert shard.startswith("--partitioning.style sequence_parallel")
 
