@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.python_source import chosen_fields, python_source
+from t5lite.core.python_source import python_source
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import CostModel, MeshCosts, PlannedExecution, Prediction
@@ -32,6 +32,8 @@ class Candidate:
     prediction: Prediction
     trainable: tuple[str, ...] | None = None
     """Patterns of what is trained; None is everything."""
+    base: PartitioningConfig = _PLAIN
+    """That of the recipe that the options are for."""
 
     @property
     def words(self) -> str:
@@ -58,8 +60,11 @@ class Candidate:
 
     @property
     def overrides(self) -> str:
-        """The same as options of ``t5lite train``."""
-        chosen = {"style": self.partitioning.style, **chosen_fields(self.partitioning)}
+        """The same as options of ``t5lite train``: what is not so in the base, and its style."""
+        chosen = {"style": self.partitioning.style}
+        chosen |= {
+            name: value for name, value in vars(self.partitioning).items() if value != vars(self.base)[name]
+        }
         words = [
             f"--partitioning.{name.replace('_', '-')} {shlex.join(_words(value))}"
             for name, value in chosen.items()
@@ -123,6 +128,7 @@ def search(
                         execution=execution,
                         prediction=prediction,
                         trainable=trainable,
+                        base=kept,
                     )
                 )
     available = _MARGIN * costs.topology.chip.memory_bytes

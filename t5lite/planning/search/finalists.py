@@ -92,9 +92,10 @@ def compile_candidates(
     most = min(2 * number, sum(map(len, kinds)))
     ways = min(number, len(kinds))
     compiler = _Compiler(workload, planned=ways + len(others), announce=announce)
+    again = f", and the best with {len(others)} other choices of compiler options" if others else ""
     announce(
-        f"compiling {ways} of them, up to {most} if some leave less than {MARGIN_BYTES / GIB:.2f} GiB free, "
-        f"and the best with {len(others)} other choices of compiler options: a minute or several each"
+        f"compiling {ways} of them, up to {most} if some leave less than {MARGIN_BYTES / GIB:.2f} GiB free"
+        f"{again}: a minute or several each"
     )
     finalists: list[Finalist] = []
     for place, kind in enumerate(kinds):

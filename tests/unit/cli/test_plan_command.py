@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,24 @@ def test_a_recipe_is_written_that_is_its_base_in_the_way_that_is_chosen(
     capsys.readouterr()
     assert main([word for word in words if word != "--overwrite"]) == 2
     assert "is there already; give another name, or --overwrite" in capsys.readouterr().err
+
+
+def test_the_options_make_of_the_recipe_what_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Also of one whose mesh is another, whose rules are its own, and which asks for compiler options."""
+    path = tmp_path / "recipe.py"
+    partitioning = (
+        'r.PartitioningConfig(style="sequence_parallel", replica=2, sequence=2, tensor=2, fsdp=4, '
+        'extra_rules=(("parameters.vocab", None),), compiler_options=(("xla_x", "1"),))'
+    )
+    path.write_text(RECIPE.read_text().replace("data=", f"partitioning={partitioning}, data=", 1))
+    assert main(["plan", "--config", str(path), "--chips", "v5e-8", "--no-compile", "--json"]) == 0
+    for each in json.loads(capsys.readouterr().out)["predicted"]:
+        config = run_config.load(path, shlex.split(each["options"]))
+        assert config.partitioning.sizes == each["mesh"]
+        assert config.partitioning.style == each["style"]
+        assert config.partitioning.extra_rules == (("parameters.vocab", None),)
+        assert config.partitioning.compiler_options == (("xla_x", "1"),)
+        assert config.execution.remat == each["remat"]
 
 
 @pytest.mark.parametrize(
