@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from t5lite.core.types import LogicalAxes
 from t5lite.models.layers.logits import LOGITS_AXES, LogitFactors
 from t5lite.partitioning.constraints import constrain_parameter, local_shape, num_parts, pad_parameter
-from t5lite.partitioning.rules import constrain, target_platform
+from t5lite.partitioning.rules import constrain, on_one_device, target_platform
 
 MAX_CHUNK_BYTES = 256 * 2**20
 """Largest float32 logits of one device that are made at once where the number of chunks is left open."""
@@ -57,15 +57,42 @@ def logit_statistics(
             return _by_chunks(logits, targets_BL, chunks)
         logits = logits.logits()
     logits_BLV = logits.astype(jnp.float32)
-    ids_V = jnp.arange(logits_BLV.shape[-1], dtype=targets_BL.dtype)
-    is_target_BLV = ids_V[None, None, :] == targets_BL[:, :, None]
-    target_BL = jnp.sum(jnp.where(is_target_BLV, logits_BLV, 0.0), axis=-1)
+    is_target_BLV = _is_target(targets_BL, logits_BLV.shape[-1])
+    target_BL = _of_targets(logits_BLV, targets_BL)
     others_BLV = jnp.where(is_target_BLV, -jnp.inf, logits_BLV)
     runner_up_BL = jax.lax.stop_gradient(jnp.max(others_BLV, axis=-1))
     # The maximum of all, without another reduction, which takes bytes over a sharded vocabulary.
     max_BL = jax.lax.stop_gradient(jnp.maximum(target_BL, runner_up_BL))
     log_z_BL = max_BL + jnp.log(jnp.sum(jnp.exp(logits_BLV - max_BL[:, :, None]), axis=-1))
     return LogitStatistics(log_z_BL, target_BL, runner_up_BL, jnp.sum(logits_BLV, axis=-1))
+
+
+def _is_target(targets_BL: jax.Array, vocab_size: int) -> jax.Array:
+    """Return bool ``[B, L, V]``."""
+    return jnp.arange(vocab_size, dtype=targets_BL.dtype)[None, None, :] == targets_BL[:, :, None]
+
+
+def _of_targets(logits_BLV: jax.Array, targets_BL: jax.Array) -> jax.Array:
+    """Return the logits of the targets, ``[B, L]``: a masked sum, which takes a vocabulary in parts.
+
+    XLA:CPU needs four times as long for it as for the exponentials of all logits, so there the numbers are
+    looked up. Lookup's own gradient would be a scatter.
+    """
+    if target_platform() == "cpu" and on_one_device():
+        return _looked_up(logits_BLV.shape[-1], logits_BLV, targets_BL)
+    return jnp.sum(jnp.where(_is_target(targets_BL, logits_BLV.shape[-1]), logits_BLV, 0.0), axis=-1)
+
+
+def _lookup(vocab_size: int, logits_BLV: jax.Array, targets_BL: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(logits_BLV, targets_BL[:, :, None], axis=-1, mode="clip")[:, :, 0]
+
+
+def _lookup_gradient(vocab_size: int, targets_BL: jax.Array, y_bar_BL: jax.Array) -> tuple[jax.Array, None]:
+    return jnp.where(_is_target(targets_BL, vocab_size), y_bar_BL[:, :, None], 0.0), None
+
+
+_looked_up: Any = jax.custom_vjp(_lookup, nondiff_argnums=(0,))
+_looked_up.defvjp(lambda size, logits, targets: (_lookup(size, logits, targets), targets), _lookup_gradient)
 
 
 @dataclass(frozen=True)

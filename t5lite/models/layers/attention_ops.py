@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.models.layers.dropout import dropout
+from t5lite.models.layers.head_products import product_by_head
 from t5lite.partitioning.rules import constrain
 
 LOGITS_AXES = ("batch", "heads", "length", None)
@@ -121,10 +122,10 @@ def dot_product_attention(
     """
     groups, share = k_BMGK.shape[2], q_BLHK.shape[2] // k_BMGK.shape[2]
     if share == 1:
-        logits_BHLM = jnp.einsum("BLHK,BMHK->BHLM", q_BLHK, k_BMGK, preferred_element_type=jnp.float32)
+        logits_BHLM = product_by_head("BLHK,BMHK->BHLM", q_BLHK, k_BMGK, dtype=jnp.float32)
     else:
         q_BLGSK = q_BLHK.reshape(*q_BLHK.shape[:2], groups, share, q_BLHK.shape[3])
-        logits_BGSLM = jnp.einsum("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, preferred_element_type=jnp.float32)
+        logits_BGSLM = product_by_head("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, dtype=jnp.float32)
         logits_BHLM = logits_BGSLM.reshape(logits_BGSLM.shape[0], groups * share, *logits_BGSLM.shape[3:])
     logits_BHLM = constrain(logits_BHLM, LOGITS_AXES)
     if softcap is not None:
@@ -137,10 +138,10 @@ def dot_product_attention(
     weights_BHLM = jax.nn.softmax(logits_BHLM, axis=-1)
     weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMGK.dtype)
     if share == 1:
-        out_BLHK = jnp.einsum("BHLM,BMHK->BLHK", weights_BHLM, v_BMGK)
+        out_BLHK = product_by_head("BHLM,BMHK->BLHK", weights_BHLM, v_BMGK)
     else:
         weights_BGSLM = weights_BHLM.reshape(-1, groups, share, *weights_BHLM.shape[2:])
-        out_BLHK = jnp.einsum("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK).reshape(q_BLHK.shape)
+        out_BLHK = product_by_head("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK).reshape(q_BLHK.shape)
     if visible_BLM is not None and mask is not None and mask.can_blind:
         sees_any_BL = jnp.any(visible_BLM, axis=-1)
         out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)
