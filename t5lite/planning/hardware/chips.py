@@ -9,10 +9,11 @@ from typing import Literal
 
 from t5lite.core.data_sheets import bfloat16_peak
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 CUBE = 4
 """Side of the cubes that a TPU with a three-dimensional torus is cabled in, and its larger slices made of."""
 _TPU_DOCS = "cloud.google.com/tpu/docs"
+"""Vector memory is that of jax/_src/pallas/mosaic/tpu_info.py (JAX 0.10), which has it by core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class Chip:
     three quarters that JAX takes unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise."""
     memory_bandwidth: float
     """Bytes a second of it."""
+    on_chip_bytes: int
+    """Memory of the chip's own through which a device's programs pass arrays: vector memory (VMEM) of a TPU's
+    cores, the level-2 cache of a GPU."""
     link_bandwidth: float
     """Bytes a second that a device sends within its slice or node, by all links together."""
     network_bandwidth: float
@@ -61,6 +65,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v2",
         memory_bytes=int(7.48 * GIB),
         memory_bandwidth=0.35e12,
+        on_chip_bytes=16 * MIB,
         link_bandwidth=124e9,
         network_bandwidth=3.125e9,
         torus_dims=2,
@@ -73,6 +78,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v3",
         memory_bytes=int(15.48 * GIB),
         memory_bandwidth=0.45e12,
+        on_chip_bytes=16 * MIB,
         link_bandwidth=164e9,
         network_bandwidth=3.125e9,
         torus_dims=2,
@@ -85,6 +91,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v4",
         memory_bytes=int(30.75 * GIB),
         memory_bandwidth=1.2e12,
+        on_chip_bytes=2 * 16 * MIB,
         link_bandwidth=300e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
@@ -96,6 +103,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v5 lite",
         memory_bytes=int(15.75 * GIB),
         memory_bandwidth=0.819e12,
+        on_chip_bytes=128 * MIB,
         link_bandwidth=200e9,
         network_bandwidth=3.125e9,
         torus_dims=2,
@@ -106,6 +114,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v5",
         memory_bytes=int(95.73 * GIB),
         memory_bandwidth=2.765e12,
+        on_chip_bytes=2 * 64 * MIB,
         link_bandwidth=600e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
@@ -116,6 +125,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU v6 lite",
         memory_bytes=int(31.24 * GIB),
         memory_bandwidth=1.638e12,
+        on_chip_bytes=128 * MIB,
         link_bandwidth=400e9,
         network_bandwidth=12.5e9,
         torus_dims=2,
@@ -126,6 +136,7 @@ CHIPS: dict[str, Chip] = {
         device_kind="TPU7x",
         memory_bytes=int(94.74 * GIB),
         memory_bandwidth=3.69e12,
+        on_chip_bytes=64 * MIB,
         link_bandwidth=300e9,
         network_bandwidth=6.25e9,
         torus_dims=3,
@@ -137,20 +148,22 @@ CHIPS: dict[str, Chip] = {
         device_kind="NVIDIA A100-SXM4-80GB",
         memory_bytes=int(0.75 * 80 * GIB),
         memory_bandwidth=2.04e12,
+        on_chip_bytes=40 * MIB,
         link_bandwidth=300e9,
         network_bandwidth=25e9,
         torus_dims=2,
         platform="gpu",
-        source="NVIDIA's data sheets of A100 80GB SXM and DGX A100 (8 x 200 Gb/s)",
+        source="NVIDIA's data sheets of A100 80GB SXM, A100 architecture paper, DGX A100 (8 x 200 Gb/s)",
     ),
     "h100": Chip(
         device_kind="NVIDIA H100 80GB HBM3",
         memory_bytes=int(0.75 * 79.6 * GIB),
         memory_bandwidth=3.35e12,
+        on_chip_bytes=50 * MIB,
         link_bandwidth=450e9,
         network_bandwidth=50e9,
         torus_dims=2,
         platform="gpu",
-        source="NVIDIA's data sheets of H100 SXM and DGX H100 (8 x 400 Gb/s)",
+        source="NVIDIA's data sheets of H100 SXM, H100 architecture paper, DGX H100 (8 x 400 Gb/s)",
     ),
 }

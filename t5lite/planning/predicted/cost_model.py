@@ -212,10 +212,11 @@ class MeshCosts:
         self, layers: list[LayerShape], rows: float, execution: PlannedExecution, *, saved: float
     ) -> float:
         """Return the bytes of a step."""
+        spilled = memory_traffic.spills(self._costs.topology.chip)
         microbatch = (
             memory_traffic.kernel_traffic(self._state, execution.remat)
-            + memory_traffic.activation_traffic(layers, execution.remat, saved=saved)
-            + memory_traffic.logits_traffic(self._num_logits(rows))
+            + memory_traffic.activation_traffic(layers, execution.remat, spilled, saved=saved)
+            + memory_traffic.logits_traffic(self._num_logits(rows), spilled)
         )
         return memory_traffic.state_traffic(self._state) + execution.num_microbatches * microbatch
 

@@ -4,16 +4,18 @@ Elementwise work is taken to be fused into the products next to it, as XLA does,
 stay on the chip, unless it is kept for the backward pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from t5lite.models.config import Remat
+from t5lite.planning.hardware.chips import Chip
 from t5lite.planning.predicted.layer_shapes import LayerShape
 from t5lite.planning.predicted.remat import KEEPS_KERNELS, MAKES_PRODUCTS
 from t5lite.planning.predicted.state_shards import StateShards
 
 _FLOAT32 = 4
-_ON_CHIP = 16 * 2**20
-"""Bytes of an array that a TPU's vector memory was seen to hold for the next instruction."""
+_HELD = 1 / 8
+"""Share of the chip's own memory in which an array was seen to wait for the next instruction: 16 of a v5e's
+128 MiB, by what its compiler made."""
 _LOGITS_PASSES = 6
 """Written; read for maximum, sum and gradient; the gradient written, and read by two products, some fused."""
 _BACKWARD = 1
@@ -37,48 +39,60 @@ def kernel_traffic(state: StateShards, remat: Remat) -> float:
     return forward + again + state.gradients
 
 
-def activation_traffic(layers: Sequence[LayerShape], remat: Remat, *, saved: float) -> float:
+def spills(chip: Chip) -> Callable[[float], float]:
+    """Return what of an array, in bytes, leaves a chip between the instructions that write and read it."""
+    held = _HELD * chip.on_chip_bytes
+    return lambda num_bytes: max(0.0, num_bytes - held)
+
+
+def activation_traffic(
+    layers: Sequence[LayerShape], remat: Remat, spilled: Callable[[float], float], *, saved: float
+) -> float:
     """Return the bytes of activations in one microbatch, forward and backward.
 
     Args:
       layers: one shape a kind of layers.
       remat: the policy.
+      spilled: of the chip (``spills``).
       saved: bytes that are kept for the backward pass: written, and read there.
     """
     backward = _FORWARD_PASSES[remat] + _BACKWARD
     passes = [backward + layer.trained if layer.through else _FORWARD_PASSES["none"] for layer in layers]
     return 2 * saved + sum(
-        number * layer.num_layers * _forward(layer) for number, layer in zip(passes, layers, strict=True)
+        number * layer.num_layers * _forward(layer, spilled)
+        for number, layer in zip(passes, layers, strict=True)
     )
 
 
-def logits_traffic(elements: float) -> float:
+def logits_traffic(elements: float, spilled: Callable[[float], float]) -> float:
     """Return the bytes of the logits of one microbatch on a device."""
-    return _LOGITS_PASSES * _spilled(_FLOAT32 * elements)
+    return _LOGITS_PASSES * spilled(_FLOAT32 * elements)
 
 
-def _forward(layer: LayerShape) -> float:
+def _forward(layer: LayerShape, spilled: Callable[[float], float]) -> float:
     """Return the bytes of one layer's forward pass."""
-    residual, whole, hidden = _spilled(layer.residual), _spilled(layer.whole), _spilled(layer.hidden)
+    residual, whole, hidden = spilled(layer.residual), spilled(layer.whole), spilled(layer.hidden)
     norms_and_sums = layer.num_norms * (3 * residual + whole)
-    attention = _attention(layer, layer.whole, layer.key_value, layer.weights, layer.fused)
+    attention = _attention(layer, spilled, layer.whole, layer.key_value, layer.weights, layer.fused)
     if layer.cross is not None:
         cross = layer.cross
-        attention += _attention(layer, cross.encoded, cross.key_value, cross.weights, cross.fused)
+        attention += _attention(layer, spilled, cross.encoded, cross.key_value, cross.weights, cross.fused)
     mlp = layer.num_inputs * (whole + hidden) + (layer.num_inputs + 1) * hidden
     return norms_and_sums + attention + mlp
 
 
-def _attention(layer: LayerShape, memory: float, key_value: float, weights: float, is_fused: bool) -> float:
+def _attention(
+    layer: LayerShape,
+    spilled: Callable[[float], float],
+    memory: float,
+    key_value: float,
+    weights: float,
+    is_fused: bool,
+) -> float:
     """Return the bytes of projections, and of float32 logits that are written once and read twice."""
-    inputs = _spilled(layer.whole) + 2 * _spilled(memory)
-    projections = inputs + 2 * (2 * _spilled(layer.query) + 2 * _spilled(key_value / 2))
+    inputs = spilled(layer.whole) + 2 * spilled(memory)
+    projections = inputs + 2 * (2 * spilled(layer.query) + 2 * spilled(key_value / 2))
     if is_fused:
         return projections
-    logits = _spilled(weights * _FLOAT32 / layer.itemsize)
-    return projections + 3 * logits + 2 * _spilled(weights)
-
-
-def _spilled(num_bytes: float) -> float:
-    """Return what of an array has to leave the chip between the instructions that write and read it."""
-    return max(0.0, num_bytes - _ON_CHIP)
+    logits = spilled(weights * _FLOAT32 / layer.itemsize)
+    return projections + 3 * logits + 2 * spilled(weights)

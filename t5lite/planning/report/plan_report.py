@@ -12,7 +12,7 @@ _SHOWN = 5
 """Candidates that the text lists."""
 _CAVEAT = (
     "predictions are optimistic: tuned runs in public reached 75-96 % of such a speed on v5e and v5p, about",
-    "half on v6e, 29-55 % on A100 (docs/planning.md); activations and working memory are estimates",
+    "half on v6e, 30-59 % on A100 (docs/planning.md); activations and working memory are estimates",
 )
 REMEDIES = "use more chips, a larger chip, the optimizer adafactor, or a smaller --global-batch-size"
 """What to do where no way can be chosen."""
