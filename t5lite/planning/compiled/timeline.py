@@ -180,12 +180,14 @@ class _Schedule:
 
     def _inner(self, computation: Computation, instruction: Instruction) -> _Run:
         """Return all runs of what a loop or a call runs, one after another."""
-        is_loop = instruction.opcode == "while"
-        times = trip_count(self._module, computation, instruction) if is_loop else 1
-        total = _Run()
+        times, total = self._times(computation, instruction), _Run()
         for name in called(instruction):
             total.add(self.run(self._module.computations[name]), times)
         return total
+
+    def _times(self, computation: Computation, instruction: Instruction) -> int:
+        """Return how often an instruction runs what it calls."""
+        return trip_count(self._module, computation, instruction) if instruction.opcode == "while" else 1
 
     def _started_by(self, instruction: Instruction) -> str | None:
         """Return the key of what an instruction starts without waiting for it."""
@@ -224,12 +226,13 @@ class _Schedule:
         collective = self._collectives.get((computation.name, instruction.name))
         if collective is not None:
             on_links |= dict.fromkeys(self._ways(collective), self._network.run_seconds(collective))
+        times = self._times(computation, instruction)
         for name in called(instruction):
             inside = self._module.computations[name]
             for each in inside.instructions.values():
                 more, more_on_links, found = self._needs(inside, each)
-                _add(own, more)
-                _add(on_links, more_on_links)
+                _add(own, more, times)
+                _add(on_links, more_on_links, times)
                 collective = collective or found
         return own, on_links, collective
 
