@@ -195,7 +195,7 @@ class _Schedule:
             return instruction.name
         fused = self._fused(instruction)
         if fused is not None and fused.starts_collective:
-            return next(_channels(fused))
+            return next(_channels(fused), instruction.name)
         return None
 
     def _ended_by(self, computation: Computation, instruction: Instruction) -> Iterator[str]:
@@ -238,11 +238,11 @@ class _Schedule:
 
     def _ways(self, collective: Collective) -> Iterator[str]:
         """Yield the directions of links that a collective keeps busy."""
+        ways = (_THERE, _BACK)
+        if collective.kind == PERMUTE:
+            ways = (_BACK,) if self._network.goes_back(collective) else (_THERE,)
         for resource in self._network.route(collective).resources:
-            if collective.kind != PERMUTE or not self._network.goes_back(collective):
-                yield resource + _THERE
-            if collective.kind != PERMUTE or self._network.goes_back(collective):
-                yield resource + _BACK
+            yield from (resource + way for way in ways)
 
 
 def _add(total: dict[T, float], more: Mapping[T, float], times: int = 1) -> None:
