@@ -63,13 +63,11 @@ def verdict(summary: Summary) -> str:
 
 def scheduled(summary: Summary) -> str:
     """Return how long a step takes as it is scheduled, and what of it is waiting."""
-    time = summary["time"]
-    waits = time["waits"]
-    return (
-        f"{duration(time['scheduled'])} (MFU {time['scheduled_mfu']:.0%}), of it "
-        f"{duration(waits['collectives'])} waiting for collectives and "
-        f"{duration(waits['main_memory'])} for copies from and to main memory"
-    )
+    time, waits = summary["time"], summary["time"]["waits"]
+    kinds = {"collectives": "collectives", "main_memory": "copies from and to main memory"}
+    waiting = [f"{duration(waits[kind])} waiting for {name}" for kind, name in kinds.items() if waits[kind]]
+    whole = f"{duration(time['scheduled'])} (MFU {time['scheduled_mfu']:.0%})"
+    return f"{whole}, {' and '.join(waiting)}" if waiting else whole
 
 
 def rows(cells: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:

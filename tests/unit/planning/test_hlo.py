@@ -197,6 +197,13 @@ def test_every_type_of_element_has_its_size(dtype, num_bytes):
     assert hlo.parse(text).computations["main"].instructions["a"].arrays[0].num_bytes == num_bytes
 
 
+def test_a_size_that_is_told_at_run_time_counts_as_the_largest():
+    shape = "f32[<=8,128]{1,0:T(8,128)S(1)}"
+    text = f'ENTRY %main () -> f32[] {{\n  ROOT %a = {shape} custom-call(), custom_call_target="x"\n}}'
+    (array,) = hlo.parse(text).entry.root.arrays
+    assert (array.dims, array.num_bytes, array.memory_space) == ((8, 128), 4096, 1)
+
+
 @pytest.mark.parametrize("dtype", ["f", "q8", "f8x", "float32", "f8e4m3gn", "s4x"])
 def test_elements_of_unknown_size_are_not_nothing(dtype):
     with pytest.raises(ValueError, match=rf"arrays of {dtype}: nobody knows how large"):

@@ -52,6 +52,10 @@ def test_models_have_the_size_of_their_name(run: PublishedRun):
     [
         (None, ""),
         ({"seconds": {"a": 1.0, "b": 2.0}, "fits": True, "compiler_options": {}}, "2.00"),
+        (
+            {"seconds": {"a": 1.0}, "scheduled_seconds": 1.25, "fits": True, "compiler_options": {}},
+            "1.00 | 1.25",
+        ),
         ({"seconds": {"a": 1.0}, "fits": False, "compiler_options": {"xla_some": "1"}}, "1.00 §"),
         ({"seconds": {"a": 1.0}, "fits": True}, "1.00 ‡"),
         ({"seconds": {"a": 1.0}, "fits": False}, "1.00 § ‡"),
