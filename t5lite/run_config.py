@@ -32,6 +32,7 @@ from t5lite.data.pipeline import (
 )
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
+from t5lite.models.config.checks import LARGEST_SIZE
 from t5lite.models.config.migration import RENAMED
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.inheritance import ReadSource, inherited_model
@@ -153,6 +154,8 @@ class RunConfig(_UncheckedConfig):
         expand_fields(self, "run_dir")
         _require_finite(self)
         batch_size, microbatches = self.training.batch_size, self.step.num_microbatches
+        if batch_size > LARGEST_SIZE:
+            raise ConfigError(f"training.batch_size={batch_size} must be at most {LARGEST_SIZE}")
         if batch_size % microbatches:
             below = batch_size // microbatches * microbatches
             raise ConfigError(

@@ -83,7 +83,8 @@ def within_layer_dims(axes: LogicalAxes) -> tuple[int, ...]:
 def per_layer_rms(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     """Return the root mean square of each layer's slice, kept broadcastable to ``x``."""
     dims = within_layer_dims(axes)
-    return jnp.sqrt(sum_of_squares(x, dims) / math.prod(x.shape[d] for d in dims))
+    size = float(math.prod(x.shape[d] for d in dims))  # of a large table beyond JAX's integers
+    return jnp.sqrt(sum_of_squares(x, dims) / size)
 
 
 def global_norm(tree: Tree) -> jax.Array:

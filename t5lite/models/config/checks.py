@@ -5,6 +5,9 @@ from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
 
+LARGEST_SIZE = (1 << 31) - 1
+"""Of one dimension of an array: its indices have 32 bits, and beyond that compilers end without a word."""
+
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Check that a value is one of those allowed.
@@ -17,7 +20,7 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def check_positive(config: Any, *names: str, within: str = "") -> None:
-    """Check that fields of a configuration are at least 1, or None.
+    """Check that fields of a configuration are sizes that an array can have, at least 1, or None.
 
     Args:
       config: a model's, or a part of it.
@@ -31,6 +34,8 @@ def check_positive(config: Any, *names: str, within: str = "") -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ConfigError(f"{within}{name}={value} must be at least 1")
+        if value is not None and value > LARGEST_SIZE:
+            raise ConfigError(f"{within}{name}={value} must be at most {LARGEST_SIZE}, JAX's largest index")
 
 
 def check_finite(config: Any, *names: str, within: str = "") -> None:

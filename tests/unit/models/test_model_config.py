@@ -28,6 +28,8 @@ NARROW = StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)
     ("changes", "message"),
     [
         ({"embed_dim": 0}, "embed_dim=0 must be at least 1"),
+        ({"mlp_dim": 1 << 31}, "mlp_dim=2147483648 must be at most 2147483647, JAX's largest index"),
+        ({"num_encoder_layers": 10**30}, "num_encoder_layers=10+ must be at most 2147483647"),
         ({"num_heads": -2}, "num_heads=-2"),
         ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
         ({"first_norm": False, "norm_placement": "post"}, "first_norm=False leaves out a norm before"),
