@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks.published_compiled import compile_published
 from benchmarks.published_speeds import RUNS, PublishedRun
@@ -30,6 +29,7 @@ from t5lite.planning.compiled.traffic import transfers
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.run_config import load
 from t5lite.runner.compilation import compile_run
+from tests.compile.steps import and_text
 from tests.unit.planning import handmade
 
 _ROOT = Path(__file__).parents[2]
@@ -109,10 +109,8 @@ def _text(name: str) -> str:
 
 def _compile(name: str) -> dict[str, Any]:
     """Compile a program, keep its text without this machine's folders, and return where it runs."""
-    texts, parse = [], hlo.parse
-    with mock.patch.object(hlo, "parse", lambda text: texts.append(text) or parse(text)):
-        step = COMPILED[name]()
-    portable = re.sub(r'"/[^"]*?((?:/t5lite|/site-packages)/[^"]*|/[^"/]*)"', r'"\1"', texts[-1])
+    step, text = and_text(COMPILED[name])
+    portable = re.sub(r'"/[^"]*?((?:/t5lite|/site-packages)/[^"]*|/[^"/]*)"', r'"\1"', text)
     with lzma.open(_path(name), "wt", encoding="utf-8", preset=9) as stream:
         stream.write(portable)
     return {

@@ -1,13 +1,16 @@
 """The training steps that tests compile: one small encoder-decoder under four ways to divide it."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
+from unittest import mock
 
 from t5lite.models.config import EncoderDecoderConfig, Execution, ModelConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdamWConfig, WarmupCosine
 from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner, make_partitioner
+from t5lite.planning.compiled import hlo
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_step
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
@@ -72,6 +75,14 @@ def compiled_step(
     )
     slices = parse_topology(topology, num_slices=num_slices)
     return compile_step(model, optimizer, partitioner, slices, batch, step)
+
+
+def and_text(compiles: Callable[[], CompiledStep]) -> tuple[CompiledStep, str]:
+    """Return a step that is compiled inside, and the text of its module."""
+    texts, parse = [], hlo.parse
+    with mock.patch.object(hlo, "parse", lambda text: texts.append(text) or parse(text)):
+        step = compiles()
+    return step, texts[-1]
 
 
 @functools.cache

@@ -10,8 +10,10 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled import hlo
 from t5lite.planning.compiled.compile import abstract_batch
+from t5lite.planning.compiled.roofline import roofline
 from t5lite.training.state import abstract_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from tests.compile import kept
 from tests.compile.steps import BATCH, EXECUTION, MODEL, compiled_step, parts
 
 pytestmark = pytest.mark.slow
@@ -77,3 +79,12 @@ def test_only_gradient_sums_cross_between_slices():
     table = 4 * MODEL.vocab_size * MODEL.embed_dim / 4
     gradients = table + (step.memory.parameters - table) / 2
     assert sum(each.total_bytes for each in crossing) == pytest.approx(gradients, rel=0.05)
+
+
+def test_the_first_recipe_keeps_its_budget():
+    """T5 1.1 base, 128 rows on v5e:4x4, as docs/will_it_fit.md has it; a change may cost a thirtieth."""
+    step = kept.COMPILED[kept.BASE]()
+    time = roofline(step)
+    assert time.mfu >= 0.93
+    assert time.serial_mfu >= 0.50
+    assert step.memory.needed <= 1.40 * 2**30

@@ -31,8 +31,9 @@ def report(name: str, step: CompiledStep) -> str:
     )
 
 
-WHOLE_SECONDS = {"step": 1.055, "serial": 1.669}
-"""With residuals whole on every chip (style tensor_parallel), which takes 5.23 GiB."""
+SECONDS = {"step": 0.490, "serial": 0.858}
+"""Of docs/will_it_fit.md, for targets of 114 tokens; 128 of them, and a change of little weight, have 6 %."""
+TOLERANCE = 1.06
 
 
 @pytest.mark.slow
@@ -41,8 +42,8 @@ def test_sequence_sharded_residuals_keep_the_budget_and_the_step_time():
     step = compiled_step(partitioning, XXL, FULL, XXL_BATCH, topology="v5e:16x16")
     print(report("v5e:16x16, residuals sharded", step))
     assert step.memory.peak <= 1.8 * GIB
-    assert roofline(step).step_seconds <= WHOLE_SECONDS["step"]
-    assert roofline(step).serial_seconds <= WHOLE_SECONDS["serial"]
+    assert roofline(step).step_seconds <= TOLERANCE * SECONDS["step"]
+    assert roofline(step).serial_seconds <= TOLERANCE * SECONDS["serial"]
 
 
 @pytest.mark.slow

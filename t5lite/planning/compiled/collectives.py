@@ -25,6 +25,8 @@ class Collective:
     """One collective operation."""
 
     kind: str
+    dtype: str
+    """Of the elements that it sends, as HLO calls it: that of most of its bytes."""
     axes: tuple[str, ...]
     """Axes of the mesh along which its devices differ, in the mesh's order."""
     group: tuple[int, ...]
@@ -114,6 +116,7 @@ def _within_slice(
     told = origin(module, computation, instruction)
     return Collective(
         kind=kind,
+        dtype=max(instruction.arrays, key=lambda array: array.num_bytes).dtype,
         axes=_axes(group, mesh_shape),
         group=tuple(group),
         group_size=len(group),
@@ -133,6 +136,7 @@ def _between_slices(
     told = origin(module, computation, instruction)
     return Collective(
         kind=kind,
+        dtype=instruction.arrays[0].dtype,
         axes=(axis,),
         group=(),
         group_size=num_slices,

@@ -17,6 +17,7 @@ def collective(**changes: Any) -> Collective:
     """An all-gather over one column of a v5e:4x4, a line of four: 50 GB/s."""
     base = Collective(
         kind="all-gather",
+        dtype="bf16",
         axes=("fsdp",),
         group=(0, 4, 8, 12),
         group_size=4,
