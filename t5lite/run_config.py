@@ -259,7 +259,9 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
     data.check_model(model.architecture, model.head)
     spec = data.batch_spec(model.architecture)
     model.check_fields(spec.fields)
-    for length in spec.lengths.values():
+    for side, length in spec.lengths.items():
+        if length > LARGEST_SIZE:
+            raise ConfigError(f"the {side} reads {length} tokens; they must be at most {LARGEST_SIZE}")
         model.check_length(length)
 
 

@@ -158,6 +158,7 @@ def changed(**changes: object) -> str:
         ({"partitioning__extra_rules": [["a"]]}, "partitioning.extra_rules: ['a'] has 1 items; it needs 2"),
         ({"training__total_steps": 0}, "name: training.total_steps=0 must be 1 or more"),
         ({"model__embed_dim": 0}, "model: embed_dim=0 must be at least 1"),
+        ({"data__inputs_length": 10**12}, "the encoder reads 1000000000000 tokens; they must be at most 21"),
         ({"training__batch_size": 1 << 31}, "training.batch_size=2147483648 must be at most 2147483647"),
         (
             {"model__positions__type": "Rotations"},

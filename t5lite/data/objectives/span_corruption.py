@@ -82,9 +82,8 @@ class SpanCorruption(BaseObjective):
         Raises:
           ConfigError: if ``inputs_length`` is too short for these settings.
         """
-        raw_tokens = 2
-        while self.lengths(raw_tokens + 1)[0] <= inputs_length:
-            raw_tokens += 1
+        raw_tokens = largest_that_fits(lambda tokens: self.lengths(max(tokens, 2))[0], inputs_length)
+        raw_tokens = max(raw_tokens, 2)
         targets_length = self.lengths(raw_tokens)[1]
         if self.noise_density == 0.5 and targets_length > inputs_length:
             shorter = self.lengths(raw_tokens - 1)

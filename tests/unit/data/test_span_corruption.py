@@ -35,6 +35,7 @@ def full_sides(tokens, mask, sentinel_ids=SENTINELS):
         (512, 0.15, 10, 591, 99),
         (512, 0.5, 3, 766, 512),
         (1024, 0.15, 3, 1137, 229),
+        (10**9, 0.15, 3, 1_111_111_110, 222_222_222),  # found in no more time
     ],
 )
 def test_length_table_of_t5(inputs, density, span, raw, targets):
