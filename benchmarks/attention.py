@@ -62,10 +62,11 @@ class Layer(nnx.Module):
         self.attention = Attention(config.stacks[0].layers[0].attention, making)
         self.bias = RelativePositionBias(RelativePositions(), config.num_heads, making, bidirectional=True)
 
-    def __call__(self, x_BLD: jax.Array, ids_BL: jax.Array) -> jax.Array:
+    def __call__(self, x_BLD: jax.Array, ids_BL: jax.Array, *, backend: str) -> jax.Array:
         """Return what the layer adds to the residual stream."""
         mask = AttentionMask(query_segment_ids_BL=ids_BL, key_segment_ids_BM=ids_BL)
-        return self.attention.attend(x_BLD, self.attention.key_values(x_BLD), mask=mask, bias=self.bias())
+        memory = self.attention.key_values(x_BLD)
+        return self.attention.attend(x_BLD, memory, backend=backend, mask=mask, bias=self.bias())
 
 
 def measure(op: AttentionBackend, length: int, partitioner: Partitioner, chip: Chip) -> Cost:
@@ -76,7 +77,8 @@ def measure(op: AttentionBackend, length: int, partitioner: Partitioner, chip: C
     graphdef, state = nnx.split(layer)
 
     def loss(state: Any, x_BLD: jax.Array, ids_BL: jax.Array) -> jax.Array:
-        return jnp.sum(nnx.merge(graphdef, state)(x_BLD, ids_BL).astype(jnp.float32) ** 2)
+        out_BLD = nnx.merge(graphdef, state)(x_BLD, ids_BL, backend=op)
+        return jnp.sum(out_BLD.astype(jnp.float32) ** 2)
 
     def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=partitioner.replicated)
