@@ -83,13 +83,16 @@ def compiled_gradients(
 @pytest.mark.parametrize("kind", KINDS)
 def test_kernels_compile(kind, chip):
     program = compiled_gradients(flash_attention, TOPOLOGIES[chip], **KINDS[kind])
-    assert kernels(program.module) == ["flash_attention_backward", "flash_attention_forward"]
+    names = ["flash_attention_backward", "flash_attention_delta", "flash_attention_forward"]
+    assert kernels(program.module) == names
 
 
 def kernels(module):
     """Return the names of all kernels that the module calls."""
     calls = (each for _, each in module.walk() if "tpu_custom_call" in each.attributes)
-    return sorted(name for call in calls for name in re.findall(r"flash_attention_\w+ward", call.op_name))
+    return sorted(
+        name for call in calls for name in re.findall(r"flash_attention_(?:\w+ward|delta)", call.op_name)
+    )
 
 
 def largest_array(module):

@@ -17,7 +17,6 @@ from jax.experimental.pallas import tpu as pltpu
 
 from t5lite.models.kernels.blocks import Blocks, Step, compiler_params, cost
 from t5lite.models.kernels.diagonals import collapse
-from t5lite.models.kernels.heads import queries_by_block
 from t5lite.models.kernels.tile_logits import (
     Inputs,
     Settings,
@@ -67,7 +66,7 @@ def backward(
     """Return the gradients of ``sum(out * dout)``."""
     blocks = Blocks(settings, outer="key")
     tiling = settings.tiling
-    saved = _Saved(dout_BLC, logsumexp_NBPL, _delta(out_BLC, dout_BLC, settings))
+    saved = _Saved(dout_BLC, logsumexp_NBPL, _delta(out_BLC, dout_BLC, settings, interpret=interpret))
     differentiable = Gradients(inputs.q_BLC, inputs.k_BMC, inputs.v_BMC, inputs.diagonals_NUPW)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), differentiable)
     key_block, diagonals_block = blocks.key_gradient(), blocks.inputs(inputs).diagonals_NUPW
@@ -101,11 +100,36 @@ def backward(
     )(inputs.query_offset_1, inputs._replace(query_offset_1=None), saved)
 
 
-def _delta(out_BLC: jax.Array, dout_BLC: jax.Array, settings: Settings) -> jax.Array:
-    """Return float32 ``[N * U, B, P, L]``."""
-    product_BLC = out_BLC.astype(jnp.float32) * dout_BLC.astype(jnp.float32)
-    by_head = queries_by_block(product_BLC, settings.tiling)
-    return jnp.transpose(jnp.sum(by_head, axis=-1), (2, 0, 3, 1))
+def _delta(out_BLC: jax.Array, dout_BLC: jax.Array, settings: Settings, *, interpret: bool) -> jax.Array:
+    """Return float32 ``[N * U, B, P, L]``.
+
+    A kernel too: XLA would write the products in float32, lay them out by head, and read them again.
+    """
+    tiling = settings.tiling
+    batch, length, columns = out_BLC.shape
+    num_blocks, tile = columns // tiling.block_columns, tiling.query_tile
+    block = pl.BlockSpec((1, tile, tiling.block_columns), lambda t, b, q: (b, q, t))
+    shape = jax.ShapeDtypeStruct((num_blocks, batch, tiling.heads_per_block, length), jnp.float32)
+    moved = 2 * out_BLC.size * out_BLC.dtype.itemsize + shape.size * shape.dtype.itemsize
+    delta_NBPL: jax.Array = pl.pallas_call(
+        functools.partial(_delta_kernel, head_dim=tiling.head_dim),
+        out_shape=shape,
+        grid=(num_blocks, batch, tiling.num_query_tiles),
+        in_specs=(block, block),
+        out_specs=pl.BlockSpec((1, 1, tiling.heads_per_block, tile), lambda t, b, q: (t, b, 0, q)),
+        compiler_params=pltpu.CompilerParams(dimension_semantics=(pltpu.PARALLEL,) * 3),
+        cost_estimate=pl.CostEstimate(flops=0, transcendentals=0, bytes_accessed=moved),
+        interpret=interpret,
+        name="flash_attention_delta",
+    )(out_BLC, dout_BLC)
+    return delta_NBPL
+
+
+def _delta_kernel(out_BTC: Any, dout_BTC: Any, delta_NBPT: Any, *, head_dim: int) -> None:
+    product_CT = (out_BTC[0].astype(jnp.float32) * dout_BTC[0].astype(jnp.float32)).T
+    for head in range(delta_NBPT.shape[2]):
+        rows = slice(head * head_dim, (head + 1) * head_dim)
+        delta_NBPT[0, 0, head : head + 1] = jnp.sum(product_CT[rows], axis=0, keepdims=True)
 
 
 def _kernel(offset_1: Any, inputs: Inputs, saved: _Saved, *outputs_and_scratch: Any, blocks: Blocks) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import jax
 
+from t5lite.core.types import LogicalAxes
 from t5lite.models.kernels.shapes import AttentionShape, ways_of_queries
 from t5lite.models.kernels.tiling import LANES, heads_per_block, make_tiling
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.models.layers.position import RelativeBias
-from t5lite.partitioning.rules import Partitioner
+from t5lite.models.layers.position import RelativeBias, Rotation
+from t5lite.models.layers.position import rotate as rotate_halves
+from t5lite.partitioning.rules import Partitioner, active_partitioner
 
 _MOST_SCRATCH = 40 * 2**20
 """Bytes of gradients that the backward kernel may hold, of the 64 MiB that a TPU v5p core has."""
@@ -133,3 +135,28 @@ KERNELS: dict[str, Kernel] = {
 def names_context(backend: str) -> bool:
     """Return whether a backend's result bears its name for remat policies already."""
     return backend in KERNELS and KERNELS[backend].names_context
+
+
+def rotate(x_BLHK: jax.Array, rotation: Rotation | None, axes: LogicalAxes) -> jax.Array:
+    """Return heads turned by their positions, in front of the attention that the rotation names.
+
+    Args:
+      x_BLHK: projected heads.
+      rotation: of their positions; None leaves them as they are.
+      axes: their logical axes.
+    """
+    if rotation is None or rotation.backend != "flash" or not _is_whole_registers(x_BLHK, axes):
+        return rotate_halves(x_BLHK, rotation)
+    from t5lite.models.kernels.rotary import rotate_columns
+
+    return rotate_columns(x_BLHK, rotation, axes)
+
+
+def _is_whole_registers(x_BLHK: jax.Array, axes: LogicalAxes) -> bool:
+    """Return whether heads are a register wide, and every device has as many, of whole tiles of positions."""
+    partitioner, shape = active_partitioner(), x_BLHK.shape
+    ways = (1,) * len(shape)
+    if partitioner is not None:
+        ways = tuple(map(partitioner.num_shards, partitioner.activation_spec(axes)))
+    divides = all(size % number == 0 for size, number in zip(shape, ways, strict=True))
+    return divides and shape[3] == LANES and shape[1] // ways[1] % LANES == 0

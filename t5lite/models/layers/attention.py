@@ -8,12 +8,13 @@ from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import AttentionSpec
 from t5lite.models.kernels.attention import attention
-from t5lite.models.kernels.table import names_context
+from t5lite.models.kernels.shapes import QUERY_AXES
+from t5lite.models.kernels.table import names_context, rotate
 from t5lite.models.layers.attention_ops import AttentionMask
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.norm import Norm
-from t5lite.models.layers.position import RelativeBias, Rotation, rotate
+from t5lite.models.layers.position import RelativeBias, Rotation
 from t5lite.models.layers.projection import project
 from t5lite.partitioning.constraints import scatter_from
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
@@ -71,7 +72,8 @@ class Attention(nnx.Module):
         """Return the projected (and rotated) memory, whole on every device of the length's mesh axis."""
         axes = {"length_axis": None, "heads_axis": self.kv_heads_axis}
         keys_BMGK = self._into_heads(memory_BMD, "key", **axes)
-        return KeyValues(rotate(keys_BMGK, rotation), self._into_heads(memory_BMD, "value", **axes))
+        keys_BMGK = rotate(keys_BMGK, rotation, ("batch", None, self.kv_heads_axis, "kv"))
+        return KeyValues(keys_BMGK, self._into_heads(memory_BMD, "value", **axes))
 
     def attend(
         self,
@@ -87,7 +89,7 @@ class Attention(nnx.Module):
         """Return ``[B, L, D]``: queries of ``x_BLD`` over a memory that is projected already."""
         q_BLHK = self._into_heads(x_BLD, "query", length_axis="length", heads_axis="heads")
         out_BLHK = attention(
-            rotate(q_BLHK, rotation) * self.scale,
+            rotate(q_BLHK, rotation, QUERY_AXES) * self.scale,
             memory.keys,
             memory.values,
             backend=backend,

@@ -152,6 +152,8 @@ class Rotation(NamedTuple):
 
     cos: jax.Array
     sin: jax.Array
+    backend: str = "reference"
+    """What computes the attention of what is turned."""
 
 
 def rotation(positions_BL: jax.Array, head_dim: int, kind: RotaryPositions) -> Rotation:

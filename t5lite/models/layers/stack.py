@@ -250,10 +250,9 @@ class Stack(nnx.Module):
         *,
         drops: bool = False,
     ) -> Surroundings:
-        turned = None
+        backend, turned = self._backend(attention, mask, sizes_BLM, drops), None
         if attention.rotation is not None:
-            turned = rotation(positions_BL, attention.head_dim, attention.rotation)
-        backend = self._backend(attention, mask, sizes_BLM, drops)
+            turned = rotation(positions_BL, attention.head_dim, attention.rotation)._replace(backend=backend)
         return Surroundings(mask, backend, rotation=turned, bias=self._bias(mask, backend, sizes_BLM[1:]))
 
     def _crossing(
