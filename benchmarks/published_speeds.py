@@ -286,7 +286,7 @@ RUNS: tuple[PublishedRun, ...] = (
     _table_row(_V5E, 32, "v5e:16x16", 4, 1, _FULL, 132),
     _table_row(_V5E, 64, "v5e:16x16", 2, 1, _FULL, 118),
     # Products are kept in the host's memory.
-    _table_row(_V5E, 128, "v5e:16x16", 1, 16, _DOTS, 110),
+    _table_row(_V5E, 128, "v5e:16x16", 1, 16, _DOTS, 110, Way(remat="dots", num_microbatches=16)),
     _table_row(_V5P, 32, "v5p:4x4x4", 7, 4, _DOTS, 328, Way(remat="dots", num_microbatches=2)),
     _table_row(_V5P, 64, "v5p:4x4x4", 3, 4, _DOTS, 323),
     _table_row(_V5P, 128, "v5p:4x4x8", 1, 8, _DOTS, 315),
