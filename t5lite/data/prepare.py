@@ -41,12 +41,7 @@ from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
 from t5lite.data.stores.target_texts import CopiedInputs, TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
-from t5lite.data.vocabulary import (
-    SentencePieceVocabulary,
-    Vocabulary,
-    open_vocabulary,
-    train_vocabulary,
-)
+from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.base import check_extra_ids
 from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
 
@@ -152,11 +147,7 @@ class PreparePairsConfig(PrepareConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.inputs_field == self.targets_field:
-            raise ConfigError(
-                f"inputs_field and targets_field are both {self.inputs_field!r}: every target would be its "
-                "input; name two fields"
-            )
+        CopiedInputs.check_fields(self.inputs_field, self.targets_field)
 
     def prepare(self, *, command: str | None = None) -> dict[str, Any]:
         """Do so; see ``prepare_pairs``."""
@@ -247,7 +238,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
       UserError: for any input that cannot be used; nothing is left behind.
     """
     inputs = find_input_files(config.inputs, allowed=RECORD_FORMATS)
-    targets, copies = TargetTexts(), CopiedInputs()
+    targets, copies, prefix = TargetTexts(), CopiedInputs(), config.prefix
 
     def read(progress: Progress, tally: Tally) -> Iterator[tuple[str, str]]:
         pairs = read_pairs(
@@ -258,9 +249,8 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
             progress=progress,
             tally=tally,
         )
-        # The prefix must not hide an empty input, which has to be dropped.
-        pairs = copies.counted(pairs)
-        return ((config.prefix + source if source.strip() else "", targets) for source, targets in pairs)
+        # A prefix must not hide an empty input, which is dropped.
+        return ((prefix + text if text.strip() else "", target) for text, target in copies.counted(pairs))
 
     return _prepare(
         config,
@@ -268,7 +258,7 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
         read=read,
         heldout_by=lambda pair: pair[0],
         # Tens of thousands of prefixes would earn pieces of their own at the text's expense.
-        vocabulary_texts=lambda pair: (pair[0].removeprefix(config.prefix), pair[1]),
+        vocabulary_texts=lambda pair: (pair[0].removeprefix(prefix), pair[1]),
         open_sink=partial(PairSink.enter, num_threads=config.num_threads, targets=targets),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",

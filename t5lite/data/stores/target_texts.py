@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from t5lite.core.errors import DataError
+from t5lite.core.errors import ConfigError, DataError
 
 _MAX_SPELT = 10_000
 """Distinct targets whose texts are kept, to name those that collapse."""
@@ -86,6 +86,19 @@ class CopiedInputs:
 
     def __init__(self):
         self._pairs = self._copies = 0
+
+    @staticmethod
+    def check_fields(inputs_field: str, targets_field: str) -> None:
+        """Check that two fields are named.
+
+        Raises:
+          ConfigError: if they are one.
+        """
+        if inputs_field == targets_field:
+            raise ConfigError(
+                f"inputs_field and targets_field are both {inputs_field!r}: every target would be its "
+                "input; name two fields"
+            )
 
     def counted(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Yield the pairs, which are counted anew: they may be read more than once."""
