@@ -191,7 +191,9 @@ class _Schedule:
 
     def _started_by(self, instruction: Instruction) -> str | None:
         """Return the key of what an instruction starts without waiting for it."""
-        if instruction.opcode.endswith("-start") or instruction.opcode in ("send", "recv"):
+        if instruction.opcode == "send":
+            return _rendezvous(instruction) or instruction.name
+        if instruction.opcode.endswith("-start") or instruction.opcode == "recv":
             return instruction.name
         fused = self._fused(instruction)
         if fused is not None and fused.starts_collective:
@@ -210,6 +212,8 @@ class _Schedule:
             start = computation.instructions.get(start.operands[0])
         if start is not None:
             yield start.name
+            # What comes from other slices does so when what is sent there has arrived.
+            yield _rendezvous(start) or start.name
 
     def _fused(self, instruction: Instruction) -> Computation | None:
         if instruction.opcode != "fusion":
@@ -248,6 +252,11 @@ class _Schedule:
 def _add(total: dict[T, float], more: Mapping[T, float], times: int = 1) -> None:
     for key, seconds in more.items():
         total[key] = total.get(key, 0.0) + times * seconds
+
+
+def _rendezvous(transfer: Instruction) -> str | None:
+    """Return by what name the two halves of an exchange between slices find each other."""
+    return transfer.attribute(r'_xla_host_transfer_rendezvous="([^"]*)"')
 
 
 def _channels(fused: Computation) -> Iterator[str]:

@@ -158,3 +158,29 @@ def test_a_collective_that_is_spread_over_other_work_goes_on_until_its_end():
         speeds = Costs(made, flops_per_second=1.0, memory_bandwidth=slower * ROW)
         (wait,) = timeline(made, speeds, located(made, {"fsdp": 4}), network).waits
         assert wait.seconds * slower * ROW == pytest.approx(waited, rel=1e-3)
+
+
+def test_what_comes_from_another_slice_has_been_sent_there():
+    """As a TPU's compiler writes it: two halves that find each other by a name."""
+    attributes = (
+        'is_host_transfer=true, frontend_attributes={_xla_host_transfer_rendezvous="sum_0",'
+        '_xla_megascale_transfer_type="ALL_REDUCE"}'
+    )
+    made = hlo.parse(f"""
+ENTRY %main (z: s32[]) -> s32[] {{
+  ROOT %z = s32[] parameter(0)
+  %token = token[] after-all()
+  %x = u8[12]{{0:S(1)}} custom-call(), custom_call_target="AllocateBuffer"
+  %send = (u8[12]{{0:S(1)}}, u32[], token[]) send(%x, %token), channel_id=1, {attributes}
+  %recv = (u8[12]{{0:S(1)}}, u32[], token[]) recv(%token), channel_id=2, {attributes}
+  %recv-done = (u8[12]{{0:S(1)}}, token[]) recv-done(%recv), channel_id=2, {attributes}
+  %more = u8[1]{{0:S(1)}} dot(%x, %x), lhs_contracting_dims={{0}}, rhs_contracting_dims={{0}}
+  %send-done = token[] send-done(%send), channel_id=1, {attributes}
+}}
+""")
+    slices = Network(parse_topology("v5e:4x4", num_slices=2), PLACES)
+    slow = Costs(made, flops_per_second=2 * slices.topology.chip.network_bandwidth, memory_bandwidth=1.0)
+    exchanged = located(made, {"replica": 2, "fsdp": 16}, num_slices=2)
+    took = timeline(made, slow, exchanged, slices)
+    sent = 12 / slices.topology.chip.network_bandwidth
+    assert (took.work_seconds, took.seconds) == pytest.approx((sent, 2 * sent))
