@@ -124,29 +124,55 @@ def constrain_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     return x if partitioner is None else place(x, partitioner.stored_spec(axes, x.shape), partitioner)
 
 
-def gather_parameter(x: jax.Array, axes: LogicalAxes) -> jax.Array:
-    """Return a parameter as products with activations read it: whole on devices with different tokens.
+def gathered_spec(axes: LogicalAxes, shape: Sequence[int]) -> PartitionSpec | None:
+    """Return how a parameter lies for products with activations: whole on devices with different tokens.
 
-    Its gradient is summed to where the parameter is kept. ``x`` itself where no device has to gather it.
+    None where no device has to gather it.
     """
     partitioner = active_partitioner()
     if partitioner is None or on_one_device():
-        return x
-    kept, asked = partitioner.stored_spec(axes, x.shape), partitioner.spec(axes)
+        return None
+    kept, asked = partitioner.stored_spec(axes, shape), partitioner.spec(axes)
     tokens = partitioner.activation_spec(("batch", "length", "heads", "kv"))[:2]
     token_axes = {axis for entry in tokens for axis in entry_axes(entry)}
     shared = tuple(axis for entry in kept for axis in entry_axes(entry) if axis in token_axes)
     if partitioner.num_shards(shared) == 1:
-        return x
+        return None
     left = [tuple(axis for axis in entry_axes(entry) if axis not in token_axes) for entry in asked]
-    whole = PartitionSpec(*(axes or None for axes in left))
+    return PartitionSpec(*(axes or None for axes in left))
 
-    def gathered(x: jax.Array) -> jax.Array:
-        return place(place(x, kept, partitioner), whole, partitioner)
 
-    laid_out = jax.custom_vjp(gathered)
-    laid_out.defvjp(lambda x: (gathered(x), None), lambda _, bar: (place(bar, kept, partitioner),))
-    return laid_out(x)
+def gather_parameters(parameters: Sequence[jax.Array], axes: LogicalAxes, spec: PartitionSpec) -> jax.Array:
+    """Return parameters of equal axes and rows beside one another as ``gathered_spec`` has it; no gradient.
+
+    Args:
+      parameters: ``[rows, columns]`` each, in the layout in which they are kept.
+      axes: of each.
+      spec: of the result.
+    """
+    partitioner = active_partitioner()
+    assert partitioner is not None  # it gave the spec
+    kept = [place(each, partitioner.stored_spec(axes, each.shape), partitioner) for each in parameters]
+    joined = jnp.concatenate(kept, axis=1) if len(kept) > 1 else kept[0]
+    joined = place(joined, partitioner.stored_spec(axes, joined.shape), partitioner)
+    return jax.lax.stop_gradient(place(joined, spec, partitioner))
+
+
+def scatter_gradient(x: jax.Array, gathered: jax.Array, axes: LogicalAxes) -> jax.Array:
+    """Return ``gathered``, which is the parameter ``x``; the gradient is of ``x``, summed to its place."""
+    partitioner = active_partitioner()
+    assert partitioner is not None  # it gathered x
+    kept = partitioner.stored_spec(axes, x.shape)
+
+    @jax.custom_vjp
+    def chosen(x: jax.Array, gathered: jax.Array) -> jax.Array:
+        return gathered
+
+    def backward(_: None, gradient: jax.Array) -> tuple[jax.Array, None]:
+        return place(gradient, kept, partitioner), None
+
+    chosen.defvjp(lambda x, gathered: (gathered, None), backward)
+    return chosen(x, gathered)
 
 
 def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:

@@ -4,12 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import Execution
-from t5lite.partitioning.constraints import gather_parameter
 
 _DEVICE, _HOST = "device", "pinned_host"
 """JAX's names of the two memories."""
@@ -43,27 +39,3 @@ def remat_policy(execution: Execution) -> Callable[..., Any] | None:
             offload_dst=_HOST,
         )
     return policies.nothing_saveable
-
-
-def named_kernels(state: nnx.State, execution: Execution) -> nnx.State:
-    """Return a layer's parameters, its kernels gathered and named where ``execution.remat_names`` has them.
-
-    A kernel is cast and gathered over the devices that share the batch anyway, forward and backward. Kept as
-    products read it, it is gathered once a step.
-
-    Args:
-      state: of one layer, each ``nnx.Param`` with the logical axes of its stack.
-      execution: how the model is computed.
-    """
-    if execution.remat != "gathered" and "kernels" not in execution.remat_names:
-        return state
-
-    def named(parameter: nnx.Param) -> nnx.Variable:
-        axes = tuple(parameter.get_metadata("out_sharding"))[1:]
-        if "embed" not in axes or len(axes) < 2:
-            return parameter
-        kernel = parameter.get_value().astype(jnp.dtype(execution.compute_dtype))
-        gathered = gather_parameter(kernel, axes)
-        return parameter if gathered is kernel else parameter.replace(checkpoint_name(gathered, "kernels"))
-
-    return jax.tree.map(named, state, is_leaf=lambda node: isinstance(node, nnx.Param))

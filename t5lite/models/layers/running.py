@@ -11,9 +11,10 @@ from flax import nnx
 
 from t5lite.core.types import Tree
 from t5lite.models.config import Execution, LayerSpec, StackSpec
+from t5lite.models.layers.gathered_kernels import named_kernels
 from t5lite.models.layers.groups import LayerGroups, structure_groups
 from t5lite.models.layers.layer import Layer
-from t5lite.models.layers.remat import named_kernels, remat_policy
+from t5lite.models.layers.remat import remat_policy
 from t5lite.partitioning.rules import on_one_device
 
 Body = Callable[..., tuple[Any, Any]]
@@ -66,7 +67,7 @@ def run_layers(
             state, *own = parts
             if not on_one_device():
                 state = jax.lax.optimization_barrier(state)
-            state = named_kernels(state, execution)
+            state = named_kernels(state, execution, apart=stack.memory is not None)
             return body(spec, nnx.merge(graphdefs[group], state), carry, *own)
 
         policy = remat_policy(execution)

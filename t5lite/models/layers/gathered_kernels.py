@@ -1,0 +1,90 @@
+"""A layer's kernels as products read them, gathered once a step: what remat keeps by the name ``kernels``."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
+
+from t5lite.core.types import LogicalAxes
+from t5lite.models.config import Execution
+from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient
+from t5lite.partitioning.rules import active_partitioner
+
+_SMALL_SHARE = 48 * 1024
+"""Bytes of a device's share below which XLA:TPU gathers by an all-reduce, which sends twice as much: so it
+did with 32 KiB on each of 256 devices, and not with 48 (libtpu 0.0.52)."""
+
+
+class _Kernel(NamedTuple):
+    number: int
+    """Among the layer's parameters."""
+    array: jax.Array
+    """In the compute dtype; as stored, but for small ones, whose rows are ``embed``."""
+    axes: LogicalAxes
+    spec: PartitionSpec
+    """Of it as products read it."""
+    is_turned: bool = False
+
+
+def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx.State:
+    """Return a layer's parameters, its kernels gathered and named where the remat policy keeps them.
+
+    A kernel is cast, and gathered over the devices that share the batch, in any case, forward and backward.
+    Kept as products read it, it is gathered once a step. Small ones of a layer are gathered as one.
+
+    Args:
+      state: of one layer, each ``nnx.Param`` with the logical axes of its stack.
+      execution: how the model is computed.
+      apart: whether another stack of the model may keep arrays of the same shapes. XLA:TPU fills with zeros
+        what two loops keep in one shape, before they write it; an axis of 1 in front makes it another.
+    """
+    if execution.remat != "gathered" and "kernels" not in execution.remat_names:
+        return state
+    leaves, structure = jax.tree.flatten(state, is_leaf=lambda node: isinstance(node, nnx.Param))
+    together: dict[tuple[int, int], list[_Kernel]] = defaultdict(list)
+    for kernel in _kernels(leaves, jnp.dtype(execution.compute_dtype)):
+        is_small = _share_bytes(kernel) < _SMALL_SHARE and not any(kernel.spec)
+        kernel = _with_rows_in_front(kernel) if is_small else kernel
+        together[(-1, kernel.array.shape[0]) if is_small else (kernel.number, 0)].append(kernel)
+    for group in together.values():
+        gathered = gather_parameters([each.array for each in group], group[0].axes, group[0].spec)
+        kept = checkpoint_name(gathered[None] if apart else gathered, "kernels")
+        whole, start = kept[0] if apart else kept, 0
+        for each in group:
+            end = start + each.array.shape[1]
+            read = scatter_gradient(each.array, whole[:, start:end], each.axes)
+            leaves[each.number] = leaves[each.number].replace(read.T if each.is_turned else read)
+            start = end
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _kernels(leaves: list[nnx.Param], dtype: jnp.dtype) -> Iterator[_Kernel]:
+    """Yield those parameters that products with activations read and some device has to gather."""
+    for number, leaf in enumerate(leaves):
+        axes: LogicalAxes = tuple(leaf.get_metadata("out_sharding"))[1:]
+        if len(axes) < 2 or "embed" not in axes:
+            continue
+        array = leaf.get_value().astype(dtype)
+        spec = gathered_spec(axes, array.shape)
+        if spec is not None:
+            yield _Kernel(number, array, axes, spec)
+
+
+def _share_bytes(kernel: _Kernel) -> float:
+    """Return the size of what one device keeps of a kernel."""
+    partitioner = active_partitioner()
+    assert partitioner is not None  # else nothing was to be gathered
+    spec = partitioner.stored_spec(kernel.axes, kernel.array.shape)
+    return kernel.array.size * kernel.array.dtype.itemsize / math.prod(map(partitioner.num_shards, spec))
+
+
+def _with_rows_in_front(kernel: _Kernel) -> _Kernel:
+    if kernel.axes[0] == "embed":
+        return kernel
+    return kernel._replace(array=kernel.array.T, axes=kernel.axes[::-1], is_turned=True)
