@@ -23,7 +23,9 @@ from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, Optimizer
 from t5lite.partitioning import Partitioner, PartitioningConfig, abstract_partitioner
 from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.chips import CHIPS
 from t5lite.planning.hardware.topology import Topology, parse_topology
+from t5lite.planning.predicted import memory_traffic
 from t5lite.planning.predicted.activation_traffic import Placement, activation_exchange
 from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
 from t5lite.planning.predicted.layer_shapes import FusedAttention, activation_shards, layer_shapes
@@ -426,3 +428,11 @@ def test_every_remat_policy_is_known():
     assert {*PLANNED, "offload"} == set(get_args(Remat))
     for remat in PLANNED:
         predict(run=PlannedExecution(remat=remat))
+
+
+def test_what_stays_on_a_chip_is_a_share_of_its_own_memory():
+    """What a v5e was seen to hold spills from a GPU, whose cache is a third of a v5e's vector memory."""
+    v5e, h100 = (memory_traffic.spills(CHIPS[name]) for name in ("v5e", "h100"))
+    array = 16 * 2**20
+    assert (v5e(array), v5e(array + 1)) == (0, 1)
+    assert h100(array) == array - CHIPS["h100"].on_chip_bytes / 8

@@ -141,4 +141,5 @@ def test_a_gpu_is_described_to_the_compiler(name):
     assert CHIPS[name].flops_per_second > 1e14
     assert f'device_description_str: "{CHIPS[name].device_kind}"' in text
     assert text.count("fpus_per_core") == 1
+    assert f"l2_cache_size: {CHIPS[name].on_chip_bytes}\n" in text
     assert text.count("{") == text.count("}")
