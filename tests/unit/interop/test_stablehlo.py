@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -143,15 +144,28 @@ def test_fixed_sizes_are_held_to(tmp_path):
         served("forward", **make_batch(config, rows=3, length=7))
 
 
-def test_half_precision_weights_are_half_the_size_and_nearly_the_same(tmp_path):
+def test_half_precision_weights_are_half_the_size_nearly_the_same_and_cast_one_layer_at_a_time(tmp_path):
     config = CONFIGS["llama"]
-    params = make_params(build(config))
-    whole = export_folder(params, config, tmp_path / "whole")
-    half = export_folder(params, config, tmp_path / "half", dtype="bfloat16")
-    assert 2 * half.num_bytes == whole.num_bytes
+    model = build(config)
+    params, seen = make_params(model), []
+
+    class Watched(Cast):
+        def __call__(self, name: str, value: np.ndarray) -> np.ndarray:
+            seen.append(value.size)
+            return super().__call__(name, value)
+
+    with mock.patch.object(exporting, "Cast", Watched):
+        half = export_folder(params, config, tmp_path / "half", dtype="bfloat16")
+    served = load_exported(tmp_path / "half")
+    size = (tmp_path / "half" / served.description["weights"]["file"]).stat().st_size
+    assert half.num_bytes == 2 * model.num_params <= size < 2 * model.num_params + 4096
     rounded = jax.tree.map(lambda x: np.asarray(jnp.asarray(x, jnp.bfloat16), np.float32), params)
     batch = make_batch(config, rows=2, length=5)
-    assert_equal(direct(config, rounded, batch), load_exported(tmp_path / "half")("forward", **batch))
+    assert_equal(direct(config, rounded, batch), served("forward", **batch))
+    assert sum(seen) == model.num_params
+    table_and_layer = {config.vocab_size * config.embed_dim, config.embed_dim * config.mlp_dim}
+    assert max(seen) == max(table_and_layer)
+    assert config.num_layers * config.embed_dim * config.mlp_dim not in seen
 
 
 def test_float16_says_what_overflows(tmp_path):
@@ -160,23 +174,6 @@ def test_float16_says_what_overflows(tmp_path):
     params["decoder"]["final_norm"]["scale"] = np.full((16,), 1e6, np.float32)
     written = export_folder(params, config, tmp_path / "out", dtype="float16")
     assert written.overflows == {"decoder/final_norm/scale": 16}
-
-
-def test_weights_are_cast_one_layer_at_a_time(tmp_path):
-    config = CONFIGS["llama"]
-    seen: list[int] = []
-
-    class Watched(Cast):
-        def __call__(self, name: str, value: np.ndarray) -> np.ndarray:
-            seen.append(value.size)
-            return super().__call__(name, value)
-
-    with mock.patch.object(exporting, "Cast", Watched):
-        export_folder(make_params(build(config)), config, tmp_path / "out", dtype="bfloat16")
-    assert sum(seen) == build(config).num_params
-    table_and_layer = {config.vocab_size * config.embed_dim, config.embed_dim * config.mlp_dim}
-    assert max(seen) == max(table_and_layer)
-    assert config.num_layers * config.embed_dim * config.mlp_dim not in seen
 
 
 def left_padded(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -231,11 +228,10 @@ def test_what_cannot_be_exported_or_called_is_said(tmp_path, exported):
         served("forward", tokens=np.zeros((1, 1)))
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
+def test_a_folder_that_is_none_is_refused(exported, tmp_path):
     with pytest.raises(CheckpointError, match=r"programs.json is missing; export the folder again"):
         load_exported(tmp_path)
-    config = CONFIGS["gpt2"]
-    export_folder(make_params(build(config)), config, tmp_path / "out")
+    shutil.copytree(exported[-1], tmp_path / "out")
     (tmp_path / "out" / "forward.stablehlo").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match=r"forward.stablehlo is damaged"):
         load_exported(tmp_path / "out")

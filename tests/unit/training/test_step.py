@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +40,17 @@ def leaves_equal(left, right):
 @pytest.fixture(scope="module")
 def by_microbatches():
     """The same step without dropout, in one to four microbatches; z-loss and smoothing large."""
-    config = {"dropout_rate": 0.0, "z_loss": 0.01, "label_smoothing": 0.1, "max_gradient_norm": 0.5}
-    return {k: build(**config, num_microbatches=k) for k in (1, 2, 4)}
+    parts = build(dropout_rate=0.0)
+    model, optimizer = parts.model, parts.optimizer
+
+    def compiled(k):
+        config = StepConfig(z_loss=0.01, label_smoothing=0.1, max_gradient_norm=0.5, num_microbatches=k)
+        step = make_train_step(model, optimizer, config, seed=3)
+        return SimpleNamespace(
+            **vars(parts) | {"compiled": compile_train_step(step, model, optimizer, parts.partitioner)}
+        )
+
+    return {k: compiled(k) for k in (1, 2, 4)}
 
 
 @settings(deadline=None, max_examples=8)
@@ -97,28 +107,26 @@ def test_dropout_depends_on_the_step_and_the_seed_alone(tiny):
     assert loss(fresh(tiny)) != loss(later)
 
 
-def test_clipping_scales_gradients_to_the_norm():
+def test_clipping_scales_gradients_to_the_norm(tiny):
     """With plain gradient descent of rate 1 the parameters move by the gradient that the optimizer saw."""
-    parts = build(dropout_rate=0.0)
     descent = Optimizer(
         init=lambda params: (),
         update=lambda grads, opt_state, params: (jax.tree.map(jnp.negative, grads), opt_state),
         state_axes=lambda opt_state: opt_state,
         learning_rate=lambda opt_state: jnp.float32(1.0),
     )
-    start = TrainState(step=jnp.int32(0), params=parts.start.params, opt_state=())
+    start = TrainState(step=jnp.int32(0), params=tiny.start.params, opt_state=())
     moved, reported = {}, {}
-    for limit in (None, 1e-3, 1e6):
-        step = jax.jit(make_train_step(parts.model, descent, StepConfig(max_gradient_norm=limit), seed=0))
+    for limit in (1e-3, 1e6):
+        step = jax.jit(make_train_step(tiny.model, descent, StepConfig(max_gradient_norm=limit), seed=0))
         end, metrics = step(start, make_batch(1))
         differences = jax.tree.map(
             lambda a, b: np.sum(np.square(np.float64(a) - b)), end.params, start.params
         )
         moved[limit] = sum(jax.tree.leaves(differences)) ** 0.5
         reported[limit] = float(metrics["grad_norm"])
-    assert reported[None] == reported[1e-3] == reported[1e6]
-    assert moved[None] == pytest.approx(reported[None], rel=1e-3)
-    assert moved[1e6] == pytest.approx(moved[None], rel=1e-6)
+    assert reported[1e-3] == reported[1e6]
+    assert moved[1e6] == pytest.approx(reported[1e6], rel=1e-3)
     assert moved[1e-3] == pytest.approx(1e-3, rel=1e-2)
 
 
@@ -141,14 +149,13 @@ def test_a_nonfinite_update_is_skipped_and_counted(tiny):
     assert float(metrics["nonfinite"]) == 0.0
 
 
-def test_the_reported_rate_is_the_one_applied_after_a_skipped_update():
+def test_the_reported_rate_is_the_one_applied_after_a_skipped_update(tiny):
     """Under plain descent of gradients of ones, the parameters move by the rate: both say which it is."""
-    parts = build()
     ones = AdamWConfig(b1=0.0, b2=0.0).build(
-        WarmupCosine(peak=1e-2, warmup_steps=4).build(8), parts.model.logical_axes
+        WarmupCosine(peak=1e-2, warmup_steps=4).build(8), tiny.model.logical_axes
     )
-    step = jax.jit(make_train_step(parts.model, ones, StepConfig(), seed=0))
-    params = parts.start.params
+    step = jax.jit(make_train_step(tiny.model, ones, StepConfig(), seed=0))
+    params = tiny.start.params
     state = TrainState(step=jnp.int32(0), params=params, opt_state=ones.init(params))
     state, skipped = step(poisoned(state), make_batch(0))
     state = dataclasses.replace(state, params=params)
