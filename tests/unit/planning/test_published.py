@@ -27,6 +27,9 @@ def test_what_was_compiled_are_public_runs():
     kept = json.loads(COMPILED.read_text(encoding="utf-8"))
     assert set(kept) <= {run.title for run in RUNS}
     assert {title.rpartition(" ")[2].partition(":")[0] for title in kept} == {"v5e", "v5p", "v6e"}
+    for each in kept.values():
+        scheduled = each.get("scheduled_seconds", each["serial_seconds"])  # older figures have none
+        assert max(each["seconds"].values()) <= scheduled <= each["serial_seconds"]
 
 
 def test_what_is_kept_was_compiled_as_the_table_says():
