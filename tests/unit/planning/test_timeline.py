@@ -87,21 +87,17 @@ STEPS = st.recursive(
 
 
 @given(steps=STEPS)
-def test_it_lies_between_the_bounds(steps: Sequence[Step]):
-    made = module(steps)
-    assert least(made) <= scheduled(made).seconds * (1 + 1e-9)
-    assert scheduled(made).seconds <= serial(made) * (1 + 1e-9)
-
-
-@given(steps=STEPS)
-def test_nothing_is_waited_for_longer_than_it_needs(steps: Sequence[Step]):
-    made = module(steps)
-    needed: dict[Collective | None, float] = defaultdict(float)
+def test_it_lies_between_the_bounds_and_waits_for_nothing_longer_than_that_takes(steps: Sequence[Step]):
+    made, needed = module(steps), defaultdict[Collective | None, float](float)
     for *_, each in found(made):
         needed[each] += NETWORK.seconds(each)
     needed[None] = main_memory_bytes(made)
-    for wait in scheduled(made).waits:
-        assert 0 < wait.seconds <= needed[wait.collective] * len(NETWORK.topology.shape) * (1 + 1e-9)
+    took = scheduled(made)
+    assert least(made) <= took.seconds * (1 + 1e-9)
+    assert took.seconds <= serial(made) * (1 + 1e-9)
+    for wait in took.waits:
+        # Along one dimension of the torus, and perhaps later along the other.
+        assert 0 < wait.seconds <= 2 * needed[wait.collective] * (1 + 1e-9)
 
 
 @given(steps=STEPS, trips=st.integers(1, 4))
