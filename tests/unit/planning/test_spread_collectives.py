@@ -6,7 +6,11 @@ Every part looks like the whole all-gather of 1024 x 128 numbers, and one stands
 import pytest
 
 from t5lite.planning.compiled import hlo, traffic
-from t5lite.planning.compiled.collectives import collectives
+from t5lite.planning.compiled.collectives import collectives, located
+from t5lite.planning.compiled.hlo_costs import Costs
+from t5lite.planning.compiled.network import Network
+from t5lite.planning.compiled.timeline import timeline
+from t5lite.planning.hardware.topology import parse_topology
 
 PART, WHOLE, BESIDE = 4 * 256 * 128, 4 * 1024 * 128, 4 * 512 * 128
 """Bytes of the operand, of the result, and of what the loop doubles meanwhile."""
@@ -111,3 +115,9 @@ ENTRY %main (shard: bf16[1,256,2048]) -> bf16[1,2048,2048] {
     assert (found.kind, found.axes, found.group_size, found.runs) == ("all-gather", ("fsdp",), 8, 1)
     assert found.sent_bytes == 2 * 2048 * 2048 * 7 / 8
     assert traffic.main_memory_bytes(module) == 2 * (256 + 2048) * 2048
+    places = tuple((0, row, column, 0) for row in range(2) for column in range(4))
+    costs = Costs(module, flops_per_second=1.0, memory_bandwidth=1e30)
+    network = Network(parse_topology("v5e:2x4"), places)
+    took = timeline(module, costs, located(module, {"fsdp": 8}), network)
+    assert [wait.collective for wait in took.waits] == [found]  # nothing stands between start and end
+    assert took.seconds == pytest.approx(network.seconds(found))
