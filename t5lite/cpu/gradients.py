@@ -25,8 +25,8 @@ def of_projection(
     if on_one_device():  # of several, each may hold a part of the batch and a part of the length
         (x_axes, x), (y_axes, y_bar) = _in_rows(x_axes, x, kernel_axes), _in_rows(y_axes, y_bar, kernel_axes)
     if kernel_axes[0] in x_axes:
-        return x_bar, jnp.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, y_bar)
-    return x_bar, jnp.einsum(f"{y_axes},{x_axes}->{kernel_axes}", y_bar, x)
+        return x_bar, _sum_over_rows(f"{x_axes},{y_axes}->{kernel_axes}", x, y_bar)
+    return x_bar, _sum_over_rows(f"{y_axes},{x_axes}->{kernel_axes}", y_bar, x)
 
 
 def of_bias(bias_N: jax.Array, y_bar: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -53,6 +53,21 @@ def of_scale(operands: tuple[jax.Array, jax.Array], y_bar: jax.Array) -> tuple[j
     rows, ones = "BLMH"[: x.ndim - 1], jnp.ones(x.shape[:-1], x.dtype)
     scale_bar_D = jnp.einsum(f"{rows},{rows}D->D", ones, y_bar * x, precision=jax.lax.Precision.HIGHEST)
     return y_bar * jnp.expand_dims(scale_D, range(x.ndim - 1)), scale_bar_D
+
+
+def _sum_over_rows(spec: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the einsum, a product that adds up the rows of both.
+
+    XLA:CPU's takes 12 to 20 % longer with the wider operand on the left (4,096 x 1,024 and 512, 512 and 384,
+    3,072 and 768, turning the result round included, which more rows than columns make up for). The barrier
+    keeps XLA from turning the operands back instead.
+    """
+    inputs, out_axes = spec.split("->")
+    x_axes, y_axes = inputs.split(",")
+    are_matrices = x.ndim == y.ndim == 2 and on_one_device() and target_platform() == "cpu"
+    if not are_matrices or not x.shape[0] > x.shape[1] > y.shape[1]:
+        return jnp.einsum(spec, x, y)
+    return jax.lax.optimization_barrier(jnp.einsum(f"{y_axes},{x_axes}->{out_axes[::-1]}", y, x)).T
 
 
 def _in_rows(axes: str, x: jax.Array, kernel_axes: str) -> tuple[str, jax.Array]:

@@ -40,6 +40,20 @@ def test_kernel_gradient_is_not_transposed():
     assert "transpose" not in [str(equation.primitive) for equation in equations]
 
 
+@pytest.mark.parametrize(("rows", "columns", "left"), [(9, 7, "narrow"), (7, 7, "wide"), (9, 5, "wide")])
+def test_the_narrower_operand_of_a_kernel_gradient_is_the_left_one(rows, columns, left):
+    """Where the result, which is turned round then, is small beside the product."""
+    x, kernel = jnp.ones((1, rows, columns)), jnp.arange(6.0 * columns).reshape(columns, 6)
+    y, gradient = jax.vjp(lambda kernel: project("BLF,FD->BLD", x, kernel), kernel)
+    (product,) = (
+        equation
+        for equation in jax.make_jaxpr(gradient)(y).eqns
+        if equation.primitive.name == "dot_general" and equation.outvars[0].aval.size == kernel.size
+    )
+    assert (product.outvars[0].aval.shape == kernel.shape[::-1]) == (left == "narrow")
+    np.testing.assert_allclose(gradient(y)[0], jnp.einsum("BLF,BLD->FD", x, y), rtol=1e-6)
+
+
 def test_scale_gradient_is_the_sum_over_rows():
     x, scale, y_bar = normal("BLD", 0), normal("D", 1), normal("BLD", 2)
     y, vjp = jax.vjp(scale_features, x, scale)
