@@ -4,6 +4,7 @@
 told apart here.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -18,10 +19,14 @@ from t5lite.partitioning.rules import (
     entry_axes,
     on_one_device,
     place,
+    target_platform,
 )
 
 _TILE_BYTES = 32
 """Of one column of a TPU's tile: 8 rows of float32, 16 of bfloat16."""
+_TILE_COLUMNS = 128
+_MOST_TILES = 64
+"""Of a row that XLA:TPU takes as one group: it does 23, and does not 239."""
 
 
 def gather_for(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
@@ -185,7 +190,31 @@ def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     if partitioner is None:
         return x
     kept, asked = partitioner.stored_spec(axes, x.shape), partitioner.spec(axes)
-    return x if kept == asked else place(place(x, kept, partitioner), asked, partitioner)
+    if kept != asked:
+        return place(place(x, kept, partitioner), asked, partitioner)
+    rows, columns = kept
+    if partitioner.num_shards(rows) == 1 or columns is not None or _scatters_rows(x.shape[1]):
+        return x
+    by_columns = PartitionSpec(None, rows)
+
+    def summed(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+        return (place(place(gradient, by_columns, partitioner), kept, partitioner),)
+
+    laid_out = jax.custom_vjp(lambda x: x)
+    laid_out.defvjp(lambda x: (x, None), summed)
+    return laid_out(x)
+
+
+def _scatters_rows(num_columns: int) -> bool:
+    """Return whether the rows of a sum with that many columns are scattered over the devices as it is made.
+
+    XLA:TPU takes the tiles of a row in equal groups. Where they are 251 (T5's vocabulary), which is prime, it
+    sends twice as much, by an all-reduce; the columns it does scatter, and an all-to-all of what is left by
+    then makes rows of them.
+    """
+    tiles = -(-num_columns // _TILE_COLUMNS)
+    is_prime = all(tiles % group for group in range(2, math.isqrt(tiles) + 1))
+    return target_platform() != "tpu" or tiles <= _MOST_TILES or not is_prime
 
 
 def pad_parameter(x: jax.Array, axes: LogicalAxes, shape: Sequence[int]) -> jax.Array:
