@@ -45,6 +45,8 @@ TABLE: tuple[_Option, ...] = (
     # reduce-scatter is asked for. Its name says SparseCore; from v3 to v6e what comes is the tensor core's
     # own all-reduce-scatter, which a v5e:4x8 has without it, and a TPU7x has it anyway.
     _Option(name="xla_tpu_enable_sparse_core_collective_offload_nd_reduce_scatter", value="true"),
+    # A gather is one: on a v5e:8x8 XLA:TPU writes the gather of a kernel as an all-reduce of twice the bytes.
+    _Option(name="xla_tpu_prefer_async_allgather_to_allreduce", value="true"),
     # Gathers begin a turn of the layers' loop earlier and scatters end one later: 11 of 13 gathers of T5 1.1
     # large on h100:8x8 have a product to hide behind, where 3 of 9 have one by default (docs/speed.md).
     _Option(name="xla_gpu_enable_pipelined_all_gather", value="true", platform="gpu"),
