@@ -74,9 +74,10 @@ def compile_candidates(
     """Compile the best of each kind for a topology that need not be here, and return them, best first.
 
     They are of ``number`` kinds. Where one does not fit with the margin, the next of its kind is compiled,
-    which needs less; if no kind fits, the next kind: up to twice ``number`` in all. A kind is left out whose
-    products alone take longer than the best compiled step. If the kinds are several, and the best is slower
-    than its products, it is compiled with each other choice of compiler options, too.
+    which needs less; if no kind fits, the next kind: up to twice ``number`` in all, of which one is kept for
+    each of those kinds. A kind is left out whose products alone take longer than the best compiled step. If
+    the kinds are several, and the best is slower than its products, it is compiled with each other choice of
+    compiler options, too.
 
     Args:
       kinds: of a search for the workload.
@@ -105,7 +106,8 @@ def compile_candidates(
         if best is not None and kind[0].prediction.time.matrix_unit >= best.seconds:
             announce(f"not compiled, as its products alone take longer than that: {kind[0].words}")
             continue
-        for candidate in kind[: most - len(finalists)]:
+        untried = max(0, ways - place - 1)  # kinds, of each of which one way at least is compiled
+        for candidate in kind[: most - len(finalists) - untried]:
             finalists.append(compiler.compiled(candidate))
             if finalists[-1].problem is None:
                 break

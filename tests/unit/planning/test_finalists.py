@@ -1,6 +1,7 @@
 """Which of the compiled ways is chosen, and what is compiled to find it, without a compiler."""
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -102,6 +103,7 @@ def needs(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
 
     monkeypatch.setattr(finalists, "compile_only_devices", lambda topology: [])
     monkeypatch.setattr(finalists, "make_partitioner", lambda config, devices: config)
+    monkeypatch.setattr(finalists, "planned_optimizer", lambda config, model, trainable: None)
     monkeypatch.setattr(finalists, "compile_step", compile_step)
     monkeypatch.setattr(finalists, "roofline", lambda step: timed(step.seconds))
     return shares
@@ -171,6 +173,19 @@ def test_a_kind_whose_products_take_longer_than_what_is_compiled_is_left_out(
         (1, 1),
         (2, 1),
     }
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_kind_of_many_ways_leaves_a_place_for_the_first_of_each_other(
+    number: int, needs: dict[tuple[int, int], float]
+):
+    kinds = [[candidate(fsdp, microbatches) for microbatches in range(1, 7)] for fsdp in (1, 2, 4)]
+    for fits in itertools.product([False, True], repeat=number):
+        needs |= {(each.partitioning.fsdp, each.execution.num_microbatches): 1.5 for each in sum(kinds, [])}
+        needs |= {(2**place, 1): 0.1 for place, fitting in enumerate(fits) if fitting}
+        compiled = compile_candidates(kinds, WORKLOAD, number, announce=lambda text: None)
+        assert (chosen(compiled) is not None) == any(fits)
+        assert len([each for each in compiled if not each.other_options]) <= 2 * number
 
 
 def test_where_no_kind_fits_the_next_is_compiled_and_the_number_is_bounded(
