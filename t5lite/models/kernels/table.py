@@ -29,15 +29,12 @@ class Kernel:
       refusal: why it does not compute a shape on every device of a mesh, or None.
       attend: called with queries, keys and values, ``mask``, ``bias`` and ``softcap``; nothing is dropped.
       computes_bias: whether it makes the relative bias of a tile itself, and wants no array of it.
-      names_context: whether its result bears the name ``context`` inside, with what else its backward pass
-        reads. Named once more outside, it would be kept twice.
     """
 
     platforms: frozenset[str]
     refusal: Callable[[AttentionShape, Partitioner | None], str | None]
     attend: Callable[..., jax.Array]
     computes_bias: bool
-    names_context: bool
 
 
 def _flash_refusal(shape: AttentionShape, partitioner: Partitioner | None) -> str | None:
@@ -119,22 +116,23 @@ KERNELS: dict[str, Kernel] = {
         refusal=_flash_refusal,
         attend=_flash,
         computes_bias=True,
-        names_context=True,
     ),
     "cudnn": Kernel(
         platforms=frozenset({"gpu", "cuda"}),
         refusal=_cudnn_refusal,
         attend=_cudnn,
         computes_bias=False,
-        names_context=False,
     ),
 }
 """Every kernel by the name that ``Execution.attention`` has for it."""
 
 
 def names_context(backend: str) -> bool:
-    """Return whether a backend's result bears its name for remat policies already."""
-    return backend in KERNELS and KERNELS[backend].names_context
+    """Return whether remat policies know a backend's result as ``context`` already, as they do a kernel's.
+
+    They do so with what else its backward pass reads. Named once more outside, it would be kept twice.
+    """
+    return backend in KERNELS
 
 
 def rotate(x_BLHK: jax.Array, rotation: Rotation | None, axes: LogicalAxes) -> jax.Array:

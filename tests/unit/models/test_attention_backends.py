@@ -19,6 +19,7 @@ from t5lite.models.kernels.attention import attention, drop_keys
 from t5lite.models.kernels.choice import choose_backend
 from t5lite.models.kernels.cudnn_attention import cudnn_attention
 from t5lite.models.kernels.shapes import AttentionShape
+from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers import stack
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias
@@ -356,3 +357,47 @@ def test_what_attention_gives_is_kept_once_with_its_heads_as_one_dimension(monke
     kernel = jax.tree.leaves(model.abstract_params["encoder"]["layers"])[-1]
     shapes = [leaf.shape for leaf in kept if leaf.shape[:3] == (kernel.shape[0], 1, 128)]
     assert sorted(shapes) == [(kernel.shape[0], 1, 128, 16), (kernel.shape[0], 1, 128, 128)]
+
+
+@pytest.fixture
+def cudnn_of_a_gpu(monkeypatch):
+    """Whatever jax.nn asks about a GPU and its cuDNN is answered, so that programs for one can be traced."""
+    module = "jax._src.cudnn.fused_attention_stablehlo"
+    monkeypatch.setattr(f"{module}.check_cudnn_version", lambda: 91100)
+    monkeypatch.setattr(f"{module}.check_compute_capability", lambda _: True)
+    monkeypatch.setattr(f"{module}.is_cuda_compute_capability_equal", lambda _: False)
+
+
+def forward_kernels(jaxpr):
+    """Return how many calls of a kernel's forward pass give what is read; others the compiler removes."""
+    read = {id(v) for v in jaxpr.outvars} | {id(v) for equation in jaxpr.eqns for v in equation.invars}
+    count = 0
+    for equation in jaxpr.eqns:
+        is_forward = (
+            equation.primitive.name == "dot_product_attention_fwd_wrapper"
+            or equation.params.get("name") == "flash_attention_forward"
+        )
+        if is_forward:
+            count += any(id(v) in read for v in equation.outvars)
+        else:
+            count += sum(map(forward_kernels, jax.extend.core.jaxprs_in_params(equation.params)))
+    return count
+
+
+@pytest.mark.parametrize("backend", KERNELS)
+@pytest.mark.usefixtures("cudnn_of_a_gpu")
+def test_a_kernel_whose_context_is_kept_runs_once(monkeypatch, backend):
+    """Its result alone is not what its backward pass reads."""
+    monkeypatch.setattr(stack, "choose_backend", lambda *_: backend)
+    config = make_config("encoder_only", head_dim=64, num_heads=2)
+    batch = make_rows(config, [[(1, 128)]], length=128)
+
+    def runs(**changes):
+        model = build(config, Execution(compute_dtype="bfloat16", **changes))
+        loss = jax.grad(lambda params: jnp.sum(make_forward(model)(params, batch)))
+        return forward_kernels(jax.make_jaxpr(loss)(model.abstract_params).jaxpr)
+
+    assert runs(remat="gathered") == 1
+    assert runs(remat="save", remat_names=("mlp_wi", "context")) == 1
+    assert runs(remat="offload", remat_names=("layer_input", "context")) == 1
+    assert runs(remat="full") == 2
