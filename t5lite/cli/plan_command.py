@@ -260,7 +260,8 @@ def _searched(workload: Workload, heading: str) -> Search:
     costs = workload.costs()
     for message in trained_messages(trained, model):
         _announce(message)
-    found = search(costs, trainable=trainable, kept=workload.partitioning)
+    names = workload.execution.remat_names
+    found = search(costs, trainable=trainable, kept=workload.partitioning, base_names=names)
     if not found.ranked:
         memory_bytes = workload.topology.chip.memory_bytes
         raise ConfigError(plan_report.nothing_fits(found, heading=heading, memory_bytes=memory_bytes))

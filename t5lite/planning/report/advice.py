@@ -39,7 +39,8 @@ def advice(step: CompiledStep, execution: Execution, config: StepConfig, *, styl
 
 def _fewer_activations(execution: Execution, config: StepConfig, *, style: str) -> list[str]:
     again = ["--execution.remat dots (gather the layers' kernels for the backward pass, too)"]
-    remat = [] if execution.remat == "full" else ["--execution.remat full (recompute a layer from its input)"]
+    full = "--execution.remat full" + " --execution.remat-names" * bool(execution.remat_names)
+    remat = [] if execution.remat == "full" else [f"{full} (recompute a layer from its input)"]
     remat = again + remat if execution.remat == "gathered" else remat
     whole = style == "tensor_parallel"
     shard = ["--partitioning.style sequence_parallel (residuals in shards of their length)"] if whole else []

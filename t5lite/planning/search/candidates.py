@@ -34,6 +34,8 @@ class Candidate:
     """Patterns of what is trained; None is everything."""
     base: PartitioningConfig = _PLAIN
     """That of the recipe that the options are for."""
+    base_names: tuple[str, ...] = ()
+    """That recipe's ``remat_names``."""
 
     @property
     def words(self) -> str:
@@ -51,7 +53,7 @@ class Candidate:
         lines = [
             f"partitioning={python_source(self.partitioning, prefix='r.')}",
             f"remat={python_source(self.execution.remat)}",
-            *([f"remat_names={python_source(names)}"] if names else []),
+            *([f"remat_names={python_source(names)}"] if names or self.base_names else []),
             f"step=r.StepConfig(num_microbatches={self.execution.num_microbatches})",
         ]
         if self.trainable is not None:
@@ -70,8 +72,9 @@ class Candidate:
             for name, value in chosen.items()
         ]
         words += [f"--execution.remat {self.execution.remat}"]
-        if names := remat_names(self.execution.remat):
-            words += [f"--execution.remat-names {shlex.join(names)}"]
+        names = remat_names(self.execution.remat)
+        if names or self.base_names:  # without a value it takes those of the base away
+            words += [" ".join(["--execution.remat-names", *map(shlex.quote, names)])]
         words += [f"--step.num-microbatches {self.execution.num_microbatches}"]
         return " ".join(
             words + ([] if self.trainable is None else ["--trainable", shlex.join(self.trainable)])
@@ -99,6 +102,7 @@ def search(
     *,
     trainable: tuple[str, ...] | None = None,
     kept: PartitioningConfig = _PLAIN,
+    base_names: tuple[str, ...] = (),
 ) -> Search:
     """Compare every mesh, remat policy and number of microbatches for what the cost model is of.
 
@@ -106,6 +110,7 @@ def search(
       costs: of a model, an optimizer, a topology and a batch.
       trainable: patterns of what that optimizer trains, for the recipe; None is everything.
       kept: what of a partitioning is neither its mesh nor its style, which every way has.
+      base_names: the ``remat_names`` of the recipe that the ways are options for.
     """
     dropped: Counter[str] = Counter()
     runnable: list[Candidate] = []
@@ -129,6 +134,7 @@ def search(
                         prediction=prediction,
                         trainable=trainable,
                         base=kept,
+                        base_names=base_names,
                     )
                 )
     available = _MARGIN * costs.topology.chip.memory_bytes

@@ -10,7 +10,9 @@ import pytest
 
 from t5lite import run_config
 from t5lite.cli.main import main
+from t5lite.core.python_source import python_source
 from t5lite.partitioning import PartitioningConfig
+from t5lite.planning.predicted.remat import remat_names
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
 PLANNED = ["plan", "--config", str(RECIPE), "--chips", "v5e-16", "--global-batch-size", "32", "--no-compile"]
@@ -139,13 +141,15 @@ def test_a_recipe_is_written_that_is_its_base_in_the_way_that_is_chosen(
 
 
 def test_the_options_make_of_the_recipe_what_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Also of one whose mesh is another, whose rules are its own, and which asks for compiler options."""
+    """Also of one whose mesh is another, which names what remat keeps, and has rules and compiler options."""
     path = tmp_path / "recipe.py"
     partitioning = (
         'r.PartitioningConfig(style="sequence_parallel", replica=2, sequence=2, tensor=2, fsdp=4, '
         'extra_rules=(("parameters.vocab", None),), compiler_options=(("xla_x", "1"),))'
     )
-    path.write_text(RECIPE.read_text().replace("data=", f"partitioning={partitioning}, data=", 1))
+    execution = 'r.Execution(remat="offload", remat_names=("query",))'
+    chosen = f"execution={execution}, partitioning={partitioning}"
+    path.write_text(RECIPE.read_text().replace("data=", f"{chosen}, data=", 1))
     assert main(["plan", "--config", str(path), "--chips", "v5e-8", "--no-compile", "--json"]) == 0
     for each in json.loads(capsys.readouterr().out)["predicted"]:
         config = run_config.load(path, shlex.split(each["options"]))
@@ -154,6 +158,8 @@ def test_the_options_make_of_the_recipe_what_is_chosen(tmp_path: Path, capsys: p
         assert config.partitioning.extra_rules == (("parameters.vocab", None),)
         assert config.partitioning.compiler_options == (("xla_x", "1"),)
         assert config.execution.remat == each["remat"]
+        assert config.execution.remat_names == remat_names(each["remat"])
+        assert f"remat_names={python_source(config.execution.remat_names)}" in each["recipe"]
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,24 @@
 
 import json
 import re
+import shlex
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from t5lite import run_config
+from t5lite.models.config import Execution
 from t5lite.planning.compiled.timeline import Timeline
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.report import page, pictures, table
+from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
+from t5lite.training.step import StepConfig
 from tests.unit.planning.handmade import collective, step, transfer
 
+RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -74,6 +81,17 @@ def test_traffic_is_listed_by_line_and_kind():
 
 def test_what_does_not_fit_is_said_to():
     assert "does not fit: wants 24.5 GiB of 15.8 GiB a device (156%)" in table.table(summary(too_large()))
+
+
+@pytest.mark.parametrize("execution", [Execution(), Execution(remat="offload", remat_names=("query",))])
+def test_options_that_are_advised_are_those_of_the_run(execution, tmp_path):
+    path, own = tmp_path / "recipe.py", f"execution=r.{execution}, data="
+    path.write_text(RECIPE.read_text().replace("data=", own, 1))
+    options = advice(too_large(), execution, StepConfig(), style="tensor_parallel")
+    words = [shlex.split(each.partition(" (")[0]) for each in options if each.startswith("--")]
+    loaded = [run_config.load(path, each) for each in words]
+    assert [each.execution.remat for each in loaded].count("full") == 1
+    assert len(loaded) == 3
 
 
 def test_the_table_of_one_device_without_collectives():
