@@ -11,11 +11,11 @@ from t5lite.core.files import check_new_file
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.run_config import RunConfig
 
+_BATCH_SIZE, _MICROBATCHES = "--training.batch-size", "--step.num-microbatches"
 _PLANNED = (
     *(f"--partitioning.{name}" for name in ("style", "replica", "fsdp", "sequence", "tensor")),
-    *("--execution.remat", "--execution.remat-names", "--step.num-microbatches"),
+    *("--execution.remat", "--execution.remat-names", _MICROBATCHES),
 )
-_BATCH_SIZE = "--training.batch-size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def load_base(path: str, words: Sequence[str], *, model: str | None, batch_size:
     options = RecipeOptions(config=path, model=model)
     config = own = options.load(words)
     if batch_size is not None:
-        config = options.load([*words, _BATCH_SIZE, str(batch_size)])
+        config = options.load([*words, _MICROBATCHES, "1", _BATCH_SIZE, str(batch_size)])  # chosen by plan
     return Base(path=path, config=config, batch_size=own.training.batch_size)
 
 

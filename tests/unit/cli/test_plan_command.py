@@ -10,6 +10,7 @@ import pytest
 
 from t5lite import run_config
 from t5lite.cli.main import main
+from t5lite.cli.planned_recipes import load_base
 from t5lite.core.python_source import python_source
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.predicted.remat import remat_names
@@ -160,6 +161,14 @@ def test_the_options_make_of_the_recipe_what_is_chosen(tmp_path: Path, capsys: p
         assert config.execution.remat == each["remat"]
         assert config.execution.remat_names == remat_names(each["remat"])
         assert f"remat_names={python_source(config.execution.remat_names)}" in each["recipe"]
+
+
+def test_the_recipe_s_own_microbatches_need_not_divide_the_batch_that_is_planned_for(tmp_path: Path):
+    path = tmp_path / "recipe.py"
+    path.write_text(RECIPE.read_text().replace("data=", "step=r.StepConfig(num_microbatches=8), data=", 1))
+    base = load_base(str(path), [], model=None, batch_size=12)
+    assert (base.batch_size, base.config.training.batch_size) == (8, 12)
+    assert load_base(str(path), [], model=None, batch_size=None).config.step.num_microbatches == 8
 
 
 @pytest.mark.parametrize(
