@@ -48,7 +48,7 @@ def logit_statistics(
 
     Args:
       logits: arrays are computed upon in float32, whatever their dtype.
-      targets_BL: ids in ``[0, V)``.
+      targets_BL: ids in ``[0, V)``; of any other the logit is 0, and has no gradient.
       num_chunks: parts in which factors are multiplied out; None: as few as MAX_CHUNK_BYTES(_OF_CPU) allows.
     """
     if isinstance(logits, LogitFactors):
@@ -75,8 +75,8 @@ def _is_target(targets_BL: jax.Array, vocab_size: int) -> jax.Array:
 def _of_targets(logits_BLV: jax.Array, targets_BL: jax.Array) -> jax.Array:
     """Return the logits of the targets, ``[B, L]``: a masked sum, which takes a vocabulary in parts.
 
-    XLA:CPU needs four times as long for it as for the exponentials of all logits, so there the numbers are
-    looked up. Lookup's own gradient would be a scatter.
+    That is 0 of a target outside of the vocabulary. XLA:CPU needs four times as long for it as for the
+    exponentials of all logits, so there the numbers are looked up. Lookup's own gradient would be a scatter.
     """
     if target_platform() == "cpu" and on_one_device():
         return _looked_up(logits_BLV.shape[-1], logits_BLV, targets_BL)
@@ -84,7 +84,8 @@ def _of_targets(logits_BLV: jax.Array, targets_BL: jax.Array) -> jax.Array:
 
 
 def _lookup(vocab_size: int, logits_BLV: jax.Array, targets_BL: jax.Array) -> jax.Array:
-    return jnp.take_along_axis(logits_BLV, targets_BL[:, :, None], axis=-1, mode="clip")[:, :, 0]
+    found_BL = jnp.take_along_axis(logits_BLV, targets_BL[:, :, None], axis=-1, mode="clip")[:, :, 0]
+    return jnp.where((targets_BL >= 0) & (targets_BL < vocab_size), found_BL, 0.0)
 
 
 def _lookup_gradient(vocab_size: int, targets_BL: jax.Array, y_bar_BL: jax.Array) -> tuple[jax.Array, None]:
@@ -193,6 +194,8 @@ def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
 def _by_chunks(factors: LogitFactors, targets_BL: jax.Array, chunks: _Chunks) -> LogitStatistics:
     bias_V = jnp.zeros(factors.vocab_size) if factors.bias_V is None else factors.bias_V
     arguments = chunks.split(factors.kernel), chunks.split_bias(bias_V)
+    # Below 0 a target would be taken for stale ids.
+    targets_BL = jnp.where(targets_BL < 0, factors.vocab_size, targets_BL)
     return _statistics(chunks, factors.x_BLD, *arguments, targets_BL)
 
 

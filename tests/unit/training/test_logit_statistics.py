@@ -1,5 +1,6 @@
 """Logits made chunk by chunk give the losses and gradients of logits made at once."""
 
+import dataclasses
 import functools
 
 import jax
@@ -58,6 +59,23 @@ def test_chunks_change_nothing(kernel_axes, with_bias, label_smoothing, vocab_ch
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
         assert float(jnp.abs(b).max()) > 0.1
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
+def test_a_target_outside_of_the_vocabulary_has_a_logit_of_0_and_no_gradient():
+    """In chunks, too, of which the last of 23 ids begins with some that are stale, and marked by -1."""
+    parts = factors(("embed", "vocab"), with_bias=False)
+    targets_BL = jnp.asarray([[-1, -2, -23, -(2**31), -1]] * 2 + [[VOCAB_SIZE, 24, 2**31 - 1, -1, 22]])
+
+    def target(x_BLD):
+        found = logit_statistics.logit_statistics(
+            dataclasses.replace(parts, x_BLD=x_BLD), targets_BL, num_chunks=4
+        )
+        return jnp.sum(found.target), found.target
+
+    gradient_BLD, target_BL = jax.grad(target, has_aux=True)(parts.x_BLD)
+    for array in (target_BL, gradient_BLD):
+        rows = jnp.abs(array).reshape(15, -1).max(axis=1)
+        assert rows[:14].max() == 0 < rows[14]
 
 
 def test_bfloat16_factors_are_multiplied_into_float32():
@@ -155,9 +173,9 @@ ACCURACIES = [
 
 
 def test_a_cpu_looks_targets_up_and_their_gradient_is_no_scatter(monkeypatch):
-    """Which numbers are taken is the same to the bit, and so is the gradient, where targets repeat, too."""
-    logits_BLV = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 7)), jnp.float32)
-    targets_BL = jnp.asarray([[0, 6, 6], [3, 3, 0]], jnp.int32)
+    """The same to the bit as by the masked sum, as is the gradient: of targets that repeat, and of no ids."""
+    logits_BLV = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 7)), jnp.float32)
+    targets_BL = jnp.asarray([[0, 6, 6], [3, 3, 0], [-1, 7, 2**31 - 1], [-7, -8, -(2**31)]], jnp.int32)
 
     def found():
         def weighted(logits_BLV):
