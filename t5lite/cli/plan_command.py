@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import jax
 import tyro
 
-from t5lite.cli.planned_recipes import Base, checked_place, load_base
+from t5lite.cli.planned_recipes import Base, Destination, load_base
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
-from t5lite.core.files import write_text
 from t5lite.core.home import expand_fields
 from t5lite.models.config import Dtype, Execution, ModelConfig
 from t5lite.models.presets import preset
@@ -144,7 +143,7 @@ def run(arguments: Sequence[str]) -> int:
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
     topology = parse_chips(known.chips, num_slices=known.num_slices)
-    place = None if known.write is None else checked_place(known.write, overwrite=known.overwrite)
+    destination = _destination(known)
     base = base_of(known, words)
     workload = _preset_workload(known, topology) if base is None else workload_of(base.config, topology)
     heading = _heading(known, workload)
@@ -155,21 +154,30 @@ def run(arguments: Sequence[str]) -> int:
     recipe = None
     if best is not None:
         _say_unsplit(best, workload)
-        if base is not None and known.write is not None:
+        if base is not None and destination is not None:
             said = figures_of(best, topology, found, finalists, heading=heading)
-            origin = _origin(base, arguments, known.write)
+            origin = _origin(base, arguments, destination.path)
             recipe = planned_recipe(base.config, best.partitioning, best.execution, said, origin)
             shown["written"] = {"figures": asdict(said), "origin": asdict(recipe.origin)}
     if known.json:
         print(json.dumps(shown, indent=2))
     else:
         print(plan_report.text(found, finalists, heading=heading, memory_bytes=topology.chip.memory_bytes))
-    if recipe is not None and place is not None:
+    if recipe is not None and destination is not None:
         for change in recipe.origin.changes:
             print(change, file=sys.stderr)
-        write_text(place, recipe.text)
-        print(f"wrote {known.write}", file=sys.stderr)
+        destination.write(recipe.text)
+        print(f"wrote {destination.path}", file=sys.stderr)
     return ExitCode.DOES_NOT_FIT if best is None else ExitCode.DONE
+
+
+def _destination(known: Arguments) -> Destination | None:
+    """Return where the recipe is to be written, if it is; errors as of ``Destination.check``."""
+    if known.write is None:
+        return None
+    destination = Destination(path=known.write, base=str(known.config), overwrite=known.overwrite)
+    destination.check()
+    return destination
 
 
 def base_of(known: Arguments, words: Sequence[str]) -> Base | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core.command_line import value_of
 from t5lite.core.errors import ConfigError
-from t5lite.core.files import check_new_file
+from t5lite.core.files import check_apart, check_new_file, make_directory, write_text
+from t5lite.core.home import expand_home
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.exclusive import create_exclusively
 from t5lite.run_config import RunConfig
 
 _BATCH_SIZE, _MICROBATCHES = "--training.batch-size", "--step.num-microbatches"
@@ -53,25 +55,55 @@ def load_base(path: str, words: Sequence[str], *, model: str | None, batch_size:
     return Base(path=path, config=config, batch_size=own.training.batch_size)
 
 
-def checked_place(path: str, *, overwrite: bool) -> StoragePath:
-    """Return where a recipe is to be written, before minutes of compilation; nothing is written.
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Where a recipe is to be written."""
 
-    Raises:
-      UserError: if it cannot be written there, or would replace what it may not or what is no recipe.
-    """
-    where = place(path)
-    if where.suffix != ".py":
-        raise ConfigError(f"--write {path} has the suffix {where.suffix!r}; a recipe's is .py")
-    check_new_file(where)
-    if not where.exists():
+    path: str
+    base: str
+    """The recipe that it is planned from, which stays."""
+    overwrite: bool
+    """Whether a recipe that is there may be replaced."""
+
+    def check(self) -> StoragePath:
+        """Return the place, before minutes of compilation; nothing is written.
+
+        Raises:
+          UserError: if it cannot be written there, or would replace what it may not or what is no recipe.
+        """
+        where = place(self.path)
+        if where.suffix != ".py":
+            raise ConfigError(f"--write {self.path} has the suffix {where.suffix!r}; a recipe's is .py")
+        check_new_file(where)
+        check_apart(where, [expand_home(self.base)])
+        if not where.exists():
+            return where
+        if not self.overwrite:
+            raise self._is_there()
+        if not _is_recipe(where):
+            raise ConfigError(
+                f"--write {self.path} is there and no recipe (it defines no config()); give another name"
+            )
         return where
-    if not overwrite:
-        raise ConfigError(f"--write {path} is there already; give another name, or --overwrite to replace it")
-    if not _is_recipe(where):
-        raise ConfigError(
-            f"--write {path} is there and no recipe (it defines no config()); give another name"
+
+    def write(self, text: str) -> None:
+        """Write the recipe, if that is still allowed: others may have written there meanwhile.
+
+        Raises:
+          UserError: as of ``check``.
+        """
+        where = self.check()
+        if self.overwrite:
+            write_text(where, text)
+            return
+        make_directory(where.parent)
+        if not create_exclusively(where, text.encode("utf-8", "backslashreplace")):
+            raise self._is_there()
+
+    def _is_there(self) -> ConfigError:
+        return ConfigError(
+            f"--write {self.path} is there already; give another name, or --overwrite to replace it"
         )
-    return where
 
 
 def _is_recipe(path: StoragePath) -> bool:

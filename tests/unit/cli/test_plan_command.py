@@ -213,6 +213,46 @@ def test_a_mistake_beside_a_recipe_is_told_before_anything_is_planned(
     assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["own.py", "link.py"])
+def test_the_recipe_that_is_planned_from_is_not_replaced(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.py"
+    own.write_text(RECIPE.read_text())
+    (tmp_path / "link.py").symlink_to(own)
+    monkeypatch.setattr("t5lite.cli.plan_command.search", None)
+    words = ["--config", "own.py", "--chips", "v5e-16", "--write", name, "--overwrite"]
+    assert main(["plan", *words]) == 2
+    assert "is own.py, which is read; write to a place apart from it" in capsys.readouterr().err
+    assert own.read_text() == RECIPE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("when", "overwrite", "message"),
+    [
+        ("t5lite.cli.plan_command._compiled", [], "is there already; give another name, or --overwrite"),
+        ("t5lite.cli.planned_recipes.make_directory", [], "is there already; give another name"),
+        ("t5lite.cli.plan_command._compiled", ["--overwrite"], "is there and no recipe"),
+    ],
+)
+def test_what_was_written_there_while_it_compiled_stays(
+    when: str,
+    overwrite: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    path = tmp_path / "made.py"
+    monkeypatch.setattr(when, lambda *arguments: path.write_text("import os\n") and [])
+    assert main([*PLANNED, "--write", str(path), *overwrite]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err.splitlines()[-1]
+    assert "partitioning=r.PartitioningConfig(" in printed.out
+    assert path.read_text() == "import os\n"
+
+
 def test_a_plan_is_of_a_shape_or_of_a_recipe(capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "--chips", "v5e-16", "--global-batch-size", "128"]) == 2
     assert "give --model NAME, a shape of `t5lite models`, or --config RECIPE" in capsys.readouterr().err
