@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def head_product(spec: str, dtype: Any, x: jax.Array, keys: jax.Array) -> jax.Array:
-    """Return ``einsum(spec, x, keys)`` in ``dtype``.
+    """Return ``einsum(spec, x, keys)`` in ``dtype``; it has no forward-mode derivative.
 
     Args:
       spec: ``BLHK,BMHK->BHLM`` or ``BHLM,BMHK->BLHK``, or the same with G and S in H's place and G alone in
@@ -32,7 +32,7 @@ def _product(spec: str, dtype: Any, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _gradients(
-    spec: str, _: Any, operands: tuple[jax.Array, jax.Array], y_bar: jax.Array
+    spec: str, dtype: Any, operands: tuple[jax.Array, jax.Array], y_bar: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return the gradients of both operands.
 
@@ -40,12 +40,16 @@ def _gradients(
     added up along its columns, and a product of XLA's own that does takes 2.6 times as long (8 x 6 heads of
     64, 512 x 512). So the array of all pairs stands on the right, and of the other operand, which is small,
     a copy is made whose rows are added up; the barrier keeps XLA from making one of copy and product.
+
+    Operands are widened to the result's dtype, as in the gradient of an einsum: a gradient of logits adds up
+    to 0 over keys, and rounded to bfloat16 it would not any more, which times their mean is an error.
     """
     x, keys = operands
+    x_dtype, keys_dtype, dtype = x.dtype, keys.dtype, jnp.result_type(dtype, *operands)
+    x, keys, y_bar = (each.astype(dtype) for each in (x, keys, y_bar))
     inputs, y_axes = spec.split("->")
     x_axes, keys_axes = inputs.split(",")
-    y_bar = y_bar.astype(keys.dtype)
-    x_bar = _product(f"{y_axes},{keys_axes}->{x_axes}", x.dtype, y_bar, keys)
+    x_bar = _product(f"{y_axes},{keys_axes}->{x_axes}", dtype, y_bar, keys)
     queries_axes, queries, pairs_axes, pairs = x_axes, x, y_axes, y_bar
     if "M" in x_axes:
         queries_axes, queries, pairs_axes, pairs = y_axes, y_bar, x_axes, x
@@ -53,7 +57,8 @@ def _gradients(
     summed = "".join(axis for axis in pairs_axes if axis not in keys_axes)
     turned_axes = f"{shared}K{summed}"
     turned = jax.lax.optimization_barrier(jnp.einsum(f"{queries_axes}->{turned_axes}", queries))
-    return x_bar, _product(f"{turned_axes},{pairs_axes}->{keys_axes}", keys.dtype, turned, pairs)
+    keys_bar = _product(f"{turned_axes},{pairs_axes}->{keys_axes}", dtype, turned, pairs)
+    return x_bar.astype(x_dtype), keys_bar.astype(keys_dtype)
 
 
 _by_hand: Any = jax.custom_vjp(_product, nondiff_argnums=(0, 1))

@@ -12,6 +12,8 @@ from t5lite.partitioning.rules import target_platform
 def product_by_head(spec: str, x: jax.Array, keys: jax.Array, *, dtype: Any = None) -> jax.Array:
     """Return ``einsum(spec, x, keys)``, such as ``BLHK,BMHK->BHLM`` or ``BHLM,BMHK->BLHK``.
 
+    On a CPU it has no forward-mode derivative (``jax.jvp``): its gradient is written by hand.
+
     Args:
       spec: of queries or weights and of keys or values, where M counts the keys and K the columns of a head.
       x: queries, or weights.
