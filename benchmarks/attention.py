@@ -99,7 +99,7 @@ def cost_of(
     with tempfile.TemporaryDirectory() as notes, partitioner.activate():
         start = time.perf_counter()
         lowered = jax.jit(program).lower(*arguments)
-        fits = compile_with_notes(lowered, Path(notes), target="one chip") is not None
+        _, refusal = compile_with_notes(lowered, Path(notes), target="one chip")
         seconds = time.perf_counter() - start
         (text,) = Path(notes).glob("*after_optimizations.txt")
         module = hlo.parse(text.read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def cost_of(
     products, traffic = hlo_costs.products(module), main_memory_bytes(module)
     return Cost(
         needed_bytes=sum(buffer.num_bytes for buffer in occupied.buffers) + occupied.gaps,
-        fits=fits,
+        fits=refusal is None,
         matrix_seconds=sum(each.flops * each.passes for each in products) / chip.flops_per_second,
         memory_seconds=traffic / chip.memory_bandwidth,
         compile_seconds=seconds,

@@ -40,7 +40,7 @@ def array(mesh: Mesh, shape: tuple[int, ...], *spec: str | None, dtype: Any = "b
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Program:
     with tempfile.TemporaryDirectory() as notes:
-        program = compile_with_notes(jax.jit(function).lower(*arguments), Path(notes), target="a test")
+        program, _ = compile_with_notes(jax.jit(function).lower(*arguments), Path(notes), target="a test")
         text = program.as_text()
         module = hlo.parse(text)
         return Program(

@@ -86,9 +86,9 @@ class CompiledStep:
     mesh: dict[str, int]
     places: tuple[tuple[int, ...], ...]
     """Slice and place in the torus of every device, in the mesh's order."""
-    fits: bool
-    """False where the program needs more memory than there is; a TPU's compiler then gives up, and everything
-    else is of the program that it tried."""
+    refusal: str | None
+    """What the compiler says where it gave up for want of memory, of the device's or of a kind on the chip;
+    everything else is then of the program that it tried. None if it made a program."""
     memory: Memory
     buffers: tuple[Buffer, ...]
     """What is in memory at the peak, largest first."""
@@ -106,6 +106,11 @@ class CompiledStep:
     compiler_options: Options
     """What the compiler was asked for, by platform, by the configuration, and for want of a GPU."""
     compile_seconds: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is a program, and it needs no more memory than there is."""
+        return self.refusal is None and self.memory.needed <= self.memory.available
 
     @property
     def network(self) -> Network:
@@ -163,7 +168,7 @@ def compile_step(
     lowered = compile_train_step(train_step, model, optimizer, partitioner).lower(state, fields)
     without_chip = _options_without_chip(topology.chip.platform, partitioner.compiler_options)
     with tempfile.TemporaryDirectory(prefix="t5lite-compile-") as notes:
-        program = compile_with_notes(lowered, Path(notes), target=str(topology), options=without_chip)
+        _, refusal = compile_with_notes(lowered, Path(notes), target=str(topology), options=without_chip)
         seconds = time.perf_counter() - start
         module = hlo.parse(_text(Path(notes)))
         occupied = occupancy(module, Path(notes))
@@ -187,7 +192,7 @@ def compile_step(
         topology=topology,
         mesh=dict(mesh.shape),
         places=places,
-        fits=program is not None and memory.needed <= memory.available,
+        refusal=refusal,
         memory=memory,
         buffers=occupied.buffers,
         products=tuple(hlo_costs.products(module)),
@@ -234,10 +239,13 @@ def abstract_batch(
     }
 
 
-def compile_with_notes(lowered: Any, notes: Path, *, target: str, options: Options = ()) -> Any:
+def compile_with_notes(
+    lowered: Any, notes: Path, *, target: str, options: Options = ()
+) -> tuple[Any, str | None]:
     """Compile a lowered program, leave the compiler's notes in a directory, and return the program.
 
-    None if it does not fit into memory; the notes are there nevertheless.
+    If it does not fit into memory there is none, and the second is what the compiler says of it; the
+    notes are there nevertheless.
 
     Args:
       lowered: ``jax.stages.Lowered`` for devices of ``compile_only_devices``.
@@ -251,12 +259,13 @@ def compile_with_notes(lowered: Any, notes: Path, *, target: str, options: Optio
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_UNREADABLE_CACHE)
-            return lowered.compile({"xla_dump_to": str(notes), **(as_compiler_options(options) or {})})
+            asked = {"xla_dump_to": str(notes), **(as_compiler_options(options) or {})}
+            return lowered.compile(asked), None
     except jax.errors.JaxRuntimeError as error:
-        if _OUT_OF_MEMORY.search(str(error)) and _modules(notes):
-            return None
-        first = str(error).strip().splitlines()[0][:300]
-        raise ConfigError(f"the compiler for {target} refuses the program: {first}") from error
+        said = " ".join(str(error).split())[:300]
+        if _OUT_OF_MEMORY.search(said) and _modules(notes):
+            return None, said
+        raise ConfigError(f"the compiler for {target} refuses the program: {said}") from error
 
 
 def _options_without_chip(platform: str, asked: Options) -> Options:

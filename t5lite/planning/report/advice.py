@@ -20,6 +20,12 @@ def advice(step: CompiledStep, execution: Execution, config: StepConfig, *, styl
     if step.fits:
         return []
     memory = step.memory
+    if memory.needed <= memory.available:
+        return [
+            "other --partitioning.compiler-options: of the device's memory there is enough",
+            _microbatches(config),
+            "a smaller --training.batch-size",
+        ]
     state = memory.parameters + memory.optimizer
     shares = {
         "activations": memory.activations / memory.needed,

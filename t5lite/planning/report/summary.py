@@ -32,6 +32,7 @@ def summarise(step: CompiledStep, *, top: int = 10, traffic: bool = False) -> Su
         "mesh": {axis: size for axis, size in step.mesh.items() if size > 1},
         "compiler_options": dict(step.compiler_options),
         "fits": step.fits,
+        "refusal": step.refusal,
         "memory": memory,
         "flops": {
             "counted": step.flops,

@@ -58,7 +58,11 @@ def verdict(summary: Summary) -> str:
     memory = summary["memory"]
     share = memory["needed"] / memory["available"]
     asked = f"{size(memory['needed'])} of {size(memory['available'])} a device ({share:.0%})"
-    return f"fits: {asked}" if summary["fits"] else f"does not fit: wants {asked}"
+    if summary["fits"]:
+        return f"fits: {asked}"
+    if share <= 1:
+        return f"does not fit, though it wants {asked}; the compiler says: {summary['refusal']}"
+    return f"does not fit: wants {asked}"
 
 
 def scheduled(summary: Summary) -> str:

@@ -168,6 +168,6 @@ class _Compiler:
 
 def _problem(step: CompiledStep) -> str | None:
     if not step.fits:
-        return "does not fit"
+        return "does not fit" if step.memory.needed > step.memory.available else f"refused: {step.refusal}"
     left = step.memory.available - step.memory.needed
     return None if left >= MARGIN_BYTES else f"leaves {left / GIB:.2f} GiB"

@@ -48,7 +48,7 @@ def step(**changes: Any) -> CompiledStep:
         topology=topology,
         mesh={"replica": 1, "fsdp": 4, "sequence": 1, "tensor": 4},
         places=tuple((0, row, column, 0) for row in range(4) for column in range(4)),
-        fits=True,
+        refusal=None,
         memory=Memory(
             parameters=GIB,
             optimizer=2 * GIB,

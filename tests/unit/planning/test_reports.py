@@ -20,6 +20,7 @@ from t5lite.training.step import StepConfig
 from tests.unit.planning.handmade import collective, step, transfer
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
+HBM = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm."
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -30,7 +31,7 @@ def summary(made=None, advice=()):
 
 def too_large():
     made = step()
-    return replace(made, fits=False, memory=replace(made.memory, activations=20 * GIB))
+    return replace(made, refusal=HBM, memory=replace(made.memory, activations=20 * GIB))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,15 @@ def test_the_table_says_whether_it_fits_and_how_long_it_takes():
     assert re.search(
         r"50 ms +of 200 ms +9\.31 GiB +all-gather +fsdp +t5lite/models/layers/mlp.py:47 gather", text
     )
+
+
+def test_what_the_compiler_gave_up_for_is_said_where_the_device_has_room():
+    made = replace(step(), refusal="Ran out of memory in memory space vmem")
+    said = table.table(summary(made))
+    assert "does not fit, though it wants 8.5 GiB of 15.8 GiB a device (54%); the compiler says: Ran" in said
+    remedies = advice(made, Execution(), StepConfig(), style="fsdp")
+    assert remedies[0].startswith("other --partitioning.compiler-options")
+    assert not any(remedy.startswith("more chips") for remedy in remedies)
 
 
 def test_traffic_is_listed_by_line_and_kind():
