@@ -95,7 +95,7 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Print what there is to see, and return 0."""
     if not any(command_line.value_of(flag, arguments) for flag in _SHOWN):
-        command_line.refuse_mistyped(arguments, [name for name, _ in command_line.options_of(Arguments)])
+        command_line.refuse_mistyped(arguments, command_line.option_names(Arguments))
     known, overrides = command_line.parse_known(Arguments, arguments, prog="t5lite inspect-data")
     if known.store and overrides:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")

@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     """Train, and return 0 when finished or 128 + the signal when preempted (as a shell would)."""
     has_recipe = command_line.value_of("--config", arguments) is not None
     if not has_recipe and not {"-h", "--help"}.intersection(arguments):
-        command_line.refuse_mistyped(arguments, [name for name, _ in command_line.options_of(Arguments)])
+        command_line.refuse_mistyped(arguments, command_line.option_names(Arguments))
         raise ConfigError("give a recipe by --config RECIPE, such as configs/pretrain_small.py; see --help")
     known, overrides = command_line.parse_known(
         Arguments,

@@ -67,7 +67,7 @@ def parse(form: Any, words: Sequence[str], **settings: Any) -> Any:
             raise
         line, said = _one_line(said.getvalue()), io.StringIO()
         if line.startswith(_MISSING):  # and perhaps there, under another name
-            refuse_mistyped(words, [name for name, _ in options])
+            refuse_mistyped(words, option_names(form))
         raise ConfigError(line) from None
     finally:
         sys.stderr.write(said.getvalue())
@@ -119,6 +119,12 @@ def options_of(form: Any, prefix: str = "--") -> Iterator[tuple[str, Any]]:
         if name:
             yield f"{prefix}{name}", hint
         yield from options_of(filled.get(_plain(hint), hint), f"{prefix}{name}." if name else prefix)
+
+
+def option_names(form: Any) -> list[str]:
+    """Return the options of a form by name, and ``--no-x`` of each switch ``--x``."""
+    options = list(options_of(form))
+    return list(dict.fromkeys([*(name for name, _ in options), *_switches(options)]))
 
 
 def options_under(flag: str, words: Sequence[str]) -> list[str]:
@@ -184,14 +190,18 @@ def _refuse_repeated(options: Sequence[tuple[str, Any]], words: Sequence[str]) -
 
 
 def _refuse_values_of_switches(options: Sequence[tuple[str, Any]], words: Sequence[str]) -> None:
-    switches = {name for name, hint in options if _plain(hint) is bool}
-    switches |= {_negated(name) for name in switches}
+    switches = _switches(options)
     for word in words:
         name, equals, value = word.partition("=")
         if equals and _name(word) in switches:
             raise ConfigError(
                 f"{name} takes no value, such as {value!r}; write {name} alone, or leave it out"
             )
+
+
+def _switches(options: Sequence[tuple[str, Any]]) -> list[str]:
+    switches = [name for name, hint in options if _plain(hint) is bool]
+    return [*switches, *map(_negated, switches)]
 
 
 def _negated(switch: str) -> str:

@@ -100,6 +100,8 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(words):
         (["--run", "a", "--inner.steps"], "^--inner.steps needs a value; see t5lite form --help$"),
         (["--inner.steps", "3", "--rnu=a"], "^there is no --rnu; did you mean --run\\?$"),
         (["--run", "a", "--dry=yes"], "^--dry takes no value, such as 'yes'; write --dry alone, or leave it"),
+        (["--no-dry"], "^missing from t5lite form: --run; see"),
+        (["--no-dyr"], "^there is no --no-dyr; did you mean --no-dry\\?$"),
         (["--run", "a", "--no-dry=1"], "^--no-dry takes no value"),
         (["--run", "refused"], "^run=refused is refused$"),
         (
