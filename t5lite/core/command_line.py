@@ -34,6 +34,9 @@ _NEAR = 0.75
 _AS_NEAR = 0.05
 """By how much less a second option is like it, for that to be named, too."""
 _WHERE_HELP_IS = re.compile(r"\bfor full helptext, (run:?|see) ")
+_CHOICES = re.compile(r"(?<=Expected one of )\(.+\)")
+_NONE = re.compile(r"'None', |, 'None'")
+"""Among the choices of an option that may be left out: that is what None is."""
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word"}
 
 
@@ -229,6 +232,7 @@ def _one_line(box: str) -> str:
     sections = [_section(section) for section in _RULE.split("\n".join(rows))]
     line = "; ".join(section[0].lower() + section[1:] for section in sections if section)
     line = _NO_VALUE.sub(r"\1 needs a value", _WRONG_VALUE.sub(_short, line))
+    line = _CHOICES.sub(lambda choices: _NONE.sub("", choices[0]), line)
     return _WHERE_HELP_IS.sub("see ", line)
 
 

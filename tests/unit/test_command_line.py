@@ -38,6 +38,8 @@ class Form:
     """Of which there is more to say than one line holds; the newest by default."""
     factors: tuple[tuple[str, float], ...] = ()
     """By pattern."""
+    rather: Literal["three", "four"] | None = None
+    """In its place."""
     dry: Annotated[bool, "a note"] = False
     """Whether to do nothing."""
 
@@ -97,6 +99,7 @@ def test_a_mistake_is_a_line_and_nothing_is_printed(words):
             '^--step "b\'st\\]" must be None, a whole number or best; see',
         ),
         (["--run", "a", "--kind", "three"], "'three'.*'one', 'two'"),
+        (["--run", "a", "--rather", "x"], "'x'.*one of \\('(three|four)', '(three|four)'\\); see"),
         (["--run", "a", "--inner.steps"], "^--inner.steps needs a value; see t5lite form --help$"),
         (["--inner.steps", "3", "--rnu=a"], "^there is no --rnu; did you mean --run\\?$"),
         (["--run", "a", "--dry=yes"], "^--dry takes no value, such as 'yes'; write --dry alone, or leave it"),
