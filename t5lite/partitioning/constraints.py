@@ -151,15 +151,16 @@ def gather_parameters(parameters: Sequence[jax.Array], axes: LogicalAxes, spec: 
     """Return parameters of equal axes and rows beside one another as ``gathered_spec`` has it; no gradient.
 
     Args:
-      parameters: ``[rows, columns]`` each, in the layout in which they are kept.
+      parameters: ``[rows, columns]`` each, in the layout in which they are kept; of several the rows alone
+        are shared out, and alike.
       axes: of each.
       spec: of the result.
     """
     partitioner = active_partitioner()
     assert partitioner is not None  # it gave the spec
-    kept = [place(each, partitioner.stored_spec(axes, each.shape), partitioner) for each in parameters]
-    joined = jnp.concatenate(kept, axis=1) if len(kept) > 1 else kept[0]
-    joined = place(joined, partitioner.stored_spec(axes, joined.shape), partitioner)
+    stored = partitioner.stored_spec(axes, parameters[0].shape)
+    kept = [place(each, stored, partitioner) for each in parameters]
+    joined = place(jnp.concatenate(kept, axis=1), stored, partitioner) if len(kept) > 1 else kept[0]
     return jax.lax.stop_gradient(place(joined, spec, partitioner))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 from t5lite.core.types import LogicalAxes
 from t5lite.models.config import Execution
 from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient
-from t5lite.partitioning.rules import active_partitioner
+from t5lite.partitioning.rules import active_partitioner, target_platform
 
 _SMALL_SHARE = 48 * 1024
 """Bytes of a device's share below which XLA:TPU gathers by an all-reduce, which sends twice as much: so it
@@ -27,6 +27,8 @@ class _Kernel(NamedTuple):
     array: jax.Array
     """In the compute dtype; as stored, but for small ones, whose rows are ``embed``."""
     axes: LogicalAxes
+    stored: PartitionSpec
+    """Of it as it is kept."""
     spec: PartitionSpec
     """Of it as products read it."""
     is_turned: bool = False
@@ -36,7 +38,8 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
     """Return a layer's parameters, its kernels gathered and named where the remat policy keeps them.
 
     A kernel is cast, and gathered over the devices that share the batch, in any case, forward and backward.
-    Kept as products read it, it is gathered once a step. Small ones of a layer are gathered as one.
+    Kept as products read it, it is gathered once a step. On a TPU, small ones of a layer are gathered as one
+    where their rows are shared out alike: laid beside one another, no share of them changes its device.
 
     Args:
       state: of one layer, each ``nnx.Param`` with the logical axes of its stack.
@@ -47,11 +50,15 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
     if execution.remat != "gathered" and "kernels" not in execution.remat_names:
         return state
     leaves, structure = jax.tree.flatten(state, is_leaf=lambda node: isinstance(node, nnx.Param))
-    together: dict[tuple[int, int], list[_Kernel]] = defaultdict(list)
+    together: dict[Hashable, list[_Kernel]] = defaultdict(list)
     for kernel in _kernels(leaves, jnp.dtype(execution.compute_dtype)):
-        is_small = _share_bytes(kernel) < _SMALL_SHARE and not any(kernel.spec)
-        kernel = _with_rows_in_front(kernel) if is_small else kernel
-        together[(-1, kernel.array.shape[0]) if is_small else (kernel.number, 0)].append(kernel)
+        turned = _with_rows_in_front(kernel)
+        rows, columns = turned.stored
+        is_joined = target_platform() == "tpu" and columns is None and not any(kernel.spec)
+        if is_joined and _share_bytes(kernel) < _SMALL_SHARE:
+            together[turned.array.shape[0], rows].append(turned)
+        else:
+            together[kernel.number].append(kernel)
     for group in together.values():
         gathered = gather_parameters([each.array for each in group], group[0].axes, group[0].spec)
         kept = checkpoint_name(gathered[None] if apart else gathered, "kernels")
@@ -66,25 +73,26 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
 
 def _kernels(leaves: list[nnx.Param], dtype: jnp.dtype) -> Iterator[_Kernel]:
     """Yield those parameters that products with activations read and some device has to gather."""
+    partitioner = active_partitioner()
     for number, leaf in enumerate(leaves):
         axes: LogicalAxes = tuple(leaf.get_metadata("out_sharding"))[1:]
         if len(axes) < 2 or "embed" not in axes:
             continue
         array = leaf.get_value().astype(dtype)
         spec = gathered_spec(axes, array.shape)
-        if spec is not None:
-            yield _Kernel(number, array, axes, spec)
+        if partitioner is not None and spec is not None:
+            yield _Kernel(number, array, axes, partitioner.stored_spec(axes, array.shape), spec)
 
 
 def _share_bytes(kernel: _Kernel) -> float:
     """Return the size of what one device keeps of a kernel."""
     partitioner = active_partitioner()
     assert partitioner is not None  # else nothing was to be gathered
-    spec = partitioner.stored_spec(kernel.axes, kernel.array.shape)
-    return kernel.array.size * kernel.array.dtype.itemsize / math.prod(map(partitioner.num_shards, spec))
+    return kernel.array.nbytes / math.prod(map(partitioner.num_shards, kernel.stored))
 
 
 def _with_rows_in_front(kernel: _Kernel) -> _Kernel:
     if kernel.axes[0] == "embed":
         return kernel
-    return kernel._replace(array=kernel.array.T, axes=kernel.axes[::-1], is_turned=True)
+    stored = PartitionSpec(*kernel.stored[::-1])
+    return kernel._replace(array=kernel.array.T, axes=kernel.axes[::-1], stored=stored, is_turned=True)

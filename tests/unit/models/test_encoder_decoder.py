@@ -8,6 +8,7 @@ from tiny_models import make_batch, make_config, make_loss, make_params
 
 from t5lite.models.config import REMAT_NAMES, Execution
 from t5lite.models.functional import build
+from t5lite.models.layers import gathered_kernels
 from t5lite.partitioning import PartitioningConfig, abstract_partitioner
 
 KEY = jax.random.key(3)
@@ -64,34 +65,42 @@ def test_every_name_of_a_remat_policy_is_kept(name):
     assert saved == full if name == "layer_input" else saved > full
 
 
+SINGLY = {
+    **{(2, 16, 12): 3, (2, 12, 16): 1, (2, 16, 24): 2, (2, 24, 16): 1},
+    **{(3, 1, 16, 12): 6, (3, 1, 12, 16): 2, (3, 1, 16, 24): 2, (3, 1, 24, 16): 1},
+}
+JOINED = {(2, 16, 120): 1, (3, 1, 16, 168): 1}
+
+
 @pytest.mark.parametrize(
-    ("partitioning", "expected"),
+    ("platform", "partitioning", "expected"),
     [
-        (PartitioningConfig(style="fsdp", fsdp=8), {(2, 16, 120): 1, (3, 1, 16, 168): 1}),
-        (
-            PartitioningConfig(style="sequence_parallel", fsdp=2, sequence=2, tensor=2),
-            {
-                **{(2, 16, 12): 3, (2, 12, 16): 1, (2, 16, 24): 2, (2, 24, 16): 1},
-                **{(3, 1, 16, 12): 6, (3, 1, 12, 16): 2, (3, 1, 16, 24): 2, (3, 1, 24, 16): 1},
-            },
-        ),
-        (PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=8), {}),
-        (PartitioningConfig(style="data_parallel", fsdp=8), {}),
+        ("tpu", PartitioningConfig(style="fsdp", fsdp=8), JOINED),
+        # 16 rows are not shared out over 3 devices, but 12 and 24 columns are.
+        ("tpu", PartitioningConfig(style="fsdp", fsdp=3), SINGLY),
+        ("gpu", PartitioningConfig(style="fsdp", fsdp=8), SINGLY),
+        ("tpu", PartitioningConfig(style="sequence_parallel", fsdp=2, sequence=2, tensor=2), SINGLY),
+        ("tpu", PartitioningConfig(style="tensor_parallel", fsdp=1, tensor=8), {}),
+        ("tpu", PartitioningConfig(style="data_parallel", fsdp=8), {}),
     ],
-    ids=["fsdp", "sequence_parallel", "tensor_parallel", "data_parallel"],
+    ids=["fsdp", "fsdp_3", "fsdp_gpu", "sequence_parallel", "tensor_parallel", "data_parallel"],
 )
 @pytest.mark.parametrize(
     "changes", [{"remat": "gathered"}, {"remat": "save", "remat_names": ("kernels",)}], ids=str
 )
-def test_kernels_are_kept_as_they_were_gathered_where_a_mesh_divides_them(changes, partitioning, expected):
-    """In the compute dtype, small ones as one array; a copy of what is here would not pay."""
+def test_kernels_are_kept_as_they_were_gathered_where_a_mesh_divides_them(
+    monkeypatch, changes, platform, partitioning, expected
+):
+    """In the compute dtype, a TPU's small ones as one array; a copy of what is here would not pay."""
+    monkeypatch.setattr(gathered_kernels, "target_platform", lambda: platform)
     model = build(make_config(), Execution(compute_dtype="bfloat16", **changes))
-    batch = make_batch(rows=8, encoder_length=10, decoder_length=14)
-    with abstract_partitioner(partitioning, 8).activate():
+    batch = make_batch(rows=48, encoder_length=10, decoder_length=14)
+    num_devices = partitioning.fsdp * partitioning.sequence * partitioning.tensor
+    with abstract_partitioner(partitioning, num_devices).activate():
         loss = make_loss(model)
         backward = jax.eval_shape(lambda p: jax.vjp(loss, p, batch)[1], model.abstract_params)
     kept = Counter(leaf.shape for leaf in jax.tree.leaves(backward) if leaf.dtype == jnp.bfloat16)
-    assert {shape: kept[shape] for shape in kept if 8 not in shape and len(shape) > 2} == expected
+    assert {shape: kept[shape] for shape in kept if 48 not in shape and len(shape) > 2} == expected
 
 
 def test_rematerialisation_saves_memory():
