@@ -19,15 +19,16 @@ def results(run_on_eight_devices):
     return run_on_eight_devices("parity_worker.py")
 
 
-@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("mesh", [*MESHES, "fsdp 8, gathered once"])
 def test_losses_equal_those_of_one_device(results, mesh):
     alone = results["one device"]
     for metric in ("losses", "grad_norms", "param_norms"):
         np.testing.assert_allclose(results[mesh][metric], alone[metric], rtol=1e-5, err_msg=metric)
 
 
-def test_a_model_that_is_frozen_in_part_trains_alike_and_what_is_frozen_stays(results):
-    alone, spread = results["partly frozen, one device"], results["partly frozen, on a mesh"]
+@pytest.mark.parametrize("mesh", ["partly frozen, on a mesh", "partly frozen, gathered once"])
+def test_a_model_that_is_frozen_in_part_trains_alike_and_what_is_frozen_stays(results, mesh):
+    alone, spread = results["partly frozen, one device"], results[mesh]
     for metric in ("losses", "grad_norms", "param_norms"):
         np.testing.assert_allclose(spread[metric], alone[metric], rtol=1e-5, err_msg=metric)
     assert alone["losses"][0] == pytest.approx(results["one device"]["losses"][0])
