@@ -185,8 +185,8 @@ def _styles(*, tensor: int, sequence: int) -> tuple[Any, ...]:
 
 def _executions(batch_size: int) -> Iterator[PlannedExecution]:
     for remat in PLANNED:
-        for number in _divisors(batch_size):
-            if number <= _MAX_MICROBATCHES:
+        for number in range(1, min(batch_size, _MAX_MICROBATCHES) + 1):
+            if batch_size % number == 0:
                 yield PlannedExecution(remat=remat, num_microbatches=number)
 
 
