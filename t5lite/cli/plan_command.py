@@ -17,6 +17,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.home import expand_fields
 from t5lite.models.config import Dtype, Execution, ModelConfig
+from t5lite.models.config.checks import LARGEST_SIZE
 from t5lite.models.presets import preset
 from t5lite.optim import OPTIMIZERS
 from t5lite.optim.trained import check_patterns, resolve_trained
@@ -102,8 +103,8 @@ class Arguments:
             )
         if self.num_compiled < 0:
             raise ConfigError(f"--compile {self.num_compiled} must be 0 (none) or more")
-        if self.global_batch_size is not None and self.global_batch_size < 1:
-            raise ConfigError(f"--global-batch-size {self.global_batch_size} must be 1 or more")
+        for name in ("global_batch_size", "encoder_length", "decoder_length"):
+            _check_size(name, getattr(self, name))
         if self.config is None:
             self._check_without_recipe()
         else:
@@ -132,7 +133,18 @@ class Arguments:
             raise ConfigError("--overwrite is of the file that --write names")
         for name, instead in _SAID_BY_THE_RECIPE.items():
             if (value := getattr(self, name)) is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} {value}: the recipe says it; {instead}")
+                raise ConfigError(f"{_option(name)} {value}: the recipe says it; {instead}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_size(name: str, size: int | None) -> None:
+    if size is not None and size < 1:
+        raise ConfigError(f"{_option(name)} {size} must be 1 or more")
+    if size is not None and size > LARGEST_SIZE:
+        raise ConfigError(f"{_option(name)} {size} must be at most {LARGEST_SIZE}, JAX's largest index")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -214,7 +226,7 @@ def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
     """Return the shape of the batch, its lengths by default those of the architecture.
 
     Raises:
-      ConfigError: for a size that is not positive, a side that the model has not, or a row too long for it.
+      ConfigError: for a side that the model has not, or a row too long for it.
     """
     limit = config.position_limit
     defaults = {
@@ -227,12 +239,11 @@ def _batch_shape(config: ModelConfig, known: Arguments) -> BatchShape:
         given = getattr(known, name)
         if given is None:
             continue
-        option = "--" + name.replace("_", "-")
         if name not in defaults:
             kind = config.architecture.replace("_", "-")
-            raise ConfigError(f"{option} {given}: {known.model} is {kind} and has no such side; leave it out")
-        if given < 1:
-            raise ConfigError(f"{option} {given} must be 1 or more")
+            raise ConfigError(
+                f"{_option(name)} {given}: {known.model} is {kind} and has no such side; leave it out"
+            )
         lengths[name] = given
     for length in lengths.values():
         config.check_length(length)

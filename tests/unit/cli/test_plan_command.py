@@ -75,6 +75,8 @@ def test_lengths_default_to_the_architecture_s(model: str, rows: str, capsys: py
         ({"--chips": "v5p:4x4"}, "3 dimensions"),
         ({"--num-slices": "0"}, "num_slices=0"),
         ({"--global-batch-size": "0"}, "must be 1 or more"),
+        ({"--global-batch-size": str(2**31)}, "--global-batch-size 2147483648 must be at most 2147483647"),
+        ({"--decoder-length": str(2**31)}, "--decoder-length 2147483648 must be at most 2147483647"),
         ({"--encoder-length": "-1"}, "--encoder-length -1 must be 1 or more"),
         ({"--model": "gpt2", "--encoder-length": "512"}, "gpt2 is decoder-only and has no such side"),
         ({"--model": "gpt2", "--decoder-length": "4096"}, "longer than the 1024 rows"),

@@ -136,6 +136,17 @@ def test_a_batch_that_nothing_divides_is_named():
     assert set(found.dropped) >= {"the mesh or the microbatches do not divide the batch"}
 
 
+def test_the_largest_batch_is_planned_for_as_fast_as_a_small_one():
+    """Its size, which is a prime number, was searched for divisors one by one."""
+    found = search(costs(MODELS["t5"], "v5e:1x1", dataclasses.replace(BATCH, batch_size=2**31 - 1)))
+    assert found.ranked == ()
+    assert found.smallest is not None
+    assert found.smallest.execution.num_microbatches == 1
+    even = search(costs(MODELS["t5"], "v5e:1x1", dataclasses.replace(BATCH, batch_size=2**31 - 2)))
+    assert even.smallest is not None
+    assert even.smallest.execution.num_microbatches == 7 * 9
+
+
 def test_a_recipe_s_lines_are_python_that_asks_for_the_candidate():
     for candidate in found_for_t5().ranked:
         partitioning, remat, *names, step = (line.partition("=")[2] for line in candidate.recipe)
