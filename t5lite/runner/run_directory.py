@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from t5lite import run_config
-from t5lite.checkpointing.lease import LEASE_FOLDER
-from t5lite.core.errors import ConfigError, DataError
+from t5lite.checkpointing.lease import LEASE_FOLDER, sighting
+from t5lite.core.errors import ConfigError, DataError, NewerVersionError
 from t5lite.core.files import check_place, make_directory, write_json, write_text
 from t5lite.core.json_text import parse_json
 from t5lite.core.migrations import Versions, unchanged
@@ -197,13 +197,20 @@ class RunDirectory:
     def check_holds_no_others(self) -> None:
         """Check that it is a run already, or nobody else's.
 
+        A start that was killed leaves its claim: it was let in, whatever it left beside it.
+
         Raises:
           ConfigError: if it holds what is no run's.
+          UserError: if it cannot be listed.
         """
         check_holds_no_others(
             self.path,
-            own={*FILES, *FOLDERS, _KEPT_TOKENIZER},
-            marks=(self.model_file.name, self.config_file.name),
+            own={*FILES, *FOLDERS, _KEPT_TOKENIZER} - {self.config_file.name},
+            marks={
+                self.model_file.name: lambda: True,
+                self.config_file.name: self._has_a_runs_config,
+                LEASE_FOLDER: self._was_claimed,
+            },
         )
 
     def occupied(self) -> dict[str, str]:
@@ -358,6 +365,20 @@ class RunDirectory:
     def write_config(self, config: RunConfig) -> None:
         """Save the resolved configuration."""
         run_config.save(config, self.config_file)
+
+    def _was_claimed(self) -> bool:
+        found = sighting(self.path)
+        return found is not None and found.holder is not None
+
+    def _has_a_runs_config(self) -> bool:
+        """Return whether config.json is a run's, and not that of a Hugging Face model."""
+        try:
+            run_config.from_values(self.read_config_values())
+        except NewerVersionError:
+            return True
+        except ConfigError:
+            return False
+        return True
 
     @property
     def _readme_file(self) -> StoragePath:

@@ -1,23 +1,34 @@
 """A run directory keeps every kind of vocabulary and of model, and what does not fit together is refused."""
 
 import dataclasses
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t5lite import run_config
 from t5lite.checkpointing.lease import LEASE_FOLDER
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core import machine_errors
+from t5lite.core.errors import CheckpointError, ConfigError, UserError
+from t5lite.core.exit_codes import ExitCode
 from t5lite.core.files import write_text
 from t5lite.core.storage.addresses import place
+from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
+from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
+from t5lite.optim import AdamWConfig, Constant
+from t5lite.run_config import RunConfig
 from t5lite.runner import run_directory, snapshot
 from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.vocabulary_check import check_vocabulary
+from t5lite.training.loop import TrainingConfig
 from t5lite.training.watchdog import STACKS_FOLDER
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
 
@@ -26,6 +37,14 @@ SMALL = {"vocab_size": 512, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_h
 ENCODER_DECODER = EncoderDecoderConfig(**SMALL, num_encoder_layers=1, num_decoder_layers=1)
 ENCODER_ONLY = EncoderOnlyConfig(**SMALL, num_layers=1, head="pretraining")
 DECODER_ONLY = DecoderOnlyConfig(**SMALL, num_layers=1, num_kv_heads=1)
+CONFIG = RunConfig(
+    run_dir="run",
+    model=DECODER_ONLY,
+    data=PretrainingDataConfig(store="store", objective=CausalLM()),
+    optimizer=AdamWConfig(),
+    schedule=Constant(),
+    training=TrainingConfig(total_steps=1, batch_size=1),
+)
 MODELS = [ENCODER_DECODER, ENCODER_ONLY, DECODER_ONLY]
 
 
@@ -128,32 +147,102 @@ def test_a_directory_with_somebody_elses_tokenizer_is_left_alone(vocabularies, t
         check_directory(RunDirectory.at(tmp_path), ENCODER_ONLY, vocabularies["wordpiece"])
 
 
-FOREIGN = st.sampled_from(["notes.txt", "data", "bin", ".bashrc", "a.log.d", "weights.safetensors", "ü", "7"])
-STAYS = st.sampled_from(
-    ["train.log", "slurm-7.out", "7.err", ".README.txt.12ab34cd", *sorted({*FILES, *FOLDERS})]
+FOREIGN = st.sampled_from(
+    ["notes.txt", "emma.txt", "data", "bin", "core", "a.log.d", "weights.safetensors", "1.parquet", "ü", "7"]
 )
+STAYS = st.sampled_from(
+    [
+        *("train.log", "slurm-7.out", "7.err", "train.log.1", "train.log-20261129.gz", "stdout.txt", "logs"),
+        *("train.sbatch", "recipe.py", "recipe.yaml", "__pycache__", "xla_dump", "lost+found"),
+        *("core.1234", "core.python3.77", ".README.txt.12ab34cd"),
+        *(".gitkeep", ".gitignore", ".DS_Store", ".nfs0000001", ".snapshot", ".ipynb_checkpoints"),
+        *sorted({*FILES, *FOLDERS} - {"model.json", "config.json"}),
+    ]
+)
+CLAIM = f"{LEASE_FOLDER}/000001.json"
+HOLDER = dict.fromkeys(("owner", "host", "command", "since"), "a") | dict.fromkeys(
+    ("pid", "job", "machine", "born")
+)
+MARKS = {
+    "model.json": "{}",
+    "config.json": json.dumps(run_config.to_json(CONFIG)),
+    CLAIM: json.dumps(HOLDER),
+}
+"""What only a run has, or a start that was let in and then killed."""
+NO_MARKS = {
+    "config.json": json.dumps({"architectures": ["T5ForConditionalGeneration"], "d_model": 512}),
+    CLAIM: "{}",
+}
+"""What a Hugging Face model has, and a claim of nobody's."""
+_IN_FOLDERS = {
+    *FOLDERS,
+    *("data", "bin", "core", "logs", "xla_dump", "__pycache__", "lost+found", ".snapshot"),
+}
 
 
-@settings(max_examples=40, deadline=None)
-@given(foreign=st.sets(FOREIGN), stays=st.sets(STAYS), in_bucket=st.booleans())
-def test_a_directory_is_a_run_s_own_or_refused(foreign, stays, in_bucket, gcs, tmp_path_factory):
-    """What holds others' files is no run directory, on a disk and in a bucket, until it is a run."""
+def filled(path, names, contents=()):
+    for name in names:
+        write_text(path / (f"{name}/1/a" if name in _IN_FOLDERS else name), "1")
+    for name, content in contents:
+        write_text(path / name, content)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    foreign=st.sets(FOREIGN, max_size=3),
+    stays=st.sets(STAYS, max_size=6),
+    marks=st.sets(st.sampled_from([*MARKS.items(), *NO_MARKS.items()]), max_size=1),
+    in_bucket=st.booleans(),
+)
+def test_a_directory_is_a_run_s_own_or_refused(foreign, stays, marks, in_bucket, gcs, tmp_path_factory):
+    """What holds others' files is no run directory, on a disk and in a bucket, until it is a run.
+
+    What lies there by itself, or is of a run's job, is not asked about.
+    """
     folder = tmp_path_factory.mktemp("own")
     path = place(f"{gcs}/{folder.name}") if in_bucket else folder
-    for name in {*foreign, *stays}:
-        write_text(path / (f"{name}/1/a" if name in (*FOLDERS, "data", "bin") else name), "1")
+    filled(path, {*foreign, *stays}, marks)
     directory = RunDirectory.at(str(path))
-    if foreign and not stays & {"model.json", "config.json"}:
+    others = foreign | ({"config.json"} if ("config.json", NO_MARKS["config.json"]) in marks else set())
+    if others and not marks & MARKS.items():
         with pytest.raises(ConfigError) as refused:
             directory.check_holds_no_others()
-        first, *_ = sorted(foreign)
+        first, *_ = sorted(others)
         assert f"is not a run (no model.json) and holds {first}" in str(refused.value)
+        assert f"move {'them' if len(others) > 1 else 'it'} away, or give" in str(refused.value)
         remedy = str(refused.value).rpartition("such as ")[2]
         RunDirectory.at(remedy).check_holds_no_others()
         with pytest.raises(ConfigError, match="is not a run"):  # and so for what holds it
             RunDirectory.at(gcs if in_bucket else str(folder.parent)).check_holds_no_others()
     else:
         directory.check_holds_no_others()
+
+
+def test_a_home_is_no_run_directory_whatever_it_holds(tmp_path, monkeypatch):
+    """The home of a new machine holds nothing but hidden files."""
+    filled(tmp_path, [".bashrc", "train.log"])
+    RunDirectory.at(tmp_path).check_holds_no_others()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"is not a run .* and holds \.bashrc, train\.log; move them away"):
+        RunDirectory.at("~").check_holds_no_others()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EACCES, ExitCode.USER_ERROR),  # of mode 0300
+        (errno.EIO, ExitCode.TRANSIENT),
+        (errno.EUCLEAN, ExitCode.USER_ERROR),
+    ],
+)
+def test_a_directory_that_cannot_be_listed_is_refused(number, code, tmp_path, monkeypatch):
+    def fails(path):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    with pytest.raises(UserError, match=rf"run_dir=.* cannot be listed \({os.strerror(number)}\)") as refused:
+        RunDirectory.at(tmp_path).check_holds_no_others()
+    assert machine_errors.exit_code(refused.value) == code
 
 
 @pytest.mark.parametrize(
