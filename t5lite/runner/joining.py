@@ -18,12 +18,11 @@ import jax
 import t5lite
 from t5lite.checkpointing.lease import Lease, held_lease, sees_claim
 from t5lite.checkpointing.reading import available_steps
-from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
-from t5lite.core.exit_codes import ExitCode
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.files import check_place
 from t5lite.core.json_changes import json_changes
 from t5lite.partitioning import multihost
-from t5lite.partitioning.agreed_errors import leaders_result
+from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.run_config import RunConfig, to_json
 from t5lite.runner.crash_loop import check_is_getting_on
 from t5lite.runner.run_directory import RunDirectory
@@ -73,26 +72,24 @@ def joined(config: RunConfig, supervision: Supervision, say: Callable[[str], Non
         yield Joined(None, refusal, program)
         return
     with ExitStack() as stack:
-        lease, error = None, None
-        if multihost.is_leader():
-            try:
-                directory.check_holds_no_others()
-                lease = stack.enter_context(held_lease(directory.path, config.lease, say))
-                check_is_getting_on(directory.path, lease.holder.job, program)
-            except ReportedError as refused:
-                error = refused
-        told = multihost.leaders_value(
-            {"owner": lease and lease.holder.owner, "error": error and [error.exit_code, str(error)]}
-        )
-        if error is not None:
-            raise error
-        if told["error"] is not None:
-            code, message = told["error"]
-            raise (UserError if code == ExitCode.USER_ERROR else TransientError)(message)
-        _check_same_directory(directory, told["owner"])
+        lease = in_all_or_none(lambda: _leaders_lease(directory, config, program, say, stack))
+        owner = multihost.leaders_value(lease and lease.holder.owner)
+        _check_same_directory(directory, owner)
         if lease is not None:
             supervision.phases.observe(functools.partial(_check_lease, lease, supervision.preemption))
         yield Joined(lease, None, program)
+
+
+def _leaders_lease(
+    directory: RunDirectory, config: RunConfig, program: str, say: Callable[[str], None], stack: ExitStack
+) -> Lease | None:
+    """Return the lease, held as long as ``stack`` is, in the leader; None in the others."""
+    if not multihost.is_leader():
+        return None
+    directory.check_holds_no_others()
+    lease = stack.enter_context(held_lease(directory.path, config.lease, say))
+    check_is_getting_on(directory.path, lease.holder.job, program)
+    return lease
 
 
 def _refusal_to_write(directory: RunDirectory, config: RunConfig) -> UserError | None:

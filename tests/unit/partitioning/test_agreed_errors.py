@@ -1,5 +1,6 @@
 """What one process raises, all raise, and none goes on by itself."""
 
+import errno
 from collections.abc import Callable
 
 from hypothesis import given
@@ -24,25 +25,34 @@ def of_the_disk() -> CheckpointError:
     return error
 
 
-GRAVEST_LAST: dict[str, Callable[[], ReportedError]] = {
+GRAVEST_LAST: dict[str, Callable[[], ReportedError | OSError]] = {
     "damage": lambda: DamagedCheckpointError("truncated"),
     "outage": lambda: TransientError("no answer"),
     "disk": of_the_disk,
+    "raw": lambda: OSError(errno.EIO, "Input/output error", "/run/lease"),
     "another checkpoint": lambda: CheckpointError("was removed while it was read"),
     "mistake": lambda: ConfigError("unknown"),
+    "permission": lambda: PermissionError(errno.EACCES, "Permission denied", "/run/lease"),
 }
 
 
-def outcomes(faults: list[str | None]) -> list[int | ReportedError]:
+RANKS = {"raw": "outage", "disk": "outage", "permission": "mistake"}
+"""What is as grave as another fault."""
+
+
+def outcomes(faults: list[str | None]) -> list[int | ReportedError | OSError]:
     """What becomes of ``in_all_or_none`` in processes that fail so or return their number."""
 
-    def run(process: int) -> int:
+    def run(process: int) -> int | OSError:
         def act() -> int:
             if fault := faults[process]:
                 raise GRAVEST_LAST[fault]()
             return process
 
-        return in_all_or_none(act)
+        try:
+            return in_all_or_none(act)
+        except OSError as error:
+            return error
 
     return in_processes(len(faults), run)
 
@@ -53,9 +63,10 @@ def test_all_raise_the_gravest_error_of_any_or_none_raises_one(faults):
     if not any(faults):
         assert found == list(range(len(faults)))
         return
-    errors = [each for each in found if isinstance(each, ReportedError)]
+    errors = [each for each in found if isinstance(each, ReportedError | OSError)]
     assert len(errors) == len(faults)
-    gravest = max(filter(None, faults), key=list(GRAVEST_LAST).index)
+    ranks = [fault and RANKS.get(fault, fault) for fault in faults]
+    gravest = max(filter(None, ranks), key=list(GRAVEST_LAST).index)
     expected = GRAVEST_LAST[gravest]()
     for error in errors:
         assert isinstance(error, DamagedCheckpointError) == (gravest == "damage")
@@ -63,11 +74,10 @@ def test_all_raise_the_gravest_error_of_any_or_none_raises_one(faults):
             assert isinstance(error, CheckpointError)
         assert machine_errors.exit_code(error) == machine_errors.exit_code(expected)
     # It is told by the process that has it, and by the others with the number of that process.
-    outages = [process for process, fault in enumerate(faults) if fault in ("outage", "disk")]
-    first = outages[0] if gravest in ("outage", "disk") else faults.index(gravest)
+    first = ranks.index(gravest)
     assert str(errors[first]) == str(GRAVEST_LAST[faults[first] or ""]())
     others = {str(error) for process, error in enumerate(errors) if process != first}
-    assert others <= {f"process {first}: {errors[first]}"}
+    assert others <= {f"process {first}: {machine_errors.description(errors[first])}"}
 
 
 def test_an_outage_is_transient_wherever_it_is_told():
