@@ -79,7 +79,7 @@ from tests.e2e.conftest import REPOSITORY, Refused, write
         (["--run-dir", "file"], r"run_dir=/.*file is a file; give a directory"),
         (
             ["--run-dir", "."],
-            r"is not a run .* and holds .*file.*; move them away, or give the run a .* of its own, such as /.*new",
+            r"is not a run .* and holds .*file.*; move them .* the run a .* of its own, such as /.*new",
         ),
         (["--run-dir", "file/new"], r"the directory /.* cannot be made"),
         (["--run-dir", "/proc/nowhere/run"], r"the directory /proc/nowhere/run cannot be made"),
