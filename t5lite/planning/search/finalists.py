@@ -19,6 +19,7 @@ MARGIN_BYTES = GIB
 evaluations too, and batches that are loaded ahead."""
 _WORTH = 0.01
 """Share of the step's time that other compiler options must save for a recipe to carry them."""
+_NOT_CARRIED = f"saves less than {100 * _WORTH:.0f} %: not carried"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +51,16 @@ class Finalist:
         """What finalists are sorted by: those that can be chosen first, by their time."""
         return self.problem is not None, self.seconds
 
+    def beside(self, plain: "Finalist") -> "Finalist":
+        """Return this one, to be chosen only if its options save a hundredth of the ``plain`` one's time."""
+        saves = self.seconds < plain.seconds * (1 - _WORTH)
+        return self if saves or self.problem is not None else replace(self, problem=_NOT_CARRIED)
+
 
 def chosen(finalists: Sequence[Finalist]) -> Finalist | None:
-    """Return the fastest that fits with the margin; None if there is none.
-
-    Other compiler options than the table's are chosen only if they save more than a hundredth.
-    """
-    runnable = sorted((each for each in finalists if each.problem is None), key=lambda each: each.rank)
-    first = next((each for each in runnable if not each.other_options), None)
-    if first is None:
-        return None
-    better = [each for each in runnable if each.other_options and each.seconds < first.seconds * (1 - _WORTH)]
-    return next(iter(better), first)
+    """Return the fastest that can be chosen; None if there is none."""
+    runnable = (each for each in finalists if each.problem is None)
+    return min(runnable, key=lambda each: each.rank, default=None)
 
 
 def compile_candidates(
@@ -113,7 +112,7 @@ def compile_candidates(
                 break
     best = chosen(finalists)
     if best is not None and best.can_be_faster:
-        finalists += [compiler.compiled(best.candidate, other) for other in others]
+        finalists += [compiler.compiled(best.candidate, other).beside(best) for other in others]
     return sorted(finalists, key=lambda each: each.rank)
 
 
