@@ -8,6 +8,7 @@ counting that is meant:
 """
 
 import argparse
+import functools
 import json
 import lzma
 import re
@@ -59,14 +60,20 @@ def figures() -> dict[str, Any]:
     return json.loads(FIGURES.read_text(encoding="utf-8"))
 
 
+@functools.cache
+def module(name: str) -> hlo.Module:
+    """Return a kept program."""
+    return hlo.parse(_text(name))
+
+
 def step(name: str) -> CompiledStep:
     """Return the step of a kept program, counted anew; its memory is not kept, and nobody's."""
     kept = figures()[name]
     topology = parse_topology(kept["topology"])
-    module, chip = hlo.parse(_text(name)), topology.chip
+    program, chip = module(name), topology.chip
     places = tuple(tuple(map(int, place.split("."))) for place in kept["places"].split())
     costs = hlo_costs.Costs(
-        module, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
+        program, flops_per_second=chip.flops_per_second, memory_bandwidth=chip.memory_bandwidth
     )
     network = Network(topology, places)
     return replace(
@@ -74,12 +81,12 @@ def step(name: str) -> CompiledStep:
         topology=topology,
         mesh=kept["mesh"],
         places=places,
-        products=tuple(hlo_costs.products(module)),
+        products=tuple(hlo_costs.products(program)),
         model_flops=kept["model_flops"],
-        transfers=tuple(transfers(module)),
-        serial_seconds=hlo_costs.serial_seconds(module, costs),
-        collectives=collectives(module, kept["mesh"]),
-        timeline=timeline(module, costs, located(module, kept["mesh"]), network),
+        transfers=tuple(transfers(program)),
+        serial_seconds=hlo_costs.serial_seconds(program, costs),
+        collectives=collectives(program, kept["mesh"]),
+        timeline=timeline(program, costs, located(program, kept["mesh"]), network),
     )
 
 

@@ -17,7 +17,7 @@ without the time to start one, with perfect tiles, with nothing for the vector u
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,8 +27,8 @@ from t5lite.planning.compiled.hlo_costs import MAIN_MEMORY, MATRIX_UNIT, Costs
 from t5lite.planning.compiled.network import PERMUTE, Network
 
 T = TypeVar("T")
-_PASSED_ON = ("async-update", "get-tuple-element", "bitcast", "opt-barrier")
-"""Opcodes between the start of something and its end."""
+_PASSED_ON = ("async-update", "bitcast", "opt-barrier")
+"""Opcodes between the start of something and its end, whose value is that of their operand."""
 _THERE, _BACK = " there", " back"
 
 
@@ -156,7 +156,7 @@ class _Schedule:
         """Return one run of a computation."""
         run, queue, under_way = _Run(), _Queue(), dict[str, dict[str, float]]()
         for instruction in computation.instructions.values():
-            for key in self._ended_by(computation, instruction):
+            for key in self._ended_by(computation, instruction, [*under_way]):
                 _add(run.waits, queue.wait(under_way.pop(key, {})))
             if instruction.opcode in ("while", "call"):
                 inner = self._inner(computation, instruction)
@@ -193,27 +193,29 @@ class _Schedule:
         """Return the key of what an instruction starts without waiting for it."""
         if instruction.opcode == "send":
             return _rendezvous(instruction) or instruction.name
-        if instruction.opcode.endswith("-start") or instruction.opcode == "recv":
+        if _is_start(instruction):
             return instruction.name
         fused = self._fused(instruction)
         if fused is not None and fused.starts_collective:
             return next(_channels(fused), instruction.name)
         return None
 
-    def _ended_by(self, computation: Computation, instruction: Instruction) -> Iterator[str]:
+    def _ended_by(
+        self, computation: Computation, instruction: Instruction, under_way: Sequence[str]
+    ) -> Iterator[str]:
         """Yield the keys of what has to have ended when an instruction runs."""
         fused = self._fused(instruction)
         if fused is not None and fused.ends_collective:
             yield from _channels(fused)
         if not instruction.opcode.endswith("-done"):
             return
-        start = computation.instructions.get(instruction.operands[0])
-        while start is not None and start.opcode in _PASSED_ON:
-            start = computation.instructions.get(start.operands[0])
-        if start is not None:
-            yield start.name
-            # What comes from other slices does so when what is sent there has arrived.
-            yield _rendezvous(start) or start.name
+        start = start_of(computation, instruction)
+        if start is None:  # it may be of anything, and nothing is said to be hidden that might not be
+            yield from under_way
+            return
+        yield start.name
+        # What comes from other slices does so when what is sent there has arrived.
+        yield _rendezvous(start) or start.name
 
     def _fused(self, instruction: Instruction) -> Computation | None:
         if instruction.opcode != "fusion":
@@ -252,6 +254,26 @@ class _Schedule:
 def _add(total: dict[T, float], more: Mapping[T, float], times: int = 1) -> None:
     for key, seconds in more.items():
         total[key] = total.get(key, 0.0) + times * seconds
+
+
+def start_of(computation: Computation, done: Instruction) -> Instruction | None:
+    """Return what an instruction waits for the end of; None if the computation does not show it."""
+    indices: list[int] = []
+    each = computation.instructions.get(done.operands[0])
+    while each is not None and not _is_start(each):
+        place = 0
+        if each.tuple_index is not None:
+            indices.append(each.tuple_index)
+        elif each.opcode == "tuple" and indices:
+            place = indices.pop()
+        elif each.opcode not in _PASSED_ON:
+            return None
+        each = computation.instructions.get(each.operands[place])
+    return each
+
+
+def _is_start(instruction: Instruction) -> bool:
+    return instruction.opcode.endswith("-start") or instruction.opcode in ("send", "recv")
 
 
 def _rendezvous(transfer: Instruction) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.published_speeds import compare
 from t5lite.planning.compiled.compile import CompiledStep
 from t5lite.planning.compiled.roofline import MAIN_MEMORY, MATRIX_UNIT, roofline
+from t5lite.planning.compiled.timeline import start_of
 from tests.compile import kept
 
 
@@ -36,6 +37,13 @@ def test_a_schedule_lies_between_the_bounds_and_hides_some_of_the_collectives(na
     time, links = roofline(step(name)), sum(map(step(name).network.seconds, step(name).collectives))
     assert time.step_seconds < time.scheduled_seconds < time.serial_seconds
     assert 0 < sum(wait.seconds for wait in step(name).timeline.waits if wait.collective) < links
+
+
+@pytest.mark.parametrize("name", kept.COMPILED)
+def test_everything_that_is_waited_for_is_seen_to_start(name):
+    ends = [(where, each) for where, each in kept.module(name).walk() if each.opcode.endswith("-done")]
+    assert ends
+    assert [each.name for where, each in ends if start_of(where, each) is None] == []
 
 
 @pytest.mark.parametrize("name", kept.COMPILED)

@@ -11,7 +11,7 @@ from t5lite.planning.compiled import hlo
 from t5lite.planning.compiled.collectives import Collective, located
 from t5lite.planning.compiled.hlo_costs import Costs, products, serial_seconds
 from t5lite.planning.compiled.network import Network
-from t5lite.planning.compiled.timeline import Timeline, timeline
+from t5lite.planning.compiled.timeline import Timeline, start_of, timeline
 from t5lite.planning.compiled.traffic import main_memory_bytes
 from t5lite.planning.hardware.topology import parse_topology
 from tests.unit.planning.schedules import GROUPS, PAIRS, Step, module
@@ -137,6 +137,51 @@ def test_resources_of_their_own_may_be_started_in_either_order(work: int, first:
 )
 def test_what_goes_on_beside_others_costs_what_they_do_not_hide(steps: list[Step], expected: float):
     assert seconds(*steps) == pytest.approx(expected)
+
+
+_PAIR = "(u8[1]{0:S(1)}, u8[8]{0:S(1)})"
+
+
+@pytest.mark.parametrize(
+    ("between", "is_shown"),
+    [
+        (
+            f"%t = (s32[], {_PAIR}) tuple(%z, %start)\n"
+            f"  %b = (s32[], {_PAIR}) opt-barrier(%t)\n"
+            f"  %e = {_PAIR} get-tuple-element(%b), index=1",
+            True,
+        ),
+        (
+            f"%i = ({_PAIR}, s32[]) tuple(%start, %z)\n"
+            f"  %t = (s32[], ({_PAIR}, s32[])) tuple(%z, %i)\n"
+            f"  %o = ({_PAIR}, s32[]) get-tuple-element(%t), index=1\n"
+            f"  %e = {_PAIR} get-tuple-element(%o), index=0",
+            True,
+        ),
+        (f"%e = {_PAIR} bitcast(%start)", True),
+        (
+            f"%t = (s32[], {_PAIR}) tuple(%z, %start)\n  %e = s32[] get-tuple-element(%t), index=0",
+            False,
+        ),
+        (f'%e = {_PAIR} custom-call(), custom_call_target="AllocateBuffer"', False),
+    ],
+)
+def test_an_end_waits_for_its_start_or_for_all_where_that_is_not_shown(between: str, is_shown: bool):
+    """The gather takes 6 s, and the product 10 s after its end."""
+    made = hlo.parse(f"""
+ENTRY %main (z: s32[]) -> s32[] {{
+  ROOT %z = s32[] parameter(0)
+  %x = u8[2]{{0:S(1)}} custom-call(), custom_call_target="AllocateBuffer"
+  %start = {_PAIR} all-gather-start(%x), replica_groups={GROUPS["fsdp"]}
+  {between}
+  %done = u8[1]{{0:S(1)}} all-gather-done(%e)
+  %y = u8[10]{{0:S(1)}} custom-call(), custom_call_target="AllocateBuffer"
+  %product = u8[1]{{0:S(1)}} dot(%y, %y), lhs_contracting_dims={{0}}, rhs_contracting_dims={{0}}
+}}
+""")
+    of = made.entry.instructions
+    assert start_of(made.entry, of["done"]) is (of["start"] if is_shown else None)
+    assert scheduled(made).seconds == pytest.approx(16)
 
 
 def test_one_waits_for_what_keeps_the_links_busy():
