@@ -125,7 +125,7 @@ class Continuing(DecodingMode):
 def _prompt(text: str, vocabulary: Vocabulary, trained: TrainedOn) -> Prompt:
     """Return the prompt of a text.
 
-    After an earlier training it begins as the tokenizer begins a text; no document of a store does.
+    After a training elsewhere it begins as the tokenizer begins a text; no document of a store does.
     """
     prefix = () if trained.from_scratch else vocabulary.prompt_prefix
     return trained.source.prompt(text, vocabulary, prefix=prefix)

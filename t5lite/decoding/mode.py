@@ -70,7 +70,7 @@ class TrainedOn:
     source: SourceDataConfig
     """The part that says how inputs are laid out."""
     from_scratch: bool
-    """Whether it read nothing before."""
+    """Whether it read nothing before but documents of stores: no training began with an imported model."""
 
 
 class DecodingMode(ABC):

@@ -184,6 +184,7 @@ def _import(
             belonging,
             execution=Execution(param_dtype=options.get("param_dtype", "float32")),
             eos_ids=_other_eos_ids(usage, belonging, config),
+            is_imported=True,
         )
         directory.write_classes(_named_classes(usage, belonging, config))
         for name, content in kept.items():

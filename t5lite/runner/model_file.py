@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.migrations import Versions
+from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.vocabulary import Vocabulary, VocabularyKind
@@ -33,6 +33,8 @@ class ModelFile:
     """How the run computes it, and in which dtype its parameters are."""
     eos_ids: tuple[int, ...] = ()
     """What ends a generated text besides the vocabulary's EOS; an imported model may say so."""
+    is_imported: bool | None = None
+    """Whether its parameters were, or those that its first training began with; None: not known."""
 
     def __post_init__(self) -> None:
         if self.architecture != self.config.architecture:
@@ -42,7 +44,7 @@ class ModelFile:
 
     @classmethod
     def of(cls, model: ModelConfig, vocabulary: Vocabulary) -> "ModelFile":
-        """Return what the file of a run says, but for what may change: ``execution`` and ``eos_ids``."""
+        """Return what the file of a run says, but for what may change and where it comes from."""
         return cls(
             architecture=model.architecture,
             config=model,
@@ -63,7 +65,7 @@ class ModelFile:
         """The content without what is free to change when a run resumes."""
         content = self.to_json()
         config = {**content["config"], "dropout_rate": None}
-        return {**content, "config": config, "execution": None, "eos_ids": ()}
+        return {**content, "config": config, "execution": None, "eos_ids": (), "is_imported": None}
 
 
 def _with_type(content: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "config": config, "execution": execution}
 
 
-VERSIONS = Versions({0: _with_type, 1: _with_execution})
+VERSIONS = Versions({0: _with_type, 1: _with_execution, 2: unchanged})
 _JSON = StrictJson(unions=(*PARTS, ModelConfig), versions={ModelFile: VERSIONS})
 
 

@@ -67,6 +67,7 @@ class Planner:
             source=source,
             classes=found.classes if resumed else None,
             eos_ids=from_source if own_eos_ids is None else own_eos_ids,
+            is_imported=self._is_imported(resumed, source),
             left_out=self._rollbacks.left_out(resumed),
             history=self._history if resumed else ConfigHistory(),
             evaluations=_evaluations(found, resumed) if resumed else (),
@@ -74,6 +75,14 @@ class Planner:
             set_aside=may.left,
             messages=(may.note,) if may.note else (),
         )
+
+    def _is_imported(self, resumed: Resumption | None, source: Source | None) -> bool | None:
+        found = self._found
+        if resumed and found.has_model and found.model.is_imported is not None:
+            return found.model.is_imported
+        if source is not None:
+            return source.model.is_imported
+        return False if self._config.initialize_from is None else None
 
     @cached_property
     def _earlier(self) -> EarlierRun:

@@ -239,6 +239,7 @@ class RunDirectory:
         *,
         execution: Execution,
         eos_ids: Sequence[int] = (),
+        is_imported: bool | None = None,
     ) -> None:
         """Write the files that make the directory usable; ``EarlierRun.check`` before."""
         make_directory(self.path)
@@ -248,7 +249,10 @@ class RunDirectory:
         write_text(self._readme_file, _README)
         # Last, for it makes the directory a run.
         description = dataclasses.replace(
-            ModelFile.of(model, vocabulary), execution=execution, eos_ids=tuple(eos_ids)
+            ModelFile.of(model, vocabulary),
+            execution=execution,
+            eos_ids=tuple(eos_ids),
+            is_imported=is_imported,
         )
         write_json(self.model_file, description.to_json())
 

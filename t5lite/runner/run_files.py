@@ -46,4 +46,5 @@ def _write_model(run: Run) -> None:
         run.pipeline.vocabulary,
         execution=run.config.execution,
         eos_ids=run.plan.eos_ids,
+        is_imported=run.plan.is_imported,
     )

@@ -39,6 +39,8 @@ class RunPlan:
     """Of a classifier, as the run was started with them; None where nothing says so yet."""
     eos_ids: tuple[int, ...] = ()
     """What ends a generated text besides the vocabulary's EOS."""
+    is_imported: bool | None = None
+    """Whether what was trained first was imported; None where an older run does not say."""
     left_out: LeftOut = field(default_factory=LeftOut)
     """Places in the data that are not trained on."""
     history: ConfigHistory = field(default_factory=ConfigHistory)

@@ -8,5 +8,7 @@ def trained_on(found: Snapshot) -> TrainedOn | None:
     """Return what a run was trained on; None of an imported one."""
     if not found.has_config:
         return None
-    config = found.config
-    return TrainedOn(config.data, config.prompted_data, from_scratch=config.initialize_from is None)
+    config, is_imported = found.config, found.model.is_imported
+    if is_imported is None:  # an older run's source may have been
+        is_imported = config.initialize_from is not None
+    return TrainedOn(config.data, config.prompted_data, from_scratch=not is_imported)

@@ -26,6 +26,7 @@ from tests.small_tokenizers import write_bpe_with_bos
 
 MODEL = DecoderOnlyConfig(vocab_size=300, embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_layers=1)
 TEXT = "la luz"
+EARLIER = InitializeFrom(run="earlier")
 
 
 @pytest.fixture
@@ -52,17 +53,21 @@ def test_an_imported_model_is_given_the_text_for_its_tokenizer_to_begin(run):
 
 
 @pytest.mark.parametrize(
-    ("data", "source", "expected"),
+    ("data", "source", "is_imported", "expected"),
     [
-        (PretrainingDataConfig(store="store", objective=CausalLM()), None, "ids"),
-        (PretrainingDataConfig(store="store", objective=PrefixLM()), None, "ids"),
-        (PretrainingDataConfig(store="store", objective=CausalLM()), InitializeFrom(run="imported"), "text"),
-        (PretrainingDataConfig(store="store", objective=SpanCorruption()), None, "ids and EOS"),
-        (PretrainingDataConfig(store="store", objective=Ul2()), None, "ids"),
-        (PairsDataConfig(store="store"), InitializeFrom(run="imported"), "ids and EOS"),
+        (PretrainingDataConfig(store="store", objective=CausalLM()), None, False, "ids"),
+        (PretrainingDataConfig(store="store", objective=PrefixLM()), None, False, "ids"),
+        (PretrainingDataConfig(store="store", objective=CausalLM()), EARLIER, True, "text"),
+        (PretrainingDataConfig(store="store", objective=CausalLM()), EARLIER, False, "ids"),
+        (PretrainingDataConfig(store="store", objective=CausalLM()), None, None, "ids"),
+        (PretrainingDataConfig(store="store", objective=CausalLM()), EARLIER, None, "text"),
+        (PretrainingDataConfig(store="store", objective=SpanCorruption()), None, False, "ids and EOS"),
+        (PretrainingDataConfig(store="store", objective=Ul2()), None, False, "ids"),
+        (PairsDataConfig(store="store"), EARLIER, True, "ids and EOS"),
     ],
 )
-def test_a_trained_model_is_prompted_as_it_was_trained(run, data, source, expected):
+def test_a_trained_model_is_prompted_as_it_was_trained(run, data, source, is_imported, expected):
+    """No stage of a model that was pretrained here has seen what its tokenizer begins a text with."""
     config = RunConfig(
         run_dir=str(run.path),
         model=MODEL,
@@ -74,6 +79,7 @@ def test_a_trained_model_is_prompted_as_it_was_trained(run, data, source, expect
     )
     run.write_config(config)
     _, vocabulary = run.read_model()
+    run.write_model(MODEL, vocabulary, execution=Execution(), is_imported=is_imported)
     ids = vocabulary.encode(TEXT).tolist()
     prompts = {
         "text": [vocabulary.bos_id, *ids],

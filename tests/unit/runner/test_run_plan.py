@@ -111,6 +111,21 @@ def test_each_file_is_read_once_and_checkpoints_are_listed_once(start, run, read
     assert not begun.exists()
 
 
+@pytest.mark.parametrize("start", ["resumed", "initialized"])
+@pytest.mark.parametrize("is_imported", [True, False, None])
+def test_where_a_model_comes_from_is_passed_on(start, is_imported, run):
+    """What an older run does not say of its source is not known; one without a source began here."""
+    file = RunDirectory.at(run).model_file
+    assert json.loads(file.read_text())["is_imported"] is False
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"is_imported": is_imported}))
+    source = InitializeFrom(run=str(run)) if start == "initialized" else None
+    one, _ = planned(config(run if start == "resumed" else run.with_name("begun"), initialize_from=source))
+    expected = False if (start, is_imported) == ("resumed", None) else is_imported
+    assert one.plan.is_imported is expected
+    write_files(one)
+    assert one.directory.read_model_file().is_imported is expected
+
+
 @pytest.mark.fault(
     "a shared disk shows a process of a run later than its leader what was written",
     "all train what the leader has planned, which alone reads the directory",
