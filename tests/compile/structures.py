@@ -7,7 +7,8 @@ called; norms and biases are vectors, which every device has whole.
 """
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -44,8 +45,6 @@ WIDTHS: dict[str, Any] = {"embed_dim": 512, "mlp_dim": 1024, "head_dim": 64, "nu
 """Every kernel is larger than all vectors together, and the compiler does what it does with large ones."""
 KV_HEADS, TABLE_DIM = 4, 256
 VOCAB_SIZE = 4096
-"""Today's exception is left out by it: XLA:TPU sums the output projection's gradient whole where a row has a
-prime number of tiles above 23, as T5's 32,128 columns have (docs/partitioning.md)."""
 DIVIDES = 16
 """What does not divide a vocabulary does not divide the small one: 50,257 rows are 4,097."""
 _KIB = 1024
@@ -94,25 +93,32 @@ def structure(model: FunctionalModel, partitioner: Partitioner) -> Structure:
     )
 
 
-def whole_on_every_device(model: FunctionalModel, partitioner: Partitioner) -> float:
-    """Return the float32 bytes of gradients that are summed whole: of norms, biases, and what positions add.
+def _few(model: FunctionalModel, partitioner: Partitioner) -> float:
+    """Return the float32 bytes of gradients that are summed whole: of norms, biases and learned positions.
 
-    A table of T5's bias is a few numbers, but its gradient is summed over the devices as heads x queries x
-    keys, where the reference attention computes it, and only then by distance. Rows of learned positions are
-    kept in parts, and summed whole behind a norm (BERT, OPT 350M); they are few.
+    Rows of positions are kept in parts, and summed whole behind a norm (BERT, OPT 350M), in bfloat16.
     """
-    whole = sum(
+    vectors = sum(
         4 * math.prod(leaf.shape)
         for _, axes, leaf in _parameters(model)
         if partitioner.sharding(axes, leaf.shape).shard_shape(leaf.shape) == leaf.shape
     )
+    rows = sum(4 * each.num_positions * each.cycle[0].attention.embed_dim for each in model.config.stacks)
+    return vectors + rows
+
+
+def _of_relative_bias(model: FunctionalModel) -> float:
+    """Return the bytes that T5's bias adds to that, in float32.
+
+    Its table is a few numbers, but its gradient is summed over the devices as heads x queries x keys, where
+    the reference attention computes it, and only then by distance.
+    """
+    whole = 0
     for stack in model.config.stacks:
         tables = (stack.positions.stack_bias is not None) + stack.num_layers * (
             stack.positions.layer_bias is not None
         )
-        attention = stack.cycle[0].attention
-        whole += 4 * tables * attention.num_heads * LENGTH**2
-        whole += 4 * stack.num_positions * attention.embed_dim
+        whole += 4 * tables * stack.cycle[0].attention.num_heads * LENGTH**2
     return whole
 
 
@@ -136,9 +142,24 @@ def rounded_sums(step: CompiledStep, module: Module) -> list[str]:
     return rows + around
 
 
-def may_be_sent(model: FunctionalModel, partitioner: Partitioner) -> float:
-    """Return the bytes that ``summed_whole`` may send of a step: of vectors, scalars and T5's bias."""
-    return 2 * whole_on_every_device(model, partitioner) + 16 * _KIB
+def may_be_sent(model: FunctionalModel, partitioner: Partitioner) -> dict[str, float]:
+    """Return the bytes that ``summed_whole`` may send of a step, by dtype.
+
+    Kernels' gradients are products, in bfloat16, so that what T5's bias may send hides none of them.
+    """
+    few = 2 * _few(model, partitioner) + 16 * _KIB
+    return {"bf16": few, "f32": few + 2 * _of_relative_bias(model)}
+
+
+def too_much(
+    found: Iterable[Collective], model: FunctionalModel, partitioner: Partitioner
+) -> dict[str, float]:
+    """Return the bytes by dtype of sums that send more than they may; other dtypes are of scalars."""
+    sent: defaultdict[str, float] = defaultdict(float)
+    for each in found:
+        sent[each.dtype] += each.total_bytes
+    allowed = may_be_sent(model, partitioner)
+    return {dtype: size for dtype, size in sent.items() if size > allowed.get(dtype, 16 * _KIB)}
 
 
 def _dtypes(instruction: Instruction) -> set[str]:

@@ -19,6 +19,7 @@ from tests.compile.structures import (
     BATCHES,
     MESHES,
     TOPOLOGY,
+    WIDTHS,
     Structure,
     distinct,
     may_be_sent,
@@ -26,6 +27,7 @@ from tests.compile.structures import (
     small,
     structure,
     summed_whole,
+    too_much,
 )
 from tests.unit.planning import handmade
 
@@ -77,8 +79,7 @@ def test_gradients_are_scattered_as_they_are_summed(name, mesh, steps):
     """
     step = compiled(name, mesh, steps).step
     found = [each for each in summed_whole(step) if mesh == "fsdp" or each.runs > 1]
-    allowed = may_be_sent(*parts(MESHES[mesh], small(name), EXECUTION, TOPOLOGY))
-    assert sum(each.total_bytes for each in found) <= allowed, [
+    assert not too_much(found, *parts(MESHES[mesh], small(name), EXECUTION, TOPOLOGY)), [
         (each.dtype, each.axes, each.total_bytes, each.source, each.op_name) for each in found[:5]
     ]
     assert any(each.kind == "reduce-scatter" and each.runs > 1 for each in step.collectives)
@@ -89,14 +90,22 @@ def test_the_output_projections_gradient_is_scattered_whatever_the_vocabulary():
     name, partitioning = "t5-1.1-small", MESHES["fsdp"]
     config = replace(small(name), vocab_size=32_128)
     step = compile_small(config, partitioning).step
-    allowed = may_be_sent(*parts(partitioning, config, EXECUTION, TOPOLOGY))
-    assert sum(each.total_bytes for each in summed_whole(step)) <= allowed
+    assert not too_much(summed_whole(step), *parts(partitioning, config, EXECUTION, TOPOLOGY))
 
 
 @pytest.mark.parametrize(("name", "mesh"), WAYS)
 def test_no_sum_is_rounded_as_it_is_made(name, mesh, steps):
     """BERT's token types were: all tokens, one by one, into two rows of bfloat16."""
     assert not compiled(name, mesh, steps).rounded
+
+
+def test_what_positions_add_hides_no_kernel():
+    """T5's bias is more than a small model's kernel that is summed whole."""
+    parameters = parts(MESHES["fsdp"], small("t5-1.1-small"), EXECUTION, TOPOLOGY)
+    kernel_bytes = 2 * WIDTHS["embed_dim"] * WIDTHS["mlp_dim"]
+    whole = replace(handmade.collective(), kind="all-reduce", dtype="bf16", runs=1, sent_bytes=kernel_bytes)
+    assert may_be_sent(*parameters)["f32"] > kernel_bytes
+    assert too_much([whole], *parameters) == {"bf16": kernel_bytes}
 
 
 def test_what_is_rounded_is_seen():
