@@ -63,7 +63,7 @@ def figures() -> dict[str, Any]:
 @functools.cache
 def module(name: str) -> hlo.Module:
     """Return a kept program."""
-    return hlo.parse(_text(name))
+    return hlo.parse(text(name))
 
 
 def step(name: str) -> CompiledStep:
@@ -109,15 +109,21 @@ def _path(name: str) -> Path:
     return DIRECTORY / f"{name}.hlo.xz"
 
 
-def _text(name: str) -> str:
+def kernels(program: str) -> Counter[str]:
+    """Return how often a program calls each of t5lite's kernels."""
+    return Counter(re.findall(r'"tpu_custom_call".*op_name="[^"]*/([^/"]+)/pallas_call"', program))
+
+
+def text(name: str) -> str:
+    """Return a kept program as it is written."""
     with lzma.open(_path(name), "rt", encoding="utf-8") as stream:
         return stream.read()
 
 
 def _compile(name: str) -> dict[str, Any]:
     """Compile a program, keep its text without this machine's folders, and return where it runs."""
-    step, text = and_text(COMPILED[name])
-    portable = re.sub(r'"/[^"]*?((?:/t5lite|/site-packages)/[^"]*|/[^"/]*)"', r'"\1"', text)
+    step, written = and_text(COMPILED[name])
+    portable = re.sub(r'"/[^"]*?((?:/t5lite|/site-packages)/[^"]*|/[^"/]*)"', r'"\1"', written)
     with lzma.open(_path(name), "wt", encoding="utf-8", preset=9) as stream:
         stream.write(portable)
     return {
