@@ -130,7 +130,7 @@ def test_a_foreign_config_json_makes_no_directory_a_run(
 ):
     (tmp_path / "config.json").write_text('{"model_type": "t5", "architectures": ["T5Model"]}')
     line = refusal([*train_arguments, "--run-dir", str(tmp_path)], capfd)
-    assert "is not a run (no model.json) and has config.json, which would be overwritten" in line
+    assert "is not a run (no model.json) and holds config.json; move it away" in line
 
 
 def test_a_finished_run_that_cannot_be_written_to_says_that_it_is_finished(
