@@ -61,7 +61,7 @@ CASES = {
     ),
     "xxl-v5p": Case(
         "T5 1.1 XXL, 2,048 rows",
-        "--model t5-1.1-xxl --topology v5p:4x4x8 --training.batch-size 2048 --execution.remat full",
+        "--model t5-1.1-xxl --topology v5p:4x4x8 --training.batch-size 2048 --execution.remat gathered",
     ),
     "xxl-v5e": Case(
         "T5 1.1 XXL, 512 rows, sequence-sharded residuals",
