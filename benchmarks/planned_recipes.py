@@ -133,7 +133,7 @@ def _row(name: str, figures: dict[str, Any]) -> str:
         f"{compiled['needed_bytes'] / GIB:.1f}, {compiled['available_bytes'] / GIB:.1f}",
         duration(compiled["step_seconds"]),
         f"{compiled['mfu']:.0%}",
-        "" if compiled["scheduled_seconds"] is None else duration(compiled["scheduled_seconds"]),
+        duration(compiled["scheduled_seconds"]),
         duration(compiled["serial_seconds"]),
     ]
     return f"| {' | '.join(cells)} |"

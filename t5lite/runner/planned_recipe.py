@@ -46,8 +46,8 @@ class CompiledFigures:
     """At most."""
     serial_seconds: float
     """If nothing overlaps."""
-    scheduled_seconds: float | None = None
-    """As the compiler's schedule has it; None of figures that are kept from before it was estimated."""
+    scheduled_seconds: float
+    """As the compiler's schedule has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,15 +243,13 @@ def _said(found: Figures) -> str:
     ways, compiled = f"For {found.heading}, of {found.num_considered:,} ways the fastest", found.compiled
     if compiled is None:
         return f"{ways} by prediction, not compiled: {predicted}."
-    seconds = compiled.scheduled_seconds
-    scheduled = "" if seconds is None else f"about {duration(seconds)} as scheduled, "
     choice = f"of {found.num_compiled} compiled programs" if found.num_compiled > 1 else "by prediction"
     return (
         f"{ways} {choice} that leaves at least {size(compiled.margin_bytes)} of a device free. By "
         f"{compiled.compiler} it needs {size(compiled.needed_bytes)} of {size(compiled.available_bytes)}, "
         f"and a step takes at least {duration(compiled.step_seconds)} ({compiled.limiting}; MFU at most "
-        f"{compiled.mfu:.0%}), {scheduled}{duration(compiled.serial_seconds)} if nothing overlaps; "
-        f"{predicted}. It was not run there."
+        f"{compiled.mfu:.0%}), about {duration(compiled.scheduled_seconds)} as scheduled, "
+        f"{duration(compiled.serial_seconds)} if nothing overlaps; {predicted}. It was not run there."
     )
 
 
