@@ -25,8 +25,8 @@ from t5lite.partitioning.rules import (
 _TILE_BYTES = 32
 """Of one column of a TPU's tile: 8 rows of float32, 16 of bfloat16."""
 _TILE_COLUMNS = 128
-_MOST_TILES = 64
-"""Of a row that XLA:TPU takes as one group: it does 23, and does not 239."""
+_MOST_TILES = 89
+"""Of a row that XLA:TPU takes as one group: of primes it does these, and does not 97 (libtpu 0.0.52)."""
 
 
 def gather_for(x: jax.Array, axes: LogicalAxes, result_axis: str) -> jax.Array:
@@ -182,10 +182,11 @@ def scatter_gradient(x: jax.Array, gathered: jax.Array, axes: LogicalAxes) -> ja
 
 
 def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:
-    """Return a parameter for a product, split as the rules ask even where it cannot be kept so.
+    """Return a table of the vocabulary for a product, split as the rules ask even where it cannot be kept so.
 
     By an all-to-all, where rows that do not divide are kept as columns; XLA pads them. The gradient goes the
-    same way back. A parameter that is kept as the rules ask is left alone.
+    same way back. A table that is kept as the rules ask is left alone but where the sum of its gradient would
+    not be scattered (``_is_scattered``): then it may have words of zeros at its end.
     """
     partitioner = active_partitioner()
     if partitioner is None:
@@ -193,29 +194,39 @@ def laid_out_by_rules(x: jax.Array, axes: LogicalAxes) -> jax.Array:
     kept, asked = partitioner.stored_spec(axes, x.shape), partitioner.spec(axes)
     if kept != asked:
         return place(place(x, kept, partitioner), asked, partitioner)
-    rows, columns = kept
-    if partitioner.num_shards(rows) == 1 or columns is not None or _scatters_rows(x.shape[1]):
+    width, words = (axes.index(axis) for axis in ("embed", "vocab"))
+    parts = partitioner.num_shards(kept[width])
+    if parts == 1 or kept[words] is not None or _is_scattered(x.shape[words]):
         return x
-    by_columns = PartitionSpec(None, rows)
+    by_words = PartitionSpec(*(kept[width] if axis == words else None for axis in range(2)))
+    x = pad_parameter(
+        x, axes, [size + (-size % parts if axis == words else 0) for axis, size in enumerate(x.shape)]
+    )
 
     def summed(_: None, gradient: jax.Array) -> tuple[jax.Array]:
-        return (place(place(gradient, by_columns, partitioner), kept, partitioner),)
+        return (place(place(gradient, by_words, partitioner), kept, partitioner),)
 
     laid_out = jax.custom_vjp(lambda x: x)
     laid_out.defvjp(lambda x: (x, None), summed)
     return laid_out(x)
 
 
-def _scatters_rows(num_columns: int) -> bool:
-    """Return whether the rows of a sum with that many columns are scattered over the devices as it is made.
+def _is_scattered(vocab_size: int) -> bool:
+    """Return whether the sum of a gradient is scattered along ``embed`` as it is made.
 
-    XLA:TPU takes the tiles of a row in equal groups. Where they are 251 (T5's vocabulary), which is prime, it
-    sends twice as much, by an all-reduce; the columns it does scatter, and an all-to-all of what is left by
-    then makes rows of them.
+    XLA:TPU takes the tiles of a row in equal groups. Where a prime factor of their number is too large, as of
+    251 (T5's vocabulary) or of 2 x 3 x 167 (Llama 3's), it sends twice as much, by an all-reduce; along the
+    vocabulary it does scatter, and an all-to-all of what is left by then makes the parts that are kept.
     """
-    tiles = -(-num_columns // _TILE_COLUMNS)
-    is_prime = all(tiles % group for group in range(2, math.isqrt(tiles) + 1))
-    return target_platform() != "tpu" or tiles <= _MOST_TILES or not is_prime
+    tiles = -(-vocab_size // _TILE_COLUMNS)
+    return target_platform() != "tpu" or _largest_prime_factor(tiles) <= _MOST_TILES
+
+
+def _largest_prime_factor(number: int) -> int:
+    for factor in range(2, math.isqrt(number) + 1):
+        if number % factor == 0:
+            return max(factor, _largest_prime_factor(number // factor))
+    return number
 
 
 def pad_parameter(x: jax.Array, axes: LogicalAxes, shape: Sequence[int]) -> jax.Array:

@@ -39,6 +39,8 @@ class LogitFactors:
         equation = "BLD,VD->BLV" if self.kernel_axes[0] == "vocab" else "BLD,DV->BLV"
         kernel = laid_out_by_rules(self.kernel.astype(self.x_BLD.dtype), self.kernel_axes)
         logits_BLV = project(equation, self.x_BLD, kernel, dtype=jnp.float32)
+        if kernel.shape != self.kernel.shape:
+            logits_BLV = logits_BLV[..., : self.vocab_size]
         if self.bias_V is not None:
             logits_BLV = add_bias(logits_BLV, self.bias_V)
         if self.softcap is not None:
