@@ -42,6 +42,7 @@ from t5lite.optim.trained import Trained, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
+from t5lite.tasks import open_task
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import TrackerConfig
@@ -171,6 +172,8 @@ class RunConfig(_UncheckedConfig):
         self.data.lengths(self.model.architecture)
         for name, evaluation in self.evaluations.items():
             check_name(name)
+            if evaluation.task is not None:
+                open_task(evaluation.task)
             evaluation.check(f"evaluations.{name}", self.evaluated_data(name), self.model)
         self._check_best()
         source = self.initialize_from

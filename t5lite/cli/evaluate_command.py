@@ -8,7 +8,6 @@ from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
-from t5lite.evaluation.tasks import TaskName
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import store_evaluation
 
@@ -29,7 +28,7 @@ class Arguments:
     """Use at most this many examples; the run's own limit by default."""
     batch_size: int | None = None
     """Examples at once; the run's own by default, and no more than there are."""
-    task: TaskName | None = None
+    task: str | None = None
     """Of pairs, generate text and score it; the run's own task by default."""
     inputs_length: int | None = None
     """Of an imported model, tokens of an input; by default what it has positions for."""

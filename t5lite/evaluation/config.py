@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.home import expand_fields
 from t5lite.data.pipeline import SourceDataConfig
-from t5lite.evaluation.tasks import TaskName
 from t5lite.models.config import ModelConfig
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -29,7 +28,7 @@ class EvaluationConfig:
     """Examples of the store that are used, evenly spread over it; None takes all of them."""
     encoder_use: bool = True
     """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
-    task: TaskName | None = None
+    task: str | None = None
     """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from t5lite.data.prepare import write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.decoding import greedy
-from t5lite.evaluation.tasks import TASKS
+from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.partitioning import make_partitioner
 from t5lite.quickstart import corpus
 from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
@@ -27,6 +27,7 @@ from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.training import train
+from t5lite.tasks import open_task
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 NUM_SAMPLES = 4
@@ -150,7 +151,7 @@ def copy_baseline(task: str, part: Corpus, limit: int) -> dict[str, float]:
     every = task_pairs(task, part)
     pairs = [every[i] for i in evaluation_indices(len(every), limit)]
     copies = [pair.inputs.removeprefix(corpus.TRANSLATION_PREFIX) for pair in pairs]
-    scores = TASKS[task].score(copies, [pair.targets for pair in pairs])
+    scores = metric_scores(open_task(task).metrics, copies, [pair.targets for pair in pairs])
     return {name: score.value for name, score in scores.items()}
 
 

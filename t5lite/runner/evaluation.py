@@ -14,7 +14,6 @@ import jax
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
@@ -27,7 +26,7 @@ from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.config import EvaluationConfig, known_name
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
-from t5lite.evaluation.tasks import TASKS, TaskName
+from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
@@ -38,6 +37,7 @@ from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.tasks import open_task
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
@@ -78,7 +78,7 @@ class EvaluationChanges:
     store: str | None = None
     max_examples: int | None = None
     batch_size: int | None = None
-    task: TaskName | None = None
+    task: str | None = None
     inputs_length: int | None = None
 
     def applied(self, config: EvaluationConfig) -> EvaluationConfig:
@@ -405,7 +405,8 @@ def _scored(
             "pairs and a task"
         )
     pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
-    if evaluation.task == "classification":
+    task = open_task(evaluation.task)
+    if task.has_classes:
         check_told_apart(pairs)
     indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
     inputs = [pairs.inputs.document(i) for i in indices]
@@ -418,8 +419,7 @@ def _scored(
     )
     outputs = list(generate_outputs(model, params, vocabulary, given, sizes, eos_ids=eos_ids))
     predictions = [output.text for output in outputs]
-    task = lookup(TASKS, evaluation.task, kind="task")
-    results = task.score(predictions, targets)
+    results = metric_scores(task.metrics, predictions, targets)
     scores = {name: score.value for name, score in results.items()}
     scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}
     shown = list(zip(inputs, targets, predictions, strict=True))[:_NUM_SAMPLES]

@@ -138,7 +138,7 @@ def changed(**changes: object) -> str:
         ),
         (
             {"evaluations__heldout__task": 3},
-            "evaluations.heldout.task: unknown value 3; allowed: classification, translation",
+            "evaluations.heldout.task: 3 is not of type str",
         ),
         ({"evaluations__heldout__stor": "x"}, "unknown field 'evaluations.heldout.stor'; did you mean"),
         ({"evaluations__heldout__store": ...}, "field 'evaluations.heldout.store' is missing"),

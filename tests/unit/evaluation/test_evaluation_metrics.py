@@ -4,9 +4,9 @@ import pytest
 import sacrebleu
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.core.registry import lookup
 from t5lite.evaluation.metrics import accuracy, bleu, chrf, label_fraction, majority_accuracy
-from t5lite.evaluation.tasks import TASKS
+from t5lite.evaluation.scoring import scores
+from t5lite.tasks import TASKS, open_task
 
 REFERENCES = ["En el principio crió Dios los cielos y la tierra.", "Y vió Dios que la luz era buena."]
 PREDICTIONS = ["En el principio Dios crió los cielos.", "Y vió Dios que era buena la luz."]
@@ -39,19 +39,22 @@ def test_classification_scores():
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_every_task_scores_perfect_predictions_highest_and_refuses_nothing(task):
-    perfect, worse = task.score(REFERENCES, REFERENCES), task.score(["x", REFERENCES[1]], REFERENCES)
+    perfect = scores(task.metrics, REFERENCES, REFERENCES)
+    worse = scores(task.metrics, ["x", REFERENCES[1]], REFERENCES)
     assert list(perfect) == list(task.metrics)
     first = next(iter(task.metrics))
     assert perfect[first].value > worse[first].value
     with pytest.raises(DataError, match="0 predictions against 0 references"):
-        task.score([], [])
+        scores(task.metrics, [], [])
     with pytest.raises(DataError, match="1 predictions against 2 references"):
-        task.score(["x"], REFERENCES)
+        scores(task.metrics, ["x"], REFERENCES)
 
 
 def test_unknown_task_gets_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean 'translation'"):
-        lookup(TASKS, "translate", kind="task")
+        open_task("translate")
+    with pytest.raises(ConfigError, match="did you mean 'bleu'"):
+        scores(["blue"], REFERENCES, REFERENCES)
 
 
 def test_accuracy_has_a_binomial_error():
