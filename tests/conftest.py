@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
@@ -47,6 +48,19 @@ if metadata.version("jaxlib").startswith("0.10."):
 # process that they start; some of them test what these do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+_MANY_MAPPINGS = 20_000
+"""Of the 65,530 that Linux allows a process by default; one too many ends it while it compiles."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_let_go() -> Iterator[None]:
+    """After a file of tests, drop JAX's programs where there are many: each is some mappings of memory."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > _MANY_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
