@@ -185,8 +185,8 @@ def serve(side: str, work: Work, architecture: str, connection: Connection) -> N
             connection.send((time.perf_counter() - start, loss))
 
 
-def start(side: str, *arguments: Any) -> Connection:
-    """Start one side's process and return the connection to it."""
+def start(side: str, *arguments: Any, target: Callable[..., None] = serve) -> Connection:
+    """Start one side's process, which calls ``target``, and return the connection to it."""
     ours, theirs = multiprocessing.Pipe()
     # What t5lite's commands set for themselves when they start (cpu/malloc.py).
     if side == "t5lite":
@@ -194,7 +194,7 @@ def start(side: str, *arguments: Any) -> Connection:
     else:
         os.environ.pop("GLIBC_TUNABLES", None)
     context = multiprocessing.get_context("spawn")
-    context.Process(target=serve, args=(side, *arguments, theirs), daemon=True).start()
+    context.Process(target=target, args=(side, *arguments, theirs), daemon=True).start()
     theirs.close()
     return ours
 

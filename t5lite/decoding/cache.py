@@ -11,7 +11,10 @@ from t5lite.models.layers.caches import Past
 
 
 class DecodingCache(NamedTuple):
-    """All that decoding the next position needs besides the parameters and the previous token."""
+    """All that decoding the next position needs besides the parameters and the previous token.
+
+    But for ``position``, every array has the rows of the batch in front.
+    """
 
     position: jax.Array
     """int32 scalar: the next position to decode, the same for all rows."""

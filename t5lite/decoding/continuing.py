@@ -108,12 +108,12 @@ class Continuing(DecodingMode):
         self.config.check_length(length + self.search.max_decode_length - 1)
         return length
 
-    def arrays(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return prompts ``[B, encoder_length]``, and the column of each one's first token."""
-        tokens_BL = np.zeros((len(rows), self.encoder_length), np.int32)
+    def arrays(self, rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return prompts ``[B, length]``, and the column of each one's first token."""
+        tokens_BL = np.zeros((len(rows), length), np.int32)
         first_B = np.zeros(len(rows), np.int32)
         for row, ids in enumerate(rows):
-            first_B[row] = self.encoder_length - len(ids)
+            first_B[row] = length - len(ids)
             tokens_BL[row, first_B[row] :] = ids
         return tokens_BL, first_B
 

@@ -160,9 +160,9 @@ class DecodingMode(ABC):
         self.config.check_length(length)
         return length
 
-    def arrays(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens ``[B, encoder_length]``, and what tells padding apart: marks, segment ids here."""
-        return left_aligned(rows, self.encoder_length)
+    def arrays(self, rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return tokens ``[B, length]``, and what tells padding apart: marks, segment ids here."""
+        return left_aligned(rows, length)
 
     @abstractmethod
     def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """Texts for a list of inputs, by what the architecture can do: answer, continue, or fill in masks."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +11,12 @@ import numpy as np
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding import Inputs, Row, decoding_mode
+from t5lite.evaluation.length_buckets import Bucket, buckets
 from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
+
+_BATCHES_SORTED = 16
+"""Whose inputs are sorted by length; their outputs come when all are there."""
 
 
 class Output(NamedTuple):
@@ -40,7 +46,7 @@ class GenerationSizes:
 
 
 class TextGenerator:
-    """Greedy generation of texts with one compiled function of one fixed batch shape.
+    """Greedy generation of texts with a compiled function of one batch size and of a few lengths of inputs.
 
     An encoder-decoder answers an input. A decoder-only model continues it, a text with the vocabulary's
     ``prompt_prefix`` in front; the continuation alone is returned. An encoder-only model with a masked LM
@@ -57,6 +63,7 @@ class TextGenerator:
         sizes: GenerationSizes,
         *,
         eos_ids: Sequence[int] = (),
+        partitioner: Partitioner | None = None,
     ):
         """Compile nothing yet; the first call does.
 
@@ -65,11 +72,14 @@ class TextGenerator:
           vocabulary: encodes inputs that are texts, and decodes outputs.
           sizes: of inputs, outputs and batches.
           eos_ids: what ends an output besides the vocabulary's EOS.
+          partitioner: where ``params`` lie, and caches and logits with them; None for one device.
 
         Raises:
           ConfigError: if the model cannot generate.
         """
-        self.vocabulary, self.batch_size = vocabulary, sizes.batch_size
+        self.vocabulary, self._partitioner = vocabulary, partitioner
+        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
+        self.batch_size = -(-sizes.batch_size // ways) * ways
         self._mode = mode = decoding_mode(model.config)(
             model.config,
             vocabulary,
@@ -79,29 +89,50 @@ class TextGenerator:
         )
 
         def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
-            return mode.run(model.bind(params), tokens_BM, marks)
+            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+                return mode.run(model.bind_for_decoding(params), tokens_BM, marks)
 
         self._decode = jax.jit(decode)
 
     def __call__(self, params: Tree, inputs: Inputs) -> Iterator[Output]:
-        """Yield one output for each input, in order; batch by batch, while the next one is decoded."""
-        waiting: list[tuple[jax.Array, np.ndarray, list[Row]]] = []
-        for start in range(0, len(inputs), self.batch_size):
-            rows = [self._mode.row(given) for given in inputs[start : start + self.batch_size]]
-            empty = self._mode.row(np.zeros(0, np.int32))
-            filled_up = [row.ids for row in rows] + [empty.ids] * (self.batch_size - len(rows))
-            tokens_BM, marks = self._mode.arrays(filled_up)
-            waiting.append((self._decode(params, tokens_BM, marks), marks, rows))
-            if len(waiting) > 1:
-                yield from self._decoded(*waiting.pop(0))
-        for batch in waiting:
-            yield from self._decoded(*batch)
+        """Yield one output for each input, in order; while a batch is read, the next one is decoded."""
+        window = _BATCHES_SORTED * self.batch_size
+        for start in range(0, len(inputs), window):
+            rows = [self._mode.row(given) for given in inputs[start : start + window]]
+            yield from self._outputs(params, rows)
 
-    def _decoded(self, outputs_BL: jax.Array, marks: np.ndarray, rows: list[Row]) -> Iterator[Output]:
+    def _outputs(self, params: Tree, rows: list[Row]) -> list[Output]:
+        lengths = [len(row.ids) for row in rows]
+        waiting: list[tuple[Bucket, jax.Array, np.ndarray]] = []
+        outputs: dict[int, Output] = {}
+        for bucket in buckets(lengths, batch_size=self.batch_size, most=self._mode.encoder_length):
+            waiting.append((bucket, *self._dispatched(params, bucket, rows)))
+            if len(waiting) > 1:
+                outputs |= self._decoded(*waiting.pop(0), rows)
+        for batch in waiting:
+            outputs |= self._decoded(*batch, rows)
+        return [outputs[number] for number in range(len(rows))]
+
+    def _dispatched(self, params: Tree, bucket: Bucket, rows: list[Row]) -> tuple[jax.Array, np.ndarray]:
+        """Return what is being decoded, and the marks of its inputs."""
+        empty = self._mode.row(np.zeros(0, np.int32)).ids
+        filling = [empty] * (self.batch_size - len(bucket.numbers))
+        arrays = self._mode.arrays([rows[number].ids for number in bucket.numbers] + filling, bucket.length)
+        placed = (
+            arrays if self._partitioner is None else jax.device_put(arrays, self._partitioner.batch_sharding)
+        )
+        return self._decode(params, *placed), arrays[1]
+
+    def _decoded(
+        self, bucket: Bucket, outputs_BL: jax.Array, marks: np.ndarray, rows: list[Row]
+    ) -> dict[int, Output]:
+        outputs = {}
         # The rows end where those that fill up begin.
-        for ids, mark, row in zip(np.asarray(outputs_BL), marks, rows, strict=False):
+        for number, ids, mark in zip(bucket.numbers, np.asarray(outputs_BL), marks, strict=False):
             kept, whole = self._mode.ended(ids, mark)
-            yield Output(self.vocabulary.decode(kept), input_cut=row.cut, output_cut=not whole)
+            text = self.vocabulary.decode(kept)
+            outputs[number] = Output(text, input_cut=rows[number].cut, output_cut=not whole)
+        return outputs
 
 
 def generate_outputs(
@@ -112,6 +143,8 @@ def generate_outputs(
     sizes: GenerationSizes,
     *,
     eos_ids: Sequence[int] = (),
+    partitioner: Partitioner | None = None,
 ) -> Iterator[Output]:
     """Yield the output for each input, in order; arguments as of ``TextGenerator``."""
-    return TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids)(params, inputs)
+    generator = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
+    return generator(params, inputs)

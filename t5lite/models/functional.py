@@ -9,6 +9,7 @@ from flax import nnx
 
 from t5lite.core.types import Tree
 from t5lite.models.config import Execution, ModelConfig
+from t5lite.models.layers.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class FunctionalModel:
     def bind(self, params: Tree) -> Any:
         """Return the module over ``params`` (``config.module()``); call it inside the traced function."""
         return nnx.merge(self.graphdef, nnx.State(params))
+
+    def bind_for_decoding(self, params: Tree) -> Any:
+        """Return the same module, prepared for a loop over positions (``Stack.take_apart``) that follows."""
+        module = self.bind(params)
+        for _, part in nnx.iter_modules(module):
+            if isinstance(part, Stack):
+                part.take_apart()
+        return module
 
     @property
     def num_params(self) -> int:

@@ -1,14 +1,18 @@
 """Let a run write: answer, continue, fill in masks, or name a class."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import jax
 
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
 from t5lite.decoding import GenerationLengths, decoding_mode, generation_lengths
 from t5lite.evaluation.text_classification import classification_rows, classify
 from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
+from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
@@ -86,7 +90,7 @@ def start_generation(
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )
-    partitioner = make_partitioner(PartitioningConfig(style="data_parallel"))
+    partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
     if config.num_classes is not None:
         classes = found.classes
         if classes is None:
@@ -121,6 +125,17 @@ def start_generation(
             batch_size=batch_size,
         ),
         eos_ids=found.model.eos_ids,
+        partitioner=partitioner,
     )
     keeps_end = any(row.keeps_end for row in rows)
     return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs)
+
+
+def generation_partitioning(config: ModelConfig, num_devices: int) -> PartitioningConfig:
+    """Return how devices share a model that writes: each has a part of the parameters, and of the caches.
+
+    As many as divide its heads share them, with the columns of the MLP and the words of the table: then no
+    kernel is gathered for a position. The others share the inputs, and the rows of kernels.
+    """
+    heads = [number for numbers in config.head_counts.values() for number in numbers]
+    return PartitioningConfig(style="tensor_parallel", tensor=math.gcd(num_devices, *heads), fsdp=-1)

@@ -1,19 +1,22 @@
 """The key-value cache of step-by-step decoding: all positions, or a ring of those in a layer's window."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 from t5lite.models.config import AttentionView, StackSpec
 from t5lite.models.layers.attention import KeyValues
-from t5lite.models.layers.groups import LayerGroups
+from t5lite.partitioning.rules import constrain
 
-Past = dict[str, KeyValues]
-"""``[n, B, places, G, K]`` for each group of layers with caches of one shape."""
+Past = tuple[KeyValues, ...]
+"""Each layer's, ``[B, G, places, K]``: what one query's products read of a head lies together, and a position
+is written into an array that a loop keeps, rather than into a stack that every layer would be cut from."""
 
 
-def cache_groups(spec: StackSpec) -> LayerGroups:
-    """Return the layers whose caches are one array."""
-    return LayerGroups.of(spec, lambda layer: (layer.attention.view, layer.attention.kv_heads))
+def by_head(own: KeyValues, heads_axis: str | None) -> KeyValues:
+    """Return ``[B, M, G, K]`` as caches and memories have it, ``[B, G, M, K]``, or the other way round."""
+    return KeyValues(*(constrain(x.swapaxes(1, 2), ("batch", heads_axis, None, "kv")) for x in own))
 
 
 def num_places(spec: StackSpec, view: AttentionView, length: int) -> int:
@@ -44,27 +47,33 @@ def positions_in(
 
 def empty_past(spec: StackSpec, batch_size: int, length: int, dtype: jnp.dtype) -> Past:
     """Return the caches of ``length`` positions."""
-    past: Past = {}
-    for group, numbers in cache_groups(spec).layers.items():
-        attention = spec.layers[numbers[0]].attention
+    past = []
+    for attention in (layer.attention for layer in spec.layers):
         places = num_places(spec, attention.view, length)
-        shape = (len(numbers), batch_size, places, attention.kv_heads, attention.head_dim)
-        past[group] = KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-    return past
+        shape = (batch_size, attention.kv_heads, places, attention.head_dim)
+        axes = ("batch", attention.kv_heads_axis, None, "kv")
+        past.append(KeyValues(*(constrain(jnp.zeros(shape, dtype), axes) for _ in range(2))))
+    return tuple(past)
 
 
-def past_of_prompts(spec: StackSpec, own: Past, num_more: int) -> Past:
-    """Return the caches of whole prompts' keys and values, with room for ``num_more`` positions."""
-    past: Past = {}
-    for group, numbers in cache_groups(spec).layers.items():
-        length = own[group].keys.shape[2]
-        places = num_places(spec, spec.layers[numbers[0]].attention.view, length + num_more)
-        past[group] = KeyValues(*(_fit(each, length, places) for each in own[group]))
-    return past
+def past_of_prompts(spec: StackSpec, own: Sequence[KeyValues], num_more: int) -> Past:
+    """Return the caches of whole prompts' keys and values by head, with room for ``num_more`` positions."""
+    past = []
+    for layer, each in zip(spec.layers, own, strict=True):
+        length = each.keys.shape[2]
+        places = num_places(spec, layer.attention.view, length + num_more)
+        past.append(KeyValues(*(_fit(x, length, places) for x in each)))
+    return tuple(past)
 
 
-def _fit(x_NBLGK: jax.Array, length: int, places: int) -> jax.Array:
+def write_position(past: KeyValues, new: KeyValues, place: jax.Array | int) -> KeyValues:
+    """Return a layer's ``past`` with ``new`` (one position) written at ``place``."""
+    update = jax.lax.dynamic_update_slice_in_dim
+    return KeyValues(*(update(x, y.astype(x.dtype), place, 2) for x, y in zip(past, new, strict=True)))
+
+
+def _fit(x_BGLK: jax.Array, length: int, places: int) -> jax.Array:
     """Return the last positions where a ring of ``places`` has them, or all and room behind them."""
     if length <= places:
-        return jnp.pad(x_NBLGK, ((0, 0), (0, 0), (0, places - length), (0, 0), (0, 0)))
-    return jnp.roll(x_NBLGK[:, :, length - places :], length % places, axis=2)
+        return jnp.pad(x_BGLK, ((0, 0), (0, 0), (0, places - length), (0, 0)))
+    return jnp.roll(x_BGLK[:, :, length - places :], length % places, axis=2)

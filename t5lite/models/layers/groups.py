@@ -86,33 +86,6 @@ class LayerGroups:
         """Return the parts of the first or the last layers."""
         return [_at(stacked[place.group], place.number) for place in places]
 
-    def stack(self, first: Sequence[Tree], cycle: Sequence[Tree], last: Sequence[Tree]) -> dict[str, Tree]:
-        """Return the groups of what the layers gave: the inverse of the three before.
-
-        Args:
-          first: of each of the first layers.
-          cycle: of each layer of the cycle, a cycle along axis 0.
-          last: of each of the last layers.
-        """
-        stacked: dict[str, Tree] = {}
-        for group in self.layers:
-            parts: list[Tree] = [
-                jax.tree.map(lambda leaf: leaf[None], tree)
-                for place, tree in zip(self.first, first, strict=True)
-                if place.group == group
-            ]
-            turns = [tree for place, tree in zip(self.cycle, cycle, strict=True) if place.group == group]
-            if turns:
-                parts.append(turns[0] if len(turns) == 1 else jax.tree.map(_interleaved, *turns))
-            parts += [
-                jax.tree.map(lambda leaf: leaf[None], tree)
-                for place, tree in zip(self.last, last, strict=True)
-                if place.group == group
-            ]
-            whole = len(parts) == 1
-            stacked[group] = parts[0] if whole else jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
-        return stacked
-
     def _by_cycle(self, group: str, leaf: jax.Array) -> jax.Array:
         start, per_cycle = sum(place.group == group for place in self.first), self.per_cycle(group)
         size = self.num_cycles * per_cycle
@@ -128,8 +101,3 @@ def structure_groups(stack: StackSpec) -> LayerGroups:
 
 def _at(tree: Tree, index: int | jax.Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def _interleaved(*leaves: jax.Array) -> jax.Array:
-    """Return ``[cycles * n, ...]`` of n arrays ``[cycles, ...]``."""
-    return jnp.stack(leaves, axis=1).reshape(-1, *leaves[0].shape[1:])

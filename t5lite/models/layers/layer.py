@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from t5lite.models.config import LayerSpec
 from t5lite.models.layers.attention import Attention, KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.caches import by_head, write_position
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.mlp import MLP
@@ -98,24 +99,25 @@ class Layer(nnx.Module):
     def decode_step(
         self, x_B1D: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
     ) -> tuple[jax.Array, KeyValues]:
-        """Return the layer's output for one position, and that position's own keys and values.
+        """Return the layer's output for one position, and ``past`` with that position written.
 
-        ``past`` holds ``[B, capacity, G, K]``; what the mask hides is not read.
+        ``past`` and ``cross`` hold ``[B, G, M, K]``; what the mask hides is not read.
         """
-        new: list[KeyValues] = []
+        written: list[KeyValues] = []
 
         def self_branch(y_B1D: jax.Array) -> jax.Array:
-            new.append(self.self_attention.key_values(y_B1D, rotation=around.rotation))
-            seen = write_position(past, new[0], around.slot, axis=1)
-            return self._attend_self(y_B1D, seen, around)
+            new = self.self_attention.key_values(y_B1D, rotation=around.rotation)
+            written.append(write_position(past, by_head(new, self.self_attention.kv_heads_axis), around.slot))
+            return self._attend_self(y_B1D, _by_place(written[0]), around)
 
         def cross_branch(y_B1D: jax.Array) -> jax.Array:
             assert cross is not None, "cross-attention needs its projected memory"
             return self.cross_attention.attend(
-                y_B1D, cross, backend=around.cross_backend, mask=around.cross_mask
+                y_B1D, _by_place(cross), backend=around.cross_backend, mask=around.cross_mask
             )
 
-        return self._add_branches(x_B1D, self_branch, cross_branch, split_or_none(None, 4)), new[0]
+        x_B1D = self._add_branches(x_B1D, self_branch, cross_branch, split_or_none(None, 4))
+        return x_B1D, written[0]
 
     def _attend_self(
         self, y_BLD: jax.Array, memory: KeyValues, around: Surroundings, dropout_key: jax.Array | None = None
@@ -160,10 +162,6 @@ class Layer(nnx.Module):
         return norm(x_BLD) if norm is not None and self.placement == "post" else x_BLD
 
 
-def write_position(past: KeyValues, new: KeyValues, position: jax.Array | int, *, axis: int) -> KeyValues:
-    """Return ``past`` with ``new`` (length 1 along ``axis``) written at ``position``."""
-    update = jax.lax.dynamic_update_slice_in_dim
-    return KeyValues(
-        update(past.keys, new.keys.astype(past.keys.dtype), position, axis),
-        update(past.values, new.values.astype(past.values.dtype), position, axis),
-    )
+def _by_place(memory: KeyValues) -> KeyValues:
+    """Return what lies by head as the op has it; no array is turned round, since its products are by head."""
+    return KeyValues(*(x.swapaxes(1, 2) for x in memory))

@@ -38,9 +38,13 @@ class LayerRun(NamedTuple):
     """Of each layer of the cycle, a cycle along axis 0."""
     last: list[Any]
 
-    def grouped(self, groups: LayerGroups) -> dict[str, Tree]:
-        """Return the ``y``s by group."""
-        return groups.stack(self.first, self.cycle, self.last)
+    def by_layer(self) -> list[Any]:
+        """Return the ``y`` of every layer."""
+        turns = len(jax.tree.leaves(self.cycle)[0]) if self.cycle else 0
+        looped = [
+            jax.tree.map(lambda leaf, turn=turn: leaf[turn], y) for turn in range(turns) for y in self.cycle
+        ]
+        return [*self.first, *looped, *self.last]
 
 
 def run_layers(
@@ -109,3 +113,18 @@ def run_layers(
         carry, cycle = jax.lax.scan(turn, carry, looped, length=structures.num_cycles, unroll=unroll)
     carry, last = outside(carry, "last", stack.num_layers - len(structures.last))
     return LayerRun(carry, first, cycle, last)
+
+
+def layers_apart(stack: StackSpec, layers: Mapping[str, Layer]) -> list[Layer]:
+    """Return the layers of a stack one by one, in order, each with parameters of its own.
+
+    Args:
+      stack: what the layers are.
+      layers: as of ``run_layers``.
+    """
+    apart: dict[int, Layer] = {}
+    for group, numbers in structure_groups(stack).layers.items():
+        graphdef, state = nnx.split(layers[group])
+        for place, number in enumerate(numbers):
+            apart[number] = nnx.merge(graphdef, jax.tree.map(lambda leaf, place=place: leaf[place], state))
+    return [apart[number] for number in range(stack.num_layers)]

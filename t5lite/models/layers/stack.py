@@ -1,5 +1,6 @@
 """A stack of layers: embedded tokens in, hidden states out; whole sequences, or one position and a cache."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,10 @@ from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.models.layers.caches import Past, cache_groups, empty_past, past_of_prompts, positions_in
+from t5lite.models.layers.caches import Past, by_head, empty_past, past_of_prompts, positions_in
 from t5lite.models.layers.dropout import dropout, layer_keys, split_or_none
 from t5lite.models.layers.groups import LayerGroups, structure_groups
-from t5lite.models.layers.layer import Layer, Surroundings, write_position
+from t5lite.models.layers.layer import Layer, Surroundings
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.norm import Norm
 from t5lite.models.layers.position import (
@@ -27,14 +28,14 @@ from t5lite.models.layers.position import (
     rotation,
     sinusoids,
 )
-from t5lite.models.layers.running import Grouped, run_layers
+from t5lite.models.layers.running import Grouped, layers_apart, run_layers
 from t5lite.partitioning.constraints import gather_once
-from t5lite.partitioning.rules import RESIDUAL_AXES
+from t5lite.partitioning.rules import RESIDUAL_AXES, target_platform
 
 Views = dict[tuple[AttentionSpec, AttentionSpec | None], Surroundings]
 """What layers see, by their ``attentions``."""
-Memory = dict[str, KeyValues]
-"""What layers cross-attend to, projected: ``[n, B, M, G, K]`` for each group of them."""
+Memory = tuple[KeyValues, ...]
+"""What each layer cross-attends to, projected: ``[B, G, M, K]``."""
 
 
 class Stack(nnx.Module):
@@ -115,11 +116,11 @@ class Stack(nnx.Module):
         x_BLD, views = self._enter(x_BLD, segment_ids_BL, bidirectional_BL)
 
         def body(spec: LayerSpec, layer: Layer, x_BLD: jax.Array) -> tuple[jax.Array, KeyValues]:
-            return layer(x_BLD, views[spec.attentions])
+            x_BLD, own = layer(x_BLD, views[spec.attentions])
+            return x_BLD, by_head(own, spec.attention.kv_heads_axis)
 
         run = self._run(body, x_BLD)
-        own = run.grouped(cache_groups(self.spec))
-        return self._finish(run.carry), past_of_prompts(self.spec, own, num_more)
+        return self._finish(run.carry), past_of_prompts(self.spec, run.by_layer(), num_more)
 
     def start(self, batch_size: int, length: int) -> Past:
         """Return an empty cache for ``length`` positions, in the compute dtype."""
@@ -129,9 +130,10 @@ class Stack(nnx.Module):
         """Return every layer's cross-attention memory: computed once a sequence."""
 
         def body(_: LayerSpec, layer: Layer, carry: None) -> tuple[None, KeyValues]:
-            return carry, layer.cross_attention.key_values(encoded_BMD)
+            memory = layer.cross_attention.key_values(encoded_BMD)
+            return carry, by_head(memory, layer.cross_attention.kv_heads_axis)
 
-        return self._run(body, None).grouped(_memory_groups(self.spec))
+        return tuple(self._run(body, None).by_layer())
 
     def decode_step(
         self,
@@ -155,34 +157,40 @@ class Stack(nnx.Module):
         """
         positions_B1 = position[None, None] if first_B is None else position - first_B[:, None]
         views: Views = {}
-        slots: dict[str, jax.Array] = {}
-        groups, batch = cache_groups(self.spec), x_B1D.shape[0]
-        for group, numbers in groups.layers.items():
-            view = self.spec.layers[numbers[0]].attention.view
-            num_places = past[group].keys.shape[2]
-            slots[group], key_positions_M = positions_in(self.spec, view, num_places, position)
-            mask = self._mask_of_cache(view, num_places, key_positions_M, position, first_B)
-            for attentions in dict.fromkeys(self.spec.layers[number].attentions for number in numbers):
-                around = self._surroundings(attentions[0], mask, positions_B1, (batch, 1, num_places))
-                views[attentions] = around._replace(slot=slots[group])
+        for spec, own in zip(self.spec.layers, past, strict=True):
+            if spec.attentions not in views:
+                sizes_BLM = (x_B1D.shape[0], 1, own.keys.shape[2])
+                place, key_positions_M = positions_in(self.spec, spec.attention.view, sizes_BLM[2], position)
+                mask = self._mask_of_cache(
+                    spec.attention.view, sizes_BLM[2], key_positions_M, position, first_B
+                )
+                around = self._surroundings(spec.attention, mask, positions_B1, sizes_BLM)
+                views[spec.attentions] = around._replace(slot=place)
         if cross is not None:
             mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
-            memory_length = next(iter(cross.values())).keys.shape[2]
-            views = self._crossing(views, mask, (batch, 1, memory_length))
-
-        def body(
-            spec: LayerSpec, layer: Layer, x_B1D: jax.Array, past: KeyValues, cross: KeyValues | None
-        ) -> tuple[jax.Array, KeyValues]:
-            return layer.decode_step(x_B1D, views[spec.attentions], past, cross)
-
+            views = self._crossing(views, mask, (x_B1D.shape[0], 1, cross[0].keys.shape[2]))
         x_B1D = self._embed_positions(x_B1D, positions_B1)
-        memory = _memory_groups(self.spec)
-        caches = (Grouped(groups, past), Grouped(memory, cross or dict.fromkeys(memory.layers)))
-        run = self._run(body, x_B1D, *caches)
-        # Only the new position is written to the stacked cache, so XLA can do it in place.
-        new = run.grouped(groups)
-        past = {group: write_position(past[group], new[group], slots[group], axis=2) for group in past}
-        return self._finish(run.carry), past
+        memories = [None] * self.spec.num_layers if cross is None else cross
+        written = []
+        parts = zip(self.spec.layers, self._apart(), past, memories, strict=True)
+        for spec, layer, own, memory in parts:
+            x_B1D, own = layer.decode_step(x_B1D, views[spec.attentions], own, memory)
+            written.append(own)
+        return self._finish(x_B1D), tuple(written)
+
+    def take_apart(self) -> None:
+        """Cut every layer's parameters from their stacks now, as ``decode_step`` else does at every position.
+
+        XLA:CPU copies what is cut, and does not move the copy out of a loop over positions. An accelerator's
+        products read the stacks.
+        """
+        if target_platform() == "cpu":
+            self.apart = nnx.List(self._apart())
+
+    def _apart(self) -> Sequence[Layer]:
+        if hasattr(self, "apart"):
+            return self.apart
+        return layers_apart(self.spec, {group: getattr(self, group) for group in self.groups})
 
     def _run(self, body: Any, carry: Any, *xs: Grouped) -> Any:
         layers = {group: getattr(self, group) for group in self.groups}
@@ -287,10 +295,6 @@ class Stack(nnx.Module):
         if self.spec.positions.adds_sines:
             x_BLD = x_BLD + sinusoids(positions_BL, x_BLD.shape[-1]).astype(x_BLD.dtype)
         return self.embedding_norm(x_BLD) if self.spec.embedding_norm else x_BLD
-
-
-def _memory_groups(spec: StackSpec) -> LayerGroups:
-    return LayerGroups.of(spec, lambda layer: layer.cross_attention)
 
 
 def _make_layers(spec: StackSpec, numbers: tuple[int, ...], making: Making) -> Layer:

@@ -14,6 +14,7 @@ from tiny_models import make_params
 from t5lite.models.config import AttentionConfig, Execution, LayerNorm
 from t5lite.models.functional import build
 from t5lite.models.layers.groups import LayerGroups
+from t5lite.models.layers.running import LayerRun
 
 
 def stack_of(windows, num_layers, first_norm):
@@ -33,7 +34,7 @@ def stack_of(windows, num_layers, first_norm):
     first_norm=st.booleans(),
     by_view=st.booleans(),
 )
-def test_what_comes_apart_in_the_loop_comes_together_again(windows, num_layers, first_norm, by_view):
+def test_layers_come_out_of_the_loop_in_their_order(windows, num_layers, first_norm, by_view):
     stack = stack_of(windows, num_layers, first_norm)
     groups = LayerGroups.of(stack, lambda layer: layer.attention.view if by_view else layer.structure)
     assert sorted(number for own in groups.layers.values() for number in own) == list(range(num_layers))
@@ -50,8 +51,8 @@ def test_what_comes_apart_in_the_loop_comes_together_again(windows, num_layers, 
     order = [*map(int, first), *(number for turn in cycles for number in turn), *map(int, last)]
     assert order == list(range(num_layers))
     by_place = [jnp.asarray(numbers) for numbers in zip(*cycles, strict=True)]
-    again = groups.stack(first, by_place, last)
-    assert {group: tuple(x.tolist()) for group, x in again.items()} == groups.layers
+    run = LayerRun(None, first, tuple(by_place), last)
+    assert [int(number) for number in run.by_layer()] == order
 
 
 def shapes(config):

@@ -1,0 +1,74 @@
+"""Lets two tiny models write on one device and on eight; prints what they wrote and what a device holds.
+
+A process of its own, because the number of CPU devices is fixed when JAX starts:
+``XLA_FLAGS=--xla_force_host_platform_device_count=8 python generation_worker.py``.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
+from t5lite.models.config import AttentionConfig, DecoderOnlyConfig, EncoderDecoderConfig, RotaryPositions
+from t5lite.models.functional import build
+from t5lite.partitioning import make_partitioner
+from t5lite.runner.generation import generation_partitioning
+from t5lite.runner.loading import sharded_abstract_params
+
+BATCH_SIZE, ENCODER_LENGTH, WRITTEN = 4, 24, 13
+TEXTS = ["a text", "", "another, which is longer", "z", "five", "six of them"]
+
+
+class Ids(ByteVocabulary):
+    """Shows what was written as it is: most bytes are no text."""
+
+    def decode(self, ids):
+        """Return the ids."""
+        return " ".join(map(str, ids))
+
+
+FIELDS = {"embed_dim": 32, "mlp_dim": 60, "head_dim": 4, "num_heads": 8}
+MODELS = {
+    "answers": EncoderDecoderConfig(
+        vocab_size=Ids().size, num_encoder_layers=1, num_decoder_layers=2, tie_embeddings=False, **FIELDS
+    ),
+    "continues": DecoderOnlyConfig(
+        vocab_size=Ids().size,
+        num_layers=2,
+        num_kv_heads=4,
+        positions=RotaryPositions(),
+        attention=AttentionConfig(windows=(6, None)),
+        **FIELDS,
+    ),
+}
+
+
+def written(config):
+    """Return texts and bytes of parameters, on one device and on all."""
+    model = build(config)
+    sizes = GenerationSizes(encoder_length=ENCODER_LENGTH, max_decode_length=WRITTEN, batch_size=BATCH_SIZE)
+    rng = np.random.default_rng(0)
+    values = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), model.abstract_params)
+    partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, sharded_abstract_params(model, partitioner))
+    results = {}
+    for name, params, over in (
+        ("alone", jax.device_put(values, jax.devices()[0]), None),
+        ("together", jax.device_put(values, shardings), partitioner),
+    ):
+        generator = TextGenerator(model, Ids(), sizes, partitioner=over)
+        texts = [output.text for output in generator(params, TEXTS)]
+        held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(params)]
+        results[name] = {"texts": texts, "bytes": sum(held)}
+    return {**results, "mesh": dict(partitioner.mesh.shape)}
+
+
+def main():
+    json.dump({name: written(config) for name, config in MODELS.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""A model writes on a mesh what it writes on one device, and no device holds all of it."""
+
+import pytest
+
+MESHES = {"answers": {"tensor": 8, "fsdp": 1}, "continues": {"tensor": 4, "fsdp": 2}}
+
+
+@pytest.fixture(scope="module")
+def results(run_on_eight_devices):
+    return run_on_eight_devices("generation_worker.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MESHES)
+def test_a_model_that_is_shared_out_writes_the_same(results, model):
+    alone, together, mesh = (results[model][name] for name in ("alone", "together", "mesh"))
+    assert MESHES[model].items() <= mesh.items()
+    assert together["texts"] == alone["texts"]
+    assert len(set(alone["texts"])) > 3
+    assert together["bytes"] < 0.2 * alone["bytes"]
