@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "will_it_fit.md"
 FIGURES = ROOT / "docs" / "data" / "will_it_fit.json"
 IMAGES = ROOT / "docs" / "images"
-OLD_TRAFFIC = "traffic_by_the_old_count"
-"""Marks kept figures from before main memory's traffic was counted by what is read and written there."""
 RECIPE = "configs/t5_1_1_base_span_corruption.py"
 
 
@@ -62,6 +60,10 @@ CASES = {
     "xxl-v5p": Case(
         "T5 1.1 XXL, 2,048 rows",
         "--model t5-1.1-xxl --topology v5p:4x4x8 --training.batch-size 2048 --execution.remat gathered",
+    ),
+    "xxl": Case(
+        "T5 1.1 XXL, 2,048 rows",
+        "--model t5-1.1-xxl --topology v5e:16x16 --training.batch-size 2048 --execution.remat dots",
     ),
     "xxl-v5e": Case(
         "T5 1.1 XXL, 512 rows, sequence-sharded residuals",
@@ -139,9 +141,8 @@ def _overview(figures: dict[str, dict[str, Any]]) -> str:
     for name, summary in figures.items():
         memory, spent = summary["memory"], summary["time"]
         fits = size(memory["needed"]) if summary["fits"] else f"**{size(memory['needed'])}**"
-        mark = " †" if summary.get(OLD_TRAFFIC) else "" if summary.get("compiler_options") else " ‡"
         cells = [
-            f"[{CASES[name].title}](#{name}){mark}",
+            f"[{CASES[name].title}](#{name})",
             summary["topology"],
             mesh(summary),
             fits,
@@ -149,8 +150,7 @@ def _overview(figures: dict[str, dict[str, Any]]) -> str:
             duration(spent["step"]),
             spent["limiting"],
             f"{spent['mfu']:.0%}",
-            # Figures that were kept before there was a schedule have none.
-            f"{duration(spent['scheduled'])}, {spent['scheduled_mfu']:.0%}" if "scheduled" in spent else "",
+            f"{duration(spent['scheduled'])}, {spent['scheduled_mfu']:.0%}",
             f"{duration(spent['serial'])}, {spent['serial_mfu']:.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
