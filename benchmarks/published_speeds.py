@@ -29,8 +29,6 @@ _V6E = "AI-Hypercomputer/tpu-recipes, training/trillium"
 _MAXTEXT_LENGTH = 2048
 COMPILED = Path(__file__).resolve().parents[1] / "docs" / "data" / "published_compiled.json"
 """Of runs by title, what ``published_compiled.figures`` says."""
-_OLD_OPTIONS = "‡"
-"""Mark of compiled figures in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +91,9 @@ class Comparison:
         return max(self.compiled["seconds"].values()) if self.compiled else None
 
     @property
-    def compiled_cell(self) -> str:
-        """The same, marked if it is of a program by the compiler's own options.
-
-        Figures of before this package asked the compiler for options have no list of them.
-        """
-        if self.compiled is None:
-            return ""
-        mark = "" if "compiler_options" in self.compiled else f" {_OLD_OPTIONS}"
-        return f"{self.compiled_seconds:.2f}{mark}"
-
-    @property
-    def scheduled_cell(self) -> str:
-        """What the compiled step takes as it is scheduled; empty where that is not kept."""
-        seconds = (self.compiled or {}).get("scheduled_seconds")
-        return "" if seconds is None else f"{seconds:.2f}"
+    def scheduled_seconds(self) -> float | None:
+        """What the compiled step takes as it is scheduled, None if it was not compiled."""
+        return self.compiled["scheduled_seconds"] if self.compiled else None
 
     @property
     def share(self) -> float:
@@ -154,8 +140,8 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
             each.run.name,
             each.run.topology,
             f"{each.measured_seconds:.2f}",
-            each.compiled_cell,
-            each.scheduled_cell,
+            _seconds(each.compiled_seconds),
+            _seconds(each.scheduled_seconds),
             f"{each.prediction.time.step:.2f}",
             f"{each.share:.0%}",
             f"{each.measured_mfu:.1%}",
@@ -164,6 +150,10 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f}"
 
 
 def _maxtext(scale: int) -> DecoderOnlyConfig:

@@ -105,6 +105,8 @@ class Arguments:
             raise ConfigError(f"--compile {self.num_compiled} must be 0 (none) or more")
         for name in ("global_batch_size", "encoder_length", "decoder_length"):
             _check_size(name, getattr(self, name))
+        if self.overwrite and self.write is None:
+            raise ConfigError("--overwrite is of the file that --write names")
         if self.config is None:
             self._check_without_recipe()
         else:
@@ -125,12 +127,8 @@ class Arguments:
                 f"--write {self.write} needs --config RECIPE, of which data, optimizer and schedule are, "
                 "such as configs/t5_1_1_base_span_corruption.py"
             )
-        if self.overwrite:
-            raise ConfigError("--overwrite is of the file that --write names")
 
     def _check_with_recipe(self) -> None:
-        if self.overwrite and self.write is None:
-            raise ConfigError("--overwrite is of the file that --write names")
         for name, instead in _SAID_BY_THE_RECIPE.items():
             if (value := getattr(self, name)) is not None:
                 raise ConfigError(f"{_option(name)} {value}: the recipe says it; {instead}")
