@@ -36,9 +36,10 @@ from t5lite.models.config.checks import LARGEST_SIZE
 from t5lite.models.config.migration import RENAMED
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.inheritance import ReadSource, inherited_model
+from t5lite.models.layer_distance import layers_to_output
 from t5lite.models.presets import preset
 from t5lite.optim import Optimizer, OptimizerConfig, Schedule
-from t5lite.optim.trained import Trained, check_patterns, resolve_trained
+from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
@@ -81,6 +82,9 @@ class RunSettings(ABC):
     that are not, after a ``!`` (docs/fine_tuning.md); None trains everything."""
     learning_rate_factors: tuple[tuple[str, float], ...] = ()
     """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
+    layerwise_learning_rate_decay: float = 1.0
+    """What multiplies it besides for each layer that is further from the output: the head has the whole rate,
+    embeddings the least (docs/fine_tuning.md); 1 is one rate for all layers."""
     execution: Execution = field(default_factory=Execution)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     step: StepConfig = field(default_factory=StepConfig)
@@ -165,6 +169,7 @@ class RunConfig(_UncheckedConfig):
             )
         self.schedule.build(self.training.total_steps)
         check_patterns(self.trainable, self.learning_rate_factors)
+        check_layer_decay(self.layerwise_learning_rate_decay)
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
         for data in self.data.named_sources.values():
@@ -185,7 +190,9 @@ class RunConfig(_UncheckedConfig):
 
     def trained(self, model: FunctionalModel) -> Trained:
         """Return which of the model's parameters are trained; errors as of ``resolve_trained``."""
-        return resolve_trained(self.trainable, self.learning_rate_factors, model.abstract_params)
+        trained = resolve_trained(self.trainable, self.learning_rate_factors, model.abstract_params)
+        decay = self.layerwise_learning_rate_decay
+        return trained if decay == 1 else trained.decayed(decay, layers_to_output(model))
 
     def build_optimizer(self, model: FunctionalModel) -> Optimizer:
         """Return the optimizer of what is trained of the model; errors as of ``trained``."""

@@ -73,6 +73,7 @@ VERSIONS = Versions(
         5: unchanged,
         6: _with_frame,
         7: unchanged,
+        8: unchanged,
     }
 )
 """Of ``config.json``."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.logical_axes import MATRIX_SIDES
 from t5lite.core.types import LogicalAxes, Tree
@@ -52,7 +53,8 @@ class BaseOptimizer(ABC):
         Args:
           schedule: learning rate.
           logical_axes: of the parameters.
-          rate_factors: what multiplies the learning rate of each parameter; None: 1.
+          rate_factors: what multiplies the learning rate of each parameter: a number, or an array that the
+            parameter is broadcast with; None: 1.
         """
 
 
@@ -99,8 +101,10 @@ def unit_factors(logical_axes: Tree) -> Tree:
 
 
 def learning_rates(rate: jax.Array, factors: Tree) -> Tree:
-    """Return the learning rate of every parameter: that of the schedule, times its factor."""
-    return jax.tree.map(lambda factor: rate if factor == 1 else factor * rate, factors)
+    """Return the learning rate of every parameter: that of the schedule, times its factor, or one a layer."""
+    return jax.tree.map(
+        lambda factor: rate if np.ndim(factor) == 0 and factor == 1 else factor * rate, factors
+    )
 
 
 def to_float32(tree: Tree) -> Tree:

@@ -3,6 +3,7 @@
 Whatever is frozen costs an optimizer nothing: it is built for the trained part of the tree alone.
 """
 
+import dataclasses
 import difflib
 import fnmatch
 import math
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.types import Tree
+from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.base import Optimizer
 
 _SEPARATOR = "/"
@@ -32,6 +34,19 @@ class Trained:
     rate_factors: Mapping[str, float]
     """What multiplies the learning rate of each; what is not here is frozen."""
     frozen: frozenset[str]
+    layer_factors: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    """What multiplies it besides, by its place in the network: one number, or one for each layer of an array
+    that has several; what is not here has 1."""
+
+    def decayed(self, decay: float, distances: Mapping[str, tuple[int, ...]]) -> "Trained":
+        """Return the same with rates that fall layer by layer towards the input.
+
+        Args:
+          decay: what multiplies the learning rate for each layer that is further from the output.
+          distances: how many layers from the output every parameter is, as ``layer_factors`` has it.
+        """
+        factors = {path: tuple(decay**each for each in distances[path]) for path in self.rate_factors}
+        return dataclasses.replace(self, layer_factors=factors)
 
     def part(self, tree: Tree) -> Tree:
         """Return what a tree like the parameters has of those that are trained."""
@@ -40,8 +55,9 @@ class Trained:
     def optimizer(self, build: Build, logical_axes: Tree) -> Optimizer:
         """Return the optimizer of the trained parameters, for a step that holds all of them."""
         axes = self.part(logical_axes)
-        structure = jax.tree.structure(axes, is_leaf=lambda x: isinstance(x, tuple))
-        factors = [self.rate_factors[path] for path in parameter_paths(axes)]
+        leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: isinstance(x, tuple))
+        paths = parameter_paths(axes)
+        factors = [self._factor(path, names) for path, names in zip(paths, leaves, strict=True)]
         inner = build(axes, structure.unflatten(factors))
         if not self.frozen:
             return inner
@@ -51,6 +67,25 @@ class Trained:
             state_axes=inner.state_axes,
             learning_rate=inner.learning_rate,
             trained=self.part,
+        )
+
+    def _factor(self, path: str, axes: LogicalAxes) -> float | np.ndarray:
+        """Return what multiplies the rate of a parameter: a number, or an array that has one a layer."""
+        factors = [self.rate_factors[path] * each for each in self.layer_factors.get(path, (1.0,))]
+        if len({*factors}) == 1:
+            return factors[0]
+        return np.asarray(factors, np.float32).reshape([-1 if axis == "layers" else 1 for axis in axes])
+
+
+def check_layer_decay(decay: float) -> None:
+    """Check that rates can fall so from layer to layer.
+
+    Raises:
+      ConfigError: if it is no factor that leaves a rate and does not raise it.
+    """
+    if not 0 < decay <= 1:
+        raise ConfigError(
+            f"layerwise_learning_rate_decay={decay} must be above 0 and at most 1, which is one rate for all"
         )
 
 

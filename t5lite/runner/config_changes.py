@@ -69,6 +69,7 @@ EFFECTS: Mapping[str, Effect] = {
     # Only its wording can change: what it means is compared before, in ``runner.trained``.
     "trainable": Effect.NOTHING,
     "learning_rate_factors": Effect.COURSE,
+    "layerwise_learning_rate_decay": Effect.COURSE,
     "training": Effect.NOTHING,
     "training.batch_size": Effect.COURSE,
     "training.total_steps": Effect.COURSE,

@@ -1,7 +1,8 @@
 """What a run says of the parameters that it trains, and why that cannot change in a run."""
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import jax
 
@@ -36,7 +37,19 @@ def trained_messages(trained: Trained, model: FunctionalModel) -> list[str]:
             f"learning rate times {factor:g} for {sum(sizes[path] for path in of_factor):,} parameters: "
             f"{_groups(of_factor, sizes)}"
         )
+    if trained.layer_factors:
+        messages.append(_decay_message(trained, sizes))
     return messages
+
+
+def _decay_message(trained: Trained, sizes: Mapping[str, int]) -> str:
+    """Return the factors of layer-wise decay, from the output to the input, and how many each is of."""
+    numbers = Counter[float]()
+    for path, factors in trained.layer_factors.items():
+        for factor in factors:
+            numbers[factor] += sizes[path] // len(factors)
+    listed = ", ".join(f"{factor:.4g} ({numbers[factor]:,} parameters)" for factor in sorted(numbers)[::-1])
+    return f"learning rate times, from the head down to the embeddings: {listed}"
 
 
 def random_messages(config: RunConfig, model: FunctionalModel, report: RestoreReport | None) -> list[str]:

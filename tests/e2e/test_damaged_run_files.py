@@ -13,7 +13,7 @@ from t5lite.cli.main import main
 from t5lite.runner.run_directory import RunDirectory
 from tests.e2e.conftest import contents
 
-NEWER = "was written by a newer t5lite: it has version 99, and this one reads up to \\d; upgrade t5lite"
+NEWER = "was written by a newer t5lite: it has version 99, and this one reads up to \\d+; upgrade t5lite"
 ANEW = "delete it and run `t5lite train` with the recipe of this run again, which writes it anew"
 
 

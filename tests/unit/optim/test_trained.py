@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError
 from t5lite.optim import OPTIMIZERS, AdamWConfig, Constant
-from t5lite.optim.trained import check_patterns, merged, parameter_paths, resolve_trained
+from t5lite.optim.trained import (
+    check_layer_decay,
+    check_patterns,
+    merged,
+    parameter_paths,
+    resolve_trained,
+)
 from t5lite.partitioning.rules import is_logical_axes
 
 AXES = {
@@ -188,3 +194,54 @@ def test_a_pattern_that_does_nothing_is_refused(trainable, factors, message):
 def test_what_is_no_pattern_or_factor_is_refused_without_a_model(trainable, factors, message):
     with pytest.raises(ConfigError, match=message):
         check_patterns(trainable, factors)
+
+
+def unstacked(tree):
+    """Return a tree like the parameters with every layer of a stack as a group of its own."""
+    layers = {f"layer_{n}": jax.tree.map(lambda x, n=n: x[n], tree["layers"]) for n in range(SIZES["layers"])}
+    return {**layers, **{name: value for name, value in tree.items() if name != "layers"}}
+
+
+def learnt(kind, trained, axes, trees):
+    """Return the first of the trees, the parameters, after updates by the others, the gradients."""
+    schedule = Constant(value=0.05).build(100)
+    optimizer = trained.optimizer(
+        lambda names, rates: kind(weight_decay=0.01).build(schedule, names, rates), axes
+    )
+    params, *gradients = trees
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    for each in gradients:
+        updates, state = update(each, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def test_layerwise_decay_of_stacked_layers_is_that_of_layers_of_their_own(kind):
+    """As by hand-written factors, for several steps and with weight decay."""
+    one = {"query": ("embed", "heads"), "scale": ("embed",)}
+    stacked = {
+        "layers": {name: ("layers", *axes) for name, axes in one.items()},
+        "norm": ("embed",),
+    }
+    alone = {"layer_0": one, "layer_1": one, "norm": ("embed",)}
+    trees = [random_tree(seed, stacked) for seed in range(4)]
+    distances = {"layers/query": (2, 1), "layers/scale": (2, 1), "norm": (0,)}
+    decayed = resolve_trained(None, (("*/scale", 3.0),), stacked).decayed(0.7, distances)
+    factors = (
+        ("layer_0/scale", 3 * 0.7**2),
+        ("layer_0", 0.7**2),
+        ("layer_1/scale", 3 * 0.7),
+        ("layer_1", 0.7),
+    )
+    by_hand = resolve_trained(None, factors, alone)
+    got = by_path(unstacked(learnt(kind, decayed, stacked, trees)))
+    want = by_path(learnt(kind, by_hand, alone, [unstacked(tree) for tree in trees]))
+    assert got.keys() == want.keys()
+    for path, value in want.items():
+        np.testing.assert_allclose(got[path], value, rtol=1e-6, atol=1e-7, err_msg=path)
+
+
+@pytest.mark.parametrize("decay", [0.0, -0.5, 1.01, float("nan"), float("inf")])
+def test_a_decay_that_is_none_is_refused(decay):
+    with pytest.raises(ConfigError, match=r"layerwise_learning_rate_decay=.* must be above 0 and at most 1"):
+        check_layer_decay(decay)

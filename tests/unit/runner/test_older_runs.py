@@ -23,7 +23,7 @@ from t5lite.training import attempts
 from t5lite.training.trackers import reporting
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
-NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to \d; upgrade t5lite"
+NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to \d+; upgrade t5lite"
 
 
 def older_run() -> Any:
