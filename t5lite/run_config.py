@@ -30,6 +30,7 @@ from t5lite.data.pipeline import (
     DataConfig,
     SourceDataConfig,
 )
+from t5lite.evaluation.best_metric import check_best_metric
 from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
 from t5lite.models.config.checks import LARGEST_SIZE
@@ -38,7 +39,8 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.models.inheritance import ReadSource, inherited_model
 from t5lite.models.layer_distance import layers_to_output
 from t5lite.models.presets import preset
-from t5lite.optim import Optimizer, OptimizerConfig, Schedule
+from t5lite.optim import Optimizer, OptimizerConfig, Schedule, ScheduleFn
+from t5lite.optim.averaging import with_average
 from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, resolve_trained
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
@@ -167,7 +169,8 @@ class RunConfig(_UncheckedConfig):
                 f"training.batch_size={batch_size} is not divisible by step.num_microbatches={microbatches}; "
                 f"use {f'{below} or ' if below else ''}{below + microbatches}"
             )
-        self.schedule.build(self.training.total_steps)
+        if self.training.epochs is None:  # else the data has a say in the number of steps
+            self.schedule.build(self.training.total_steps)
         check_patterns(self.trainable, self.learning_rate_factors)
         check_layer_decay(self.layerwise_learning_rate_decay)
         if not 0 <= self.seed < _SEEDS:
@@ -180,7 +183,12 @@ class RunConfig(_UncheckedConfig):
             if evaluation.task is not None:
                 open_task(evaluation.task)
             evaluation.check(f"evaluations.{name}", self.evaluated_data(name), self.model)
-        self._check_best()
+            if evaluation.average and self.training.ema_decay is None:
+                raise ConfigError(
+                    f"evaluations.{name}.average={evaluation.average!r} is kept by training.ema_decay, which "
+                    "is None; give it, or leave the average out"
+                )
+        check_best_metric(self.checkpoints, self.training, self.evaluations, self.model)
         source = self.initialize_from
         if source and _absolute(source.run) == _absolute(self.run_dir):
             raise ConfigError(
@@ -194,12 +202,20 @@ class RunConfig(_UncheckedConfig):
         decay = self.layerwise_learning_rate_decay
         return trained if decay == 1 else trained.decayed(decay, layers_to_output(model))
 
-    def build_optimizer(self, model: FunctionalModel) -> Optimizer:
-        """Return the optimizer of what is trained of the model; errors as of ``trained``."""
-        schedule = self.schedule.build(self.training.total_steps)
-        return self.trained(model).optimizer(
-            lambda axes, factors: self.optimizer.build(schedule, axes, factors), model.logical_axes
+    def build_optimizer(self, model: FunctionalModel, schedule: ScheduleFn | None = None) -> Optimizer:
+        """Return the optimizer of what is trained of the model; errors as of ``trained``.
+
+        Args:
+          model: of the run.
+          schedule: another than the run's own.
+        """
+        rate, decay = schedule or self.schedule.build(self.training.total_steps), self.training.ema_decay
+        optimizer = self.trained(model).optimizer(
+            lambda axes, factors: self.optimizer.build(rate, axes, factors), model.logical_axes
         )
+        if decay is None:
+            return optimizer
+        return with_average(optimizer, decay, optimizer.trained(model.logical_axes))
 
     @property
     def training_stores(self) -> tuple[str, ...]:
@@ -246,17 +262,6 @@ class RunConfig(_UncheckedConfig):
             },
             initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),
         )
-
-    def _check_best(self) -> None:
-        checkpoints = self.checkpoints
-        if checkpoints.keep_best and not self.evaluations:
-            raise ConfigError(
-                f"checkpoints.keep_best={checkpoints.keep_best} keeps the best on held-out data, and there "
-                "is none: give evaluations.NAME.store"
-            )
-        if checkpoints.best_evaluation is not None:
-            said_by = f"checkpoints.best_metric={checkpoints.best_metric!r}"
-            known_name(checkpoints.best_evaluation, self.evaluations, said_by=said_by)
 
 
 def _absolute(directory: str) -> str:

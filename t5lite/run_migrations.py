@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from t5lite.core.metric_order import lower_is_better
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.data.objectives import SpanCorruption
 from t5lite.models.config import EncoderDecoderConfig
@@ -63,6 +64,17 @@ def _with_frame(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "data": framed(data)} if "data" in content else content
 
 
+def _with_best_by_name(content: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 8, in which what is best was the lowest unless said otherwise."""
+    checkpoints = content.get("checkpoints")
+    if not isinstance(checkpoints, dict) or checkpoints.get("best_is") != "lowest":
+        return content
+    metric = checkpoints.get("best_metric", "loss")
+    if not isinstance(metric, str) or not lower_is_better(metric):
+        return content
+    return {**content, "checkpoints": {**checkpoints, "best_is": None}}
+
+
 VERSIONS = Versions(
     {
         0: _with_types,
@@ -73,7 +85,7 @@ VERSIONS = Versions(
         5: unchanged,
         6: _with_frame,
         7: unchanged,
-        8: unchanged,
+        8: _with_best_by_name,
     }
 )
 """Of ``config.json``."""

@@ -23,6 +23,7 @@ from t5lite.core.errors import (
     TransientError,
     suggestion,
 )
+from t5lite.core.metric_order import lower_is_better
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.types import Tree
 from t5lite.partitioning import multihost
@@ -56,8 +57,8 @@ class CheckpointConfig:
     """Also keep this many checkpoints, those with the best held-out ``best_metric`` that is known so far."""
     best_metric: str = "loss"
     """What makes a checkpoint the best one: a metric of the first evaluation, or NAME/METRIC of another."""
-    best_is: Literal["lowest", "highest"] = "lowest"
-    """Which values of it are better."""
+    best_is: Literal["lowest", "highest"] | None = None
+    """Which values of it are better; None goes by its name: the lowest of a loss, the highest of a score."""
     on_damage: Literal["fall_back", "stop"] = "fall_back"
     """Where the newest checkpoint is damaged, go on from the newest older one that is whole, or stop."""
     on_save_failure: Literal["continue", "stop"] = "continue"
@@ -73,6 +74,11 @@ class CheckpointConfig:
     def best_value(self) -> str:
         """What of that evaluation makes a checkpoint the best one."""
         return self.best_metric.rpartition("/")[2]
+
+    @property
+    def highest_is_best(self) -> bool:
+        """Whether higher values of it are better."""
+        return not lower_is_better(self.best_value) if self.best_is is None else self.best_is == "highest"
 
     def __post_init__(self) -> None:
         if self.save_every_steps < 1:
@@ -335,7 +341,7 @@ class Checkpoints:
     def _best_steps(self) -> list[int]:
         there = set(reading.available_steps(self.directory))
         scores = {step: score for step, score in self._scores.items() if step in there}
-        return best_steps(scores, self.config.keep_best, highest=self.config.best_is == "highest")
+        return best_steps(scores, self.config.keep_best, highest=self.config.highest_is_best)
 
     def _clean_up(self, step: int, error: Exception, *, alone: bool) -> None:
         """Remove what a save left that failed, in this process alone or in all of them."""

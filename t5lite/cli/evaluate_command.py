@@ -8,6 +8,7 @@ from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
+from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import store_evaluation
 
@@ -22,6 +23,8 @@ class Arguments:
     """Which of the run's evaluations, by name; all of them by default."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
+    average: Average | None = None
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
     store: str | None = None
     """Held-out store; that of the evaluation by default. An imported model needs one."""
     max_examples: int | None = None
@@ -54,6 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         changes,
         names=parsed.evaluations,
         step=parsed.step,
+        average=parsed.average,
         announce=lambda text: print(f"t5lite evaluate: {text}", file=sys.stderr, flush=True),
     )
     for result in results:

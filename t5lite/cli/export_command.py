@@ -15,6 +15,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.interop import check_takes, format_for
 from t5lite.interop.stablehlo import ProgramSizes
+from t5lite.runner.averages import Average
 from t5lite.runner.interchange import export
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -30,6 +31,8 @@ class Arguments:
     """Folder to create; an address (gs://, s3://) or a path."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
+    average: Average | None = None
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the weights; T5 overflows in float16, and the export says so."""
     max_shard_size: str | None = None
@@ -62,12 +65,13 @@ def run(arguments: Sequence[str]) -> int:
         parsed.run,
         parsed.output,
         step=parsed.step,
+        average=parsed.average,
         dtype=parsed.dtype,
         format_name=parsed.format,
         overwrite=parsed.overwrite,
         options=options,
     )
-    weights = "imported weights" if done.imported else f"weights of step {done.step}"
+    weights = "imported weights" if done.imported else f"weights {done.origin}"
     print(f"{parsed.output}: {weights}, {parsed.dtype}")
     for name, count in done.export.overflows.items():
         print(f"  overflow: {name}: {count:,} values became infinite")

@@ -15,6 +15,7 @@ from t5lite.core.storage.addresses import place
 from t5lite.data.reading.input_files import compression
 from t5lite.data.reading.lines import Line, decode_lines, read_lines
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
+from t5lite.runner.averages import Average
 from t5lite.runner.generation import start_generation
 
 _JSONL = (".jsonl", ".ndjson", ".json")
@@ -41,6 +42,8 @@ class Arguments:
     """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
+    average: Average | None = None
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
     encoder_length: int | None = None
     """Inputs are cut to this many tokens (what is to be continued loses its beginning); by default what the
     run was trained on, of an imported model what it has positions for."""
@@ -69,6 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         parsed.run,
         inputs,
         step=parsed.step,
+        average=parsed.average,
         encoder_length=parsed.encoder_length,
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,

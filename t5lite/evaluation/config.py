@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.home import expand_fields
@@ -30,9 +31,24 @@ class EvaluationConfig:
     """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
     task: str | None = None
     """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
+    average: Literal["ema"] | None = None
+    """Measure the moving average of the parameters (``training.ema_decay``); None: these themselves."""
 
     def __post_init__(self) -> None:
         expand_fields(self, "store")
+
+    def metrics_in_training(self, model: ModelConfig) -> tuple[str, ...]:
+        """Return the names of what this measures of a model while it is trained.
+
+        Raises:
+          ConfigError: for a head that predicts nothing.
+        """
+        names = ["loss", "perplexity"]
+        for number, output in enumerate(model.outputs):
+            prefix = f"{output.name}_" if number else ""
+            names += [f"{prefix}loss", f"{prefix}{output.accuracy_name}"]
+        names += ["text_loss"] * model.writes + ["encoder_use"] * (self.encoder_use and model.cross_attends)
+        return tuple(dict.fromkeys(names))
 
     def check(self, field: str, data: SourceDataConfig, model: ModelConfig) -> None:
         """Check that this can be measured.

@@ -18,8 +18,9 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
 from t5lite.runner.data_messages import data_messages, left_out_messages, unreached_settings, unseen_rows
+from t5lite.runner.epochs import epochs_message
 from t5lite.runner.heldout import Heldout
-from t5lite.runner.heldout_messages import heldout_messages
+from t5lite.runner.heldout_messages import best_messages, heldout_messages
 from t5lite.runner.inheritance import described
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
@@ -102,6 +103,8 @@ def announce(run: Run, start: Start) -> None:
         f"{f' ({mesh})' if mesh else ''}, {run.pipeline.num_examples:,} examples an epoch, "
         f"{training.batch_size} x {_row_length(run.pipeline)} tokens a step → {run.directory.path}"
     )
+    if length := epochs_message(run.config, run.pipeline):
+        say(length)
     axes = state_axes(run.model, run.optimizer)
     unsplit = unsplit_messages(run.partitioner, abstract_state(run.model, run.optimizer), axes)
     for message in [*trained_messages(run.config.trained(run.model), run.model), *unsplit]:
@@ -121,8 +124,10 @@ def announce(run: Run, start: Start) -> None:
         )
         end = run.position.after(num_steps, batch_size=training.batch_size).examples_seen
         unreached = unreached_settings(run.config.data, run.pipeline, examples=end)
-    measured = heldout_messages(run.config, run.heldout)
-    for message in (unseen, *unreached, *measured, *run.plan.messages, start.origin):
+    measured = [*heldout_messages(run.config, run.heldout), *best_messages(run.config)]
+    source = None if run.resumed else run.plan.source
+    told = (unseen, *unreached, *measured, *run.plan.messages, source and source.note, start.origin)
+    for message in told:
         if message:
             say(message)
 
@@ -132,7 +137,7 @@ def _rate_change(run: Run, start: Start) -> list[str]:
     if run.resumed is None or run.resumed.config is None:
         return []
     schedule = run.resumed.config.schedule.build(run.resumed.config.training.total_steps)
-    earlier = run.config.optimizer.build(schedule, run.model.logical_axes)
+    earlier = run.config.build_optimizer(run.model, schedule)
     before, now = (float(each.learning_rate(start.state.opt_state)) for each in (earlier, run.optimizer))
     if before == now:
         return []

@@ -49,7 +49,7 @@ def best_step(found: Snapshot) -> int:
             f"{config.best_value!r} of the evaluation {name!r} in {METRICS_FILE}; choose one by its step, or "
             "newest"
         )
-    return best_steps(there, 1, highest=config.best_is == "highest")[0]
+    return best_steps(there, 1, highest=config.highest_is_best)[0]
 
 
 def chosen_step(found: Snapshot, step: Step) -> int:

@@ -72,6 +72,8 @@ EFFECTS: Mapping[str, Effect] = {
     "layerwise_learning_rate_decay": Effect.COURSE,
     "training": Effect.NOTHING,
     "training.batch_size": Effect.COURSE,
+    "training.ema_decay": Effect.COURSE,
+    "training.epochs": Effect.COURSE,
     "training.total_steps": Effect.COURSE,
     "step": Effect.COURSE,
     "step.vocab_chunks": Effect.NOTHING,

@@ -31,6 +31,7 @@ from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
+from t5lite.runner.averages import Average
 from t5lite.runner.heldout import Heldout, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
@@ -133,6 +134,7 @@ def evaluate(
     *,
     names: Collection[str] = (),
     step: Step = "newest",
+    average: Average | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Evaluation]:
     """Measure the checkpoint of a run, one evaluation after the other.
@@ -145,6 +147,7 @@ def evaluate(
       changes: to what its configuration says.
       names: of the run's evaluations; all of them by default.
       step: checkpoint, or "best"; the newest by default.
+      average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation.
       announce: is told when everything is checked and the long work begins.
 
     Yields:
@@ -160,9 +163,16 @@ def evaluate(
     partitioner = make_partitioner(PartitioningConfig())
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
-    trained = load_trained(found, partitioner, step=step)
+    averages: dict[str, Average | None] = {
+        name: each.config.average if average is None else average for name, each in evaluations.items()
+    }
+    taken = next(iter(averages.values()))
+    trained = load_trained(found, partitioner, step=step, average=taken)
     evaluators = heldout_evaluators(trained.model, partitioner, evaluations)
     for name, heldout in evaluations.items():
+        if averages[name] != taken:
+            taken = averages[name]
+            trained = load_trained(found, partitioner, step=trained.step, average=taken)
         batch_size, label = clamped_batch_size(heldout, partitioner), f"{name}: " * (len(evaluations) > 1)
         announce(
             f"{label}{heldout.num_examples:,} examples in batches of {batch_size:,}; the first one compiles "
@@ -172,13 +182,13 @@ def evaluate(
         others = _beside(metrics, trained, config, heldout, found)
         yield Evaluation(
             name=name,
-            step=trained.report.step,
+            step=trained.step,
             store=absolute_location(heldout.config.store),
             num_examples=heldout.num_examples,
             metrics=metrics | others.metrics,
             samples=others.samples,
-            notes=(*about, *_notes(config, heldout, found), *others.notes),
-            settings=_settings(config, heldout),
+            notes=(*about, *_averaged(trained, taken), *_notes(config, heldout, found), *others.notes),
+            settings={**_settings(config, heldout), "average": taken},
         )
 
 
@@ -196,7 +206,10 @@ def _configuration(
             )
         chosen = _chosen(directory, config.evaluations, names, changes)
         # Which checkpoint is the best may be said by an evaluation that is not chosen.
-        return dataclasses.replace(config, evaluations=chosen, checkpoints=CheckpointConfig()), []
+        # And when the training ends.
+        training = dataclasses.replace(config.training, early_stopping_patience=None)
+        checkpoints = CheckpointConfig()
+        return dataclasses.replace(config, evaluations=chosen, checkpoints=checkpoints, training=training), []
     if names:
         raise ConfigError(f"{directory.path} was imported and has no evaluations; give a store by --store")
     if changes.store is None:
@@ -226,6 +239,11 @@ def _chosen(
     if changes.store is not None and not chosen:
         chosen = {UNNAMED_EVALUATION: EvaluationConfig(store=changes.store)}
     return {name: changes.applied(each) for name, each in chosen.items()}
+
+
+def _averaged(trained: TrainedModel, average: Average | None) -> list[str]:
+    """Return what to say of parameters that are not those of a checkpoint."""
+    return [] if average is None else [f"the parameters are {trained.origin}"]
 
 
 def _measurable(heldout: Heldout) -> Heldout:

@@ -14,6 +14,7 @@ from t5lite.evaluation.text_classification import classification_rows, classify
 from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.runner.averages import Average
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -38,6 +39,7 @@ def generate(
     inputs: Sequence[str],
     *,
     step: Step = "newest",
+    average: Average | None = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -47,6 +49,7 @@ def generate(
         run,
         inputs,
         step=step,
+        average=average,
         encoder_length=encoder_length,
         max_decode_length=max_decode_length,
         batch_size=batch_size,
@@ -59,6 +62,7 @@ def start_generation(
     inputs: Sequence[str],
     *,
     step: Step = "newest",
+    average: Average | None = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -74,6 +78,7 @@ def start_generation(
       run: run directory, of a training or an import.
       inputs: texts.
       step: checkpoint, or "best"; the newest by default.
+      average: what to take in place of its parameters (``runner.averages``).
       encoder_length: most tokens of an input; by default what the run was trained on.
       max_decode_length: most tokens of an output; by default what the run was trained on.
       batch_size: inputs at once.
@@ -99,7 +104,7 @@ def start_generation(
                 f"{config.num_classes} outputs mean; fine-tune it on pairs whose targets are the classes"
             )
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
-        loaded = load_trained(found, partitioner, step=step)
+        loaded = load_trained(found, partitioner, step=step, average=average)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
         return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs)
     mode = decoding_mode(config)(
@@ -113,7 +118,7 @@ def start_generation(
     rows = [mode.row(each) for each in given]
     # What cannot work is refused before parameters are read.
     least_length = mode.fitted(rows)
-    loaded = load_trained(found, partitioner, step=step)
+    loaded = load_trained(found, partitioner, step=step, average=average)
     outputs = generate_outputs(
         loaded.model,
         loaded.params,

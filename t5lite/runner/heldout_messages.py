@@ -50,6 +50,28 @@ def heldout_messages(config: RunConfig, evaluations: Mapping[str, Heldout]) -> l
     return list(dict.fromkeys(messages))
 
 
+def best_messages(config: RunConfig) -> list[str]:
+    """Return what to say of a training whose best checkpoint may not be there when it ends."""
+    training, checkpoints, name = config.training, config.checkpoints, config.best_evaluation
+    stops_early = training.early_stopping_patience is not None
+    if name is None or not (stops_early or checkpoints.keep_best):
+        return []
+    messages = []
+    if not checkpoints.keep_best:
+        messages.append(
+            f"note: training.early_stopping_patience={training.early_stopping_patience} ends the run so many "
+            "evaluations after its best, whose checkpoint is not kept: --checkpoints.keep-best 1 keeps it"
+        )
+    every = config.evaluations[name].every_steps or training.eval_every_steps
+    saves = checkpoints.save_every_steps
+    if every is not None and every % saves:
+        messages.append(
+            f"note: {name} is measured every {every} steps and checkpoints are saved every {saves}: the best "
+            f"is the best of both; --checkpoints.save-every-steps {every} saves whatever is measured"
+        )
+    return messages
+
+
 def majority_class(heldout: Heldout) -> MajorityClass | None:
     """Return what the accuracy of a classifier is read against; None of data without classes."""
     pipeline = heldout.pipeline

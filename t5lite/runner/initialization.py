@@ -9,7 +9,7 @@ import jax
 
 from t5lite.checkpointing.partial import RestoreReport, restore_params
 from t5lite.checkpointing.reading import Step, leaf_names
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses, listed
 from t5lite.data.vocabulary import Vocabulary
@@ -17,7 +17,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import InitializeFrom
-from t5lite.runner.checkpoint_choice import chosen_step, read_chosen
+from t5lite.runner.checkpoint_choice import chosen_step, evaluations, read_chosen
 from t5lite.runner.loading import sharded_abstract_params
 from t5lite.runner.model_file import ModelFile
 from t5lite.runner.run_directory import RunDirectory
@@ -29,6 +29,9 @@ _HEAD_FIELDS = ("head", "num_labels")
 """Whose parameters a fine-tuning makes anew where they differ from those of the one it starts from."""
 _FREE_FIELDS = ("dropout_rate", *_HEAD_FIELDS)
 """In which the model of a fine-tuning may differ from the one it starts from."""
+
+_LEAST_ENCODER_USE = 0.3
+"""Nats; below it fine-tuning gained nothing from pretraining, or lost (docs/fine_tuning.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,19 @@ class Source:
     model: ModelFile
     vocabulary_path: str
     classes: LabelClasses | None = None
+    encoder_use: float | None = None
+    """Of that checkpoint, or the newest measured before it; None where nothing says."""
+
+    @property
+    def note(self) -> str | None:
+        """What to say of parameters that will hardly help; None of others."""
+        if self.encoder_use is None or self.encoder_use >= _LEAST_ENCODER_USE:
+            return None
+        return (
+            f"warning: {self.run} hardly uses its encoder (encoder_use {self.encoder_use:.2f} nats): what is "
+            "fine-tuned from there may be worse than from scratch (docs/fine_tuning.md); pretrain it for "
+            f"longer, until that is above {_LEAST_ENCODER_USE}"
+        )
 
     def classes_for(self, model: ModelConfig) -> LabelClasses | None:
         """Return its classes; None if ``model`` cannot have them all."""
@@ -60,14 +76,26 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
       UserError: if it is no run, or its vocabulary cannot be used.
     """
     found = Snapshot(RunDirectory.at(initialize_from.run))
+    step = chosen_step(found, initialize_from.step) if gives_parameters else None
     return Source(
         run=initialize_from.run,
         asked=initialize_from.step,
         model=found.model,
         vocabulary_path=str(found.vocabulary.path),
-        step=chosen_step(found, initialize_from.step) if gives_parameters else None,
+        step=step,
         classes=found.classes,
+        encoder_use=None if step is None else _encoder_use(found, step),
     )
+
+
+def _encoder_use(found: Snapshot, step: int) -> float | None:
+    """Return the newest encoder use that a run has measured up to a step; None where no file tells."""
+    try:
+        name = found.config.best_evaluation if found.has_config else None
+        measured = {} if name is None else evaluations(found, name, "encoder_use")
+    except UserError:  # it is damaged, and needed for nothing else
+        return None
+    return next((measured[each] for each in sorted(measured, reverse=True) if each <= step), None)
 
 
 def check_source(source: Source, model: ModelConfig, vocabulary: Vocabulary) -> None:

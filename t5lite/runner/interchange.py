@@ -24,6 +24,7 @@ from t5lite.interop.usage import Usage
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.runner.averages import Average
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -36,6 +37,8 @@ class ExportedRun:
     """What ``export`` wrote, the step of the checkpoint it is, and whether that was imported."""
 
     step: int
+    origin: str
+    """What the weights are, in words."""
     export: Export
     imported: bool
 
@@ -45,6 +48,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     step: Step = "newest",
+    average: Average | None = None,
     dtype: str = "float32",
     format_name: str = "huggingface",
     overwrite: bool = False,
@@ -58,6 +62,7 @@ def export(
       run: run directory.
       output: folder to create.
       step: checkpoint, or "best"; the newest by default.
+      average: what to take in place of its parameters (``runner.averages``).
       dtype: of the exported weights.
       format_name: a key of ``interop.FORMATS``.
       overwrite: replace ``output`` if it is such a folder, with nothing in it but what was exported.
@@ -82,7 +87,7 @@ def export(
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
     partitioner = make_partitioner(PartitioningConfig())
-    trained = load_trained(found, partitioner, step=step)
+    trained = load_trained(found, partitioner, step=step, average=average)
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
@@ -109,7 +114,7 @@ def export(
         overwrite=overwrite,
         **arguments,
     )
-    return ExportedRun(trained.report.step, written, imported=imported)
+    return ExportedRun(trained.step, trained.origin, written, imported=imported)
 
 
 def import_model(

@@ -103,7 +103,10 @@ def _refusal_to_write(directory: RunDirectory, config: RunConfig) -> UserError |
     if not told:
         return None
     refusal = refusal or UserError(told[0])
-    if leaders_result(lambda: available_steps(directory.checkpoints)[-1:]) != [config.training.total_steps]:
+    training = config.training
+    if training.epochs is not None or training.early_stopping_patience is not None:
+        return refusal  # where it ends, only its data or what it measured tells
+    if leaders_result(lambda: available_steps(directory.checkpoints)[-1:]) != [training.total_steps]:
         raise refusal
     return refusal
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 
-from t5lite.checkpointing.partial import RestoreReport, restore_params
 from t5lite.checkpointing.reading import Step, largest_leaf
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
+from t5lite.runner.averages import Average, check_average, restore_average
 from t5lite.runner.checkpoint_choice import read_chosen
 from t5lite.runner.snapshot import Snapshot
 
@@ -22,25 +22,39 @@ class TrainedModel:
     model: FunctionalModel
     params: Any
     vocabulary: Vocabulary
-    report: RestoreReport
+    step: int
+    """Of the checkpoint."""
+    origin: str
+    """What the parameters are, in words that follow "weights"."""
 
 
-def load_trained(found: Snapshot, partitioner: Partitioner, *, step: Step = "newest") -> TrainedModel:
+def load_trained(
+    found: Snapshot, partitioner: Partitioner, *, step: Step = "newest", average: Average | None = None
+) -> TrainedModel:
     """Return the model of a run, its parameters restored onto the partitioner's mesh.
+
+    Args:
+      found: the run.
+      partitioner: of the mesh.
+      step: which checkpoint.
+      average: what to take of it, or of those before it, in place of its parameters.
 
     Raises:
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
+    check_average(average)
     directory, vocabulary = found.directory, found.vocabulary
     model = build(found.model.config, found.model.execution)
     abstract_params = sharded_abstract_params(model, partitioner)
     largest = largest_leaf(abstract_params)
 
-    def read(chosen: int) -> tuple[Tree, RestoreReport]:
-        return restore_params(directory.checkpoints, abstract_params, chosen, max_host_bytes=largest)
+    def read(chosen: int) -> TrainedModel:
+        params, origin = restore_average(
+            directory.checkpoints, abstract_params, chosen, average, max_host_bytes=largest
+        )
+        return TrainedModel(model, params, vocabulary, chosen, origin)
 
-    params, report = read_chosen(directory, step, read)
-    return TrainedModel(model, params, vocabulary, report)
+    return read_chosen(directory, step, read)
 
 
 def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:

@@ -112,13 +112,13 @@ class Planner:
 
 
 def _check_step(config: RunConfig, resumed: Resumption | None) -> None:
-    """Check that a run that resumes is not beyond its end.
+    """Check that a run that resumes is not beyond its end; what epochs come to only its data tells.
 
     Raises:
       ConfigError: naming the step that it has reached.
     """
     total_steps = config.training.total_steps
-    if resumed is not None and resumed.step > total_steps:
+    if config.training.epochs is None and resumed is not None and resumed.step > total_steps:
         raise ConfigError(
             f"run_dir={config.run_dir} is at step {resumed.step}, beyond training.total_steps={total_steps}; "
             f"use more than {resumed.step} steps to train on, or another run_dir to start anew"

@@ -13,6 +13,7 @@ from t5lite.partitioning import make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
+from t5lite.runner.epochs import with_steps_of_epochs
 from t5lite.runner.heldout import check_encoder_use, open_heldout
 from t5lite.runner.initialization import check_source, restore_source
 from t5lite.runner.planner import FindReturn, Planner
@@ -57,6 +58,7 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
     pipeline = open_training_pipeline(config, plan)
     check_vocabulary(pipeline.vocabulary, config.model)
     plan.earlier.check(directory, config.model, pipeline.vocabulary)
+    config = with_steps_of_epochs(config, pipeline, plan)
     check_epochs(pipeline, config, step=plan.step, position=plan.position)
     heldout = open_heldout(config, pipeline.vocabulary, pipeline.classes)
     for evaluation in heldout.values():

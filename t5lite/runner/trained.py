@@ -82,6 +82,14 @@ def check_trained_alike(resumed: Resumption, config: RunConfig, model: Functiona
     """
     if resumed.config is None:  # an older version's, which trained everything, or nobody can tell
         return
+    averaged = [each.training.ema_decay is not None for each in (resumed.config, config)]
+    if averaged[0] != averaged[1]:
+        has, now = ("has a", None) if averaged[0] else ("has no", config.training.ema_decay)
+        raise ConfigError(
+            f"run_dir={config.run_dir} {has} moving average of its parameters up to step {resumed.step}, and "
+            f"training.ema_decay is {now} now; change it back, or go on from these parameters in another "
+            f"run_dir by --initialize-from.run {config.run_dir}"
+        )
     before, now = resumed.config.trained(model), config.trained(model)
     if before.frozen == now.frozen:
         return

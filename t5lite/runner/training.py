@@ -19,11 +19,13 @@ from t5lite.core.types import Tree
 from t5lite.data.host_loader import device_batches, local_rows
 from t5lite.data.pipeline import BatchStream
 from t5lite.models.functional import FunctionalModel
+from t5lite.optim.trained import merged
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, announce, say
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
+from t5lite.runner.early_stopping import early_stopping
 from t5lite.runner.evaluation import heldout_evaluators
 from t5lite.runner.going_back import FROM_STEP, asked_return, still_there
 from t5lite.runner.joining import check_same, joined
@@ -111,7 +113,7 @@ def _train_alone(
         ledger = stack.enter_context(
             cost_recorded(directory.path, lease, clock, program=program, start_step=run.plan.step, say=say)
         )
-        trackers = stack.enter_context(tracked(config, directory.path, say))
+        trackers = stack.enter_context(tracked(run.config, directory.path, say))
         while (outcome := _train(run, start, supervision, lease, ledger, trackers)) is None:
             back = run.plan.back
             del run, start  # and with it what is left of the state
@@ -201,6 +203,7 @@ def _train(
             },
             step_record=_step_record(run),
             evaluations=_evaluations(run, metrics, telemetry, supervision),
+            early_stopping=early_stopping(run),
             profile_directory=directory.path / "profile",
         )
         try:
@@ -228,7 +231,9 @@ def _train(
 
 
 def _is_finished(run: Run) -> bool:
-    return run.plan.step == run.config.training.total_steps and run.plan.is_evaluated(run.heldout)
+    stopping = early_stopping(run)
+    is_over = run.plan.step == run.config.training.total_steps or (stopping is not None and stopping.is_over)
+    return is_over and run.plan.is_evaluated(run.heldout)
 
 
 def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
@@ -236,10 +241,16 @@ def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
     if may_write and multihost.is_leader() and (lost := write_lost_files(run)):
         say(f"written anew, for they were missing or damaged: {', '.join(lost)}")
     unused = f"; not taken: {'; '.join(map(str, run.changes))}" if run.changes else ""
-    say(
-        f"{run.directory.path} is finished: step {run.plan.step} of training.total_steps="
-        f"{run.config.training.total_steps}; raise that to train on{unused}"
-    )
+    total_steps = run.config.training.total_steps
+    epochs = run.config.training.epochs
+    length = f"training.total_steps={total_steps}" if epochs is None else f"training.epochs={epochs:g}"
+    how = f"is finished: step {run.plan.step} of {length}; raise that"
+    if run.plan.step < total_steps:
+        how = (
+            f"has ended early, at step {run.plan.step} of {total_steps}: "
+            f"{early_stopping(run)}; raise that, or set it to None,"
+        )
+    say(f"{run.directory.path} {how} to train on{unused}")
     return Outcome(
         step=run.plan.step,
         reason="finished",
@@ -329,7 +340,9 @@ def _evaluations(
         if is_first:
             telemetry.message("compiling the evaluation step: seconds to minutes, once")
         is_first = False
-        newest[name] = evaluators[name](state.params)
+        average = run.heldout[name].config.average
+        params = state.params if average is None else merged(state.params, state.opt_state.average)
+        newest[name] = evaluators[name](params)
         return newest[name]
 
     return tuple(

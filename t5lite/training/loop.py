@@ -21,6 +21,7 @@ from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.position import DataPosition
 from t5lite.training.bad_steps import BadSteps, StepRecord, WentBadError
+from t5lite.training.early_stopping import EarlyStopping
 from t5lite.training.evaluations import PeriodicEvaluation
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption, StopRequested
@@ -40,7 +41,10 @@ class TrainingConfig:
     """How long a run trains, on how much at a time, and how often it reports."""
 
     total_steps: int
-    """Steps of the whole run, those before a resumption included."""
+    """Steps of the whole run, those before a resumption included; where ``epochs`` are given, they count."""
+    epochs: float | None = None
+    """Passes over the training data that the run makes, from which total_steps follows when it begins; None
+    goes by steps."""
     batch_size: int
     """Rows of the global batch, over all devices and microbatches."""
     log_every_steps: int = 50
@@ -48,6 +52,14 @@ class TrainingConfig:
     eval_every_steps: int | None = 1000
     """Steps between evaluations that say no interval of their own; None evaluates before the first and after
     the last step only."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the trained parameters, which is kept beside them (4 bytes a
+    parameter more); evaluations and commands take it where ``average`` is ema. None keeps none."""
+    early_stopping_patience: int | None = None
+    """Evaluations in a row that do not improve on the best ``checkpoints.best_metric`` after which the run
+    ends before ``total_steps``; None never does."""
+    early_stopping_min_delta: float = 0.0
+    """What a value must be better by than the best before to be an improvement."""
     check_replicas_every_steps: int | None = None
     """Steps between checks that devices which should hold the same bits of the state do; then every save is
     preceded by one, too. A check is a pass over the state's memory. None never looks."""
@@ -79,6 +91,8 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be 1 or more")
+        if self.epochs is not None and not self.epochs > 0:
+            raise ConfigError(f"training.epochs={self.epochs} must be above 0, or None to go by total_steps")
         if self.spike_threshold is not None and not self.spike_threshold > 0:
             raise ConfigError(f"training.spike_threshold={self.spike_threshold} must be positive, or None")
         if self.spike_window_steps < MIN_LOSSES:
@@ -92,6 +106,19 @@ class TrainingConfig:
             raise ConfigError(
                 f"training.eval_every_steps={self.eval_every_steps} must be 1 or more, "
                 "or None for start and end"
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ConfigError(
+                f"training.ema_decay={self.ema_decay} must be between 0 and 1, or None for none"
+            )
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            raise ConfigError(
+                f"training.early_stopping_patience={self.early_stopping_patience} must be 1 or more, "
+                "or None to train to the end"
+            )
+        if self.early_stopping_min_delta < 0:
+            raise ConfigError(
+                f"training.early_stopping_min_delta={self.early_stopping_min_delta} must be 0 or more"
             )
         if self.check_replicas_every_steps is not None and self.check_replicas_every_steps < 1:
             raise ConfigError(
@@ -123,6 +150,8 @@ class TrainingParts:
     step_record: StepRecord = field(default_factory=StepRecord)
     """Of the steps that ``state`` has done."""
     evaluations: tuple[PeriodicEvaluation, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    """Ends the run before its last step; knows what was measured before."""
     profile_directory: StoragePath = Path("profile")
 
     @property
@@ -140,7 +169,7 @@ class TrainingResult(NamedTuple):
 
 
 def train(state: TrainState, config: TrainingConfig, parts: TrainingParts) -> TrainingResult:
-    """Train from ``state`` to ``config.total_steps``; ``state`` is consumed.
+    """Train from ``state`` to ``config.total_steps``, or to an early stop; ``state`` is consumed.
 
     Makes its evaluations before step 0, each at its interval, and at the end; saves every
     ``checkpoints.config.save_every_steps``, at the end, and when stopped by a signal; where both are due, it
@@ -221,7 +250,7 @@ class _Loop:
 
     def _run_steps(self) -> Reason:
         compiled_step = None
-        while self.step < self.config.total_steps:
+        while self.step < self.config.total_steps and not self._stops_early():
             with self.parts.phases.enter("input"):
                 batch = next(self.parts.batches)
             if compiled_step is None:
@@ -232,7 +261,13 @@ class _Loop:
             if self.parts.preemption.requested() and self.step < self.config.total_steps:
                 raise StopRequested
             self._do_what_is_due()
+        if self._stops_early():
+            self._evaluate(self.parts.evaluations)  # also those that are not due before the last step
+            self.parts.telemetry.message(f"ends early, at step {self.step}: {self.parts.early_stopping}")
         return "finished"
+
+    def _stops_early(self) -> bool:
+        return self.parts.early_stopping is not None and self.parts.early_stopping.is_over
 
     def _run_step(self, compiled_step: Any, batch: DeviceBatch) -> None:
         """Dispatch one step, and only then read the metrics of the step before it.
@@ -310,6 +345,8 @@ class _Loop:
                 telemetry.write_evaluation(self.step, each.name, metrics, shown_as=each.shown_as)
             if checkpoints is not None and each.says_best:
                 checkpoints.record_evaluation(self.step, metrics)
+            if self.parts.early_stopping is not None and each.says_best:
+                self.parts.early_stopping.record(self.step, metrics)
 
     @contextmanager
     def _telling_what_is_saved(self) -> Iterator[None]:

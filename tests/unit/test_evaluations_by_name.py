@@ -60,7 +60,11 @@ def test_evaluations_that_cannot_be(evaluations, checkpoints, message):
 
 @pytest.mark.parametrize(
     ("metric", "best"),
-    [("loss", ("books", "loss")), ("web/accuracy", ("web", "accuracy")), ("books/loss", ("books", "loss"))],
+    [
+        ("loss", ("books", "loss")),
+        ("web/token_accuracy", ("web", "token_accuracy")),
+        ("books/loss", ("books", "loss")),
+    ],
 )
 def test_the_first_evaluation_says_what_is_best_unless_another_is_named(metric, best):
     config = dataclasses.replace(

@@ -102,10 +102,8 @@ def test_each_file_is_read_once_and_checkpoints_are_listed_once(start, run, read
     source = InitializeFrom(run=str(run)) if start == "initialized" else None
     of_run, begins = planned(config(run if start == "resumed" else begun, initialize_from=source))
     read = {str(Path(path).relative_to(run)): count for (_, path), count in reads.items() if str(run) in path}
-    once = {"checkpoints", "model.json", "classes.json"}
-    own = {"config.json"}
-    expected = {"anew": set(), "resumed": once | own, "initialized": once}
-    assert read == dict.fromkeys(expected[start], 1)
+    once = {"checkpoints", "model.json", "classes.json", "config.json"}
+    assert read == dict.fromkeys(set() if start == "anew" else once, 1)
     assert of_run.plan.step == (2 if start == "resumed" else 0)
     assert (begins.report is not None) == (start == "initialized")
     assert not begun.exists()

@@ -1,0 +1,9 @@
+"""Which of two values of a metric is the better one, as its name says."""
+
+_LOWER = ("loss", "perplexity", "bits_per_byte", "error")
+"""What names of metrics end in that count what is wrong."""
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of it is better, as of losses; of accuracies and scores of text more is."""
+    return metric.endswith(_LOWER)

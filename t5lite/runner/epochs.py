@@ -1,0 +1,51 @@
+"""The length of a run in epochs: how many steps they are, of this data and from where the run stands."""
+
+import dataclasses
+import math
+
+from t5lite.core.errors import ConfigError
+from t5lite.data.pipeline import BatchStream
+from t5lite.run_config import RunConfig
+from t5lite.runner.run_plan import RunPlan
+
+
+def with_steps_of_epochs(config: RunConfig, pipeline: BatchStream, plan: RunPlan) -> RunConfig:
+    """Return the configuration with the steps of ``training.epochs``; the same one if it goes by steps.
+
+    They follow from the examples alone, so that neither hosts nor devices change them; after a change of the
+    batch size the run ends at the same example. The last batch is whole: where it reaches beyond the last
+    epoch, it begins another, unless ``max_epochs`` ends the data there.
+
+    Raises:
+      ConfigError: for a mixture, whose sources end at different places, or if there is no whole batch.
+    """
+    epochs, batch_size = config.training.epochs, config.training.batch_size
+    if epochs is None:
+        return config
+    if pipeline.history is not None:
+        raise ConfigError(
+            f"training.epochs={epochs:g}: a mixture has no epoch, for its sources end at different places; "
+            "set it to None and give training.total_steps"
+        )
+    num_examples, seen = math.ceil(epochs * pipeline.num_examples), plan.position.examples_seen
+    more = math.ceil(max(num_examples - seen, 0) / batch_size)
+    if pipeline.num_steps(batch_size, start=seen) == more - 1:
+        more -= 1
+    if not plan.step + more:
+        raise ConfigError(
+            f"training.epochs={epochs:g} of {pipeline.num_examples:,} examples is less than one batch of "
+            f"{batch_size}; use more epochs, or lower training.batch_size"
+        )
+    training = dataclasses.replace(config.training, total_steps=plan.step + more)
+    return dataclasses.replace(config, training=training)
+
+
+def epochs_message(config: RunConfig, pipeline: BatchStream) -> str | None:
+    """Return what to say of the length of a run in epochs."""
+    training = config.training
+    if training.epochs is None:
+        return None
+    return (
+        f"training.epochs={training.epochs:g} of {pipeline.num_examples:,} examples: "
+        f"training.total_steps={training.total_steps:,} of {training.batch_size}"
+    )

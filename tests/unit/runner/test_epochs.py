@@ -1,0 +1,79 @@
+"""How many steps epochs are."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t5lite import run_config
+from t5lite.core.errors import ConfigError
+from t5lite.data.position import DataPosition
+from t5lite.runner.epochs import epochs_message, with_steps_of_epochs
+
+CONFIG = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
+
+
+def pipeline(num_examples, *, max_epochs=None, history=None):
+    end = None if max_epochs is None else max_epochs * num_examples
+    return SimpleNamespace(
+        num_examples=num_examples,
+        history=history,
+        num_steps=lambda batch_size, start=0: None if end is None else max(end - start, 0) // batch_size,
+    )
+
+
+def resolved(epochs, data, *, batch_size=8, step=0, seen=0):
+    training = dataclasses.replace(CONFIG.training, epochs=epochs, batch_size=batch_size)
+    plan = SimpleNamespace(step=step, position=DataPosition(seen))
+    return with_steps_of_epochs(dataclasses.replace(CONFIG, training=training), data, plan)
+
+
+@given(st.integers(1, 2000), st.integers(1, 8), st.integers(1, 64), st.integers(1, 64), st.floats(0, 1))
+def test_a_run_ends_with_the_last_epoch_whatever_its_batch_size_was_meanwhile(
+    num_examples, epochs, first, second, share
+):
+    data = pipeline(num_examples)
+    begun = resolved(epochs, data, batch_size=first).training.total_steps
+    step = int(share * begun)
+    total = resolved(epochs, data, batch_size=second, step=step, seen=step * first).training.total_steps
+    end = step * first + (total - step) * second
+    assert epochs * num_examples <= end < epochs * num_examples + max(first, second)
+    assert first != second or total == begun
+
+
+@given(st.integers(8, 500), st.integers(1, 5))
+def test_data_that_ends_after_as_many_epochs_lasts(num_examples, epochs):
+    data = pipeline(num_examples, max_epochs=epochs)
+    assert resolved(epochs, data).training.total_steps == data.num_steps(8)
+
+
+def test_it_is_said_and_goes_by_steps_otherwise():
+    data = pipeline(100)
+    config = resolved(2.5, data)
+    assert epochs_message(config, data) == (
+        "training.epochs=2.5 of 100 examples: training.total_steps=32 of 8"
+    )
+    assert with_steps_of_epochs(CONFIG, data, SimpleNamespace()) is CONFIG
+    assert epochs_message(CONFIG, data) is None
+    assert resolved(1, data, step=25, seen=200).training.total_steps == 25  # they were made before
+
+
+@pytest.mark.parametrize(
+    ("epochs", "data", "seen", "message"),
+    [
+        (2, pipeline(100, history=()), 0, r"epochs=2: a mixture has no epoch.*give training\.total_steps"),
+        (1, pipeline(3, max_epochs=1), 0, r"less than one batch of 8; use more epochs, or lower"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(epochs, data, seen, message):
+    with pytest.raises(ConfigError, match=message):
+        resolved(epochs, data, seen=seen, step=seen // 8)
+
+
+@pytest.mark.parametrize("epochs", [0.0, -1.0, float("nan")])
+def test_epochs_are_above_0(epochs):
+    with pytest.raises(ConfigError, match=r"epochs=.* must be (above 0|a finite number)"):
+        resolved(epochs, pipeline(10))
