@@ -1,7 +1,8 @@
-"""Generation of text from a bound model: the key-value cache, greedy search, and a way of writing a file."""
+"""Generation of text from a bound model: the key-value cache, strategies of search, and ways of writing."""
 
-from t5lite.decoding.cache import DecodingCache, advance, start_cache, start_prompt_cache
-from t5lite.decoding.greedy import EosIds, greedy, greedy_continuation, ids_of_eos, most_probable
+from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
+from t5lite.decoding.decoder import AnsweringDecoder, ContinuingDecoder, Decoder, Start
+from t5lite.decoding.greedy import greedy, greedy_continuation
 from t5lite.decoding.mode import (
     DecodingMode,
     GenerationLengths,
@@ -12,16 +13,34 @@ from t5lite.decoding.mode import (
     left_aligned,
 )
 from t5lite.decoding.modes import DECODING_MODES, decoding_mode, decoding_programs, generation_lengths
+from t5lite.decoding.search import run_search
+from t5lite.decoding.strategies import (
+    EosIds,
+    Greedy,
+    Search,
+    Strategy,
+    Written,
+    ids_of_eos,
+    most_probable,
+)
 
 __all__ = [
     "DECODING_MODES",
+    "AnsweringDecoder",
+    "ContinuingDecoder",
+    "Decoder",
     "DecodingCache",
     "DecodingMode",
     "EosIds",
     "GenerationLengths",
+    "Greedy",
     "Inputs",
     "Row",
+    "Search",
+    "Start",
+    "Strategy",
     "TrainedOn",
+    "Written",
     "advance",
     "decoding_mode",
     "decoding_programs",
@@ -32,6 +51,9 @@ __all__ = [
     "ids_of_eos",
     "left_aligned",
     "most_probable",
+    "reorder",
+    "run_search",
     "start_cache",
     "start_prompt_cache",
+    "take",
 ]

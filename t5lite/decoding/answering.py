@@ -9,23 +9,27 @@ import jax.numpy as jnp
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
-from t5lite.decoding.greedy import greedy
-from t5lite.decoding.mode import DecodingMode, Given, Inputs, Row, Search, TrainedOn, framed_row
+from t5lite.decoding.decoder import AnsweringDecoder
+from t5lite.decoding.mode import Given, Inputs, Row, TrainedOn, framed_row
+from t5lite.decoding.searching import Searching
+from t5lite.decoding.strategies import Search
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
 
 
-class Answering(DecodingMode):
+class Answering(Searching):
     """Inputs end with EOS, or stand in the vocabulary's own frame; the marks are segment ids."""
 
-    @staticmethod
-    def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
+    decoder = AnsweringDecoder
+
+    @classmethod
+    def programs(cls, config: ModelConfig, search: Search) -> dict[str, Program]:
         """Return ``greedy``, which takes encoder inputs."""
         config.check_length(search.max_decode_length)
 
         def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
             tokens_BM, marks = (jnp.asarray(batch[field]) for field in fields)
-            return {"tokens": greedy(module, tokens_BM, encoder_segment_ids_BM=marks, **vars(search))}
+            return {"tokens": cls.search_by(module, tokens_BM, marks, search).tokens_RL}
 
         fields = ("encoder_input_tokens", "encoder_segment_ids")
         return {"greedy": Program(run=run, fields=fields)}
@@ -55,7 +59,3 @@ class Answering(DecodingMode):
         for length in (self.search.max_decode_length, self.encoder_length):
             self.config.check_length(length)
         return self.encoder_length
-
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
-        """Return what is written, int32 ``[B, max_decode_length]``."""
-        return greedy(model, tokens_BM, encoder_segment_ids_BM=marks, **vars(self.search))

@@ -62,3 +62,20 @@ def advance(
     """Feed one decoder input token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
     logits_BV, past = model.decode_step(tokens_B, cache.past, position=cache.position, **cache.memory)
     return logits_BV, cache._replace(position=cache.position + 1, past=past)
+
+
+def reorder(cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
+    """Return the cache whose row ``i`` has written what ``rows_B[i]`` had, a row of the same input.
+
+    Rows of one input share its memory, which stays where it is.
+    """
+    return cache._replace(past=_take(cache.past, rows_B))
+
+
+def take(cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
+    """Return the cache of the given rows, with their inputs: also several times, to write several texts."""
+    return cache._replace(past=_take(cache.past, rows_B), memory=_take(cache.memory, rows_B))
+
+
+def _take(tree: Any, rows_B: jax.Array) -> Any:
+    return jax.tree.map(lambda x: jnp.take(x, rows_B, axis=0), tree)

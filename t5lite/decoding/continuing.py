@@ -11,24 +11,26 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
-from t5lite.decoding.greedy import greedy_continuation
+from t5lite.decoding.decoder import ContinuingDecoder
 from t5lite.decoding.mode import (
     OUTPUT_LENGTH,
-    DecodingMode,
     GenerationLengths,
     Given,
     Inputs,
     Row,
-    Search,
     TrainedOn,
     framed_row,
 )
+from t5lite.decoding.searching import Searching
+from t5lite.decoding.strategies import Search
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
 
 
-class Continuing(DecodingMode):
+class Continuing(Searching):
     """Prompts end at the last column; the marks are the columns of their first tokens."""
+
+    decoder = ContinuingDecoder
 
     @staticmethod
     def lengths(
@@ -45,15 +47,15 @@ class Continuing(DecodingMode):
             return GenerationLengths(inputs, outputs, None, None)
         return GenerationLengths(inputs, outputs, limit - outputs + 1, limit - (encoder_length or 1) + 1)
 
-    @staticmethod
-    def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
+    @classmethod
+    def programs(cls, config: ModelConfig, search: Search) -> dict[str, Program]:
         """Return ``greedy``, which takes prompts with their padding in front."""
         config.check_length(search.max_decode_length)
 
         def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
             tokens_BL, segment_ids_BL = (jnp.asarray(batch[field]) for field in fields)
             first_B = jnp.sum(segment_ids_BL == 0, axis=1, dtype=jnp.int32)
-            return {"tokens": greedy_continuation(module, tokens_BL, first_B=first_B, **vars(search))}
+            return {"tokens": cls.search_by(module, tokens_BL, first_B, search).tokens_RL}
 
         fields = ("decoder_input_tokens", "decoder_segment_ids")
         return {"greedy": Program(run=run, fields=fields, added_length=search.max_decode_length - 1)}
@@ -116,10 +118,6 @@ class Continuing(DecodingMode):
             first_B[row] = length - len(ids)
             tokens_BL[row, first_B[row] :] = ids
         return tokens_BL, first_B
-
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
-        """Return what follows, int32 ``[B, max_decode_length]``."""
-        return greedy_continuation(model, tokens_BM, first_B=marks, **vars(self.search))
 
 
 def _prompt(text: str, vocabulary: Vocabulary, trained: TrainedOn) -> Prompt:

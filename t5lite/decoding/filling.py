@@ -11,8 +11,8 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
-from t5lite.decoding.greedy import most_probable
 from t5lite.decoding.mode import DecodingMode, Given, Row, framed_row
+from t5lite.decoding.strategies import Written, most_probable
 from t5lite.models.config import HEADS, EncoderOnlyConfig
 
 MASK = "[MASK]"
@@ -67,11 +67,11 @@ class Filling(DecodingMode):
         called = self.vocabulary.token_text(self.special.mask)
         return super().ids(given.replace(MASK, called) if isinstance(given, str) else given)
 
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
-        """Return the inputs with their masks filled in, int32 ``[B, encoder_length]``."""
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+        """Return the inputs with their masks filled in, rows of ``encoder_length``."""
         logits_BMV = model({"encoder_input_tokens": tokens_BM, "encoder_segment_ids": marks})["tokens"]
-        best_BM = most_probable(logits_BMV, self.search.known_V)
-        return jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM)
+        best_BM = most_probable(self.search.allowed(logits_BMV))
+        return Written(jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM))
 
     def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:
         """Return what stands between [CLS] and [SEP]."""

@@ -1,26 +1,14 @@
-"""Greedy search."""
-
-from collections.abc import Sequence
-from typing import NamedTuple
+"""Greedy search by one call: of an encoder-decoder, and of a decoder alone."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from t5lite.core.types import EOS_ID, PAD_ID
-from t5lite.decoding.cache import DecodingCache, advance, start_cache, start_prompt_cache
+from t5lite.core.types import EOS_ID
+from t5lite.decoding.decoder import AnsweringDecoder, ContinuingDecoder
+from t5lite.decoding.search import run_search
+from t5lite.decoding.strategies import EosIds, Greedy, Search
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
-
-EosIds = int | Sequence[int] | None
-"""What ends a row: an id, any of several, or (None) nothing."""
-
-
-def ids_of_eos(eos_id: EosIds) -> tuple[int, ...]:
-    """Return the ids that end a row, none or more."""
-    if eos_id is None:
-        return ()
-    return (eos_id,) if isinstance(eos_id, int) else tuple(eos_id)
 
 
 def greedy(
@@ -49,23 +37,11 @@ def greedy(
     Raises:
       ConfigError: if inputs or result are longer than a learned position table.
     """
-    for length in (encoder_input_tokens_BM.shape[1], max_decode_length):
-        model.config.check_length(length)
-    cache = start_cache(
-        model,
-        encoder_input_tokens_BM,
-        encoder_segment_ids_BM=encoder_segment_ids_BM,
-        max_decode_length=max_decode_length,
-    )
-    batch_size = encoder_input_tokens_BM.shape[0]
-    state = _State(
-        cache,
-        num_decoded=jnp.zeros((), jnp.int32),
-        previous_B=jnp.full((batch_size,), model.config.decoder_start_id, jnp.int32),
-        decoded_BL=jnp.full((batch_size, max_decode_length), PAD_ID, jnp.int32),
-        ended_B=jnp.zeros((batch_size,), bool),
-    )
-    return _search(model, state, eos_id, known_V)
+    search = Search(max_decode_length=max_decode_length, eos_id=eos_id, known_V=known_V)
+    decoder = AnsweringDecoder(model, max_decode_length)
+    return run_search(
+        decoder, encoder_input_tokens_BM, encoder_segment_ids_BM, strategy=Greedy(), search=search
+    ).tokens_RL
 
 
 def greedy_continuation(
@@ -92,63 +68,6 @@ def greedy_continuation(
     Raises:
       ConfigError: if prompts and result together are longer than a learned position table.
     """
-    model.config.check_length(prompts_BL.shape[1] + max_decode_length - 1)
-    logits_BV, cache = start_prompt_cache(
-        model, prompts_BL, first_B=first_B, max_decode_length=max_decode_length
-    )
-    token_B = most_probable(logits_BV, known_V)
-    decoded_BL = jnp.full((prompts_BL.shape[0], max_decode_length), PAD_ID, jnp.int32)
-    state = _State(
-        cache,
-        num_decoded=jnp.ones((), jnp.int32),
-        previous_B=token_B,
-        decoded_BL=decoded_BL.at[:, 0].set(token_B),
-        ended_B=_ends(token_B, eos_id),
-    )
-    return _search(model, state, eos_id, known_V)
-
-
-def most_probable(logits_BV: jax.Array, known_V: np.ndarray | None) -> jax.Array:
-    """Return the int32 id of the greatest logit on the last axis, of those known (``greedy``)."""
-    if known_V is not None:
-        logits_BV = jnp.where(known_V, logits_BV, -jnp.inf)
-    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-
-
-class _State(NamedTuple):
-    cache: DecodingCache
-    num_decoded: jax.Array
-    previous_B: jax.Array
-    """The last token of each row, not yet in the cache."""
-    decoded_BL: jax.Array
-    ended_B: jax.Array
-
-
-def _search(
-    model: EncoderDecoder | DecoderOnly, state: _State, eos_id: EosIds, known_V: np.ndarray | None
-) -> jax.Array:
-    """Take the most probable token until all rows have ended or are full; return the rows."""
-    max_decode_length = state.decoded_BL.shape[1]
-
-    def unfinished(state: _State) -> jax.Array:
-        return (state.num_decoded < max_decode_length) & ~jnp.all(state.ended_B)
-
-    def step(state: _State) -> _State:
-        logits_BV, cache = advance(model, state.cache, state.previous_B)
-        token_B = jnp.where(state.ended_B, PAD_ID, most_probable(logits_BV, known_V))
-        return _State(
-            cache,
-            num_decoded=state.num_decoded + 1,
-            previous_B=token_B,
-            decoded_BL=jax.lax.dynamic_update_slice_in_dim(
-                state.decoded_BL, token_B[:, None], state.num_decoded, axis=1
-            ),
-            # Padding may be a token of its own, even EOS: an ended row stays ended.
-            ended_B=state.ended_B | _ends(token_B, eos_id),
-        )
-
-    return jax.lax.while_loop(unfinished, step, state).decoded_BL
-
-
-def _ends(token_B: jax.Array, eos_id: EosIds) -> jax.Array:
-    return jnp.isin(token_B, jnp.asarray(ids_of_eos(eos_id), jnp.int32))
+    search = Search(max_decode_length=max_decode_length, eos_id=eos_id, known_V=known_V)
+    decoder = ContinuingDecoder(model, max_decode_length)
+    return run_search(decoder, prompts_BL, first_B, strategy=Greedy(), search=search).tokens_RL

@@ -11,7 +11,7 @@ import numpy as np
 from t5lite.data.pipeline import DataConfig, SourceDataConfig
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
-from t5lite.decoding.greedy import EosIds, ids_of_eos
+from t5lite.decoding.strategies import Search, Written, ids_of_eos
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
 
@@ -50,15 +50,6 @@ class GenerationLengths:
     """Most tokens of an input beside an output of this length; None where there is no table of positions."""
     output_limit: int | None
     """Most tokens of an output, beside an input of the length that was given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What greedy search is told besides the model and its inputs (``greedy.greedy``)."""
-
-    max_decode_length: int
-    eos_id: EosIds
-    known_V: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +113,8 @@ class DecodingMode(ABC):
         limit = config.position_limit
         return GenerationLengths(encoder_length or inputs, max_decode_length or outputs or 1, limit, limit)
 
-    @staticmethod
-    def programs(config: ModelConfig, search: Search) -> dict[str, Program]:
+    @classmethod
+    def programs(cls, config: ModelConfig, search: Search) -> dict[str, Program]:
         """Return what an export for serving has besides the forward pass; see ``decoding_programs``."""
         del config, search
         return {}
@@ -165,15 +156,12 @@ class DecodingMode(ABC):
         return left_aligned(rows, length)
 
     @abstractmethod
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
-        """Return the ids that a bound model writes; traceable."""
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+        """Return what a bound model writes; traceable."""
 
+    @abstractmethod
     def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the ids of the text, and whether it is whole: of a search, those before the first EOS."""
-        del marks
-        # The padding that follows may be a token.
-        ends = np.flatnonzero(np.isin(ids, self.eos_ids))
-        return (ids[: ends[0]], True) if len(ends) else (ids, False)
+        """Return the ids of the text, of a row that was written, and whether it is whole."""
 
 
 def known_rows(config: ModelConfig, known_ids: np.ndarray | None) -> np.ndarray | None:

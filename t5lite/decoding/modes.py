@@ -6,8 +6,8 @@ from t5lite.core.errors import ConfigError
 from t5lite.decoding.answering import Answering
 from t5lite.decoding.continuing import Continuing
 from t5lite.decoding.filling import Filling
-from t5lite.decoding.greedy import EosIds
-from t5lite.decoding.mode import DecodingMode, GenerationLengths, Search, TrainedOn, known_rows
+from t5lite.decoding.mode import DecodingMode, GenerationLengths, TrainedOn, known_rows
+from t5lite.decoding.strategies import EosIds, Search
 from t5lite.models.config import Architecture, ModelConfig
 from t5lite.models.program import Program
 

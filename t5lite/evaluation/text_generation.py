@@ -10,7 +10,7 @@ import numpy as np
 
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.decoding import Inputs, Row, decoding_mode
+from t5lite.decoding import Inputs, Row, Written, decoding_mode
 from t5lite.evaluation.length_buckets import Bucket, buckets
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
@@ -88,7 +88,7 @@ class TextGenerator:
             eos_ids=eos_ids,
         )
 
-        def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
+        def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array) -> Written:
             with contextlib.nullcontext() if partitioner is None else partitioner.activate():
                 return mode.run(model.bind_for_decoding(params), tokens_BM, marks)
 
@@ -103,7 +103,7 @@ class TextGenerator:
 
     def _outputs(self, params: Tree, rows: list[Row]) -> list[Output]:
         lengths = [len(row.ids) for row in rows]
-        waiting: list[tuple[Bucket, jax.Array, np.ndarray]] = []
+        waiting: list[tuple[Bucket, Written, np.ndarray]] = []
         outputs: dict[int, Output] = {}
         for bucket in buckets(lengths, batch_size=self.batch_size, most=self._mode.encoder_length):
             waiting.append((bucket, *self._dispatched(params, bucket, rows)))
@@ -113,7 +113,7 @@ class TextGenerator:
             outputs |= self._decoded(*batch, rows)
         return [outputs[number] for number in range(len(rows))]
 
-    def _dispatched(self, params: Tree, bucket: Bucket, rows: list[Row]) -> tuple[jax.Array, np.ndarray]:
+    def _dispatched(self, params: Tree, bucket: Bucket, rows: list[Row]) -> tuple[Written, np.ndarray]:
         """Return what is being decoded, and the marks of its inputs."""
         empty = self._mode.row(np.zeros(0, np.int32)).ids
         filling = [empty] * (self.batch_size - len(bucket.numbers))
@@ -124,11 +124,11 @@ class TextGenerator:
         return self._decode(params, *placed), arrays[1]
 
     def _decoded(
-        self, bucket: Bucket, outputs_BL: jax.Array, marks: np.ndarray, rows: list[Row]
+        self, bucket: Bucket, written: Written, marks: np.ndarray, rows: list[Row]
     ) -> dict[int, Output]:
         outputs = {}
         # The rows end where those that fill up begin.
-        for number, ids, mark in zip(bucket.numbers, np.asarray(outputs_BL), marks, strict=False):
+        for number, ids, mark in zip(bucket.numbers, np.asarray(written.tokens_RL), marks, strict=False):
             kept, whole = self._mode.ended(ids, mark)
             text = self.vocabulary.decode(kept)
             outputs[number] = Output(text, input_cut=rows[number].cut, output_cut=not whole)

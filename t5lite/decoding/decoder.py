@@ -1,0 +1,94 @@
+"""What every search asks of a model, whatever its architecture: start, advance, reorder."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
+from t5lite.models.decoder_only import DecoderOnly
+from t5lite.models.encoder_decoder import EncoderDecoder
+
+ModelT = TypeVar("ModelT", bound=Any)
+
+
+class Start(NamedTuple):
+    """Where a search begins."""
+
+    cache: DecodingCache
+    tokens_BP: jax.Array
+    """What stands in front of the text that is written: a prompt, or the start token alone."""
+    first_B: jax.Array
+    """Column of ``tokens_BP`` where each row's first token is, after its padding."""
+    logits_BV: jax.Array | None
+    """Of the first token to write; None if the last of ``tokens_BP`` is not in the cache yet."""
+
+    def repeated(self, times: int) -> "Start":
+        """Return every row so many times, one after another: of several texts that are written at once."""
+        if times == 1:
+            return self
+        rows_B = jnp.repeat(jnp.arange(self.tokens_BP.shape[0]), times)
+        logits_BV = None if self.logits_BV is None else self.logits_BV[rows_B]
+        return Start(take(self.cache, rows_B), self.tokens_BP[rows_B], self.first_B[rows_B], logits_BV)
+
+
+@dataclass(frozen=True)
+class Decoder(ABC, Generic[ModelT]):
+    """A model that writes token by token; traceable.
+
+    Attributes:
+      model: a bound module (``FunctionalModel.bind``), used without dropout.
+      max_decode_length: most tokens that are written, EOS included.
+    """
+
+    model: ModelT
+    max_decode_length: int
+
+    @abstractmethod
+    def start(self, tokens_BM: jax.Array, marks: jax.Array | None) -> Start:
+        """Read inputs; what marks are is the architecture's.
+
+        Raises:
+          ConfigError: if inputs and what is written are longer than a learned position table.
+        """
+
+    def advance(self, cache: DecodingCache, tokens_B: jax.Array) -> tuple[jax.Array, DecodingCache]:
+        """Feed a token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
+        return advance(self.model, cache, tokens_B)
+
+    def reorder(self, cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
+        """Return a cache whose row ``i`` has written what row ``rows_B[i]`` had, of the same input."""
+        return reorder(cache, rows_B)
+
+
+class AnsweringDecoder(Decoder[EncoderDecoder]):
+    """An encoder-decoder: marks are segment ids, 0 on padding; None means no padding."""
+
+    def start(self, tokens_BM: jax.Array, marks: jax.Array | None) -> Start:
+        """Run the encoder; the model's start token is what is read first."""
+        for length in (tokens_BM.shape[1], self.max_decode_length):
+            self.model.config.check_length(length)
+        cache = start_cache(
+            self.model,
+            tokens_BM,
+            encoder_segment_ids_BM=marks,
+            max_decode_length=self.max_decode_length,
+        )
+        batch_size = tokens_BM.shape[0]
+        start_B1 = jnp.full((batch_size, 1), self.model.config.decoder_start_id, jnp.int32)
+        return Start(cache, start_B1, jnp.zeros((batch_size,), jnp.int32), None)
+
+
+class ContinuingDecoder(Decoder[DecoderOnly]):
+    """A decoder alone, after prompts that end at the last column: marks are the columns of first tokens."""
+
+    def start(self, tokens_BM: jax.Array, marks: jax.Array | None) -> Start:
+        """Run the prompts; the result does not depend on the padding in front of them."""
+        self.model.config.check_length(tokens_BM.shape[1] + self.max_decode_length - 1)
+        first_B = jnp.zeros((tokens_BM.shape[0],), jnp.int32) if marks is None else marks
+        logits_BV, cache = start_prompt_cache(
+            self.model, tokens_BM, first_B=first_B, max_decode_length=self.max_decode_length
+        )
+        return Start(cache, tokens_BM, first_B, logits_BV)

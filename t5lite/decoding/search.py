@@ -1,0 +1,65 @@
+"""The loop of every search: read inputs, then choose and advance until nothing is left to write."""
+
+from typing import Any, TypeVar
+
+import jax
+
+from t5lite.decoding.decoder import Decoder
+from t5lite.decoding.strategies import Search, SearchState, Strategy, Written
+
+StateT = TypeVar("StateT", bound=SearchState)
+
+
+def run_search(
+    decoder: Decoder[Any],
+    tokens_BM: jax.Array,
+    marks: jax.Array | None,
+    *,
+    strategy: Strategy[Any],
+    search: Search,
+    indices_B: jax.Array | None = None,
+) -> Written:
+    """Return what a model writes for inputs; traceable.
+
+    Args:
+      decoder: the model, which knows ``search.max_decode_length``.
+      tokens_BM: int32 inputs, as the decoder takes them.
+      marks: what tells their padding apart, as the decoder takes it.
+      strategy: how tokens are chosen.
+      search: the rest.
+      indices_B: int32, which inputs they are, of all: what is drawn depends on them and not on the batch.
+        None: 0, 1, ...
+
+    Raises:
+      ConfigError: if the model has no positions for as much.
+    """
+    state = begin(decoder, tokens_BM, marks, indices_B, strategy=strategy, search=search)
+    return strategy.written(resume(decoder, state, strategy=strategy, search=search), search)
+
+
+def begin(
+    decoder: Decoder[Any],
+    tokens_BM: jax.Array,
+    marks: jax.Array | None,
+    indices_B: jax.Array | None,
+    *,
+    strategy: Strategy[StateT],
+    search: Search,
+) -> StateT:
+    """Read inputs; the first token is written if reading them has its logits."""
+    start = decoder.start(tokens_BM, marks).repeated(strategy.num_rows)
+    state = strategy.begin(start, indices_B, search)
+    return state if start.logits_BV is None else strategy.choose(decoder, state, start.logits_BV, search)
+
+
+def resume(decoder: Decoder[Any], state: StateT, *, strategy: Strategy[StateT], search: Search) -> StateT:
+    """Write on until all rows have ended or are full."""
+
+    def unfinished(state: StateT) -> jax.Array:
+        return (state.num_decoded < search.max_decode_length) & strategy.unfinished(state)
+
+    def step(state: StateT) -> StateT:
+        logits_RV, cache = decoder.advance(state.cache, state.previous_R)
+        return strategy.choose(decoder, state._replace(cache=cache), logits_RV, search)
+
+    return jax.lax.while_loop(unfinished, step, state)

@@ -1,0 +1,35 @@
+"""Models with a decoder write token by token, by a search."""
+
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from t5lite.decoding.decoder import Decoder
+from t5lite.decoding.mode import DecodingMode
+from t5lite.decoding.search import run_search
+from t5lite.decoding.strategies import Greedy, Search, Written
+
+
+class Searching(DecodingMode):
+    """The marks are what the decoder tells padding by."""
+
+    decoder: ClassVar[type[Decoder[Any]]]
+    """How the architecture is decoded."""
+
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+        """Return what is written, rows of ``max_decode_length``."""
+        return self.search_by(model, tokens_BM, marks, self.search)
+
+    @classmethod
+    def search_by(cls, model: Any, tokens_BM: jax.Array, marks: jax.Array, search: Search) -> Written:
+        """Return what a bound model writes."""
+        decoder = cls.decoder(model, search.max_decode_length)
+        return run_search(decoder, tokens_BM, marks, strategy=Greedy(), search=search)
+
+    def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the ids before the first EOS, and whether there is one."""
+        del marks
+        # The padding that follows may be a token.
+        ends = np.flatnonzero(np.isin(ids, self.eos_ids))
+        return (ids[: ends[0]], True) if len(ends) else (ids, False)
