@@ -28,7 +28,7 @@ def started(request):
     marks = (jnp.arange(7)[None] < lengths_B[:, None]).astype(jnp.int32) if answers else 7 - lengths_B
     decoder = (AnsweringDecoder if answers else ContinuingDecoder)(model.bind(params), NUM_STEPS)
     fed_BL = jnp.asarray(rng.integers(2, VOCAB_SIZE, (4, NUM_STEPS)), jnp.int32)
-    return decoder, decoder.start(tokens_BM, marks), fed_BL
+    return decoder, jax.jit(decoder.start)(tokens_BM, marks), fed_BL
 
 
 def test_rows_of_a_cache_are_only_rows(started):
