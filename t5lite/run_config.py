@@ -188,7 +188,13 @@ class RunConfig(_UncheckedConfig):
                     f"evaluations.{name}.average={evaluation.average!r} is kept by training.ema_decay, which "
                     "is None; give it, or leave the average out"
                 )
-        check_best_metric(self.checkpoints, self.training, self.evaluations, self.model)
+        check_best_metric(
+            self.checkpoints,
+            self.training,
+            self.evaluations,
+            self.model,
+            task_metrics=lambda task: open_task(task).metrics,
+        )
         source = self.initialize_from
         if source and _absolute(source.run) == _absolute(self.run_dir):
             raise ConfigError(

@@ -1,6 +1,6 @@
 """The metric that says which checkpoints are the best, and when a training gets no better: is it measured?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError, suggestion
@@ -14,8 +14,16 @@ def check_best_metric(
     training: TrainingConfig,
     evaluations: Mapping[str, EvaluationConfig],
     model: ModelConfig,
+    task_metrics: Callable[[str], tuple[str, ...]],
 ) -> None:
     """Check that a training measures ``checkpoints.best_metric`` where something goes by it.
+
+    Args:
+      checkpoints: of the training, which name the metric.
+      training: which may end by it.
+      evaluations: by name.
+      model: that is trained.
+      task_metrics: returns the names of the metrics of a task.
 
     Raises:
       ConfigError: naming what is missing, or the metrics that there are.
@@ -37,7 +45,15 @@ def check_best_metric(
         )
     if name is None or not (checkpoints.keep_best or training.early_stopping_patience):
         return
-    measured = evaluations[name].metrics_in_training(model)
+    evaluation = evaluations[name]
+    measured = evaluation.metrics_in_training(model)
+    scored = task_metrics(evaluation.task) if evaluation.task else ()
+    if checkpoints.best_value in scored and not evaluation.task_in_training:
+        raise ConfigError(
+            f"{said_by} is a metric of generated text, which a training measures with "
+            f"evaluations.{name}.task_in_training=True"
+        )
+    measured += scored * evaluation.task_in_training
     if checkpoints.best_value not in measured:
         raise ConfigError(
             f"{said_by} is not what evaluations.{name} measures in a training"

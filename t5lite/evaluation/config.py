@@ -31,6 +31,8 @@ class EvaluationConfig:
     """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
     task: str | None = None
     """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
+    task_in_training: bool = False
+    """Whether a training does so, too, with each of these evaluations, which takes as long as the command."""
     average: Literal["ema"] | None = None
     """Measure the moving average of the parameters (``training.ema_decay``); None: these themselves."""
 
@@ -72,6 +74,8 @@ class EvaluationConfig:
                 f"{field}.batch_size={self.batch_size} must be at least 2: encoder use swaps rows; or set "
                 f"{field}.encoder_use=False"
             )
+        if self.task_in_training and not self.task:
+            raise ConfigError(f"{field}.task_in_training needs a task: give {field}.task")
         if self.task and data.is_text:
             raise ConfigError(
                 f"{field}.task={self.task!r} scores text generated for pairs, but {data.store} is plain "

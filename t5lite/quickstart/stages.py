@@ -21,11 +21,12 @@ from t5lite.quickstart import corpus
 from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
 from t5lite.quickstart.recipes import EXTRA_IDS, Recipe
 from t5lite.run_config import RunConfig
-from t5lite.runner.evaluation import evaluate, ngram_baselines, task_scores
+from t5lite.runner.evaluation import evaluate, ngram_baselines
 from t5lite.runner.interchange import export
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.training import train
 from t5lite.tasks import open_task
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
@@ -97,12 +98,12 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
     metrics = outcome.metrics.get(name) or next(evaluate(config.run_dir)).metrics
     record: dict[str, Any] = {}
     if evaluation.task:
-        scores, samples = task_scores(outcome.model, outcome.params, vocabulary, config, name)
-        metrics = metrics | scores
+        scored = TaskScorer(outcome.model, vocabulary, config, name)(outcome.params)
+        metrics = metrics | scored.scores
         num_pairs = PairStore.open(evaluation.store).num_pairs
         record = {
             "num_examples": len(evaluation_indices(num_pairs, evaluation.max_examples)),
-            "samples": list(samples[:NUM_SAMPLES]),
+            "samples": list(scored.samples[:NUM_SAMPLES]),
         }
     entries = read_metrics(place(config.run_dir) / METRICS_FILE)
     return record | {

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +16,12 @@ from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.core.types import Tree
-from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.pipeline import evaluation_indices
-from t5lite.data.prompt import Prompt
-from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.config import EvaluationConfig, known_name
 from t5lite.evaluation.evaluator import evaluate_loss
 from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
-from t5lite.evaluation.scoring import scores as metric_scores
-from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
@@ -38,7 +32,7 @@ from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
-from t5lite.tasks import open_task
+from t5lite.runner.task_scoring import TaskScorer
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
@@ -300,11 +294,12 @@ def _beside(
     if not heldout.config.task:
         return _Beside({}, [])
     eos_ids = found.model.eos_ids
-    scored = _scored(trained.model, trained.params, trained.vocabulary, config, heldout.name, eos_ids=eos_ids)
+    scorer = TaskScorer(trained.model, trained.vocabulary, config, heldout.name, eos_ids=eos_ids)
+    scored = scorer(trained.params)
     notes = []
     if scored.num_cut:
         notes.append(
-            f"{scored.num_cut:,} of {heldout.num_examples:,} predictions stop at {scored.max_decode_length} "
+            f"{scored.num_cut:,} of {heldout.num_examples:,} predictions stop at {scorer.max_decode_length} "
             "tokens, before their end"
         )
     return _Beside(scored.scores, notes, scored.samples)
@@ -370,79 +365,3 @@ def _device_batches(
         for batch in batches:
             before_batch()
             yield batch
-
-
-def task_scores(
-    model: FunctionalModel, params: Tree, vocabulary: Vocabulary, config: RunConfig, name: str
-) -> tuple[dict[str, float], tuple[dict[str, str], ...]]:
-    """Generate for the held-out pairs and score the text.
-
-    The model is given the stored ids of the inputs. Predictions are scored against the stored targets,
-    uncut and decoded: the text as the vocabulary can spell it, normalised, with ⁇ for what it cannot. A
-    score against the original text is lower where the vocabulary does not cover it.
-
-    Args:
-      model: what ``params`` belong to.
-      params: nested dict of parameters, on devices.
-      vocabulary: of the model.
-      config: of a run on pairs.
-      name: of an evaluation with a task.
-
-    Returns:
-      The task's metrics by name, and inputs, target and prediction of the first examples.
-
-    Raises:
-      ConfigError: if the run has no pairs, or the evaluation no task.
-      DataError: if the store cannot be used.
-    """
-    scored = _scored(model, params, vocabulary, config, name)
-    return scored.scores, scored.samples
-
-
-class _Scored(NamedTuple):
-    scores: dict[str, float]
-    samples: tuple[dict[str, str], ...]
-    num_cut: int
-    """Predictions that reached the greatest length."""
-    max_decode_length: int
-
-
-def _scored(
-    model: FunctionalModel,
-    params: Tree,
-    vocabulary: Vocabulary,
-    config: RunConfig,
-    name: str,
-    *,
-    eos_ids: Sequence[int] = (),
-) -> _Scored:
-    data, evaluation = config.evaluated_data(name), config.evaluations[name]
-    if data.answer_length is None or not evaluation.task:
-        raise ConfigError(
-            f"data is a {type(data).__name__}, evaluations.{name}.task={evaluation.task}; task scores need "
-            "pairs and a task"
-        )
-    pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
-    task = open_task(evaluation.task)
-    if task.has_classes:
-        check_told_apart(pairs)
-    indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
-    inputs = [pairs.inputs.document(i) for i in indices]
-    given = [Prompt(ids, ends=True, frame=data.frame_of(vocabulary)) for ids in inputs]
-    targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
-    sizes = GenerationSizes(
-        encoder_length=data.inputs_length,
-        max_decode_length=data.answer_length,
-        batch_size=min(evaluation.batch_size, len(given)),
-    )
-    outputs = list(generate_outputs(model, params, vocabulary, given, sizes, eos_ids=eos_ids))
-    predictions = [output.text for output in outputs]
-    results = metric_scores(task.metrics, predictions, targets)
-    scores = {name: score.value for name, score in results.items()}
-    scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}
-    shown = list(zip(inputs, targets, predictions, strict=True))[:_NUM_SAMPLES]
-    samples = tuple(
-        {"inputs": vocabulary.decode(ids), "target": target, "prediction": prediction}
-        for ids, target, prediction in shown
-    )
-    return _Scored(scores, samples, sum(output.output_cut for output in outputs), data.answer_length)

@@ -7,6 +7,7 @@ import jax
 
 from t5lite.checkpointing.reading import read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
+from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pair_examples import frames_differ
 from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
@@ -61,8 +62,13 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
     config = with_steps_of_epochs(config, pipeline, plan)
     check_epochs(pipeline, config, step=plan.step, position=plan.position)
     heldout = open_heldout(config, pipeline.vocabulary, pipeline.classes)
-    for evaluation in heldout.values():
+    for name, evaluation in heldout.items():
         check_encoder_use(evaluation, config.model)
+        if evaluation.config.task_in_training and jax.process_count() > 1:
+            raise ConfigError(
+                f"evaluations.{name}.task_in_training generates text in one process, and there are "
+                f"{jax.process_count()}; leave it to `t5lite evaluate`"
+            )
     contents = store_contents(config)
     changes = []
     if resumed:

@@ -34,6 +34,7 @@ from t5lite.runner.resumption import metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files, write_lost_files
+from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.tracking import tracked
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
@@ -333,6 +334,7 @@ def _evaluations(
         supervision.preemption.check()
 
     evaluators = heldout_evaluators(run.model, run.partitioner, run.heldout, before_batch=before_batch)
+    scorers = _task_scorers(run)
     is_first = True
 
     def measure(name: str, state: TrainState) -> dict[str, float]:
@@ -342,7 +344,8 @@ def _evaluations(
         is_first = False
         average = run.heldout[name].config.average
         params = state.params if average is None else merged(state.params, state.opt_state.average)
-        newest[name] = evaluators[name](params)
+        scores = scorers[name](params, before_output=before_batch).scores if name in scorers else {}
+        newest[name] = evaluators[name](params) | scores
         return newest[name]
 
     return tuple(
@@ -355,3 +358,19 @@ def _evaluations(
         )
         for name, heldout in run.heldout.items()
     )
+
+
+def _task_scorers(run: Run) -> dict[str, TaskScorer]:
+    """Return what scores generated text in the training, by the names of evaluations."""
+    return {
+        name: TaskScorer(
+            run.model,
+            run.pipeline.vocabulary,
+            run.config,
+            name,
+            eos_ids=run.plan.eos_ids,
+            partitioner=run.partitioner,
+        )
+        for name, heldout in run.heldout.items()
+        if heldout.config.task_in_training
+    }

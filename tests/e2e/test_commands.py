@@ -116,13 +116,14 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
         f"        data=PairsDataConfig(store={str(pair_data / 'train')!r}, inputs_length=64,\n"
         f"                             targets_length=64, pack=True),\n"
         f"        evaluations={{'heldout': EvaluationConfig(store={str(pair_data / 'heldout')!r},\n"
-        f"                                 batch_size=8, max_examples=8, task='translation')}},\n"
+        f"                                 batch_size=8, max_examples=8, task='translation',\n"
+        f"                                 task_in_training=True)}},\n"
         f"        initialize_from=InitializeFrom(run={str(pretrained)!r}))\n"
     )
     run = tmp_path / "run"
-    assert (
-        main(["train", "--config", str(recipe), "--run-dir", str(run), "--training.total-steps", "20"]) == 0
-    )
+    best = ["--checkpoints.keep-best", "1", "--checkpoints.best-metric", "chrf"]
+    words = ["--run-dir", str(run), "--training.total-steps", "20", *best]
+    assert main(["train", "--config", str(recipe), *words]) == 0
     errors = capfd.readouterr().err
     assert "of step 40 from" in errors
     assert f"listed in {run / 'initialized_from.txt'}" in errors
@@ -133,9 +134,10 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
     assert "tokens fill" in errors
     entries = read_metrics(run / "metrics.jsonl")
     assert [entry["step"] for entry in entries if entry["kind"] == "train"] == list(range(1, 21))
-    heldout = [entry["loss"] for entry in entries if entry["kind"] == "eval"]
-    assert heldout[-1] < heldout[0]
+    heldout = [entry for entry in entries if entry["kind"] == "eval"]
+    assert heldout[-1]["loss"] < heldout[0]["loss"]
     assert main(["evaluate", "--run", str(run)]) == 0
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert {"bleu", "chrf"} <= evaluation["metrics"].keys()
+    assert {"bleu", "chrf"} <= evaluation["metrics"].keys() <= heldout[-1].keys()
+    assert heldout[-1]["chrf"] == pytest.approx(evaluation["metrics"]["chrf"])
     assert evaluation["samples"][0]["inputs"].startswith("translate:")

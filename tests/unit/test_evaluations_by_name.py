@@ -9,6 +9,7 @@ import pytest
 from t5lite import run_config
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError
+from t5lite.evaluation.best_metric import check_best_metric
 from t5lite.run_config import EvaluationConfig, RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,25 @@ def test_evaluations_that_cannot_be(evaluations, checkpoints, message):
     }
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(CONFIG, evaluations=evaluations, checkpoints=CheckpointConfig(**checkpoints))
+
+
+def test_a_metric_of_generated_text_is_measured_in_a_training_that_generates():
+    checkpoints = CheckpointConfig(keep_best=1, best_metric="chrf")
+    told = dataclasses.replace(HELDOUT, task="translation")
+
+    def check(evaluation: EvaluationConfig) -> None:
+        check_best_metric(
+            *(checkpoints, CONFIG.training, {"heldout": evaluation}, CONFIG.model),
+            task_metrics={"translation": ("bleu", "chrf")}.__getitem__,
+        )
+
+    check(dataclasses.replace(told, task_in_training=True))
+    with pytest.raises(ConfigError, match=r"with evaluations\.heldout\.task_in_training=True$"):
+        check(told)
+    with pytest.raises(ConfigError, match=r"best_metric='chrf' is not what evaluations\.heldout measures"):
+        check(HELDOUT)
+    assert checkpoints.highest_is_best
+    assert not CheckpointConfig().highest_is_best
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Execut
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
-from t5lite.runner import evaluation, generation, interchange
+from t5lite.runner import generation, interchange, task_scoring
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.task_scoring import TaskScorer
 from t5lite.training.loop import TrainingConfig
 from tests.small_tokenizers import write_bpe_with_bos, write_wordpiece
 
@@ -113,12 +114,12 @@ def test_a_text_is_asked_in_the_frame_that_it_was_trained_in(data, ends, run, tm
     assert batch["encoder_input_tokens"][0][: len(framed)].tolist() == framed
     given = []
 
-    def generate_outputs(*arguments, **_):
-        given.extend(arguments[3])
+    def generate(_, inputs):
+        given.extend(inputs)
         return iter([SimpleNamespace(text="la", output_cut=False)])
 
-    monkeypatch.setattr(evaluation, "generate_outputs", generate_outputs)
-    evaluation.task_scores(None, None, vocabulary, config, "heldout")
+    monkeypatch.setattr(task_scoring, "TextGenerator", lambda *_, **__: generate)
+    TaskScorer(None, vocabulary, config, "heldout")(None)
     (prompt,) = given
     assert prompt.frame == (None if ends else vocabulary.own_frame)
 

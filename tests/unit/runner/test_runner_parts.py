@@ -19,11 +19,12 @@ from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.runner import data_messages, evaluation, initialization
+from t5lite.runner import data_messages, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.heldout import open_heldout
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.training_data import check_epochs
 from t5lite.training.loop import TrainingConfig
 
@@ -90,13 +91,17 @@ def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabul
 def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, vocabulary, monkeypatch):
     given, order = [], evaluation_indices(NUM_PAIRS, None).tolist()
 
-    def generate(model, params, vocabulary, inputs, sizes, **_):
-        given.extend(prompt.ids for prompt in inputs)
+    def generator(model, vocabulary, sizes, **_):
         assert sizes == GenerationSizes(encoder_length=24, max_decode_length=12, batch_size=4)
-        return [Output(vocabulary.decode([UNK, 5 + i % 3]), input_cut=False) for i in order]
 
-    monkeypatch.setattr(evaluation, "generate_outputs", generate)
-    scores, samples = evaluation.task_scores(build(config.model), {}, vocabulary, config, "heldout")
+        def generate(_, inputs):
+            given.extend(prompt.ids for prompt in inputs)
+            return [Output(vocabulary.decode([UNK, 5 + i % 3]), input_cut=False) for i in order]
+
+        return generate
+
+    monkeypatch.setattr(task_scoring, "TextGenerator", generator)
+    scores, samples, _ = TaskScorer(build(config.model), vocabulary, config, "heldout")({})
     assert scores["chrf"] == pytest.approx(100)
     pairs = PairStore.open(config.evaluations["heldout"].store)
     for ids, i in zip(given, order, strict=True):
@@ -161,14 +166,14 @@ def test_rows_that_are_never_seen_are_counted(config, batch_size, total_steps, m
 def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
     without = changed_evaluation(config, task=None)
     with pytest.raises(ConfigError, match=r"evaluations\.heldout\.task=None; task scores need"):
-        evaluation.task_scores(build(config.model), {}, vocabulary, without, "heldout")
+        TaskScorer(build(config.model), vocabulary, without, "heldout")
 
 
 def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, vocabulary, tmp_path):
     write_pair_store([("abc", "да"), ("abc", "нет")], vocabulary, tmp_path / "heldout")
     told = changed_evaluation(config, store=str(tmp_path / "heldout"), task="classification")
     with pytest.raises(DataError, match="cannot tell these targets apart: 'да' = 'нет'"):
-        evaluation.task_scores(build(config.model), {}, vocabulary, told, "heldout")
+        TaskScorer(build(config.model), vocabulary, told, "heldout")
 
 
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path):
