@@ -1,5 +1,6 @@
 """The entry point: where the reader of its output goes away, and what it shows of what is logged."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+import t5lite.cli.main as main_module
 from t5lite.cli import standard_streams, status_command
 from t5lite.cli.log import shown
 from t5lite.cli.main import main
@@ -92,3 +94,16 @@ def test_another_pipe_that_breaks_is_no_reader_that_has_gone(monkeypatch, capfd)
     monkeypatch.setattr("t5lite.cli.models_command.run", broken)
     assert main(["models"]) == ExitCode.TRANSIENT
     assert "t5lite models: Broken pipe" in capfd.readouterr().err
+
+
+def test_what_a_command_imports_is_not_searched_for_garbage(tmp_path, monkeypatch):
+    (tmp_path / "imported_command.py").write_text("import gc\ncollects = gc.isenabled()\ncycle = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        module = main_module._imported("imported_command")
+        assert module is sys.modules["imported_command"]
+        assert (module.collects, gc.isenabled()) == (False, True)
+        assert not any(each is module.cycle for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+        sys.modules.pop("imported_command", None)
