@@ -196,7 +196,12 @@ def cost(
     """
     settings, tiling, walk = blocks.settings, blocks.settings.tiling, blocks.walk
     batch, _, columns = inputs.q_BLC.shape
-    visits = int(walk.counts(blocks.shift(settings.query_offset or 0)).sum())
+    offset = settings.query_offset
+    if (
+        offset is None
+    ):  # queries are divided over devices, which all wait for the one whose last ones see most
+        offset = tiling.key_length - tiling.query_length
+    visits = int(walk.counts(blocks.shift(offset)).sum())
     logits_per_column = batch * visits * tiling.query_tile * tiling.key_tile
     exponentials = columns // tiling.block_columns * tiling.heads_per_block * logits_per_column
 

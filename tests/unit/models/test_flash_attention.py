@@ -1,6 +1,7 @@
 """The TPU kernels in Pallas' interpreter, against the reference op."""
 
 import functools
+import re
 from dataclasses import replace
 
 import jax
@@ -283,6 +284,19 @@ def test_queries_may_start_in_the_middle_of_the_keys():
     got = run(interpreted, q[:, 256:], dout[:, 256:], replace(mask, query_offset=jnp.int32(256)))
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_cost_is_of_the_device_with_the_last_queries():
+    """All wait for it: what comes before sees fewer keys."""
+    q, k, v, *_ = make_arrays((1024, 4096), heads=2, kv_heads=1)
+
+    def costs(offset):
+        def run(q):
+            return flash_attention(q, k, v, mask=AttentionMask(causal=True, query_offset=offset)).sum()
+
+        return re.findall(r"CostEstimate\(flops=\d+", str(jax.make_jaxpr(jax.grad(run))(q)))
+
+    assert costs(jnp.int32(0)) == costs(4096 - 1024) != costs(0)
 
 
 def test_diagonals_hold_the_bias_of_every_tile():
