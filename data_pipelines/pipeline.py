@@ -49,7 +49,8 @@ from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath, local_place, place, storage_address
 from t5lite.data.file_counts import long_documents_warning
 from t5lite.data.free_space import naming_free_space
-from t5lite.data.prepare import check_output, nothing_left
+from t5lite.data.heldout_split import nothing_left
+from t5lite.data.prepare import check_output
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.token_store import TokenStoreWriter

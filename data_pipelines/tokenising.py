@@ -22,7 +22,7 @@ from data_pipelines.cleaning import DOCUMENTS, TEXTS
 from data_pipelines.near_duplicates import is_among
 from data_pipelines.repeated_spans import REPEATED, without_spans
 from data_pipelines.stages.sentences import sentences
-from t5lite.data.prepare import is_heldout
+from t5lite.data.heldout_split import is_heldout
 from t5lite.data.text_cutting import cut_text
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 

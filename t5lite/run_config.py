@@ -45,7 +45,7 @@ from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, res
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
-from t5lite.tasks import open_task
+from t5lite.tasks.opening import check_task, open_task, task_location
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import TrackerConfig
@@ -181,7 +181,7 @@ class RunConfig(_UncheckedConfig):
         for name, evaluation in self.evaluations.items():
             check_name(name)
             if evaluation.task is not None:
-                open_task(evaluation.task)
+                check_task(evaluation.task)
             evaluation.check(f"evaluations.{name}", self.evaluated_data(name), self.model)
             if evaluation.average and self.training.ema_decay is None:
                 raise ConfigError(
@@ -263,7 +263,11 @@ class RunConfig(_UncheckedConfig):
             run_dir=_absolute(self.run_dir),
             data=self.data.with_stores(absolute_location),
             evaluations={
-                name: dataclasses.replace(each, store=absolute_location(each.store))
+                name: dataclasses.replace(
+                    each,
+                    store=absolute_location(each.store),
+                    task=each.task and task_location(each.task, absolute_location),
+                )
                 for name, each in self.evaluations.items()
             },
             initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),

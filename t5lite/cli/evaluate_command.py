@@ -32,12 +32,12 @@ class Arguments:
     batch_size: int | None = None
     """Examples at once; the run's own by default, and no more than there are."""
     task: str | None = None
-    """Of pairs, generate text and score it; the run's own task by default."""
+    """Of pairs, generate text and score it by this task, or .json file of one; the run's own by default."""
     inputs_length: int | None = None
     """Of an imported model, tokens of an input; by default what it has positions for."""
 
     def __post_init__(self):
-        expand_fields(self, "run", "store")
+        expand_fields(self, "run", "store", "task")
 
 
 def run(arguments: Sequence[str]) -> int:

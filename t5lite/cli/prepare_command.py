@@ -13,10 +13,12 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expanded_path
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig
 from t5lite.data.reading.tally import messages
+from t5lite.tasks.preparing import PrepareTaskConfig
 
 Prepare = (
     Annotated[PrepareTextConfig, tyro.conf.subcommand("text", prefix_name=False)]
     | Annotated[PreparePairsConfig, tyro.conf.subcommand("pairs", prefix_name=False)]
+    | Annotated[PrepareTaskConfig, tyro.conf.subcommand("task", prefix_name=False)]
 )
 
 RECIPE_MODULE = "t5lite_recipe"

@@ -61,6 +61,12 @@ class DamagedCheckpointError(CheckpointError):
     """The files of a checkpoint are incomplete, or not what was saved; an older one may be whole."""
 
 
+def question(name: str, allowed: Iterable[str]) -> str:
+    """Return ``"did you mean 'x'?"`` for a ``name`` that is nearly one of ``allowed``, else nothing."""
+    close = difflib.get_close_matches(name, list(allowed), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'? Allowed: …"`` for an unknown ``name``.
 
@@ -68,6 +74,5 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     the match may be wrong.
     """
     choices = sorted(allowed)
-    close = difflib.get_close_matches(name, choices, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} allowed: {', '.join(choices)}"
+    hint = question(name, choices)
+    return f";{hint and f' {hint}'} allowed: {', '.join(choices)}"

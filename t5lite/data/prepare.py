@@ -6,13 +6,10 @@ Whether a document is held out is decided by a hash of its text, so it does not 
 files, and copies of a held-out document never stay in the training text.
 """
 
-import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tqdm import tqdm
@@ -24,6 +21,7 @@ from t5lite.core.storage.addresses import StoragePath, local_path, place, storag
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.file_counts import FileCounts
 from t5lite.data.free_space import naming_free_space
+from t5lite.data.heldout_split import BATCH, HeldoutSplit, SplitByHash, write_split
 from t5lite.data.reading.input_files import (
     FORMATS,
     RECORD_FORMATS,
@@ -48,8 +46,6 @@ from t5lite.data.vocabulary.sentencepiece_training import check_character_covera
 Shuffle = Literal["auto", "always", "never"]
 
 _REPORT = "prepare.json"
-_BATCH = 2048
-"""Documents encoded at once: enough to keep SentencePiece's threads busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +200,7 @@ def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> di
     in_order = {"auto": all(input_format(path) == ".txt" for path in inputs.paths), "never": True}
     shuffle = not in_order.get(config.shuffle, False)
     order = partial(DocumentShuffle, seed=config.seed, expected_bytes=expected_token_bytes(inputs))
-    return _prepare(
+    return prepare_stores(
         config,
         inputs,
         read=lambda progress, tally: read_texts(
@@ -215,12 +211,13 @@ def prepare_text(config: PrepareTextConfig, *, command: str | None = None) -> di
             progress=progress,
             tally=tally,
         ),
-        heldout_by=lambda text: text,
+        split=SplitByHash(config.heldout_fraction),
+        split_by=lambda text: text,
         vocabulary_texts=lambda text: (text,),
         open_sink=partial(TextSink.enter, num_threads=config.num_threads, shuffle=order if shuffle else None),
         shuffle=shuffle,
         unit="documents",
-        remark=lambda files: files.long_documents(config.txt_documents),
+        remarks=lambda files: [files.long_documents(config.txt_documents)],
         command=command,
     )
 
@@ -252,41 +249,58 @@ def prepare_pairs(config: PreparePairsConfig, *, command: str | None = None) -> 
         # A prefix must not hide an empty input, which is dropped.
         return ((prefix + text if text.strip() else "", target) for text, target in copies.counted(pairs))
 
-    return _prepare(
+    return prepare_stores(
         config,
         inputs,
         read=read,
-        heldout_by=lambda pair: pair[0],
+        split=SplitByHash(config.heldout_fraction),
+        split_by=lambda pair: pair[0],
         # Tens of thousands of prefixes would earn pieces of their own at the text's expense.
         vocabulary_texts=lambda pair: (pair[0].removeprefix(prefix), pair[1]),
         open_sink=partial(PairSink.enter, num_threads=config.num_threads, targets=targets),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",
-        remark=lambda files: copies.remark() or targets.remark(),
+        remarks=lambda files: [copies.remark() or targets.remark()],
         command=command,
     )
 
 
-def is_heldout(text: str, fraction: float) -> bool:
-    """Return whether ``text`` belongs to the held-out ``fraction``; spacing does not matter."""
-    digest = hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") < fraction * 2**64
-
-
-def _prepare(
+def prepare_stores(
     config: PrepareConfig,
     inputs: InputFiles,
     *,
     read: Callable[[Progress, Tally], Iterator[Any]],
-    heldout_by: Callable[[Any], str],
+    split: HeldoutSplit,
+    split_by: Callable[[Any], str],
     vocabulary_texts: Callable[[Any], Iterable[str]],
     open_sink: Callable[..., TextSink | PairSink],
     shuffle: bool,
     unit: str,
-    remark: Callable[[FileCounts], str | None],
+    remarks: Callable[[FileCounts], Iterable[str | None]],
     command: str | None,
+    beside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run the steps; an item is a text or a pair, in messages one of ``unit``."""
+    """Run the steps; return the report that is also written to ``prepare.json``.
+
+    An item is a text or a pair.
+
+    Args:
+      config: what to read and where to write.
+      inputs: the files.
+      read: yields the items of all of them; called twice where a vocabulary is trained.
+      split: says which of them are held out.
+      split_by: returns the text of an item that says whether it is.
+      vocabulary_texts: returns the texts of an item that a vocabulary is trained on.
+      open_sink: opens a store that takes items.
+      shuffle: whether it shuffles them.
+      unit: what items are called in messages.
+      remarks: returns what to say at the end.
+      command: what the user typed, for the report.
+      beside: JSON files that are written beside the report, by name.
+
+    Raises:
+      UserError: for any input that cannot be used; nothing is left behind.
+    """
     output = place(config.output)
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
     check_output(output, config.inputs, inputs, existing)
@@ -299,8 +313,9 @@ def _prepare(
                 bar.leave = False  # clear the line for the error
                 raise
 
-    def heldout(item: Any) -> bool:
-        return is_heldout(heldout_by(item), config.heldout_fraction)
+    def told_apart(label: str, tally: Tally) -> Iterator[tuple[Any, bool, str]]:
+        for item in items(label, tally):
+            yield item, split.holds_out(split_by(item), tally.file), tally.file
 
     expected_bytes = expected_token_bytes(inputs)
     with (
@@ -315,9 +330,10 @@ def _prepare(
             vocabulary = open_vocabulary(folder, existing.extra_ids, kind=existing.kind)
         else:
             model = folder / SentencePieceVocabulary.FILE
-            training_items = (item for item in items("training the vocabulary", Tally()) if not heldout(item))
+            labelled = told_apart("training the vocabulary", Tally())
+            training_items = (item for item, is_heldout, _ in labelled if not is_heldout)
             if (first := next(training_items, None)) is None:
-                raise DataError(nothing_left("train", config.heldout_fraction))
+                raise DataError(split.nothing_left("train"))
             texts = map(vocabulary_texts, itertools.chain([first], training_items))
             train_vocabulary(
                 itertools.chain.from_iterable(texts),
@@ -328,18 +344,17 @@ def _prepare(
             )
             vocabulary = SentencePieceVocabulary(model, config.extra_ids)
         tally = Tally()
-        split = ((item, heldout(item), tally.file) for item in items("tokenising", tally))
         file_counts = FileCounts()
-        counts = _write_split(
-            split,
+        counts = write_split(
+            told_apart("tokenising", tally),
             directory,
-            config.heldout_fraction,
+            split,
             open_sink=partial(open_sink, vocabulary=vocabulary),
             file_counts=file_counts,
         )
         stores = {name: asdict(store_counts) for name, store_counts in counts.items()}
         most_unknown = file_counts.most_unknown()
-        warnings = [unknown_warning(stores, vocabulary=config.vocabulary), remark(file_counts)]
+        warnings = [unknown_warning(stores, vocabulary=config.vocabulary), *remarks(file_counts)]
         report = {
             **({"command": command} if command else {}),
             "config": asdict(config),
@@ -362,6 +377,8 @@ def _prepare(
             "unknown_tokens": {"said": unknown_line(stores, unit, most_unknown), "worst_files": most_unknown},
             "warnings": [warning for warning in warnings if warning],
         }
+        for name, content in (beside or {}).items():
+            files.write_json(directory / name, content)
         files.write_json(directory / _REPORT, report)
     return report
 
@@ -393,50 +410,9 @@ def expected_token_bytes(inputs: InputFiles) -> int:
     return inputs.expected_text_bytes * 3 // 4
 
 
-def nothing_left(store: str, heldout_fraction: float, num_empty: int = 0) -> str:
-    """Return what to say where no text is left for one of the stores, but some for the other."""
-    empty = f" ({num_empty:,} without tokens dropped)" if num_empty else ""
-    return (
-        f"nothing was left for the '{store}' store at heldout_fraction={heldout_fraction}{empty}; use "
-        "--heldout-fraction 0, which keeps none back, or give more text"
-    )
-
-
-def _write_split(
-    items: Iterator[tuple[Any, bool, str]],
-    directory: Path,
-    heldout_fraction: float,
-    *,
-    open_sink: Callable[[ExitStack, Path], TextSink | PairSink],
-    file_counts: FileCounts,
-) -> dict[str, StoreCounts]:
-    """Write (item, whether it is held out, its file) to ``train`` and ``heldout`` under ``directory``."""
-    names = {False: "train", True: "heldout"} if heldout_fraction else {False: "train"}
-    with ExitStack() as stack:
-        sinks = {heldout: open_sink(stack, directory / name) for heldout, name in names.items()}
-        while batch := list(itertools.islice(items, _BATCH)):
-            for heldout, sink in sinks.items():
-                chosen = [(item, path) for item, is_heldout, path in batch if is_heldout == heldout]
-                counts = sink.add([item for item, _ in chosen])
-                file_counts.add([path for _, path in chosen], counts)
-        for sink in sinks.values():
-            sink.finish()
-        found = {names[heldout]: sink.counts for heldout, sink in sinks.items()}
-        if not any(counts.examples for counts in found.values()):
-            num_empty = sum(counts.dropped_empty for counts in found.values())
-            raise DataError(
-                f"none of the {num_empty:,} texts or pairs has tokens (a pair needs some on both sides); "
-                "check the inputs and the fields that are read"
-            )
-        for name, counts in found.items():
-            if not counts.examples:
-                raise DataError(nothing_left(name, heldout_fraction, counts.dropped_empty))
-        return found
-
-
 def _write_all(items: Iterable[Any], sink: TextSink | PairSink, path: str | StoragePath) -> StoreCounts:
     iterator = iter(items)
-    while batch := list(itertools.islice(iterator, _BATCH)):
+    while batch := list(itertools.islice(iterator, BATCH)):
         sink.add(batch)
     sink.finish()
     if not sink.counts.examples:

@@ -30,14 +30,15 @@ class EvaluationConfig:
     encoder_use: bool = True
     """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
     task: str | None = None
-    """How generated text is scored by ``t5lite evaluate``; None generates nothing."""
+    """A task (`t5lite tasks` lists them), or a .json file of one: how generated text is scored by ``t5lite
+    evaluate``; None generates nothing."""
     task_in_training: bool = False
     """Whether a training does so, too, with each of these evaluations, which takes as long as the command."""
     average: Literal["ema"] | None = None
     """Measure the moving average of the parameters (``training.ema_decay``); None: these themselves."""
 
     def __post_init__(self) -> None:
-        expand_fields(self, "store")
+        expand_fields(self, "store", "task")
 
     def metrics_in_training(self, model: ModelConfig) -> tuple[str, ...]:
         """Return the names of what this measures of a model while it is trained.

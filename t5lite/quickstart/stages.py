@@ -28,7 +28,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.training import train
-from t5lite.tasks import open_task
+from t5lite.tasks.opening import open_task
 from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 NUM_SAMPLES = 4

@@ -15,7 +15,7 @@ from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import RunConfig
-from t5lite.tasks import open_task
+from t5lite.tasks.opening import open_task
 
 _NUM_SAMPLES = 50
 

@@ -18,6 +18,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_home
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig
+from t5lite.tasks.preparing import PrepareTaskConfig
 
 NO_PATHS = {
     *(
@@ -35,6 +36,7 @@ NO_PATHS = {
     ),
     *("topology", "allow_change", "coordinator_address"),
     *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
+    *("columns", "constants", "form"),
 }
 """Fields of strings that are no paths."""
 CLASSES: list[Any] = [
@@ -43,10 +45,17 @@ CLASSES: list[Any] = [
         for name in COMMANDS
         if name not in ("models", "plan", "launch", "prepare", "inspect-data")
     ),
-    *(RecipeOptions, PrepareTextConfig, PreparePairsConfig),
+    *(RecipeOptions, PrepareTextConfig, PreparePairsConfig, PrepareTaskConfig),
     *(run_config.InitializeFrom, run_config.EvaluationConfig, PairsDataConfig, PretrainingDataConfig),
     *(PipelineOptions, english_web.Options, EvaluationOverlap),
 ]
+
+
+OTHERS = {
+    "t5lite.cli.compile_command": {"topology": "v5e:2x2"},
+    "t5lite.tasks.preparing": {"task": "translation"},
+}
+"""Fields that must be given, by module."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +82,7 @@ def fields_of_paths(kind) -> dict[str, Any]:
 def test_every_path_of_commands_and_recipes(kind, home):
     values = fields_of_paths(kind)
     assert values
-    others = {"topology": "v5e:2x2"} if kind.__module__ == "t5lite.cli.compile_command" else {}
+    others = OTHERS.get(kind.__module__, {})
     config = kind(**values, **others)
     for name, value in values.items():
         expanded = str(value).replace("~", home)

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, question
 from t5lite.data.reading.lines import MAX_DOCUMENT_BYTES, Line, lines_of
 from t5lite.data.reading.record_texts import FileReading
 from t5lite.data.reading.tally import Loss
@@ -58,7 +58,8 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
             f"{line.place}, the first row, has a quote out of place; {Loss.QUOTES.remedy}"
         )
     named = not all(field.isdecimal() for field in fields)
-    columns = _columns(line, header, fields, kind, named=named)
+    fields = [field for field in fields if field in header or field not in reading.optional]
+    columns = _columns(line, header, fields, kind, named=named, other_names=reading.other_names)
     if not named:
         head = list(itertools.islice(rows, _HEAD_LINES))
         rows = itertools.chain([first], head, rows)
@@ -78,7 +79,9 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
             kept += 1
             if len(cells) < len(header):
                 reading.lose(Loss.NARROW, line.place)
-            yield [cells[column] for column in columns]
+            texts = reading.row_texts(fields, [cells[column] for column in columns], line.place)
+            if texts is not None:
+                yield texts
     if dropped > kept:
         raise DataError(
             f"{first_dropped} and {dropped:,} of {kept + dropped:,} rows in all have more than the "
@@ -88,7 +91,9 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
         )
 
 
-def _columns(line: Line, header: list[str], fields: Sequence[str], kind: str, *, named: bool) -> list[int]:
+def _columns(
+    line: Line, header: list[str], fields: Sequence[str], kind: str, *, named: bool, other_names: str
+) -> list[int]:
     """Return the columns that ``fields`` name or, unless ``named``, count."""
     if excel := _EXCEL_SEPARATOR.fullmatch(line.text):
         convert = "" if excel[1] == SEPARATORS[kind] else f", and {_converting(excel[1])}"
@@ -111,9 +116,10 @@ def _columns(line: Line, header: list[str], fields: Sequence[str], kind: str, *,
                 f"another column, or separate them by {SEPARATORS[kind]!r}"
             )
         else:
+            asked = f"{hint} " if (hint := question(field, header)) else ""
             raise DataError(
                 f"{line.place} has no column {field!r} in its header ({', '.join(map(repr, header[:8]))}); "
-                "name one of them, or give a number (from 0) if the file has no header"
+                f"{asked}{other_names}, or give a number (from 0) if the file has no header"
             )
     return columns
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, question
 from t5lite.core.storage.addresses import local_path, storage_address
 from t5lite.data.reading.input_files import Progress, open_input
 from t5lite.data.reading.record_texts import FileReading
@@ -36,10 +36,10 @@ def read_records(reading: FileReading, kind: str, fields: Sequence[str]) -> Iter
 def _rows(reading: FileReading, kind: str, fields: Sequence[str]) -> Iterator[list[str] | None]:
     columns_of = _parquet_columns if kind == ".parquet" else _arrow_columns
     number = 0
-    for columns in columns_of(reading, list(fields)):
-        for row in zip(*columns, strict=True):
+    for columns in columns_of(reading, fields):
+        for row in zip(*columns.values(), strict=True):
             number += 1
-            yield reading.texts(dict(zip(fields, row, strict=True)), fields, f"{reading.path} row {number}")
+            yield reading.texts(dict(zip(columns, row, strict=True)), fields, f"{reading.path} row {number}")
 
 
 def _values(column: Any) -> list[Any]:
@@ -55,29 +55,29 @@ def _values(column: Any) -> list[Any]:
     return column.to_pylist()
 
 
-def _parquet_columns(reading: FileReading, fields: list[str]) -> Iterator[list[list[Any]]]:
+def _parquet_columns(reading: FileReading, fields: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
     pyarrow = _pyarrow(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, None) as stream:
         size, file = stream.seek(0, os.SEEK_END), pyarrow.parquet.ParquetFile(stream)
         done, total = 0, file.metadata.num_rows
         if not total:  # an empty data frame is written without its columns
             return
-        _check_columns(file.schema_arrow, fields, reading)
-        for batch in file.iter_batches(_BATCH, columns=fields):
-            yield [_values(batch.column(field)) for field in fields]
+        names = _columns_of_fields(file.schema_arrow, fields, reading)
+        for batch in file.iter_batches(_BATCH, columns=names):
+            yield {name: _values(batch.column(name)) for name in names}
             if reading.progress is not None:  # not by what was read: the end is first, columns are left out
                 reading.progress(size * (done + len(batch)) // total - size * done // total)
             done += len(batch)
 
 
-def _arrow_columns(reading: FileReading, fields: list[str]) -> Iterator[list[list[Any]]]:
+def _arrow_columns(reading: FileReading, fields: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
     pyarrow = _pyarrow(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, reading.progress) as stream:
         reader = pyarrow.ipc.open_stream(stream)
         for batch in reader:
             if len(batch):
-                _check_columns(reader.schema, fields, reading)
-                yield [_values(batch.column(field)) for field in fields]
+                names = _columns_of_fields(reader.schema, fields, reading)
+                yield {name: _values(batch.column(name)) for name in names}
 
 
 def _array_records(reading: FileReading, fields: Sequence[str]) -> Iterator[list[str] | None]:
@@ -112,23 +112,31 @@ def _record_fields(
     raise DataError(f"{place} is neither a JSON object nor a tf.train.Example, so it has no fields")
 
 
-def _check_columns(schema: Any, fields: Sequence[str], reading: FileReading) -> None:
+def _columns_of_fields(schema: Any, fields: Sequence[str], reading: FileReading) -> list[str]:
+    """Return the columns that the fields are of, checked: a field may lie within a column."""
     import pyarrow.types as types
 
+    names: list[str] = []
     for field in fields:
-        if field not in schema.names:
+        name = field if field in schema.names else field.partition(".")[0]
+        if name not in schema.names:
+            if field in reading.optional:
+                continue
+            hint = question(field, schema.names)
             raise DataError(
                 f"{reading.path} has no column {field!r}; it has {', '.join(map(repr, schema.names[:20]))}: "
-                "name one of them"
+                f"{hint and f'{hint} '}{reading.other_names}"
             )
-        kind = schema.field(field).type
+        names.append(name)
+        kind = schema.field(name).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
         texts = (types.is_string, types.is_large_string, types.is_string_view)
         contents = (*texts, types.is_binary, types.is_large_binary, types.is_null)
         if field in reading.label_fields:
             contents += (types.is_integer, types.is_boolean)
-        if not any(is_kind(kind) for is_kind in contents):
+        if name == field and reading.takes_texts_alone and not any(is_kind(kind) for is_kind in contents):
             raise reading.no_text(f"{reading.path} column {field!r}", field, str(kind))
+    return list(dict.fromkeys(names))
 
 
 def _pyarrow(path: str | Path) -> Any:

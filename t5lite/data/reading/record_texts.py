@@ -1,11 +1,11 @@
 """The texts of one record's fields, checked; messages name the record and say what it has instead."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, question
 from t5lite.core.json_text import parse_json
 from t5lite.data.reading.input_files import Progress
 from t5lite.data.reading.tally import Loss, Tally
@@ -15,6 +15,25 @@ InvalidUtf8 = Literal["error", "replace"]
 _HEAD_RECORDS = 1000
 """After these, and at its end, a file is refused if more than half of its records lack a field."""
 _FLOATS = ("float", "double", "halffloat")
+_ABSENT = object()
+
+
+def found(record: Mapping[str, Any], field: str) -> Any:
+    """Return the value of a field: of that name, or within others, as ``answers.text.0`` is in SQuAD's.
+
+    Returns ``_ABSENT`` if there is none.
+    """
+    if field in record:
+        return record[field]
+    value: Any = record
+    for part in field.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return _ABSENT
+    return value
 
 
 class _MissingFields:
@@ -28,26 +47,30 @@ class _MissingFields:
     def add(self, record: Mapping[str, Any], fields: Iterable[str], place: str) -> bool:
         """Take a record; return whether it lacks one of ``fields``."""
         self._records += 1
-        missing = next((field for field in fields if field not in record), None)
+        missing = next((field for field in fields if found(record, field) is _ABSENT), None)
         if missing is not None:
             if not self._lacking:
                 self._first, self._field, self._found = place, missing, list(record)
             self._lacking += 1
-        if self._records == _HEAD_RECORDS:
-            self.check()
         return missing is not None
 
-    def check(self) -> None:
-        """Check that at least half of the records have all fields."""
+    @property
+    def is_head(self) -> bool:
+        """Whether the records so far are those by which a file is judged before it ends."""
+        return self._records == _HEAD_RECORDS
+
+    def check(self, other_names: str) -> None:
+        """Check that at least half of the records have all fields; ``other_names`` are read so."""
         if 2 * self._lacking <= self._records:
             return
         all_of_them = (
             f" and {self._lacking:,} of {self._records:,} records have" if self._records > 1 else " has"
         )
+        asked = f"{hint} " if (hint := question(self._field, self._found)) else ""
         raise DataError(
             f"{self._first}{all_of_them} no field {self._field!r}; it has "
-            f"{', '.join(map(repr, self._found)) or 'none'}: name one of them, or rename it where other "
-            f"records have {self._field!r}"
+            f"{', '.join(map(repr, self._found)) or 'none'}: {asked}"
+            f"{other_names}, or rename it where other records have {self._field!r}"
         )
 
 
@@ -63,6 +86,8 @@ class FileReading:
     tally: Tally = field(default_factory=Tally)
     label_fields: frozenset[str] = frozenset()
     """Fields whose integers and booleans are taken as text."""
+    takes_texts_alone: ClassVar[bool] = True
+    """Whether a column of another type can be told not to do before its rows are read."""
     _missing: _MissingFields = field(default_factory=_MissingFields, init=False, repr=False, compare=False)
 
     def lose(self, loss: Loss, place: str) -> None:
@@ -92,17 +117,39 @@ class FileReading:
           DataError: if a field holds something else than text, or as ``check_fields`` after many records.
         """
         fields = list(fields)
-        if self._missing.add(record, fields, place):
+        missing = self._missing.add(record, [each for each in fields if each not in self.optional], place)
+        if self._missing.is_head:
+            self.check_fields()
+        if missing:
             self.lose(Loss.MISSING, place)
             return None
-        texts = [self._text(record, field, place) for field in fields]
+        values = [found(record, field) for field in fields]
+        return self.row_texts(fields, [None if value is _ABSENT else value for value in values], place)
+
+    def row_texts(self, fields: Sequence[str], values: Sequence[Any], place: str) -> list[str] | None:
+        """Return the texts that the values of a record's fields stand for; None, and counted, if one is null.
+
+        Raises:
+          DataError: if a value is something else than text.
+        """
+        texts = [self._text(value, field, place) for field, value in zip(fields, values, strict=True)]
         known = [text for text in texts if text is not None]
         if len(known) < len(texts):
             self.lose(Loss.NULL, place)
             return None
-        if any(isinstance(record[field], int) for field in fields):
+        if any(isinstance(value, int) for value in values):
             self.lose(Loss.INTEGER, place)
         return known
+
+    @property
+    def optional(self) -> Collection[str]:
+        """Fields that a record need not have."""
+        return ()
+
+    @property
+    def other_names(self) -> str:
+        """How fields of other names are read."""
+        return "name one of them"
 
     def check_fields(self) -> None:
         """Check that at least half of the records so far have the fields that were asked for.
@@ -110,7 +157,7 @@ class FileReading:
         Raises:
           DataError: if not, naming what the first one of the others has.
         """
-        self._missing.check()
+        self._missing.check(self.other_names)
 
     def whole(self, records: Iterable[list[str] | None]) -> Iterator[list[str]]:
         """Yield those of the file's ``records`` that were not lost.
@@ -123,8 +170,7 @@ class FileReading:
                 yield texts
         self.check_fields()
 
-    def _text(self, record: Mapping[str, Any], field: str, place: str) -> str | None:
-        value = record[field]
+    def _text(self, value: Any, field: str, place: str) -> str | None:
         if value is None:
             return None
         if isinstance(value, bytes):
@@ -133,7 +179,7 @@ class FileReading:
             return str(value)
         if not isinstance(value, str):
             raise self.no_text(f"{place} field {field!r}", field, type(value).__name__)
-        return self._without_surrogates(value, place)
+        return self.without_surrogates(value, place)
 
     def no_text(self, name: str, field: str, kind: str) -> DataError:
         """Return the error for values of ``kind`` in ``field``, which messages call ``name``."""
@@ -161,8 +207,12 @@ class FileReading:
                 f"{error.start + 1}); convert the file, or pass --on-invalid-utf8 replace"
             ) from error
 
-    def _without_surrogates(self, text: str, place: str) -> str:
-        """JSON can escape half of a surrogate pair, which is no character and cannot be encoded."""
+    def without_surrogates(self, text: str, place: str) -> str:
+        """Return a text that can be encoded: JSON can escape half of a surrogate pair, which is no character.
+
+        Raises:
+          DataError: if it cannot, and may not be mended.
+        """
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:

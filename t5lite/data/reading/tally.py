@@ -40,6 +40,8 @@ class Loss(enum.Enum):
         "first rows that may be a header, read as data because columns are given by number",
         "if it is one, name the columns by it, or delete it where its names are numbers",
     )
+    EMPTY = ("empty", "records dropped because a column that is used is empty", "")
+    NUMBER = ("number", "texts that are numbers or booleans, taken as they are written", "")
     INTEGER = ("integer", "targets that are integers or booleans, taken as text", "")
     REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")
     INVALID_UTF8 = ("invalid_utf8", "texts with bytes that are not UTF-8, which became U+FFFD", "")

@@ -58,7 +58,7 @@ def read_texts(
         reading = FileReading(path=path, on_invalid_utf8=on_invalid_utf8, progress=progress, tally=tally)
         return texts_of(reading, field=field, txt_documents=txt_documents)
 
-    return _of_all_files(documents, paths, tally)
+    return read_files(documents, paths, tally)
 
 
 def texts_of(reading: FileReading, *, field: str, txt_documents: TxtDocuments) -> Iterator[str]:
@@ -70,7 +70,7 @@ def texts_of(reading: FileReading, *, field: str, txt_documents: TxtDocuments) -
     kind = input_format(reading.path)
     if kind == ".txt":
         return _txt_documents(reading, txt_documents)
-    return (texts[0] for texts in _records(reading, kind, (field,)))
+    return (texts[0] for texts in records_of(reading, (field,)))
 
 
 def read_pairs(
@@ -97,15 +97,20 @@ def read_pairs(
             tally=tally,
             label_fields=frozenset({targets_field} - {inputs_field}),
         )
-        records = _records(reading, input_format(path, RECORD_FORMATS), (inputs_field, targets_field))
+        records = records_of(reading, (inputs_field, targets_field))
         return ((texts[0], texts[1]) for texts in records)
 
-    return _of_all_files(pairs, paths, tally)
+    return read_files(pairs, paths, tally)
 
 
-def _of_all_files(
+def read_files(
     read: Callable[[str | Path], Iterator[T]], paths: Iterable[str | Path], tally: Tally
 ) -> Iterator[T]:
+    """Yield what ``read`` does of each file, and list the files that have nothing.
+
+    Raises:
+      DataError: if no file has anything, and what ``read`` raises.
+    """
     found = False
     for path in paths:
         tally.file = str(path)
@@ -172,7 +177,13 @@ def _nonblank(lines: Iterator[Line]) -> Iterator[str]:
     return (line.text for line in lines if line.text.strip())
 
 
-def _records(reading: FileReading, kind: str, fields: tuple[str, ...]) -> Iterator[list[str]]:
+def records_of(reading: FileReading, fields: tuple[str, ...]) -> Iterator[list[str]]:
+    """Yield the texts of each record of one file that has fields.
+
+    Raises:
+      DataError: as ``read_pairs``.
+    """
+    kind = input_format(reading.path, RECORD_FORMATS)
     if kind in SEPARATORS:
         return delimited_texts(reading, kind, fields)
     if kind != ".jsonl":

@@ -17,10 +17,10 @@ from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.storage.addresses import place
 from t5lite.data.document_shuffle import DocumentShuffle
+from t5lite.data.heldout_split import is_heldout
 from t5lite.data.prepare import (
     PreparePairsConfig,
     PrepareTextConfig,
-    is_heldout,
     prepare_pairs,
     prepare_text,
     write_pair_store,

@@ -6,7 +6,8 @@ import sacrebleu
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.evaluation.metrics import accuracy, bleu, chrf, label_fraction, majority_accuracy
 from t5lite.evaluation.scoring import scores
-from t5lite.tasks import TASKS, open_task
+from t5lite.tasks import TASKS
+from t5lite.tasks.opening import open_task
 
 REFERENCES = ["En el principio crió Dios los cielos y la tierra.", "Y vió Dios que la luz era buena."]
 PREDICTIONS = ["En el principio Dios crió los cielos.", "Y vió Dios que era buena la luz."]

@@ -1,0 +1,223 @@
+"""What a field of a template is made of: columns of a row, and what they hold."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.registry import union_of
+from t5lite.tasks.tagged_words import ENTITY_SEPARATOR, SPAN_SEPARATOR, bracketed_roles, check_words, spans
+from t5lite.tasks.words import pad_punctuation
+
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskField(ABC):
+    """How the text of a field is made of the columns of a row."""
+
+    names_class: ClassVar[bool] = False
+    """Whether its texts are names of classes."""
+    may_be_empty: ClassVar[bool] = False
+    """Whether a row without it is an example, too."""
+    is_text: ClassVar[bool] = False
+    """Whether a text is expected, so that it is said where there are numbers instead."""
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns that a field called ``name`` is made of: that of its name."""
+        return (name,)
+
+    @abstractmethod
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the field's text; ``values`` are those of its columns.
+
+        Raises:
+          ValueError: if they cannot be used, saying why.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(TaskField):
+    """A text, as it is; numbers and booleans as they are written."""
+
+    is_text: ClassVar[bool] = True
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return it."""
+        return _scalar(values[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalText(Text):
+    """A text that may be missing, null or empty."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return it, or nothing."""
+        return "" if values[0] is None else super().text(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddedPunctuation(Text):
+    """A text with spaces around punctuation, as T5 was trained to read and write questions and answers."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return it."""
+        return pad_punctuation(super().text(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassName(Text):
+    """The name of a class, of which any there are."""
+
+    is_text: ClassVar[bool] = False
+    names_class: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label(TaskField):
+    """The name of one of these classes, given by it or by its number from 0."""
+
+    names: tuple[str, ...]
+    names_class: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if len(set(self.names)) < max(len(self.names), 2) or not all(name.strip() for name in self.names):
+            raise ConfigError(f"names={list(self.names)} must be two or more names, each another one")
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the name."""
+        given = _scalar(values[0]).strip()
+        if given in self.names:
+            return given
+        if given.isdecimal() and int(given) < len(self.names):
+            return self.names[int(given)]
+        if given == "-1":
+            raise ValueError(
+                "the label is -1, which says that there is none: that is a test split; give another"
+            )
+        raise ValueError(
+            f"unknown label {given[:_SHOWN_CHARACTERS]!r}{suggestion(given, self.names)}, or their numbers "
+            f"0..{len(self.names) - 1}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundedNumber(TaskField):
+    """A number, rounded to a step and written so: T5's STS-B, in steps of 0.2, tells 26 classes apart."""
+
+    step: float = 0.2
+    decimals: int = 1
+
+    def __post_init__(self):
+        if not 0 < self.step < math.inf or self.decimals < 0:
+            raise ConfigError(f"step={self.step} must be above 0, and decimals={self.decimals} at least 0")
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the number, rounded in float32 as T5 does: halves to the even one."""
+        given = _scalar(values[0])
+        try:
+            number = float(given)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{given[:_SHOWN_CHARACTERS]!r} is not a finite number")
+        steps_per_unit = np.float32(1 / self.step)
+        return f"{np.round(np.float32(number) * steps_per_unit) / steps_per_unit:.{self.decimals}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(TaskField):
+    """Words, given as a list or separated by spaces."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return them with spaces between them."""
+        return " ".join(check_words(values[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entities(TaskField):
+    """The named spans of words with BIO tags, as text: ``PER: Ada Lovelace; LOC: London``."""
+
+    words_column: str = "tokens"
+    tags_column: str = "tags"
+    tag_names: tuple[str, ...] = ()
+    """Of tags that are given by their numbers."""
+    nothing: str = "none"
+    """Written where there is no span."""
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns of the words and of their tags."""
+        return (self.words_column, self.tags_column)
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the spans in the order of the words."""
+        words, found = check_words(values[0]), spans(*values, tag_names=self.tag_names)
+        texts = [f"{kind}{SPAN_SEPARATOR}{' '.join(words[start:end])}" for kind, start, end in found]
+        return ENTITY_SEPARATOR.join(texts) or self.nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles(TaskField):
+    """The words with the roles of a predicate in brackets: ``[ARG0 The cat] [V sat] [ARGM-LOC there] .``."""
+
+    words_column: str = "tokens"
+    tags_column: str = "tags"
+    tag_names: tuple[str, ...] = ()
+    """Of tags that are given by their numbers."""
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns of the words and of their tags."""
+        return (self.words_column, self.tags_column)
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return them."""
+        return bracketed_roles(check_words(values[0]), spans(*values, tag_names=self.tag_names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkedPredicate(TaskField):
+    """The words with the predicate between asterisks: ``The cat * sat * there .``."""
+
+    words_column: str = "tokens"
+    predicate_column: str = "predicate"
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns of the words, and of the predicate's number among them, from 0."""
+        return (self.words_column, self.predicate_column)
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return them."""
+        words, given = check_words(values[0]), _scalar(values[1])
+        if not given.isdecimal() or int(given) >= len(words):
+            raise ValueError(
+                f"{self.predicate_column}={given[:_SHOWN_CHARACTERS]!r} is not the number of one of the "
+                f"{len(words)} words, from 0"
+            )
+        place = int(given)
+        return " ".join([*words[:place], "*", words[place], "*", *words[place + 1 :]])
+
+
+if TYPE_CHECKING:
+    AnyField: TypeAlias = TaskField
+else:
+    AnyField = union_of(TaskField, globals())
+"""What a task's field may be; in JSON, its ``type`` says which."""
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return str(value)
+    inside = (
+        "an item of it by its number, as in {answers.text.0}"
+        if isinstance(value, list)
+        else ("one of its fields, as in {answers.text}")
+    )
+    raise ValueError(f"is of type {type(value).__name__}, not a text; name {inside}")

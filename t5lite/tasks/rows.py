@@ -1,0 +1,94 @@
+"""A task's inputs and targets out of the rows of files."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from t5lite.core.errors import ConfigError, suggestion
+from t5lite.data.reading.rows import Lose
+from t5lite.data.reading.tally import Loss
+from t5lite.tasks.task import Task
+
+Form = Literal["inputs", "instruction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRows:
+    """Makes ``[inputs, targets, *texts]`` of a row, as a task has them.
+
+    ``texts`` are those of its fields, without what the templates add.
+    """
+
+    task: Task
+    form: Form = "inputs"
+    """Which of the task's templates an input is made by."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Columns of the task, and what the file calls each."""
+
+    def __post_init__(self):
+        known = self.task.columns(self.form)
+        for column, _ in self.renamed:
+            if column not in known:
+                raise ConfigError(
+                    f"--columns names {column!r}, which is no column of the task {self.task.name}"
+                    f"{suggestion(column, known)}"
+                )
+
+    @cached_property
+    def _theirs(self) -> dict[str, str]:
+        names = dict(self.renamed)
+        return {column: names.get(column, column) for column in self.task.columns(self.form)}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read, as the file calls them."""
+        return tuple(dict.fromkeys(self._theirs.values()))
+
+    @property
+    def optional(self) -> Collection[str]:
+        """Those that may be missing, null or empty."""
+        needed = {
+            self._theirs[column]
+            for name in self._fields
+            if not self.task.made_of(name).may_be_empty
+            for column in self.task.made_of(name).columns(name)
+        }
+        return frozenset(self.columns) - needed
+
+    @property
+    def other_names(self) -> str:
+        """How a column of another name is read."""
+        return f"say what the task's columns ({', '.join(self._theirs)}) are called by --columns OURS THEIRS"
+
+    @cached_property
+    def _fields(self) -> tuple[str, ...]:
+        templates = (self.task.templates[self.form], self.task.templates["targets"])
+        names = dict.fromkeys(name for template in templates for name in template.fields)
+        return tuple(name for name in names if name not in self.task.constants)
+
+    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str]:
+        """Return inputs, targets and the texts of the fields.
+
+        Raises:
+          ValueError: if a value cannot be used, naming its column.
+        """
+        texts = dict(self.task.constants)
+        for name in self._fields:
+            made_of = self.task.made_of(name)
+            columns = [self._theirs[column] for column in made_of.columns(name)]
+            values = [row.get(column) for column in columns]
+            try:
+                texts[name] = made_of.text(values)
+            except ValueError as error:
+                said = "columns" if len(columns) > 1 else "column"
+                raise ValueError(f"{said} {', '.join(map(repr, columns))}: {error}") from error
+            if made_of.is_text and not isinstance(values[0], str | None):
+                lose(Loss.NUMBER)
+        sides = [self.task.templates[name].render(texts) for name in (self.form, "targets")]
+        return [*sides, *(texts[name] for name in self._fields)]
+
+
+def example_texts(task: Task, form: Form = "inputs") -> Sequence[str]:
+    """Return inputs and targets of the task's own example row."""
+    return TaskRows(task=task, form=form)(task.example, lambda loss: None)[:2]
