@@ -309,6 +309,7 @@ def load(
     overrides: Sequence[str] = (),
     *,
     model: str | ModelConfig | None = None,
+    task: str | None = None,
     read_source: ReadSource | None = None,
 ) -> RunConfig:
     """Read a recipe (``.py``) or a saved configuration (``.json``) and apply overrides.
@@ -319,6 +320,8 @@ def load(
       overrides: command-line words such as ``--training.batch-size 64``.
       model: a preset, or the model of another run, whose shape replaces that of the recipe's model (see
         ``ModelConfig.in_place_of``) before the overrides.
+      task: name or file of a task, whose lengths the data gets, and by which text is scored, before the
+        overrides.
       read_source: reads the model that a ``FineTuningConfig`` inherits.
 
     Raises:
@@ -339,7 +342,7 @@ def load(
     config = _UncheckedConfig(
         model=recipe.chosen_model(overrides, shape, read_source), **_fields(recipe, RunSettings)
     )
-    overridden = _override(config, overrides) if overrides else config
+    overridden = _override(config, overrides, task) if overrides or task else config
     return RunConfig(**_fields(overridden, _UncheckedConfig))
 
 
@@ -380,11 +383,12 @@ def from_values(content: Any, *, name: str = "configuration") -> RunConfig:
     return _JSON.structure(content, RunConfig, name=name)
 
 
-def _override(config: _UncheckedConfig, overrides: Sequence[str]) -> _UncheckedConfig:
+def _override(config: _UncheckedConfig, overrides: Sequence[str], task: str | None) -> _UncheckedConfig:
     import tyro  # only commands that parse overrides pay for it
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
+    config = config if task is None else _with_task(config, task)
     check_option_paths(config, words, renamed=_RENAMED)
     words = as_flags(config, words)
     config = command_line.parse(
@@ -421,6 +425,21 @@ def _with_initialize_from(config: _UncheckedConfig, words: Sequence[str]) -> _Un
     if f"{flag}.run" not in given:
         raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}.run RUN")
     return dataclasses.replace(config, initialize_from=InitializeFrom(run=_GIVEN))
+
+
+def _with_task(config: _UncheckedConfig, name: str) -> _UncheckedConfig:
+    """Give the data a task's lengths, and evaluations of a model that writes the task to score by."""
+    task = open_task(name)
+    lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
+    scored = name if config.model.writes else None
+    return dataclasses.replace(
+        config,
+        data=config.data.with_lengths_of_pairs(**lengths),
+        evaluations={
+            each: dataclasses.replace(evaluation, task=scored)
+            for each, evaluation in config.evaluations.items()
+        },
+    )
 
 
 def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:

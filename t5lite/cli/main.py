@@ -35,6 +35,7 @@ COMMANDS = {
     "import": "read a Hugging Face folder into a run directory",
     "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
     "models": "list the published model shapes, or show one",
+    "tasks": "list the tasks that a model can be trained for, or show one",
     "inspect-data": "show what a recipe, a run or a store would feed to a model",
     "report": "make a quickstart's report again from its results",
 }

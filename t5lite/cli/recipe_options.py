@@ -23,8 +23,12 @@ class RecipeOptions:
     model: str | None = None
     """A shape for the recipe's: a published one (`t5lite models` lists them), or a run directory's."""
 
+    task: str | None = None
+    """A task for the recipe's (`t5lite tasks` lists them), or a .json file of one: its lengths, and how text
+    is scored."""
+
     def __post_init__(self):
-        expand_fields(self, "config", "model")
+        expand_fields(self, "config", "model", "task")
 
     @property
     def recipe(self) -> StoragePath:
@@ -40,7 +44,9 @@ class RecipeOptions:
         """
         for word in overrides:
             self._refuse_mistyped(word.partition("=")[0])
-        return run_config.load(self.recipe, overrides, model=self._shape(), read_source=read_source)
+        return run_config.load(
+            self.recipe, overrides, model=self._shape(), task=self.task, read_source=read_source
+        )
 
     def _refuse_mistyped(self, option: str) -> None:
         """Refuse what is no field of a recipe, and nearly an option of the command."""

@@ -72,7 +72,8 @@ def run(arguments: Sequence[str]) -> int:
     if outcome.signal is None:
         return 0
     if multihost.is_leader():
-        model = ["--model", known.model] if known.model else []
+        shape = {"--model": known.model, "--task": known.task}
+        model = [word for option, value in shape.items() if value for word in (option, value)]
         allowed = [word for field in known.allow_change for word in ("--allow-change", field)]
         command = shlex.join(["t5lite", "train", "--config", known.config, *model, *allowed, *overrides])
         where = " (on every process)" if jax.process_count() > 1 else ""

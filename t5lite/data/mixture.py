@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -109,6 +110,17 @@ class MixtureDataConfig:
             dataclasses.replace(source, data=source.data.with_stores(change)) for source in self.sources
         )
         return dataclasses.replace(self, sources=tuple(changed))
+
+    def with_lengths_of_pairs(self, *, inputs_length: int, targets_length: int) -> NoReturn:
+        """Refuse: each source has lengths, and each evaluation a task, of its own.
+
+        Raises:
+          ConfigError: in any case.
+        """
+        raise ConfigError(
+            f"--task is for one source (inputs_length={inputs_length}, targets_length={targets_length}); "
+            "in a mixture give each source its lengths, and each evaluation its task"
+        )
 
     def open(self, opening: Opening) -> MixturePipeline:
         """Open all the sources; errors as of ``open_pipeline``."""

@@ -10,8 +10,15 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.registry import union_of
-from t5lite.tasks.tagged_words import ENTITY_SEPARATOR, SPAN_SEPARATOR, bracketed_roles, check_words, spans
-from t5lite.tasks.words import pad_punctuation
+from t5lite.tasks.tagged_words import (
+    ENTITY_SEPARATOR,
+    SPAN_SEPARATOR,
+    bracketed_roles,
+    check_words,
+    spans,
+    tag_of,
+)
+from t5lite.tasks.words import alphanumeric_words, pad_punctuation
 
 _SHOWN_CHARACTERS = 40
 
@@ -138,6 +145,62 @@ class Words(TaskField):
     def text(self, values: Sequence[Any]) -> str:
         """Return them with spaces between them."""
         return " ".join(check_words(values[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tags(TaskField):
+    """BIO tags of words, given as a list or separated by spaces, or by their numbers."""
+
+    tag_names: tuple[str, ...] = ()
+    """Of tags that are given by their numbers."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return them with spaces between them."""
+        given = values[0].split() if isinstance(values[0], str) else values[0]
+        if not isinstance(given, list) or not given:
+            raise ValueError(f"tags are a list, or a text with spaces between them, not {given!r:.60}")
+        return " ".join(tag_of(each, self.tag_names) for each in given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns(TaskField):
+    """Texts that follow each other: a list of them, or one."""
+
+    separator: str = "\n"
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return them, the separator between them."""
+        turns = values[0] if isinstance(values[0], list) else values
+        return self.separator.join(map(_scalar, turns))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordSpan(TaskField):
+    """Where an answer stands in a text: ``start: 2 end: 3``, by words from 0, its first and its last."""
+
+    context_column: str = "context"
+    answer_column: str = "answers.text.0"
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns of the text and of the answer."""
+        return (self.context_column, self.answer_column)
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the place.
+
+        Raises:
+          NotThereError: if the answer's words do not stand there.
+        """
+        context, answer = (alphanumeric_words(_scalar(value)) for value in values)
+        # T5's own search leaves out the last place, so that an answer at the very end is not found.
+        for start in range(len(context) - len(answer) + 1):
+            if answer and context[start : start + len(answer)] == answer:
+                return f"start: {start} end: {start + len(answer) - 1}"
+        raise NotThereError
+
+
+class NotThereError(ValueError):
+    """An answer that is to be found in a text does not stand there: the row is no example."""
 
 
 @dataclass(frozen=True, kw_only=True)

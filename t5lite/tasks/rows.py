@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from t5lite.core.errors import ConfigError, suggestion
+from t5lite.data.reading.record_texts import found
 from t5lite.data.reading.rows import Lose
 from t5lite.data.reading.tally import Loss
+from t5lite.tasks.fields import NotThereError
 from t5lite.tasks.task import Task
 
 Form = Literal["inputs", "instruction"]
@@ -67,8 +69,8 @@ class TaskRows:
         names = dict.fromkeys(name for template in templates for name in template.fields)
         return tuple(name for name in names if name not in self.task.constants)
 
-    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str]:
-        """Return inputs, targets and the texts of the fields.
+    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str] | None:
+        """Return inputs, targets and the texts of the fields; None if an answer is not where it should be.
 
         Raises:
           ValueError: if a value cannot be used, naming its column.
@@ -80,6 +82,9 @@ class TaskRows:
             values = [row.get(column) for column in columns]
             try:
                 texts[name] = made_of.text(values)
+            except NotThereError:
+                lose(Loss.NOT_THERE)
+                return None
             except ValueError as error:
                 said = "columns" if len(columns) > 1 else "column"
                 raise ValueError(f"{said} {', '.join(map(repr, columns))}: {error}") from error
@@ -91,4 +96,6 @@ class TaskRows:
 
 def example_texts(task: Task, form: Form = "inputs") -> Sequence[str]:
     """Return inputs and targets of the task's own example row."""
-    return TaskRows(task=task, form=form)(task.example, lambda loss: None)[:2]
+    make = TaskRows(task=task, form=form)
+    row = {column: found(task.example, column) for column in make.columns}
+    return (make(row, lambda loss: None) or [])[:2]

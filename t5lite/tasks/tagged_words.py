@@ -48,10 +48,15 @@ def spans(words: Any, tags: Any, *, tag_names: Sequence[str] = ()) -> list[Span]
     if not isinstance(tags, list) or len(tags) != len(words):
         count = len(tags) if isinstance(tags, list) else repr(tags)
         raise ValueError(f"there are {len(words)} words and {count} tags; give one tag a word")
-    return list(_spans(_tag(tag, tag_names) for tag in tags))
+    return list(_spans(tag_of(tag, tag_names) for tag in tags))
 
 
-def _tag(tag: Any, tag_names: Sequence[str]) -> str:
+def tag_of(tag: Any, tag_names: Sequence[str]) -> str:
+    """Return a tag of BIO, given by itself or by its number.
+
+    Raises:
+      ValueError: if it is none.
+    """
     if isinstance(tag, str) and (tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2)):
         return tag
     number = str(tag)

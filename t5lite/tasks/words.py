@@ -5,6 +5,11 @@ import re
 _NO_WORD = re.compile(r"([^0-9A-Za-z_])")
 
 
+def alphanumeric_words(text: str) -> list[str]:
+    """Return what stands between other characters than ASCII letters, digits and underscores."""
+    return _NO_WORD.sub(" ", text).split()
+
+
 def pad_punctuation(text: str) -> str:
     r"""Return ``text`` with spaces around whatever is no ASCII letter, digit or underscore.
 

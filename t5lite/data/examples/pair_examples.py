@@ -66,6 +66,10 @@ class PairsDataConfig(SourceConfig):
         if self.max_epochs is not None and self.max_epochs < 1:
             raise ConfigError(f"max_epochs={self.max_epochs} must be at least 1, or None to repeat for ever")
 
+    def with_lengths_of_pairs(self, *, inputs_length: int, targets_length: int) -> Self:
+        """Return these pairs with other lengths."""
+        return dataclasses.replace(self, inputs_length=inputs_length, targets_length=targets_length)
+
     @property
     def answer_length(self) -> int:
         """Tokens of a target."""

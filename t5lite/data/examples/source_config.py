@@ -44,6 +44,17 @@ class SourceConfig(ABC):
         """Return this configuration with ``change`` of every place."""
         return dataclasses.replace(self, store=change(self.store))
 
+    def with_lengths_of_pairs(self, *, inputs_length: int, targets_length: int) -> Self:
+        """Return this configuration with the lengths that a task of pairs has.
+
+        Raises:
+          ConfigError: if it is not of pairs.
+        """
+        raise ConfigError(
+            f"a task is of pairs (inputs_length={inputs_length}, targets_length={targets_length}), and data "
+            f"is {self.kind}; give a recipe with PairsDataConfig, such as configs/finetune_task.py"
+        )
+
     @property
     @abstractmethod
     def kind(self) -> str:

@@ -41,6 +41,7 @@ class Loss(enum.Enum):
         "if it is one, name the columns by it, or delete it where its names are numbers",
     )
     EMPTY = ("empty", "records dropped because a column that is used is empty", "")
+    NOT_THERE = ("not_there", "rows dropped because the answer does not stand in the text", "")
     NUMBER = ("number", "texts that are numbers or booleans, taken as they are written", "")
     INTEGER = ("integer", "targets that are integers or booleans, taken as text", "")
     REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")
