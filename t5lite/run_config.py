@@ -45,7 +45,8 @@ from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, res
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
-from t5lite.tasks.opening import check_task, open_task, task_location
+from t5lite.tasks.opening import check_task, task_location
+from t5lite.tasks.recipes import with_task
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import TrackerConfig
@@ -388,7 +389,7 @@ def _override(config: _UncheckedConfig, overrides: Sequence[str], task: str | No
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
     config = _with_evaluations(_with_initialize_from(config, words), words)
-    config = config if task is None else _with_task(config, task)
+    config = config if task is None else with_task(config, task)
     check_option_paths(config, words, renamed=_RENAMED)
     words = as_flags(config, words)
     config = command_line.parse(
@@ -425,21 +426,6 @@ def _with_initialize_from(config: _UncheckedConfig, words: Sequence[str]) -> _Un
     if f"{flag}.run" not in given:
         raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}.run RUN")
     return dataclasses.replace(config, initialize_from=InitializeFrom(run=_GIVEN))
-
-
-def _with_task(config: _UncheckedConfig, name: str) -> _UncheckedConfig:
-    """Give the data a task's lengths, and evaluations of a model that writes the task to score by."""
-    task = open_task(name)
-    lengths = {"inputs_length": task.inputs_length, "targets_length": task.targets_length}
-    scored = name if config.model.writes else None
-    return dataclasses.replace(
-        config,
-        data=config.data.with_lengths_of_pairs(**lengths),
-        evaluations={
-            each: dataclasses.replace(evaluation, task=scored)
-            for each, evaluation in config.evaluations.items()
-        },
-    )
 
 
 def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:

@@ -1,0 +1,113 @@
+"""A user's file, prepared for a task, trained on and scored by it, by command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite import run_config
+from t5lite.cli.main import main
+from t5lite.quickstart import corpus
+from t5lite.runner.run_directory import RunDirectory
+from tests.e2e.conftest import REPOSITORY, Refused
+
+RECIPE = REPOSITORY / "configs" / "finetune_task.py"
+LENGTHS = ["--data.inputs-length", "24", "--data.targets-length", "16"]
+
+
+@pytest.fixture(scope="module")
+def task_data(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Verses in a table, prepared for translation into another language than the task's own."""
+    directory = tmp_path_factory.mktemp("task")
+    rows = [
+        {"id": str(each), "source": verse.english, "es": verse.spanish}
+        for each, verse in enumerate(corpus.verses()[:200])
+    ]
+    (directory / "verses.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    output = directory / "prepared"
+    words = [
+        "--inputs",
+        str(directory / "verses.jsonl"),
+        "--output",
+        str(output),
+        "--heldout-fraction",
+        "0.1",
+    ]
+    words += ["--vocabulary", str(text_data / "vocabulary" / "spiece.model")]
+    words += ["--columns", "target", "es", "--constants", "target_language", "Spanish"]
+    assert main(["prepare", "task", "--task", "translation", *words]) == 0
+    return output
+
+
+def train(data: Path, source: Path, run: Path, task: str) -> list[str]:
+    return [
+        *("train", "--config", str(RECIPE), "--task", task, "--initialize-from.run", str(source)),
+        *("--data.store", str(data / "train"), "--evaluations.heldout.store", str(data / "heldout")),
+        *("--run-dir", str(run), "--training.total-steps", "2", "--training.batch-size", "8"),
+        *("--evaluations.heldout.max-examples", "8", "--schedule.decay-steps", "1", *LENGTHS),
+        *("--schedule.warmup-steps", "1", "--evaluations.heldout.batch-size", "8"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_file_of_rows_is_trained_on_and_scored_by_its_task(task_data, pretrained, tmp_path, capsys):
+    task, run = task_data / "task.json", tmp_path / "run"
+    assert json.loads(task.read_text())["constants"]["target_language"] == "Spanish"
+    assert main(train(task_data, pretrained, run, str(task))) == 0
+    config = RunDirectory.at(run).read_config()
+    assert config.evaluations["heldout"].task == str(task)
+    assert (config.data.lengths("encoder_decoder")) == (24, 16)
+    capsys.readouterr()
+    assert main(["evaluate", "--run", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert all(metric in said for metric in ("bleu", "chrf", "loss"))
+    (sample, *_) = json.loads(next((run / "evaluations").glob("**/*.json")).read_text())["samples"]
+    assert sample["inputs"].startswith("translate English to Spanish: ")
+
+
+def test_a_task_says_lengths_and_scoring_of_a_recipe():
+    def load(*words: str, **options):
+        return run_config.load(RECIPE, ["--initialize-from", "None", *words], model="t5-1.1-small", **options)
+
+    config = load(task="translation")
+    assert config.data.lengths("encoder_decoder") == (128, 128)
+    assert config.evaluations["heldout"].task == "translation"
+    words = ["--data.inputs-length", "9", "--evaluations.heldout.task", "dialogue"]
+    changed = load(*words, task="translation")
+    assert changed.data.lengths("encoder_decoder") == (9, 128)
+    assert changed.evaluations["heldout"].task == "dialogue"
+    assert load().evaluations["heldout"].task is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--task", "translatoin"], "unknown task 'translatoin'; did you mean 'translation'"),
+        (["--task", "nowhere.json"], r"nowhere\.json is no file"),
+        (["--evaluations.heldout.task", "sst3"], "unknown task 'sst3'; did you mean 'sst2'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_task_is_refused(words, message, task_data, pretrained, tmp_path, refused: Refused):
+    command = train(task_data, pretrained, tmp_path / "run", "translation")
+    if words[0] == "--task":
+        command[command.index("--task") : command.index("--task") + 2] = []
+    refused([*command, *words], message)
+
+
+def test_a_task_is_of_pairs(train_arguments, tmp_path, refused: Refused):
+    message = "a task is of pairs .* and data is .*configs/finetune_task.py"
+    refused([*train_arguments, "--run-dir", tmp_path / "run", "--task", "translation"], message)
+
+
+def test_tasks_are_listed_and_shown(capsys):
+    assert main(["tasks"]) == 0
+    assert "translation" in capsys.readouterr().out
+    assert main(["tasks", "translation"]) == 0
+    said = capsys.readouterr().out
+    assert "translate English to German: That is good." in said
+    assert "Das ist gut." in said
+    assert main(["tasks", "translation", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"] == "{target}"
+    assert main(["tasks", "translate"]) == 2
+    assert "did you mean 'translation'" in capsys.readouterr().err
