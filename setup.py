@@ -29,6 +29,7 @@ REQUIREMENTS = [
     "numpy>=2.2,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",
+    "pyyaml>=6.0,<7",
     "sacrebleu>=2.6,<3",
     "safetensors>=0.8,<0.9",
     "sentencepiece>=0.2.1,<0.3",

@@ -17,18 +17,18 @@ class Shots:
     """One more than stand before an input."""
 
     @classmethod
-    def draw(cls, task: Task, training: Iterable[tuple[str, str]], count: int, *, seed: int) -> "Shots":
-        """Draw ``count`` examples: those with the least hashes of seed and text, whatever the rows' order.
+    def draw(cls, task: Task, training: Iterable[tuple[str, str]], *, seed: int) -> "Shots":
+        """Draw as many examples as the task has: those with the least hashes, whatever the rows' order.
 
         Args:
           task: of the rows.
           training: inputs and targets of the training rows.
-          count: examples before an input.
           seed: another draws others.
 
         Raises:
           DataError: if there are not as many rows that differ, and one in reserve.
         """
+        count = task.shots
         least: dict[int, tuple[str, str]] = {}
         for pair in training:
             least[_key(pair, seed)] = pair

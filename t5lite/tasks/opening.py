@@ -1,16 +1,19 @@
-"""Tasks by their names, and out of JSON files."""
+"""Tasks by their names, and out of JSON and YAML files."""
 
 from collections.abc import Callable
 from typing import Any
 
+import yaml
+
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.core.strict_json import StrictJson
-from t5lite.tasks import TASKS
+from t5lite.core.strict_json import StrictJson, read_text
+from t5lite.tasks import TASKS, lm_eval_yaml, seqio_yaml
 from t5lite.tasks.fields import AnyField
 from t5lite.tasks.task import Task
 
 _JSON = StrictJson(unions=(AnyField,))
+_ENDINGS = (".json", ".yaml", ".yml")
 
 
 def check_task(name: str) -> None:
@@ -20,11 +23,13 @@ def check_task(name: str) -> None:
       ConfigError: if it is neither, with a suggestion.
     """
     if name not in TASKS and not _is_file(name):
-        raise ConfigError(f"unknown task {name!r}{suggestion(name, TASKS)}, or a file that ends in .json")
+        raise ConfigError(
+            f"unknown task {name!r}{suggestion(name, TASKS)}, or a file that ends in {', '.join(_ENDINGS)}"
+        )
 
 
 def open_task(name: str) -> Task:
-    """Return a task by its name, or from a JSON file with the fields of ``Task``.
+    """Return a task by its name, or from a file: JSON or YAML with the fields of ``Task``, or another's YAML.
 
     Raises:
       ConfigError: as ``check_task``, or if the file cannot be read or used.
@@ -44,10 +49,30 @@ def to_json(task: Task) -> dict[str, Any]:
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith(".json")
+    return name.endswith(_ENDINGS)
 
 
 def _read(path: StoragePath) -> Task:
     if not path.is_file():
-        raise ConfigError(f"the task {path} is no file; give one of {', '.join(TASKS)}, or a .json file")
-    return _JSON.read(path, Task)
+        raise ConfigError(f"the task {path} is no file; give yours, or one of {', '.join(TASKS)}")
+    if path.suffix == ".json":
+        return _JSON.read(path, Task)
+    content = _yaml(path)
+    for form in (lm_eval_yaml, seqio_yaml):
+        if form.MARK in content:
+            return form.read(content, name=str(path))
+    return _JSON.structure(content, Task, name=str(path))
+
+
+def _yaml(path: StoragePath) -> dict[str, Any]:
+    """Return what a YAML file says, of plain values alone: nothing in it is run or looked up."""
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} is no YAML of plain values ({said:.200}); mend it, or give JSON"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path} is no mapping of a task's fields to their values")
+    return content

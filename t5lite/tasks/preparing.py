@@ -32,7 +32,7 @@ class PrepareTaskConfig(PrepareConfig):
     """Turns files of rows with named columns into the pair stores of a task (`t5lite tasks` lists them)."""
 
     task: str
-    """Name of a task, or a .json file that describes one."""
+    """Name of a task, or a .json or .yaml file that describes one."""
 
     columns: tuple[tuple[str, str], ...] = ()
     """Columns of the task, each with what the files call it: premise sentence1."""
@@ -47,8 +47,9 @@ class PrepareTaskConfig(PrepareConfig):
     form: Form = "inputs"
     """The task's template of the inputs, or the one in the words of an instruction."""
 
-    shots: int = 0
-    """Solved examples before every input, drawn from the training rows by the seed."""
+    shots: int | None = None
+    """Solved examples before every input, drawn from the training rows by the seed; the task's own number by
+    default, which is mostly none."""
 
     unit: ClassVar[str] = "pairs"
 
@@ -56,8 +57,6 @@ class PrepareTaskConfig(PrepareConfig):
         super().__post_init__()
         expand_fields(self, "heldout_inputs")
         check_task(self.task)
-        if self.shots < 0:
-            raise ConfigError(f"shots={self.shots} must be at least 0")
         for option in ("columns", "constants"):
             names = [name for name, _ in getattr(self, option)]
             if repeated := [name for name in names if names.count(name) > 1]:
@@ -90,7 +89,11 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
       UserError: for any input that cannot be used; nothing is left behind.
     """
     task = open_task(config.task)
-    task = dataclasses.replace(task, constants={**task.constants, **dict(config.constants)})
+    task = dataclasses.replace(
+        task,
+        constants={**task.constants, **dict(config.constants)},
+        shots=task.shots if config.shots is None else config.shots,
+    )
     make = TaskRows(task=task, form=config.form, renamed=config.columns)
     inputs, split, said = _files(config, task.splits)
     targets, repetitions = TargetTexts(), Repetitions()
@@ -100,7 +103,7 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
             inputs.paths, make, on_invalid_utf8=config.on_invalid_utf8, progress=progress, tally=tally
         )
 
-    shots = _shots(config, task, plain, split) if config.shots else None
+    shots = _shots(config, task, plain, split) if task.shots else None
 
     def read(progress: Progress, tally: Tally) -> Iterator[_Row]:
         repetitions.clear()
@@ -129,7 +132,7 @@ def _shots(config: PrepareTaskConfig, task: Task, plain: Any, split: HeldoutSpli
     tally = Tally()
     rows = plain(None, tally)
     training = ((row[0], row[1]) for row in rows if not split.holds_out(row[0], tally.file))
-    return Shots.draw(task, training, config.shots, seed=config.seed)
+    return Shots.draw(task, training, seed=config.seed)
 
 
 def _files(config: PrepareTaskConfig, splits: Splits) -> tuple[InputFiles, HeldoutSplit, list[str]]:

@@ -51,8 +51,10 @@ class Task:
     targets_length: int = 64
     """Tokens that it is trained on and writes of a target at most, the end included."""
     splits: Splits = Splits()
+    shots: int = 0
+    """Solved examples before every input, drawn from the training rows."""
     shot_delimiter: str = "\n\n"
-    """Between examples that stand before an input (``--shots``)."""
+    """Between the examples that stand before an input."""
     answer_delimiter: str = " "
     """Between the inputs and the targets of such an example."""
     example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -64,6 +66,8 @@ class Task:
         for length in ("inputs_length", "targets_length"):
             if (value := getattr(self, length)) < 1:
                 raise ConfigError(f"{length}={value} of the task {self.name} must be positive")
+        if self.shots < 0:
+            raise ConfigError(f"shots={self.shots} of the task {self.name} must be at least 0")
         if not self.metrics:
             raise ConfigError(f"the task {self.name} has no metrics; name one at least, such as accuracy")
         named = {name for template in self.templates.values() for name in template.fields}

@@ -146,7 +146,7 @@ def test_a_table_without_the_column_says_what_is_near(tmp_path, nli):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shots": -1}, "shots=-1 must be at least 0"),
+        ({"shots": -1}, "shots=-1 of the task nli must be at least 0"),
         ({"columns": (("premise", "a"), ("premise", "b"))}, "names 'premise' twice"),
         ({"columns": (("label ", "a"),)}, "'label ', which is no column"),
         ({"constants": (("premiss", "a"),)}, "'premiss', which no template names.*did you mean 'premise'"),
@@ -223,9 +223,9 @@ def test_shots_are_of_the_training_rows_and_never_the_row_itself(tmp_path, nli):
 
 
 def test_shots_do_not_depend_on_the_order_of_rows_but_on_the_seed():
-    task, rows = Task(name="t"), [(f"q{number}", f"a{number}") for number in range(50)]
-    drawn = Shots.draw(task, rows, 4, seed=0)
-    assert drawn == Shots.draw(task, [*rows[::-1], *rows], 4, seed=0)
-    assert drawn != Shots.draw(task, rows, 4, seed=1)
+    task, rows = Task(name="t", shots=4), [(f"q{number}", f"a{number}") for number in range(50)]
+    drawn = Shots.draw(task, rows, seed=0)
+    assert drawn == Shots.draw(task, [*rows[::-1], *rows], seed=0)
+    assert drawn != Shots.draw(task, rows, seed=1)
     with pytest.raises(DataError, match="--shots 4 needs 5 training rows that differ, and there are 4"):
-        Shots.draw(task, rows[:4] * 3, 4, seed=0)
+        Shots.draw(task, rows[:4] * 3, seed=0)

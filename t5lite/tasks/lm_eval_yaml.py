@@ -1,0 +1,163 @@
+"""Tasks of EleutherAI's lm-evaluation-harness, as far as they are templates of columns."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from t5lite.core.errors import ConfigError, suggestion
+from t5lite.tasks.fields import ClassName, Label, TaskField
+from t5lite.tasks.task import Splits, Task
+
+MARK = "doc_to_text"
+"""The field by which such a file is known."""
+_COLUMN = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
+_METRICS = {
+    "acc": "accuracy",
+    "exact_match": "exact_match",
+    "f1": "macro_f1",
+    "mcc": "matthews",
+    "bleu": "bleu",
+    "chrf": "chrf",
+    "rouge1": "rouge1",
+    "rouge2": "rouge2",
+    "rougeL": "rouge_l",
+}
+"""Metrics of both, by the harness's name."""
+_SOURCE = ("dataset_path", "dataset_name", "dataset_kwargs", "test_split", "fewshot_split")
+"""Where its rows come from: here they are of files that the user names."""
+_SAYS_NOTHING = ("tag", "group", "metadata", "task_alias")
+_KNOWN = (
+    *(
+        "task",
+        "description",
+        "output_type",
+        "doc_to_text",
+        "doc_to_target",
+        "doc_to_choice",
+        "target_delimiter",
+    ),
+    *("fewshot_delimiter", "num_fewshot", "metric_list", "generation_kwargs", "training_split"),
+    *("validation_split", *_SOURCE, *_SAYS_NOTHING),
+)
+
+
+def read(content: Mapping[str, Any], *, name: str) -> Task:
+    """Return the task that such a file describes; messages call it ``name``.
+
+    ``doc_to_text`` and ``doc_to_target`` may have ``{{column}}``, no other Jinja; a target that is a column's
+    name is that column, with ``doc_to_choice`` by the choice's number or text.
+
+    Raises:
+      ConfigError: naming the first field that does not map.
+    """
+
+    def refuse(field: str, why: str) -> ConfigError:
+        return ConfigError(f"{name}: {field} of the lm-evaluation-harness does not map to a task here: {why}")
+
+    for field in content:
+        if field not in _KNOWN:
+            raise refuse(field, f"it is none of {', '.join(_KNOWN)}")
+    kind = content.get("output_type", "generate_until")
+    if kind not in ("generate_until", "multiple_choice"):
+        raise refuse("output_type", f"{kind!r} is neither generate_until nor multiple_choice")
+    if (kind == "multiple_choice") != ("doc_to_choice" in content):
+        raise refuse("doc_to_choice", "it belongs to output_type multiple_choice, which needs it")
+    target, fields = _target(content, refuse)
+    settings: dict[str, Any] = {}
+    for theirs, ours in (("target_delimiter", "answer_delimiter"), ("fewshot_delimiter", "shot_delimiter")):
+        if theirs in content:
+            settings[ours] = _text(content[theirs], theirs, refuse)
+    if "num_fewshot" in content:
+        settings["shots"] = _whole(content["num_fewshot"], "num_fewshot", refuse)
+    if (length := _generated(content.get("generation_kwargs", {}), refuse)) is not None:
+        settings["targets_length"] = length
+    return Task(
+        name=_text(content.get("task", "task"), "task", refuse),
+        inputs=_braces(_text(content.get("description", ""), "description", refuse), "description", refuse)
+        + _braces(_text(content["doc_to_text"], "doc_to_text", refuse), "doc_to_text", refuse),
+        targets=target,
+        fields=fields,
+        metrics=_metrics(content.get("metric_list"), kind, refuse),
+        splits=_splits(content),
+        **settings,
+    )
+
+
+Refuse = Callable[[str, str], ConfigError]
+
+
+def _text(value: Any, field: str, refuse: Refuse) -> str:
+    if not isinstance(value, str):
+        raise refuse(field, f"{value!r} is no text")
+    return value
+
+
+def _whole(value: Any, field: str, refuse: Refuse) -> int:
+    if type(value) is not int:
+        raise refuse(field, f"{value!r} is no whole number")
+    return value
+
+
+def _braces(template: str, field: str, refuse: Refuse) -> str:
+    """Return a template of ours: ``{{column}}`` becomes ``{column}``, and braces are doubled."""
+    parts = _COLUMN.split(template)
+    for literal in parts[::2]:
+        if "{{" in literal or "{%" in literal or "{#" in literal:
+            raise refuse(field, f"{literal.strip()[:60]!r} is Jinja beyond {{{{column}}}}")
+    literals = [literal.replace("{", "{{").replace("}", "}}") for literal in parts[::2]]
+    columns = [f"{{{column}}}" for column in parts[1::2]]
+    return "".join(part for pair in zip(literals, [*columns, ""], strict=True) for part in pair)
+
+
+def _target(content: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, TaskField]]:
+    target = _text(content.get("doc_to_target"), "doc_to_target", refuse).strip()
+    column = target if re.fullmatch(r"[A-Za-z_][\w.]*", target) else None
+    if column is None and (found := _COLUMN.fullmatch(target)):
+        column = found[1]
+    choices = content.get("doc_to_choice")
+    if choices is None:
+        if column is not None:
+            return f"{{{column}}}", {}
+        return _braces(target, "doc_to_target", refuse), {}
+    if column is None:
+        raise refuse("doc_to_target", f"of several choices it must be a column, not {target!r}")
+    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+        return f"{{{column}}}", {column: Label(names=tuple(choice.strip() for choice in choices))}
+    if isinstance(choices, dict):
+        return f"{{{column}}}", {column: ClassName()}
+    raise refuse("doc_to_choice", f"{choices!r} is no list of texts")
+
+
+def _metrics(given: Any, kind: str, refuse: Refuse) -> tuple[str, ...]:
+    if given is None:
+        return ("accuracy",) if kind == "multiple_choice" else ("exact_match",)
+    names = []
+    for each in given if isinstance(given, list) else [given]:
+        metric = each.get("metric") if isinstance(each, dict) else None
+        if not isinstance(metric, str) or metric not in _METRICS:
+            raise refuse(
+                "metric_list", f"{metric or each!r} is no metric of both{suggestion(str(metric), _METRICS)}"
+            )
+        names.append(_METRICS[metric])
+    return tuple(dict.fromkeys(names))
+
+
+def _generated(given: Any, refuse: Refuse) -> int | None:
+    """Return the greatest length, of greedy decoding alone."""
+    if not isinstance(given, dict):
+        raise refuse("generation_kwargs", f"{given!r} is no mapping")
+    greedy = {"do_sample": (False,), "temperature": (0, 0.0, 1, 1.0)}
+    for option, value in given.items():
+        if option not in ("until", "max_gen_toks", *greedy) or value not in greedy.get(option, (value,)):
+            raise refuse(f"generation_kwargs.{option}", f"{value!r}; text that is scored is decoded greedily")
+    length = given.get("max_gen_toks")
+    return None if length is None else _whole(length, "generation_kwargs.max_gen_toks", refuse)
+
+
+def _splits(content: Mapping[str, Any]) -> Splits:
+    usual = Splits()
+    train, heldout = content.get("training_split"), content.get("validation_split")
+    return Splits(
+        train=usual.train if train is None else (str(train),),
+        heldout=usual.heldout if heldout is None else (str(heldout),),
+    )

@@ -1,0 +1,130 @@
+"""Tasks of lm-evaluation-harness and of seqio: what maps is read, and what does not is refused by name."""
+
+import pytest
+
+from t5lite.core.errors import ConfigError
+from t5lite.tasks import TASKS
+from t5lite.tasks.fields import Label
+from t5lite.tasks.opening import open_task
+from t5lite.tasks.rows import TaskRows
+from t5lite.tasks.task import Splits
+
+HARNESS = """
+task: my_boolq
+tag: [mine]
+dataset_path: super_glue
+training_split: train
+validation_split: validation
+output_type: multiple_choice
+doc_to_text: "{{passage}}\\nQuestion: {{ question }}? {1}\\nAnswer:"
+doc_to_target: label
+doc_to_choice: ["no", "yes"]
+target_delimiter: " "
+fewshot_delimiter: "\\n---\\n"
+num_fewshot: 2
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: f1}
+metadata: {version: 2.0}
+"""
+GENERATION = """
+task: gen
+doc_to_text: "Q: {{question}}"
+doc_to_target: "{{answers.text.0}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 20, do_sample: false, temperature: 0.0}
+"""
+SEQIO = """
+name: wmt
+source: {tfds_name: wmt}
+preprocessors:
+  - translate: {source_language: en, target_language: de}
+  - tokenize
+  - append_eos
+output_features: {inputs: {max_length: 99}, targets: {max_length: 33}}
+metric_fns: [bleu]
+"""
+
+
+def read(tmp_path, text: str):
+    path = tmp_path / "task.yaml"
+    path.write_text(text)
+    return open_task(str(path))
+
+
+def texts(task, row):
+    return TaskRows(task=task)(row, lambda loss: None)[:2]
+
+
+def test_a_choice_of_the_harness_is_a_label(tmp_path):
+    task = read(tmp_path, HARNESS)
+    assert texts(task, {"passage": "p", "question": "q", "label": 1}) == [
+        "p\nQuestion: q? {1}\nAnswer:",
+        "yes",
+    ]
+    assert task.fields == {"label": Label(names=("no", "yes"))}
+    assert task.metrics == ("accuracy", "macro_f1")
+    assert (task.shots, task.shot_delimiter, task.answer_delimiter) == (2, "\n---\n", " ")
+    assert task.splits == Splits(train=("train",), heldout=("validation",))
+    assert task.has_classes
+
+
+def test_what_the_harness_generates_is_a_template_of_a_column(tmp_path):
+    task = read(tmp_path, GENERATION)
+    assert (task.inputs, task.targets, task.targets_length) == ("Q: {question}", "{answers.text.0}", 20)
+    assert task.metrics == ("exact_match",)
+
+
+def test_seqio_s_preprocessors_are_templates(tmp_path):
+    task = read(tmp_path, SEQIO)
+    assert texts(task, {"en": "That is good.", "de": "Das ist gut."}) == [
+        "translate English to German: That is good.",
+        "Das ist gut.",
+    ]
+    assert (task.inputs_length, task.targets_length, task.metrics) == (99, 33, ("bleu",))
+    squad = read(tmp_path, "name: s\npreprocessors: [squad]\nmetric_fns: [squad]\n")
+    ours = TASKS["extractive-qa"]
+    assert (squad.inputs, squad.targets, squad.fields) == (ours.inputs, ours.targets, ours.fields)
+
+
+def test_a_task_s_own_fields_may_be_yaml(tmp_path):
+    task = read(tmp_path, 'name: x\ninputs: "{a} of {{b}}"\ntargets: "{c}"\n')
+    assert texts(task, {"a": "1", "c": "2"}) == ["1 of {b}", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HARNESS + "process_docs: x\n", "process_docs of the lm-evaluation-harness does not map"),
+        (HARNESS.replace("multiple_choice", "loglikelihood"), "output_type .* 'loglikelihood'"),
+        (HARNESS.replace("{{passage}}", "{{passage|trim}}"), r"doc_to_text .*Jinja beyond \{\{column\}\}"),
+        (HARNESS.replace("{{passage}}", "{% if x %}"), "doc_to_text .*Jinja beyond"),
+        (HARNESS.replace("doc_to_choice", "doc_to_decontamination_query"), "doc_to_decontamination_query"),
+        (HARNESS.replace('["no", "yes"]', "[1, 2]"), "doc_to_choice .*no list of texts"),
+        (
+            HARNESS.replace("metric: acc", "metric: acc_norm"),
+            "metric_list .*'?acc_norm'? is no metric",
+        ),
+        (GENERATION.replace("do_sample: false", "do_sample: true"), r"generation_kwargs\.do_sample"),
+        (GENERATION.replace("until", "num_beams"), r"generation_kwargs\.num_beams"),
+        (GENERATION + "doc_to_image: x\n", "doc_to_image"),
+        (GENERATION.replace("20", "many"), r"max_gen_toks .*'many' is no whole number"),
+        (GENERATION.replace('"Q: {{question}}"', "!function utils.text"), "no YAML of plain values"),
+        ("a: !!python/object/apply:os.system ['true']", "no YAML of plain values"),
+        ("- a\n- b\n", "no mapping"),
+        ("{1: 2}", "no mapping"),
+        (SEQIO.replace("tokenize", "tokenise"), "'tokenise' of seqio .*did you mean 'tokenize'"),
+        (SEQIO.replace("en,", "xx,"), "translate lacks 'xx'"),
+        (SEQIO.replace("target_language", "target"), "translate lacks 'target_language'"),
+        (SEQIO.replace("[bleu]", "[bleurt]"), "'bleurt' of seqio .*did you mean 'bleu'"),
+        (SEQIO.replace("max_length: 33", "vocabulary: v"), "output_features.targets"),
+        (SEQIO + "postprocess_fn: x\n", "'postprocess_fn' of seqio"),
+        ("preprocessors: [tokenize]\n", "none of preprocessors makes inputs"),
+        ("preprocessors: tokenize\n", "must be a list"),
+        ("name: x\nshots: -1\n", "shots=-1"),
+        ("name: x\ninptus: y\n", "unknown field 'inptus'"),
+    ],
+    ids=lambda value: value[-30:],
+)
+def test_what_does_not_map_is_refused_by_name(text, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, text)
