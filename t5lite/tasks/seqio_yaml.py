@@ -123,14 +123,10 @@ def _listed(value: Any, field: str, name: str) -> list[Any]:
 def _lengths(features: Any, name: str) -> dict[str, int]:
     lengths: dict[str, int] = {}
     for side, feature in (features or {}).items():
-        if (
-            side not in ("inputs", "targets")
-            or not isinstance(feature, dict)
-            or set(feature) - {"max_length"}
-        ):
+        length = feature.get("max_length") if isinstance(feature, dict) and len(feature) == 1 else None
+        if side not in ("inputs", "targets") or type(length) is not int:
             raise ConfigError(
-                f"{name}: output_features.{side}={feature!r}; inputs and targets have a max_length"
+                f"{name}: output_features.{side}={feature!r}; inputs and targets have a max_length, no more"
             )
-        if "max_length" in feature:
-            lengths[f"{side}_length"] = feature["max_length"]
+        lengths[f"{side}_length"] = length
     return lengths
