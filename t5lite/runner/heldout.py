@@ -7,8 +7,10 @@ from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.pipeline import Pipeline, SourceDataConfig, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.config import EvaluationConfig
+from t5lite.evaluation.scoring import named_metrics
 from t5lite.models.config import ModelConfig
 from t5lite.run_config import RunConfig
+from t5lite.tasks.opening import open_task
 
 _ENCODER_USE_EXAMPLES = 2
 
@@ -51,7 +53,8 @@ def open_heldout(
       classes: of the training store, for a classifier.
 
     Raises:
-      ConfigError: if a held-out store was tokenised with another vocabulary than the training store.
+      ConfigError: if a task or one of its metrics is not there, or a held-out store was tokenised with another
+        vocabulary than the training store.
       DataError: if a store cannot be used, or has a class that the training store has not.
     """
     is_classifier = config.model.num_classes is not None
@@ -62,6 +65,8 @@ def open_heldout(
         )
     opened: dict[SourceDataConfig, Pipeline] = {}
     for name, evaluation in config.evaluations.items():
+        if evaluation.task is not None:  # which may be a file, and gone
+            named_metrics(open_task(evaluation.task).metrics)
         data = _heldout_data(config, name)
         if data in opened:
             continue

@@ -85,10 +85,13 @@ def test_a_task_says_lengths_and_scoring_of_a_recipe():
         (["--task", "translatoin"], "unknown task 'translatoin'; did you mean 'translation'"),
         (["--task", "nowhere.json"], r"nowhere\.json is no file"),
         (["--evaluations.heldout.task", "sst3"], "unknown task 'sst3'; did you mean 'sst2'"),
+        (["--evaluations.heldout.task", "nowhere.yaml"], r"nowhere\.yaml is no file"),
+        (["--evaluations.heldout.task", "mine.json"], "unknown metric 'blue'; did you mean 'bleu'"),
     ],
     ids=str,
 )
 def test_what_is_no_task_is_refused(words, message, task_data, pretrained, tmp_path, refused: Refused):
+    (tmp_path / "mine.json").write_text('{"name": "mine", "metrics": ["blue"]}')
     command = train(task_data, pretrained, tmp_path / "run", "translation")
     if words[0] == "--task":
         command[command.index("--task") : command.index("--task") + 2] = []

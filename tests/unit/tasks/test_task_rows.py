@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from t5lite.cli.main import main
@@ -38,6 +40,9 @@ def lines(path: Path, rows: list, *, begin: str = "") -> Path:
 
 
 def table(path: Path, rows: list[dict]) -> Path:
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        return path
     separator = {".csv": ",", ".tsv": "\t"}[path.suffix]
     cells = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
     quoted = [separator.join('"' + cell.replace('"', '""') + '"' for cell in row) for row in cells]
@@ -60,7 +65,7 @@ def pairs(tmp_path: Path, name: str = "train") -> list[tuple[str, str]]:
     return [tuple(decode(side.document(i)) for side in sides) for i in range(store.num_pairs)]
 
 
-@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".tsv"])
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".tsv", ".parquet"])
 def test_every_kind_of_file_gives_the_same_pairs(kind, tmp_path, nli):
     path = tmp_path / f"rows{kind}"
     report = prepare(
@@ -167,9 +172,20 @@ def test_nested_columns_of_squad(tmp_path):
     )
     row = {"question": "q", "context": "c", "answers": {"text": ["one", "two"], "answer_start": [0, 3]}}
     unanswered = {**row, "answers": {"text": [], "answer_start": []}}
-    report = prepare(tmp_path, str(path), lines(tmp_path / "rows.jsonl", [row, row, unanswered]))
-    assert pairs(tmp_path) == [("q c", "one")] * 2
-    assert report["inputs"]["lost"]["missing"]["records"] == 1
+    for rows in (
+        lines(tmp_path / "rows.jsonl", [row, row, unanswered]),
+        table(tmp_path / "rows.parquet", [row, row, unanswered]),
+    ):
+        report = prepare(tmp_path, str(path), path_of_rows)
+        assert pairs(tmp_path) == [("q c", "one")] * 2
+        assert report["inputs"]["lost"]["missing"]["records"] == 1
+
+
+def test_a_table_without_a_header_has_columns_by_number(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("a text\tEmma\nanother one\tPersuasion\n")
+    prepare(tmp_path, "classification", path, columns=(("text", "0"), ("label", "1")))
+    assert pairs(tmp_path) == [("classify: a text", "Emma"), ("classify: another one", "Persuasion")]
 
 
 def test_optional_columns(tmp_path):
