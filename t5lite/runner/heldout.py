@@ -53,8 +53,8 @@ def open_heldout(
       classes: of the training store, for a classifier.
 
     Raises:
-      ConfigError: if a task or one of its metrics is not there, or a held-out store was tokenised with another
-        vocabulary than the training store.
+      ConfigError: if a task or one of its metrics is not there, or a held-out store was tokenised with
+        another vocabulary than the training store.
       DataError: if a store cannot be used, or has a class that the training store has not.
     """
     is_classifier = config.model.num_classes is not None

@@ -172,11 +172,9 @@ def test_nested_columns_of_squad(tmp_path):
     )
     row = {"question": "q", "context": "c", "answers": {"text": ["one", "two"], "answer_start": [0, 3]}}
     unanswered = {**row, "answers": {"text": [], "answer_start": []}}
-    for rows in (
-        lines(tmp_path / "rows.jsonl", [row, row, unanswered]),
-        table(tmp_path / "rows.parquet", [row, row, unanswered]),
-    ):
-        report = prepare(tmp_path, str(path), path_of_rows)
+    rows = [row, row, unanswered]
+    for file in (lines(tmp_path / "rows.jsonl", rows), table(tmp_path / "rows.parquet", rows)):
+        report = prepare(tmp_path, str(path), file)
         assert pairs(tmp_path) == [("q c", "one")] * 2
         assert report["inputs"]["lost"]["missing"]["records"] == 1
 
