@@ -5,6 +5,7 @@ import re
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import storage_address
 from t5lite.run_config import RunConfig
+from t5lite.tasks.opening import is_task_file
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 """Of Cloud Storage; S3's, at most 63 characters without ``_``, are among them."""
@@ -43,6 +44,8 @@ def places(config: RunConfig) -> dict[str, str]:
     found = {"run_dir": config.run_dir}
     found |= {f"data.{name}": store for name, store in config.data.store_options.items()}
     found |= {f"evaluations.{name}.store": each.store for name, each in config.evaluations.items()}
+    tasks = {f"evaluations.{name}.task": each.task for name, each in config.evaluations.items()}
+    found |= {field: task for field, task in tasks.items() if task is not None and is_task_file(task)}
     if config.initialize_from is not None:
         found["initialize_from.run"] = config.initialize_from.run
     return found

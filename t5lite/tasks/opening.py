@@ -22,7 +22,7 @@ def check_task(name: str) -> None:
     Raises:
       ConfigError: if it is neither, with a suggestion.
     """
-    if name not in TASKS and not _is_file(name):
+    if name not in TASKS and not is_task_file(name):
         raise ConfigError(
             f"unknown task {name!r}{suggestion(name, TASKS)}, or a file that ends in {', '.join(_ENDINGS)}"
         )
@@ -48,8 +48,9 @@ def to_json(task: Task) -> dict[str, Any]:
     return _JSON.unstructure(task, Task)
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(_ENDINGS)
+def is_task_file(name: str) -> bool:
+    """Return whether a recipe names a task by its file."""
+    return name not in TASKS and name.endswith(_ENDINGS)
 
 
 def _read(path: StoragePath) -> Task:

@@ -7,6 +7,7 @@ import pytest
 
 from t5lite import run_config
 from t5lite.cli.main import main
+from t5lite.launching.addresses import places
 from t5lite.quickstart import corpus
 from t5lite.runner.run_directory import RunDirectory
 from tests.e2e.conftest import REPOSITORY, Refused
@@ -65,7 +66,7 @@ def test_a_file_of_rows_is_trained_on_and_scored_by_its_task(task_data, pretrain
     assert sample["inputs"].startswith("translate English to Spanish: ")
 
 
-def test_a_task_says_lengths_and_scoring_of_a_recipe():
+def test_a_task_says_lengths_and_scoring_of_a_recipe(tmp_path, monkeypatch):
     def load(*words: str, **options):
         return run_config.load(RECIPE, ["--initialize-from", "None", *words], model="t5-1.1-small", **options)
 
@@ -77,6 +78,12 @@ def test_a_task_says_lengths_and_scoring_of_a_recipe():
     assert changed.data.lengths("encoder_decoder") == (9, 128)
     assert changed.evaluations["heldout"].task == "dialogue"
     assert load().evaluations["heldout"].task is None
+    # What another machine has to see of it is its file.
+    assert "evaluations.heldout.task" not in places(config.resolved())
+    (tmp_path / "mine.json").write_text('{"name": "mine"}')
+    monkeypatch.chdir(tmp_path)
+    mine = places(load(task="mine.json").resolved())
+    assert mine["evaluations.heldout.task"] == str(tmp_path / "mine.json")
 
 
 @pytest.mark.parametrize(
