@@ -47,6 +47,8 @@ def check_best_metric(
         return
     evaluation = evaluations[name]
     measured = evaluation.metrics_in_training(model)
+    if checkpoints.best_value in measured:  # a task may be a file, and gone
+        return
     scored = task_metrics(evaluation.task) if evaluation.task else ()
     if checkpoints.best_value in scored and not evaluation.task_in_training:
         raise ConfigError(
