@@ -45,7 +45,7 @@ from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, res
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
-from t5lite.tasks.opening import check_task, task_location
+from t5lite.tasks.opening import check_task, open_task, task_location
 from t5lite.tasks.recipes import with_task
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
@@ -181,8 +181,7 @@ class RunConfig(_UncheckedConfig):
         self.data.lengths(self.model.architecture)
         for name, evaluation in self.evaluations.items():
             check_name(name)
-            if evaluation.task is not None:
-                check_task(evaluation.task)
+            check_task(evaluation.task)
             evaluation.check(f"evaluations.{name}", self.evaluated_data(name), self.model)
             if evaluation.average and self.training.ema_decay is None:
                 raise ConfigError(

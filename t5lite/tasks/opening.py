@@ -16,13 +16,13 @@ _JSON = StrictJson(unions=(AnyField,))
 _ENDINGS = (".json", ".yaml", ".yml")
 
 
-def check_task(name: str) -> None:
-    """Check that this is the name of a task, or may be a file.
+def check_task(name: str | None) -> None:
+    """Check that this is the name of a task, or may be a file; None is no task.
 
     Raises:
       ConfigError: if it is neither, with a suggestion.
     """
-    if name not in TASKS and not is_task_file(name):
+    if name is not None and name not in TASKS and not is_task_file(name):
         raise ConfigError(
             f"unknown task {name!r}{suggestion(name, TASKS)}, or a file that ends in {', '.join(_ENDINGS)}"
         )

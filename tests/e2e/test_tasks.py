@@ -89,7 +89,7 @@ def test_a_task_says_lengths_and_scoring_of_a_recipe(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--task", "translatoin"], "unknown task 'translatoin'; did you mean 'translation'"),
+        (["--task", "translations"], "unknown task 'translations'; did you mean 'translation'"),
         (["--task", "nowhere.json"], r"nowhere\.json is no file"),
         (["--evaluations.heldout.task", "sst3"], "unknown task 'sst3'; did you mean 'sst2'"),
         (["--evaluations.heldout.task", "nowhere.yaml"], r"nowhere\.yaml is no file"),

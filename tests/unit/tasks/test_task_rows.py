@@ -111,8 +111,8 @@ def test_what_is_left_out_or_odd_is_counted_and_said(tmp_path, nli, capsys):
     ("rows", "message"),
     [
         (
-            [{"premise": "a", "hypotesis": "b", "label": 0}],
-            r"'hypothesis'; it has .* did you mean 'hypotesis'.*--columns OURS THEIRS",
+            [{"premise": "a", "hypothesis1": "b", "label": 0}],
+            r"'hypothesis'; it has .* did you mean 'hypothesis1'.*--columns OURS THEIRS",
         ),
         (
             [{"premise": "a", "hypothesis": "b", "label": 3}],

@@ -43,7 +43,7 @@ def test_a_template_gives_back_literal_text_and_values_whatever_they_are(parts):
         ({"inputs": "nothing"}, "names no column"),
         ({"targets": "{x}", "constants": {"x": "1"}}, "targets=.* names no column"),
         ({"fields": {"label": Label(names=("a", "b"))}}, "'label', which no template names"),
-        ({"targets": "{label}", "constants": {"lable": "x"}}, "'lable', .*; did you mean 'label'"),
+        ({"targets": "{label}", "constants": {"label1": "x"}}, "'label1', .*; did you mean 'label'"),
         ({"targets_length": 0}, "targets_length=0 of the task t must be positive"),
         ({"metrics": ()}, "has no metrics"),
         ({"name": " "}, "needs a name"),
@@ -118,15 +118,15 @@ def test_columns_are_renamed_and_constants_are_none():
         "That is good.",
         "Das ist gut.",
     ]
-    with pytest.raises(ConfigError, match=r"'sorce', which is no column .*; did you mean 'source'"):
-        TaskRows(task=task, renamed=(("sorce", "en"),))
+    with pytest.raises(ConfigError, match=r"'source1', which is no column .*; did you mean 'source'"):
+        TaskRows(task=task, renamed=(("source1", "en"),))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ('{"name": "x", "inptus": "{a}"}', "unknown field 'inptus'; did you mean 'inputs'"),
-        ('{"name": "x", "fields": {"targets": {"type": "Lable"}}}', "unknown type 'Lable'; did you mean"),
+        ('{"name": "x", "fields": {"targets": {"type": "Label1"}}}', "unknown type 'Label1'; did you mean"),
         ("name: x", "is not JSON"),
     ],
 )
