@@ -38,7 +38,7 @@ def test_classification_scores():
     assert label_fraction(predictions, references).value == 0.75
 
 
-OF_TASKS = {"stsb": ["1.8", "3.4"], "ner-tags": ["B-PER I-PER O", "O B-LOC"]}
+OF_TASKS = {"stsb": ["3.4", "1.8"], "ner-tags": ["B-PER I-PER O", "O B-LOC"]}
 """References that are no prose."""
 
 
