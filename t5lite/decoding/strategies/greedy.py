@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 
+from t5lite.cpu.argmax import argmax
 from t5lite.decoding.strategies.tokenwise import Tokenwise, TokenwiseState
 
 
 def most_probable(logits_BV: jax.Array) -> jax.Array:
     """Return the int32 id of the greatest logit on the last axis."""
-    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    return argmax(logits_BV)
 
 
 @dataclass(frozen=True, kw_only=True)

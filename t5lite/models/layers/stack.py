@@ -170,11 +170,14 @@ class Stack(nnx.Module):
             mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
             views = self._crossing(views, mask, (x_B1D.shape[0], 1, cross[0].keys.shape[2]))
         x_B1D = self._embed_positions(x_B1D, positions_B1)
-        memories = [None] * self.spec.num_layers if cross is None else cross
         written = []
-        parts = zip(self.spec.layers, self._apart(), past, memories, strict=True)
-        for spec, layer, own, memory in parts:
-            x_B1D, own = layer.decode_step(x_B1D, views[spec.attentions], own, memory)
+        memories = [None] * self.spec.num_layers if cross is None else cross
+        steps: dict[LayerSpec, Any] = {}
+        for spec, layer, own, memory in zip(self.spec.layers, self._apart(), past, memories, strict=True):
+            graphdef, state = nnx.split(layer)
+            if spec not in steps:
+                steps[spec] = _step_of_layer(graphdef, views[spec.attentions])
+            x_B1D, own = steps[spec](state, x_B1D, own, memory)
             written.append(own)
         return self._finish(x_B1D), tuple(written)
 
@@ -295,6 +298,18 @@ class Stack(nnx.Module):
         if self.spec.positions.adds_sines:
             x_BLD = x_BLD + sinusoids(positions_BL, x_BLD.shape[-1]).astype(x_BLD.dtype)
         return self.embedding_norm(x_BLD) if self.spec.embedding_norm else x_BLD
+
+
+def _step_of_layer(graphdef: Any, around: Surroundings) -> Any:
+    """Return a layer's step for all layers that are alike: they are traced once, and inlined by XLA."""
+
+    @jax.jit
+    def step(
+        state: nnx.State, x_B1D: jax.Array, past: KeyValues, cross: KeyValues | None
+    ) -> tuple[jax.Array, KeyValues]:
+        return nnx.merge(graphdef, state).decode_step(x_B1D, around, past, cross)
+
+    return step
 
 
 def _make_layers(spec: StackSpec, numbers: tuple[int, ...], making: Making) -> Layer:
