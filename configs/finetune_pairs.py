@@ -18,6 +18,7 @@ def config() -> r.FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
     return r.FineTuningConfig(
         run_dir="runs/finetune-pairs",
+        model=r.Inherited(dropout_rate=0.0),  # the pretraining's hurts so short a fine-tuning
         execution=r.Execution(scan_unroll=-1),
         data=r.PairsDataConfig(store="data/pairs/train", inputs_length=128, targets_length=128, pack=True),
         optimizer=r.AdafactorConfig(),

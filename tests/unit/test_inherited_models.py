@@ -143,6 +143,14 @@ def test_a_shipped_recipe_that_fine_tunes_inherits(name):
     with pytest.raises(ConfigError, match="the recipe inherits the model of runs/"):
         run_config.load(path)
     config = run_config.load(path, read_source=model_of_recipe)
-    shape = LAPTOP_BERT if "bert" in name else LAPTOP_T5
-    changed = {"head": "sequence_classification", "num_labels": 6, "dropout_rate": 0.1}
-    assert config.model == dataclasses.replace(shape, **(changed if "bert" in name else {}))
+    source = config.initialize_from.run
+    changed = {
+        "finetune_pairs": {"dropout_rate": 0.0},
+        "lm_adaptation": {},
+        "finetune_bert_classification": {
+            "head": "sequence_classification",
+            "num_labels": 6,
+            "dropout_rate": 0.1,
+        },
+    }
+    assert config.model == dataclasses.replace(model_of_recipe(source, ""), **changed[name])
