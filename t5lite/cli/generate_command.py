@@ -7,11 +7,12 @@ from pathlib import Path
 
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
-from t5lite.cli.generated_outputs import check_output, write_outputs
+from t5lite.cli.generated_outputs import check_output, is_json_lines, write_outputs
+from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import place
+from t5lite.core.storage.addresses import absolute_location, place
 from t5lite.data.reading.input_files import compression
 from t5lite.data.reading.lines import Line, decode_lines, read_lines
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
@@ -20,6 +21,18 @@ from t5lite.runner.generation import start_generation
 
 _JSONL = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".array_record")
+
+_DECIDE_NOTHING = (
+    "run",
+    "step",
+    "text",
+    "input_file",
+    "field",
+    "output_file",
+    "batch_size",
+    "on_invalid_utf8",
+)
+"""Options that decide nothing of an output, or are compared otherwise where one is gone on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +52,8 @@ class Arguments:
     field: str = "text"
     """Field of a .jsonl input that holds the text."""
     output_file: str | None = None
-    """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default."""
+    """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default.
+    Of JSON lines, the same command goes on where an earlier one was cut off."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
@@ -65,6 +79,14 @@ def run(arguments: Sequence[str]) -> int:
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
     output = None if parsed.output_file is None else place(parsed.output_file)
     check_output(output, reads=reads)
+    resumption = Resumption.of(
+        output,
+        run=absolute_location(parsed.run),
+        options={name: value for name, value in vars(parsed).items() if name not in _DECIDE_NOTHING},
+        inputs=inputs,
+        as_json=is_json_lines(output),
+    )
+    inputs = inputs[resumption.num_outputs :]
     one_process.say_so()
     xla.configure()
     batch_size = min(parsed.batch_size, len(inputs))
@@ -77,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,
     )
-    write_outputs(generation, inputs, output, batch_size=batch_size)
+    write_outputs(generation, inputs, resumption, batch_size=batch_size)
     return 0
 
 

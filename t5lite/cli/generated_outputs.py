@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core.errors import DataError
 from t5lite.core.files import check_apart, check_new_file, growing_file, part_of
 from t5lite.core.storage.addresses import StoragePath
@@ -45,15 +46,15 @@ def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[
         )
     if path.exists():
         raise DataError(f"--output-file {path} is there already; give another name, or delete it")
-    if part_of(path).exists():
-        raise DataError(
-            f"{part_of(path)} holds the outputs of an earlier run that was cut off; move or delete it, or "
-            "give another --output-file"
-        )
+
+
+def is_json_lines(path: StoragePath | None) -> bool:
+    """Return whether outputs in ``path`` are JSON lines, and not lines of text."""
+    return path is not None and path.suffix.lower() == _JSON_LINES
 
 
 def write_outputs(
-    generation: Generation, inputs: Sequence[str], path: StoragePath | None, *, batch_size: int
+    generation: Generation, inputs: Sequence[str], resumption: Resumption, *, batch_size: int
 ) -> None:
     r"""Write an output for each input as it comes, and say on standard error what was cut.
 
@@ -61,9 +62,9 @@ def write_outputs(
     an output is a line, with its line breaks written as ``\n``.
 
     Args:
-      generation: to be run.
-      inputs: what it is of.
-      path: the file; None for standard output.
+      generation: to be run, of the inputs that have no output yet.
+      inputs: those.
+      resumption: the file, and what is in it already.
       batch_size: inputs at once.
 
     Raises:
@@ -73,9 +74,13 @@ def write_outputs(
     if message := _cut_inputs(generation):
         _say(message)
     _say(f"compiling for {batch_size} inputs at once, of {lengths.encoder_length} tokens at most")
-    as_json = path is not None and path.suffix.lower() == _JSON_LINES
+    as_json = is_json_lines(resumption.path)
     counts: Counter[str] = Counter()
-    with _opened(path) as stream, _progress(len(inputs), batch_size) as progress:
+    resumption.begin(generation.step)
+    with (
+        _opened(resumption) as stream,
+        _progress(resumption.num_outputs, len(inputs), batch_size) as progress,
+    ):
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
             stream.write(_json_line(text, output) if as_json else f"{output.text.translate(_LINE_BREAKS)}\n")
             counts["cut"] += output.output_cut
@@ -121,30 +126,34 @@ def _more_output(lengths: GenerationLengths) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: StoragePath | None) -> Iterator[TextIO]:
+def _opened(resumption: Resumption) -> Iterator[TextIO]:
+    path = resumption.path
     if path is None:
         yield sys.stdout
         return
     try:
-        with growing_file(path) as stream:
+        with growing_file(path, kept_bytes=resumption.num_bytes) as stream:
             yield stream
     except BaseException:
         if part_of(path).exists():
-            _say(f"the outputs so far are in {part_of(path)}")
+            more = "; the same command goes on after them" if is_json_lines(path) else ""
+            _say(f"the outputs so far are in {part_of(path)}{more}")
         raise
+    finally:
+        resumption.end()
 
 
 @contextlib.contextmanager
-def _progress(total: int, batch_size: int) -> Iterator[Callable[[int], None]]:
-    """Yield what shows how many inputs are done; one batch needs no showing."""
-    if total <= batch_size:
+def _progress(num_there: int, num_more: int, batch_size: int) -> Iterator[Callable[[int], None]]:
+    """Yield what shows how many more inputs are done; one batch needs no showing."""
+    if num_more <= batch_size:
         yield lambda number: None
         return
-    line = ProgressLine(start_step=0, total_steps=total, description="generate")
+    line = ProgressLine(start_step=num_there, total_steps=num_there + num_more, description="generate")
 
     def show(number: int) -> None:
-        line.advance(number)
-        line.show(number, {})
+        line.advance(num_there + number)
+        line.show(num_there + number, {})
 
     try:
         yield show

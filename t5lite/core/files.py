@@ -63,21 +63,28 @@ def write_json(path: StoragePath, value: Any) -> None:
 
 
 @contextmanager
-def growing_file(path: StoragePath) -> Iterator[TextIO]:
+def growing_file(path: StoragePath, *, kept_bytes: int = 0) -> Iterator[TextIO]:
     """Yield a stream to ``part_of(path)``, which becomes ``path`` when the block ends without an error.
 
     What was written is in that file at once, line by line, and stays there if the block is cut off.
+
+    Args:
+      path: the file.
+      kept_bytes: of what is in ``part_of(path)`` already, to go on after; the rest is dropped.
 
     Raises:
       UserError: if it cannot be written.
     """
     if not isinstance(path, Path):
-        with _objects().growing_file(path, part_of(path)) as stream:
+        with _objects().growing_file(path, part_of(path), kept_bytes=kept_bytes) as stream:
             yield stream
         return
     make_directory(path.parent)
     try:
-        with open(part_of(path), "w", encoding="utf-8", newline="\n", buffering=1) as stream:
+        if kept_bytes:
+            os.truncate(part_of(path), kept_bytes)
+        mode = "a" if kept_bytes else "w"
+        with open(part_of(path), mode, encoding="utf-8", newline="\n", buffering=1) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

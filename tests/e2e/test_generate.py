@@ -28,7 +28,7 @@ def outputs(monkeypatch):
                 yield output
 
         lengths = GenerationLengths(8, 4, input_limit=10, output_limit=4)
-        return Generation(lengths, tuple(map(len, inputs)), False, each())
+        return Generation(lengths, tuple(map(len, inputs)), False, each(), step=40)
 
     monkeypatch.setattr(generate_command, "start_generation", generation)
     return made
@@ -99,6 +99,94 @@ def test_what_was_written_is_kept_when_a_generation_is_cut_off(problem, outputs,
     assert main(["generate", "--run", "run", *files]) == 0
     assert out.read_text() == "x\ny\nz\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.fixture
+def echoes(monkeypatch):
+    """Generation that repeats each input, and is killed at one that says so."""
+
+    def generation(run, inputs, **_):
+        def each():
+            for text in inputs:
+                if text == killed:
+                    raise KeyboardInterrupt
+                yield Output(text.upper(), input_cut=False)
+
+        lengths = GenerationLengths(8, 4, input_limit=10, output_limit=4)
+        return Generation(lengths, tuple(map(len, inputs)), False, each(), step=step)
+
+    killed, step = "c", 40
+
+    def change(**changes):
+        nonlocal killed, step
+        killed, step = changes.get("killed", killed), changes.get("step", step)
+
+    monkeypatch.setattr(generate_command, "start_generation", generation)
+    return change
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"input": "c", "ou'])
+def test_json_lines_go_on_where_they_were_cut_off(torn, echoes, tmp_path: Path, capsys):
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    generate = ["generate", "--run", "run", "--text", *"abcde", "--batch-size", "1"]
+    files = ["--output-file", str(out)]
+    assert main([*generate, *files]) == 130
+    assert "out.jsonl.part; the same command goes on after them" in capsys.readouterr().err
+    part.write_bytes(part.read_bytes() + torn)
+    echoes(killed=None)
+    assert main([*generate, "--batch-size", "3", *files]) == 0
+    assert "2 outputs are in " in capsys.readouterr().err
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(record["input"], record["output"]) for record in records] == list(
+        zip("abcde", "ABCDE", strict=True)
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--run", "other"], "cut off, of another run; move or delete it"),
+        (["--max-decode-length", "3"], "cut off, of other options"),
+        (["texts", "abcd"], "cut off, of other inputs"),
+        (["texts", "abXde"], "cut off, of other inputs"),
+        ([41], "holds 2 outputs of step 40, and this is step 41; go on with --step 40"),
+        (["part", b'{"input": "b"}\n{"input": "a"}\n'], "its line 1 is not of input 1"),
+        (["origin", b"{"], "which says of what, cannot be read"),
+        (["origin", b"{}"], "does not say of what"),
+    ],
+)
+def test_outputs_of_something_else_are_not_gone_on_with(changed, message, echoes, tmp_path: Path, capsys):
+    part = tmp_path / "out.jsonl.part"
+    generate, texts = ["generate", "--run", "run", "--output-file", str(tmp_path / "out.jsonl")], "abcde"
+    assert main([*generate, "--batch-size", "1", "--text", *texts]) == 130
+    echoes(killed=None)
+    match changed:
+        case [int(step)]:
+            echoes(step=step)
+        case ["part", content]:
+            part.write_bytes(content)
+        case ["origin", content]:
+            part.with_name(f"{part.name}.json").write_bytes(content)
+        case ["texts", others]:
+            texts = others
+        case options:
+            generate += options
+    before = part.read_bytes()
+    assert main([*generate, "--text", *texts]) == 2
+    assert message in capsys.readouterr().err
+    assert part.read_bytes() == before
+
+
+def test_outputs_that_were_all_there_become_the_file(echoes, tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    generate = ["generate", "--run", "run", "--output-file", str(out), "--batch-size", "1", "--text"]
+    assert main([*generate, *"abc"]) == 130
+    with open(tmp_path / "out.jsonl.part", "a") as lines:
+        lines.write('{"input": "c", "output": "?"}\n')
+    echoes(killed=None)
+    assert main([*generate, *"abc"]) == 0
+    assert [json.loads(line)["output"] for line in out.read_text().splitlines()] == list("ABC")
 
 
 def test_progress_is_shown_of_more_than_a_batch(outputs, capsys):

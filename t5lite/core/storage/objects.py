@@ -22,19 +22,25 @@ def write_bytes(path: RemotePath, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def growing_file(path: RemotePath, part: RemotePath) -> Iterator[TextIO]:
-    """Yield a local stream, which becomes ``path`` when the block ends, or ``part`` if it is cut off."""
+def growing_file(path: RemotePath, part: RemotePath, *, kept_bytes: int = 0) -> Iterator[TextIO]:
+    """Yield a local stream, which becomes ``path`` when the block ends, or ``part`` if it is cut off.
+
+    It begins with the first ``kept_bytes`` of ``part``, which goes when ``path`` is there.
+    """
     with tempfile.TemporaryDirectory(prefix="t5lite-") as folder:
         local = Path(folder, path.name)
         target = part
+        local.write_bytes(part.read_bytes()[:kept_bytes] if kept_bytes else b"")
         try:
-            with open(local, "w", encoding="utf-8", newline="\n", buffering=1) as stream:
+            with open(local, "a", encoding="utf-8", newline="\n", buffering=1) as stream:
                 yield stream
             target = path
         finally:
             if local.stat().st_size or target == path:
                 with _bucket_of(target):
                     target.upload(local)
+                    if kept_bytes and target == path:
+                        part.unlink(missing_ok=True)
 
 
 def check_place(folder: RemotePath) -> None:

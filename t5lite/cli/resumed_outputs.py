@@ -1,0 +1,136 @@
+"""JSON lines of a ``t5lite generate`` that was cut off: gone on from where they end, if they are of the same.
+
+Other files are not: an input may have several lines there, or fewer than were asked for.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from t5lite.core.errors import DataError
+from t5lite.core.files import part_of, write_json
+from t5lite.core.json_text import load_json
+from t5lite.core.storage.addresses import StoragePath
+
+_SAME = {"run": "another run", "options": "other options", "inputs_sha256": "other inputs"}
+"""What must be the same, and what there is if not."""
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What of a file's outputs is there already, and of what they are: kept beside them until they are whole.
+
+    Attributes:
+      path: the file; None for standard output, of which nothing is kept.
+      origin: run, options and inputs; nothing where outputs are not gone on from.
+      num_outputs: that are there.
+      num_bytes: that hold them; what follows is half an output.
+      step: of the checkpoint that wrote them; None where there are none.
+    """
+
+    path: StoragePath | None
+    origin: Mapping[str, Any]
+    num_outputs: int = 0
+    num_bytes: int = 0
+    step: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: StoragePath | None,
+        *,
+        run: str,
+        options: Mapping[str, Any],
+        inputs: Sequence[str],
+        as_json: bool,
+    ) -> "Resumption":
+        """Return what there is of the outputs that are to be written.
+
+        Args:
+          path: the file that they become; None for standard output.
+          run: absolute location of the run.
+          options: that decide what is written.
+          inputs: all of them.
+          as_json: whether outputs are JSON lines, and not lines of text.
+
+        Raises:
+          DataError: if what is there is of something else, or not known to be of this, or damaged.
+        """
+        if path is None:
+            return cls(None, {})
+        if not as_json:
+            if part_of(path).exists():
+                raise _other(path, "and only JSON lines (.jsonl) are gone on with")
+            return cls(path, {})
+        digest = hashlib.sha256()
+        for text in inputs:
+            digest.update(json.dumps(text).encode())
+        told = json.loads(json.dumps(dict(options), default=str))  # as it is read back
+        origin = {"run": run, "options": told, "inputs_sha256": digest.hexdigest()}
+        if not part_of(path).exists():
+            return cls(path, origin)
+        found = _read_origin(path)
+        for name, what in _SAME.items():
+            if found.get(name) != origin[name]:
+                raise _other(path, f"of {what}")
+        # After the last line break is half a line; with all of them there, the last is written again.
+        lines = part_of(path).read_bytes().split(b"\n")[:-1][: len(inputs) - 1]
+        _check_lines(path, lines, inputs)
+        return cls(path, origin, len(lines), sum(len(line) + 1 for line in lines), found["step"])
+
+    def begin(self, step: int) -> None:
+        """Keep what the outputs that follow are of, and say what is gone on from.
+
+        Raises:
+          DataError: if those that are there are of another step.
+        """
+        if self.path is None or not self.origin:
+            return
+        if self.num_outputs and step != self.step:
+            raise DataError(
+                f"{part_of(self.path)} holds {self.num_outputs:,} outputs of step {self.step}, and this is "
+                f"step {step}; go on with --step {self.step}, or move or delete it"
+            )
+        write_json(_origin_of(self.path), {**self.origin, "step": step})
+        if self.num_outputs:
+            there = f"{self.num_outputs:,} outputs are in {part_of(self.path)} already: going on after them"
+            print(f"t5lite generate: {there}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Forget it where there is nothing to go on from: the outputs are whole, or there are none."""
+        if self.path is not None and self.origin and not part_of(self.path).exists():
+            _origin_of(self.path).unlink(missing_ok=True)
+
+
+def _origin_of(path: StoragePath) -> StoragePath:
+    return part_of(path).with_name(f"{part_of(path).name}.json")
+
+
+def _read_origin(path: StoragePath) -> dict[str, Any]:
+    try:
+        found = load_json(_origin_of(path))
+    except (OSError, ValueError) as error:
+        raise _other(path, f"and {_origin_of(path).name}, which says of what, cannot be read") from error
+    if not isinstance(found, dict) or not isinstance(found.get("step"), int):
+        raise _other(path, f"and {_origin_of(path).name} does not say of what")
+    return found
+
+
+def _check_lines(path: StoragePath, lines: Sequence[bytes], inputs: Sequence[str]) -> None:
+    for number, (line, text) in enumerate(zip(lines, inputs, strict=False), 1):
+        try:
+            holds = json.loads(line)["input"] == text
+        except (ValueError, KeyError, TypeError):
+            holds = False
+        if not holds:
+            raise _other(path, f"and its line {number} is not of input {number}")
+
+
+def _other(path: StoragePath, what: str) -> DataError:
+    return DataError(
+        f"{part_of(path)} holds the outputs of an earlier run that was cut off, {what}; move or delete it, "
+        "or give another --output-file"
+    )
