@@ -128,8 +128,8 @@ class FineTuningConfig(RunSettings):
         """Return the model that is inherited; errors as of ``inherited_model``."""
         words, emptied = command_line.without_none(overrides, _EMPTIED)
         source = command_line.value_of("--initialize-from.run", words)
-        if self.initialize_from is not None:
-            source = source or self.initialize_from.run
+        if source is None and self.initialize_from is not None:  # nothing (an unset variable) is no run
+            source = self.initialize_from.run
         return inherited_model(
             self.model or Inherited(),
             source=None if "initialize_from" in emptied else source,

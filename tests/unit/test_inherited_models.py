@@ -10,6 +10,7 @@ from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
 from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
+from t5lite.runner.inheritance import read_source
 from tests.source_models import ROOT, model_of_recipe
 
 MINILM = dataclasses.replace(LAPTOP_BERT, embed_dim=384, num_heads=6, num_layers=6, head="hidden")
@@ -66,6 +67,14 @@ def test_the_words_say_which_run_it_is(tmp_path):
         config, asked = load(tmp_path, words, found=CLASSIFIER, source=source)
         assert asked == [("runs/c", "x")]
         assert config.initialize_from == run_config.InitializeFrom(run="runs/c")
+
+
+@pytest.mark.parametrize("words", [("--initialize-from.run", ""), ("--initialize-from.run=",)])
+def test_a_run_that_the_words_leave_empty_is_not_that_of_the_recipe(words, tmp_path):
+    """As of an unset variable of a shell: it is told as such, and not by what the recipe's run lacks."""
+    load(tmp_path, found=CLASSIFIER)
+    with pytest.raises(ConfigError, match="a path is empty: is a shell variable not set"):
+        run_config.load(tmp_path / "recipe.py", words, read_source=read_source)
 
 
 def test_the_remedy_of_a_source_that_does_not_suit_the_recipe_is_an_override(tmp_path):
