@@ -13,7 +13,7 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import Row, decoding_mode, greedy_continuation
-from t5lite.evaluation.text_generation import GenerationSizes, generate_outputs
+from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
@@ -148,6 +148,15 @@ def test_masks_are_filled_and_nothing_else_is_touched(vocabulary):
     logits = model.bind(params)({"encoder_input_tokens": jnp.asarray(ids[None], jnp.int32)})["tokens"][0]
     expected = np.where(ids == special.mask, np.argmax(logits, axis=-1), ids)[1:-1]
     assert found == vocabulary.decode(expected)
+
+
+def test_a_program_serves_many_lengths_and_outputs_keep_their_order(vocabulary):
+    model, params = make(EncoderOnlyConfig, vocabulary, max_length=32)
+    sizes = GenerationSizes(encoder_length=32, max_decode_length=1, batch_size=2)
+    generator = TextGenerator(model, vocabulary, sizes)
+    texts = ["a" * (7 * number % 27 + 1) for number in range(27)]
+    assert [output.text for output in generator(params, texts)] == texts
+    assert generator._decode._cache_size() == 3  # 16, 24 and 32 tokens
 
 
 def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):
