@@ -124,6 +124,7 @@ class Recipe:
                 store=str(data / "heldout"),
                 batch_size=64,
                 max_examples=settings.heldout_examples,
+                encoder_use=False,  # a second pass over the examples, and the report has it of pretraining
                 task=task,
             ),
             num_evaluations=1,
