@@ -108,7 +108,7 @@ def start_generation(
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
         loaded = load_trained(found, partitioner, step=step, average=average)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
-        return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs, loaded.report.step)
+        return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs, loaded.step)
     mode = decoding_mode(config)(
         config,
         vocabulary,
@@ -135,7 +135,7 @@ def start_generation(
         partitioner=partitioner,
     )
     keeps_end = any(row.keeps_end for row in rows)
-    return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs, loaded.report.step)
+    return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs, loaded.step)
 
 
 def generation_partitioning(config: ModelConfig, num_devices: int) -> PartitioningConfig:
