@@ -86,7 +86,7 @@ def restore_params(
         params = reading.read_state(
             directory, chosen, wanted_state, partial=True, max_host_bytes=max_host_bytes
         )["params"]
-        return params, RestoreReport(directory=str(directory), step=chosen, leaves=_described(params))
+        return params, report_of(directory, chosen, params)
     names = reading.leaf_names(abstract_params)
     wanted = dict(zip(names, jax.tree.leaves(abstract_params), strict=True))
     there = in_all_or_none(lambda: reading.saved_shapes(directory, chosen, "params"))
@@ -113,6 +113,11 @@ def restore_params(
         new=tuple(leaf for leaf in described if leaf.name not in saved),
         left=tuple(RestoredLeaf(name=name, shape=saved[name], dtype="") for name in left),
     )
+
+
+def report_of(directory: epath.PathLike, step: int, params: Tree) -> RestoreReport:
+    """Return the report of parameters that were all taken from one checkpoint."""
+    return RestoreReport(directory=str(directory), step=step, leaves=_described(params))
 
 
 def _described(params: Tree) -> tuple[RestoredLeaf, ...]:

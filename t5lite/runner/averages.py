@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from t5lite.checkpointing import reading
-from t5lite.checkpointing.partial import restore_params
+from t5lite.checkpointing.partial import RestoreReport, report_of, restore_params
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.optim.base import to_float32
@@ -38,8 +38,8 @@ def restore_average(
     average: Average | None,
     *,
     max_host_bytes: int,
-) -> tuple[Tree, str]:
-    """Return parameters of a run, and what they are, in words.
+) -> tuple[Tree, RestoreReport, str]:
+    """Return parameters of a run, the report of the chosen checkpoint, and what they are, in words.
 
     Args:
       directory: the checkpoint directory of a run.
@@ -57,16 +57,20 @@ def restore_average(
         return restore_params(directory, abstract_params, each, max_host_bytes=max_host_bytes)[0]
 
     if average is None:
-        return restored(step), f"of step {step}"
-    if average == "ema":
+        params, words = restored(step), f"of step {step}"
+    elif average == "ema":
         params = _moving_average(directory, abstract_params, step, max_host_bytes)
-        return params, f"of step {step}, the moving average"
-    steps = _last(directory, step, average)
-    total = to_float32(restored(steps[0]))
-    for each in steps[1:]:
-        total = jax.tree.map(jnp.add, total, restored(each))
-    mean = jax.tree.map(lambda leaf, like: (leaf / len(steps)).astype(like.dtype), total, abstract_params)
-    return mean, f"the mean of steps {', '.join(map(str, steps))}"
+        words = f"of step {step}, the moving average"
+    else:
+        steps = _last(directory, step, average)
+        total = to_float32(restored(steps[0]))
+        for each in steps[1:]:
+            total = jax.tree.map(jnp.add, total, restored(each))
+        params = jax.tree.map(
+            lambda leaf, like: (leaf / len(steps)).astype(like.dtype), total, abstract_params
+        )
+        words = f"the mean of steps {', '.join(map(str, steps))}"
+    return params, report_of(directory, step, params), words
 
 
 def _last(directory: epath.PathLike, step: int, num: int) -> list[int]:

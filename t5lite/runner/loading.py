@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import Step, largest_leaf
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
@@ -22,8 +23,7 @@ class TrainedModel:
     model: FunctionalModel
     params: Any
     vocabulary: Vocabulary
-    step: int
-    """Of the checkpoint."""
+    report: RestoreReport
     origin: str
     """What the parameters are, in words that follow "weights"."""
 
@@ -49,10 +49,10 @@ def load_trained(
     largest = largest_leaf(abstract_params)
 
     def read(chosen: int) -> TrainedModel:
-        params, origin = restore_average(
+        params, report, origin = restore_average(
             directory.checkpoints, abstract_params, chosen, average, max_host_bytes=largest
         )
-        return TrainedModel(model, params, vocabulary, chosen, origin)
+        return TrainedModel(model, params, vocabulary, report, origin)
 
     return read_chosen(directory, step, read)
 
