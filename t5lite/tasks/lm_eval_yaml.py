@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.tasks.fields import ClassName, Label, TaskField
+from t5lite.tasks.fields import Label, TaskField
 from t5lite.tasks.task import Splits, Task
 
 MARK = "doc_to_text"
@@ -13,8 +13,6 @@ MARK = "doc_to_text"
 _COLUMN = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
 _METRICS = {
     "acc": "accuracy",
-    "exact_match": "exact_match",
-    "f1": "macro_f1",
     "mcc": "matthews",
     "bleu": "bleu",
     "chrf": "chrf",
@@ -22,10 +20,13 @@ _METRICS = {
     "rouge2": "rouge2",
     "rougeL": "rouge_l",
 }
-"""Metrics of both, by the harness's name."""
+"""Metrics of both, by the harness's name, besides ``exact_match``."""
 _SOURCE = ("dataset_path", "dataset_name", "dataset_kwargs", "test_split", "fewshot_split")
 """Where its rows come from: here they are of files that the user names."""
-_SAYS_NOTHING = ("tag", "group", "metadata", "task_alias")
+_SAYS_NOTHING = (
+    *("tag", "group", "metadata", "task_alias"),
+    *("should_decontaminate", "doc_to_decontamination_query"),
+)
 _KNOWN = (
     *(
         "task",
@@ -58,10 +59,10 @@ def read(content: Mapping[str, Any], *, name: str) -> Task:
         if field not in _KNOWN:
             raise refuse(field, f"it is none of {', '.join(_KNOWN)}")
     kind = content.get("output_type", "generate_until")
-    if kind not in ("generate_until", "multiple_choice"):
+    if kind not in ("generate_until", "greedy_until", "multiple_choice"):
         raise refuse("output_type", f"{kind!r} is neither generate_until nor multiple_choice")
-    if (kind == "multiple_choice") != ("doc_to_choice" in content):
-        raise refuse("doc_to_choice", "it belongs to output_type multiple_choice, which needs it")
+    if kind == "multiple_choice" and "doc_to_choice" not in content:
+        raise refuse("output_type", "multiple_choice needs doc_to_choice")
     target, fields = _target(content, refuse)
     settings: dict[str, Any] = {}
     for theirs, ours in (("target_delimiter", "answer_delimiter"), ("fewshot_delimiter", "shot_delimiter")):
@@ -77,7 +78,7 @@ def read(content: Mapping[str, Any], *, name: str) -> Task:
         + _braces(_text(content["doc_to_text"], "doc_to_text", refuse), "doc_to_text", refuse),
         targets=target,
         fields=fields,
-        metrics=_metrics(content.get("metric_list"), kind, refuse),
+        metrics=_metrics(content.get("metric_list", [{"metric": "acc"}]), refuse),
         splits=_splits(content),
         **settings,
     )
@@ -123,17 +124,17 @@ def _target(content: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, 
         raise refuse("doc_to_target", f"of several choices it must be a column, not {target!r}")
     if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
         return f"{{{column}}}", {column: Label(names=tuple(choice.strip() for choice in choices))}
-    if isinstance(choices, dict):
-        return f"{{{column}}}", {column: ClassName()}
     raise refuse("doc_to_choice", f"{choices!r} is no list of texts")
 
 
-def _metrics(given: Any, kind: str, refuse: Refuse) -> tuple[str, ...]:
-    if given is None:
-        return ("accuracy",) if kind == "multiple_choice" else ("exact_match",)
+def _metrics(given: Any, refuse: Refuse) -> tuple[str, ...]:
     names = []
     for each in given if isinstance(given, list) else [given]:
         metric = each.get("metric") if isinstance(each, dict) else None
+        if metric == "exact_match":  # of the very text, which is accuracy here, or of SQuAD's normalised one
+            loosely = each.get("ignore_case") or each.get("ignore_punctuation")
+            names.append("exact_match" if loosely else "accuracy")
+            continue
         if not isinstance(metric, str) or metric not in _METRICS:
             raise refuse(
                 "metric_list", f"{metric or each!r} is no metric of both{suggestion(str(metric), _METRICS)}"

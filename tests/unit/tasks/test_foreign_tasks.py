@@ -24,7 +24,9 @@ fewshot_delimiter: "\\n---\\n"
 num_fewshot: 2
 metric_list:
   - {metric: acc, aggregation: mean, higher_is_better: true}
-  - {metric: f1}
+  - {metric: mcc}
+should_decontaminate: true
+doc_to_decontamination_query: passage
 metadata: {version: 2.0}
 """
 GENERATION = """
@@ -32,6 +34,17 @@ task: gen
 doc_to_text: "Q: {{question}}"
 doc_to_target: "{{answers.text.0}}"
 generation_kwargs: {until: ["\\n"], max_gen_toks: 20, do_sample: false, temperature: 0.0}
+"""
+T5_PROMPT = """
+group: [super-glue-t5-prompt]
+task: super_glue-boolq-t5-prompt
+dataset_path: super_glue
+output_type: greedy_until
+doc_to_text: "boolq passage: {{passage}} question: {{question}}"
+doc_to_target: label
+doc_to_choice: ['False', 'True']
+metric_list:
+  - {metric: exact_match, aggregation: mean, ignore_case: true, ignore_punctuation: true}
 """
 SEQIO = """
 name: wmt
@@ -62,7 +75,7 @@ def test_a_choice_of_the_harness_is_a_label(tmp_path):
         "yes",
     ]
     assert task.fields == {"label": Label(names=("no", "yes"))}
-    assert task.metrics == ("accuracy", "macro_f1")
+    assert task.metrics == ("accuracy", "matthews")
     assert (task.shots, task.shot_delimiter, task.answer_delimiter) == (2, "\n---\n", " ")
     assert task.splits == Splits(train=("train",), heldout=("validation",))
     assert task.has_classes
@@ -71,6 +84,13 @@ def test_a_choice_of_the_harness_is_a_label(tmp_path):
 def test_what_the_harness_generates_is_a_template_of_a_column(tmp_path):
     task = read(tmp_path, GENERATION)
     assert (task.inputs, task.targets, task.targets_length) == ("Q: {question}", "{answers.text.0}", 20)
+    assert task.metrics == ("accuracy",)
+
+
+def test_t5_s_prompt_in_the_harness_is_t5_s(tmp_path):
+    task = read(tmp_path, T5_PROMPT)
+    row = {"passage": "p", "question": "q", "label": 0}
+    assert texts(task, row) == ["boolq passage: p question: q", "False"]
     assert task.metrics == ("exact_match",)
 
 
@@ -98,7 +118,9 @@ def test_a_task_s_own_fields_may_be_yaml(tmp_path):
         (HARNESS.replace("multiple_choice", "loglikelihood"), "output_type .* 'loglikelihood'"),
         (HARNESS.replace("{{passage}}", "{{passage|trim}}"), r"doc_to_text .*Jinja beyond \{\{column\}\}"),
         (HARNESS.replace("{{passage}}", "{% if x %}"), "doc_to_text .*Jinja beyond"),
-        (HARNESS.replace("doc_to_choice", "doc_to_decontamination_query"), "doc_to_decontamination_query"),
+        (HARNESS.replace("doc_to_choice", "doc_to_choices"), "doc_to_choices"),
+        (HARNESS.replace("mcc", "f1"), "metric_list .*'?f1'? is no metric of both"),
+        (HARNESS.replace('["no", "yes"]', '"{{choices.text}}"'), "doc_to_choice .*no list of texts"),
         (HARNESS.replace('["no", "yes"]', "[1, 2]"), "doc_to_choice .*no list of texts"),
         (
             HARNESS.replace("metric: acc", "metric: acc_norm"),
