@@ -86,6 +86,20 @@ def test_a_task_says_lengths_and_scoring_of_a_recipe(tmp_path, monkeypatch):
     assert mine["evaluations.heldout.task"] == str(tmp_path / "mine.json")
 
 
+def test_an_encoder_tells_classes_apart_and_a_decoder_goes_on():
+    encoder = run_config.load(
+        REPOSITORY / "configs" / "finetune_bert_classification.py",
+        ["--initialize-from", "None"],
+        model="bert-base",
+        task="sst2",
+    )
+    assert encoder.data.lengths("encoder_only") == (512, 0)
+    assert encoder.evaluations["heldout"].task is None  # accuracy is measured without writing
+    decoder = run_config.load(RECIPE, ["--initialize-from", "None"], model="gpt2", task="sentiment")
+    assert decoder.data.lengths("decoder_only") == (0, 256 + 8 - 1)
+    assert decoder.evaluations["heldout"].task == "sentiment"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
