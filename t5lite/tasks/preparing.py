@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -67,6 +67,10 @@ class PrepareTaskConfig(PrepareConfig):
         return prepare_task(self, command=command)
 
 
+_Plain = Callable[[Progress | None, Tally], Iterator[list[str]]]
+"""Reads the rows, without examples before them."""
+
+
 class _Row(NamedTuple):
     inputs: str
     targets: str
@@ -128,7 +132,7 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
     )
 
 
-def _shots(config: PrepareTaskConfig, task: Task, plain: Any, split: HeldoutSplit) -> Shots:
+def _shots(config: PrepareTaskConfig, task: Task, plain: _Plain, split: HeldoutSplit) -> Shots:
     tally = Tally()
     rows = plain(None, tally)
     training = ((row[0], row[1]) for row in rows if not split.holds_out(row[0], tally.file))
@@ -142,7 +146,8 @@ def _files(config: PrepareTaskConfig, splits: Splits) -> tuple[InputFiles, Heldo
         heldout = find_input_files(config.heldout_inputs, allowed=RECORD_FORMATS)
         if both := sorted({*found.paths} & {*heldout.paths}):
             raise ConfigError(
-                f"{both[0]} is one of --inputs and of --heldout-inputs; what is held out is not trained on"
+                f"{both[0]} is one of --inputs and of --heldout-inputs; give --inputs alone what is "
+                "trained on"
             )
         together = InputFiles(
             sizes={**found.sizes, **heldout.sizes}, skipped=(*found.skipped, *heldout.skipped)
