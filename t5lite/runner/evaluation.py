@@ -166,7 +166,7 @@ def evaluate(
     for name, heldout in evaluations.items():
         if averages[name] != taken:
             taken = averages[name]
-            trained = load_trained(found, partitioner, step=trained.report.step, average=taken)
+            trained = load_trained(found, partitioner, step=trained.step, average=taken)
         batch_size, label = clamped_batch_size(heldout, partitioner), f"{name}: " * (len(evaluations) > 1)
         announce(
             f"{label}{heldout.num_examples:,} examples in batches of {batch_size:,}; the first one compiles "
@@ -176,7 +176,7 @@ def evaluate(
         others = _beside(metrics, trained, config, heldout, found)
         yield Evaluation(
             name=name,
-            step=trained.report.step,
+            step=trained.step,
             store=absolute_location(heldout.config.store),
             num_examples=heldout.num_examples,
             metrics=metrics | others.metrics,

@@ -114,7 +114,7 @@ def export(
         overwrite=overwrite,
         **arguments,
     )
-    return ExportedRun(trained.report.step, trained.origin, written, imported=imported)
+    return ExportedRun(trained.step, trained.origin, written, imported=imported)
 
 
 def import_model(

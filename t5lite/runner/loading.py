@@ -27,6 +27,11 @@ class TrainedModel:
     origin: str
     """What the parameters are, in words that follow "weights"."""
 
+    @property
+    def step(self) -> int:
+        """Of the checkpoint."""
+        return self.report.step
+
 
 def load_trained(
     found: Snapshot, partitioner: Partitioner, *, step: Step = "newest", average: Average | None = None

@@ -57,9 +57,7 @@ def test_what_a_run_writes_is_what_its_export_does(data, source, begins, ends, l
             initialize_from=source,
         )
         directory.write_config(run)
-    trained = SimpleNamespace(
-        model=build(config), params=params, vocabulary=vocabulary, report=SimpleNamespace(step=0), origin=""
-    )
+    trained = SimpleNamespace(model=build(config), params=params, vocabulary=vocabulary, step=0, origin="")
     for module in (generation, interchange):
         monkeypatch.setattr(module, "load_trained", lambda *_, **__: trained)
     ours = generation.generate(directory.path, TEXTS[1:], encoder_length=80, max_decode_length=4)

@@ -70,9 +70,7 @@ def run(tmp_path, monkeypatch):
     write_pair_store([(TEXT, "la")], vocabulary, tmp_path / "pairs")
     directory.write_model(MODEL, vocabulary, execution=Execution())
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), build(MODEL).abstract_params)
-    trained = SimpleNamespace(
-        model=None, params=params, vocabulary=vocabulary, report=SimpleNamespace(step=0), origin=""
-    )
+    trained = SimpleNamespace(model=None, params=params, vocabulary=vocabulary, step=0, origin="")
     for module in (generation, interchange):
         monkeypatch.setattr(module, "load_trained", lambda *_, **__: trained)
     monkeypatch.setattr(generation, "generate_outputs", lambda *arguments, **_: iter(arguments[3]))

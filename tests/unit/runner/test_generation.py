@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
     directory.write_model(
         MODEL, open_vocabulary(write_bpe_with_bos(tmp_path / "vocabulary", [TEXT])), execution=Execution()
     )
-    trained = SimpleNamespace(model=None, params=None, vocabulary=None)
+    trained = SimpleNamespace(model=None, params=None, vocabulary=None, step=0)
     monkeypatch.setattr(generation, "load_trained", lambda *_, **__: trained)
     monkeypatch.setattr(generation, "generate_outputs", lambda *arguments, **_: iter(arguments[3]))
     return directory
