@@ -9,6 +9,7 @@ import pytest
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.reading.text_files import read_pairs
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.tasks.few_shot import Shots
 from t5lite.tasks.opening import open_task
@@ -177,6 +178,8 @@ def test_nested_columns_of_squad(tmp_path):
         report = prepare(tmp_path, str(path), file)
         assert pairs(tmp_path) == [("q c", "one")] * 2
         assert report["inputs"]["lost"]["missing"]["records"] == 1
+        found = read_pairs([file], inputs_field="question", targets_field="answers.text.0")
+        assert list(found) == [("q", "one")] * 2
 
 
 def test_a_table_without_a_header_has_columns_by_number(tmp_path):
