@@ -128,12 +128,8 @@ class Stack(nnx.Module):
 
     def cross_key_values(self, encoded_BMD: jax.Array) -> Memory:
         """Return every layer's cross-attention memory: computed once a sequence."""
-
-        def body(_: LayerSpec, layer: Layer, carry: None) -> tuple[None, KeyValues]:
-            memory = layer.cross_attention.key_values(encoded_BMD)
-            return carry, by_head(memory, layer.cross_attention.kv_heads_axis)
-
-        return tuple(self._run(body, None).by_layer())
+        attentions = [layer.cross_attention for layer in self._apart()]
+        return tuple(by_head(each.key_values(encoded_BMD), each.kv_heads_axis) for each in attentions)
 
     def decode_step(
         self,
