@@ -39,10 +39,9 @@ class EarlyStopping:
 
     def __str__(self) -> str:
         """Return why the run ends."""
-        best = "was no number yet" if self._best is None else f"is best at step {self._best[0]}"
-        value = "" if self._best is None else f" ({self._best[1]:.4f})"
         by = f" by more than {self._min_delta:g}" if self._min_delta else ""
-        return (
-            f"{self._metric} {best}{value}, and {self._num_without} evaluations since have not improved on "
-            f"it{by} (training.early_stopping_patience={self._patience})"
-        )
+        since = f"{self._num_without} evaluations (training.early_stopping_patience={self._patience})"
+        if self._best is None:
+            return f"{self._metric} was no number in {since}"
+        step, value = self._best
+        return f"{self._metric} last improved{by} at step {step} ({value:.4f}), and has not in {since}"

@@ -59,13 +59,13 @@ def test_it_ends_early_and_a_start_of_what_has_ended_says_so_and_goes_on_where_t
     assert main(fine_tuning(train_arguments, pretrained, run, *NEVER_BETTER)) == 0
     said = capfd.readouterr().err
     assert "has ended early, at step 8 of " in said
-    assert "loss is best at step 0" in said
+    assert "loss last improved by more than 100 at step 0" in said
     changed = {name for name, content in contents(run).items() if before.get(name) != content}
     assert not {name for name in changed if not name.startswith(("lease", "ledger"))}
     shutil.rmtree(run / "checkpoints" / "8")  # as if it had been killed before its last save
     assert main(fine_tuning(train_arguments, pretrained, run, *NEVER_BETTER)) == 0
     said = capfd.readouterr().err
-    assert "ends early, at step 8: loss is best at step 0" in said
+    assert "ends early, at step 8: loss last improved by more than 100 at step 0" in said
     assert "resuming from step 4" in said
     assert _content(run) == _content(tuned)
     want = parameters(tuned, 8)

@@ -43,7 +43,7 @@ def test_what_counts_as_an_improvement(values, min_delta, is_over):
 def test_it_says_why():
     said = str(after([3.0, 2.0, 2.5, 2.25], min_delta=0.1))
     assert said == (
-        "loss is best at step 1 (2.0000), and 2 evaluations since have not improved on it by more than 0.1 "
+        "loss last improved by more than 0.1 at step 1 (2.0000), and has not in 2 evaluations "
         "(training.early_stopping_patience=2)"
     )
-    assert "loss was no number yet, and 2 evaluations" in str(after([math.nan, math.nan]))
+    assert "loss was no number in 2 evaluations" in str(after([math.nan, math.nan]))
