@@ -30,6 +30,7 @@ COMMANDS = {
     "launch": "start a run on Cloud TPU, GKE, Slurm, hosts by ssh, or several local processes",
     "status": "how runs stand and what they cost, from their files",
     "evaluate": "measure a run on held-out data",
+    "compare": "set runs side by side: size, cost, metrics with intervals; which to use under a budget",
     "generate": "let a run write",
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",

@@ -1,0 +1,83 @@
+"""The picture of ``t5lite compare``: a metric over what it costs, and the runs that nobody beats."""
+
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from t5lite.quickstart.plots import LIGHT, spread
+
+_FONT, _DPI = 11.0, 180
+_LABEL_GAP = 0.07
+"""Of the height, between the middles of two labels."""
+
+
+class Point(NamedTuple):
+    """A run in the picture."""
+
+    name: str
+    cost: float
+    value: float
+    interval: tuple[float, float] | None
+    is_front: bool
+
+
+def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
+    """Draw each run as a point with its interval, the Pareto front as a line, and names at the right edge."""
+    figure = Figure(figsize=(7.5, 4.2), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    figure.set_facecolor(LIGHT.background)
+    axes = figure.subplots()
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(LIGHT.muted)
+    axes.tick_params(colors=LIGHT.muted, labelsize=_FONT - 1, length=0, pad=5)
+    axes.grid(axis="y", color=LIGHT.grid, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{x} (log scale)", color=LIGHT.muted, fontsize=_FONT)
+    axes.set_title(y, loc="left", color=LIGHT.muted, fontsize=_FONT, pad=10)
+    costs = sorted({point.cost for point in points})
+    axes.set_xlim(costs[0] / 1.5, costs[-1] * 1.5)
+    axes.set_xticks(costs if len(costs) <= 4 else [costs[0], costs[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    ends = [end for point in points for end in (point.interval or (point.value, point.value))]
+    margin = 0.12 * (max(ends) - min(ends)) or 0.1 * abs(ends[0]) or 1.0
+    axes.set_ylim(min(ends) - margin, max(ends) + margin)
+    front = sorted((point.cost, point.value) for point in points if point.is_front)
+    axes.plot(*zip(*front, strict=True), color=LIGHT.pretrained_pale, linewidth=2, zorder=1)
+    for point in points:
+        color = LIGHT.pretrained if point.is_front else LIGHT.muted
+        if point.interval is not None:
+            axes.plot([point.cost] * 2, point.interval, color=color, linewidth=1.5, zorder=2)
+        axes.plot([point.cost], [point.value], color=color, marker="o", markersize=7, zorder=3)
+    low, high = axes.get_ylim()
+    for point, height in zip(
+        points, spread([p.value for p in points], _LABEL_GAP * (high - low)), strict=True
+    ):
+        color = LIGHT.pretrained if point.is_front else LIGHT.muted
+        axes.annotate(
+            f"{point.name} {point.value:.4g}",
+            xy=(1, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=_FONT,
+            annotation_clip=False,
+        )
+    return figure
+
+
+def written(figure: Figure, form: str) -> bytes:
+    """Return the figure as ``svg`` or ``png``; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if form == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": "t5lite"}):
+        figure.savefig(buffer, format=form, dpi=_DPI, metadata=metadata)
+    return buffer.getvalue()
