@@ -1,20 +1,45 @@
 """Several metrics of generated texts, by name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from t5lite.core.registry import lookup
 from t5lite.evaluation.metrics import METRICS
+from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, score_of
 from t5lite.evaluation.metrics.score import Metric, Score
 
 
-def scores(names: Iterable[str], predictions: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
-    """Return the metrics of that name over the whole corpus, in that order.
+class Scores(NamedTuple):
+    """What metrics say of a corpus.
+
+    Attributes:
+      of_all: the score of all examples, by metric.
+      of_each: for each example, its own values of the metrics that an example alone has.
+    """
+
+    of_all: Mapping[str, Score]
+    of_each: Sequence[Mapping[str, float]]
+
+
+def scores(names: Iterable[str], predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """Return the metrics of that name, in that order.
 
     Raises:
       ConfigError: if there is no such metric, with a suggestion.
       DataError: if there is nothing to score or the lengths differ.
     """
-    return {name: metric(predictions, references) for name, metric in named_metrics(names).items()}
+    of_all: dict[str, Score] = {}
+    columns: dict[str, list[float]] = {}
+    for name, metric in named_metrics(names).items():
+        if not isinstance(metric, CorpusMetric):  # a function says no more than the score of all
+            of_all[name] = metric(predictions, references)
+            continue
+        sample, signature = metric.measured(predictions, references)
+        of_all[name] = score_of(sample, signature)
+        if (values := sample.of_each()) is not None:
+            columns[name] = values.tolist()
+    of_each = [{name: column[place] for name, column in columns.items()} for place in range(len(predictions))]
+    return Scores(of_all, of_each)
 
 
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:

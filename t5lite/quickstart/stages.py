@@ -12,7 +12,6 @@ from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.types import Tree
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.prepare import write_pair_store, write_text_store
-from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.decoding import greedy
 from t5lite.evaluation.scoring import scores as metric_scores
@@ -100,9 +99,8 @@ def training_stage(config: RunConfig) -> dict[str, Any]:
     if evaluation.task:
         scored = TaskScorer(outcome.model, vocabulary, config, name)(outcome.params)
         metrics = metrics | scored.scores
-        num_pairs = PairStore.open(evaluation.store).num_pairs
         record = {
-            "num_examples": len(evaluation_indices(num_pairs, evaluation.max_examples)),
+            "num_examples": len(scored.examples),
             "samples": list(scored.samples[:NUM_SAMPLES]),
         }
     entries = read_metrics(place(config.run_dir) / METRICS_FILE)
@@ -153,7 +151,7 @@ def copy_baseline(task: str, part: Corpus, limit: int) -> dict[str, float]:
     pairs = [every[i] for i in evaluation_indices(len(every), limit)]
     copies = [pair.inputs.removeprefix(corpus.TRANSLATION_PREFIX) for pair in pairs]
     scores = metric_scores(open_task(task).metrics, copies, [pair.targets for pair in pairs])
-    return {name: score.value for name, score in scores.items()}
+    return {name: score.value for name, score in scores.of_all.items()}
 
 
 def task_pairs(task: str, part: Corpus) -> list[Pair]:

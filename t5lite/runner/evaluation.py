@@ -32,13 +32,12 @@ from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
-from t5lite.runner.task_scoring import TaskScorer
+from t5lite.runner.task_scoring import Scored, TaskScorer
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
 
 _NGRAM_TOKENS = 20_000_000
 """Training tokens that the n-gram baselines count at most: enough for their tables, seconds of work."""
-_NUM_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Evaluation:
     store: str
     num_examples: int
     metrics: dict[str, float]
-    samples: tuple[dict[str, str], ...]
-    """For a task: inputs, target and prediction of the first examples."""
+    predictions: Scored | None = None
+    """For a task: what was written for each example."""
     notes: tuple[str, ...] = ()
     """What to know when reading the metrics, a line each."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -129,6 +128,7 @@ def evaluate(
     names: Collection[str] = (),
     step: Step = "newest",
     average: Average | None = None,
+    must_predict: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Evaluation]:
     """Measure the checkpoint of a run, one evaluation after the other.
@@ -142,6 +142,7 @@ def evaluate(
       names: of the run's evaluations; all of them by default.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation.
+      must_predict: whether every evaluation has to have a task, whose predictions are wanted.
       announce: is told when everything is checked and the long work begins.
 
     Yields:
@@ -152,6 +153,8 @@ def evaluate(
     """
     found = Snapshot(RunDirectory.at(run))
     config, about = _configuration(found, names, changes or EvaluationChanges())
+    if must_predict:
+        _check_predicts(config)
     opened = open_heldout(config, found.vocabulary, found.classes)
     evaluations = {name: _measurable(each) for name, each in opened.items()}
     partitioner = make_partitioner(PartitioningConfig())
@@ -180,7 +183,7 @@ def evaluate(
             store=absolute_location(heldout.config.store),
             num_examples=heldout.num_examples,
             metrics=metrics | others.metrics,
-            samples=others.samples,
+            predictions=others.predictions,
             notes=(*about, *_averaged(trained, taken), *_notes(config, heldout, found), *others.notes),
             settings={**_settings(config, heldout), "average": taken},
         )
@@ -211,6 +214,15 @@ def _configuration(
     evaluation = changes.applied(EvaluationConfig(store=changes.store))
     config, note = measuring_config(directory, model.config, evaluation, inputs_length=changes.inputs_length)
     return dataclasses.replace(config, execution=model.execution), [note]
+
+
+def _check_predicts(config: RunConfig) -> None:
+    for name, each in config.evaluations.items():
+        if not each.task:
+            raise ConfigError(
+                f"the evaluation {name} has no task, so that nothing is predicted in text; give one by "
+                "--task, or choose others by --evaluations"
+            )
 
 
 def _chosen(
@@ -273,7 +285,7 @@ class _Beside(NamedTuple):
 
     metrics: dict[str, float]
     notes: list[str]
-    samples: tuple[dict[str, str], ...] = ()
+    predictions: Scored | None = None
 
 
 def _beside(
@@ -302,7 +314,7 @@ def _beside(
             f"{scored.num_cut:,} of {heldout.num_examples:,} predictions stop at {scorer.max_decode_length} "
             "tokens, before their end"
         )
-    return _Beside(scored.scores, notes, scored.samples)
+    return _Beside(scored.scores, notes, scored)
 
 
 def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary) -> dict[str, float]:

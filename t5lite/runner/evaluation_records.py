@@ -1,21 +1,25 @@
-"""What evaluations of a run measured, kept: one file for each step, store and way of measuring."""
+"""What evaluations of a run measured, kept: one file for each step, store and way of measuring.
+
+Of an evaluation with a task, all predictions lie beside it, a JSON object a line, under the same name.
+"""
 
 import dataclasses
 import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import UserError
-from t5lite.core.files import write_json
+from t5lite.core.files import write_json, write_text
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
 
-VERSIONS = Versions({0: unchanged, 1: unchanged})
+VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged})
 """Of these files."""
 _DIGITS = 8
 
@@ -27,20 +31,50 @@ def store_evaluation(run: str | os.PathLike[str], result: Evaluation) -> Storage
     replaces a file. ``evaluation.json`` gets the newest result too.
 
     Raises:
-      UserError: if it cannot be written, after the other of the two was tried.
+      UserError: if it cannot be written, after the others of these files were tried.
     """
     directory = RunDirectory.at(run)
-    record = VERSIONS.stamped(dataclasses.asdict(result))
+    record = VERSIONS.stamped(_record(result))
     path = directory.evaluations / f"{_name(result)}.json"
+    writes: dict[StoragePath, Callable[[StoragePath], None]] = {}
+    if result.predictions is not None:  # first: who finds the record finds them
+        text = prediction_lines(result)
+        writes[predictions_file(path)] = lambda file: write_text(file, text)
+    writes |= dict.fromkeys((path, directory.evaluation_file), lambda file: write_json(file, record))
     failures = []
-    for file in (path, directory.evaluation_file):
+    for file, write in writes.items():
         try:
-            write_json(file, record)
+            write(file)
         except UserError as error:
             failures.append(str(error))
     if failures:
         raise UserError(f"the result above is not stored: {'; '.join(failures)}")
     return path
+
+
+def predictions_file(record: StoragePath) -> StoragePath:
+    """Return where the predictions of the evaluation with this record are."""
+    return record.with_suffix(".jsonl")
+
+
+def prediction_lines(result: Evaluation) -> str:
+    """Return all predictions of an evaluation, a JSON object a line, which names the evaluation."""
+    examples = [] if result.predictions is None else result.predictions.examples
+    return "".join(
+        json.dumps({"evaluation": result.name, **each}, ensure_ascii=False) + "\n" for each in examples
+    )
+
+
+def _record(result: Evaluation) -> dict[str, Any]:
+    record = {each.name: getattr(result, each.name) for each in dataclasses.fields(result)}
+    made = record.pop("predictions")
+    scores = {} if made is None else made.found
+    return {
+        **record,
+        "intervals": {name: dataclasses.asdict(s.interval) for name, s in scores.items() if s.interval},
+        "signatures": {name: score.signature for name, score in scores.items()},
+        "samples": [] if made is None else made.samples,
+    }
 
 
 def _name(result: Evaluation) -> str:

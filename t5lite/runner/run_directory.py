@@ -42,7 +42,7 @@ FILES = (
 """Every file that a training or an evaluation writes beside its folders."""
 FOLDERS = {
     "checkpoints": r"\d+(\.(orbax-checkpoint-tmp|set-aside)[^/]*)?/.+",
-    "evaluations": r"[^/]+\.json",
+    "evaluations": r"[^/]+\.jsonl?",
     LEASE_FOLDER: r"\d+\.(json|beat)",
     LEDGER_FOLDER: LEDGER_PATTERN,
     "metrics": r"\d+-\d+\.jsonl",
@@ -79,7 +79,8 @@ metrics.jsonl       one JSON object a logged step (losses in nats per target tok
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
 trackers.json       under what Weights & Biases, MLflow or Trackio know the run, where it is shown there
 evaluation.json     what `t5lite evaluate` last measured
-evaluations/        all that it measured, a file for each step, store and way of measuring
+evaluations/        all that it measured, a file for each step, store and way of measuring; of a task, all
+                    predictions in a .jsonl of the same name
 lease/              while a run writes here: which one
 ledger/             what the run cost, a file for each start: times, steps, how it ended (`t5lite status`)
 profile/            traces, where a profiler window was asked for

@@ -1,7 +1,8 @@
 """What a model writes for the held-out pairs of an evaluation, scored by the metrics of its task."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
@@ -10,6 +11,7 @@ from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.metrics.score import Score
 from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
 from t5lite.models.functional import FunctionalModel
@@ -20,15 +22,39 @@ from t5lite.tasks.opening import open_task
 _NUM_SAMPLES = 50
 
 
-class Scored(NamedTuple):
-    """What a model wrote, and how well."""
+@dataclass(frozen=True)
+class Scored:
+    """What a model wrote, and how well.
 
-    scores: dict[str, float]
-    """The task's metrics by name, and their errors."""
-    samples: tuple[dict[str, str], ...]
-    """Inputs, target and prediction of the first examples."""
-    num_cut: int
-    """Predictions that reached the greatest length."""
+    Attributes:
+      found: the task's metrics by name.
+      examples: one record an example, in the order of the store: ``example`` (its number in the store),
+        ``input``, ``reference``, ``prediction``, ``input_cut``, ``output_cut``, and ``scores`` of its own by
+        the metrics that an example alone has.
+    """
+
+    found: Mapping[str, Score]
+    examples: Sequence[Mapping[str, Any]]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The task's metrics by name, and their errors."""
+        values = {name: score.value for name, score in self.found.items()}
+        errors = {f"{name}_error": score.error for name, score in self.found.items()}
+        return values | {name: error for name, error in errors.items() if error is not None}
+
+    @property
+    def samples(self) -> tuple[dict[str, str], ...]:
+        """Inputs, target and prediction of the first examples."""
+        return tuple(
+            {"inputs": each["input"], "target": each["reference"], "prediction": each["prediction"]}
+            for each in self.examples[:_NUM_SAMPLES]
+        )
+
+    @property
+    def num_cut(self) -> int:
+        """Predictions that reached the greatest length."""
+        return sum(each["output_cut"] for each in self.examples)
 
 
 class TaskScorer:
@@ -71,10 +97,10 @@ class TaskScorer:
         self._task, self.max_decode_length = open_task(evaluation.task), data.answer_length
         if self._task.has_classes:
             check_told_apart(pairs)
-        indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
+        self._indices = indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
         inputs = [pairs.inputs.document(i) for i in indices]
         self._given = [Prompt(ids, ends=True, frame=data.frame_of(vocabulary)) for ids in inputs]
-        self._inputs = [vocabulary.decode(ids) for ids in inputs[:_NUM_SAMPLES]]
+        self._inputs = [vocabulary.decode(ids) for ids in inputs]
         self._targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
         sizes = GenerationSizes(
             encoder_length=data.inputs_length,
@@ -91,10 +117,17 @@ class TaskScorer:
             outputs.append(output)
         predictions = [output.text for output in outputs]
         results = metric_scores(self._task.metrics, predictions, self._targets)
-        scores = {name: score.value for name, score in results.items()}
-        scores |= {f"{name}_error": score.error for name, score in results.items() if score.error is not None}
-        samples = tuple(
-            {"inputs": inputs, "target": target, "prediction": prediction}
-            for inputs, target, prediction in zip(self._inputs, self._targets, predictions, strict=False)
-        )
-        return Scored(scores, samples, sum(output.output_cut for output in outputs))
+        columns = zip(self._indices, self._inputs, self._targets, outputs, results.of_each, strict=True)
+        examples = [
+            {
+                "example": index,
+                "input": given,
+                "reference": target,
+                "prediction": output.text,
+                "input_cut": output.input_cut,
+                "output_cut": output.output_cut,
+                "scores": own,
+            }
+            for index, given, target, output, own in columns
+        ]
+        return Scored(results.of_all, examples)

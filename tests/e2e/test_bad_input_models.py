@@ -19,6 +19,9 @@ from tests.e2e.conftest import Refused, write
         (["--max-examples", 0], r"max_examples=0 must be positive"),
         (["--batch-size", 0], r"batch_size=0 must be positive"),
         (["--run", "nowhere"], r"nowhere is not a run directory \(no model\.json\)"),
+        (["--predictions", "full"], r"full is a directory; give the name of a file"),
+        (["--predictions", "file"], r"--predictions file: JSON lines are written; give a name in \.jsonl"),
+        (["--predictions", "new.jsonl"], r"the evaluation heldout has no task, so that nothing is predicted"),
     ],
 )
 def test_evaluate_options(options, message, refused: Refused, pretrained: Path):

@@ -141,3 +141,16 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
     assert {"bleu", "chrf"} <= evaluation["metrics"].keys() <= heldout[-1].keys()
     assert heldout[-1]["chrf"] == pytest.approx(evaluation["metrics"]["chrf"])
     assert evaluation["samples"][0]["inputs"].startswith("translate:")
+    assert {"bleu", "chrf"} == evaluation["intervals"].keys()
+    (kept,) = (run / "evaluations").glob("*.jsonl")
+    file = tmp_path / "predictions.jsonl"
+    command = ["evaluate", "--run", str(run), "--predictions", str(file)]
+    capfd.readouterr()
+    assert main(command) == 0
+    assert "  [" in capfd.readouterr().out
+    assert file.read_text() == kept.read_text()
+    examples = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len({each["example"] for each in examples}) == evaluation["num_examples"] == 8
+    assert examples[0]["scores"].keys() == {"bleu", "chrf"}
+    assert main(command) == 2
+    assert f"{file} is there already" in capfd.readouterr().err

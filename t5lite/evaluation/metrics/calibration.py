@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.evaluation.metrics.bootstrap import estimated
-from t5lite.evaluation.metrics.corpus_metric import SummedSample
+from t5lite.evaluation.metrics.corpus_metric import SummedSample, score_of
 from t5lite.evaluation.metrics.score import Score, check_sides
 
 
@@ -37,5 +36,4 @@ def expected_calibration_error(
     statistics_NS[np.arange(len(hit_N)), np.maximum(bin_N, 0)] = hit_N - confidence_N
     statistics_NS[:, -1] = 1
     sample = SummedSample(statistics_NS, lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
-    value, error, interval = estimated(sample)
-    return Score(value=value, signature=f"bins:{num_bins} equal width", error=error, interval=interval)
+    return score_of(sample, f"bins:{num_bins} equal width")

@@ -93,6 +93,9 @@ class _LabelSample:
             )
         )
 
+    def of_each(self) -> None:
+        """One label alone is no distribution of labels."""
+
 
 class LabelMetric(CorpusMetric):
     """A metric of how often each label is predicted, wanted, and both; of one reference an example.

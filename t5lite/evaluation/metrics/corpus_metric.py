@@ -35,6 +35,10 @@ class Sample(Protocol):
         """
         ...
 
+    def of_each(self) -> np.ndarray | None:
+        """Return the metric of each example alone, float64 [N]; None where one alone has none."""
+        ...
+
 
 @dataclass(frozen=True)
 class SummedSample:
@@ -43,10 +47,12 @@ class SummedSample:
     Attributes:
       statistics_NS: float64, those of each example.
       of_sums: from their sums to values.
+      of_one: whether an example alone has a value that says something.
     """
 
     statistics_NS: np.ndarray
     of_sums: OfSums
+    of_one: bool = True
 
     @property
     def num_examples(self) -> int:
@@ -57,11 +63,21 @@ class SummedSample:
         """Return the metric of each choice of examples."""
         return self.of_sums(counts_BN @ self.statistics_NS)
 
+    def of_each(self) -> np.ndarray | None:
+        """Return the metric of each example alone."""
+        return self.of_sums(self.statistics_NS) if self.of_one else None
+
 
 def mean_sample(values_N: Sequence[float] | np.ndarray, *, scale: float = 1.0) -> SummedSample:
     """Return the sample of a metric that is the mean of examples' scores, times ``scale``."""
     statistics_NS = np.stack([np.asarray(values_N, np.float64), np.ones(len(values_N))], axis=1)
     return SummedSample(statistics_NS, lambda sums: scale * sums[..., 0] / sums[..., 1])
+
+
+def score_of(sample: Sample, signature: str = "") -> Score:
+    """Return the score of all examples of a sample, with its error and interval."""
+    value, error, interval = estimated(sample)
+    return Score(value=value, signature=signature, error=error, interval=interval)
 
 
 class CorpusMetric(ABC):
@@ -73,9 +89,7 @@ class CorpusMetric(ABC):
         Raises:
           DataError: if there is nothing to score, the lengths differ, or a reference is none of this metric.
         """
-        sample, signature = self.measured(predictions, references)
-        value, error, interval = estimated(sample)
-        return Score(value=value, signature=signature, error=error, interval=interval)
+        return score_of(*self.measured(predictions, references))
 
     def measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         """Return what is kept of the examples, for bootstraps and comparisons, and the signature."""

@@ -44,7 +44,7 @@ class Pearson(Correlation):
     def _of_numbers(self, predicted_N: np.ndarray, wanted_N: np.ndarray) -> Sample:
         x_N, y_N = _centred(predicted_N), _centred(wanted_N)
         statistics_NS = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
-        return SummedSample(statistics_NS, _of_moments)
+        return SummedSample(statistics_NS, _of_moments, of_one=False)
 
 
 class Spearman(Correlation):
@@ -72,6 +72,9 @@ class _RankSample:
         y_BN = _ranks(self.wanted_N, counts_BN) - middle_B1
         xx, yy, xy = ((counts_BN * product).sum(axis=1) for product in (x_BN**2, y_BN**2, x_BN * y_BN))
         return _ratio(xy, xx, yy, least=0.0)
+
+    def of_each(self) -> None:
+        """One number alone is correlated with nothing."""
 
 
 def _ranks(values_N: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:

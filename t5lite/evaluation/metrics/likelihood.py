@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.evaluation.metrics.bootstrap import estimated
-from t5lite.evaluation.metrics.corpus_metric import OfSums, SummedSample
+from t5lite.evaluation.metrics.corpus_metric import OfSums, SummedSample, score_of
 from t5lite.evaluation.metrics.score import Score, check_sides
 
 Numbers = Sequence[float] | np.ndarray
@@ -71,5 +70,4 @@ def _ratio(totals_N: Numbers, units_N: Numbers, of_sums: OfSums, unit: str) -> S
     statistics_NS = np.stack([np.asarray(totals_N, np.float64), np.asarray(units_N, np.float64)], axis=1)
     if statistics_NS[:, 1].sum() <= 0:
         raise DataError(f"there is no {unit} to measure; give text")
-    value, error, interval = estimated(SummedSample(statistics_NS, of_sums))
-    return Score(value=value, error=error, interval=interval)
+    return score_of(SummedSample(statistics_NS, of_sums))

@@ -19,7 +19,7 @@ from t5lite.runner.heldout import Heldout
 
 
 def result(step=3, store="/data/heldout", loss=1.5, **settings) -> Evaluation:
-    return Evaluation("heldout", step, store, 7, {"loss": loss}, samples=(), settings=settings)
+    return Evaluation("heldout", step, store, 7, {"loss": loss}, settings=settings)
 
 
 def test_other_steps_stores_and_settings_are_kept_apart(tmp_path: Path):

@@ -20,6 +20,7 @@ from t5lite.data.pipeline import open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary
+from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
@@ -116,7 +117,7 @@ def test_a_text_is_asked_in_the_frame_that_it_was_trained_in(data, ends, run, tm
 
     def generate(_, inputs):
         given.extend(inputs)
-        return iter([SimpleNamespace(text="la", output_cut=False)])
+        return iter([Output("la", input_cut=False)])
 
     monkeypatch.setattr(task_scoring, "TextGenerator", lambda *_, **__: generate)
     TaskScorer(None, vocabulary, config, "heldout")(None)

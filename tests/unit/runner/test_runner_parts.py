@@ -101,15 +101,17 @@ def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, 
         return generate
 
     monkeypatch.setattr(task_scoring, "TextGenerator", generator)
-    scores, samples, _ = TaskScorer(build(config.model), vocabulary, config, "heldout")({})
-    assert scores["chrf"] == pytest.approx(100)
+    made = TaskScorer(build(config.model), vocabulary, config, "heldout")({})
+    assert made.scores["chrf"] == pytest.approx(100)
     pairs = PairStore.open(config.evaluations["heldout"].store)
     for ids, i in zip(given, order, strict=True):
         np.testing.assert_array_equal(ids, pairs.inputs.document(i))
     reencoded = vocabulary.encode(vocabulary.decode(given[0]), parse_sentinels=True)
     assert reencoded.tolist() != given[0].tolist()  # else the test says nothing
-    assert samples[0]["inputs"] == vocabulary.decode(given[0])
-    assert "⁇" in samples[0]["target"]
+    assert [each["example"] for each in made.examples] == order
+    assert made.examples[0]["input"] == vocabulary.decode(given[0])
+    assert "⁇" in made.examples[0]["reference"]
+    assert made.examples[0]["scores"]["chrf"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
