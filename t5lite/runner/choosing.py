@@ -119,6 +119,10 @@ def advice(runs: Sequence[ComparedRun], by: Criterion, budget: Budget) -> str:
     second = (min if by.lower_is_better else max)((run for run in admitted if run is not best), key=by.value)
     doubt = _not_told_apart(best, second, by)
     tail = f"; {doubt}" if doubt else f"; next is {second.run} with {shown(second, by)}"
+    found = paired_difference(by.measured(best), by.measured(second), by.metric)
+    if found is not None and found.is_clear:
+        low, high = found.interval.low, found.interval.high
+        tail += f", {found.value:.3g} [{low:.3g}, {high:.3g}] less on the same examples"
     return f"Use {best.run}: it is the best {within} ({known}){tail}."
 
 

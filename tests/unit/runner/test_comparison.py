@@ -91,6 +91,7 @@ def test_a_budget_is_kept_and_a_smaller_run_that_may_be_as_good_is_chosen(tmp_pa
     large = make_run(tmp_path / "large", 16, 1.0)
     said = compared(capsys, small, middle, large)
     assert said["advice"].startswith(f"Use {large}: ")
+    assert "less on the same examples." in said["advice"]
     assert f"{small}: training FLOPs are not recorded" in " ".join(said["runs"][0]["lacks"])
     limit = str(count_parameters(model(12)))
     advice = compared(capsys, small, middle, large, "--max-parameters", limit)["advice"]
