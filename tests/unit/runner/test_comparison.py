@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, capsys):
         ([first], "give two run directories or more"),
         ([first, first], "is given twice"),
         ([first, str(tmp_path)], "is not a run directory"),
-        ([first, second, "--metric", "acuracy"], "did you mean 'accuracy'"),
+        ([first, second, "--metric", "accuracies"], "did you mean 'accuracy'"),
         ([first, second, "--evaluation", "held"], "is not recorded in"),
     ):
         assert main(["compare", *arguments]) == 2
