@@ -76,12 +76,13 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
       UserError: if it is no run, or its vocabulary cannot be used.
     """
     found = Snapshot(RunDirectory.at(initialize_from.run))
+    model, vocabulary = found.model, found.vocabulary  # a directory that is no run is told as such
     step = chosen_step(found, initialize_from.step) if gives_parameters else None
     return Source(
         run=initialize_from.run,
         asked=initialize_from.step,
-        model=found.model,
-        vocabulary_path=str(found.vocabulary.path),
+        model=model,
+        vocabulary_path=str(vocabulary.path),
         step=step,
         classes=found.classes,
         encoder_use=None if step is None else _encoder_use(found, step),

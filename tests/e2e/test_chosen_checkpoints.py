@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
-from t5lite.runner import loading
+from t5lite.runner import averages
 from t5lite.runner.checkpoint_choice import read_chosen
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import read_metrics
@@ -121,7 +121,7 @@ def test_a_run_goes_back_to_the_best_checkpoint_once_and_not_to_what_is_the_best
 def test_what_a_live_run_removes_while_it_is_read_is_no_damage(
     run_copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    checkpoints, restore = run_copy / "checkpoints", loading.restore_params
+    checkpoints, restore = run_copy / "checkpoints", averages.restore_params
     shutil.move(checkpoints / "40", tmp_path / "40")
 
     def go_on_meanwhile(directory, abstract, step, **options):
@@ -130,7 +130,7 @@ def test_what_a_live_run_removes_while_it_is_read_is_no_damage(
             shutil.rmtree(checkpoints / "30" / "state")
         return restore(directory, abstract, step, **options)
 
-    monkeypatch.setattr(loading, "restore_params", go_on_meanwhile)
+    monkeypatch.setattr(averages, "restore_params", go_on_meanwhile)
     output = tmp_path / "hf"
     assert main(["export", "--run", str(run_copy), "--output", str(output)]) == 0
     captured = capfd.readouterr()
