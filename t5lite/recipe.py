@@ -7,6 +7,7 @@ name lives where its component does; what is added there (docs/extending.md) is 
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from t5lite.adapters import LoRA, NoAdapter
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.host_loader import LoaderConfig
@@ -69,12 +70,12 @@ __all__ = [
     "DecoderOnlyConfig", "Denoiser", "Deshuffling", "EncoderDecoderConfig", "EncoderOnlyConfig",
     "EvaluationConfig", "Execution", "FineTuningConfig", "GatedMLP", "IidDenoising", "Inherited",
     "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",
-    "LinearScaling", "Llama3Scaling", "LoaderConfig", "MaskedLM", "MixtureDataConfig", "MixtureSource",
-    "MlflowConfig", "MuonConfig", "NormalInitializer", "PairsDataConfig", "PartitioningConfig", "PlainMLP",
-    "PrefixLM", "PretrainingDataConfig", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig",
-    "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig", "T5Initializer", "TrackioConfig",
-    "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine", "WarmupStableDecay",
-    "WatchdogConfig", "XavierInitializer",
+    "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",
+    "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "PairsDataConfig",
+    "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig", "RMSNorm", "RelativePositions",
+    "RotaryPositions", "RunConfig", "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig",
+    "T5Initializer", "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
+    "WarmupStableDecay", "WatchdogConfig", "XavierInitializer",
     "preset", "replace",
 ]  # fmt: skip
 

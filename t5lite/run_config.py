@@ -6,18 +6,19 @@ that inherits its model) or from the ``config.json`` that every run saves. Nothi
 """
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from t5lite.adapters import Adapter, NoAdapter
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json
+from t5lite.core.finite_fields import require_finite
 from t5lite.core.home import expand_fields
 from t5lite.core.option_paths import as_flags, check_option_paths
 from t5lite.core.recipe_files import run_recipe
@@ -35,7 +36,7 @@ from t5lite.evaluation.config import EvaluationConfig, check_name, known_name
 from t5lite.models.config import PARTS, Execution, Inherited, ModelConfig
 from t5lite.models.config.checks import LARGEST_SIZE
 from t5lite.models.config.migration import RENAMED
-from t5lite.models.functional import FunctionalModel
+from t5lite.models.functional import FunctionalModel, build
 from t5lite.models.inheritance import ReadSource, inherited_model
 from t5lite.models.layer_distance import layers_to_output
 from t5lite.models.presets import preset
@@ -83,6 +84,9 @@ class RunSettings(ABC):
     trainable: tuple[str, ...] | None = None
     """Patterns of the parameters that are trained, such as ``decoder`` or ``*/self_attention``, and of those
     that are not, after a ``!`` (docs/fine_tuning.md); None trains everything."""
+    adapter: Adapter = field(default_factory=NoAdapter)
+    """What is trained beside the model of ``initialize_from``, which stays as it is but for what
+    ``trainable`` names; checkpoints hold that alone (docs/adapters.md)."""
     learning_rate_factors: tuple[tuple[str, float], ...] = ()
     """What multiplies the learning rate of some of them, by pattern; the first that matches counts."""
     layerwise_learning_rate_decay: float = 1.0
@@ -160,7 +164,7 @@ class RunConfig(_UncheckedConfig):
         if self.model is None or self.model == Inherited():  # of a recipe that no type checker has read
             raise ConfigError("a RunConfig says its model; FineTuningConfig takes that of initialize_from")
         expand_fields(self, "run_dir")
-        _require_finite(self)
+        require_finite(self)
         batch_size, microbatches = self.training.batch_size, self.step.num_microbatches
         if batch_size > LARGEST_SIZE:
             raise ConfigError(f"training.batch_size={batch_size} must be at most {LARGEST_SIZE}")
@@ -202,9 +206,15 @@ class RunConfig(_UncheckedConfig):
                 "of its own"
             )
 
+    def functional_model(self) -> FunctionalModel:
+        """Return the model with its adapter; errors as of ``BaseAdapter.shapes``."""
+        return self.adapter.adapt(build(self.model, self.execution))
+
     def trained(self, model: FunctionalModel) -> Trained:
         """Return which of the model's parameters are trained; errors as of ``resolve_trained``."""
-        trained = resolve_trained(self.trainable, self.learning_rate_factors, model.abstract_params)
+        trainable = self.adapter.trained(self.trainable)
+        trained = resolve_trained(trainable, self.learning_rate_factors, model.abstract_params)
+        self.adapter.check_trained(model, trained)
         decay = self.layerwise_learning_rate_decay
         return trained if decay == 1 else trained.decayed(decay, layers_to_output(model))
 
@@ -288,20 +298,6 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
         if length > LARGEST_SIZE:
             raise ConfigError(f"the {side} reads {length} tokens; they must be at most {LARGEST_SIZE}")
         model.check_length(length)
-
-
-def _require_finite(config: Any, path: str = "") -> None:
-    """Refuse NaN and infinity anywhere: NaN passes comparisons that mean to refuse it."""
-    for each in dataclasses.fields(config):
-        name, value = path + each.name, getattr(config, each.name)
-        if dataclasses.is_dataclass(value):
-            _require_finite(value, f"{name}.")
-        elif isinstance(value, tuple):
-            for place, item in enumerate(value):
-                if dataclasses.is_dataclass(item):
-                    _require_finite(item, f"{name}.{place}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{name}={value} must be a finite number")
 
 
 def load(
@@ -444,6 +440,7 @@ def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _Unchec
 
 UNIONS = (
     *(*PARTS, Objective, SourceDataConfig, DataConfig, ModelConfig, OptimizerConfig, Schedule),
+    Adapter,
     TrackerConfig,
 )
 """The fields that may be one of several classes; Objective before DataConfig, which has it."""

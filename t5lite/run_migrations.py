@@ -86,6 +86,7 @@ VERSIONS = Versions(
         6: _with_frame,
         7: unchanged,
         8: _with_best_by_name,
+        9: unchanged,
     }
 )
 """Of ``config.json``."""

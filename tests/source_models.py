@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 _RECIPES = {
     "runs/laptop": "configs/pretrain_laptop.py",
     "runs/bert": "configs/pretrain_bert.py",
+    "runs/tiny": "tests/e2e/tiny_recipe.py",
     "runs/tiny-bert": "tests/e2e/tiny_bert_recipe.py",
 }
 

@@ -5,6 +5,8 @@ nested dict of arrays (``step``, ``params/…``, ``opt_state/…``); ``fingerpri
 ``metadata``, JSON. Any Orbax program can read it; nothing in it refers to Python classes.
 """
 
+import hashlib
+import json
 import logging
 import math
 import sys
@@ -117,6 +119,17 @@ def saved_shapes(directory: epath.PathLike, step: int, entry: str) -> dict[str, 
     with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
         saved = handler.metadata(path).tree.get(entry, {})
         return {name: tuple(leaf.shape) for name, leaf in _named_leaves(saved)}
+
+
+def parameters_digest(directory: epath.PathLike, step: int) -> str:
+    """Return what tells the parameters of a checkpoint from all others: a digest of their fingerprints.
+
+    Raises:
+      CheckpointError: if it cannot be read.
+    """
+    every = _read_json(directory, step, "fingerprints")
+    own = {name: value for name, value in every.items() if name.startswith("params.")}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_saved(directory: epath.PathLike, step: int, shapes: Mapping[str, tuple[int, ...]]) -> None:

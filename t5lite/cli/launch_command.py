@@ -19,7 +19,6 @@ from t5lite.launching import addresses, fit, submission
 from t5lite.launching.job import Job, check_word, default_name
 from t5lite.launching.platform import Platform
 from t5lite.launching.platforms import PLATFORMS
-from t5lite.models.functional import build
 from t5lite.run_config import RunConfig
 
 KindT = TypeVar("KindT", bound=Platform)
@@ -68,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     # Where an accelerator is, it is left to whoever uses it.
     jax.config.update("jax_platforms", "cpu")
     config = known.load(overrides).resolved()
-    config.trained(build(config.model, config.execution))  # patterns that match nothing are told here
+    config.trained(config.functional_model())  # patterns that match nothing are told here
     job = Job(
         name=default_name(known.recipe.stem) if known.name is None else known.name,
         config=config,

@@ -273,7 +273,7 @@ def _searched(workload: Workload, heading: str) -> Search:
     """
     model, trainable = workload.model(), workload.trainable
     check_patterns(trainable, ())
-    trained = resolve_trained(trainable, (), model.abstract_params)
+    trained = resolve_trained(workload.trained_patterns, (), model.abstract_params)
     costs = workload.costs()
     for message in trained_messages(trained, model):
         _announce(message)
@@ -291,7 +291,7 @@ def _compiled(found: Search, workload: Workload, number: int) -> list[Finalist]:
 
 def _say_unsplit(best: Candidate, workload: Workload) -> None:
     model = workload.model()
-    optimizer = planned_optimizer(workload.optimizer, model, workload.trainable)
+    optimizer = planned_optimizer(workload.optimizer, model, workload.trained_patterns)
     mesh = abstract_partitioner(best.partitioning, workload.topology.num_devices)
     for message in unsplit_messages(mesh, abstract_state(model, optimizer), state_axes(model, optimizer)):
         _announce(message)

@@ -20,11 +20,13 @@ MATRIX_SIDES: dict[str, Literal["row", "column"] | None] = {
     "table": "column",
     "features": "column",
     "labels": "column",
+    "rank": None,
 }
 """Of every axis of a parameter, which side of a matrix it is (as in T5X's standard logical factor rules).
 
 ``layers`` batches. Any other without a side makes no matrix; ``table`` is the width of a narrow embedding
-table, ``features`` and ``labels`` are outputs of an encoder's head.
+table, ``features`` and ``labels`` are outputs of an encoder's head, ``rank`` lies between the two factors of
+a low-rank update.
 """
 PARAMETER_AXES = tuple(MATRIX_SIDES)
 ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv_heads", "kv", "mlp")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
-from t5lite.models.functional import build
 from t5lite.partitioning import abstract_partitioner
 from t5lite.partitioning.mesh import check_slices
 from t5lite.planning.compiled.compile import check_step
@@ -52,7 +51,7 @@ def predicted(config: RunConfig, topology: Topology, *, announce: Callable[[str]
         )
     partitioner = abstract_partitioner(config.partitioning, topology.num_devices)
     check_slices(dict(partitioner.mesh.shape), topology.num_slices)
-    model, batch = build(config.model, config.execution), batch_shape(config)
+    model, batch = config.functional_model(), batch_shape(config)
     optimizer = config.build_optimizer(model)
     for message in trained_messages(config.trained(model), model):
         announce(message)

@@ -29,8 +29,14 @@ class FunctionalModel:
         """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
         return nnx.to_pure_dict(nnx.state(_construct(self.config, self.execution, key), nnx.Param))
 
-    def bind(self, params: Tree) -> Any:
-        """Return the module over ``params`` (``config.module()``); call it inside the traced function."""
+    def bind(self, params: Tree, *, dropout_key: jax.Array | None = None) -> Any:
+        """Return the module over ``params`` (``config.module()``); call it inside the traced function.
+
+        Args:
+          params: as of ``init``.
+          dropout_key: of what is done to parameters; the module's own dropout has its key when it is called.
+        """
+        del dropout_key
         return nnx.merge(self.graphdef, nnx.State(params))
 
     def bind_for_decoding(self, params: Tree) -> Any:

@@ -144,11 +144,7 @@ def resolve_trained(
       ConfigError: for a pattern that matches nothing, with near names, or if nothing is trained.
     """
     paths = parameter_paths(params)
-    chosen = [pattern for pattern in trainable or () if not pattern.startswith(_EXCEPT)]
-    left_out = [pattern for pattern in trainable or () if pattern.startswith(_EXCEPT)]
-    matched = _matched("trainable", chosen, paths)
-    excluded = _matched("trainable", left_out, paths)
-    trained = [path for path in paths if (path in matched or not chosen) and path not in excluded]
+    trained = matched_paths("trainable", trainable or (), paths)
     if not trained:
         raise ConfigError(
             f"trainable={' '.join(trainable or ())} leaves nothing to train of {len(paths)} arrays; take a "
@@ -167,6 +163,28 @@ def resolve_trained(
             factors[path] = factor
             del unset[path]
     return Trained(rate_factors=factors, frozen=frozenset(paths) - factors.keys())
+
+
+def matched_paths(
+    field: str, patterns: Iterable[str], paths: list[str], *, kind: str = "arrays"
+) -> list[str]:
+    """Return those of ``paths`` that patterns match, as ``resolve_trained`` says; of no pattern, all.
+
+    Args:
+      field: that has the patterns, for messages.
+      patterns: of paths, or of what they begin with.
+      paths: of parameters.
+      kind: what these are.
+
+    Raises:
+      ConfigError: for a pattern that matches nothing, with near names.
+    """
+    patterns = [*patterns]
+    chosen = [pattern for pattern in patterns if not pattern.startswith(_EXCEPT)]
+    left_out = [pattern for pattern in patterns if pattern.startswith(_EXCEPT)]
+    matched = _matched(field, chosen, paths, kind)
+    excluded = _matched(field, left_out, paths, kind)
+    return [path for path in paths if (path in matched or not chosen) and path not in excluded]
 
 
 def parameter_paths(tree: Tree) -> list[str]:
@@ -189,13 +207,13 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple | list) and [isinstance(each, str) for each in value] == [True, False]
 
 
-def _matched(field: str, patterns: Iterable[str], paths: list[str]) -> set[str]:
+def _matched(field: str, patterns: Iterable[str], paths: list[str], kind: str) -> set[str]:
     found = set()
     for pattern in patterns:
         of_pattern = {path for path in paths if _matches(pattern.removeprefix(_EXCEPT), path)}
         if not of_pattern:
             raise ConfigError(
-                f"{field}: {pattern!r} matches none of the {len(paths)} arrays{_near(pattern, paths)}"
+                f"{field}: {pattern!r} matches none of the {len(paths)} {kind}{_near(pattern, paths)}"
             )
         found |= of_pattern
     return found

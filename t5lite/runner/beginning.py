@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax
 
 from t5lite.checkpointing.partial import RestoreReport
+from t5lite.checkpointing.reading import listed
 from t5lite.data.pipeline import BatchStream
 from t5lite.data.position import DataPosition
 from t5lite.models.functional import FunctionalModel
@@ -26,7 +27,7 @@ from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_plan import RunPlan
 from t5lite.runner.trained import random_messages, trained_messages
-from t5lite.training.state import TrainState, abstract_state, state_axes
+from t5lite.training.state import TrainState, abstract_state, state_axes, trained_alone
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Run:
     def resumed(self) -> Resumption | None:
         """The checkpoint to go on from, None for a run that begins."""
         return self.plan.resumed
+
+    def saved(self, state: TrainState) -> TrainState:
+        """Return what of the state a checkpoint holds: all but what a base has."""
+        return state if self.plan.base is None else trained_alone(state, self.optimizer)
 
     @property
     def position(self) -> DataPosition:
@@ -81,7 +86,7 @@ def origin_of(report: RestoreReport, source: str, directory: RunDirectory) -> st
     others = []
     if report.new:
         because = f", for {report.reason}" if report.reason else ""
-        others.append(f"made {len(report.new)} anew ({', '.join(leaf.name for leaf in report.new)}{because})")
+        others.append(f"made {len(report.new)} anew ({listed([leaf.name for leaf in report.new])}{because})")
     if report.left:
         others.append(f"left {len(report.left)} there ({', '.join(leaf.name for leaf in report.left)})")
     return (
@@ -109,6 +114,11 @@ def announce(run: Run, start: Start) -> None:
     unsplit = unsplit_messages(run.partitioner, abstract_state(run.model, run.optimizer), axes)
     for message in [*trained_messages(run.config.trained(run.model), run.model), *unsplit]:
         say(message)
+    if (base := run.plan.base) is not None:
+        say(
+            f"checkpoints hold what is trained alone, and are read beside step {base.step} of {base.run}: "
+            "keep that"
+        )
     if start.report is not None and (source := run.config.initialize_from):
         say(f"the model of {source.run}: {described(run.config.model)}")
     for message in random_messages(run.config, run.model, start.report) if run.resumed is None else ():

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.partitioning.unsplit import unsplit_messages
 from t5lite.planning.compiled.compile import BatchShape, CompiledStep, check_step, compile_step
@@ -41,7 +40,7 @@ def compile_run(
     """
     devices = compile_only_devices(topology)
     partitioner = make_partitioner(config.partitioning, devices)
-    model = build(config.model, config.execution)
+    model = config.functional_model()
     optimizer = config.build_optimizer(model)
     batch = batch_shape(config)
     check_step(model, optimizer, partitioner, batch, config.step)

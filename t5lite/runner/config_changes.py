@@ -68,6 +68,8 @@ EFFECTS: Mapping[str, Effect] = {
     "schedule": Effect.COURSE,
     # Only its wording can change: what it means is compared before, in ``runner.trained``.
     "trainable": Effect.NOTHING,
+    # The dropout; another adapter is refused before, in ``runner.adapted``.
+    "adapter": Effect.COURSE,
     "learning_rate_factors": Effect.COURSE,
     "layerwise_learning_rate_decay": Effect.COURSE,
     "training": Effect.NOTHING,

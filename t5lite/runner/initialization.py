@@ -77,6 +77,12 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
     """
     found = Snapshot(RunDirectory.at(initialize_from.run))
     model, vocabulary = found.model, found.vocabulary  # a directory that is no run is told as such
+    if model.adaptation is not None:
+        raise ConfigError(
+            f"{initialize_from.run} holds an adapter of {model.adaptation.base.run} alone; merge them "
+            f"by `t5lite export --run {initialize_from.run} --output FOLDER`, then `t5lite import --from "
+            "FOLDER --output RUN`, and give that RUN"
+        )
     step = chosen_step(found, initialize_from.step) if gives_parameters else None
     return Source(
         run=initialize_from.run,
@@ -136,12 +142,14 @@ def restore_source(
     classes: LabelClasses | None = None,
     *,
     seed: int,
+    is_adapted: bool = False,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters that a source gives, as ``check_source`` found that it can.
 
     Where the head differs, those that the source lacks are initialised from ``seed``, each shard where it
     lives, as they would be in a run from scratch; those that the model lacks are left. So is a classifier
-    of other classes than ``classes``, or of another number of them.
+    of other classes than ``classes``, or of another number of them. With an adapter the source is taken as it
+    was planned: no newer checkpoint stands in for it.
 
     Raises:
       CheckpointError: if the checkpoint is damaged, or a parameter that both have differs in shape.
@@ -172,11 +180,12 @@ def restore_source(
             directory.checkpoints,
             abstract,
             chosen,
-            initialize=initialize if differs else None,
+            initialize=initialize if differs or is_adapted else None,
             anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
         )
 
-    params, report = read_chosen(directory, source.asked, read, first=source.step)
+    asked = source.step if is_adapted else source.asked
+    params, report = read_chosen(directory, asked, read, first=source.step)
     return params, dataclasses.replace(report, reason=reason)
 
 

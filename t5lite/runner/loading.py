@@ -1,16 +1,22 @@
 """A trained model: that of a run directory, its parameters restored from one of its checkpoints."""
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from t5lite.adapters import Adaptation, AdaptedModel
+from t5lite.adapters.base import united
 from t5lite.checkpointing.partial import RestoreReport
-from t5lite.checkpointing.reading import Step, largest_leaf
+from t5lite.checkpointing.reading import Step, largest_leaf, saved_shapes
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
+from t5lite.runner.adapted import chosen_leaves, found_base, frozen_params
 from t5lite.runner.averages import Average, check_average, restore_average
 from t5lite.runner.checkpoint_choice import read_chosen
 from t5lite.runner.snapshot import Snapshot
@@ -49,6 +55,8 @@ def load_trained(
     """
     check_average(average)
     directory, vocabulary = found.directory, found.vocabulary
+    if found.model.adaptation is not None:
+        return _load_merged(found, found.model.adaptation, partitioner, step=step, average=average)
     model = build(found.model.config, found.model.execution)
     abstract_params = sharded_abstract_params(model, partitioner)
     largest = largest_leaf(abstract_params)
@@ -60,6 +68,61 @@ def load_trained(
         return TrainedModel(model, params, vocabulary, report, origin)
 
     return read_chosen(directory, step, read)
+
+
+@dataclass(frozen=True)
+class _LoadedAdapter:
+    """A run's base with its adapter on devices, apart."""
+
+    model: AdaptedModel
+    params: Any
+    """Of both."""
+    report: RestoreReport
+    """Of the run's own checkpoint."""
+    origin: str
+    """As of ``TrainedModel``."""
+
+
+def _load_merged(
+    found: Snapshot, adaptation: Adaptation, partitioner: Partitioner, *, step: Step, average: Average | None
+) -> TrainedModel:
+    """Return the base of a run with its adapter worked into it; errors as of ``load_trained``."""
+    adapted = _load_adapted(found, adaptation, partitioner, step=step, average=average)
+    base, (params, own) = adapted.model.base, adapted.model.apart(adapted.params)
+    merge = jax.jit(
+        functools.partial(adaptation.adapter.merged, base),
+        out_shardings=partitioner.tree_shardings(base.logical_axes, base.abstract_params),
+        donate_argnums=0,
+    )
+    origin = f"{adapted.origin}, an adapter merged into step {adaptation.base.step} of {adaptation.base.run}"
+    return TrainedModel(base, merge(params, own), found.vocabulary, adapted.report, origin)
+
+
+def _load_adapted(
+    found: Snapshot, adaptation: Adaptation, partitioner: Partitioner, *, step: Step, average: Average | None
+) -> _LoadedAdapter:
+    """Return the base of a run and its adapter; an average is one of what was trained, A and B each.
+
+    Raises:
+      UserError: as of ``load_trained``, and if the base is gone or another.
+    """
+    base = leaders_result(lambda: found_base(adaptation.base))
+    # A base that was trained beside in bfloat16 takes the update in float32, which would be rounded away.
+    execution = dataclasses.replace(found.model.execution, param_dtype="float32")
+    model = AdaptedModel.of(build(found.model.config, execution), adaptation.adapter)
+    abstract_params = sharded_abstract_params(model, partitioner)
+    checkpoints = found.directory.checkpoints
+
+    def read(chosen: int) -> _LoadedAdapter:
+        own = in_all_or_none(lambda: saved_shapes(checkpoints, chosen, "params"))
+        wanted = chosen_leaves(abstract_params, own.__contains__)
+        trained, report, origin = restore_average(
+            checkpoints, wanted, chosen, average, max_host_bytes=largest_leaf(wanted)
+        )
+        params = united(frozen_params(base, abstract_params, trained), trained)
+        return _LoadedAdapter(model, params, report, origin)
+
+    return read_chosen(found.directory, step, read)
 
 
 def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:

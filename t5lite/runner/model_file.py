@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from t5lite.adapters import Adaptation, Adapter
 from t5lite.core.errors import ConfigError
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
@@ -33,6 +34,8 @@ class ModelFile:
     """How the run computes it, and in which dtype its parameters are."""
     eos_ids: tuple[int, ...] = ()
     """What ends a generated text besides the vocabulary's EOS; an imported model may say so."""
+    adaptation: Adaptation | None = None
+    """What its checkpoints hold, if not the whole model: an adapter, and whose."""
     is_imported: bool | None = None
     """Whether its parameters were, or those that its first training began with; None: not known."""
 
@@ -65,7 +68,8 @@ class ModelFile:
         """The content without what is free to change when a run resumes."""
         content = self.to_json()
         config = {**content["config"], "dropout_rate": None}
-        return {**content, "config": config, "execution": None, "eos_ids": (), "is_imported": None}
+        free = {"execution": None, "eos_ids": (), "adaptation": None, "is_imported": None}
+        return {**content, "config": config, **free}
 
 
 def _with_type(content: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +88,8 @@ def _with_execution(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "config": config, "execution": execution}
 
 
-VERSIONS = Versions({0: _with_type, 1: _with_execution, 2: unchanged})
-_JSON = StrictJson(unions=(*PARTS, ModelConfig), versions={ModelFile: VERSIONS})
+VERSIONS = Versions({0: _with_type, 1: _with_execution, 2: unchanged, 3: unchanged})
+_JSON = StrictJson(unions=(*PARTS, ModelConfig, Adapter), versions={ModelFile: VERSIONS})
 
 
 def read_model_file(path: StoragePath) -> ModelFile:

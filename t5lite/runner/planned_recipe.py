@@ -92,6 +92,7 @@ def workload_of(config: RunConfig, topology: Topology) -> Workload:
         batch=batch_shape(config),
         topology=topology,
         trainable=config.trainable,
+        adapter=config.adapter,
         execution=config.execution,
         step=config.step,
         partitioning=config.partitioning,

@@ -10,6 +10,7 @@ from t5lite.runner.config_history import ConfigHistory, read_config_history
 from t5lite.runner.earlier_run import EarlierRun, earlier_run
 from t5lite.runner.going_back import Candidates, Return, candidates
 from t5lite.runner.initialization import Source, find_source
+from t5lite.runner.planned_base import planned_base
 from t5lite.runner.resumption import Resumption, resumption
 from t5lite.runner.rollback import Rollbacks, read_rollbacks
 from t5lite.runner.run_directory import RunDirectory
@@ -65,6 +66,7 @@ class Planner:
             earlier=self._earlier,
             resumed=resumed,
             source=source,
+            base=planned_base(self._config, resumed, source),
             classes=found.classes if resumed else None,
             eos_ids=from_source if own_eos_ids is None else own_eos_ids,
             is_imported=self._is_imported(resumed, source),

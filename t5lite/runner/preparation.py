@@ -5,13 +5,14 @@ from collections.abc import Collection
 
 import jax
 
+from t5lite.adapters.base import united
 from t5lite.checkpointing.reading import read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.pair_examples import frames_differ
-from t5lite.models.functional import build
 from t5lite.partitioning import make_partitioner
 from t5lite.run_config import RunConfig
+from t5lite.runner.adapted import check_saved_or_of_base, frozen_params
 from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.epochs import with_steps_of_epochs
@@ -35,7 +36,6 @@ def prepare_start(
 ) -> tuple[Run, Start]:
     """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
     check_names(allowed)
-    check_param_dtype(config.execution)
     check_trackers(config)
     planner = Planner(config, find_return)
     may = planner.candidates()
@@ -78,10 +78,11 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
         check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
     if resumed is None and plan.source is not None:  # a run that resumes needs its source no more
         check_source(plan.source, config.model, pipeline.vocabulary)
-    model = build(config.model, config.execution)
+    model = config.functional_model()
     if resumed is not None:
         check_trained_alike(resumed, config, model)
     optimizer = config.build_optimizer(model)
+    check_param_dtype(model, optimizer)
     partitioner = make_partitioner(config.partitioning)
     partitioner.check(config.training.batch_size, config.model.head_counts)
     check_batch_size(config.training.batch_size, config.step.num_microbatches, partitioner)
@@ -113,12 +114,23 @@ def _start(run: Run) -> Start:
     """
     plan, directory = run.plan, run.directory.checkpoints
     if plan.resumed is not None:
-        state = read_state(directory, plan.step, abstract_state(run.model, run.optimizer, run.partitioner))
+        whole = abstract_state(run.model, run.optimizer, run.partitioner)
+        state = read_state(directory, plan.step, run.saved(whole))
+        if plan.base is not None:
+            frozen = frozen_params(plan.base, whole.params, state.params)
+            state = dataclasses.replace(state, params=united(frozen, state.params))
         return Start(state, f"resuming from step {plan.step} of {directory}")
     if plan.source is not None:
         params, report = restore_source(
-            plan.source, run.model, run.partitioner, run.pipeline.classes, seed=run.config.seed
+            plan.source,
+            run.model,
+            run.partitioner,
+            run.pipeline.classes,
+            seed=run.config.seed,
+            is_adapted=plan.base is not None,
         )
+        if plan.base is not None:
+            check_saved_or_of_base(report, run.optimizer.trained(run.model.abstract_params))
         origin = origin_of(report, plan.source.run, run.directory)
         return Start(state_from_params(params, run.model, run.optimizer, run.partitioner), origin, report)
     key = jax.random.key(run.config.seed)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from t5lite import run_config
+from t5lite.adapters import Base
 from t5lite.checkpointing.reading import unreadable
 from t5lite.core.errors import ConfigError
 from t5lite.data.left_out import LeftOut
@@ -42,6 +43,8 @@ class Resumption:
     step_record: StepRecord = field(default_factory=StepRecord)
     went_back: Asked | None = None
     """What its run had been told to go back to before it saved this."""
+    base: Base | None = None
+    """What the checkpoint is read beside; None of one that is whole."""
     notes: tuple[str, ...] = ()
     """What to say of how all this was found."""
 
@@ -90,6 +93,7 @@ def resumption(found: Snapshot, step: int) -> Resumption:
             left_out=LeftOut.from_json(metadata),
             step_record=StepRecord.from_json(metadata),
             went_back=metadata.get(FROM_STEP),
+            base=Base.from_json(metadata),
             notes=tuple(notes),
         )
         mixture = history_from_json(metadata[_MIXTURE]) if _MIXTURE in metadata else found.mixture

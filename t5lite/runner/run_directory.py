@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from t5lite import run_config
+from t5lite.adapters import Adaptation
 from t5lite.checkpointing.lease import LEASE_FOLDER, sighting
 from t5lite.core.errors import ConfigError, DataError, NewerVersionError
 from t5lite.core.files import check_place, make_directory, write_json, write_text
@@ -73,7 +74,8 @@ initialized_from.txt
                     the arrays that fine-tuning took over or made anew, and from which checkpoint
 tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step; STEP.set-aside is one that the run
-                    does not go on from, removed when that step is saved again
+                    does not go on from, removed when that step is saved again. Of an adapter: what it trains
+                    alone; model.json says which checkpoint of which run has the rest
 metrics.jsonl       one JSON object a logged step (losses in nats per target token); in a bucket, in parts
                     under metrics/
 tensorboard/        the same as TensorBoard events: `tensorboard --logdir .`
@@ -241,6 +243,7 @@ class RunDirectory:
         execution: Execution,
         eos_ids: Sequence[int] = (),
         is_imported: bool | None = None,
+        adaptation: Adaptation | None = None,
     ) -> None:
         """Write the files that make the directory usable; ``EarlierRun.check`` before."""
         make_directory(self.path)
@@ -254,6 +257,7 @@ class RunDirectory:
             execution=execution,
             eos_ids=tuple(eos_ids),
             is_imported=is_imported,
+            adaptation=adaptation,
         )
         write_json(self.model_file, description.to_json())
 

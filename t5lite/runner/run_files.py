@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from t5lite.adapters import Adaptation
 from t5lite.runner.beginning import Run
 from t5lite.runner.config_history import write_config_history
 from t5lite.runner.resumption import current_history
@@ -41,10 +42,12 @@ def write_lost_files(run: Run) -> list[str]:
 
 
 def _write_model(run: Run) -> None:
+    base = run.plan.base
     run.directory.write_model(
         run.config.model,
         run.pipeline.vocabulary,
         execution=run.config.execution,
         eos_ids=run.plan.eos_ids,
         is_imported=run.plan.is_imported,
+        adaptation=Adaptation(adapter=run.config.adapter, base=base) if base else None,
     )

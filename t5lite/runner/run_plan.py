@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from t5lite.adapters import Adapter, Base
 from t5lite.core.strict_json import StrictJson
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.left_out import LeftOut
@@ -22,7 +23,7 @@ from t5lite.runner.initialization import Source
 from t5lite.runner.resumption import Resumption
 
 T = TypeVar("T")
-_JSON = StrictJson(unions=(*PARTS, ModelConfig))
+_JSON = StrictJson(unions=(*PARTS, ModelConfig, Adapter))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class RunPlan:
     """The checkpoint to go on from, None for a run that begins."""
     source: Source | None = None
     """What a run begins from, or what says of it what its own files have lost."""
+    base: Base | None = None
+    """What the run's checkpoints are read beside; None where they are whole."""
     classes: LabelClasses | None = None
     """Of a classifier, as the run was started with them; None where nothing says so yet."""
     eos_ids: tuple[int, ...] = ()

@@ -200,12 +200,14 @@ def _train(
             position=run.position,
             metadata={
                 **metadata_of(config, run.pipeline, run.contents, run.resumed),
+                **(run.plan.base.to_json() if run.plan.base else {}),
                 **({} if run.plan.went_back is None else {FROM_STEP: run.plan.went_back}),
             },
             step_record=_step_record(run),
             evaluations=_evaluations(run, metrics, telemetry, supervision),
             early_stopping=early_stopping(run),
             profile_directory=directory.path / "profile",
+            saved=run.saved,
         )
         try:
             result = loop.train(start.state, config.training, parts)

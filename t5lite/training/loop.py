@@ -8,7 +8,7 @@ The learning rate goes by steps, the data by examples.
 
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +153,8 @@ class TrainingParts:
     early_stopping: EarlyStopping | None = None
     """Ends the run before its last step; knows what was measured before."""
     profile_directory: StoragePath = Path("profile")
+    saved: Callable[[TrainState], TrainState] = lambda state: state
+    """What of the state a checkpoint holds."""
 
     @property
     def phases(self) -> Phases:
@@ -373,7 +375,11 @@ class _Loop:
                 if self.replicas:
                     self.replicas.check(self.state, self.step)
                 start = functools.partial(
-                    self.parts.checkpoints.save, self.step, self.state, metadata, last_good_step=good
+                    self.parts.checkpoints.save,
+                    self.step,
+                    self.parts.saved(self.state),
+                    metadata,
+                    last_good_step=good,
                 )
                 try:
                     (self.saver.finish if last else self.saver.save)(start)

@@ -26,6 +26,11 @@ class TrainState:
     opt_state: Tree
 
 
+def trained_alone(state: TrainState, optimizer: Optimizer) -> TrainState:
+    """Return the state without the parameters that are not trained: what an adapter's checkpoint holds."""
+    return dataclasses.replace(state, params=optimizer.trained(state.params))
+
+
 def state_axes(model: FunctionalModel, optimizer: Optimizer) -> TrainState:
     """Return the state's structure with a tuple of logical axes for every array."""
     abstract_opt_state = jax.eval_shape(optimizer.init, model.abstract_params)

@@ -17,7 +17,6 @@ import optax
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.core.types import EOS_ID, Tree
-from t5lite.models.config import Execution
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.base import global_norm
@@ -76,19 +75,21 @@ class StepConfig:
             )
 
 
-def check_param_dtype(execution: Execution) -> None:
-    """Check that parameters are of a dtype that small updates reach.
+def check_param_dtype(model: FunctionalModel, optimizer: Optimizer) -> None:
+    """Check that what is trained is of a dtype that small updates reach; what is frozen may be of any.
 
     Raises:
       ConfigError: for bfloat16. An update below 2**-8 of a number rounds away, which is nearly every update
         of a norm's scale and most others once the learning rate falls. A float32 copy in the optimizer state
         would take the memory that bfloat16 saves, and more.
     """
-    if execution.param_dtype != "float32":
+    trained = jax.tree.leaves(optimizer.trained(model.abstract_params))
+    param_dtype = model.execution.param_dtype
+    if any(leaf.dtype != jnp.float32 for leaf in trained):
         raise ConfigError(
-            f"execution.param_dtype={execution.param_dtype!r} cannot be trained: an update below 1/256 of a "
+            f"execution.param_dtype={param_dtype!r} cannot be trained: an update below 1/256 of a "
             "parameter is rounded away, so that norm scales never move; use float32, which takes the "
-            f"parameters of a {execution.param_dtype} run as they are (execution.compute_dtype is of the "
+            f"parameters of a {param_dtype} run as they are (execution.compute_dtype is of the "
             "arithmetic)"
         )
 
@@ -117,7 +118,7 @@ def make_train_step(
     Raises:
       ConfigError: if the parameters are not float32.
     """
-    check_param_dtype(model.execution)
+    check_param_dtype(model, optimizer)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -269,7 +270,7 @@ def _accumulate(
 
     def objective(trained: Tree, microbatch: DeviceBatch, key: jax.Array) -> tuple[jax.Array, BatchLosses]:
         losses = batch_losses(
-            predictions(model.bind(merged(params, trained)), microbatch, dropout_key=key),
+            predictions(model.bind(merged(params, trained), dropout_key=key), microbatch, dropout_key=key),
             factors,
             z_loss=config.z_loss,
             label_smoothing=config.label_smoothing,

@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 
+from t5lite.adapters import LoRA, NoAdapter
 from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.models.layers import gathered_kernels
@@ -33,6 +34,7 @@ MESHES = {
 }
 IN_CHUNKS = ("tensor 8", "fsdp 2 x sequence 2 x tensor 2")
 
+NO_ADAPTER, ADAPTER = NoAdapter(), LoRA(rank=3, dropout=0.1, targets=("*",))
 FROZEN = ("!encoder", "!token_embedder", "!decoder/layers/mlp")
 
 
@@ -57,7 +59,7 @@ def batches(vocab_size):
         }
 
 
-def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none"):
+def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none", adapter=NO_ADAPTER):
     """Return the metrics of every step, the size of one device's share, and how far what is frozen moved."""
     config = EncoderDecoderConfig(
         vocab_size=59,  # over no mesh axis
@@ -70,9 +72,9 @@ def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none"):
         tie_embeddings=False,
         dropout_rate=0.1,
     )
-    model = build(config, Execution(remat=remat))
+    model = adapter.adapt(build(config, Execution(remat=remat)))
     schedule = Constant(value=0.02).build(NUM_STEPS)
-    trained = resolve_trained(trainable, (), model.abstract_params)
+    trained = resolve_trained(adapter.trained(trainable), (), model.abstract_params)
     optimizer = trained.optimizer(
         lambda axes, factors: AdafactorConfig(min_dim_size_to_factor=16).build(schedule, axes, factors),
         model.logical_axes,
@@ -113,6 +115,8 @@ def main():
     results["partly frozen, on a mesh"] = train(mesh, trainable=FROZEN)
     results["partly frozen, one device"] = train(one_device, trainable=FROZEN)
     mesh = make_partitioner(MESHES["fsdp 2 x sequence 2 x tensor 2"])
+    results["an adapter, one device"] = train(one_device, adapter=ADAPTER)
+    results["an adapter, gathered once"] = train(mesh, adapter=ADAPTER, remat="gathered")
     results["partly frozen, gathered once"] = train(mesh, trainable=FROZEN, remat="gathered")
     gathered_kernels.target_platform = lambda: "tpu"  # where small kernels are gathered as one
     results["fsdp 8, gathered once"] = train(make_partitioner(MESHES["fsdp 8"]), remat="gathered")

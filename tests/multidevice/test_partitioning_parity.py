@@ -37,6 +37,16 @@ def test_a_model_that_is_frozen_in_part_trains_alike_and_what_is_frozen_stays(re
     assert set(spread["frozen"].values()) == set(alone["frozen"].values()) == {0.0}
 
 
+def test_an_adapter_trains_alike_on_a_mesh_and_its_base_stays(results):
+    """Its factors are sharded and gathered with the kernels that they stand beside."""
+    alone, spread = results["an adapter, one device"], results["an adapter, gathered once"]
+    for metric in ("losses", "grad_norms", "param_norms"):
+        np.testing.assert_allclose(spread[metric], alone[metric], rtol=1e-5, err_msg=metric)
+    assert alone["losses"][0] == pytest.approx(results["one device"]["losses"][0])
+    assert len(spread["frozen"]) == 29
+    assert set(spread["frozen"].values()) == set(alone["frozen"].values()) == {0.0}
+
+
 def test_parameters_move(results):
     """Equal losses mean nothing if the parameters stand still."""
     assert np.abs(np.diff(results["one device"]["param_norms"])).min() > 1e-3

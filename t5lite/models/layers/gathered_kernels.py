@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from t5lite.core.types import LogicalAxes
 from t5lite.models.config import Execution
+from t5lite.models.layers.low_rank import whole, with_whole
 from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient
 from t5lite.partitioning.rules import active_partitioner, target_platform
 
@@ -66,7 +67,9 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
         for each in group:
             end = start + each.array.shape[1]
             read = scatter_gradient(each.array, whole[:, start:end], each.axes)
-            leaves[each.number] = leaves[each.number].replace(read.T if each.is_turned else read)
+            leaf = leaves[each.number]
+            as_read = with_whole(leaf.get_value(), read.T if each.is_turned else read)
+            leaves[each.number] = leaf.replace(as_read)
             start = end
     return jax.tree.unflatten(structure, leaves)
 
@@ -78,7 +81,7 @@ def _kernels(leaves: list[nnx.Param], dtype: jnp.dtype) -> Iterator[_Kernel]:
         axes: LogicalAxes = tuple(leaf.get_metadata("out_sharding"))[1:]
         if len(axes) < 2 or "embed" not in axes:
             continue
-        array = leaf.get_value().astype(dtype)
+        array = whole(leaf.get_value()).astype(dtype)
         spec = gathered_spec(axes, array.shape)
         if partitioner is not None and spec is not None:
             yield _Kernel(number, array, axes, partitioner.stored_spec(axes, array.shape), spec)

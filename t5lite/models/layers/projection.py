@@ -6,19 +6,27 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.cpu import gradients
+from t5lite.models.layers.low_rank import LowRankKernel
 
 
-def project(spec: str, x: jax.Array, kernel: jax.Array, *, dtype: Any = None) -> jax.Array:
+def project(spec: str, x: jax.Array, kernel: jax.Array | LowRankKernel, *, dtype: Any = None) -> jax.Array:
     """Return ``einsum(spec, x, kernel)``, such as ``BLD,DF->BLF``, in the dtype of its operands or ``dtype``.
 
     Args:
       spec: two operands; each letter of the kernel stands in ``x`` or in the result, not in both, after the
         letters that those two share.
       x: activations.
-      kernel: a parameter, in the compute dtype.
+      kernel: a parameter, in the compute dtype; one with a low-rank update has its inputs in front.
       dtype: of the result, where not that of the operands; the gradient is rounded to the operands'.
     """
-    return _project(spec, jnp.dtype(dtype or x.dtype), x, kernel)
+    dtype = jnp.dtype(dtype or x.dtype)
+    if not isinstance(kernel, LowRankKernel):
+        return _project(spec, dtype, x, kernel)
+    (x_axes, (inputs, outputs)), y_axes = spec.split("->")[0].split(","), spec.split("->")[1]
+    low_axes = x_axes.replace(inputs, "r")
+    low = _project(f"{x_axes},{inputs}r->{low_axes}", dtype, kernel.dropped(x), kernel.a_IR)
+    update = _project(f"{low_axes},r{outputs}->{y_axes}", dtype, low, kernel.b_RO)
+    return _project(spec, dtype, x, kernel.kernel_IO) + kernel.scale * update
 
 
 def _einsum(spec: str, dtype: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -220,7 +220,7 @@ def check_step(
     """
     partitioner.check(batch.batch_size, model.config.head_counts)
     check_batch_size(batch.batch_size, step.num_microbatches, partitioner)
-    check_param_dtype(model.execution)
+    check_param_dtype(model, optimizer)
 
 
 def abstract_batch(

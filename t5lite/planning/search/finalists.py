@@ -154,7 +154,7 @@ class _Compiler:
         try:
             step = compile_step(
                 model,
-                planned_optimizer(workload.optimizer, model, workload.trainable),
+                planned_optimizer(workload.optimizer, model, workload.trained_patterns),
                 make_partitioner(candidate.partitioning, self._devices),
                 workload.topology,
                 workload.batch,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from t5lite.adapters import Adapter, NoAdapter
 from t5lite.models.config import Execution, ModelConfig, Remat
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Constant, Optimizer, OptimizerConfig
@@ -24,6 +25,8 @@ class Workload:
     topology: Topology
     trainable: tuple[str, ...] | None = None
     """Patterns of what is trained; None is everything."""
+    adapter: Adapter = field(default_factory=NoAdapter)
+    """What is trained beside the model."""
     execution: Execution = field(default_factory=Execution)
     """Its ``remat`` is each way's own."""
     step: StepConfig = field(default_factory=StepConfig)
@@ -37,7 +40,12 @@ class Workload:
 
     def model(self, remat: Remat = "none") -> FunctionalModel:
         """Return the model under a remat policy."""
-        return build(self.config, self.executed(remat))
+        return self.adapter.adapt(build(self.config, self.executed(remat)))
+
+    @property
+    def trained_patterns(self) -> tuple[str, ...] | None:
+        """Patterns of what is trained, those of the adapter's own parameters among them."""
+        return self.adapter.trained(self.trainable)
 
     def costs(self) -> CostModel:
         """Return what predicts the ways.
@@ -46,7 +54,7 @@ class Workload:
           ConfigError: as of ``resolve_trained``.
         """
         model = self.model()
-        optimizer = planned_optimizer(self.optimizer, model, self.trainable)
+        optimizer = planned_optimizer(self.optimizer, model, self.trained_patterns)
         return CostModel(model, optimizer, self.topology, self.batch)
 
 

@@ -1,0 +1,145 @@
+"""What an adapter is: parameters of its own among those of a model, and what they do to it.
+
+They are leaves of the model's tree, each beside the parameter that it adapts: stacked over layers with it,
+sharded by logical axes, frozen and trained by the same patterns, counted by the same planner. A checkpoint
+that has only the model's parameters lacks these, as it would lack those of another head.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from t5lite.core.types import Tree
+from t5lite.models.functional import FunctionalModel
+from t5lite.optim.trained import Trained
+
+_INIT = 0xADA9
+"""What the key of a model's own parameters is folded with for those of its adapter."""
+
+
+class BaseAdapter(ABC):
+    """What every adapter's configuration answers; each is a frozen dataclass."""
+
+    @property
+    def stands_apart(self) -> bool:
+        """Whether checkpoints hold what is trained alone, beside a base that has the rest."""
+        return True
+
+    def adapt(self, model: FunctionalModel) -> FunctionalModel:
+        """Return the model with the adapter; errors as of ``shapes``."""
+        return AdaptedModel.of(model, self)
+
+    @abstractmethod
+    def shapes(self, model: FunctionalModel) -> tuple[Tree, Tree]:
+        """Return the adapter's parameters of a model as nested dicts: ``ShapeDtypeStruct``s, logical axes.
+
+        Raises:
+          ConfigError: if it cannot adapt this model.
+        """
+
+    @abstractmethod
+    def init(self, model: FunctionalModel, key: jax.Array) -> Tree:
+        """Return new parameters, with which the model computes what it does without; may be traced."""
+
+    @abstractmethod
+    def applied(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Tree:
+        """Return what a module is bound over.
+
+        Args:
+          model: without the adapter.
+          params: of the model.
+          own: of the adapter.
+          dropout_key: None is deterministic.
+        """
+
+    @abstractmethod
+    def merged(self, model: FunctionalModel, params: Tree, own: Tree) -> Tree:
+        """Return the model's parameters with the adapter's worked into them; may be traced."""
+
+    @abstractmethod
+    def trained(self, trainable: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Return the patterns of what is trained: of the adapter's own, and of ``trainable`` besides."""
+
+    @abstractmethod
+    def check_trained(self, model: FunctionalModel, trained: Trained) -> None:
+        """Check that what is trained of the model besides makes sense.
+
+        Raises:
+          ConfigError: if it does not.
+        """
+
+    @abstractmethod
+    def goes_on_as(self, other: "BaseAdapter") -> bool:
+        """Whether a run may go on with ``other``: its parameters mean the same."""
+
+
+@dataclass(frozen=True)
+class AdaptedModel(FunctionalModel):
+    """A model and an adapter: in all a functional model, with more parameters."""
+
+    base: FunctionalModel
+    adapter: BaseAdapter
+
+    @classmethod
+    def of(cls, base: FunctionalModel, adapter: BaseAdapter) -> "AdaptedModel":
+        """Return the model with the adapter; errors as of ``BaseAdapter.shapes``."""
+        abstract, axes = adapter.shapes(base)
+        return cls(
+            base.config,
+            base.execution,
+            base.graphdef,
+            united(base.logical_axes, axes),
+            united(base.abstract_params, abstract),
+            base,
+            adapter,
+        )
+
+    def init(self, key: jax.Array) -> Tree:
+        """Return new parameters; those of the model are as without the adapter."""
+        own = self.adapter.init(self.base, jax.random.fold_in(key, _INIT))
+        return united(self.base.init(key), own)
+
+    def bind(self, params: Tree, *, dropout_key: jax.Array | None = None) -> Any:
+        """Return the module over ``params``, adapted."""
+        base, own = self.apart(params)
+        return self.base.bind(self.adapter.applied(self.base, base, own, dropout_key))
+
+    def merged(self, params: Tree) -> Tree:
+        """Return parameters of ``base`` that compute the same."""
+        return self.adapter.merged(self.base, *self.apart(params))
+
+    def apart(self, params: Tree) -> tuple[Tree, Tree]:
+        """Return the parameters of the model and those of the adapter."""
+        return _common(params, self.base.abstract_params), _rest(params, self.base.abstract_params)
+
+
+def united(tree: Tree, other: Tree) -> Tree:
+    """Return a nested dict with the leaves of two that have none in common."""
+    return {**tree, **{name: _united(tree.get(name), value) for name, value in other.items()}}
+
+
+def _united(value: Any, other: Any) -> Any:
+    if value is None:
+        return other
+    assert isinstance(value, Mapping), "a leaf is in both"
+    return united(value, other)
+
+
+def _common(tree: Tree, like: Tree) -> Tree:
+    return {
+        name: _common(tree[name], value) if isinstance(value, dict) else tree[name]
+        for name, value in like.items()
+    }
+
+
+def _rest(tree: Tree, like: Tree) -> Tree:
+    rest = {}
+    for name, value in tree.items():
+        if name not in like:
+            rest[name] = value
+        elif isinstance(value, dict) and (inner := _rest(value, like[name])):
+            rest[name] = inner
+    return rest

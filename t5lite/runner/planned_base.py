@@ -1,0 +1,52 @@
+"""What the checkpoints of a run will be read beside: decided with its plan."""
+
+import dataclasses
+
+from t5lite.adapters import Base
+from t5lite.checkpointing.reading import parameters_digest
+from t5lite.core.errors import ConfigError
+from t5lite.run_config import RunConfig
+from t5lite.runner.adapted import found_base
+from t5lite.runner.initialization import Source
+from t5lite.runner.resumption import Resumption
+from t5lite.runner.run_directory import RunDirectory
+
+
+def planned_base(config: RunConfig, resumed: Resumption | None, source: Source | None) -> Base | None:
+    """Return the base of a run, which is there; None of a run that needs none. Call it in one process.
+
+    Args:
+      config: of the run.
+      resumed: the checkpoint that it goes on from.
+      source: what it begins from.
+
+    Raises:
+      ConfigError: if it has no base, or goes on with another adapter.
+      CheckpointError: if the base is gone or another.
+    """
+    if resumed is not None:
+        _check_same_adapter(config, resumed)
+        if resumed.base is None or config.initialize_from is None:
+            return resumed.base and found_base(resumed.base)
+        return found_base(dataclasses.replace(resumed.base, run=config.initialize_from.run))
+    if not config.adapter.stands_apart:
+        return None
+    if source is None or source.step is None:
+        raise ConfigError(
+            f"adapter={type(config.adapter).__name__} is trained beside a model, and there is none; give the "
+            "run that has it, or an import, by --initialize-from.run RUN"
+        )
+    return Base(
+        run=source.run,
+        step=source.step,
+        digest=parameters_digest(RunDirectory.at(source.run).checkpoints, source.step),
+    )
+
+
+def _check_same_adapter(config: RunConfig, resumed: Resumption) -> None:
+    if resumed.config is None or resumed.config.adapter.goes_on_as(config.adapter):
+        return
+    raise ConfigError(
+        f"run_dir={config.run_dir} has trained {resumed.config.adapter} up to step {resumed.step}, and "
+        f"adapter is {config.adapter} now; change it back, or start in another run_dir"
+    )

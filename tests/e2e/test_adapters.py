@@ -1,0 +1,136 @@
+"""Training an adapter beside a model: from the command to its checkpoints, and what is made of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from t5lite.checkpointing.reading import saved_shapes
+from t5lite.cli.main import main
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.runner.loading import load_trained
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
+from t5lite.training.metrics_log import read_metrics
+from tests.e2e.conftest import Refused
+from tests.e2e.test_interruptions import _flat
+
+RECIPE = Path(__file__).with_name("tiny_lora_recipe.py")
+ADAPTED = {"query", "value"}
+
+
+def params_of(run: Path) -> dict[str, np.ndarray]:
+    partitioner = make_partitioner(PartitioningConfig(), jax.devices()[:1])
+    return _flat(load_trained(Snapshot(RunDirectory.at(run)), partitioner).params)
+
+
+def heldout_loss(run: Path) -> float:
+    return json.loads((run / "evaluation.json").read_text())["metrics"]["loss"]
+
+
+@pytest.fixture(scope="module")
+def adapting(text_data: Path, pretrained: Path) -> list[str]:
+    """``t5lite train`` of an adapter; a test adds ``--run-dir``."""
+    return [
+        *("train", "--config", str(RECIPE), "--initialize-from.run", str(pretrained)),
+        *("--data.store", str(text_data / "train")),
+        *("--evaluations.heldout.store", str(text_data / "heldout")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def adapted(adapting: list[str], tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("adapted") / "run"
+    assert main([*adapting, "--run-dir", str(run)]) == 0
+    return run
+
+
+def test_a_checkpoint_has_the_adapter_alone_and_the_model_is_the_base_but_for_what_is_adapted(
+    adapted: Path, pretrained: Path
+):
+    directory = RunDirectory.at(adapted).checkpoints
+    saved = {*saved_shapes(directory, 16, "params"), *saved_shapes(directory, 16, "opt_state")}
+    assert len(saved) > 36
+    assert {name for name in saved if "_lora." not in name} == {"count"}
+    size = {
+        run: sum(f.stat().st_size for f in (run / "checkpoints").rglob("*")) for run in (adapted, pretrained)
+    }
+    assert size[adapted] < size[pretrained]
+    got, base = params_of(adapted), params_of(pretrained)
+    assert got.keys() == base.keys()
+    for name, value in got.items():
+        assert (value == base[name]).all() == (name.rpartition(".")[2] not in ADAPTED), name
+
+
+def test_a_run_goes_on_from_a_checkpoint_as_if_nothing_had_happened(
+    adapted: Path, adapting: list[str], tmp_path: Path, capfd
+):
+    run = Path(shutil.copytree(adapted, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints" / "16")
+    assert main([*adapting, "--run-dir", str(run)]) == 0
+    said = capfd.readouterr().err
+    assert "resuming from step 8" in said
+    assert "trains 3,072 of 93,696 parameters, 12 of 41 arrays, " in said
+    want = params_of(adapted)
+    for name, value in params_of(run).items():
+        np.testing.assert_array_equal(value, want[name], err_msg=name)
+
+
+def test_commands_take_the_run_as_any_and_an_export_is_an_ordinary_model(
+    adapted: Path, pretrained: Path, tmp_path: Path, capsys
+):
+    """Merged when it is read: the loss is the training's own, and that of the export that is imported."""
+    assert main(["evaluate", "--run", str(adapted)]) == 0
+    trained = [each for each in read_metrics(adapted / "metrics.jsonl") if each["kind"] == "eval"]
+    assert heldout_loss(adapted) == pytest.approx(trained[-1]["loss"], rel=1e-5)
+    assert abs(trained[-1]["loss"] - trained[0]["loss"]) > 1e-3
+    output, run = str(tmp_path / "hf"), tmp_path / "imported"
+    assert main(["export", "--run", str(adapted), "--output", output]) == 0
+    assert main(["import", "--from", output, "--output", str(run)]) == 0
+    want = params_of(adapted)
+    for name, value in params_of(run).items():
+        np.testing.assert_array_equal(value, want[name], err_msg=name)
+
+
+def test_a_base_that_is_gone_or_another_is_told_and_the_remedies_work(
+    adapted: Path, adapting: list[str], pretrained: Path, tmp_path: Path, capfd
+):
+    base, run = tmp_path / "base", Path(shutil.copytree(adapted, tmp_path / "run"))
+    model = run / "model.json"
+    model.write_text(model.read_text().replace(str(pretrained), str(base)))
+    evaluating = ["evaluate", "--run", str(run)]
+    going_on = [*adapting, "--run-dir", str(run), "--initialize-from.run", str(base)]
+    for command in (evaluating, going_on):
+        capfd.readouterr()
+        assert main(command) == 2
+        assert f"step 40 of {base}, which is not there; bring it back" in capfd.readouterr().err
+    base.symlink_to(pretrained)
+    for command in (evaluating, going_on):
+        assert main(command) == 0
+    base.unlink()
+    shutil.copytree(pretrained / "checkpoints" / "30", base / "checkpoints" / "40")
+    for command in (evaluating, going_on):
+        capfd.readouterr()
+        assert main(command) == 2
+        assert "as it was then: its parameters have the digest" in capfd.readouterr().err
+
+
+def test_what_an_adapter_cannot_be_is_refused_before_anything_is_written(
+    adapted: Path, adapting: list[str], tmp_path: Path, refused: Refused
+):
+    new, on = [*adapting, "--run-dir", "new"], [*adapting, "--run-dir", str(adapted)]
+    refused([*new, "--adapter.rank", "33"], r"adapter\.rank=33 is more than .* use 32 or fewer")
+    refused([*new, "--adapter.rank", "0"], r"adapter\.rank=0 must be 1 or more")
+    refused([*new, "--adapter.targets", "final_norm"], r"'final_norm' matches none of the .* kernels")
+    refused([*new, "--trainable", "decoder"], r"trained whole by trainable and adapted by adapter\.targets")
+    refused(
+        [*new, "--initialize-from.run", str(adapted)],
+        rf"{adapted} holds an adapter of .* alone; merge them by `t5lite export --run {adapted} ",
+    )
+    refused(
+        [*on, "--adapter.rank", "8", "--training.total-steps", "20"],
+        r"has trained LoRA\(rank=4, .* up to step 16, and adapter is LoRA\(rank=8, .*change it back",
+    )
