@@ -92,7 +92,8 @@ class TextGenerator:
             with contextlib.nullcontext() if partitioner is None else partitioner.activate():
                 return mode.run(model.bind_for_decoding(params), tokens_BM, marks)
 
-        self._decode = jax.jit(decode)
+        # Every process of several reads all outputs, of which its devices would hold a part.
+        self._decode = jax.jit(decode, out_shardings=partitioner.replicated if partitioner else None)
 
     def __call__(self, params: Tree, inputs: Inputs) -> Iterator[Output]:
         """Yield one output for each input, in order; while a batch is read, the next one is decoded."""

@@ -46,6 +46,17 @@ MODELS = {
 }
 
 
+class Kept:
+    """A function that keeps what it returns."""
+
+    def __init__(self, function):
+        self.function, self.results = function, []
+
+    def __call__(self, *arguments):
+        self.results.append(self.function(*arguments))
+        return self.results[-1]
+
+
 def written(config):
     """Return texts and bytes of parameters, on one device and on all."""
     model = build(config)
@@ -60,9 +71,11 @@ def written(config):
         ("together", jax.device_put(values, shardings), partitioner),
     ):
         generator = TextGenerator(model, Ids(), sizes, partitioner=over)
+        generator._decode = kept = Kept(generator._decode)
         texts = [output.text for output in generator(params, TEXTS)]
         held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(params)]
-        results[name] = {"texts": texts, "bytes": sum(held)}
+        everywhere = all(leaf.is_fully_replicated for leaf in jax.tree.leaves(kept.results))
+        results[name] = {"texts": texts, "bytes": sum(held), "everywhere": everywhere}
     return {**results, "mesh": dict(partitioner.mesh.shape)}
 
 

@@ -18,3 +18,4 @@ def test_a_model_that_is_shared_out_writes_the_same(results, model):
     assert together["texts"] == alone["texts"]
     assert len(set(alone["texts"])) > 3
     assert together["bytes"] < 0.2 * alone["bytes"]
+    assert together["everywhere"]  # else a process of several could not read what devices of others hold
