@@ -64,6 +64,9 @@ DATA = [
     "warcio>=1.8,<2",
 ]
 
+# What `t5lite serve` speaks HTTP by.
+SERVE = ["starlette>=1.10,<2", "uvicorn>=0.54,<0.60"]
+
 RAY = ["ray>=2.60,<3"]
 
 EXTRAS = {
@@ -75,6 +78,7 @@ EXTRAS = {
     "mlflow": ["mlflow-skinny>=3.17,<4"],
     "ray": [*DATA, *RAY],
     "s3": S3,
+    "serve": SERVE,
     "test": [
         *DATA,
         *GCS,
@@ -82,6 +86,7 @@ EXTRAS = {
         *PEERS,
         *RAY,
         *S3,
+        *SERVE,
         *TESTED_JAX,
         "codespell>=2.4,<3",
         "ctranslate2>=4.8,<5",
@@ -92,6 +97,7 @@ EXTRAS = {
         "import-linter>=2.16,<3",
         "jsonschema>=4.26,<5",
         "moto[server]>=5.2,<6",
+        "openai>=3.57,<4",
         "pre-commit>=4.5,<5",
         "pyright>=1.1.414,<1.2",
         "pytest-xdist>=3.8,<4",

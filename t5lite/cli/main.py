@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "measure a run on held-out data",
     "compare": "set runs side by side: size, cost, metrics with intervals; which to use under a budget",
     "generate": "let a run write",
+    "serve": "let a run write for OpenAI's clients, to try it",
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
     "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
@@ -41,7 +42,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
-_COMPUTING = ("quickstart", "train", "evaluate", "generate")
+_COMPUTING = ("quickstart", "train", "evaluate", "generate", "serve")
 _LONGEST_MESSAGE = 20_000
 _BUG = 1
 """Python's exit code for a traceback."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _SHORTEST = 16
+UNBOUNDED = 1 << 30
+"""As ``most`` of a model whose positions do not end."""
 
 
 class Bucket(NamedTuple):

@@ -1,0 +1,82 @@
+"""Text as it is written, token by token: what is shown of it is never taken back.
+
+What a character or a stop string may still become part of waits: half a character is never shown, nor the
+beginning of what ends the text and is no part of it.
+"""
+
+from collections.abc import Callable, Sequence
+
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What decoding makes of the first bytes of a character that has more."""
+
+
+class StreamedText:
+    """Turns the ids of one text, as they come, into pieces that together are the text.
+
+    The pieces do not depend on how the text is cut into tokens, but for where one ends and the next begins.
+
+    Args:
+      decode: text of ids, of a vocabulary.
+      stops: strings of which the first to be complete ends the text, and is left out with what follows; of
+        two that are complete at the same character, the longer.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()):
+        self._decode, self._stops = decode, tuple(stop for stop in stops if stop)
+        self._ids: list[int] = []
+        self._shown = ""
+        self.num_decoded = 0
+        """Characters that the ids so far are, shown or not."""
+        self.stopped = False
+        """Whether a stop string has ended it."""
+
+    @property
+    def text(self) -> str:
+        """All pieces so far."""
+        return self._shown
+
+    def add(self, token: int) -> str:
+        """Return what can be shown now that was not before, maybe nothing; nothing once it is stopped."""
+        if self.stopped:
+            return ""
+        self._ids.append(token)
+        text = self._decode(self._ids).rstrip(_UNFINISHED)
+        self.num_decoded = len(text)
+        return self._show(text, end=len(text) - _begun(text, self._stops))
+
+    def finish(self) -> str:
+        """Return what has waited, now that nothing follows."""
+        if self.stopped:
+            return ""
+        text = self._decode(self._ids)
+        return self._show(text, end=len(text))
+
+    def _show(self, text: str, *, end: int) -> str:
+        stop = first_stop(text, self._stops)
+        if stop is not None:
+            self.stopped, end = True, stop
+        # A decoder may join tokens anew (WordPiece's clean-up): then it waits until they agree.
+        if end <= len(self._shown) or not text.startswith(self._shown):
+            return ""
+        piece, self._shown = text[len(self._shown) : end], text[:end]
+        return piece
+
+
+def first_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Return where the stop string begins that is complete first; None where there is none.
+
+    Of two that are complete at the same character the longer counts.
+    """
+    found = [(text.find(stop) + len(stop), -len(stop)) for stop in stops if stop and stop in text]
+    return sum(min(found)) if found else None
+
+
+def _begun(text: str, stops: Sequence[str]) -> int:
+    """Return how many characters at the end of ``text`` may be the beginning of a stop string."""
+    longest = 0
+    for stop in stops:
+        for size in range(min(len(stop) - 1, len(text)), longest, -1):
+            if text.endswith(stop[:size]):
+                longest = size
+                break
+    return longest

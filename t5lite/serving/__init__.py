@@ -1,0 +1,1 @@
+"""``t5lite serve``: a run behind OpenAI's completions API, in one process, for trying a model."""
