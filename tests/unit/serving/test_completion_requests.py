@@ -62,7 +62,7 @@ def test_options_that_change_nothing_are_taken():
         ({"logit_bias": {"5": 1}}, "logit_bias", "not supported"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "not supported"),
         ({"stream_options": {}}, "stream_options", "stream=true alone"),
-        ({"temprature": 0}, None, "unknown field 'temprature'; did you mean 'temperature'"),
+        ({"top_pp": 0}, None, "unknown field 'top_pp'; did you mean 'top_p'"),
         ({"max_tokens": 2.5}, None, "max_tokens"),
         ({"stream": "yes"}, None, "stream"),
         ({"model": None}, None, "model"),
