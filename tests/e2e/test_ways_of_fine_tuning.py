@@ -48,6 +48,7 @@ def losses(run: Path, capsys: pytest.CaptureFixture[str], *options: str) -> floa
     return float(next(line for line in lines if line.split()[:1] == ["loss"]).split()[1])
 
 
+@pytest.mark.slow
 def test_it_ends_early_and_a_start_of_what_has_ended_says_so_and_goes_on_where_told(
     tuned: Path, train_arguments: list[str], pretrained: Path, tmp_path: Path, capfd
 ):
@@ -78,6 +79,7 @@ def test_it_ends_early_and_a_start_of_what_has_ended_says_so_and_goes_on_where_t
     assert "resuming from step 8" in said
 
 
+@pytest.mark.slow
 def test_averages_are_kept_measured_and_exported(
     tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -121,6 +123,7 @@ def test_a_source_that_hardly_uses_its_encoder_is_warned_of(
     assert warning not in said()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused(
     tuned: Path, pretrained: Path, train_arguments: list[str], tmp_path: Path, refused: Refused
 ):
