@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 from t5lite.core.types import LogicalAxes
 from t5lite.models.config import Execution
 from t5lite.models.layers.low_rank import whole, with_whole
-from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient
+from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient, sums_by_rows
 from t5lite.partitioning.rules import active_partitioner, target_platform
 
 _SMALL_SHARE = 48 * 1024
@@ -41,6 +41,7 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
     A kernel is cast, and gathered over the devices that share the batch, in any case, forward and backward.
     Kept as products read it, it is gathered once a step. On a TPU, small ones of a layer are gathered as one
     where their rows are shared out alike: laid beside one another, no share of them changes its device.
+    Others are left as they are, but where the sum of a gradient has to be scattered along its rows.
 
     Args:
       state: of one layer, each ``nnx.Param`` with the logical axes of its stack.
@@ -48,9 +49,9 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
       apart: whether another stack of the model may keep arrays of the same shapes. XLA:TPU fills with zeros
         what two loops keep in one shape, before they write it; an axis of 1 in front makes it another.
     """
-    if execution.remat != "gathered" and "kernels" not in execution.remat_names:
-        return state
     leaves, structure = jax.tree.flatten(state, is_leaf=lambda node: isinstance(node, nnx.Param))
+    if execution.remat != "gathered" and "kernels" not in execution.remat_names:
+        return jax.tree.unflatten(structure, [_scattered(leaf, execution) for leaf in leaves])
     together: dict[Hashable, list[_Kernel]] = defaultdict(list)
     for kernel in _kernels(leaves, jnp.dtype(execution.compute_dtype)):
         turned = _with_rows_in_front(kernel)
@@ -72,6 +73,16 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
             leaves[each.number] = leaf.replace(as_read)
             start = end
     return jax.tree.unflatten(structure, leaves)
+
+
+def _scattered(leaf: nnx.Param, execution: Execution) -> nnx.Variable:
+    """Return a parameter of a layer; the sum of its gradient is scattered along its rows if it has to be."""
+    axes: LogicalAxes = tuple(leaf.get_metadata("out_sharding"))[1:]
+    if not sums_by_rows(whole(leaf.get_value()).shape, axes):
+        return leaf
+    array = whole(leaf.get_value()).astype(jnp.dtype(execution.compute_dtype))
+    read = scatter_gradient(array, jax.lax.stop_gradient(array), axes)
+    return leaf.replace(with_whole(leaf.get_value(), read))
 
 
 def _kernels(leaves: list[nnx.Param], dtype: jnp.dtype) -> Iterator[_Kernel]:
