@@ -38,6 +38,7 @@ _BEGIN, _END = "<!-- recipes -->", "<!-- end recipes -->"
 FIGURES = ROOT / "docs" / "data" / "planned_recipes.json"
 _T5 = "--config configs/t5_1_1_base_span_corruption.py"
 _XXL = "--config configs/t5_1_1_xxl_span_corruption.py"
+_LLAMA = "--config configs/llama_3_1_8b_causal_lm.py"
 _LARGE = f"{_T5} --model t5-1.1-large --run-dir runs/t5-1.1-large --global-batch-size 512"
 _XL = f"{_T5} --model t5-1.1-xl --run-dir runs/t5-1.1-xl --global-batch-size 2048"
 RECIPES = {
@@ -47,6 +48,7 @@ RECIPES = {
     "t5_1_1_xl_v5e_256": f"{_XL} --chips v5e-256 --compile 1",
     "t5_1_1_xxl_v5e_256": f"{_XXL} --chips v5e-256 --global-batch-size 2048 --compile 1",
     "t5_1_1_xxl_v5p_256": f"{_XXL} --chips v5p-256 --global-batch-size 2048 --compile 1",
+    "llama_3_1_8b_v6e_256": f"{_LLAMA} --chips v6e-256 --global-batch-size 1024 --compile 4",
 }
 """The options of ``t5lite plan`` for each recipe of configs/. A v5p-256 has 128 chips."""
 
