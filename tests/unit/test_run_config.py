@@ -93,6 +93,7 @@ def test_json_names_the_class_where_several_are_possible():
         "data": "PretrainingDataConfig",
         "optimizer": "AdafactorConfig",
         "schedule": "Constant",
+        "adapter": "NoAdapter",
     }
     assert values["data"]["objective"]["type"] == "SpanCorruption"
 
