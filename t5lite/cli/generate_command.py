@@ -1,12 +1,17 @@
-"""``t5lite generate``: let a run write, greedily."""
+"""``t5lite generate``: let a run write."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
+from t5lite.cli.decoding_options import DecodingOptions
 from t5lite.cli.generated_outputs import check_output, is_json_lines, write_outputs
 from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core import command_line
@@ -37,7 +42,7 @@ _DECIDE_NOTHING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Write one output text for each input text, by greedy decoding.
+    """Write an output text for each input text, by greedy search or another strategy.
 
     An encoder-decoder answers an input, a decoder-only model continues it (the continuation alone is
     written), a masked language model fills in its [MASK], a classifier of texts names the class.
@@ -67,6 +72,10 @@ class Arguments:
     """Inputs decoded at once."""
     on_invalid_utf8: InvalidUtf8 = "error"
     """Refuse invalid UTF-8 in the input, or replace each invalid byte by U+FFFD."""
+    decoding: Annotated[DecodingOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DecodingOptions
+    )
+    """How texts are written."""
 
     def __post_init__(self):
         expand_fields(self, "run", "input_file", "output_file")
@@ -75,10 +84,13 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite generate")
+    decoding = parsed.decoding.config()
     inputs = _inputs(parsed)
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
     output = None if parsed.output_file is None else place(parsed.output_file)
     check_output(output, reads=reads)
+    if decoding.log_probs and not is_json_lines(output):
+        raise DataError("--log-probs are written to JSON lines; give --output-file NAME.jsonl")
     resumption = Resumption.of(
         output,
         run=absolute_location(parsed.run),
@@ -98,6 +110,8 @@ def run(arguments: Sequence[str]) -> int:
         encoder_length=parsed.encoder_length,
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,
+        decoding=decoding,
+        first_index=resumption.num_outputs,
     )
     write_outputs(generation, inputs, resumption, batch_size=batch_size)
     return 0

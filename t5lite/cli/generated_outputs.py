@@ -58,8 +58,9 @@ def write_outputs(
 ) -> None:
     r"""Write an output for each input as it comes, and say on standard error what was cut.
 
-    A file ending in ``.jsonl`` holds an object for each: input, output, and whether either was cut. Elsewhere
-    an output is a line, with its line breaks written as ``\n``.
+    A file ending in ``.jsonl`` holds an object for each: input, output, whether either was cut, its figures
+    where asked for, and the other outputs of an input that has several. Elsewhere an output is a line, with
+    its line breaks written as ``\n``, and those of an input follow one another.
 
     Args:
       generation: to be run, of the inputs that have no output yet.
@@ -82,9 +83,14 @@ def write_outputs(
         _progress(resumption.num_outputs, len(inputs), batch_size) as progress,
     ):
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
-            stream.write(_json_line(text, output) if as_json else f"{output.text.translate(_LINE_BREAKS)}\n")
+            texts = [each.text for each in (output, *output.others)]
+            lines = [each.translate(_LINE_BREAKS) for each in texts]
+            missing = generation.num_sequences - len(lines)
+            as_text = "".join(f"{line}\n" for line in lines) + "\n" * missing
+            stream.write(_json_line(text, output) if as_json else as_text)
             counts["cut"] += output.output_cut
-            counts["broken"] += not as_json and output.text != output.text.translate(_LINE_BREAKS)
+            counts["broken"] += not as_json and texts != lines
+            counts["fewer"] += missing > 0
             if number % batch_size == 0 or number == len(inputs):
                 stream.flush()
                 progress(number)
@@ -92,6 +98,12 @@ def write_outputs(
         _say(
             f"{counts['cut']:,} of {len(inputs):,} outputs stop at {lengths.max_decode_length} tokens without"
             f" an end; {_more_output(lengths)}"
+        )
+    if counts["fewer"]:
+        _say(
+            f"{counts['fewer']:,} of {len(inputs):,} inputs have fewer than {generation.num_sequences} "
+            "outputs, as there are no more texts of that length; elsewhere than in .jsonl empty lines stand "
+            "for them"
         )
     if counts["broken"]:
         _say(
@@ -167,8 +179,19 @@ def _json_line(text: str, output: Output) -> str:
         "output": output.text,
         "input_cut": output.input_cut,
         "output_cut": output.output_cut,
+        **_figures(output),
     }
+    if output.others:
+        record["others"] = [
+            {"output": other.text, "output_cut": other.output_cut, **_figures(other)}
+            for other in output.others
+        ]
     return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _figures(output: Output) -> dict[str, float]:
+    figures = {"log_prob": output.log_prob, "score": output.score}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _say(message: str) -> None:

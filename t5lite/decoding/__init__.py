@@ -1,6 +1,7 @@
 """Generation of text from a bound model: the key-value cache, strategies of search, and ways of writing."""
 
 from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
+from t5lite.decoding.config import GREEDY, DecodingConfig
 from t5lite.decoding.decoder import AnsweringDecoder, ContinuingDecoder, Decoder, Start
 from t5lite.decoding.greedy import greedy, greedy_continuation
 from t5lite.decoding.mode import (
@@ -13,12 +14,17 @@ from t5lite.decoding.mode import (
     left_aligned,
 )
 from t5lite.decoding.modes import DECODING_MODES, decoding_mode, decoding_programs, generation_lengths
+from t5lite.decoding.scoring import score_targets
 from t5lite.decoding.search import run_search
 from t5lite.decoding.strategies import (
+    STRATEGIES,
+    Beam,
     EosIds,
     Greedy,
+    Sampling,
     Search,
     Strategy,
+    T5XBeam,
     Written,
     ids_of_eos,
     most_probable,
@@ -26,19 +32,25 @@ from t5lite.decoding.strategies import (
 
 __all__ = [
     "DECODING_MODES",
+    "GREEDY",
+    "STRATEGIES",
     "AnsweringDecoder",
+    "Beam",
     "ContinuingDecoder",
     "Decoder",
     "DecodingCache",
+    "DecodingConfig",
     "DecodingMode",
     "EosIds",
     "GenerationLengths",
     "Greedy",
     "Inputs",
     "Row",
+    "Sampling",
     "Search",
     "Start",
     "Strategy",
+    "T5XBeam",
     "TrainedOn",
     "Written",
     "advance",
@@ -53,6 +65,7 @@ __all__ = [
     "most_probable",
     "reorder",
     "run_search",
+    "score_targets",
     "start_cache",
     "start_prompt_cache",
     "take",

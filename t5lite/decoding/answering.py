@@ -29,7 +29,7 @@ class Answering(Searching):
 
         def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
             tokens_BM, marks = (jnp.asarray(batch[field]) for field in fields)
-            return {"tokens": cls.search_by(module, tokens_BM, marks, search).tokens_RL}
+            return {"tokens": cls.greedy(module, tokens_BM, marks, search)}
 
         fields = ("encoder_input_tokens", "encoder_segment_ids")
         return {"greedy": Program(run=run, fields=fields)}

@@ -127,3 +127,7 @@ class DecodingConfig:
         if self.suppress_tokens:
             processors.append(SuppressTokens(tokens=self.suppress_tokens))
         return tuple(processors)
+
+
+GREEDY = DecodingConfig()
+"""The most probable token at every step, of all that there are."""

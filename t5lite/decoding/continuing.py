@@ -55,7 +55,7 @@ class Continuing(Searching):
         def run(module: Any, batch: Batch) -> dict[str, jax.Array]:
             tokens_BL, segment_ids_BL = (jnp.asarray(batch[field]) for field in fields)
             first_B = jnp.sum(segment_ids_BL == 0, axis=1, dtype=jnp.int32)
-            return {"tokens": cls.search_by(module, tokens_BL, first_B, search).tokens_RL}
+            return {"tokens": cls.greedy(module, tokens_BL, first_B, search)}
 
         fields = ("decoder_input_tokens", "decoder_segment_ids")
         return {"greedy": Program(run=run, fields=fields, added_length=search.max_decode_length - 1)}

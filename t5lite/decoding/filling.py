@@ -11,6 +11,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.decoding.config import GREEDY, DecodingConfig
 from t5lite.decoding.mode import DecodingMode, Given, Row, framed_row
 from t5lite.decoding.strategies import Written, most_probable
 from t5lite.models.config import HEADS, EncoderOnlyConfig
@@ -32,6 +33,7 @@ class Filling(DecodingMode):
         encoder_length: int,
         max_decode_length: int,
         eos_ids: Sequence[int] = (),
+        decoding: DecodingConfig = GREEDY,
     ):
         """Check that the head names tokens, and find what frames them."""
         if not config.fills_masks:
@@ -39,6 +41,11 @@ class Filling(DecodingMode):
             raise ConfigError(
                 f"an encoder-only model with head={config.head!r} writes no text; one with head={heads} "
                 f"fills in {MASK}"
+            )
+        if decoding != GREEDY:
+            raise ConfigError(
+                f"a masked language model fills in every {MASK} by its most probable token; options of "
+                "decoding are for models with a decoder: leave them out"
             )
         if encoder_length < self.least_length:
             raise ConfigError(
@@ -67,8 +74,9 @@ class Filling(DecodingMode):
         called = self.vocabulary.token_text(self.special.mask)
         return super().ids(given.replace(MASK, called) if isinstance(given, str) else given)
 
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
         """Return the inputs with their masks filled in, rows of ``encoder_length``."""
+        del indices_B
         logits_BMV = model({"encoder_input_tokens": tokens_BM, "encoder_segment_ids": marks})["tokens"]
         best_BM = most_probable(self.search.allowed(logits_BMV))
         return Written(jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM))

@@ -11,6 +11,7 @@ import numpy as np
 from t5lite.data.pipeline import DataConfig, SourceDataConfig
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
+from t5lite.decoding.config import GREEDY, DecodingConfig
 from t5lite.decoding.strategies import Search, Written, ids_of_eos
 from t5lite.models.config import ModelConfig
 from t5lite.models.program import Program
@@ -73,9 +74,10 @@ class DecodingMode(ABC):
       encoder_length: inputs are cut to this many tokens, special ones included.
       max_decode_length: most tokens generated for an input, EOS included.
       eos_ids: what ends an output besides the vocabulary's EOS.
+      decoding: how texts are written.
 
     Raises:
-      ConfigError: if the model cannot write, or a length leaves no room.
+      ConfigError: if the model cannot write, or not so, or a length leaves no room.
     """
 
     least_length: ClassVar[int] = 1
@@ -89,13 +91,16 @@ class DecodingMode(ABC):
         encoder_length: int,
         max_decode_length: int,
         eos_ids: Sequence[int] = (),
+        decoding: DecodingConfig = GREEDY,
     ):
         self.config, self.vocabulary, self.encoder_length = config, vocabulary, encoder_length
+        self.decoding = decoding
         self.eos_ids = tuple(dict.fromkeys((*ids_of_eos(vocabulary.eos_id), *eos_ids)))
-        self.search = Search(
+        self.search = decoding.search(
             max_decode_length=max_decode_length,
-            eos_id=self.eos_ids,
+            eos_ids=self.eos_ids,
             known_V=known_rows(config, vocabulary.known_ids),
+            vocab_size=config.vocab_size,
         )
 
     @staticmethod
@@ -156,8 +161,20 @@ class DecodingMode(ABC):
         return left_aligned(rows, length)
 
     @abstractmethod
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
-        """Return what a bound model writes; traceable."""
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
+        """Return what a bound model writes; traceable.
+
+        Args:
+          model: a bound module.
+          tokens_BM: of ``arrays``.
+          marks: of ``arrays``.
+          indices_B: int32, which inputs they are, of all.
+        """
+
+    @property
+    def num_sequences(self) -> int:
+        """Texts that are written for an input."""
+        return 1
 
     @abstractmethod
     def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:

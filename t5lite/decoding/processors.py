@@ -27,8 +27,8 @@ class History(NamedTuple):
     @property
     def is_token_BL(self) -> jax.Array:
         """Where there is a token, neither padding in front nor room behind."""
-        columns_L = jnp.arange(self.tokens_BL.shape[1])
-        return (columns_L >= self.first_B[:, None]) & (columns_L < self.length)
+        columns_1L = jnp.arange(self.tokens_BL.shape[1])[None]
+        return (columns_1L >= self.first_B[:, None]) & (columns_1L < self.length)
 
 
 class Processor(ABC):
@@ -99,8 +99,8 @@ class ForcedToken(Processor):
 
     def __call__(self, scores_BV: jax.Array, history: History) -> jax.Array:
         """Return 0 for the token and minus infinity for all others, at its place."""
-        forced_V = jnp.where(jnp.arange(scores_BV.shape[1]) == self.token, 0.0, -jnp.inf)
-        return jnp.where(history.num_decoded == self.index, forced_V, scores_BV)
+        forced_1V = jnp.where(jnp.arange(scores_BV.shape[1])[None] == self.token, 0.0, -jnp.inf)
+        return jnp.where(history.num_decoded == self.index, forced_1V, scores_BV)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +116,8 @@ class SuppressTokens(Processor):
 
 
 def _is_one_of(tokens: tuple[int, ...], scores_BV: jax.Array) -> jax.Array:
-    ids_V = jnp.arange(scores_BV.shape[1])
-    return jnp.isin(ids_V, jnp.asarray(tokens, jnp.int32))
+    ids_1V = jnp.arange(scores_BV.shape[1])[None]
+    return jnp.isin(ids_1V, jnp.asarray(tokens, jnp.int32))
 
 
 def _marked(tokens_BL: jax.Array, where_BL: jax.Array, num_tokens: int) -> jax.Array:

@@ -17,15 +17,27 @@ class Searching(DecodingMode):
     decoder: ClassVar[type[Decoder[Any]]]
     """How the architecture is decoded."""
 
-    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+    @property
+    def num_sequences(self) -> int:
+        """Texts that the strategy returns for an input."""
+        return self.decoding.strategy.num_sequences
+
+    def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
         """Return what is written, rows of ``max_decode_length``."""
-        return self.search_by(model, tokens_BM, marks, self.search)
+        return run_search(
+            self.decoder(model, self.search.max_decode_length),
+            tokens_BM,
+            marks,
+            strategy=self.decoding.strategy,
+            search=self.search,
+            indices_B=indices_B,
+        )
 
     @classmethod
-    def search_by(cls, model: Any, tokens_BM: jax.Array, marks: jax.Array, search: Search) -> Written:
-        """Return what a bound model writes."""
+    def greedy(cls, model: Any, tokens_BM: jax.Array, marks: jax.Array, search: Search) -> jax.Array:
+        """Return what a bound model writes by greedy search, for an export."""
         decoder = cls.decoder(model, search.max_decode_length)
-        return run_search(decoder, tokens_BM, marks, strategy=Greedy(), search=search)
+        return run_search(decoder, tokens_BM, marks, strategy=Greedy(), search=search).tokens_RL
 
     def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:
         """Return the ids before the first EOS, and whether there is one."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.decoding import Inputs, Row, Written, decoding_mode
+from t5lite.decoding import GREEDY, DecodingConfig, Inputs, Row, Written, decoding_mode
+from t5lite.decoding.stop_strings import first_stop
 from t5lite.evaluation.length_buckets import Bucket, buckets
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
@@ -27,6 +28,13 @@ class Output(NamedTuple):
     """Whether it saw only a part of the input."""
     output_cut: bool = False
     """Whether it was stopped at the greatest length before it had ended."""
+    log_prob: float | None = None
+    """Natural logarithm of the model's own probability of its tokens, of what ends it, too; None if not asked
+    for."""
+    score: float | None = None
+    """What texts of an input were compared by, of a strategy that compares."""
+    others: tuple["Output", ...] = ()
+    """The other texts for the input, from better to worse; fewer than asked for where there are no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,7 @@ class GenerationSizes:
 
 
 class TextGenerator:
-    """Greedy generation of texts with a compiled function of one batch size and of a few lengths of inputs.
+    """Generation of texts with a compiled function of one batch size and of a few lengths of inputs.
 
     An encoder-decoder answers an input. A decoder-only model continues it, a text with the vocabulary's
     ``prompt_prefix`` in front; the continuation alone is returned. An encoder-only model with a masked LM
@@ -63,6 +71,7 @@ class TextGenerator:
         sizes: GenerationSizes,
         *,
         eos_ids: Sequence[int] = (),
+        decoding: DecodingConfig = GREEDY,
         partitioner: Partitioner | None = None,
     ):
         """Compile nothing yet; the first call does.
@@ -72,6 +81,7 @@ class TextGenerator:
           vocabulary: encodes inputs that are texts, and decodes outputs.
           sizes: of inputs, outputs and batches.
           eos_ids: what ends an output besides the vocabulary's EOS.
+          decoding: how texts are written.
           partitioner: where ``params`` lie, and caches and logits with them; None for one device.
 
         Raises:
@@ -86,54 +96,90 @@ class TextGenerator:
             encoder_length=sizes.encoder_length,
             max_decode_length=sizes.max_decode_length,
             eos_ids=eos_ids,
+            decoding=decoding,
         )
 
-        def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array) -> Written:
+        def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
             with contextlib.nullcontext() if partitioner is None else partitioner.activate():
-                return mode.run(model.bind_for_decoding(params), tokens_BM, marks)
+                return mode.run(model.bind_for_decoding(params), tokens_BM, marks, indices_B)
 
         # Every process of several reads all outputs, of which its devices would hold a part.
         self._decode = jax.jit(decode, out_shardings=partitioner.replicated if partitioner else None)
 
-    def __call__(self, params: Tree, inputs: Inputs) -> Iterator[Output]:
-        """Yield one output for each input, in order; while a batch is read, the next one is decoded."""
+    def __call__(self, params: Tree, inputs: Inputs, *, first_index: int = 0) -> Iterator[Output]:
+        """Yield one output for each input, in order; while a batch is read, the next one is decoded.
+
+        What is drawn depends on the index of an input; the first has ``first_index``.
+        """
         window = _BATCHES_SORTED * self.batch_size
         for start in range(0, len(inputs), window):
             rows = [self._mode.row(given) for given in inputs[start : start + window]]
-            yield from self._outputs(params, rows)
+            yield from self._outputs(params, rows, first=first_index + start)
 
-    def _outputs(self, params: Tree, rows: list[Row]) -> list[Output]:
+    def _outputs(self, params: Tree, rows: list[Row], *, first: int) -> list[Output]:
         lengths = [len(row.ids) for row in rows]
         waiting: list[tuple[Bucket, Written, np.ndarray]] = []
         outputs: dict[int, Output] = {}
         for bucket in buckets(lengths, batch_size=self.batch_size, most=self._mode.encoder_length):
-            waiting.append((bucket, *self._dispatched(params, bucket, rows)))
+            waiting.append((bucket, *self._dispatched(params, bucket, rows, first)))
             if len(waiting) > 1:
                 outputs |= self._decoded(*waiting.pop(0), rows)
         for batch in waiting:
             outputs |= self._decoded(*batch, rows)
         return [outputs[number] for number in range(len(rows))]
 
-    def _dispatched(self, params: Tree, bucket: Bucket, rows: list[Row]) -> tuple[Written, np.ndarray]:
+    def _dispatched(
+        self, params: Tree, bucket: Bucket, rows: list[Row], first: int
+    ) -> tuple[Written, np.ndarray]:
         """Return what is being decoded, and the marks of its inputs."""
         empty = self._mode.row(np.zeros(0, np.int32)).ids
         filling = [empty] * (self.batch_size - len(bucket.numbers))
-        arrays = self._mode.arrays([rows[number].ids for number in bucket.numbers] + filling, bucket.length)
+        tokens_BM, marks = self._mode.arrays(
+            [rows[number].ids for number in bucket.numbers] + filling, bucket.length
+        )
+        indices_B = np.zeros(self.batch_size, np.int32)
+        indices_B[: len(bucket.numbers)] = first + np.asarray(bucket.numbers)
+        arrays = tokens_BM, marks, indices_B
         placed = (
             arrays if self._partitioner is None else jax.device_put(arrays, self._partitioner.batch_sharding)
         )
-        return self._decode(params, *placed), arrays[1]
+        return self._decode(params, *placed), marks
 
     def _decoded(
         self, bucket: Bucket, written: Written, marks: np.ndarray, rows: list[Row]
     ) -> dict[int, Output]:
-        outputs = {}
+        outputs, written = {}, jax.device_get(written)
+        several = self._mode.num_sequences
         # The rows end where those that fill up begin.
-        for number, ids, mark in zip(bucket.numbers, np.asarray(written.tokens_RL), marks, strict=False):
-            kept, whole = self._mode.ended(ids, mark)
-            text = self.vocabulary.decode(kept)
-            outputs[number] = Output(text, input_cut=rows[number].cut, output_cut=not whole)
+        for place, (number, mark) in enumerate(zip(bucket.numbers, marks, strict=False)):
+            best, *others = (
+                self._output(written, row, mark, input_cut=rows[number].cut)
+                for row in range(place * several, (place + 1) * several)
+            )
+            real = tuple(each for each in others if each.score is None or each.score > -np.inf)
+            outputs[number] = best._replace(others=real)
         return outputs
+
+    def _output(self, written: Written, row: int, mark: np.ndarray, *, input_cut: bool) -> Output:
+        ids = np.asarray(written.tokens_RL[row])
+        kept, whole = self._mode.ended(ids, mark)
+        text, log_prob = self.vocabulary.decode(kept), None
+        num_tokens = len(ids)
+        stop = first_stop(text, self._mode.decoding.stop_strings)
+        if stop is not None:
+            num_tokens = self._tokens_until_stop(kept)
+            text, whole = text[:stop], True
+        if written.log_probs_RL is not None:
+            log_prob = float(np.sum(written.log_probs_RL[row, :num_tokens], dtype=np.float64))
+        score = None if written.scores_R is None else float(written.scores_R[row])
+        return Output(text, input_cut, not whole, log_prob, score)
+
+    def _tokens_until_stop(self, ids: np.ndarray) -> int:
+        """Return how many tokens it took to complete a stop string."""
+        stops = self._mode.decoding.stop_strings
+        texts = (self.vocabulary.decode(ids[:number]) for number in range(1, len(ids)))
+        found = (number for number, text in enumerate(texts, 1) if first_stop(text, stops) is not None)
+        return next(found, len(ids))
 
 
 def generate_outputs(
@@ -144,8 +190,12 @@ def generate_outputs(
     sizes: GenerationSizes,
     *,
     eos_ids: Sequence[int] = (),
+    decoding: DecodingConfig = GREEDY,
     partitioner: Partitioner | None = None,
+    first_index: int = 0,
 ) -> Iterator[Output]:
-    """Yield the output for each input, in order; arguments as of ``TextGenerator``."""
-    generator = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
-    return generator(params, inputs)
+    """Yield the output for each input, in order; arguments as of ``TextGenerator`` and its call."""
+    generator = TextGenerator(
+        model, vocabulary, sizes, eos_ids=eos_ids, decoding=decoding, partitioner=partitioner
+    )
+    return generator(params, inputs, first_index=first_index)

@@ -9,7 +9,7 @@ import jax
 
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
-from t5lite.decoding import GenerationLengths, decoding_mode, generation_lengths
+from t5lite.decoding import GREEDY, DecodingConfig, GenerationLengths, decoding_mode, generation_lengths
 from t5lite.evaluation.text_classification import classification_rows, classify
 from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_outputs
 from t5lite.models.config import ModelConfig
@@ -34,6 +34,8 @@ class Generation:
     """One of each input, in order; to take the first compiles."""
     step: int
     """Of the checkpoint."""
+    num_sequences: int = 1
+    """Texts for an input."""
 
 
 def generate(
@@ -45,8 +47,9 @@ def generate(
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
+    decoding: DecodingConfig = GREEDY,
 ) -> list[str]:
-    """Return the greedy output text of a run for each input text; arguments as of ``start_generation``."""
+    """Return the output text of a run for each input text; arguments as of ``start_generation``."""
     generation = start_generation(
         run,
         inputs,
@@ -55,6 +58,7 @@ def generate(
         encoder_length=encoder_length,
         max_decode_length=max_decode_length,
         batch_size=batch_size,
+        decoding=decoding,
     )
     return [output.text for output in generation.outputs]
 
@@ -68,8 +72,10 @@ def start_generation(
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
+    decoding: DecodingConfig = GREEDY,
+    first_index: int = 0,
 ) -> Generation:
-    """Check inputs and run, load its newest (or given) checkpoint, and return what decodes greedily.
+    """Check inputs and run, load its newest (or given) checkpoint, and return what decodes.
 
     An encoder-decoder's inputs may hold sentinels (``<extra_id_0>``). A decoder-only model continues its
     inputs, or answers them where it was trained on pairs or to denoise. After UL2, a text may begin with its
@@ -84,6 +90,8 @@ def start_generation(
       encoder_length: most tokens of an input; by default what the run was trained on.
       max_decode_length: most tokens of an output; by default what the run was trained on.
       batch_size: inputs at once.
+      decoding: how texts are written; by greedy search by default.
+      first_index: of the first input among all, where some were written before: what is drawn depends on it.
 
     Raises:
       UserError: if a length or size is out of range, or the run directory or its checkpoint cannot be used.
@@ -105,6 +113,11 @@ def start_generation(
                 f"{run} has no {directory.classes_file.name}, so that nothing says what its "
                 f"{config.num_classes} outputs mean; fine-tune it on pairs whose targets are the classes"
             )
+        if decoding != GREEDY:
+            raise ConfigError(
+                f"{run} is a classifier, which names a class; options of decoding are for models with a "
+                "decoder: leave them out"
+            )
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
         loaded = load_trained(found, partitioner, step=step, average=average)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
@@ -114,6 +127,8 @@ def start_generation(
         vocabulary,
         encoder_length=lengths.encoder_length,
         max_decode_length=lengths.max_decode_length,
+        eos_ids=found.model.eos_ids,
+        decoding=decoding,
     )
     # An imported model was trained on what its tokenizer makes of a text.
     given = inputs if trained is None else mode.prompts(inputs, trained)
@@ -132,10 +147,13 @@ def start_generation(
             batch_size=batch_size,
         ),
         eos_ids=found.model.eos_ids,
+        decoding=decoding,
         partitioner=partitioner,
+        first_index=first_index,
     )
     keeps_end = any(row.keeps_end for row in rows)
-    return Generation(lengths, tuple(row.num_tokens for row in rows), keeps_end, outputs, loaded.step)
+    num_tokens = tuple(row.num_tokens for row in rows)
+    return Generation(lengths, num_tokens, keeps_end, outputs, loaded.step, mode.num_sequences)
 
 
 def generation_partitioning(config: ModelConfig, num_devices: int) -> PartitioningConfig:

@@ -64,6 +64,33 @@ def test_json_lines_in_and_out_keep_texts_as_they_are(outputs, tmp_path: Path, c
     assert "line breaks" not in errors
 
 
+def test_several_outputs_are_lines_one_after_another_or_objects_with_their_figures(outputs, tmp_path, capsys):
+    other = Output("b", input_cut=False, output_cut=True, log_prob=-3.0, score=-1.5)
+    outputs += [Output("a", input_cut=False, log_prob=-2.0, score=-1.0, others=(other,))]
+    generate = ["generate", "--run", "run", "--text", "x"]
+    assert main(generate) == 0
+    assert capsys.readouterr().out == "a\nb\n"
+    assert main([*generate, "--log-probs", "--output-file", str(tmp_path / "o.jsonl")]) == 0
+    assert json.loads((tmp_path / "o.jsonl").read_text()) == {
+        "input": "x",
+        "output": "a",
+        "input_cut": False,
+        "output_cut": False,
+        "log_prob": -2.0,
+        "score": -1.0,
+        "others": [{"output": "b", "output_cut": True, "log_prob": -3.0, "score": -1.5}],
+    }
+    for options, message in (
+        (["--log-probs"], "--log-probs are written to JSON lines; give --output-file NAME.jsonl"),
+        (
+            ["--num-beams", "2"],
+            "--num-beams is no option of strategy greedy; leave it out, or give --strategy b",
+        ),
+    ):
+        assert main([*generate, *options]) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "read"), [("a.ndjson", "a"), ("a.json.txt", '{"text": "a"}')])
 def test_the_last_ending_says_whether_lines_are_json(name, read, outputs, tmp_path: Path):
     outputs += [Output("x", input_cut=False)]

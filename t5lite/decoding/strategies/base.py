@@ -87,7 +87,7 @@ class Search:
             allowed_RV = processor(allowed_RV, history)
         left_RV = known_RV
         if ids_of_eos(self.eos_id):
-            left_RV = jnp.where(self.ends(jnp.arange(scores_RV.shape[1])), scores_RV, -jnp.inf)
+            left_RV = jnp.where(self.ends(jnp.arange(scores_RV.shape[1])[None]), scores_RV, -jnp.inf)
         none_R1 = jnp.all(allowed_RV == -jnp.inf, axis=1, keepdims=True)
         return jnp.where(none_R1, left_RV, allowed_RV)
 
@@ -128,6 +128,7 @@ class SearchState(Protocol):
 StateT = TypeVar("StateT", bound=SearchState)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Strategy(ABC, Generic[StateT]):
     """How the next tokens are chosen: options as fields of a frozen dataclass; traceable."""
 

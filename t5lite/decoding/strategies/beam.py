@@ -40,4 +40,4 @@ class Beam(BeamSearch):
 
     def finishing(self, ended_BN: jax.Array, *, is_full: jax.Array) -> jax.Array:
         """Return those of the best that ended, or have the greatest length."""
-        return (ended_BN | is_full) & (jnp.arange(ended_BN.shape[1]) < self.num_beams)
+        return (ended_BN | is_full) & (jnp.arange(ended_BN.shape[1])[None] < self.num_beams)

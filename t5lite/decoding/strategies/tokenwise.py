@@ -1,6 +1,7 @@
 """Strategies that choose each row's token from its own logits alone."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ class TokenwiseState(NamedTuple):
     """Of a strategy that draws: of the row, not yet of the step."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Tokenwise(Strategy[TokenwiseState]):
     """A row ends with EOS, which is part of it, and continues with padding; the search ends with all rows."""
 

@@ -12,7 +12,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
-from t5lite.decoding import Row, decoding_mode, greedy_continuation
+from t5lite.decoding import DecodingConfig, Row, Sampling, decoding_mode, greedy_continuation
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
 from t5lite.models.functional import build
@@ -214,7 +214,37 @@ def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabula
     sizes = GenerationSizes(encoder_length=4, max_decode_length=5, batch_size=2)
     first = jnp.argmax(model.bind(params)({"decoder_input_tokens": jnp.asarray([[1]])})[0, -1])
     (whole,) = generate_outputs(model, params, vocabulary, [""], sizes, eos_ids=(int(first),))
-    assert whole == ("", False, False)
+    assert whole[:3] == ("", False, False)
     (cut,) = generate_outputs(model, params, vocabulary, [TEXTS[2]], sizes)
     assert cut.input_cut
     assert cut.output_cut
+
+
+def test_texts_end_before_stop_strings_and_come_several_whatever_the_batch(vocabulary):
+    model, params = make(DecoderOnlyConfig, vocabulary)
+
+    def outputs(batch_size, **options):
+        sizes = GenerationSizes(encoder_length=12, max_decode_length=8, batch_size=batch_size)
+        decoding = DecodingConfig(log_probs=True, **options)
+        return list(generate_outputs(model, params, vocabulary, TEXTS, sizes, decoding=decoding))
+
+    strategy = Sampling(num_return_sequences=3, seed=5)
+    whole = outputs(3, strategy=strategy)
+    texts = [[each.text for each in (output, *output.others)] for output in whole]
+    assert all(len(each) == 3 for each in texts)
+    assert len({text for each in texts for text in each}) > 5
+    alone = outputs(1, strategy=strategy)
+    assert [[each.text for each in (output, *output.others)] for output in alone] == texts
+    np.testing.assert_allclose(
+        [each.log_prob for each in alone], [each.log_prob for each in whole], rtol=1e-4
+    )
+    longest = max((text for each in texts for text in each), key=len)
+    stop = longest[2:5]  # of several tokens, or of a part of one
+    for output, stopped in zip(whole, outputs(3, strategy=strategy, stop_strings=(stop, "!?")), strict=True):
+        for before, after in zip((output, *output.others), (stopped, *stopped.others), strict=True):
+            assert after.text == before.text.partition(stop)[0]
+            if stop in before.text:
+                assert not after.output_cut
+                assert before.log_prob <= after.log_prob < 0
+            else:
+                assert after == before._replace(others=after.others)

@@ -1,0 +1,94 @@
+"""Options of how texts are written, as ``t5lite generate`` has them."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.registry import lookup
+from t5lite.decoding import STRATEGIES, DecodingConfig
+
+StrategyName = Literal["greedy", "sampling", "beam", "t5x_beam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """A strategy's options are given with it alone; whatever is left out is as the strategy has it."""
+
+    strategy: StrategyName = "greedy"
+    """The most probable token each time; draw them; or follow several texts at once, compared by the
+    conventions of transformers (beam) or T5X (t5x_beam)."""
+    temperature: float | None = None
+    """Sampling: what logits are divided by; below 1 probable tokens become more so (1)."""
+    top_k: int | None = None
+    """Sampling: among so many of the most probable tokens (all)."""
+    top_p: float | None = None
+    """Sampling: among the most probable tokens that together have this probability (1)."""
+    min_p: float | None = None
+    """Sampling: among tokens with at least this share of the most probable one's probability (0)."""
+    typical_p: float | None = None
+    """Sampling: among the tokens of most expectable surprise that together have this probability (1)."""
+    seed: int | None = None
+    """Sampling: of what is drawn, which depends on it, on the place of the input and on nothing else (0)."""
+    num_beams: int | None = None
+    """Beam search: texts that are followed at once (4)."""
+    length_penalty: float | None = None
+    """Strategy beam: texts are compared by log probability over length to this power (1)."""
+    early_stopping: Literal["true", "false", "never"] | None = None
+    """Strategy beam: done with num_beams texts (true), when none of the present length could be better
+    (false), or when none of any length could (never) (false)."""
+    alpha: float | None = None
+    """Strategy t5x_beam: texts are compared by log probability over ((5 + length) / 6) to this power
+    (0.6)."""
+    num_return_sequences: int | None = None
+    """Sampling and beam search: texts for an input, each a line or an object in .jsonl (1)."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the prompt or the text has are less probable."""
+    no_repeat_ngram_size: int = 0
+    """No sequence of so many tokens is written twice; 0: any may be."""
+    min_new_tokens: int = 0
+    """A text does not end before it has so many tokens."""
+    forced_bos_token_id: int | None = None
+    """The first token of every text."""
+    forced_eos_token_id: int | None = None
+    """The last token of a text that has the greatest length."""
+    suppress_tokens: tuple[int, ...] = ()
+    """Ids that are never written."""
+    stop_strings: tuple[str, ...] = ()
+    """A text ends before the first of these that it has."""
+    log_probs: bool = False
+    """Add the log probability of each output, in .jsonl."""
+
+    def config(self) -> DecodingConfig:
+        """Return what the options say.
+
+        Raises:
+          ConfigError: for a value out of range, or an option of another strategy.
+        """
+        kind = lookup(STRATEGIES, self.strategy, kind="strategy")
+        given = {name: value for name in _of_strategies() if (value := getattr(self, name)) is not None}
+        for name in given:
+            if name not in {field.name for field in dataclasses.fields(kind)}:
+                takes = [other for other in STRATEGIES if name in _fields(other)]
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is no option of strategy {self.strategy}; leave it out, or "
+                    f"give --strategy {' or '.join(takes)}"
+                )
+        if (early := given.get("early_stopping")) in ("true", "false"):
+            given["early_stopping"] = early == "true"
+        common = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(DecodingConfig)
+            if field.name != "strategy"
+        }
+        return DecodingConfig(strategy=kind(**given), **common)
+
+
+def _fields(strategy: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(STRATEGIES[strategy])}
+
+
+def _of_strategies() -> list[str]:
+    """Return the options that belong to strategies."""
+    own = {name for strategy in STRATEGIES for name in _fields(strategy)}
+    return [field.name for field in dataclasses.fields(DecodingOptions) if field.name in own]

@@ -1,0 +1,48 @@
+"""How probable a model finds given texts, by the steps by which it would write them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from t5lite.decoding.decoder import Decoder
+
+
+def score_targets(
+    decoder: Decoder[Any],
+    tokens_BM: jax.Array,
+    marks: jax.Array | None,
+    targets_BL: jax.Array,
+    lengths_B: jax.Array,
+) -> jax.Array:
+    """Return the model's log probability of targets' tokens, float32 ``[B, max_decode_length]``; traceable.
+
+    They are those that a search returns for a text that it writes (``Search.log_probs``).
+
+    Args:
+      decoder: the model.
+      tokens_BM: int32 inputs, as the decoder takes them.
+      marks: what tells their padding apart, as the decoder takes it.
+      targets_BL: int32 ``[B, max_decode_length]``, with EOS where the end is to be scored.
+      lengths_B: int32, tokens of each target; what is behind them has 0.
+
+    Raises:
+      ConfigError: if the model has no positions for as much.
+    """
+    start = decoder.start(tokens_BM, marks)
+    logits_BV, cache = start.logits_BV, start.cache
+    if logits_BV is None:
+        logits_BV, cache = decoder.advance(cache, start.tokens_BP[:, -1])
+
+    def log_prob(logits_BV: jax.Array, token_B: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(jax.nn.log_softmax(logits_BV), token_B[:, None], axis=1)[:, 0]
+
+    def step(cache: Any, tokens: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+        written_B, next_B = tokens
+        logits_BV, cache = decoder.advance(cache, written_B)
+        return cache, log_prob(logits_BV, next_B)
+
+    first_B = log_prob(logits_BV, targets_BL[:, 0])
+    later_LB = jax.lax.scan(step, cache, (targets_BL[:, :-1].T, targets_BL[:, 1:].T))[1]
+    log_probs_BL = jnp.concatenate([first_B[:, None], later_LB.T], axis=1)
+    return jnp.where(jnp.arange(targets_BL.shape[1])[None] < lengths_B[:, None], log_probs_BL, 0.0)
