@@ -100,7 +100,7 @@ def sides(tmp_path_factory):
 
 FAMILIES = [
     "t5-1.1",
-    *(pytest.param(case, marks=pytest.mark.slow) for case in ("t5-1.0", "gpt2", "llama")),
+    *(pytest.param(case, marks=pytest.mark.slow) for case in ("t5-1.0", "t5gemma", "gpt2", "llama")),
     "mistral",
 ]
 
