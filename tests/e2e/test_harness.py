@@ -1,0 +1,169 @@
+"""Runs in EleutherAI's lm-evaluation-harness: by their exports, and as its own kind of model, alike."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from lm_eval.api.instance import Instance
+
+from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.harness.language_model import RunLM
+from t5lite.quickstart import corpus
+from tests.parity.test_texts_of_imported_models import make_folder
+
+LENGTH = 64
+TASKS = {
+    "next_words": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{begin}}",
+        "doc_to_choice": "{{endings}}",
+        "doc_to_target": "right",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    },
+    "whole_text": {
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "{{text}}",
+        "metric_list": [{"metric": "bits_per_byte"}],
+    },
+    "written": {
+        "output_type": "generate_until",
+        "doc_to_text": "{{begin}}",
+        "doc_to_target": "{{endings[0]}}",
+        "generation_kwargs": {"until": ["the", "\n\n"], "max_gen_toks": 12},
+        "metric_list": [{"metric": "exact_match"}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real paragraphs: which words follow, how probable the text is, what is written."""
+    folder = tmp_path_factory.mktemp("tasks")
+    texts = [" ".join(paragraph.text.split()[:24]) for paragraph in corpus.austen()[:9]]
+    texts[4] = " ".join(paragraph.text for paragraph in corpus.austen()[:4])  # longer than the models
+    with open(folder / "austen.jsonl", "w", encoding="utf-8") as lines:
+        for number, text in enumerate(texts):
+            words = text.split()
+            others = [" " + " ".join(texts[(number + n) % 4].split()[-3:]) for n in (1, 2)]
+            endings = [" " + " ".join(words[-3:]), *others]
+            begin = "" if number == 0 else " ".join(words[:-3])
+            lines.write(json.dumps({"begin": begin, "endings": endings, "right": 0, "text": text}) + "\n")
+    for name, task in TASKS.items():
+        data = {"dataset_path": "json", "dataset_kwargs": {"data_files": str(folder / "austen.jsonl")}}
+        content = {"task": name, **data, "test_split": "train", **task}  # JSON is YAML
+        (folder / f"{name}.yaml").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of a model whose tokenizer puts BOS before a text, and its export."""
+    folder = tmp_path_factory.mktemp("llama")
+    make_folder("LlamaForCausalLM", folder / "hf")
+    assert main(["import", "--from", str(folder / "hf"), "--output", str(folder / "run")]) == 0
+    assert main(["export", "--run", str(folder / "run"), "--output", str(folder / "exported")]) == 0
+    return folder / "run", folder / "exported"
+
+
+def figures(model: Any, tasks: Path, names: list[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the metrics, and what the model answered to each request."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    found = simple_evaluate(model, tasks=names, task_manager=manager, bootstrap_iters=0)
+    assert found is not None
+    samples = {name: [each["resps"] for each in found["samples"][name]] for name in names}
+    return found["results"], samples
+
+
+def hf_model(exported: Path, backend: str) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    kinds = {"seq2seq": transformers.AutoModelForSeq2SeqLM, "causal": transformers.AutoModelForCausalLM}
+    model = kinds[backend].from_pretrained(exported)
+    model.config.tie_word_embeddings = False  # as docs/downstream.md says
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    return HFLM(
+        pretrained=model, tokenizer=tokenizer, backend=backend, batch_size=4, max_length=LENGTH, device="cpu"
+    )
+
+
+def bare(text: str) -> str:
+    """What differs by the tokenizer's library: white space beside sentinels, names of special tokens."""
+    return "".join(text.replace("<|end_of_text|>", "").split())
+
+
+def flat(responses: Any) -> list[Any]:
+    if isinstance(responses, list | tuple):
+        return [item for each in responses for item in flat(each)]
+    return [responses]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("backend", ["seq2seq", "causal"])
+def test_a_run_and_its_export_have_the_same_figures(backend, tasks, request, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tasks / "cache"))
+    if backend == "seq2seq":
+        run, exported = (request.getfixturevalue(name) for name in ("pretrained", "exported"))
+    else:
+        run, exported = request.getfixturevalue("llama")
+    ours, our_answers = figures(RunLM(str(run), batch_size=4, max_length=LENGTH), tasks, list(TASKS))
+    theirs, their_answers = figures(hf_model(exported, backend), tasks, list(TASKS))
+    mine, other = (list(map(bare, flat(each["written"]))) for each in (our_answers, their_answers))
+    assert mine == other
+    for name in ("next_words", "whole_text"):
+        mine, other = flat(our_answers[name]), flat(their_answers[name])
+        assert [each for each in mine if isinstance(each, bool)] == [x for x in other if isinstance(x, bool)]
+        assert mine == pytest.approx(other, rel=1e-4)
+    for name in TASKS:
+        assert {k: v for k, v in ours[name].items() if isinstance(v, float)} == pytest.approx(
+            {k: v for k, v in theirs[name].items() if isinstance(v, float)}, rel=1e-4
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_command_is_the_harness_own_with_runs_among_its_models(
+    llama, tasks, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tasks / "cache"))
+    given = list(sys.argv)
+    words = [
+        "--model",
+        "t5lite",
+        "--model_args",
+        f"run={llama[0]}",
+        "--tasks",
+        "next_words",
+        "--batch_size",
+        "4",
+    ]
+    assert main(["harness", "run", *words, "--include_path", str(tasks)]) == 0
+    assert re.search(r"next_words.*\|acc +\|", capsys.readouterr().out)
+    assert sys.argv == given
+
+
+def ask(kind: str, *arguments: Any) -> list[Instance]:
+    return [Instance(kind, {}, arguments, 0)]
+
+
+@pytest.mark.slow
+def test_what_the_harness_cannot_be_answered_is_said_before_anything_is_computed(llama):
+    model = RunLM(str(llama[0]), batch_size="auto", max_length=LENGTH)
+    with pytest.raises(DataError, match="the task has an empty choice"):
+        model.loglikelihood(ask("loglikelihood", "a", ""))
+    with pytest.raises(DataError, match="the model has room for 64"):
+        model.loglikelihood(ask("loglikelihood", "", "word " * 400))
+    with pytest.raises(ConfigError, match=r"\{'num_beams': 4\} are not known here"):
+        model.generate_until(ask("generate_until", "a", {"num_beams": 4}))
+    with pytest.raises(ConfigError, match=r"max_gen_toks=64 leaves no room .* --gen_kwargs max_gen_toks=32"):
+        model.generate_until(ask("generate_until", "a", {"max_gen_toks": 64}))
+    assert model.batch_size == 16
