@@ -120,7 +120,7 @@ class RunLM(TemplateLM):
           DataError: for an empty continuation, or one longer than the model.
         """
         for request in requests:
-            context, continuation = request.args
+            context, continuation = request.arguments
             if not continuation:
                 raise DataError(
                     f"nothing is to be scored after {context[-80:]!r}; the task has an empty choice"

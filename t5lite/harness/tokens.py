@@ -24,7 +24,8 @@ class HarnessTokens:
     def encode(self, text: str, *, framed: bool = True) -> list[int]:
         """Return the ids of a text; one that spells what a text begins with has had it put there."""
         ids = self.vocabulary.encode(text, parse_sentinels=True).tolist()
-        if not framed or text.startswith(self.vocabulary.token_text(self.prefix_id)):
+        begun = self.vocabulary.token_text(self.prefix_id)  # nothing of SentencePiece, which finds no </s>
+        if not framed or (begun and text.startswith(begun)):
             return ids
         return [*self.frame.before, *ids, *self.frame.after]
 

@@ -162,7 +162,7 @@ def test_what_the_harness_cannot_be_answered_is_said_before_anything_is_computed
         model.loglikelihood(ask("loglikelihood", "a", ""))
     with pytest.raises(DataError, match="the model has room for 64"):
         model.loglikelihood(ask("loglikelihood", "", "word " * 400))
-    with pytest.raises(ConfigError, match=r"\{'num_beams': 4\} are not known here"):
+    with pytest.raises(ConfigError, match=r"\{'num_beams': 4\} of the task are not known here"):
         model.generate_until(ask("generate_until", "a", {"num_beams": 4}))
     with pytest.raises(ConfigError, match=r"max_gen_toks=64 leaves no room .* --gen_kwargs max_gen_toks=32"):
         model.generate_until(ask("generate_until", "a", {"max_gen_toks": 64}))
