@@ -14,6 +14,8 @@ from t5lite.quickstart.plots import LIGHT, spread
 _FONT, _DPI = 11.0, 180
 _LABEL_GAP = 0.07
 """Of the height, between the middles of two labels."""
+_LONGEST_LABEL = 32
+"""Of a longer name, such as an address, its end is shown: else nothing is left for the points."""
 
 
 class Point(NamedTuple):
@@ -61,7 +63,7 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
     ):
         color = LIGHT.pretrained if point.is_front else LIGHT.muted
         axes.annotate(
-            f"{point.name} {point.value:.4g}",
+            f"{_shortened(point.name)} {point.value:.4g}",
             xy=(1, height),
             xycoords=("axes fraction", "data"),
             xytext=(7, 0),
@@ -72,6 +74,10 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
             annotation_clip=False,
         )
     return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}"
 
 
 def written(figure: Figure, form: str) -> bytes:

@@ -28,6 +28,8 @@ _NO_VALUE = re.compile(r"missing value for argument '(--[^']+)'\. Expected 1 val
 _LISTS = ("Missing from", "Perhaps you meant", "Arguments similar")
 _LISTED = re.compile(r"^ {5,6}(-[^\s,]+)", re.MULTILINE)
 """An option of such a list; what stands below it, further in, is its help."""
+_POSITIONAL = "Positional"
+"""tyro's note on words that stand for themselves, by its name: only commands that parse by tyro import it."""
 _MISSING = "missing from "
 _NEAR = 0.75
 """How alike a word and an option are (of difflib) for one to be a misspelling of the other."""
@@ -117,6 +119,8 @@ def options_of(form: Any, prefix: str = "--") -> Iterator[tuple[str, Any]]:
         if not field.init:
             continue
         hint = hints[field.name]
+        if _POSITIONAL in map(str, _notes(hint)):
+            continue
         named = [name for each in _notes(hint) if (name := getattr(each, "name", None)) is not None]
         name = (named or [field.name.replace("_", "-")])[0]
         if name:

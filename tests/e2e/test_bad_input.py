@@ -30,7 +30,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys):
         (["train", "--config", str(RECIPE), "--partitioning.style", "fdsp"], "tensor_parallel"),
         (["train", "--config", str(RECIPE), "--num-processes", "two"], "'two'"),
         (["train", "--config", str(RECIPE), "--seed"], "--seed"),
-        (["prepare"], "{text, pairs}"),
+        (["prepare"], "{text, pairs, task}"),
         (["prepare", "texts"], "text, pairs"),
         (["models", "--fliter", "t5"], "perhaps you meant: --filter"),
         (["plan"], "--chips"),

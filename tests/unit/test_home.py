@@ -12,6 +12,7 @@ from data_pipelines.options import PipelineOptions
 from data_pipelines.recipes import english_web
 from data_pipelines.stages.evaluation_overlap import EvaluationOverlap
 from t5lite import run_config
+from t5lite.cli import serve_command
 from t5lite.cli.main import COMMANDS, main
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core.errors import ConfigError
@@ -36,14 +37,14 @@ NO_PATHS = {
     ),
     *("topology", "allow_change", "coordinator_address"),
     *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
-    *("columns", "constants", "form"),
+    *("columns", "constants", "form", "metric", "evaluation", "decoding", "host"),
 }
 """Fields of strings that are no paths."""
 CLASSES: list[Any] = [
     *(
         importlib.import_module(f"t5lite.cli.{name.replace('-', '_')}_command").Arguments
         for name in COMMANDS
-        if name not in ("models", "plan", "launch", "prepare", "inspect-data")
+        if name not in ("models", "plan", "launch", "prepare", "inspect-data", "harness")
     ),
     *(RecipeOptions, PrepareTextConfig, PreparePairsConfig, PrepareTaskConfig),
     *(run_config.InitializeFrom, run_config.EvaluationConfig, PairsDataConfig, PretrainingDataConfig),
@@ -71,10 +72,10 @@ def fields_of_paths(kind) -> dict[str, Any]:
         annotation = str(field.type)
         if field.name in NO_PATHS or not ("str" in annotation or "Path" in annotation):
             continue
-        if (kind, field.name) == (run_config.EvaluationConfig, "source"):  # of a mixture
-            continue
+        if (kind, field.name) in ((run_config.EvaluationConfig, "source"), (serve_command.Arguments, "name")):
+            continue  # of a mixture, and of a model
         value = Path(f"~/{field.name}") if "Path" in annotation else f"~/{field.name}"
-        values[field.name] = (value,) if "tuple" in annotation else value
+        values[field.name] = (value, type(value)(f"{value}2")) if "tuple" in annotation else value
     return values
 
 

@@ -33,7 +33,7 @@ def make_run(
     folder: Path, width: int, share: float, *, seed: int = 0, flops: float = 0.0, store: str = "/held/out"
 ) -> str:
     """Write a run whose predictions are the references in ``share`` of the examples."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     described = ModelFile("decoder_only", model(width), VocabularyFile(0, "0" * 64))
     (folder / "model.json").write_text(json.dumps(described.to_json()))
     if flops:
@@ -105,7 +105,7 @@ def test_a_budget_is_kept_and_a_smaller_run_that_may_be_as_good_is_chosen(tmp_pa
 
 
 def test_pictures_and_pages_are_written_once(tmp_path: Path, capsys):
-    runs = [make_run(tmp_path / "a<b>", 8, 0.3), make_run(tmp_path / "large", 16, 0.9)]
+    runs = [make_run(tmp_path / "deep" / ("r" * 99) / "a<b>", 8, 0.3), make_run(tmp_path / "large", 16, 0.9)]
     written = {"--picture": tmp_path / "p.svg", "--html": tmp_path / "p.html"}
     options = [str(word) for pair in written.items() for word in pair]
     assert main(["compare", *runs, *options]) == 0
