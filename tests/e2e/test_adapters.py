@@ -18,6 +18,8 @@ from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import Refused
 from tests.e2e.test_interruptions import _flat
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Path(__file__).with_name("tiny_lora_recipe.py")
 ADAPTED = {"query", "value"}
 

@@ -17,6 +17,8 @@ from t5lite.interop.huggingface import export_folder, import_folder
 from t5lite.models.config import EncoderOnlyConfig, ModelConfig
 from t5lite.models.functional import build
 
+pytestmark = pytest.mark.slow
+
 VOCAB = 24
 LENGTHS = np.array([7, 3, 1, 5])
 _T5 = {

@@ -16,6 +16,8 @@ from t5lite.models.config import EncoderDecoderConfig, GatedMLP, PlainMLP, Relat
 from t5lite.models.functional import build
 from tests.families import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 VERSIONS: dict[str, dict[str, Any]] = {
     "1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
     "1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},

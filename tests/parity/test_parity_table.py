@@ -9,6 +9,8 @@ from benchmarks.parity_cases import CASES
 from benchmarks.parity_table import BOUNDS, PAGE, directions, measure, table
 from benchmarks.parity_training import TRAINED, losses_of_both
 
+pytestmark = pytest.mark.slow
+
 SLOW_TO_COMPILE = ("T5 1.1", "T5Gemma (unequal pair)", "ModernBertForMaskedLM")
 """Steps of two stacks, or of several kinds of layers."""
 

@@ -15,6 +15,8 @@ from t5lite.data.stores.paged_column import DamagedPageError
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.vocabulary import ByteVocabulary
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"page_items": 64, "pages_per_shard": 4}
 DAMAGES = ["flipped bits", "truncated", "missing"]
 

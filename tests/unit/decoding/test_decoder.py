@@ -12,6 +12,8 @@ from t5lite.decoding.cache import take
 from t5lite.models.functional import build
 from tests.families import FAMILIES, VOCAB_SIZE
 
+pytestmark = pytest.mark.slow
+
 NUM_STEPS = 6
 
 

@@ -22,6 +22,8 @@ from t5lite.decoding import (
 from t5lite.models.functional import build
 from tests.families import FAMILIES, VOCAB_SIZE
 
+pytestmark = pytest.mark.slow
+
 LENGTH, NEW, EOS = 6, 5, 1
 
 

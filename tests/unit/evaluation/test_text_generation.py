@@ -19,6 +19,8 @@ from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
 from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["en el principio", "", "y vio dios que la luz era buena y aparto dios la luz", "la tierra"]
 
 

@@ -42,6 +42,8 @@ from t5lite.models.config import (
 from t5lite.models.functional import build
 from t5lite.models.presets import PRESETS, preset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_and_parameters_come_back_as_they_went(name, tmp_path):

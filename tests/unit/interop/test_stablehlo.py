@@ -27,6 +27,8 @@ from t5lite.models.config import (
 )
 from t5lite.models.functional import FunctionalModel, build
 
+pytestmark = pytest.mark.slow
+
 SHAPE: dict[str, Any] = {"vocab_size": 400, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_heads": 4}
 CONFIGS: dict[str, ModelConfig] = {
     "t5": EncoderDecoderConfig(**SHAPE, num_encoder_layers=2, num_decoder_layers=1),

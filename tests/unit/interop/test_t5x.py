@@ -38,6 +38,8 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from tests.t5x_writer import random_params, target_of, write_msgpack_checkpoint, write_orbax_checkpoint
 
+pytestmark = pytest.mark.slow
+
 VERSIONS: dict[str, dict[str, Any]] = {
     "T5 1.0": {"mlp": PlainMLP(activation="relu"), "tie_embeddings": True},
     "T5 1.1": {"mlp": GatedMLP(activation="gelu_tanh"), "tie_embeddings": False},

@@ -11,6 +11,8 @@ import pytest
 from t5lite.core.exit_codes import ExitCode
 from tests.launch_jobs import make_job, platform
 
+pytestmark = pytest.mark.slow
+
 KINDS = pytest.mark.parametrize("kind", ["local", "ssh"])
 ID = 'id=$(sed -E "s/.*--process-id ([0-9]+).*/\\1/" <<<"$*")\n'
 NOTE = r"""

@@ -18,6 +18,8 @@ from t5lite.models.kernels.walk import Walk
 from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
 from t5lite.models.layers.position import RelativeBias, relative_position_bucket
 
+pytestmark = pytest.mark.slow
+
 NUM_BUCKETS, MAX_DISTANCE = 32, 128
 NAMES = ("out", "q", "k", "v", "table")
 

@@ -22,6 +22,8 @@ from t5lite.core.errors import ConfigError
 from t5lite.models.config import Execution, LayerNorm, LearnedPositions, RotaryPositions
 from t5lite.models.functional import build
 
+pytestmark = pytest.mark.slow
+
 A, B = (1, 3), (2, 5)
 """Two examples (seed, length) of different lengths, so that packed offsets differ."""
 

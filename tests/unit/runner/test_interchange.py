@@ -20,6 +20,8 @@ from t5lite.models.functional import build
 from t5lite.runner.interchange import export, import_model
 from t5lite.runner.run_directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 CONFIG = DecoderOnlyConfig(
     vocab_size=12, embed_dim=8, mlp_dim=10, head_dim=4, num_heads=2, num_layers=2, tie_embeddings=True
 )

@@ -30,6 +30,8 @@ from t5lite.data.reading.input_files import find_input_files
 from t5lite.data.reading.text_files import read_texts
 from tests.faulty_proxy import faulty_proxy
 
+pytestmark = pytest.mark.slow
+
 SILENT_SECONDS = 0.25
 """What the clients of these tests wait for a byte."""
 
