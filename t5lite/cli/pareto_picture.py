@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from t5lite.quickstart.plots import LIGHT, spread
+from t5lite.quickstart.plots import LIGHT, label_right
 
 _FONT, _DPI = 11.0, 180
-_LABEL_GAP = 0.07
-"""Of the height, between the middles of two labels."""
 _LONGEST_LABEL = 32
 """Of a longer name, such as an address, its end is shown: else nothing is left for the points."""
 
@@ -57,22 +55,9 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
         if point.interval is not None:
             axes.plot([point.cost] * 2, point.interval, color=color, linewidth=1.5, zorder=2)
         axes.plot([point.cost], [point.value], color=color, marker="o", markersize=7, zorder=3)
-    low, high = axes.get_ylim()
-    for point, height in zip(
-        points, spread([p.value for p in points], _LABEL_GAP * (high - low)), strict=True
-    ):
-        color = LIGHT.pretrained if point.is_front else LIGHT.muted
-        axes.annotate(
-            f"{_shortened(point.name)} {point.value:.4g}",
-            xy=(1, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            fontsize=_FONT,
-            annotation_clip=False,
-        )
+    colors = [LIGHT.pretrained if point.is_front else LIGHT.muted for point in points]
+    names = [f"{_shortened(point.name)} {point.value:.4g}" for point in points]
+    label_right(axes, list(zip(names, (point.value for point in points), colors, strict=True)))
     return figure
 
 

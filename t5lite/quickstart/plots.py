@@ -92,7 +92,7 @@ def _step_axis(axes: Axes, last: int) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _label_right(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
+def label_right(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
     """Write (text, y, colour) labels beside the right edge, moved apart where they would touch."""
     low, high = axes.get_ylim()
     rows = [1 + text.count("\n") for text, _, _ in labels]
@@ -156,7 +156,7 @@ def pretraining_loss(
     lowest, highest = min([lowest, *tail]), max([highest, *tail])
     margin = 0.12 * (highest - lowest)
     axes.set_ylim(lowest - margin, highest + 1.5 * margin)
-    _label_right(axes, labels)
+    label_right(axes, labels)
     return figure
 
 
@@ -173,7 +173,7 @@ def encoder_use(heldout: Sequence[HeldoutPoint], *, theme: Theme = LIGHT) -> Fig
     low, high = min([0.0, *values]), max([0.2, *values])
     axes.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
     if values:
-        _label_right(axes, [(f"{values[-1]:.2f}", values[-1], theme.pretrained)])
+        label_right(axes, [(f"{values[-1]:.2f}", values[-1], theme.pretrained)])
     return figure
 
 
@@ -201,7 +201,7 @@ def task_curves(
     if shown:
         margin = max(0.08 * (max(shown) - min(shown)), 1e-3)
         axes.set_ylim(min(shown) - margin, max(shown) + 2 * margin)
-    _label_right(axes, labels)
+    label_right(axes, labels)
     return figure
 
 
@@ -293,5 +293,5 @@ def few_labels(rows: Sequence[MetricRow], *, theme: Theme = LIGHT) -> Figure:
     if baseline is not None:
         axes.axhline(baseline, color=theme.muted, linewidth=1.2, linestyle=(0, (2, 2)))
         labels.append((rows[-1].baseline_name.replace(" ", "\n"), baseline, theme.muted))
-    _label_right(axes, labels)
+    label_right(axes, labels)
     return figure

@@ -146,7 +146,12 @@ def test_a_stopped_job_goes_on_and_gives_the_same_bytes(tmp_path, job, whole):
 @pytest.mark.parametrize(
     ("content_of_file", "options", "message", "code"),
     [
-        ('{"txt": "a"}', [], r"a.jsonl:1 has no field 'text'; it has 'txt': did you mean 'txt'?", 2),
+        (
+            '{"txt": "a"}',
+            [],
+            "a.jsonl:1 has no field 'text'; it has 'txt': did you mean 'txt'? name one of them",
+            2,
+        ),
         ('{"text": "One two."}', [], "no document is left, the recipe drops them all: stage", 2),
         ('{"text": 3}', ["--inputs", "missing.txt"], "missing.txt does not exist", 2),
         ('{"text": "a"}', ["--workers", "0"], "workers=0 must be at least 1", 2),
