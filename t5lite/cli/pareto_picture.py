@@ -12,6 +12,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from t5lite.quickstart.plots import LIGHT, label_right
 
 _FONT, _DPI = 11.0, 180
+_LABEL_WIDTH = 0.3
+"""Of the width between the ends, of a number and the room beside it."""
 _LONGEST_LABEL = 32
 """Of a longer name, such as an address, its end is shown: else nothing is left for the points."""
 
@@ -42,7 +44,7 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
     axes.set_title(y, loc="left", color=LIGHT.muted, fontsize=_FONT, pad=10)
     costs = sorted({point.cost for point in points})
     axes.set_xlim(costs[0] / 1.5, costs[-1] * 1.5)
-    axes.set_xticks(costs if len(costs) <= 4 else [costs[0], costs[-1]])
+    axes.set_xticks(_ticks(costs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     ends = [end for point in points for end in (point.interval or (point.value, point.value))]
@@ -59,6 +61,15 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
     names = [f"{_shortened(point.name)} {point.value:.4g}" for point in points]
     label_right(axes, list(zip(names, (point.value for point in points), colors, strict=True)))
     return figure
+
+
+def _ticks(costs: Sequence[float]) -> list[float]:
+    """Return the costs, in their order, whose numbers do not touch: the ends, and what is far from both."""
+    kept, apart = [costs[0]], (costs[-1] / costs[0]) ** _LABEL_WIDTH
+    for cost in costs[1:-1]:
+        if cost >= kept[-1] * apart and cost * apart <= costs[-1]:
+            kept.append(cost)
+    return [*kept, *costs[1:][-1:]]
 
 
 def _shortened(name: str) -> str:

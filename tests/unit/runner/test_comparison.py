@@ -5,11 +5,13 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from t5lite.cli.main import main
+from t5lite.cli.pareto_picture import _ticks
 from t5lite.evaluation.scoring import scores
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.parameter_count import count_parameters
@@ -163,3 +165,13 @@ def test_the_front_is_of_those_whom_nobody_beats(points, lower):
         good = -y if lower else y
         beaten = any(a <= x and (-b if lower else b) >= good and (a, b) != (x, y) for a, b in points)
         assert is_front != beaten
+
+
+@given(st.lists(st.floats(1, 1e12), min_size=1, max_size=9, unique=True))
+def test_numbers_below_the_picture_do_not_touch(costs):
+    costs = sorted(costs)
+    ticks = _ticks(costs)
+    assert ticks[0] == costs[0]
+    assert ticks[-1] == costs[-1]
+    widths = np.diff(np.log(ticks))
+    assert (widths >= 0.299 * np.log(costs[-1] / costs[0])).all()
