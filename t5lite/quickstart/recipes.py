@@ -196,7 +196,7 @@ SIX_MINUTES = Recipe(
             heldout_examples=256,
         ),
         "classification": FineTuning(
-            steps=150,
+            steps=200,
             batch_size=32,
             inputs_length=128,
             targets_length=16,
@@ -233,7 +233,7 @@ ONE_HOUR = Recipe(
         "translation": replace(
             SIX_MINUTES.tasks["translation"], steps=500, warmup_steps=50, heldout_examples=512
         ),
-        "classification": SIX_MINUTES.tasks["classification"],
+        "classification": replace(SIX_MINUTES.tasks["classification"], steps=150),
     },
     label_counts=(50, 200, 1000),
 )

@@ -109,9 +109,8 @@ def _thresholds(results: QuickstartResults) -> None:
     accuracy = rows["classification", "accuracy"]
     assert accuracy.baseline is not None
     assert accuracy.pretrained > accuracy.baseline + 50
-    assert accuracy.pretrained > 76
-    assert accuracy.difference_error is not None
-    assert accuracy.difference > -2 * accuracy.difference_error
+    assert accuracy.pretrained > 79
+    assert accuracy.pretrained > accuracy.scratch
     chrf, bleu = rows["translation", "chrF"], rows["translation", "BLEU"]
     assert chrf.pretrained > chrf.scratch + 2
     assert bleu.baseline is not None
