@@ -19,6 +19,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import ConfigChange, change_messages
 from t5lite.runner.config_history import ConfigHistory
 from t5lite.runner.data_messages import data_messages, left_out_messages, unreached_settings, unseen_rows
+from t5lite.runner.early_stopping import early_stopping, lacking_message
 from t5lite.runner.epochs import epochs_message
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_messages import best_messages, heldout_messages
@@ -135,6 +136,8 @@ def announce(run: Run, start: Start) -> None:
         end = run.position.after(num_steps, batch_size=training.batch_size).examples_seen
         unreached = unreached_settings(run.config.data, run.pipeline, examples=end)
     measured = [*heldout_messages(run.config, run.heldout), *best_messages(run.config)]
+    stopping = early_stopping(run.config, run.plan.evaluations)
+    measured += filter(None, [lacking_message(run.config, stopping)])
     source = None if run.resumed else run.plan.source
     told = (unseen, *unreached, *measured, *run.plan.messages, source and source.note, start.origin)
     for message in told:

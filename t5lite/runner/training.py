@@ -205,7 +205,7 @@ def _train(
             },
             step_record=_step_record(run),
             evaluations=_evaluations(run, metrics, telemetry, supervision),
-            early_stopping=early_stopping(run),
+            early_stopping=early_stopping(config, run.plan.evaluations),
             profile_directory=directory.path / "profile",
             saved=run.saved,
         )
@@ -234,7 +234,7 @@ def _train(
 
 
 def _is_finished(run: Run) -> bool:
-    stopping = early_stopping(run)
+    stopping = early_stopping(run.config, run.plan.evaluations)
     is_over = run.plan.step == run.config.training.total_steps or (stopping is not None and stopping.is_over)
     return is_over and run.plan.is_evaluated(run.heldout)
 
@@ -251,7 +251,7 @@ def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
     if run.plan.step < total_steps:
         how = (
             f"has ended early, at step {run.plan.step} of {total_steps}: "
-            f"{early_stopping(run)}; raise that, or set it to None,"
+            f"{early_stopping(run.config, run.plan.evaluations)}; raise that, or set it to None,"
         )
     say(f"{run.directory.path} {how} to train on{unused}")
     return Outcome(

@@ -20,10 +20,15 @@ class EarlyStopping:
         self._metric, self._sign = metric, 1 if highest else -1
         self._best: tuple[int, float] | None = None
         self._num_without = 0
+        self.num_lacking = 0
+        """Evaluations that did not measure it, which do not count."""
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Take note of what was measured after ``step`` steps; what is not finite is no improvement."""
-        value = metrics.get(self._metric)
+        if self._metric not in metrics:
+            self.num_lacking += 1
+            return
+        value = metrics[self._metric]
         if isinstance(value, int | float) and math.isfinite(value) and self._improves(value):
             self._best, self._num_without = (step, value), 0
         else:

@@ -40,6 +40,27 @@ def test_what_counts_as_an_improvement(values, min_delta, is_over):
     assert after(values, min_delta=min_delta).is_over == is_over
 
 
+@given(VALUES, st.lists(st.integers(0, 12), max_size=20))
+def test_evaluations_that_did_not_measure_it_do_not_count(values, places):
+    entries = [{"loss": value} for value in values]
+    for place in places:
+        entries.insert(place, {"text_loss": 1.0})
+    stopping = EarlyStopping(patience=2, min_delta=0.0, metric="loss", highest=False)
+    for step, entry in enumerate(entries):
+        stopping.record(step, entry)
+    assert stopping.is_over == after(values).is_over
+    assert stopping.num_lacking == len(places)
+
+
+def test_a_metric_that_was_null_was_measured():
+    """What is not finite is null in the metrics file."""
+    stopping = EarlyStopping(patience=2, min_delta=0.0, metric="loss", highest=False)
+    for step in range(2):
+        stopping.record(step, {"loss": None})
+    assert stopping.is_over
+    assert not stopping.num_lacking
+
+
 def test_it_says_why():
     said = str(after([3.0, 2.0, 2.5, 2.25], min_delta=0.1))
     assert said == (
