@@ -65,9 +65,10 @@ def unseen_rows(
         left = pipeline.num_positions - seen
         why = f"less than a batch of {batch_size}" if left < batch_size else "beyond the last step"
         return f"the last {left:,} of {pipeline.num_positions:,} rows ({pipeline.end}) are never seen: {why}"
-    if seen < pipeline.num_examples and pipeline.history is None:
+    epoch = pipeline.num_examples - pipeline.left_out.num_before(pipeline.num_examples)
+    if seen < epoch and pipeline.history is None:
         return (
-            f"{pipeline.num_examples - seen:,} of {pipeline.num_examples:,} examples are never seen: "
+            f"{epoch - seen:,} of {epoch:,} examples are never seen: "
             f"{f'{position.examples_seen:,} seen and ' if position.examples_seen else ''}{num_steps:,} steps "
             f"of {batch_size} are less than an epoch"
         )

@@ -13,8 +13,9 @@ def with_steps_of_epochs(config: RunConfig, pipeline: BatchStream, plan: RunPlan
     """Return the configuration with the steps of ``training.epochs``; the same one if it goes by steps.
 
     They follow from the examples alone, so that neither hosts nor devices change them; after a change of the
-    batch size the run ends at the same example. The last batch is whole: where it reaches beyond the last
-    epoch, it begins another, unless ``max_epochs`` ends the data there.
+    batch size the run ends at the same example, and where examples are left out as many fewer are trained
+    on. The last batch is whole: where it reaches beyond the last epoch, it begins another, unless
+    ``max_epochs`` ends the data there.
 
     Raises:
       ConfigError: for a mixture, whose sources end at different places, or if there is no whole batch.
@@ -27,8 +28,8 @@ def with_steps_of_epochs(config: RunConfig, pipeline: BatchStream, plan: RunPlan
             f"training.epochs={epochs:g}: a mixture has no epoch, for its sources end at different places; "
             "set it to None and give training.total_steps"
         )
-    num_examples, seen = math.ceil(epochs * pipeline.num_examples), plan.position.examples_seen
-    more = math.ceil(max(num_examples - seen, 0) / batch_size)
+    end, seen = math.ceil(epochs * pipeline.num_examples), plan.position.examples_seen
+    more = math.ceil(max(end - pipeline.left_out.num_before(end) - seen, 0) / batch_size)
     if pipeline.num_steps(batch_size, start=seen) == more - 1:
         more -= 1
     if not plan.step + more:
@@ -45,7 +46,9 @@ def epochs_message(config: RunConfig, pipeline: BatchStream) -> str | None:
     training = config.training
     if training.epochs is None:
         return None
+    left_out = pipeline.left_out.num_before(math.ceil(training.epochs * pipeline.num_examples))
+    without = f", {left_out:,} of them left out" if left_out else ""
     return (
-        f"training.epochs={training.epochs:g} of {pipeline.num_examples:,} examples: "
+        f"training.epochs={training.epochs:g} of {pipeline.num_examples:,} examples{without}: "
         f"training.total_steps={training.total_steps:,} of {training.batch_size}"
     )

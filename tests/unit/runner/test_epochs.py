@@ -5,22 +5,27 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
+from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
 from t5lite.runner.epochs import epochs_message, with_steps_of_epochs
 
 CONFIG = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
 
 
-def pipeline(num_examples, *, max_epochs=None, history=None):
-    end = None if max_epochs is None else max_epochs * num_examples
+NOTHING_LEFT_OUT = LeftOut()
+
+
+def pipeline(num_examples, *, max_epochs=None, history=None, left_out=NOTHING_LEFT_OUT):
+    end = None if max_epochs is None else max_epochs * num_examples - left_out.num_examples
     return SimpleNamespace(
         num_examples=num_examples,
         history=history,
+        left_out=left_out,
         num_steps=lambda batch_size, start=0: None if end is None else max(end - start, 0) // batch_size,
     )
 
@@ -42,6 +47,29 @@ def test_a_run_ends_with_the_last_epoch_whatever_its_batch_size_was_meanwhile(
     end = step * first + (total - step) * second
     assert epochs * num_examples <= end < epochs * num_examples + max(first, second)
     assert first != second or total == begun
+
+
+@given(
+    st.integers(1, 500),
+    st.integers(1, 4),
+    st.integers(1, 16),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 60)), max_size=3),
+    st.booleans(),
+)
+def test_what_is_left_out_is_no_part_of_an_epoch_at_a_rollback_and_at_any_later_start(
+    num_examples, epochs, batch_size, gaps, ends
+):
+    end = epochs * num_examples
+    left_out = LeftOut.of([(int(at * (end - 1)), min(int(at * (end - 1)) + size, end)) for at, size in gaps])
+    left = end - left_out.num_examples
+    assume(left >= batch_size)
+    data = pipeline(num_examples, left_out=left_out, max_epochs=epochs if ends else None)
+    total = left // batch_size if ends else -(-left // batch_size)
+    for step in range(0, total + 1, max(total // 5, 1)):
+        config = resolved(epochs, data, batch_size=batch_size, step=step, seen=step * batch_size)
+        assert config.training.total_steps == total
+    message = epochs_message(config, data)
+    assert (f", {left_out.num_examples} of them left out" in message) == bool(left_out.ranges)
 
 
 @given(st.integers(8, 500), st.integers(1, 5))
