@@ -29,7 +29,7 @@ from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.report import plan_report
 from t5lite.planning.search.candidates import Candidate, Search, search
 from t5lite.planning.search.finalists import Finalist, compile_candidates
-from t5lite.planning.search.workload import Workload, planned_optimizer
+from t5lite.planning.search.workload import Workload
 from t5lite.runner.planned_recipe import Origin, figures_of, model_name, planned_recipe, workload_of
 from t5lite.runner.trained import trained_messages
 from t5lite.training.state import abstract_state, state_axes
@@ -261,7 +261,9 @@ def _heading(known: Arguments, workload: Workload) -> str:
     model = known.model or model_name(workload.config) or Path(str(known.config)).stem
     optimizer = type(workload.optimizer).__name__.removesuffix("Config").lower()
     heading = f"{model} on {described(workload.topology)}, {_rows(workload.batch)}, {optimizer}"
-    trainable = workload.trainable
+    trainable, ema_decay = workload.trainable, workload.ema_decay
+    if ema_decay is not None:
+        heading = f"{heading}, ema_decay {ema_decay:g}"
     return heading if trainable is None else f"{heading}, trainable {shlex.join(trainable)}"
 
 
@@ -291,7 +293,7 @@ def _compiled(found: Search, workload: Workload, number: int) -> list[Finalist]:
 
 def _say_unsplit(best: Candidate, workload: Workload) -> None:
     model = workload.model()
-    optimizer = planned_optimizer(workload.optimizer, model, workload.trained_patterns)
+    optimizer = workload.built_optimizer(model)
     mesh = abstract_partitioner(best.partitioning, workload.topology.num_devices)
     for message in unsplit_messages(mesh, abstract_state(model, optimizer), state_axes(model, optimizer)):
         _announce(message)

@@ -93,6 +93,7 @@ def workload_of(config: RunConfig, topology: Topology) -> Workload:
         topology=topology,
         trainable=config.trainable,
         adapter=config.adapter,
+        ema_decay=config.training.ema_decay,
         execution=config.execution,
         step=config.step,
         partitioning=config.partitioning,

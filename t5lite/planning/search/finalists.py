@@ -12,7 +12,7 @@ from t5lite.planning.compiled.roofline import MATRIX_UNIT, Roofline, roofline
 from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.hardware.topology import compile_only_devices
 from t5lite.planning.search.candidates import Candidate
-from t5lite.planning.search.workload import Workload, planned_optimizer
+from t5lite.planning.search.workload import Workload
 
 MARGIN_BYTES = GIB
 """What a chosen step leaves free of each device, by the compiler's count. To that come the programs, those of
@@ -154,7 +154,7 @@ class _Compiler:
         try:
             step = compile_step(
                 model,
-                planned_optimizer(workload.optimizer, model, workload.trained_patterns),
+                workload.built_optimizer(model),
                 make_partitioner(candidate.partitioning, self._devices),
                 workload.topology,
                 workload.batch,

@@ -6,6 +6,7 @@ from t5lite.adapters import Adapter, NoAdapter
 from t5lite.models.config import Execution, ModelConfig, Remat
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.optim import Constant, Optimizer, OptimizerConfig
+from t5lite.optim.averaging import with_average
 from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled.compile import BatchShape
@@ -27,6 +28,8 @@ class Workload:
     """Patterns of what is trained; None is everything."""
     adapter: Adapter = field(default_factory=NoAdapter)
     """What is trained beside the model."""
+    ema_decay: float | None = None
+    """Of the average that is kept of what is trained; None keeps none."""
     execution: Execution = field(default_factory=Execution)
     """Its ``remat`` is each way's own."""
     step: StepConfig = field(default_factory=StepConfig)
@@ -54,8 +57,14 @@ class Workload:
           ConfigError: as of ``resolve_trained``.
         """
         model = self.model()
+        return CostModel(model, self.built_optimizer(model), self.topology, self.batch)
+
+    def built_optimizer(self, model: FunctionalModel) -> Optimizer:
+        """Return the optimizer of ``model``; errors as of ``resolve_trained``."""
         optimizer = planned_optimizer(self.optimizer, model, self.trained_patterns)
-        return CostModel(model, optimizer, self.topology, self.batch)
+        if self.ema_decay is None:
+            return optimizer
+        return with_average(optimizer, self.ema_decay, optimizer.trained(model.logical_axes))
 
 
 def planned_optimizer(

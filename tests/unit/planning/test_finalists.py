@@ -122,7 +122,7 @@ def needs(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
 
     monkeypatch.setattr(finalists, "compile_only_devices", lambda topology: [])
     monkeypatch.setattr(finalists, "make_partitioner", lambda config, devices: config)
-    monkeypatch.setattr(finalists, "planned_optimizer", lambda config, model, trainable: None)
+    monkeypatch.setattr(finalists.Workload, "built_optimizer", lambda workload, model: None)
     monkeypatch.setattr(finalists, "compile_step", compile_step)
     monkeypatch.setattr(finalists, "roofline", lambda step: timed(step.seconds))
     return shares

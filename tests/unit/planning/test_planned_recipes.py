@@ -1,13 +1,16 @@
 """Recipes that ``t5lite plan`` made are what it writes of their kept figures, and are predicted to fit."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from benchmarks.planned_recipes import FIGURES, RECIPES, files, recipe
+from t5lite import run_config
 from t5lite.partitioning import abstract_partitioner
 from t5lite.planning.hardware.topology import parse_topology
 from t5lite.planning.predicted.cost_model import PlannedExecution
@@ -23,6 +26,26 @@ def test_recipes_and_their_table_are_made_of_the_kept_figures(monkeypatch: pytes
         assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: benchmarks.planned_recipes --only"
     planned = {path.stem for path in (ROOT / "configs").glob("*_v[0-9]*.py")}
     assert planned == {*RECIPES} == {*KEPT}
+
+
+@pytest.mark.parametrize("trainable", [None, ("decoder",)])
+def test_an_average_is_four_bytes_of_each_trained_parameter_in_a_prediction(trainable):
+    recipe = run_config.load(ROOT / "tests" / "e2e" / "tiny_recipe.py")
+    recipe = dataclasses.replace(recipe, trainable=trainable)
+    topology = parse_topology("v5e:1x1")
+    mesh = abstract_partitioner(recipe.partitioning, topology.num_devices)
+    predicted, needed = [], []
+    for decay in (None, 0.99):
+        training = dataclasses.replace(recipe.training, ema_decay=decay)
+        averaged = dataclasses.replace(recipe, training=training)
+        costs = workload_of(averaged, topology).costs().on(mesh)
+        predicted.append(costs.predict(PlannedExecution(remat="none", num_microbatches=1)).memory.optimizer)
+        model = averaged.functional_model()
+        state = jax.eval_shape(averaged.build_optimizer(model).init, model.abstract_params)
+        needed.append(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)))
+    scalars = 64
+    assert predicted[1] - predicted[0] == pytest.approx(needed[1] - needed[0], abs=scalars)
+    assert needed[1] - needed[0] > 4 * 10_000
 
 
 @pytest.mark.parametrize("name", RECIPES)
