@@ -30,8 +30,8 @@ class EvaluationConfig:
     encoder_use: bool = True
     """Of an encoder-decoder, also report how much the loss rises when examples swap their inputs."""
     task: str | None = None
-    """A task (`t5lite tasks` lists them), or a .json file of one: how generated text is scored by ``t5lite
-    evaluate``; None generates nothing."""
+    """A task (`t5lite tasks` lists them), or a .json or .yaml file of one, of which a run keeps all: how
+    generated text is scored by ``t5lite evaluate``; None generates nothing."""
     task_in_training: bool = False
     """Whether a training does so, too, with each of these evaluations, which takes as long as the command."""
     average: Literal["ema"] | None = None

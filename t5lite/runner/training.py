@@ -36,6 +36,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files, write_lost_files
 from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.tracking import tracked
+from t5lite.tasks.recipes import with_kept_tasks
 from t5lite.training import loop
 from t5lite.training.bad_steps import Incident, StepRecord, WentBadError
 from t5lite.training.evaluations import PeriodicEvaluation
@@ -83,7 +84,7 @@ def train(
       UserError: for whatever does not fit, checkpoints to start from included, before anything is written
         and before the training step is compiled; for damaged data, when it is read.
     """
-    config = config.resolved()
+    config = with_kept_tasks(config.resolved())
     if supervision is not None:
         return _train_alone(config, supervision, allowed, from_step)
     with supervised(config.watchdog, RunDirectory.at(config.run_dir).path) as supervision:

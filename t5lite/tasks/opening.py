@@ -1,5 +1,6 @@
-"""Tasks by their names, and out of JSON and YAML files."""
+"""Tasks by their names, out of JSON and YAML files, and out of the JSON text that a run keeps of one."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,12 @@ _ENDINGS = (".json", ".yaml", ".yml")
 
 
 def check_task(name: str | None) -> None:
-    """Check that this is the name of a task, or may be a file; None is no task.
+    """Check that this is the name of a task, may be a file, or is what ``kept_task`` returned; None is none.
 
     Raises:
-      ConfigError: if it is neither, with a suggestion.
+      ConfigError: if it is none of these, with a suggestion.
     """
-    if name is not None and name not in TASKS and not is_task_file(name):
+    if name is not None and name not in TASKS and not is_task_file(name) and not _is_definition(name):
         raise ConfigError(
             f"unknown task {name!r}{suggestion(name, TASKS)}, or a file that ends in {', '.join(_ENDINGS)}"
         )
@@ -31,16 +32,30 @@ def check_task(name: str | None) -> None:
 def open_task(name: str) -> Task:
     """Return a task by its name, or from a file: JSON or YAML with the fields of ``Task``, or another's YAML.
 
+    Args:
+      name: that, the file's, or what ``kept_task`` returned.
+
     Raises:
       ConfigError: as ``check_task``, or if the file cannot be read or used.
     """
     check_task(name)
+    if _is_definition(name):
+        return _JSON.parse(name, Task, name="the definition of the task")
     return TASKS[name] if name in TASKS else _read(place(name))
 
 
+def kept_task(name: str) -> str:
+    """Return what stands for a task in a run, which must not need its file again: its name, or all of it.
+
+    Raises:
+      ConfigError: as of ``open_task``.
+    """
+    return json.dumps(to_json(open_task(name)), ensure_ascii=False) if is_task_file(name) else name
+
+
 def task_location(name: str, absolute: Callable[[str], str]) -> str:
-    """Return a task's name, or what ``absolute`` makes of the path of its file."""
-    return name if name in TASKS else absolute(name)
+    """Return a task's name or definition, or what ``absolute`` makes of the path of its file."""
+    return absolute(name) if is_task_file(name) else name
 
 
 def to_json(task: Task) -> dict[str, Any]:
@@ -50,7 +65,11 @@ def to_json(task: Task) -> dict[str, Any]:
 
 def is_task_file(name: str) -> bool:
     """Return whether a recipe names a task by its file."""
-    return name not in TASKS and name.endswith(_ENDINGS)
+    return name not in TASKS and not _is_definition(name) and name.endswith(_ENDINGS)
+
+
+def _is_definition(name: str) -> bool:
+    return name.startswith("{")
 
 
 def _read(path: StoragePath) -> Task:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from t5lite.tasks.opening import open_task
+from t5lite.tasks.opening import kept_task, open_task
 
 
 def with_task(config: Any, name: str) -> Any:
@@ -25,3 +25,19 @@ def with_task(config: Any, name: str) -> Any:
         inputs_length=task.inputs_length, targets_length=task.targets_length
     )
     return dataclasses.replace(config, data=data, evaluations=evaluations)
+
+
+def with_kept_tasks(config: Any) -> Any:
+    """Return a run's configuration which says itself what the files of its tasks say.
+
+    Args:
+      config: of the layer above.
+
+    Raises:
+      ConfigError: if a file cannot be read or used.
+    """
+    evaluations = {
+        name: dataclasses.replace(each, task=each.task and kept_task(each.task))
+        for name, each in config.evaluations.items()
+    }
+    return dataclasses.replace(config, evaluations=evaluations)

@@ -1,6 +1,7 @@
 """A user's file, prepared for a task, trained on and scored by it, by command."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from t5lite.cli.main import main
 from t5lite.launching.addresses import places
 from t5lite.quickstart import corpus
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.tasks.opening import open_task
 from tests.e2e.conftest import REPOSITORY, Refused
 
 RECIPE = REPOSITORY / "configs" / "finetune_task.py"
@@ -54,9 +56,16 @@ def train(data: Path, source: Path, run: Path, task: str) -> list[str]:
 def test_a_file_of_rows_is_trained_on_and_scored_by_its_task(task_data, pretrained, tmp_path, capsys):
     task, run = task_data / "task.json", tmp_path / "run"
     assert json.loads(task.read_text())["constants"]["target_language"] == "Spanish"
-    assert main(train(task_data, pretrained, run, str(task))) == 0
+    gone = tmp_path / "gone.json"
+    shutil.copy(task, gone)
+    assert main(train(task_data, pretrained, run, str(gone))) == 0
+    gone.unlink()
+    assert main(["train", "--config", str(run / "config.json")]) == 0
+    assert "is finished" in capsys.readouterr().err
     config = RunDirectory.at(run).read_config()
-    assert config.evaluations["heldout"].task == str(task)
+    kept = config.evaluations["heldout"].task
+    assert kept is not None
+    assert open_task(kept) == open_task(str(task))
     assert (config.data.lengths("encoder_decoder")) == (24, 16)
     capsys.readouterr()
     assert main(["evaluate", "--run", str(run)]) == 0

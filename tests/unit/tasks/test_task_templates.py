@@ -1,5 +1,6 @@
 """Templates, and what their fields are made of."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.evaluation.metrics import METRICS
 from t5lite.tasks import TASKS
 from t5lite.tasks.fields import Label, RoundedNumber
-from t5lite.tasks.opening import open_task, to_json
+from t5lite.tasks.opening import check_task, kept_task, open_task, task_location, to_json
 from t5lite.tasks.rows import TaskRows, example_texts
 from t5lite.tasks.task import Task
 from t5lite.tasks.template import Template
@@ -142,3 +143,21 @@ def test_a_task_that_is_not_there():
         open_task("translate")
     with pytest.raises(ConfigError, match=r"the task nowhere\.json is no file"):
         open_task("nowhere.json")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_run_keeps_all_of_a_task_whose_file_goes(name, tmp_path):
+    assert kept_task(name) == name
+    file = tmp_path / "mine.json"
+    mine = dataclasses.replace(TASKS[name], name="m\N{LATIN SMALL LETTER U WITH DIAERESIS}ne.json")
+    file.write_text(json.dumps(to_json(mine)), encoding="utf-8")
+    kept = kept_task(str(file))
+    file.unlink()
+    check_task(kept)
+    assert open_task(kept) == mine
+    assert kept_task(kept) == task_location(kept, lambda path: "absolute") == kept
+
+
+def test_a_damaged_definition_is_refused():
+    with pytest.raises(ConfigError, match=r"the definition of the task: .*metrik"):
+        open_task('{"name": "mine", "metrik": ["bleu"]}')
