@@ -27,7 +27,8 @@ class Arguments:
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
-    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
+    what made the best one the best, and 1 (its own parameters) of others."""
     store: str | None = None
     """Held-out store; that of the evaluation by default. An imported model needs one."""
     max_examples: int | None = None

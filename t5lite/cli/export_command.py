@@ -32,7 +32,8 @@ class Arguments:
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
-    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
+    what made the best one the best, and 1 (its own parameters) of others."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the weights; T5 overflows in float16, and the export says so."""
     max_shard_size: str | None = None

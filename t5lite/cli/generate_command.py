@@ -62,7 +62,8 @@ class Arguments:
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
-    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it."""
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
+    what made the best one the best, and 1 (its own parameters) of others."""
     encoder_length: int | None = None
     """Inputs are cut to this many tokens (what is to be continued loses its beginning); by default what the
     run was trained on, of an imported model what it has positions for."""

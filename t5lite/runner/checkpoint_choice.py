@@ -10,6 +10,7 @@ from t5lite.checkpointing.retention import best_steps
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning import multihost
 from t5lite.partitioning.agreed_errors import leaders_result
+from t5lite.runner.averages import Average
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.training.metrics_log import METRICS_FILE, UNNAMED_EVALUATION
@@ -50,6 +51,22 @@ def best_step(found: Snapshot) -> int:
             "newest"
         )
     return best_steps(there, 1, highest=config.highest_is_best)[0]
+
+
+def chosen_average(found: Snapshot, step: Step, average: Average | None) -> Average | None:
+    """Return what is taken of the chosen checkpoint in place of its parameters; None takes these.
+
+    The best one is the best of what was measured: where that was an average, so is what is taken.
+
+    Args:
+      found: the run.
+      step: as it was chosen.
+      average: what is asked for; of one checkpoint, its own parameters.
+    """
+    if average is not None or step != "best" or not found.has_config:
+        return average
+    name = found.config.best_evaluation
+    return None if name is None else found.config.evaluations[name].average
 
 
 def chosen_step(found: Snapshot, step: Step) -> int:

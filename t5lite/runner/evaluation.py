@@ -26,6 +26,7 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.averages import Average
+from t5lite.runner.checkpoint_choice import chosen_average
 from t5lite.runner.heldout import Heldout, open_heldout
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.imported import measuring_config
@@ -141,7 +142,8 @@ def evaluate(
       changes: to what its configuration says.
       names: of the run's evaluations; all of them by default.
       step: checkpoint, or "best"; the newest by default.
-      average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation.
+      average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation, and
+        of the best by what was measured when it was chosen.
       must_predict: whether every evaluation has to have a task, whose predictions are wanted.
       announce: is told when everything is checked and the long work begins.
 
@@ -161,7 +163,8 @@ def evaluate(
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
     averages: dict[str, Average | None] = {
-        name: each.config.average if average is None else average for name, each in evaluations.items()
+        name: chosen_average(found, step, each.config.average if average is None else average)
+        for name, each in evaluations.items()
     }
     taken = next(iter(averages.values()))
     trained = load_trained(found, partitioner, step=step, average=taken)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,11 @@ from t5lite.checkpointing.reading import Step, largest_leaf, saved_shapes
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
-from t5lite.partitioning import Partitioner
+from t5lite.partitioning import Partitioner, multihost
 from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.runner.adapted import chosen_leaves, found_base, frozen_params
 from t5lite.runner.averages import Average, check_average, restore_average
-from t5lite.runner.checkpoint_choice import read_chosen
+from t5lite.runner.checkpoint_choice import chosen_average, read_chosen
 from t5lite.runner.snapshot import Snapshot
 
 
@@ -48,12 +49,20 @@ def load_trained(
       found: the run.
       partitioner: of the mesh.
       step: which checkpoint.
-      average: what to take of it, or of those before it, in place of its parameters.
+      average: what to take of it, or of those before it, in place of its parameters; None goes by what was
+        measured where the best is chosen (``chosen_average``), and says so.
 
     Raises:
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
     check_average(average)
+    asked, average = average, leaders_result(lambda: chosen_average(found, step, average))
+    if average != asked and multihost.is_leader():
+        print(
+            f"note: best was measured with average={average}, which is taken; --average 1 takes the "
+            "parameters themselves",
+            file=sys.stderr,
+        )
     directory, vocabulary = found.directory, found.vocabulary
     if found.model.adaptation is not None:
         return _load_merged(found, found.model.adaptation, partitioner, step=step, average=average)

@@ -124,6 +124,22 @@ def test_a_source_that_hardly_uses_its_encoder_is_warned_of(
 
 
 @pytest.mark.slow
+def test_the_best_is_taken_of_what_was_measured(tuned: Path, tmp_path: Path, capfd):
+    """Its best was chosen by the moving average."""
+    found = {}
+    for place, words in enumerate([(), ("--average", "ema"), ("--average", "1")]):
+        output = tmp_path / str(place)
+        assert main(["export", "--run", str(tuned), "--output", str(output), "--step", "best", *words]) == 0
+        said = capfd.readouterr()
+        assert ("note: best was measured with average=ema, which is taken" in said.err) == (not words)
+        assert (", the moving average" in said.out) == (words != ("--average", "1"))
+        found[words] = load_file(output / "model.safetensors")
+    averaged, asked, own = found.values()
+    assert all((averaged[name] == asked[name]).all() for name in averaged)
+    assert any((averaged[name] != own[name]).any() for name in averaged)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_is_refused(
     tuned: Path, pretrained: Path, train_arguments: list[str], tmp_path: Path, refused: Refused
 ):

@@ -1,15 +1,21 @@
 """Of a checkpoint that one process cannot read, all processes take leave together."""
 
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from t5lite import run_config
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.partial import restore_params
 from t5lite.checkpointing.reading import unreadable
 from t5lite.core.errors import CheckpointError
 from t5lite.partitioning.agreed_errors import in_all_or_none
-from t5lite.runner.checkpoint_choice import read_chosen
+from t5lite.runner.checkpoint_choice import chosen_average, read_chosen
 from t5lite.runner.run_directory import RunDirectory
 from tests.process_threads import in_processes
 
@@ -52,3 +58,22 @@ def test_none_goes_on_reading_what_one_does_not_find(tmp_path, process_without, 
 
     errors = in_processes(NUM_PROCESSES, run)
     assert [isinstance(error, CheckpointError) for error in errors] == [True] * NUM_PROCESSES
+
+
+@pytest.mark.parametrize("measured", [None, "ema"])
+def test_best_goes_by_what_was_measured_and_other_steps_by_what_is_asked(measured):
+    config = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
+    heldout = dataclasses.replace(config.evaluations["heldout"], average=measured)
+    config = dataclasses.replace(
+        config,
+        training=dataclasses.replace(config.training, ema_decay=0.9),
+        evaluations={"other": config.evaluations["heldout"], "heldout": heldout},
+        checkpoints=dataclasses.replace(config.checkpoints, best_metric="heldout/loss"),
+    )
+    trained, imported = SimpleNamespace(has_config=True, config=config), SimpleNamespace(has_config=False)
+    for found, best in ((trained, measured), (imported, None)):
+        assert chosen_average(cast(Any, found), "best", None) == best
+        for average in (1, 3, "ema"):
+            assert chosen_average(cast(Any, found), "best", average) == average
+        assert chosen_average(cast(Any, found), "newest", None) is None
+        assert chosen_average(cast(Any, found), 7, None) is None
