@@ -68,14 +68,12 @@ class PrepareTaskConfig(PrepareConfig):
 
 
 _Plain = Callable[[Progress | None, Tally], Iterator[list[str]]]
-"""Reads the rows, without examples before them."""
+"""Reads the rows."""
 
 
 class _Row(NamedTuple):
     inputs: str
     targets: str
-    asked: str
-    """The inputs without the examples before them."""
     texts: tuple[str, ...]
     """What the row itself has: the fields."""
 
@@ -113,20 +111,29 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
         repetitions.clear()
         for asked, answer, *texts in plain(progress, tally):
             repetitions.add(asked, answer, is_heldout=split.holds_out(asked, tally.file))
-            pair = (asked, answer) if shots is None else shots.before((asked, answer))
-            yield _Row(*pair, asked, tuple(texts))
+            yield _Row(asked, answer, tuple(texts))
 
     return prepare_stores(
         config,
         inputs,
         read=read,
         split=split,
-        split_by=lambda row: row.asked,
+        split_by=lambda row: row.inputs,
         vocabulary_texts=lambda row: row.texts,
-        open_sink=partial(PairSink.enter, num_threads=config.num_threads, targets=targets),
+        open_sink=partial(
+            PairSink.enter,
+            num_threads=config.num_threads,
+            targets=targets,
+            complete=None if shots is None else shots.complete,
+        ),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",
-        remarks=lambda files: [*said, targets.remark(), *repetitions.remarks()],
+        remarks=lambda files: [
+            *said,
+            targets.remark(),
+            *repetitions.remarks(),
+            *(shots.remarks() if shots else ()),
+        ],
         command=command,
         beside={TASK_FILE: to_json(task)},
     )

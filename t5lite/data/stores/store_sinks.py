@@ -1,7 +1,7 @@
 """Where batches of texts or pairs go: they are encoded and written to a store, shuffled if asked for."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from t5lite.data.vocabulary import Vocabulary
 
 _MAX_NAME_CHARACTERS = 1000
 """Targets that are longer name no class: ten thousand of them would fill the memory."""
+
+Complete = Callable[[Sequence[tuple[str, str]], Vocabulary, int | None], Sequence[tuple[str, str]]]
+"""From pairs, the vocabulary and its number of threads to the pairs that are written, as many."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,10 @@ class PairSink:
         vocabulary: Vocabulary,
         num_threads: int | None,
         targets: TargetTexts,
+        complete: Complete | None = None,
     ):
         self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
-        self._targets = targets
+        self._targets, self._complete = targets, complete
         self._dropped = 0
         self._names: dict[bytes, str] = {}
 
@@ -124,13 +128,20 @@ class PairSink:
         vocabulary: Vocabulary,
         num_threads: int | None,
         targets: TargetTexts,
+        complete: Complete | None = None,
     ) -> "PairSink":
-        """Open a store at ``path`` until ``stack`` closes; ``targets`` takes those of all the stores."""
-        writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary))
-        return cls(writer, vocabulary, num_threads, targets)
+        """Open a store at ``path`` until ``stack`` closes.
 
-    def add(self, pairs: list[tuple[str, str]]) -> TokenCounts:
+        ``targets`` takes those of all the stores; ``complete`` makes pairs of what is added, where the
+        vocabulary has a say.
+        """
+        writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary))
+        return cls(writer, vocabulary, num_threads, targets, complete)
+
+    def add(self, pairs: Sequence[tuple[str, str]]) -> TokenCounts:
         """Encode ``pairs``; those with a side without tokens are counted and left out."""
+        if self._complete is not None:
+            pairs = self._complete(pairs, self._vocabulary, self._num_threads)
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         inputs, targets = (self._vocabulary.encode_batch(texts, self._num_threads) for texts in sides)
         kept = [row for row in range(len(pairs)) if len(inputs[row]) and len(targets[row])]

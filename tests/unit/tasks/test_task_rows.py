@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError
@@ -244,5 +246,51 @@ def test_shots_do_not_depend_on_the_order_of_rows_but_on_the_seed():
     drawn = Shots.draw(task, rows, seed=0)
     assert drawn == Shots.draw(task, [*rows[::-1], *rows], seed=0)
     assert drawn != Shots.draw(task, rows, seed=1)
-    with pytest.raises(DataError, match="--shots 4 needs 5 training rows that differ, and there are 4"):
+    with pytest.raises(DataError, match=r"--shots 4 needs 5 .*whose inputs differ, and there are 4"):
         Shots.draw(task, rows[:4] * 3, seed=0)
+
+
+class Characters:
+    """Counts characters as tokens."""
+
+    own_frame = None
+
+    def encode_batch(self, texts, num_threads):
+        return list(texts)
+
+
+INPUTS = st.text(st.sampled_from("ab"), max_size=6)
+
+
+@given(st.lists(st.tuples(INPUTS, st.sampled_from("xy")), min_size=1, max_size=20), st.integers(1, 3), INPUTS)
+def test_an_input_is_never_its_own_example_and_keeps_its_end_before_its_examples(rows, count, asked):
+    task = Task(name="t", shots=count, inputs_length=24)
+    if len({inputs for inputs, _ in rows}) <= count:
+        return
+    shots = Shots.draw(task, rows, seed=0)
+    ((text, _),) = shots.complete([(asked, "x")], Characters())
+    *solved, question = text.split("\n\n")
+    assert question == asked
+    assert all(shot.split(" ")[0] != asked for shot in solved)
+    assert len(text) <= 24 - 2
+    # As many as fit: of all the examples that another input of one character has, the last ones.
+    everything = [f"{inputs} {targets}" for inputs, targets in shots.pairs if inputs != asked][:count]
+    assert solved == everything[len(everything) - len(solved) :]
+    if len(solved) < count:
+        assert len("\n\n".join([everything[-len(solved) - 1], *solved, asked])) > 24 - 2
+
+
+def test_examples_that_do_not_fit_are_left_out_first_and_that_is_said(tmp_path, nli):
+    rows = [{**row, "premise": row["premise"] + " more" * (place % 3)} for place, row in enumerate(ROWS)]
+    rows[4]["premise"] *= 10
+    short = tmp_path / "short.json"
+    short.write_text(json.dumps({**NLI, "inputs_length": 170}))
+    report = prepare(tmp_path, str(short), lines(tmp_path / "rows.jsonl", rows), shots=3)
+    assert any("of 20 inputs with 3 examples before them are longer" in line for line in report["warnings"])
+    assert any(
+        line.startswith("warning: 1 of 20 inputs are longer than inputs_length=170")
+        for line in report["warnings"]
+    )
+    for (text, _), row in zip(pairs(tmp_path), rows, strict=True):
+        assert text.endswith(f"nli premise: {row['premise']} hypothesis: {row['hypothesis']}")
+        assert len(text) <= 168 or row is rows[4]
