@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from t5lite.core.errors import DataError
 from t5lite.data.file_counts import FileCounts
@@ -18,6 +18,9 @@ BATCH = 2048
 
 class HeldoutSplit(Protocol):
     """Says which documents or pairs are held out."""
+
+    is_by_chance: ClassVar[bool]
+    """Whether nobody chose which."""
 
     @property
     def exists(self) -> bool:
@@ -41,6 +44,7 @@ class SplitByHash:
     """Holds out a share of the texts, by a hash: copies of a text are on one side."""
 
     fraction: float
+    is_by_chance: ClassVar[bool] = True
 
     @property
     def exists(self) -> bool:
@@ -61,6 +65,7 @@ class SplitByFile:
     """Holds out what is in some of the files."""
 
     heldout_files: frozenset[str]
+    is_by_chance: ClassVar[bool] = False
 
     @property
     def exists(self) -> bool:

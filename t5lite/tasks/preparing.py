@@ -2,26 +2,22 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
 from t5lite.data.heldout_split import HeldoutSplit, SplitByFile, SplitByHash
 from t5lite.data.prepare import PrepareConfig, prepare_stores
-from t5lite.data.reading.input_files import RECORD_FORMATS, InputFiles, Progress, find_input_files
-from t5lite.data.reading.rows import read_rows
-from t5lite.data.reading.tally import Tally
+from t5lite.data.reading.input_files import RECORD_FORMATS, InputFiles, find_input_files
 from t5lite.data.stores.store_sinks import PairSink
 from t5lite.data.stores.target_texts import TargetTexts
-from t5lite.tasks.few_shot import Shots
 from t5lite.tasks.opening import check_task, open_task, to_json
-from t5lite.tasks.repetitions import Repetitions
 from t5lite.tasks.rows import Form, TaskRows
-from t5lite.tasks.task import Splits, Task
+from t5lite.tasks.task import Splits
+from t5lite.tasks.task_reading import TaskReading
 
 TASK_FILE = "task.json"
 """The task that stores were made for, beside them."""
@@ -67,17 +63,6 @@ class PrepareTaskConfig(PrepareConfig):
         return prepare_task(self, command=command)
 
 
-_Plain = Callable[[Progress | None, Tally], Iterator[list[str]]]
-"""Reads the rows."""
-
-
-class _Row(NamedTuple):
-    inputs: str
-    targets: str
-    texts: tuple[str, ...]
-    """What the row itself has: the fields."""
-
-
 def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> dict[str, Any]:
     """Prepare the stores of a task; return the report that is also written to ``prepare.json``.
 
@@ -98,52 +83,27 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
     )
     make = TaskRows(task=task, form=config.form, renamed=config.columns)
     inputs, split, said = _files(config, task.splits)
-    targets, repetitions = TargetTexts(), Repetitions()
-
-    def plain(progress: Progress | None, tally: Tally) -> Iterator[list[str]]:
-        return read_rows(
-            inputs.paths, make, on_invalid_utf8=config.on_invalid_utf8, progress=progress, tally=tally
-        )
-
-    shots = _shots(config, task, plain, split) if task.shots else None
-
-    def read(progress: Progress, tally: Tally) -> Iterator[_Row]:
-        repetitions.clear()
-        for asked, answer, *texts in plain(progress, tally):
-            repetitions.add(asked, answer, is_heldout=split.holds_out(asked, tally.file))
-            yield _Row(asked, answer, tuple(texts))
-
+    targets = TargetTexts()
+    reading = TaskReading(inputs, make, split, seed=config.seed, on_invalid_utf8=config.on_invalid_utf8)
     return prepare_stores(
         config,
         inputs,
-        read=read,
+        read=reading.read,
         split=split,
-        split_by=lambda row: row.inputs,
+        split_by=lambda row: row.whole,
         vocabulary_texts=lambda row: row.texts,
         open_sink=partial(
             PairSink.enter,
             num_threads=config.num_threads,
             targets=targets,
-            complete=None if shots is None else shots.complete,
+            complete=reading.complete,
         ),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",
-        remarks=lambda files: [
-            *said,
-            targets.remark(),
-            *repetitions.remarks(),
-            *(shots.remarks() if shots else ()),
-        ],
+        remarks=lambda files: [*said, targets.remark(), *reading.remarks()],
         command=command,
         beside={TASK_FILE: to_json(task)},
     )
-
-
-def _shots(config: PrepareTaskConfig, task: Task, plain: _Plain, split: HeldoutSplit) -> Shots:
-    tally = Tally()
-    rows = plain(None, tally)
-    training = ((row[0], row[1]) for row in rows if not split.holds_out(row[0], tally.file))
-    return Shots.draw(task, training, seed=config.seed)
 
 
 def _files(config: PrepareTaskConfig, splits: Splits) -> tuple[InputFiles, HeldoutSplit, list[str]]:

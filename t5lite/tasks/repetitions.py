@@ -1,5 +1,9 @@
 """Rows that are there twice, or on both sides of the split: counted, and said once."""
 
+from array import array
+from functools import cached_property
+
+from t5lite.core.errors import DataError
 from t5lite.data.stores.target_texts import TargetTexts
 
 
@@ -40,3 +44,49 @@ class Repetitions:
             ),
         )
         return [f"warning: {count:,} of {self._pairs:,} {text}" for count, text in told if count]
+
+
+class SharedInputs:
+    """Inputs of held-out rows that training rows have, too; memory is a number a row."""
+
+    def __init__(self):
+        self._trained_on, self._heldout = array("q"), set[int]()
+        self._num_left_out = 0
+
+    def add(self, inputs: str, *, is_heldout: bool) -> None:
+        """Take a row, before any is asked for."""
+        take = self._heldout.add if is_heldout else self._trained_on.append
+        take(hash(TargetTexts.same(inputs)))
+
+    def check(self) -> None:
+        """Check that there are held-out rows left, if there are any.
+
+        Raises:
+          DataError: if not.
+        """
+        if self._heldout and self._heldout == self._shared:
+            raise DataError(
+                f"each of the {len(self._heldout):,} inputs that would be held out stands in a training row, "
+                "too: what is scored would have been trained on; name other files by --heldout-inputs, or "
+                "hold none out by --heldout-fraction 0"
+            )
+
+    @cached_property
+    def _shared(self) -> set[int]:
+        return self._heldout.intersection(self._trained_on)
+
+    def clear(self) -> None:
+        """Forget what was left out: the rows are read again."""
+        self._num_left_out = 0
+
+    def leave_out(self, inputs: str) -> bool:
+        """Return whether a held-out row has such inputs, and count it."""
+        is_shared = hash(TargetTexts.same(inputs)) in self._shared
+        self._num_left_out += is_shared
+        return is_shared
+
+    def remarks(self) -> list[str]:
+        """Return what to say of the rows that were left out."""
+        if not self._num_left_out:
+            return []
+        return [f"held-out rows left out, since a training row has their inputs: {self._num_left_out:,}"]

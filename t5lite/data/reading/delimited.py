@@ -66,6 +66,7 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
         if _may_be_a_header(header, (cells for _, cells in head), columns):
             shown = ", ".join(repr(header[column][:_SHOWN_CHARACTERS]) for column in columns)
             reading.lose(Loss.FIRST_ROW, f"{line.place}, {shown}")
+    names = header if named else [str(number) for number in range(len(header))]
     kept = dropped = 0
     first_dropped = ""
     for line, cells in rows:
@@ -79,7 +80,12 @@ def delimited_texts(reading: FileReading, kind: str, fields: Sequence[str]) -> I
             kept += 1
             if len(cells) < len(header):
                 reading.lose(Loss.NARROW, line.place)
-            texts = reading.row_texts(fields, [cells[column] for column in columns], line.place)
+            texts = reading.row_texts(
+                fields,
+                [cells[column] for column in columns],
+                line.place,
+                record=dict(zip(names, cells, strict=False)),
+            )
             if texts is not None:
                 yield texts
     if dropped > kept:

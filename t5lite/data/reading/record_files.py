@@ -108,7 +108,8 @@ def _record_fields(
     if example is not None:
         return reading.texts(example, fields, place)
     if len(fields) == 1:
-        return [reading.decoded(content, place)]
+        text = reading.decoded(content, place)
+        return reading.row_texts(fields, [text], place, record={fields[0]: text})
     raise DataError(f"{place} is neither a JSON object nor a tf.train.Example, so it has no fields")
 
 
@@ -136,6 +137,12 @@ def _columns_of_fields(schema: Any, fields: Sequence[str], reading: FileReading)
             contents += (types.is_integer, types.is_boolean)
         if name == field and reading.takes_texts_alone and not any(is_kind(kind) for is_kind in contents):
             raise reading.no_text(f"{reading.path} column {field!r}", field, str(kind))
+    if reading.needs_whole_records:
+        names += [
+            name
+            for name in schema.names
+            if schema.names.count(name) == 1 and not types.is_temporal(schema.field(name).type)
+        ]
     return list(dict.fromkeys(names))
 
 

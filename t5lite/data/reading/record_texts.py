@@ -88,6 +88,8 @@ class FileReading:
     """Fields whose integers and booleans are taken as text."""
     takes_texts_alone: ClassVar[bool] = True
     """Whether a column of another type can be told not to do before its rows are read."""
+    needs_whole_records: ClassVar[bool] = False
+    """Whether the fields that are not asked for matter, too."""
     _missing: _MissingFields = field(default_factory=_MissingFields, init=False, repr=False, compare=False)
 
     def lose(self, loss: Loss, place: str) -> None:
@@ -124,14 +126,20 @@ class FileReading:
             self.lose(Loss.MISSING, place)
             return None
         values = [found(record, field) for field in fields]
-        return self.row_texts(fields, [None if value is _ABSENT else value for value in values], place)
+        values = [None if value is _ABSENT else value for value in values]
+        return self.row_texts(fields, values, place, record=record)
 
-    def row_texts(self, fields: Sequence[str], values: Sequence[Any], place: str) -> list[str] | None:
+    def row_texts(
+        self, fields: Sequence[str], values: Sequence[Any], place: str, *, record: Mapping[str, Any]
+    ) -> list[str] | None:
         """Return the texts that the values of a record's fields stand for; None, and counted, if one is null.
+
+        ``record`` is all of it, where that is needed.
 
         Raises:
           DataError: if a value is something else than text.
         """
+        del record
         texts = [self._text(value, field, place) for field, value in zip(fields, values, strict=True)]
         known = [text for text in texts if text is not None]
         if len(known) < len(texts):

@@ -1,5 +1,6 @@
 """Rows of files that have columns: the values of a row, of any type, are made into texts together."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ class RowReading(FileReading):
 
     make: RowTexts
     takes_texts_alone: ClassVar[bool] = False
+    needs_whole_records: ClassVar[bool] = True
 
     @property
     def optional(self) -> Collection[str]:
@@ -61,8 +63,10 @@ class RowReading(FileReading):
         """How columns of other names are read."""
         return self.make.other_names
 
-    def row_texts(self, fields: Sequence[str], values: Sequence[Any], place: str) -> list[str] | None:
-        """Return the texts of a row; None, and counted, if it is left out.
+    def row_texts(
+        self, fields: Sequence[str], values: Sequence[Any], place: str, *, record: Mapping[str, Any]
+    ) -> list[str] | None:
+        """Return all of a row as a text, and the texts made of it; None, and counted, if it is left out.
 
         Raises:
           DataError: if a value cannot be used.
@@ -76,7 +80,8 @@ class RowReading(FileReading):
             self.lose(Loss.EMPTY, place)
             return None
         try:
-            return self.make(row, lambda loss: self.lose(loss, place))
+            texts = self.make(row, lambda loss: self.lose(loss, place))
+            return None if texts is None else [_written(record), *texts]
         except ValueError as error:
             raise DataError(f"{place}: {error}") from error
 
@@ -90,6 +95,16 @@ class RowReading(FileReading):
         return value
 
 
+def _written(record: Mapping[str, Any]) -> str:
+    """Return all of a row as a text, whatever the order of its columns; numbers are as in a table."""
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False, default=_as_text)
+    return text.replace('"', "")
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def read_rows(
     paths: Iterable[str | Path],
     make: RowTexts,
@@ -98,7 +113,9 @@ def read_rows(
     progress: Progress | None = None,
     tally: Tally | None = None,
 ) -> Iterator[list[str]]:
-    """Yield the texts of every row of all files in order; arguments as of ``read_texts``.
+    """Yield, of every row of all files in order, all of it as a text and the texts that ``make`` returns.
+
+    The first is the same whichever columns are made into texts. Other arguments are as of ``read_texts``.
 
     Raises:
       DataError: as ``read_texts``, for ``.txt`` files, which have no columns, and for a value that ``make``

@@ -6,16 +6,18 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.reading.rows import read_rows
 from t5lite.data.reading.text_files import read_pairs
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.tasks.few_shot import Shots
 from t5lite.tasks.opening import open_task
 from t5lite.tasks.preparing import PrepareTaskConfig, prepare_task
+from t5lite.tasks.rows import TaskRows
 from t5lite.tasks.task import Task
 
 NLI = {
@@ -53,10 +55,10 @@ def table(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def prepare(tmp_path: Path, task: str, *inputs: Path, **settings) -> dict:
-    settings = {"heldout_fraction": 0.0, "vocabulary": "bytes", **settings}
+def prepare(tmp_path: Path, task: str, *inputs: Path, **options) -> dict:
+    options = {"heldout_fraction": 0.0, "vocabulary": "bytes", **options}
     config = PrepareTaskConfig(
-        task=task, inputs=tuple(map(str, inputs)), output=str(tmp_path / "out"), overwrite=True, **settings
+        task=task, inputs=tuple(map(str, inputs)), output=str(tmp_path / "out"), overwrite=True, **options
     )
     return prepare_task(config)
 
@@ -294,3 +296,52 @@ def test_examples_that_do_not_fit_are_left_out_first_and_that_is_said(tmp_path, 
     for (text, _), row in zip(pairs(tmp_path), rows, strict=True):
         assert text.endswith(f"nli premise: {row['premise']} hypothesis: {row['hypothesis']}")
         assert len(text) <= 168 or row is rows[4]
+
+
+TASKS_OF_ONE_FILE = (
+    {"task": "translation", "columns": (("source", "a"), ("target", "b"))},
+    {"task": "translation", "columns": (("source", "b"), ("target", "a"))},
+    {"task": "classification", "columns": (("text", "a"), ("label", "b"))},
+    {"task": "classification", "columns": (("text", "a"), ("label", "b")), "form": "instruction"},
+    {"task": "dialogue", "columns": (("context", "id"), ("response", "a")), "shots": 1},
+)
+SIDES = ("train", "heldout")
+CELLS = st.text(st.sampled_from("a ,\n'é1"), min_size=1, max_size=4).filter(str.strip)
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".parquet"])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.fixed_dictionaries({"id": CELLS, "a": CELLS, "b": CELLS}), min_size=1, max_size=4))
+def test_what_says_whether_a_row_is_held_out_is_the_same_for_every_task_of_a_file(kind, rows, tmp_path):
+    path = tmp_path / f"rows{kind}"
+    lines(path, rows) if kind == ".jsonl" else table(path, rows)
+    makes = (
+        TaskRows(task=open_task(each["task"]), form=each.get("form", "inputs"), renamed=each["columns"])
+        for each in TASKS_OF_ONE_FILE
+    )
+    assert len({tuple(whole for whole, *_ in read_rows([path], make)) for make in makes}) == 1
+
+
+def test_every_task_of_a_file_holds_out_the_same_rows(tmp_path):
+    rows = [{"id": f"{number}", "a": f"a {number}", "b": f"b {number}"} for number in range(40)]
+    path = lines(tmp_path / "rows.jsonl", rows)
+    sides = set()
+    for each in TASKS_OF_ONE_FILE:
+        options = {name: value for name, value in each.items() if name != "task"}
+        prepare(tmp_path, each["task"], path, heldout_fraction=0.3, **options)
+        numbers = [frozenset(text.split()[-1] for text, _ in pairs(tmp_path, name)) for name in SIDES]
+        assert len(numbers[0]) + len(numbers[1]) == 40
+        sides.add(tuple(numbers))
+    assert len(sides) == 1
+
+
+def test_a_held_out_row_whose_inputs_are_trained_on_is_left_out_and_that_is_said(tmp_path, nli):
+    rows = [{**ROWS[number % 10], "id": number} for number in range(40)]
+    rows += [{**ROWS[number], "id": number} for number in range(10, 20)]
+    report = prepare(tmp_path, nli, lines(tmp_path / "rows.jsonl", rows), heldout_fraction=0.3)
+    train, heldout = pairs(tmp_path), pairs(tmp_path, "heldout")
+    assert not {*train} & {*heldout}
+    (said,) = (line for line in report["warnings"] if "held-out rows left out" in line)
+    assert said.endswith(f"a training row has their inputs: {50 - len(train) - len(heldout)}")
+    with pytest.raises(DataError, match="inputs that would be held out stands in a training row"):
+        prepare(tmp_path, nli, lines(tmp_path / "rows.jsonl", rows[:40]), heldout_fraction=0.3)
