@@ -5,25 +5,22 @@ export: pairs are cut and windows rolled by the harness' code, tokens and length
 """
 
 import logging
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tqdm import tqdm
 
 from t5lite.checkpointing.reading import Step
 from t5lite.core.architectures import SIDES_OF
-from t5lite.core.errors import ConfigError, DataError
-from t5lite.decoding import Row
-from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
+from t5lite.core.errors import DataError
+from t5lite.evaluation.stepwise_generation import StepwiseGenerator
 from t5lite.evaluation.text_scoring import GivenTarget, TargetScorer
 from t5lite.harness.tokens import harness_length, harness_tokens
+from t5lite.harness.written_requests import WrittenRequests
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
@@ -31,10 +28,6 @@ from t5lite.runner.snapshot import Snapshot
 
 _LOG = logging.getLogger(__name__)
 _DEFAULT_BATCH_SIZE = 16
-_MAX_GEN_TOKS = 256
-"""What the harness has written where a task does not say, as of its own models."""
-_NEUTRAL = {"num_beams": 1, "top_k": 0, "repetition_penalty": 1.0, "num_return_sequences": 1}
-"""Options of tasks that are taken with these values alone."""
 Request = tuple[Any, list[int], list[int]]
 """What is to be told to the harness' cache (None: nothing), ids of the context, and of the continuation."""
 
@@ -77,6 +70,7 @@ class RunLM(TemplateLM):
         trained = load_trained(found, make_partitioner(PartitioningConfig(style="data_parallel")), step=step)
         self._params, self.step = trained.params, trained.report.step
         self._scorer = TargetScorer(trained.model, batch_size=self.batch_size)
+        self._written = WrittenRequests(self.tokens, self.max_length, self.backend == "causal")
         self._generator = StepwiseGenerator(trained.model, trained.vocabulary, eos_ids=found.model.eos_ids)
 
     @property
@@ -179,7 +173,8 @@ class RunLM(TemplateLM):
         Raises:
           ConfigError: for an option that would be ignored, or more tokens than the model has room for.
         """
-        wanted = [self._wanted(*request.args) for request in requests]
+        asked: list[tuple[Any, ...]] = [request.args for request in requests]
+        wanted = self._written.wanted(asked)
         order = sorted(
             range(len(wanted)), key=lambda each: (wanted[each].max_tokens, len(wanted[each].row.ids))
         )
@@ -196,31 +191,6 @@ class RunLM(TemplateLM):
                     self.cache_hook.add_partial("generate_until", requests[number].args, texts[number])
                 progress.update(len(numbers))
         return texts
-
-    def _wanted(self, context: str, given: Mapping[str, Any]) -> Wanted:
-        options: dict[str, Any] = {**normalize_gen_kwargs(dict(given), _MAX_GEN_TOKS)}
-        max_tokens = int(options.pop("max_gen_toks"))
-        stops = tuple(handle_stop_sequences(options.pop("until"), eos=None))
-        sampled, temperature = options.pop("do_sample"), options.pop("temperature", 0.0)
-        top_p = options.pop("top_p", None)
-        unknown = {name: value for name, value in options.items() if _NEUTRAL.get(name) != value}
-        if unknown:
-            raise ConfigError(f"generation_kwargs {unknown} of the task are not known here; leave them out")
-        room = self.max_length if self.backend == "seq2seq" else self.max_length - max_tokens
-        if room < 1:
-            raise ConfigError(
-                f"max_gen_toks={max_tokens} leaves no room for a context in max_length={self.max_length}; "
-                f"give the task a smaller one, as by --gen_kwargs max_gen_toks={self.max_length // 2}"
-            )
-        ids = self.tokens.encode(context)[-room:] or [self.prefix_token_id]
-        return Wanted(
-            row=Row(np.array(ids, np.int32), len(ids)),
-            max_tokens=max_tokens,
-            temperature=float(temperature) if sampled else 0.0,
-            top_p=1.0 if top_p is None else float(top_p),
-            seed=zlib.crc32(context.encode("utf-8", "surrogatepass")),
-            stops=stops,
-        )
 
     def _fitted(self, context: list[int], continuation: list[int]) -> GivenTarget:
         """Return a pair without what the model has no room for, at the context's beginning."""

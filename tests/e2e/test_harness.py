@@ -12,7 +12,10 @@ from lm_eval.api.instance import Instance
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.vocabulary import ByteVocabulary, Frame
 from t5lite.harness.language_model import RunLM
+from t5lite.harness.tokens import HarnessTokens
+from t5lite.harness.written_requests import WrittenRequests
 from t5lite.quickstart import corpus
 from tests.parity.test_texts_of_imported_models import make_folder
 
@@ -167,3 +170,29 @@ def test_what_the_harness_cannot_be_answered_is_said_before_anything_is_computed
     with pytest.raises(ConfigError, match=r"max_gen_toks=64 leaves no room .* --gen_kwargs max_gen_toks=32"):
         model.generate_until(ask("generate_until", "a", {"max_gen_toks": 64}))
     assert model.batch_size == 16
+
+
+SAMPLED = {"do_sample": True, "temperature": 0.7, "max_gen_toks": 4, "until": ["\n"]}
+
+
+@pytest.fixture
+def written():
+    tokens = HarnessTokens(ByteVocabulary(extra_ids=0), Frame())
+    return WrittenRequests(tokens, max_length=12, shares_row=True)
+
+
+def test_samples_of_one_context_differ_and_are_the_same_each_time(written):
+    given = [("a", SAMPLED), ("b", SAMPLED), ("a", SAMPLED), ("a", SAMPLED)]
+    seeds = [each.seed for each in written.wanted(given)]
+    assert len(set(seeds)) == 4
+    assert seeds == [each.seed for each in written.wanted(given)]
+    assert written.wanted(given[1:])[0].seed == seeds[1]
+
+
+def test_contexts_that_lose_their_beginning_are_counted_once(written, caplog):
+    wanted = written.wanted([("x" * 9 + "end", SAMPLED), ("fits", SAMPLED), ("0123456789", SAMPLED)])
+    assert [len(each.row.ids) for each in wanted] == [8, 4, 8]
+    assert written.tokens.vocabulary.decode(wanted[0].row.ids) == "xxxxxend"
+    (said,) = caplog.messages
+    assert "2 of 3 contexts lose their beginning" in said
+    assert "max_length=12" in said
