@@ -78,7 +78,7 @@ class Filling(DecodingMode):
         """Return the inputs with their masks filled in, rows of ``encoder_length``."""
         del indices_B
         logits_BMV = model({"encoder_input_tokens": tokens_BM, "encoder_segment_ids": marks})["tokens"]
-        best_BM = most_probable(self.search.allowed(logits_BMV))
+        best_BM = most_probable(self.search.known(logits_BMV))
         return Written(jnp.where(tokens_BM == self.special.mask, best_BM, tokens_BM))
 
     def ended(self, ids: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.decoding.decoder import Decoder
+from t5lite.decoding.strategies import known
 
 
 def score_targets(
@@ -14,6 +16,8 @@ def score_targets(
     marks: jax.Array | None,
     targets_BL: jax.Array,
     lengths_B: jax.Array,
+    *,
+    known_V: np.ndarray | None = None,
 ) -> jax.Array:
     """Return the model's log probability of targets' tokens, float32 ``[B, max_decode_length]``; traceable.
 
@@ -25,6 +29,7 @@ def score_targets(
       marks: what tells their padding apart, as the decoder takes it.
       targets_BL: int32 ``[B, max_decode_length]``, with EOS where the end is to be scored.
       lengths_B: int32, tokens of each target; what is behind them has 0.
+      known_V: bool, the rows of the table that stand for a token, as of ``Search``; None: all do.
 
     Raises:
       ConfigError: if the model has no positions for as much.
@@ -35,7 +40,8 @@ def score_targets(
         logits_BV, cache = decoder.advance(cache, start.tokens_BP[:, -1])
 
     def log_prob(logits_BV: jax.Array, token_B: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(jax.nn.log_softmax(logits_BV), token_B[:, None], axis=1)[:, 0]
+        log_probs_BV = jax.nn.log_softmax(known(logits_BV, known_V))
+        return jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)[:, 0]
 
     def step(cache: Any, tokens: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         written_B, next_B = tokens

@@ -49,7 +49,9 @@ def begin(
     """Read inputs; the first token is written if reading them has its logits."""
     start = decoder.start(tokens_BM, marks).repeated(strategy.num_rows)
     state = strategy.begin(start, indices_B, search)
-    return state if start.logits_BV is None else strategy.choose(decoder, state, start.logits_BV, search)
+    if start.logits_BV is None:
+        return state
+    return strategy.choose(decoder, state, search.known(start.logits_BV), search)
 
 
 def resume(decoder: Decoder[Any], state: StateT, *, strategy: Strategy[StateT], search: Search) -> StateT:
@@ -60,6 +62,6 @@ def resume(decoder: Decoder[Any], state: StateT, *, strategy: Strategy[StateT], 
 
     def step(state: StateT) -> StateT:
         logits_RV, cache = decoder.advance(state.cache, state.previous_R)
-        return strategy.choose(decoder, state._replace(cache=cache), logits_RV, search)
+        return strategy.choose(decoder, state._replace(cache=cache), search.known(logits_RV), search)
 
     return jax.lax.while_loop(unfinished, step, state)

@@ -115,10 +115,7 @@ class StepwiseGenerator:
         self._mode = decoding_mode(model.config)(
             model.config, vocabulary, encoder_length=_SOME, max_decode_length=1, eos_ids=eos_ids
         )
-        self.eos_ids, known_V = frozenset(self._mode.eos_ids), self._mode.search.known_V
-
-        def allowed(logits_BV: jax.Array) -> jax.Array:
-            return logits_BV if known_V is None else jnp.where(known_V, logits_BV, -jnp.inf)
+        self.eos_ids, search = frozenset(self._mode.eos_ids), self._mode.search
 
         def begin(
             params: Tree,
@@ -129,7 +126,7 @@ class StepwiseGenerator:
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
             logits_BV, cache = read(model.bind(params), tokens_BM, marks, length)
-            return pick(allowed(logits_BV), options, jnp.zeros((), jnp.int32), needs), cache
+            return pick(search.known(logits_BV), options, jnp.zeros((), jnp.int32), needs), cache
 
         def go_on(
             params: Tree,
@@ -140,7 +137,7 @@ class StepwiseGenerator:
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
             logits_BV, cache = advance(model.bind(params), cache, token_B)
-            return pick(allowed(logits_BV), options, place, needs), cache
+            return pick(search.known(logits_BV), options, place, needs), cache
 
         self.begin: Any = jax.jit(begin, static_argnums=(4, 5))
         """Reads arrays and picks the first token; for ``Writing``."""

@@ -10,6 +10,7 @@ from t5lite.decoding.strategies.base import (
     Strategy,
     Written,
     ids_of_eos,
+    known,
 )
 from t5lite.decoding.strategies.beam import Beam as Beam
 from t5lite.decoding.strategies.greedy import Greedy as Greedy
@@ -39,5 +40,6 @@ __all__ = [
     "T5XBeam",
     "Written",
     "ids_of_eos",
+    "known",
     "most_probable",
 ]

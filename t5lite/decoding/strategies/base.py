@@ -24,6 +24,11 @@ def ids_of_eos(eos_id: EosIds) -> tuple[int, ...]:
     return (eos_id,) if isinstance(eos_id, int) else tuple(eos_id)
 
 
+def known(logits: jax.Array, known_V: np.ndarray | None) -> jax.Array:
+    """Return logits ``[..., V]`` with minus infinity where a row of the table stands for no token."""
+    return logits if known_V is None else jnp.where(known_V, logits, -jnp.inf)
+
+
 class Prefix(NamedTuple):
     """What stands in front of what is written."""
 
@@ -38,7 +43,8 @@ class Search:
     Attributes:
       max_decode_length: most tokens of a text, EOS included.
       eos_id: what ends a text; None lets all reach ``max_decode_length``.
-      known_V: bool, the rows of the table that stand for a token; the others are never chosen. None: all do.
+      known_V: bool, the rows of the table that stand for a token; the others have no probability. None: all
+        do.
       processors: change the scores of the next token, in this order. Where they leave none, the text ends;
         without EOS they do not count there.
       log_probs: whether the log probability of each token is returned.
@@ -50,9 +56,9 @@ class Search:
     processors: tuple[Processor, ...] = ()
     log_probs: bool = False
 
-    def allowed(self, scores: jax.Array) -> jax.Array:
-        """Return scores ``[..., V]`` with minus infinity where a row of the table stands for no token."""
-        return scores if self.known_V is None else jnp.where(self.known_V, scores, -jnp.inf)
+    def known(self, logits: jax.Array) -> jax.Array:
+        """Return logits ``[..., V]`` of tokens alone: other rows of the table have no probability at all."""
+        return known(logits, self.known_V)
 
     def ends(self, tokens: jax.Array) -> jax.Array:
         """Return where a token ends its text."""
@@ -68,24 +74,23 @@ class Search:
         """Return the scores as processors have them, with minus infinity at what is not to be chosen.
 
         Args:
-          scores_RV: logits, or log probabilities.
+          scores_RV: logits, or log probabilities; minus infinity where there is no token.
           prefix: of ``prefix``.
           decoded_RL: what is written.
           num_decoded: how many tokens of it.
         """
-        known_RV = self.allowed(scores_RV)
         if prefix is None:
-            return known_RV
+            return scores_RV
         history = History(
             jnp.concatenate([prefix.tokens_RP, decoded_RL], axis=1),
             prefix.first_R,
             prefix.tokens_RP.shape[1] + num_decoded,
             num_decoded,
         )
-        allowed_RV = known_RV
+        allowed_RV = scores_RV
         for processor in self.processors:
             allowed_RV = processor(allowed_RV, history)
-        left_RV = known_RV
+        left_RV = scores_RV
         if ids_of_eos(self.eos_id):
             left_RV = jnp.where(self.ends(jnp.arange(scores_RV.shape[1])[None]), scores_RV, -jnp.inf)
         none_R1 = jnp.all(allowed_RV == -jnp.inf, axis=1, keepdims=True)

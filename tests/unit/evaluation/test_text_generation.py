@@ -13,6 +13,7 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import DecodingConfig, Row, Sampling, decoding_mode, greedy_continuation
+from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
 from t5lite.models.functional import build
@@ -209,6 +210,26 @@ def test_rows_beyond_the_vocabulary_are_never_chosen(kind, vocabulary):
     generate_texts(model, params, spy, ["la [MASK] era [MASK]"] * 2, batch_size=2, **lengths)
     assert chosen
     assert all(len(ids) and ids.max() < vocabulary.size for ids in chosen)
+
+
+def test_rows_beyond_the_vocabulary_have_no_probability_in_any_way_of_writing(vocabulary):
+    model, params = make(DecoderOnlyConfig, vocabulary, vocab_size=10 * vocabulary.size)
+    sizes = GenerationSizes(encoder_length=12, max_decode_length=6, batch_size=1)
+    decoding = DecodingConfig(log_probs=True)
+    (whole,) = generate_outputs(model, params, vocabulary, ["la"], sizes, decoding=decoding)
+    row = decoding_mode(model.config)(model.config, vocabulary, encoder_length=12, max_decode_length=6).row(
+        "la"
+    )
+    writing = StepwiseGenerator(model, vocabulary).write(params, [Wanted(row=row, max_tokens=6)])
+    pieces = []
+    while writing.unfinished:
+        pieces += writing.step()
+    assert "".join(piece.text for piece in pieces) == whole.text
+    assert sum(piece.log_prob for piece in pieces) == pytest.approx(whole.log_prob, rel=1e-5)
+    # Of all tokens the probabilities are 1 together; of ten times as many rows they would be a part of it.
+    logits_V = model.bind(params)({"decoder_input_tokens": jnp.asarray(row.ids[None])})[0, -1]
+    log_probs_V = jax.nn.log_softmax(logits_V[: vocabulary.size])
+    assert pieces[0].log_prob == pytest.approx(float(log_probs_V.max()), rel=1e-5)
 
 
 def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabulary):
