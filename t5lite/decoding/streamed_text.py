@@ -1,13 +1,26 @@
 """Text as it is written, token by token: what is shown of it is never taken back.
 
 What a character or a stop string may still become part of waits: half a character is never shown, nor the
-beginning of what ends the text and is no part of it.
+beginning of what ends the text and is no part of it; nor bytes that others may make no characters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What decoding makes of the first bytes of a character that has more."""
+
+
+class Decodes(Protocol):
+    """What is asked of a vocabulary."""
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Return the text of ids."""
+        ...
+
+    def num_open(self, ids: Sequence[int], /) -> int:
+        """Return of how many ids at the end the text may change when more follow."""
+        ...
 
 
 class StreamedText:
@@ -16,13 +29,13 @@ class StreamedText:
     The pieces do not depend on how the text is cut into tokens, but for where one ends and the next begins.
 
     Args:
-      decode: text of ids, of a vocabulary.
+      vocabulary: decodes ids.
       stops: strings of which the first to be complete ends the text, and is left out with what follows; of
         two that are complete at the same character, the longer.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()):
-        self._decode, self._stops = decode, tuple(stop for stop in stops if stop)
+    def __init__(self, vocabulary: Decodes, stops: Sequence[str] = ()):
+        self._vocabulary, self._stops = vocabulary, tuple(stop for stop in stops if stop)
         self._ids: list[int] = []
         self._shown = ""
         self.num_decoded = 0
@@ -40,7 +53,8 @@ class StreamedText:
         if self.stopped:
             return ""
         self._ids.append(token)
-        text = self._decode(self._ids).rstrip(_UNFINISHED)
+        settled = self._ids[: len(self._ids) - self._vocabulary.num_open(self._ids)]
+        text = self._vocabulary.decode(settled).rstrip(_UNFINISHED)
         self.num_decoded = len(text)
         return self._show(text, end=len(text) - _begun(text, self._stops))
 
@@ -48,15 +62,14 @@ class StreamedText:
         """Return what has waited, now that nothing follows."""
         if self.stopped:
             return ""
-        text = self._decode(self._ids)
+        text = self._vocabulary.decode(self._ids)
         return self._show(text, end=len(text))
 
     def _show(self, text: str, *, end: int) -> str:
         stop = first_stop(text, self._stops)
         if stop is not None:
             self.stopped, end = True, stop
-        # A decoder may join tokens anew (WordPiece's clean-up): then it waits until they agree.
-        if end <= len(self._shown) or not text.startswith(self._shown):
+        if end <= len(self._shown):
             return ""
         piece, self._shown = text[len(self._shown) : end], text[:end]
         return piece

@@ -182,8 +182,7 @@ class Writing:
 
     def __init__(self, generator: StepwiseGenerator, params: Tree, wanted: Sequence[Wanted]):
         self._generator, self._params, self._wanted = generator, params, tuple(wanted)
-        decode = generator.vocabulary.decode
-        self._texts = [StreamedText(decode, each.stops) for each in self._wanted]
+        self._texts = [StreamedText(generator.vocabulary, each.stops) for each in self._wanted]
         self._counts = [0] * len(self._wanted)
         self._live = set(range(len(self._wanted)))
         self._length = max(each.max_tokens for each in self._wanted)

@@ -211,6 +211,14 @@ class Vocabulary(ABC):
         It does not stop at EOS; cut the ids first if what follows it does not matter.
         """
 
+    def num_open(self, ids: Sequence[int]) -> int:
+        """Return of how many ids at the end ``decode`` may make something else when more follow.
+
+        Bytes of a character that is not whole aside, which are U+FFFD until it is.
+        """
+        del ids
+        return 0
+
     def token_text(self, token: int) -> str:
         """Return what a token is called, for messages: also those that ``decode`` leaves out."""
         return self.decode([token])

@@ -174,6 +174,25 @@ class TokenizerJsonVocabulary(Vocabulary):
             [token for token in kept if 0 <= token < self.size], skip_special_tokens=False
         )
 
+    def num_open(self, ids: Sequence[int]) -> int:
+        """Return how many ids the bytes at the end are, which one that is amiss makes no characters."""
+        num_open = 0
+        for number, token in enumerate(reversed(ids), 1):
+            if token in self._byte_ids:
+                num_open = number
+            elif token not in self._dropped:
+                break
+        return num_open
+
+    @cached_property
+    def _byte_ids(self) -> frozenset[int]:
+        """The ids of bytes, where runs of them are decoded as one (``ByteFallback``)."""
+        decoder = json.dumps(json.loads(self.rules).get("decoder"))
+        if '"ByteFallback"' not in decoder:
+            return frozenset()
+        ids = (self._parsing_tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256))
+        return frozenset(token for token in ids if token is not None)
+
     @property
     def known_ids(self) -> np.ndarray:
         """Array bool [size], true of the ids that the file names."""

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.decoding.streamed_text import StreamedText, first_stop
-from tests.small_tokenizers import write_bpe, write_gemma
+from tests.small_tokenizers import write_bpe, write_bpe_with_byte_fallback, write_gemma, write_wordpiece
 
 TEXTS = ["en el principio", "y vio dios que la luz era buena y aparto dios la luz", "la tierra"]
-KINDS = ["bytes", "sentencepiece", "byte-level bpe", "byte fallback"]
+KINDS = ["bytes", "sentencepiece", "byte-level bpe", "wordpiece", "llama", "gemma"]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,8 @@ def vocabularies(tmp_path_factory):
                 ByteVocabulary(extra_ids=4),
                 SentencePieceVocabulary(folder / "spiece.model", extra_ids=4),
                 open_vocabulary(write_bpe(folder / "bpe", TEXTS)),
+                open_vocabulary(write_wordpiece(folder / "wordpiece", TEXTS)),
+                open_vocabulary(write_bpe_with_byte_fallback(folder / "llama", TEXTS)),
                 open_vocabulary(write_gemma(folder / "gemma", TEXTS)),
             ),
             strict=True,
@@ -32,8 +34,18 @@ def vocabularies(tmp_path_factory):
     )
 
 
-def streamed(decode, ids, stops=()) -> tuple[list[str], StreamedText]:
-    text = StreamedText(decode, stops)
+class Tokens(list):
+    """A vocabulary of texts."""
+
+    def decode(self, ids):
+        return "".join(self[number] for number in ids)
+
+    def num_open(self, ids):
+        return 0
+
+
+def streamed(vocabulary, ids, stops=()) -> tuple[list[str], StreamedText]:
+    text = StreamedText(vocabulary, stops)
     pieces = [text.add(token) for token in ids]
     return [*pieces, text.finish()], text
 
@@ -41,23 +53,32 @@ def streamed(decode, ids, stops=()) -> tuple[list[str], StreamedText]:
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_pieces_are_the_text_and_none_ends_within_a_character(kind, vocabularies, data):
-    """Of byte fallback ids of texts: what is no character makes others that stand beside it none, too."""
+    """Of any ids, also bytes that are no characters, up to the stop string that is complete first."""
     vocabulary = vocabularies[kind]
-    if kind == "byte fallback":
-        ids = vocabulary.encode(data.draw(st.text(max_size=6))).tolist()
-    else:
-        ids = data.draw(st.lists(st.integers(0, vocabulary.size - 1), max_size=12))
-    pieces, _ = streamed(vocabulary.decode, ids)
-    assert "".join(pieces) == vocabulary.decode(ids)
-    assert not any(piece.endswith("\N{REPLACEMENT CHARACTER}") for piece in pieces[:-1])
+    ids = data.draw(
+        st.one_of(
+            st.lists(st.integers(0, vocabulary.size - 1), max_size=12),
+            st.text(max_size=6).map(lambda text: vocabulary.encode(text).tolist()[:-1]),
+        )
+    )
+    whole = vocabulary.decode(ids)
+    places = st.integers(0, max(0, len(whole) - 1))
+    stops = data.draw(st.lists(places.map(lambda place: whole[place : place + 2]), max_size=2))
+    pieces, text = streamed(vocabulary, ids, stops)
+    end = first_stop(whole, stops)
+    assert "".join(pieces) == text.text == whole[:end]
+    assert text.stopped == (end is not None)
+    # A stop string may begin amid what is no text, and so end a piece there.
+    halves = [piece for piece in pieces[:-1] if piece.endswith("\N{REPLACEMENT CHARACTER}")]
+    assert text.stopped or not halves
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_characters_of_several_tokens_come_whole(kind, vocabularies):
     vocabulary = vocabularies[kind]
     ids = vocabulary.encode("dios 🤖日 é").tolist()
-    pieces, _ = streamed(vocabulary.decode, ids)
-    assert len([piece for piece in pieces if piece]) > 3
+    pieces, _ = streamed(vocabulary, ids)
+    assert kind == "wordpiece" or len([piece for piece in pieces if piece]) > 3
     assert "".join(pieces) == vocabulary.decode(ids)
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(pieces)
 
@@ -72,10 +93,7 @@ def test_a_stop_string_ends_the_text_however_it_is_cut_into_tokens(text, stops, 
     places = sorted({0, len(text), *(cut for cut in cuts if cut <= len(text))})
     tokens = [text[start:end] for start, end in itertools.pairwise(places)]
 
-    def decode(ids):
-        return "".join(tokens[number] for number in ids)
-
-    pieces, streaming = streamed(decode, range(len(tokens)), stops)
+    pieces, streaming = streamed(Tokens(tokens), range(len(tokens)), stops)
     begun = [
         size - len(stop)
         for size in range(len(text) + 1)
@@ -88,9 +106,9 @@ def test_a_stop_string_ends_the_text_however_it_is_cut_into_tokens(text, stops, 
 
 
 def test_what_may_become_a_stop_string_waits():
-    decode = "".join
-    text = StreamedText(decode, ["END", "\n\n"])
-    assert [text.add(token) for token in ["go E", "N", "T\n", "x", "\n", "\n", "never"]] == [
+    tokens = Tokens(["go E", "N", "T\n", "x", "\n", "\n", "never"])
+    text = StreamedText(tokens, ["END", "\n\n"])
+    assert [text.add(number) for number in range(len(tokens))] == [
         "go ", "", "ENT", "\nx", "", "", "",
     ]  # fmt: skip
     assert text.stopped
