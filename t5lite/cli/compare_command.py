@@ -34,7 +34,8 @@ class Arguments:
     runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN …")]] = ()
     """Run directories, local, gs:// or s3://."""
     metric: str | None = None
-    """By which to choose; the first that all have with an interval by default, else the loss."""
+    """By which to choose; by default the first of predictions that all have with an interval, else bits
+    per byte, else the loss."""
     evaluation: str | None = None
     """Whose metric, by name; the first that all runs have by default."""
     max_parameters: float | None = None

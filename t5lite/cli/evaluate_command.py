@@ -1,19 +1,27 @@
 """``t5lite evaluate``: what a run has learned, measured on held-out data."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from t5lite.checkpointing.reading import Step
-from t5lite.cli import one_process, xla
+from t5lite.cli import xla
 from t5lite.core import command_line
-from t5lite.core.errors import DataError
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import check_apart, check_new_file, write_text
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.partitioning import multihost
+from t5lite.partitioning.lost_processes import failing_fast
 from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import prediction_lines, store_evaluation
+from t5lite.runner.minimal_pairs import evaluate_minimal_pairs
+
+_OF_HELDOUT = (
+    *("evaluations", "store", "max_examples", "task", "inputs_length", "robustness"),
+    *("coordinator_address", "num_processes", "process_id"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +50,52 @@ class Arguments:
     predictions: str | None = None
     """New .jsonl file, apart from the run, for all predictions: input, reference, prediction and scores of
     each example. They lie in RUN/evaluations, too."""
+    robustness: bool = False
+    """Also predict for the same inputs with typing errors, in lower and in upper case, and print how much
+    worse each metric is."""
+    minimal_pairs: str | None = None
+    """Instead of held-out data, a file of rows with sentence_good and sentence_bad, as of BLiMP: in how many
+    the good one is the more probable, also by field, linguistics_term and UID."""
+    coordinator_address: str | None = None
+    """HOST:PORT of process 0 of several that measure together; a cluster is detected."""
+    num_processes: int | None = None
+    """How many processes measure together; 1 leaves the others of a cluster alone."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
 
     def __post_init__(self):
-        expand_fields(self, "run", "store", "task", "predictions")
+        expand_fields(self, "run", "store", "task", "predictions", "minimal_pairs")
+        given = [name for name in _OF_HELDOUT if getattr(self, name) not in (None, (), False)]
+        if self.minimal_pairs is not None and given:
+            raise ConfigError(
+                f"--minimal-pairs measures sentences of a file, and --{given[0].replace('_', '-')} is of "
+                "held-out data; give one of them"
+            )
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Evaluate; of each evaluation, print one line a metric, and then store what was printed."""
+    """Evaluate; of each evaluation, print one line a metric, and then store what was printed.
+
+    Of several processes the leader alone does so.
+    """
     parsed = command_line.parse(Arguments, arguments, prog="t5lite evaluate")
     file = None if parsed.predictions is None else place(parsed.predictions)
     _check_predictions(file, parsed.run)
-    one_process.say_so()
     xla.configure()
+    if parsed.minimal_pairs is not None:
+        _keep(parsed, file, _of_minimal_pairs(parsed, parsed.minimal_pairs))
+        return 0
+    multihost.initialize(
+        coordinator_address=parsed.coordinator_address,
+        num_processes=parsed.num_processes,
+        process_id=parsed.process_id,
+    )
+    with failing_fast():
+        _evaluate(parsed, file)
+    return 0
+
+
+def _evaluate(parsed: Arguments, file: StoragePath | None) -> None:
     changes = EvaluationChanges(
         store=parsed.store,
         max_examples=parsed.max_examples,
@@ -68,16 +110,37 @@ def run(arguments: Sequence[str]) -> int:
         step=parsed.step,
         average=parsed.average,
         must_predict=file is not None,
-        announce=lambda text: print(f"t5lite evaluate: {text}", file=sys.stderr, flush=True),
+        robust=parsed.robustness,
+        announce=_announce if multihost.is_leader() else lambda text: None,
     )
+    _keep(parsed, file, results)
+
+
+def _of_minimal_pairs(parsed: Arguments, pairs: str) -> Iterator[Evaluation]:
+    yield evaluate_minimal_pairs(
+        parsed.run,
+        pairs,
+        step=parsed.step,
+        average=parsed.average,
+        batch_size=parsed.batch_size or 32,
+        announce=_announce,
+    )
+
+
+def _keep(parsed: Arguments, file: StoragePath | None, results: Iterable[Evaluation]) -> None:
+    """Print and store each result as it comes; the leader alone, of several processes."""
     lines = []
     for result in results:
-        _print(result, parsed.run)
-        store_evaluation(parsed.run, result)
-        lines.append(prediction_lines(result))
-    if file is not None:
+        if multihost.is_leader():
+            _print(result, parsed.run)
+            store_evaluation(parsed.run, result)
+            lines.append(prediction_lines(result))
+    if file is not None and multihost.is_leader():
         write_text(file, "".join(lines))
-    return 0
+
+
+def _announce(text: str) -> None:
+    print(f"t5lite evaluate: {text}", file=sys.stderr, flush=True)
 
 
 def _check_predictions(path: StoragePath | None, run: str) -> None:
@@ -94,7 +157,7 @@ def _check_predictions(path: StoragePath | None, run: str) -> None:
 def _print(result: Evaluation, run: str) -> None:
     width = max(map(len, result.metrics))
     print(f"{run} at step {result.step}, {result.name}: {result.store} ({result.num_examples:,} examples)")
-    scores = {} if result.predictions is None else result.predictions.found
+    scores = result.scores
     for name, value in result.metrics.items():
         if name.removesuffix("_error") in scores and name.endswith("_error"):
             continue  # the interval says as much
@@ -102,6 +165,7 @@ def _print(result: Evaluation, run: str) -> None:
         if name in scores and (interval := scores[name].interval):
             line += f"  [{interval.low:.4f}, {interval.high:.4f}]"
         print(line)
+    _print_robustness(result)
     if any(score.interval for score in scores.values()):
         print("[low, high]: 95 % of 1,000 resamples of the examples (bootstrap)")
     for name, score in scores.items():
@@ -110,3 +174,13 @@ def _print(result: Evaluation, run: str) -> None:
     for note in result.notes:
         print(note)
     sys.stdout.flush()
+
+
+def _print_robustness(result: Evaluation) -> None:
+    """Print of each change of the inputs what it does to each metric, with the interval of the difference."""
+    for name, found in result.robustness.items():
+        print(f"  with {name} ({found.num_changed:,} of {result.num_examples:,} inputs are another text)")
+        width = max(map(len, found.changes))
+        for metric, each in found.changes.items():
+            ends = f"[{each.interval.low:+.4f}, {each.interval.high:+.4f}]"
+            print(f"    {metric:<{width}}  {each.value:+.4f}  {ends}")

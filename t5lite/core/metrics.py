@@ -34,3 +34,9 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> WeightedSum:
     """Return the pair of ``values`` under ``weights`` (same shape), accumulated in float32."""
     values, weights = values.astype(jnp.float32), weights.astype(jnp.float32)
     return WeightedSum(jnp.sum(values * weights), jnp.sum(weights))
+
+
+def row_sums(values_BL: jax.Array, weights_BL: jax.Array) -> WeightedSum:
+    """Return the pair of each row, [B], as of ``weighted_sum``."""
+    values_BL, weights_BL = values_BL.astype(jnp.float32), weights_BL.astype(jnp.float32)
+    return WeightedSum(jnp.sum(values_BL * weights_BL, axis=1), jnp.sum(weights_BL, axis=1))

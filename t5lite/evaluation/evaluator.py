@@ -3,10 +3,12 @@
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.core.metrics import WeightedSum
@@ -16,13 +18,46 @@ EvalStep = Callable[[Tree, Batch], Mapping[str, WeightedSum]]
 ENCODER_FIELDS = ("encoder_input_tokens", "encoder_segment_ids")
 
 
+class Rows(NamedTuple):
+    """What a metric is a mean of, float64 [N]: of each example if the step says it, else of a batch."""
+
+    totals: np.ndarray
+    weights: np.ndarray
+
+    def mean(self) -> float:
+        """Return the weighted mean; 0 where nothing has weight."""
+        weight = self.weights.sum()
+        return float(self.totals.sum() / weight) if weight else 0.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What held-out batches say.
+
+    Attributes:
+      means: of every metric, with ``perplexity`` and maybe ``encoder_use``.
+      rows: what they are means of, in the order of the batches; rows that only fill up come last.
+    """
+
+    means: dict[str, float]
+    rows: Mapping[str, Rows]
+
+
 def evaluate_loss(
     eval_step: EvalStep, params: Tree, batches: Iterable[Batch], *, measure_encoder_use: bool = False
 ) -> dict[str, float]:
+    """Return the means of ``measure``."""
+    return measure(eval_step, params, batches, measure_encoder_use=measure_encoder_use).means
+
+
+def measure(
+    eval_step: EvalStep, params: Tree, batches: Iterable[Batch], *, measure_encoder_use: bool = False
+) -> Measured:
     """Return the weighted mean of every metric over ``batches``, plus ``perplexity = exp(loss)``.
 
     Args:
-      eval_step: ``training.make_eval_step``'s function, compiled; its metrics are sums over the global batch.
+      eval_step: ``training.make_eval_step``'s function, compiled, whose metrics are sums over the global
+        batch, or ``training.make_row_step``'s, of which they are sums over its rows.
       params: the nested dict of parameters.
       batches: one pass over the data; rows that only fill up the last batch carry weight 0.
       measure_encoder_use: also return ``encoder_use`` (see the function of that name), for a second
@@ -31,25 +66,32 @@ def evaluate_loss(
     Raises:
       DataError: if the batches carry no weight at all.
     """
-    sums: dict[str, WeightedSum] = {}
-    shared, swapped = WeightedSum(0.0, 0.0), WeightedSum(0.0, 0.0)
+    found: dict[str, list[WeightedSum]] = {}
+    shared, swapped = [], []
     for plain, rolled, num_real in _one_step_late(_passes(eval_step, params, batches, measure_encoder_use)):
         for name, value in plain.items():
-            sums[name] = sums.get(name, WeightedSum(0.0, 0.0)).merge(value)
+            found.setdefault(name, []).append(value)
         if rolled is not None and num_real > 1:
-            shared, swapped = shared.merge(plain["loss"]), swapped.merge(rolled["loss"])
-    if not sums or sums["loss"].weight == 0:
+            shared.append(plain["loss"])
+            swapped.append(rolled["loss"])
+    rows = {name: _joined(values) for name, values in found.items()}
+    if not rows or rows["loss"].weights.sum() == 0:
         raise DataError("nothing to evaluate: the held-out batches hold no target token")
-    means = {name: float(value.mean()) for name, value in sums.items()}
+    means = {name: value.mean() for name, value in rows.items()}
     means["perplexity"] = math.inf if means["loss"] >= 700 else math.exp(means["loss"])  # NaN of NaN
     if measure_encoder_use:
-        if shared.weight == 0:
+        if not shared:
             raise DataError(
                 "encoder use swaps inputs between examples, but no batch has two; evaluate "
                 "with a larger batch or on more examples"
             )
-        means["encoder_use"] = float(swapped.mean()) - float(shared.mean())
-    return means
+        means["encoder_use"] = _joined(swapped).mean() - _joined(shared).mean()
+    return Measured(means, rows)
+
+
+def _joined(values: Iterable[WeightedSum]) -> Rows:
+    totals, weights = zip(*values, strict=True)
+    return Rows(np.concatenate(totals), np.concatenate(weights))
 
 
 def encoder_use(eval_step: EvalStep, params: Tree, batches: Iterable[Batch]) -> float:
@@ -117,7 +159,7 @@ def _passes(
 
 
 def _one_step_late(results: Iterable[Any]) -> Iterator[Any]:
-    """Fetch each result (as Python floats) after the next was dispatched, so the device never waits."""
+    """Fetch each result (as float64 [N]) after the next was dispatched, so the device never waits."""
     waiting: list[Any] = []
     for result in results:
         waiting.append(result)
@@ -127,5 +169,5 @@ def _one_step_late(results: Iterable[Any]) -> Iterator[Any]:
 
 
 def _fetched(result: Any) -> Any:
-    # Python floats are float64: thousands of batches are added without loss.
-    return jax.tree.map(float, jax.device_get(result))
+    # In float64 thousands of batches are added without loss.
+    return jax.tree.map(lambda value: np.atleast_1d(np.asarray(value, np.float64)), jax.device_get(result))

@@ -1,9 +1,9 @@
 """The class of each of a list of texts, by an encoder-only model with a classifier of sequences."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from t5lite.core.errors import ConfigError
@@ -15,20 +15,25 @@ from t5lite.decoding import Row, framed_row, left_aligned
 from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
 
 _NUM_FRAMING = 2
 """[CLS] and [SEP]."""
 
 
 def classification_rows(
-    config: ModelConfig, vocabulary: Vocabulary, inputs: Sequence[str], *, encoder_length: int
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    inputs: Sequence[str | np.ndarray],
+    *,
+    encoder_length: int,
 ) -> list[Row]:
     """Return what the model reads of each text, before its parameters are read.
 
     Args:
       config: of the model.
       vocabulary: of the model.
-      inputs: texts.
+      inputs: texts, or their ids.
       encoder_length: inputs are cut to this many tokens, [CLS] and [SEP] included.
 
     Raises:
@@ -38,7 +43,8 @@ def classification_rows(
         raise ConfigError(f"encoder_length={encoder_length} must be at least 3: [CLS], a token, [SEP]")
     _, cls, sep = special_tokens(vocabulary)
     frame = Frame((cls,), (sep,))
-    rows = [framed_row(vocabulary.encode(text), frame, encoder_length) for text in inputs]
+    encoded = (vocabulary.encode(each) if isinstance(each, str) else each for each in inputs)
+    rows = [framed_row(ids, frame, encoder_length) for ids in encoded]
     longest = max((len(row.ids) for row in rows), default=0)
     if config.position_limit is not None and longest > config.position_limit:
         raise ConfigError(
@@ -46,6 +52,50 @@ def classification_rows(
             "use a smaller encoder_length"
         )
     return rows
+
+
+class Classifier:
+    """The probabilities of classes, in batches of one size; keep it, and it compiles once for each length.
+
+    Args:
+      model: with ``head="sequence_classification"``.
+      num_classes: outputs beyond them stand for nothing and have no probability.
+      batch_size: rows at once; the last batch is filled up with the first of its rows.
+      partitioner: where parameters lie; None for one device.
+    """
+
+    def __init__(
+        self,
+        model: FunctionalModel,
+        *,
+        num_classes: int,
+        batch_size: int,
+        partitioner: Partitioner | None = None,
+    ):
+        self._partitioner = partitioner
+        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
+        self._batch_size = -(-batch_size // ways) * ways
+
+        def probabilities(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
+            batch = {"encoder_input_tokens": tokens_BM, "encoder_segment_ids": segment_ids_BM}
+            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+                return jax.nn.softmax(model.bind(params)(batch)["sequence"][:, :num_classes])
+
+        # Every process of several reads all of them, of which its devices would hold a part.
+        self._probabilities = jax.jit(
+            probabilities, out_shardings=partitioner.replicated if partitioner else None
+        )
+
+    def __call__(self, params: Tree, rows: Sequence[Row]) -> Iterator[np.ndarray]:
+        """Yield the probabilities of each row of ``classification_rows``, float32 [num_classes], in order."""
+        length = max((len(row.ids) for row in rows), default=0)
+        for start in range(0, len(rows), self._batch_size):
+            chunk = rows[start : start + self._batch_size]
+            filled_up = [row.ids for row in chunk] + [chunk[0].ids] * (self._batch_size - len(chunk))
+            arrays = left_aligned(filled_up, length)
+            if self._partitioner is not None:
+                arrays = jax.device_put(arrays, self._partitioner.batch_sharding)
+            yield from np.asarray(self._probabilities(params, *arrays))[: len(chunk)]
 
 
 def classify(
@@ -56,25 +106,7 @@ def classify(
     *,
     batch_size: int,
 ) -> Iterator[Output]:
-    """Yield the name of the most probable class for each row, in order.
-
-    Args:
-      model: with ``head="sequence_classification"``.
-      params: nested dict of parameters.
-      rows: of ``classification_rows``.
-      classes: of the run; outputs beyond them stand for nothing and are not chosen.
-      batch_size: rows at once; the last batch is filled up with the first of its rows.
-    """
-    num_classes, length = len(classes.texts), max((len(row.ids) for row in rows), default=0)
-
-    @jax.jit
-    def best(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
-        batch = {"encoder_input_tokens": tokens_BM, "encoder_segment_ids": segment_ids_BM}
-        return jnp.argmax(model.bind(params)(batch)["sequence"][:, :num_classes], axis=-1)
-
-    for start in range(0, len(rows), batch_size):
-        chunk = rows[start : start + batch_size]
-        filled_up = [row.ids for row in chunk] + [chunk[0].ids] * (batch_size - len(chunk))
-        numbers_B = np.asarray(best(params, *left_aligned(filled_up, length)))
-        for row, number in zip(chunk, numbers_B.tolist(), strict=False):
-            yield Output(classes.texts[number], input_cut=row.cut)
+    """Yield the name of the most probable class for each row, in order; arguments as of ``Classifier``."""
+    classifier = Classifier(model, num_classes=len(classes.texts), batch_size=batch_size)
+    for row, probabilities_C in zip(rows, classifier(params, rows), strict=True):
+        yield Output(classes.texts[int(probabilities_C.argmax())], input_cut=row.cut)

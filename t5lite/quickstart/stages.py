@@ -20,7 +20,8 @@ from t5lite.quickstart import corpus
 from t5lite.quickstart.corpus import Corpus, CorpusSplit, Pair
 from t5lite.quickstart.recipes import EXTRA_IDS, Recipe
 from t5lite.run_config import RunConfig
-from t5lite.runner.evaluation import evaluate, ngram_baselines
+from t5lite.runner.baselines import ngram_baselines
+from t5lite.runner.evaluation import evaluate
 from t5lite.runner.interchange import export
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory

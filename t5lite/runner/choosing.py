@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.metric_order import lower_is_better
+from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference
 from t5lite.runner.comparison import ComparedRun, Measured, paired_difference
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
@@ -47,7 +48,10 @@ class Criterion:
 
 
 def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: str | None) -> Criterion:
-    """Return what all runs can be compared by: what is asked for, or the first with an interval, or the loss.
+    """Return what all runs can be compared by.
+
+    That is what is asked for, or the first metric of predictions with an interval, or bits per byte, or the
+    loss.
 
     Args:
       runs: two or more.
@@ -68,9 +72,12 @@ def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: st
         )
     found = [run.evaluations[name] for run in runs]
     common = [each for each in found[0].metrics if all(each in other.metrics for other in found)]
-    with_interval = [each for each in common if all(each in other.intervals for other in found)]
-    losses = [each for each in common if each == "loss"]
-    chosen = metric or next(iter([*with_interval, *losses, *common]), "loss")
+    of_predictions = [
+        each for each in common if each in METRICS and all(each in other.intervals for other in found)
+    ]
+    # Of likelihoods only that by bytes compares models of different vocabularies.
+    likelihoods = [each for each in ("bits_per_byte", "loss") if each in common]
+    chosen = metric or next(iter([*of_predictions, *likelihoods, *common]), "loss")
     if chosen not in common:
         raise ConfigError(
             f"not every run has the metric {chosen!r} of {name}{suggestion(chosen, common)}; "

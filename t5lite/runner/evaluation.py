@@ -1,44 +1,36 @@
 """Measure a run on held-out data: losses, encoder use, n-gram baselines, and a task's own metrics."""
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
-from t5lite.core.errors import ConfigError, DataError
+from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import absolute_location
-from t5lite.core.types import Tree
-from t5lite.data.host_loader import device_batches, local_rows
-from t5lite.data.stores.token_store import TokenStore
-from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.config import EvaluationConfig, known_name
-from t5lite.evaluation.evaluator import evaluate_loss
-from t5lite.evaluation.ngram import bigram_cross_entropy, unigram_cross_entropy
-from t5lite.models.functional import FunctionalModel
+from t5lite.evaluation.metrics.score import Score
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.averages import Average
+from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
+from t5lite.runner.classifier_scoring import ClassifierScorer
 from t5lite.runner.heldout import Heldout, open_heldout
+from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
+from t5lite.runner.heldout_scores import likelihood_scores, scored_text
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
+from t5lite.runner.robustness import Robustness, robustness
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.task_scoring import Scored, TaskScorer
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
-from t5lite.training.step import check_batch_size, compile_eval_step, make_eval_step, num_data_devices
-
-_NGRAM_TOKENS = 20_000_000
-"""Training tokens that the n-gram baselines count at most: enough for their tables, seconds of work."""
+from t5lite.training.step import check_batch_size
 
 
 @dataclass(frozen=True)
@@ -50,8 +42,12 @@ class Evaluation:
     store: str
     num_examples: int
     metrics: dict[str, float]
-    predictions: Scored | None = None
-    """For a task: what was written for each example."""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    """Metrics that are more than a number: with an interval, or a signature."""
+    predictions: Sequence[Mapping[str, Any]] = ()
+    """What was predicted for each example, where something was, with the example's own scores."""
+    robustness: Mapping[str, Robustness] = field(default_factory=dict)
+    """What changes of the inputs do to the metrics of predictions, by the changes' names."""
     notes: tuple[str, ...] = ()
     """What to know when reading the metrics, a line each."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -88,40 +84,6 @@ class EvaluationChanges:
         return dataclasses.replace(config, **given)
 
 
-def heldout_evaluators(
-    model: FunctionalModel,
-    partitioner: Partitioner,
-    evaluations: Mapping[str, Heldout],
-    *,
-    before_batch: Callable[[], None] = lambda: None,
-) -> dict[str, Callable[[Tree], dict[str, float]]]:
-    """Return the functions from parameters to held-out metrics, by the evaluations' names.
-
-    They share a step, which compiles once for each shape of a batch. What ``before_batch`` raises ends an
-    evaluation.
-    """
-    vocabularies = [heldout.pipeline.vocabulary for heldout in evaluations.values()]
-    if not vocabularies:
-        return {}
-    vocabulary = vocabularies[0]  # that of the model
-    eval_step = compile_eval_step(
-        make_eval_step(
-            model,
-            sentinel_ids=vocabulary.sentinel_ids,
-            eos_id=vocabulary.eos_id,
-        ),
-        model,
-        partitioner,
-    )
-
-    def evaluate_params(heldout: Heldout, params: Tree) -> dict[str, float]:
-        encoder_use = heldout.measures_encoder_use(model.config)
-        with closing(_device_batches(heldout, partitioner, before_batch)) as batches:
-            return evaluate_loss(eval_step, params, batches, measure_encoder_use=encoder_use)
-
-    return {name: functools.partial(evaluate_params, heldout) for name, heldout in evaluations.items()}
-
-
 def evaluate(
     run: str | Path,
     changes: EvaluationChanges | None = None,
@@ -130,6 +92,7 @@ def evaluate(
     step: Step = "newest",
     average: Average | None = None,
     must_predict: bool = False,
+    robust: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Evaluation]:
     """Measure the checkpoint of a run, one evaluation after the other.
@@ -144,7 +107,8 @@ def evaluate(
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation, and
         of the best by what was measured when it was chosen.
-      must_predict: whether every evaluation has to have a task, whose predictions are wanted.
+      must_predict: whether every evaluation has to predict something: have a task, or be a classifier's.
+      robust: whether to predict for changed inputs, too (``evaluation.perturbations``), which all must then.
       announce: is told when everything is checked and the long work begins.
 
     Yields:
@@ -155,11 +119,13 @@ def evaluate(
     """
     found = Snapshot(RunDirectory.at(run))
     config, about = _configuration(found, names, changes or EvaluationChanges())
-    if must_predict:
+    if must_predict or robust:
         _check_predicts(config)
     opened = open_heldout(config, found.vocabulary, found.classes)
     evaluations = {name: _measurable(each) for name, each in opened.items()}
     partitioner = make_partitioner(PartitioningConfig())
+    if robust:
+        _check_several(evaluations)
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
     averages: dict[str, Average | None] = {
@@ -168,7 +134,7 @@ def evaluate(
     }
     taken = next(iter(averages.values()))
     trained = load_trained(found, partitioner, step=step, average=taken)
-    evaluators = heldout_evaluators(trained.model, partitioner, evaluations)
+    evaluators = heldout_evaluators(trained.model, partitioner, evaluations, by_example=True)
     for name, heldout in evaluations.items():
         if averages[name] != taken:
             taken = averages[name]
@@ -178,17 +144,34 @@ def evaluate(
             f"{label}{heldout.num_examples:,} examples in batches of {batch_size:,}; the first one compiles "
             "for a while"
         )
-        metrics = evaluators[name](trained.params)
-        others = _beside(metrics, trained, config, heldout, found)
+        measured = evaluators[name](trained.params)
+        is_text = config.evaluated_data(name).is_text
+        text = scored_text(heldout, goes_on=is_text) if config.model.writes else None
+        scores = likelihood_scores(measured, heldout.num_examples, text)
+        metrics = measured.means | {key: score.value for key, score in scores.items()}
+        scorer = _scorer(trained, config, heldout, found, partitioner)
+        predicted = None if scorer is None else scorer(trained.params)
+        others = _beside(metrics, trained, config, heldout, found, predicted)
+        under_changes = {}
+        if robust and scorer is not None and predicted is not None:
+            under_changes = robustness(scorer, trained.params, predicted)
         yield Evaluation(
             name=name,
             step=trained.step,
             store=absolute_location(heldout.config.store),
             num_examples=heldout.num_examples,
             metrics=metrics | others.metrics,
-            predictions=others.predictions,
-            notes=(*about, *_averaged(trained, taken), *_notes(config, heldout, found), *others.notes),
-            settings={**_settings(config, heldout), "average": taken},
+            scores={**scores, **others.scores},
+            predictions=() if predicted is None else predicted.examples,
+            robustness=under_changes,
+            notes=(
+                *about,
+                *_averaged(trained, taken),
+                *_notes(config, heldout, found),
+                *([] if text is None else [str(text)]),
+                *others.notes,
+            ),
+            settings={**_settings(config, heldout), "average": taken} | ({"robust": True} if robust else {}),
         )
 
 
@@ -221,11 +204,17 @@ def _configuration(
 
 def _check_predicts(config: RunConfig) -> None:
     for name, each in config.evaluations.items():
-        if not each.task:
+        if not each.task and (config.evaluated_data(name).is_text or config.model.num_classes is None):
             raise ConfigError(
                 f"the evaluation {name} has no task, so that nothing is predicted in text; give one by "
                 "--task, or choose others by --evaluations"
             )
+
+
+def _check_several(evaluations: Mapping[str, Heldout]) -> None:
+    for name, each in evaluations.items():
+        if each.num_examples < 2:
+            raise ConfigError(f"the evaluation {name} has one example, and robustness needs two at least")
 
 
 def _chosen(
@@ -287,8 +276,8 @@ class _Beside(NamedTuple):
     """What stands beside the metrics of the loss."""
 
     metrics: dict[str, float]
-    notes: list[str]
-    predictions: Scored | None = None
+    notes: Sequence[str]
+    scores: Mapping[str, Score] = {}
 
 
 def _beside(
@@ -297,62 +286,37 @@ def _beside(
     config: RunConfig,
     heldout: Heldout,
     found: Snapshot,
+    predicted: Scored | None,
 ) -> _Beside:
-    """Return what the metrics are compared with, or the scores of generated text."""
+    """Return what the metrics are compared with, or the scores of what is predicted."""
     if config.evaluated_data(heldout.name).is_text:
         if not found.has_config:  # an imported model comes without the text it was trained on
             return _Beside({}, [])
-        return _baselines_if_possible(config, heldout, trained.vocabulary)
-    if (majority := majority_class(heldout)) is not None:
-        beside = _beside_accuracy(majority, metrics["accuracy"])
-        return _Beside(beside, [str(majority)] * (majority.share == 1))
-    if not heldout.config.task:
+        return _Beside(*baselines_if_possible(config, heldout, trained.vocabulary))
+    if predicted is None:
         return _Beside({}, [])
-    eos_ids = found.model.eos_ids
-    scorer = TaskScorer(trained.model, trained.vocabulary, config, heldout.name, eos_ids=eos_ids)
-    scored = scorer(trained.params)
-    notes = []
-    if scored.num_cut:
-        notes.append(
-            f"{scored.num_cut:,} of {heldout.num_examples:,} predictions stop at {scorer.max_decode_length} "
-            "tokens, before their end"
+    if (majority := majority_class(heldout)) is None:
+        return _Beside(predicted.scores, predicted.notes, predicted.found)
+    # The accuracy stays that of the loss, of which ties are misses, as in a training.
+    others = {name: score for name, score in predicted.found.items() if name != "accuracy"}
+    beside = _beside_accuracy(majority, metrics["accuracy"])
+    beside |= {name: score.value for name, score in others.items()}
+    return _Beside(beside, [str(majority)] * (majority.share == 1), others)
+
+
+def _scorer(
+    trained: TrainedModel, config: RunConfig, heldout: Heldout, found: Snapshot, partitioner: Partitioner
+) -> TaskScorer | ClassifierScorer | None:
+    """Return what scores predictions for the pairs of an evaluation; None where nothing is predicted."""
+    model, vocabulary, classes = trained.model, trained.vocabulary, heldout.pipeline.classes
+    if classes is not None:
+        return ClassifierScorer(
+            model, vocabulary, config, heldout.name, classes=classes, partitioner=partitioner
         )
-    return _Beside(scored.scores, notes, scored)
-
-
-def ngram_baselines(train_store: str, heldout_store: str, vocabulary: Vocabulary) -> dict[str, float]:
-    """Return the cross-entropy of the held-out text under counts of the training text, nats per token.
-
-    It is that of the whole held-out text, not only of the examples that an evaluation uses; of either
-    store, the first 20 million tokens at most.
-
-    Raises:
-      DataError: if a store cannot be used or belongs to another vocabulary.
-    """
-    train = TokenStore.open(train_store, vocabulary.fingerprint)
-    heldout = TokenStore.open(heldout_store, vocabulary.fingerprint)
-    train_tokens = train.tokens(0, min(train.num_tokens, _NGRAM_TOKENS))
-    heldout_tokens = heldout.tokens(0, min(heldout.num_tokens, _NGRAM_TOKENS))
-    return {
-        "unigram": unigram_cross_entropy(train_tokens, heldout_tokens, vocab_size=vocabulary.size),
-        "bigram": bigram_cross_entropy(train_tokens, heldout_tokens, vocab_size=vocabulary.size),
-    }
-
-
-def _baselines_if_possible(config: RunConfig, heldout: Heldout, vocabulary: Vocabulary) -> _Beside:
-    """Return the baselines and what to say of them; the training text may be gone after training."""
-    train_store = config.evaluated_data(heldout.name).store
-    try:
-        baselines = ngram_baselines(train_store, heldout.config.store, vocabulary)
-    except DataError as error:
-        note = f"unigram and bigram are left out, for the training text cannot be read: {error}"
-        return _Beside({}, [note])
-    if config.model.fills_masks:
-        # It sees both sides of a token, so a model that has only the token before is no match for it.
-        unigram = {"unigram": baselines["unigram"]}
-        return _Beside(unigram, ["unigram is of the whole held-out text; compare it with loss"])
-    note = "unigram and bigram are of the whole held-out text; compare them with text_loss"
-    return _Beside(baselines, [note])
+    if not heldout.config.task:
+        return None
+    eos_ids = found.model.eos_ids
+    return TaskScorer(model, vocabulary, config, heldout.name, eos_ids=eos_ids, partitioner=partitioner)
 
 
 def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, float]:
@@ -361,22 +325,3 @@ def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, floa
         "accuracy_error": math.sqrt(max(accuracy * (1 - accuracy), 0.0) / majority.num_examples),
         "majority_accuracy": majority.share,
     }
-
-
-def clamped_batch_size(heldout: Heldout, partitioner: Partitioner) -> int:
-    """Return the configured batch size, or the least for all examples that the mesh divides."""
-    devices = num_data_devices(partitioner)
-    return min(heldout.config.batch_size, -(-heldout.num_examples // devices) * devices)
-
-
-def _device_batches(
-    heldout: Heldout, partitioner: Partitioner, before_batch: Callable[[], None]
-) -> Generator[dict[str, jax.Array], None, None]:
-    sharding = partitioner.batch_sharding
-    batch_size = clamped_batch_size(heldout, partitioner)
-    rows = local_rows(sharding, batch_size)
-    host_batches = heldout.pipeline.eval_batches(batch_size, rows, max_examples=heldout.config.max_examples)
-    with device_batches(host_batches, sharding=sharding) as batches:
-        for batch in batches:
-            before_batch()
-            yield batch

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from t5lite.core.errors import UserError
 from t5lite.core.files import write_json, write_text
 from t5lite.core.migrations import Versions, unchanged
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.evaluation.metrics.score import Score
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.task_scoring import samples
 
 VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged})
 """Of these files."""
@@ -37,7 +39,7 @@ def store_evaluation(run: str | os.PathLike[str], result: Evaluation) -> Storage
     record = VERSIONS.stamped(_record(result))
     path = directory.evaluations / f"{_name(result)}.json"
     writes: dict[StoragePath, Callable[[StoragePath], None]] = {}
-    if result.predictions is not None:  # first: who finds the record finds them
+    if result.predictions:  # first: who finds the record finds them
         text = prediction_lines(result)
         writes[predictions_file(path)] = lambda file: write_text(file, text)
     writes |= dict.fromkeys((path, directory.evaluation_file), lambda file: write_json(file, record))
@@ -59,21 +61,22 @@ def predictions_file(record: StoragePath) -> StoragePath:
 
 def prediction_lines(result: Evaluation) -> str:
     """Return all predictions of an evaluation, a JSON object a line, which names the evaluation."""
-    examples = [] if result.predictions is None else result.predictions.examples
     return "".join(
-        json.dumps({"evaluation": result.name, **each}, ensure_ascii=False) + "\n" for each in examples
+        json.dumps({"evaluation": result.name, **each}, ensure_ascii=False) + "\n"
+        for each in result.predictions
     )
 
 
 def _record(result: Evaluation) -> dict[str, Any]:
     record = {each.name: getattr(result, each.name) for each in dataclasses.fields(result)}
-    made = record.pop("predictions")
-    scores = {} if made is None else made.found
+    scores: Mapping[str, Score] = record.pop("scores")
+    del record["predictions"]
     return {
         **record,
+        "robustness": {name: dataclasses.asdict(each) for name, each in result.robustness.items()},
         "intervals": {name: dataclasses.asdict(s.interval) for name, s in scores.items() if s.interval},
-        "signatures": {name: score.signature for name, score in scores.items()},
-        "samples": [] if made is None else made.samples,
+        "signatures": {name: score.signature for name, score in scores.items() if score.signature},
+        "samples": samples(result.predictions),
     }
 
 

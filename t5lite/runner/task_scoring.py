@@ -30,11 +30,13 @@ class Scored:
       found: the task's metrics by name.
       examples: one record an example, in the order of the store: ``example`` (its number in the store),
         ``input``, ``reference``, ``prediction``, ``input_cut``, ``output_cut``, and ``scores`` of its own by
-        the metrics that an example alone has.
+        the metrics that an example alone has; of a classifier ``probabilities`` of the classes.
+      notes: what to know when reading them, a line each.
     """
 
     found: Mapping[str, Score]
     examples: Sequence[Mapping[str, Any]]
+    notes: tuple[str, ...] = ()
 
     @property
     def scores(self) -> dict[str, float]:
@@ -46,15 +48,15 @@ class Scored:
     @property
     def samples(self) -> tuple[dict[str, str], ...]:
         """Inputs, target and prediction of the first examples."""
-        return tuple(
-            {"inputs": each["input"], "target": each["reference"], "prediction": each["prediction"]}
-            for each in self.examples[:_NUM_SAMPLES]
-        )
+        return samples(self.examples)
 
-    @property
-    def num_cut(self) -> int:
-        """Predictions that reached the greatest length."""
-        return sum(each["output_cut"] for each in self.examples)
+
+def samples(examples: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], ...]:
+    """Return inputs, target and prediction of the first of what was predicted."""
+    return tuple(
+        {"inputs": each["input"], "target": each["reference"], "prediction": each["prediction"]}
+        for each in examples[:_NUM_SAMPLES]
+    )
 
 
 class TaskScorer:
@@ -71,6 +73,10 @@ class TaskScorer:
       name: of an evaluation with a task.
       eos_ids: what ends a text besides the vocabulary's EOS.
       partitioner: where the parameters lie; None for one device.
+
+    Attributes:
+      metrics: names of those that answers have.
+      inputs: texts of the examples, as the vocabulary spells them.
 
     Raises:
       ConfigError: if the run has no pairs, or the evaluation no task.
@@ -94,13 +100,14 @@ class TaskScorer:
                 "need pairs and a task"
             )
         pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
-        self._task, self.max_decode_length = open_task(evaluation.task), data.answer_length
+        self._task, self._max_decode_length = open_task(evaluation.task), data.answer_length
         if self._task.has_classes:
             check_told_apart(pairs)
         self._indices = indices = evaluation_indices(pairs.num_pairs, evaluation.max_examples).tolist()
         inputs = [pairs.inputs.document(i) for i in indices]
         self._given = [Prompt(ids, ends=True, frame=data.frame_of(vocabulary)) for ids in inputs]
-        self._inputs = [vocabulary.decode(ids) for ids in inputs]
+        self.inputs, self.metrics = [vocabulary.decode(ids) for ids in inputs], self._task.metrics
+        self._prompt = lambda text: data.prompt(text, vocabulary)
         self._targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
         sizes = GenerationSizes(
             encoder_length=data.inputs_length,
@@ -109,15 +116,32 @@ class TaskScorer:
         )
         self._generate = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
 
-    def __call__(self, params: Tree, *, before_output: Callable[[], None] = lambda: None) -> Scored:
-        """Return what the model writes with these parameters; what ``before_output`` raises ends it."""
+    def __call__(
+        self,
+        params: Tree,
+        *,
+        inputs: Sequence[str] | None = None,
+        before_output: Callable[[], None] = lambda: None,
+    ) -> Scored:
+        """Return what the model writes with these parameters.
+
+        Args:
+          params: of the model.
+          inputs: to answer in place of the stored ones.
+          before_output: is called before each; what it raises ends it.
+        """
         outputs = []
-        for output in self._generate(params, self._given):
+        given = [
+            stored if text == own else self._prompt(text)
+            for stored, own, text in zip(self._given, self.inputs, inputs or self.inputs, strict=True)
+        ]
+        for output in self._generate(params, given):
             before_output()
             outputs.append(output)
         predictions = [output.text for output in outputs]
         results = metric_scores(self._task.metrics, predictions, self._targets)
-        columns = zip(self._indices, self._inputs, self._targets, outputs, results.of_each, strict=True)
+        texts = inputs or self.inputs
+        columns = zip(self._indices, texts, self._targets, outputs, results.of_each, strict=True)
         examples = [
             {
                 "example": index,
@@ -130,4 +154,9 @@ class TaskScorer:
             }
             for index, given, target, output, own in columns
         ]
-        return Scored(results.of_all, examples)
+        num_cut = sum(output.output_cut for output in outputs)
+        note = (
+            f"{num_cut:,} of {len(outputs):,} predictions stop at {self._max_decode_length} tokens, before "
+            "their end"
+        )
+        return Scored(results.of_all, examples, (note,) * bool(num_cut))

@@ -26,8 +26,8 @@ from t5lite.runner.beginning import Run, Start, announce, say
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.early_stopping import early_stopping
-from t5lite.runner.evaluation import heldout_evaluators
 from t5lite.runner.going_back import FROM_STEP, asked_return, still_there
+from t5lite.runner.heldout_measures import heldout_evaluators
 from t5lite.runner.joining import check_same, joined
 from t5lite.runner.preparation import prepare_start
 from t5lite.runner.resumption import metadata_of
@@ -348,7 +348,7 @@ def _evaluations(
         average = run.heldout[name].config.average
         params = state.params if average is None else merged(state.params, state.opt_state.average)
         scores = scorers[name](params, before_output=before_batch).scores if name in scorers else {}
-        newest[name] = evaluators[name](params) | scores
+        newest[name] = evaluators[name](params).means | scores
         return newest[name]
 
     return tuple(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.metrics import WeightedSum, weighted_sum
 from t5lite.models.layers.logits import LogitFactors
@@ -108,19 +109,34 @@ def token_losses(
       vocab_chunks: see ``logit_statistics``.
     """
     statistics = logit_statistics(logits, targets_BL, num_chunks=vocab_chunks)
-    nll_BL = statistics.log_z - statistics.target
+    nll_BL, accurate_BL = nll_and_hits(statistics)
     z_loss_BL = z_loss * jnp.square(statistics.log_z)
     smoothed_BL = nll_BL
     if label_smoothing:
         vocab_size = logits.vocab_size if isinstance(logits, LogitFactors) else logits.shape[-1]
         smoothed_BL = _smoothed(nll_BL, statistics, label_smoothing, vocab_size)
-    accurate_BL = (statistics.target > statistics.runner_up) & jnp.isfinite(statistics.log_z)
     return TokenLosses(
         objective=weighted_sum(smoothed_BL + z_loss_BL, weights_BL),
         cross_entropy=weighted_sum(nll_BL, weights_BL),
         z_loss=weighted_sum(z_loss_BL, weights_BL),
         accuracy=weighted_sum(accurate_BL, weights_BL),
     )
+
+
+def nll_and_hits(statistics: LogitStatistics) -> tuple[jax.Array, jax.Array]:
+    """Return the cross-entropy of each target in nats, and whether it is accurate (``token_losses``)."""
+    accurate_BL = (statistics.target > statistics.runner_up) & jnp.isfinite(statistics.log_z)
+    return statistics.log_z - statistics.target, accurate_BL
+
+
+def text_weights(
+    targets_BL: jax.Array, weights_BL: jax.Array, *, sentinel_ids: np.ndarray, eos_id: int | None
+) -> jax.Array:
+    """Return the weights of targets that are text, and 0 of the others, EOS and sentinels."""
+    is_text_BL = ~jnp.isin(targets_BL, sentinel_ids)
+    if eos_id is not None:
+        is_text_BL &= targets_BL != eos_id
+    return weights_BL * is_text_BL
 
 
 def _smoothed(nll_BL: jax.Array, statistics: LogitStatistics, smoothing: float, vocab_size: int) -> jax.Array:

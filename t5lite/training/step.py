@@ -24,7 +24,7 @@ from t5lite.optim.trained import merged
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.compiler_options import as_compiler_options
 from t5lite.partitioning.rules import active_partitioner
-from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, token_losses
+from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, text_weights, token_losses
 from t5lite.training.predictions import (
     num_real_tokens,
     predictions,
@@ -156,10 +156,8 @@ def make_eval_step(
         if not model.config.writes:
             return metrics
         _, logits, targets_BL, weights_BL = outputs[0]
-        is_text_BL = ~jnp.isin(targets_BL, sentinel_ids)
-        if eos_id is not None:
-            is_text_BL &= targets_BL != eos_id
-        text = token_losses(logits, targets_BL, weights_BL * is_text_BL)
+        text_BL = text_weights(targets_BL, weights_BL, sentinel_ids=sentinel_ids, eos_id=eos_id)
+        text = token_losses(logits, targets_BL, text_BL)
         return metrics | {"text_loss": text.cross_entropy}
 
     return eval_step

@@ -121,9 +121,29 @@ def test_the_report_lists_what_was_taken_made_anew_and_left(classifier: Path, be
 
 
 def test_evaluate_reports_accuracy_beside_the_majority_class(classifier: Path, capsys):
-    assert main(["evaluate", "--run", str(classifier)]) == 0
+    assert main(["evaluate", "--run", str(classifier), "--robustness"]) == 0
     metrics = json.loads((classifier / "evaluation.json").read_text())["metrics"]
-    assert set(metrics) == {"loss", "accuracy", "perplexity", "accuracy_error", "majority_accuracy"}
+    predicted = {"macro_f1", "matthews", "expected_calibration_error", "brier_score"}
+    of_the_loss = {"loss", "accuracy", "perplexity", "accuracy_error", "majority_accuracy"}
+    assert set(metrics) == of_the_loss | predicted
+    record, lines = (
+        json.loads(path.read_text()) if path.suffix == ".json" else path.read_text().splitlines()
+        for path in sorted((classifier / "evaluations").iterdir())
+    )
+    assert set(record["intervals"]) == {*predicted, "loss", "accuracy", "perplexity"}
+    made = [json.loads(line) for line in lines]
+    assert len({each["example"] for each in made}) == len(made) == record["num_examples"]
+    right = [max(each["probabilities"], key=each["probabilities"].get) == each["reference"] for each in made]
+    assert sum(right) / len(made) == pytest.approx(metrics["accuracy"])
+    robustness = record["robustness"]
+    assert robustness["upper case"]["num_changed"] == len(made)
+    for found in robustness.values():
+        for metric, change in found["changes"].items():
+            assert change["interval"]["low"] <= change["value"] <= change["interval"]["high"]
+            assert -2 <= change["value"] <= 1
+            assert metric in metrics
+    assert set(robustness) == {"typos", "lower case", "upper case"}
+    assert all(sum(each["probabilities"].values()) == pytest.approx(1) for each in made)
     assert 0.5 <= metrics["majority_accuracy"] < metrics["accuracy"]
     assert "majority_accuracy" in capsys.readouterr().out
 

@@ -217,7 +217,6 @@ def test_an_export_overwrites_an_export_and_nothing_of_anyone_else(pretrained: P
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["evaluate", "--run", "nowhere"],
         ["generate", "--run", "nowhere", "--text", "a"],
         ["export", "--run", "nowhere", "--output", "new"],
         ["import", "--from", "nowhere", "--output", "new"],

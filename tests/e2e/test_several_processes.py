@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from t5lite.checkpointing.reading import available_steps, read_metadata
+from t5lite.cli.main import main
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY
 
@@ -101,3 +102,29 @@ def test_both_roll_back_to_the_same_checkpoint(unlucky: Run):
     assert ended.said[0].count("going back to step 10, without the examples 88 to 119") == 1
     metadata = read_metadata(directory / "checkpoints", 24)
     assert (metadata["examples_seen"], metadata["left_out"]) == (192, [[88, 120]])
+
+
+def test_an_evaluation_by_two_is_that_of_one_and_the_leader_alone_writes_it(
+    imported: Path, pair_data: Path, tmp_path: Path
+):
+    """Seven examples in batches of four: one row fills up."""
+    options = ["evaluate", "--run", str(imported), "--store", str(pair_data / "heldout")]
+    options += ["--task", "translation", "--max-examples", "7", "--batch-size", "4", "--inputs-length", "24"]
+    found = []
+    for name in ("one.jsonl", "two.jsonl"):
+        arguments = [*options, "--predictions", str(tmp_path / name)]
+        if name.startswith("one"):
+            assert main(arguments) == 0
+        else:
+            ended = run_two(arguments, "t5lite.cli.main")
+            assert ended.exit_codes == (0, 0), ended.said
+            assert [said.count("7 examples in batches of 4") for said in ended.said] == [1, 0]
+        lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        found.append((json.loads((imported / "evaluation.json").read_text()), lines))
+    (one, alone), (two, together) = found
+    assert len({line["example"] for line in together}) == 7
+    assert together == alone
+    assert two["metrics"] == pytest.approx(one["metrics"])
+    assert two["intervals"]["loss"] == pytest.approx(one["intervals"]["loss"])
+    assert two["notes"] == one["notes"]
+    assert len(list((imported / "evaluations").glob("*.json"))) == 1

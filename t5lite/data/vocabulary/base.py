@@ -219,6 +219,16 @@ class Vocabulary(ABC):
         del ids
         return 0
 
+    def num_bytes(self, ids: Iterable[int] | np.ndarray, *, goes_on: bool = False) -> int:
+        """Return the UTF-8 bytes of the text of ``ids``, among which there is no sentinel.
+
+        Args:
+          ids: tokens.
+          goes_on: whether other text stands before it, so that a space at its beginning counts.
+        """
+        before = self.encode("a").tolist() if goes_on else []
+        return len(self.decode([*before, *ids]).encode()) - len(self.decode(before).encode())
+
     def token_text(self, token: int) -> str:
         """Return what a token is called, for messages: also those that ``decode`` leaves out."""
         return self.decode([token])

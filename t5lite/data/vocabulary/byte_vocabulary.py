@@ -101,6 +101,11 @@ class ByteVocabulary(Vocabulary):
         del num_threads
         return [_byte_ids(text) for text in texts]
 
+    def num_bytes(self, ids: Iterable[int] | np.ndarray, *, goes_on: bool = False) -> int:
+        """Return how many ids are bytes, which need not be whole characters."""
+        del goes_on
+        return sum(_NUM_SPECIAL <= token < _NUM_SPECIAL + _NUM_BYTES for token in ids)
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``: pad and EOS are dropped, unknown ids become U+FFFD."""
         numbers = {token: number for number, token in enumerate(self.sentinel_ids.tolist())}

@@ -42,11 +42,16 @@ class Difference:
 
 
 def estimated(sample: "Sample") -> tuple[float, float | None, Interval | None]:
-    """Return the value of all examples, its standard error and its interval; no error of a single example."""
+    """Return the value of all examples, its standard error and its interval.
+
+    There is no error of a single example, nor where a resample has no finite value.
+    """
     value = _value(sample)
     if sample.num_examples < 2:
         return value, None, None
     values = _bootstrapped(sample)
+    if not np.isfinite(values).all():
+        return value, None, None
     return value, float(values.std(ddof=1)), _interval(values)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.evaluation.metrics.corpus_metric import SummedSample, score_of
+from t5lite.evaluation.metrics.corpus_metric import SummedSample, mean_sample, score_of
 from t5lite.evaluation.metrics.score import Score, check_sides
 
 
@@ -37,3 +37,31 @@ def expected_calibration_error(
     statistics_NS[:, -1] = 1
     sample = SummedSample(statistics_NS, lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
     return score_of(sample, f"bins:{num_bins} equal width")
+
+
+def brier_score(probabilities_NC: np.ndarray, labels_N: np.ndarray) -> Score:
+    """Return the mean squared distance of all classes' probabilities from the truth, in 0..2 (Brier, 1950).
+
+    Args:
+      probabilities_NC: of each class, each row summing to 1.
+      labels_N: the number of the right one.
+
+    Raises:
+      DataError: if there is nothing to score, or the lengths differ.
+    """
+    check_sides(list(probabilities_NC), list(labels_N))
+    truth_NC = np.arange(probabilities_NC.shape[1])[None] == labels_N[:, None]
+    return score_of(mean_sample(np.square(probabilities_NC.astype(np.float64) - truth_NC).sum(axis=1)))
+
+
+def calibration(probabilities_NC: np.ndarray, labels_N: np.ndarray) -> dict[str, Score]:
+    """Return both measures by name; none where a probability is no number, as of parameters that are not."""
+    if not np.isfinite(probabilities_NC).all():
+        return {}
+    hits_N = probabilities_NC.argmax(axis=1) == labels_N
+    # Rounded, a probability of float32 may be above 1.
+    confidences_N = np.minimum(probabilities_NC.max(axis=1), 1)
+    return {
+        "expected_calibration_error": expected_calibration_error(confidences_N, hits_N),
+        "brier_score": brier_score(probabilities_NC, labels_N),
+    }

@@ -36,7 +36,8 @@ class Score:
       signature: what two values must share to be comparable (sacrebleu's for BLEU and chrF: tokenisation,
         smoothing, version), and what was replaced; empty where there is nothing to choose.
       error: standard error over the choice of examples, in the unit of ``value``; None of a single example.
-      interval: bootstrap interval over the choice of examples; None of a single example.
+      interval: bootstrap interval over the choice of examples; None of a single example, and where it has no
+        finite ends.
     """
 
     value: float

@@ -152,3 +152,12 @@ def test_the_size_that_a_refusal_names_is_one_that_works(tmp_path_factory, texts
     except DataError as refused:
         named = int(re.search(r"use vocabulary_size=(\d+)", str(refused))[1])
         assert texts_and_vocabulary([*texts, "abc"], path, named).size == named + 100
+
+
+def test_bytes_of_text_are_those_it_adds_behind_other_text(vocabulary, prose):
+    (text,) = prose(1, seed=3)
+    ids = vocabulary.encode(text)
+    assert vocabulary.num_bytes(ids) == len(vocabulary.decode(ids).encode())
+    for cut in range(1, len(ids)):
+        parts = vocabulary.num_bytes(ids[:cut]), vocabulary.num_bytes(ids[cut:], goes_on=True)
+        assert sum(parts) == vocabulary.num_bytes(ids)

@@ -20,7 +20,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.evaluation import metrics
 from t5lite.evaluation.metrics import METRICS
-from t5lite.evaluation.metrics.calibration import expected_calibration_error
+from t5lite.evaluation.metrics.calibration import brier_score, calibration, expected_calibration_error
 from t5lite.evaluation.metrics.translation import Bleu
 
 LABELS = st.sampled_from(["a", "b", "c", "ß"])
@@ -220,6 +220,25 @@ def test_calibration_is_the_published_formula(answers, num_bins):
     score = expected_calibration_error(confidences, hits, num_bins=num_bins)
     assert score.value == pytest.approx(expected, abs=1e-9)
     assert score.signature == f"bins:{num_bins} equal width"
+
+
+@given(st.integers(2, 4), st.integers(1, 30), st.integers(0, 99))
+def test_brier_score_is_scikit_learns(num_classes, count, seed):
+    rng = np.random.default_rng(seed)
+    probabilities_NC = rng.dirichlet(np.ones(num_classes), count).astype(np.float32)
+    labels_N = rng.integers(num_classes, size=count)
+    options = {"labels": list(range(num_classes)), "scale_by_half": False}
+    rows = probabilities_NC / probabilities_NC.sum(axis=1, keepdims=True)
+    expected = sklearn.metrics.brier_score_loss(labels_N, rows, **options)
+    assert brier_score(probabilities_NC, labels_N).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_no_probability_is_not_calibrated():
+    assert calibration(np.array([[np.nan, np.nan]]), np.array([0])) == {}
+    assert set(calibration(np.array([[1.0000001, 0.0]]), np.array([0]))) == {
+        "expected_calibration_error",
+        "brier_score",
+    }
 
 
 def test_calibration_takes_probabilities_alone():

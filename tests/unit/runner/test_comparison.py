@@ -59,8 +59,9 @@ def make_run(
         for place, (text, reference) in enumerate(zip(texts, REFERENCES, strict=True))
     ]
     made = Scored(found.of_all, examples)
+    metrics = {"loss": 3 - share, **made.scores}
     result = Evaluation(
-        "heldout", 10, store, len(texts), {"loss": 3 - share, **made.scores}, predictions=made
+        "heldout", 10, store, len(texts), metrics, scores=made.found, predictions=made.examples
     )
     store_evaluation(folder, result)
     return str(folder)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from t5lite.cli import evaluate_command
 from t5lite.cli.main import main
 from t5lite.run_config import EvaluationConfig
-from t5lite.runner import evaluation
+from t5lite.runner import heldout_measures
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.evaluation_records import store_evaluation
 from t5lite.runner.heldout import Heldout
@@ -71,8 +71,8 @@ def test_a_batch_is_no_larger_than_the_data(examples, limit, batch, devices):
     config = EvaluationConfig(store="store", batch_size=configured, max_examples=limit)
     pipeline: Any = SimpleNamespace(num_examples=examples)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "num_data_devices", lambda _: devices)
-        found = evaluation.clamped_batch_size(Heldout("heldout", config, pipeline), cast(Any, None))
+        patch.setattr(heldout_measures, "num_data_devices", lambda _: devices)
+        found = heldout_measures.clamped_batch_size(Heldout("heldout", config, pipeline), cast(Any, None))
     used = min(examples, limit or examples)
     assert found % devices == 0
     assert found <= configured
