@@ -124,7 +124,8 @@ def test_an_evaluation_by_two_is_that_of_one_and_the_leader_alone_writes_it(
     (one, alone), (two, together) = found
     assert len({line["example"] for line in together}) == 7
     assert together == alone
-    assert two["metrics"] == pytest.approx(one["metrics"])
+    # encoder_use is a small difference of two losses
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-6)
     assert two["intervals"]["loss"] == pytest.approx(one["intervals"]["loss"])
     assert two["notes"] == one["notes"]
     assert len(list((imported / "evaluations").glob("*.json"))) == 1
