@@ -111,7 +111,7 @@ _SCORERS: Mapping[Architecture, Callable[[FunctionalModel, Vocabulary, int], Sen
     "encoder_only": _by_masks,
 }
 MEASURES: Mapping[Architecture, str] = {
-    "decoder_only": "log-likelihood of a sentence at the beginning of a document",
+    "decoder_only": "log-likelihood at the beginning of a document",
     "encoder_decoder": "pseudo-log-likelihood: each token asked for behind the first sentinel",
     "encoder_only": "pseudo-log-likelihood: each token asked for behind [MASK]",
 }
