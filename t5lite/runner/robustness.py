@@ -15,8 +15,15 @@ from t5lite.runner.task_scoring import Scored
 class Scorer(Protocol):
     """What scores predictions for the pairs of an evaluation."""
 
-    inputs: Sequence[str]
-    metrics: Sequence[str]
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Texts of the examples."""
+        ...
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """Names of those that predictions have."""
+        ...
 
     def __call__(self, params: Tree, *, inputs: Sequence[str] | None = None) -> Scored:
         """Return what is predicted, of other inputs in place of the stored ones if given."""
