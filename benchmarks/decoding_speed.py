@@ -1,13 +1,14 @@
 """Seconds of generation by t5lite, by transformers (PyTorch) and by CTranslate2, in turn, on CPU.
 
-All decode the same inputs with the same random weights in float32, greedily, and none may end early: EOS is
-banned. The rows that the sides agree on are counted; a side that agrees on fewer than nine of ten ends the
+All decode the same inputs with the same random weights in float32, greedily or by beam search, and none may
+end early: EOS is banned. The rows that the sides agree on are counted; a side that agrees on fewer than nine of ten ends the
 run (of random weights, some logits are as good as equal). transformers runs ``generate`` as its users run it,
 CTranslate2 its converter's output with as many threads as there are cores. t5lite runs what its commands run,
 with the XLA flags and memory pages that they set. Each side has a process of its own; they take turns, so
 that they see the same load. What is printed is wall time and CPU time (of all threads) of a batch.
 
     python benchmarks/decoding_speed.py
+    python benchmarks/decoding_speed.py --num-beams 4
     python benchmarks/decoding_speed.py --breakdown
 
 Needs the packages of the ``test`` extra (torch, transformers, ctranslate2).
@@ -48,6 +49,8 @@ class Work:
     batch_size: int
     encoder_length: int
     decoder_length: int
+    num_beams: int
+    """1: greedy search."""
 
     def inputs(self, vocab_size: int) -> np.ndarray:
         """Return random ids without padding."""
@@ -56,30 +59,30 @@ class Work:
 
 
 def t5lite_side(work: Work) -> tuple[Decode, str]:
-    """Return t5lite's greedy search, compiled, and the program's text."""
+    """Return t5lite's search, compiled, and the program's text."""
     from t5lite.cli import xla
 
     xla.configure()
     import jax
 
-    from t5lite.decoding import greedy
+    from t5lite.decoding import AnsweringDecoder, Beam, Greedy, Search, run_search
     from t5lite.interop.huggingface import import_folder
     from t5lite.models.functional import build
 
     config, params = import_folder(Path(work.folder))
     model, params = build(config), jax.device_put(params)
     tokens_BM = work.inputs(config.vocab_size)
-    known_V = np.arange(config.vocab_size) != _EOS_ID
+    strategy = Greedy() if work.num_beams == 1 else Beam(num_beams=work.num_beams)
+    search = Search(
+        max_decode_length=work.decoder_length,
+        eos_id=None,
+        known_V=np.arange(config.vocab_size) != _EOS_ID,
+    )
 
     @jax.jit
     def decode(params: Any, tokens_BM: jax.Array) -> jax.Array:
-        return greedy(
-            model.bind_for_decoding(params),
-            tokens_BM,
-            max_decode_length=work.decoder_length,
-            eos_id=None,
-            known_V=known_V,
-        )
+        decoder = AnsweringDecoder(model.bind_for_decoding(params), work.decoder_length)
+        return run_search(decoder, tokens_BM, None, strategy=strategy, search=search).tokens_RL
 
     compiled = decode.lower(params, tokens_BM).compile()
     return lambda: np.asarray(compiled(params, tokens_BM)), compiled.as_text() or ""
@@ -93,7 +96,8 @@ def transformers_side(work: Work) -> tuple[Decode, str]:
     transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(work.folder).eval()
     ids = torch.tensor(work.inputs(model.config.vocab_size), dtype=torch.long)
-    options = {"min_new_tokens": work.decoder_length, "max_new_tokens": work.decoder_length, "num_beams": 1}
+    lengths = {"min_new_tokens": work.decoder_length, "max_new_tokens": work.decoder_length}
+    options = {**lengths, "num_beams": work.num_beams}
 
     def decode() -> np.ndarray:
         with torch.inference_mode():
@@ -143,7 +147,7 @@ def ctranslate2_side(work: Work) -> tuple[Decode, str]:
     lengths = {"min_decoding_length": work.decoder_length, "max_decoding_length": work.decoder_length}
 
     def decode() -> np.ndarray:
-        results = translator.translate_batch(rows, beam_size=1, **lengths)
+        results = translator.translate_batch(rows, beam_size=work.num_beams, **lengths)
         return np.array([[numbers[token] for token in result.hypotheses[0]] for result in results])
 
     return decode, ""
@@ -213,10 +217,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--encoder-length", type=int, default=128)
     parser.add_argument("--decoder-length", type=int, default=64)
+    parser.add_argument("--num-beams", type=int, default=1)
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--breakdown", action="store_true", help="print where t5lite's time goes")
     arguments = parser.parse_args()
-    shape = {name: getattr(arguments, name) for name in ("batch_size", "encoder_length", "decoder_length")}
+    names = ("batch_size", "encoder_length", "decoder_length", "num_beams")
+    shape = {name: getattr(arguments, name) for name in names}
     names = ["t5lite", *(side for side in arguments.sides if side != "t5lite")]
     with tempfile.TemporaryDirectory() as directory:
         work = Work(folder=f"{directory}/model", **shape)

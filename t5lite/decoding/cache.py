@@ -13,7 +13,8 @@ from t5lite.models.layers.caches import Past
 class DecodingCache(NamedTuple):
     """All that decoding the next position needs besides the parameters and the previous token.
 
-    But for ``position``, every array has the rows of the batch in front.
+    But for ``position``, every array has the rows of the batch in front: one row a text, or one row an input
+    of which several texts are written that take over from each other what they have (``branched``).
     """
 
     position: jax.Array
@@ -23,6 +24,9 @@ class DecodingCache(NamedTuple):
     memory: dict[str, Any]
     """What else ``decode_step`` of the model is given at every position: of an encoder-decoder the memory of
     its cross-attention, computed once, and the encoder's padding; of a decoder alone, where prompts begin."""
+    writers_BLP: jax.Array | None = None
+    """int32 ``[B, texts, positions]``: which text of its input computed the keys and values that a text has at
+    a position; None where a row is a text. Keys and values stay where they were written."""
 
 
 def start_cache(
@@ -59,23 +63,36 @@ def start_prompt_cache(
 def advance(
     model: EncoderDecoder | DecoderOnly, cache: DecodingCache, tokens_B: jax.Array
 ) -> tuple[jax.Array, DecodingCache]:
-    """Feed one decoder input token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
-    logits_BV, past = model.decode_step(tokens_B, cache.past, position=cache.position, **cache.memory)
-    return logits_BV, cache._replace(position=cache.position + 1, past=past)
+    """Feed one decoder input token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
+    tokens_BL, writers_BLP = tokens_B[:, None], cache.writers_BLP
+    if writers_BLP is not None:
+        tokens_BL = tokens_B.reshape(writers_BLP.shape[:2])
+        own_BL = jnp.broadcast_to(jnp.arange(tokens_BL.shape[1], dtype=jnp.int32), tokens_BL.shape)
+        writers_BLP = jax.lax.dynamic_update_slice_in_dim(writers_BLP, own_BL[..., None], cache.position, 2)
+    logits_BLV, past = model.decode_step(
+        tokens_BL, cache.past, position=cache.position, writers_BLP=writers_BLP, **cache.memory
+    )
+    cache = cache._replace(position=cache.position + 1, past=past, writers_BLP=writers_BLP)
+    return logits_BLV.reshape(-1, logits_BLV.shape[-1]), cache
 
 
-def reorder(cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
-    """Return the cache whose row ``i`` has written what ``rows_B[i]`` had, a row of the same input.
+def branched(cache: DecodingCache, num_texts: int, num_positions: int) -> DecodingCache:
+    """Return a cache for several texts of each row, which go on from there and can be reordered.
 
-    Rows of one input share its memory, which stays where it is.
+    Inputs are held once. What a text takes over from another is a number, and no copy of keys and values:
+    every query meets those of all texts, and the mask hides what is not its own text's.
     """
-    return cache._replace(past=_take(cache.past, rows_B))
+    past = jax.tree.map(lambda x: jnp.repeat(x, num_texts, axis=2), cache.past)
+    num_rows = past[0].keys.shape[0]
+    return cache._replace(past=past, writers_BLP=jnp.zeros((num_rows, num_texts, num_positions), jnp.int32))
+
+
+def reorder(cache: DecodingCache, parents_BL: jax.Array) -> DecodingCache:
+    """Return a ``branched`` cache whose text ``i`` has what text ``parents_BL[:, i]`` of its input had."""
+    assert cache.writers_BLP is not None, "texts of rows of their own have nothing to exchange"
+    return cache._replace(writers_BLP=jnp.take_along_axis(cache.writers_BLP, parents_BL[..., None], axis=1))
 
 
 def take(cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
     """Return the cache of the given rows, with their inputs: also several times, to write several texts."""
-    return cache._replace(past=_take(cache.past, rows_B), memory=_take(cache.memory, rows_B))
-
-
-def _take(tree: Any, rows_B: jax.Array) -> Any:
-    return jax.tree.map(lambda x: jnp.take(x, rows_B, axis=0), tree)
+    return jax.tree.map(lambda x: jnp.take(x, rows_B, axis=0) if x.ndim else x, cache)

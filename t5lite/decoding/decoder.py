@@ -7,7 +7,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
+from t5lite.decoding.cache import (
+    DecodingCache,
+    advance,
+    branched,
+    reorder,
+    start_cache,
+    start_prompt_cache,
+    take,
+)
 from t5lite.models.decoder_only import DecoderOnly
 from t5lite.models.encoder_decoder import EncoderDecoder
 
@@ -30,8 +38,17 @@ class Start(NamedTuple):
         if times == 1:
             return self
         rows_B = jnp.repeat(jnp.arange(self.tokens_BP.shape[0]), times)
+        return self._with_rows(rows_B, take(self.cache, rows_B))
+
+    def branched(self, times: int, max_decode_length: int) -> "Start":
+        """Return the same for texts that take over from each other what they have: ``reorder`` is for them."""
+        num_rows, length = self.tokens_BP.shape
+        cache = branched(self.cache, times, length + max_decode_length)
+        return self._with_rows(jnp.repeat(jnp.arange(num_rows), times), cache)
+
+    def _with_rows(self, rows_B: jax.Array, cache: DecodingCache) -> "Start":
         logits_BV = None if self.logits_BV is None else self.logits_BV[rows_B]
-        return Start(take(self.cache, rows_B), self.tokens_BP[rows_B], self.first_B[rows_B], logits_BV)
+        return Start(cache, self.tokens_BP[rows_B], self.first_B[rows_B], logits_BV)
 
 
 @dataclass(frozen=True)
@@ -55,12 +72,12 @@ class Decoder(ABC, Generic[ModelT]):
         """
 
     def advance(self, cache: DecodingCache, tokens_B: jax.Array) -> tuple[jax.Array, DecodingCache]:
-        """Feed a token a row; return float32 ``logits_BV`` of the next one, and the new cache."""
+        """Feed a token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
         return advance(self.model, cache, tokens_B)
 
-    def reorder(self, cache: DecodingCache, rows_B: jax.Array) -> DecodingCache:
-        """Return a cache whose row ``i`` has written what row ``rows_B[i]`` had, of the same input."""
-        return reorder(cache, rows_B)
+    def reorder(self, cache: DecodingCache, parents_BL: jax.Array) -> DecodingCache:
+        """Return a branched cache whose text ``i`` has what text ``parents_BL[:, i]`` of its input had."""
+        return reorder(cache, parents_BL)
 
 
 class AnsweringDecoder(Decoder[EncoderDecoder]):

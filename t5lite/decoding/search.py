@@ -47,7 +47,7 @@ def begin(
     search: Search,
 ) -> StateT:
     """Read inputs; the first token is written if reading them has its logits."""
-    start = decoder.start(tokens_BM, marks).repeated(strategy.num_rows)
+    start = strategy.rows(decoder.start(tokens_BM, marks), search)
     state = strategy.begin(start, indices_B, search)
     if start.logits_BV is None:
         return state

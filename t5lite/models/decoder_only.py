@@ -66,20 +66,27 @@ class DecoderOnly(nnx.Module):
         return self._project(x_BLD[:, -1:]).logits()[:, 0], past
 
     def decode_step(
-        self, tokens_B: jax.Array, past: Past, *, position: jax.Array, first_B: jax.Array
+        self,
+        tokens_BL: jax.Array,
+        past: Past,
+        *,
+        position: jax.Array,
+        first_B: jax.Array,
+        writers_BLP: jax.Array | None = None,
     ) -> tuple[jax.Array, Past]:
-        """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
+        """Return float32 ``logits_BLV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
-          tokens_B: tokens at ``position``.
-          past: from ``prefill``, filled before ``position``.
+          tokens_BL: tokens at ``position``, one of each text that continues a prompt.
+          past: from ``prefill``, filled before ``position``; with so many keys and values at a place as texts.
           position: int32 scalar, the same column for all rows.
           first_B: int32 column of each row's first token.
+          writers_BLP: int32, which text of its prompt wrote what a text has at a position; None for one text.
         """
-        x_B1D, past = self.decoder.decode_step(
-            self.token_embedder(tokens_B[:, None]), past, position=position, first_B=first_B
+        x_BLD, past = self.decoder.decode_step(
+            self.token_embedder(tokens_BL), past, position=position, first_B=first_B, writers_BLP=writers_BLP
         )
-        return self._project(x_B1D).logits()[:, 0], past
+        return self._project(x_BLD).logits(), past
 
     def _project(self, x_BLD: jax.Array) -> LogitFactors:
         if self.config.tie_embeddings:

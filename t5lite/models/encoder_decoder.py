@@ -99,30 +99,34 @@ class EncoderDecoder(nnx.Module):
 
     def decode_step(
         self,
-        tokens_B: jax.Array,
+        tokens_BL: jax.Array,
         past: Past,
         cross: Memory,
         *,
         position: jax.Array,
+        writers_BLP: jax.Array | None = None,
         encoder_segment_ids_BM: jax.Array | None = None,
     ) -> tuple[jax.Array, Past]:
-        """Return float32 ``logits_BV`` after the tokens at ``position``, and the cache with them in it.
+        """Return float32 ``logits_BLV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
-          tokens_B: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0).
-          past: from ``start``, filled before ``position``.
+          tokens_BL: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0), one of each
+            text that is written for an input.
+          past: from ``start``, filled before ``position``; with so many keys and values at a place as texts.
           cross: the result of ``cross_key_values``.
           position: int32 scalar, the same for all rows.
+          writers_BLP: int32, which text of its input wrote what a text has at a position; None for one text.
           encoder_segment_ids_BM: 0 marks encoder padding, which is not attended to.
         """
-        x_B1D, past = self.decoder.decode_step(
-            self.token_embedder(tokens_B[:, None]),
+        x_BLD, past = self.decoder.decode_step(
+            self.token_embedder(tokens_BL),
             past,
             position=position,
+            writers_BLP=writers_BLP,
             cross=cross,
             encoder_segment_ids_BM=encoder_segment_ids_BM,
         )
-        return self._project(x_B1D).logits()[:, 0], past
+        return self._project(x_BLD).logits(), past
 
     def _decode(
         self,

@@ -145,10 +145,10 @@ class Strategy(ABC, Generic[StateT]):
         """Texts that are returned for an input."""
         return 1
 
-    @property
-    def num_rows(self) -> int:
-        """Rows that are decoded at once for an input."""
-        return self.num_sequences
+    def rows(self, start: Start, search: Search) -> Start:
+        """Return a start with the rows that are decoded at once for an input, one after another."""
+        del search
+        return start.repeated(self.num_sequences)
 
     @abstractmethod
     def begin(self, start: Start, indices_B: jax.Array | None, search: Search) -> StateT:

@@ -78,10 +78,9 @@ class BeamSearch(Strategy[BeamState]):
         """Texts that are returned for an input."""
         return self.num_return_sequences
 
-    @property
-    def num_rows(self) -> int:
-        """A row for each beam."""
-        return self.num_beams
+    def rows(self, start: Start, search: Search) -> Start:
+        """Return a row for each beam."""
+        return start.branched(self.num_beams, search.max_decode_length)
 
     @abstractmethod
     def normalized(self, scores: jax.Array, length: jax.Array | int) -> jax.Array:
@@ -136,10 +135,8 @@ class BeamSearch(Strategy[BeamState]):
         running, places_BK = candidates._replace(
             scores_BK=jnp.where(ended_BN, -jnp.inf, candidates.scores_BK)
         ).best(self.num_beams)
-        first_rows_B1 = self.num_beams * jnp.arange(state.open_B.shape[0])[:, None]
-        rows_R = (first_rows_B1 + _take(parents_BN, places_BK)).reshape(-1)
         state = state._replace(
-            cache=decoder.reorder(state.cache, rows_R),
+            cache=decoder.reorder(state.cache, _take(parents_BN, places_BK)),
             num_decoded=num_decoded,
             previous_R=_take(tokens_BN, places_BK).reshape(-1),
             running=running,

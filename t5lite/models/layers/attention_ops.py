@@ -44,14 +44,32 @@ class AttentionMask:
     """It hides bidirectional keys too, where transformers shows all of them (the images of Gemma 3)."""
     key_positions_M: jax.Array | None = None
     """int32, where each key stands on the queries' axis; None is its index. Negative hides an empty place."""
+    writers_BLM: jax.Array | None = None
+    """int32, of L texts that have one query each, at one position, and L keys at every place, one beside the
+    other: the number of the text whose key stands there in the query's own. The rest of the mask is then of
+    one query and of places. None: there is a text a row."""
 
     @property
     def can_blind(self) -> bool:
         """Whether a query may see no key at all, for which a causal mask alone is no reason."""
         return any(each is not None for each in (self.key_segment_ids_BM, self.window, self.key_positions_M))
 
+    @property
+    def num_texts(self) -> int:
+        """How many texts a row has."""
+        return 1 if self.writers_BLM is None else self.writers_BLM.shape[1]
+
     def visible(self, query_length: int, key_length: int) -> jax.Array | None:
         """Return bool ``[B or 1, L, M]``, or None when everything is visible."""
+        if self.writers_BLM is None:
+            return self._visible(query_length, key_length)
+        own_BLML = self.writers_BLM[..., None] == jnp.arange(self.num_texts)[None, None, None]
+        places_B1M = self._visible(1, self.writers_BLM.shape[2])
+        if places_B1M is not None:
+            own_BLML = own_BLML & places_B1M[..., None]
+        return own_BLML.reshape(*own_BLML.shape[:2], key_length)
+
+    def _visible(self, query_length: int, key_length: int) -> jax.Array | None:
         conditions = (
             self._not_later(query_length, key_length),
             self._filled(),

@@ -67,9 +67,16 @@ def past_of_prompts(spec: StackSpec, own: Sequence[KeyValues], num_more: int) ->
 
 
 def write_position(past: KeyValues, new: KeyValues, place: jax.Array | int) -> KeyValues:
-    """Return a layer's ``past`` with ``new`` (one position) written at ``place``."""
-    update = jax.lax.dynamic_update_slice_in_dim
-    return KeyValues(*(update(x, y.astype(x.dtype), place, 2) for x, y in zip(past, new, strict=True)))
+    """Return a layer's ``past`` with ``new`` (one position, of one or more texts) written at ``place``."""
+    update, slot = jax.lax.dynamic_update_slice_in_dim, place * new.keys.shape[2]
+    return KeyValues(*(update(x, y.astype(x.dtype), slot, 2) for x, y in zip(past, new, strict=True)))
+
+
+def writers_at(writers_BLP: jax.Array, places: int, positions_M: jax.Array | None) -> jax.Array:
+    """Return ``writers_BLM``: who wrote the positions that stand at a cache's places, None for 0, 1, ..."""
+    if positions_M is None:
+        return writers_BLP[:, :, :places]
+    return jnp.take(writers_BLP, jnp.maximum(positions_M, 0), axis=2)
 
 
 def _fit(x_BGLK: jax.Array, length: int, places: int) -> jax.Array:

@@ -97,32 +97,35 @@ class Layer(nnx.Module):
         return constrain(y_BLD, RESIDUAL_AXES), own[0]
 
     def decode_step(
-        self, x_B1D: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
+        self, x_BLD: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
     ) -> tuple[jax.Array, KeyValues]:
-        """Return the layer's output for one position, and ``past`` with that position written.
+        """Return the layer's output for one position of L texts, and ``past`` with that position written.
 
-        ``past`` and ``cross`` hold ``[B, G, M, K]``; what the mask hides is not read.
+        ``past`` and ``cross`` hold ``[B, G, M, K]``, of ``past`` L keys a place; what the mask hides is not
+        read.
         """
         written: list[KeyValues] = []
 
-        def self_branch(y_B1D: jax.Array) -> jax.Array:
-            new = self.self_attention.key_values(y_B1D, rotation=around.rotation)
+        def self_branch(y_BLD: jax.Array) -> jax.Array:
+            new = self.self_attention.key_values(y_BLD, rotation=around.rotation)
             written.append(write_position(past, by_head(new, self.self_attention.kv_heads_axis), around.slot))
-            return self._attend_self(y_B1D, _by_place(written[0]), around)
+            return self._attend_self(y_BLD, _by_place(written[0]), around)
 
-        def cross_branch(y_B1D: jax.Array) -> jax.Array:
+        def cross_branch(y_BLD: jax.Array) -> jax.Array:
             assert cross is not None, "cross-attention needs its projected memory"
             return self.cross_attention.attend(
-                y_B1D, _by_place(cross), backend=around.cross_backend, mask=around.cross_mask
+                y_BLD, _by_place(cross), backend=around.cross_backend, mask=around.cross_mask
             )
 
-        x_B1D = self._add_branches(x_B1D, self_branch, cross_branch, split_or_none(None, 4))
-        return x_B1D, written[0]
+        x_BLD = self._add_branches(x_BLD, self_branch, cross_branch, split_or_none(None, 4))
+        return x_BLD, written[0]
 
     def _attend_self(
         self, y_BLD: jax.Array, memory: KeyValues, around: Surroundings, dropout_key: jax.Array | None = None
     ) -> jax.Array:
-        bias = self.relpos_bias(around.mask.query_offset) if hasattr(self, "relpos_bias") else around.bias
+        bias = around.bias
+        if hasattr(self, "relpos_bias"):
+            bias = self.relpos_bias(around.mask.query_offset, around.mask.num_texts)
         return self.self_attention.attend(
             y_BLD,
             memory,

@@ -64,6 +64,8 @@ class RelativeBias:
     """Distance in tokens from which the bias no longer changes."""
     query_offset: jax.Array | int = 0
     """Position of the first query on the keys' axis."""
+    num_texts: int = field(default=1, metadata={"static": True})
+    """So many queries stand at one position, and so many keys at every place (``AttentionMask.writers_BLM``)."""
     computed_HLM: jax.Array | None = None
     """What ``array`` returns, once it is ``computed``."""
 
@@ -84,6 +86,9 @@ class RelativeBias:
         """Return ``bias_HLM``, to be added to the logits."""
         if self.computed_HLM is not None:
             return self.computed_HLM
+        if self.num_texts > 1:
+            places_M = jnp.arange(key_length // self.num_texts, dtype=jnp.int32)
+            return jnp.repeat(self.at(places_M[None, :] - self.query_offset), self.num_texts, axis=-1)
         queries_L = jnp.arange(query_length, dtype=jnp.int32) + self.query_offset
         return self.at(jnp.arange(key_length, dtype=jnp.int32)[None, :] - queries_L[:, None])
 
@@ -107,10 +112,10 @@ class RelativePositionBias(nnx.Module):
         self.bidirectional = bidirectional
         self.max_distance = kind.max_distance
 
-    def __call__(self, query_offset: jax.Array | int = 0) -> RelativeBias:
-        """Return the bias of queries whose first one has this position on the keys' axis."""
+    def __call__(self, query_offset: jax.Array | int = 0, num_texts: int = 1) -> RelativeBias:
+        """Return the bias of queries whose first one has this position on the keys' axis, of so many texts."""
         table_RH = self.embedding[...].astype(jnp.float32)
-        return RelativeBias(table_RH, self.bidirectional, self.max_distance, query_offset)
+        return RelativeBias(table_RH, self.bidirectional, self.max_distance, query_offset, num_texts)
 
 
 def positions_in_segments(segment_ids_BL: jax.Array | None, length: int) -> jax.Array:

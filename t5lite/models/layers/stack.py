@@ -14,7 +14,7 @@ from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.models.layers.caches import Past, by_head, empty_past, past_of_prompts, positions_in
+from t5lite.models.layers.caches import Past, by_head, empty_past, past_of_prompts, positions_in, writers_at
 from t5lite.models.layers.dropout import dropout, layer_keys, split_or_none
 from t5lite.models.layers.groups import LayerGroups, structure_groups
 from t5lite.models.layers.layer import Layer, Surroundings
@@ -133,21 +133,23 @@ class Stack(nnx.Module):
 
     def decode_step(
         self,
-        x_B1D: jax.Array,
+        x_BLD: jax.Array,
         past: Past,
         *,
         position: jax.Array,
         first_B: jax.Array | None = None,
+        writers_BLP: jax.Array | None = None,
         cross: Memory | None = None,
         encoder_segment_ids_BM: jax.Array | None = None,
     ) -> tuple[jax.Array, Past]:
-        """Return the output for one position and ``past`` with that position written.
+        """Return the output for one position ``[B, L, D]`` and ``past`` with that position written.
 
         Args:
-          x_B1D: the embedded token at ``position``.
-          past: from ``start`` or ``prefill``.
+          x_BLD: the embedded token at ``position``, of each of L texts that a row has.
+          past: from ``start`` or ``prefill``, every key and value so many times beside itself.
           position: int32 scalar, the same for all rows.
           first_B: position of each row's first token, after its padding; None is 0 for all.
+          writers_BLP: int32, which text of its row wrote what a text has at a position; None where L is 1.
           cross: the result of ``cross_key_values``.
           encoder_segment_ids_BM: 0 hides the encoder's padding.
         """
@@ -155,17 +157,18 @@ class Stack(nnx.Module):
         views: Views = {}
         for spec, own in zip(self.spec.layers, past, strict=True):
             if spec.attentions not in views:
-                sizes_BLM = (x_B1D.shape[0], 1, own.keys.shape[2])
-                place, key_positions_M = positions_in(self.spec, spec.attention.view, sizes_BLM[2], position)
-                mask = self._mask_of_cache(
-                    spec.attention.view, sizes_BLM[2], key_positions_M, position, first_B
-                )
+                view, sizes_BLM = spec.attention.view, (*x_BLD.shape[:2], own.keys.shape[2])
+                num_places = sizes_BLM[2] // sizes_BLM[1]
+                place, key_positions_M = positions_in(self.spec, view, num_places, position)
+                mask = self._mask_of_cache(view, num_places, key_positions_M, position, first_B)
+                if writers_BLP is not None:
+                    mask = replace(mask, writers_BLM=writers_at(writers_BLP, num_places, key_positions_M))
                 around = self._surroundings(spec.attention, mask, positions_B1, sizes_BLM)
                 views[spec.attentions] = around._replace(slot=place)
         if cross is not None:
             mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
-            views = self._crossing(views, mask, (x_B1D.shape[0], 1, cross[0].keys.shape[2]))
-        x_B1D = self._embed_positions(x_B1D, positions_B1)
+            views = self._crossing(views, mask, (*x_BLD.shape[:2], cross[0].keys.shape[2]))
+        x_BLD = self._embed_positions(x_BLD, positions_B1)
         written = []
         memories = [None] * self.spec.num_layers if cross is None else cross
         steps: dict[LayerSpec, Any] = {}
@@ -173,9 +176,9 @@ class Stack(nnx.Module):
             graphdef, state = nnx.split(layer)
             if spec not in steps:
                 steps[spec] = _step_of_layer(graphdef, views[spec.attentions])
-            x_B1D, own = steps[spec](state, x_B1D, own, memory)
+            x_BLD, own = steps[spec](state, x_BLD, own, memory)
             written.append(own)
-        return self._finish(x_B1D), tuple(written)
+        return self._finish(x_BLD), tuple(written)
 
     def take_apart(self) -> None:
         """Cut every layer's parameters from their stacks now, as ``decode_step`` else does at every position.
@@ -282,7 +285,7 @@ class Stack(nnx.Module):
     def _bias(self, mask: AttentionMask, backend: str, lengths: tuple[int, int]) -> RelativeBias | None:
         if self.spec.positions.stack_bias is None:
             return None
-        bias = self.relpos_bias(mask.query_offset)
+        bias = self.relpos_bias(mask.query_offset, mask.num_texts)
         if backend in KERNELS and KERNELS[backend].computes_bias:
             return bias
         # The array is computed here, once, and not in each layer of the loop.
@@ -301,9 +304,9 @@ def _step_of_layer(graphdef: Any, around: Surroundings) -> Any:
 
     @jax.jit
     def step(
-        state: nnx.State, x_B1D: jax.Array, past: KeyValues, cross: KeyValues | None
+        state: nnx.State, x_BLD: jax.Array, past: KeyValues, cross: KeyValues | None
     ) -> tuple[jax.Array, KeyValues]:
-        return nnx.merge(graphdef, state).decode_step(x_B1D, around, past, cross)
+        return nnx.merge(graphdef, state).decode_step(x_BLD, around, past, cross)
 
     return step
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 NUM_STEPS = 6
 
 
-@pytest.fixture(scope="module", params=["t5-1.1", "t5gemma", "mistral"])
+@pytest.fixture(scope="module", params=["t5-1.1", "umt5", "t5gemma", "mistral"])
 def started(request):
     """A decoder on ragged inputs, its start, and what it is fed: with the windows' rings filled twice."""
     config = dataclasses.replace(FAMILIES[request.param], max_length=24)
@@ -53,9 +53,22 @@ def test_rows_of_a_cache_are_only_rows(started):
     rows_R = jnp.array([2, 0, 7, 3, 1, 1, 6, 5])
     found, _ = fed(take(cache, rows_R), fed_RL[rows_R, half:])
     np.testing.assert_allclose(found, expected[rows_R], atol=1e-5)
-    # Rows of one input exchange what they have written, and keep the input.
-    exchanged_R = jnp.array([1, 0, 2, 2, 5, 4, 7, 7])
-    found, _ = fed(decoder.reorder(cache, exchanged_R), fed_RL[:, half:])
-    _, as_written = fed(twice.cache, fed_RL[exchanged_R, :half])
-    expected, _ = fed(as_written, fed_RL[:, half:])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_texts_of_an_input_take_over_what_others_have(started):
+    decoder, start, fed_BL = started
+    inputs = jnp.repeat(jnp.arange(4), 3)
+    branched, alone = start.branched(3, NUM_STEPS), take(start.cache, inputs)
+    assert branched.tokens_BP.shape[0] == branched.first_B.shape[0] == 12
+    assert {x.shape[0] for x in jax.tree.leaves(branched.cache) if x.ndim} == {4}  # inputs are held once
+    advance, reorder = jax.jit(decoder.advance), jax.jit(decoder.reorder)
+    cache = branched.cache
+    rng = np.random.default_rng(1)
+    for step in range(NUM_STEPS):
+        tokens_R = fed_BL[rng.integers(0, 4, 12), step]
+        found, cache = advance(cache, tokens_R)
+        expected, alone = advance(alone, tokens_R)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        parents_BL = jnp.asarray(rng.integers(0, 3, (4, 3)))
+        cache = reorder(cache, parents_BL)
+        alone = take(alone, (3 * jnp.arange(4)[:, None] + parents_BL).reshape(-1))
