@@ -1,11 +1,12 @@
 """Seconds of generation by t5lite, by transformers (PyTorch) and by CTranslate2, in turn, on CPU.
 
 All decode the same inputs with the same random weights in float32, greedily or by beam search, and none may
-end early: EOS is banned. The rows that the sides agree on are counted; a side that agrees on fewer than nine of ten ends the
-run (of random weights, some logits are as good as equal). transformers runs ``generate`` as its users run it,
-CTranslate2 its converter's output with as many threads as there are cores. t5lite runs what its commands run,
-with the XLA flags and memory pages that they set. Each side has a process of its own; they take turns, so
-that they see the same load. What is printed is wall time and CPU time (of all threads) of a batch.
+end early: EOS is banned. The rows that the sides agree on are counted; a side that agrees on fewer than nine
+of ten ends the run (of random weights, some logits are as good as equal). transformers runs ``generate`` as
+its users run it, CTranslate2 its converter's output with as many threads as there are cores. t5lite runs what
+its commands run, with the XLA flags and memory pages that they set. Each side has a process of its own; they
+take turns, so that they see the same load. What is printed is wall time and CPU time (of all threads) of a
+batch.
 
     python benchmarks/decoding_speed.py
     python benchmarks/decoding_speed.py --num-beams 4

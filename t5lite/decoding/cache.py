@@ -25,8 +25,8 @@ class DecodingCache(NamedTuple):
     """What else ``decode_step`` of the model is given at every position: of an encoder-decoder the memory of
     its cross-attention, computed once, and the encoder's padding; of a decoder alone, where prompts begin."""
     writers_BLP: jax.Array | None = None
-    """int32 ``[B, texts, positions]``: which text of its input computed the keys and values that a text has at
-    a position; None where a row is a text. Keys and values stay where they were written."""
+    """int32 ``[B, texts, positions]``: which text of its input computed the keys and values that a text has
+    at a position; None where a row is a text. Keys and values stay where they were written."""
 
 
 def start_cache(
@@ -63,7 +63,7 @@ def start_prompt_cache(
 def advance(
     model: EncoderDecoder | DecoderOnly, cache: DecodingCache, tokens_B: jax.Array
 ) -> tuple[jax.Array, DecodingCache]:
-    """Feed one decoder input token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
+    """Feed one input token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
     tokens_BL, writers_BLP = tokens_B[:, None], cache.writers_BLP
     if writers_BLP is not None:
         tokens_BL = tokens_B.reshape(writers_BLP.shape[:2])

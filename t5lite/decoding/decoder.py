@@ -41,7 +41,7 @@ class Start(NamedTuple):
         return self._with_rows(rows_B, take(self.cache, rows_B))
 
     def branched(self, times: int, max_decode_length: int) -> "Start":
-        """Return the same for texts that take over from each other what they have: ``reorder`` is for them."""
+        """Return the same for texts that take over from each other what they have (``reorder``)."""
         num_rows, length = self.tokens_BP.shape
         cache = branched(self.cache, times, length + max_decode_length)
         return self._with_rows(jnp.repeat(jnp.arange(num_rows), times), cache)

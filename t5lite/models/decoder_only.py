@@ -78,7 +78,7 @@ class DecoderOnly(nnx.Module):
 
         Args:
           tokens_BL: tokens at ``position``, one of each text that continues a prompt.
-          past: from ``prefill``, filled before ``position``; with so many keys and values at a place as texts.
+          past: from ``prefill``, filled before ``position``; with as many keys at a place as there are texts.
           position: int32 scalar, the same column for all rows.
           first_B: int32 column of each row's first token.
           writers_BLP: int32, which text of its prompt wrote what a text has at a position; None for one text.

@@ -110,9 +110,9 @@ class EncoderDecoder(nnx.Module):
         """Return float32 ``logits_BLV`` after the tokens at ``position``, and the cache with them in it.
 
         Args:
-          tokens_BL: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0), one of each
-            text that is written for an input.
-          past: from ``start``, filled before ``position``; with so many keys and values at a place as texts.
+          tokens_BL: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0), one of
+            each text that is written for an input.
+          past: from ``start``, filled before ``position``; with as many keys at a place as there are texts.
           cross: the result of ``cross_key_values``.
           position: int32 scalar, the same for all rows.
           writers_BLP: int32, which text of its input wrote what a text has at a position; None for one text.

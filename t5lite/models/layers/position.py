@@ -65,7 +65,7 @@ class RelativeBias:
     query_offset: jax.Array | int = 0
     """Position of the first query on the keys' axis."""
     num_texts: int = field(default=1, metadata={"static": True})
-    """So many queries stand at one position, and so many keys at every place (``AttentionMask.writers_BLM``)."""
+    """So many queries stand at one position, and so many keys at a place (``AttentionMask.writers_BLM``)."""
     computed_HLM: jax.Array | None = None
     """What ``array`` returns, once it is ``computed``."""
 
@@ -113,7 +113,7 @@ class RelativePositionBias(nnx.Module):
         self.max_distance = kind.max_distance
 
     def __call__(self, query_offset: jax.Array | int = 0, num_texts: int = 1) -> RelativeBias:
-        """Return the bias of queries whose first one has this position on the keys' axis, of so many texts."""
+        """Return the bias of queries whose first one has this position on the keys' axis."""
         table_RH = self.embedding[...].astype(jnp.float32)
         return RelativeBias(table_RH, self.bidirectional, self.max_distance, query_offset, num_texts)
 

@@ -153,21 +153,24 @@ class Stack(nnx.Module):
           cross: the result of ``cross_key_values``.
           encoder_segment_ids_BM: 0 hides the encoder's padding.
         """
+        batch_size, num_texts, _ = x_BLD.shape
         positions_B1 = position[None, None] if first_B is None else position - first_B[:, None]
         views: Views = {}
         for spec, own in zip(self.spec.layers, past, strict=True):
             if spec.attentions not in views:
-                view, sizes_BLM = spec.attention.view, (*x_BLD.shape[:2], own.keys.shape[2])
-                num_places = sizes_BLM[2] // sizes_BLM[1]
+                view, num_keys = spec.attention.view, own.keys.shape[2]
+                num_places = num_keys // num_texts
                 place, key_positions_M = positions_in(self.spec, view, num_places, position)
                 mask = self._mask_of_cache(view, num_places, key_positions_M, position, first_B)
                 if writers_BLP is not None:
                     mask = replace(mask, writers_BLM=writers_at(writers_BLP, num_places, key_positions_M))
-                around = self._surroundings(spec.attention, mask, positions_B1, sizes_BLM)
+                around = self._surroundings(
+                    spec.attention, mask, positions_B1, (batch_size, num_texts, num_keys)
+                )
                 views[spec.attentions] = around._replace(slot=place)
         if cross is not None:
             mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
-            views = self._crossing(views, mask, (*x_BLD.shape[:2], cross[0].keys.shape[2]))
+            views = self._crossing(views, mask, (batch_size, num_texts, cross[0].keys.shape[2]))
         x_BLD = self._embed_positions(x_BLD, positions_B1)
         written = []
         memories = [None] * self.spec.num_layers if cross is None else cross

@@ -149,9 +149,9 @@ class ScriptedModel:
     def start(self, batch_size, length):
         return {}
 
-    def decode_step(self, tokens_B, past, cross, *, position, encoder_segment_ids_BM=None):
-        jax.debug.callback(lambda tokens: self.inputs.append(tokens.tolist()), tokens_B, ordered=True)
-        return jax.nn.one_hot(self.script_BL[:, position], 9), past
+    def decode_step(self, tokens_B1, past, cross, *, position, writers_BLP=None, encoder_segment_ids_BM=None):
+        jax.debug.callback(lambda tokens: self.inputs.append(tokens.tolist()), tokens_B1[:, 0], ordered=True)
+        return jax.nn.one_hot(self.script_BL[:, position], 9)[:, None], past
 
 
 def run(script_BL, max_decode_length, **options):
