@@ -8,7 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.decoding import STRATEGIES, DecodingConfig
 
-StrategyName = Literal["greedy", "sampling", "beam", "t5x_beam"]
+StrategyName = Literal["greedy", "sampling", "beam", "diverse_beam", "t5x_beam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class DecodingOptions:
 
     strategy: StrategyName = "greedy"
     """The most probable token each time; draw them; or follow several texts at once, compared by the
-    conventions of transformers (beam) or T5X (t5x_beam)."""
+    conventions of transformers (beam) or T5X (t5x_beam), or in groups that avoid each other's tokens
+    (diverse_beam)."""
     temperature: float | None = None
     """Sampling: what logits are divided by; below 1 probable tokens become more so (1)."""
     top_k: int | None = None
@@ -33,10 +34,16 @@ class DecodingOptions:
     num_beams: int | None = None
     """Beam search: texts that are followed at once (4)."""
     length_penalty: float | None = None
-    """Strategy beam: texts are compared by log probability over length to this power (1)."""
+    """Strategies beam and diverse_beam: texts are compared by log probability over length to this power
+    (1)."""
     early_stopping: Literal["true", "false", "never"] | None = None
-    """Strategy beam: done with num_beams texts (true), when none of the present length could be better
-    (false), or when none of any length could (never) (false)."""
+    """Strategies beam and diverse_beam: done with num_beams texts (true), when none of the present length
+    could be better (false), or when none of any length could (never) (false)."""
+    num_beam_groups: int | None = None
+    """Strategy diverse_beam: groups of equally many of the num_beams (4)."""
+    diversity_penalty: float | None = None
+    """Strategy diverse_beam: what a token loses of its log probability for each beam of an earlier group
+    that takes it (0.5)."""
     alpha: float | None = None
     """Strategy t5x_beam: texts are compared by log probability over ((5 + length) / 6) to this power
     (0.6)."""

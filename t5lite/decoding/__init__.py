@@ -19,6 +19,7 @@ from t5lite.decoding.search import run_search
 from t5lite.decoding.strategies import (
     STRATEGIES,
     Beam,
+    DiverseBeam,
     EosIds,
     Greedy,
     Sampling,
@@ -41,6 +42,7 @@ __all__ = [
     "DecodingCache",
     "DecodingConfig",
     "DecodingMode",
+    "DiverseBeam",
     "EosIds",
     "GenerationLengths",
     "Greedy",

@@ -1,5 +1,10 @@
-"""Searches write what transformers' ``generate`` writes, token for token; T5X's, what a NumPy search does."""
+"""Searches write what transformers' ``generate`` writes, token for token.
 
+T5X's, and diverse beam search, which transformers has no longer, write what searches in NumPy do.
+"""
+
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +18,7 @@ from t5lite.decoding import (
     Beam,
     ContinuingDecoder,
     DecodingConfig,
+    DiverseBeam,
     Greedy,
     T5XBeam,
     run_search,
@@ -58,6 +64,25 @@ class Sides:
             )
 
         return run(self.params, self.tokens_BM[:num_inputs], self.marks[:num_inputs])
+
+    @functools.cached_property
+    def logits(self) -> Callable[[np.ndarray], Any]:
+        """The logits of a decoder alone, of whole texts."""
+        run = jax.jit(lambda params, tokens: self.model.bind(params)({"decoder_input_tokens": tokens}))
+        return functools.partial(run, self.params)
+
+    def next_log_probs(self, row: int) -> Callable[[list[int]], np.ndarray]:
+        """Return what gives the log probabilities after a prompt and a text, of a decoder alone, uncached."""
+        prompt = self.tokens_BM[row, self.marks[row] :].tolist()
+
+        @functools.cache
+        def of(text: tuple[int, ...]) -> np.ndarray:
+            padded = np.zeros((1, LENGTH + NEW), np.int32)
+            padded[0, : len(prompt) + len(text)] = (*prompt, *text)
+            out = np.asarray(self.logits(padded), np.float64)[0, len(prompt) + len(text) - 1]
+            return out - np.log(np.sum(np.exp(out - out.max()))) - out.max()
+
+        return lambda text: of(tuple(text))
 
     def expected(self, num_inputs: int = NUM_INPUTS, **options: Any) -> tuple[np.ndarray, Any]:
         """Return transformers' tokens behind prompt or start token, padded with 0, and its scores."""
@@ -158,17 +183,9 @@ def test_beam_search_by_the_conventions_of_t5x(num_beams, sides):
     strategy = T5XBeam(num_beams=num_beams, num_return_sequences=num_beams, alpha=0.6)
     decoding = DecodingConfig(strategy=strategy, log_probs=True)
     found = both.ours(decoding, FEW_INPUTS)
-    logits = jax.jit(lambda params, tokens: both.model.bind(params)({"decoder_input_tokens": tokens}))
     tokens_RL, scores_R = np.asarray(found.tokens_RL), np.asarray(found.scores_R)
     for row in range(FEW_INPUTS):
-        prompt = both.tokens_BM[row, both.marks[row] :].tolist()
-
-        def next_log_probs(text: list[int], prompt: list[int] = prompt) -> np.ndarray:
-            padded = np.zeros((1, LENGTH + NEW), np.int32)
-            padded[0, : len(prompt) + len(text)] = prompt + text
-            out = np.asarray(logits(both.params, padded))[0, len(prompt) + len(text) - 1]
-            return out - np.log(np.sum(np.exp(out - out.max()))) - out.max()
-
+        next_log_probs = both.next_log_probs(row)
         expected = t5x_search(next_log_probs, num_beams)
         for place, (score, text) in enumerate(expected):
             got = row * num_beams + place
@@ -196,3 +213,50 @@ def t5x_search(next_log_probs: Any, num_beams: int) -> list[tuple[float, list[in
         if len(finished) == num_beams and finished[-1][0] > most:
             break
     return finished or live
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 6, "num_beam_groups": 3, "diversity_penalty": 1.5},
+        {"num_beams": 4, "num_beam_groups": 4, "diversity_penalty": 0.3, "length_penalty": 0.0},
+    ],
+)
+def test_diverse_beam_search_is_that_of_its_paper(options, sides):
+    both = sides("mistral")
+    strategy = DiverseBeam(**options, num_return_sequences=options["num_beams"])
+    found = both.ours(DecodingConfig(strategy=strategy), FEW_INPUTS)
+    tokens_RL, scores_R = np.asarray(found.tokens_RL), np.asarray(found.scores_R)
+    for row in range(FEW_INPUTS):
+        expected = diverse_search(both.next_log_probs(row), strategy)
+        for place, (score, text) in enumerate(expected):
+            got = row * strategy.num_beams + place
+            assert tokens_RL[got].tolist() == text + [0] * (NEW - len(text))
+            assert scores_R[got] == pytest.approx(score, abs=1e-4)
+
+
+def diverse_search(next_log_probs: Any, strategy: DiverseBeam) -> list[tuple[float, list[int]]]:
+    """Return scores and texts of all groups, the best first, as Vijayakumar et al. (2018) search."""
+    size, power = strategy.num_beams // strategy.num_beam_groups, strategy.length_penalty
+    groups = [([(0.0, [])], []) for _ in range(strategy.num_beam_groups)]
+    done = [False] * len(groups)
+    for length in range(1, NEW + 1):
+        taken = np.zeros(VOCAB)
+        for number, (live, finished) in enumerate(groups):
+            grown = [
+                (score + log_prob, [*text, token])
+                for score, text in live
+                for token, log_prob in enumerate(next_log_probs(text) - strategy.diversity_penalty * taken)
+            ]
+            best = sorted(grown, reverse=True)[: (1 + len(EOS)) * size]
+            for score, text in best[:size]:
+                if not done[number] and (text[-1] in EOS or length == NEW):
+                    finished.append((score / length**power, text))
+            finished[:] = sorted(finished, reverse=True)[:size]
+            live[:] = [each for each in best if each[1][-1] not in EOS][:size]
+            for _, text in live:
+                taken[text[-1]] += 1
+            done[number] |= len(finished) == size and finished[-1][0] >= live[0][0] / length**power
+        if all(done):
+            break
+    return sorted((each for _, finished in groups for each in finished), reverse=True)

@@ -13,6 +13,7 @@ from t5lite.decoding.strategies.base import (
     known,
 )
 from t5lite.decoding.strategies.beam import Beam as Beam
+from t5lite.decoding.strategies.diverse_beam import DiverseBeam as DiverseBeam
 from t5lite.decoding.strategies.greedy import Greedy as Greedy
 from t5lite.decoding.strategies.greedy import most_probable
 from t5lite.decoding.strategies.sampling import Sampling as Sampling
@@ -30,6 +31,7 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {kind.name: kind for kind in get_a
 __all__ = [
     "STRATEGIES",
     "Beam",
+    "DiverseBeam",
     "EosIds",
     "Greedy",
     "Sampling",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from t5lite.decoding.strategies.beam_search import BeamSearch, BeamState
+from t5lite.decoding.strategies.beam_search import BeamSearch, Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +28,16 @@ class Beam(BeamSearch):
         """Return summed log probabilities over a power of the length, EOS included."""
         return scores / jnp.asarray(length, jnp.float32) ** self.length_penalty
 
-    def can_improve(self, state: BeamState, max_decode_length: int) -> jax.Array:
+    def can_improve(self, group: Group, num_decoded: jax.Array, max_decode_length: int) -> jax.Array:
         """Return whether the best text that goes on could be better than the worst finished one."""
-        finished_BK = state.finished.scores_BK
+        finished_BK = group.finished.scores_BK
         if self.early_stopping is True:
             return jnp.any(finished_BK == -jnp.inf, axis=1)
-        length = state.num_decoded
+        length = num_decoded
         if self.early_stopping == "never" and self.length_penalty > 0:
             length = max_decode_length
-        return self.normalized(state.running.scores_BK[:, 0], length) > finished_BK[:, -1]
+        return self.normalized(group.running.scores_BK[:, 0], length) > finished_BK[:, -1]
 
     def finishing(self, ended_BN: jax.Array, *, is_full: jax.Array) -> jax.Array:
         """Return those of the best that ended, or have the greatest length."""
-        return (ended_BN | is_full) & (jnp.arange(ended_BN.shape[1])[None] < self.num_beams)
+        return (ended_BN | is_full) & (jnp.arange(ended_BN.shape[1])[None] < self.group_size)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
+from t5lite.cpu.top_k import top_k
 from t5lite.decoding.cache import DecodingCache
 from t5lite.decoding.decoder import Decoder, Start
 from t5lite.decoding.strategies.base import Prefix, Search, Strategy, Written, ids_of_eos
@@ -38,16 +39,22 @@ class Beams(NamedTuple):
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), self, other)
 
 
-class BeamState(NamedTuple):
-    """Of B inputs with K beams each, B * K rows."""
+class Group(NamedTuple):
+    """Beams that continue and finish by themselves: K of each of B inputs."""
 
-    cache: DecodingCache
-    num_decoded: jax.Array
-    previous_R: jax.Array
     running: Beams
     finished: Beams
     open_B: jax.Array
     """Whether an input's finished texts may still change."""
+
+
+class BeamState(NamedTuple):
+    """Of B inputs with so many beams each, in one group or more: a row a beam."""
+
+    cache: DecodingCache
+    num_decoded: jax.Array
+    previous_R: jax.Array
+    groups: tuple[Group, ...]
     prefix: Prefix | None
 
 
@@ -78,6 +85,16 @@ class BeamSearch(Strategy[BeamState]):
         """Texts that are returned for an input."""
         return self.num_return_sequences
 
+    @property
+    def num_groups(self) -> int:
+        """Groups that the beams are divided into."""
+        return 1
+
+    @property
+    def group_size(self) -> int:
+        """Beams of a group."""
+        return self.num_beams // self.num_groups
+
     def rows(self, start: Start, search: Search) -> Start:
         """Return a row for each beam."""
         return start.branched(self.num_beams, search.max_decode_length)
@@ -87,7 +104,7 @@ class BeamSearch(Strategy[BeamState]):
         """Return what finished texts of this length are compared by, given summed log probabilities."""
 
     @abstractmethod
-    def can_improve(self, state: BeamState, max_decode_length: int) -> jax.Array:
+    def can_improve(self, group: Group, num_decoded: jax.Array, max_decode_length: int) -> jax.Array:
         """Return of each input whether a text that goes on could be better than a finished one."""
 
     @abstractmethod
@@ -102,20 +119,20 @@ class BeamSearch(Strategy[BeamState]):
     def begin(self, start: Start, indices_B: jax.Array | None, search: Search) -> BeamState:
         """Return one empty text an input; the other beams have none yet."""
         del indices_B
-        shape = (start.tokens_BP.shape[0] // self.num_beams, self.num_beams)
+        batch_size = start.tokens_BP.shape[0] // self.num_beams
+        shape = (batch_size, self.group_size)
         room = (*shape, search.max_decode_length)
         none = Beams(
             jnp.full(shape, -jnp.inf),
             jnp.full(room, PAD_ID, jnp.int32),
             jnp.zeros(room) if search.log_probs else None,
         )
+        running = none._replace(scores_BK=none.scores_BK.at[:, 0].set(0.0))
         return BeamState(
             start.cache,
             num_decoded=jnp.zeros((), jnp.int32),
             previous_R=start.tokens_BP[:, -1],
-            running=none._replace(scores_BK=none.scores_BK.at[:, 0].set(0.0)),
-            finished=none,
-            open_B=jnp.ones((shape[0],), bool),
+            groups=(Group(running, none, jnp.ones((batch_size,), bool)),) * self.num_groups,
             prefix=search.prefix(start),
         )
 
@@ -123,69 +140,128 @@ class BeamSearch(Strategy[BeamState]):
         self, decoder: Decoder[Any], state: BeamState, logits_RV: jax.Array, search: Search
     ) -> BeamState:
         """Take the best of all continuations: those that end apart, the best of the others to go on."""
-        num_decoded = state.num_decoded + 1
-        candidates, parents_BN, tokens_BN = self._candidates(state, logits_RV, search)
-        ended_BN = search.ends(tokens_BN)
-        is_full = num_decoded >= search.max_decode_length
-        finishing_BN = self.finishing(ended_BN, is_full=is_full) & state.open_B[:, None]
-        compared_BN = self.normalized(candidates.scores_BK, num_decoded)
-        finished, _ = state.finished.beside(
-            candidates._replace(scores_BK=jnp.where(finishing_BN, compared_BN, -jnp.inf))
-        ).best(self.num_beams)
-        running, places_BK = candidates._replace(
-            scores_BK=jnp.where(ended_BN, -jnp.inf, candidates.scores_BK)
-        ).best(self.num_beams)
-        state = state._replace(
-            cache=decoder.reorder(state.cache, _take(parents_BN, places_BK)),
-            num_decoded=num_decoded,
-            previous_R=_take(tokens_BN, places_BK).reshape(-1),
-            running=running,
-            finished=finished,
+        log_probs_RV = jax.nn.log_softmax(logits_RV)
+        steps: list[_Step] = []
+        for number, group in enumerate(state.groups):
+            log_probs_BKV, prefix = self._of_group(number, (log_probs_RV, state.prefix))
+            taken_BN = jnp.concatenate([step.tokens_BK for step in steps], axis=1) if steps else None
+            scores_RV = search.processed(
+                _rows(self.compared(log_probs_BKV, taken_BN)),
+                jax.tree.map(_rows, prefix),
+                _rows(group.running.tokens_BKL),
+                state.num_decoded,
+            )
+            scores_BKV = scores_RV.reshape(log_probs_BKV.shape)
+            steps.append(self._step(group, log_probs_BKV, scores_BKV, state.num_decoded, search))
+        parents_BK = jnp.concatenate(
+            [number * self.group_size + step.parents_BK for number, step in enumerate(steps)], axis=1
         )
-        return state._replace(open_B=state.open_B & self.can_improve(state, search.max_decode_length))
+        return state._replace(
+            cache=decoder.reorder(state.cache, parents_BK),
+            num_decoded=state.num_decoded + 1,
+            previous_R=jnp.concatenate([step.tokens_BK for step in steps], axis=1).reshape(-1),
+            groups=tuple(step.group for step in steps),
+        )
+
+    def compared(self, log_probs_BKV: jax.Array, taken_BN: jax.Array | None) -> jax.Array:
+        """Return what tokens are compared by, before processors.
+
+        Args:
+          log_probs_BKV: of a group's beams.
+          taken_BN: the tokens that earlier groups have taken at this position; None of the first.
+        """
+        del taken_BN
+        return log_probs_BKV
 
     def unfinished(self, state: BeamState) -> jax.Array:
         """Return whether the finished texts of any input may still change."""
-        return jnp.any(state.open_B)
+        return jnp.any(jnp.stack([group.open_B for group in state.groups]))
 
     def written(self, state: BeamState, search: Search) -> Written:
-        """Return the best finished texts."""
+        """Return the best finished texts, of all groups."""
         del search
-        best = jax.tree.map(lambda x: x[:, : self.num_return_sequences], self.results(state))
-        scores_R, tokens_RL, log_probs_RL = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), best)
+        first, *others = (self.results(group) for group in state.groups)
+        for each in others:
+            first = first.beside(each)
+        best, _ = first.best(self.num_return_sequences)
+        scores_R, tokens_RL, log_probs_RL = jax.tree.map(_rows, best)
         return Written(tokens_RL, log_probs_RL, scores_R)
 
-    def results(self, state: BeamState) -> Beams:
+    def results(self, group: Group) -> Beams:
         """Return what is returned."""
-        return state.finished
+        return group.finished
+
+    def _of_group(self, number: int, rows: Any) -> Any:
+        """Return of arrays ``[R, ...]`` a group's ``[B, K, ...]``."""
+        shape = (-1, self.num_groups, self.group_size)
+        return jax.tree.map(lambda x_R: x_R.reshape(*shape, *x_R.shape[1:])[:, number], rows)
+
+    def _step(
+        self,
+        group: Group,
+        log_probs_BKV: jax.Array,
+        scores_BKV: jax.Array,
+        num_decoded: jax.Array,
+        search: Search,
+    ) -> "_Step":
+        candidates, parents_BN, tokens_BN = self._candidates(
+            group.running, log_probs_BKV, scores_BKV, num_decoded, search
+        )
+        num_decoded = num_decoded + 1
+        ended_BN = search.ends(tokens_BN)
+        is_full = num_decoded >= search.max_decode_length
+        finishing_BN = self.finishing(ended_BN, is_full=is_full) & group.open_B[:, None]
+        compared_BN = self.normalized(candidates.scores_BK, num_decoded)
+        finished, _ = group.finished.beside(
+            candidates._replace(scores_BK=jnp.where(finishing_BN, compared_BN, -jnp.inf))
+        ).best(self.group_size)
+        running, places_BK = candidates._replace(
+            scores_BK=jnp.where(ended_BN, -jnp.inf, candidates.scores_BK)
+        ).best(self.group_size)
+        group = Group(running, finished, group.open_B)
+        open_B = group.open_B & self.can_improve(group, num_decoded, search.max_decode_length)
+        return _Step(group._replace(open_B=open_B), _take(parents_BN, places_BK), _take(tokens_BN, places_BK))
 
     def _candidates(
-        self, state: BeamState, logits_RV: jax.Array, search: Search
+        self,
+        running: Beams,
+        log_probs_BKV: jax.Array,
+        scores_BKV: jax.Array,
+        num_decoded: jax.Array,
+        search: Search,
     ) -> tuple[Beams, jax.Array, jax.Array]:
         """Return the best continuations, each one's beam, and its token.
 
         They are so many that enough of them go on, even if as many end as there are ways to end.
         """
-        running = state.running
-        (batch_size, num_beams, length), vocab_size = running.tokens_BKL.shape, logits_RV.shape[1]
-        log_probs_RV = jax.nn.log_softmax(logits_RV)
-        scores_RV = search.processed(
-            log_probs_RV, state.prefix, running.tokens_BKL.reshape(-1, length), state.num_decoded
-        )
-        total_BKV = running.scores_BK[..., None] + scores_RV.reshape(batch_size, num_beams, vocab_size)
+        batch_size, num_beams, vocab_size = scores_BKV.shape
+        total_BKV = running.scores_BK[..., None] + scores_BKV
         num_ends = len(ids_of_eos(search.eos_id))
         number = min(max(2, 1 + num_ends), vocab_size) * num_beams
-        scores_BN, places_BN = jax.lax.top_k(total_BKV.reshape(batch_size, -1), number)
+        scores_BN, places_BN = top_k(total_BKV.reshape(batch_size, -1), number)
         parents_BN, tokens_BN = places_BN // vocab_size, places_BN % vocab_size
         candidates = running.taken(parents_BN)
         log_probs_BNL = candidates.log_probs_BKL
         if log_probs_BNL is not None:
-            log_probs_BN = _take(log_probs_RV.reshape(batch_size, -1), places_BN)
-            log_probs_BNL = _with_column(log_probs_BNL, log_probs_BN, state.num_decoded)
+            log_probs_BN = _take(log_probs_BKV.reshape(batch_size, -1), places_BN)
+            log_probs_BNL = _with_column(log_probs_BNL, log_probs_BN, num_decoded)
         candidates = Beams(
-            scores_BN, _with_column(candidates.tokens_BKL, tokens_BN, state.num_decoded), log_probs_BNL
+            scores_BN, _with_column(candidates.tokens_BKL, tokens_BN, num_decoded), log_probs_BNL
         )
         return candidates, parents_BN, tokens_BN
+
+
+class _Step(NamedTuple):
+    """What a group has become: the beam that each of its beams continues, and by which token."""
+
+    group: Group
+    parents_BK: jax.Array
+    tokens_BK: jax.Array
+
+
+def _rows(x_BK: jax.Array) -> jax.Array:
+    """Return ``[B, K, ...]`` as rows."""
+    return x_BK.reshape(-1, *x_BK.shape[2:])
 
 
 def _take(x_BK: jax.Array, places_BN: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from t5lite.decoding.strategies.beam_search import Beams, BeamSearch, BeamState
+from t5lite.decoding.strategies.beam_search import Beams, BeamSearch, Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +26,22 @@ class T5XBeam(BeamSearch):
         """Return summed log probabilities over the penalty, EOS counted."""
         return scores / ((5.0 + length) / 6.0) ** self.alpha
 
-    def can_improve(self, state: BeamState, max_decode_length: int) -> jax.Array:
+    def can_improve(self, group: Group, num_decoded: jax.Array, max_decode_length: int) -> jax.Array:
         """Return whether a text that goes on could be better at the greatest length, start token counted."""
-        best_B = self.normalized(state.running.scores_BK[:, 0], max_decode_length + 1)
-        return best_B > state.finished.scores_BK[:, -1]
+        del num_decoded
+        best_B = self.normalized(group.running.scores_BK[:, 0], max_decode_length + 1)
+        return best_B > group.finished.scores_BK[:, -1]
 
     def finishing(self, ended_BN: jax.Array, *, is_full: jax.Array) -> jax.Array:
         """Return those that ended."""
         del is_full
         return ended_BN
 
-    def results(self, state: BeamState) -> Beams:
+    def results(self, group: Group) -> Beams:
         """Return finished texts, or where there are none those that go on."""
-        has_finished_B = state.finished.scores_BK[:, 0] > -jnp.inf
+        has_finished_B = group.finished.scores_BK[:, 0] > -jnp.inf
 
         def chosen(finished: jax.Array, running: jax.Array) -> jax.Array:
             return jnp.where(has_finished_B.reshape(-1, *[1] * (finished.ndim - 1)), finished, running)
 
-        return jax.tree.map(chosen, state.finished, state.running)
+        return jax.tree.map(chosen, group.finished, group.running)
