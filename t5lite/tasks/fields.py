@@ -1,6 +1,7 @@
 """What a field of a template is made of: columns of a row, and what they hold."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from t5lite.tasks.tagged_words import (
 from t5lite.tasks.words import alphanumeric_words, pad_punctuation
 
 _SHOWN_CHARACTERS = 40
+_WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,11 @@ class ClassName(Text):
 
 @dataclass(frozen=True, kw_only=True)
 class Label(TaskField):
-    """The name of one of these classes, given by it or by its number from 0."""
+    """The name of one of these classes, given by it or by its number from 0.
+
+    Names that are numbers themselves are given by name alone: of ``("1", "2")``, 1 is the first. A number
+    may be written as data frames do where a label is missing (``1.0``), and false and true are 0 and 1.
+    """
 
     names: tuple[str, ...]
     names_class: ClassVar[bool] = True
@@ -100,17 +106,20 @@ class Label(TaskField):
     def text(self, values: Sequence[Any]) -> str:
         """Return the name."""
         given = _scalar(values[0]).strip()
-        if given in self.names:
-            return given
-        if given.isdecimal() and int(given) < len(self.names):
-            return self.names[int(given)]
-        if given == "-1":
+        number = str(int(values[0])) if isinstance(values[0], bool) else _WHOLE.sub(r"\1", given)
+        for name in (given, number):
+            if name in self.names:
+                return name
+        has_numbers = any(name.isdecimal() for name in self.names)
+        if number.isdecimal() and int(number) < len(self.names) and not has_numbers:
+            return self.names[int(number)]
+        if number == "-1":
             raise ValueError(
                 "the label is -1, which says that there is none: that is a test split; give another"
             )
+        numbers = f", or their numbers 0..{len(self.names) - 1}" if not has_numbers else " (by name alone)"
         raise ValueError(
-            f"unknown label {given[:_SHOWN_CHARACTERS]!r}{suggestion(given, self.names)}, or their numbers "
-            f"0..{len(self.names) - 1}"
+            f"unknown label {given[:_SHOWN_CHARACTERS]!r}{suggestion(given, self.names)}{numbers}"
         )
 
 

@@ -62,8 +62,6 @@ def test_a_test_split_that_is_asked_for_is_held_out(tmp_path):
     alone = split_files([dev], [test], splits=Splits(), heldout_fraction=0.1)
     said = f"warning: by their names, {dev} are not for training; there is nothing else for it"
     assert alone.said == [said]
-        f"warning: by their names, {dev} are not for training; there is nothing else for it"
-    ]
 
 
 def written(path: Path) -> str:

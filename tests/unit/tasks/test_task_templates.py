@@ -87,9 +87,25 @@ def test_labels_are_names_or_numbers():
     ):
         with pytest.raises(ValueError, match=message):
             label.text([value])
+    assert [label.text([value]) for value in ("1.0", 0.0, True, False)] == [
+        *("not_entailment", "entailment", "not_entailment", "entailment"),
+    ]
+    with pytest.raises(ValueError, match="-1, which says"):
+        label.text([-1.0])
     for names in (("a",), ("a", "a"), ("a", " ")):
         with pytest.raises(ConfigError, match="two or more names"):
             Label(names=names)
+
+
+@given(st.lists(st.integers(-1, 4).map(str), min_size=2, max_size=4, unique=True), st.integers(-1, 4))
+def test_names_that_are_numbers_are_never_taken_for_places(names, value):
+    label = Label(names=tuple(names))
+    for given_as in (value, str(value), float(value)):
+        if str(value) in names:
+            assert label.text([given_as]) == str(value)
+        else:
+            with pytest.raises(ValueError, match=r"by name alone|-1, which says"):
+                label.text([given_as])
 
 
 def test_numbers_are_rounded_as_t5_does():
