@@ -6,14 +6,14 @@ from typing import Literal
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
-from t5lite.decoding import STRATEGIES, DecodingConfig
+from t5lite.decoding import STRATEGIES, DecodingConfig, WritingRules
 
 StrategyName = Literal["greedy", "sampling", "beam", "diverse_beam", "t5x_beam"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingOptions:
-    """A strategy's options are given with it alone; whatever is left out is as the strategy has it."""
+class _StrategyOptions:
+    """They are given with their strategy alone; whatever is left out is as the strategy has it."""
 
     strategy: StrategyName = "greedy"
     """The most probable token each time; draw them; or follow several texts at once, compared by the
@@ -49,22 +49,11 @@ class DecodingOptions:
     (0.6)."""
     num_return_sequences: int | None = None
     """Sampling and beam search: texts for an input, each a line or an object in .jsonl (1)."""
-    repetition_penalty: float = 1.0
-    """Above 1, tokens that the prompt or the text has are less probable."""
-    no_repeat_ngram_size: int = 0
-    """No sequence of so many tokens is written twice; 0: any may be."""
-    min_new_tokens: int = 0
-    """A text does not end before it has so many tokens."""
-    forced_bos_token_id: int | None = None
-    """The first token of every text."""
-    forced_eos_token_id: int | None = None
-    """The last token of a text that has the greatest length."""
-    suppress_tokens: tuple[int, ...] = ()
-    """Ids that are never written."""
-    stop_strings: tuple[str, ...] = ()
-    """A text ends before the first of these that it has."""
-    log_probs: bool = False
-    """Add the log probability of each output, in .jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions(WritingRules, _StrategyOptions):
+    """A strategy's options, and then what holds of all of them."""
 
     def config(self) -> DecodingConfig:
         """Return what the options say.
@@ -83,12 +72,8 @@ class DecodingOptions:
                 )
         if (early := given.get("early_stopping")) in ("true", "false"):
             given["early_stopping"] = early == "true"
-        common = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(DecodingConfig)
-            if field.name != "strategy"
-        }
-        return DecodingConfig(strategy=kind(**given), **common)
+        rules = {field.name: getattr(self, field.name) for field in dataclasses.fields(WritingRules)}
+        return DecodingConfig(strategy=kind(**given), **rules)
 
 
 def _fields(strategy: str) -> set[str]:

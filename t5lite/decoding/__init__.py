@@ -1,7 +1,7 @@
 """Generation of text from a bound model: the key-value cache, strategies of search, and ways of writing."""
 
 from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
-from t5lite.decoding.config import GREEDY, DecodingConfig
+from t5lite.decoding.config import GREEDY, DecodingConfig, WritingRules
 from t5lite.decoding.decoder import AnsweringDecoder, ContinuingDecoder, Decoder, Start
 from t5lite.decoding.greedy import greedy, greedy_continuation
 from t5lite.decoding.mode import (
@@ -54,6 +54,7 @@ __all__ = [
     "Strategy",
     "T5XBeam",
     "TrainedOn",
+    "WritingRules",
     "Written",
     "advance",
     "decoding_mode",

@@ -17,15 +17,13 @@ from t5lite.decoding.strategies import Greedy, Search, StrategyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingConfig:
-    """How a model with a decoder writes; the names are transformers' where it has them.
+class WritingRules:
+    """What may be written, whatever the strategy; the names are transformers' where it has them.
 
     Raises:
       ConfigError: for a value out of range.
     """
 
-    strategy: StrategyConfig = field(default_factory=Greedy)
-    """How tokens are chosen."""
     repetition_penalty: float = 1.0
     """Above 1, tokens that the prompt or the text has are less probable (Keskar et al., 2019)."""
     no_repeat_ngram_size: int = 0
@@ -41,7 +39,7 @@ class DecodingConfig:
     stop_strings: tuple[str, ...] = ()
     """A text ends before the first of these that it has."""
     log_probs: bool = False
-    """Whether outputs have the model's log probability of their tokens."""
+    """Outputs have the model's log probability of their tokens, which files of JSON lines take."""
 
     def __post_init__(self):
         if not 0 < self.repetition_penalty < float("inf"):
@@ -53,6 +51,18 @@ class DecodingConfig:
                 raise ConfigError(f"{name}={value} must be 0 or more")
         if "" in self.stop_strings:
             raise ConfigError("stop_strings has an empty one, which every text begins with; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig(WritingRules):
+    """How a model with a decoder writes.
+
+    Raises:
+      ConfigError: for a value out of range.
+    """
+
+    strategy: StrategyConfig = field(default_factory=Greedy)
+    """How tokens are chosen."""
 
     def search(
         self, *, max_decode_length: int, eos_ids: tuple[int, ...], known_V: np.ndarray | None, vocab_size: int
