@@ -10,7 +10,7 @@ from typing import TextIO
 
 from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core.errors import DataError
-from t5lite.core.files import check_apart, check_new_file, growing_file, part_of
+from t5lite.core.files import check_apart, check_growing_file, check_new_file, growing_file, part_of
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.reading.input_files import COMPRESSIONS, RECORD_FORMATS
 from t5lite.decoding import GenerationLengths
@@ -32,8 +32,8 @@ def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[
       reads: the run directory and the input file, if there is one.
 
     Raises:
-      UserError: if it is there, or outputs of a run that was cut off are, or it lies in what is read; if its
-        name promises another format.
+      UserError: if it is there, or another process writes it, or it lies in what is read; if its name
+        promises another format.
     """
     if path is None:
         return
@@ -46,6 +46,7 @@ def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[
         )
     if path.exists():
         raise DataError(f"--output-file {path} is there already; give another name, or delete it")
+    check_growing_file(path)
 
 
 def is_json_lines(path: StoragePath | None) -> bool:
@@ -77,11 +78,12 @@ def write_outputs(
     _say(f"compiling for {batch_size} inputs at once, of {lengths.encoder_length} tokens at most")
     as_json = is_json_lines(resumption.path)
     counts: Counter[str] = Counter()
-    resumption.begin(generation.step)
+    resumption.check_step(generation.step)
     with (
         _opened(resumption) as stream,
         _progress(resumption.num_outputs, len(inputs), batch_size) as progress,
     ):
+        resumption.begin(generation.step)
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
             texts = [each.text for each in (output, *output.others)]
             lines = [each.translate(_LINE_BREAKS) for each in texts]
@@ -143,16 +145,19 @@ def _opened(resumption: Resumption) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    begun = False
     try:
         with growing_file(path, kept_bytes=resumption.num_bytes) as stream:
+            begun = True
             yield stream
     except BaseException:
-        if part_of(path).exists():
+        if begun and part_of(path).exists():
             more = "; the same command goes on after them" if is_json_lines(path) else ""
             _say(f"the outputs so far are in {part_of(path)}{more}")
         raise
     finally:
-        resumption.end()
+        if begun:
+            resumption.end()
 
 
 @contextlib.contextmanager

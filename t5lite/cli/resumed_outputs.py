@@ -81,19 +81,22 @@ class Resumption:
         _check_lines(path, lines, inputs)
         return cls(path, origin, len(lines), sum(len(line) + 1 for line in lines), found["step"])
 
-    def begin(self, step: int) -> None:
-        """Keep what the outputs that follow are of, and say what is gone on from.
+    def check_step(self, step: int) -> None:
+        """Check that outputs of a step may follow.
 
         Raises:
-          DataError: if those that are there are of another step.
+          DataError: if those that are there are of another one.
         """
-        if self.path is None or not self.origin:
-            return
-        if self.num_outputs and step != self.step:
+        if self.path is not None and self.num_outputs and step != self.step:
             raise DataError(
                 f"{part_of(self.path)} holds {self.num_outputs:,} outputs of step {self.step}, and this is "
                 f"step {step}; go on with --step {self.step}, or move or delete it"
             )
+
+    def begin(self, step: int) -> None:
+        """Keep what the outputs that follow are of, and say what is gone on from; no other process writes."""
+        if self.path is None or not self.origin:
+            return
         write_json(_origin_of(self.path), {**self.origin, "step": step})
         if self.num_outputs:
             there = f"{self.num_outputs:,} outputs are in {part_of(self.path)} already: going on after them"

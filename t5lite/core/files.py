@@ -18,6 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 from t5lite.core import written_files
 from t5lite.core.errors import UserError
+from t5lite.core.sole_writer import check_no_writer, sole_writer
 from t5lite.core.storage.addresses import StoragePath, storage_address
 from t5lite.core.temporary_directories import left_behind, set_aside, temporary_directory
 from t5lite.core.temporary_files import written_beside
@@ -66,14 +67,15 @@ def write_json(path: StoragePath, value: Any) -> None:
 def growing_file(path: StoragePath, *, kept_bytes: int = 0) -> Iterator[TextIO]:
     """Yield a stream to ``part_of(path)``, which becomes ``path`` when the block ends without an error.
 
-    What was written is in that file at once, line by line, and stays there if the block is cut off.
+    What was written is in that file at once, line by line, and stays there if the block is cut off. On a disk
+    one process writes it at a time; in a bucket the first to end has the name, and another's is the part.
 
     Args:
       path: the file.
       kept_bytes: of what is in ``part_of(path)`` already, to go on after; the rest is dropped.
 
     Raises:
-      UserError: if it cannot be written.
+      UserError: if it cannot be written, or another process writes it.
     """
     if not isinstance(path, Path):
         with _objects().growing_file(path, part_of(path), kept_bytes=kept_bytes) as stream:
@@ -81,20 +83,25 @@ def growing_file(path: StoragePath, *, kept_bytes: int = 0) -> Iterator[TextIO]:
         return
     make_directory(path.parent)
     try:
-        if kept_bytes:
-            os.truncate(part_of(path), kept_bytes)
-        mode = "a" if kept_bytes else "w"
-        with open(part_of(path), mode, encoding="utf-8", newline="\n", buffering=1) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part_of(path), path)
-    except BaseException as error:
-        if part_of(path).is_file() and not part_of(path).stat().st_size:
-            part_of(path).unlink()
-        if isinstance(error, OSError):
-            raise _cannot_write(path, error) from error
-        raise
+        with sole_writer(part_of(path), becomes=path) as descriptor:
+            os.truncate(descriptor, kept_bytes)
+            with open(part_of(path), "a", encoding="utf-8", newline="\n", buffering=1) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part_of(path), path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def check_growing_file(path: StoragePath) -> None:
+    """Check that no other process writes ``growing_file(path)``, before long work.
+
+    Raises:
+      UserError: if one does.
+    """
+    if isinstance(path, Path):
+        check_no_writer(part_of(path))
 
 
 def part_of(path: PathT) -> PathT:

@@ -170,6 +170,46 @@ def test_json_lines_go_on_where_they_were_cut_off(torn, echoes, tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "txt"])
+@pytest.mark.parametrize("begins", ["while the other writes", "before the other writes"])
+def test_of_two_commands_with_one_output_the_second_is_refused(
+    begins, ending, monkeypatch, tmp_path: Path, capsys
+):
+    """Another terminal's is another open file, as in a process of its own."""
+    out = tmp_path / f"out.{ending}"
+    generate = ["generate", "--run", "run", "--text", "a", "b", "--batch-size", "1"]
+    codes: list[int] = []
+
+    def another():
+        if not codes:
+            codes.append(-1)
+            codes.append(main([*generate, "--output-file", str(out)]))
+
+    def generation(run, inputs, **_):
+        def each():
+            for text in inputs:
+                yield Output(text.upper(), input_cut=False)
+                if begins == "while the other writes":
+                    another()
+
+        if begins == "before the other writes":
+            another()
+        lengths = GenerationLengths(8, 4, input_limit=10, output_limit=4)
+        return Generation(lengths, tuple(map(len, inputs)), False, each(), step=40)
+
+    monkeypatch.setattr(generate_command, "start_generation", generation)
+    codes.insert(0, main([*generate, "--output-file", str(out)]))
+    if begins == "while the other writes":
+        assert codes == [0, -1, 2]
+        assert f"{out}.part is being written by another process; wait until" in capsys.readouterr().err
+    else:
+        assert codes == [2, -1, 0]
+        assert f"{out} was written by another process meanwhile" in capsys.readouterr().err
+    lines = out.read_text().splitlines()
+    assert [json.loads(line)["output"] if ending == "jsonl" else line for line in lines] == ["A", "B"]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

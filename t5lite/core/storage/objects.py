@@ -26,6 +26,9 @@ def growing_file(path: RemotePath, part: RemotePath, *, kept_bytes: int = 0) -> 
     """Yield a local stream, which becomes ``path`` when the block ends, or ``part`` if it is cut off.
 
     It begins with the first ``kept_bytes`` of ``part``, which goes when ``path`` is there.
+
+    Raises:
+      UserError: if another process has put ``path`` meanwhile: then what was written is ``part``.
     """
     with tempfile.TemporaryDirectory(prefix="t5lite-") as folder:
         local = Path(folder, path.name)
@@ -34,6 +37,10 @@ def growing_file(path: RemotePath, part: RemotePath, *, kept_bytes: int = 0) -> 
         try:
             with open(local, "a", encoding="utf-8", newline="\n", buffering=1) as stream:
                 yield stream
+            if path.exists():
+                raise UserError(
+                    f"{path} was written by another process meanwhile; what was written here is {part}"
+                )
             target = path
         finally:
             if local.stat().st_size or target == path:

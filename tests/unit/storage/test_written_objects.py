@@ -39,6 +39,21 @@ def test_a_growing_file_is_put_at_its_end_or_as_the_part_that_there_is(folder):
     assert not files.part_of(folder / "empty").exists()
 
 
+def test_of_two_who_write_an_object_the_first_to_end_has_the_name(folder):
+    path = folder / "outputs.jsonl"
+    with (
+        pytest.raises(
+            UserError, match=r"was written by another process meanwhile; .* is \S+outputs.jsonl.part"
+        ),
+        files.growing_file(path) as second,
+    ):
+        second.write("second\n")
+        with files.growing_file(path) as first:
+            first.write("first\n")
+    assert path.read_text() == "first\n"
+    assert files.part_of(path).read_text() == "second\n"
+
+
 def test_of_a_directory_that_fails_nothing_is_put(folder):
     with contextlib.suppress(ZeroDivisionError), files.new_directory(folder) as local:
         files.write_text(local / "a", "a")
