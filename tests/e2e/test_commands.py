@@ -9,6 +9,7 @@ import pytest
 
 from t5lite.cli.main import main
 from t5lite.core.errors import UserError
+from t5lite.core.storage.addresses import place
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import RECIPE, REPOSITORY
 
@@ -103,7 +104,7 @@ def test_export_import_round_trip_writes_the_same_text(pretrained: Path, tmp_pat
 
 @pytest.mark.slow
 def test_fine_tuning_takes_parameters_only_and_says_so(
-    pretrained: Path, pair_data: Path, tmp_path: Path, capfd
+    pretrained: Path, pair_data: Path, tmp_path: Path, capfd, gcs
 ):
     recipe = tmp_path / "pairs.py"
     recipe.write_text(
@@ -154,3 +155,8 @@ def test_fine_tuning_takes_parameters_only_and_says_so(
     assert examples[0]["scores"].keys() == {"bleu", "chrf"}
     assert main(command) == 2
     assert f"{file} is there already" in capfd.readouterr().err
+    in_bucket = f"{gcs}/predictions.jsonl"
+    assert main([*command[:-1], in_bucket]) == 0
+    assert place(in_bucket).read_text() == file.read_text()
+    assert main([*command[:-1], in_bucket]) == 2
+    assert f"{in_bucket} is there already" in capfd.readouterr().err
