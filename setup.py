@@ -105,6 +105,8 @@ EXTRAS = {
         "jsonschema>=4.26,<5",
         "moto[server]>=5.2,<6",
         "openai>=3.57,<4",
+        # What adapters are exchanged with.
+        "peft>=0.21.2,<0.22",
         "pre-commit>=4.5,<5",
         "pyright>=1.1.414,<1.2",
         "pytest-xdist>=3.8,<4",

@@ -39,9 +39,11 @@ class Arguments:
     max_shard_size: str | None = None
     """Size of one file of weights, such as 500MB (5GB by default); more go into several files."""
     format: str = "huggingface"
-    """Format of the folder: huggingface, or stablehlo, compiled programs for serving."""
+    """Format of the folder: huggingface; peft, an adapter alone; stablehlo, programs for serving."""
     sizes: Annotated[ProgramSizes, tyro.conf.arg(name="")] = field(default_factory=ProgramSizes)
     """Of a stablehlo program's inputs."""
+    base: str | None = None
+    """What a peft folder names as the model that was adapted: a folder, or a name of a hub."""
     overwrite: bool = False
     """Replace the folder, if an earlier export wrote all that is in it."""
 
@@ -62,6 +64,9 @@ def run(arguments: Sequence[str]) -> int:
         given = next(name for name, size in vars(parsed.sizes).items() if size != vars(ProgramSizes())[name])
         check_takes(parsed.format, "sizes", flag=f"--{given.replace('_', '-')}")
         options["sizes"] = parsed.sizes
+    if parsed.base is not None:
+        check_takes(parsed.format, "base", flag="--base")
+        options["base"] = parsed.base
     done = export(
         parsed.run,
         parsed.output,

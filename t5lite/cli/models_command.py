@@ -105,6 +105,7 @@ def summary(name: str, config: ModelConfig) -> dict[str, Any]:
                 "why_not": each.fits(config),
             }
             for format_name, each in FORMATS.items()
+            if not each.of_adapter
         },
     }
 

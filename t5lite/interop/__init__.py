@@ -7,7 +7,7 @@ from typing import Any, Literal
 from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.interop import huggingface, stablehlo, t5x
+from t5lite.interop import huggingface, peft, stablehlo, t5x
 from t5lite.interop.departure import Export
 from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
@@ -30,6 +30,7 @@ class Format:
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
       takes: further arguments of ``export_folder`` and ``import_folder`` that a user, or a run, may give.
       loading: how the folder of an export is loaded, for the user; None where the format is only read.
+      of_adapter: whether a folder holds an adapter alone, and not a model.
     """
 
     fits: Callable[[ModelConfig], str | None]
@@ -43,6 +44,7 @@ class Format:
     kept_files: tuple[str, ...] = ()
     takes: frozenset[str] = frozenset()
     loading: Callable[[Export, str], Sequence[str]] | None = None
+    of_adapter: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -58,6 +60,14 @@ FORMATS: dict[str, Format] = {
         kept_files=huggingface.TOKENIZER_FILES,
         takes=frozenset({"max_shard_bytes", "usage", "kept_files", "frame"}),
         loading=huggingface.how_to_load,
+    ),
+    "peft": Format(
+        fits=huggingface.fits,
+        export_folder=peft.export_folder,
+        mark=peft.MARK,
+        takes=frozenset({"base", "base_export"}),
+        loading=peft.how_to_load,
+        of_adapter=True,
     ),
     "stablehlo": Format(
         fits=stablehlo.fits,

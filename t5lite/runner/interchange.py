@@ -25,7 +25,7 @@ from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
-from t5lite.runner.loading import load_trained
+from t5lite.runner.loading import load_adapter, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.trained_on import trained_on
@@ -87,7 +87,8 @@ def export(
     if chosen.check_tokenizer is not None:
         chosen.check_tokenizer(vocabulary, config, kept)
     partitioner = make_partitioner(PartitioningConfig())
-    trained = load_trained(found, partitioner, step=step, average=average)
+    load = load_adapter if chosen.of_adapter else load_trained
+    trained = load(found, partitioner, step=step, average=average)
     arguments = dict(options or {})
     if kept:
         arguments["kept_files"] = kept
@@ -105,6 +106,9 @@ def export(
             eos_id=(*ids_of_eos(trained.vocabulary.eos_id), *found.model.eos_ids),
             known_ids=trained.vocabulary.known_ids,
         )
+    if "base_export" in chosen.takes and (adaptation := found.model.adaptation) is not None:
+        base = adaptation.base
+        arguments["base_export"] = f"t5lite export --run {base.run} --step {base.step} --output BASE"
     written = chosen.export_folder(
         trained.params,
         config,

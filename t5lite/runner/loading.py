@@ -12,9 +12,11 @@ from t5lite.adapters import Adaptation, AdaptedModel
 from t5lite.adapters.base import united
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import Step, largest_leaf, saved_shapes
+from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
+from t5lite.optim.trained import merged as with_leaves
 from t5lite.partitioning import Partitioner, multihost
 from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.runner.adapted import chosen_leaves, found_base, frozen_params
@@ -116,22 +118,66 @@ def _load_adapted(
       UserError: as of ``load_trained``, and if the base is gone or another.
     """
     base = leaders_result(lambda: found_base(adaptation.base))
-    # A base that was trained beside in bfloat16 takes the update in float32, which would be rounded away.
-    execution = dataclasses.replace(found.model.execution, param_dtype="float32")
-    model = AdaptedModel.of(build(found.model.config, execution), adaptation.adapter)
-    abstract_params = sharded_abstract_params(model, partitioner)
-    checkpoints = found.directory.checkpoints
+    model, abstract_params = _adapted_model(found, adaptation, partitioner)
 
     def read(chosen: int) -> _LoadedAdapter:
-        own = in_all_or_none(lambda: saved_shapes(checkpoints, chosen, "params"))
-        wanted = chosen_leaves(abstract_params, own.__contains__)
-        trained, report, origin = restore_average(
-            checkpoints, wanted, chosen, average, max_host_bytes=largest_leaf(wanted)
-        )
+        trained, report, origin = _read_trained(found, abstract_params, chosen, average)
         params = united(frozen_params(base, abstract_params, trained), trained)
         return _LoadedAdapter(model, params, report, origin)
 
     return read_chosen(found.directory, step, read)
+
+
+def load_adapter(
+    found: Snapshot, partitioner: Partitioner, *, step: Step = "newest", average: Average | None = None
+) -> TrainedModel:
+    """Return what a run has trained beside its base, none of which is read; arguments as of ``load_trained``.
+
+    Its ``params`` are what a module is bound over (``BaseAdapter.applied``), with a ``ShapeDtypeStruct`` for
+    each parameter that is the base's.
+
+    Raises:
+      ConfigError: if the run has no adapter.
+      UserError: as of ``load_trained``.
+    """
+    check_average(average)
+    adaptation = found.model.adaptation
+    if adaptation is None:
+        run = found.directory.path
+        raise ConfigError(
+            f"{run} holds a whole model and no adapter; export that by --format huggingface, or train an "
+            f"adapter beside it by --initialize-from.run {run} (docs/adapters.md)"
+        )
+    model, abstract_params = _adapted_model(found, adaptation, partitioner)
+
+    def read(chosen: int) -> TrainedModel:
+        trained, report, origin = _read_trained(found, abstract_params, chosen, average)
+        base, own = model.apart(with_leaves(abstract_params, trained))
+        params = adaptation.adapter.applied(model.base, base, own, None)
+        origin = f"{origin}, an adapter of step {adaptation.base.step} of {adaptation.base.run}"
+        return TrainedModel(model.base, params, found.vocabulary, report, origin)
+
+    return read_chosen(found.directory, step, read)
+
+
+def _adapted_model(
+    found: Snapshot, adaptation: Adaptation, partitioner: Partitioner
+) -> tuple[AdaptedModel, Tree]:
+    """Return the model of a run with its adapter, and its parameters with their shardings."""
+    # A base that was trained beside in bfloat16 takes the update in float32, which would be rounded away.
+    execution = dataclasses.replace(found.model.execution, param_dtype="float32")
+    model = AdaptedModel.of(build(found.model.config, execution), adaptation.adapter)
+    return model, sharded_abstract_params(model, partitioner)
+
+
+def _read_trained(
+    found: Snapshot, abstract_params: Tree, step: int, average: Average | None
+) -> tuple[Tree, RestoreReport, str]:
+    """Return what the checkpoint of an adapter holds of the parameters; as of ``restore_average``."""
+    checkpoints = found.directory.checkpoints
+    own = in_all_or_none(lambda: saved_shapes(checkpoints, step, "params"))
+    wanted = chosen_leaves(abstract_params, own.__contains__)
+    return restore_average(checkpoints, wanted, step, average, max_host_bytes=largest_leaf(wanted))
 
 
 def sharded_abstract_params(model: FunctionalModel, partitioner: Partitioner) -> Tree:

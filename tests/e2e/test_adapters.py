@@ -97,6 +97,28 @@ def test_commands_take_the_run_as_any_and_an_export_is_an_ordinary_model(
         np.testing.assert_array_equal(value, want[name], err_msg=name)
 
 
+def test_the_adapter_alone_is_exported_as_peft_has_it(
+    adapted: Path, pretrained: Path, tmp_path: Path, capfd, refused: Refused
+):
+    output = tmp_path / "adapter"
+    assert main(["export", "--run", str(adapted), "--format", "peft", "--output", str(output)]) == 0
+    said = capfd.readouterr().out
+    assert f"of step 16, an adapter of step 40 of {pretrained}" in said
+    assert (
+        f"peft.PeftModel.from_pretrained(T5ForConditionalGeneration.from_pretrained(BASE), '{output}')"
+        in said
+    )
+    assert f"BASE is made by `t5lite export --run {pretrained} --step 40 --output BASE`" in said
+    described = json.loads((output / "adapter_config.json").read_text())
+    assert (described["r"], described["lora_alpha"], described["target_modules"]) == (4, 16, ["q", "v"])
+    num_bytes = sum(file.stat().st_size for file in output.iterdir())
+    assert num_bytes < 20_000
+    refused(
+        ["export", "--run", str(pretrained), "--format", "peft", "--output", "new"],
+        r"holds a whole model and no adapter; export that by --format huggingface, or train",
+    )
+
+
 def test_a_base_that_is_gone_or_another_is_told_and_the_remedies_work(
     adapted: Path, adapting: list[str], pretrained: Path, tmp_path: Path, capfd
 ):

@@ -27,7 +27,7 @@ from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
 from t5lite.interop.huggingface.usage import config_with, generation_with
 from t5lite.interop.huggingface.weights import tensor_stream
 from t5lite.interop.safetensors_files import plan_files, write_file, write_index
-from t5lite.interop.trees import check_fit, flatten
+from t5lite.interop.trees import Shape, check_fit, flatten
 from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
@@ -105,7 +105,7 @@ def export_folder(
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
     written = _tokenizer_files(vocabulary, config, kept_files or {}, frame=frame)
-    tensors = _checked_plan(params, config, family)
+    tensors = _checked_plan(params, config)
     described = _json_files(config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
     _warn_of_another_tokenizer(written, described[CONFIG]["model_type"])
     check_finite(params)
@@ -150,19 +150,32 @@ def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.nd
       CheckpointError: if ``params`` do not have the structure and shapes of ``config``.
       UserError: if no class of transformers is a model of ``config``.
     """
-    tensors = _checked_plan(params, config, family_of(config))
+    tensors = _checked_plan(params, config)
     leaf = next(leaf for _, leaf in flatten(params))
     stream = tensor_stream(params, tensors, Cast(np.dtype(leaf.dtype)))
     return {name: np.array(tensor, order="C") for name, tensor in stream}
 
 
-def _checked_plan(params: Tree, config: ModelConfig, family: Family) -> list[Tensor]:
-    shapes = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
-    check_fit("parameters", shapes, {path: np.shape(leaf) for path, leaf in flatten(params)})
-    tensors = plan(family.rules(config), shapes, config.stacks)
+def model_tensors(config: ModelConfig) -> list[Tensor]:
+    """Return the tensors of the class that a model is exported as.
+
+    Raises:
+      UserError: if no class of transformers is a model of ``config``.
+    """
+    family = family_of(config)
+    tensors = plan(family.rules(config), _shapes(config), config.stacks)
     if not family.bare(config):
         return tensors
     return [dataclasses.replace(tensor, name=tensor.name.removeprefix(family.prefix)) for tensor in tensors]
+
+
+def _checked_plan(params: Tree, config: ModelConfig) -> list[Tensor]:
+    check_fit("parameters", _shapes(config), {path: np.shape(leaf) for path, leaf in flatten(params)})
+    return model_tensors(config)
+
+
+def _shapes(config: ModelConfig) -> dict[str, Shape]:
+    return {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
 
 
 def _write_weights(
