@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -121,6 +121,13 @@ class LoRA(BaseAdapter):
             )
             b_RO = jnp.zeros((*layers, self.rank, outputs), jnp.float32)
             _insert(own, kernel.path, {"a": a_IR, "b": b_RO})
+        return own
+
+    def own_params(self, factors: Mapping[str, tuple[Any, Any]]) -> Tree:
+        """Return the adapter's parameters: A and B by the path of their kernel."""
+        own: dict[str, Any] = {}
+        for path, (a_IR, b_RO) in factors.items():
+            _insert(own, tuple(path.split("/")), {"a": a_IR, "b": b_RO})
         return own
 
     def applied(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Tree:

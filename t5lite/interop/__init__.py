@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
+from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.interop import huggingface, peft, stablehlo, t5x
 from t5lite.interop.departure import Export
@@ -20,7 +21,8 @@ class Format:
     Attributes:
       fits: None if a model of a configuration exists in the format, else the reason why not.
       export_folder: see ``huggingface.export_folder``; None where the format is only read.
-      import_folder: see ``huggingface.import_folder``; None where the format is only written.
+      import_folder: see ``huggingface.import_folder``, of an adapter ``peft.read_updates``; None where the
+        format is only written.
       read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
       check_vocabulary: refuses a vocabulary that an imported folder contradicts; None where it says nothing.
       check_tokenizer: refuses a vocabulary that an export could not write; None where it writes any.
@@ -35,7 +37,7 @@ class Format:
 
     fits: Callable[[ModelConfig], str | None]
     export_folder: Callable[..., Any] | None = None
-    import_folder: Callable[..., tuple[Any, Any]] | None = None
+    import_folder: Callable[..., Any] | None = None
     read_vocabulary: Callable[..., Vocabulary | None] | None = None
     check_vocabulary: Callable[..., None] | None = None
     check_tokenizer: Callable[..., None] | None = None
@@ -64,6 +66,7 @@ FORMATS: dict[str, Format] = {
     "peft": Format(
         fits=huggingface.fits,
         export_folder=peft.export_folder,
+        import_folder=peft.read_updates,
         mark=peft.MARK,
         takes=frozenset({"base", "base_export"}),
         loading=peft.how_to_load,
@@ -91,6 +94,12 @@ def format_for(direction: Literal["export", "import"], name: str) -> Format:
     if name in FORMATS and name not in able:
         raise ConfigError(f"format {name!r} has no {direction}; allowed: {', '.join(able)}")
     return lookup(able, name, kind="format")
+
+
+def format_of(folder: StoragePath) -> str:
+    """Return the format of a folder of which nothing else is said: an adapter's alone, or a model's."""
+    is_adapter = (folder / peft.MARK).is_file() and not (folder / huggingface.CONFIG).is_file()
+    return "peft" if is_adapter else "huggingface"
 
 
 def check_takes(name: str, option: str, *, flag: str) -> None:

@@ -113,6 +113,17 @@ def test_the_adapter_alone_is_exported_as_peft_has_it(
     assert (described["r"], described["lora_alpha"], described["target_modules"]) == (4, 16, ["q", "v"])
     num_bytes = sum(file.stat().st_size for file in output.iterdir())
     assert num_bytes < 20_000
+    run = tmp_path / "run"
+    importing = ["import", "--from", str(output), "--output", str(run)]
+    refused(importing, r"adapter of a base that it does not name; give the run that has that model by --base")
+    assert main([*importing, "--base", str(pretrained)]) == 0
+    assert "3,072 parameters of an adapter of 6 kernels from" in capfd.readouterr().out
+    want = params_of(adapted)
+    for name, value in params_of(run).items():
+        np.testing.assert_array_equal(value, want[name], err_msg=name)
+    importing = ["import", "--from", str(output), "--output", "new"]
+    refused([*importing, "--base", str(run)], r"holds an adapter itself; give the base of")
+    refused([*importing, "--vocabulary", "bytes"], r"leave --vocabulary and --extra-ids out")
     refused(
         ["export", "--run", str(pretrained), "--format", "peft", "--output", "new"],
         r"holds a whole model and no adapter; export that by --format huggingface, or train",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import peft
 import pytest
+import torch
 import transformers
 from safetensors.numpy import load_file
 
@@ -18,6 +19,7 @@ from t5lite.adapters.base import united
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface import export_folder
 from t5lite.interop.peft import export_folder as export_adapter
+from t5lite.interop.peft import read_updates
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 from t5lite.optim.trained import merged as with_leaves
@@ -120,3 +122,49 @@ def test_what_peft_has_no_place_for_is_refused_by_name(besides, tmp_path):
     name = "transformer.wte" if besides == "token_embedder" else "transformer.h.0.attn.c_attn"
     with pytest.raises(UserError, match=rf"no place for .* whole of {name}.*--format huggingface"):
         written(config, adapter, own, tmp_path / "adapter", besides=trained)
+
+
+ADAPTERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("t5", {"target_modules": "all-linear", "use_rslora": True}),
+    "of-ranks": (
+        "t5",
+        {
+            "target_modules": ["q", "wo", "o"],
+            "rank_pattern": {"wo": 1, r"decoder.block.0.*\.q": 3},
+            "alpha_pattern": {"wo": 5, r"decoder.*\.o": 0.5},
+            "layers_to_transform": [0],
+        },
+    ),
+    "gpt2": ("gpt2", {"target_modules": ["c_attn", "mlp.c_proj"], "fan_in_fan_out": True}),
+    "llama": ("llama", {"target_modules": ["q_proj", "v_proj", "gate_proj"], "lora_dropout": 0.25}),
+    "bert": ("bert-masked_lm", {"target_modules": ["query", "output.dense"]}),
+    "modernbert": ("modernbert", {"target_modules": ["Wqkv", "Wi", "Wo"]}),
+}
+
+
+def saved_adapter(base: Path, folder: Path, **fields: Any) -> Any:
+    """Save an adapter with peft, nothing of it at zero, and return the model."""
+    torch.manual_seed(0)
+    model = peft.get_peft_model(their_model(base), peft.LoraConfig(**{"r": 2, "lora_alpha": 3, **fields}))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.3)
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("case", ADAPTERS)
+def test_an_adapter_that_peft_saved_computes_here_what_it_does_there(case, tmp_path):
+    name, fields = ADAPTERS[case]
+    config, (params, _, _) = of_case(name), adapted(of_case(name), LoRA(rank=1))
+    export_folder(params, config, tmp_path / "base")
+    theirs = saved_adapter(tmp_path / "base", tmp_path / "adapter", **fields)
+    updates = read_updates(tmp_path / "adapter", config)
+    assert updates.dropout == fields.get("lora_dropout", 0)
+    assert len(updates.without) == {"of-ranks": 5}.get(case, 0)
+    adapter = LoRA(rank=updates.rank, alpha=updates.scale * updates.rank, targets=tuple(updates.factors))
+    merged = AdaptedModel.of(build(config), adapter).merged(
+        united(params, adapter.own_params(updates.factors))
+    )
+    assert_same_outputs(theirs, config, merged)

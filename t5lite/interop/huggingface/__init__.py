@@ -13,11 +13,17 @@ from t5lite.interop.huggingface.exporting import (
     state_dict_from_params,
 )
 from t5lite.interop.huggingface.families import FAMILIES, fits
-from t5lite.interop.huggingface.importing import check_vocabulary, import_folder, params_from_state_dict
+from t5lite.interop.huggingface.importing import (
+    CONFIG,
+    check_vocabulary,
+    import_folder,
+    params_from_state_dict,
+)
 from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
 from t5lite.interop.huggingface.usage import read_usage
 
 __all__ = [
+    "CONFIG",
     "FAMILIES",
     "MARK",
     "MAX_SHARD_BYTES",

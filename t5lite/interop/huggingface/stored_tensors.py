@@ -128,7 +128,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def _read_safetensors(file: Path) -> dict[str, Stored]:
+def open_safetensors(file: Path) -> dict[str, Stored]:
+    """Return the tensors of one file by name; errors as of ``read_header``."""
     return {
         name: Stored(entry.shape, entry.dtype_name, partial(read_entry, entry))
         for name, entry in read_header(file).items()
@@ -159,8 +160,8 @@ def _read_shards(index: Path, read: Callable[[Path], dict[str, Stored]]) -> dict
 
 
 _READERS = {
-    WEIGHTS: _read_safetensors,
-    INDEX: _read_safetensors,
+    WEIGHTS: open_safetensors,
+    INDEX: open_safetensors,
     PYTORCH_WEIGHTS: _read_pytorch,
     PYTORCH_INDEX: _read_pytorch,
 }

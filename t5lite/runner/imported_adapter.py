@@ -1,0 +1,124 @@
+"""An adapter that another system trained, to a run directory beside its base."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from t5lite.adapters import Adaptation, Base, LoRA
+from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.checkpointing.reading import largest_leaf, parameters_digest
+from t5lite.core.errors import ConfigError, UserError
+from t5lite.core.files import check_apart, check_new_directory, new_directory, write_bytes
+from t5lite.core.storage.addresses import place
+from t5lite.core.storage.literal_path import checkpoint_path
+from t5lite.core.storage.local_copies import local_directory
+from t5lite.data.vocabulary.tokenizer_json import read_file
+from t5lite.interop import huggingface, peft
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.runner.checkpoint_choice import chosen_step
+from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
+from t5lite.runner.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class ImportedAdapter:
+    """What ``import_adapter`` made."""
+
+    num_params: int
+    base: Base
+    kernels: int
+    without: tuple[str, ...]
+    """Modules of layers that the folder has no update of, while others of their kernel have one."""
+
+
+def import_adapter(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], *, base: str | None = None
+) -> ImportedAdapter:
+    """Read a folder that ``peft`` saved into a new run directory: an adapter at step 0, beside its base.
+
+    Args:
+      source: the folder; of one in a bucket, a copy on the local disk is read.
+      output: run directory to create.
+      base: run directory of the model that was adapted, whose newest checkpoint it is; None: the one that the
+        folder names.
+
+    Raises:
+      UserError: for an adapter that has no counterpart here, no base, or an output that is not empty.
+      CheckpointError: if the folder is damaged or does not fit the base.
+    """
+    check_apart(place(output), [source])
+    check_new_directory(place(output))
+    checkpoint_path(RunDirectory.at(output).checkpoints)
+    with local_directory(place(source)) as folder:
+        found = _found_base(folder, base)
+        updates = peft.read_updates(folder, found.model.config)
+    model = build(found.model.config, found.model.execution)
+    adapter = _lora(updates, model)
+    step = chosen_step(found, "newest")
+    beside = Base(
+        run=str(found.directory.path),
+        step=step,
+        digest=parameters_digest(found.directory.checkpoints, step),
+    )
+    params = adapter.own_params(updates.factors)
+    with new_directory(place(output), last=[MODEL_FILE]) as temporary:
+        directory = RunDirectory.at(temporary)
+        directory.write_model(
+            found.model.config,
+            found.vocabulary,
+            execution=found.model.execution,
+            eos_ids=found.model.eos_ids,
+            is_imported=True,
+            adaptation=Adaptation(adapter=adapter, base=beside),
+        )
+        directory.write_classes(found.classes)
+        for name in huggingface.TOKENIZER_FILES:
+            if found.is_imported and (kept := found.directory.kept_tokenizer / name).is_file():
+                write_bytes(directory.kept_tokenizer / name, read_file(kept))
+        saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))
+        with saving as checkpoints:
+            metadata = {IMPORTED: str(source), **beside.to_json()}
+            checkpoints.save(0, {"step": 0, "params": params}, metadata)
+    num_params = sum(a.size + b.size for a, b in updates.factors.values())
+    return ImportedAdapter(num_params, beside, len(updates.factors), updates.without)
+
+
+def _found_base(folder: Path, base: str | None) -> Snapshot:
+    """Return the run of the model that was adapted.
+
+    Raises:
+      ConfigError: if there is none, or it holds an adapter itself.
+    """
+    named = peft.base_name(folder)
+    run = base if base is not None else named
+    if run is None or (base is None and not RunDirectory.at(run).model_file.is_file()):
+        raise ConfigError(
+            f"{folder} is an adapter of {named or 'a base that it does not name'}; give the run that has "
+            f"that model by --base RUN (`t5lite import --from {named or 'FOLDER'} --output RUN` makes one)"
+        )
+    found = Snapshot(RunDirectory.at(run))
+    if found.model.adaptation is not None:
+        raise ConfigError(f"base={run} holds an adapter itself; give the base of that, or a merged model")
+    return found
+
+
+def _lora(updates: peft.LowRankUpdates, model: FunctionalModel) -> LoRA:
+    """Return the configuration of an adapter that has these updates.
+
+    Raises:
+      UserError: for updates of what cannot be adapted here, by name.
+    """
+    adaptable = {"/".join(kernel.path) for kernel in LoRA(rank=1, targets=("*",)).kernels(model)}
+    if others := sorted(updates.factors.keys() - adaptable):
+        raise UserError(
+            f"the adapter adapts {', '.join(others)}, which is no kernel of a layer and cannot be adapted "
+            "here; merge it into its base with peft's merge_and_unload(), and import that"
+        )
+    adapter = LoRA(
+        rank=updates.rank,
+        alpha=updates.scale * updates.rank,
+        dropout=updates.dropout,
+        targets=tuple(updates.factors),
+    )
+    adapter.shapes(model)
+    return adapter
