@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,9 +16,10 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_apart, check_new_file, write_bytes, write_text
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, absolute_location, place, storage_address
 from t5lite.runner.choosing import Budget, Criterion, advice, criterion, pareto, shown
 from t5lite.runner.comparison import ComparedRun, read_run
+from t5lite.runner.measurements import Measured
 
 _PICTURES = (".svg", ".png")
 _MOST_METRICS = 4
@@ -53,8 +55,17 @@ class Arguments:
         expand_fields(self, "runs", "picture", "html")
         if len(self.runs) < 2:
             raise ConfigError("give two run directories or more; see t5lite compare --help")
-        if twice := [run for place, run in enumerate(self.runs) if run in self.runs[:place]]:
-            raise ConfigError(f"{twice[0]} is given twice; give each run once")
+        for name in ("max_parameters", "max_flops"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"--{name.replace('_', '-')} {limit:g} must be above 0")
+        known: dict[str, str] = {}
+        for run in self.runs:
+            real = storage_address(run) or os.path.realpath(absolute_location(run))
+            if real in known:
+                same = "" if known[real] == run else f", once as {known[real]}"
+                raise ConfigError(f"{run} is given twice{same}; give each run once")
+            known[real] = run
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,10 +78,12 @@ def run(arguments: Sequence[str]) -> int:
     said = advice(runs, by, Budget(max_parameters=known.max_parameters, max_flops=known.max_flops))
     cost, costs = _costs(runs)
     front = pareto(runs, by, costs)
-    notes = [note for each in runs for note in each.lacks]
+    if (picture is not None or html is not None) and not by.comparable(runs):
+        raise ConfigError(f"nothing is drawn. {said} {'; '.join(by.notes(runs))}")
+    notes = [*by.notes(runs), *(note for each in runs for note in each.lacks)]
     rows = _rows(runs, by, front)
     if known.json:
-        print(json.dumps(_json(runs, by, front, said), indent=2))
+        print(json.dumps(_json(runs, by, front, said, notes), indent=2))
     else:
         print("\n".join([*_aligned(rows), "", said, *notes]))
     if picture is not None or html is not None:
@@ -126,7 +139,7 @@ def _rows(runs: Sequence[ComparedRun], by: Criterion, front: Sequence[bool]) -> 
                 "?" if run.step is None else f"{run.step:,}",
                 "?" if speed is None else f"{speed:,.0f}{devices}",
                 *(shown(run, dataclasses.replace(by, metric=name)) for name in names),
-                "front" if is_front else "",
+                "other examples" if run.run in by.apart else "front" if is_front else "",
             )
         )
     return rows
@@ -144,28 +157,34 @@ def _points(
 ) -> list[Point]:
     points = []
     for run, cost, is_front in zip(runs, costs, front, strict=True):
+        if run.run in by.apart:
+            continue
         interval = by.measured(run).intervals.get(by.metric)
         ends = None if interval is None else (interval.low, interval.high)
         points.append(Point(run.run, cost, by.value(run), ends, is_front))
     return points
 
 
-def _json(runs: Sequence[ComparedRun], by: Criterion, front: Sequence[bool], said: str) -> dict[str, Any]:
+def _json(
+    runs: Sequence[ComparedRun], by: Criterion, front: Sequence[bool], said: str, notes: Sequence[str]
+) -> dict[str, Any]:
     described = []
     for run, is_front in zip(runs, front, strict=True):
-        values = dataclasses.asdict(dataclasses.replace(run, evaluations={}))
-        values["evaluations"] = {
-            name: {
-                "step": each.step,
-                "store": each.store,
-                "num_examples": each.num_examples,
-                "metrics": each.metrics,
-                "intervals": {key: dataclasses.asdict(value) for key, value in each.intervals.items()},
-            }
-            for name, each in run.evaluations.items()
+        chosen = {
+            **{name: each[0] for name, each in run.evaluations.items()},
+            by.evaluation: by.measured(run),
         }
-        described.append(values | {"is_pareto": is_front})
-    return {"by": dataclasses.asdict(by), "advice": said, "runs": described}
+        values = dataclasses.asdict(dataclasses.replace(run, evaluations={}))
+        values["evaluations"] = {name: _of_evaluation(each) for name, each in chosen.items()}
+        described.append(values | {"is_pareto": is_front, "is_comparable": run.run not in by.apart})
+    known = {name: getattr(by, name) for name in ("evaluation", "metric", "lower_is_better")}
+    return {"by": known, "advice": said, "notes": list(notes), "runs": described}
+
+
+def _of_evaluation(measured: Measured) -> dict[str, Any]:
+    names = ("step", "store", "contents", "num_examples", "average", "metrics")
+    intervals = {name: dataclasses.asdict(each) for name, each in measured.intervals.items()}
+    return {**{name: getattr(measured, name) for name in names}, "intervals": intervals}
 
 
 def _page(rows: Sequence[Sequence[str]], said: str, notes: Sequence[str], picture: bytes) -> str:

@@ -1,13 +1,14 @@
 """Which of several runs to use: by one metric, within a budget, and what cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.metric_order import lower_is_better
 from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference
-from t5lite.runner.comparison import ComparedRun, Measured, paired_difference
+from t5lite.runner.comparison import BITS_PER_BYTE, ComparedRun, are_comparable, paired_difference
+from t5lite.runner.measurements import Measured
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 
 
@@ -37,6 +38,10 @@ class Criterion:
     evaluation: str
     metric: str
     lower_is_better: bool
+    chosen: Mapping[str, Measured]
+    """What of each run is compared, by the run; of the same examples for as many of them as can be."""
+    apart: frozenset[str] = frozenset()
+    """Runs whose figures are of other examples, so that they say nothing beside those of the others."""
 
     def value(self, run: ComparedRun) -> float:
         """Return what a run has of it, of which every run has."""
@@ -44,7 +49,30 @@ class Criterion:
 
     def measured(self, run: ComparedRun) -> Measured:
         """Return the evaluation of a run."""
-        return run.evaluations[self.evaluation]
+        return self.chosen[run.run]
+
+    def comparable(self, runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+        """Return the runs that were measured on the same examples."""
+        return [run for run in runs if run.run not in self.apart]
+
+    def notes(self, runs: Sequence[ComparedRun]) -> list[str]:
+        """Return what the figures are of, in a line where that is the same for all runs."""
+        chosen = list(self.chosen.values())
+        described = {run.run: self.measured(run).describe(chosen) for run in runs}
+        if len(set(described.values())) == 1:
+            return [f"{self.evaluation} of all of them: {next(iter(described.values()))}"]
+        compared = [self.measured(run) for run in self.comparable(runs)]
+        of_one_text = []
+        if not all(each.is_of_same_data(compared[0]) for each in compared) and self.metric == BITS_PER_BYTE:
+            of_one_text = [
+                "bits_per_byte of different vocabularies says which is better if their stores hold the same "
+                "text, which nothing here tells"
+            ]
+        apart = ", not the same examples as of the others" if len(self.apart) < len(runs) else ""
+        return [
+            f"{run}: {self.evaluation} of {words}{apart if run in self.apart else ''}"
+            for run, words in described.items()
+        ] + of_one_text
 
 
 def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: str | None) -> Criterion:
@@ -53,13 +81,16 @@ def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: st
     That is what is asked for, or the first metric of predictions with an interval, or bits per byte, or the
     loss.
 
+    Of what a run measured, that is compared which is of the same examples as of most other runs.
+
     Args:
       runs: two or more.
-      evaluation: its name; None for the first that all have.
+      evaluation: its name; None for the first that all have, one of the same examples before others.
       metric: its name; None chooses.
 
     Raises:
       ConfigError: if not all of them have it, with what they have.
+      DataError: if a file of predictions is damaged.
     """
     shared = [name for name in runs[0].evaluations if all(name in run.evaluations for run in runs)]
     name = evaluation or next(iter(shared), UNNAMED_EVALUATION)
@@ -70,42 +101,90 @@ def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: st
             f"{suggestion(name, shared) if shared else '; the runs have none in common'}; `t5lite evaluate` "
             "records one"
         )
-    found = [run.evaluations[name] for run in runs]
-    common = [each for each in found[0].metrics if all(each in other.metrics for other in found)]
+    found, refused = [], []
+    for each in [name] if evaluation else shared:
+        try:
+            found.append(_criterion(runs, each, metric))
+        except ConfigError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return min(found, key=lambda each: len(each.apart))
+
+
+def _criterion(runs: Sequence[ComparedRun], name: str, metric: str | None) -> Criterion:
+    """Return how runs are compared by one evaluation; errors as of ``criterion``."""
+    chosen, _ = _alike(runs, name, metric)
+    common = [each for each in chosen[0].metrics if all(each in other.metrics for other in chosen)]
     of_predictions = [
-        each for each in common if each in METRICS and all(each in other.intervals for other in found)
+        each for each in common if each in METRICS and all(each in other.intervals for other in chosen)
     ]
     # Of likelihoods only that by bytes compares models of different vocabularies.
-    likelihoods = [each for each in ("bits_per_byte", "loss") if each in common]
-    chosen = metric or next(iter([*of_predictions, *likelihoods, *common]), "loss")
-    if chosen not in common:
+    likelihoods = [each for each in (BITS_PER_BYTE, "loss") if each in common]
+    by = metric or next(iter([*of_predictions, *likelihoods, *common]), "loss")
+    if by not in common:
         raise ConfigError(
-            f"not every run has the metric {chosen!r} of {name}{suggestion(chosen, common)}; "
-            "`t5lite evaluate` measures it"
+            f"not every run has the metric {by!r} of {name}{suggestion(by, common)}; `t5lite evaluate` "
+            "measures it"
         )
-    return Criterion(name, chosen, lower_is_better(chosen))
+    chosen, apart = _alike(runs, name, by)
+    by_run = {run.run: measured for run, measured in zip(runs, chosen, strict=True)}
+    return Criterion(name, by, lower_is_better(by), by_run, frozenset(apart))
+
+
+def _alike(runs: Sequence[ComparedRun], name: str, metric: str | None) -> tuple[list[Measured], list[str]]:
+    """Return what of each run is compared, and the runs that have nothing of the same examples."""
+    having = {
+        run.run: [each for each in run.evaluations[name] if metric is None or metric in each.metrics]
+        or run.evaluations[name]
+        for run in runs
+    }
+    most: dict[str, Measured] = {}
+    for first in (each for measured in having.values() for each in measured):
+        alike = {
+            run: next((each for each in measured if are_comparable(first, each, metric)), None)
+            for run, measured in having.items()
+        }
+        same = {run: each for run, each in alike.items() if each is not None}
+        if len(same) > max(len(most), 1):
+            most = same
+        if len(most) == len(runs):
+            break
+    apart = [run for run in having if run not in most]
+    return [most.get(run, measured[0]) for run, measured in having.items()], apart
 
 
 def pareto(runs: Sequence[ComparedRun], by: Criterion, costs: Sequence[float]) -> list[bool]:
-    """Return whether each run is on the front: none is as good for less cost, or better for as much."""
+    """Return whether each run is on the front: none is as good for less cost, or better for as much.
+
+    A run that was measured on other examples is beside it.
+    """
     sign = -1 if by.lower_is_better else 1
     goods = [sign * by.value(run) for run in runs]
-    places = range(len(runs))
+    places = [place for place, run in enumerate(runs) if run.run not in by.apart]
     return [
-        not any(
+        place in places
+        and not any(
             costs[other] <= costs[place]
             and goods[other] >= goods[place]
             and (costs[other], goods[other]) != (costs[place], goods[place])
             for other in places
         )
-        for place in places
+        for place in range(len(runs))
     ]
 
 
 def advice(runs: Sequence[ComparedRun], by: Criterion, budget: Budget) -> str:
     """Return which run to choose, in plain words, and why."""
+    runs = by.comparable(runs)
+    if not runs:
+        return (
+            f"No choice is made: {by.evaluation} of these runs is not of the same examples; measure them "
+            "alike, by `t5lite evaluate --run RUN` with one --store and one --max-examples."
+        )
     admitted = [run for run in runs if budget.admits(run)]
-    within = f"within {budget}" if str(budget) else "of these"
+    compared = "of those on the same examples" if by.apart else "of these"
+    within = f"within {budget}" if str(budget) else compared
     if not admitted:
         smallest = min(runs, key=lambda run: run.num_parameters)
         return (

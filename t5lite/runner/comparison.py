@@ -1,49 +1,34 @@
 """Several runs side by side, from what their files tell; nothing is computed again but scores of texts."""
 
-import dataclasses
+import functools
+import hashlib
+import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import DataError
-from t5lite.core.json_text import load_json, parse_json
+from t5lite.core.json_text import parse_json
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference, difference
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric
-from t5lite.evaluation.metrics.score import Interval
 from t5lite.models.parameter_count import count_parameters
-from t5lite.runner.evaluation_records import predictions_file
+from t5lite.runner.measurements import Measured, measurements
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.metrics_log import METRICS_FILE, read_metrics
+from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.status import State, run_status
 
 _BYTES = {"float32": 4, "bfloat16": 2}
+BITS_PER_BYTE = "bits_per_byte"
+"""What compares models of different vocabularies."""
+_DONE: tuple[State, ...] = ("finished", "ended", "unknown")
+_LEAST_PAIRS = 2
 _SPEEDS = 20
 """Of so many newest entries the middle speed is told: the first ones of an attempt are slower."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one evaluation of a run found.
-
-    Attributes:
-      step: of the checkpoint.
-      store: what was measured on.
-      num_examples: how many of it.
-      metrics: by name.
-      intervals: of those that have one.
-      predictions: file of all predictions, if there is one.
-    """
-
-    step: int
-    store: str
-    num_examples: int | None
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-    predictions: StoragePath | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +43,8 @@ class ComparedRun:
       training_flops: model FLOPs of all its steps, of this run alone; as many as one step of today's has.
       tokens_per_second: in training, on ``num_devices``.
       num_devices: of the newest attempt.
-      evaluations: the newest of each name and store.
-      lacks: what is not recorded, a line each, with how to have it.
+      evaluations: what was measured, by the names of evaluations, as of ``measurements``.
+      lacks: what is not recorded or not done yet, a line each, with how to have it.
     """
 
     run: str
@@ -69,7 +54,7 @@ class ComparedRun:
     training_flops: float | None
     tokens_per_second: float | None
     num_devices: int | None
-    evaluations: Mapping[str, Measured]
+    evaluations: Mapping[str, tuple[Measured, ...]]
     lacks: tuple[str, ...]
 
 
@@ -80,21 +65,20 @@ def read_run(run: str) -> ComparedRun:
       ConfigError: if there is no run, or its model.json is damaged.
       DataError: if its metrics or records cannot be read.
     """
-    directory = RunDirectory.at(run)
-    described = directory.read_model_file()
+    found = Snapshot(RunDirectory.at(run))
+    directory, described, entries = found.directory, found.model, found.metrics
     number = count_parameters(described.config)
-    entries = read_metrics(directory.path / METRICS_FILE)
     train = [each for each in entries if each["kind"] == "train"]
     start = next((each for each in reversed(entries) if each["kind"] == "start"), {})
-    evaluations = {**_in_training(entries), **_recorded(directory)}
+    evaluations = measurements(found)
     speeds = [each["tokens_per_second"] for each in train[-_SPEEDS:] if each.get("tokens_per_second")]
     flops = _training_flops(train, start)
-    lacks = []
+    lacks = _undone(run) if found.has_config else []
     if flops is None:
         lacks.append(f"{run}: training FLOPs are not recorded (no metrics of a training here)")
     elif directory.initialized_from_file.is_file():
         lacks.append(f"{run}: its FLOPs are without those of the training that its parameters come from")
-    if not any(each.intervals for each in evaluations.values()):
+    if not any(each.intervals for measured in evaluations.values() for each in measured):
         lacks.append(f"{run}: no metric has an interval; `t5lite evaluate --run {run} --task …` measures one")
     return ComparedRun(
         run=run,
@@ -119,53 +103,29 @@ def _training_flops(train: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
     return None
 
 
-def _in_training(entries: Iterable[Mapping[str, Any]]) -> dict[str, Measured]:
-    """Return the newest evaluation of each name that a training made; it has no interval."""
-    found = {}
-    for entry in entries:
-        if entry["kind"] == "eval":
-            numbers = {
-                name: float(value)
-                for name, value in entry.items()
-                if name not in ("step", "examples_seen") and isinstance(value, int | float)
-            }
-            found[entry["evaluation"]] = Measured(entry["step"], "", None, numbers)
-    return found
+def _undone(run: str) -> list[str]:
+    """Return what to say of a run that is not at its end, where its files tell."""
+    status = run_status(run)
+    if status.state in _DONE or status.total_steps is None:
+        return []
+    return [f"{run}: its training is {status.state}, at step {status.step:,} of {status.total_steps:,}"]
 
 
-def _recorded(directory: RunDirectory) -> dict[str, Measured]:
-    """Return the newest record of each evaluation; of one step, the one of most examples."""
-    if not directory.evaluations.is_dir():
-        return {}
-    found: dict[str, Measured] = {}
-    for file in sorted(directory.evaluations.iterdir(), key=lambda path: path.name):
-        if file.suffix != ".json":
-            continue
-        name, measured = _record(file)
-        known = found.get(name)
-        if known is None or _order(measured) >= _order(known):
-            found[name] = measured
-    return found
+def are_comparable(first: Measured, second: Measured, metric: str | None) -> bool:
+    """Whether figures of two evaluations are of the same examples.
 
+    Args:
+      first: of one run.
+      second: of another one.
+      metric: whose figures; those of texts are also where the same texts were predicted out of other stores,
+        and bits per byte may be where vocabularies differ, and so the stores of one text.
 
-def _order(measured: Measured) -> tuple[int, int]:
-    return measured.step, measured.num_examples or 0
-
-
-def _record(file: StoragePath) -> tuple[str, Measured]:
-    try:
-        content = load_json(file)
-        intervals = {name: Interval(**each) for name, each in content.get("intervals", {}).items()}
-        numbers = {name: float(value) for name, value in content["metrics"].items() if value is not None}
-        measured = Measured(
-            content["step"], content["store"], content["num_examples"], numbers, intervals, None
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is damaged ({error}); delete it and run `t5lite evaluate` again") from error
-    predictions = predictions_file(file)
-    if predictions.is_file():
-        measured = dataclasses.replace(measured, predictions=predictions)
-    return content.get("name", "heldout"), measured
+    Raises:
+      DataError: if a file of predictions is damaged.
+    """
+    if first.is_of_same_data(second) or (metric == BITS_PER_BYTE and first.vocabulary != second.vocabulary):
+        return True
+    return isinstance(METRICS.get(metric or ""), CorpusMetric) and _same_texts(first, second)
 
 
 def paired_difference(first: Measured, second: Measured, metric: str) -> Difference | None:
@@ -175,16 +135,29 @@ def paired_difference(first: Measured, second: Measured, metric: str) -> Differe
       DataError: if a file of predictions is damaged.
     """
     scorer = METRICS.get(metric)
-    if not isinstance(scorer, CorpusMetric) or first.predictions is None or second.predictions is None:
-        return None
-    mine, theirs = _texts(first.predictions), _texts(second.predictions)
-    if [each[:2] for each in mine] != [each[:2] for each in theirs] or len(mine) < 2:
+    if not isinstance(scorer, CorpusMetric) or not _same_texts(first, second):
         return None
     samples = []
-    for texts in (mine, theirs):
+    for measured in (first, second):
+        texts = () if measured.predictions is None else _texts(measured.predictions)
+        if len(texts) < _LEAST_PAIRS:
+            return None
         sample, _ = scorer.measured([text for *_, text in texts], [reference for _, reference, _ in texts])
         samples.append(sample)
     return difference(*samples)
+
+
+def _same_texts(first: Measured, second: Measured) -> bool:
+    """Whether both have predictions, of the same inputs and references."""
+    if first.predictions is None or second.predictions is None:
+        return False
+    return _digest(first.predictions) == _digest(second.predictions)
+
+
+@functools.cache
+def _digest(path: StoragePath) -> str:
+    """Return what tells the inputs and references of a file from those of another one."""
+    return hashlib.sha256(json.dumps([each[:2] for each in _texts(path)]).encode()).hexdigest()
 
 
 def _texts(path: StoragePath) -> list[tuple[str, str, str]]:

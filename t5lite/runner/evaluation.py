@@ -11,6 +11,7 @@ from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import absolute_location
+from t5lite.data.stores.store_identity import store_identity
 from t5lite.evaluation.config import EvaluationConfig, known_name
 from t5lite.evaluation.metrics.score import Score
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
@@ -19,7 +20,7 @@ from t5lite.runner.averages import Average
 from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
 from t5lite.runner.classifier_scoring import ClassifierScorer
-from t5lite.runner.heldout import Heldout, open_heldout
+from t5lite.runner.heldout import Heldout, heldout_data, open_heldout
 from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.heldout_scores import likelihood_scores, scored_text
@@ -52,6 +53,8 @@ class Evaluation:
     """What to know when reading the metrics, a line each."""
     settings: dict[str, Any] = field(default_factory=dict)
     """How it was measured: with another of these, the metrics are others."""
+    contents: str | None = None
+    """Digest of the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +175,7 @@ def evaluate(
                 *others.notes,
             ),
             settings={**_settings(config, heldout), "average": taken} | ({"robust": True} if robust else {}),
+            contents=store_identity(heldout.config.store),
         )
 
 
@@ -269,7 +273,7 @@ def _settings(config: RunConfig, heldout: Heldout) -> dict[str, Any]:
     """Return how an evaluation is made; when a training makes it does not change what it finds."""
     settings = dataclasses.asdict(heldout.config)
     del settings["every_steps"]
-    return {"data": dataclasses.asdict(config.evaluated_data(heldout.name)), **settings}
+    return {"data": dataclasses.asdict(heldout_data(config, heldout.name)), **settings}
 
 
 class _Beside(NamedTuple):

@@ -67,7 +67,7 @@ def open_heldout(
     for name, evaluation in config.evaluations.items():
         if evaluation.task is not None:  # which may be a file, and gone
             named_metrics(open_task(evaluation.task).metrics)
-        data = _heldout_data(config, name)
+        data = heldout_data(config, name)
         if data in opened:
             continue
         opened[data] = pipeline = open_pipeline(
@@ -84,7 +84,7 @@ def open_heldout(
                 f"model's; prepare it with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"
             )
     return {
-        name: Heldout(name, evaluation, opened[_heldout_data(config, name)])
+        name: Heldout(name, evaluation, opened[heldout_data(config, name)])
         for name, evaluation in config.evaluations.items()
     }
 
@@ -103,5 +103,6 @@ def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:
         )
 
 
-def _heldout_data(config: RunConfig, name: str) -> SourceDataConfig:
+def heldout_data(config: RunConfig, name: str) -> SourceDataConfig:
+    """Return how an evaluation's store is read, and examples are made of it."""
     return config.evaluated_data(name).held_out(config.evaluations[name].store)

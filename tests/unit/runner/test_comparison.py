@@ -3,22 +3,27 @@
 import dataclasses
 import json
 import random
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.cli.pareto_picture import _ticks
 from t5lite.evaluation.scoring import scores
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.parameter_count import count_parameters
 from t5lite.runner.choosing import Criterion, pareto
-from t5lite.runner.comparison import ComparedRun, Measured
+from t5lite.runner.comparison import ComparedRun
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.evaluation_records import store_evaluation
+from t5lite.runner.measurements import Measured
 from t5lite.runner.model_file import ModelFile, VocabularyFile
 from t5lite.runner.task_scoring import Scored
 
@@ -32,11 +37,23 @@ def model(width: int) -> DecoderOnlyConfig:
 
 
 def make_run(
-    folder: Path, width: int, share: float, *, seed: int = 0, flops: float = 0.0, store: str = "/held/out"
+    folder: Path,
+    width: int,
+    share: float,
+    *,
+    seed: int = 0,
+    flops: float = 0.0,
+    store: str = "/held/out",
+    contents: str | None = None,
+    references: Sequence[str] = REFERENCES,
+    average: str | int | None = None,
+    step: int = 10,
+    vocabulary: str = "0" * 64,
+    **data: Any,
 ) -> str:
-    """Write a run whose predictions are the references in ``share`` of the examples."""
-    folder.mkdir(parents=True)
-    described = ModelFile("decoder_only", model(width), VocabularyFile(0, "0" * 64))
+    """Write a run whose predictions are the references in ``share`` of the examples, or one more record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = ModelFile("decoder_only", model(width), VocabularyFile(0, vocabulary))
     (folder / "model.json").write_text(json.dumps(described.to_json()))
     if flops:
         entries = [
@@ -46,8 +63,8 @@ def make_run(
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in entries))
     rng = random.Random(seed)
-    texts = [text if rng.random() < share else "nothing like it" for text in REFERENCES]
-    found = scores(("accuracy", "bleu"), texts, REFERENCES)
+    texts = [text if rng.random() < share else "nothing like it" for text in references]
+    found = scores(("accuracy", "bleu"), texts, references)
     examples = [
         {
             "example": place,
@@ -56,12 +73,19 @@ def make_run(
             "prediction": text,
             "output_cut": False,
         }
-        for place, (text, reference) in enumerate(zip(texts, REFERENCES, strict=True))
+        for place, (text, reference) in enumerate(zip(texts, references, strict=True))
     ]
     made = Scored(found.of_all, examples)
-    metrics = {"loss": 3 - share, **made.scores}
     result = Evaluation(
-        "heldout", 10, store, len(texts), metrics, scores=made.found, predictions=made.examples
+        "heldout",
+        step,
+        store,
+        len(texts),
+        {"loss": 3 - share, "bits_per_byte": 3 - share, **made.scores},
+        scores=made.found,
+        predictions=made.examples,
+        settings={"average": average, "data": {"store": store, **data}},
+        contents=contents,
     )
     store_evaluation(folder, result)
     return str(folder)
@@ -130,6 +154,8 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, capsys):
     for arguments, message in (
         ([first], "give two run directories or more"),
         ([first, first], "is given twice"),
+        ([first, second, "--max-parameters", "nan"], "--max-parameters nan must be above 0"),
+        ([first, second, "--max-flops", "-1"], "--max-flops -1 must be above 0"),
         ([first, str(tmp_path)], "is not a run directory"),
         ([first, second, "--metric", "accuracies"], "did you mean 'accuracy'"),
         ([first, second, "--evaluation", "held"], "is not recorded in"),
@@ -142,24 +168,116 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, capsys):
     assert f"{record} is damaged" in capsys.readouterr().err
 
 
+OTHERS = [f"{reference} again" for reference in REFERENCES[:40]]
+
+
+@pytest.mark.parametrize(
+    ("other", "metric", "said"),
+    [
+        ({"store": "/other", "references": OTHERS}, "accuracy", "/other (40 examples)"),
+        ({"references": REFERENCES[:40]}, "accuracy", "/held/out (40 examples)"),
+        ({"contents": "1" * 16, "references": OTHERS}, "accuracy", "digest 11111111"),
+        ({"contents": "1" * 16}, "loss", "digest 11111111"),
+        ({"inputs_length": 8}, "loss", "inputs_length=8"),
+        ({"store": "/other"}, "loss", "/other"),
+    ],
+    ids=["store", "number", "contents", "contents of one number", "settings", "store of a loss"],
+)
+def test_figures_of_other_examples_are_named_and_choose_nothing(tmp_path, capsys, other, metric, said):
+    contents: dict[str, Any] = {"contents": "0" * 16} if "contents" in other else {}
+    first = make_run(tmp_path / "a", 8, 0.3, inputs_length=9, **contents)
+    second = make_run(tmp_path / "b", 8, 0.9, **{"inputs_length": 9, **other})
+    found = compared(capsys, first, second, "--metric", metric)
+    assert found["advice"].startswith("No choice is made: heldout of these runs is not of the same examples")
+    (note,) = [each for each in found["notes"] if each.startswith(f"{second}: heldout of ")]
+    assert said in note
+    assert not any(each["is_pareto"] or each["is_comparable"] for each in found["runs"])
+    third = make_run(tmp_path / "c", 8, 0.8, inputs_length=9, **contents)
+    found = compared(capsys, second, first, third, "--metric", metric)
+    assert found["advice"].startswith(f"Use {third}: it is the best of those on the same examples")
+    assert [each["is_comparable"] for each in found["runs"]] == [False, True, True]
+    assert any(
+        each.startswith(f"{second}: ") and each.endswith("not the same examples as of the others")
+        for each in found["notes"]
+    )
+    assert main(["compare", first, second, "--metric", metric, "--picture", str(tmp_path / "p.svg")]) == 2
+    assert "nothing is drawn" in capsys.readouterr().err
+    assert not (tmp_path / "p.svg").exists()
+
+
+@pytest.mark.parametrize("same", [{"contents": "0" * 16, "store": "/copy"}, {"store": "/elsewhere"}], ids=str)
+def test_the_same_texts_are_compared_wherever_they_lie(tmp_path, capsys, same):
+    contents: dict[str, Any] = {"contents": "0" * 16} if "contents" in same else {}
+    first, second = make_run(tmp_path / "a", 8, 0.3, **contents), make_run(tmp_path / "b", 8, 0.9, **same)
+    assert compared(capsys, first, second, "--metric", "accuracy")["advice"].startswith(f"Use {second}")
+
+
+def test_bits_per_byte_compares_vocabularies_and_says_what_is_not_known(tmp_path, capsys):
+    first = make_run(tmp_path / "a", 8, 0.3, contents="0" * 16)
+    other: dict[str, Any] = {"contents": "1" * 16, "store": "/other"}
+    second = make_run(tmp_path / "b", 8, 0.9, vocabulary="1" * 64, **other)
+    found = compared(capsys, first, second, "--metric", "bits_per_byte")
+    assert found["advice"].startswith(f"Use {second}")
+    assert any("if their stores hold the same text" in note for note in found["notes"])
+    third = make_run(tmp_path / "c", 8, 0.8, **other)
+    found = compared(capsys, first, third, "--metric", "bits_per_byte")
+    assert found["advice"].startswith("No choice is made")
+
+
+def test_of_several_records_those_of_the_same_examples_are_compared(tmp_path, capsys):
+    first = make_run(tmp_path / "a", 8, 0.3)
+    make_run(tmp_path / "a", 8, 0.4, references=REFERENCES[:40], step=20)
+    second = make_run(tmp_path / "b", 8, 0.9)
+    found = compared(capsys, first, second)
+    assert found["advice"].startswith(f"Use {second}")
+    assert "less on the same examples" in found["advice"]
+    assert [each["evaluations"]["heldout"]["step"] for each in found["runs"]] == [10, 10]
+    assert found["notes"][0].startswith("heldout of all of them: step 10: /held/out (72 examples)")
+
+
+@pytest.mark.parametrize(
+    ("average", "words"), [("ema", "step 10, the moving average"), (3, "step 10, average 3")]
+)
+def test_averages_of_the_same_examples_are_compared_and_named(tmp_path, capsys, average, words):
+    first, second = make_run(tmp_path / "a", 8, 0.3), make_run(tmp_path / "b", 8, 0.9, average=average)
+    found = compared(capsys, first, second)
+    assert found["advice"].startswith(f"Use {second}")
+    assert f"{second}: heldout of {words}: /held/out (72 examples)" in found["notes"]
+
+
+def test_evaluations_of_trainings_are_of_what_their_configurations_say(tmp_path, capsys):
+    recipe = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
+    runs = []
+    for name, limit in (("a", 32), ("b", 32), ("c", 8)):
+        folder = tmp_path / name
+        make_run(folder, 8, 0.5, flops=1e9)
+        shutil.rmtree(folder / "evaluations")
+        evaluation = dataclasses.replace(recipe.evaluations["heldout"], max_examples=limit)
+        run_config.save(
+            dataclasses.replace(recipe, evaluations={"heldout": evaluation}), folder / "config.json"
+        )
+        runs.append(str(folder))
+    found = compared(capsys, *runs)
+    assert [each["is_comparable"] for each in found["runs"]] == [True, True, False]
+    assert any("at most 8 examples" in note and runs[2] in note for note in found["notes"])
+    (tmp_path / "c" / "config.json").unlink()
+    assert any("a store that is not recorded" in note for note in compared(capsys, *runs)["notes"])
+
+
+def test_a_run_by_another_name_is_the_same(tmp_path, capsys, monkeypatch):
+    make_run(tmp_path / "a", 8, 0.3)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    for other in ("./a", "a/", str(tmp_path / "a"), "link"):
+        assert main(["compare", "a", other]) == 2
+        assert f"{other} is given twice, once as a; give each run once" in capsys.readouterr().err
+
+
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=2, max_size=6), st.booleans())
 def test_the_front_is_of_those_whom_nobody_beats(points, lower):
-    by = Criterion("heldout", "m", lower)
-    measured = Measured(1, "", 1, {})
-    runs = [
-        ComparedRun(
-            str(place),
-            1,
-            4,
-            1,
-            None,
-            None,
-            None,
-            {"heldout": dataclasses.replace(measured, metrics={"m": y})},
-            (),
-        )
-        for place, (_, y) in enumerate(points)
-    ]
+    runs = [ComparedRun(str(place), 1, 4, 1, None, None, None, {}, ()) for place in range(len(points))]
+    chosen = {str(place): Measured(step=1, metrics={"m": y}) for place, (_, y) in enumerate(points)}
+    by = Criterion("heldout", "m", lower, chosen)
     front = pareto(runs, by, [x for x, _ in points])
     assert any(front)
     for is_front, (x, y) in zip(front, points, strict=True):
