@@ -138,8 +138,8 @@ def announce(run: Run, start: Start) -> None:
     measured = [*heldout_messages(run.config, run.heldout), *best_messages(run.config)]
     stopping = early_stopping(run.config, run.plan.evaluations)
     measured += filter(None, [lacking_message(run.config, stopping)])
-    source = None if run.resumed else run.plan.source
-    told = (unseen, *unreached, *measured, *run.plan.messages, source and source.note, start.origin)
+    of_source = run.plan.source.notes if run.plan.source and not run.resumed else []
+    told = (unseen, *unreached, *measured, *run.plan.messages, *of_source, start.origin)
     for message in told:
         if message:
             say(message)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step, resolve_step
@@ -63,9 +63,12 @@ def chosen_average(found: Snapshot, step: Step, average: Average | None) -> Aver
       step: as it was chosen.
       average: what is asked for; of one checkpoint, its own parameters.
     """
-    if average is not None or step != "best" or not found.has_config:
-        return average
-    name = found.config.best_evaluation
+    return measured_average(found, step) if average is None else average
+
+
+def measured_average(found: Snapshot, step: Step) -> Literal["ema"] | None:
+    """Return what made the best checkpoint the best; None: its own parameters, or another one is chosen."""
+    name = found.config.best_evaluation if step == "best" and found.has_config else None
     return None if name is None else found.config.evaluations[name].average
 
 

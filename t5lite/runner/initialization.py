@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -17,7 +17,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import InitializeFrom
-from t5lite.runner.checkpoint_choice import chosen_step, evaluations, read_chosen
+from t5lite.runner.checkpoint_choice import chosen_step, evaluations, measured_average, read_chosen
 from t5lite.runner.loading import sharded_abstract_params
 from t5lite.runner.model_file import ModelFile
 from t5lite.runner.run_directory import RunDirectory
@@ -49,16 +49,26 @@ class Source:
     encoder_use: float | None = None
     """Of that checkpoint, or the newest measured before it; None where nothing says."""
 
+    average: Literal["ema"] | None = None
+    """What made that checkpoint the best, where the best is asked for; its own parameters are taken."""
+
     @property
-    def note(self) -> str | None:
-        """What to say of parameters that will hardly help; None of others."""
-        if self.encoder_use is None or self.encoder_use >= _LEAST_ENCODER_USE:
-            return None
-        return (
-            f"warning: {self.run} hardly uses its encoder (encoder_use {self.encoder_use:.2f} nats): what is "
-            "fine-tuned from there may be worse than from scratch (docs/fine_tuning.md); pretrain it for "
-            f"longer, until that is above {_LEAST_ENCODER_USE}"
-        )
+    def notes(self) -> list[str]:
+        """What to say of parameters that will hardly help, or are not those that were measured."""
+        notes = []
+        if self.encoder_use is not None and self.encoder_use < _LEAST_ENCODER_USE:
+            notes.append(
+                f"warning: {self.run} hardly uses its encoder (encoder_use {self.encoder_use:.2f} nats): "
+                "what is fine-tuned from there may be worse than from scratch (docs/fine_tuning.md); "
+                f"pretrain it for longer, until that is above {_LEAST_ENCODER_USE}"
+            )
+        if self.average is not None:
+            notes.append(
+                f"note: step {self.step} is the best of {self.run} by its moving average, and its own "
+                f"parameters are taken; for the average, `t5lite export --run {self.run} --step best`, then "
+                "`t5lite import` that"
+            )
+        return notes
 
     def classes_for(self, model: ModelConfig) -> LabelClasses | None:
         """Return its classes; None if ``model`` cannot have them all."""
@@ -91,6 +101,7 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
         vocabulary_path=str(vocabulary.path),
         step=step,
         classes=found.classes,
+        average=None if step is None else measured_average(found, initialize_from.step),
         encoder_use=None if step is None else _encoder_use(found, step),
     )
 

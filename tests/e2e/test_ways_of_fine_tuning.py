@@ -124,7 +124,9 @@ def test_a_source_that_hardly_uses_its_encoder_is_warned_of(
 
 
 @pytest.mark.slow
-def test_the_best_is_taken_of_what_was_measured(tuned: Path, tmp_path: Path, capfd):
+def test_the_best_is_taken_of_what_was_measured(
+    tuned: Path, train_arguments: list[str], tmp_path: Path, refused: Refused, capfd
+):
     """Its best was chosen by the moving average."""
     found = {}
     for place, words in enumerate([(), ("--average", "ema"), ("--average", "1")]):
@@ -137,6 +139,11 @@ def test_the_best_is_taken_of_what_was_measured(tuned: Path, tmp_path: Path, cap
     averaged, asked, own = found.values()
     assert all((averaged[name] == asked[name]).all() for name in averaged)
     assert any((averaged[name] != own[name]).any() for name in averaged)
+    source = ("--initialize-from.run", str(tuned), "--initialize-from.step", "best")
+    with pytest.raises(AssertionError, match="reached the expensive part"):
+        main([*train_arguments, *source, "--run-dir", str(tmp_path / "run")])
+    said = capfd.readouterr().err
+    assert f"is the best of {tuned} by its moving average, and its own parameters are taken" in said
 
 
 @pytest.mark.slow
