@@ -15,11 +15,13 @@ from t5lite.models.config import EncoderDecoderConfig, Execution
 from t5lite.models.functional import build
 from t5lite.models.layers import gathered_kernels
 from t5lite.optim import AdafactorConfig, Constant
+from t5lite.optim.averaging import with_average
 from t5lite.optim.trained import parameter_paths, resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.training.state import init_state
 from t5lite.training.step import StepConfig, compile_train_step, make_train_step
 
+DECAY = 0.7
 NUM_STEPS, BATCH_SIZE, ENCODER_LENGTH, DECODER_LENGTH = 5, 16, 12, 7  # 7: an odd length on 2 and 4 devices
 
 MESHES = {
@@ -60,7 +62,10 @@ def batches(vocab_size):
 
 
 def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none", adapter=NO_ADAPTER):
-    """Return the metrics of every step, the size of one device's share, and how far what is frozen moved."""
+    """Return the metrics of every step, the size of one device's share, and how far what is frozen moved.
+
+    Where something is frozen, a moving average of the rest is kept, which changes none of these.
+    """
     config = EncoderDecoderConfig(
         vocab_size=59,  # over no mesh axis
         embed_dim=32,
@@ -79,28 +84,46 @@ def train(partitioner, *, trainable=None, vocab_chunks=None, remat="none", adapt
         lambda axes, factors: AdafactorConfig(min_dim_size_to_factor=16).build(schedule, axes, factors),
         model.logical_axes,
     )
+    if trained.frozen:
+        optimizer = with_average(optimizer, DECAY, optimizer.trained(model.logical_axes))
     partitioner.check(BATCH_SIZE, model.config.head_counts)
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     before = jax.device_get(state.params)
     config_of_step = StepConfig(num_microbatches=2, vocab_chunks=vocab_chunks)
     step = make_train_step(model, optimizer, config_of_step, seed=1)
     step = compile_train_step(step, model, optimizer, partitioner)
-    losses, grad_norms, param_norms = [], [], []
+    losses, grad_norms, param_norms, made = [], [], [], []
     for batch in batches(config.vocab_size):
         batch = jax.device_put(batch, partitioner.batch_sharding)
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"].mean()))
         grad_norms.append(float(metrics["grad_norm"]))
         param_norms.append(float(metrics["param_norm"]))
+        made.append(jax.device_get(optimizer.trained(state.params)) if trained.frozen else None)
     shards = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params)]
     moved = jax.tree.map(lambda a, b: float(abs(np.asarray(a) - b).max()), state.params, before)
     moved = dict(zip(parameter_paths(moved), jax.tree.leaves(moved), strict=True))
     return {
+        "average": averaged(state, optimizer.trained(state.params), made) if trained.frozen else {},
         "frozen": {path: moved[path] for path in trained.frozen},
         "losses": losses,
         "grad_norms": grad_norms,
         "param_norms": param_norms,
         "parameter_bytes_per_device": sum(shards),
+    }
+
+
+def averaged(state, params, made):
+    """Return how the moving average compares with what the updates made, by the paths of parameters."""
+    weights = [DECAY ** (NUM_STEPS - update) for update in range(1, NUM_STEPS + 1)]
+    want = jax.tree.map(lambda *values: np.average(np.float64(values), axis=0, weights=weights), *made)
+    found = state.opt_state.average
+    paths = parameter_paths(found)
+    off = jax.tree.map(lambda a, b: float(abs(np.asarray(a) - b).max()), found, want)
+    alike = jax.tree.map(lambda a, b: a.sharding.is_equivalent_to(b.sharding, b.ndim), found, params)
+    return {
+        path: {"off": off, "is_sharded_alike": alike}
+        for path, off, alike in zip(paths, jax.tree.leaves(off), jax.tree.leaves(alike), strict=True)
     }
 
 

@@ -47,6 +47,24 @@ def test_an_adapter_trains_alike_on_a_mesh_and_its_base_stays(results):
     assert set(spread["frozen"].values()) == set(alone["frozen"].values()) == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("where", "num_trained"),
+    [
+        ("partly frozen, one device", 14),
+        ("partly frozen, on a mesh", 14),
+        ("an adapter, one device", 36),
+        ("an adapter, gathered once", 36),
+    ],
+)
+def test_the_moving_average_is_of_what_is_trained_alone_and_lies_beside_it(results, where, num_trained):
+    average = results[where]["average"]
+    assert len(average) == num_trained
+    assert not average.keys() & results[where]["frozen"].keys()
+    for path, found in average.items():
+        assert found["off"] < 1e-6, path
+        assert found["is_sharded_alike"], path
+
+
 def test_parameters_move(results):
     """Equal losses mean nothing if the parameters stand still."""
     assert np.abs(np.diff(results["one device"]["param_norms"])).min() > 1e-3
