@@ -1,7 +1,7 @@
 """``t5lite evaluate``: what a run has learned, measured on held-out data."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from t5lite.checkpointing.reading import Step
@@ -17,7 +17,10 @@ from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import prediction_lines, store_evaluation
 from t5lite.runner.minimal_pairs import evaluate_minimal_pairs
+from t5lite.runner.probing import evaluate_probes
 
+_INSTEAD = {"minimal_pairs": evaluate_minimal_pairs, "probe": evaluate_probes}
+"""Options that give a file to be measured instead of held-out data, and what does so."""
 _OF_HELDOUT = (
     *("evaluations", "store", "max_examples", "task", "inputs_length", "robustness"),
     *("coordinator_address", "num_processes", "process_id"),
@@ -56,6 +59,9 @@ class Arguments:
     minimal_pairs: str | None = None
     """Instead of held-out data, a file of rows with sentence_good and sentence_bad, as of BLiMP: in how many
     the good one is the more probable, also by field, linguistics_term and UID."""
+    probe: str | None = None
+    """Instead, a file of rows with text and label: what a linear classifier finds in each layer of the
+    encoder, beside the majority and a control of shuffled labels."""
     coordinator_address: str | None = None
     """HOST:PORT of process 0 of several that measure together; a cluster is detected."""
     num_processes: int | None = None
@@ -64,12 +70,14 @@ class Arguments:
     """Which of them this is, from 0."""
 
     def __post_init__(self):
-        expand_fields(self, "run", "store", "task", "predictions", "minimal_pairs")
+        expand_fields(self, "run", "store", "task", "predictions", "minimal_pairs", "probe")
         given = [name for name in _OF_HELDOUT if getattr(self, name) not in (None, (), False)]
-        if self.minimal_pairs is not None and given:
+        instead = [name for name in _INSTEAD if getattr(self, name) is not None]
+        if instead and len(instead) + len(given) > 1:
+            first, second = (name.replace("_", "-") for name in [*instead, *given][:2])
             raise ConfigError(
-                f"--minimal-pairs measures sentences of a file, and --{given[0].replace('_', '-')} is of "
-                "held-out data; give one of them"
+                f"--{first} measures the texts of a file instead of held-out data, and --{second} is given, "
+                "too; give one of them"
             )
 
 
@@ -82,9 +90,10 @@ def run(arguments: Sequence[str]) -> int:
     file = None if parsed.predictions is None else place(parsed.predictions)
     _check_predictions(file, parsed.run)
     xla.configure()
-    if parsed.minimal_pairs is not None:
-        _keep(parsed, file, _of_minimal_pairs(parsed, parsed.minimal_pairs))
-        return 0
+    for option, measure in _INSTEAD.items():
+        if (texts := getattr(parsed, option)) is not None:
+            _keep(parsed, file, _measured(parsed, measure, texts))
+            return 0
     multihost.initialize(
         coordinator_address=parsed.coordinator_address,
         num_processes=parsed.num_processes,
@@ -116,10 +125,10 @@ def _evaluate(parsed: Arguments, file: StoragePath | None) -> None:
     _keep(parsed, file, results)
 
 
-def _of_minimal_pairs(parsed: Arguments, pairs: str) -> Iterator[Evaluation]:
-    yield evaluate_minimal_pairs(
+def _measured(parsed: Arguments, measure: Callable[..., Evaluation], texts: str) -> Iterator[Evaluation]:
+    yield measure(
         parsed.run,
-        pairs,
+        texts,
         step=parsed.step,
         average=parsed.average,
         batch_size=parsed.batch_size or 32,

@@ -69,7 +69,7 @@ def evaluate_minimal_pairs(
       UserError: if the run or the file cannot be used.
     """
     found, tally = Snapshot(RunDirectory.at(run)), Tally()
-    rows = list(read_rows([file], _Columns(), tally=tally))
+    rows = [texts for _, *texts in read_rows([file], _Columns(), tally=tally)]
     if not rows:
         raise DataError(f"{file} has no pair; give rows with {' and '.join(_SENTENCES)}")
     vocabulary, config = found.vocabulary, found.model.config

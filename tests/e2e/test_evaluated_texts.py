@@ -1,0 +1,83 @@
+"""``t5lite evaluate --minimal-pairs`` and ``--probe``: a file of texts, a record, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.quickstart import corpus
+from tests.e2e.conftest import Refused
+
+PAIRS = [
+    ("She was very happy.", "She were very happy.", "morphology"),
+    ("Él dijo nada.", "Él dijo nada.", "syntax"),
+    ("Who did you see?", "Who you did see?", "syntax"),
+]
+
+
+@pytest.mark.slow
+def test_pairs_are_counted_with_ties_and_by_field(imported: Path, tmp_path: Path, capsys):
+    rows = [{"sentence_good": good, "sentence_bad": bad, "field": field} for good, bad, field in PAIRS]
+    file, predictions = tmp_path / "pairs.jsonl", tmp_path / "predictions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {**rows[0], "sentence_good": ""}]))
+    options = ["--minimal-pairs", str(file), "--predictions", str(predictions)]
+    assert main(["evaluate", "--run", str(imported), *options]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 pairs are ties and count as misses; of 1 both sentences are the same tokens" in said
+    assert "is empty: 1 (first: " in said
+    record = json.loads((imported / "evaluation.json").read_text())
+    lines = [json.loads(line) for line in predictions.read_text().splitlines()]
+    hits = [line["log_likelihoods"][0] > line["log_likelihoods"][1] for line in lines]
+    assert [line["prediction"] == line["reference"] for line in lines] == hits
+    assert lines[1]["prediction"] == ""
+    assert record["metrics"] == {
+        "accuracy": pytest.approx(sum(hits) / 3),
+        "field: morphology": float(hits[0]),
+        "field: syntax": pytest.approx((hits[1] + hits[2]) / 2),
+    }
+    assert record["intervals"]["accuracy"]["low"] <= record["metrics"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", [], r"pairs\.jsonl"),
+        ('{"good": "a", "bad": "b"}\n', [], "sentence_good"),
+        ('{"sentence_good": 1, "sentence_bad": "b"}\n', [], "sentence_good is 1, no text"),
+        ('{"sentence_good": "a", "sentence_bad": "b"}\n', ["--store", "x"], "give one of them"),
+        ('{"sentence_good": "a", "sentence_bad": "b"}\n', ["--robustness"], "--robustness is given, too"),
+    ],
+)
+def test_what_are_no_pairs_is_refused(
+    content, options, message, refused: Refused, pretrained: Path, tmp_path
+):
+    (tmp_path / "pairs.jsonl").write_text(content)
+    refused(
+        ["evaluate", "--run", pretrained, "--minimal-pairs", tmp_path / "pairs.jsonl", *options],
+        message,
+        progress=True,
+    )
+
+
+@pytest.mark.slow
+def test_every_layer_is_probed_beside_a_control(imported: Path, tmp_path: Path, capsys):
+    verses = corpus.verses()[:60]
+    rows = [f"{text}\t{label}" for v in verses for text, label in ((v.english, "1"), (v.spanish, "two"))]
+    (tmp_path / "rows.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
+    assert main(["evaluate", "--run", str(imported), "--probe", str(tmp_path / "rows.tsv")]) == 0
+    record = json.loads((imported / "evaluation.json").read_text())
+    metrics, layers = record["metrics"], [name for name in record["metrics"] if name.startswith("layer")]
+    assert metrics["accuracy"] == metrics[layers[-2]] > metrics["majority_accuracy"]
+    assert metrics["accuracy"] > metrics[layers[-1]]
+    assert set(record["intervals"]) == set(metrics)
+    (file,) = (imported / "evaluations").glob("*.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    hits = [line["prediction"] == line["reference"] for line in lines]
+    assert sum(hits) / len(hits) == pytest.approx(metrics["accuracy"])
+    assert len(lines) == record["num_examples"] < 60
+
+
+def test_one_label_is_nothing_to_probe(refused: Refused, pretrained: Path, tmp_path: Path):
+    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "a cat\tcat\n" * 20)
+    refused(["evaluate", "--run", pretrained, "--probe", tmp_path / "rows.tsv"], "with the labels 'cat', and")
