@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from t5lite.checkpointing.reading import Step
-from t5lite.cli import xla
+from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import check_apart, check_new_file, write_text
@@ -92,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     xla.configure()
     for option, measure in _INSTEAD.items():
         if (texts := getattr(parsed, option)) is not None:
+            one_process.say_so()
             _keep(parsed, file, _measured(parsed, measure, texts))
             return 0
     multihost.initialize(

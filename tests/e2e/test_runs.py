@@ -217,6 +217,7 @@ def test_an_export_overwrites_an_export_and_nothing_of_anyone_else(pretrained: P
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["evaluate", "--run", "nowhere", "--probe", "rows.tsv"],
         ["generate", "--run", "nowhere", "--text", "a"],
         ["export", "--run", "nowhere", "--output", "new"],
         ["import", "--from", "nowhere", "--output", "new"],
