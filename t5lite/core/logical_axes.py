@@ -6,6 +6,8 @@ one head of multi-query attention; ``kv_heads`` where there are fewer of them th
 
 from typing import Literal
 
+RANK = "rank"
+"""Between the factors of a low-rank update: of either, the side of a matrix that the other axis is not."""
 MATRIX_SIDES: dict[str, Literal["row", "column"] | None] = {
     "vocab": "column",
     "embed": "row",
@@ -20,13 +22,12 @@ MATRIX_SIDES: dict[str, Literal["row", "column"] | None] = {
     "table": "column",
     "features": "column",
     "labels": "column",
-    "rank": None,
+    RANK: None,
 }
 """Of every axis of a parameter, which side of a matrix it is (as in T5X's standard logical factor rules).
 
 ``layers`` batches. Any other without a side makes no matrix; ``table`` is the width of a narrow embedding
-table, ``features`` and ``labels`` are outputs of an encoder's head, ``rank`` lies between the two factors of
-a low-rank update.
+table, ``features`` and ``labels`` are outputs of an encoder's head.
 """
 PARAMETER_AXES = tuple(MATRIX_SIDES)
 ACTIVATION_AXES = ("batch", "length", "vocab", "embed", "heads", "kv_heads", "kv", "mlp")

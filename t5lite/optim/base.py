@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5lite.core.logical_axes import MATRIX_SIDES
+from t5lite.core.logical_axes import MATRIX_SIDES, RANK
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.cpu.sums import sum_of_squares
 
@@ -66,9 +66,14 @@ class MatrixDims(NamedTuple):
 
 
 def matrix_dims(axes: LogicalAxes) -> MatrixDims | None:
-    """Return the row and column dimensions, or None for scales and relative-position tables."""
+    """Return the row and column dimensions, or None for scales and relative-position tables.
+
+    The rank of a low-rank factor is whichever side its other dimension is not.
+    """
     sides = [MATRIX_SIDES.get(axis or "") for axis in axes]
     rows, columns = ([d for d, each in enumerate(sides) if each == side] for side in ("row", "column"))
+    if RANK in axes:
+        (rows if columns else columns).append(axes.index(RANK))
     if len(rows) == len(columns) == 1 and len(within_layer_dims(axes)) == 2:
         return MatrixDims(rows[0], columns[0])
     return None

@@ -14,7 +14,7 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Encode
 from t5lite.models.functional import build
 from t5lite.models.layers.low_rank import LowRankKernel
 from t5lite.models.layers.projection import project
-from t5lite.optim import AdamWConfig, Constant
+from t5lite.optim import AdamWConfig, Constant, MuonConfig
 from t5lite.optim.trained import parameter_paths, resolve_trained
 from t5lite.training.step import check_param_dtype
 
@@ -214,3 +214,20 @@ def test_what_cannot_be_adapted_is_refused_by_name(fields, message):
 def test_values_that_mean_nothing_are_refused(fields):
     with pytest.raises(ConfigError, match=f"adapter.{next(iter(fields))}"):
         LoRA(**fields)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_optimizers_take_its_factors_as_the_matrices_that_they_are(architecture):
+    """Weight decay shrinks A and B; Muon turns them, each by itself, as it turns kernels of layers."""
+    model = AdaptedModel.of(build(CONFIGS[architecture]), LoRA(rank=2, targets=EVERYTHING))
+    trained = resolve_trained(LoRA().trained(None), (), model.abstract_params)
+    axes = trained.part(model.logical_axes)
+    own = random_params(trained.part(model.abstract_params))
+    rate = Constant(value=0.5).build(1)
+    decaying = AdamWConfig(weight_decay=0.1).build(rate, axes)
+    grads = jax.tree.map(jnp.zeros_like, own)
+    updates, _ = decaying.update(grads, decaying.init(own), own)
+    jax.tree.map(lambda got, leaf: np.testing.assert_allclose(got, -0.05 * leaf, rtol=1e-6), updates, own)
+    turned = {*jax.eval_shape(MuonConfig().build(rate, axes).init, own).muon.mu}
+    heads_outputs = {"classifier/dense/kernel_lora/b"} if architecture == "encoder_only" else set()
+    assert turned == {*parameter_paths(own)} - heads_outputs
