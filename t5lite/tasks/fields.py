@@ -11,6 +11,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.registry import union_of
+from t5lite.data.reading.tally import Loss
 from t5lite.tasks.tagged_words import (
     ENTITY_SEPARATOR,
     SPAN_SEPARATOR,
@@ -23,6 +24,24 @@ from t5lite.tasks.words import alphanumeric_words, pad_punctuation
 
 _SHOWN_CHARACTERS = 40
 _WHOLE = re.compile(r"(-?\d+)\.0*")
+
+
+class LeftOutError(ValueError):
+    """A row is no example, for a reason that is counted and said."""
+
+    loss: ClassVar[Loss]
+
+
+class NotThereError(LeftOutError):
+    """An answer that is to be found in a text does not stand there."""
+
+    loss = Loss.NOT_THERE
+
+
+class NoLabelError(LeftOutError):
+    """There is no label: -1 in ``datasets``, ``-`` in SNLI's own files where its annotators did not agree."""
+
+    loss = Loss.NO_LABEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +64,7 @@ class TaskField(ABC):
         """Return the field's text; ``values`` are those of its columns.
 
         Raises:
+          LeftOutError: if the row is no example.
           ValueError: if they cannot be used, saying why.
         """
 
@@ -113,10 +133,8 @@ class Label(TaskField):
         has_numbers = any(name.isdecimal() for name in self.names)
         if number.isdecimal() and int(number) < len(self.names) and not has_numbers:
             return self.names[int(number)]
-        if number == "-1":
-            raise ValueError(
-                "the label is -1, which says that there is none: that is a test split; give another"
-            )
+        if number in ("-1", "-"):
+            raise NoLabelError
         numbers = f", or their numbers 0..{len(self.names) - 1}" if not has_numbers else " (by name alone)"
         raise ValueError(
             f"unknown label {given[:_SHOWN_CHARACTERS]!r}{suggestion(given, self.names)}{numbers}"
@@ -206,10 +224,6 @@ class WordSpan(TaskField):
             if answer and context[start : start + len(answer)] == answer:
                 return f"start: {start} end: {start + len(answer) - 1}"
         raise NotThereError
-
-
-class NotThereError(ValueError):
-    """An answer that is to be found in a text does not stand there: the row is no example."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.data.reading.record_texts import found
 from t5lite.data.reading.rows import Lose
 from t5lite.data.reading.tally import Loss
-from t5lite.tasks.fields import NotThereError
+from t5lite.tasks.fields import LeftOutError
 from t5lite.tasks.task import Task
 
 Form = Literal["inputs", "instruction"]
@@ -70,7 +70,7 @@ class TaskRows:
         return tuple(name for name in names if name not in self.task.constants)
 
     def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str] | None:
-        """Return inputs, targets and the texts of the fields; None if an answer is not where it should be.
+        """Return inputs, targets and the texts of the fields; None, counted, if the row is no example.
 
         Raises:
           ValueError: if a value cannot be used, naming its column.
@@ -82,8 +82,8 @@ class TaskRows:
             values = [row.get(column) for column in columns]
             try:
                 texts[name] = made_of.text(values)
-            except NotThereError:
-                lose(Loss.NOT_THERE)
+            except LeftOutError as error:
+                lose(error.loss)
                 return None
             except ValueError as error:
                 said = "columns" if len(columns) > 1 else "column"

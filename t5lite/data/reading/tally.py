@@ -42,6 +42,11 @@ class Loss(enum.Enum):
     )
     EMPTY = ("empty", "records dropped because a column that is used is empty", "")
     NOT_THERE = ("not_there", "rows dropped because the answer does not stand in the text", "")
+    NO_LABEL = (
+        "no_label",
+        "rows dropped because they have no label (-1 or '-')",
+        "if all of a split have none, it is a test split that others score: take another",
+    )
     NUMBER = ("number", "texts that are numbers or booleans, taken as they are written", "")
     INTEGER = ("integer", "targets that are integers or booleans, taken as text", "")
     REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")

@@ -60,6 +60,15 @@ def test_a_span_that_is_not_there_is_no_example_and_one_at_the_end_is():
     assert ended[1] == "start: 2 end: 3"
 
 
+def test_pairs_on_which_annotators_did_not_agree_are_left_out_and_counted():
+    """As SNLI's files have it: ``gold_label`` is ``-`` in 176 of 10,000 pairs of its test split."""
+    rows, lost = TaskRows(task=TASKS["mnli"], renamed=(("label", "gold_label"),)), []
+    pair = {"premise": "p", "hypothesis": "h"}
+    made = [rows({**pair, "gold_label": label}, lost.append) for label in ("neutral", "-", -1)]
+    assert [each is None for each in made] == [False, True, True]
+    assert lost == [Loss.NO_LABEL, Loss.NO_LABEL]
+
+
 @pytest.mark.parametrize(
     ("task", "row", "message"),
     [
