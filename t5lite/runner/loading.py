@@ -57,14 +57,7 @@ def load_trained(
     Raises:
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
-    check_average(average)
-    asked, average = average, leaders_result(lambda: chosen_average(found, step, average))
-    if average != asked and multihost.is_leader():
-        print(
-            f"note: best was measured with average={average}, which is taken; --average 1 takes the "
-            "parameters themselves",
-            file=sys.stderr,
-        )
+    average = _taken(found, step, average)
     directory, vocabulary = found.directory, found.vocabulary
     if found.model.adaptation is not None:
         return _load_merged(found, found.model.adaptation, partitioner, step=step, average=average)
@@ -79,6 +72,23 @@ def load_trained(
         return TrainedModel(model, params, vocabulary, report, origin)
 
     return read_chosen(directory, step, read)
+
+
+def _taken(found: Snapshot, step: Step, average: Average | None) -> Average | None:
+    """Return ``chosen_average``, and say so where that is not what is asked for.
+
+    Raises:
+      UserError: if there can be no such average, or the run's configuration is damaged.
+    """
+    check_average(average)
+    taken = leaders_result(lambda: chosen_average(found, step, average))
+    if taken != average and multihost.is_leader():
+        print(
+            f"note: best was measured with average={taken}, which is taken; --step with its number takes the "
+            "parameters themselves",
+            file=sys.stderr,
+        )
+    return taken
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ def load_adapter(
       ConfigError: if the run has no adapter.
       UserError: as of ``load_trained``.
     """
-    check_average(average)
+    average = _taken(found, step, average)
     adaptation = found.model.adaptation
     if adaptation is None:
         run = found.directory.path
