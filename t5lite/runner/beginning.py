@@ -65,6 +65,13 @@ class Run:
         return self.plan.position
 
     @property
+    def changed_fields(self) -> list[str]:
+        """Fields that are others than up to where it goes on; not those of stores that moved."""
+        before = self.resumed.contents if self.resumed else {}
+        moved = {field for field, contents in self.contents.items() if before.get(field) == contents}
+        return [change.field for change in self.changes if change.field not in moved]
+
+    @property
     def history(self) -> ConfigHistory:
         """The changes, and earlier ones."""
         return self.plan.history.resumed(self.resumed, self.changes) if self.resumed else self.plan.history
@@ -135,7 +142,7 @@ def announce(run: Run, start: Start) -> None:
         )
         end = run.position.after(num_steps, batch_size=training.batch_size).examples_seen
         unreached = unreached_settings(run.config.data, run.pipeline, examples=end)
-    measured = [*heldout_messages(run.config, run.heldout), *best_messages(run.config)]
+    measured = [*heldout_messages(run.config, run.heldout), *best_messages(run.config, run.changed_fields)]
     stopping = early_stopping(run.config, run.plan.evaluations)
     measured += filter(None, [lacking_message(run.config, stopping)])
     of_source = run.plan.source.notes if run.plan.source and not run.resumed else []

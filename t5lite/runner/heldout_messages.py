@@ -1,6 +1,6 @@
 """What is said of held-out data, so that nobody takes its figures for more than they are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.stores.store_identity import store_identity
 from t5lite.run_config import RunConfig
 from t5lite.runner.heldout import Heldout
+
+_OF_THE_DATA = ("store", "source", "max_examples", "average")
+"""Fields of an evaluation with another value of which its figures are of something else."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,13 @@ def heldout_messages(config: RunConfig, evaluations: Mapping[str, Heldout]) -> l
     return list(dict.fromkeys(messages))
 
 
-def best_messages(config: RunConfig) -> list[str]:
-    """Return what to say of a training whose best checkpoint may not be there when it ends."""
+def best_messages(config: RunConfig, changed: Collection[str] = ()) -> list[str]:
+    """Return what to say of a training whose best checkpoint may not be there when it ends, or be another.
+
+    Args:
+      config: of the run.
+      changed: fields that are not as they were up to where it goes on; a store that moved is not among them.
+    """
     training, checkpoints, name = config.training, config.checkpoints, config.best_evaluation
     stops_early = training.early_stopping_patience is not None
     if name is None or not (stops_early or checkpoints.keep_best):
@@ -61,6 +69,12 @@ def best_messages(config: RunConfig) -> list[str]:
         messages.append(
             f"note: training.early_stopping_patience={training.early_stopping_patience} ends the run so many "
             "evaluations after its best, whose checkpoint is not kept: --checkpoints.keep-best 1 keeps it"
+        )
+    data = [f"evaluations.{name}.{field}" for field in _OF_THE_DATA]
+    if others := [field for field in data if field in changed]:
+        messages.append(
+            f"note: {', '.join(others)} changed, and figures of before and after are compared for what is "
+            "best; another --run-dir with --initialize-from.run begins anew"
         )
     every = config.evaluations[name].every_steps or training.eval_every_steps
     saves = checkpoints.save_every_steps

@@ -7,6 +7,7 @@ import pytest
 
 from t5lite import run_config
 from t5lite.runner.early_stopping import early_stopping, lacking_message
+from t5lite.runner.heldout_messages import best_messages
 
 CONFIG = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
 STOPPING = dataclasses.replace(
@@ -39,3 +40,12 @@ def test_evaluations_from_before_the_metric_do_not_end_the_run(num_lacking):
 def test_a_run_that_goes_to_its_end_has_none():
     assert early_stopping(CONFIG, [entry(0, loss=1.0)] * 9) is None
     assert lacking_message(CONFIG, None) is None
+
+
+@pytest.mark.parametrize("field", ["store", "max_examples", "average", "batch_size"])
+def test_a_best_of_figures_of_other_data_is_said(field):
+    changed = [f"evaluations.heldout.{field}", "evaluations.other.store"]
+    said = [message for message in best_messages(STOPPING, changed) if "before and after" in message]
+    assert bool(said) == (field != "batch_size")
+    assert all(message.startswith(f"note: {changed[0]} changed, ") for message in said)
+    assert not best_messages(CONFIG, changed)
