@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from t5lite.core.types import Tree
+from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding import GREEDY, DecodingConfig, Inputs, Row, Written, decoding_mode
 from t5lite.decoding.stop_strings import first_stop
@@ -105,6 +106,10 @@ class TextGenerator:
 
         # Every process of several reads all outputs, of which its devices would hold a part.
         self._decode = jax.jit(decode, out_shardings=partitioner.replicated if partitioner else None)
+
+    def row(self, given: str | np.ndarray | Prompt) -> Row:
+        """Return what the model reads of an input."""
+        return self._mode.row(given)
 
     def __call__(self, params: Tree, inputs: Inputs, *, first_index: int = 0) -> Iterator[Output]:
         """Yield one output for each input, in order; while a batch is read, the next one is decoded.

@@ -12,6 +12,7 @@ from t5lite.decoding import left_aligned
 from t5lite.evaluation.length_buckets import UNBOUNDED, padded_length
 from t5lite.models.config import Architecture, ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
 from t5lite.training.logit_statistics import logit_statistics
 
 Ids = Sequence[int] | np.ndarray
@@ -103,12 +104,13 @@ class TargetScorer:
     Args:
       model: the functional model that ``params`` belong to.
       batch_size: targets at once; the last batch of a bucket is filled up.
+      partitioner: where ``params`` lie; None for one device.
 
     Raises:
       ConfigError: if the model has no decoder.
     """
 
-    def __init__(self, model: FunctionalModel, *, batch_size: int):
+    def __init__(self, model: FunctionalModel, *, batch_size: int, partitioner: Partitioner | None = None):
         layout = _LAYOUTS.get(model.config.architecture)
         if layout is None:
             raise ConfigError(
@@ -122,7 +124,8 @@ class TargetScorer:
             found = logit_statistics(model.bind(params).outputs(batch)["tokens"], targets_BL, num_chunks=None)
             return found.target - found.log_z, found.target > found.runner_up
 
-        self._score = jax.jit(score)
+        # Every process of several reads all scores, of which its devices would hold a part.
+        self._score = jax.jit(score, out_shardings=partitioner.replicated if partitioner else None)
 
     def __call__(self, params: Tree, given: Sequence[GivenTarget]) -> Iterator[tuple[int, TargetScore]]:
         """Yield the number and the score of each target, the longest first; see ``scores`` for their order.

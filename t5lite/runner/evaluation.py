@@ -320,7 +320,15 @@ def _scorer(
     if not heldout.config.task:
         return None
     eos_ids = found.model.eos_ids
-    return TaskScorer(model, vocabulary, config, heldout.name, eos_ids=eos_ids, partitioner=partitioner)
+    return TaskScorer(
+        model,
+        vocabulary,
+        config,
+        heldout.name,
+        eos_ids=eos_ids,
+        partitioner=partitioner,
+        calibrated=True,
+    )
 
 
 def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, float]:

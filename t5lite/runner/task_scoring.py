@@ -11,12 +11,14 @@ from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.evaluation.metrics.calibration import calibration
 from t5lite.evaluation.metrics.score import Score
 from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import RunConfig
+from t5lite.runner.label_probabilities import LabelProbabilities, calibrated_labels
 from t5lite.tasks.opening import open_task
 
 _NUM_SAMPLES = 50
@@ -73,6 +75,7 @@ class TaskScorer:
       name: of an evaluation with a task.
       eos_ids: what ends a text besides the vocabulary's EOS.
       partitioner: where the parameters lie; None for one device.
+      calibrated: whether to score a task's labels, too, if they are few, when stored inputs are answered.
 
     Attributes:
       metrics: names of those that answers have.
@@ -92,6 +95,7 @@ class TaskScorer:
         *,
         eos_ids: Sequence[int] = (),
         partitioner: Partitioner | None = None,
+        calibrated: bool = False,
     ) -> None:
         data, evaluation = config.evaluated_data(name), config.evaluations[name]
         if data.answer_length is None or not evaluation.task:
@@ -107,7 +111,8 @@ class TaskScorer:
         inputs = [pairs.inputs.document(i) for i in indices]
         self._given = [Prompt(ids, ends=True, frame=data.frame_of(vocabulary)) for ids in inputs]
         self.inputs, self.metrics = [vocabulary.decode(ids) for ids in inputs], self._task.metrics
-        self._prompt = lambda text: data.prompt(text, vocabulary)
+        frame = data.frame_of(vocabulary)
+        self._prompt = lambda text: Prompt(vocabulary.encode(text), ends=True, frame=frame)
         self._targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
         sizes = GenerationSizes(
             encoder_length=data.inputs_length,
@@ -115,6 +120,18 @@ class TaskScorer:
             batch_size=min(evaluation.batch_size, len(inputs)),
         )
         self._generate = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
+        labels = calibrated_labels(pairs, vocabulary) if calibrated and self._task.has_classes else None
+        self._labels = None
+        if labels is not None:
+            self._labels_N = labels.labels(pairs)[indices]
+            self._labels = LabelProbabilities(
+                model,
+                labels,
+                vocabulary,
+                answer_length=data.answer_length,
+                batch_size=sizes.batch_size,
+                partitioner=partitioner,
+            )
 
     def __call__(
         self,
@@ -154,9 +171,16 @@ class TaskScorer:
             }
             for index, given, target, output, own in columns
         ]
+        found = dict(results.of_all)
+        if self._labels is not None and inputs is None:
+            rows = [self._generate.row(each) for each in given]
+            probabilities_NC = self._labels(params, rows)
+            found |= calibration(probabilities_NC, self._labels_N)
+            for example, own in zip(examples, probabilities_NC.tolist(), strict=True):
+                example["probabilities"] = dict(zip(self._labels.names, own, strict=True))
         num_cut = sum(output.output_cut for output in outputs)
         note = (
             f"{num_cut:,} of {len(outputs):,} predictions stop at {self._max_decode_length} tokens, before "
             "their end"
         )
-        return Scored(results.of_all, examples, (note,) * bool(num_cut))
+        return Scored(found, examples, (note,) * bool(num_cut))

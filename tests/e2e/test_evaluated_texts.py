@@ -78,6 +78,30 @@ def test_every_layer_is_probed_beside_a_control(imported: Path, tmp_path: Path, 
     assert len(lines) == record["num_examples"] < 60
 
 
+@pytest.mark.slow
+def test_a_model_that_writes_labels_is_calibrated_by_their_shares(
+    imported: Path, text_data: Path, tmp_path: Path
+):
+    verses = corpus.verses()[:30]
+    rows = [line for v in verses for line in (f"{v.english}\tEnglish", f"{v.spanish}\tSpanish")]
+    (tmp_path / "verses.tsv").write_text("\n".join(rows), encoding="utf-8")
+    files = ["--inputs", str(tmp_path / "verses.tsv"), "--output", str(tmp_path / "prepared")]
+    fields = ["--inputs-field", "0", "--targets-field", "1", "--heldout-fraction", "0.4"]
+    vocabulary = ["--vocabulary", str(text_data / "vocabulary" / "spiece.model")]
+    assert main(["prepare", "pairs", *files, *fields, *vocabulary]) == 0
+    options = ["--store", str(tmp_path / "prepared" / "heldout"), "--task", "classification"]
+    assert main(["evaluate", "--run", str(imported), *options, "--max-examples", "9"]) == 0
+    record = json.loads((imported / "evaluation.json").read_text())
+    (file,) = (imported / "evaluations").glob("*.jsonl")
+    squares = []
+    for line in map(json.loads, file.read_text().splitlines()):
+        assert set(line["probabilities"]) == {"English", "Spanish"}
+        assert sum(line["probabilities"].values()) == pytest.approx(1)
+        squares.append(2 * (1 - line["probabilities"][line["reference"]]) ** 2)
+    assert record["metrics"]["brier_score"] == pytest.approx(sum(squares) / 9)
+    assert "expected_calibration_error" in record["intervals"]
+
+
 def test_one_label_is_nothing_to_probe(refused: Refused, pretrained: Path, tmp_path: Path):
     (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "a cat\tcat\n" * 20)
     refused(["evaluate", "--run", pretrained, "--probe", tmp_path / "rows.tsv"], "with the labels 'cat', and")
