@@ -72,6 +72,8 @@ class Arguments:
     def __post_init__(self):
         expand_fields(self, "run", "store", "task", "predictions", "minimal_pairs", "probe")
         given = [name for name in _OF_HELDOUT if getattr(self, name) not in (None, (), False)]
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size={self.batch_size} must be positive")
         instead = [name for name in _INSTEAD if getattr(self, name) is not None]
         if instead and len(instead) + len(given) > 1:
             first, second = (name.replace("_", "-") for name in [*instead, *given][:2])

@@ -169,7 +169,7 @@ def evaluate(
             robustness=under_changes,
             notes=(
                 *about,
-                *_averaged(trained, taken),
+                *averaged(trained, taken),
                 *_notes(config, heldout, found),
                 *([] if text is None else [str(text)]),
                 *others.notes,
@@ -243,7 +243,7 @@ def _chosen(
     return {name: changes.applied(each) for name, each in chosen.items()}
 
 
-def _averaged(trained: TrainedModel, average: Average | None) -> list[str]:
+def averaged(trained: TrainedModel, average: Average | None) -> list[str]:
     """Return what to say of parameters that are not those of a checkpoint."""
     return [] if average is None else [f"the parameters are {trained.origin}"]
 

@@ -19,7 +19,8 @@ from t5lite.evaluation.minimal_pairs import MEASURES, sentence_scorer
 from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
-from t5lite.runner.evaluation import Evaluation
+from t5lite.runner.checkpoint_choice import chosen_average
+from t5lite.runner.evaluation import Evaluation, averaged
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -61,7 +62,7 @@ def evaluate_minimal_pairs(
       file: rows with ``sentence_good`` and ``sentence_bad``, and maybe BLiMP's ``field``,
         ``linguistics_term`` and ``UID``, each of whose values has an accuracy of its own.
       step: checkpoint, or "best"; the newest by default.
-      average: what to take in place of its parameters.
+      average: what to take in place of its parameters; None as of ``evaluate``.
       batch_size: sentences at once, or of a model that reads both sides tokens of them.
       announce: is told when everything is checked and the long work begins.
 
@@ -76,7 +77,8 @@ def evaluate_minimal_pairs(
     ids = [_encoded(vocabulary, text, file) for row in rows for text in row[:2]]
     config.check_length(2 + max(map(len, ids)))
     scorer = sentence_scorer(build(config, found.model.execution), vocabulary, batch_size=batch_size)
-    trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=average)
+    taken = chosen_average(found, step, average)
+    trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=taken)
     announce(f"{len(rows):,} pairs of sentences; the first ones compile for a while")
     scores_N2 = np.reshape(scorer(trained.params, ids), (-1, 2))
     hits_N = scores_N2[:, 0] > scores_N2[:, 1]
@@ -97,8 +99,8 @@ def evaluate_minimal_pairs(
         metrics={name: score.value for name, score in accuracies.items()},
         scores=accuracies,
         predictions=[_record(*each) for each in zip(range(len(rows)), rows, scores_N2.tolist(), strict=True)],
-        notes=(*notes, *messages(tally.report())),
-        settings={"average": average},
+        notes=(*averaged(trained, taken), *notes, *messages(tally.report())),
+        settings={"average": taken},
     )
 
 

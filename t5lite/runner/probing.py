@@ -24,7 +24,8 @@ from t5lite.evaluation.metrics.score import Score
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
-from t5lite.runner.evaluation import Evaluation
+from t5lite.runner.checkpoint_choice import chosen_average
+from t5lite.runner.evaluation import Evaluation, averaged
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -77,7 +78,7 @@ def evaluate_probes(
       run: run directory, of a training or an import.
       file: rows with ``text`` and ``label``.
       step: checkpoint, or "best"; the newest by default.
-      average: what to take in place of its parameters.
+      average: what to take in place of its parameters; None as of ``evaluate``.
       batch_size: texts at once.
       announce: is told when everything is checked and the long work begins.
 
@@ -90,8 +91,8 @@ def evaluate_probes(
     rows = _read(file, tally)
     framed = [framed_row(vocabulary.encode(text), frame, config.max_length) for text in rows.texts]
     ids = [row.ids for row in framed]
-    partitioner = make_partitioner(PartitioningConfig())
-    trained = load_trained(found, partitioner, step=step, average=average)
+    taken = chosen_average(found, step, average)
+    trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=taken)
     depth = num_encoder_layers(trained.model)
     heldout_N = rows.is_heldout_N
     train_labels, labels = rows.labels_N[~heldout_N], rows.labels_N[heldout_N]
@@ -136,8 +137,8 @@ def evaluate_probes(
         metrics={name: score.value for name, score in scores.items()},
         scores=scores,
         predictions=predictions,
-        notes=(*notes, *messages(tally.report())),
-        settings={"average": average},
+        notes=(*averaged(trained, taken), *notes, *messages(tally.report())),
+        settings={"average": taken},
     )
 
 
