@@ -1,0 +1,156 @@
+"""``t5lite scaling fit``: scaling laws of a table of finished runs, by every method that it takes."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from t5lite.core import command_line
+from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.files import check_apart, check_new_file, write_bytes
+from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.scaling.analysis import Analysis, Settings, analyse, described, warnings
+from t5lite.scaling.methods import METHODS
+from t5lite.scaling.tables import Reading, Table
+
+_PICTURES = (".png", ".svg")
+_USAGE = "t5lite scaling fit TABLE: see t5lite scaling fit --help"
+_FEWEST_RESAMPLES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Fit scaling laws to a table of runs: parameters, tokens, FLOPs (two of the three are enough), loss.
+
+    The table is .csv, .tsv, .jsonl or .parquet. Methods: envelope, isoflop and chinchilla are the three
+    approaches of Hoffmann et al. (2022); projection is the third by least squares; kaplan, and repetition
+    of tokens.
+    """
+
+    table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TABLE")]]
+    """File, local, gs:// or s3://."""
+    columns: tuple[str, ...] = ()
+    """Pairs OURS THEIRS for columns of other names: params, tokens, flops, loss, unique_tokens, run."""
+    where: tuple[str, ...] = ()
+    """Pairs COLUMN VALUE that rows must have."""
+    by: str | None = None
+    """A column; the runs of each of its values are fitted by themselves."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Which."""
+    predict_flops: tuple[float, ...] = ()
+    """Budgets, such as 1e24, to predict the best parameters, tokens and loss for."""
+    resamples: int = 200
+    """Of the bootstrap."""
+    level: float = 0.9
+    """Of intervals."""
+    picture: str | None = None
+    """New .png or .svg file; with --by, one table alone."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+    def __post_init__(self):
+        expand_fields(self, "table", "picture")
+        for name in self.methods:
+            if name not in METHODS:
+                raise ConfigError(f"unknown method {name!r}{suggestion(name, METHODS)}")
+        if not self.methods:
+            raise ConfigError(f"--methods names none; allowed: {', '.join(METHODS)}")
+        if any(not 0 < flops < 1e40 for flops in self.predict_flops):
+            raise ConfigError(f"predict_flops={self.predict_flops}: FLOPs are above 0 and below 1e40")
+        if self.resamples < _FEWEST_RESAMPLES:
+            raise ConfigError(
+                f"resamples={self.resamples} is too few for intervals; give {_FEWEST_RESAMPLES} or more"
+            )
+        if not 0.5 <= self.level < 1:
+            raise ConfigError(f"level={self.level}: give a share from 0.5 to below 1, such as 0.9")
+        if self.picture is not None and self.by is not None:
+            raise ConfigError("a picture is of one table; choose it by --where instead of --by")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Fit, print, draw what was asked for, and return 0."""
+    if not arguments or arguments[0] != "fit":
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(_USAGE)
+            return 0
+        given = f"unknown word {arguments[0]!r}; " if arguments else ""
+        raise ConfigError(f"{given}{_USAGE}")
+    known = command_line.parse(Arguments, arguments[1:], prog="t5lite scaling fit")
+    reading = Reading(columns=_pairs("columns", known.columns), where=_pairs("where", known.where))
+    drawn = _new_picture(known)
+    settings = Settings(budgets=known.predict_flops, num_resamples=known.resamples, level=known.level)
+    tables = reading.tables(known.table, by=known.by)
+    found = {
+        key: [analyse(table.observations, METHODS[name], settings) for name in known.methods]
+        for key, table in tables.items()
+    }
+    if known.json:
+        print(json.dumps({key: _json(tables[key], each) for key, each in found.items()}, indent=2))
+    else:
+        for key, each in found.items():
+            name = f"{known.table}, {known.by}={key}" if key else known.table
+            print("\n".join(_text(name, tables[key], each, known.level)))
+    if drawn is not None:
+        from t5lite.scaling.pictures import picture  # only a picture pays for matplotlib
+
+        ((key, table),) = tables.items()
+        title = f"{len(table.observations)} runs of {place(known.table).name}"
+        title += "".join(f", {column}={value}" for column, value in reading.where.items())
+        write_bytes(
+            drawn, picture(table.observations, found[key], title=title, format=drawn.suffix.lower()[1:])
+        )
+    return 0
+
+
+def _pairs(option: str, words: Sequence[str]) -> Mapping[str, str]:
+    if len(words) % 2:
+        raise ConfigError(f"--{option} takes pairs; {words[-1]!r} has nothing behind it")
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _new_picture(known: Arguments) -> StoragePath | None:
+    if known.picture is None:
+        return None
+    file = place(known.picture)
+    check_new_file(file)
+    check_apart(file, [known.table])
+    if file.suffix.lower() not in _PICTURES:
+        raise ConfigError(f"--picture {file}: give a name in {' or '.join(_PICTURES)}")
+    if file.exists():
+        raise ConfigError(f"--picture {file} is there already; give another name, or delete it")
+    return file
+
+
+def _text(name: str, table: Table, analyses: Sequence[Analysis], level: float) -> list[str]:
+    lines = [f"{name}: {described(table.observations)}"]
+    lines += [f"warning: {note}" for note in (*table.notes, *warnings(table.observations))]
+    for analysis in analyses:
+        lines += ["", f"{analysis.method.name}: {analysis.method.about}"]
+        width = max((len(each) for each in analysis.numbers), default=0)
+        for each, value in analysis.numbers.items():
+            interval = analysis.intervals.get(each)
+            shown = "" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+            lines.append(f"  {each:{width}}  {value:<10.4g}  {shown}".rstrip())
+        verb = "" if analysis.fitted else "not fitted: "
+        lines += [f"  {verb}{note}" for note in analysis.notes]
+    return [*lines, "", f"behind each number: its {level:.0%} interval", ""]
+
+
+def _json(table: Table, analyses: Sequence[Analysis]) -> dict[str, Any]:
+    return {
+        "runs": len(table.observations),
+        "notes": [*table.notes, *warnings(table.observations)],
+        "methods": {
+            analysis.method.name: {
+                "fitted": analysis.fitted is not None,
+                "numbers": analysis.numbers,
+                "intervals": {key: dataclasses.asdict(each) for key, each in analysis.intervals.items()},
+                "notes": list(analysis.notes),
+            }
+            for analysis in analyses
+        },
+    }

@@ -1,0 +1,1 @@
+"""Scaling laws: tables of finished runs, fits of them, intervals, and what they predict."""

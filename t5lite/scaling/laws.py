@@ -1,0 +1,138 @@
+"""Formulas of the loss over parameters and tokens, as functions of unbounded numbers, with derivatives.
+
+A formula is a value with no state. ``theta`` [K] is what a fit moves: logarithms of amounts and of exponents,
+so that whatever it is, amounts and exponents are positive. Sizes are divided by their geometric means first,
+without which the constants of a formula are so nearly the same direction that no optimizer tells them apart.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+from t5lite.scaling.observations import Observations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centre:
+    """By what sizes are divided: parameters, tokens, loss."""
+
+    params: float
+    tokens: float
+    loss: float
+
+    @classmethod
+    def of(cls, observations: Observations) -> "Centre":
+        """Return the geometric means of a table."""
+        means = (np.exp(np.mean(np.log(of))) for of in (observations.params, observations.tokens))
+        params, tokens = means
+        return cls(params=float(params), tokens=float(tokens), loss=float(observations.loss.min()))
+
+
+class LossLaw(ABC):
+    """A formula of the loss L(N, D)."""
+
+    name: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    num_constants: ClassVar[int]
+
+    @abstractmethod
+    def log_loss(
+        self, theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, centre: Centre
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ln L, [P], and its derivatives by theta, [P, K]."""
+
+    @abstractmethod
+    def starts(self) -> np.ndarray:
+        """Return where fits begin, [S, K]."""
+
+    @abstractmethod
+    def constants(self, theta: np.ndarray, centre: Centre) -> dict[str, float]:
+        """Return the formula's constants by name, in the units of the table."""
+
+
+class ChinchillaLaw(LossLaw):
+    """An amount that stays, and one each that parameters and tokens take away."""
+
+    name = "chinchilla"
+    formula = "L = E + A / N^alpha + B / D^beta"
+    source = "Hoffmann et al., 2022, equation 2"
+    num_constants = 5
+
+    def log_loss(
+        self, theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, centre: Centre
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ln L and derivatives; theta is ln E, ln A, ln B of centred sizes, ln alpha, ln beta."""
+        n, d = np.log(params / centre.params), np.log(tokens / centre.tokens)
+        alpha, beta = np.exp(theta[3:])
+        terms = np.stack([np.broadcast_to(theta[0], n.shape), theta[1] - alpha * n, theta[2] - beta * d])
+        shares = softmax(terms, axis=0)
+        slopes = np.stack([*shares, -shares[1] * alpha * n, -shares[2] * beta * d], axis=1)
+        return np.log(centre.loss) + logsumexp(terms, axis=0), slopes
+
+    def starts(self) -> np.ndarray:
+        """Return what stays (share of the lowest loss), how the rest is divided, and exponents, every way."""
+        grid = product((0.1, 0.5, 0.9), (0.2, 0.5, 0.8), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0))
+        return np.log(
+            [
+                (stays, (1 - stays) * of_params, (1 - stays) * (1 - of_params), alpha, beta)
+                for stays, of_params, alpha, beta in grid
+            ]
+        )
+
+    def constants(self, theta: np.ndarray, centre: Centre) -> dict[str, float]:
+        """Return E, A, B, alpha and beta."""
+        stays, of_params, of_tokens, alpha, beta = np.exp(theta)
+        return {
+            "E": float(centre.loss * stays),
+            "A": float(centre.loss * of_params * centre.params**alpha),
+            "B": float(centre.loss * of_tokens * centre.tokens**beta),
+            "alpha": float(alpha),
+            "beta": float(beta),
+        }
+
+
+class KaplanLaw(LossLaw):
+    """Nothing stays: with parameters and tokens without end the loss goes to 0."""
+
+    name = "kaplan"
+    formula = "L = ((N_c / N)^(alpha_N / alpha_D) + D_c / D)^alpha_D"
+    source = "Kaplan et al., 2020, equation 1.5"
+    num_constants = 4
+
+    def log_loss(
+        self, theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, centre: Centre
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ln L and derivatives; theta is ln of the two terms at the centre, ln alpha_N, ln alpha_D."""
+        n, d = np.log(params / centre.params), np.log(tokens / centre.tokens)
+        alpha_n, alpha_d = np.exp(theta[2:])
+        terms = np.stack([theta[0] - alpha_n / alpha_d * n, theta[1] - d])
+        shares, both = softmax(terms, axis=0), logsumexp(terms, axis=0)
+        by_ratio = -shares[0] * alpha_n * n  # alpha_d times the derivative by ln(alpha_n / alpha_d)
+        slopes = np.stack(
+            [alpha_d * shares[0], alpha_d * shares[1], by_ratio, alpha_d * both - by_ratio], axis=1
+        )
+        return np.log(centre.loss) + alpha_d * both, slopes
+
+    def starts(self) -> np.ndarray:
+        """Return the two terms and both exponents, every way."""
+        grid = product((0.2, 1.0, 5.0), (0.2, 1.0, 5.0), (0.04, 0.1, 0.25, 0.5), (0.04, 0.1, 0.25, 0.5))
+        return np.log(list(grid))
+
+    def constants(self, theta: np.ndarray, centre: Centre) -> dict[str, float]:
+        """Return N_c, D_c, alpha_N and alpha_D."""
+        alpha_n, alpha_d = np.exp(theta[2:])
+        scale = np.log(centre.loss) / alpha_d  # of both terms, in which the centre's loss is kept
+        return {
+            "N_c": float(centre.params * np.exp((theta[0] + scale) * alpha_d / alpha_n)),
+            "D_c": float(centre.tokens * np.exp(theta[1] + scale)),
+            "alpha_N": float(alpha_n),
+            "alpha_D": float(alpha_d),
+        }
+
+
+LAWS: dict[str, LossLaw] = {law.name: law for law in (ChinchillaLaw(), KaplanLaw())}

@@ -1,0 +1,355 @@
+"""The ways of fitting, by name: what each finds, predicts for a budget, and what is to be said of it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
+from t5lite.scaling.intervals import Bootstrapped, Interval, bootstrap
+from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, profile_of
+from t5lite.scaling.laws import LAWS, ChinchillaLaw
+from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
+from t5lite.scaling.observations import Observations
+from t5lite.scaling.parametric import LawFit, fit_law
+from t5lite.scaling.repetition import RepetitionFit, fit_repetition
+from t5lite.scaling.variable_projection import fit_projected, profile_intervals
+
+_SIZES = ("N", "D", "loss")
+_ILL_CONDITIONED = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """What to train for a budget: parameters and tokens, and the loss where the method knows one."""
+
+    params: float
+    tokens: float
+    loss: float | None = None
+
+    def numbers(self, flops: float) -> dict[str, float]:
+        """Return them by names that say the budget."""
+        values = (self.params, self.tokens, self.loss)
+        return {
+            f"{name} at {flops:g}": value
+            for name, value in zip(_SIZES, values, strict=True)
+            if value is not None
+        }
+
+
+class Fitted(ABC):
+    """A method, fitted to a table."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> dict[str, float]:
+        """What it found, by name."""
+
+    @abstractmethod
+    def optimum(self, flops: float) -> Optimum | None:
+        """Return what to train for a budget; None if it does not say."""
+
+    @property
+    def law(self) -> LawFit | None:
+        """The formula L(N, D) that was fitted; None if none was."""
+        return None
+
+    def predicted_loss(self, observations: Observations) -> np.ndarray | None:
+        """Return the loss of runs, [P]; None if it predicts that of no single run."""
+        del observations
+        return None
+
+    def held_out(self, observations: Observations) -> str | None:
+        """Say how well other, larger runs are predicted; None if it predicts nothing of them."""
+        predicted = self.predicted_loss(observations)
+        if predicted is None:
+            return None
+        errors = 100 * (predicted / observations.loss - 1)
+        return (
+            f"loss of {len(observations)} runs missed by {np.mean(np.abs(errors)):.2f} % on average, "
+            f"{errors[np.argmax(np.abs(errors))]:+.2f} % at most"
+        )
+
+    def notes(self) -> list[str]:
+        """Return what is to be said of the fit."""
+        return []
+
+
+@dataclass(frozen=True)
+class _Envelope(Fitted):
+    fit: EnvelopeFit
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return self.fit.numbers
+
+    def optimum(self, flops: float) -> Optimum:
+        return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops))
+
+    def notes(self) -> list[str]:
+        return [f"{self.fit.num_lowest} of {self.fit.num_runs} runs are lowest at some cost"]
+
+
+@dataclass(frozen=True)
+class _IsoFlop(Fitted):
+    fit: IsoFlopFit
+    loss: LossOfCompute | None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return self.fit.numbers
+
+    def optimum(self, flops: float) -> Optimum:
+        loss = None if self.loss is None else self.loss(flops)
+        return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops), loss=loss)
+
+    def held_out(self, observations: Observations) -> str | None:
+        profile = profile_of(observations)
+        if profile is None:
+            return None
+        expected = self.optimum(profile.flops)
+        said = f"best tokens {expected.tokens:.3g}, by its own parabola {profile.tokens:.3g}"
+        if expected.loss is not None:
+            missed = 100 * (expected.loss / profile.loss - 1)
+            said += f"; loss there {expected.loss:.4g}, by its own {profile.loss:.4g} ({missed:+.2f} %)"
+        return said
+
+    def notes(self) -> list[str]:
+        said = []
+        if self.fit.left_out:
+            listed = ", ".join(f"{flops:.3g}" for flops in self.fit.left_out)
+            said.append(f"left out, for want of three sizes or of a lowest point: budgets of {listed} FLOPs")
+        if outside := [profile.flops for profile in self.fit.profiles if profile.outside]:
+            listed = ", ".join(f"{flops:.3g}" for flops in outside)
+            said.append(
+                f"lowest outside of the sizes that were tried, so extrapolated: budgets of {listed} FLOPs"
+            )
+        if len(self.fit.profiles) < 4:
+            said.append(
+                f"a line through {len(self.fit.profiles)} budgets; with fewer than four nothing checks it"
+            )
+        return said
+
+
+@dataclass(frozen=True)
+class _Law(Fitted):
+    fit: LawFit
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return self.fit.numbers
+
+    @property
+    def law(self) -> LawFit:
+        return self.fit
+
+    def optimum(self, flops: float) -> Optimum:
+        params, tokens, loss = self.fit.optimum(flops)
+        return Optimum(params=params, tokens=tokens, loss=loss)
+
+    def predicted_loss(self, observations: Observations) -> np.ndarray:
+        return self.fit.loss(observations.params, observations.tokens)
+
+    def notes(self) -> list[str]:
+        said = [f"residuals of ln L: {np.sqrt(np.mean(self.fit.residuals**2)):.2g} root mean square"]
+        if self.fit.condition > _ILL_CONDITIONED:
+            said.append(
+                f"ill-conditioned (condition {self.fit.condition:.0f}): constants may change together and "
+                "hardly the loss; trust exponents of the best sizes and predictions nearby, no single constant"
+            )
+        if self.fit.ends_alike < self.fit.followed:
+            said.append(
+                f"{self.fit.ends_alike} of {self.fit.followed} starts ended at this optimum; others above it"
+            )
+        constants = self.fit.constants
+        if any(value <= 0 for value in constants.values()):
+            said.append(
+                "ill-conditioned: "
+                + ", ".join(f"{name} is 0" for name, value in constants.items() if value <= 0)
+                + "; the runs do not tell that constant from nothing"
+            )
+        return said
+
+
+@dataclass(frozen=True)
+class _Repetition(Fitted):
+    fit: RepetitionFit
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return self.fit.numbers
+
+    def optimum(self, flops: float) -> None:
+        del flops
+
+    def predicted_loss(self, observations: Observations) -> np.ndarray | None:
+        if observations.unique_tokens is None:
+            return None
+        return self.fit.loss(observations.params, observations.tokens, observations.unique_tokens)
+
+    def notes(self) -> list[str]:
+        return [
+            f"{self.fit.num_repeated} runs repeat tokens; E, A, B, alpha and beta are of those that do not"
+        ]
+
+
+class Method(ABC):
+    """A way of fitting."""
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    repeats_to_skip: ClassVar[bool] = True
+    """Whether runs that repeat tokens would bend the fit, so that they are left out."""
+
+    @abstractmethod
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit a table; ``like`` is the fit of a similar one, near which it may begin.
+
+        Raises:
+          DataError: if it cannot be fitted to such a table, saying why.
+        """
+
+    def intervals(
+        self,
+        fitted: Fitted,
+        observations: Observations,
+        *,
+        budgets: tuple[float, ...],
+        num_resamples: int,
+        level: float,
+    ) -> Bootstrapped:
+        """Return intervals of all numbers, and of what is predicted for ``budgets``."""
+
+        def numbers(resampled: Observations) -> dict[str, float]:
+            return numbers_of(self.fit(resampled, like=fitted), budgets)
+
+        return bootstrap(numbers, observations, num_resamples=num_resamples, level=level)
+
+
+def numbers_of(fitted: Fitted, budgets: tuple[float, ...]) -> dict[str, float]:
+    """Return all numbers of a fit, those that it predicts for budgets too."""
+    numbers = dict(fitted.numbers)
+    for flops in budgets:
+        if (optimum := fitted.optimum(flops)) is not None:
+            numbers |= optimum.numbers(flops)
+    return numbers
+
+
+class Envelope(Method):
+    """Chinchilla's first approach."""
+
+    name = "envelope"
+    about = "which run is lowest at each cost (Hoffmann et al., approach 1)"
+
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit it."""
+        del like
+        return _Envelope(fit_envelope(observations))
+
+
+class IsoFlop(Method):
+    """Chinchilla's second approach."""
+
+    name = "isoflop"
+    about = "a parabola of each budget, a line through the vertices (Hoffmann et al., approach 2; Llama 3)"
+
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit it."""
+        del like
+        fit = fit_isoflop(observations)
+        flops = np.array([profile.flops for profile in fit.profiles])
+        loss = np.array([profile.loss for profile in fit.profiles])
+        return _IsoFlop(fit, fit_loss_of_compute(flops, loss))
+
+
+class Chinchilla(Method):
+    """Chinchilla's third approach."""
+
+    name = "chinchilla"
+    about = f"{LAWS['chinchilla'].formula}, by Huber loss of ln L (Hoffmann et al., approach 3)"
+
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit it."""
+        start = None if like is None or like.law is None else like.law.theta
+        return _Law(fit_law(LAWS[self.name], observations, start=start))
+
+
+class Kaplan(Chinchilla):
+    """Kaplan's law."""
+
+    name = "kaplan"
+    about = f"{LAWS['kaplan'].formula}, by Huber loss of ln L (Kaplan et al.)"
+
+
+class VariableProjection(Method):
+    """Chinchilla's formula by least squares, with intervals by profile likelihood."""
+
+    name = "projection"
+    about = (
+        f"{ChinchillaLaw.formula}, by least squares and variable projection; intervals by profile likelihood"
+    )
+
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit it."""
+        del like
+        return _Law(fit_projected(observations))
+
+    def intervals(
+        self,
+        fitted: Fitted,
+        observations: Observations,
+        *,
+        budgets: tuple[float, ...],
+        num_resamples: int,
+        level: float,
+    ) -> Bootstrapped:
+        """Return profile-likelihood intervals of constants; of A, B and predictions, the bootstrap's."""
+        resampled = super().intervals(
+            fitted, observations, budgets=budgets, num_resamples=num_resamples, level=level
+        )
+        if fitted.law is None:
+            return resampled
+        profiles = profile_intervals(fitted.law, observations, level=level)
+        share = profiles["N exponent"]
+        profiles["D exponent"] = Interval(low=1 - share.high, high=1 - share.low, level=level)
+        return Bootstrapped(
+            intervals=resampled.intervals | profiles,
+            num_resamples=resampled.num_resamples,
+            num_failed=resampled.num_failed,
+        )
+
+
+class Repetition(Method):
+    """What repeated tokens are worth."""
+
+    name = "repetition"
+    about = "what tokens that were seen before are worth (Muennighoff et al.)"
+    repeats_to_skip = False
+
+    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+        """Fit it."""
+        del like
+        return _Repetition(fit_repetition(observations))
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (Envelope(), IsoFlop(), Chinchilla(), VariableProjection(), Kaplan(), Repetition())
+}
+
+
+def parabola_bias(fitted: Fitted, observations: Observations) -> float | None:
+    """Return by how much parabolas miss the N exponent of a law, at the table's points; None without a law.
+
+    The law's losses, without noise, are given to the parabolas.
+    """
+    loss = fitted.predicted_loss(observations)
+    if loss is None or "N exponent" not in fitted.numbers:
+        return None
+    try:
+        parabola = fit_isoflop(observations.with_loss(loss)).numbers["N exponent"]
+    except DataError:
+        return None
+    return parabola - fitted.numbers["N exponent"]

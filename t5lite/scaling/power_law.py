@@ -1,0 +1,24 @@
+"""Straight lines through logarithms."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``coefficient * x ** exponent``."""
+
+    coefficient: float
+    exponent: float
+
+    def __call__(self, x: float) -> float:
+        """Return y."""
+        return float(self.coefficient * x**self.exponent)
+
+
+def fit_power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw:
+    """Return the law of least squared errors of ``ln y``; two points or more."""
+    exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
+    with np.errstate(over="ignore"):  # of a resample whose optima lie nowhere
+        return PowerLaw(float(np.exp(logarithm)), float(exponent))

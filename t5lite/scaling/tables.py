@@ -1,0 +1,284 @@
+"""Tables of finished runs: CSV, TSV, JSON lines or Parquet, with whatever their columns are called."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from t5lite.core.errors import ConfigError, DataError, question, suggestion
+from t5lite.core.storage.addresses import place
+from t5lite.scaling.observations import Observations
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "params": ("params", "parameters", "num_params", "num_parameters", "n"),
+    "tokens": ("tokens", "num_tokens", "training_tokens", "tokens_seen", "d"),
+    "flops": ("flops", "training_flops", "budget", "compute", "c"),
+    "loss": ("loss", "heldout_loss", "eval_loss", "validation_loss", "final_loss", "l"),
+    "unique_tokens": ("unique_tokens", "u"),
+    "run": ("run", "run_name", "run_id"),
+}
+"""What columns mean, and what they are called; letters' case and spaces do not count."""
+
+Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
+"""Names of columns, and rows with their line numbers (of Parquet, row numbers)."""
+
+_NUMBERS = ("params", "tokens", "flops", "loss", "unique_tokens")
+_FLOPS_PER_PAIR = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The runs of a table, and what is to be said of how they were read.
+
+    Attributes:
+      observations: the runs.
+      notes: what was left out or supplied, with counts, a sentence each.
+    """
+
+    observations: Observations
+    notes: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class _LeftOut:
+    count: int = 0
+    first: str = ""
+
+    def add(self, reason: str) -> None:
+        self.count += 1
+        self.first = self.first or reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a table is read.
+
+    Attributes:
+      columns: names of the table for some of ``params``, ``tokens``, ``flops``, ``loss``,
+      ``unique_tokens``, ``run``. where: values of columns that rows must have, as texts.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in self.columns:
+            if name not in NAMES:
+                raise ConfigError(
+                    f"--columns names {name!r}, which no table is read for{suggestion(name, NAMES)}"
+                )
+
+    def tables(self, path: str, *, by: str | None = None) -> dict[str, Table]:
+        """Return the runs of a file, by the value of the column ``by``; all under "" without one.
+
+        Raises:
+          DataError: if the file is missing, empty, of no known format, or lacks a column, or no row can
+          be used.
+        """
+        header, rows = _read(path)
+        meant = self._meant(header, path)
+        for column in [*self.where, *([] if by is None else [by])]:
+            _check_column(column, header, path)
+        groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+        for number, row in rows:
+            if all(_text(row.get(column)) == value for column, value in self.where.items()):
+                key = "" if by is None else _text(row.get(by))
+                groups.setdefault(key, []).append((f"{path}:{number}", row))
+        if not groups:
+            wanted = " and ".join(f"{column}={value}" for column, value in self.where.items())
+            found = sorted({_text(row.get(next(iter(self.where), ""))) for _, row in rows})[:10]
+            raise DataError(
+                f"{path} has no row of {wanted or 'data'}"
+                + (f"; the first such column has: {', '.join(found)}" if self.where else "")
+            )
+        return {key: _table(rows, meant, path) for key, rows in groups.items()}
+
+    def _meant(self, header: Sequence[str], path: str) -> dict[str, str]:
+        """Return which column of the table is which."""
+        meant = {}
+        for name, usual in NAMES.items():
+            if name in self.columns:
+                _check_column(self.columns[name], header, path)
+                meant[name] = self.columns[name]
+                continue
+            found = [column for column in header if _plain(column) in usual]
+            if len(found) > 1:
+                raise DataError(
+                    f"{path} has several columns for {name}: {', '.join(found)}; say which by "
+                    f"--columns {name} {found[0]}"
+                )
+            if found:
+                meant[name] = found[0]
+        sizes = [name for name in ("params", "tokens", "flops") if name in meant]
+        if "loss" not in meant or len(sizes) < 2:
+            lacking = "loss" if "loss" not in meant else "two of params, tokens and flops"
+            raise DataError(
+                f"{path} has no column for {lacking} among {', '.join(header)}; name columns by --columns "
+                "OURS THEIRS, such as --columns params n_params loss final"
+            )
+        return meant
+
+
+def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str], path: str) -> Table:
+    left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
+    numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS if name in meant}
+    runs: list[str] = []
+    for where, row in rows:
+        try:
+            values = {name: _number(row.get(meant[name]), meant[name]) for name in numbers}
+        except ValueError as error:
+            left_out.add(f"{where}: {error}")
+            continue
+        run = _text(row.get(meant["run"])) if "run" in meant else ""
+        key = (run, *values.values())
+        if key in seen:
+            repeated.add(where)
+            continue
+        seen.add(key)
+        runs.append(run)
+        for name, value in values.items():
+            numbers[name].append(value)
+    if not runs:
+        raise DataError(f"{path} has no row that can be used; the first: {left_out.first}")
+    arrays = {name: np.array(values) for name, values in numbers.items()}
+    notes = []
+    if left_out.count:
+        notes.append(f"{left_out.count} of {len(rows)} rows left out, the first {left_out.first}")
+    if repeated.count:
+        notes.append(
+            f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
+        )
+    notes += _supply(arrays)
+    several = "run" in meant and len(set(runs)) < len(runs)
+    observations = Observations(
+        params=arrays["params"],
+        tokens=arrays["tokens"],
+        flops=arrays["flops"],
+        loss=arrays["loss"],
+        unique_tokens=arrays.get("unique_tokens"),
+        runs=np.array(runs) if several else None,
+    )
+    return Table(observations=observations, notes=tuple(notes))
+
+
+def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
+    """Add what follows from the two others by C = 6 N D, and say so."""
+    if "flops" not in arrays:
+        arrays["flops"] = _FLOPS_PER_PAIR * arrays["params"] * arrays["tokens"]
+        return ["the table has no FLOPs: taken as 6 x parameters x tokens"]
+    if "params" not in arrays:
+        arrays["params"] = arrays["flops"] / (_FLOPS_PER_PAIR * arrays["tokens"])
+        return ["the table has no parameters: taken as FLOPs / (6 x tokens)"]
+    if "tokens" not in arrays:
+        arrays["tokens"] = arrays["flops"] / (_FLOPS_PER_PAIR * arrays["params"])
+        return ["the table has no tokens: taken as FLOPs / (6 x parameters)"]
+    ratio = arrays["flops"] / (arrays["params"] * arrays["tokens"])
+    low, high = float(ratio.min()), float(ratio.max())
+    if low < 3 or high > 12:
+        return [
+            f"FLOPs are {low:.3g} to {high:.3g} times parameters x tokens, where 6 is usual: are the units "
+            "right?"
+        ]
+    return []
+
+
+def _number(value: Any, column: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"column {column!r} has {value!r}, no number") from None
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"column {column!r} has {value!r}; numbers are above 0 and finite")
+    return number
+
+
+def _check_column(column: str, header: Sequence[str], path: str) -> None:
+    if column not in header:
+        hint = question(column, header)
+        raise DataError(f"{path} has no column {column!r};{hint and f' {hint}'} it has: {', '.join(header)}")
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower().replace(" ", "_")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _read(path: str) -> Rows:
+    file = place(path)
+    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet}
+    if file.suffix.lower() not in readers:
+        raise DataError(f"{path}: a table is a file whose name ends in {', '.join(readers)}")
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a directory; give the file of a table") from None
+    header, rows = readers[file.suffix.lower()](content, path)
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    return header, rows
+
+
+def _csv(content: bytes, path: str, delimiter: str = ",") -> Rows:
+    reader = csv.DictReader(io.StringIO(_decoded(content, path), newline=""), delimiter=delimiter)
+    try:
+        rows: list[tuple[int, Mapping[str, Any]]] = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from error
+    header = list(reader.fieldnames or [])
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path} has the column {twice[0]!r} twice; give each a name of its own")
+    return header, rows
+
+
+def _tsv(content: bytes, path: str) -> Rows:
+    return _csv(content, path, "\t")
+
+
+def _json_lines(content: bytes, path: str) -> Rows:
+    rows: list[tuple[int, Mapping[str, Any]]] = []
+    for number, line in enumerate(_decoded(content, path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{number}: a line is a JSON object with a value for each column")
+        rows.append((number, row))
+    return _union(row for _, row in rows), rows
+
+
+def _parquet(content: bytes, path: str) -> Rows:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise DataError(f"{path}: reading Parquet needs pyarrow; pip install 't5lite[data]'") from error
+    try:
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+        table.validate(full=True)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    return list(table.column_names), list(enumerate(table.to_pylist(), start=1))
+
+
+def _union(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column in row))
+
+
+def _decoded(content: bytes, path: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: byte {error.start}") from error

@@ -1,0 +1,156 @@
+"""Chinchilla's formula by least squares without starts, and intervals by its profile likelihood.
+
+Once alpha and beta are chosen, the loss is linear in E, A and B, which non-negative least squares gives
+exactly: two numbers are left to search, and no start decides where it ends (variable projection, Golub
+and Pereyra, 1973). Errors are relative ones, (L - fit) / L, which are errors of ln L to first order.
+Unlike the Huber fit every run counts with its square, which is best for errors that are normal, and lets
+one bad run move everything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq, minimize, minimize_scalar, nnls
+from scipy.stats import f as f_distribution
+
+from t5lite.core.errors import DataError
+from t5lite.scaling.intervals import Interval
+from t5lite.scaling.laws import Centre, ChinchillaLaw
+from t5lite.scaling.observations import Observations
+from t5lite.scaling.parametric import LawFit
+
+_LAW = ChinchillaLaw()
+_EXPONENTS = np.geomspace(0.02, 3.0, 12)
+_SMALLEST, _LARGEST = 1e-3, 10.0
+"""Of an exponent; beyond, the data say nothing of it."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The least sum of squared relative errors, for given exponents."""
+
+    observations: Observations
+    centre: Centre
+
+    def amounts(self, alpha: float, beta: float) -> tuple[float, np.ndarray]:
+        """Return the sum, and E, A and B of centred sizes, [3]."""
+        design = np.stack([np.ones(len(self.observations)), *self._powers(alpha, beta)], axis=1)
+        loss = self.observations.loss
+        amounts, norm = nnls(design / loss[:, None], np.ones(len(loss)))
+        return float(norm**2), amounts
+
+    def with_floor(self, floor: float, alpha: float, beta: float) -> float:
+        """Return the sum with E given."""
+        loss = self.observations.loss
+        design = np.stack(self._powers(alpha, beta), axis=1)
+        return float(nnls(design / loss[:, None], 1 - floor / loss)[1] ** 2)
+
+    def _powers(self, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
+        observations, centre = self.observations, self.centre
+        return (observations.params / centre.params) ** -alpha, (observations.tokens / centre.tokens) ** -beta
+
+
+def fit_projected(observations: Observations) -> LawFit:
+    """Fit Chinchilla's formula by least squares of relative errors.
+
+    Raises:
+      DataError: if there are too few runs for its five constants.
+    """
+    if len(observations) <= _LAW.num_constants:
+        raise DataError(f"{len(observations)} runs do not determine the {_LAW.num_constants} constants")
+    centre = Centre.of(observations)
+    projection = Projection(observations, centre)
+    grid = [(alpha, beta) for alpha in _EXPONENTS for beta in _EXPONENTS]
+    start = min(grid, key=lambda pair: projection.amounts(*pair)[0])
+    found = _least(lambda logs: projection.amounts(*_exponents(logs))[0], np.log(start))
+    exponents = _exponents(found)
+    squares, amounts = projection.amounts(*exponents)
+    with np.errstate(divide="ignore"):  # an amount of 0 is ln 0, which the formula takes
+        theta = np.concatenate([np.log(amounts / centre.loss), np.log(exponents)])
+    fitted, slopes = _LAW.log_loss(theta, observations.params, observations.tokens, centre)
+    return LawFit(
+        law=_LAW,
+        theta=theta,
+        centre=centre,
+        flops_per_pair=observations.flops_per_pair,
+        objective=squares,
+        ends_alike=1,
+        followed=1,
+        residuals=np.log(observations.loss) - fitted,
+        condition=float(np.linalg.cond(slopes)),
+    )
+
+
+def profile_intervals(fit: LawFit, observations: Observations, *, level: float) -> dict[str, Interval]:
+    """Return intervals of alpha, beta, E and the exponent of the best parameters, by likelihood ratios.
+
+    A value is inside where the least sum of squares with it held is at most ``1 + F / (P - 5)`` times the
+    least of all (F of 1 and P - 5 degrees of freedom): exact for a linear formula with normal errors of
+    unknown size. An end that the data do not bound is infinite, or 0.
+    """
+    projection = Projection(observations, fit.centre)
+    freedom = len(observations) - _LAW.num_constants
+    limit = fit.objective * (1 + float(f_distribution.ppf(level, 1, freedom)) / freedom)
+    alpha, beta = np.exp(fit.theta[3:])
+
+    def alpha_held(value: float) -> float:
+        return _least_of_one(lambda other: projection.amounts(value, np.exp(other))[0], np.log(beta))
+
+    def beta_held(value: float) -> float:
+        return _least_of_one(lambda other: projection.amounts(np.exp(other), value)[0], np.log(alpha))
+
+    def share_held(share: float) -> float:  # of beta in alpha + beta: the exponent of the best parameters
+        both = np.log(alpha + beta)
+        return _least_of_one(
+            lambda total: projection.amounts(np.exp(total) * (1 - share), np.exp(total) * share)[0], both
+        )
+
+    def floor_held(floor: float) -> float:
+        logs = _least(lambda logs: projection.with_floor(floor, *_exponents(logs)), fit.theta[3:])
+        return projection.with_floor(floor, *_exponents(logs))
+
+    floor = fit.constants["E"]
+    lowest = float(observations.loss.min())
+    return {
+        "alpha": _crossings(alpha_held, limit, alpha, _SMALLEST, _LARGEST, level),
+        "beta": _crossings(beta_held, limit, beta, _SMALLEST, _LARGEST, level),
+        "N exponent": _crossings(share_held, limit, beta / (alpha + beta), 1e-3, 1 - 1e-3, level),
+        "E": _crossings(floor_held, limit, floor, 0.0, lowest * (1 - 1e-9), level),
+    }
+
+
+def _exponents(logs: np.ndarray) -> np.ndarray:
+    return np.clip(np.exp(np.clip(logs, -20, 20)), _SMALLEST, _LARGEST)
+
+
+def _least(function: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:
+    options = {"xatol": 1e-7, "fatol": 0.0, "maxiter": 1000}
+    simplex = np.asarray(start) + np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]])
+    return minimize(function, start, method="Nelder-Mead", options=options | {"initial_simplex": simplex}).x
+
+
+def _least_of_one(function: Callable[[float], float], middle: float) -> float:
+    """Return the least value near ``middle``, in logarithms."""
+    found: Any = minimize_scalar(function, bounds=(middle - 2.5, middle + 2.5), method="bounded")
+    return float(found.fun)
+
+
+def _crossings(
+    held: Callable[[float], float], limit: float, best: float, low: float, high: float, level: float
+) -> Interval:
+    """Return where ``held`` passes ``limit`` to either side of ``best``, between ``low`` and ``high``."""
+
+    def end(edge: float) -> float:
+        if held(edge) <= limit:
+            return edge
+        inside, outside = best, edge
+        step = 0.02 * (edge - best)  # few intervals reach as far as the edge
+        while held(inside + step) <= limit and abs(inside + step - best) < abs(edge - best):
+            inside, step = inside + step, 2 * step
+        outside = inside + step if abs(inside + step - best) < abs(edge - best) else edge
+        root: Any = brentq(lambda value: held(value) - limit, inside, outside, xtol=1e-5)
+        return float(root)
+
+    return Interval(low=end(low), high=end(high), level=level)
