@@ -32,6 +32,7 @@ REQUIREMENTS = [
     "pyyaml>=6.0,<7",
     "sacrebleu>=2.6,<3",
     "safetensors>=0.8,<0.9",
+    "scipy>=1.15,<2",
     "sentencepiece>=0.2.1,<0.3",
     "tensorstore>=0.1.80,<0.2",
     "tqdm>=4.67,<5",

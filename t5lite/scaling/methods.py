@@ -157,7 +157,7 @@ class _Law(Fitted):
         if self.fit.condition > _ILL_CONDITIONED:
             said.append(
                 f"ill-conditioned (condition {self.fit.condition:.0f}): constants may change together and "
-                "hardly the loss; trust exponents of the best sizes and predictions nearby, no single constant"
+                "hardly the loss; trust exponents of the best sizes and predictions nearby, not in constants"
             )
         if self.fit.ends_alike < self.fit.followed:
             said.append(

@@ -43,8 +43,11 @@ class Observations:
 
     def take(self, which: np.ndarray) -> "Observations":
         """Return those of a mask or of indices, which may repeat."""
-        taken: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Observations(**{name: None if of is None else of[which] for name, of in taken.items()})
+        taken: dict[str, Any] = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            taken[field.name] = None if values is None else values[which]
+        return Observations(**taken)
 
     def with_loss(self, loss: np.ndarray) -> "Observations":
         """Return the same runs with other losses, [P]."""

@@ -32,7 +32,7 @@ class RepetitionFit:
       tokens_worth: R of tokens: all repetitions together are worth so many times the unique ones.
       params_worth: R of parameters.
       num_repeated: runs that repeat tokens.
-      residuals: ln of measured over fitted loss, [P].
+      residuals: ln of measured over fitted loss, of the runs that repeat tokens.
     """
 
     once: LawFit
@@ -82,7 +82,7 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
         tokens_worth=float(tokens_worth),
         params_worth=float(params_worth),
         num_repeated=int(repeated.sum()),
-        residuals=logs - fitted(best.x),
+        residuals=(logs - fitted(best.x))[repeated],
     )
 
 

@@ -25,6 +25,10 @@ _LAW = ChinchillaLaw()
 _EXPONENTS = np.geomspace(0.02, 3.0, 12)
 _SMALLEST, _LARGEST = 1e-3, 10.0
 """Of an exponent; beyond, the data say nothing of it."""
+_CLOSE = 1e-3
+"""How exactly the ends of intervals are found, relative."""
+_FURTHEST = 100.0
+"""Of logarithms of terms."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,12 @@ class Projection:
         return float(nnls(design / loss[:, None], 1 - floor / loss)[1] ** 2)
 
     def _powers(self, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-        observations, centre = self.observations, self.centre
-        return (observations.params / centre.params) ** -alpha, (observations.tokens / centre.tokens) ** -beta
+        n = np.log(self.observations.params / self.centre.params)
+        d = np.log(self.observations.tokens / self.centre.tokens)
+        # Sizes that differ by many orders of magnitude would overflow under exponents that a search tries.
+        return np.exp(np.clip(-alpha * n, -_FURTHEST, _FURTHEST)), np.exp(
+            np.clip(-beta * d, -_FURTHEST, _FURTHEST)
+        )
 
 
 def fit_projected(observations: Observations) -> LawFit:
@@ -108,7 +116,9 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
         )
 
     def floor_held(floor: float) -> float:
-        logs = _least(lambda logs: projection.with_floor(floor, *_exponents(logs)), fit.theta[3:])
+        logs = _least(
+            lambda logs: projection.with_floor(floor, *_exponents(logs)), fit.theta[3:], close=_CLOSE
+        )
         return projection.with_floor(floor, *_exponents(logs))
 
     floor = fit.constants["E"]
@@ -125,15 +135,17 @@ def _exponents(logs: np.ndarray) -> np.ndarray:
     return np.clip(np.exp(np.clip(logs, -20, 20)), _SMALLEST, _LARGEST)
 
 
-def _least(function: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:
-    options = {"xatol": 1e-7, "fatol": 0.0, "maxiter": 1000}
+def _least(function: Callable[[np.ndarray], float], start: np.ndarray, *, close: float = 1e-7) -> np.ndarray:
+    options = {"xatol": close, "fatol": 0.0, "maxiter": 1000}
     simplex = np.asarray(start) + np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]])
     return minimize(function, start, method="Nelder-Mead", options=options | {"initial_simplex": simplex}).x
 
 
 def _least_of_one(function: Callable[[float], float], middle: float) -> float:
     """Return the least value near ``middle``, in logarithms."""
-    found: Any = minimize_scalar(function, bounds=(middle - 2.5, middle + 2.5), method="bounded")
+    found: Any = minimize_scalar(
+        function, bounds=(middle - 2.5, middle + 2.5), method="bounded", options={"xatol": 1e-3}
+    )
     return float(found.fun)
 
 
@@ -150,7 +162,7 @@ def _crossings(
         while held(inside + step) <= limit and abs(inside + step - best) < abs(edge - best):
             inside, step = inside + step, 2 * step
         outside = inside + step if abs(inside + step - best) < abs(edge - best) else edge
-        root: Any = brentq(lambda value: held(value) - limit, inside, outside, xtol=1e-5)
+        root: Any = brentq(lambda value: held(value) - limit, inside, outside, xtol=max(_CLOSE * best, 1e-6))
         return float(root)
 
     return Interval(low=end(low), high=end(high), level=level)

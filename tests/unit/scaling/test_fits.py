@@ -1,0 +1,202 @@
+"""Fits find the law that made a table, and say when they cannot."""
+
+from dataclasses import replace
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from t5lite.core.errors import DataError
+from t5lite.scaling.analysis import Settings, analyse
+from t5lite.scaling.envelope import fit_envelope
+from t5lite.scaling.isoflop import fit_isoflop
+from t5lite.scaling.laws import LAWS, Centre
+from t5lite.scaling.loss_of_compute import fit_loss_of_compute
+from t5lite.scaling.methods import METHODS
+from t5lite.scaling.observations import Observations, budget_numbers
+from t5lite.scaling.parametric import fit_law
+from t5lite.scaling.repetition import fit_repetition
+from t5lite.scaling.variable_projection import fit_projected, profile_intervals
+from tests.unit.scaling import simulated
+from tests.unit.scaling.simulated import ALPHA, BETA, N_EXPONENT, A, B, E, isoflops
+
+CONSTANTS = {"E": E, "A": A, "B": B, "alpha": ALPHA, "beta": BETA}
+
+
+@pytest.mark.parametrize("fit", [lambda runs: fit_law(LAWS["chinchilla"], runs), fit_projected])
+def test_the_constants_of_a_law_are_found(fit):
+    found = fit(isoflops())
+    assert found.constants == pytest.approx(CONSTANTS, rel=1e-3)
+    assert found.numbers["N exponent"] == pytest.approx(N_EXPONENT, abs=1e-4)
+    params, tokens, loss = found.optimum(1e23)
+    assert params == pytest.approx(simulated.best_params(1e23), rel=1e-3)
+    assert params * tokens == pytest.approx(1e23 / 6)
+    assert loss == pytest.approx(simulated.law(np.array(params), np.array(tokens)), rel=1e-5)
+
+
+def test_the_constants_of_kaplans_law_are_found():
+    runs = isoflops()
+    loss = ((8.8e13 / runs.params) ** (0.076 / 0.095) + 5.4e13 / runs.tokens) ** 0.095
+    found = fit_law(LAWS["kaplan"], runs.with_loss(loss))
+    expected = {"N_c": 8.8e13, "D_c": 5.4e13, "alpha_N": 0.076, "alpha_D": 0.095}
+    assert found.constants == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", LAWS)
+@hypothesis.given(seed=st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=20)
+def test_derivatives_are_those_of_finite_differences(name, seed):
+    rng = np.random.default_rng(seed)
+    law, centre = LAWS[name], Centre(params=1e8, tokens=1e9, loss=2.0)
+    theta = rng.normal(size=law.num_constants) * 0.5 - 1
+    params, tokens = 1e8 * np.exp(rng.normal(size=7)), 1e9 * np.exp(rng.normal(size=7))
+    _, slopes = law.log_loss(theta, params, tokens, centre)
+    for place in range(len(theta)):
+        step = 1e-6 * np.eye(len(theta))[place]
+        after, before = (law.log_loss(theta + sign * step, params, tokens, centre)[0] for sign in (1, -1))
+        np.testing.assert_allclose(slopes[:, place], (after - before) / 2e-6, atol=1e-7)
+
+
+def test_a_run_that_went_wrong_does_not_move_the_huber_fit():
+    runs = isoflops()
+    wrong = runs.loss.copy()
+    wrong[5] *= 1.5
+    assert fit_law(LAWS["chinchilla"], runs.with_loss(wrong)).constants == pytest.approx(CONSTANTS, rel=0.02)
+
+
+def test_vertices_of_parabolas_are_found_exactly():
+    """As Llama 3's: the best tokens grow with a power of 0.53."""
+    flops = np.repeat([6e18, 1e20, 1e22], 5)
+    best = 0.3 * flops**0.53
+    tokens = best * np.tile([0.2, 0.5, 1.1, 2.0, 6.0], 3)
+    loss = 2 + 0.05 * np.log(tokens / best) ** 2 - 0.02 * np.log(flops / 1e18)
+    found = fit_isoflop(Observations(params=flops / 6 / tokens, tokens=tokens, flops=flops, loss=loss))
+    assert found.tokens.exponent == pytest.approx(0.53, abs=1e-9)
+    assert found.tokens.coefficient == pytest.approx(0.3, rel=1e-6)
+    assert found.params.exponent == pytest.approx(0.47, abs=1e-9)
+    for profile, at in zip(found.profiles, (6e18, 1e20, 1e22), strict=True):
+        assert profile.loss == pytest.approx(2 - 0.02 * np.log(at / 1e18))
+        assert np.polyval(profile.curve, np.log(profile.tokens)) == pytest.approx(profile.loss)
+
+
+def test_a_budget_without_a_lowest_point_is_left_out_and_said():
+    runs = isoflops(num_budgets=5)
+    loss = runs.loss.copy()
+    loss[:8] = 4 - 0.1 * np.log(runs.tokens[:8] / 1e9) ** 2
+    found = fit_isoflop(runs.with_loss(loss))
+    assert (len(found.profiles), found.left_out) == (4, pytest.approx((1e18,)))
+    notes = analyse(runs.with_loss(loss), METHODS["isoflop"], Settings(num_resamples=20)).notes
+    assert any("left out" in note and "1e+18" in note for note in notes)
+
+
+def test_budgets_are_told_from_a_cloud():
+    assert budget_numbers(isoflops()).max() == 5
+    rng = np.random.default_rng(0)
+    cloud = Observations(
+        *(), **{name: np.exp(rng.normal(size=60)) for name in ("params", "tokens", "flops", "loss")}
+    )
+    assert budget_numbers(cloud) is None
+
+
+def test_the_envelope_follows_training_curves():
+    """Of a law whose runs follow it all the way, so that the lowest run at each cost is the best size."""
+    curves = []
+    for params in np.geomspace(1e7, 1e9, 40):
+        tokens = np.geomspace(1e8, 1e11, 60)
+        curves.append((np.full(60, params), tokens, np.full(60, f"{params:g}")))
+    params, tokens, runs = (np.concatenate(each) for each in zip(*curves, strict=True))
+    loss = simulated.law(params, tokens)
+    table = Observations(params=params, tokens=tokens, flops=6 * params * tokens, loss=loss, runs=runs)
+    inside = (table.flops > 2e17) & (table.flops < 1e20)  # where the best size is among those tried
+    found = fit_envelope(table.take(inside))
+    assert found.params.exponent == pytest.approx(N_EXPONENT, abs=0.02)
+    assert found.tokens.exponent == pytest.approx(1 - N_EXPONENT, abs=0.02)
+
+
+def test_the_worth_of_repetitions_is_found():
+    once = isoflops(num_budgets=4)
+    rng = np.random.default_rng(0)
+    unique = once.tokens / rng.uniform(2, 60, len(once))
+    worth = unique + unique * 15.0 * (1 - np.exp(-(once.tokens / unique - 1) / 15.0))
+    base = np.minimum(once.params, (ALPHA * A / (BETA * B) * unique**BETA) ** (1 / ALPHA))
+    worth_params = base + base * 5.0 * (1 - np.exp(-(once.params / base - 1) / 5.0))
+    both = {
+        name: np.concatenate([getattr(once, name), getattr(once, name)])
+        for name in ("params", "tokens", "flops")
+    }
+    runs = Observations(
+        **both,
+        loss=np.concatenate([once.loss, simulated.law(worth_params, worth)]),
+        unique_tokens=np.concatenate([once.tokens, unique]),
+    )
+    found = fit_repetition(runs)
+    assert (found.tokens_worth, found.params_worth) == (
+        pytest.approx(15, rel=0.02),
+        pytest.approx(5, rel=0.02),
+    )
+    np.testing.assert_allclose(found.residuals, 0, atol=1e-3)
+    notes = analyse(runs, METHODS["chinchilla"], Settings(num_resamples=20)).notes
+    assert notes[0].startswith(f"{len(once)} runs that repeat tokens left out")
+
+
+def test_the_loss_of_compute_has_a_floor():
+    flops = np.geomspace(1e18, 1e22, 7)
+    law = fit_loss_of_compute(flops, 1.7 + 30 * flops**-0.08)
+    assert (law.floor, law.exponent) == (pytest.approx(1.7, rel=1e-3), pytest.approx(0.08, rel=1e-3))
+    assert fit_loss_of_compute(flops[:3], flops[:3]) is None
+
+
+def test_profile_intervals_hold_the_truth_as_often_as_they_say():
+    """Of 4 repetitions at 90 %, fewer than 2 have a probability of 0.4 %."""
+    inside = dict.fromkeys(("alpha", "beta", "E", "N exponent"), 0)
+    truth = CONSTANTS | {"N exponent": N_EXPONENT}
+    for seed in range(4):
+        runs = isoflops(noise=0.01, seed=seed)
+        for name, interval in profile_intervals(fit_projected(runs), runs, level=0.9).items():
+            inside[name] += truth[name] in interval
+            assert interval.low < interval.high
+    assert min(inside.values()) >= 2
+
+
+def test_the_largest_budget_is_predicted_and_what_is_far_is_said():
+    runs = isoflops(noise=0.002)
+    settings = Settings(budgets=(1e24,), num_resamples=20)
+    for name in ("isoflop", "chinchilla"):
+        found = analyse(runs, METHODS[name], settings)
+        assert found.numbers["N at 1e+24"] == pytest.approx(simulated.best_params(1e24), rel=0.6)
+        interval = found.intervals["N at 1e+24"]
+        assert interval.low < found.numbers["N at 1e+24"] < interval.high
+        said = " ".join(found.notes)
+        assert "fitted without the budget of 1e+21 FLOPs" in said
+        assert "1e+24 FLOPs are 1,000 times the largest run" in said
+    assert "parabolas miss the N exponent" in said
+
+
+@hypothesis.given(
+    st.lists(
+        st.tuples(*[st.floats(1e-3, 1e6)] * 3, st.sampled_from([1e3, 1e4, 1e5])), min_size=1, max_size=14
+    )
+)
+@hypothesis.settings(max_examples=15)
+def test_any_table_is_fitted_or_refused_in_words(rows):
+    params, tokens, loss, flops = np.array(rows).T
+    runs = Observations(params=params, tokens=tokens, flops=flops, loss=loss)
+    for name in ("envelope", "isoflop", "projection"):
+        found = analyse(runs, METHODS[name], Settings(num_resamples=3))
+        assert found.fitted or found.notes
+
+
+def test_too_few_runs_are_refused():
+    few = isoflops().take(np.arange(5))
+    for name in LAWS:
+        with pytest.raises(DataError, match="runs do not determine"):
+            fit_law(LAWS[name], few.take(np.arange(4)))
+    with pytest.raises(DataError, match="two budgets"):
+        fit_isoflop(few)
+    with pytest.raises(DataError, match="curves"):
+        fit_envelope(few)
+    with pytest.raises(DataError, match="unique tokens"):
+        fit_repetition(few)
+    with pytest.raises(DataError, match="0 runs repeat"):
+        fit_repetition(replace(few, unique_tokens=few.tokens))

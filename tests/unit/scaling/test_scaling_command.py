@@ -1,0 +1,146 @@
+"""``t5lite scaling fit`` on tables as people have them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError, DataError
+from t5lite.scaling.tables import Reading
+from tests.unit.scaling.simulated import isoflops
+
+QUICK = ("--methods", "isoflop", "kaplan", "--resamples", "20")
+
+
+def rows(noise=0.003, **more):
+    runs = isoflops(noise=noise)
+    for params, tokens, flops, loss in zip(runs.params, runs.tokens, runs.flops, runs.loss, strict=True):
+        yield {"params": params, "tokens": tokens, "budget": flops, "loss": loss, **more}
+
+
+def write_csv(path, rows, delimiter=","):
+    rows = list(rows)
+    lines = [delimiter.join(rows[0])] + [delimiter.join(str(each) for each in row.values()) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_table_is_fitted_and_drawn(tmp_path, capsys):
+    table = write_csv(tmp_path / "runs.csv", rows())
+    picture = tmp_path / "fit.png"
+    words = ["scaling", "fit", table, *QUICK, "--predict-flops", "1e22", "--picture", str(picture)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "48 runs, 6 budgets" in said
+    assert "N at 1e+22" in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(words) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_json_has_all_numbers(tmp_path, capsys):
+    table = write_csv(tmp_path / "runs.tsv", rows(), "\t")
+    assert main(["scaling", "fit", table, *QUICK, "--json"]) == 0
+    methods = json.loads(capsys.readouterr().out)[""]["methods"]
+    assert 0.4 < methods["isoflop"]["numbers"]["N exponent"] < 0.6
+    interval = methods["kaplan"]["intervals"]["alpha_N"]
+    assert interval["low"] < interval["high"]
+
+
+def test_experiments_of_a_table_are_fitted_by_themselves(tmp_path, capsys):
+    both = [*rows(experiment="a"), *rows(noise=0.01, experiment="b")]
+    table = write_csv(tmp_path / "runs.csv", both)
+    assert (
+        main(["scaling", "fit", table, "--resamples", "20", "--by", "experiment", "--methods", "isoflop"])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "experiment=a: 48 runs" in said
+    assert "experiment=b: 48 runs" in said
+    tables = Reading(where={"experiment": "b"}).tables(table)
+    assert len(tables[""].observations) == 48
+    with pytest.raises(DataError, match="no row of experiment=c; the first such column has: a, b"):
+        Reading(where={"experiment": "c"}).tables(table)
+
+
+def test_rows_that_cannot_be_used_are_counted(tmp_path):
+    table = list(rows())
+    bad = [table[0] | {"loss": each} for each in ("", "nan", "inf", "-1", "0", "lost")]
+    file = write_csv(tmp_path / "runs.csv", [*table, *bad, table[3]])
+    (found,) = Reading().tables(file).values()
+    assert len(found.observations) == len(table)
+    assert found.notes[0] == f"6 of 55 rows left out, the first {file}:50: column 'loss' has '', no number"
+    assert found.notes[1].startswith("1 of 55 rows repeat another")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_two_of_three_sizes_are_enough_and_names_may_differ(tmp_path, kind):
+    table = [{"N": row["params"], "Training Tokens": row["tokens"], "final": row["loss"]} for row in rows()]
+    file = tmp_path / f"runs.{kind}"
+    if kind == "csv":
+        write_csv(file, table)
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as of a spreadsheet
+    elif kind == "jsonl":
+        file.write_text("\r\n".join(map(json.dumps, table)) + "\n\n", encoding="utf-8")
+    else:
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), file)
+    (found,) = Reading(columns={"loss": "final"}).tables(str(file)).values()
+    assert "taken as 6 x parameters x tokens" in found.notes[0]
+    np.testing.assert_allclose(found.observations.flops, isoflops().flops, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no rows"),
+        ("params,tokens,loss\n", "has no rows"),
+        ("params,tokens,loss\nx,1,2\n", "no row that can be used; the first"),
+        ("params,tokens,los\n1,1,2\n", "no column for loss among params, tokens, los"),
+        ("params,loss\n1,2\n", "two of params, tokens and flops"),
+        ("params,n,tokens,loss\n1,1,1,2\n", "several columns for params: params, n"),
+        ("loss,params,tokens,loss\n1,1,1,2\n", "the column 'loss' twice"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, content, message):
+    file = tmp_path / "runs.csv"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        Reading().tables(str(file))
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "runs.jsonl").write_text("[1]\n", encoding="utf-8")
+    (tmp_path / "latin.csv").write_bytes(b"params,tokens,loss\n1,1,\xe9\n")
+    (tmp_path / "folder.csv").mkdir()
+    for name, message in {
+        "runs.jsonl": "a line is a JSON object",
+        "latin.csv": "not UTF-8: byte 23",
+        "folder.csv": "is a directory",
+        "none.csv": "does not exist",
+        "runs.xlsx": "ends in .csv, .tsv, .jsonl, .parquet",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            Reading().tables(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "x.csv", "--methods", "isoflops"], "unknown method 'isoflops'; did you mean 'isoflop'"),
+        (["fit", "x.csv", "--columns", "loss"], "takes pairs"),
+        (["fit", "x.csv", "--columns", "los", "x"], "did you mean 'loss'"),
+        (["fit", "x.csv", "--resamples", "3"], "too few"),
+        (["fit", "x.csv", "--level", "95"], "from 0.5 to below 1"),
+        (["fit", "x.csv", "--predict-flops", "-1"], "above 0"),
+        (["fit", "x.csv", "--picture", "x.gif"], "in .png or .svg"),
+        (["fot"], "unknown word 'fot'"),
+        ([], "scaling fit TABLE"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(words, message, capsys):
+    assert main(["scaling", *words]) == ConfigError.exit_code
+    assert message in capsys.readouterr().err
