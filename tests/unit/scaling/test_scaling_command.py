@@ -137,7 +137,7 @@ def test_other_files_are_refused(tmp_path):
         (["fit", "x.csv", "--level", "95"], "from 0.5 to below 1"),
         (["fit", "x.csv", "--predict-flops", "-1"], "above 0"),
         (["fit", "x.csv", "--picture", "x.gif"], "in .png or .svg"),
-        (["fot"], "unknown word 'fot'"),
+        (["fits"], "unknown word 'fits'"),
         ([], "scaling fit TABLE"),
     ],
 )
