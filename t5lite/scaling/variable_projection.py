@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize, minimize_scalar, nnls
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Interval
@@ -100,7 +100,7 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
     """
     projection = Projection(observations, fit.centre)
     freedom = len(observations) - _LAW.num_constants
-    limit = fit.objective * (1 + float(f_distribution.ppf(level, 1, freedom)) / freedom)
+    limit = fit.objective * (1 + float(fdtri(1, freedom, level)) / freedom)
     alpha, beta = np.exp(fit.theta[3:])
 
     def alpha_held(value: float) -> float:
