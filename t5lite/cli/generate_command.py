@@ -12,7 +12,7 @@ import tyro
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.cli.decoding_options import DecodingOptions
-from t5lite.cli.generated_outputs import check_output, is_json_lines, write_outputs
+from t5lite.cli.generated_outputs import check_output, is_json_lines, terminal_text, write_outputs
 from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     inputs = inputs[resumption.num_outputs :]
     one_process.say_so()
     xla.configure()
-    batch_size = min(parsed.batch_size, len(inputs))
+    batch_size, shown = min(parsed.batch_size, len(inputs)), terminal_text(output, inputs)
     generation = start_generation(
         parsed.run,
         inputs,
@@ -113,8 +113,9 @@ def run(arguments: Sequence[str]) -> int:
         batch_size=batch_size,
         decoding=decoding,
         first_index=resumption.num_outputs,
+        show=shown,
     )
-    write_outputs(generation, inputs, resumption, batch_size=batch_size)
+    write_outputs(generation, inputs, resumption, batch_size=batch_size, shown=shown)
     return 0
 
 

@@ -54,8 +54,35 @@ def is_json_lines(path: StoragePath | None) -> bool:
     return path is not None and path.suffix.lower() == _JSON_LINES
 
 
+class TerminalText:
+    """Shows the text of a lone input on standard output as it is written."""
+
+    def __init__(self):
+        self._num_shown = 0
+
+    def __call__(self, piece: str) -> None:
+        """Show a piece."""
+        sys.stdout.write(piece.translate(_LINE_BREAKS))
+        sys.stdout.flush()
+        self._num_shown += len(piece)
+
+    def rest(self, text: str) -> str:
+        """Return what of the whole text is not shown."""
+        return text[self._num_shown :]
+
+
+def terminal_text(path: StoragePath | None, inputs: Sequence[str]) -> TerminalText | None:
+    """Return what shows the text of an input as it is written: of one alone, on a terminal."""
+    return TerminalText() if path is None and len(inputs) == 1 and sys.stdout.isatty() else None
+
+
 def write_outputs(
-    generation: Generation, inputs: Sequence[str], resumption: Resumption, *, batch_size: int
+    generation: Generation,
+    inputs: Sequence[str],
+    resumption: Resumption,
+    *,
+    batch_size: int,
+    shown: TerminalText | None = None,
 ) -> None:
     r"""Write an output for each input as it comes, and say on standard error what was cut.
 
@@ -68,6 +95,7 @@ def write_outputs(
       inputs: those.
       resumption: the file, and what is in it already.
       batch_size: inputs at once.
+      shown: what shows the text of a lone input as it is written.
 
     Raises:
       UserError: if the file cannot be written.
@@ -88,7 +116,8 @@ def write_outputs(
             texts = [each.text for each in (output, *output.others)]
             lines = [each.translate(_LINE_BREAKS) for each in texts]
             missing = generation.num_sequences - len(lines)
-            as_text = "".join(f"{line}\n" for line in lines) + "\n" * missing
+            told = lines if shown is None else [shown.rest(texts[0]).translate(_LINE_BREAKS), *lines[1:]]
+            as_text = "".join(f"{line}\n" for line in told) + "\n" * missing
             stream.write(_json_line(text, output) if as_json else as_text)
             counts["cut"] += output.output_cut
             counts["broken"] += not as_json and texts != lines

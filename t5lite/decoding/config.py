@@ -64,6 +64,14 @@ class DecodingConfig(WritingRules):
     strategy: StrategyConfig = field(default_factory=Greedy)
     """How tokens are chosen."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.stop_strings and not self.strategy.ends_rows:
+            raise ConfigError(
+                f"stop_strings={self.stop_strings} with strategy {self.strategy.name}: it compares whole "
+                "texts, none of which ends at a string; leave them out, or take strategy greedy or sampling"
+            )
+
     def search(
         self, *, max_decode_length: int, eos_ids: tuple[int, ...], known_V: np.ndarray | None, vocab_size: int
     ) -> Search:

@@ -82,6 +82,8 @@ class DecodingMode(ABC):
 
     least_length: ClassVar[int] = 1
     """Of an input."""
+    searches: ClassVar[bool] = False
+    """Whether it writes token by token (``Searching``)."""
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from t5lite.decoding.decoder import Decoder
 from t5lite.decoding.strategies import Search, SearchState, Strategy, Written
@@ -54,11 +55,19 @@ def begin(
     return strategy.choose(decoder, state, search.known(start.logits_BV), search)
 
 
-def resume(decoder: Decoder[Any], state: StateT, *, strategy: Strategy[StateT], search: Search) -> StateT:
-    """Write on until all rows have ended or are full."""
+def resume(
+    decoder: Decoder[Any],
+    state: StateT,
+    *,
+    strategy: Strategy[StateT],
+    search: Search,
+    most: jax.Array | int | None = None,
+) -> StateT:
+    """Write on until all rows have ended or are full, or have ``most`` tokens."""
+    most = search.max_decode_length if most is None else jnp.minimum(most, search.max_decode_length)
 
     def unfinished(state: StateT) -> jax.Array:
-        return (state.num_decoded < search.max_decode_length) & strategy.unfinished(state)
+        return (state.num_decoded < most) & strategy.unfinished(state)
 
     def step(state: StateT) -> StateT:
         logits_RV, cache = decoder.advance(state.cache, state.previous_R)

@@ -7,13 +7,14 @@ import numpy as np
 
 from t5lite.decoding.decoder import Decoder
 from t5lite.decoding.mode import DecodingMode
-from t5lite.decoding.search import run_search
-from t5lite.decoding.strategies import Greedy, Search, Written
+from t5lite.decoding.search import begin, resume, run_search
+from t5lite.decoding.strategies import Greedy, Search, SearchState, Written
 
 
 class Searching(DecodingMode):
     """The marks are what the decoder tells padding by."""
 
+    searches: ClassVar[bool] = True
     decoder: ClassVar[type[Decoder[Any]]]
     """How the architecture is decoded."""
 
@@ -31,6 +32,23 @@ class Searching(DecodingMode):
             strategy=self.decoding.strategy,
             search=self.search,
             indices_B=indices_B,
+        )
+
+    def begin(self, model: Any, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> SearchState:
+        """Return the state of ``run`` before its loop; traceable."""
+        decoder = self.decoder(model, self.search.max_decode_length)
+        strategy = self.decoding.strategy
+        return begin(decoder, tokens_BM, marks, indices_B, strategy=strategy, search=self.search)
+
+    def go_on(self, model: Any, state: SearchState, ended_R: jax.Array, num_tokens: int) -> SearchState:
+        """Write up to so many tokens more of rows that are not to end; traceable."""
+        strategy = self.decoding.strategy
+        return resume(
+            self.decoder(model, self.search.max_decode_length),
+            strategy.ended(state, ended_R),
+            strategy=strategy,
+            search=self.search,
+            most=state.num_decoded + num_tokens,
         )
 
     @classmethod

@@ -5,7 +5,7 @@ beginning of what ends the text and is no part of it; nor bytes that others may 
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What decoding makes of the first bytes of a character that has more."""
@@ -44,6 +44,11 @@ class StreamedText:
         """Whether a stop string has ended it."""
 
     @property
+    def num_tokens(self) -> int:
+        """Ids so far, until it is stopped."""
+        return len(self._ids)
+
+    @property
     def text(self) -> str:
         """All pieces so far."""
         return self._shown
@@ -73,6 +78,36 @@ class StreamedText:
             return ""
         piece, self._shown = text[len(self._shown) : end], text[:end]
         return piece
+
+
+class Stopped(NamedTuple):
+    """A text that a stop string ends."""
+
+    text: str
+    """Before it."""
+    num_tokens: int
+    """With which it was complete."""
+
+
+def stopped(vocabulary: Decodes, ids: Sequence[int], stops: Sequence[str], *, ended: bool) -> Stopped | None:
+    """Return the text of ids as ``StreamedText`` ends it; None where no stop string is complete in it.
+
+    Args:
+      vocabulary: decodes ids.
+      ids: of the text.
+      stops: as of ``StreamedText``.
+      ended: whether nothing follows.
+    """
+    if first_stop(vocabulary.decode(ids), stops) is None:
+        return None
+    text = StreamedText(vocabulary, stops)
+    for number, token in enumerate(ids, 1):
+        text.add(token)
+        if text.stopped:
+            return Stopped(text.text, number)
+    if ended:
+        text.finish()
+    return Stopped(text.text, len(ids)) if text.stopped else None
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

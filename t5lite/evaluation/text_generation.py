@@ -1,7 +1,7 @@
 """Texts for a list of inputs, by what the architecture can do: answer, continue, or fill in masks."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +12,14 @@ from t5lite.core.types import Tree
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding import GREEDY, DecodingConfig, Inputs, Row, Written, decoding_mode
-from t5lite.decoding.stop_strings import first_stop
+from t5lite.decoding.streamed_text import StreamedText, stopped
 from t5lite.evaluation.length_buckets import Bucket, buckets
+from t5lite.evaluation.stepped_search import Look, SteppedSearch
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 
+_LOOK_EVERY = 8
+"""Tokens after which rows that have a stop string end."""
 _BATCHES_SORTED = 16
 """Whose inputs are sorted by length; their outputs come when all are there."""
 
@@ -74,6 +77,7 @@ class TextGenerator:
         eos_ids: Sequence[int] = (),
         decoding: DecodingConfig = GREEDY,
         partitioner: Partitioner | None = None,
+        show: Callable[[str], None] | None = None,
     ):
         """Compile nothing yet; the first call does.
 
@@ -84,6 +88,8 @@ class TextGenerator:
           eos_ids: what ends an output besides the vocabulary's EOS.
           decoding: how texts are written.
           partitioner: where ``params`` lie, and caches and logits with them; None for one device.
+          show: takes the text of a lone input piece by piece, if it is written token by token and alone; what
+            it was not given when the output comes is the end of it.
 
         Raises:
           ConfigError: if the model cannot generate.
@@ -106,6 +112,12 @@ class TextGenerator:
 
         # Every process of several reads all outputs, of which its devices would hold a part.
         self._decode = jax.jit(decode, out_shardings=partitioner.replicated if partitioner else None)
+        one_text = mode.searches and decoding.strategy.ends_rows and mode.num_sequences == 1
+        self._show = show if one_text and sizes.batch_size == 1 else None
+        self._stepped = None
+        if decoding.stop_strings or self._show:
+            every = 1 if self._show else _LOOK_EVERY
+            self._stepped = SteppedSearch(model, mode, every=every, partitioner=partitioner)
 
     def row(self, given: str | np.ndarray | Prompt) -> Row:
         """Return what the model reads of an input."""
@@ -148,7 +160,26 @@ class TextGenerator:
         placed = (
             arrays if self._partitioner is None else jax.device_put(arrays, self._partitioner.batch_sharding)
         )
+        if self._stepped is not None:
+            return self._stepped(params, placed, self._look(len(bucket.numbers))), marks
         return self._decode(params, *placed), marks
+
+    def _look(self, num_inputs: int) -> Look:
+        """Return what ends rows at stop strings, and those that fill up; and shows the text of a lone one."""
+        stops, num_rows = self._mode.decoding.stop_strings, num_inputs * self._mode.num_sequences
+        shown = StreamedText(self.vocabulary, stops)
+
+        def look(tokens_RL: np.ndarray) -> np.ndarray:
+            ended_R = np.arange(len(tokens_RL)) >= num_rows
+            for row in range(num_rows):
+                ids, whole = self._mode.ended(tokens_RL[row], tokens_RL[row])
+                ended_R[row] = whole or stopped(self.vocabulary, ids.tolist(), stops, ended=False) is not None
+                if self._show is not None:
+                    for token in ids[shown.num_tokens :].tolist():
+                        self._show(shown.add(token))
+            return ended_R
+
+        return look
 
     def _decoded(
         self, bucket: Bucket, written: Written, marks: np.ndarray, rows: list[Row]
@@ -168,23 +199,14 @@ class TextGenerator:
     def _output(self, written: Written, row: int, mark: np.ndarray, *, input_cut: bool) -> Output:
         ids = np.asarray(written.tokens_RL[row])
         kept, whole = self._mode.ended(ids, mark)
-        text, log_prob = self.vocabulary.decode(kept), None
-        num_tokens = len(ids)
-        stop = first_stop(text, self._mode.decoding.stop_strings)
+        text, num_tokens, log_prob = self.vocabulary.decode(kept), len(ids), None
+        stop = stopped(self.vocabulary, kept.tolist(), self._mode.decoding.stop_strings, ended=True)
         if stop is not None:
-            num_tokens = self._tokens_until_stop(kept)
-            text, whole = text[:stop], True
+            (text, num_tokens), whole = stop, True
         if written.log_probs_RL is not None:
             log_prob = float(np.sum(written.log_probs_RL[row, :num_tokens], dtype=np.float64))
         score = None if written.scores_R is None else float(written.scores_R[row])
         return Output(text, input_cut, not whole, log_prob, score)
-
-    def _tokens_until_stop(self, ids: np.ndarray) -> int:
-        """Return how many tokens it took to complete a stop string."""
-        stops = self._mode.decoding.stop_strings
-        texts = (self.vocabulary.decode(ids[:number]) for number in range(1, len(ids)))
-        found = (number for number, text in enumerate(texts, 1) if first_stop(text, stops) is not None)
-        return next(found, len(ids))
 
 
 def generate_outputs(
@@ -198,9 +220,10 @@ def generate_outputs(
     decoding: DecodingConfig = GREEDY,
     partitioner: Partitioner | None = None,
     first_index: int = 0,
+    show: Callable[[str], None] | None = None,
 ) -> Iterator[Output]:
     """Yield the output for each input, in order; arguments as of ``TextGenerator`` and its call."""
     generator = TextGenerator(
-        model, vocabulary, sizes, eos_ids=eos_ids, decoding=decoding, partitioner=partitioner
+        model, vocabulary, sizes, eos_ids=eos_ids, decoding=decoding, partitioner=partitioner, show=show
     )
     return generator(params, inputs, first_index=first_index)

@@ -1,7 +1,7 @@
 """Let a run write: answer, continue, fill in masks, or name a class."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def start_generation(
     batch_size: int = 16,
     decoding: DecodingConfig = GREEDY,
     first_index: int = 0,
+    show: Callable[[str], None] | None = None,
 ) -> Generation:
     """Check inputs and run, load its newest (or given) checkpoint, and return what decodes.
 
@@ -92,6 +93,7 @@ def start_generation(
       batch_size: inputs at once.
       decoding: how texts are written; by greedy search by default.
       first_index: of the first input among all, where some were written before: what is drawn depends on it.
+      show: takes the text of a lone input as it is written, as of ``TextGenerator``.
 
     Raises:
       UserError: if a length or size is out of range, or the run directory or its checkpoint cannot be used.
@@ -150,6 +152,7 @@ def start_generation(
         decoding=decoding,
         partitioner=partitioner,
         first_index=first_index,
+        show=show,
     )
     keeps_end = any(row.keeps_end for row in rows)
     num_tokens = tuple(row.num_tokens for row in rows)

@@ -170,6 +170,33 @@ def test_json_lines_go_on_where_they_were_cut_off(torn, echoes, tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+def test_a_terminal_shows_a_lone_text_as_it_is_written(monkeypatch, capsys):
+    seen: list[str] = []
+
+    def generation(run, inputs, *, show, **_):
+        def each():
+            for piece in ("It\n", "is", " "):
+                if show is not None:
+                    show(piece)
+                seen.append(capsys.readouterr().out)
+            for _ in inputs:
+                yield Output("It\nis a truth", input_cut=False)
+
+        lengths = GenerationLengths(8, 4, input_limit=10, output_limit=4)
+        return Generation(lengths, tuple(map(len, inputs)), False, each(), step=40)
+
+    monkeypatch.setattr(generate_command, "start_generation", generation)
+    for terminal, texts, pieces, rest in (
+        (True, ["x"], ["It\\n", "is", " "], "a truth\n"),
+        (False, ["x"], ["", "", ""], "It\\nis a truth\n"),
+        (True, ["x", "y"], ["", "", ""], "It\\nis a truth\n" * 2),
+    ):
+        seen.clear()
+        monkeypatch.setattr("sys.stdout.isatty", lambda terminal=terminal: terminal)
+        assert main(["generate", "--run", "run", "--text", *texts]) == 0
+        assert (seen, capsys.readouterr().out) == (pieces, rest)
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "txt"])
 @pytest.mark.parametrize("begins", ["while the other writes", "before the other writes"])
 def test_of_two_commands_with_one_output_the_second_is_refused(

@@ -139,6 +139,8 @@ class Strategy(ABC, Generic[StateT]):
 
     name: ClassVar[str]
     """By which it is chosen."""
+    ends_rows: ClassVar[bool] = False
+    """Whether a row may be ended from without (``ended``): of rows that know nothing of one another."""
 
     @property
     def num_sequences(self) -> int:
@@ -163,6 +165,10 @@ class Strategy(ABC, Generic[StateT]):
     @abstractmethod
     def choose(self, decoder: Decoder[Any], state: StateT, logits_RV: jax.Array, search: Search) -> StateT:
         """Write a token of every row, given the logits of the next."""
+
+    def ended(self, state: StateT, ended_R: jax.Array) -> StateT:
+        """Return the state in which those rows have ended; of a strategy that ``ends_rows``."""
+        raise NotImplementedError(f"{self.name} compares the rows of an input")
 
     @abstractmethod
     def unfinished(self, state: StateT) -> jax.Array:

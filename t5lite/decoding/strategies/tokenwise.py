@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ class TokenwiseState(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Tokenwise(Strategy[TokenwiseState]):
     """A row ends with EOS, which is part of it, and continues with padding; the search ends with all rows."""
+
+    ends_rows: ClassVar[bool] = True
 
     @abstractmethod
     def pick(self, logits_RV: jax.Array, state: TokenwiseState) -> jax.Array:
@@ -76,6 +78,10 @@ class Tokenwise(Strategy[TokenwiseState]):
             ended_R=state.ended_R | search.ends(token_R),
             log_probs_RL=log_probs_RL,
         )
+
+    def ended(self, state: TokenwiseState, ended_R: jax.Array) -> TokenwiseState:
+        """Return the state in which those rows have ended, too."""
+        return state._replace(ended_R=state.ended_R | ended_R)
 
     def unfinished(self, state: TokenwiseState) -> jax.Array:
         """Return whether any row goes on."""

@@ -171,6 +171,10 @@ def test_where_nothing_may_be_written_a_text_ends(writes, rows):
         (lambda: Sampling(seed=-1), "seed=-1 must be from 0"),
         (lambda: DecodingConfig(repetition_penalty=0.0), "repetition_penalty=0.0 must be above 0"),
         (lambda: DecodingConfig(stop_strings=("a", "")), "stop_strings has an empty one"),
+        (
+            lambda: DecodingConfig(strategy=Beam(), stop_strings=("a",)),
+            "with strategy beam: it compares whole texts, .* take strategy greedy or sampling",
+        ),
         (lambda: _search(min_new_tokens=6), "min_new_tokens=6 is more than max_decode_length=5"),
         (lambda: _search(suppress_tokens=tuple(range(8))), "suppress_tokens has every token"),
         (
@@ -206,6 +210,6 @@ def test_every_option_of_every_strategy_is_one_of_the_command():
     for name, kind in STRATEGIES.items():
         assert {field.name for field in dataclasses.fields(kind)} <= ours
         assert DecodingOptions(strategy=name).config() == DecodingConfig(strategy=kind())
-    options = DecodingOptions(strategy="beam", num_beams=2, early_stopping="true", stop_strings=("x",))
-    expected = DecodingConfig(strategy=Beam(num_beams=2, early_stopping=True), stop_strings=("x",))
+    options = DecodingOptions(strategy="beam", num_beams=2, early_stopping="true", suppress_tokens=(5,))
+    expected = DecodingConfig(strategy=Beam(num_beams=2, early_stopping=True), suppress_tokens=(5,))
     assert options.config() == expected

@@ -13,6 +13,7 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import DecodingConfig, Row, Sampling, decoding_mode, greedy_continuation
+from t5lite.evaluation.stepped_search import SteppedSearch
 from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
@@ -243,6 +244,26 @@ def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabula
     assert cut.output_cut
 
 
+def test_rows_with_a_stop_string_are_not_written_on(vocabulary):
+    """The batch ends with the last row that has none."""
+    model, params = make(DecoderOnlyConfig, vocabulary, max_length=80)
+    lengths = {"encoder_length": 12, "max_decode_length": 64}
+    mode = decoding_mode(model.config)(model.config, vocabulary, **lengths)
+    arrays = (*mode.arrays([mode.row("la").ids] * 3, 4), np.arange(3, dtype=np.int32))
+    looks: list[np.ndarray] = []
+
+    def look(tokens_RL):
+        looks.append(tokens_RL)
+        return np.arange(3) < len(looks)
+
+    written = SteppedSearch(model, mode, every=4, partitioner=None)(params, arrays, look)
+    assert [tokens_RL.shape[1] for tokens_RL in looks] == [1, 5, 9]
+    tokens_RL = np.asarray(written.tokens_RL)
+    assert [np.count_nonzero(row) for row in tokens_RL] == [1, 5, 9]
+    whole_RL = mode.run(model.bind(params), *map(jnp.asarray, arrays)).tokens_RL
+    np.testing.assert_array_equal(tokens_RL[2, :9], whole_RL[2, :9])
+
+
 def test_texts_end_before_stop_strings_and_come_several_whatever_the_batch(vocabulary):
     model, params = make(DecoderOnlyConfig, vocabulary)
 
@@ -261,6 +282,15 @@ def test_texts_end_before_stop_strings_and_come_several_whatever_the_batch(vocab
     np.testing.assert_allclose(
         [each.log_prob for each in alone], [each.log_prob for each in whole], rtol=1e-4
     )
+    pieces: list[str] = []
+    sizes = GenerationSizes(encoder_length=12, max_decode_length=8, batch_size=1)
+    decoding = DecodingConfig(strategy=Sampling(seed=5), log_probs=True)
+    lone = generate_outputs(
+        model, params, vocabulary, TEXTS[:1], sizes, decoding=decoding, show=pieces.append
+    )
+    assert next(lone).text == texts[0][0]
+    assert len([piece for piece in pieces if piece]) > 1
+    assert texts[0][0].startswith("".join(pieces))
     longest = max((text for each in texts for text in each), key=len)
     stop = longest[2:5]  # of several tokens, or of a part of one
     for output, stopped in zip(whole, outputs(3, strategy=strategy, stop_strings=(stop, "!?")), strict=True):
