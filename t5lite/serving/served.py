@@ -25,7 +25,8 @@ class Prompts:
 
     Args:
       config: of the model.
-      mode: how it reads, with room for its longest input.
+      mode: how it reads. Of a decoder-only model ``encoder_length`` is the length of the context, which a
+        prompt and what is written share.
       trained: what it was trained on; None of an imported model.
       max_tokens: most tokens that are written.
     """
@@ -34,7 +35,6 @@ class Prompts:
         self._config, self._mode, self._trained = config, mode, trained
         self.max_tokens = max_tokens
         self._shares_row = has_one_row(config.architecture)
-        self._context = mode.encoder_length + max_tokens - 1
 
     def row(self, prompt: str | tuple[int, ...]) -> Row:
         """Return what the model reads of a prompt.
@@ -42,7 +42,7 @@ class Prompts:
         Raises:
           RequestError: if it is too long, or has ids of no token.
         """
-        limit = self._context if self._shares_row else self._mode.encoder_length
+        limit = self._mode.encoder_length - self._shares_row  # a prompt leaves room for a token
         if isinstance(prompt, str):
             given = prompt if self._trained is None else self._mode.prompts([prompt], self._trained)[0]
         else:
@@ -65,7 +65,7 @@ class Prompts:
         Raises:
           RequestError: if not.
         """
-        room = self._context - len(row.ids) + 1 if self._shares_row else self.max_tokens
+        room = self._mode.encoder_length - len(row.ids) if self._shares_row else self.max_tokens
         if max_tokens > room:
             raise RequestError(
                 f"max_tokens={max_tokens:,} beside a prompt of {len(row.ids):,} tokens; there is room for "
@@ -125,6 +125,7 @@ def load_served(
     mode = decoding_mode(config)(
         config,
         found.vocabulary,
+        # The last token that is written is never read, and needs no position.
         encoder_length=longest + 1 if shares_row else lengths.encoder_length,
         max_decode_length=lengths.max_decode_length,
     )
