@@ -10,12 +10,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from t5lite.core.types import Tree
 
 _MULTIPLIER = 0x9E3779B1  # odd; 2**32 over the golden ratio, as in Fibonacci hashing
 _LOOPED_RANK = 3
 """Matrices stacked by layer have this many axes, or more."""
+_MOST_BY_NUMPY = 1 << 26
+"""Elements, of which it takes a quarter of a second."""
+_ELEMENTS_AT_A_TIME = 1 << 18
 
 
 @jax.jit
@@ -27,6 +31,36 @@ def fingerprints(tree: Tree) -> Tree:
     about 2**-32.
     """
     return jax.tree.map(fingerprint, tree)
+
+
+def fingerprints_once(tree: Tree) -> Tree:
+    """Return ``fingerprints`` as integers, of arrays that a process looks at once, as after reading.
+
+    To trace and compile the program takes many times what it computes of a small model, so NumPy does that
+    where the arrays are in this process's memory.
+    """
+    leaves = jax.tree.leaves(tree)
+    num_elements = sum(leaf.size for leaf in leaves)
+    if num_elements <= _MOST_BY_NUMPY and all(_in_memory(leaf) for leaf in leaves):
+        return jax.tree.map(_by_numpy, tree)
+    return jax.tree.map(int, jax.device_get(fingerprints(tree)))
+
+
+def _in_memory(x: jax.Array | np.ndarray) -> bool:
+    if isinstance(x, np.ndarray):
+        return True
+    return x.is_fully_addressable and {device.platform for device in x.devices()} == {"cpu"}
+
+
+def _by_numpy(x: jax.Array | np.ndarray) -> int:
+    flat = np.asarray(x).reshape(-1)
+    bits = flat.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[flat.dtype.itemsize])
+    total = 0
+    for start in range(0, len(bits), _ELEMENTS_AT_A_TIME):
+        part = bits[start : start + _ELEMENTS_AT_A_TIME].astype(np.uint32)
+        position = np.arange(start, start + len(part), dtype=np.uint32)
+        total += int(np.sum(part * (position * np.uint32(_MULTIPLIER) | np.uint32(1)), dtype=np.uint32))
+    return total % 2**32
 
 
 def fingerprint(x: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 from etils import epath
 
 from t5lite.checkpointing import orbax_memory, orbax_on_s3, orbax_threads, tensorstore_requests
-from t5lite.checkpointing.fingerprint import fingerprints
+from t5lite.checkpointing.fingerprint import fingerprints, fingerprints_once
 from t5lite.core.errors import (
     CheckpointError,
     ConfigError,
@@ -332,8 +332,8 @@ def _check_leaves(what: str, saved: Tree, wanted: Tree) -> None:
 
 
 def _changed_leaves(restored: Tree, saved_fingerprints: dict[str, int]) -> list[str]:
-    found = named_fingerprints(restored)
-    changed = [name for name, value in found.items() if saved_fingerprints.get(name) != value]
+    found = _named_leaves(fingerprints_once(restored))
+    changed = [name for name, value in found if saved_fingerprints.get(name) != value]
     return changed[:MAX_LISTED_LEAVES]
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.checkpointing.fingerprint import fingerprints
+from t5lite.checkpointing.fingerprint import fingerprints, fingerprints_once
 
 
 def by_hand(x: np.ndarray) -> int:
@@ -18,6 +18,15 @@ def by_hand(x: np.ndarray) -> int:
 def test_the_number_is_the_documented_sum(shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     assert int(fingerprints({"x": jnp.asarray(x)})["x"]) == by_hand(x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "int8"])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 4, 5), (700, 1000)])
+def test_numpy_finds_the_same_without_a_program(dtype, shape, monkeypatch):
+    x = jnp.asarray(np.random.default_rng(0).integers(-100, 100, shape), dtype)
+    expected = {"x": int(fingerprints({"x": x})["x"])}
+    monkeypatch.setattr("t5lite.checkpointing.fingerprint.fingerprints", None)
+    assert fingerprints_once({"x": x}) == fingerprints_once({"x": np.asarray(x)}) == expected
 
 
 def test_no_more_than_a_layer_of_each_array_is_copied():
