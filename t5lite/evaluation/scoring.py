@@ -1,12 +1,13 @@
 """Several metrics of generated texts, by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from t5lite.core.registry import lookup
+from t5lite.core.errors import ConfigError, suggestion
 from t5lite.evaluation.metrics import METRICS
+from t5lite.evaluation.metrics.classification import BinaryF1
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, score_of
-from t5lite.evaluation.metrics.score import Metric, Score
+from t5lite.evaluation.metrics.score import Metric, References, Score
 
 
 class Scores(NamedTuple):
@@ -21,7 +22,7 @@ class Scores(NamedTuple):
     of_each: Sequence[Mapping[str, float]]
 
 
-def scores(names: Iterable[str], predictions: Sequence[str], references: Sequence[str]) -> Scores:
+def scores(names: Iterable[str], predictions: Sequence[str], references: References) -> Scores:
     """Return the metrics of that name, in that order.
 
     Raises:
@@ -42,10 +43,20 @@ def scores(names: Iterable[str], predictions: Sequence[str], references: Sequenc
     return Scores(of_all, of_each)
 
 
+def find_metric(name: str) -> Metric | None:
+    """Return the metric of that name, ``f1:CLASS`` that of one class; None if there is none."""
+    kind, _, positive = name.partition(":")
+    return BinaryF1(positive) if kind == "f1" and positive else METRICS.get(name)
+
+
 def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
     """Return the metrics of these names.
 
     Raises:
       ConfigError: if there is none such, with a suggestion.
     """
-    return {name: lookup(METRICS, name, kind="metric") for name in names}
+    return {name: find_metric(name) or _unknown(name) for name in names}
+
+
+def _unknown(name: str) -> NoReturn:
+    raise ConfigError(f"unknown metric {name!r}{suggestion(name, [*METRICS, 'f1:CLASS'])}")

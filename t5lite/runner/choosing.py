@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.metric_order import lower_is_better
-from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference
+from t5lite.evaluation.scoring import find_metric
 from t5lite.runner.comparison import BITS_PER_BYTE, ComparedRun, are_comparable, paired_difference
 from t5lite.runner.measurements import Measured
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
@@ -117,7 +117,7 @@ def _criterion(runs: Sequence[ComparedRun], name: str, metric: str | None) -> Cr
     chosen, _ = _alike(runs, name, metric)
     common = [each for each in chosen[0].metrics if all(each in other.metrics for other in chosen)]
     of_predictions = [
-        each for each in common if each in METRICS and all(each in other.intervals for other in chosen)
+        each for each in common if find_metric(each) and all(each in other.intervals for other in chosen)
     ]
     # Of likelihoods only that by bytes compares models of different vocabularies.
     likelihoods = [each for each in (BITS_PER_BYTE, "loss") if each in common]

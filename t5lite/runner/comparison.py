@@ -13,9 +13,9 @@ from t5lite.core.bounded_reads import open_regular
 from t5lite.core.errors import DataError
 from t5lite.core.json_text import parse_json
 from t5lite.core.storage.addresses import StoragePath
-from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference, difference
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric
+from t5lite.evaluation.scoring import find_metric
 from t5lite.models.parameter_count import count_parameters
 from t5lite.runner.measurements import Measured, measurements
 from t5lite.runner.run_directory import RunDirectory
@@ -125,7 +125,7 @@ def are_comparable(first: Measured, second: Measured, metric: str | None) -> boo
     """
     if first.is_of_same_data(second) or (metric == BITS_PER_BYTE and first.vocabulary != second.vocabulary):
         return True
-    return isinstance(METRICS.get(metric or ""), CorpusMetric) and _same_texts(first, second)
+    return isinstance(find_metric(metric or ""), CorpusMetric) and _same_texts(first, second)
 
 
 def paired_difference(first: Measured, second: Measured, metric: str) -> Difference | None:
@@ -134,7 +134,7 @@ def paired_difference(first: Measured, second: Measured, metric: str) -> Differe
     Raises:
       DataError: if a file of predictions is damaged.
     """
-    scorer = METRICS.get(metric)
+    scorer = find_metric(metric)
     if not isinstance(scorer, CorpusMetric) or not _same_texts(first, second):
         return None
     samples = []
@@ -142,7 +142,7 @@ def paired_difference(first: Measured, second: Measured, metric: str) -> Differe
         texts = () if measured.predictions is None else _texts(measured.predictions)
         if len(texts) < _LEAST_PAIRS:
             return None
-        sample, _ = scorer.measured([text for *_, text in texts], [reference for _, reference, _ in texts])
+        sample, _ = scorer.measured([text for *_, text in texts], [references for _, references, _ in texts])
         samples.append(sample)
     return difference(*samples)
 
@@ -160,8 +160,8 @@ def _digest(path: StoragePath) -> str:
     return hashlib.sha256(json.dumps([each[:2] for each in _texts(path)]).encode()).hexdigest()
 
 
-def _texts(path: StoragePath) -> list[tuple[str, str, str]]:
-    """Return input, reference and prediction of each example."""
+def _texts(path: StoragePath) -> list[tuple[str, tuple[str, ...], str]]:
+    """Return input, references and prediction of each example."""
     try:
         if isinstance(path, Path):
             with open_regular(path) as stream:
@@ -169,6 +169,9 @@ def _texts(path: StoragePath) -> list[tuple[str, str, str]]:
         else:
             lines = path.read_bytes().splitlines()
         records = [parse_json(line) for line in lines if line.strip()]
-        return [(each["input"], each["reference"], each["prediction"]) for each in records]
+        return [
+            (each["input"], (each["reference"], *each.get("other_references", ())), each["prediction"])
+            for each in records
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it and run `t5lite evaluate` again") from error

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from t5lite.core.types import Tree
-from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.bootstrap import Difference, difference
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, Sample
 from t5lite.evaluation.perturbations import PERTURBATIONS, perturbed
+from t5lite.evaluation.scoring import named_metrics
 from t5lite.runner.task_scoring import Scored
 
 
@@ -62,10 +62,9 @@ def robustness(scorer: Scorer, params: Tree, plain: Scored) -> dict[str, Robustn
 
 
 def _samples(names: Sequence[str], scored: Scored) -> dict[str, Sample]:
-    predictions, references = (
-        [each[side] for each in scored.examples] for side in ("prediction", "reference")
-    )
-    metrics = {name: METRICS[name] for name in names}
+    predictions = [each["prediction"] for each in scored.examples]
+    references = [(each["reference"], *each.get("other_references", ())) for each in scored.examples]
+    metrics = named_metrics(names)
     return {
         name: metric.measured(predictions, references)[0]
         for name, metric in metrics.items()

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
@@ -31,8 +33,9 @@ class Scored:
     Attributes:
       found: the task's metrics by name.
       examples: one record an example, in the order of the store: ``example`` (its number in the store),
-        ``input``, ``reference``, ``prediction``, ``input_cut``, ``output_cut``, and ``scores`` of its own by
-        the metrics that an example alone has; of a classifier ``probabilities`` of the classes.
+        ``input``, ``reference`` (and ``other_references``, where there are any), ``prediction``,
+        ``input_cut``, ``output_cut``, and ``scores`` of its own by the metrics that an example alone has; of
+        a classifier ``probabilities`` of the classes.
       notes: what to know when reading them, a line each.
     """
 
@@ -66,7 +69,8 @@ class TaskScorer:
 
     The model is given the stored ids of the inputs. Predictions are scored against the stored targets,
     uncut and decoded: the text as the vocabulary can spell it, normalised, with ⁇ for what it cannot. A
-    score against the original text is lower where the vocabulary does not cover it.
+    score against the original text is lower where the vocabulary does not cover it. Of several answers that
+    are right, the one that a prediction fits best counts.
 
     Args:
       model: what parameters belong to.
@@ -104,6 +108,7 @@ class TaskScorer:
                 "need pairs and a task"
             )
         pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
+        others = pairs.other_targets()
         self._task, self._max_decode_length = open_task(evaluation.task), data.answer_length
         if self._task.has_classes:
             check_told_apart(pairs)
@@ -113,7 +118,7 @@ class TaskScorer:
         self.inputs, self.metrics = [vocabulary.decode(ids) for ids in inputs], self._task.metrics
         frame = data.frame_of(vocabulary)
         self._prompt = lambda text: Prompt(vocabulary.encode(text), ends=True, frame=frame)
-        self._targets = [vocabulary.decode(pairs.targets.document(i)) for i in indices]
+        self._targets = [spelt(vocabulary, pairs.targets.document(i), others.get(i, ())) for i in indices]
         sizes = GenerationSizes(
             encoder_length=data.inputs_length,
             max_decode_length=data.answer_length,
@@ -163,7 +168,8 @@ class TaskScorer:
             {
                 "example": index,
                 "input": given,
-                "reference": target,
+                "reference": target[0],
+                **({"other_references": target[1:]} if target[1:] else {}),
                 "prediction": output.text,
                 "input_cut": output.input_cut,
                 "output_cut": output.output_cut,
@@ -184,3 +190,9 @@ class TaskScorer:
             "their end"
         )
         return Scored(found, examples, (note,) * bool(num_cut))
+
+
+def spelt(vocabulary: Vocabulary, target: np.ndarray, others: Sequence[str]) -> tuple[str, ...]:
+    """Return a target and others that are as right, as the vocabulary can spell them, each once."""
+    ids = [target, *vocabulary.encode_batch(list(others))]
+    return tuple(dict.fromkeys(map(vocabulary.decode, ids)))

@@ -1,5 +1,6 @@
 """Answers from memory (Roberts et al. 2020): a question alone, behind the name of its data set."""
 
+from t5lite.tasks.fields import Answers
 from t5lite.tasks.task import Task
 
 CLOSED_BOOK_QA = Task(
@@ -8,6 +9,7 @@ CLOSED_BOOK_QA = Task(
     inputs="{dataset} question: {question}",
     targets="{answer}",
     instruction="Answer this question.\n\n{question}",
+    fields={"answer": Answers()},
     constants={"dataset": "trivia"},
     metrics=("exact_match", "token_f1"),
     inputs_length=64,

@@ -1,17 +1,19 @@
 """Answers that stand in a text, in SQuAD's form and T5's words."""
 
-from t5lite.tasks.fields import PaddedPunctuation
+from t5lite.tasks.fields import Answers, PaddedPunctuation
 from t5lite.tasks.task import Task
-
-_COLUMNS = ("question", "context", "answers.text.0")
 
 EXTRACTIVE_QA = Task(
     name="extractive-qa",
     about="the answer to a question, in the words of a text",
     inputs="question: {question} context: {context}",
-    targets="{answers.text.0}",
+    targets="{answers.text}",
     instruction="{context}\n\nAnswer in the words of the text: {question}",
-    fields={column: PaddedPunctuation() for column in _COLUMNS},
+    fields={
+        "question": PaddedPunctuation(),
+        "context": PaddedPunctuation(),
+        "answers.text": Answers(pad_punctuation=True),
+    },
     metrics=("exact_match", "token_f1"),
     targets_length=32,
     example={

@@ -68,6 +68,11 @@ class TaskField(ABC):
           ValueError: if they cannot be used, saying why.
         """
 
+    def others(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """Return texts that would be as right as ``text``, without it."""
+        del values
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Text(TaskField):
@@ -98,6 +103,29 @@ class PaddedPunctuation(Text):
     def text(self, values: Sequence[Any]) -> str:
         """Return it."""
         return pad_punctuation(super().text(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(TaskField):
+    """Answers that are all right, a list of texts or one: the first is written, each counts when scored."""
+
+    pad_punctuation: bool = False
+    """Whether they have spaces around punctuation, as T5's SQuAD."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the first."""
+        return self._all(values)[0]
+
+    def others(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """Return the others, each once."""
+        return self._all(values)[1:]
+
+    def _all(self, values: Sequence[Any]) -> tuple[str, ...]:
+        given = values[0] if isinstance(values[0], list) else values
+        texts = [text for text in map(_scalar, given) if text.strip()]
+        if not texts:
+            raise ValueError("there is no answer")
+        return tuple(dict.fromkeys(map(pad_punctuation, texts) if self.pad_punctuation else texts))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ MRPC = _task(
     Label(names=("not_equivalent", "equivalent")),
     about="whether two sentences say the same",
     instruction="Do these say the same? Answer not_equivalent or equivalent.\n\n{sentence1}\n\n{sentence2}",
-    metrics=("macro_f1",),
+    metrics=("f1:equivalent",),
     example={"sentence1": "The index rose.", "sentence2": "The index went up.", "label": 1},
 )
 QQP = _task(
@@ -70,7 +70,7 @@ QQP = _task(
     Label(names=("not_duplicate", "duplicate")),
     about="whether two questions ask the same",
     instruction="Do these ask the same? Answer not_duplicate or duplicate.\n\n{question1}\n\n{question2}",
-    metrics=("macro_f1",),
+    metrics=("f1:duplicate",),
     example={
         "question1": "Why do I easily get bored of my friends?",
         "question2": "Why do I get bored of friends so quickly?",

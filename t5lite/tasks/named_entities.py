@@ -13,7 +13,7 @@ NER = Task(
     targets="{entities}",
     instruction="Name persons (PER), organisations (ORG), places (LOC) and others (MISC).\n\n{tokens}",
     fields={"tokens": Words(), "entities": Entities(tags_column="ner_tags", tag_names=_TAGS)},
-    metrics=("exact_match", "token_f1"),
+    metrics=("span_f1", "accuracy"),
     inputs_length=128,
     example=_EXAMPLE,
 )

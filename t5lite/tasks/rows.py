@@ -17,9 +17,10 @@ Form = Literal["inputs", "instruction"]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRows:
-    """Makes ``[inputs, targets, *texts]`` of a row, as a task has them.
+    """Makes ``[inputs, targets, other_targets, *texts]`` of a row, as a task has them.
 
-    ``texts`` are those of its fields, without what the templates add.
+    ``other_targets`` are as right as ``targets``; ``texts`` are those of its fields, without what the
+    templates add.
     """
 
     task: Task
@@ -69,19 +70,19 @@ class TaskRows:
         names = dict.fromkeys(name for template in templates for name in template.fields)
         return tuple(name for name in names if name not in self.task.constants)
 
-    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str] | None:
-        """Return inputs, targets and the texts of the fields; None, counted, if the row is no example.
+    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[Any] | None:
+        """Return these of a row; None, counted, if the row is no example.
 
         Raises:
           ValueError: if a value cannot be used, naming its column.
         """
-        texts = dict(self.task.constants)
+        texts, others = dict(self.task.constants), {}
         for name in self._fields:
             made_of = self.task.made_of(name)
             columns = [self._theirs[column] for column in made_of.columns(name)]
             values = [row.get(column) for column in columns]
             try:
-                texts[name] = made_of.text(values)
+                texts[name], others[name] = made_of.text(values), made_of.others(values)
             except LeftOutError as error:
                 lose(error.loss)
                 return None
@@ -90,8 +91,14 @@ class TaskRows:
                 raise ValueError(f"{said} {', '.join(map(repr, columns))}: {error}") from error
             if made_of.is_text and not isinstance(values[0], str | None):
                 lose(Loss.NUMBER)
-        sides = [self.task.templates[name].render(texts) for name in (self.form, "targets")]
-        return [*sides, *(texts[name] for name in self._fields)]
+        inputs, targets = (self.task.templates[name].render(texts) for name in (self.form, "targets"))
+        template = self.task.templates["targets"]
+        also = tuple(
+            template.render({**texts, name: each})
+            for name in template.fields
+            for each in others.get(name, ())
+        )
+        return [inputs, targets, also, *(texts[name] for name in self._fields)]
 
 
 def example_texts(task: Task, form: Form = "inputs") -> Sequence[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.tasks.fields import PaddedPunctuation, TaskField
+from t5lite.tasks.fields import Answers, PaddedPunctuation, TaskField
 from t5lite.tasks.task import Task
 
 MARK = "preprocessors"
@@ -52,14 +52,17 @@ def _summarize(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _squad(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    columns = ("question", "context", "answers.text.0")
-    fields: dict[str, TaskField] = {column: PaddedPunctuation() for column in columns}
+    fields: dict[str, TaskField] = {
+        "question": PaddedPunctuation(),
+        "context": PaddedPunctuation(),
+        "answers.text": Answers(pad_punctuation=True),
+    }
     if arguments.get("include_context", True):
         inputs = "question: {question} context: {context}"
     else:
         inputs = "squad trivia question: {question}"
         del fields["context"]
-    return {"inputs": inputs, "targets": "{answers.text.0}", "fields": fields}
+    return {"inputs": inputs, "targets": "{answers.text}", "fields": fields}
 
 
 _PREPROCESSORS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

@@ -24,6 +24,8 @@ class Row(NamedTuple):
 
     inputs: str
     targets: str
+    other_targets: tuple[str, ...]
+    """As right as ``targets``."""
     whole: str
     """All its columns, by which it is held out or not: the same rows for every task and form of a file."""
     texts: tuple[str, ...]
@@ -78,7 +80,9 @@ class TaskReading:
             progress=progress,
             tally=tally,
         )
-        return (Row(asked, answer, whole, tuple(texts)) for whole, asked, answer, *texts in rows)
+        return (
+            Row(asked, answer, others, whole, tuple(texts)) for whole, asked, answer, others, *texts in rows
+        )
 
     @cached_property
     def _first_look(self) -> tuple[SharedInputs, Shots | None]:

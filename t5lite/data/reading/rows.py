@@ -33,8 +33,8 @@ class RowTexts(Protocol):
         """How a column of another name is read, for messages."""
         ...
 
-    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[str] | None:
-        """Return the texts of a row, or None if it is left out; whoever leaves it out calls ``lose``.
+    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[Any] | None:
+        """Return what is made of a row, or None if it is left out; whoever leaves it out calls ``lose``.
 
         ``row`` has strings, numbers, booleans, lists or mappings by column; an optional one may be None or
         not there.
@@ -65,8 +65,8 @@ class RowReading(FileReading):
 
     def row_texts(
         self, fields: Sequence[str], values: Sequence[Any], place: str, *, record: Mapping[str, Any]
-    ) -> list[str] | None:
-        """Return all of a row as a text, and the texts made of it; None, and counted, if it is left out.
+    ) -> list[Any] | None:
+        """Return all of a row as a text, and what is made of it; None, and counted, if it is left out.
 
         Raises:
           DataError: if a value cannot be used.
@@ -76,7 +76,7 @@ class RowReading(FileReading):
         if any(value is None for value in needed):
             self.lose(Loss.NULL, place)
             return None
-        if any(isinstance(value, str) and not value.strip() for value in needed):
+        if any(value == [] or (isinstance(value, str) and not value.strip()) for value in needed):
             self.lose(Loss.EMPTY, place)
             return None
         try:
@@ -112,10 +112,10 @@ def read_rows(
     on_invalid_utf8: InvalidUtf8 = "error",
     progress: Progress | None = None,
     tally: Tally | None = None,
-) -> Iterator[list[str]]:
-    """Yield, of every row of all files in order, all of it as a text and the texts that ``make`` returns.
+) -> Iterator[list[Any]]:
+    """Yield, of every row of all files in order, all of it as a text and what ``make`` returns.
 
-    The first is the same whichever columns are made into texts. Other arguments are as of ``read_texts``.
+    The first is the same whichever columns that takes. Other arguments are as of ``read_texts``.
 
     Raises:
       DataError: as ``read_texts``, for ``.txt`` files, which have no columns, and for a value that ``make``
@@ -123,7 +123,7 @@ def read_rows(
     """
     tally = Tally() if tally is None else tally
 
-    def rows(path: str | Path) -> Iterator[list[str]]:
+    def rows(path: str | Path) -> Iterator[list[Any]]:
         reading = RowReading(
             path=path, on_invalid_utf8=on_invalid_utf8, progress=progress, tally=tally, make=make
         )

@@ -2,10 +2,11 @@
 
 pairs.json   inputs/   targets/
 target_names.json   the distinct targets as they were given, where they repeat: names of classes
+other_targets.json   by a pair's number, texts that are as right as its target, where there are any
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ MAX_NAMED_TARGETS = 10_000
 FORMAT = "t5lite-pair-store"
 VERSION = 1
 _NAMES = "target_names.json"
+_OTHERS = "other_targets.json"
 
 
 def is_pair_store(path: str | Path) -> bool:
@@ -49,6 +51,8 @@ class PairStoreWriter:
         """Target texts that have the same tokens; to be set before the block ends."""
         self.target_names: Sequence[str] = ()
         """The distinct targets, to be set where they name classes: their ids may not spell them exactly."""
+        self.other_targets: dict[int, Sequence[str]] = {}
+        """By a pair's number, texts that are as right as its target."""
         self._session = self._write()
 
     @property
@@ -91,9 +95,10 @@ class PairStoreWriter:
                 "collapsed_targets": self.collapsed_targets,
                 "vocabulary": {"fingerprint": self._vocabulary.fingerprint},
             }
-            if self.target_names:
-                files.write_json(directory / _NAMES, list(self.target_names))
-                index["target_names_crc32"] = zlib.crc32((directory / _NAMES).read_bytes())
+            for name, content in ((_NAMES, list(self.target_names)), (_OTHERS, self.other_targets)):
+                if content:
+                    files.write_json(directory / name, content)
+                    index[_crc_field(name)] = zlib.crc32((directory / name).read_bytes())
             files.write_json(directory / "pairs.json", sealed(index))
 
     def add_batch(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -101,6 +106,10 @@ class PairStoreWriter:
         pairs = list(pairs)
         self._inputs.add_batch(inputs for inputs, _ in pairs)
         self._targets.add_batch(targets for _, targets in pairs)
+
+
+def _crc_field(name: str) -> str:
+    return f"{name.removesuffix('.json')}_crc32"
 
 
 class PairStore:
@@ -116,10 +125,10 @@ class PairStore:
         inputs: TokenStore,
         targets: TokenStore,
         collapsed_targets: Sequence[Sequence[str]] = (),
-        names_crc: int | None = None,
+        crcs: Mapping[str, int] | None = None,
     ):
         self.path, self.inputs, self.targets = path, inputs, targets
-        self._names_crc = names_crc
+        self._crcs = crcs or {}
         self.collapsed_targets = collapsed_targets
         self.num_pairs = inputs.num_documents
 
@@ -151,7 +160,8 @@ class PairStore:
             )
         # Stores written before they were looked for do not say.
         collapsed = index.get("collapsed_targets", ())
-        return cls(str(directory), inputs, targets, collapsed, index.get("target_names_crc32"))
+        crcs = {name: index[_crc_field(name)] for name in (_NAMES, _OTHERS) if _crc_field(name) in index}
+        return cls(str(directory), inputs, targets, collapsed, crcs)
 
     def target_names(self) -> tuple[str, ...]:
         """Return the distinct targets as they were given; empty where the store does not say.
@@ -159,22 +169,42 @@ class PairStore:
         Raises:
           DataError: if the file that says it is damaged.
         """
-        directory = open_directory(self.path)
-        try:
-            content = directory.read(_NAMES)
-            if self._names_crc not in (None, zlib.crc32(content)):
-                raise ValueError("it does not match its CRC-32")
-            names = parse_json(content)
-        except FileNotFoundError as error:
-            if self._names_crc is None:
-                return ()
-            raise DataError(f"{directory.name_of(_NAMES)} is missing; fetch the store again") from error
-        except (OSError, ValueError) as error:
-            place = directory.name_of(_NAMES)
-            raise DataError(f"{place} is damaged ({error}); fetch the store again") from error
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{directory.name_of(_NAMES)} is no list of names; fetch it again")
+        names = self._read(_NAMES, list)
+        if not all(isinstance(name, str) for name in names):
+            raise DataError(
+                f"{open_directory(self.path).name_of(_NAMES)} is no list of names; fetch it again"
+            )
         return tuple(names)
+
+    def other_targets(self) -> dict[int, tuple[str, ...]]:
+        """Return, by a pair's number, texts that are as right as its target, as they were given.
+
+        Raises:
+          DataError: if the file that says it is damaged.
+        """
+        if _OTHERS not in self._crcs:
+            return {}
+        return {int(number): tuple(texts) for number, texts in self._read(_OTHERS, dict).items()}
+
+    def _read(self, name: str, kind: type) -> Any:
+        """Return what a file of the store says, checked; nothing where there is none."""
+        directory, crc = open_directory(self.path), self._crcs.get(name)
+        try:
+            content = directory.read(name)
+            if crc not in (None, zlib.crc32(content)):
+                raise ValueError("it does not match its CRC-32")
+            said = parse_json(content)
+        except FileNotFoundError as error:
+            if crc is None:
+                return kind()
+            raise DataError(f"{directory.name_of(name)} is missing; fetch the store again") from error
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{directory.name_of(name)} is damaged ({error}); fetch the store again"
+            ) from error
+        if not isinstance(said, kind):
+            raise DataError(f"{directory.name_of(name)} is no {kind.__name__} of names; fetch it again")
+        return said
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary that both sides were tokenised with."""

@@ -139,7 +139,11 @@ class PairSink:
         return cls(writer, vocabulary, num_threads, targets, complete)
 
     def add(self, pairs: Sequence[tuple[str, str]]) -> TokenCounts:
-        """Encode ``pairs``; those with a side without tokens are counted and left out."""
+        """Encode ``pairs``; those with a side without tokens are counted and left out.
+
+        What else a pair has under ``other_targets`` is as right as its target.
+        """
+        others = [getattr(pair, "other_targets", ()) for pair in pairs]
         if self._complete is not None:
             pairs = self._complete(pairs, self._vocabulary, self._num_threads)
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
@@ -149,6 +153,9 @@ class PairSink:
             target = pairs[row][1]
             if len(self._names) <= MAX_NAMED_TARGETS and len(target) <= _MAX_NAME_CHARACTERS:
                 self._names.setdefault(targets[row].tobytes(), target)
+        for number, row in enumerate(kept, self._writer.num_pairs):
+            if others[row]:
+                self._writer.other_targets[number] = list(others[row])
         self._dropped += len(pairs) - len(kept)
         self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
         self._writer.add_batch((inputs[row], targets[row]) for row in kept)

@@ -24,6 +24,8 @@ from t5lite.evaluation.metrics.summarization import rouge1 as rouge1
 from t5lite.evaluation.metrics.summarization import rouge2 as rouge2
 from t5lite.evaluation.metrics.summarization import rouge_l as rouge_l
 from t5lite.evaluation.metrics.summarization import rouge_lsum as rouge_lsum
+from t5lite.evaluation.metrics.text_spans import argument_f1 as argument_f1
+from t5lite.evaluation.metrics.text_spans import span_f1 as span_f1
 from t5lite.evaluation.metrics.translation import bleu as bleu
 from t5lite.evaluation.metrics.translation import chrf as chrf
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, Sample, mean_sample
+from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, Sample, SummedSample, mean_sample
 from t5lite.evaluation.metrics.score import References, as_several, as_single
+from t5lite.evaluation.metrics.sequence_labels import micro_f1_of_sums
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,24 @@ class MacroF1(LabelMetric):
         is_wanted_BK = counts.wanted_BK > 0
         f1_BK = 2 * counts.hits_BK / np.maximum(counts.predicted_BK + counts.wanted_BK, 1)
         return (f1_BK * is_wanted_BK).sum(axis=1) / is_wanted_BK.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class BinaryF1(CorpusMetric):
+    """F1 of one class, as GLUE scores MRPC and QQP: scikit-learn's with this as ``pos_label``.
+
+    Attributes:
+      positive: the class; whatever else is predicted, a label or not, is not it.
+    """
+
+    positive: str
+
+    def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
+        wanted_N = np.array([text.strip() == self.positive for text in as_single(references, metric="f1")])
+        found_N = np.array([text.strip() == self.positive for text in predictions])
+        statistics_NS = np.stack([found_N & wanted_N, found_N, wanted_N], axis=1).astype(np.float64)
+        sample = SummedSample(statistics_NS, micro_f1_of_sums, of_one=False)
+        return sample, f"positive:{self.positive}"
 
 
 class MicroF1(LabelMetric):

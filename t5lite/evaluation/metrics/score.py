@@ -46,7 +46,7 @@ class Score:
     interval: Interval | None = None
 
 
-Metric: TypeAlias = Callable[[Sequence[str], Sequence[str]], Score]
+Metric: TypeAlias = Callable[[Sequence[str], References], Score]
 """From predictions and as many references to a score over all of them; higher is better."""
 
 

@@ -58,10 +58,11 @@ class EntityF1(CorpusMetric):
             statistics.append([len(mine & theirs), len(mine), len(theirs)])
         replaced = {"other-labels": num_others, "other-length": num_lengths}
         said = "".join(f"|{name}:{number}" for name, number in replaced.items() if number)
-        return SummedSample(np.array(statistics, np.float64), _f1), f"seqeval|micro{said}"
+        return SummedSample(np.array(statistics, np.float64), micro_f1_of_sums), f"seqeval|micro{said}"
 
 
-def _f1(sums: np.ndarray) -> np.ndarray:
+def micro_f1_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return F1 of sums ``[..., 3]``: hits, what was found, what was wanted; 0 where there is neither."""
     hits, found, wanted = np.moveaxis(sums, -1, 0)
     return 2 * hits / np.maximum(found + wanted, 1)
 

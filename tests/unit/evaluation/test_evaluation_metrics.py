@@ -38,7 +38,14 @@ def test_classification_scores():
     assert label_fraction(predictions, references).value == 0.75
 
 
-OF_TASKS = {"stsb": ["3.4", "1.8"], "ner-tags": ["B-PER I-PER O", "O B-LOC"]}
+OF_TASKS = {
+    "stsb": ["3.4", "1.8"],
+    "ner-tags": ["B-PER I-PER O", "O B-LOC"],
+    "ner": ["PER: Ada Lovelace; LOC: London", "none"],
+    "semantic-roles": ["[ARG0 The cat] [V sat] .", "[ARG1 It] [V fell] ."],
+    "mrpc": ["equivalent", "not_equivalent"],
+    "qqp": ["duplicate", "not_duplicate"],
+}
 """References that are no prose."""
 
 

@@ -21,7 +21,10 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.evaluation import metrics
 from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.calibration import brier_score, calibration, expected_calibration_error
+from t5lite.evaluation.metrics.classification import BinaryF1
 from t5lite.evaluation.metrics.translation import Bleu
+from t5lite.evaluation.scoring import named_metrics
+from t5lite.tasks.fields import Entities, Roles
 
 LABELS = st.sampled_from(["a", "b", "c", "ß"])
 NUMBERS = st.integers(-3, 3).map(str)
@@ -70,6 +73,10 @@ def test_classification_is_scikit_learns(pair):
             sklearn.metrics.f1_score, references, predictions, labels=classes, average=average
         )
         assert METRICS[name](predictions, references).value == pytest.approx(expected, abs=1e-12)
+    expected = said_by_sklearn(
+        sklearn.metrics.f1_score, [each == "b" for each in references], [each == "b" for each in predictions]
+    )
+    assert BinaryF1("b")(predictions, references).value == pytest.approx(expected, abs=1e-12)
     expected = said_by_sklearn(sklearn.metrics.matthews_corrcoef, references, predictions)
     assert metrics.matthews(predictions, references).value == pytest.approx(expected, abs=1e-12)
     expected = sklearn.metrics.accuracy_score(references, predictions)
@@ -143,6 +150,39 @@ def test_entities_are_seqevals(sentences):
     score = metrics.entity_f1(*([" ".join(each) for each in side] for side in (predictions, references)))
     assert score.value == pytest.approx(expected)
     assert score.signature == "seqeval|micro"
+
+
+BIO = st.lists(st.tuples(*[st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y"])] * 2), min_size=1, max_size=7)
+
+
+@settings(deadline=None)
+@given(st.lists(BIO, min_size=1, max_size=4))
+def test_spans_that_are_written_out_are_seqevals_where_no_word_comes_twice(sentences):
+    predictions, references = ([[tags[side] for tags in each] for each in sentences] for side in (0, 1))
+    with warnings.catch_warnings():  # of no entity at all
+        warnings.simplefilter("ignore")
+        expected = float(seqeval.metrics.f1_score(references, predictions))
+    for field, metric in ((Entities(), metrics.span_f1), (Roles(), metrics.argument_f1)):
+        texts = [
+            [field.text([[f"w{number}" for number in range(len(each))], each]) for each in side]
+            for side in (predictions, references)
+        ]
+        assert metric(*texts).value == pytest.approx(expected)
+
+
+def test_spans_are_counted_as_often_as_they_are_written_and_verbs_are_no_arguments():
+    wanted = ["PER: Ada; PER: Ada; LOC: Bad  Tölz", "none"]
+    assert metrics.span_f1(["LOC: Bad Tölz;PER:Ada", "nothing"], wanted).value == pytest.approx(0.8)
+    said = ["PER: Ada; PER: Ada; PER: Ada; ORG: Bad Tölz", ""]
+    assert metrics.span_f1(said, wanted).value == pytest.approx(2 * 2 / (4 + 3))
+    wanted = ["[ARG0 The cat] [V sat] [ARGM-LOC there] ."]
+    assert metrics.argument_f1(["[ARG0 The cat] [V sits] there ."], wanted).value == pytest.approx(2 / 3)
+    assert metrics.argument_f1(["[ARG1 The cat] [V sat ["], wanted).value == 0
+
+
+def test_a_metric_of_one_class_needs_the_class():
+    with pytest.raises(ConfigError, match=r"unknown metric 'f1'.*f1:CLASS"):
+        named_metrics(["f1"])
 
 
 def test_entities_of_other_lengths_and_words_that_are_no_labels_are_told():

@@ -9,7 +9,7 @@ from t5lite.tasks.rows import TaskRows
 SQUAD = {
     "context": "Some context.",
     "question": "A question?",
-    "answers.text.0": "The answer.",
+    "answers.text": ["The answer."],
 }
 SPAN = {"context": "context with the answer.", "question": "Say what?", "answers.text.0": "the answer"}
 CALLED = {"context": "Called the Denver Broncos.", "question": "Who?", "answers.text.0": "Denver Broncos"}

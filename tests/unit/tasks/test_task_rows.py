@@ -14,6 +14,8 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.reading.rows import read_rows
 from t5lite.data.reading.text_files import read_pairs
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.runner.task_scoring import spelt
 from t5lite.tasks.few_shot import Shots
 from t5lite.tasks.opening import open_task
 from t5lite.tasks.preparing import PrepareTaskConfig, prepare_task
@@ -345,3 +347,30 @@ def test_a_held_out_row_whose_inputs_are_trained_on_is_left_out_and_that_is_said
     assert said.endswith(f"a training row has their inputs: {50 - len(train) - len(heldout)}")
     with pytest.raises(DataError, match="inputs that would be held out stands in a training row"):
         prepare(tmp_path, nli, lines(tmp_path / "rows.jsonl", rows[:40]), heldout_fraction=0.3)
+
+
+def test_every_answer_that_is_right_is_kept(tmp_path):
+    answers = [["The  Broncos", "Broncos", "Broncos"], ["one"], [], ["(a)", "b"]]
+    rows = [
+        {"question": f"q{number}?", "context": "c", "answers": {"text": each, "answer_start": [0]}}
+        for number, each in enumerate(answers)
+    ]
+    for file in (lines(tmp_path / "rows.jsonl", rows), table(tmp_path / "rows.parquet", rows)):
+        report = prepare(tmp_path, "extractive-qa", file)
+        assert [target for _, target in pairs(tmp_path)] == ["The Broncos", "one", "( a )"]
+        store = PairStore.open(tmp_path / "out" / "train")
+        assert store.other_targets() == {0: ("Broncos",), 2: ("b",)}
+        assert report["inputs"]["lost"]["empty"]["records"] == 1
+    table(tmp_path / "one.csv", [{"question": "q", "context": "c", "answer": "b"}])
+    prepare(tmp_path, "extractive-qa", tmp_path / "one.csv", columns=(("answers.text", "answer"),))
+    assert pairs(tmp_path) == [("question: q context: c", "b")]
+    prepare(tmp_path, "extractive-qa", tmp_path / "rows.jsonl")
+    (tmp_path / "out" / "train" / "other_targets.json").write_text("{}")
+    with pytest.raises(DataError, match=r"other_targets\.json is damaged .*CRC"):
+        PairStore.open(tmp_path / "out" / "train").other_targets()
+
+
+def test_references_are_spelt_by_the_vocabulary_each_once():
+    vocabulary = ByteVocabulary()
+    target = vocabulary.encode("The Broncos")
+    assert spelt(vocabulary, target, ["Broncos", "The Broncos"]) == ("The Broncos", "Broncos")

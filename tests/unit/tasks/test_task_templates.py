@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError
-from t5lite.evaluation.metrics import METRICS
+from t5lite.evaluation.scoring import named_metrics
 from t5lite.tasks import TASKS
 from t5lite.tasks.fields import Label, NoLabelError, RoundedNumber
 from t5lite.tasks.opening import check_task, kept_task, open_task, task_location, to_json
@@ -62,7 +62,7 @@ def test_every_task_has_an_example_metrics_and_a_file(name, tmp_path):
     for form in ("inputs", "instruction"):
         assert set(task.example) >= {column.split(".")[0] for column in task.columns(form)}
         assert all(text.strip() for text in example_texts(task, form))
-    assert set(task.metrics) <= set(METRICS)
+    assert set(named_metrics(task.metrics)) == set(task.metrics)
     assert task.about
     assert task.instruction
     path = tmp_path / "task.json"
@@ -133,6 +133,7 @@ def test_columns_are_renamed_and_constants_are_none():
     assert texts == [
         "translate English to German: That is good.",
         "Das ist gut.",
+        (),
         "That is good.",
         "Das ist gut.",
     ]
