@@ -12,6 +12,7 @@ from t5lite.evaluation.metrics.score import References, as_several
 from t5lite.evaluation.metrics.writing import LATIN, Writing, spaced_words, writing_of
 
 Tokenize = Callable[[str], list[str]]
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])")
 _ASCII_WORD, _WORD = re.compile(r"[a-z0-9]+"), re.compile(r"\w+")
 
 
@@ -71,11 +72,20 @@ class RougeL(Rouge):
         return _f1(len(_common_places(theirs, mine)), len(mine), len(theirs))
 
 
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text, which ROUGE-Lsum compares: its lines, or else what ends as one does.
+
+    A vocabulary of SentencePiece writes no line breaks. T5's own evaluation has one put after each " . ".
+    """
+    lines = [line for line in text.split("\n") if line]
+    return lines if len(lines) > 1 else [each for each in _SENTENCE_END.split(text) if each]
+
+
 class RougeLsum(Rouge):
-    """F of the union of longest common subsequences of each line of the reference with those of the text."""
+    """F of the union of longest common subsequences of each sentence of the reference with the text's."""
 
     def _of_pair(self, text: str, reference: str, tokenize: Tokenize) -> float:
-        mine, theirs = ([tokenize(line) for line in each.split("\n") if line] for each in (text, reference))
+        mine, theirs = ([tokenize(line) for line in sentences(each)] for each in (text, reference))
         left = Counter(token for line in mine for token in line)
         num_mine, common = left.total(), 0
         for line in theirs:

@@ -22,6 +22,7 @@ from t5lite.evaluation import metrics
 from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.calibration import brier_score, calibration, expected_calibration_error
 from t5lite.evaluation.metrics.classification import BinaryF1
+from t5lite.evaluation.metrics.summarization import sentences
 from t5lite.evaluation.metrics.translation import Bleu
 from t5lite.evaluation.scoring import named_metrics
 from t5lite.tasks.fields import Entities, Roles
@@ -238,13 +239,30 @@ def test_rouge_is_rouge_scores(pair):
     predictions, references = pair
     names = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
     scorer = RougeScorer(list(names.values()))
-    expected = [scorer.score_multi(r, p) for p, r in zip(predictions, references, strict=True)]
+    expected = [  # which takes lines for sentences
+        scorer.score_multi(["\n".join(sentences(each)) for each in r], "\n".join(sentences(p)))
+        for p, r in zip(predictions, references, strict=True)
+    ]
     for name, theirs in names.items():
         score = METRICS[name](predictions, references)
         if "rouge-score" not in score.signature:
             continue
         mean = 100 * sum(each[theirs].fmeasure for each in expected) / len(expected)
         assert score.value == pytest.approx(mean), name
+
+
+def test_sentences_are_lines_or_else_what_ends_as_one_does():
+    lines = ["He came.", "Did she (too)?", '"No." Then 3.5 more', "的。"]
+    assert sentences("\n".join(lines)) == lines
+    assert sentences('He came. Did she (too?) "No!" Then 3.5 more . 对。的') == [
+        *("He came.", "Did she (too?", '"No!', "Then 3.5 more .", "对。", "的"),
+    ]
+    assert sentences("") == []
+    # Without lines, as SentencePiece leaves them, it is what it is of lines.
+    written = ["The cat sat.\nIt slept long.", "It slept long.\nA cat sat there."]
+    flat = [text.replace("\n", " ") for text in written]
+    assert metrics.rouge_lsum(flat[:1], flat[1:]).value == metrics.rouge_lsum(written[:1], written[1:]).value
+    assert metrics.rouge_lsum(flat[:1], flat[1:]).value > metrics.rouge_l(flat[:1], flat[1:]).value
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30), st.integers(1, 20))
