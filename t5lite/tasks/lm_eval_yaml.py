@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.tasks.fields import Label, TaskField
+from t5lite.tasks.fields import Answers, Label, TaskField
 from t5lite.tasks.task import Splits, Task
 
 MARK = "doc_to_text"
 """The field by which such a file is known."""
-_COLUMN = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
+_NAME = r"[A-Za-z_][\w.]*(?:\[\d+\])*"
+_COLUMN = re.compile(rf"\{{\{{\s*({_NAME})\s*\}}\}}")
 _METRICS = {
     "acc": "accuracy",
     "mcc": "matthews",
@@ -37,16 +38,24 @@ _KNOWN = (
         "doc_to_choice",
         "target_delimiter",
     ),
-    *("fewshot_delimiter", "num_fewshot", "metric_list", "generation_kwargs", "training_split"),
-    *("validation_split", *_SOURCE, *_SAYS_NOTHING),
+    *(
+        "fewshot_delimiter",
+        "num_fewshot",
+        "metric_list",
+        "generation_kwargs",
+        "training_split",
+        "filter_list",
+    ),
+    *("validation_split", "filter_list", *_SOURCE, *_SAYS_NOTHING),
 )
 
 
 def read(content: Mapping[str, Any], *, name: str) -> Task:
     """Return the task that such a file describes; messages call it ``name``.
 
-    ``doc_to_text`` and ``doc_to_target`` may have ``{{column}}``, no other Jinja; a target that is a column's
-    name is that column, with ``doc_to_choice`` by the choice's number or text.
+    ``doc_to_text`` and ``doc_to_target`` may have ``{{column}}`` and ``{{column[0]}}``, no other Jinja, or be
+    a column's name. With ``doc_to_choice`` the target is a choice's number or text, else an answer or a list
+    of answers that are all right.
 
     Raises:
       ConfigError: naming the first field that does not map.
@@ -70,15 +79,16 @@ def read(content: Mapping[str, Any], *, name: str) -> Task:
             settings[ours] = _text(content[theirs], theirs, refuse)
     if "num_fewshot" in content:
         settings["shots"] = _whole(content["num_fewshot"], "num_fewshot", refuse)
+    _check_filters(content.get("filter_list", []), refuse)
     if (length := _generated(content.get("generation_kwargs", {}), refuse)) is not None:
         settings["targets_length"] = length
     return Task(
         name=_text(content.get("task", "task"), "task", refuse),
         inputs=_braces(_text(content.get("description", ""), "description", refuse), "description", refuse)
-        + _braces(_text(content["doc_to_text"], "doc_to_text", refuse), "doc_to_text", refuse),
+        + _inputs(_text(content["doc_to_text"], "doc_to_text", refuse), refuse),
         targets=target,
         fields=fields,
-        metrics=_metrics(content.get("metric_list", [{"metric": "acc"}]), refuse),
+        metrics=_metrics(content.get("metric_list", [{"metric": "acc"}]), fields, refuse),
         splits=_splits(content),
         **settings,
     )
@@ -106,19 +116,43 @@ def _braces(template: str, field: str, refuse: Refuse) -> str:
         if "{{" in literal or "{%" in literal or "{#" in literal:
             raise refuse(field, f"{literal.strip()[:60]!r} is Jinja beyond {{{{column}}}}")
     literals = [literal.replace("{", "{{").replace("}", "}}") for literal in parts[::2]]
-    columns = [f"{{{column}}}" for column in parts[1::2]]
+    columns = [f"{{{_dotted(column)}}}" for column in parts[1::2]]
     return "".join(part for pair in zip(literals, [*columns, ""], strict=True) for part in pair)
+
+
+def _dotted(column: str) -> str:
+    """Return the name that a column or an item of it has here: ``choices.0`` for ``choices[0]``."""
+    return column.replace("[", ".").replace("]", "")
+
+
+def _inputs(template: str, refuse: Refuse) -> str:
+    if re.fullmatch(_NAME, template):  # which the harness takes for a column, too
+        return f"{{{_dotted(template)}}}"
+    return _braces(template, "doc_to_text", refuse)
+
+
+def _check_filters(filters: Any, refuse: Refuse) -> None:
+    """Check that answers are only stripped, as they are here in any case."""
+    steps = [
+        step.get("function") if isinstance(step, dict) else step
+        for each in (filters if isinstance(filters, list) else [filters])
+        for step in (each.get("filter", [None]) if isinstance(each, dict) else [each])
+    ]
+    for step in steps:
+        if step not in ("remove_whitespace", "take_first"):
+            raise refuse("filter_list", f"{step!r} is neither remove_whitespace nor take_first")
 
 
 def _target(content: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, TaskField]]:
     target = _text(content.get("doc_to_target"), "doc_to_target", refuse).strip()
-    column = target if re.fullmatch(r"[A-Za-z_][\w.]*", target) else None
+    column = target if re.fullmatch(_NAME, target) else None
     if column is None and (found := _COLUMN.fullmatch(target)):
         column = found[1]
+    column = column and _dotted(column)
     choices = content.get("doc_to_choice")
     if choices is None:
         if column is not None:
-            return f"{{{column}}}", {}
+            return f"{{{column}}}", {column: Answers()}
         return _braces(target, "doc_to_target", refuse), {}
     if column is None:
         raise refuse("doc_to_target", f"of several choices it must be a column, not {target!r}")
@@ -127,10 +161,16 @@ def _target(content: Mapping[str, Any], refuse: Refuse) -> tuple[str, dict[str, 
     raise refuse("doc_to_choice", f"{choices!r} is no list of texts")
 
 
-def _metrics(given: Any, refuse: Refuse) -> tuple[str, ...]:
+def _metrics(given: Any, fields: Mapping[str, TaskField], refuse: Refuse) -> tuple[str, ...]:
     names = []
+    two_classes = [each.names for each in fields.values() if isinstance(each, Label) and len(each.names) == 2]
     for each in given if isinstance(given, list) else [given]:
         metric = each.get("metric") if isinstance(each, dict) else None
+        if isinstance(each, dict) and each.get("regexes_to_ignore"):
+            raise refuse("metric_list.regexes_to_ignore", f"{each['regexes_to_ignore']!r}")
+        if metric == "f1" and two_classes:  # of the second class, which is number 1
+            names.append(f"f1:{two_classes[0][1]}")
+            continue
         if metric == "exact_match":  # of the very text, which is accuracy here, or of SQuAD's normalised one
             loosely = each.get("ignore_case") or each.get("ignore_punctuation")
             names.append("exact_match" if loosely else "accuracy")

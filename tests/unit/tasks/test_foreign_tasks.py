@@ -87,6 +87,21 @@ def test_what_the_harness_generates_is_a_template_of_a_column(tmp_path):
     assert task.metrics == ("accuracy",)
 
 
+def test_f1_of_the_harness_is_of_the_second_of_two_choices(tmp_path):
+    assert read(tmp_path, HARNESS.replace("mcc", "f1")).metrics == ("accuracy", "f1:yes")
+
+
+def test_columns_by_their_names_and_items_by_their_numbers(tmp_path):
+    """As of openbookqa, mmlu and nq_open: several answers are right."""
+    text = GENERATION.replace('"Q: {{question}}"', "question_stem").replace("answers.text.0", "answer")
+    text += "filter_list: [{name: a, filter: [{function: remove_whitespace}, {function: take_first}]}]\n"
+    task = read(tmp_path, text)
+    made = TaskRows(task=task)({"question_stem": "q", "answer": ["a", "b"]}, lambda loss: None)
+    assert made[:3] == ["q", "a", ("b",)]
+    task = read(tmp_path, HARNESS.replace("{{passage}}", "A. {{choices[1]}}"))
+    assert task.inputs.startswith("A. {choices.1}")
+
+
 def test_t5_s_prompt_in_the_harness_is_t5_s(tmp_path):
     task = read(tmp_path, T5_PROMPT)
     row = {"passage": "p", "question": "q", "label": 0}
@@ -119,7 +134,15 @@ def test_a_task_s_own_fields_may_be_yaml(tmp_path):
         (HARNESS.replace("{{passage}}", "{{passage|trim}}"), r"doc_to_text .*Jinja beyond \{\{column\}\}"),
         (HARNESS.replace("{{passage}}", "{% if x %}"), "doc_to_text .*Jinja beyond"),
         (HARNESS.replace("doc_to_choice", "doc_to_choices"), "doc_to_choices"),
-        (HARNESS.replace("mcc", "f1"), "metric_list .*'?f1'? is no metric of both"),
+        (GENERATION + "metric_list: [{metric: f1}]\n", "metric_list .*'?f1'? is no metric of both"),
+        (
+            GENERATION + "metric_list: [{metric: exact_match, regexes_to_ignore: [x]}]\n",
+            r"metric_list\.regexes_to_ignore .*\['x'\]",
+        ),
+        (
+            GENERATION + "filter_list: [{name: a, filter: [{function: regex}]}]\n",
+            "filter_list .*'regex' is neither remove_whitespace nor take_first",
+        ),
         (HARNESS.replace('["no", "yes"]', '"{{choices.text}}"'), "doc_to_choice .*no list of texts"),
         (HARNESS.replace('["no", "yes"]', "[1, 2]"), "doc_to_choice .*no list of texts"),
         (
