@@ -104,7 +104,7 @@ def test_names_that_are_numbers_are_never_taken_for_places(names, value):
         if str(value) in names:
             assert label.text([given_as]) == str(value)
         else:
-            error, message = (NoLabelError, "") if value == -1 else (ValueError, "by name alone")
+            error, message = (NoLabelError, "^$") if value == -1 else (ValueError, "by name alone")
             with pytest.raises(error, match=message):
                 label.text([given_as])
 
