@@ -19,6 +19,7 @@ def config() -> r.FineTuningConfig:
     """Return the recipe; copy this file and change what you need."""
     return r.FineTuningConfig(
         run_dir="runs/task",
+        model=r.Inherited(dropout_rate=0.0),  # the pretraining's hurts so short a fine-tuning
         execution=r.Execution(scan_unroll=-1),
         data=r.PairsDataConfig(store="data/task/train"),
         optimizer=r.AdafactorConfig(),
