@@ -7,7 +7,7 @@ name lives where its component does; what is added there (docs/extending.md) is 
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from t5lite.adapters import LoRA, NoAdapter
+from t5lite.adapters import LoRA, NoAdapter, PromptTuning
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.data.host_loader import LoaderConfig
@@ -72,7 +72,8 @@ __all__ = [
     "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",
     "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",
     "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "PairsDataConfig",
-    "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig", "RMSNorm", "RelativePositions",
+    "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig", "PromptTuning", "RMSNorm",
+    "RelativePositions",
     "RotaryPositions", "RunConfig", "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig",
     "T5Initializer", "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
     "WarmupStableDecay", "WatchdogConfig", "XavierInitializer",

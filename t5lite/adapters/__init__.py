@@ -10,6 +10,7 @@ from t5lite.adapters.base import AdaptedModel, BaseAdapter
 from t5lite.adapters.bases import Base
 from t5lite.adapters.lora import LoRA as LoRA
 from t5lite.adapters.none import NoAdapter as NoAdapter
+from t5lite.adapters.prompt_tuning import PromptTuning as PromptTuning
 from t5lite.core.registry import union_of
 
 if TYPE_CHECKING:
@@ -27,4 +28,13 @@ class Adaptation:
     base: Base
 
 
-__all__ = ["Adaptation", "AdaptedModel", "Adapter", "Base", "BaseAdapter", "LoRA", "NoAdapter"]
+__all__ = [
+    "Adaptation",
+    "AdaptedModel",
+    "Adapter",
+    "Base",
+    "BaseAdapter",
+    "LoRA",
+    "NoAdapter",
+    "PromptTuning",
+]

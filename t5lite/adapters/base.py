@@ -28,6 +28,23 @@ class BaseAdapter(ABC):
         """Whether checkpoints hold what is trained alone, beside a base that has the rest."""
         return True
 
+    @property
+    def merges(self) -> bool:
+        """Whether parameters of the model alone can compute the same (``merged``)."""
+        return True
+
+    def check_rows(self, *, hold_several: bool) -> None:
+        """Check that it can be trained on rows of one example, or of several.
+
+        Raises:
+          ConfigError: if it cannot.
+        """
+        del hold_several
+
+    def bound(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Any:
+        """Return the module over the parameters of a model and its adapter; arguments as of ``applied``."""
+        return model.bind(self.applied(model, params, own, dropout_key))
+
     def adapt(self, model: FunctionalModel) -> FunctionalModel:
         """Return the model with the adapter; errors as of ``shapes``."""
         return AdaptedModel.of(model, self)
@@ -57,7 +74,10 @@ class BaseAdapter(ABC):
 
     @abstractmethod
     def merged(self, model: FunctionalModel, params: Tree, own: Tree) -> Tree:
-        """Return the model's parameters with the adapter's worked into them; may be traced."""
+        """Return the model's parameters with the adapter's worked into them; may be traced.
+
+        Only an adapter that ``merges`` is asked.
+        """
 
     @abstractmethod
     def trained(self, trainable: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -105,7 +125,7 @@ class AdaptedModel(FunctionalModel):
     def bind(self, params: Tree, *, dropout_key: jax.Array | None = None) -> Any:
         """Return the module over ``params``, adapted."""
         base, own = self.apart(params)
-        return self.base.bind(self.adapter.applied(self.base, base, own, dropout_key))
+        return self.adapter.bound(self.base, base, own, dropout_key)
 
     def merged(self, params: Tree) -> Tree:
         """Return parameters of ``base`` that compute the same."""

@@ -79,6 +79,12 @@ def export(
     directory = RunDirectory.at(run)
     found = Snapshot(directory)
     config, vocabulary = found.model.config, found.vocabulary
+    adaptation = found.model.adaptation
+    if adaptation is not None and not adaptation.adapter.merges:
+        raise ConfigError(
+            f"{run} holds {adaptation.adapter} beside {adaptation.base.run}, and no model without it "
+            "computes the same: it cannot be exported; evaluate and generate read it as it is"
+        )
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")
     # Into the directory of a training, anyone may have put a tokenizer that is not the model's.
@@ -106,7 +112,7 @@ def export(
             eos_id=(*ids_of_eos(trained.vocabulary.eos_id), *found.model.eos_ids),
             known_ids=trained.vocabulary.known_ids,
         )
-    if "base_export" in chosen.takes and (adaptation := found.model.adaptation) is not None:
+    if "base_export" in chosen.takes and adaptation is not None:
         base = adaptation.base
         arguments["base_export"] = f"t5lite export --run {base.run} --step {base.step} --output BASE"
     written = chosen.export_folder(

@@ -109,6 +109,9 @@ def _load_merged(
 ) -> TrainedModel:
     """Return the base of a run with its adapter worked into it; errors as of ``load_trained``."""
     adapted = _load_adapted(found, adaptation, partitioner, step=step, average=average)
+    origin = f"{adapted.origin}, an adapter beside step {adaptation.base.step} of {adaptation.base.run}"
+    if not adaptation.adapter.merges:
+        return TrainedModel(adapted.model, adapted.params, found.vocabulary, adapted.report, origin)
     base, (params, own) = adapted.model.base, adapted.model.apart(adapted.params)
     merge = jax.jit(
         functools.partial(adaptation.adapter.merged, base),

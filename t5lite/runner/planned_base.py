@@ -21,9 +21,11 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
       source: what it begins from.
 
     Raises:
-      ConfigError: if it has no base, or goes on with another adapter.
+      ConfigError: if it has no base, goes on with another adapter, or cannot be trained on such rows.
       CheckpointError: if the base is gone or another.
     """
+    packed = any(source.packs_rows for source in config.data.named_sources.values())
+    config.adapter.check_rows(hold_several=packed)
     if resumed is not None:
         _check_same_adapter(config, resumed)
         if resumed.base is None or config.initialize_from is None:

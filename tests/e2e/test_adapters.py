@@ -21,6 +21,7 @@ from tests.e2e.test_interruptions import _flat
 pytestmark = pytest.mark.slow
 
 RECIPE = Path(__file__).with_name("tiny_lora_recipe.py")
+PROMPT_RECIPE = Path(__file__).with_name("tiny_prompt_recipe.py")
 ADAPTED = {"query", "value"}
 
 
@@ -128,6 +129,32 @@ def test_the_adapter_alone_is_exported_as_peft_has_it(
         ["export", "--run", str(pretrained), "--format", "peft", "--output", "new"],
         r"holds a whole model and no adapter; export that by --format huggingface, or train",
     )
+
+
+def test_a_prompt_is_trained_resumed_measured_and_written_with(adapting: list[str], tmp_path: Path, capfd):
+    run = tmp_path / "run"
+    training = ["train", "--config", str(PROMPT_RECIPE), *adapting[3:], "--run-dir", str(run)]
+    assert main(training) == 0
+    assert "trains 128 of 90,752 parameters, 1 of 30 arrays" in capfd.readouterr().err
+    want = params_of(run)["prompt.embedding"]
+    assert np.abs(want).max() > 1e-2
+    saved = {*saved_shapes(RunDirectory.at(run).checkpoints, 16, "params")}
+    assert saved == {"prompt.embedding"}
+    shutil.rmtree(run / "checkpoints" / "16")
+    assert main(training) == 0
+    np.testing.assert_array_equal(params_of(run)["prompt.embedding"], want)
+    assert main(["evaluate", "--run", str(run)]) == 0
+    trained = [each for each in read_metrics(run / "metrics.jsonl") if each["kind"] == "eval"]
+    assert heldout_loss(run) == pytest.approx(trained[-1]["loss"], rel=1e-5)
+    assert trained[-1]["loss"] < trained[0]["loss"] - 2e-4  # this base hardly reads its encoder
+    writing = ["generate", "--run", str(run), "--text", "It is a truth", "--max-decode-length", "4"]
+    assert main(writing) == 0
+    for name in ("huggingface", "peft"):
+        output = str(tmp_path / name)
+        assert main(["export", "--run", str(run), "--format", name, "--output", output]) == 2
+        said = capfd.readouterr().err
+        assert "holds PromptTuning(" in said
+        assert "cannot be exported; evaluate and generate read it as it is" in said
 
 
 def test_a_base_that_is_gone_or_another_is_told_and_the_remedies_work(

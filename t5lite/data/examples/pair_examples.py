@@ -115,6 +115,11 @@ class PairsDataConfig(SourceConfig):
         """Return how another store is measured: each pair in a row of its own, cut where it is too long."""
         return dataclasses.replace(super().held_out(store), pack=False, overlong="truncate")
 
+    @property
+    def packs_rows(self) -> bool:
+        """Whether ``pack`` says so."""
+        return self.pack
+
     def check_model(self, architecture: str, head: str) -> None:
         """Check that a model that does not write classifies rows."""
         if self.classifies(architecture) and head != CLASSIFIER:

@@ -31,6 +31,11 @@ class SourceConfig(ABC):
         return {"data": self}
 
     @property
+    def packs_rows(self) -> bool:
+        """Whether a row may hold several examples."""
+        return False
+
+    @property
     def store_options(self) -> dict[str, str]:
         """The places of the stores, by what they are called on the command line."""
         return {"store": self.store}
