@@ -125,7 +125,7 @@ def test_an_evaluation_by_two_is_that_of_one_and_the_leader_alone_writes_it(
     assert len({line["example"] for line in together}) == 7
     assert together == alone
     # encoder_use is a small difference of two losses
-    assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-6)
+    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-6)
     assert two["intervals"]["loss"] == pytest.approx(one["intervals"]["loss"])
     assert two["notes"] == one["notes"]
     assert len(list((imported / "evaluations").glob("*.json"))) == 1
