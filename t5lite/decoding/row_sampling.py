@@ -13,7 +13,7 @@ class RowOptions(NamedTuple):
     """How each row is sampled."""
 
     temperature_B: jax.Array
-    """float32; 0 takes the most probable token."""
+    """float32; 0, as what is less than any normal number, takes the most probable token."""
     top_p_B: jax.Array
     """float32: the fewest most probable tokens of that probability together are sampled from; 1 is all."""
     seed_B: jax.Array
@@ -50,8 +50,10 @@ def pick(logits_BV: jax.Array, options: RowOptions, place: jax.Array, needs: Nee
     log_probs_BV = jax.nn.log_softmax(logits_BV)
     token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
     if needs.sampling:
-        cold_B = options.temperature_B == 0
-        scaled_BV = logits_BV / jnp.where(cold_B, 1.0, options.temperature_B)[:, None]
+        cold_B = options.temperature_B < jnp.finfo(jnp.float32).tiny
+        # From the greatest on, which no temperature makes infinite.
+        shifted_BV = logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True)
+        scaled_BV = shifted_BV / jnp.where(cold_B, 1.0, options.temperature_B)[:, None]
         if needs.top_p:
             scaled_BV = _nucleus(scaled_BV, options.top_p_B)
         token_B = jnp.where(cold_B, token_B, _sampled(scaled_BV, options.seed_B, place))
@@ -71,5 +73,6 @@ def _nucleus(logits_BV: jax.Array, top_p_B: jax.Array) -> jax.Array:
     """Return the logits with minus infinity outside of the nucleus, which always has a token."""
     sorted_BV = jnp.sort(logits_BV, axis=-1)[:, ::-1]
     before_BV = jnp.cumsum(jax.nn.softmax(sorted_BV), axis=-1) - jax.nn.softmax(sorted_BV)
-    least_B = jnp.min(jnp.where(before_BV < top_p_B[:, None], sorted_BV, jnp.inf), axis=-1)
+    kept_BV = (before_BV < top_p_B[:, None]).at[:, 0].set(True)
+    least_B = jnp.min(jnp.where(kept_BV, sorted_BV, jnp.inf), axis=-1)
     return jnp.where(logits_BV >= least_B[:, None], logits_BV, -jnp.inf)

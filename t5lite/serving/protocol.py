@@ -5,6 +5,7 @@ unless it says what happens anyway: an answer is never other than it was asked f
 """
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -152,6 +153,11 @@ def _object(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the request's body is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise RequestError("the request's body is not a JSON object")
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # no answer could say it, and no vocabulary encodes it
+        half = ascii(error.object[error.start])
+        raise RequestError(f"the request's body has {half}, half of a character; send whole ones") from error
     return content
 
 

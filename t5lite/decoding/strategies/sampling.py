@@ -40,7 +40,7 @@ class Sampling(Tokenwise):
     """Texts for an input."""
 
     def __post_init__(self):
-        if not 0 < self.temperature < float("inf"):
+        if not jnp.finfo(jnp.float32).tiny <= self.temperature < float("inf"):
             raise ConfigError(
                 f"temperature={self.temperature} must be above 0; strategy greedy draws nothing"
             )
@@ -72,7 +72,8 @@ class Sampling(Tokenwise):
 
     def filtered(self, logits_RV: jax.Array) -> jax.Array:
         """Return the logits of what is drawn, minus infinity at what is left out."""
-        logits_RV = logits_RV / self.temperature
+        # From the greatest on, which no temperature makes infinite.
+        logits_RV = (logits_RV - jnp.max(logits_RV, axis=-1, keepdims=True)) / self.temperature
         if self.top_k is not None:
             logits_RV = filters.top_k(logits_RV, self.top_k)
         if self.top_p < 1:

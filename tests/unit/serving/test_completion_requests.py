@@ -81,6 +81,16 @@ def test_what_is_wrong_is_said(fields, param, message):
 
 
 @pytest.mark.parametrize(
+    "where", [{"prompt": ["a", "\ud800"]}, {"model": "\ud800"}, {"stop": "x\ud800"}, {"\ud800": 1}]
+)
+def test_half_a_character_is_refused_wherever_it_is(where):
+    body = json.dumps({"model": "m", "prompt": "a", **where}).encode()
+    assert b"\\ud800" in body
+    with pytest.raises(RequestError, match=r"has '\\ud800', half of a character; send whole ones"):
+        parse_completion(body, max_choices=8)
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b'"a"', b"\xff", b'{"model": "m", "prompt": "a", "temperature": NaN}', b"[" * 100_000],
 )
