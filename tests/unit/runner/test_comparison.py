@@ -112,6 +112,18 @@ def test_figures_are_those_of_the_files(tmp_path: Path, capsys):
     assert compared(capsys, *runs, "--metric", "loss")["by"]["lower_is_better"]
 
 
+@pytest.mark.parametrize("name", ["retired", "f1:yes"])
+def test_a_metric_that_is_no_more_or_is_of_one_class_is_compared(name, tmp_path, capsys):
+    runs = [make_run(tmp_path / "first", 8, 0.3), make_run(tmp_path / "second", 8, 0.9)]
+    for file in tmp_path.glob("*/evaluations/*.json"):
+        file.write_text(file.read_text().replace('"accuracy', f'"{name}'))
+    said = compared(capsys, *runs)
+    assert said["by"]["metric"] == ("bleu" if name == "retired" else name)
+    assert all(name in run["evaluations"]["heldout"]["metrics"] for run in said["runs"])
+    said = compared(capsys, *runs, "--metric", name)
+    assert said["advice"].startswith(f"Use {runs[1]}")
+
+
 def test_a_budget_is_kept_and_a_smaller_run_that_may_be_as_good_is_chosen(tmp_path: Path, capsys):
     small = make_run(tmp_path / "small", 8, 0.6, seed=1)
     middle = make_run(tmp_path / "middle", 12, 0.62, seed=2, flops=1e9)
