@@ -63,8 +63,11 @@ def bootstrap(
         return Bootstrapped(intervals={}, num_resamples=0, num_failed=failed)
     tail = 50 * (1 - level)
     intervals = {}
-    for name in found[0]:
-        low, high = np.percentile([each[name] for each in found], [tail, 100 - tail])
+    for name in {name: None for each in found for name in each}:
+        values = [each[name] for each in found if name in each]
+        if 2 * len(values) < len(found):  # what most resamples do not determine has no interval
+            continue
+        low, high = np.percentile(values, [tail, 100 - tail])
         intervals[name] = Interval(low=float(low), high=float(high), level=level)
     return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=failed)
 

@@ -10,6 +10,7 @@ import pytest
 from t5lite.core.errors import DataError
 from t5lite.scaling.analysis import Settings, analyse
 from t5lite.scaling.envelope import fit_envelope
+from t5lite.scaling.intervals import bootstrap
 from t5lite.scaling.isoflop import fit_isoflop
 from t5lite.scaling.laws import LAWS, Centre
 from t5lite.scaling.loss_of_compute import fit_loss_of_compute
@@ -185,6 +186,19 @@ def test_any_table_is_fitted_or_refused_in_words(rows):
     for name in ("envelope", "isoflop", "projection"):
         found = analyse(runs, METHODS[name], Settings(num_resamples=3))
         assert found.fitted or found.notes
+
+
+def test_a_number_that_few_resamples_determine_has_no_interval():
+    """With four budgets a resample without one of the optima has no law of the loss."""
+    runs = isoflops(noise=0.05, num_budgets=4, sizes=4)
+    found = analyse(runs, METHODS["isoflop"], Settings(budgets=(1e22,), num_resamples=40))
+    assert "N exponent" in found.intervals
+    always, rarely = iter(range(10)), iter(range(10))
+
+    def numbers(_):
+        return {"always": float(next(always))} | ({"rarely": 1.0} if next(rarely) < 3 else {})
+
+    assert set(bootstrap(numbers, runs, num_resamples=10, level=0.9).intervals) == {"always"}
 
 
 def test_too_few_runs_are_refused():
