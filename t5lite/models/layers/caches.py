@@ -68,7 +68,8 @@ def past_of_prompts(spec: StackSpec, own: Sequence[KeyValues], num_more: int) ->
 
 def write_position(past: KeyValues, new: KeyValues, place: jax.Array | int) -> KeyValues:
     """Return a layer's ``past`` with ``new`` (one position, of one or more texts) written at ``place``."""
-    update, slot = jax.lax.dynamic_update_slice_in_dim, place * new.keys.shape[2]
+    update, num_texts = jax.lax.dynamic_update_slice_in_dim, new.keys.shape[2]
+    slot = place if num_texts == 1 else place * num_texts
     return KeyValues(*(update(x, y.astype(x.dtype), slot, 2) for x, y in zip(past, new, strict=True)))
 
 
