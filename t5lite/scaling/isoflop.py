@@ -19,6 +19,9 @@ from t5lite.core.errors import DataError
 from t5lite.scaling.observations import FEWEST_POINTS, Observations, budget_numbers
 from t5lite.scaling.power_law import PowerLaw, fit_power_law
 
+_FARTHEST = 1.5
+"""Of a vertex from the middle of the sizes that were tried, in widths of these (of logarithms)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
@@ -49,7 +52,7 @@ class IsoFlopFit:
 
     Attributes:
       profiles: that have an optimum, from the smallest budget.
-      left_out: budgets (FLOPs) without one: fewer than three sizes, or a curve without a lowest point.
+      left_out: budgets (FLOPs) without one: fewer than three sizes, or or no lowest point near them.
       tokens: law of the best tokens over FLOPs.
       params: law of the best parameters over FLOPs.
     """
@@ -127,10 +130,10 @@ def _vertex(sizes: np.ndarray, loss: np.ndarray) -> tuple[float, float, np.ndarr
     if not curvature > 0:
         return None
     lowest = -slope / (2 * curvature)
-    with np.errstate(over="ignore"):
-        best = np.exp(middle + lowest)
-    if not 0 < best < np.inf:
+    # Nearly a line: its vertex lies somewhere, further from what was tried than that is wide.
+    if abs(lowest) > _FARTHEST * np.ptp(np.log(sizes)):
         return None
+    best = np.exp(middle + lowest)
     curve = np.array(
         [curvature, slope - 2 * curvature * middle, height - slope * middle + curvature * middle**2]
     )

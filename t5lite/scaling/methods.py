@@ -120,7 +120,9 @@ class _IsoFlop(Fitted):
         said = []
         if self.fit.left_out:
             listed = ", ".join(f"{flops:.3g}" for flops in self.fit.left_out)
-            said.append(f"left out, for want of three sizes or of a lowest point: budgets of {listed} FLOPs")
+            said.append(
+                f"left out, for want of three sizes or of a lowest point near them: budgets of {listed} FLOPs"
+            )
         if outside := [profile.flops for profile in self.fit.profiles if profile.outside]:
             listed = ", ".join(f"{flops:.3g}" for flops in outside)
             said.append(

@@ -14,7 +14,8 @@ class PowerLaw:
 
     def __call__(self, x: float) -> float:
         """Return y."""
-        return float(self.coefficient * x**self.exponent)
+        with np.errstate(over="ignore", divide="ignore"):
+            return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(x)))
 
 
 def fit_power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw:
