@@ -12,32 +12,23 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.observations import Observations
-from t5lite.scaling.power_law import PowerLaw, fit_power_law
+from t5lite.scaling.power_law import BestSizes, fit_power_law
 
 _NUM_COSTS = 1500
 """FLOP counts, spaced evenly in logarithms, as the paper has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvelopeFit:
+class EnvelopeFit(BestSizes):
     """The laws through the runs that are lowest somewhere.
 
     Attributes:
       num_runs: with curves.
       num_lowest: of them, those that are lowest at some cost.
-      tokens: law of the best tokens over FLOPs.
-      params: law of the best parameters over FLOPs.
     """
 
     num_runs: int
     num_lowest: int
-    tokens: PowerLaw
-    params: PowerLaw
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """What intervals are wanted of."""
-        return {"N exponent": self.params.exponent, "D exponent": self.tokens.exponent}
 
 
 def fit_envelope(observations: Observations) -> EnvelopeFit:

@@ -17,7 +17,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.observations import FEWEST_POINTS, Observations, budget_numbers
-from t5lite.scaling.power_law import PowerLaw, fit_power_law
+from t5lite.scaling.power_law import BestSizes, fit_power_law
 
 _FARTHEST = 1.5
 """Of a vertex from the middle of the sizes that were tried, in widths of these (of logarithms)."""
@@ -47,25 +47,16 @@ class Profile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IsoFlopFit:
+class IsoFlopFit(BestSizes):
     """Optima of all budgets, and the laws through them.
 
     Attributes:
       profiles: that have an optimum, from the smallest budget.
       left_out: budgets (FLOPs) without one: fewer than three sizes, or or no lowest point near them.
-      tokens: law of the best tokens over FLOPs.
-      params: law of the best parameters over FLOPs.
     """
 
     profiles: tuple[Profile, ...]
     left_out: tuple[float, ...]
-    tokens: PowerLaw
-    params: PowerLaw
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """What intervals are wanted of."""
-        return {"N exponent": self.params.exponent, "D exponent": self.tokens.exponent}
 
 
 def fit_isoflop(observations: Observations) -> IsoFlopFit:

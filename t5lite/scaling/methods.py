@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -39,13 +39,23 @@ class Optimum:
         }
 
 
+class _Found(Protocol):
+    """What a method's module returns."""
+
+    @property
+    def numbers(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
 class Fitted(ABC):
     """A method, fitted to a table."""
 
+    fit: _Found
+
     @property
-    @abstractmethod
     def numbers(self) -> dict[str, float]:
         """What it found, by name."""
+        return self.fit.numbers
 
     @abstractmethod
     def optimum(self, flops: float) -> Optimum | None:
@@ -81,10 +91,6 @@ class Fitted(ABC):
 class _Envelope(Fitted):
     fit: EnvelopeFit
 
-    @property
-    def numbers(self) -> dict[str, float]:
-        return self.fit.numbers
-
     def optimum(self, flops: float) -> Optimum:
         return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops))
 
@@ -96,10 +102,6 @@ class _Envelope(Fitted):
 class _IsoFlop(Fitted):
     fit: IsoFlopFit
     loss: LossOfCompute | None
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        return self.fit.numbers
 
     def optimum(self, flops: float) -> Optimum:
         loss = None if self.loss is None else self.loss(flops)
@@ -140,10 +142,6 @@ class _Law(Fitted):
     fit: LawFit
 
     @property
-    def numbers(self) -> dict[str, float]:
-        return self.fit.numbers
-
-    @property
     def law(self) -> LawFit:
         return self.fit
 
@@ -178,10 +176,6 @@ class _Law(Fitted):
 @dataclass(frozen=True)
 class _Repetition(Fitted):
     fit: RepetitionFit
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        return self.fit.numbers
 
     def optimum(self, flops: float) -> None:
         del flops

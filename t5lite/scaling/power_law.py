@@ -23,3 +23,21 @@ def fit_power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw:
     exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
     with np.errstate(over="ignore"):  # of a resample whose optima lie nowhere
         return PowerLaw(float(np.exp(logarithm)), float(exponent))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestSizes:
+    """What is best to train, over FLOPs.
+
+    Attributes:
+      tokens: law of the best tokens.
+      params: law of the best parameters.
+    """
+
+    tokens: PowerLaw
+    params: PowerLaw
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What intervals are wanted of."""
+        return {"N exponent": self.params.exponent, "D exponent": self.tokens.exponent}
