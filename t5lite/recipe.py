@@ -21,7 +21,14 @@ from t5lite.data.objectives import (
     Ul2,
 )
 from t5lite.data.objectives.ul2 import Denoiser
-from t5lite.data.pipeline import MixtureDataConfig, MixtureSource, PairsDataConfig, PretrainingDataConfig
+from t5lite.data.pipeline import (
+    MixtureDataConfig,
+    MixtureSource,
+    NumbersDataConfig,
+    PairsDataConfig,
+    PretrainingDataConfig,
+    WordLabelsDataConfig,
+)
 from t5lite.models.config import (
     AttentionConfig,
     DecoderOnlyConfig,
@@ -71,12 +78,12 @@ __all__ = [
     "EvaluationConfig", "Execution", "FineTuningConfig", "GatedMLP", "IidDenoising", "Inherited",
     "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",
     "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",
-    "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "PairsDataConfig",
-    "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig", "PromptTuning", "RMSNorm",
-    "RelativePositions",
+    "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "NumbersDataConfig",
+    "PairsDataConfig", "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig",
+    "PromptTuning", "RMSNorm", "RelativePositions",
     "RotaryPositions", "RunConfig", "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig",
     "T5Initializer", "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
-    "WarmupStableDecay", "WatchdogConfig", "XavierInitializer",
+    "WarmupStableDecay", "WatchdogConfig", "WordLabelsDataConfig", "XavierInitializer",
     "preset", "replace",
 ]  # fmt: skip
 

@@ -15,6 +15,8 @@ SIDES: tuple[Side, ...] = ("encoder", "decoder")
 
 NO_LABEL = -1
 """The label of a row that has none: it does not count."""
+NO_NUMBER = float("nan")
+"""The number of a row that has none."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class BatchField:
     side: Side | None
     """Whose length its rows have; None: one number a row."""
     dtype: Literal["int32", "float32"] = "int32"
-    absent: int = 0
+    absent: float = 0
     """The value where nothing is, in padding or in a blank row."""
 
     def shape(self, batch_size: int, lengths: Mapping[Side, int]) -> tuple[int, ...]:
@@ -51,13 +53,14 @@ BATCH_FIELDS: dict[str, BatchField] = {
     **_of_side("decoder"),
     **MARKS,
     "sequence_labels": BatchField(None, absent=NO_LABEL),
+    "sequence_numbers": BatchField(None, "float32", absent=NO_NUMBER),
     "span_starts": BatchField(None, absent=NO_LABEL),
     "span_ends": BatchField(None, absent=NO_LABEL),
 }
 """All fields by name."""
 
 ROW_LABELS = {name for name, field in BATCH_FIELDS.items() if field.side is None}
-"""Fields with one label a row; a negative one does not count."""
+"""Fields with one label or number a row; a negative label does not count, nor a number that is none."""
 COUNTING = ROW_LABELS | {f"{side}_loss_weights" for side in SIDES}
 """Fields that say what counts: where all of a row's are absent, the row does not."""
 SEGMENT_IDS: dict[str, Side] = {f"{side}_segment_ids": side for side in SIDES}

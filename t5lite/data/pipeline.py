@@ -13,8 +13,10 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.data.batch_stream import BatchStream
 from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.examples.number_examples import NumbersDataConfig
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
+from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
 from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.mixture_pipeline import MixturePipeline
 from t5lite.data.mixture_schedule import MixtureHistory
@@ -28,15 +30,17 @@ __all__ = [
     "MixtureDataConfig",
     "MixturePipeline",
     "MixtureSource",
+    "NumbersDataConfig",
     "PairsDataConfig",
     "Pipeline",
     "PretrainingDataConfig",
     "SourceDataConfig",
+    "WordLabelsDataConfig",
     "evaluation_indices",
     "open_pipeline",
 ]
 
-DataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig | MixtureDataConfig
+DataConfig: TypeAlias = SourceDataConfig | MixtureDataConfig
 
 
 @overload

@@ -2,8 +2,17 @@
 
 from typing import TypeAlias
 
-from t5lite.data.examples.pair_examples import PairsDataConfig
+from t5lite.data.examples.number_examples import NumbersDataConfig
+from t5lite.data.examples.pair_examples import CLASSIFIER, PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
+from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
 
-SourceDataConfig: TypeAlias = PretrainingDataConfig | PairsDataConfig
+SourceDataConfig: TypeAlias = (
+    PretrainingDataConfig | PairsDataConfig | NumbersDataConfig | WordLabelsDataConfig
+)
 """The configuration of any single source; each is a ``SourceConfig``."""
+LABELLED_DATA: dict[str, type[PairsDataConfig | NumbersDataConfig | WordLabelsDataConfig]] = {
+    CLASSIFIER: PairsDataConfig,
+    **{kind.head: kind for kind in (NumbersDataConfig, WordLabelsDataConfig)},
+}
+"""What pairs are to an encoder-only model, by the head that they train."""

@@ -46,10 +46,10 @@ class EvaluationConfig:
         Raises:
           ConfigError: for a head that predicts nothing.
         """
-        names = ["loss", "perplexity"]
+        names = ["loss"] + ["perplexity"] * model.outputs[0].has_likelihood
         for number, output in enumerate(model.outputs):
             prefix = f"{output.name}_" if number else ""
-            names += [f"{prefix}loss", f"{prefix}{output.accuracy_name}"]
+            names += [f"{prefix}{name}" for name in output.metrics]
         names += ["text_loss"] * model.writes + ["encoder_use"] * (self.encoder_use and model.cross_attends)
         return tuple(dict.fromkeys(names))
 

@@ -51,7 +51,12 @@ def evaluate_loss(
 
 
 def measure(
-    eval_step: EvalStep, params: Tree, batches: Iterable[Batch], *, measure_encoder_use: bool = False
+    eval_step: EvalStep,
+    params: Tree,
+    batches: Iterable[Batch],
+    *,
+    measure_encoder_use: bool = False,
+    has_likelihood: bool = True,
 ) -> Measured:
     """Return the weighted mean of every metric over ``batches``, plus ``perplexity = exp(loss)``.
 
@@ -62,6 +67,7 @@ def measure(
       batches: one pass over the data; rows that only fill up the last batch carry weight 0.
       measure_encoder_use: also return ``encoder_use`` (see the function of that name), for a second
         forward pass over every batch; of encoder-decoder models only.
+      has_likelihood: whether the loss is one, so that there is a perplexity.
 
     Raises:
       DataError: if the batches carry no weight at all.
@@ -78,7 +84,8 @@ def measure(
     if not rows or rows["loss"].weights.sum() == 0:
         raise DataError("nothing to evaluate: the held-out batches hold no target token")
     means = {name: value.mean() for name, value in rows.items()}
-    means["perplexity"] = math.inf if means["loss"] >= 700 else math.exp(means["loss"])  # NaN of NaN
+    if has_likelihood:
+        means["perplexity"] = math.inf if means["loss"] >= 700 else math.exp(means["loss"])  # NaN of NaN
     if measure_encoder_use:
         if not shared:
             raise DataError(

@@ -29,6 +29,7 @@ class EncoderOnly(nnx.Module):
     masked_lm                ``tokens`` [B, M, V]: dense, activation, norm, tied projection, bias
     pretraining              ``tokens``, and ``sequence`` [B, 2]: next sentence (0 is next) from the pooler
     sequence_classification  ``sequence`` [B, num_labels] from the pooler
+    sequence_regression      ``sequence`` [B, 1], a number, from the pooler
     token_classification     ``labels`` [B, M, num_labels]
     span_extraction          ``starts`` and ``ends`` [B, M], over positions
     =======================  =================================================================
@@ -46,12 +47,8 @@ class EncoderOnly(nnx.Module):
             self.pooler = Pooler(width, making)
         if config.predicts_tokens:
             self.masked_lm = MaskedLMHead(config, making)
-        if config.head == "pretraining":
-            self.next_sentence = LabelHead(width, 2, making)
-        elif config.head in ("sequence_classification", "token_classification"):
-            self.classifier = LabelHead(width, config.num_labels, making)
-        elif config.head == "span_extraction":
-            self.span = LabelHead(width, 2, making)
+        if config.head_kind.labels is not None:
+            setattr(self, config.head_kind.labels, LabelHead(width, config.labels_of_head, making))
         self.config = config
 
     def __call__(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, jax.Array]:
@@ -75,26 +72,24 @@ class EncoderOnly(nnx.Module):
             dropout_key=encoder_key,
         )
         outputs: dict[str, LogitFactors | jax.Array] = {}
-        head, rate = self.config.head, self.config.dropout_rate
+        kind = self.config.head_kind
         pooled_BD = self.pooler(hidden_BMD) if self.config.has_pooler else None
-        if head in ("hidden", "pooled"):
+        if not kind.outputs:
             outputs["hidden"] = hidden_BMD
-        if head == "pooled" and pooled_BD is not None:
+        if not kind.outputs and pooled_BD is not None:
             outputs["pooled"] = pooled_BD
         if self.config.predicts_tokens:
             outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
-        if head == "pretraining" and pooled_BD is not None:
-            outputs["sequence"] = self.next_sentence(pooled_BD[:, None])[:, 0]
-        if head == "sequence_classification" and pooled_BD is not None:
-            outputs["sequence"] = self.classifier(dropout(pooled_BD[:, None], rate, head_key))[:, 0]
-        if head == "token_classification":
-            outputs["labels"] = self.classifier(dropout(hidden_BMD, rate, head_key))
-        if head == "span_extraction":
-            edges_BM2 = self.span(hidden_BMD)
+        if kind.labels is None:
+            return outputs
+        read_BLD = hidden_BMD if pooled_BD is None else pooled_BD[:, None]
+        rate = self.config.dropout_rate if kind.drops_out else 0.0
+        logits_BLE = getattr(self, kind.labels)(dropout(read_BLD, rate, head_key))
+        if kind.chooses_positions:
             if segment_ids_BM is not None:
-                edges_BM2 = jnp.where(segment_ids_BM[:, :, None] == 0, _PADDING_LOGIT, edges_BM2)
-            outputs["starts"], outputs["ends"] = edges_BM2[:, :, 0], edges_BM2[:, :, 1]
-        return outputs
+                logits_BLE = jnp.where(segment_ids_BM[:, :, None] == 0, _PADDING_LOGIT, logits_BLE)
+            return outputs | {each.name: logits_BLE[:, :, i] for i, each in enumerate(kind.outputs)}
+        return outputs | {kind.outputs[-1].name: logits_BLE if kind.labels_tokens else logits_BLE[:, 0]}
 
     def encode(
         self,

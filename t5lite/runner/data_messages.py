@@ -91,12 +91,21 @@ def data_usage(report: Mapping[str, float]) -> str | None:
     if "pairs" not in report:
         return None
     lost = [f", {report[how]:,.0f} of {report['pairs']:,.0f} pairs {how}" for how in _LOSSES if report[how]]
+    if unseen := words_unseen(report):
+        lost.append(f", {unseen}")
     if "density" in report:
         return f"tokens fill {report['density']:.0%} of the positions{''.join(lost)}"
     return (
         f"tokens fill {report['inputs_density']:.0%} of the encoder's and {report['targets_density']:.0%} of "
         f"the decoder's positions{''.join(lost)}"
     )
+
+
+def words_unseen(report: Mapping[str, float]) -> str | None:
+    """Return how many words with tags the model never sees; None where it sees all."""
+    if not report.get("words_unseen"):
+        return None
+    return f"{report['words_unseen']:,.0f} of {report['words']:,.0f} words are cut off or have no token"
 
 
 def skipped_rows(skipped: Mapping[str, int]) -> str:

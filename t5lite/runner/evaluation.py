@@ -20,6 +20,8 @@ from t5lite.runner.averages import Average
 from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
 from t5lite.runner.classifier_scoring import ClassifierScorer
+from t5lite.runner.data_messages import words_unseen
+from t5lite.runner.head_scoring import HeadScorer
 from t5lite.runner.heldout import Heldout, heldout_data, open_heldout
 from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
@@ -128,6 +130,7 @@ def evaluate(
     evaluations = {name: _measurable(each) for name, each in opened.items()}
     partitioner = make_partitioner(PartitioningConfig())
     if robust:
+        _check_takes_texts(config)
         _check_several(evaluations)
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
@@ -150,13 +153,14 @@ def evaluate(
         measured = evaluators[name](trained.params)
         is_text = config.evaluated_data(name).is_text
         text = scored_text(heldout, goes_on=is_text) if config.model.writes else None
-        scores = likelihood_scores(measured, heldout.num_examples, text)
+        has_likelihood = config.model.outputs[0].has_likelihood
+        scores = likelihood_scores(measured, heldout.num_examples, text, has_likelihood=has_likelihood)
         metrics = measured.means | {key: score.value for key, score in scores.items()}
         scorer = _scorer(trained, config, heldout, found, partitioner)
         predicted = None if scorer is None else scorer(trained.params)
         others = _beside(metrics, trained, config, heldout, found, predicted)
         under_changes = {}
-        if robust and scorer is not None and predicted is not None:
+        if robust and not isinstance(scorer, HeadScorer | None) and predicted is not None:
             under_changes = robustness(scorer, trained.params, predicted)
         yield Evaluation(
             name=name,
@@ -208,11 +212,19 @@ def _configuration(
 
 def _check_predicts(config: RunConfig) -> None:
     for name, each in config.evaluations.items():
-        if not each.task and (config.evaluated_data(name).is_text or config.model.num_classes is None):
+        if not each.task and (config.evaluated_data(name).is_text or not config.model.predicted_metrics):
             raise ConfigError(
                 f"the evaluation {name} has no task, so that nothing is predicted in text; give one by "
                 "--task, or choose others by --evaluations"
             )
+
+
+def _check_takes_texts(config: RunConfig) -> None:
+    if config.model.predicted_metrics and config.model.num_classes is None:
+        raise ConfigError(
+            f"robustness is of texts that are answered or classified; model.head={config.model.head!r} is "
+            "measured without"
+        )
 
 
 def _check_several(evaluations: Mapping[str, Heldout]) -> None:
@@ -266,6 +278,8 @@ def _notes(config: RunConfig, heldout: Heldout, found: Snapshot) -> list[str]:
     if cut := report.get("truncated"):
         pairs = f"{cut:,.0f} of {report['pairs']:,.0f} pairs"
         notes.append(f"{pairs} are longer than the model was given room for and are cut")
+    if unseen := words_unseen(report):
+        notes.append(f"{unseen}: their tags are predicted as O")
     return notes
 
 
@@ -310,9 +324,11 @@ def _beside(
 
 def _scorer(
     trained: TrainedModel, config: RunConfig, heldout: Heldout, found: Snapshot, partitioner: Partitioner
-) -> TaskScorer | ClassifierScorer | None:
+) -> TaskScorer | ClassifierScorer | HeadScorer | None:
     """Return what scores predictions for the pairs of an evaluation; None where nothing is predicted."""
     model, vocabulary, classes = trained.model, trained.vocabulary, heldout.pipeline.classes
+    if (examples := heldout.pipeline.answered) is not None:
+        return HeadScorer(model, heldout, examples, partitioner)
     if classes is not None:
         return ClassifierScorer(
             model, vocabulary, config, heldout.name, classes=classes, partitioner=partitioner

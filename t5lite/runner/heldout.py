@@ -57,7 +57,7 @@ def open_heldout(
         another vocabulary than the training store.
       DataError: if a store cannot be used, or has a class that the training store has not.
     """
-    is_classifier = config.model.num_classes is not None
+    is_classifier = config.model.num_named_labels is not None
     if config.evaluations and is_classifier and classes is None:
         raise ConfigError(
             f"{config.run_dir} has no classes.json, so that nothing says what the outputs of its model mean; "

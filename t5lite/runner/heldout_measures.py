@@ -47,7 +47,13 @@ def heldout_evaluators(
     def evaluate_params(heldout: Heldout, params: Tree) -> Measured:
         encoder_use = heldout.measures_encoder_use(model.config)
         with closing(heldout_batches(heldout, partitioner, before_batch)) as batches:
-            return measure(eval_step, params, batches, measure_encoder_use=encoder_use)
+            return measure(
+                eval_step,
+                params,
+                batches,
+                measure_encoder_use=encoder_use,
+                has_likelihood=model.config.outputs[0].has_likelihood,
+            )
 
     return {name: functools.partial(evaluate_params, heldout) for name, heldout in evaluations.items()}
 

@@ -54,13 +54,16 @@ def _no_text(vocabulary: Vocabulary) -> np.ndarray:
     return np.append(vocabulary.sentinel_ids, [] if vocabulary.eos_id is None else [vocabulary.eos_id])
 
 
-def likelihood_scores(measured: Measured, num_examples: int, text: ScoredText | None) -> dict[str, Score]:
+def likelihood_scores(
+    measured: Measured, num_examples: int, text: ScoredText | None, *, has_likelihood: bool = True
+) -> dict[str, Score]:
     """Return the means of an evaluation with their intervals, and ``bits_per_byte``.
 
     Args:
       measured: by example.
       num_examples: how many there are; what comes behind them fills up a batch.
       text: that the examples ask for; None where the model writes none.
+      has_likelihood: whether the loss is one, so that there is a perplexity.
     """
     rows = {
         name: (each.totals[:num_examples], each.weights[:num_examples])
@@ -68,7 +71,8 @@ def likelihood_scores(measured: Measured, num_examples: int, text: ScoredText | 
         if each.weights.any()
     }
     scores = {name: mean_per_unit(*each) for name, each in rows.items()}
-    scores["perplexity"] = perplexity(*rows["loss"])
+    if has_likelihood:
+        scores["perplexity"] = perplexity(*rows["loss"])
     if text is not None and "text_loss" in rows and text.bytes_N.any():
         scores["bits_per_byte"] = bits_per_byte(rows["text_loss"][0], text.bytes_N)
     return scores

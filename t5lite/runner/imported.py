@@ -2,9 +2,9 @@
 
 from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
-from t5lite.data.examples.pair_examples import CLASSIFIER
 from t5lite.data.objectives import Objective, usual_objective
-from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig, SourceDataConfig
+from t5lite.data.sources import LABELLED_DATA
 from t5lite.data.stores.pair_store import PairStore, is_pair_store
 from t5lite.models.config import ModelConfig
 from t5lite.optim import AdamWConfig, Constant
@@ -15,6 +15,7 @@ from t5lite.training.metrics_log import UNNAMED_EVALUATION
 
 _SHORTEST = 3
 """Tokens of a row: [CLS], a token, [SEP]."""
+_UNMEASURED = "evaluate measures no such model"
 
 
 def measuring_config(
@@ -41,9 +42,8 @@ def measuring_config(
     """
     if is_pair_store(evaluation.store):
         _check_measures_pairs(model)
-        data, what = _pairs(model, evaluation.store, inputs_length), "pairs"
-        if model.writes:
-            what = f"pairs, with targets of {data.targets_length} tokens"
+        data = _pairs(model, evaluation.store, inputs_length)
+        what = data.kind if not model.writes else (f"pairs, with targets of {data.answer_length} tokens")
     else:
         data = PretrainingDataConfig(
             store=evaluation.store,
@@ -68,11 +68,11 @@ def measuring_config(
 
 
 def _check_measures_pairs(model: ModelConfig) -> None:
-    if not model.writes and model.head != CLASSIFIER:
+    if not model.writes and model.head not in LABELLED_DATA:
         on_text = usual_objective(model.architecture, model.head)
         raise ConfigError(
             f"the imported model has head={model.head!r}, which tells no targets of pairs apart; "
-            + ("give it text by --store" if on_text else "evaluate measures no such model")
+            + ("give it text by --store" if on_text else _UNMEASURED)
         )
 
 
@@ -81,12 +81,12 @@ def _usual_objective(model: ModelConfig) -> Objective:
     if objective is None:
         raise ConfigError(
             f"the imported model has head={model.head!r}, which predicts no token of a text; "
-            + ("give it pairs by --store" if model.head == CLASSIFIER else "evaluate measures no such model")
+            + ("give it pairs by --store" if model.head in LABELLED_DATA else _UNMEASURED)
         )
     return objective
 
 
-def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDataConfig:
+def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> SourceDataConfig:
     pairs, limit = PairStore.open(store), max(model.max_length, _SHORTEST)
     num_framing = PairsDataConfig(store=store).num_framing(model.architecture, pairs.vocabulary())
     longest_inputs = int(pairs.inputs.document_lengths.max(initial=0)) + num_framing
@@ -96,4 +96,6 @@ def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> PairsDa
         targets = max(2, min(longest_targets, limit // 2))
         limit = max(_SHORTEST, limit - targets + 1)
     inputs = inputs_length or max(_SHORTEST, min(longest_inputs, limit))
+    if not model.writes:
+        return LABELLED_DATA[model.head](store=store, inputs_length=inputs)
     return PairsDataConfig(store=store, inputs_length=inputs, targets_length=targets)

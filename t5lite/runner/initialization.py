@@ -72,10 +72,10 @@ class Source:
 
     def classes_for(self, model: ModelConfig) -> LabelClasses | None:
         """Return its classes; None if ``model`` cannot have them all."""
-        num_classes, classes = model.num_classes, self.classes
-        if num_classes is None or classes is None or self.model.config.num_classes is None:
+        num_labels, classes = model.num_named_labels, self.classes
+        if num_labels is None or classes is None or self.model.config.head != model.head:
             return None
-        return classes if classes.told_apart and len(classes.texts) <= num_classes else None
+        return classes if classes.told_apart and len(classes.texts) <= num_labels else None
 
 
 def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = True) -> Source:

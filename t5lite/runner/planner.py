@@ -107,7 +107,7 @@ class Planner:
     def _source_of_lost_files(self) -> Source | None:
         """What a run that resumes needs its source for: what only files say that it has lost."""
         named, found = self._config.initialize_from, self._found
-        has_classes = self._config.model.num_classes is None or found.classes is not None
+        has_classes = self._config.model.num_named_labels is None or found.classes is not None
         if named is None or (has_classes and found.has_model):
             return None
         return find_source(named, gives_parameters=False)

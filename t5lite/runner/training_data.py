@@ -40,8 +40,8 @@ def open_training_pipeline(config: RunConfig, plan: RunPlan) -> BatchStream:
         # Outputs keep their numbers, and classes their names, where the source has them all.
         if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
             pipeline = open_with(classes=known)
-    if pipeline.classes is not None and config.model.num_classes is not None:
-        check_num_labels(pipeline.classes, config.model.num_classes, store=config.training_stores[0])
+    if pipeline.classes is not None and config.model.num_named_labels is not None:
+        check_num_labels(pipeline.classes, config.model.num_named_labels, store=config.training_stores[0])
     pipeline.leave_out(plan.left_out)
     return pipeline
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from t5lite.core.errors import DataError
-from t5lite.data.examples.classification_examples import NUM_FRAMING
+from t5lite.data.examples.framed_inputs import NUM_FRAMING
 from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.tasks.task import Task

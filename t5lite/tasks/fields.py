@@ -73,6 +73,14 @@ class TaskField(ABC):
         del values
         return ()
 
+    def label(self, values: Sequence[Any]) -> Any:
+        """Return what a head learns of the field, for JSON: the text, if it says nothing else.
+
+        Raises:
+          ValueError: as ``text``.
+        """
+        return self.text(values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Text(TaskField):
@@ -182,15 +190,26 @@ class RoundedNumber(TaskField):
 
     def text(self, values: Sequence[Any]) -> str:
         """Return the number, rounded in float32 as T5 does: halves to the even one."""
-        given = _scalar(values[0])
-        try:
-            number = float(given)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f"{given[:_SHOWN_CHARACTERS]!r} is not a finite number")
-        steps_per_unit = np.float32(1 / self.step)
+        number, steps_per_unit = _finite(values[0]), np.float32(1 / self.step)
         return f"{np.round(np.float32(number) * steps_per_unit) / steps_per_unit:.{self.decimals}f}"
+
+    def label(self, values: Sequence[Any]) -> float:
+        """Return the number, not rounded."""
+        return _finite(values[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(TaskField):
+    """A finite number, as it is written."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return it."""
+        _finite(values[0])
+        return _scalar(values[0]).strip()
+
+    def label(self, values: Sequence[Any]) -> float:
+        """Return it as a number."""
+        return _finite(values[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +219,10 @@ class Words(TaskField):
     def text(self, values: Sequence[Any]) -> str:
         """Return them with spaces between them."""
         return " ".join(check_words(values[0]))
+
+    def label(self, values: Sequence[Any]) -> list[str]:
+        """Return the list of them."""
+        return check_words(values[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +234,14 @@ class Tags(TaskField):
 
     def text(self, values: Sequence[Any]) -> str:
         """Return them with spaces between them."""
+        return " ".join(self.label(values))
+
+    def label(self, values: Sequence[Any]) -> list[str]:
+        """Return the list of them."""
         given = values[0].split() if isinstance(values[0], str) else values[0]
         if not isinstance(given, list) or not given:
             raise ValueError(f"tags are a list, or a text with spaces between them, not {given!r:.60}")
-        return " ".join(tag_of(each, self.tag_names) for each in given)
+        return [tag_of(each, self.tag_names) for each in given]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,6 +349,17 @@ if TYPE_CHECKING:
 else:
     AnyField = union_of(TaskField, globals())
 """What a task's field may be; in JSON, its ``type`` says which."""
+
+
+def _finite(value: Any) -> float:
+    given = _scalar(value)
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{given[:_SHOWN_CHARACTERS]!r} is not a finite number")
+    return number
 
 
 def _scalar(value: Any) -> str:

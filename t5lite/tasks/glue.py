@@ -23,6 +23,7 @@ def _task(
     example: Mapping[str, Any],
     metrics: tuple[str, ...] = (),
     splits: Splits | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Task:
     return Task(
         name=name,
@@ -31,6 +32,7 @@ def _task(
         targets="{label}",
         instruction=instruction,
         fields={"label": label},
+        labels=labels or {},
         metrics=metrics + _OF_CLASSES * label.names_class,
         targets_length=16,
         splits=splits or Splits(),
@@ -84,6 +86,7 @@ STSB = _task(
     about="how alike two sentences are, from 0.0 to 5.0 in steps of 0.2",
     instruction="How alike are these, from 0.0 to 5.0 (the same)?\n\n{sentence1}\n\n{sentence2}",
     metrics=("pearson", "spearman"),
+    labels={"number": "label"},
     example={
         "sentence1": "Three more US soldiers killed in Afghanistan",
         "sentence2": "NATO Soldier Killed in Afghanistan",

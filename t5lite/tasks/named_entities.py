@@ -25,6 +25,7 @@ NER_TAGS = Task(
     instruction="Tag each word: O, or B- and I- of PER, ORG, LOC and MISC.\n\n{tokens}",
     fields={"tokens": Words(), "ner_tags": Tags(tag_names=_TAGS)},
     metrics=("entity_f1",),
+    labels={"words": "tokens", "tags": "ner_tags"},
     inputs_length=128,
     targets_length=256,
     example=_EXAMPLE,

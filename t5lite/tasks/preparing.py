@@ -11,7 +11,7 @@ from t5lite.data.prepare import PrepareConfig, prepare_stores
 from t5lite.data.stores.store_sinks import PairSink
 from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.tasks.opening import check_task, open_task, to_json
-from t5lite.tasks.rows import Form, TaskRows
+from t5lite.tasks.rows import Form, LabelledRows
 from t5lite.tasks.split_files import split_files
 from t5lite.tasks.task_reading import TaskReading
 
@@ -77,7 +77,7 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
         constants={**task.constants, **dict(config.constants)},
         shots=task.shots if config.shots is None else config.shots,
     )
-    make = TaskRows(task=task, form=config.form, renamed=config.columns)
+    make = LabelledRows(task=task, form=config.form, renamed=config.columns)
     inputs, split, said = split_files(
         config.inputs,
         config.heldout_inputs,
@@ -98,6 +98,7 @@ def prepare_task(config: PrepareTaskConfig, *, command: str | None = None) -> di
             num_threads=config.num_threads,
             targets=targets,
             complete=reading.complete,
+            labels_of=(lambda row: row.labels) if task.labels else None,
         ),
         shuffle=False,  # training shuffles pairs one by one
         unit="pairs",

@@ -1,9 +1,10 @@
 """A task's inputs and targets out of the rows of files."""
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.data.reading.record_texts import found
@@ -13,6 +14,7 @@ from t5lite.tasks.fields import LeftOutError
 from t5lite.tasks.task import Task
 
 Form = Literal["inputs", "instruction"]
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class TaskRows:
         """Those that may be missing, null or empty."""
         needed = {
             self._theirs[column]
-            for name in self._fields
+            for name in (*self._fields, *self.task.labels.values())
             if not self.task.made_of(name).may_be_empty
             for column in self.task.made_of(name).columns(name)
         }
@@ -79,17 +81,14 @@ class TaskRows:
         texts, others = dict(self.task.constants), {}
         for name in self._fields:
             made_of = self.task.made_of(name)
-            columns = [self._theirs[column] for column in made_of.columns(name)]
-            values = [row.get(column) for column in columns]
             try:
-                texts[name], others[name] = made_of.text(values), made_of.others(values)
+                texts[name] = self._made(name, made_of.text, row)
+                others[name] = self._made(name, made_of.others, row)
             except LeftOutError as error:
                 lose(error.loss)
                 return None
-            except ValueError as error:
-                said = "columns" if len(columns) > 1 else "column"
-                raise ValueError(f"{said} {', '.join(map(repr, columns))}: {error}") from error
-            if made_of.is_text and not isinstance(values[0], str | None):
+            column = self._theirs[made_of.columns(name)[0]]
+            if made_of.is_text and not isinstance(row.get(column), str | None):
                 lose(Loss.NUMBER)
         inputs, targets = (self.task.templates[name].render(texts) for name in (self.form, "targets"))
         template = self.task.templates["targets"]
@@ -99,6 +98,33 @@ class TaskRows:
             for each in others.get(name, ())
         )
         return [inputs, targets, also, *(texts[name] for name in self._fields)]
+
+    def _made(self, name: str, make: Callable[[Sequence[Any]], _Made], row: Mapping[str, Any]) -> _Made:
+        """Return what ``make`` makes of the columns of a field, whose names are in what it raises."""
+        columns = [self._theirs[column] for column in self.task.made_of(name).columns(name)]
+        try:
+            return make([row.get(column) for column in columns])
+        except LeftOutError:
+            raise
+        except ValueError as error:
+            said = "columns" if len(columns) > 1 else "column"
+            raise ValueError(f"{said} {', '.join(map(repr, columns))}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows(TaskRows):
+    """Makes ``[labels, inputs, targets, *texts]`` of a row; labels are what heads learn, in JSON."""
+
+    def __call__(self, row: Mapping[str, Any], lose: Lose) -> list[Any] | None:
+        """Return them; errors as of ``TaskRows``."""
+        made = super().__call__(row, lose)
+        if made is None:
+            return None
+        labels = {
+            role: self._made(name, self.task.made_of(name).label, row)
+            for role, name in self.task.labels.items()
+        }
+        return [json.dumps(labels, ensure_ascii=False), *made]
 
 
 def example_texts(task: Task, form: Form = "inputs") -> Sequence[str]:

@@ -42,6 +42,9 @@ class Task:
     """Template of what is read, in the words of somebody who asks; empty for the same as ``inputs``."""
     fields: Mapping[str, AnyField] = dataclasses.field(default_factory=dict)
     """What a template's field is made of, where that is not the text in the column of its name."""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What a store keeps for heads of encoder-only models, by what it is to them: the field that is the
+    ``number``, or the ``words`` and the ``tags`` (docs/encoders.md)."""
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Texts of fields that are the same in all rows, such as the names of two languages."""
     metrics: tuple[str, ...] = ("accuracy",)
@@ -71,6 +74,7 @@ class Task:
         if not self.metrics:
             raise ConfigError(f"the task {self.name} has no metrics; name one at least, such as accuracy")
         named = {name for template in self.templates.values() for name in template.fields}
+        named |= {*self.labels.values()}
         for kind in ("fields", "constants"):
             for name in getattr(self, kind):
                 if name not in named:
@@ -101,7 +105,7 @@ class Task:
 
     def columns(self, form: str = "inputs") -> tuple[str, ...]:
         """Return the columns that a row needs for this form of the inputs and for the targets, each once."""
-        names = (*self.templates[form].fields, *self.templates["targets"].fields)
+        names = (*self.templates[form].fields, *self.templates["targets"].fields, *self.labels.values())
         columns = (
             each for name in names if name not in self.constants for each in self.made_of(name).columns(name)
         )

@@ -16,7 +16,7 @@ from t5lite.data.reading.tally import Tally
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.tasks.few_shot import Pair, Shots
 from t5lite.tasks.repetitions import Repetitions, SharedInputs
-from t5lite.tasks.rows import TaskRows
+from t5lite.tasks.rows import LabelledRows
 
 
 class Row(NamedTuple):
@@ -30,6 +30,8 @@ class Row(NamedTuple):
     """All its columns, by which it is held out or not: the same rows for every task and form of a file."""
     texts: tuple[str, ...]
     """The texts of the fields, without what the templates add."""
+    labels: str
+    """What heads learn of it, in JSON."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class TaskReading:
     """
 
     inputs: InputFiles
-    make: TaskRows
+    make: LabelledRows
     split: HeldoutSplit
     seed: int
     """By which solved examples are drawn."""
@@ -81,7 +83,8 @@ class TaskReading:
             tally=tally,
         )
         return (
-            Row(asked, answer, others, whole, tuple(texts)) for whole, asked, answer, others, *texts in rows
+            Row(asked, answer, others, whole, tuple(texts), labels)
+            for whole, labels, asked, answer, others, *texts in rows
         )
 
     @cached_property

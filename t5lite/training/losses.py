@@ -1,6 +1,6 @@
-"""Cross-entropy, z-loss and accuracy of one batch, as float32 (sum, weight) pairs."""
+"""Cross-entropy, z-loss and accuracy of one batch, or squared errors, as float32 (sum, weight) pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,20 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5lite.core.metrics import WeightedSum, weighted_sum
+from t5lite.models.config import LossKind
 from t5lite.models.layers.logits import LogitFactors
 from t5lite.training.logit_statistics import LogitStatistics, logit_statistics
 from t5lite.training.predictions import Prediction, Target
 
 
-class TokenLosses(NamedTuple):
-    """What the logits of one batch say about its targets. All pairs share one weight: target tokens."""
+class OutputLosses(NamedTuple):
+    """What an output of one batch says about its targets. All pairs share one weight: target tokens."""
 
     objective: WeightedSum
-    """What is differentiated: (smoothed) cross-entropy plus z-loss."""
-    cross_entropy: WeightedSum
-    """Plain cross-entropy in nats per token: no smoothing, no z-loss. The loss that is reported."""
+    """What is differentiated: (smoothed) cross-entropy plus z-loss, or squared errors."""
+    loss: WeightedSum
+    """The loss that is reported: plain cross-entropy in nats per token, without smoothing and z-loss, or
+    squared errors."""
     z_loss: WeightedSum
     accuracy: WeightedSum
+    """Of numbers, none is counted."""
 
 
 class BatchLosses(NamedTuple):
@@ -29,14 +32,14 @@ class BatchLosses(NamedTuple):
 
     objective: WeightedSum
     """What is differentiated; its mean over the whole batch is the sum of the outputs' means."""
-    outputs: tuple[TokenLosses, ...]
+    outputs: tuple[OutputLosses, ...]
     """In the order of the configuration's ``outputs``, the main one first."""
 
     @classmethod
     def zeros(cls, num_outputs: int) -> "BatchLosses":
         """Return the losses of no rows."""
         nothing = WeightedSum(jnp.zeros(()), jnp.zeros(()))
-        return cls(nothing, (TokenLosses(nothing, nothing, nothing, nothing),) * num_outputs)
+        return cls(nothing, (OutputLosses(nothing, nothing, nothing, nothing),) * num_outputs)
 
 
 def loss_factors(targets: Sequence[Target]) -> list[jax.Array | float]:
@@ -65,7 +68,7 @@ def batch_losses(
     """
     main, *others = predictions
     losses = [
-        token_losses(
+        _LOSSES[main.loss](
             main.logits,
             main.targets_BL,
             main.weights_BL,
@@ -73,7 +76,7 @@ def batch_losses(
             label_smoothing=label_smoothing,
             vocab_chunks=vocab_chunks,
         ),
-        *(token_losses(other.logits, other.targets_BL, other.weights_BL) for other in others),
+        *(_LOSSES[other.loss](other.logits, other.targets_BL, other.weights_BL) for other in others),
     ]
     total = losses[0].objective.total
     for factor, loss in zip(factors[1:], losses[1:], strict=True):
@@ -89,7 +92,7 @@ def token_losses(
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
     vocab_chunks: int | None = None,
-) -> TokenLosses:
+) -> OutputLosses:
     """Return the losses of ``targets_BL`` under ``[B, L, V]`` logits, summed over tokens with their weights.
 
     Follows T5X ``compute_weighted_cross_entropy``: the z-loss is ``z_loss * log(Z)**2`` per token, and the
@@ -115,9 +118,9 @@ def token_losses(
     if label_smoothing:
         vocab_size = logits.vocab_size if isinstance(logits, LogitFactors) else logits.shape[-1]
         smoothed_BL = _smoothed(nll_BL, statistics, label_smoothing, vocab_size)
-    return TokenLosses(
+    return OutputLosses(
         objective=weighted_sum(smoothed_BL + z_loss_BL, weights_BL),
-        cross_entropy=weighted_sum(nll_BL, weights_BL),
+        loss=weighted_sum(nll_BL, weights_BL),
         z_loss=weighted_sum(z_loss_BL, weights_BL),
         accuracy=weighted_sum(accurate_BL, weights_BL),
     )
@@ -129,6 +132,24 @@ def nll_and_hits(statistics: LogitStatistics) -> tuple[jax.Array, jax.Array]:
     return statistics.log_z - statistics.target, accurate_BL
 
 
+def losses_and_hits(prediction: Prediction) -> tuple[jax.Array, jax.Array]:
+    """Return the loss of each target of an output, and whether it is accurate, which no number is."""
+    return _ROW_LOSSES[prediction.loss](prediction)
+
+
+def _errors_of_each(prediction: Prediction) -> tuple[jax.Array, jax.Array]:
+    errors_BL = jnp.asarray(prediction.logits)[..., 0].astype(jnp.float32) - prediction.targets_BL
+    return jnp.square(errors_BL), jnp.zeros_like(errors_BL)
+
+
+_ROW_LOSSES: Mapping[LossKind, Callable[[Prediction], tuple[jax.Array, jax.Array]]] = {
+    "cross_entropy": lambda prediction: nll_and_hits(
+        logit_statistics(prediction.logits, prediction.targets_BL, num_chunks=None)
+    ),
+    "squared_error": _errors_of_each,
+}
+
+
 def text_weights(
     targets_BL: jax.Array, weights_BL: jax.Array, *, sentinel_ids: np.ndarray, eos_id: int | None
 ) -> jax.Array:
@@ -137,6 +158,36 @@ def text_weights(
     if eos_id is not None:
         is_text_BL &= targets_BL != eos_id
     return weights_BL * is_text_BL
+
+
+def squared_errors(
+    numbers: LogitFactors | jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, **options: object
+) -> OutputLosses:
+    """Return the squared errors of ``[B, L, 1]`` numbers; their mean is PyTorch's ``MSELoss``.
+
+    Args:
+      numbers: what is predicted.
+      targets_BL: what is right, float32.
+      weights_BL: 0 where there is none.
+      options: those of ``token_losses``, which are of distributions and have no meaning here.
+    """
+    del options
+    errors = weighted_sum(
+        jnp.square(jnp.asarray(numbers)[..., 0].astype(jnp.float32) - targets_BL), weights_BL
+    )
+    nothing = jnp.zeros(())
+    return OutputLosses(
+        objective=errors,
+        loss=errors,
+        z_loss=WeightedSum(nothing, errors.weight),
+        accuracy=WeightedSum(nothing, nothing),
+    )
+
+
+_LOSSES: Mapping[LossKind, Callable[..., OutputLosses]] = {
+    "cross_entropy": token_losses,
+    "squared_error": squared_errors,
+}
 
 
 def _smoothed(nll_BL: jax.Array, statistics: LogitStatistics, smoothing: float, vocab_size: int) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from t5lite.core.batch_fields import SIDES
 from t5lite.core.types import Batch
-from t5lite.models.config import ModelConfig, Output
+from t5lite.models.config import LossKind, ModelConfig, Output
 from t5lite.models.layers.logits import LogitFactors
 
 
@@ -17,6 +17,7 @@ class Target(NamedTuple):
     name: str
     targets_BL: jax.Array
     weights_BL: jax.Array
+    loss: LossKind = "cross_entropy"
 
 
 class Prediction(NamedTuple):
@@ -24,9 +25,10 @@ class Prediction(NamedTuple):
 
     name: str
     logits: LogitFactors | jax.Array
-    """``[B, L, V]``, over a vocabulary not multiplied out."""
+    """``[B, L, V]``, over a vocabulary not multiplied out; of numbers ``[B, L, 1]``, these themselves."""
     targets_BL: jax.Array
     weights_BL: jax.Array
+    loss: LossKind = "cross_entropy"
 
 
 def targets(config: ModelConfig, batch: Batch) -> list[Target]:
@@ -42,7 +44,13 @@ def predictions(model: Any, batch: Batch, *, dropout_key: jax.Array | None = Non
     """Run a bound module (``FunctionalModel.bind``) and return its outputs beside their targets."""
     outputs = model.outputs(batch, dropout_key=dropout_key)
     return [
-        Prediction(target.name, _with_length(outputs[target.name]), target.targets_BL, target.weights_BL)
+        Prediction(
+            target.name,
+            _with_length(outputs[target.name]),
+            target.targets_BL,
+            target.weights_BL,
+            target.loss,
+        )
         for target in targets(model.config, batch)
     ]
 
@@ -67,10 +75,14 @@ def num_real_tokens(batch: Batch) -> jax.Array:
 
 
 def _target(output: Output, batch: Batch) -> Target:
-    if output.weights is None:
-        labels_B1 = jnp.asarray(batch[output.targets])[:, None]
-        return Target(output.name, jnp.maximum(labels_B1, 0), (labels_B1 >= 0).astype(jnp.float32))
-    return Target(output.name, jnp.asarray(batch[output.targets]), jnp.asarray(batch[output.weights]))
+    targets = jnp.asarray(batch[output.targets])
+    if output.weights is not None:
+        return Target(output.name, targets, jnp.asarray(batch[output.weights]), output.loss)
+    targets_B1 = targets[:, None]
+    is_there_B1 = jnp.isfinite(targets_B1) if output.loss == "squared_error" else targets_B1 >= 0
+    return Target(
+        output.name, jnp.where(is_there_B1, targets_B1, 0), is_there_B1.astype(jnp.float32), output.loss
+    )
 
 
 def _with_length(logits: LogitFactors | jax.Array) -> LogitFactors | jax.Array:

@@ -94,6 +94,19 @@ def check_param_dtype(model: FunctionalModel, optimizer: Optimizer) -> None:
         )
 
 
+def check_loss(model: FunctionalModel, config: StepConfig) -> None:
+    """Check that the labels are such as can be smoothed, where they are to be.
+
+    Raises:
+      ConfigError: for a head that predicts numbers.
+    """
+    if config.label_smoothing and not model.config.outputs[0].has_likelihood:
+        raise ConfigError(
+            f"step.label_smoothing={config.label_smoothing} is of labels, and model.head="
+            f"{model.config.head!r} predicts numbers; set it to 0"
+        )
+
+
 def make_train_step(
     model: FunctionalModel, optimizer: Optimizer, config: StepConfig, *, seed: int
 ) -> TrainStep:
@@ -116,9 +129,10 @@ def make_train_step(
       seed: dropout depends on (seed, step, microbatch) alone.
 
     Raises:
-      ConfigError: if the parameters are not float32.
+      ConfigError: if the parameters are not float32, or labels are smoothed of which there are none.
     """
     check_param_dtype(model, optimizer)
+    check_loss(model, config)
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -155,10 +169,10 @@ def make_eval_step(
         metrics = _output_metrics(model, losses)
         if not model.config.writes:
             return metrics
-        _, logits, targets_BL, weights_BL = outputs[0]
+        _, logits, targets_BL, weights_BL, _ = outputs[0]
         text_BL = text_weights(targets_BL, weights_BL, sentinel_ids=sentinel_ids, eos_id=eos_id)
         text = token_losses(logits, targets_BL, text_BL)
-        return metrics | {"text_loss": text.cross_entropy}
+        return metrics | {"text_loss": text.loss}
 
     return eval_step
 
@@ -341,8 +355,6 @@ def _output_metrics(model: FunctionalModel, losses: BatchLosses) -> dict[str, We
     metrics = {}
     for number, (output, measured) in enumerate(zip(model.config.outputs, losses.outputs, strict=True)):
         prefix = f"{output.name}_" if number else ""
-        metrics |= {
-            f"{prefix}loss": measured.cross_entropy,
-            f"{prefix}{output.accuracy_name}": measured.accuracy,
-        }
+        values = (measured.loss, measured.accuracy)  # of numbers, there is the first alone
+        metrics |= {f"{prefix}{name}": value for name, value in zip(output.metrics, values, strict=False)}
     return metrics

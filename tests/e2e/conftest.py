@@ -14,6 +14,7 @@ from t5lite.cli.main import main
 from t5lite.quickstart import corpus
 
 REPOSITORY = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 RECIPE = Path(__file__).parent / "tiny_recipe.py"
 
 EXPENSIVE = (
@@ -78,6 +79,22 @@ def pretrained(train_arguments: list[str], tmp_path_factory: pytest.TempPathFact
     """A finished run of the tiny recipe."""
     run = tmp_path_factory.mktemp("pretrained") / "run"
     assert main([*train_arguments, "--run-dir", str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def bert(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained run of an encoder-only model."""
+    run = tmp_path_factory.mktemp("bert") / "run"
+    stores = [
+        "--data.store",
+        str(text_data / "train"),
+        "--evaluations.heldout.store",
+        str(text_data / "heldout"),
+    ]
+    steps = ["--training.total-steps", "4"]
+    config = str(HERE / "tiny_bert_recipe.py")
+    assert main(["train", "--config", config, *stores, "--run-dir", str(run), *steps]) == 0
     return run
 
 

@@ -52,21 +52,6 @@ def prepare(source: Path, output: Path, vocabulary: str) -> Path:
     return output
 
 
-@pytest.fixture(scope="module")
-def bert(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("bert") / "run"
-    stores = [
-        "--data.store",
-        str(text_data / "train"),
-        "--evaluations.heldout.store",
-        str(text_data / "heldout"),
-    ]
-    steps = ["--training.total-steps", "4"]
-    config = str(HERE / "tiny_bert_recipe.py")
-    assert main(["train", "--config", config, *stores, "--run-dir", str(run), *steps]) == 0
-    return run
-
-
 def arguments(labelled: Path, source: Path, run: Path) -> list[str]:
     return [
         *("train", "--config", str(HERE / "tiny_classifier_recipe.py")),

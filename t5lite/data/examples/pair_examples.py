@@ -13,7 +13,8 @@ from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.home import expand_fields
 from t5lite.core.types import PAD_ID
-from t5lite.data.examples.classification_examples import NUM_FRAMING, ClassificationExamples
+from t5lite.data.examples.classification_examples import ClassificationExamples
+from t5lite.data.examples.framed_inputs import NUM_FRAMING
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
 from t5lite.data.examples.protocol import Examples

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
 from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import DataError
+from t5lite.data.examples.framed_inputs import Described
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.stores.paged_column import DamagedPageError
 from t5lite.data.vocabulary import Vocabulary
@@ -37,6 +39,18 @@ class Examples(ABC):
     def take_skipped(self) -> Counter[str]:
         """Return how many rows each damage has cost since this was last asked for."""
         return Counter()
+
+
+class AnsweredExamples(Examples):
+    """Examples of a head whose predictions, and what is right, can be written as text."""
+
+    @abstractmethod
+    def described(self, index: int) -> Described:
+        """Return example ``index`` as text."""
+
+    @abstractmethod
+    def prediction(self, index: int, outputs: Mapping[str, np.ndarray]) -> str:
+        """Return what the model's outputs for example ``index``, without the batch axis, say."""
 
 
 def check_readable(examples: Examples) -> None:

@@ -3,11 +3,12 @@
 pairs.json   inputs/   targets/
 target_names.json   the distinct targets as they were given, where they repeat: names of classes
 other_targets.json   by a pair's number, texts that are as right as its target, where there are any
+labels/   of a task that says them: what heads of encoder-only models learn of a pair, as JSON in bytes
 """
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,13 +23,15 @@ from t5lite.data.stores.store_directory import StoreDirectory, open_directory
 from t5lite.data.stores.store_index import INDEX_FILES, read_index, sealed
 from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
 from t5lite.data.stores.unknown_tokens import UnknownTokens
-from t5lite.data.vocabulary import Vocabulary
+from t5lite.data.vocabulary import ByteVocabulary, Vocabulary
 
 MAX_NAMED_TARGETS = 10_000
 """Distinct targets above which they are no names of classes."""
 
+_BYTES = ByteVocabulary(extra_ids=0)
 FORMAT = "t5lite-pair-store"
 VERSION = 1
+LABELS = "labels"
 _NAMES = "target_names.json"
 _OTHERS = "other_targets.json"
 
@@ -42,11 +45,24 @@ def is_pair_store(path: str | Path) -> bool:
     return True
 
 
+def has_labels(index: Mapping[str, Any]) -> bool:
+    """Whether the index of a pair store says that there are labels."""
+    return bool(index.get(LABELS))
+
+
 class PairStoreWriter:
     """Writes a pair store; ``path`` appears complete when the block ends, or not at all."""
 
-    def __init__(self, path: str | StoragePath, *, vocabulary: Vocabulary, overwrite: bool = False):
+    def __init__(
+        self,
+        path: str | StoragePath,
+        *,
+        vocabulary: Vocabulary,
+        overwrite: bool = False,
+        has_labels: bool = False,
+    ):
         self._path, self._vocabulary, self._overwrite = place(path), vocabulary, overwrite
+        self.has_labels = has_labels
         self.collapsed_targets: list[list[str]] = []
         """Target texts that have the same tokens; to be set before the block ends."""
         self.target_names: Sequence[str] = ()
@@ -86,9 +102,14 @@ class PairStoreWriter:
             with (
                 TokenStoreWriter(directory / "inputs", vocabulary=self._vocabulary) as self._inputs,
                 TokenStoreWriter(directory / "targets", vocabulary=self._vocabulary) as self._targets,
+                ExitStack() as stack,
             ):
+                if self.has_labels:
+                    writer = TokenStoreWriter(directory / LABELS, vocabulary=_BYTES)
+                    self._labels = stack.enter_context(writer)
                 yield self
             index: dict[str, Any] = {
+                **({LABELS: True} if self.has_labels else {}),
                 "format": FORMAT,
                 "version": VERSION,
                 "num_pairs": self.num_pairs,
@@ -100,6 +121,10 @@ class PairStoreWriter:
                     files.write_json(directory / name, content)
                     index[_crc_field(name)] = zlib.crc32((directory / name).read_bytes())
             files.write_json(directory / "pairs.json", sealed(index))
+
+    def add_labels(self, labels: Iterable[str]) -> None:
+        """Append the labels, in JSON, of pairs that are added as well."""
+        self._labels.add_batch(_BYTES.encode_batch(list(labels)))
 
     def add_batch(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Append (inputs, targets) pairs in order; neither side may be empty."""
@@ -126,9 +151,10 @@ class PairStore:
         targets: TokenStore,
         collapsed_targets: Sequence[Sequence[str]] = (),
         crcs: Mapping[str, int] | None = None,
+        labels: TokenStore | None = None,
     ):
         self.path, self.inputs, self.targets = path, inputs, targets
-        self._crcs = crcs or {}
+        self._crcs, self._labels = crcs or {}, labels
         self.collapsed_targets = collapsed_targets
         self.num_pairs = inputs.num_documents
 
@@ -153,15 +179,41 @@ class PairStore:
         targets = TokenStore.open(
             directory.child("targets"), inputs.vocabulary_fingerprint, tolerate_damage=tolerate_damage
         )
-        if not index.get("num_pairs") == inputs.num_documents == targets.num_documents:
+        labels = None
+        if has_labels(index):
+            labels = TokenStore.open(
+                directory.child(LABELS), _BYTES.fingerprint, tolerate_damage=tolerate_damage
+            )
+        numbers = [each.num_documents for each in (inputs, targets, labels) if each is not None]
+        if any(index.get("num_pairs") != number for number in numbers):
             raise DataError(
-                f"{directory} has {inputs.num_documents} inputs, {targets.num_documents} targets and says "
+                f"{directory} has {' and '.join(map(str, numbers))} inputs, targets and labels, and says "
                 f"{index.get('num_pairs')} pairs; rebuild it with `t5lite prepare`"
             )
         # Stores written before they were looked for do not say.
         collapsed = index.get("collapsed_targets", ())
         crcs = {name: index[_crc_field(name)] for name in (_NAMES, _OTHERS) if _crc_field(name) in index}
-        return cls(str(directory), inputs, targets, collapsed, crcs)
+        return cls(str(directory), inputs, targets, collapsed, crcs, labels)
+
+    def labels(self, *, wanted: Sequence[str]) -> list[dict[str, Any]] | None:
+        """Return what a head learns of each pair, as it was given; None where the store does not say.
+
+        Args:
+          wanted: of what each pair has to have something.
+
+        Raises:
+          DataError: if it is damaged, or of a task that says something else.
+        """
+        if self._labels is None:
+            return None
+        documents = self._labels.documents(np.arange(self.num_pairs))
+        rows = [parse_json(_BYTES.decode(document)) for document in documents]
+        if rows and not set(wanted) <= rows[0].keys():
+            raise DataError(
+                f"the labels of {self.path} are {', '.join(rows[0])}, not {', '.join(wanted)}; prepare the "
+                "rows for a task that has these"
+            )
+        return rows
 
     def target_names(self) -> tuple[str, ...]:
         """Return the distinct targets as they were given; empty where the store does not say.

@@ -9,6 +9,7 @@ it is read, by its own checksum.
 import hashlib
 import json
 from types import ModuleType
+from typing import Any
 
 from t5lite.core.errors import DataError
 from t5lite.data.stores import pair_store, token_store
@@ -32,8 +33,9 @@ def store_identity(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if pair_store.is_pair_store(path):
-            _add_index(digest, directory, "pairs.json", pair_store)
-            parts = [directory.child(side) for side in _SIDES]
+            index = _add_index(digest, directory, "pairs.json", pair_store)
+            sides = (*_SIDES, *[pair_store.LABELS] * pair_store.has_labels(index))
+            parts = [directory.child(side) for side in sides]
         else:
             parts = [directory]
         for part in parts:
@@ -45,10 +47,13 @@ def store_identity(path: str) -> str:
     return digest.hexdigest()[:_SHOWN_DIGITS]
 
 
-def _add_index(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str, kind: ModuleType) -> None:
-    """Add the values of an index, whatever its spaces and the order of its keys."""
+def _add_index(
+    digest: "hashlib._Hash", directory: StoreDirectory, file_name: str, kind: ModuleType
+) -> dict[str, Any]:
+    """Add the values of an index, whatever its spaces and the order of its keys, and return it."""
     index = read_index(directory, file_name, expected_format=kind.FORMAT, version=kind.VERSION)
     digest.update(json.dumps(index, sort_keys=True, separators=(",", ":")).encode())
+    return index
 
 
 def _add_sample(digest: "hashlib._Hash", directory: StoreDirectory, file_name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -113,9 +114,10 @@ class PairSink:
         num_threads: int | None,
         targets: TargetTexts,
         complete: Complete | None = None,
+        labels_of: Callable[[Any], str] | None = None,
     ):
         self._writer, self._vocabulary, self._num_threads = writer, vocabulary, num_threads
-        self._targets, self._complete = targets, complete
+        self._targets, self._complete, self._labels_of = targets, complete, labels_of
         self._dropped = 0
         self._names: dict[bytes, str] = {}
 
@@ -129,20 +131,23 @@ class PairSink:
         num_threads: int | None,
         targets: TargetTexts,
         complete: Complete | None = None,
+        labels_of: Callable[[Any], str] | None = None,
     ) -> "PairSink":
         """Open a store at ``path`` until ``stack`` closes.
 
         ``targets`` takes those of all the stores; ``complete`` makes pairs of what is added, where the
-        vocabulary has a say.
+        vocabulary has a say; ``labels_of`` returns what heads learn of what is added, in JSON.
         """
-        writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary))
-        return cls(writer, vocabulary, num_threads, targets, complete)
+        has_labels = labels_of is not None
+        writer = stack.enter_context(PairStoreWriter(path, vocabulary=vocabulary, has_labels=has_labels))
+        return cls(writer, vocabulary, num_threads, targets, complete, labels_of)
 
-    def add(self, pairs: Sequence[tuple[str, str]]) -> TokenCounts:
-        """Encode ``pairs``; those with a side without tokens are counted and left out.
+    def add(self, given: Sequence[Any]) -> TokenCounts:
+        """Encode pairs, of inputs and targets first; those with a side without tokens are left out.
 
         What else a pair has under ``other_targets`` is as right as its target.
         """
+        pairs: Sequence[tuple[str, str]] = given
         others = [getattr(pair, "other_targets", ()) for pair in pairs]
         if self._complete is not None:
             pairs = self._complete(pairs, self._vocabulary, self._num_threads)
@@ -159,6 +164,8 @@ class PairSink:
         self._dropped += len(pairs) - len(kept)
         self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
         self._writer.add_batch((inputs[row], targets[row]) for row in kept)
+        if self._labels_of is not None:
+            self._writer.add_labels(self._labels_of(given[row]) for row in kept)
         of_inputs, of_targets = (_counts(encoded, self._vocabulary) for encoded in (inputs, targets))
         return TokenCounts(of_inputs.tokens + of_targets.tokens, of_inputs.unknown + of_targets.unknown)
 
@@ -168,7 +175,8 @@ class PairSink:
         Raises:
           DataError: if the targets are classes, and some cannot be told apart.
         """
-        self._targets.check_classes()
+        if self._labels_of is None:  # else heads have the targets as they were given
+            self._targets.check_classes()
         self._writer.collapsed_targets = self._targets.collapsed
         if 2 * len(self._names) <= self._writer.num_pairs and len(self._names) <= MAX_NAMED_TARGETS:
             self._writer.target_names = tuple(self._names.values())

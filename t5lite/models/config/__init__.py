@@ -26,7 +26,7 @@ from t5lite.models.config.initializers import (
 from t5lite.models.config.layers import AttentionSpec, AttentionView, LayerSpec, StackSpec, Window
 from t5lite.models.config.mlps import Activation, GatedMLP, MLPKind, PlainMLP
 from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement, RMSNorm
-from t5lite.models.config.parts import Output
+from t5lite.models.config.parts import LossKind, Output
 from t5lite.models.config.positions import (
     LearnedPositions,
     LinearScaling,
@@ -54,7 +54,7 @@ __all__ = [
     "Activation", "Architecture", "AttentionBackend", "AttentionBiases", "AttentionConfig", "AttentionSpec",
     "AttentionView", "DecoderOnlyConfig", "Dtype", "EncoderDecoderConfig", "EncoderOnlyConfig", "Execution",
     "GatedMLP", "Head", "HeadKind", "Inherited", "Initializer", "LayerNorm", "LayerSpec", "LearnedPositions",
-    "LinearScaling", "Llama3Scaling", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
+    "LinearScaling", "Llama3Scaling", "LossKind", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
     "NormalInitializer", "Output", "PlainMLP", "PositionKind", "PrefixAttention", "RMSNorm",
     "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SinusoidalPositions", "StackSizes",
     "StackSpec", "T5Initializer", "TransformerConfig", "Unscaled", "Window", "XavierInitializer",

@@ -98,6 +98,11 @@ class EncoderOnlyConfig(TransformerConfig):
         return self.head_kind.predicts_tokens
 
     @property
+    def predicted_metrics(self) -> tuple[str, ...]:
+        """Those of the head."""
+        return self.head_kind.metrics
+
+    @property
     def num_classes(self) -> int | None:
         """The classes of the head that classifies rows."""
         kind = self.head_kind

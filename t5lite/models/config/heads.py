@@ -6,8 +6,8 @@ from typing import Literal
 from t5lite.models.config.parts import Output, token_output
 
 Head = Literal[
-    "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
-    "span_extraction",
+    "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "sequence_regression",
+    "token_classification", "span_extraction",
 ]  # fmt: skip
 
 LANGUAGE_MODEL = "language_model"
@@ -32,6 +32,17 @@ class HeadKind:
     """How many those are; None: as many as the configuration says."""
     labels_tokens: bool = False
     """Whether the labels are of every position, not of the row."""
+    chooses_positions: bool = False
+    """Whether each label has a distribution over the positions, not each position one over the labels."""
+    drops_out: bool = False
+    """Whether dropout stands before the dense layer to the labels, as in transformers."""
+    metrics: tuple[str, ...] = ()
+    """Names of metrics (``evaluation.metrics.METRICS``) of its predictions, written as text."""
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether its labels are those of a use, which no pretraining knows."""
+        return self.labels is not None and not self.predicts_tokens
 
     @property
     def is_classifier(self) -> bool:
@@ -50,15 +61,30 @@ HEADS: dict[Head, HeadKind] = {
         labels="next_sentence",
         num_labels=2,
     ),
-    "sequence_classification": HeadKind(outputs=(_SEQUENCE,), pools=True, labels="classifier"),
+    "sequence_classification": HeadKind(
+        outputs=(_SEQUENCE,), pools=True, labels="classifier", drops_out=True, metrics=("accuracy",)
+    ),
+    "sequence_regression": HeadKind(
+        outputs=(Output("sequence", "sequence_numbers", loss="squared_error"),),
+        pools=True,
+        labels="classifier",
+        num_labels=1,
+        drops_out=True,
+        metrics=("pearson", "spearman"),
+    ),
     "token_classification": HeadKind(
-        outputs=(token_output("encoder", "labels"),), labels="classifier", labels_tokens=True
+        outputs=(token_output("encoder", "labels"),),
+        labels="classifier",
+        labels_tokens=True,
+        drops_out=True,
+        metrics=("entity_f1",),
     ),
     "span_extraction": HeadKind(
         outputs=(Output("starts", "span_starts"), Output("ends", "span_ends")),
         labels="span",
         num_labels=2,
         labels_tokens=True,
+        chooses_positions=True,
     ),
 }
 """Every head by name; ``encoder_only.EncoderOnly`` describes what it returns."""

@@ -1,9 +1,12 @@
 """What an architecture says it is made of, for whoever counts, compiles or trains it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from t5lite.core.batch_fields import Side
+
+LossKind: TypeAlias = Literal["cross_entropy", "squared_error"]
+"""How far an output is from what is right (``training.losses``)."""
 
 TOKEN_TABLE = "token_embedder/embedding"
 PROJECTION_IN, PROJECTION_OUT = "token_embedder/projection_in", "token_embedder/projection_out"
@@ -27,9 +30,20 @@ class Output:
 
     name: str
     targets: str
-    """Field of the right ids."""
+    """Field of the right ids, or numbers."""
     weights: str | None = None
-    """Field that says what counts; None: ``targets`` has one label a row, and a negative one does not."""
+    """Field that says what counts; None: ``targets`` has one a row, and one that is absent does not."""
+    loss: LossKind = "cross_entropy"
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether the loss is that of a distribution, so that there are a perplexity and an accuracy."""
+        return self.loss == "cross_entropy"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What a loss says of it: the loss itself, and how often the right one is the most probable."""
+        return ("loss", self.accuracy_name) if self.has_likelihood else ("loss",)
 
     @property
     def accuracy_name(self) -> str:

@@ -117,6 +117,11 @@ class TransformerConfig(ABC):
         return PAD_ID
 
     @property
+    def predicted_metrics(self) -> tuple[str, ...]:
+        """Names of metrics of what a head predicts of labelled examples; none of a model that writes."""
+        return ()
+
+    @property
     def num_classes(self) -> int | None:
         """The classes of a row that it tells apart; None: it is no classifier of rows."""
         return None

@@ -37,7 +37,7 @@ from tests.small_folders import GPT2, SIZES
 
 HEADS: tuple[Head, ...] = (
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "token_classification",
-    "span_extraction",
+    "sequence_regression", "span_extraction",
 )  # fmt: skip
 
 

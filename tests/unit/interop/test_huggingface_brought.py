@@ -289,13 +289,23 @@ class TestAClassifierThatIsNoSoftmax:
         with pytest.raises(UserError, match=rf"problem_type='{problem}' is not supported: .* with a softmax"):
             import_folder(tmp_path)
 
-    @pytest.mark.parametrize("problem", ["absent", None, "single_label_classification"])
-    def test_nor_is_one_of_a_single_output(self, problem, tmp_path, no_weights_read):
+    def test_nor_is_one_of_a_single_class(self, tmp_path, no_weights_read):
         exported("classifier", tmp_path)
-        change_json(tmp_path, problem_type=problem, id2label={"0": "score"})
+        change_json(tmp_path, problem_type="single_label_classification", id2label={"0": "score"})
         change_tensors(tmp_path, one_output)
         with pytest.raises(UserError, match=r"config\.json: num_labels=1 is not supported"):
             import_folder(tmp_path)
+
+    @pytest.mark.parametrize("problem", ["absent", None, "regression"])
+    def test_but_a_single_output_is_a_number_as_to_transformers(self, problem, tmp_path):
+        params = exported("classifier", tmp_path)
+        change_json(tmp_path, problem_type=problem, id2label={"0": "score"})
+        change_tensors(tmp_path, one_output)
+        config, found = import_folder(tmp_path)
+        assert isinstance(config, EncoderOnlyConfig)
+        assert config.head == "sequence_regression"
+        dense = params["classifier"]["dense"]
+        np.testing.assert_array_equal(found["classifier"]["dense"]["kernel"], dense["kernel"][:, :1])
 
     def test_and_its_encoder_is_imported_as_the_message_says(self, tmp_path):
         exported("classifier", tmp_path / "whole")

@@ -82,8 +82,8 @@ def test_bfloat16_factors_are_multiplied_into_float32():
     parts = factors(("embed", "vocab"), with_bias=False, dtype=jnp.bfloat16)
     (_, whole), whole_gradient = losses_and_gradients(parts, vocab_chunks=1)
     (_, chunked), gradient = losses_and_gradients(parts, vocab_chunks=4)
-    assert chunked.cross_entropy.total.dtype == jnp.float32
-    np.testing.assert_allclose(chunked.cross_entropy.total, whole.cross_entropy.total, rtol=1e-6)
+    assert chunked.loss.total.dtype == jnp.float32
+    np.testing.assert_allclose(chunked.loss.total, whole.loss.total, rtol=1e-6)
     # The gradient of the logits is rounded to bfloat16, as the matrix unit of a TPU does.
     scale = float(jnp.abs(whole_gradient.kernel).max())
     np.testing.assert_allclose(gradient.kernel, whole_gradient.kernel, atol=2**-7 * scale)

@@ -21,7 +21,7 @@ def reference(logits, targets, weights, *, z_loss, label_smoothing):
     nll = -np.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
     per_token = {
         "objective": smoothed + z_loss * log_z**2,
-        "cross_entropy": nll,
+        "loss": nll,
         "z_loss": z_loss * log_z**2,
         "accuracy": logits.argmax(-1) == targets,  # no ties among these
     }
@@ -68,5 +68,5 @@ def test_bfloat16_logits_are_summed_in_float32():
     logits = jnp.zeros((1, 4096, 3), jnp.bfloat16)
     targets = jnp.zeros((1, 4096), jnp.int32)
     losses = token_losses(logits, targets, jnp.ones((1, 4096)))
-    assert losses.cross_entropy.total.dtype == jnp.float32
-    np.testing.assert_allclose(float(losses.cross_entropy.total), 4096 * np.log(3), rtol=1e-6)
+    assert losses.loss.total.dtype == jnp.float32
+    np.testing.assert_allclose(float(losses.loss.total), 4096 * np.log(3), rtol=1e-6)

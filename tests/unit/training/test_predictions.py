@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.functional import build
@@ -65,6 +66,25 @@ def test_every_head_has_logits_for_its_targets(name, fields):
     assert names == [output.name for output in config.outputs]
 
 
+def test_numbers_have_squared_errors_as_pytorch_has_them():
+    """Those that are none count nothing, negative ones do."""
+    rng = np.random.default_rng(0)
+    numbers_B = rng.normal(size=8).astype(np.float32)
+    found_B = rng.normal(size=8).astype(np.float32)
+    numbers_B[[2, 5]] = np.nan
+    (target,) = targets(head("sequence_regression"), {"sequence_numbers": numbers_B})
+    prediction = Prediction(
+        "sequence", found_B[:, None, None], target.targets_BL, target.weights_BL, target.loss
+    )
+    losses = batch_losses([prediction], [1.0], z_loss=0.1)
+    counted = np.isfinite(numbers_B)
+    expected = torch.nn.functional.mse_loss(
+        torch.from_numpy(found_B[counted]), torch.from_numpy(numbers_B[counted])
+    )
+    for found in (losses.objective, losses.outputs[0].loss):
+        assert float(found.mean()) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_a_head_that_predicts_nothing_is_refused():
     with pytest.raises(ConfigError, match=r"head='pooled' predicts nothing .* use one of masked_lm"):
         targets(head("pooled"), make_batch(BERT))
@@ -90,7 +110,7 @@ def test_the_objective_is_the_sum_of_the_means():
     items = some_predictions(8, 0)
     losses = batch_losses(items, loss_factors(as_targets(items)))
     tokens, sequence = losses.outputs
-    expected = tokens.cross_entropy.mean() + sequence.cross_entropy.mean()
+    expected = tokens.loss.mean() + sequence.loss.mean()
     assert float(losses.objective.mean()) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -100,7 +120,7 @@ def test_parts_of_unequal_weight_add_up_to_the_objective_of_the_whole():
     whole = batch_losses(items, factors, z_loss=0.01, label_smoothing=0.1)
 
     def part(rows: slice):
-        parts = [Prediction(item.name, *(array[rows] for array in item[1:])) for item in items]
+        parts = [Prediction(item.name, *(array[rows] for array in item[1:4])) for item in items]
         return batch_losses(parts, factors, z_loss=0.01, label_smoothing=0.1)
 
     added = jax.tree.map(jnp.add, part(slice(0, 3)), part(slice(3, 8)))
@@ -112,7 +132,7 @@ def test_an_output_without_weight_counts_nothing():
     items = some_predictions(4, 2)
     items[1] = items[1]._replace(weights_BL=jnp.zeros((4, 1)))
     losses = batch_losses(items, loss_factors(as_targets(items)))
-    expected = losses.outputs[0].cross_entropy.mean()
+    expected = losses.outputs[0].loss.mean()
     assert float(losses.objective.mean()) == pytest.approx(float(expected))
 
 

@@ -43,6 +43,7 @@ _CLASSES: dict[Head, str] = {
     "pretraining": "BertForPreTraining",
     "masked_lm": "BertForMaskedLM",
     "sequence_classification": "BertForSequenceClassification",
+    "sequence_regression": "BertForSequenceClassification",
     "token_classification": "BertForTokenClassification",
     "span_extraction": "BertForQuestionAnswering",
 }
@@ -76,7 +77,7 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (False,),
 }
 CLASSIFIER = "classifier"
-_SINGLE_LABEL = "single_label_classification"
+_SINGLE_LABEL, _REGRESSION = "single_label_classification", "regression"
 _TABLE = "bert.embeddings.word_embeddings.weight"
 
 
@@ -159,8 +160,10 @@ def to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, 
         "tie_word_embeddings": True,
         "torch_dtype": dtype,
     }
-    if config.head_kind.is_classifier:
-        labels = [f"LABEL_{i}" for i in range(config.num_labels)]
+    if config.head == "sequence_regression":
+        values["problem_type"] = _REGRESSION
+    if config.head_kind.labels == CLASSIFIER:
+        labels = [f"LABEL_{i}" for i in range(config.labels_of_head)]
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
     return values
@@ -210,6 +213,8 @@ def with_head(
     rows = shapes[f"{labels}.weight"]
     num_labels = rows[0] if rows else 1
     if head == "sequence_classification":
+        if num_labels == 1 and values.get("problem_type", _REGRESSION) == _REGRESSION:  # as transformers
+            return dataclasses.replace(config, head="sequence_regression")
         _refuse_other_than_softmax(values, num_labels)
     named = values.get("id2label")
     said = {
@@ -230,7 +235,7 @@ def _refuse_other_than_softmax(values: Values, num_labels: int) -> None:
     """Check that the classifier of a text chooses one class of several, as the one here does.
 
     Raises:
-      UserError: for a classifier whose outputs are numbers or yes and no, each for itself.
+      UserError: for a classifier whose outputs are several numbers, or yes and no, each for itself.
     """
     problem = values.get("problem_type", _SINGLE_LABEL)
     if problem == _SINGLE_LABEL and num_labels > 1:
@@ -238,7 +243,8 @@ def _refuse_other_than_softmax(values: Values, num_labels: int) -> None:
     said = f"problem_type={problem!r}" if problem != _SINGLE_LABEL else f"num_labels={num_labels}"
     raise UserError(
         f"config.json: {said} is not supported: a classifier here gives each text one class of two or more, "
-        f"with a softmax over all outputs ({_SINGLE_LABEL}), and would give other numbers; to import the "
+        f"with a softmax over all outputs ({_SINGLE_LABEL}), or one number ({_REGRESSION}), and would give "
+        "other numbers; to import the "
         "encoder alone, save it by transformers' AutoModel.from_pretrained(FOLDER).save_pretrained(OUTPUT), "
         "the tokenizer likewise"
     )
@@ -280,9 +286,7 @@ def chosen(
             return head
     if found:
         return found[0]
-    bodies = {name for head, name in classes.items() if not HEADS[head].is_classifier} - {
-        classes["span_extraction"]
-    }
+    bodies = {name for head, name in classes.items() if not HEADS[head].is_fine_tuned}
     if architectures and not bodies & set(architectures):
         raise UserError(
             f"config.json: architectures={list(architectures)!r}, but there is neither a classifier nor "

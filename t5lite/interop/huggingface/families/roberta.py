@@ -19,6 +19,7 @@ _CLASSES: dict[Head, str] = {
     "pooled": "RobertaModel",
     "masked_lm": "RobertaForMaskedLM",
     "sequence_classification": "RobertaForSequenceClassification",
+    "sequence_regression": "RobertaForSequenceClassification",
     "token_classification": "RobertaForTokenClassification",
     "span_extraction": "RobertaForQuestionAnswering",
 }
@@ -44,7 +45,7 @@ def _mismatches(config: EncoderOnlyConfig) -> list[str]:
 
 def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
     encoder = bert.encoder_rules("roberta")
-    if config.head == "sequence_classification":
+    if config.head_kind.labels == bert.CLASSIFIER and config.has_pooler:
         encoder = tuple(rule for rule in encoder if not rule.tensor.startswith("roberta.pooler."))
         return (
             *encoder,

@@ -1,0 +1,78 @@
+"""What the head of an encoder-only model predicts for held-out examples, written out and scored."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import jax
+import numpy as np
+
+from t5lite.core.types import Tree
+from t5lite.data.examples.protocol import AnsweredExamples
+from t5lite.data.pipeline import evaluation_indices
+from t5lite.evaluation.scoring import scores
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
+from t5lite.runner.heldout import Heldout
+from t5lite.runner.heldout_measures import heldout_batches
+from t5lite.runner.task_scoring import Scored
+
+
+class HeadScorer:
+    """Predicts for the examples of an evaluation and scores that by the metrics of the head.
+
+    Args:
+      model: with the head.
+      heldout: the evaluation.
+      examples: its.
+      partitioner: where parameters lie.
+    """
+
+    def __init__(
+        self, model: FunctionalModel, heldout: Heldout, examples: AnsweredExamples, partitioner: Partitioner
+    ):
+        self._heldout, self._examples, self._partitioner = heldout, examples, partitioner
+        self._metrics = model.config.predicted_metrics
+        names = [output.name for output in model.config.outputs]
+
+        def outputs(params: Tree, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+            with partitioner.activate():
+                found = model.bind(params)(batch)
+            return {name: found[name] for name in names}
+
+        shardings = (
+            partitioner.tree_shardings(model.logical_axes, model.abstract_params),
+            partitioner.batch_sharding,
+        )
+        self._outputs = jax.jit(outputs, in_shardings=shardings, out_shardings=partitioner.replicated)
+
+    def __call__(self, params: Tree) -> Scored:
+        """Return what is predicted for each example with these parameters."""
+        indices = evaluation_indices(self._examples.num_examples, self._heldout.config.max_examples).tolist()
+        described = [self._examples.described(index) for index in indices]
+        predictions = [
+            self._examples.prediction(index, outputs)
+            for index, outputs in zip(indices, self._rows(params), strict=False)  # which fill up a batch
+        ]
+        results = scores(self._metrics, predictions, [each.reference for each in described])
+        columns = zip(indices, described, predictions, results.of_each, strict=True)
+        examples: list[dict[str, Any]] = [
+            {
+                "example": index,
+                "input": each.inputs,
+                "reference": each.reference,
+                "prediction": prediction,
+                "input_cut": each.input_cut,
+                "output_cut": False,
+                "scores": own,
+            }
+            for index, each, prediction, own in columns
+        ]
+        return Scored(results.of_all, examples)
+
+    def _rows(self, params: Tree) -> Iterator[dict[str, np.ndarray]]:
+        with closing(heldout_batches(self._heldout, self._partitioner)) as batches:
+            for batch in batches:
+                found = {name: np.asarray(value) for name, value in self._outputs(params, batch).items()}
+                for row in range(len(next(iter(found.values())))):
+                    yield {name: value[row] for name, value in found.items()}

@@ -1,0 +1,16 @@
+"""Recipe of the end-to-end tests: the tiny BERT, fine-tuned to tag words."""
+
+import runpy
+from pathlib import Path
+
+from t5lite import recipe as r
+
+
+def config() -> r.FineTuningConfig:
+    make = runpy.run_path(str(Path(__file__).with_name("tiny_classifier_recipe.py")))["config"]
+    return r.replace(
+        make(),
+        run_dir="runs/tiny-tagger",
+        model=r.Inherited(head="token_classification", num_labels=2),
+        data=r.WordLabelsDataConfig(store="data/train", inputs_length=32),
+    )
