@@ -149,7 +149,8 @@ class Label(TaskField):
     """The name of one of these classes, given by it or by its number from 0.
 
     Names that are numbers themselves are given by name alone: of ``("1", "2")``, 1 is the first. A number
-    may be written as data frames do where a label is missing (``1.0``), and false and true are 0 and 1.
+    may be written as data frames do where a label is missing (``1.0``), and false and true are 0 and 1 where
+    they are no names.
     """
 
     names: tuple[str, ...]
@@ -162,8 +163,11 @@ class Label(TaskField):
     def text(self, values: Sequence[Any]) -> str:
         """Return the name."""
         given = _scalar(values[0]).strip()
-        number = str(int(values[0])) if isinstance(values[0], bool) else _WHOLE.sub(r"\1", given)
-        for name in (given, number):
+        whole = _WHOLE.fullmatch(given)
+        number, spellings = whole[1] if whole else given, [given]
+        if isinstance(values[0], bool):
+            number, spellings = str(int(values[0])), [given, given.lower()]
+        for name in (*spellings, number):
             if name in self.names:
                 return name
         has_numbers = any(name.isdecimal() for name in self.names)

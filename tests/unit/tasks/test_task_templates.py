@@ -89,6 +89,7 @@ def test_labels_are_names_or_numbers():
     assert [label.text([value]) for value in ("1.0", 0.0, True, False)] == [
         *("not_entailment", "entailment", "not_entailment", "entailment"),
     ]
+    assert [Label(names=("true", "false")).text([value]) for value in (True, False)] == ["true", "false"]
     for nothing in (-1, -1.0, "-1", "-", " - "):
         with pytest.raises(NoLabelError):
             label.text([nothing])
@@ -107,6 +108,18 @@ def test_names_that_are_numbers_are_never_taken_for_places(names, value):
             error, message = (NoLabelError, "^$") if value == -1 else (ValueError, "by name alone")
             with pytest.raises(error, match=message):
                 label.text([given_as])
+
+
+@given(
+    st.sampled_from([("a", "b"), ("0", "1", "15"), ("true", "false")]),
+    st.integers(-1, 20),
+    st.from_regex(r"0{0,3}[1-9][0-9]?", fullmatch=True),
+)
+def test_a_number_that_is_not_whole_is_no_label(names, whole, decimals):
+    written = f"{whole}.{decimals}"
+    for value in (written, float(written)):
+        with pytest.raises(ValueError, match="unknown label"):
+            Label(names=names).text([value])
 
 
 def test_numbers_are_rounded_as_t5_does():
