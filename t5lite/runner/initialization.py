@@ -70,12 +70,14 @@ class Source:
             )
         return notes
 
-    def classes_for(self, model: ModelConfig) -> LabelClasses | None:
-        """Return its classes; None if ``model`` cannot have them all."""
+    def classes_for(self, model: ModelConfig, found: LabelClasses) -> LabelClasses | None:
+        """Return its classes; None if ``model`` cannot have them all, or they lack some of ``found``."""
         num_labels, classes = model.num_named_labels, self.classes
         if num_labels is None or classes is None or self.model.config.head != model.head:
             return None
-        return classes if classes.told_apart and len(classes.texts) <= num_labels else None
+        known, wanted = _told_apart_by(classes, model), _told_apart_by(found, model)
+        has_all = len({*known}) == len(known) and {*wanted} <= {*known}
+        return classes if has_all and len(known) <= num_labels else None
 
 
 def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = True) -> Source:
@@ -159,21 +161,18 @@ def restore_source(
 
     Where the head differs, those that the source lacks are initialised from ``seed``, each shard where it
     lives, as they would be in a run from scratch; those that the model lacks are left. So is a classifier
-    of other classes than ``classes``, or of another number of them. With an adapter the source is taken as it
-    was planned: no newer checkpoint stands in for it.
+    of another head, of other classes than ``classes``, or of another number of them. With an adapter the
+    source is taken as it was planned: no newer checkpoint stands in for it.
 
     Raises:
       CheckpointError: if the checkpoint is damaged, or a parameter that both have differs in shape.
     """
     assert source.step is not None
     abstract = sharded_abstract_params(model, partitioner)
-    theirs, reason = source.model.config, None
-    differs = any(getattr(theirs, name, 0) != getattr(model.config, name, 0) for name in _HEAD_FIELDS)
-    if getattr(theirs, "head", None) == getattr(model.config, "head", None):
-        reason = _other_classes(source.classes, classes) if classes is not None else None
-        if reason is None and differs:
-            reason = "the source has another number of outputs"
-    differs = differs or reason is not None
+    theirs, reason = source.model.config, why_anew(source, model.config, classes)
+    differs = reason is not None or any(
+        getattr(theirs, name, 0) != getattr(model.config, name, 0) for name in _HEAD_FIELDS
+    )
 
     def initialize(names: Collection[str]) -> dict[str, jax.Array]:
         def chosen(tree: Tree) -> dict[str, Any]:
@@ -200,10 +199,28 @@ def restore_source(
     return params, dataclasses.replace(report, reason=reason)
 
 
-def _other_classes(before: LabelClasses | None, classes: LabelClasses) -> str | None:
+def why_anew(source: Source, model: ModelConfig, classes: LabelClasses | None) -> str | None:
+    """Return why a classifier that both have is made anew; None if there is none, or it is the same."""
+    theirs = source.model.config
+    if theirs.labels_group is None or theirs.labels_group != model.labels_group:
+        return None
+    if theirs.head != model.head:
+        return "the source has another head"
+    reason = None if classes is None else _other_classes(source.classes, classes, model)
+    if reason is None and theirs.num_named_labels != model.num_named_labels:
+        return "the source has another number of outputs"
+    return reason
+
+
+def _other_classes(before: LabelClasses | None, classes: LabelClasses, model: ModelConfig) -> str | None:
     """Return how the classes of a source differ; None if they are the same in the same order."""
     if before is None:
         return "the source does not say what its classes are"
-    if before.tokens == classes.tokens:
+    if _told_apart_by(before, model) == _told_apart_by(classes, model):
         return None
     return f"the source has the classes {listed(before.texts)}, this run {listed(classes.texts)}"
+
+
+def _told_apart_by(classes: LabelClasses, model: ModelConfig) -> tuple[Any, ...]:
+    """Return what says which class is meant: of rows the targets' tokens, of words the tags' texts."""
+    return classes.texts if model.num_classes is None else classes.tokens

@@ -36,9 +36,8 @@ def open_training_pipeline(config: RunConfig, plan: RunPlan) -> BatchStream:
     )
     pipeline = open_with(classes=plan.classes)
     if plan.classes is None and pipeline.classes is not None:  # the run begins, or has lost the file
-        known = plan.source.classes_for(config.model) if plan.source else None
-        # Outputs keep their numbers, and classes their names, where the source has them all.
-        if known is not None and {*pipeline.classes.tokens} <= {*known.tokens}:
+        known = plan.source.classes_for(config.model, pipeline.classes) if plan.source else None
+        if known is not None:  # outputs keep their numbers, and classes their names
             pipeline = open_with(classes=known)
     if pipeline.classes is not None and config.model.num_named_labels is not None:
         check_num_labels(pipeline.classes, config.model.num_named_labels, store=config.training_stores[0])

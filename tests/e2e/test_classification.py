@@ -278,6 +278,12 @@ def test_a_classifier_is_taken_over_with_its_classes_and_made_anew_for_others(
         assert {leaf.name for leaf in report.new} == classifier
         assert not np.array_equal(anew["classifier.dense.kernel"], taken["classifier.dense.kernel"])
         np.testing.assert_array_equal(anew["pooler.dense.kernel"], taken["pooler.dense.kernel"])
+    source = find_source(config.initialize_from)
+    for head in ("sequence_regression", "token_classification"):
+        other = build(dataclasses.replace(config.model, head=head))
+        _, report = restore_source(source, other, partitioner, others, seed=0)
+        assert report.reason == "the source has another head"
+        assert {leaf.name for leaf in report.new} == classifier
 
 
 def test_what_does_not_fit_is_refused(classifier: Path, bert: Path, labelled: Path, tmp_path: Path, capsys):

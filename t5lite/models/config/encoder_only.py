@@ -114,6 +114,11 @@ class EncoderOnlyConfig(TransformerConfig):
         return self.num_labels if self.head_kind.is_classifier else None
 
     @property
+    def labels_group(self) -> str | None:
+        """That of the head."""
+        return self.head_kind.labels
+
+    @property
     def tells_sentences_apart(self) -> bool:
         """Whether there are two token types or more."""
         return self.num_token_types > 1

@@ -132,6 +132,11 @@ class TransformerConfig(ABC):
         return None
 
     @property
+    def labels_group(self) -> str | None:
+        """Group of the parameters of a dense layer to a few labels; None: it has none."""
+        return None
+
+    @property
     def head_choice(self) -> tuple[Head, int] | None:
         """The head and its classes, where there are several to choose from; None: there is one."""
         return None

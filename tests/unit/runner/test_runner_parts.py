@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 
 from t5lite.core.errors import CheckpointError, ConfigError, DataError
+from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
 from t5lite.evaluation.text_generation import GenerationSizes, Output
-from t5lite.models.config import EncoderDecoderConfig, Execution
+from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.runner import data_messages, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.heldout import open_heldout
+from t5lite.runner.model_file import ModelFile, VocabularyFile
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.task_scoring import TaskScorer
@@ -186,6 +188,28 @@ def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabular
     advice = rf"prepare it again with --vocabulary {source.path}/spiece.model --extra-ids {EXTRA_IDS}"
     with pytest.raises(ConfigError, match=advice):
         initialization.check_source(found, config.model, other)
+
+
+def test_a_source_has_the_tags_that_are_spelt_alike_and_the_classes_that_are_the_same_tokens():
+    """Tags are texts, which the vocabulary may spell as the same unknown tokens; rows are told by tokens."""
+    tokens = ((UNK,), (5,))
+    before, others = LabelClasses(("B-Å", "O"), tokens), LabelClasses(("B-Ø", "O"), tokens)
+    shape = {"vocab_size": 20, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2, "num_layers": 1}
+    for head, is_other in (("token_classification", True), ("sequence_classification", False)):
+        model = EncoderOnlyConfig(**shape, head=head, num_labels=2)
+        described = ModelFile("encoder_only", model, VocabularyFile(0, "0" * 64))
+        source = initialization.Source(
+            run="source", asked="newest", step=1, model=described, vocabulary_path="", classes=before
+        )
+        assert source.classes_for(model, before) == before
+        assert (source.classes_for(model, others) is None) == is_other
+        assert initialization.why_anew(source, model, before) is None
+        reason = "the source has the classes 'B-Å', 'O', this run 'B-Ø', 'O'" if is_other else None
+        assert initialization.why_anew(source, model, others) == reason
+        more = dataclasses.replace(model, num_labels=3)
+        assert initialization.why_anew(source, more, before) == "the source has another number of outputs"
+        regressor = dataclasses.replace(model, head="sequence_regression")
+        assert initialization.why_anew(source, regressor, None) == "the source has another head"
 
 
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
