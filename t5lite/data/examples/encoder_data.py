@@ -1,8 +1,9 @@
 """What the configurations of data have in common that fine-tune an encoder-only model with one head."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from t5lite.core.architectures import SIDES_OF, writes
 from t5lite.core.batch_fields import BatchSpec
@@ -53,6 +54,10 @@ class EncoderDataConfig(SourceConfig):
     def drops_overlong(self) -> bool:
         """As ``overlong`` says."""
         return self.overlong == "drop"
+
+    def held_out(self, store: str) -> Self:
+        """Return how another store is measured: a pair that is too long is cut, not left out."""
+        return dataclasses.replace(super().held_out(store), overlong="truncate")
 
     def check_model(self, architecture: str, head: str) -> None:
         """Check that the model has the head."""

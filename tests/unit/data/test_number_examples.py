@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.number_examples import NumbersDataConfig, written
-from t5lite.data.pipeline import Pipeline, open_pipeline
+from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
+from t5lite.data.pipeline import PairsDataConfig, Pipeline, open_pipeline
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.vocabulary import ByteVocabulary
 
@@ -39,6 +40,14 @@ def test_rows_that_fill_up_a_batch_have_no_number(tmp_path):
     (batch,) = pipeline.eval_batches(5)
     assert np.isnan(batch["sequence_numbers"]).sum() == 2
     assert pipeline.report["truncated"] == 2
+
+
+@pytest.mark.parametrize("kind", [NumbersDataConfig, WordLabelsDataConfig, PairsDataConfig])
+def test_held_out_rows_are_cut_and_none_is_left_out(kind):
+    given = kind(store="train", inputs_length=LENGTH, overlong="drop", max_epochs=1)
+    held_out = given.held_out("elsewhere")
+    assert held_out == kind(store="elsewhere", inputs_length=LENGTH, overlong="truncate")
+    assert not held_out.drops_overlong
 
 
 def test_what_is_no_number_is_listed_with_a_remedy(tmp_path):
