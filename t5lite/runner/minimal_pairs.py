@@ -76,10 +76,12 @@ def evaluate_minimal_pairs(
     vocabulary, config = found.vocabulary, found.model.config
     ids = [_encoded(vocabulary, text, file) for row in rows for text in row[:2]]
     config.check_length(2 + max(map(len, ids)))
-    scorer = sentence_scorer(build(config, found.model.execution), vocabulary, batch_size=batch_size)
+    # Before anything is loaded, what has no likelihood is refused.
+    sentence_scorer(build(config, found.model.execution), vocabulary, batch_size=batch_size)
     taken = chosen_average(found, step, average)
     trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=taken)
     announce(f"{len(rows):,} pairs of sentences; the first ones compile for a while")
+    scorer = sentence_scorer(trained.model, vocabulary, batch_size=batch_size)
     scores_N2 = np.reshape(scorer(trained.params, ids), (-1, 2))
     hits_N = scores_N2[:, 0] > scores_N2[:, 1]
     ties = scores_N2[:, 0] == scores_N2[:, 1]

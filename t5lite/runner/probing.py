@@ -87,6 +87,7 @@ def evaluate_probes(
     """
     found, tally = Snapshot(RunDirectory.at(run)), Tally()
     config, vocabulary = found.model.config, found.vocabulary
+    _check_merges(found)
     frame = _frame(config, vocabulary)
     rows = _read(file, tally)
     framed = [framed_row(vocabulary.encode(text), frame, config.max_length) for text in rows.texts]
@@ -140,6 +141,16 @@ def evaluate_probes(
         notes=(*averaged(trained, taken), *notes, *messages(tally.report())),
         settings={"average": taken},
     )
+
+
+def _check_merges(found: Snapshot) -> None:
+    """Check that an adapter, if there is one, is of the layers, which are what is probed."""
+    adaptation = found.model.adaptation
+    if adaptation is not None and not adaptation.adapter.merges:
+        raise ConfigError(
+            f"{found.directory.path} holds {adaptation.adapter}, which no layer of the model has in it, and "
+            f"layers are what is probed; probe {adaptation.base.run}, which it was trained beside"
+        )
 
 
 def _frame(config: ModelConfig, vocabulary: Vocabulary) -> Frame:

@@ -149,6 +149,9 @@ def test_a_prompt_is_trained_resumed_measured_and_written_with(adapting: list[st
     assert trained[-1]["loss"] < trained[0]["loss"] - 2e-4  # this base hardly reads its encoder
     writing = ["generate", "--run", str(run), "--text", "It is a truth", "--max-decode-length", "4"]
     assert main(writing) == 0
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"sentence_good": "She was here.", "sentence_bad": "She were here."}')
+    assert main(["evaluate", "--run", str(run), "--minimal-pairs", str(pairs)]) == 0
     for name in ("huggingface", "peft"):
         output = str(tmp_path / name)
         assert main(["export", "--run", str(run), "--format", name, "--output", output]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from t5lite.adapters import Adaptation, Base, PromptTuning
 from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
@@ -24,6 +25,7 @@ from t5lite.runner import data_messages, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.heldout import open_heldout
 from t5lite.runner.model_file import ModelFile, VocabularyFile
+from t5lite.runner.probing import evaluate_probes
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.task_scoring import TaskScorer
@@ -210,6 +212,14 @@ def test_a_source_has_the_tags_that_are_spelt_alike_and_the_classes_that_are_the
         assert initialization.why_anew(source, more, before) == "the source has another number of outputs"
         regressor = dataclasses.replace(model, head="sequence_regression")
         assert initialization.why_anew(source, regressor, None) == "the source has another head"
+
+
+def test_probes_refuse_a_prompt_before_anything_is_read(config: RunConfig, vocabulary: Vocabulary):
+    adaptation = Adaptation(adapter=PromptTuning(), base=Base(run="/base", step=1, digest=""))
+    directory = RunDirectory.at(config.run_dir)
+    directory.write_model(config.model, vocabulary, execution=Execution(), adaptation=adaptation)
+    with pytest.raises(ConfigError, match=r"holds PromptTuning\(.* layers are what is probed; probe /base"):
+        evaluate_probes(config.run_dir, "nowhere")
 
 
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
