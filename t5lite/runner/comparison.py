@@ -118,13 +118,16 @@ def are_comparable(first: Measured, second: Measured, metric: str | None) -> boo
       first: of one run.
       second: of another one.
       metric: whose figures; those of texts are also where the same texts were predicted out of other stores,
-        and bits per byte may be where vocabularies differ, and so the stores of one text.
+        and bits per byte may be where vocabularies differ, and so the stores of one text, if what is asked of
+        it is the same.
 
     Raises:
       DataError: if a file of predictions is damaged.
     """
-    if first.is_of_same_data(second) or (metric == BITS_PER_BYTE and first.vocabulary != second.vocabulary):
+    if first.is_of_same_data(second):
         return True
+    if metric == BITS_PER_BYTE and first.vocabulary != second.vocabulary:
+        return first.is_asked_alike(second)
     return isinstance(find_metric(metric or ""), CorpusMetric) and _same_texts(first, second)
 
 

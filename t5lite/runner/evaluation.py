@@ -22,7 +22,7 @@ from t5lite.runner.checkpoint_choice import chosen_average
 from t5lite.runner.classifier_scoring import ClassifierScorer
 from t5lite.runner.data_messages import words_unseen
 from t5lite.runner.head_scoring import HeadScorer
-from t5lite.runner.heldout import Heldout, heldout_data, open_heldout
+from t5lite.runner.heldout import Heldout, example_settings, open_heldout
 from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.heldout_scores import likelihood_scores, scored_text
@@ -287,7 +287,7 @@ def _settings(config: RunConfig, heldout: Heldout) -> dict[str, Any]:
     """Return how an evaluation is made; when a training makes it does not change what it finds."""
     settings = dataclasses.asdict(heldout.config)
     del settings["every_steps"]
-    return {"data": dataclasses.asdict(heldout_data(config, heldout.name)), **settings}
+    return {"data": example_settings(config, heldout.name), **settings}
 
 
 class _Beside(NamedTuple):

@@ -1,6 +1,8 @@
 """The held-out data of a run's evaluations, opened and checked before anything is computed."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.examples.label_classes import LabelClasses
@@ -106,3 +108,12 @@ def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:
 def heldout_data(config: RunConfig, name: str) -> SourceDataConfig:
     """Return how an evaluation's store is read, and examples are made of it."""
     return config.evaluated_data(name).held_out(config.evaluations[name].store)
+
+
+def example_settings(config: RunConfig, name: str) -> dict[str, Any]:
+    """Return how an evaluation makes examples, with what tells losses of one kind from those of another.
+
+    That is the kind of data, which is the objective's name in pretraining, and the model's head.
+    """
+    data = heldout_data(config, name)
+    return {"kind": data.kind, "head": config.model.head, **dataclasses.asdict(data)}

@@ -12,12 +12,14 @@ from t5lite.core.storage.addresses import StoragePath
 from t5lite.evaluation.metrics.score import Interval
 from t5lite.runner.averages import Average
 from t5lite.runner.evaluation_records import predictions_file
-from t5lite.runner.heldout import heldout_data
+from t5lite.runner.heldout import example_settings
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.store_contents import contents_from_json
 
 _ANOTHER_STORE = "store"
 """In how examples are made, what is compared by itself."""
+_ASKED = ("kind", "objective", "head")
+"""In how examples are made, what says of what kind a loss is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,18 @@ class Measured:
             same_number = self.max_examples == other.max_examples
         else:
             same_number = self.num_examples == other.num_examples
-        settings = self.examples.keys() & other.examples.keys()
-        return same_store and same_number and all(self.examples[k] == other.examples[k] for k in settings)
+        return same_store and same_number and self._is_made_alike(other, self.examples)
+
+    def is_asked_alike(self, other: "Measured") -> bool:
+        """Whether, as far as both tell, data are of one kind and objective, and models of one head."""
+        return self._is_made_alike(other, _ASKED)
+
+    def _is_made_alike(self, other: "Measured", settings: Iterable[str]) -> bool:
+        return all(
+            self.examples[name] == other.examples[name]
+            for name in settings
+            if name in self.examples and name in other.examples
+        )
 
     def describe(self, beside: Iterable["Measured"]) -> str:
         """Return what it is of, with those settings of its examples that ``beside`` have otherwise."""
@@ -131,7 +143,7 @@ def _of_training(found: Snapshot, name: str, entry: Mapping[str, Any]) -> Measur
     try:
         if not found.has_config or name not in found.config.evaluations:
             return measured
-        evaluation, data = found.config.evaluations[name], heldout_data(found.config, name)
+        evaluation, examples = found.config.evaluations[name], example_settings(found.config, name)
     except UserError:
         return measured
     return dataclasses.replace(
@@ -140,7 +152,7 @@ def _of_training(found: Snapshot, name: str, entry: Mapping[str, Any]) -> Measur
         contents=_contents(found).get(f"evaluations.{name}.store"),
         max_examples=evaluation.max_examples,
         average=evaluation.average,
-        examples=_settings(dataclasses.asdict(data)),
+        examples=_settings(examples),
     )
 
 

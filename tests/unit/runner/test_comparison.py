@@ -191,20 +191,22 @@ OTHERS = [f"{reference} again" for reference in REFERENCES[:40]]
         ({"contents": "1" * 16, "references": OTHERS}, "accuracy", "digest 11111111"),
         ({"contents": "1" * 16}, "loss", "digest 11111111"),
         ({"inputs_length": 8}, "loss", "inputs_length=8"),
+        ({"kind": "Deshuffling"}, "loss", 'kind="Deshuffling"'),
         ({"store": "/other"}, "loss", "/other"),
     ],
-    ids=["store", "number", "contents", "contents of one number", "settings", "store of a loss"],
+    ids=["store", "number", "contents", "contents of one number", "settings", "kind", "store of a loss"],
 )
 def test_figures_of_other_examples_are_named_and_choose_nothing(tmp_path, capsys, other, metric, said):
     contents: dict[str, Any] = {"contents": "0" * 16} if "contents" in other else {}
-    first = make_run(tmp_path / "a", 8, 0.3, inputs_length=9, **contents)
-    second = make_run(tmp_path / "b", 8, 0.9, **{"inputs_length": 9, **other})
+    usual: dict[str, Any] = {"inputs_length": 9, "kind": "CausalLM"}
+    first = make_run(tmp_path / "a", 8, 0.3, **usual, **contents)
+    second = make_run(tmp_path / "b", 8, 0.9, **{**usual, **other})
     found = compared(capsys, first, second, "--metric", metric)
     assert found["advice"].startswith("No choice is made: heldout of these runs is not of the same examples")
     (note,) = [each for each in found["notes"] if each.startswith(f"{second}: heldout of ")]
     assert said in note
     assert not any(each["is_pareto"] or each["is_comparable"] for each in found["runs"])
-    third = make_run(tmp_path / "c", 8, 0.8, inputs_length=9, **contents)
+    third = make_run(tmp_path / "c", 8, 0.8, **usual, **contents)
     found = compared(capsys, second, first, third, "--metric", metric)
     assert found["advice"].startswith(f"Use {third}: it is the best of those on the same examples")
     assert [each["is_comparable"] for each in found["runs"]] == [False, True, True]
@@ -234,6 +236,17 @@ def test_bits_per_byte_compares_vocabularies_and_says_what_is_not_known(tmp_path
     third = make_run(tmp_path / "c", 8, 0.8, **other)
     found = compared(capsys, first, third, "--metric", "bits_per_byte")
     assert found["advice"].startswith("No choice is made")
+
+
+@pytest.mark.parametrize("name", ["kind", "objective", "head"])
+def test_bits_per_byte_of_what_is_asked_otherwise_are_not_compared(tmp_path, capsys, name):
+    """Older records do not tell, and are compared."""
+    first = make_run(tmp_path / "a", 8, 0.3, **{name: "this"})
+    second = make_run(tmp_path / "b", 8, 0.9, vocabulary="1" * 64, **{name: "that"})
+    found = compared(capsys, first, second, "--metric", "bits_per_byte")
+    assert found["advice"].startswith("No choice is made")
+    older = make_run(tmp_path / "c", 8, 0.8, vocabulary="2" * 64)
+    assert compared(capsys, first, older, "--metric", "bits_per_byte")["advice"].startswith(f"Use {older}")
 
 
 def test_of_several_records_those_of_the_same_examples_are_compared(tmp_path, capsys):

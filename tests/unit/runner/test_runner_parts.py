@@ -11,7 +11,8 @@ import pytest
 from t5lite.adapters import Adaptation, Base, PromptTuning
 from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.data.examples.label_classes import LabelClasses
-from t5lite.data.pipeline import PairsDataConfig, evaluation_indices, open_pipeline
+from t5lite.data.objectives import Deshuffling, PrefixLM
+from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig, evaluation_indices, open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
@@ -23,7 +24,7 @@ from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.runner import data_messages, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
-from t5lite.runner.heldout import open_heldout
+from t5lite.runner.heldout import example_settings, open_heldout
 from t5lite.runner.model_file import ModelFile, VocabularyFile
 from t5lite.runner.probing import evaluate_probes
 from t5lite.runner.run_directory import RunDirectory
@@ -167,6 +168,16 @@ def test_rows_that_are_never_seen_are_counted(config, batch_size, total_steps, m
         pipeline, num_steps=total_steps, batch_size=batch_size, position=DataPosition()
     )
     assert found == message
+
+
+def test_losses_of_one_kind_are_told_from_those_of_another_where_their_settings_are_the_same(config):
+    text = [PretrainingDataConfig(store="text", objective=each) for each in (PrefixLM(), Deshuffling())]
+    evaluations = {"heldout": EvaluationConfig(store="text")}
+    runs = [dataclasses.replace(config, data=data, evaluations=evaluations) for data in (config.data, *text)]
+    made = [example_settings(run, "heldout") for run in runs]
+    assert [(each["kind"], each["head"]) for each in made] == [
+        *(("pairs", "language_model"), ("PrefixLM", "language_model"), ("Deshuffling", "language_model")),
+    ]
 
 
 def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
