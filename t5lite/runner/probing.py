@@ -34,6 +34,8 @@ _FIELDS = ("text", "label")
 _HELDOUT_OF = 5
 """A fifth of the texts is held out."""
 _FEWEST = 10
+_MOST_LABELS = 1000
+"""A probe has a row of weights for each, and a text or more to fit it to."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,24 @@ def _read(file: str, tally: Tally) -> _Rows:
             f"{file} has {len(found):,} texts, to fit to with the labels {labels}, and "
             f"{is_heldout_N.sum():,} held out; give {_FEWEST} texts or more, of two labels or more"
         )
-    known = sorted(set(names))
-    return _Rows(texts, known, np.array([known.index(name) for name in names]), is_heldout_N)
+    _check_labels(file, Counter(names))
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return _Rows(texts, list(numbers), np.array([numbers[name] for name in names]), is_heldout_N)
+
+
+def _check_labels(file: str, counts: Mapping[str, int]) -> None:
+    """Check that labels are classes, of which there are few and each has texts.
+
+    Raises:
+      DataError: if there are too many, or most are of one text each.
+    """
+    once = sum(count == 1 for count in counts.values())
+    if len(counts) > _MOST_LABELS or once > len(counts) / 2:
+        raise DataError(
+            f"{file} has {len(counts):,} labels, of which {once:,} occur once; a probe tells classes apart, "
+            f"{_MOST_LABELS:,} at most and most of them of several texts: put numbers into ranges, or leave "
+            "rare labels out"
+        )
 
 
 def _digest(text: str) -> int:

@@ -233,6 +233,18 @@ def test_probes_refuse_a_prompt_before_anything_is_read(config: RunConfig, vocab
         evaluate_probes(config.run_dir, "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("num_texts", "num_labels", "said"),
+    [(3000, 1001, "1,001 labels, of which 0 occur once"), (20, 19, "19 labels, of which 18 occur once")],
+)
+def test_probes_refuse_labels_that_are_no_classes(config, vocabulary, tmp_path, num_texts, num_labels, said):
+    RunDirectory.at(config.run_dir).write_model(config.model, vocabulary, execution=Execution())
+    rows = [f"abc {number}\t{number % num_labels}" for number in range(num_texts)]
+    (tmp_path / "rows.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    with pytest.raises(DataError, match=f"{said}; .* put numbers into ranges, or leave rare labels out"):
+        evaluate_probes(config.run_dir, str(tmp_path / "rows.tsv"))
+
+
 def test_only_checkpoints_keep_another_model_out_of_a_run_directory(config, vocabulary):
     directory = RunDirectory.at(config.run_dir)
     directory.write_model(config.model, vocabulary, execution=Execution())
