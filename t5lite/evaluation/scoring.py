@@ -58,5 +58,24 @@ def named_metrics(names: Iterable[str]) -> dict[str, Metric]:
     return {name: find_metric(name) or _unknown(name) for name in names}
 
 
+def check_take_several(names: Iterable[str], *, store: str) -> None:
+    """Check that metrics take several references of an example, as a store has them.
+
+    Raises:
+      ConfigError: naming those that do not, and those that do; as ``named_metrics``, too.
+    """
+    if single := [name for name, metric in named_metrics(names).items() if not _takes_several(metric)]:
+        others = ", ".join(name for name, metric in METRICS.items() if _takes_several(metric))
+        raise ConfigError(
+            f"metrics of one reference an example ({', '.join(single)}) cannot score {store}, whose examples "
+            f"have several; name metrics in the task that take several ({others}), or prepare it with a "
+            "field of one answer, such as Text, in place of Answers"
+        )
+
+
+def _takes_several(metric: Metric) -> bool:
+    return not isinstance(metric, CorpusMetric) or metric.takes_several
+
+
 def _unknown(name: str) -> NoReturn:
     raise ConfigError(f"unknown metric {name!r}{suggestion(name, [*METRICS, 'f1:CLASS'])}")

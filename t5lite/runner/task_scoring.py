@@ -15,6 +15,7 @@ from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.metrics.calibration import calibration
 from t5lite.evaluation.metrics.score import Score
+from t5lite.evaluation.scoring import check_take_several
 from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
 from t5lite.models.functional import FunctionalModel
@@ -119,6 +120,8 @@ class TaskScorer:
         frame = data.frame_of(vocabulary)
         self._prompt = lambda text: Prompt(vocabulary.encode(text), ends=True, frame=frame)
         self._targets = [spelt(vocabulary, pairs.targets.document(i), others.get(i, ())) for i in indices]
+        if any(len(target) > 1 for target in self._targets):
+            check_take_several(self._task.metrics, store=evaluation.store)
         sizes = GenerationSizes(
             encoder_length=data.inputs_length,
             max_decode_length=data.answer_length,

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -104,6 +105,8 @@ class LabelMetric(CorpusMetric):
     What is predicted and is no reference's label is a label of its own: never right.
     """
 
+    takes_several: ClassVar[bool] = False
+
     def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         wanted = [text.strip() for text in as_single(references, metric=type(self).__name__)]
         predicted = [text.strip() for text in predictions]
@@ -138,6 +141,7 @@ class BinaryF1(CorpusMetric):
     """
 
     positive: str
+    takes_several: ClassVar[bool] = False
 
     def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         wanted_N = np.array([text.strip() == self.positive for text in as_single(references, metric="f1")])

@@ -8,7 +8,7 @@ of matrices.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -82,6 +82,9 @@ def score_of(sample: Sample, signature: str = "") -> Score:
 
 class CorpusMetric(ABC):
     """A metric of texts against references; called, it gives the score of a corpus with its interval."""
+
+    takes_several: ClassVar[bool] = True
+    """Whether an example may have several references, of which the best counts."""
 
     def __call__(self, predictions: Sequence[str], references: References) -> Score:
         """Return the score of all examples.

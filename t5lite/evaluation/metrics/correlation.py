@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ _LEAST_VARIANCE = 1e-24
 
 class Correlation(CorpusMetric):
     """A correlation of predicted with wanted numbers; 0 where one side is constant: nothing is told apart."""
+
+    takes_several: ClassVar[bool] = False
 
     def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         wanted_N = np.array([_number(text) for text in as_single(references, metric=type(self).__name__)])

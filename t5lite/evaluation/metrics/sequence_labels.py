@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class EntityF1(CorpusMetric):
     no label counts as O; of a prediction that is longer or shorter than its reference the rest is cut, or
     filled up with O. The signature says how often.
     """
+
+    takes_several: ClassVar[bool] = False
 
     def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         statistics, num_others, num_lengths = [], 0, 0

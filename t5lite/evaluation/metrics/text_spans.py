@@ -8,6 +8,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ _VERB = "V"
 
 class TextSpanF1(CorpusMetric):
     """Micro-averaged F1 of labelled spans, in 0..1; 0 of a corpus where neither side has one."""
+
+    takes_several: ClassVar[bool] = False
 
     def _measured(self, predictions: Sequence[str], references: References) -> tuple[Sample, str]:
         statistics = []

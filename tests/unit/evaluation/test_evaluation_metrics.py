@@ -4,8 +4,9 @@ import pytest
 import sacrebleu
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.evaluation.metrics import accuracy, bleu, chrf, label_fraction, majority_accuracy
-from t5lite.evaluation.scoring import scores
+from t5lite.evaluation.metrics import METRICS, accuracy, bleu, chrf, label_fraction, majority_accuracy
+from t5lite.evaluation.metrics.corpus_metric import CorpusMetric
+from t5lite.evaluation.scoring import find_metric, scores
 from t5lite.tasks import TASKS
 from t5lite.tasks.opening import open_task
 
@@ -36,6 +37,17 @@ def test_classification_scores():
     assert accuracy(predictions, references).value == 0.5
     assert majority_accuracy(predictions, references).value == 0.75
     assert label_fraction(predictions, references).value == 0.75
+
+
+@pytest.mark.parametrize("name", [*METRICS, "f1:1"])
+def test_a_metric_says_whether_it_takes_several_references(name):
+    metric = find_metric(name)
+    assert isinstance(metric, CorpusMetric)
+    if metric.takes_several:
+        metric(["1", "2"], [("1", "3"), "2"])
+    else:
+        with pytest.raises(DataError, match="takes one reference an example"):
+            metric(["1", "2"], [("1", "3"), "2"])
 
 
 OF_TASKS = {

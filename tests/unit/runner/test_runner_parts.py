@@ -193,6 +193,18 @@ def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, voc
         TaskScorer(build(config.model), vocabulary, told, "heldout")
 
 
+def test_metrics_of_one_reference_refuse_several_before_anything_is_written(config, vocabulary, tmp_path):
+    path = tmp_path / "several"
+    with PairStoreWriter(path, vocabulary=vocabulary) as writer:
+        writer.add_batch([(np.array([5, 6], np.int32), np.array([7, 5], np.int32))])
+        writer.other_targets[0] = ["abc"]
+    task = '{"name": "qa", "metrics": ["accuracy", "macro_f1", "f1:abc"]}'
+    asked = changed_evaluation(config, store=str(path), task=task)
+    message = r"\(macro_f1, f1:abc\) cannot score .* have several; .* take several \(accuracy, .*Text"
+    with pytest.raises(ConfigError, match=message):
+        TaskScorer(build(config.model), vocabulary, asked, "heldout")
+
+
 def test_the_advice_for_another_vocabulary_names_its_sentinels(config, vocabulary, tmp_path):
     source = RunDirectory.at(tmp_path / "source")
     source.write_model(config.model, vocabulary, execution=Execution())
