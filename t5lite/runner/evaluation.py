@@ -35,6 +35,9 @@ from t5lite.runner.task_scoring import Scored, TaskScorer
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size
 
+MINIMAL_PAIRS, PROBE = OF_TEXTS = ("minimal-pairs", "probe")
+"""Names of evaluations that are of a file of texts, not of held-out data."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -11,6 +11,7 @@ from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.evaluation.metrics.score import Interval
 from t5lite.runner.averages import Average
+from t5lite.runner.evaluation import OF_TEXTS
 from t5lite.runner.evaluation_records import predictions_file
 from t5lite.runner.heldout import example_settings
 from t5lite.runner.snapshot import Snapshot
@@ -98,19 +99,24 @@ class Measured:
 def measurements(found: Snapshot) -> dict[str, tuple[Measured, ...]]:
     """Return all that a run's files tell of its evaluations, by their names.
 
+    First are those that the training made, in its order; then others of held-out data by their names, and
+    last those of files of texts.
+
     What ``t5lite evaluate`` recorded comes first, the newest step and of that the most examples; then the
     newest that the training measured, which has no interval.
 
     Raises:
       DataError: if a record or the metrics file is damaged.
     """
-    measured = _recorded(found)
-    for name, newest in _in_training(found).items():
-        measured.setdefault(name, []).append(newest)
+    recorded, trained = _recorded(found), _in_training(found)
+    others = sorted(recorded.keys() - trained.keys(), key=lambda name: (name in OF_TEXTS, name))
     vocabulary = found.model.vocabulary.fingerprint
     return {
-        name: tuple(dataclasses.replace(each, vocabulary=vocabulary) for each in listed)
-        for name, listed in measured.items()
+        name: tuple(
+            dataclasses.replace(each, vocabulary=vocabulary)
+            for each in (*recorded.get(name, ()), *([trained[name]] if name in trained else ()))
+        )
+        for name in (*trained, *others)
     }
 
 

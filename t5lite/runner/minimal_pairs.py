@@ -20,7 +20,7 @@ from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.evaluation import Evaluation, averaged
+from t5lite.runner.evaluation import MINIMAL_PAIRS, Evaluation, averaged
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -94,7 +94,7 @@ def evaluate_minimal_pairs(
         )
     accuracies = _accuracies(rows, hits_N)
     return Evaluation(
-        name="minimal-pairs",
+        name=MINIMAL_PAIRS,
         step=trained.step,
         store=absolute_location(file),
         num_examples=len(rows),

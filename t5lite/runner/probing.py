@@ -25,7 +25,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.evaluation import Evaluation, averaged
+from t5lite.runner.evaluation import PROBE, Evaluation, averaged
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -133,7 +133,7 @@ def evaluate_probes(
         for number, label, answer in zip(numbers, labels.tolist(), answers.tolist(), strict=True)
     ]
     return Evaluation(
-        name="probe",
+        name=PROBE,
         step=trained.step,
         store=absolute_location(file),
         num_examples=len(labels),

@@ -260,6 +260,19 @@ def test_of_several_records_those_of_the_same_examples_are_compared(tmp_path, ca
     assert found["notes"][0].startswith("heldout of all of them: step 10: /held/out (72 examples)")
 
 
+@pytest.mark.parametrize("flops", [0.0, 4e8], ids=["imported", "trained"])
+def test_held_out_data_decides_before_files_of_texts_however_records_are_called(tmp_path, capsys, flops):
+    runs = [make_run(tmp_path / name, 8, share, flops=flops) for name, share in (("a", 0.3), ("b", 0.9))]
+    for run in runs:
+        for name, step in (("minimal-pairs", 1), ("probe", 2), ("abc", 9)):
+            store_evaluation(run, Evaluation(name, step, f"/{name}", 8, {"accuracy": 0.5}))
+    found = compared(capsys, *runs)
+    names = list(found["runs"][0]["evaluations"])
+    expected = ["heldout", "abc"] if flops else ["abc", "heldout"]
+    assert names == [*expected, "minimal-pairs", "probe"]
+    assert found["by"]["evaluation"] == expected[0]
+
+
 @pytest.mark.parametrize(
     ("average", "words"), [("ema", "step 10, the moving average"), (3, "step 10, average 3")]
 )
