@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 from t5lite.core.errors import ConfigError
 from t5lite.data.pipeline import BatchStream
@@ -28,7 +29,7 @@ def with_steps_of_epochs(config: RunConfig, pipeline: BatchStream, plan: RunPlan
             f"training.epochs={epochs:g}: a mixture has no epoch, for its sources end at different places; "
             "set it to None and give training.total_steps"
         )
-    end, seen = math.ceil(epochs * pipeline.num_examples), plan.position.examples_seen
+    end, seen = _end(epochs, pipeline), plan.position.examples_seen
     more = math.ceil(max(end - pipeline.left_out.num_before(end) - seen, 0) / batch_size)
     if pipeline.num_steps(batch_size, start=seen) == more - 1:
         more -= 1
@@ -46,9 +47,14 @@ def epochs_message(config: RunConfig, pipeline: BatchStream) -> str | None:
     training = config.training
     if training.epochs is None:
         return None
-    left_out = pipeline.left_out.num_before(math.ceil(training.epochs * pipeline.num_examples))
+    left_out = pipeline.left_out.num_before(_end(training.epochs, pipeline))
     without = f", {left_out:,} of them left out" if left_out else ""
     return (
         f"training.epochs={training.epochs:g} of {pipeline.num_examples:,} examples{without}: "
         f"training.total_steps={training.total_steps:,} of {training.batch_size}"
     )
+
+
+def _end(epochs: float, pipeline: BatchStream) -> int:
+    """Return the example at which epochs end, of the number as it is written: 1.1 of 100 are 110, not 111."""
+    return math.ceil(Fraction(str(epochs)) * pipeline.num_examples)

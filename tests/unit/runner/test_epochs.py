@@ -78,6 +78,13 @@ def test_data_that_ends_after_as_many_epochs_lasts(num_examples, epochs):
     assert resolved(epochs, data).training.total_steps == data.num_steps(8)
 
 
+@given(st.integers(1, 999), st.integers(1, 100))
+def test_epochs_are_the_number_that_is_written(tenths, tens):
+    """Products of floats are above or below it: 1.1 times 100 is more than 110."""
+    total = tenths * tens  # of examples, each a batch
+    assert resolved(tenths / 10, pipeline(10 * tens), batch_size=1).training.total_steps == total
+
+
 def test_it_is_said_and_goes_by_steps_otherwise():
     data = pipeline(100)
     config = resolved(2.5, data)
