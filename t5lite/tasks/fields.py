@@ -16,6 +16,7 @@ from t5lite.tasks.tagged_words import (
     ENTITY_SEPARATOR,
     SPAN_SEPARATOR,
     bracketed_roles,
+    check_tag_names,
     check_words,
     spans,
     tag_of,
@@ -236,6 +237,9 @@ class Tags(TaskField):
     tag_names: tuple[str, ...] = ()
     """Of tags that are given by their numbers."""
 
+    def __post_init__(self):
+        check_tag_names(self.tag_names)
+
     def text(self, values: Sequence[Any]) -> str:
         """Return them with spaces between them."""
         return " ".join(self.label(values))
@@ -296,6 +300,9 @@ class Entities(TaskField):
     nothing: str = "none"
     """Written where there is no span."""
 
+    def __post_init__(self):
+        check_tag_names(self.tag_names)
+
     def columns(self, name: str) -> tuple[str, ...]:
         """Return the columns of the words and of their tags."""
         return (self.words_column, self.tags_column)
@@ -315,6 +322,9 @@ class Roles(TaskField):
     tags_column: str = "tags"
     tag_names: tuple[str, ...] = ()
     """Of tags that are given by their numbers."""
+
+    def __post_init__(self):
+        check_tag_names(self.tag_names)
 
     def columns(self, name: str) -> tuple[str, ...]:
         """Return the columns of the words and of their tags."""

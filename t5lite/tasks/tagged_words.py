@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from t5lite.core.errors import suggestion
+from t5lite.core.errors import ConfigError, suggestion
 
 ENTITY_SEPARATOR, SPAN_SEPARATOR = "; ", ": "
 
@@ -57,7 +57,7 @@ def tag_of(tag: Any, tag_names: Sequence[str]) -> str:
     Raises:
       ValueError: if it is none.
     """
-    if isinstance(tag, str) and (tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2)):
+    if isinstance(tag, str) and _is_bio(tag):
         return tag
     number = str(tag)
     if number.isdecimal() and int(number) < len(tag_names):
@@ -67,6 +67,24 @@ def tag_of(tag: Any, tag_names: Sequence[str]) -> str:
             f"the tag {tag!r} is none of BIO; write O, B-KIND or I-KIND (numbers need tag_names)"
         )
     raise ValueError(f"unknown tag {tag!r}{suggestion(number, tag_names)}, or their numbers")
+
+
+def check_tag_names(tag_names: Sequence[str]) -> None:
+    """Check that the tags that numbers stand for are of BIO.
+
+    Raises:
+      ConfigError: naming the first that is not.
+    """
+    for number, name in enumerate(tag_names):
+        if not _is_bio(name):
+            raise ConfigError(
+                f"tag_names[{number}]={name!r} is none of BIO; write O, B-KIND or I-KIND, and others, such "
+                "as parts of speech, as B-NOUN"
+            )
+
+
+def _is_bio(tag: str) -> bool:
+    return tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2)
 
 
 def _spans(tags: Iterable[str]) -> Iterable[Span]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from t5lite.core.errors import ConfigError
 from t5lite.evaluation.scoring import named_metrics
 from t5lite.tasks import TASKS
-from t5lite.tasks.fields import Label, NoLabelError, RoundedNumber
+from t5lite.tasks.fields import Entities, Label, NoLabelError, Roles, RoundedNumber, Tags
 from t5lite.tasks.opening import check_task, kept_task, open_task, task_location, to_json
 from t5lite.tasks.rows import TaskRows, example_texts
 from t5lite.tasks.task import Task
@@ -120,6 +120,14 @@ def test_a_number_that_is_not_whole_is_no_label(names, whole, decimals):
     for value in (written, float(written)):
         with pytest.raises(ValueError, match="unknown label"):
             Label(names=names).text([value])
+
+
+@pytest.mark.parametrize("field", [Tags, Entities, Roles])
+@pytest.mark.parametrize("name", ["NN", "B-", "b-PER", ""])
+def test_numbers_stand_for_tags_of_bio_alone(field, name):
+    with pytest.raises(ConfigError, match=rf"tag_names\[1\]='{name}' is none of BIO; write O, .* as B-"):
+        field(tag_names=("O", name))
+    assert Tags(tag_names=("O", "B-NN")).label([[1, 0, "1"]]) == ["B-NN", "O", "B-NN"]
 
 
 def test_numbers_are_rounded_as_t5_does():
