@@ -52,6 +52,7 @@ def test_a_metric_says_whether_it_takes_several_references(name):
 
 OF_TASKS = {
     "stsb": ["3.4", "1.8"],
+    "regression": ["1.7", "-0.5"],
     "ner-tags": ["B-PER I-PER O", "O B-LOC"],
     "ner": ["PER: Ada Lovelace; LOC: London", "none"],
     "semantic-roles": ["[ARG0 The cat] [V sat] .", "[ARG1 It] [V fell] ."],
