@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.files import check_apart, check_new_file, write_bytes
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.scaling.analysis import Analysis, Settings, analyse, described, warnings
+from t5lite.scaling.analysis import Analysis, Settings, analyse, described, warnings, without_repeats
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.tables import Reading, Table
 
@@ -89,7 +90,8 @@ def run(arguments: Sequence[str]) -> int:
         for key, table in tables.items()
     }
     if known.json:
-        print(json.dumps({key: _json(tables[key], each) for key, each in found.items()}, indent=2))
+        content = {key: _json(tables[key], each) for key, each in found.items()}
+        print(json.dumps(_finite(content), indent=2, allow_nan=False))
     else:
         for key, each in found.items():
             name = f"{known.table}, {known.by}={key}" if key else known.table
@@ -100,16 +102,20 @@ def run(arguments: Sequence[str]) -> int:
         ((key, table),) = tables.items()
         title = f"{len(table.observations)} runs of {place(known.table).name}"
         title += "".join(f", {column}={value}" for column, value in reading.where.items())
-        write_bytes(
-            drawn, picture(table.observations, found[key], title=title, format=drawn.suffix.lower()[1:])
-        )
+        shown = without_repeats(table.observations)
+        shown = shown if len(shown) else table.observations
+        write_bytes(drawn, picture(shown, found[key], title=title, format=drawn.suffix.lower()[1:]))
     return 0
 
 
 def _pairs(option: str, words: Sequence[str]) -> Mapping[str, str]:
     if len(words) % 2:
         raise ConfigError(f"--{option} takes pairs; {words[-1]!r} has nothing behind it")
-    return dict(zip(words[::2], words[1::2], strict=True))
+    pairs = dict(zip(words[::2], words[1::2], strict=True))
+    if 2 * len(pairs) < len(words):
+        twice = next(name for place, name in enumerate(words[::2]) if name in words[: 2 * place : 2])
+        raise ConfigError(f"--{option} gives {twice!r} twice; give it once")
+    return pairs
 
 
 def _new_picture(known: Arguments) -> StoragePath | None:
@@ -154,3 +160,12 @@ def _json(table: Table, analyses: Sequence[Analysis]) -> dict[str, Any]:
             for analysis in analyses
         },
     }
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON's values with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -54,15 +54,17 @@ class Settings:
 
 def analyse(observations: Observations, method: Method, settings: Settings) -> Analysis:
     """Fit a table by a method and say what holds of it."""
-    notes = []
-    if method.repeats_to_skip and observations.unique_tokens is not None:
-        once = observations.tokens <= _ONCE * observations.unique_tokens
-        if not once.all():
+    notes, given = [], len(observations)
+    if method.repeats_to_skip:
+        observations = without_repeats(observations)
+        if len(observations) < given:
             notes.append(
-                f"{np.sum(~once)} runs that repeat tokens left out; the method repetition is of them"
+                f"{given - len(observations)} runs that repeat tokens left out; the method repetition is of "
+                "them"
             )
-            observations = observations.take(once)
     try:
+        if not len(observations):
+            raise DataError("no run is left")
         fitted = method.fit(observations)
     except DataError as error:
         return Analysis(method=method, fitted=None, numbers={}, intervals={}, notes=(*notes, str(error)))
@@ -73,7 +75,9 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
         num_resamples=settings.num_resamples,
         level=settings.level,
     )
-    if found.num_failed:
+    if not found.intervals:
+        notes.append("no intervals: too few runs, or resamples that determine a fit, to tell them by")
+    elif found.num_failed:
         drawn = found.num_failed + found.num_resamples
         notes.append(
             f"{found.num_failed} of {drawn} resamples determined no fit; intervals are of the others"
@@ -94,6 +98,13 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
         intervals=found.intervals,
         notes=tuple(notes),
     )
+
+
+def without_repeats(observations: Observations) -> Observations:
+    """Return the runs that saw no token twice, as far as the table tells."""
+    if observations.unique_tokens is None:
+        return observations
+    return observations.take(observations.tokens <= _ONCE * observations.unique_tokens)
 
 
 def described(observations: Observations) -> str:
@@ -127,12 +138,15 @@ def warnings(observations: Observations) -> list[str]:
 
 
 def _held_out(observations: Observations, method: Method) -> list[str]:
-    """Fit without the largest budget (or the costliest fifth), and say how that is predicted."""
-    budgets = budget_numbers(observations)
+    """Fit without the largest budget (or the costliest fifth of runs), and say how that is predicted."""
+    budgets = None if observations.runs is not None else budget_numbers(observations)
     if budgets is None:
-        flops = observations.flops
-        largest = flops > np.quantile(flops, 1 - _LARGEST_SHARE)
-        what = f"the costliest {largest.sum()} runs"
+        names = np.arange(len(observations)) if observations.runs is None else observations.runs
+        _, runs = np.unique(names, return_inverse=True)
+        costs = np.zeros(runs.max() + 1)
+        np.maximum.at(costs, runs, observations.flops)
+        costliest = costs > np.quantile(costs, 1 - _LARGEST_SHARE)
+        largest, what = costliest[runs], f"the costliest {costliest.sum()} runs"
     else:
         counts = np.bincount(budgets)
         last = max(number for number, count in enumerate(counts) if count >= FEWEST_POINTS)

@@ -9,6 +9,8 @@ from t5lite.core.errors import DataError
 from t5lite.scaling.observations import Observations, budget_numbers
 
 _SEED = 20201
+_FEWEST_DRAWN = 3
+"""Of runs, or of a budget's; fewer tell nothing of how they differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ def bootstrap(
     """
     rng = np.random.default_rng(_SEED)
     groups = _groups(observations)
+    if max(map(len, groups)) < _FEWEST_DRAWN:  # the same few again and again would look certain
+        return Bootstrapped(intervals={}, num_resamples=0, num_failed=0)
     found: list[dict[str, float]] = []
     failed = 0
     for _ in range(num_resamples):

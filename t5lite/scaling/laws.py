@@ -86,14 +86,15 @@ class ChinchillaLaw(LossLaw):
 
     def constants(self, theta: np.ndarray, centre: Centre) -> dict[str, float]:
         """Return E, A, B, alpha and beta."""
-        stays, of_params, of_tokens, alpha, beta = np.exp(theta)
-        return {
-            "E": float(centre.loss * stays),
-            "A": float(centre.loss * of_params * centre.params**alpha),
-            "B": float(centre.loss * of_tokens * centre.tokens**beta),
-            "alpha": float(alpha),
-            "beta": float(beta),
-        }
+        with np.errstate(over="ignore"):
+            stays, of_params, of_tokens, alpha, beta = np.exp(theta)
+            return {
+                "E": float(centre.loss * stays),
+                "A": float(centre.loss * of_params * np.float64(centre.params) ** alpha),
+                "B": float(centre.loss * of_tokens * np.float64(centre.tokens) ** beta),
+                "alpha": float(alpha),
+                "beta": float(beta),
+            }
 
 
 class KaplanLaw(LossLaw):
@@ -127,12 +128,13 @@ class KaplanLaw(LossLaw):
         """Return N_c, D_c, alpha_N and alpha_D."""
         alpha_n, alpha_d = np.exp(theta[2:])
         scale = np.log(centre.loss) / alpha_d  # of both terms, in which the centre's loss is kept
-        return {
-            "N_c": float(centre.params * np.exp((theta[0] + scale) * alpha_d / alpha_n)),
-            "D_c": float(centre.tokens * np.exp(theta[1] + scale)),
-            "alpha_N": float(alpha_n),
-            "alpha_D": float(alpha_d),
-        }
+        with np.errstate(over="ignore"):  # of runs that do not depend on a size
+            return {
+                "N_c": float(centre.params * np.exp((theta[0] + scale) * alpha_d / alpha_n)),
+                "D_c": float(centre.tokens * np.exp(theta[1] + scale)),
+                "alpha_N": float(alpha_n),
+                "alpha_D": float(alpha_d),
+            }
 
 
 LAWS: dict[str, LossLaw] = {law.name: law for law in (ChinchillaLaw(), KaplanLaw())}

@@ -39,7 +39,10 @@ def fit_loss_of_compute(flops: np.ndarray, loss: np.ndarray) -> LossOfCompute | 
 
     def amounts(log_exponent: float) -> tuple[np.ndarray, float]:
         powers = (flops / middle) ** -np.exp(log_exponent)
-        return nnls(np.stack([np.ones(len(flops)), powers], axis=1), loss)
+        try:
+            return nnls(np.stack([np.ones(len(flops)), powers], axis=1), loss)
+        except RuntimeError:  # of columns that are nearly the same
+            return np.zeros(2), np.inf
 
     low, high = np.log(_EXPONENTS)
     found: Any = minimize_scalar(lambda each: amounts(each)[1], bounds=(low, high), method="bounded")

@@ -78,7 +78,7 @@ class Fitted(ABC):
             return None
         errors = 100 * (predicted / observations.loss - 1)
         return (
-            f"loss of {len(observations)} runs missed by {np.mean(np.abs(errors)):.2f} % on average, "
+            f"loss of {len(observations)} points missed by {np.mean(np.abs(errors)):.2f} % on average, "
             f"{errors[np.argmax(np.abs(errors))]:+.2f} % at most"
         )
 
@@ -145,9 +145,9 @@ class _Law(Fitted):
     def law(self) -> LawFit:
         return self.fit
 
-    def optimum(self, flops: float) -> Optimum:
-        params, tokens, loss = self.fit.optimum(flops)
-        return Optimum(params=params, tokens=tokens, loss=loss)
+    def optimum(self, flops: float) -> Optimum | None:
+        found = self.fit.optimum(flops)
+        return None if found is None else Optimum(params=found[0], tokens=found[1], loss=found[2])
 
     def predicted_loss(self, observations: Observations) -> np.ndarray:
         return self.fit.loss(observations.params, observations.tokens)
@@ -162,6 +162,10 @@ class _Law(Fitted):
         if self.fit.ends_alike < self.fit.followed:
             said.append(
                 f"{self.fit.ends_alike} of {self.fit.followed} starts ended at this optimum; others above it"
+            )
+        if not self.fit.exponents():
+            said.append(
+                "no size is best by this law: one of its terms is hardly there, and more of the other wins"
             )
         constants = self.fit.constants
         if any(value <= 0 for value in constants.values()):
@@ -186,9 +190,17 @@ class _Repetition(Fitted):
         return self.fit.loss(observations.params, observations.tokens, observations.unique_tokens)
 
     def notes(self) -> list[str]:
-        return [
-            f"{self.fit.num_repeated} runs repeat tokens; E, A, B, alpha and beta are of those that do not"
-        ]
+        said = [f"{self.fit.num_repeated} runs repeat tokens; E, A, B, alpha and beta are of the others"]
+        if self.fit.params_worth is None:
+            said.append(
+                "R of N is not determined: no run that repeats tokens has more parameters than are best for "
+                "its unique tokens"
+            )
+        if self.fit.is_unbounded:
+            said.append(
+                "an R is at the end of what was tried: these runs tell only that it is so small or large"
+            )
+        return said
 
 
 class Method(ABC):
@@ -301,11 +313,15 @@ class VariableProjection(Method):
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
-        """Return profile-likelihood intervals of constants; of A, B and predictions, the bootstrap's."""
+        """Return profile-likelihood intervals of constants; of A, B and predictions, the bootstrap's.
+
+        Points of one training err together, which the likelihood does not know: of curves, all are the
+        bootstrap's.
+        """
         resampled = super().intervals(
             fitted, observations, budgets=budgets, num_resamples=num_resamples, level=level
         )
-        if fitted.law is None:
+        if fitted.law is None or observations.runs is not None:
             return resampled
         profiles = profile_intervals(fitted.law, observations, level=level)
         share = profiles["N exponent"]

@@ -21,7 +21,7 @@ DELTA = 1e-3
 _FOLLOWED = 12
 _SAME_OPTIMUM = 1e-3
 """Of the objective, relative: two ends that differ by less are one."""
-_WIDEST = 30.0
+_WIDEST = 14.0
 """Of logarithms: how far from the table's sizes a compute-optimal size is looked for."""
 
 
@@ -60,8 +60,8 @@ class LawFit:
         """Return the loss of runs, [P]."""
         return np.exp(self.law.log_loss(self.theta, params, tokens, self.centre)[0])
 
-    def optimum(self, flops: float) -> tuple[float, float, float]:
-        """Return the best parameters and tokens for so many FLOPs, and their loss."""
+    def optimum(self, flops: float) -> tuple[float, float, float] | None:
+        """Return the best parameters and tokens for so many FLOPs, and the loss; None if no size is best."""
         pairs = flops / self.flops_per_pair
 
         def loss(log_params: float) -> float:
@@ -73,6 +73,8 @@ class LawFit:
         found: Any = minimize_scalar(
             loss, bounds=(middle - _WIDEST, middle + _WIDEST), method="bounded", options={"xatol": 1e-8}
         )
+        if abs(found.x - middle) > 0.99 * _WIDEST:  # it only ended where it had to
+            return None
         params = float(np.exp(found.x))
         return params, pairs / params, float(np.exp(found.fun))
 
@@ -82,10 +84,12 @@ class LawFit:
         return self.constants | self.exponents()
 
     def exponents(self) -> dict[str, float]:
-        """Return exponents of the best parameters and tokens over FLOPs, at the table's centre."""
+        """Return exponents of the best parameters and tokens over FLOPs, at the table's centre, if any is."""
         flops = self.flops_per_pair * self.centre.params * self.centre.tokens
-        low, high = self.optimum(flops / 2)[0], self.optimum(2 * flops)[0]
-        exponent = float(np.log(high / low) / np.log(4.0))
+        low, high = self.optimum(flops / 2), self.optimum(2 * flops)
+        if low is None or high is None:
+            return {}
+        exponent = float(np.log(high[0] / low[0]) / np.log(4.0))
         return {"N exponent": exponent, "D exponent": 1 - exponent}
 
 

@@ -115,13 +115,13 @@ def _sizes(
     asked = [flops for each in analyses for flops in _budgets_of(each)]
     ends = [observations.flops.min(), observations.flops.max(), *asked]
     costs = np.geomspace(min(ends), max(ends), 60)
-    drawn = [each for each in analyses if each.fitted and each.fitted.optimum(costs[0]) is not None]
+    drawn = [each for each in analyses if "D exponent" in each.numbers]
     for place, (analysis, color, dash) in enumerate(zip(drawn, _LINES, _DASHES, strict=False)):
-        optima = [analysis.fitted.optimum(each) for each in costs if analysis.fitted]
-        tokens = [optimum.tokens for optimum in optima if optimum]
+        optima = [(each, analysis.fitted.optimum(each)) for each in costs if analysis.fitted]
+        known, tokens = zip(*((each, optimum.tokens) for each, optimum in optima if optimum), strict=True)
         exponent = analysis.numbers["D exponent"]
         label = f"{analysis.method.name}: tokens ~ C^{exponent:.3f}"
-        axes.plot(costs, tokens, color=color, linestyle=dash, linewidth=1.8, label=label)
+        axes.plot(known, tokens, color=color, linestyle=dash, linewidth=1.8, label=label)
         for flops in _budgets_of(analysis):
             interval = analysis.intervals.get(f"D at {flops:g}")
             if interval is not None:

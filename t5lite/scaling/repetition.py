@@ -20,6 +20,8 @@ from t5lite.scaling.parametric import DELTA, LawFit, fit_law
 _ONCE = 1.001
 """Tokens over unique ones, up to which nothing is repeated."""
 _FEWEST_REPEATED = 3
+_FURTHEST = 20.0
+"""Of ln R."""
 _STARTS = ((2.0, 2.0), (15.0, 5.0), (50.0, 50.0))
 
 
@@ -30,25 +32,28 @@ class RepetitionFit:
     Attributes:
       once: the formula, of runs that repeat nothing.
       tokens_worth: R of tokens: all repetitions together are worth so many times the unique ones.
-      params_worth: R of parameters.
+      params_worth: R of parameters; None where no run has more than are best for its unique tokens.
+      is_unbounded: one of them is at the end of what is tried, and says no more than that.
       num_repeated: runs that repeat tokens.
       residuals: ln of measured over fitted loss, of the runs that repeat tokens.
     """
 
     once: LawFit
     tokens_worth: float
-    params_worth: float
+    params_worth: float | None
+    is_unbounded: bool
     num_repeated: int
     residuals: np.ndarray
 
     @property
     def numbers(self) -> dict[str, float]:
         """What intervals are wanted of."""
-        return self.once.constants | {"R of D": self.tokens_worth, "R of N": self.params_worth}
+        of_params = {} if self.params_worth is None else {"R of N": self.params_worth}
+        return self.once.constants | {"R of D": self.tokens_worth} | of_params
 
     def loss(self, params: np.ndarray, tokens: np.ndarray, unique_tokens: np.ndarray) -> np.ndarray:
         """Return the loss of runs, [P]."""
-        worths = np.log([self.tokens_worth, self.params_worth])
+        worths = np.log([self.tokens_worth, self.params_worth or 1.0])
         return np.exp(_log_loss(self.once, worths, params, tokens, unique_tokens))
 
 
@@ -64,7 +69,13 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
     repeated = observations.tokens > _ONCE * unique_tokens
     if repeated.sum() < _FEWEST_REPEATED:
         raise DataError(f"{repeated.sum()} runs repeat tokens; {_FEWEST_REPEATED} are needed")
-    once = fit_law(ChinchillaLaw(), observations.take(~repeated))
+    law = ChinchillaLaw()
+    if np.sum(~repeated) <= law.num_constants:
+        raise DataError(
+            f"{np.sum(~repeated)} runs repeat nothing, and the law of such runs has {law.num_constants} "
+            f"constants; {law.num_constants + 1} of them are needed"
+        )
+    once = fit_law(law, observations.take(~repeated))
     logs = np.log(observations.loss)
 
     def fitted(worths: np.ndarray) -> np.ndarray:
@@ -76,11 +87,14 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
 
     ends = [minimize(objective, np.log(start), method="Nelder-Mead") for start in _STARTS]
     best = min(ends, key=lambda end: end.fun)
-    tokens_worth, params_worth = np.exp(best.x)
+    has_more = observations.params > _best_params(once, unique_tokens)
+    tokens_worth, params_worth = np.exp(np.clip(best.x, -_FURTHEST, _FURTHEST))
+    told = best.x if has_more[repeated].any() else best.x[:1]
     return RepetitionFit(
         once=once,
         tokens_worth=float(tokens_worth),
-        params_worth=float(params_worth),
+        params_worth=float(params_worth) if len(told) > 1 else None,
+        is_unbounded=bool((np.abs(told) >= _FURTHEST - 1).any()),
         num_repeated=int(repeated.sum()),
         residuals=(logs - fitted(best.x))[repeated],
     )
@@ -89,7 +103,7 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
 def _log_loss(
     once: LawFit, worths: np.ndarray, params: np.ndarray, tokens: np.ndarray, unique_tokens: np.ndarray
 ) -> np.ndarray:
-    of_tokens, of_params = np.exp(np.clip(worths, -20, 20))
+    of_tokens, of_params = np.exp(np.clip(worths, -_FURTHEST, _FURTHEST))
     unique = np.minimum(tokens, unique_tokens)
     base = np.minimum(params, _best_params(once, unique))
     worth_tokens = _worth(tokens, unique, of_tokens)

@@ -96,7 +96,9 @@ class Reading:
                 f"{path} has no row of {wanted or 'data'}"
                 + (f"; the first such column has: {', '.join(found)}" if self.where else "")
             )
-        return {key: _table(rows, meant, path) for key, rows in groups.items()}
+        return {
+            key: _table(rows, meant, f"{path}, {by}={key}" if by else path) for key, rows in groups.items()
+        }
 
     def _meant(self, header: Sequence[str], path: str) -> dict[str, str]:
         """Return which column of the table is which."""
@@ -134,7 +136,8 @@ def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, st
         except ValueError as error:
             left_out.add(f"{where}: {error}")
             continue
-        run = _text(row.get(meant["run"])) if "run" in meant else ""
+        # A row without a name is a run of its own.
+        run = (_text(row.get(meant["run"])) or where) if "run" in meant else ""
         key = (run, *values.values())
         if key in seen:
             repeated.add(where)
@@ -154,7 +157,11 @@ def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, st
             f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
         )
     notes += _supply(arrays)
-    several = "run" in meant and len(set(runs)) < len(runs)
+    several = 1 < len(set(runs)) < len(runs)
+    if "run" in meant and len(set(runs)) == 1 < len(runs):
+        notes.append(
+            f"column {meant['run']!r} has one name, {runs[0]!r}; each row counts as a run of its own"
+        )
     observations = Observations(
         params=arrays["params"],
         tokens=arrays["tokens"],
@@ -190,7 +197,7 @@ def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
 def _number(value: Any, column: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"column {column!r} has {value!r}, no number") from None
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"column {column!r} has {value!r}; numbers are above 0 and finite")

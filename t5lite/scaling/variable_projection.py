@@ -9,7 +9,7 @@ one bad run move everything.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq, minimize, minimize_scalar, nnls
@@ -42,14 +42,20 @@ class Projection:
         """Return the sum, and E, A and B of centred sizes, [3]."""
         design = np.stack([np.ones(len(self.observations)), *self._powers(alpha, beta)], axis=1)
         loss = self.observations.loss
-        amounts, norm = nnls(design / loss[:, None], np.ones(len(loss)))
+        try:
+            amounts, norm = nnls(design / loss[:, None], np.ones(len(loss)))
+        except RuntimeError:  # of columns that are nearly the same
+            return np.inf, np.zeros(3)
         return float(norm**2), amounts
 
     def with_floor(self, floor: float, alpha: float, beta: float) -> float:
         """Return the sum with E given."""
         loss = self.observations.loss
         design = np.stack(self._powers(alpha, beta), axis=1)
-        return float(nnls(design / loss[:, None], 1 - floor / loss)[1] ** 2)
+        try:
+            return float(nnls(design / loss[:, None], 1 - floor / loss)[1] ** 2)
+        except RuntimeError:
+            return np.inf
 
     def _powers(self, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
         n = np.log(self.observations.params / self.centre.params)
@@ -96,7 +102,8 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
 
     A value is inside where the least sum of squares with it held is at most ``1 + F / (P - 5)`` times the
     least of all (F of 1 and P - 5 degrees of freedom): exact for a linear formula with normal errors of
-    unknown size. An end that the data do not bound is infinite, or 0.
+    unknown size. An end that the data do not bound is infinite, or 0 (of
+    the share, 0 or 1; of E, 0 or the lowest loss).
     """
     projection = Projection(observations, fit.centre)
     freedom = len(observations) - _LAW.num_constants
@@ -121,13 +128,16 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
         )
         return projection.with_floor(floor, *_exponents(logs))
 
+    exponents = _Range(_SMALLEST, _LARGEST, 0, np.inf)
     floor = fit.constants["E"]
     lowest = float(observations.loss.min())
     return {
-        "alpha": _crossings(alpha_held, limit, alpha, _SMALLEST, _LARGEST, level),
-        "beta": _crossings(beta_held, limit, beta, _SMALLEST, _LARGEST, level),
-        "N exponent": _crossings(share_held, limit, beta / (alpha + beta), 1e-3, 1 - 1e-3, level),
-        "E": _crossings(floor_held, limit, floor, 0.0, lowest * (1 - 1e-9), level),
+        "alpha": _crossings(alpha_held, limit, alpha, exponents, level),
+        "beta": _crossings(beta_held, limit, beta, exponents, level),
+        "N exponent": _crossings(
+            share_held, limit, beta / (alpha + beta), _Range(1e-3, 1 - 1e-3, 0, 1), level
+        ),
+        "E": _crossings(floor_held, limit, floor, _Range(0, lowest * (1 - 1e-9), 0, lowest), level),
     }
 
 
@@ -149,20 +159,31 @@ def _least_of_one(function: Callable[[float], float], middle: float) -> float:
     return float(found.fun)
 
 
-def _crossings(
-    held: Callable[[float], float], limit: float, best: float, low: float, high: float, level: float
-) -> Interval:
-    """Return where ``held`` passes ``limit`` to either side of ``best``, between ``low`` and ``high``."""
+class _Range(NamedTuple):
+    """Where an end is looked for, and what it is where it is not found."""
 
-    def end(edge: float) -> float:
+    low: float
+    high: float
+    without_low: float
+    without_high: float
+
+
+def _crossings(
+    held: Callable[[float], float], limit: float, best: float, within: _Range, level: float
+) -> Interval:
+    """Return where ``held`` passes ``limit`` to either side of ``best``."""
+    limit = max(limit, held(best))  # which a search finds less exactly than the fit did
+
+    def end(edge: float, otherwise: float) -> float:
         if held(edge) <= limit:
-            return edge
-        inside, outside = best, edge
-        step = 0.02 * (edge - best)  # few intervals reach as far as the edge
+            return otherwise
+        inside, step = best, 0.02 * (edge - best)  # few intervals reach as far as the edge
         while held(inside + step) <= limit and abs(inside + step - best) < abs(edge - best):
             inside, step = inside + step, 2 * step
         outside = inside + step if abs(inside + step - best) < abs(edge - best) else edge
         root: Any = brentq(lambda value: held(value) - limit, inside, outside, xtol=max(_CLOSE * best, 1e-6))
         return float(root)
 
-    return Interval(low=end(low), high=end(high), level=level)
+    return Interval(
+        low=end(within.low, within.without_low), high=end(within.high, within.without_high), level=level
+    )

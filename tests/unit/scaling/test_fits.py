@@ -214,3 +214,77 @@ def test_too_few_runs_are_refused():
         fit_repetition(few)
     with pytest.raises(DataError, match="0 runs repeat"):
         fit_repetition(replace(few, unique_tokens=few.tokens))
+
+
+def test_runs_that_follow_a_law_exactly_have_intervals_around_it():
+    """Of a table computed from a law; its intervals have no width to speak of."""
+    runs = isoflops()
+    found = profile_intervals(fit_projected(runs), runs, level=0.9)
+    for name, interval in found.items():
+        truth = (CONSTANTS | {"N exponent": N_EXPONENT})[name]
+        assert interval.low == pytest.approx(truth, rel=0.02)
+        assert interval.high == pytest.approx(truth, rel=0.02)
+
+
+def test_a_wrong_value_is_outside_of_a_profile_interval():
+    runs = isoflops(noise=0.01)
+    found = profile_intervals(fit_projected(runs), runs, level=0.9)
+    for name, wrong in {"alpha": 0.2, "beta": 0.7, "E": 1.2, "N exponent": 0.4}.items():
+        assert wrong not in found[name]
+
+
+def test_runs_that_all_repeat_tokens_are_left_to_repetition():
+    runs = isoflops()
+    repeating = replace(runs, unique_tokens=runs.tokens / 4)
+    for name in ("isoflop", "chinchilla"):
+        found = analyse(repeating, METHODS[name], Settings(num_resamples=20))
+        assert (found.fitted, found.notes[0][:7]) == (None, "48 runs")
+    found = analyse(repeating, METHODS["repetition"], Settings(num_resamples=20))
+    assert found.notes == (
+        "0 runs repeat nothing, and the law of such runs has 5 constants; 6 of them are needed",
+    )
+
+
+def test_a_worth_that_no_run_tells_of_is_not_reported():
+    """Small models: none has more parameters than are best for its unique tokens."""
+    once = isoflops(num_budgets=4)
+    few = once.take(np.arange(0, len(once), 8))  # the smallest of each budget
+    more = replace(few, tokens=4 * few.tokens, flops=4 * few.flops, unique_tokens=few.tokens)
+    worth = few.tokens + few.tokens * 15.0 * (1 - np.exp(-3 / 15.0))
+    names = ("params", "tokens", "flops")
+    runs = Observations(
+        **{name: np.concatenate([getattr(once, name), getattr(more, name)]) for name in names},
+        loss=np.concatenate([once.loss, simulated.law(few.params, worth)]),
+        unique_tokens=np.concatenate([once.tokens, few.tokens]),
+    )
+    found = analyse(runs, METHODS["repetition"], Settings(num_resamples=3))
+    assert found.numbers["R of D"] == pytest.approx(15, rel=0.05)
+    assert "R of N" not in found.numbers
+    assert any("R of N is not determined" in note for note in found.notes)
+
+
+def test_a_law_without_a_best_size_predicts_none():
+    """Of losses that tokens alone decide."""
+    runs = isoflops()
+    found = analyse(
+        runs.with_loss(1.8 + 500 / runs.tokens**0.3),
+        METHODS["projection"],
+        Settings(budgets=(1e22,), num_resamples=3),
+    )
+    assert not {"N exponent", "N at 1e+22"} & found.numbers.keys()
+    assert any("no size is best" in note for note in found.notes)
+
+
+def test_points_of_one_training_are_resampled_together():
+    runs = isoflops(noise=0.01)
+    curves = replace(runs, runs=np.array([f"run {number // 8}" for number in range(len(runs))]))
+    drawn = []
+
+    def numbers(resampled):
+        drawn.append(sorted(resampled.runs.tolist()))
+        return {"number": 1.0}
+
+    bootstrap(numbers, curves, num_resamples=5, level=0.9)
+    assert all(names.count(name) % 8 == 0 for names in drawn for name in names)
+    two = curves.take(np.arange(16))
+    assert not bootstrap(numbers, two, num_resamples=5, level=0.9).intervals

@@ -144,3 +144,41 @@ def test_other_files_are_refused(tmp_path):
 def test_words_that_mean_nothing_are_refused(words, message, capsys):
     assert main(["scaling", *words]) == ConfigError.exit_code
     assert message in capsys.readouterr().err
+
+
+def test_runs_are_told_apart_by_names_if_they_have_any(tmp_path):
+    table = [{**row, "run": "project"} for row in rows()]
+    (found,) = Reading().tables(write_csv(tmp_path / "one.csv", table)).values()
+    assert found.observations.runs is None
+    assert found.notes == ("column 'run' has one name, 'project'; each row counts as a run of its own",)
+    table = [{**row, "run": "a" if number < 9 else ""} for number, row in enumerate(table)]
+    (found,) = Reading().tables(write_csv(tmp_path / "some.csv", table)).values()
+    assert len(set(found.observations.runs)) == 1 + 48 - 9
+
+
+def test_json_is_json_whatever_the_numbers(tmp_path, capsys):
+    constant = [{**row, "loss": 2.0} for row in rows()]
+    table = write_csv(tmp_path / "runs.csv", constant)
+    words = ["--methods", "kaplan", "chinchilla", "--resamples", "20", "--json"]
+    assert main(["scaling", "fit", table, *words]) == 0
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    json.loads(capsys.readouterr().out, parse_constant=refuse)
+
+
+def test_all_methods_are_the_default(tmp_path, capsys):
+    table = write_csv(tmp_path / "runs.csv", rows())
+    assert main(["scaling", "fit", table, "--resamples", "20"]) == 0
+    said = capsys.readouterr().out
+    for each in (
+        "not fitted: the envelope needs curves",
+        "isoflop: ",
+        "chinchilla: ",
+        "projection: ",
+        "kaplan: ",
+    ):
+        assert each in said
+    assert main(["scaling", "fit", table, "--where", "a", "1", "a", "2"]) == 2
+    assert "gives 'a' twice" in capsys.readouterr().err
