@@ -71,7 +71,8 @@ def bootstrap(
         values = [each[name] for each in found if name in each]
         if 2 * len(values) < len(found):  # what most resamples do not determine has no interval
             continue
-        low, high = np.percentile(values, [tail, 100 - tail])
+        method = "linear" if np.isfinite(values).all() else "inverted_cdf"  # nothing lies between infinities
+        low, high = np.percentile(values, [tail, 100 - tail], method=method)
         intervals[name] = Interval(low=float(low), high=float(high), level=level)
     return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=failed)
 
