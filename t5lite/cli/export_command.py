@@ -48,7 +48,7 @@ class Arguments:
     """Replace the folder, if an earlier export wrote all that is in it."""
 
     def __post_init__(self):
-        expand_fields(self, "run", "output")
+        expand_fields(self, "run", "output", "base")
 
 
 def run(arguments: Sequence[str]) -> int:

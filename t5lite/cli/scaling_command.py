@@ -32,7 +32,7 @@ class Arguments:
     of tokens.
     """
 
-    table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TABLE")]]
+    table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TABLE")]] = ""
     """File, local, gs:// or s3://."""
     columns: tuple[str, ...] = ()
     """Pairs OURS THEIRS for columns of other names: params, tokens, flops, loss, unique_tokens, run."""
@@ -54,6 +54,8 @@ class Arguments:
     """Print one JSON object instead of text."""
 
     def __post_init__(self):
+        if not self.table:
+            raise ConfigError(f"give the file of a table: {_USAGE}")
         expand_fields(self, "table", "picture")
         for name in self.methods:
             if name not in METHODS:

@@ -172,7 +172,8 @@ def test_a_misspelt_option_is_named_beside_the_right_one_whatever_else_is_missin
     wrong = kept[0] + data.draw(st.sampled_from([pair[::-1], pair[0], pair + pair[1]])) + kept[1]
     if wrong in options:
         return
-    arguments = [name, *(["slurm"] if name == "launch" else []), wrong, "3"]
+    kind = {"launch": ["slurm"], "scaling": ["fit"]}.get(name, [])
+    arguments = [name, *kind, wrong, "3"]
     printed = io.StringIO()
     with contextlib.redirect_stderr(printed):
         assert main(arguments) == 2

@@ -38,6 +38,7 @@ NO_PATHS = {
     *("topology", "allow_change", "coordinator_address"),
     *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
     *("columns", "constants", "form", "metric", "evaluation", "decoding", "host"),
+    *("where", "by", "methods"),
 }
 """Fields of strings that are no paths."""
 CLASSES: list[Any] = [
@@ -57,6 +58,10 @@ OTHERS = {
     "t5lite.tasks.preparing": {"task": "translation"},
 }
 """Fields that must be given, by module."""
+
+
+APART = {"t5lite.cli.evaluate_command": ("minimal_pairs", "probe")}
+"""Fields that are given instead of others, by module."""
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +89,13 @@ def test_every_path_of_commands_and_recipes(kind, home):
     values = fields_of_paths(kind)
     assert values
     others = OTHERS.get(kind.__module__, {})
-    config = kind(**values, **others)
-    for name, value in values.items():
-        expanded = str(value).replace("~", home)
-        assert str(getattr(config, name)) == expanded
-        assert type(getattr(config, name)) is type(value)
+    apart = {name: values.pop(name) for name in APART.get(kind.__module__, ())}
+    for given in (values, *({"run": values["run"], name: value} for name, value in apart.items())):
+        config = kind(**given, **others)
+        for name, value in given.items():
+            expanded = str(value).replace("~", home)
+            assert str(getattr(config, name)) == expanded
+            assert type(getattr(config, name)) is type(value)
 
 
 def test_run_directories_of_recipes(home):
