@@ -58,7 +58,9 @@ def test_evaluate_measures_what_there_is_to_measure(run: Path, architecture: str
     assert main(["evaluate", "--run", str(run)]) == 0
     metrics = json.loads((run / "evaluation.json").read_text())["metrics"]
     common = {"loss", "token_accuracy", "perplexity", "unigram"}
-    assert set(metrics) == common | ({"text_loss", "bigram"} if architecture == "gpt" else set())
+    assert set(metrics) == common | (
+        {"text_loss", "bits_per_byte", "bigram"} if architecture == "gpt" else set()
+    )
 
 
 def test_generate_continues_or_fills_in(run: Path, architecture: str, capsys):
