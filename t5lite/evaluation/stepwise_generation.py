@@ -156,14 +156,42 @@ class StepwiseGenerator:
 
     def fit_together(self, wanted: Sequence[Wanted]) -> bool:
         """Return whether the model has positions for these at once, each with room for the longest."""
-        room = self.room_after(max(len(each.row.ids) for each in wanted))
-        return max(each.max_tokens for each in wanted) <= room
+        longest, most = _sizes(wanted)
+        return most <= self.room_after(longest)
+
+    def check_fit(self, wanted: Sequence[Wanted]) -> None:
+        """Check that the model has positions for these at once.
+
+        Raises:
+          ConfigError: if it has too few.
+        """
+        longest, most = _sizes(wanted)
+        if most > (room := self.room_after(longest)):
+            raise ConfigError(
+                f"max_tokens={most} is more than the {room} that the model has positions for after "
+                f"{longest} tokens that are read; ask for fewer, or write long inputs and long texts apart"
+            )
+
+    def batches(self, wanted: Sequence[Wanted], batch_size: int) -> Iterator[list[int]]:
+        """Yield the numbers of those that are written together: of like lengths, and such as fit."""
+        order = sorted(
+            range(len(wanted)), key=lambda each: (wanted[each].max_tokens, len(wanted[each].row.ids))
+        )
+        batch: list[int] = []
+        for number in order:
+            together = [wanted[each] for each in (*batch, number)]
+            if batch and (len(batch) == batch_size or not self.fit_together(together)):
+                yield batch
+                batch = []
+            batch.append(number)
+        if batch:
+            yield batch
 
     def write(self, params: Tree, wanted: Sequence[Wanted]) -> "Writing":
         """Read what is to be answered or continued; return what writes.
 
         Raises:
-          ConfigError: if the model has too few positions (``fit_together``).
+          ConfigError: as of ``check_fit``.
         """
         return Writing(self, params, wanted)
 
@@ -181,6 +209,7 @@ class Writing:
     """
 
     def __init__(self, generator: StepwiseGenerator, params: Tree, wanted: Sequence[Wanted]):
+        generator.check_fit(wanted)
         self._generator, self._params, self._wanted = generator, params, tuple(wanted)
         self._texts = [StreamedText(generator.vocabulary, each.stops) for each in self._wanted]
         self._counts = [0] * len(self._wanted)
@@ -249,6 +278,11 @@ class Writing:
         if finish is not None:
             self._live.discard(number)
         return Piece(number, written, shown, log_prob, top, offset, finish, text.stopped)
+
+
+def _sizes(wanted: Sequence[Wanted]) -> tuple[int, int]:
+    """Return the length of the longest input, and the most tokens of a text."""
+    return max(len(each.row.ids) for each in wanted), max(each.max_tokens for each in wanted)
 
 
 def _power(number: int) -> int:

@@ -175,14 +175,12 @@ class RunLM(TemplateLM):
         """
         asked: list[tuple[Any, ...]] = [request.args for request in requests]
         wanted = self._written.wanted(asked)
-        order = sorted(
-            range(len(wanted)), key=lambda each: (wanted[each].max_tokens, len(wanted[each].row.ids))
-        )
+        for each in wanted:
+            self._generator.check_fit([each])
         texts = [""] * len(wanted)
         shown = tqdm(total=len(wanted), disable=disable_tqdm, desc="Running generate_until requests")
         with shown as progress:
-            for start in range(0, len(order), self.batch_size):
-                numbers = order[start : start + self.batch_size]
+            for numbers in self._generator.batches(wanted, self.batch_size):
                 writing = self._generator.write(self._params, [wanted[number] for number in numbers])
                 while writing.unfinished:
                     for piece in writing.step():

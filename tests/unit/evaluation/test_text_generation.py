@@ -1,5 +1,6 @@
 """What each architecture makes of an input; the encoder-decoder's part is in test_evaluator.py."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -231,6 +232,20 @@ def test_rows_beyond_the_vocabulary_have_no_probability_in_any_way_of_writing(vo
     logits_V = model.bind(params)({"decoder_input_tokens": jnp.asarray(row.ids[None])})[0, -1]
     log_probs_V = jax.nn.log_softmax(logits_V[: vocabulary.size])
     assert pieces[0].log_prob == pytest.approx(float(log_probs_V.max()), rel=1e-5)
+
+
+def test_what_has_no_positions_together_is_written_apart(vocabulary):
+    """Long inputs with short texts and short inputs with long ones: a learned table has no room for both."""
+    rotary, _ = make(DecoderOnlyConfig, vocabulary)
+    learned = build(dataclasses.replace(rotary.config, positions=LearnedPositions()))
+    generator, ids = StepwiseGenerator(learned, vocabulary), vocabulary.encode(TEXTS[2])
+    sizes = [(17, 4), (2, 14), (16, 2), (1, 20), (3, 14), (3, 1)]
+    wanted = [Wanted(row=Row(ids[:length], length), max_tokens=most) for length, most in sizes]
+    assert list(generator.batches(wanted, 4)) == [[5, 2, 0], [1, 4], [3]]
+    assert list(StepwiseGenerator(rotary, vocabulary).batches(wanted, 4)) == [[5, 2, 0, 1], [4, 3]]
+    message = "max_tokens=14 is more than the 4 that the model has positions for after 17 tokens"
+    with pytest.raises(ConfigError, match=message):
+        generator.write({}, wanted[:2])
 
 
 def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabulary):
