@@ -168,16 +168,16 @@ class TextGenerator:
         """Return what ends rows at stop strings, and those that fill up; and shows the text of a lone one."""
         stops, num_rows = self._mode.decoding.stop_strings, num_inputs * self._mode.num_sequences
         shown = StreamedText(self.vocabulary, stops)
+        ended_R = np.arange(self.batch_size * self._mode.num_sequences) >= num_rows
 
         def look(tokens_RL: np.ndarray) -> np.ndarray:
-            ended_R = np.arange(len(tokens_RL)) >= num_rows
-            for row in range(num_rows):
+            for row in np.flatnonzero(~ended_R):
                 ids, whole = self._mode.ended(tokens_RL[row], tokens_RL[row])
                 ended_R[row] = whole or stopped(self.vocabulary, ids.tolist(), stops, ended=False) is not None
                 if self._show is not None:
                     for token in ids[shown.num_tokens :].tolist():
                         self._show(shown.add(token))
-            return ended_R
+            return ended_R.copy()  # what was returned before may still be read
 
         return look
 

@@ -279,6 +279,24 @@ def test_rows_with_a_stop_string_are_not_written_on(vocabulary):
     np.testing.assert_array_equal(tokens_RL[2, :9], whole_RL[2, :9])
 
 
+def test_rows_that_have_ended_are_not_looked_at_again(vocabulary):
+    model, _ = make(DecoderOnlyConfig, vocabulary)
+    decoded = []
+    spy = SimpleNamespace(**{name: getattr(vocabulary, name) for name in (*USED, "num_open")})
+    spy.decode = lambda ids: decoded.append(len(ids)) or vocabulary.decode(ids)
+    sizes = GenerationSizes(encoder_length=12, max_decode_length=64, batch_size=3)
+    look = TextGenerator(model, spy, sizes, decoding=DecodingConfig(stop_strings=("luz",)))._look(2)
+    stopped, going_on = (vocabulary.encode(text)[:8] for text in ("la luz era buena", "la tierra la tierra"))
+    tokens_RL = np.stack([stopped, going_on, going_on])
+    ended = [look(tokens_RL)]
+    assert len(decoded) > 2
+    decoded.clear()
+    ended.append(look(np.concatenate([tokens_RL, tokens_RL], axis=1)))
+    assert decoded == [16]
+    ended.append(look(np.stack([going_on, np.r_[going_on[:-1], vocabulary.eos_id], going_on])))
+    assert [each.tolist() for each in ended] == [[True, False, True], [True, False, True], [True] * 3]
+
+
 def test_texts_end_before_stop_strings_and_come_several_whatever_the_batch(vocabulary):
     model, params = make(DecoderOnlyConfig, vocabulary)
 
