@@ -114,11 +114,9 @@ def _lora(updates: peft.LowRankUpdates, model: FunctionalModel) -> LoRA:
             f"the adapter adapts {', '.join(others)}, which is no kernel of a layer and cannot be adapted "
             "here; merge it into its base with peft's merge_and_unload(), and import that"
         )
-    adapter = LoRA(
+    return LoRA(
         rank=updates.rank,
         alpha=updates.scale * updates.rank,
         dropout=updates.dropout,
         targets=tuple(updates.factors),
     )
-    adapter.shapes(model)
-    return adapter

@@ -131,18 +131,20 @@ def tied_head(head: str, table: str) -> Callable[[Any], Mapping[str, str]]:
 
 
 class Values:
-    """config.json's content, read strictly: a wrong type or an unsupported value is refused by key.
+    """Content of config.json, or of its like, read strictly: a wrong type or value is refused by key.
 
     A key that is missing or null has transformers' default.
 
     Args:
       content: of the file, or of an object in it.
       within: what the keys of that object begin with in messages (``encoder.``).
+      file: what messages call the file.
     """
 
-    def __init__(self, content: Mapping[str, Any], within: str = ""):
+    def __init__(self, content: Mapping[str, Any], within: str = "", *, file: str = "config.json"):
         self._content = content
         self._within = within
+        self._file = file
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, ``default`` where it is missing or null."""
@@ -157,8 +159,8 @@ class Values:
         """
         value = self.get(key, {})
         if not isinstance(value, dict):
-            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be an object")
-        return Values(value, f"{self.name(key)}.")
+            raise CheckpointError(f"{self._file}: {self.name(key)}={value!r} must be an object")
+        return Values(value, f"{self.name(key)}.", file=self._file)
 
     def name(self, key: str) -> str:
         """Return what messages call a key."""
@@ -172,10 +174,10 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be an integer")
+            raise CheckpointError(f"{self._file}: {self.name(key)}={value!r} must be an integer")
         if not minimum <= value < 2**31:
             bound = f"{minimum} or more" if value < minimum else "less than 2^31"
-            raise CheckpointError(f"config.json: {self.name(key)}={value} must be {bound}")
+            raise CheckpointError(f"{self._file}: {self.name(key)}={value} must be {bound}")
         return value
 
     def head_dim(self, width_key: str, width: int, heads_key: str, num_heads: int) -> int:
@@ -186,7 +188,7 @@ class Values:
         """
         if width % num_heads:
             raise CheckpointError(
-                f"config.json: {self.name(width_key)}={width} is not a multiple of {heads_key}={num_heads}"
+                f"{self._file}: {self.name(width_key)}={width} is not a multiple of {heads_key}={num_heads}"
             )
         return width // num_heads
 
@@ -198,7 +200,7 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
-            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be a number")
+            raise CheckpointError(f"{self._file}: {self.name(key)}={value!r} must be a number")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -209,7 +211,7 @@ class Values:
         """
         value = self.get(key, default)
         if not isinstance(value, bool):
-            raise CheckpointError(f"config.json: {self.name(key)}={value!r} must be true or false")
+            raise CheckpointError(f"{self._file}: {self.name(key)}={value!r} must be true or false")
         return value
 
     def choice(self, key: str, allowed: Mapping[str, Any], default: str) -> Any:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Values
 from t5lite.interop.huggingface.stored_tensors import Stored, check_floating, open_safetensors, read_json
-from t5lite.interop.huggingface.tensor_rules import Tensor
+from t5lite.interop.huggingface.tensor_rules import Part, Tensor
 from t5lite.interop.peft.exporting import MARK, WEIGHTS
 from t5lite.interop.peft.modules import PREFIX, kernel_modules
 from t5lite.interop.trees import Shape, flatten, listed, refuse_misfits
@@ -63,34 +63,36 @@ def read_updates(folder: Path, config: ModelConfig) -> LowRankUpdates:
     """Return the updates in a folder, of the kernels of the model that was adapted.
 
     Updates of a lower rank than others are filled up with zeros, and those of another scale have it in B.
-    Kernels that are one module there have its A each, and their part of its B.
+    Kernels that are one module there have their part of its B each, and of its A what that meets.
 
     Args:
       folder: with adapter_config.json and adapter_model.safetensors.
       config: the model that was adapted.
 
     Raises:
-      UserError: for an adapter of another kind, or tensors that no kernel here has, by name.
+      UserError: for an adapter of another kind, of a higher rank than a kernel, or tensors that no kernel
+        here has, by name.
       CheckpointError: if a file is missing or damaged, or tensors do not fit or are not finite.
     """
     values = _described(folder)
     pairs = _pairs(_stored(folder), config)
     scales = {module: _scale(values, module, len(a_RI)) for module, (_, a_RI, _) in pairs.items()}
-    rank = max(len(a_RI) for _, a_RI, _ in pairs.values())
+    updates = {module: [*_of_kernels(*pair)] for module, pair in pairs.items()}
+    rank = max(len(a_RI) for each in updates.values() for _, a_RI, _ in each)
     scale, _ = Counter(scales.values()).most_common(1)[0]
     shapes: dict[str, Shape] = {path: leaf.shape for path, leaf in flatten(build(config).abstract_params)}
     factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for module, (tensor, a_RI, b_OR) in pairs.items():
-        blocks = np.split(b_OR, np.cumsum([part.shape[-1] for part in tensor.parts])[:-1])
-        for part, block_OR in zip(tensor.parts, blocks, strict=True):
+    for module, of_kernels in updates.items():
+        for part, a_RI, b_OR in of_kernels:
             *layers, inputs, outputs = shapes[part.path]
             if part.path not in factors:
+                _check_rank(rank, part.path, inputs, outputs)
                 sizes = ((*layers, inputs, rank), (*layers, rank, outputs))
                 factors[part.path] = (np.zeros(sizes[0], np.float32), np.zeros(sizes[1], np.float32))
             a, b = factors[part.path]
             place = () if part.layer is None else (part.layer,)
             a[(*place, slice(None), slice(len(a_RI)))] = a_RI.T
-            b[(*place, slice(len(a_RI)))] = block_OR.T * (scales[module] / scale)
+            b[(*place, slice(len(a_RI)))] = b_OR.T * (scales[module] / scale)
     without = [
         name
         for name, tensor in kernel_modules(config).items()
@@ -100,10 +102,33 @@ def read_updates(folder: Path, config: ModelConfig) -> LowRankUpdates:
     return LowRankUpdates(rank=rank, scale=scale, dropout=dropout, factors=factors, without=tuple(without))
 
 
+def _of_kernels(
+    tensor: Tensor, a_RI: np.ndarray, b_OR: np.ndarray
+) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+    """Yield A and B of each kernel of a module, without the ranks that are nothing to it.
+
+    An export of several kernels has the ranks of each one apart, and B zero at all others.
+    """
+    blocks = np.split(b_OR, np.cumsum([part.shape[-1] for part in tensor.parts])[:-1])
+    is_whole = len(blocks) == 1 or not b_OR.any()  # a B that is not trained yet tells nothing apart
+    for part, block_OR in zip(tensor.parts, blocks, strict=True):
+        own_R = block_OR.any(axis=0) | is_whole
+        if own_R.any():
+            yield part, a_RI[own_R], block_OR[:, own_R]
+
+
+def _check_rank(rank: int, path: str, inputs: int, outputs: int) -> None:
+    if rank > min(inputs, outputs):
+        raise UserError(
+            f"the adapter is of rank {rank}, as all its kernels are here, which is more than {path} has of "
+            f"{inputs} inputs and {outputs} outputs; {_MERGING}"
+        )
+
+
 def _described(folder: Path) -> Values:
     """Return adapter_config.json, which describes nothing but what there is here."""
     content = read_json(folder / MARK)
-    values = Values(content)
+    values = Values(content, file=MARK)
     if (kind := values.get("peft_type")) != "LORA":
         raise UserError(f"{MARK}: peft_type={kind!r} is not supported; allowed: 'LORA'; {_MERGING}")
     for key, value in content.items():
@@ -128,11 +153,20 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 def _scale(values: Values, module: str, rank: int) -> float:
     """Return what a module's A B is multiplied by there."""
-    pattern: dict[str, Any] = values.get("alpha_pattern", {})
+    pattern = values.part("alpha_pattern")
     # As peft's get_pattern_key: the first that the name ends with counts.
-    key = next((key for key in pattern if re.match(rf"(.*\.)?({key})$", module)), None)
-    alpha = values.number("lora_alpha", 8) if key is None else float(pattern[key])
+    key = next((key for key in values.get("alpha_pattern", {}) if _ends(module, key)), None)
+    alpha = values.number("lora_alpha", 8) if key is None else pattern.number(key)
     return alpha / (math.sqrt(rank) if values.flag("use_rslora", False) else rank)
+
+
+def _ends(module: str, pattern: str) -> bool:
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", module) is not None
+    except re.error as error:
+        raise CheckpointError(
+            f"{MARK}: alpha_pattern has {pattern!r}, which is no regular expression ({error}); correct it"
+        ) from error
 
 
 def _pairs(

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from t5lite.adapters import LoRA
 from t5lite.core.errors import UserError
-from t5lite.interop.peft import read_updates
+from t5lite.interop.peft import export_folder, read_updates
+from t5lite.models.functional import build
 from tests.unit.interop.huggingface_families import CONFIGS
 
 T5 = CONFIGS["t5"]
@@ -31,6 +33,37 @@ def test_what_says_nothing_is_read(tmp_path):
     assert (updates.rank, updates.scale) == (2, 2.0)
 
 
+@pytest.mark.parametrize("targets", [("*attention/*",), ("*attention/query", "*attention/value")])
+def test_an_export_of_kernels_that_are_one_module_there_comes_back_as_it_was(targets, tmp_path):
+    """Of the full rank of each kernel, so that the module's is more than any of them can have."""
+    model = build(CONFIGS["gpt2"])
+    adapter, rng = LoRA(rank=8, alpha=4.0, targets=targets), np.random.default_rng(0)
+    values = {
+        "/".join(kernel.path): tuple(
+            rng.standard_normal((*kernel.shape[:-2], *size)).astype(np.float32)
+            for size in ((kernel.shape[-2], 8), (8, kernel.shape[-1]))
+        )
+        for kernel in adapter.kernels(model)
+    }
+    applied = adapter.applied(model, model.abstract_params, adapter.own_params(values), None)
+    export_folder(applied, model.config, tmp_path)
+    described = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert max(described["r"], *described["rank_pattern"].values(), 0) >= 16
+    found = read_updates(tmp_path, model.config)
+    assert (found.rank, found.scale, found.without) == (8, 0.5, ())
+    assert found.factors.keys() == values.keys()
+    for path, pair in values.items():
+        for ours, theirs in zip(found.factors[path], pair, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_rank_that_a_kernel_here_cannot_have(tmp_path):
+    pair = {"A": np.ones((9, 8), "f"), "B": np.ones((8, 9), "f")}
+    tensors = {f"{QUERY}.lora_{name}.weight": array for name, array in pair.items()}
+    with pytest.raises(UserError, match=r"rank 9, .*query has of 8 inputs .*merge it .*import that"):
+        read_updates(write(tmp_path, tensors), T5)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -41,6 +74,10 @@ def test_what_says_nothing_is_read(tmp_path):
         ({"init_lora_weights": "pissa"}, r"init_lora_weights='pissa' is not supported; allowed: True, False"),
         ({"layer_replication": [[0, 1]]}, r"layer_replication=\[\[0, 1\]\] is not supported"),
         ({"of_next_year": 1}, r"of_next_year=1 is not supported"),
+        ({"lora_alpha": "4"}, r"^adapter_config\.json: lora_alpha='4' must be a number"),
+        ({"alpha_pattern": ["q"]}, r"^adapter_config\.json: alpha_pattern=\['q'\] must be an object"),
+        ({"alpha_pattern": {"q": None}}, r"^adapter_config\.json: alpha_pattern\.q=None must be a number"),
+        ({"alpha_pattern": {"*.q": 4}}, r"^adapter_config\.json: .*'\*\.q', .*nothing to repeat.*correct"),
     ],
 )
 def test_a_configuration_that_means_something_else(content, message, tmp_path):
