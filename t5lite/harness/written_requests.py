@@ -1,5 +1,6 @@
 """What the harness asks to be written, as what is wanted of a generator."""
 
+import json
 import logging
 import zlib
 from collections import Counter
@@ -40,7 +41,7 @@ class WrittenRequests:
         """Return what is to be written for each context and options; those that are cut are counted.
 
         Where texts are drawn, each of several requests that are alike has a seed of its own, by which of
-        them it is: samples differ, and are the same each time.
+        them it is: samples differ, and are the same each time, whatever else is asked beside them.
 
         Raises:
           ConfigError: for an option that would be ignored, or more tokens than the model has room for.
@@ -48,8 +49,9 @@ class WrittenRequests:
         before: Counter[str] = Counter()
         wanted = []
         for context, options in requests:
-            wanted.append(self._wanted(context, options, repeat=before[context]))
-            before[context] += 1
+            alike = json.dumps([context, options], sort_keys=True, default=repr)
+            wanted.append(self._wanted(context, options, repeat=before[alike]))
+            before[alike] += 1
         if cut := sum(each.row.cut for each in wanted):
             _LOG.warning(
                 "%d of %d contexts lose their beginning: with what is to be written they are longer than "

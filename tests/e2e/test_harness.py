@@ -187,6 +187,8 @@ def test_samples_of_one_context_differ_and_are_the_same_each_time(written):
     assert len(set(seeds)) == 4
     assert seeds == [each.seed for each in written.wanted(given)]
     assert written.wanted(given[1:])[0].seed == seeds[1]
+    beside = [("a", {**SAMPLED, "until": ["."]}), *given]  # of another task
+    assert [each.seed for each in written.wanted(beside)[1:]] == seeds
 
 
 def test_contexts_that_lose_their_beginning_are_counted_once(written, caplog):
