@@ -254,8 +254,9 @@ def diverse_search(next_log_probs: Any, strategy: DiverseBeam) -> list[tuple[flo
                     finished.append((score / length**power, text))
             finished[:] = sorted(finished, reverse=True)[:size]
             live[:] = [each for each in best if each[1][-1] not in EOS][:size]
-            for _, text in live:
-                taken[text[-1]] += 1
+            if not done[number]:
+                for _, text in live:
+                    taken[text[-1]] += 1
             done[number] |= len(finished) == size and finished[-1][0] >= live[0][0] / length**power
         if all(done):
             break

@@ -142,17 +142,18 @@ class BeamSearch(Strategy[BeamState]):
         """Take the best of all continuations: those that end apart, the best of the others to go on."""
         log_probs_RV = jax.nn.log_softmax(logits_RV)
         steps: list[_Step] = []
+        taken: list[jax.Array] = []
         for number, group in enumerate(state.groups):
             log_probs_BKV, prefix = self._of_group(number, (log_probs_RV, state.prefix))
-            taken_BN = jnp.concatenate([step.tokens_BK for step in steps], axis=1) if steps else None
             scores_RV = search.processed(
-                _rows(self.compared(log_probs_BKV, taken_BN)),
+                _rows(self.compared(log_probs_BKV, jnp.concatenate(taken, axis=1) if taken else None)),
                 jax.tree.map(_rows, prefix),
                 _rows(group.running.tokens_BKL),
                 state.num_decoded,
             )
             scores_BKV = scores_RV.reshape(log_probs_BKV.shape)
             steps.append(self._step(group, log_probs_BKV, scores_BKV, state.num_decoded, search))
+            taken.append(jnp.where(group.open_B[:, None], steps[-1].tokens_BK, -1))
         parents_BK = jnp.concatenate(
             [number * self.group_size + step.parents_BK for number, step in enumerate(steps)], axis=1
         )
@@ -168,7 +169,8 @@ class BeamSearch(Strategy[BeamState]):
 
         Args:
           log_probs_BKV: of a group's beams.
-          taken_BN: the tokens that earlier groups have taken at this position; None of the first.
+          taken_BN: the tokens that earlier groups have taken at this position, -1 of a group whose finished
+            texts can change no more; None of the first.
         """
         del taken_BN
         return log_probs_BKV

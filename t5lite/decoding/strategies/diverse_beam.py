@@ -15,10 +15,11 @@ class DiverseBeam(Beam):
     """Groups of beams that avoid each other's tokens (Vijayakumar et al., 2018), with Hamming diversity.
 
     At every position the groups choose one after another, each as strategy beam does; a token has the penalty
-    once for each beam of an earlier group of its input that has just taken it. As transformers has had it,
-    scores have the penalties in them, and of the texts that all groups finish the best are returned, which
-    need not be different where the penalty is small. Its groups were done by the best candidate, also of
-    those that end; here they are by the best that goes on, as in strategy beam.
+    once for each beam of an earlier group of its input that has just taken it, unless that group was done
+    before. As transformers has had it, scores have the penalties in them, and of the texts that all groups
+    finish the best are returned, which need not be different where the penalty is small. Its groups were
+    done by the best candidate, also of those that end; here they are by the best that goes on, as in
+    strategy beam.
 
     Raises:
       ConfigError: for a value out of range.
@@ -51,5 +52,5 @@ class DiverseBeam(Beam):
         if taken_BN is None:
             return log_probs_BKV
         inputs_B1 = jnp.arange(taken_BN.shape[0])[:, None]
-        counts_BV = jnp.zeros_like(log_probs_BKV[:, 0]).at[inputs_B1, taken_BN].add(1.0)
+        counts_BV = jnp.zeros_like(log_probs_BKV[:, 0]).at[inputs_B1, taken_BN].add(taken_BN >= 0)
         return log_probs_BKV - self.diversity_penalty * counts_BV[:, None]

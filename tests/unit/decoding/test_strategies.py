@@ -1,6 +1,8 @@
 """Laws of strategies that no other implementation is needed for."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from t5lite.decoding import (
     run_search,
     score_targets,
 )
+from t5lite.decoding.decoder import Start
 from t5lite.models.functional import build
 from tests.families import FAMILIES, VOCAB_SIZE
 
@@ -124,6 +127,22 @@ def test_one_beam_is_greedy_search_and_sequences_come_in_order(writes, rows):
     alone = writes(DecodingConfig(strategy=Beam(num_beams=5, num_return_sequences=5)), rows[2:3])
     company = writes(DecodingConfig(strategy=Beam(num_beams=5, num_return_sequences=5)), rows)
     np.testing.assert_array_equal(alone.tokens_RL, company.tokens_RL[10:15])
+
+
+def test_a_group_of_beams_that_is_done_takes_no_token_from_later_ones():
+    """The first group of the second input is done; the penalty is worth more than a better token."""
+    strategy = DiverseBeam(num_beams=2, num_beam_groups=2, diversity_penalty=5.0)
+    search = DecodingConfig(strategy=strategy).search(
+        max_decode_length=NEW, eos_ids=(EOS,), known_V=None, vocab_size=6
+    )
+    cache: Any = None
+    decoder: Any = SimpleNamespace(reorder=lambda cache, parents_BL: cache)
+    start = Start(cache, jnp.zeros((4, 1), jnp.int32), jnp.zeros((4,), jnp.int32), None)
+    state = strategy.begin(start, None, search)
+    first, second = state.groups
+    state = state._replace(groups=(first._replace(open_B=jnp.array([True, False])), second))
+    found = strategy.choose(decoder, state, jnp.tile(jnp.arange(6.0), (4, 1)), search)
+    assert found.previous_R.tolist() == [5, 4, 5, 5]
 
 
 def test_given_targets_have_the_log_probabilities_with_which_they_are_written(writes, rows):
