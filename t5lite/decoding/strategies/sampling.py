@@ -40,9 +40,10 @@ class Sampling(Tokenwise):
     """Texts for an input."""
 
     def __post_init__(self):
-        if not jnp.finfo(jnp.float32).tiny <= self.temperature < float("inf"):
+        if not (least := jnp.finfo(jnp.float32).tiny) <= self.temperature < float("inf"):
             raise ConfigError(
-                f"temperature={self.temperature} must be above 0; strategy greedy draws nothing"
+                f"temperature={self.temperature} must be a finite number of at least {least!s}; "
+                "strategy greedy draws nothing"
             )
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top_k={self.top_k} must be 1 or more; leave it out to draw among all tokens")

@@ -183,7 +183,11 @@ def test_where_nothing_may_be_written_a_text_ends(writes, rows):
             r"num_beam_groups=4 must divide num_beams=6; give one of \[1, 2, 3, 6\]",
         ),
         (lambda: DiverseBeam(diversity_penalty=-1.0), "diversity_penalty=-1.0 must be 0 or more"),
-        (lambda: Sampling(temperature=0.0), "temperature=0.0 must be above 0; strategy greedy"),
+        (
+            lambda: Sampling(temperature=0.0),
+            "temperature=0.0 must be a finite number of at least 1.1754944e-38; strategy greedy",
+        ),
+        (lambda: Sampling(temperature=1e-40), "temperature=1e-40 must be a finite number of at least 1.17"),
         (lambda: Sampling(top_k=0), "top_k=0 must be 1 or more"),
         (lambda: Sampling(top_p=1.5), "top_p=1.5 must be above 0 and at most 1"),
         (lambda: Sampling(min_p=-0.1), "min_p=-0.1 must be from 0"),
