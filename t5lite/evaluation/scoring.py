@@ -7,7 +7,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.evaluation.metrics import METRICS
 from t5lite.evaluation.metrics.classification import BinaryF1
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric, score_of
-from t5lite.evaluation.metrics.score import Metric, References, Score
+from t5lite.evaluation.metrics.score import Metric, References, Score, as_single
 
 
 class Scores(NamedTuple):
@@ -32,8 +32,8 @@ def scores(names: Iterable[str], predictions: Sequence[str], references: Referen
     of_all: dict[str, Score] = {}
     columns: dict[str, list[float]] = {}
     for name, metric in named_metrics(names).items():
-        if not isinstance(metric, CorpusMetric):  # a function says no more than the score of all
-            of_all[name] = metric(predictions, references)
+        if not isinstance(metric, CorpusMetric):  # a function, of texts, says no more than the score of all
+            of_all[name] = metric(predictions, as_single(references, metric=name))
             continue
         sample, signature = metric.measured(predictions, references)
         of_all[name] = score_of(sample, signature)
@@ -74,7 +74,7 @@ def check_take_several(names: Iterable[str], *, store: str) -> None:
 
 
 def _takes_several(metric: Metric) -> bool:
-    return not isinstance(metric, CorpusMetric) or metric.takes_several
+    return isinstance(metric, CorpusMetric) and metric.takes_several
 
 
 def _unknown(name: str) -> NoReturn:

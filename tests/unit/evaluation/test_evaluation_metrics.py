@@ -1,4 +1,5 @@
 import random
+from collections.abc import Sequence
 
 import pytest
 import sacrebleu
@@ -6,7 +7,8 @@ import sacrebleu
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.evaluation.metrics import METRICS, accuracy, bleu, chrf, label_fraction, majority_accuracy
 from t5lite.evaluation.metrics.corpus_metric import CorpusMetric
-from t5lite.evaluation.scoring import find_metric, scores
+from t5lite.evaluation.metrics.score import Score
+from t5lite.evaluation.scoring import check_take_several, find_metric, scores
 from t5lite.tasks import TASKS
 from t5lite.tasks.opening import open_task
 
@@ -97,3 +99,16 @@ def test_error_of_a_corpus_score_shrinks_with_the_number_of_examples(metric):
     few, many = error(40), error(1000)
     assert 2 < few / many < 15  # the square root of 25, give or take the noise of either
     assert metric(["a cat sat here"], ["a cat sat here"]).error is None
+
+
+def test_a_function_is_a_metric_of_texts(monkeypatch):
+    """As docs/extending.md has one: it need not know that other metrics take several references."""
+
+    def same_length(predictions: Sequence[str], references: Sequence[str]) -> Score:
+        hits = [len(one) == len(other) for one, other in zip(predictions, references, strict=True)]
+        return Score(value=sum(hits) / len(hits))
+
+    monkeypatch.setitem(METRICS, "same_length", same_length)
+    assert scores(["same_length"], ["ab", "a"], [("ba",), "abc"]).of_all["same_length"].value == 0.5
+    with pytest.raises(ConfigError, match=r"one reference an example \(same_length\)"):
+        check_take_several(["exact_match", "same_length"], store="data/qa")
