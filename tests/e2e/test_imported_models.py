@@ -79,7 +79,7 @@ def test_what_an_imported_model_cannot_is_said(
         )
     of_pairs = EvaluationConfig(store=str(pair_data / "heldout"))
     for head, remedy in {
-        "token_classification": "evaluate measures no such",
+        "span_extraction": "evaluate measures no such",
         "masked_lm": "give it text",
     }.items():
         model = EncoderOnlyConfig(**SHAPE, num_layers=1, head=head)

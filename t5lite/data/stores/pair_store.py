@@ -184,11 +184,12 @@ class PairStore:
             labels = TokenStore.open(
                 directory.child(LABELS), _BYTES.fingerprint, tolerate_damage=tolerate_damage
             )
-        numbers = [each.num_documents for each in (inputs, targets, labels) if each is not None]
-        if any(index.get("num_pairs") != number for number in numbers):
+        sides = {"inputs": inputs, "targets": targets, **({} if labels is None else {"labels": labels})}
+        if any(index.get("num_pairs") != side.num_documents for side in sides.values()):
+            numbers = ", ".join(f"{side.num_documents} {name}" for name, side in sides.items())
             raise DataError(
-                f"{directory} has {' and '.join(map(str, numbers))} inputs, targets and labels, and says "
-                f"{index.get('num_pairs')} pairs; rebuild it with `t5lite prepare`"
+                f"{directory} has {numbers} and says {index.get('num_pairs')} pairs; rebuild it with `t5lite "
+                "prepare`"
             )
         # Stores written before they were looked for do not say.
         collapsed = index.get("collapsed_targets", ())
