@@ -8,7 +8,7 @@ from t5lite.data.example_order import ExampleOrder, permuted
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     num_examples=st.one_of(st.integers(1, 2000), st.integers(1, 10**13)),
     seed=st.integers(0, 2**32 - 1),
