@@ -1,5 +1,6 @@
 """What a model of each architecture predicts, and which fields of the batch say what is right."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -79,10 +80,18 @@ def _target(output: Output, batch: Batch) -> Target:
     if output.weights is not None:
         return Target(output.name, targets, jnp.asarray(batch[output.weights]), output.loss)
     targets_B1 = targets[:, None]
-    is_there_B1 = jnp.isfinite(targets_B1) if output.loss == "squared_error" else targets_B1 >= 0
-    return Target(
-        output.name, jnp.where(is_there_B1, targets_B1, 0), is_there_B1.astype(jnp.float32), output.loss
-    )
+    known_B1, is_there_B1 = _KNOWN[output.loss](targets_B1)
+    return Target(output.name, known_B1, is_there_B1.astype(jnp.float32), output.loss)
+
+
+_KNOWN: Mapping[LossKind, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
+    "cross_entropy": lambda labels_B1: (jnp.maximum(labels_B1, 0), labels_B1 >= 0),
+    "squared_error": lambda numbers_B1: (
+        jnp.where(jnp.isfinite(numbers_B1), numbers_B1, 0),
+        jnp.isfinite(numbers_B1),
+    ),
+}
+"""Targets of rows with something in the place of those that are not there, and which are."""
 
 
 def _with_length(logits: LogitFactors | jax.Array) -> LogitFactors | jax.Array:

@@ -40,10 +40,10 @@ def test_prompt_and_steps_equal_the_whole_sequence(kind, prefix_attention):
         logits_BV, past = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B, num_more=ROOM - PROMPT)
         steps = [logits_BV]
         for position in range(PROMPT, TOTAL):
-            logits_BV, past = bound.decode_step(
-                tokens_BL[:, position], past, position=jnp.asarray(position), first_B=first_B
+            logits_BLV, past = bound.decode_step(
+                tokens_BL[:, position : position + 1], past, position=jnp.asarray(position), first_B=first_B
             )
-            steps.append(logits_BV)
+            steps.append(logits_BLV[:, 0])
         return whole[:, PROMPT - 1 :], jnp.stack(steps, axis=1)
 
     whole, steps = run(make_params(model))

@@ -197,9 +197,9 @@ def test_directions_that_a_format_does_not_have():
     assert format_for("import", "t5x").export_folder is None
     with pytest.raises(ConfigError, match="format 't5x' has no export; allowed: huggingface"):
         format_for("export", "t5x")
-    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, t5x$"):
+    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, peft, t5x$"):
         format_for("import", "hf")
-    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, stablehlo$"):
+    with pytest.raises(ConfigError, match=r"unknown format 'hf'; allowed: huggingface, peft, stablehlo$"):
         format_for("export", "hf")
     for name, each in FORMATS.items():
         assert each.export_folder or each.import_folder, name
