@@ -19,6 +19,8 @@ from t5lite.scaling.variable_projection import fit_projected, profile_intervals
 
 _SIZES = ("N", "D", "loss")
 _ILL_CONDITIONED = 300.0
+_BADLY = 0.05
+"""Of ln L; laws of one experiment miss its runs by about a hundredth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,13 @@ class _Law(Fitted):
         return self.fit.loss(observations.params, observations.tokens)
 
     def notes(self) -> list[str]:
-        said = [f"residuals of ln L: {np.sqrt(np.mean(self.fit.residuals**2)):.2g} root mean square"]
+        missed = float(np.sqrt(np.mean(self.fit.residuals**2)))
+        said = [f"residuals of ln L: {missed:.2g} root mean square"]
+        if missed > _BADLY:
+            said.append(
+                f"the law misses these runs by {100 * missed:.0f} %: are they of one experiment? --where and "
+                "--by tell experiments apart"
+            )
         if self.fit.condition > _ILL_CONDITIONED:
             said.append(
                 f"ill-conditioned (condition {self.fit.condition:.0f}): constants may change together and "

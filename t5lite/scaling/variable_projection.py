@@ -103,7 +103,7 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
     A value is inside where the least sum of squares with it held is at most ``1 + F / (P - 5)`` times the
     least of all (F of 1 and P - 5 degrees of freedom): exact for a linear formula with normal errors of
     unknown size. An end that the data do not bound is infinite, or 0 (of
-    the share, 0 or 1; of E, 0 or the lowest loss).
+    the share, 0 or 1; of E, 0 or the highest loss).
     """
     projection = Projection(observations, fit.centre)
     freedom = len(observations) - _LAW.num_constants
@@ -130,14 +130,14 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
 
     exponents = _Range(_SMALLEST, _LARGEST, 0, np.inf)
     floor = fit.constants["E"]
-    lowest = float(observations.loss.min())
+    highest = float(observations.loss.max())  # E is above some losses where runs scatter
     return {
         "alpha": _crossings(alpha_held, limit, alpha, exponents, level),
         "beta": _crossings(beta_held, limit, beta, exponents, level),
         "N exponent": _crossings(
             share_held, limit, beta / (alpha + beta), _Range(1e-3, 1 - 1e-3, 0, 1), level
         ),
-        "E": _crossings(floor_held, limit, floor, _Range(0, lowest * (1 - 1e-9), 0, lowest), level),
+        "E": _crossings(floor_held, limit, floor, _Range(0, highest * (1 - 1e-9), 0, highest), level),
     }
 
 

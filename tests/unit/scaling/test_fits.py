@@ -148,6 +148,7 @@ def test_the_loss_of_compute_has_a_floor():
     assert fit_loss_of_compute(flops[:3], flops[:3]) is None
 
 
+@pytest.mark.slow
 def test_profile_intervals_hold_the_truth_as_often_as_they_say():
     """Of 4 repetitions at 90 %, fewer than 2 have a probability of 0.4 %."""
     inside = dict.fromkeys(("alpha", "beta", "E", "N exponent"), 0)
@@ -174,6 +175,7 @@ def test_the_largest_budget_is_predicted_and_what_is_far_is_said():
     assert "parabolas miss the N exponent" in said
 
 
+@pytest.mark.slow
 @hypothesis.given(
     st.lists(
         st.tuples(*[st.floats(1e-3, 1e6)] * 3, st.sampled_from([1e3, 1e4, 1e5])), min_size=1, max_size=14
@@ -186,6 +188,11 @@ def test_any_table_is_fitted_or_refused_in_words(rows):
     for name in ("envelope", "isoflop", "projection"):
         found = analyse(runs, METHODS[name], Settings(num_resamples=3))
         assert found.fitted or found.notes
+        if name == "projection" and found.fitted:
+            for number in ("alpha", "beta", "E"):
+                interval, value = found.intervals[number], found.numbers[number]
+                assert interval.low <= value * 1.001
+                assert interval.high >= value * 0.999
 
 
 def test_a_number_that_few_resamples_determine_has_no_interval():
@@ -273,6 +280,15 @@ def test_a_law_without_a_best_size_predicts_none():
     )
     assert not {"N exponent", "N at 1e+22"} & found.numbers.keys()
     assert any("no size is best" in note for note in found.notes)
+
+
+def test_runs_of_several_experiments_are_suspected():
+    runs = isoflops(noise=0.01)
+    both = runs.with_loss(np.where(np.arange(len(runs)) % 2, runs.loss, 0.3 * runs.loss))
+    found = analyse(both, METHODS["projection"], Settings(num_resamples=3))
+    assert any("are they of one experiment?" in note for note in found.notes)
+    interval = found.intervals["E"]
+    assert interval.low <= found.numbers["E"] <= interval.high
 
 
 def test_points_of_one_training_are_resampled_together():
