@@ -157,6 +157,12 @@ def _scale(values: Values, module: str, rank: int) -> float:
     # As peft's get_pattern_key: the first that the name ends with counts.
     key = next((key for key in values.get("alpha_pattern", {}) if _ends(module, key)), None)
     alpha = values.number("lora_alpha", 8) if key is None else pattern.number(key)
+    if not (rank and 0 < alpha < math.inf):
+        name = "lora_alpha" if key is None else f"alpha_pattern.{key}"
+        raise CheckpointError(
+            f"{MARK}: {name}={alpha} at a rank of {rank} means no update of {module}; it must be "
+            "above 0, at a rank of at least 1: save the adapter again"
+        )
     return alpha / (math.sqrt(rank) if values.flag("use_rslora", False) else rank)
 
 

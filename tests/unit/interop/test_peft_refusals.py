@@ -75,6 +75,7 @@ def test_a_rank_that_a_kernel_here_cannot_have(tmp_path):
         ({"layer_replication": [[0, 1]]}, r"layer_replication=\[\[0, 1\]\] is not supported"),
         ({"of_next_year": 1}, r"of_next_year=1 is not supported"),
         ({"lora_alpha": "4"}, r"^adapter_config\.json: lora_alpha='4' must be a number"),
+        ({"lora_alpha": 0}, r"^adapter_config\.json: lora_alpha=0.* at a rank of 2 .*must be above 0"),
         ({"alpha_pattern": ["q"]}, r"^adapter_config\.json: alpha_pattern=\['q'\] must be an object"),
         ({"alpha_pattern": {"q": None}}, r"^adapter_config\.json: alpha_pattern\.q=None must be a number"),
         ({"alpha_pattern": {"*.q": 4}}, r"^adapter_config\.json: .*'\*\.q', .*nothing to repeat.*correct"),
