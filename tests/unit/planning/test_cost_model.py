@@ -136,7 +136,7 @@ def test_what_is_frozen_has_no_optimizer_state_and_no_gradient_to_keep_or_exchan
 
 
 @given(
-    frozen=st.lists(st.sampled_from(GROUPS), unique=True, min_size=1, max_size=len(GROUPS) - 1),
+    frozen=st.lists(st.sampled_from(GROUPS), unique=True, min_size=1, max_size=3),
     thawed=st.sampled_from(GROUPS),
     remat=st.sampled_from(PLANNED),
     style=st.sampled_from(["fsdp", "tensor_parallel", "sequence_parallel"]),
