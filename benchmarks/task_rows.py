@@ -78,7 +78,7 @@ class Packages(NamedTuple):
 def _tar_files(content: bytes, member: str) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         files = (each for each in archive if each.isfile() and re.search(member, each.name))
-        return {each.name: archive.extractfile(each).read() for each in files}  # pyright: ignore[reportOptionalMemberAccess]
+        return {each.name: found.read() for each in files if (found := archive.extractfile(each))}
 
 
 def is_heldout(group: str) -> bool:

@@ -236,7 +236,11 @@ def _read(path: str) -> Rows:
 
 
 def _csv(content: bytes, path: str, delimiter: str = ",") -> Rows:
-    reader = csv.DictReader(io.StringIO(_decoded(content, path), newline=""), delimiter=delimiter)
+    text = _decoded(content, path)
+    head = text.partition("\n")[0]
+    if delimiter not in head and ";" in head:  # as spreadsheets write it where commas are decimal
+        delimiter = ";"
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows: list[tuple[int, Mapping[str, Any]]] = [(reader.line_num, row) for row in reader]
     except csv.Error as error:

@@ -74,6 +74,15 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path):
     assert found.notes[1].startswith("1 of 55 rows repeat another")
 
 
+def test_semicolons_are_a_spreadsheets_commas(tmp_path):
+    file = write_csv(tmp_path / "runs.csv", rows(), ";")
+    (found,) = Reading().tables(file).values()
+    assert len(found.observations) == 48
+    (tmp_path / "runs.csv").write_text("params;tokens;loss\n1;1;3,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"column 'loss' has '3,1', no number"):
+        Reading().tables(file)
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_two_of_three_sizes_are_enough_and_names_may_differ(tmp_path, kind):
     table = [{"N": row["params"], "Training Tokens": row["tokens"], "final": row["loss"]} for row in rows()]
