@@ -4,6 +4,7 @@
 that is read as training reads it. On a CPU the restored state is host memory, too.
 """
 
+import ctypes
 import gc
 import os
 import sys
@@ -26,6 +27,9 @@ class Peak(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
+        gc.collect()
+        # What was freed may still be resident and is taken first: it would not be seen to be taken.
+        ctypes.CDLL(None).malloc_trim(0)
         self.taken, self._base, self._watching = 0, _resident(), True
 
     def __enter__(self) -> "Peak":
@@ -61,7 +65,6 @@ def main(mebibytes: int = 512, mebibytes_at_a_time: int | None = None) -> None:
             checkpoints.wait()
         print(f"saving {size / 2**20:.0f} MiB: {peak.taken / size:.2f} of it beside the state")
         del state
-        gc.collect()
         with Peak() as peak:
             jax.block_until_ready(reading.read_state(directory, 1, abstract, max_host_bytes=max_host_bytes))
         print(f"restoring it: {peak.taken / size:.2f} of it with the restored state")
