@@ -50,6 +50,7 @@ class EvaluationConfig:
         for number, output in enumerate(model.outputs):
             prefix = f"{output.name}_" if number else ""
             names += [f"{prefix}{name}" for name in output.metrics]
+        names += model.predicted_metrics
         names += ["text_loss"] * model.writes + ["encoder_use"] * (self.encoder_use and model.cross_attends)
         return tuple(dict.fromkeys(names))
 

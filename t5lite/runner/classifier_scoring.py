@@ -1,6 +1,6 @@
 """What a classifier says of the held-out pairs of an evaluation, with the probability of every class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,13 +15,11 @@ from t5lite.evaluation.text_classification import Classifier, classification_row
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import RunConfig
-from t5lite.runner.task_scoring import Scored
-
-METRICS = ("accuracy", "macro_f1", "matthews")
-"""Of classes, by their names, as a task of classification that is written has them."""
+from t5lite.runner.robustness import TextScorer
+from t5lite.runner.scorer import Scored
 
 
-class ClassifierScorer:
+class ClassifierScorer(TextScorer):
     """Tells the classes of an evaluation's held-out pairs; keep it, and it compiles once for each length.
 
     Args:
@@ -31,16 +29,15 @@ class ClassifierScorer:
       name: of an evaluation.
       classes: of the run.
       partitioner: where the parameters lie; None for one device.
+      calibrated: whether to score the probabilities, too.
 
     Attributes:
-      metrics: that answers have.
+      metrics: those of the head.
       inputs: texts of the examples, as the vocabulary spells them.
 
     Raises:
       DataError: if the store cannot be used, or has a class that the run has not.
     """
-
-    metrics = METRICS
 
     def __init__(
         self,
@@ -51,6 +48,7 @@ class ClassifierScorer:
         *,
         classes: LabelClasses,
         partitioner: Partitioner | None = None,
+        calibrated: bool = False,
     ) -> None:
         data, evaluation = config.evaluated_data(name), config.evaluations[name]
         pairs = PairStore.open(evaluation.store, vocabulary.fingerprint)
@@ -59,7 +57,8 @@ class ClassifierScorer:
         self._ids = [pairs.inputs.document(i) for i in self._indices.tolist()]
         self.inputs = [vocabulary.decode(ids) for ids in self._ids]
         self._config, self._vocabulary, self._length = model.config, vocabulary, data.inputs_length
-        self._classes = classes.texts
+        self._classes, self._calibrated = classes.texts, calibrated
+        self.metrics = model.config.predicted_metrics
         self._classifier = Classifier(
             model,
             num_classes=len(classes.texts),
@@ -67,7 +66,13 @@ class ClassifierScorer:
             partitioner=partitioner,
         )
 
-    def __call__(self, params: Tree, *, inputs: Sequence[str] | None = None) -> Scored:
+    def __call__(
+        self,
+        params: Tree,
+        *,
+        inputs: Sequence[str] | None = None,
+        before_output: Callable[[], None] = lambda: None,
+    ) -> Scored:
         """Return what is said with these parameters, of other inputs than the stored ones if given."""
         texts = inputs or self.inputs
         given = [
@@ -75,10 +80,14 @@ class ClassifierScorer:
             for ids, own, text in zip(self._ids, self.inputs, texts, strict=True)
         ]
         rows = classification_rows(self._config, self._vocabulary, given, encoder_length=self._length)
-        probabilities_NC = np.stack(list(self._classifier(params, rows)))
+        found = []
+        for probabilities_C in self._classifier(params, rows):
+            before_output()
+            found.append(probabilities_C)
+        probabilities_NC = np.stack(found)
         predictions = [self._classes[number] for number in probabilities_NC.argmax(axis=1).tolist()]
         references = [self._classes[number] for number in self._labels.tolist()]
-        results = metric_scores(METRICS, predictions, references)
+        results = metric_scores(self.metrics, predictions, references)
         columns = zip(
             self._indices.tolist(),
             texts,
@@ -100,4 +109,5 @@ class ClassifierScorer:
             }
             for index, given, reference, prediction, row, probabilities in columns
         ]
-        return Scored({**results.of_all, **calibration(probabilities_NC, self._labels)}, examples)
+        calibrations = calibration(probabilities_NC, self._labels) if self._calibrated else {}
+        return Scored({**results.of_all, **calibrations}, examples)

@@ -11,27 +11,27 @@ from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import absolute_location
+from t5lite.core.types import Tree
 from t5lite.data.stores.store_identity import store_identity
 from t5lite.evaluation.config import EvaluationConfig, known_name
+from t5lite.evaluation.evaluator import Measured
 from t5lite.evaluation.metrics.score import Score
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.averages import Average
 from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.classifier_scoring import ClassifierScorer
 from t5lite.runner.data_messages import words_unseen
-from t5lite.runner.head_scoring import HeadScorer
 from t5lite.runner.heldout import Heldout, example_settings, open_heldout
 from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.heldout_scores import likelihood_scores, scored_text
 from t5lite.runner.imported import measuring_config
 from t5lite.runner.loading import TrainedModel, load_trained
-from t5lite.runner.robustness import Robustness, robustness
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.scorer import Robustness, Scored
+from t5lite.runner.scorers import scorer_of
 from t5lite.runner.snapshot import Snapshot
-from t5lite.runner.task_scoring import Scored, TaskScorer
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size
 
@@ -129,44 +129,86 @@ def evaluate(
     config, about = _configuration(found, names, changes or EvaluationChanges())
     if must_predict or robust:
         _check_predicts(config)
-    opened = open_heldout(config, found.vocabulary, found.classes)
-    evaluations = {name: _measurable(each) for name, each in opened.items()}
-    partitioner = make_partitioner(PartitioningConfig())
     if robust:
         _check_takes_texts(config)
+    opened = open_heldout(config, found.vocabulary, found.classes)
+    evaluations = {name: _measurable(each) for name, each in opened.items()}
+    if robust:
         _check_several(evaluations)
+    partitioner = make_partitioner(PartitioningConfig())
     for each in evaluations.values():
         check_batch_size(each.config.batch_size, 1, partitioner)
     averages: dict[str, Average | None] = {
         name: chosen_average(found, step, each.config.average if average is None else average)
         for name, each in evaluations.items()
     }
-    taken = next(iter(averages.values()))
-    trained = load_trained(found, partitioner, step=step, average=taken)
-    evaluators = heldout_evaluators(trained.model, partitioner, evaluations, by_example=True)
+    weights = _Weights(found, partitioner, step)
+    model = weights.of(next(iter(averages.values()))).model
+    evaluators = heldout_evaluators(model, partitioner, evaluations, by_example=True)
+    measuring = _Measuring(found, config, about, partitioner, robust)
     for name, heldout in evaluations.items():
-        if averages[name] != taken:
-            taken = averages[name]
-            trained = load_trained(found, partitioner, step=trained.step, average=taken)
         batch_size, label = clamped_batch_size(heldout, partitioner), f"{name}: " * (len(evaluations) > 1)
         announce(
             f"{label}{heldout.num_examples:,} examples in batches of {batch_size:,}; the first one compiles "
             "for a while"
         )
-        measured = evaluators[name](trained.params)
-        is_text = config.evaluated_data(name).is_text
-        text = scored_text(heldout, goes_on=is_text) if config.model.writes else None
-        has_likelihood = config.model.outputs[0].has_likelihood
-        scores = likelihood_scores(measured, heldout.num_examples, text, has_likelihood=has_likelihood)
-        metrics = measured.means | {key: score.value for key, score in scores.items()}
-        scorer = _scorer(trained, config, heldout, found, partitioner)
-        predicted = None if scorer is None else scorer(trained.params)
-        others = _beside(metrics, trained, config, heldout, found, predicted)
-        under_changes = {}
-        if robust and not isinstance(scorer, HeadScorer | None) and predicted is not None:
-            under_changes = robustness(scorer, trained.params, predicted)
-        yield Evaluation(
-            name=name,
+        average = averages[name]
+        yield measuring.measured(heldout, evaluators[name], weights.of(average), average)
+
+
+class _Weights:
+    """The parameters that evaluations of a run take, one set at a time: two might not fit."""
+
+    def __init__(self, found: Snapshot, partitioner: Partitioner, step: Step) -> None:
+        self._found, self._partitioner = found, partitioner
+        self._step: Step = step
+        self._average: Average | None = None
+        self._trained: TrainedModel | None = None
+
+    def of(self, average: Average | None) -> TrainedModel:
+        """Return those of an average; errors as of ``load_trained``. Whoever keeps them keeps them there."""
+        if self._trained is None or average != self._average:
+            self._trained = None
+            self._trained = load_trained(self._found, self._partitioner, step=self._step, average=average)
+            self._step, self._average = self._trained.step, average
+        return self._trained
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """What is the same for all evaluations of a run: its files, what to measure and what to say of it."""
+
+    found: Snapshot
+    config: RunConfig
+    about: Sequence[str]
+    partitioner: Partitioner
+    robust: bool
+
+    def measured(
+        self,
+        heldout: Heldout,
+        evaluator: Callable[[Tree], Measured],
+        trained: TrainedModel,
+        average: Average | None,
+    ) -> Evaluation:
+        """Return what an evaluation finds of a model."""
+        config, params = self.config, trained.params
+        found = evaluator(params)
+        scores, of_text = self._likelihoods(heldout, found)
+        metrics = found.means | {name: score.value for name, score in scores.items()}
+        scorer = scorer_of(
+            heldout,
+            *(trained.model, trained.vocabulary, config),
+            eos_ids=self.found.model.eos_ids,
+            partitioner=self.partitioner,
+        )
+        predicted = None if scorer is None else scorer(params)
+        others = _beside(metrics, trained, config, heldout, self.found, predicted)
+        under_changes: Mapping[str, Robustness] = {}
+        if self.robust and scorer is not None and predicted is not None:
+            under_changes = scorer.robustness(params, predicted)
+        return Evaluation(
+            name=heldout.name,
             step=trained.step,
             store=absolute_location(heldout.config.store),
             num_examples=heldout.num_examples,
@@ -175,15 +217,25 @@ def evaluate(
             predictions=() if predicted is None else predicted.examples,
             robustness=under_changes,
             notes=(
-                *about,
-                *averaged(trained, taken),
-                *_notes(config, heldout, found),
-                *([] if text is None else [str(text)]),
+                *self.about,
+                *averaged(trained, average),
+                *_notes(config, heldout, self.found),
+                *of_text,
                 *others.notes,
             ),
-            settings={**_settings(config, heldout), "average": taken} | ({"robust": True} if robust else {}),
+            settings={**_settings(config, heldout), "average": average}
+            | ({"robust": True} if self.robust else {}),
             contents=store_identity(heldout.config.store),
         )
+
+    def _likelihoods(self, heldout: Heldout, measured: Measured) -> tuple[dict[str, Score], list[str]]:
+        """Return the scores of what is measured by example, and what to say of the text that it is of."""
+        model, text = self.config.model, None
+        if model.writes:
+            text = scored_text(heldout, goes_on=self.config.evaluated_data(heldout.name).is_text)
+        has_likelihood = model.outputs[0].has_likelihood
+        scores = likelihood_scores(measured, heldout.num_examples, text, has_likelihood=has_likelihood)
+        return scores, [] if text is None else [str(text)]
 
 
 def _configuration(
@@ -323,31 +375,6 @@ def _beside(
     beside = _beside_accuracy(majority, metrics["accuracy"])
     beside |= {name: score.value for name, score in others.items()}
     return _Beside(beside, [str(majority)] * (majority.share == 1), others)
-
-
-def _scorer(
-    trained: TrainedModel, config: RunConfig, heldout: Heldout, found: Snapshot, partitioner: Partitioner
-) -> TaskScorer | ClassifierScorer | HeadScorer | None:
-    """Return what scores predictions for the pairs of an evaluation; None where nothing is predicted."""
-    model, vocabulary, classes = trained.model, trained.vocabulary, heldout.pipeline.classes
-    if (examples := heldout.pipeline.answered) is not None:
-        return HeadScorer(model, heldout, examples, partitioner)
-    if classes is not None:
-        return ClassifierScorer(
-            model, vocabulary, config, heldout.name, classes=classes, partitioner=partitioner
-        )
-    if not heldout.config.task:
-        return None
-    eos_ids = found.model.eos_ids
-    return TaskScorer(
-        model,
-        vocabulary,
-        config,
-        heldout.name,
-        eos_ids=eos_ids,
-        partitioner=partitioner,
-        calibrated=True,
-    )
 
 
 def _beside_accuracy(majority: MajorityClass, accuracy: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from t5lite.core.storage.addresses import StoragePath
 from t5lite.evaluation.metrics.score import Score
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.runner.task_scoring import samples
+from t5lite.runner.scorer import samples
 
 VERSIONS = Versions({0: unchanged, 1: unchanged, 2: unchanged})
 """Of these files."""

@@ -1,6 +1,6 @@
 """What the head of an encoder-only model predicts for held-out examples, written out and scored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -15,10 +15,10 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.heldout_measures import heldout_batches
-from t5lite.runner.task_scoring import Scored
+from t5lite.runner.scorer import Scored, Scorer
 
 
-class HeadScorer:
+class HeadScorer(Scorer):
     """Predicts for the examples of an evaluation and scores that by the metrics of the head.
 
     Args:
@@ -32,7 +32,7 @@ class HeadScorer:
         self, model: FunctionalModel, heldout: Heldout, examples: AnsweredExamples, partitioner: Partitioner
     ):
         self._heldout, self._examples, self._partitioner = heldout, examples, partitioner
-        self._metrics = model.config.predicted_metrics
+        self.metrics = model.config.predicted_metrics
         names = [output.name for output in model.config.outputs]
 
         def outputs(params: Tree, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -46,15 +46,16 @@ class HeadScorer:
         )
         self._outputs = jax.jit(outputs, in_shardings=shardings, out_shardings=partitioner.replicated)
 
-    def __call__(self, params: Tree) -> Scored:
+    def __call__(self, params: Tree, *, before_output: Callable[[], None] = lambda: None) -> Scored:
         """Return what is predicted for each example with these parameters."""
         indices = evaluation_indices(self._examples.num_examples, self._heldout.config.max_examples).tolist()
         described = [self._examples.described(index) for index in indices]
+        rows = self._rows(params, before_output)
         predictions = [
             self._examples.prediction(index, outputs)
-            for index, outputs in zip(indices, self._rows(params), strict=False)  # which fill up a batch
+            for index, outputs in zip(indices, rows, strict=False)  # which fill up a batch
         ]
-        results = scores(self._metrics, predictions, [each.reference for each in described])
+        results = scores(self.metrics, predictions, [each.reference for each in described])
         columns = zip(indices, described, predictions, results.of_each, strict=True)
         examples: list[dict[str, Any]] = [
             {
@@ -70,8 +71,8 @@ class HeadScorer:
         ]
         return Scored(results.of_all, examples)
 
-    def _rows(self, params: Tree) -> Iterator[dict[str, np.ndarray]]:
-        with closing(heldout_batches(self._heldout, self._partitioner)) as batches:
+    def _rows(self, params: Tree, before_batch: Callable[[], None]) -> Iterator[dict[str, np.ndarray]]:
+        with closing(heldout_batches(self._heldout, self._partitioner, before_batch)) as batches:
             for batch in batches:
                 found = {name: np.asarray(value) for name, value in self._outputs(params, batch).items()}
                 for row in range(len(next(iter(found.values())))):

@@ -1,8 +1,6 @@
 """What a model writes for the held-out pairs of an evaluation, scored by the metrics of its task."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,7 +12,6 @@ from t5lite.data.prompt import Prompt
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.evaluation.metrics.calibration import calibration
-from t5lite.evaluation.metrics.score import Score
 from t5lite.evaluation.scoring import check_take_several
 from t5lite.evaluation.scoring import scores as metric_scores
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
@@ -22,50 +19,12 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.run_config import RunConfig
 from t5lite.runner.label_probabilities import LabelProbabilities, calibrated_labels
+from t5lite.runner.robustness import TextScorer
+from t5lite.runner.scorer import Scored
 from t5lite.tasks.opening import open_task
 
-_NUM_SAMPLES = 50
 
-
-@dataclass(frozen=True)
-class Scored:
-    """What a model wrote, and how well.
-
-    Attributes:
-      found: the task's metrics by name.
-      examples: one record an example, in the order of the store: ``example`` (its number in the store),
-        ``input``, ``reference`` (and ``other_references``, where there are any), ``prediction``,
-        ``input_cut``, ``output_cut``, and ``scores`` of its own by the metrics that an example alone has; of
-        a classifier ``probabilities`` of the classes.
-      notes: what to know when reading them, a line each.
-    """
-
-    found: Mapping[str, Score]
-    examples: Sequence[Mapping[str, Any]]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """The task's metrics by name, and their errors."""
-        values = {name: score.value for name, score in self.found.items()}
-        errors = {f"{name}_error": score.error for name, score in self.found.items()}
-        return values | {name: error for name, error in errors.items() if error is not None}
-
-    @property
-    def samples(self) -> tuple[dict[str, str], ...]:
-        """Inputs, target and prediction of the first examples."""
-        return samples(self.examples)
-
-
-def samples(examples: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], ...]:
-    """Return inputs, target and prediction of the first of what was predicted."""
-    return tuple(
-        {"inputs": each["input"], "target": each["reference"], "prediction": each["prediction"]}
-        for each in examples[:_NUM_SAMPLES]
-    )
-
-
-class TaskScorer:
+class TaskScorer(TextScorer):
     """Writes for the held-out pairs of an evaluation and scores the text; keep it, and it compiles once.
 
     The model is given the stored ids of the inputs. Predictions are scored against the stored targets,

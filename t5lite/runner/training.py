@@ -34,7 +34,8 @@ from t5lite.runner.resumption import metadata_of
 from t5lite.runner.rollback import Stretch, roll_back
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files, write_lost_files
-from t5lite.runner.task_scoring import TaskScorer
+from t5lite.runner.scorer import Scorer
+from t5lite.runner.scorers import scorer_of
 from t5lite.runner.tracking import tracked
 from t5lite.tasks.recipes import with_kept_tasks
 from t5lite.training import loop
@@ -337,7 +338,7 @@ def _evaluations(
         supervision.preemption.check()
 
     evaluators = heldout_evaluators(run.model, run.partitioner, run.heldout, before_batch=before_batch)
-    scorers = _task_scorers(run)
+    scorers = _scorers(run)
     is_first = True
 
     def measure(name: str, state: TrainState) -> dict[str, float]:
@@ -347,8 +348,11 @@ def _evaluations(
         is_first = False
         average = run.heldout[name].config.average
         params = state.params if average is None else merged(state.params, state.opt_state.average)
-        scores = scorers[name](params, before_output=before_batch).scores if name in scorers else {}
-        newest[name] = evaluators[name](params).means | scores
+        newest[name] = evaluators[name](params).means
+        if (scorer := scorers[name]) is not None:
+            scores = scorer(params, before_output=before_batch).scores
+            # The accuracy stays that of the loss, of which ties are misses.
+            newest[name] |= {metric: value for metric, value in scores.items() if metric not in newest[name]}
         return newest[name]
 
     return tuple(
@@ -363,17 +367,15 @@ def _evaluations(
     )
 
 
-def _task_scorers(run: Run) -> dict[str, TaskScorer]:
-    """Return what scores generated text in the training, by the names of evaluations."""
+def _scorers(run: Run) -> dict[str, Scorer | None]:
+    """Return what scores predictions in the training, by the names of evaluations."""
     return {
-        name: TaskScorer(
-            run.model,
-            run.pipeline.vocabulary,
-            run.config,
-            name,
+        name: scorer_of(
+            heldout,
+            *(run.model, run.pipeline.vocabulary, run.config),
             eos_ids=run.plan.eos_ids,
             partitioner=run.partitioner,
+            in_training=True,
         )
         for name, heldout in run.heldout.items()
-        if heldout.config.task_in_training
     }

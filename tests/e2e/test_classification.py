@@ -111,6 +111,9 @@ def test_evaluate_reports_accuracy_beside_the_majority_class(classifier: Path, c
     predicted = {"macro_f1", "matthews", "expected_calibration_error", "brier_score"}
     of_the_loss = {"loss", "accuracy", "perplexity", "accuracy_error", "majority_accuracy"}
     assert set(metrics) == of_the_loss | predicted
+    in_training = [each for each in read_metrics(classifier / "metrics.jsonl") if each["kind"] == "eval"][-1]
+    for name in ("loss", "accuracy", "macro_f1", "matthews"):
+        assert in_training[name] == pytest.approx(metrics[name], rel=1e-5)
     record, lines = (
         json.loads(path.read_text()) if path.suffix == ".json" else path.read_text().splitlines()
         for path in sorted((classifier / "evaluations").iterdir())

@@ -11,14 +11,18 @@ from seqeval.metrics import f1_score
 
 from t5lite.cli.main import main
 from t5lite.quickstart import corpus
+from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from tests.e2e.conftest import HERE
 
 
-def fine_tuned(recipe: str, data: Path, source: Path, run: Path) -> Path:
+def fine_tuned(recipe: str, data: Path, source: Path, run: Path, *, best: str) -> Path:
+    """Return a run that goes by a metric of its predictions."""
     given = [
         *("train", "--config", str(HERE / recipe), "--run-dir", str(run)),
         *("--data.store", str(data / "train"), "--evaluations.heldout.store", str(data / "heldout")),
         *("--initialize-from.run", str(source)),
+        *("--checkpoints.best-metric", best, "--checkpoints.keep-best", "1"),
+        *("--training.early-stopping-patience", "2"),
     ]
     assert main(given) == 0
     return run
@@ -28,6 +32,11 @@ def measured(run: Path, predictions: Path, *options: str) -> tuple[dict[str, flo
     assert main(["evaluate", "--run", str(run), "--predictions", str(predictions), *options]) == 0
     lines = [json.loads(line) for line in predictions.read_text().splitlines()]
     return json.loads((run / "evaluation.json").read_text())["metrics"], lines
+
+
+def in_training(run: Path) -> dict[str, float]:
+    """Return what the last evaluation of the training found."""
+    return [entry for entry in read_metrics(run / METRICS_FILE) if entry["kind"] == "eval"][-1]
 
 
 def prepared(rows: list[dict], task: str, directory: Path, text_data: Path) -> Path:
@@ -49,9 +58,10 @@ def numbered(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_number_is_predicted_measured_and_exported(bert: Path, numbered: Path, tmp_path: Path, capsys):
-    run = fine_tuned("tiny_regressor_recipe.py", numbered, bert, tmp_path / "run")
+    run = fine_tuned("tiny_regressor_recipe.py", numbered, bert, tmp_path / "run", best="spearman")
     metrics, lines = measured(run, tmp_path / "predictions.jsonl")
     assert {"loss", "pearson", "spearman"} <= metrics.keys()
+    assert {name: in_training(run)[name] for name in metrics} == pytest.approx(metrics, rel=1e-5)
     assert not {"perplexity", "accuracy"} & metrics.keys()
     assert metrics["pearson"] > 0.5
     found, wanted = (np.array([float(each[key]) for each in lines]) for key in ("prediction", "reference"))
@@ -88,8 +98,9 @@ def tagged(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_words_are_tagged_measured_and_exported(bert: Path, tagged: Path, tmp_path: Path, capsys):
-    run = fine_tuned("tiny_tagger_recipe.py", tagged, bert, tmp_path / "run")
+    run = fine_tuned("tiny_tagger_recipe.py", tagged, bert, tmp_path / "run", best="entity_f1")
     metrics, lines = measured(run, tmp_path / "predictions.jsonl")
+    assert {name: in_training(run)[name] for name in metrics} == pytest.approx(metrics, rel=1e-5)
     assert metrics["entity_f1"] > 0.5
     references, found = ([each[key].split() for each in lines] for key in ("reference", "prediction"))
     assert metrics["entity_f1"] == pytest.approx(f1_score(references, found), rel=1e-6)

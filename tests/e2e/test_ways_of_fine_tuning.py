@@ -1,17 +1,25 @@
 """Averages, an early end, the best checkpoint and epochs: one fine-tuning by the command, and what then."""
 
+import dataclasses
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from t5lite import run_config
 from t5lite.checkpointing.partial import restore_params
 from t5lite.checkpointing.reading import saved_shapes
 from t5lite.cli.main import main
 from t5lite.models.functional import build
+from t5lite.runner import evaluation
+from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import Refused, contents
@@ -144,6 +152,32 @@ def test_the_best_is_taken_of_what_was_measured(
         main([*train_arguments, *source, "--run-dir", str(tmp_path / "run")])
     said = capfd.readouterr().err
     assert f"is the best of {tuned} by its moving average, and its own parameters are taken" in said
+
+
+@pytest.mark.slow
+def test_evaluations_of_other_averages_hold_one_set_of_parameters_at_a_time(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = tmp_path / "run"
+    shutil.copytree(tuned, run)
+    config = run_config.load(run / "config.json")
+    of_itself = dataclasses.replace(config.evaluations["heldout"], average=None)
+    run_config.save(
+        dataclasses.replace(config, evaluations={**config.evaluations, "own": of_itself}), run / "config.json"
+    )
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(*args: Any, **options: Any) -> TrainedModel:
+        gc.collect()
+        assert [ref for ref in loaded if ref() is not None] == []
+        trained = load_trained(*args, **options)
+        loaded.extend(map(weakref.ref, jax.tree.leaves(trained.params)))
+        return trained
+
+    monkeypatch.setattr(evaluation, "load_trained", load)
+    averaged, own = evaluation.evaluate(run)
+    assert averaged.metrics["loss"] != own.metrics["loss"]
+    assert len(loaded) == 2 * len(parameters(run, own.step))
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ from t5lite import run_config
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError
 from t5lite.evaluation.best_metric import check_best_metric
+from t5lite.models.config import HEADS
 from t5lite.run_config import EvaluationConfig, RunConfig
+from tests.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 HELDOUT = EvaluationConfig(store="data/heldout")
@@ -76,6 +78,15 @@ def test_a_metric_of_generated_text_is_measured_in_a_training_that_generates():
         check(HELDOUT)
     assert checkpoints.highest_is_best
     assert not CheckpointConfig().highest_is_best
+
+
+@pytest.mark.parametrize("head", [head for head, kind in HEADS.items() if kind.metrics])
+def test_whatever_is_measured_of_the_predictions_of_a_head_may_say_what_is_best(head):
+    model = dataclasses.replace(FAMILIES["bert"], head=head)
+    for metric in HEADS[head].metrics:
+        checkpoints = CheckpointConfig(keep_best=1, best_metric=metric)
+        check_best_metric(checkpoints, CONFIG.training, {"heldout": HELDOUT}, model, task_metrics=dict)
+        assert checkpoints.highest_is_best
 
 
 @pytest.mark.parametrize(

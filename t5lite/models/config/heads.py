@@ -62,7 +62,11 @@ HEADS: dict[Head, HeadKind] = {
         num_labels=2,
     ),
     "sequence_classification": HeadKind(
-        outputs=(_SEQUENCE,), pools=True, labels="classifier", drops_out=True, metrics=("accuracy",)
+        outputs=(_SEQUENCE,),
+        pools=True,
+        labels="classifier",
+        drops_out=True,
+        metrics=("accuracy", "macro_f1", "matthews"),
     ),
     "sequence_regression": HeadKind(
         outputs=(Output("sequence", "sequence_numbers", loss="squared_error"),),

@@ -25,7 +25,7 @@ from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.evaluation_records import store_evaluation
 from t5lite.runner.measurements import Measured
 from t5lite.runner.model_file import ModelFile, VocabularyFile
-from t5lite.runner.task_scoring import Scored
+from t5lite.runner.scorer import Scored
 
 REFERENCES = [f"{a} {b}" for a in ("the cat", "a dog", "my hat") for b in ("sat", "ran", "fell", "flew") * 6]
 
