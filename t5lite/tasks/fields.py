@@ -183,7 +183,27 @@ class Label(TaskField):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundedNumber(TaskField):
+class Number(TaskField):
+    """A finite number, as it is written."""
+
+    unlabelled: float | None = None
+    """The number that stands where there is none, as -1 does in GLUE's test splits."""
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return it."""
+        self.label(values)
+        return _scalar(values[0]).strip()
+
+    def label(self, values: Sequence[Any]) -> float:
+        """Return it as a number."""
+        number = _finite(values[0])
+        if number == self.unlabelled:
+            raise NoLabelError
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundedNumber(Number):
     """A number, rounded to a step and written so: T5's STS-B, in steps of 0.2, tells 26 classes apart."""
 
     step: float = 0.2
@@ -195,26 +215,8 @@ class RoundedNumber(TaskField):
 
     def text(self, values: Sequence[Any]) -> str:
         """Return the number, rounded in float32 as T5 does: halves to the even one."""
-        number, steps_per_unit = _finite(values[0]), np.float32(1 / self.step)
+        number, steps_per_unit = self.label(values), np.float32(1 / self.step)
         return f"{np.round(np.float32(number) * steps_per_unit) / steps_per_unit:.{self.decimals}f}"
-
-    def label(self, values: Sequence[Any]) -> float:
-        """Return the number, not rounded."""
-        return _finite(values[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number(TaskField):
-    """A finite number, as it is written."""
-
-    def text(self, values: Sequence[Any]) -> str:
-        """Return it."""
-        _finite(values[0])
-        return _scalar(values[0]).strip()
-
-    def label(self, values: Sequence[Any]) -> float:
-        """Return it as a number."""
-        return _finite(values[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ QQP = _task(
 STSB = _task(
     "stsb",
     ("sentence1", "sentence2"),
-    RoundedNumber(),
+    RoundedNumber(unlabelled=-1),
     about="how alike two sentences are, from 0.0 to 5.0 in steps of 0.2",
     instruction="How alike are these, from 0.0 to 5.0 (the same)?\n\n{sentence1}\n\n{sentence2}",
     metrics=("pearson", "spearman"),

@@ -120,11 +120,23 @@ class LabelledRows(TaskRows):
         made = super().__call__(row, lose)
         if made is None:
             return None
-        labels = {
-            role: self._made(name, self.task.made_of(name).label, row)
-            for role, name in self.task.labels.items()
-        }
-        return [json.dumps(labels, ensure_ascii=False), *made]
+        try:
+            labels = {
+                role: self._made(name, self.task.made_of(name).label, row)
+                for role, name in self.task.labels.items()
+            }
+        except LeftOutError as error:
+            lose(error.loss)
+            return None
+        if _has_one_tag_a_word(labels):
+            return [json.dumps(labels, ensure_ascii=False), *made]
+        lose(Loss.UNEVEN)
+        return None
+
+
+def _has_one_tag_a_word(labels: Mapping[str, Any]) -> bool:
+    """Return whether labels have so, where they are of words."""
+    return "tags" not in labels or "words" not in labels or len(labels["tags"]) == len(labels["words"])
 
 
 def example_texts(task: Task, form: Form = "inputs") -> Sequence[str]:

@@ -12,7 +12,7 @@ from t5lite.data.heldout_split import HeldoutSplit
 from t5lite.data.reading.input_files import InputFiles, Progress
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.data.reading.rows import read_rows
-from t5lite.data.reading.tally import Tally
+from t5lite.data.reading.tally import Loss, Tally
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.tasks.few_shot import Pair, Shots
 from t5lite.tasks.repetitions import Repetitions, SharedInputs
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     other_targets: tuple[str, ...]
     """As right as ``targets``."""
     whole: str
-    """All its columns, by which it is held out or not: the same rows for every task and form of a file."""
+    """All its columns, by which it is held out by chance: the same rows for every task and form of a file."""
     texts: tuple[str, ...]
     """The texts of the fields, without what the templates add."""
     labels: str
@@ -75,17 +75,18 @@ class TaskReading:
         return [*shared.remarks(), *self._repetitions.remarks(), *(shots.remarks() if shots else ())]
 
     def _every(self, progress: Progress | None, tally: Tally) -> Iterator[Row]:
+        """Yield all rows; raises DataError at the end if any have not one tag a word."""
         rows = read_rows(
             self.inputs.paths,
             self.make,
             on_invalid_utf8=self.on_invalid_utf8,
             progress=progress,
             tally=tally,
+            whole=self.split.is_by_chance and self.split.exists,
         )
-        return (
-            Row(asked, answer, others, whole, tuple(texts), labels)
-            for whole, labels, asked, answer, others, *texts in rows
-        )
+        for whole, labels, asked, answer, others, *texts in rows:
+            yield Row(asked, answer, others, whole, tuple(texts), labels)
+        tally.check(Loss.UNEVEN)
 
     @cached_property
     def _first_look(self) -> tuple[SharedInputs, Shots | None]:

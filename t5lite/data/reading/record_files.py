@@ -141,9 +141,20 @@ def _columns_of_fields(schema: Any, fields: Sequence[str], reading: FileReading)
         names += [
             name
             for name in schema.names
-            if schema.names.count(name) == 1 and not types.is_temporal(schema.field(name).type)
+            if schema.names.count(name) == 1 and _says_what_a_row_is(schema.field(name).type)
         ]
     return list(dict.fromkeys(names))
+
+
+def _says_what_a_row_is(kind: Any) -> bool:
+    """Whether values of a type are part of a row's text: no dates, and no pictures or sounds."""
+    import pyarrow.types as types
+
+    inner = [kind.field(place).type for place in range(kind.num_fields)]
+    has_content = types.is_struct(kind) and any(
+        types.is_binary(each) or types.is_large_binary(each) for each in inner
+    )
+    return not types.is_temporal(kind) and not has_content and all(map(_says_what_a_row_is, inner))
 
 
 def _pyarrow(path: str | Path) -> Any:

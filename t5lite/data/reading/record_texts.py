@@ -88,7 +88,7 @@ class FileReading:
     """Fields whose integers and booleans are taken as text."""
     takes_texts_alone: ClassVar[bool] = True
     """Whether a column of another type can be told not to do before its rows are read."""
-    needs_whole_records: ClassVar[bool] = False
+    needs_whole_records: bool = False
     """Whether the fields that are not asked for matter, too."""
     _missing: _MissingFields = field(default_factory=_MissingFields, init=False, repr=False, compare=False)
 

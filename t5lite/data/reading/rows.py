@@ -51,7 +51,6 @@ class RowReading(FileReading):
 
     make: RowTexts
     takes_texts_alone: ClassVar[bool] = False
-    needs_whole_records: ClassVar[bool] = True
 
     @property
     def optional(self) -> Collection[str]:
@@ -81,9 +80,12 @@ class RowReading(FileReading):
             return None
         try:
             texts = self.make(row, lambda loss: self.lose(loss, place))
-            return None if texts is None else [_written(record), *texts]
+            return None if texts is None else [self._whole(record), *texts]
         except ValueError as error:
             raise DataError(f"{place}: {error}") from error
+
+    def _whole(self, record: Mapping[str, Any]) -> str:
+        return _written(record) if self.needs_whole_records else ""
 
     def _value(self, value: Any, place: str) -> Any:
         if isinstance(value, bytes):
@@ -112,10 +114,19 @@ def read_rows(
     on_invalid_utf8: InvalidUtf8 = "error",
     progress: Progress | None = None,
     tally: Tally | None = None,
+    whole: bool = False,
 ) -> Iterator[list[Any]]:
     """Yield, of every row of all files in order, all of it as a text and what ``make`` returns.
 
-    The first is the same whichever columns that takes. Other arguments are as of ``read_texts``.
+    Args:
+      paths: of the files.
+      make: of each row.
+      on_invalid_utf8: as of ``read_texts``, and so the next two.
+      progress: of the bytes read.
+      tally: of what is lost.
+      whole: whether all of a row matters, so that its text is the same whichever columns ``make`` takes; else
+        it is empty, and of a file of columns no others are read. Pictures and sounds as ``datasets`` keeps
+        them, bytes beside a path, are no part of it.
 
     Raises:
       DataError: as ``read_texts``, for ``.txt`` files, which have no columns, and for a value that ``make``
@@ -125,7 +136,12 @@ def read_rows(
 
     def rows(path: str | Path) -> Iterator[list[Any]]:
         reading = RowReading(
-            path=path, on_invalid_utf8=on_invalid_utf8, progress=progress, tally=tally, make=make
+            path=path,
+            on_invalid_utf8=on_invalid_utf8,
+            progress=progress,
+            tally=tally,
+            make=make,
+            needs_whole_records=whole,
         )
         return records_of(reading, make.columns)
 

@@ -8,6 +8,7 @@ from typing import Any
 from t5lite.core.errors import DataError
 
 _FILES_SAID = 3
+_PLACES_SAID = 5
 _FILES_LISTED = 20
 """Of a reason, the files with the highest counts."""
 
@@ -47,6 +48,7 @@ class Loss(enum.Enum):
         "rows dropped because they have no label (-1 or '-')",
         "if all of a split have none, it is a test split that others score: take another",
     )
+    UNEVEN = ("uneven", "rows without one tag a word", "correct such rows, or leave them out")
     NUMBER = ("number", "texts that are numbers or booleans, taken as they are written", "")
     INTEGER = ("integer", "targets that are integers or booleans, taken as text", "")
     REPEATED_HEADER = ("repeated_header", "repeated header lines dropped", "")
@@ -61,7 +63,7 @@ class Tally:
 
     def __init__(self):
         self._counts: dict[str, Counter[str]] = {}
-        self._first: dict[str, str] = {}
+        self._places: dict[str, list[str]] = {}
         self.empty_files: list[str] = []
         """Files that had no text at all, in reading order."""
         self.file = ""
@@ -70,14 +72,27 @@ class Tally:
     def count(self, loss: Loss, path: object, place: str) -> None:
         """Count one record of the file ``path``; ``place`` says where it stands."""
         self._counts.setdefault(loss.label, Counter())[str(path)] += 1
-        self._first.setdefault(loss.label, place)
+        places = self._places.setdefault(loss.label, [])
+        if len(places) < _PLACES_SAID:
+            places.append(place)
+
+    def check(self, loss: Loss) -> None:
+        """Check that no record is lost for a reason that ends the reading.
+
+        Raises:
+          DataError: if one is, with how many and where the first of them stand.
+        """
+        if files := self._counts.get(loss.label):
+            places, count = self._places[loss.label], files.total()
+            more = ", …" if count > len(places) else ""
+            raise DataError(f"{loss.said}: {count:,} ({', '.join(places)}{more}); {loss.remedy}")
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Return for each reason how many records, the first one's place, and the files with most of them."""
         return {
             label: {
                 "records": files.total(),
-                "first": self._first[label],
+                "first": self._places[label][0],
                 "files": len(files),
                 "worst_files": dict(files.most_common(_FILES_LISTED)),
             }

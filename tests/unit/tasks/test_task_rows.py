@@ -321,7 +321,7 @@ def test_what_says_whether_a_row_is_held_out_is_the_same_for_every_task_of_a_fil
         TaskRows(task=open_task(each["task"]), form=each.get("form", "inputs"), renamed=each["columns"])
         for each in TASKS_OF_ONE_FILE
     )
-    assert len({tuple(whole for whole, *_ in read_rows([path], make)) for make in makes}) == 1
+    assert len({tuple(whole for whole, *_ in read_rows([path], make, whole=True)) for make in makes}) == 1
 
 
 def test_every_task_of_a_file_holds_out_the_same_rows(tmp_path):
