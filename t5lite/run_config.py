@@ -181,7 +181,7 @@ class RunConfig(_UncheckedConfig):
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
         for data in self.data.named_sources.values():
-            _check_data_and_model(data, self.model)
+            _check_data_and_model(data, self.adapter.narrowed(self.model))
         self.data.lengths(self.model.architecture)
         for name, evaluation in self.evaluations.items():
             check_name(name)

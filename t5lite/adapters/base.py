@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from t5lite.core.types import Tree
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import Trained
 
@@ -40,6 +41,14 @@ class BaseAdapter(ABC):
           ConfigError: if it cannot.
         """
         del hold_several
+
+    def narrowed(self, config: ModelConfig) -> ModelConfig:
+        """Return what the model is to its inputs, which may have fewer positions than it has.
+
+        Raises:
+          ConfigError: if they have none.
+        """
+        return config
 
     def bound(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Any:
         """Return the module over the parameters of a model and its adapter; arguments as of ``applied``."""
@@ -108,7 +117,7 @@ class AdaptedModel(FunctionalModel):
         """Return the model with the adapter; errors as of ``BaseAdapter.shapes``."""
         abstract, axes = adapter.shapes(base)
         return cls(
-            base.config,
+            adapter.narrowed(base.config),
             base.execution,
             base.graphdef,
             united(base.logical_axes, axes),

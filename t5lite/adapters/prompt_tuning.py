@@ -1,7 +1,7 @@
-"""Prompt tuning (Lester et al. 2021): embeddings that are learned stand before every input of an encoder."""
+"""Prompt tuning (Lester et al. 2021): embeddings that are learned stand before every input."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from t5lite.adapters.base import BaseAdapter
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import Trained
 
@@ -22,9 +23,11 @@ _SPECIAL = 3
 
 @dataclass(frozen=True, kw_only=True)
 class PromptTuning(BaseAdapter):
-    """``num_tokens`` embeddings before the encoder's input of an encoder-decoder, which stays as it is.
+    """``num_tokens`` embeddings before the input of a model that writes, which stays as it is.
 
-    What is trained is the difference to where they begin, so that weight decay draws them there.
+    They stand before the encoder's input of an encoder-decoder, and before the first token of a decoder
+    alone, where they take positions of the row. What is trained is the difference to where they begin, so
+    that weight decay draws them there.
     """
 
     num_tokens: int = 20
@@ -53,20 +56,24 @@ class PromptTuning(BaseAdapter):
                 "examples into a row; set data.pack=False"
             )
 
+    def narrowed(self, config: ModelConfig) -> ModelConfig:
+        """Return the model without the positions that the prompt takes."""
+        return config.behind(self.num_tokens)
+
     def shapes(self, model: FunctionalModel) -> tuple[Tree, Tree]:
         """Return one table ``[num_tokens, embed]`` in float32."""
         config: Any = model.config
         if not hasattr(config.module(), "take_prompt"):
             raise ConfigError(
-                "adapter=PromptTuning stands before the encoder's input of an encoder-decoder, and the model "
-                f"is {config.architecture}; adapt it by adapter=LoRA"
+                "adapter=PromptTuning stands before the input of a model that writes, and the model is "
+                f"{config.architecture}; adapt it by adapter=LoRA"
             )
         if self.initialization == "vocabulary" and self.num_tokens > len(self._frequent(model)):
             raise ConfigError(
                 f"adapter.num_tokens={self.num_tokens} must be at most {len(self._frequent(model))}, the "
                 "frequent tokens at which they begin; or set adapter.initialization='random'"
             )
-        shape = (self.num_tokens, config.encoder_dim)
+        shape = (self.num_tokens, config.stacks[0].embed_dim)
         return (
             {_OWN: {"embedding": jax.ShapeDtypeStruct(shape, jnp.float32)}},
             {_OWN: {"embedding": ("positions", "embed")}},
@@ -81,10 +88,10 @@ class PromptTuning(BaseAdapter):
 
     def bound(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Any:
         """Return the module with the prompt."""
-        module, config = model.bind(params, dropout_key=dropout_key), cast(Any, model.config)
+        module = model.bind(params, dropout_key=dropout_key)
         prompt_PD = own[_OWN]["embedding"]
         if self.initialization == "vocabulary":
-            embedder = module.encoder_embedder if config.separate_tables else module.token_embedder
+            embedder = getattr(module, "encoder_embedder", module.token_embedder)
             prompt_PD += embedder(jnp.asarray(self._tokens(model))[None])[0].astype(jnp.float32)
         module.take_prompt(prompt_PD)
         return module

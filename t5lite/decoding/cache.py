@@ -56,7 +56,7 @@ def start_prompt_cache(
       max_decode_length: tokens to come; the last one is never fed back.
     """
     logits_BV, past = model.prefill(prompts_BL, first_B=first_B, num_more=max_decode_length - 1)
-    position = jnp.asarray(prompts_BL.shape[1], jnp.int32)
+    position = jnp.asarray(model.num_virtual_tokens + prompts_BL.shape[1], jnp.int32)
     return logits_BV, DecodingCache(position, past, {"first_B": first_B})
 
 

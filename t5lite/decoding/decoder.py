@@ -32,6 +32,8 @@ class Start(NamedTuple):
     """Column of ``tokens_BP`` where each row's first token is, after its padding."""
     logits_BV: jax.Array | None
     """Of the first token to write; None if the last of ``tokens_BP`` is not in the cache yet."""
+    num_virtual_tokens: int = 0
+    """Positions that the cache has before ``tokens_BP``."""
 
     def repeated(self, times: int) -> "Start":
         """Return every row so many times, one after another: of several texts that are written at once."""
@@ -43,12 +45,15 @@ class Start(NamedTuple):
     def branched(self, times: int, max_decode_length: int) -> "Start":
         """Return the same for texts that take over from each other what they have (``reorder``)."""
         num_rows, length = self.tokens_BP.shape
-        cache = branched(self.cache, times, length + max_decode_length)
+        num_positions = self.num_virtual_tokens + length + max_decode_length
+        cache = branched(self.cache, times, num_positions)
         return self._with_rows(jnp.repeat(jnp.arange(num_rows), times), cache)
 
     def _with_rows(self, rows_B: jax.Array, cache: DecodingCache) -> "Start":
         logits_BV = None if self.logits_BV is None else self.logits_BV[rows_B]
-        return Start(cache, self.tokens_BP[rows_B], self.first_B[rows_B], logits_BV)
+        return self._replace(
+            cache=cache, tokens_BP=self.tokens_BP[rows_B], first_B=self.first_B[rows_B], logits_BV=logits_BV
+        )
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,10 @@ class ContinuingDecoder(Decoder[DecoderOnly]):
 
     def start(self, tokens_BM: jax.Array, marks: jax.Array | None) -> Start:
         """Run the prompts; the result does not depend on the padding in front of them."""
-        self.model.config.check_length(tokens_BM.shape[1] + self.max_decode_length - 1)
+        num_virtual_tokens = self.model.num_virtual_tokens
+        self.model.config.check_length(num_virtual_tokens + tokens_BM.shape[1] + self.max_decode_length - 1)
         first_B = jnp.zeros((tokens_BM.shape[0],), jnp.int32) if marks is None else marks
         logits_BV, cache = start_prompt_cache(
             self.model, tokens_BM, first_B=first_B, max_decode_length=self.max_decode_length
         )
-        return Start(cache, tokens_BM, first_B, logits_BV)
+        return Start(cache, tokens_BM, first_B, logits_BV, num_virtual_tokens)

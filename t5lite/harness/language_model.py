@@ -61,7 +61,7 @@ class RunLM(TemplateLM):
         super().__init__()
         del max_batch_size, device
         found = Snapshot(RunDirectory.at(run))
-        self.config = found.model.config
+        self.config = found.model.narrowed
         self.tokens = harness_tokens(found)
         self.batch_size = _DEFAULT_BATCH_SIZE if str(batch_size).startswith("auto") else int(batch_size)
         self.max_length = harness_length(self.config) if max_length is None else max_length

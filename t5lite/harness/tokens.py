@@ -56,7 +56,7 @@ def harness_tokens(found: Snapshot) -> HarnessTokens:
     Raises:
       UserError: if its vocabulary cannot be opened, or lacks what its architecture needs.
     """
-    config, vocabulary = found.model.config, found.vocabulary
+    config, vocabulary = found.model.narrowed, found.vocabulary
     trained = trained_on(found)
     frame = None if trained is None else decoding_mode(config).frame(vocabulary, trained)
     around = framing(vocabulary, config.architecture, token_types=False, frame=frame)

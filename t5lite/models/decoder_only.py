@@ -11,15 +11,16 @@ from t5lite.models.layers.caches import Past
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
 from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.making import Making
+from t5lite.models.layers.prompted import Prompted
 from t5lite.models.layers.stack import Stack
 
 
-class DecoderOnly(nnx.Module):
+class DecoderOnly(Prompted):
     """A causal stack and a language model's head.
 
     Segment ids mask attention: 0 is padding, and a position sees only earlier positions of its own segment;
     with ``config.prefix_attention="bidirectional"`` also the later ones that are inputs
-    (``decoder_bidirectional``, or a prompt).
+    (``decoder_bidirectional``, or a prompt). Virtual tokens stand before the first position, and are inputs.
     A ``dropout_key`` of None means deterministic.
     """
 
@@ -39,26 +40,28 @@ class DecoderOnly(nnx.Module):
     def outputs(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, LogitFactors]:
         """Return the logits of ``__call__`` as ``tokens``, not multiplied out: what a loss is taken of."""
         sees_inputs = self.config.prefix_attention == "bidirectional"
+        bidirectional_BL = optional_field(batch, "decoder_bidirectional") if sees_inputs else None
         x_BLD = self.decoder(
-            self.token_embedder(jnp.asarray(batch["decoder_input_tokens"])),
-            segment_ids_BL=optional_field(batch, "decoder_segment_ids"),
-            bidirectional_BL=optional_field(batch, "decoder_bidirectional") if sees_inputs else None,
+            self.behind_prompt(self.token_embedder(jnp.asarray(batch["decoder_input_tokens"]))),
+            segment_ids_BL=self.marked(optional_field(batch, "decoder_segment_ids")),
+            bidirectional_BL=self.marked(bidirectional_BL),
             dropout_key=dropout_key,
         )
-        return {"tokens": self._project(x_BLD)}
+        return {"tokens": self._project(self.without_prompt(x_BLD))}
 
     def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int) -> tuple[jax.Array, Past]:
         """Return float32 ``logits_BV`` after whole prompts, and a cache with them and room for more tokens.
 
         Args:
           tokens_BL: prompts that all end at the last column, with padding in front.
-          first_B: int32 column of each prompt's first token.
+          first_B: int32 column of each prompt's first token, and in the cache of its first virtual token.
           num_more: tokens to come that are fed back.
         """
-        segment_ids_BL = (jnp.arange(tokens_BL.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
+        embedded_BLD = self.behind_prompt(self.token_embedder(tokens_BL), first_B)
+        segment_ids_BL = (jnp.arange(embedded_BLD.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
         sees_inputs = self.config.prefix_attention == "bidirectional"
         x_BLD, past = self.decoder.prefill(
-            self.token_embedder(tokens_BL),
+            embedded_BLD,
             num_more=num_more,
             segment_ids_BL=segment_ids_BL,
             bidirectional_BL=segment_ids_BL if sees_inputs else None,
@@ -80,7 +83,7 @@ class DecoderOnly(nnx.Module):
           tokens_BL: tokens at ``position``, one of each text that continues a prompt.
           past: from ``prefill``, filled before ``position``; with as many keys at a place as there are texts.
           position: int32 scalar, the same column for all rows.
-          first_B: int32 column of each row's first token.
+          first_B: int32 column of each row's first token, or virtual token.
           writers_BLP: int32, which text of its prompt wrote what a text has at a position; None for one text.
         """
         x_BLD, past = self.decoder.decode_step(

@@ -12,16 +12,17 @@ from t5lite.models.layers.dropout import split_or_none
 from t5lite.models.layers.embedding import LogitsProjection, TokenEmbedding
 from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.making import Making
+from t5lite.models.layers.prompted import Prompted
 from t5lite.models.layers.stack import Memory, Stack
-from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
 
 
-class EncoderDecoder(nnx.Module):
+class EncoderDecoder(Prompted):
     """An encoder, and a causal decoder that attends to its output; one embedding table for both, or two.
 
     Segment ids mask attention in both stacks and across them: 0 is padding, and a position sees only
     positions of its own segment. Without segment ids nothing is padding, id 0 included (T5X would infer
-    padding from it). A ``dropout_key`` of None means deterministic.
+    padding from it). A prompt stands before the encoder's input. A ``dropout_key`` of None means
+    deterministic.
     """
 
     def __init__(self, config: EncoderDecoderConfig, execution: Execution, *, rngs: nnx.Rngs):
@@ -57,13 +58,6 @@ class EncoderDecoder(nnx.Module):
         )
         return {"tokens": tokens}
 
-    def take_prompt(self, prompt_PD: jax.Array) -> None:
-        """Put embeddings before every input of the encoder, whose output begins with theirs (prompt tuning).
-
-        They are of the segment 1, so that a row has one example.
-        """
-        self.prompt = nnx.Variable(prompt_PD)
-
     def encode(
         self,
         tokens_BM: jax.Array,
@@ -73,13 +67,10 @@ class EncoderDecoder(nnx.Module):
     ) -> jax.Array:
         """Return the encoder's output ``[B, M, D]`` in the compute dtype."""
         embedder = self.encoder_embedder if self.config.separate_tables else self.token_embedder
-        embedded_BMD = embedder(tokens_BM)
-        if hasattr(self, "prompt"):
-            prompt_PD = self.prompt[...].astype(embedded_BMD.dtype)
-            prompt_BPD = jnp.broadcast_to(prompt_PD, (len(tokens_BM), *prompt_PD.shape))
-            embedded_BMD = constrain(jnp.concatenate([prompt_BPD, embedded_BMD], axis=1), RESIDUAL_AXES)
         return self.encoder(
-            embedded_BMD, segment_ids_BL=self._with_prompt(segment_ids_BM), dropout_key=dropout_key
+            self.behind_prompt(embedder(tokens_BM)),
+            segment_ids_BL=self.marked(segment_ids_BM),
+            dropout_key=dropout_key,
         )
 
     def decode(
@@ -138,7 +129,7 @@ class EncoderDecoder(nnx.Module):
             position=position,
             writers_BLP=writers_BLP,
             cross=cross,
-            encoder_segment_ids_BM=self._with_prompt(encoder_segment_ids_BM),
+            encoder_segment_ids_BM=self.marked(encoder_segment_ids_BM),
         )
         return self._project(x_BLD).logits(), past
 
@@ -155,16 +146,10 @@ class EncoderDecoder(nnx.Module):
             self.token_embedder(tokens_BL),
             segment_ids_BL=decoder_segment_ids_BL,
             encoded_BMD=encoded_BMD,
-            encoder_segment_ids_BM=self._with_prompt(encoder_segment_ids_BM),
+            encoder_segment_ids_BM=self.marked(encoder_segment_ids_BM),
             dropout_key=dropout_key,
         )
         return self._project(x_BLD)
-
-    def _with_prompt(self, segment_ids_BM: jax.Array | None) -> jax.Array | None:
-        """Return the segment ids of the encoder's inputs with those of the prompt before them."""
-        if segment_ids_BM is None or not hasattr(self, "prompt"):
-            return segment_ids_BM
-        return jnp.pad(segment_ids_BM, ((0, 0), (len(self.prompt[...]), 0)), constant_values=1)
 
     def _project(self, x_BLD: jax.Array) -> LogitFactors:
         if self.config.tie_embeddings:

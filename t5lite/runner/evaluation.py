@@ -261,7 +261,9 @@ def _configuration(
     if changes.store is None:
         raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
     evaluation = changes.applied(EvaluationConfig(store=changes.store))
-    config, note = measuring_config(directory, model.config, evaluation, inputs_length=changes.inputs_length)
+    config, note = measuring_config(
+        directory, model.narrowed, evaluation, inputs_length=changes.inputs_length
+    )
     return dataclasses.replace(config, execution=model.execution), [note]
 
 

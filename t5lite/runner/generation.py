@@ -102,7 +102,7 @@ def start_generation(
         raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     directory = RunDirectory.at(run)
     found = Snapshot(directory)
-    config, vocabulary = found.model.config, found.vocabulary
+    config, vocabulary = found.model.narrowed, found.vocabulary
     trained = trained_on(found)
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length

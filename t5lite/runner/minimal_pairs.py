@@ -73,7 +73,7 @@ def evaluate_minimal_pairs(
     rows = [texts for _, *texts in read_rows([file], _Columns(), tally=tally)]
     if not rows:
         raise DataError(f"{file} has no pair; give rows with {' and '.join(_SENTENCES)}")
-    vocabulary, config = found.vocabulary, found.model.config
+    vocabulary, config = found.vocabulary, found.model.narrowed
     ids = [_encoded(vocabulary, text, file) for row in rows for text in row[:2]]
     config.check_length(2 + max(map(len, ids)))
     # Before anything is loaded, what has no likelihood is refused.

@@ -59,6 +59,11 @@ class ModelFile:
             ),
         )
 
+    @property
+    def narrowed(self) -> ModelConfig:
+        """What the model is to its inputs; its own ``config`` where no adapter takes positions of theirs."""
+        return self.config if self.adaptation is None else self.adaptation.adapter.narrowed(self.config)
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         return _JSON.unstructure(self, ModelFile)

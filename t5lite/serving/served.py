@@ -114,7 +114,7 @@ def load_served(
     """
     directory = RunDirectory.at(run)
     found = Snapshot(directory)
-    config, trained = found.model.config, trained_on(found)
+    config, trained = found.model.narrowed, trained_on(found)
     lengths = generation_lengths(
         config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
     )

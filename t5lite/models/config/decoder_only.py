@@ -1,9 +1,11 @@
 """The decoder-only Transformer's configuration."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
+from t5lite.core.errors import ConfigError
 from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice
 from t5lite.models.config.initializers import Initializer, NormalInitializer
@@ -54,6 +56,16 @@ class DecoderOnlyConfig(TransformerConfig):
     def sees_later_inputs(self) -> bool:
         """Whether inputs see all inputs."""
         return self.prefix_attention == "bidirectional"
+
+    def behind(self, num_virtual_tokens: int) -> Self:
+        """Return this model with as many positions fewer."""
+        left = self.max_length - num_virtual_tokens
+        if left < 1 and self.position_limit is not None:
+            raise ConfigError(
+                f"{num_virtual_tokens} virtual tokens leave no room for text in the {self.max_length} "
+                "positions of the model; use fewer (adapter.num_tokens)"
+            )
+        return dataclasses.replace(self, max_length=max(left, 1))
 
     @property
     def marks(self) -> tuple[str, ...]:

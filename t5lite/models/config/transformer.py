@@ -429,6 +429,17 @@ class TransformerConfig(ABC):
             f"{said} is of an encoder-only model, and this one is {self.architecture}; leave it out"
         )
 
+    def behind(self, num_virtual_tokens: int) -> Self:
+        """Return what this model is to tokens that embeddings stand before (prompt tuning).
+
+        An encoder-decoder has them before the encoder's input, whose positions are not the decoder's.
+
+        Raises:
+          ConfigError: if no position is left.
+        """
+        del num_virtual_tokens
+        return self
+
     def check_length(self, length: int) -> None:
         """Check that a sequence of ``length`` tokens has a position for each.
 
