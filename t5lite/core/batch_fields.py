@@ -24,14 +24,18 @@ class BatchField:
     """One field of a batch."""
 
     side: Side | None
-    """Whose length its rows have; None: one number a row."""
+    """Whose length its rows have; None: a number a row, or a few."""
     dtype: Literal["int32", "float32"] = "int32"
     absent: float = 0
     """The value where nothing is, in padding or in a blank row."""
+    several: int | None = None
+    """Numbers a row of a field without a side; None: a single one, which has no axis."""
 
     def shape(self, batch_size: int, lengths: Mapping[Side, int]) -> tuple[int, ...]:
         """Return the shape in a batch whose sides have ``lengths``."""
-        return (batch_size,) if self.side is None else (batch_size, lengths[self.side])
+        if self.side is not None:
+            return (batch_size, lengths[self.side])
+        return (batch_size,) if self.several is None else (batch_size, self.several)
 
 
 def _of_side(side: Side) -> dict[str, BatchField]:
@@ -54,13 +58,12 @@ BATCH_FIELDS: dict[str, BatchField] = {
     **MARKS,
     "sequence_labels": BatchField(None, absent=NO_LABEL),
     "sequence_numbers": BatchField(None, "float32", absent=NO_NUMBER),
-    "span_starts": BatchField(None, absent=NO_LABEL),
-    "span_ends": BatchField(None, absent=NO_LABEL),
+    "span_positions": BatchField(None, absent=NO_LABEL, several=2),
 }
 """All fields by name."""
 
 ROW_LABELS = {name for name, field in BATCH_FIELDS.items() if field.side is None}
-"""Fields with one label or number a row; a negative label does not count, nor a number that is none."""
+"""Fields with a label or number a row, or a few: a negative label does not count, nor one that is none."""
 COUNTING = ROW_LABELS | {f"{side}_loss_weights" for side in SIDES}
 """Fields that say what counts: where all of a row's are absent, the row does not."""
 SEGMENT_IDS: dict[str, Side] = {f"{side}_segment_ids": side for side in SIDES}

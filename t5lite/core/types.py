@@ -34,7 +34,7 @@ An encoder-only model has the encoder's, and what its head is trained on::
     encoder_loss_weights   [B, M]   float32, 0 where nothing is predicted
     sequence_labels        [B]      next sentence (0 is next, 1 random), or the class; negative: no label
     sequence_numbers       [B]      float32, the number to predict; NaN: none
-    span_starts, span_ends [B]      positions of an answer; negative: no label
+    span_positions         [B, 2]   first and last position of an answer, (0, 0): none; negative: no label
 
 All segment fields of a model are present or all absent; absent means no padding and one example a row.
 """

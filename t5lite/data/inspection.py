@@ -190,7 +190,7 @@ def _decoded(fields: Mapping[str, np.ndarray], vocabulary: Vocabulary, segment: 
             shown["given"] = _text(part("decoder_input_tokens", chosen=~counts), vocabulary)
         shown["targets"] = _text(part("decoder_target_tokens", chosen=counts), vocabulary)
     for name in sorted(ROW_LABELS & fields.keys()):
-        shown[name.replace("_", " ")] = f"{float(fields[name]):g}"
+        shown[name.replace("_", " ")] = " ".join(f"{number:g}" for number in fields[name].flat)
     return {name: text for name, text in shown.items() if text}
 
 

@@ -31,7 +31,7 @@ class EncoderOnly(nnx.Module):
     sequence_classification  ``sequence`` [B, num_labels] from the pooler
     sequence_regression      ``sequence`` [B, 1], a number, from the pooler
     token_classification     ``labels`` [B, M, num_labels]
-    span_extraction          ``starts`` and ``ends`` [B, M], over positions
+    span_extraction          ``span`` [B, 2, M]: over positions, the first of a span and the last
     =======================  =================================================================
     """
 
@@ -88,7 +88,7 @@ class EncoderOnly(nnx.Module):
         if kind.chooses_positions:
             if segment_ids_BM is not None:
                 logits_BLE = jnp.where(segment_ids_BM[:, :, None] == 0, _PADDING_LOGIT, logits_BLE)
-            return outputs | {each.name: logits_BLE[:, :, i] for i, each in enumerate(kind.outputs)}
+            return outputs | {kind.outputs[-1].name: jnp.swapaxes(logits_BLE, 1, 2)}
         return outputs | {kind.outputs[-1].name: logits_BLE if kind.labels_tokens else logits_BLE[:, 0]}
 
     def encode(

@@ -13,7 +13,7 @@ from t5lite.models.layers.logits import LogitFactors
 
 
 class Target(NamedTuple):
-    """What is right of one output; ``[B, 1]`` for an output with one label a row."""
+    """What is right of one output; ``[B, 1]`` for an output with one label a row, ``[B, 2]`` with two."""
 
     name: str
     targets_BL: jax.Array
@@ -79,16 +79,15 @@ def _target(output: Output, batch: Batch) -> Target:
     targets = jnp.asarray(batch[output.targets])
     if output.weights is not None:
         return Target(output.name, targets, jnp.asarray(batch[output.weights]), output.loss)
-    targets_B1 = targets[:, None]
-    known_B1, is_there_B1 = _KNOWN[output.loss](targets_B1)
-    return Target(output.name, known_B1, is_there_B1.astype(jnp.float32), output.loss)
+    known_BL, is_there_BL = _KNOWN[output.loss](targets if targets.ndim > 1 else targets[:, None])
+    return Target(output.name, known_BL, is_there_BL.astype(jnp.float32), output.loss)
 
 
 _KNOWN: Mapping[LossKind, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
-    "cross_entropy": lambda labels_B1: (jnp.maximum(labels_B1, 0), labels_B1 >= 0),
-    "squared_error": lambda numbers_B1: (
-        jnp.where(jnp.isfinite(numbers_B1), numbers_B1, 0),
-        jnp.isfinite(numbers_B1),
+    "cross_entropy": lambda labels_BL: (jnp.maximum(labels_BL, 0), labels_BL >= 0),
+    "squared_error": lambda numbers_BL: (
+        jnp.where(jnp.isfinite(numbers_BL), numbers_BL, 0),
+        jnp.isfinite(numbers_BL),
     ),
 }
 """Targets of rows with something in the place of those that are not there, and which are."""

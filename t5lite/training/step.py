@@ -98,12 +98,12 @@ def check_loss(model: FunctionalModel, config: StepConfig) -> None:
     """Check that the labels are such as can be smoothed, where they are to be.
 
     Raises:
-      ConfigError: for a head that predicts numbers.
+      ConfigError: for a head that predicts numbers, or positions, among which is padding.
     """
-    if config.label_smoothing and not model.config.outputs[0].has_likelihood:
+    if config.label_smoothing and not model.config.outputs[0].can_be_smoothed:
         raise ConfigError(
             f"step.label_smoothing={config.label_smoothing} is of labels, and model.head="
-            f"{model.config.head!r} predicts numbers; set it to 0"
+            f"{model.config.head!r} predicts numbers or positions; set it to 0"
         )
 
 

@@ -135,6 +135,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**_ROBERTA, "pad_token_id": 0, "type_vocab_size": 2},
     ),
     "roberta-texts": ("RobertaForSequenceClassification", "RobertaConfig", {**_ROBERTA, "num_labels": 3}),
+    "bert-spans": ("BertForQuestionAnswering", "BertConfig", _BERT),
+    "roberta-spans": ("RobertaForQuestionAnswering", "RobertaConfig", _ROBERTA),
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
     # Every bias that there can be, and local layers first: an irregular pattern.
     "modernbert-hidden": (
@@ -227,7 +229,11 @@ def assert_same_outputs(model: Any, config: ModelConfig, params: Any) -> None:
     outputs = our_outputs(config, params)
     assert outputs
     for name, ours in outputs.items():
-        expected = next(theirs[key] for key in THEIR_NAMES[name] if key in theirs).float().numpy()
+        if name == "span":
+            expected = torch.stack([theirs.start_logits, theirs.end_logits], dim=-1).numpy()
+            ours = np.swapaxes(ours, 1, 2)
+        else:
+            expected = next(theirs[key] for key in THEIR_NAMES[name] if key in theirs).float().numpy()
         assert expected.std() > 0.1, "the weights should matter"
         if ours.shape[1:2] == seen.shape[1:]:
             ours, expected = ours[seen], expected[seen]
@@ -248,7 +254,16 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
     "case",
     [
         *("ul2", "mt5", "t5-encoder", "umt5-encoder", "t5gemma-untied", "bert-pretraining"),
-        *("roberta", "roberta-pooled", "roberta-texts", "modernbert", "modernbert-hidden", "gpt2-untied"),
+        *(
+            "roberta",
+            "roberta-pooled",
+            "roberta-texts",
+            "bert-spans",
+            "roberta-spans",
+            "modernbert",
+            "modernbert-hidden",
+            "gpt2-untied",
+        ),
         *("llama", "llama-tied", "llama-3.1", "llama-linear", "mistral", "qwen2", "qwen3"),
     ],
 )

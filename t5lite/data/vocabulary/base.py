@@ -197,6 +197,15 @@ class Vocabulary(ABC):
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
         """Return the ids of each text as ``encode`` does, on ``num_threads`` threads (None: all cores)."""
 
+    @abstractmethod
+    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of ``text`` as ``encode`` does, and where in it each begins (int64, in characters).
+
+        The places ascend, and several tokens may begin at one: the bytes of a character, pieces of one that
+        is normalised to several (``½``), a space that the vocabulary puts in front. What no token stands
+        for, such as white space or an accent that is dropped, has none.
+        """
+
     def encode_joined(
         self, texts: Sequence[str], num_threads: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

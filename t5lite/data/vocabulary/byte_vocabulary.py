@@ -22,6 +22,8 @@ from t5lite.data.vocabulary.base import (
 
 _NUM_SPECIAL = 3
 _NUM_BYTES = 256
+_FIRST_BITS, _CONTINUATION = 0xC0, 0x80
+"""Bits of UTF-8 by which a byte goes on with the character of the one before it."""
 DEFAULT_EXTRA_IDS = 125
 
 
@@ -100,6 +102,12 @@ class ByteVocabulary(Vocabulary):
         """Return the ids of each text; there is too little to do for threads."""
         del num_threads
         return [_byte_ids(text) for text in texts]
+
+    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of the text's bytes, and of which character each is."""
+        ids = _byte_ids(text)
+        is_first = (ids - _NUM_SPECIAL) & _FIRST_BITS != _CONTINUATION
+        return ids, np.cumsum(is_first) - 1
 
     def num_bytes(self, ids: Iterable[int] | np.ndarray, *, goes_on: bool = False) -> int:
         """Return how many ids are bytes, which need not be whole characters."""

@@ -182,6 +182,31 @@ class SentencePieceVocabulary(Vocabulary):
             joined.fromlist(ids)
         return np.frombuffer(joined, np.int32), lengths(encoded)
 
+    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of ``text``, and where each begins.
+
+        Pieces one after another are the normalised text, of which the library says where its characters come
+        from; pieces for the bytes of a character are one character together.
+        """
+        ids = self.encode(text)
+        pieces = self._text_processor.encode(text, out_type=str)
+        _, places = self._text_processor.normalize(text, with_offsets=True)
+        num_characters_N = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        of_byte_N = self._characters_of_bytes[ids]
+        num_characters_N = np.where(of_byte_N < 0, num_characters_N, of_byte_N)
+        begins_N = np.cumsum(num_characters_N) - np.maximum(num_characters_N, 1)
+        return ids, np.asarray(places, np.int64)[begins_N]
+
+    @cached_property
+    def _characters_of_bytes(self) -> np.ndarray:
+        """Of every piece for a byte, 1 if a character begins with it, 0 if one goes on; of the others -1."""
+        found = np.full(self.size, -1, np.int64)
+        for token in range(self._processor.get_piece_size()):
+            if self._processor.is_byte(token):
+                byte = int(self._processor.id_to_piece(token)[1:-1], 16)
+                found[token] = byte & 0xC0 != 0x80
+        return found
+
     def _encode_lists(self, texts: Sequence[str], num_threads: int | None) -> list[list[int]]:
         return self._text_processor.encode(
             list(texts), num_threads=-1 if num_threads is None else num_threads

@@ -165,6 +165,12 @@ class TokenizerJsonVocabulary(Vocabulary):
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.asarray(encoding.ids, np.int32) for encoding in encoded]
 
+    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of ``text``, and where each begins, as the library keeps account of it."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        begins = np.array([begin for begin, _ in encoding.offsets], np.int64)
+        return np.asarray(encoding.ids, np.int32), np.maximum.accumulate(begins)
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``; ids beyond the vocabulary become UNK, or vanish where there is none."""
         kept = [token for token in map(int, ids) if token not in self._dropped]

@@ -84,11 +84,12 @@ HEADS: dict[Head, HeadKind] = {
         metrics=("entity_f1",),
     ),
     "span_extraction": HeadKind(
-        outputs=(Output("starts", "span_starts"), Output("ends", "span_ends")),
+        outputs=(Output("span", "span_positions", accuracy_name="position_accuracy"),),
         labels="span",
         num_labels=2,
         labels_tokens=True,
         chooses_positions=True,
+        metrics=("exact_match", "token_f1"),
     ),
 }
 """Every head by name; ``encoder_only.EncoderOnly`` describes what it returns."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from t5lite.core.batch_fields import Side
+from t5lite.core.batch_fields import BATCH_FIELDS, Side
 
 LossKind: TypeAlias = Literal["cross_entropy", "squared_error"]
 """How far an output is from what is right (``training.losses``)."""
@@ -32,8 +32,16 @@ class Output:
     targets: str
     """Field of the right ids, or numbers."""
     weights: str | None = None
-    """Field that says what counts; None: ``targets`` has one a row, and one that is absent does not."""
+    """Field that says what counts; None: ``targets`` has one or a few a row, and one that is absent does
+    not."""
     loss: LossKind = "cross_entropy"
+    accuracy_name: str = "accuracy"
+    """What its accuracy is called, by what it is a share of.
+
+    ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
+    ``token_accuracy`` is of target tokens, each predicted from the right ones before it;
+    ``position_accuracy`` is of the first and the last positions of spans.
+    """
 
     @property
     def has_likelihood(self) -> bool:
@@ -41,18 +49,14 @@ class Output:
         return self.loss == "cross_entropy"
 
     @property
+    def can_be_smoothed(self) -> bool:
+        """Whether what is not right is possible: among the positions of a row, padding is not."""
+        return self.has_likelihood and BATCH_FIELDS[self.targets].several is None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What a loss says of it: the loss itself, and how often the right one is the most probable."""
         return ("loss", self.accuracy_name) if self.has_likelihood else ("loss",)
-
-    @property
-    def accuracy_name(self) -> str:
-        """What its accuracy is called, by what it is a share of.
-
-        ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
-        ``token_accuracy`` is of target tokens, each predicted from the right ones before it.
-        """
-        return "accuracy" if self.weights is None else "token_accuracy"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -62,4 +66,5 @@ class Output:
 
 def token_output(side: Side, name: str = "tokens") -> Output:
     """Return an output with one target at each position of a side."""
-    return Output(name, f"{side}_target_tokens", f"{side}_loss_weights")
+    targets, weights = f"{side}_target_tokens", f"{side}_loss_weights"
+    return Output(name, targets, weights, accuracy_name="token_accuracy")

@@ -45,7 +45,7 @@ def test_targets_of_a_bert_in_pretraining_are_tokens_and_sentences():
         ("masked_lm", {}),
         ("sequence_classification", {}),
         ("token_classification", {}),
-        ("span_extraction", {"span_starts": np.arange(8), "span_ends": np.arange(8)}),
+        ("span_extraction", {"span_positions": np.arange(16).reshape(8, 2) % 12}),
     ],
 )
 def test_every_head_has_logits_for_its_targets(name, fields):
@@ -83,6 +83,22 @@ def test_numbers_have_squared_errors_as_pytorch_has_them():
     )
     for found in (losses.objective, losses.outputs[0].loss):
         assert float(found.mean()) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_span_costs_what_transformers_says_it_costs():
+    """Half the cross-entropy of its first position and half that of its last; rows without count nothing."""
+    batch = make_batch(head("span_extraction"))
+    batch["encoder_segment_ids"][:] = 1  # transformers lets padding take part
+    positions_B2 = np.array([[2, 5], [0, 0], [7, 7], [-1, -1], [3, 11], [1, 2], [4, 9], [0, 0]], np.int32)
+    model = build(head("span_extraction"))
+    params = model.init(jax.random.key(0))
+    (prediction,) = predictions(model.bind(params), batch | {"span_positions": positions_B2})
+    losses = batch_losses([prediction], [1.0])
+    logits, wanted = torch.from_numpy(np.array(prediction.logits)), torch.from_numpy(positions_B2).long()
+    each = [
+        torch.nn.functional.cross_entropy(logits[:, end], wanted[:, end], ignore_index=-1) for end in (0, 1)
+    ]
+    assert float(losses.outputs[0].loss.mean()) == pytest.approx(float(sum(each)) / 2, rel=1e-6)
 
 
 def test_a_head_that_predicts_nothing_is_refused():
