@@ -1,10 +1,8 @@
 """``t5lite generate``: let a run write."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -12,20 +10,16 @@ import tyro
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
 from t5lite.cli.decoding_options import DecodingOptions
-from t5lite.cli.generated_outputs import check_output, is_json_lines, terminal_text, write_outputs
-from t5lite.cli.resumed_outputs import Resumption
+from t5lite.cli.generated_outputs import COMMAND, check_output, is_json_lines, terminal_text, write_outputs
+from t5lite.cli.input_texts import input_texts
+from t5lite.cli.resumed_outputs import Resumption, json_lines
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import absolute_location, place
-from t5lite.data.reading.input_files import compression
-from t5lite.data.reading.lines import Line, decode_lines, read_lines
-from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
+from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.runner.averages import Average
 from t5lite.runner.generation import start_generation
-
-_JSONL = (".jsonl", ".ndjson", ".json")
-_TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".array_record")
 
 _DECIDE_NOTHING = (
     "run",
@@ -53,9 +47,10 @@ class Arguments:
     text: tuple[str, ...] = ()
     """Input texts; ``--input-file`` and standard input are the alternatives."""
     input_file: str | None = None
-    """UTF-8 file (also .gz, .xz, .zst) with one input a line, or .jsonl; - for lines on standard input."""
+    """UTF-8 file (also .gz, .xz, .zst) with one input a line, .jsonl, .csv, .tsv, or .parquet; - for lines on
+    standard input."""
     field: str = "text"
-    """Field of a .jsonl input that holds the text."""
+    """Field of a .jsonl input, or column of a table, that holds the text."""
     output_file: str | None = None
     """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default.
     Of JSON lines, the same command goes on where an earlier one was cut off."""
@@ -86,7 +81,9 @@ def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite generate")
     decoding = parsed.decoding.config()
-    inputs = _inputs(parsed)
+    inputs = input_texts(
+        parsed.text, parsed.input_file, field=parsed.field, on_invalid_utf8=parsed.on_invalid_utf8
+    )
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
     output = None if parsed.output_file is None else place(parsed.output_file)
     check_output(output, reads=reads)
@@ -94,10 +91,11 @@ def run(arguments: Sequence[str]) -> int:
         raise DataError("--log-probs are written to JSON lines; give --output-file NAME.jsonl")
     resumption = Resumption.of(
         output,
+        command=COMMAND,
         run=absolute_location(parsed.run),
         options={name: value for name, value in vars(parsed).items() if name not in _DECIDE_NOTHING},
         inputs=inputs,
-        as_json=is_json_lines(output),
+        read_part=json_lines if is_json_lines(output) else None,
     )
     inputs = inputs[resumption.num_outputs :]
     one_process.say_so()
@@ -117,56 +115,3 @@ def run(arguments: Sequence[str]) -> int:
     )
     write_outputs(generation, inputs, resumption, batch_size=batch_size, shown=shown)
     return 0
-
-
-def _inputs(parsed: Arguments) -> list[str]:
-    if bool(parsed.text) == (parsed.input_file is not None):
-        raise DataError("give the inputs by exactly one of --text and --input-file (- for standard input)")
-    if parsed.input_file is None:
-        return [_utf8(text, parsed.on_invalid_utf8) for text in parsed.text]
-    ending = _ending(Path(parsed.input_file))
-    if ending in _TABLES:
-        raise DataError(
-            f"--input-file {parsed.input_file}: {ending} is not read; give one input a line, or JSON lines "
-            f"({', '.join(_JSONL)}) with --field"
-        )
-    if parsed.input_file == "-":
-        name = Path("standard input")
-        lines = decode_lines(sys.stdin.buffer, name, on_invalid_utf8=parsed.on_invalid_utf8)
-    else:
-        name = parsed.input_file
-        lines = read_lines(name, on_invalid_utf8=parsed.on_invalid_utf8)
-    if ending in _JSONL:
-        inputs = [_of_record(line, parsed) for line in lines if line.text.strip()]
-    else:
-        inputs = [line.text for line in lines]
-    if not any(text.strip() for text in inputs):
-        raise DataError(f"{name} holds no text; give one input a line")
-    return inputs
-
-
-def _ending(path: Path) -> str:
-    """Return what the name of the uncompressed file ends in."""
-    return (path.with_suffix("") if compression(path) else path).suffix.lower()
-
-
-def _of_record(line: Line, parsed: Arguments) -> str:
-    reading = FileReading(path=line.path, on_invalid_utf8=parsed.on_invalid_utf8)
-    texts = reading.json_texts(line.text, (parsed.field,), line.place)
-    if texts is None:  # to leave it out would set outputs against other inputs
-        reading.check_fields()
-        raise DataError(f"{line.place} field {parsed.field!r} is null; give every record a text")
-    return texts[0]
-
-
-def _utf8(argument: str, on_invalid_utf8: InvalidUtf8) -> str:
-    """Python keeps the bytes of an argument that is not UTF-8 as surrogates, which nothing can encode."""
-    content = argument.encode("utf-8", "surrogateescape")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if on_invalid_utf8 == "replace":
-            return content.decode("utf-8", "replace")
-        raise DataError(
-            f"--text {argument!r} is not valid UTF-8; convert it, or pass --on-invalid-utf8 replace"
-        ) from error

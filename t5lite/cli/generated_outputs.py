@@ -1,27 +1,27 @@
 """Where ``t5lite generate`` writes: outputs as they come, progress, and what was cut."""
 
-import contextlib
+import functools
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Sequence
 
+from t5lite.cli.growing_outputs import check_new_output, opened, progress_line, say
 from t5lite.cli.resumed_outputs import Resumption
 from t5lite.core.errors import DataError
-from t5lite.core.files import check_apart, check_growing_file, check_new_file, growing_file, part_of
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.reading.input_files import COMPRESSIONS, RECORD_FORMATS
 from t5lite.decoding import GenerationLengths
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation
-from t5lite.training.progress import ProgressLine
 
+COMMAND = "generate"
 _JSON_LINES = ".jsonl"
 _NOT_WRITTEN = {*RECORD_FORMATS, ".json", ".ndjson", *COMPRESSIONS, ".bz2", ".zip"} - {_JSON_LINES}
 """Endings that promise what is not written; after any other there are lines of text."""
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
+_say = functools.partial(say, COMMAND)
 
 
 def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[str]]) -> None:
@@ -37,16 +37,12 @@ def check_output(path: StoragePath | None, *, reads: Sequence[str | os.PathLike[
     """
     if path is None:
         return
-    check_new_file(path)
-    check_apart(path, reads)
+    check_new_output(path, reads=reads)
     if (ending := path.suffix.lower()) in _NOT_WRITTEN:
         raise DataError(
             f"--output-file {path}: {ending} is not written; give a name in {_JSON_LINES} for JSON lines, or "
             "another, such as .txt, for one output a line"
         )
-    if path.exists():
-        raise DataError(f"--output-file {path} is there already; give another name, or delete it")
-    check_growing_file(path)
 
 
 def is_json_lines(path: StoragePath | None) -> bool:
@@ -108,8 +104,8 @@ def write_outputs(
     counts: Counter[str] = Counter()
     resumption.check_step(generation.step)
     with (
-        _opened(resumption) as stream,
-        _progress(resumption.num_outputs, len(inputs), batch_size) as progress,
+        opened(resumption) as stream,
+        progress_line(resumption, len(inputs), batch_size=batch_size) as progress,
     ):
         resumption.begin(generation.step)
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
@@ -168,45 +164,6 @@ def _more_output(lengths: GenerationLengths) -> str:
     return "the model has no more positions"
 
 
-@contextlib.contextmanager
-def _opened(resumption: Resumption) -> Iterator[TextIO]:
-    path = resumption.path
-    if path is None:
-        yield sys.stdout
-        return
-    begun = False
-    try:
-        with growing_file(path, kept_bytes=resumption.num_bytes) as stream:
-            begun = True
-            yield stream
-    except BaseException:
-        if begun and part_of(path).exists():
-            more = "; the same command goes on after them" if is_json_lines(path) else ""
-            _say(f"the outputs so far are in {part_of(path)}{more}")
-        raise
-    finally:
-        if begun:
-            resumption.end()
-
-
-@contextlib.contextmanager
-def _progress(num_there: int, num_more: int, batch_size: int) -> Iterator[Callable[[int], None]]:
-    """Yield what shows how many more inputs are done; one batch needs no showing."""
-    if num_more <= batch_size:
-        yield lambda number: None
-        return
-    line = ProgressLine(start_step=num_there, total_steps=num_there + num_more, description="generate")
-
-    def show(number: int) -> None:
-        line.advance(num_there + number)
-        line.show(num_there + number, {})
-
-    try:
-        yield show
-    finally:
-        line.close()
-
-
 def _json_line(text: str, output: Output) -> str:
     record = {
         "input": text,
@@ -226,7 +183,3 @@ def _json_line(text: str, output: Output) -> str:
 def _figures(output: Output) -> dict[str, float]:
     figures = {"log_prob": output.log_prob, "score": output.score}
     return {name: figure for name, figure in figures.items() if figure is not None}
-
-
-def _say(message: str) -> None:
-    print(f"t5lite generate: {message}", file=sys.stderr, flush=True)

@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "measure a run on held-out data",
     "compare": "set runs side by side: size, cost, metrics with intervals; which to use under a budget",
     "generate": "let a run write",
+    "embed": "vectors of texts by a run, for retrieval and comparison",
     "serve": "let a run write for OpenAI's clients, to try it",
     "harness": "measure a run by EleutherAI's lm-evaluation-harness",
     "export": "write a run's weights as a Hugging Face folder",
@@ -44,7 +45,7 @@ COMMANDS = {
     "report": "make a quickstart's report again from its results",
 }
 
-_COMPUTING = ("quickstart", "train", "evaluate", "generate", "serve", "harness")
+_COMPUTING = ("quickstart", "train", "evaluate", "generate", "embed", "serve", "harness")
 _LONGEST_MESSAGE = 20_000
 _BUG = 1
 """Python's exit code for a traceback."""

@@ -1,19 +1,33 @@
-"""JSON lines of a ``t5lite generate`` that was cut off: gone on from where they end, if they are of the same.
+"""Outputs of a command that was cut off: gone on from where they end, if they are of the same.
 
-Other files are not: an input may have several lines there, or fewer than were asked for.
+Lines of text are not: an input may have several there, or fewer than were asked for.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from t5lite.core.errors import DataError
 from t5lite.core.files import part_of, write_json
 from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath
+
+
+class Part(NamedTuple):
+    """What of a file that was cut off holds whole outputs."""
+
+    num_outputs: int
+    num_bytes: int
+
+
+ReadPart = Callable[[StoragePath, Sequence[str]], Part]
+"""From the file that outputs become and all inputs to what is there; the last of all is written again.
+
+It raises a DataError where the outputs are not of the inputs.
+"""
 
 _SAME = {"run": "another run", "options": "other options", "inputs_sha256": "other inputs"}
 """What must be the same, and what there is if not."""
@@ -25,6 +39,7 @@ class Resumption:
 
     Attributes:
       path: the file; None for standard output, of which nothing is kept.
+      command: that writes it.
       origin: run, options and inputs; nothing where outputs are not gone on from.
       num_outputs: that are there.
       num_bytes: that hold them; what follows is half an output.
@@ -32,6 +47,7 @@ class Resumption:
     """
 
     path: StoragePath | None
+    command: str
     origin: Mapping[str, Any]
     num_outputs: int = 0
     num_bytes: int = 0
@@ -42,44 +58,43 @@ class Resumption:
         cls,
         path: StoragePath | None,
         *,
+        command: str,
         run: str,
         options: Mapping[str, Any],
         inputs: Sequence[str],
-        as_json: bool,
+        read_part: ReadPart | None,
     ) -> "Resumption":
         """Return what there is of the outputs that are to be written.
 
         Args:
           path: the file that they become; None for standard output.
+          command: that writes them.
           run: absolute location of the run.
           options: that decide what is written.
           inputs: all of them.
-          as_json: whether outputs are JSON lines, and not lines of text.
+          read_part: finds what is there; None for a file that is not gone on with.
 
         Raises:
           DataError: if what is there is of something else, or not known to be of this, or damaged.
         """
         if path is None:
-            return cls(None, {})
-        if not as_json:
+            return cls(None, command, {})
+        if read_part is None:
             if part_of(path).exists():
-                raise _other(path, "and only JSON lines (.jsonl) are gone on with")
-            return cls(path, {})
+                raise other_part(path, f"and {path.suffix or 'such files'} are not gone on with")
+            return cls(path, command, {})
         digest = hashlib.sha256()
         for text in inputs:
             digest.update(json.dumps(text).encode())
         told = json.loads(json.dumps(dict(options), default=str))  # as it is read back
         origin = {"run": run, "options": told, "inputs_sha256": digest.hexdigest()}
         if not part_of(path).exists():
-            return cls(path, origin)
+            return cls(path, command, origin)
         found = _read_origin(path)
         for name, what in _SAME.items():
             if found.get(name) != origin[name]:
-                raise _other(path, f"of {what}")
-        # After the last line break is half a line; with all of them there, the last is written again.
-        lines = part_of(path).read_bytes().split(b"\n")[:-1][: len(inputs) - 1]
-        _check_lines(path, lines, inputs)
-        return cls(path, origin, len(lines), sum(len(line) + 1 for line in lines), found["step"])
+                raise other_part(path, f"of {what}")
+        return cls(path, command, origin, *read_part(path, inputs), found["step"])
 
     def check_step(self, step: int) -> None:
         """Check that outputs of a step may follow.
@@ -100,7 +115,7 @@ class Resumption:
         write_json(_origin_of(self.path), {**self.origin, "step": step})
         if self.num_outputs:
             there = f"{self.num_outputs:,} outputs are in {part_of(self.path)} already: going on after them"
-            print(f"t5lite generate: {there}", file=sys.stderr, flush=True)
+            print(f"t5lite {self.command}: {there}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Forget it where there is nothing to go on from: the outputs are whole, or there are none."""
@@ -116,23 +131,28 @@ def _read_origin(path: StoragePath) -> dict[str, Any]:
     try:
         found = load_json(_origin_of(path))
     except (OSError, ValueError) as error:
-        raise _other(path, f"and {_origin_of(path).name}, which says of what, cannot be read") from error
+        raise other_part(path, f"and {_origin_of(path).name}, which says of what, cannot be read") from error
     if not isinstance(found, dict) or not isinstance(found.get("step"), int):
-        raise _other(path, f"and {_origin_of(path).name} does not say of what")
+        raise other_part(path, f"and {_origin_of(path).name} does not say of what")
     return found
 
 
-def _check_lines(path: StoragePath, lines: Sequence[bytes], inputs: Sequence[str]) -> None:
+def json_lines(path: StoragePath, inputs: Sequence[str]) -> Part:
+    """Return what of JSON lines is there (``ReadPart``), each of which names its input."""
+    # After the last line break is half a line.
+    lines = part_of(path).read_bytes().split(b"\n")[:-1][: len(inputs) - 1]
     for number, (line, text) in enumerate(zip(lines, inputs, strict=False), 1):
         try:
             holds = json.loads(line)["input"] == text
         except (ValueError, KeyError, TypeError):
             holds = False
         if not holds:
-            raise _other(path, f"and its line {number} is not of input {number}")
+            raise other_part(path, f"and its line {number} is not of input {number}")
+    return Part(len(lines), sum(len(line) + 1 for line in lines))
 
 
-def _other(path: StoragePath, what: str) -> DataError:
+def other_part(path: StoragePath, what: str) -> DataError:
+    """Return the error for outputs that cannot be gone on with."""
     return DataError(
         f"{part_of(path)} holds the outputs of an earlier run that was cut off, {what}; move or delete it, "
         "or give another --output-file"

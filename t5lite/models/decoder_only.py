@@ -39,15 +39,17 @@ class DecoderOnly(Prompted):
 
     def outputs(self, batch: Batch, *, dropout_key: jax.Array | None = None) -> dict[str, LogitFactors]:
         """Return the logits of ``__call__`` as ``tokens``, not multiplied out: what a loss is taken of."""
-        sees_inputs = self.config.prefix_attention == "bidirectional"
-        bidirectional_BL = optional_field(batch, "decoder_bidirectional") if sees_inputs else None
-        x_BLD = self.decoder(
-            self.behind_prompt(self.token_embedder(jnp.asarray(batch["decoder_input_tokens"]))),
-            segment_ids_BL=self.marked(optional_field(batch, "decoder_segment_ids")),
-            bidirectional_BL=self.marked(bidirectional_BL),
+        x_BLD = self._hidden(
+            jnp.asarray(batch["decoder_input_tokens"]),
+            segment_ids_BL=optional_field(batch, "decoder_segment_ids"),
+            inputs_BL=optional_field(batch, "decoder_bidirectional"),
             dropout_key=dropout_key,
         )
-        return {"tokens": self._project(self.without_prompt(x_BLD))}
+        return {"tokens": self._project(x_BLD)}
+
+    def encode(self, tokens_BM: jax.Array, *, segment_ids_BM: jax.Array) -> jax.Array:
+        """Return what the stack makes of texts, ``[B, M, D]`` in the compute dtype; all of them is inputs."""
+        return self._hidden(tokens_BM, segment_ids_BL=segment_ids_BM, inputs_BL=segment_ids_BM)
 
     def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int) -> tuple[jax.Array, Past]:
         """Return float32 ``logits_BV`` after whole prompts, and a cache with them and room for more tokens.
@@ -90,6 +92,24 @@ class DecoderOnly(Prompted):
             self.token_embedder(tokens_BL), past, position=position, first_B=first_B, writers_BLP=writers_BLP
         )
         return self._project(x_BLD).logits(), past
+
+    def _hidden(
+        self,
+        tokens_BL: jax.Array,
+        *,
+        segment_ids_BL: jax.Array | None,
+        inputs_BL: jax.Array | None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return the stack's output behind a prompt; ``inputs_BL`` is 1 where a prefix is seen whole."""
+        sees_inputs = self.config.prefix_attention == "bidirectional"
+        x_BLD = self.decoder(
+            self.behind_prompt(self.token_embedder(tokens_BL)),
+            segment_ids_BL=self.marked(segment_ids_BL),
+            bidirectional_BL=self.marked(inputs_BL if sees_inputs else None),
+            dropout_key=dropout_key,
+        )
+        return self.without_prompt(x_BLD)
 
     def _project(self, x_BLD: jax.Array) -> LogitFactors:
         if self.config.tie_embeddings:

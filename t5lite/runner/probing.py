@@ -14,14 +14,11 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.data.reading.rows import Lose, read_rows
 from t5lite.data.reading.tally import Tally, messages
-from t5lite.data.vocabulary import Frame, Vocabulary
-from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import framed_row
-from t5lite.evaluation.encoder_features import EncoderFeatures, num_encoder_layers
+from t5lite.evaluation.encoder_features import EncoderFeatures, check_has_encoder, num_encoder_layers
 from t5lite.evaluation.linear_probe import probe
 from t5lite.evaluation.metrics.corpus_metric import mean_sample, score_of
 from t5lite.evaluation.metrics.score import Score
-from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.checkpoint_choice import chosen_average
@@ -29,6 +26,7 @@ from t5lite.runner.evaluation import PROBE, Evaluation, averaged
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
+from t5lite.runner.text_frames import text_frame
 
 _FIELDS = ("text", "label")
 _HELDOUT_OF = 5
@@ -90,7 +88,8 @@ def evaluate_probes(
     found, tally = Snapshot(RunDirectory.at(run)), Tally()
     config, vocabulary = found.model.config, found.vocabulary
     _check_merges(found)
-    frame = _frame(config, vocabulary)
+    check_has_encoder(config)
+    frame = text_frame(config, vocabulary)
     rows = _read(file, tally)
     framed = [framed_row(vocabulary.encode(text), frame, config.max_length) for text in rows.texts]
     ids = [row.ids for row in framed]
@@ -153,17 +152,6 @@ def _check_merges(found: Snapshot) -> None:
             f"{found.directory.path} holds {adaptation.adapter}, which no layer of the model has in it, and "
             f"layers are what is probed; probe {adaptation.base.run}, which it was trained beside"
         )
-
-
-def _frame(config: ModelConfig, vocabulary: Vocabulary) -> Frame:
-    """Return what the encoder reads around a text."""
-    if not config.cross_attends and config.writes:
-        raise ConfigError("a decoder-only model has no encoder, whose features are probed; give one that has")
-    if config.cross_attends:
-        eos = vocabulary.special_id("eos", needed_for="the end of what an encoder reads")
-        return vocabulary.own_frame or Frame(after=(eos,))
-    _, cls, sep = special_tokens(vocabulary)
-    return Frame((cls,), (sep,))
 
 
 def _read(file: str, tally: Tally) -> _Rows:

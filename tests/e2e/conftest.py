@@ -21,6 +21,7 @@ EXPENSIVE = (
     "t5lite.runner.training.compile_train_step",
     "t5lite.runner.evaluation.heldout_evaluators",
     "t5lite.runner.generation.generate_outputs",
+    "t5lite.runner.embedding.TextEmbedder",
 )
 """Where everything was accepted and the long work of a command begins."""
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from t5lite.cli import generate_command, generated_outputs
+from t5lite.cli import generate_command
 from t5lite.cli.main import main
+from t5lite.core.files import growing_file
 from t5lite.decoding import GenerationLengths
 from t5lite.evaluation.text_generation import Output
 from t5lite.runner.generation import Generation, start_generation
@@ -311,9 +312,10 @@ def test_progress_is_shown_of_more_than_a_batch(outputs, capsys):
             ["--text", "a", "--output-file", "o.JSON"],
             r"o\.JSON: \.json is not written; give a name in \.jsonl",
         ),
-        (["--input-file", "q.csv"], r"q\.csv: \.csv is not read; give one input a line, or JSON lines"),
-        (["--input-file", "q.TSV.gz"], r"q\.TSV\.gz: \.tsv is not read; give one input a line"),
-        (["--input-file", "q.parquet"], r"q\.parquet: \.parquet is not read"),
+        (["--input-file", "q.csv"], r"q\.csv contains no text; check the inputs"),
+        (["--input-file", "q.csv", "--field", "txt"], r"q\.csv:1 has no column 'txt' in its header"),
+        (["--input-file", "q.TSV.gz"], r"q\.TSV\.gz .*gzip"),
+        (["--input-file", "q.parquet"], r"q\.parquet is damaged or not really \.parquet"),
         (["--input-file", "in.jsonl"], "in.jsonl:1 has no field 'text'; it has 'question'"),
         (["--input-file", "in.jsonl", "--field", "n"], "in.jsonl:1 has no field 'n'"),
     ],
@@ -348,7 +350,7 @@ def test_a_refused_generation_makes_no_directories_and_another_does(
 
 def test_a_file_that_grows_is_one_until_it_is_whole(tmp_path: Path):
     path = tmp_path / "out"
-    with generated_outputs.growing_file(path) as stream:
+    with growing_file(path) as stream:
         stream.write("line\n")
         assert not path.exists()
         assert (tmp_path / "out.part").read_text() == "line\n"

@@ -56,7 +56,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def _parquet_columns(reading: FileReading, fields: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-    pyarrow = _pyarrow(reading.path)
+    pyarrow = pyarrow_for(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, None) as stream:
         size, file = stream.seek(0, os.SEEK_END), pyarrow.parquet.ParquetFile(stream)
         done, total = 0, file.metadata.num_rows
@@ -71,7 +71,7 @@ def _parquet_columns(reading: FileReading, fields: Sequence[str]) -> Iterator[di
 
 
 def _arrow_columns(reading: FileReading, fields: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
-    pyarrow = _pyarrow(reading.path)
+    pyarrow = pyarrow_for(reading.path)
     with _reading(reading.path, pyarrow.ArrowException, reading.progress) as stream:
         reader = pyarrow.ipc.open_stream(stream)
         for batch in reader:
@@ -157,7 +157,12 @@ def _says_what_a_row_is(kind: Any) -> bool:
     return not types.is_temporal(kind) and not has_content and all(map(_says_what_a_row_is, inner))
 
 
-def _pyarrow(path: str | Path) -> Any:
+def pyarrow_for(path: str | os.PathLike[str]) -> Any:
+    """Return pyarrow with its readers, for a file.
+
+    Raises:
+      DataError: if it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.ipc

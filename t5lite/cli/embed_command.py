@@ -1,0 +1,145 @@
+"""``t5lite embed``: vectors of texts by a run."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from t5lite.checkpointing.reading import Step
+from t5lite.cli import one_process, xla
+from t5lite.cli.embedding_files import Position, vector_format
+from t5lite.cli.growing_outputs import check_new_output, opened, progress_line, say
+from t5lite.cli.input_texts import input_texts
+from t5lite.cli.resumed_outputs import Resumption
+from t5lite.core import command_line
+from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import absolute_location, place
+from t5lite.data.reading.record_texts import InvalidUtf8
+from t5lite.models.config import Pooling
+from t5lite.runner.averages import Average
+from t5lite.runner.embedding import Embedding, start_embedding
+
+_COMMAND = "embed"
+_say = functools.partial(say, _COMMAND)
+_DECIDE_NOTHING = (
+    "run",
+    "step",
+    "text",
+    "input_file",
+    "field",
+    "output_file",
+    "batch_size",
+    "on_invalid_utf8",
+)
+"""Options that decide nothing of a vector, or are compared otherwise where vectors are gone on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Write a vector for each text: what the encoder, or a decoder-only model, makes of its tokens, pooled.
+
+    Vectors have length 1, so that a product of two is their cosine.
+    """
+
+    run: str
+    """Run directory."""
+    output_file: str
+    """New file, apart from the run: .npy, float32 [texts, width], or .parquet with text and embedding. Of
+    .npy, the same command goes on where an earlier one was cut off."""
+    text: tuple[str, ...] = ()
+    """Texts; ``--input-file`` and standard input are the alternatives."""
+    input_file: str | None = None
+    """UTF-8 file (also .gz, .xz, .zst) with one text a line, .jsonl, .csv, .tsv, or .parquet; - for lines on
+    standard input."""
+    field: str = "text"
+    """Field of a .jsonl input, or column of a table, that holds the text."""
+    step: Step = "newest"
+    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
+    average: Average | None = None
+    """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
+    what made the best one the best, and 1 (its own parameters) of others."""
+    pooling: Pooling | None = None
+    """Mean over the tokens of a text, its first one (cls) or its last; mean by default."""
+    normalise: bool = True
+    """Give vectors length 1."""
+    max_length: int | None = None
+    """Texts are cut to this many tokens, special ones included; by default what the model was made for."""
+    batch_size: int = 32
+    """Texts embedded at once."""
+    on_invalid_utf8: InvalidUtf8 = "error"
+    """Refuse invalid UTF-8 in the input, or replace each invalid byte by U+FFFD."""
+
+    def __post_init__(self):
+        expand_fields(self, "run", "input_file", "output_file")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Embed and write."""
+    parsed = command_line.parse(Arguments, arguments, prog=f"t5lite {_COMMAND}")
+    texts = input_texts(
+        parsed.text, parsed.input_file, field=parsed.field, on_invalid_utf8=parsed.on_invalid_utf8
+    )
+    output = place(parsed.output_file)
+    kind = vector_format(output)
+    check_new_output(
+        output, reads=[parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
+    )
+    resumption = Resumption.of(
+        output,
+        command=_COMMAND,
+        run=absolute_location(parsed.run),
+        options={name: value for name, value in vars(parsed).items() if name not in _DECIDE_NOTHING},
+        inputs=texts,
+        read_part=kind.read_part,
+    )
+    left = texts[resumption.num_outputs :]
+    one_process.say_so()
+    xla.configure()
+    batch_size = min(parsed.batch_size, len(left))
+    embedding = start_embedding(
+        parsed.run,
+        left,
+        step=parsed.step,
+        average=parsed.average,
+        pooling=parsed.pooling,
+        normalise=parsed.normalise,
+        max_length=parsed.max_length,
+        batch_size=batch_size,
+    )
+    _say_what_is_lost(embedding)
+    resumption.check_step(embedding.step)
+    with (
+        opened(resumption) as stream,
+        progress_line(resumption, len(left), batch_size=batch_size) as progress,
+    ):
+        resumption.begin(embedding.step)
+        vectors = zip(left, embedding.vectors, strict=True)
+        position = Position(len(texts), resumption.num_outputs)
+        written = kind.write(stream.buffer, vectors, embedding.width, position)
+        for number, _ in enumerate(written, 1):
+            if number % batch_size == 0 or number == len(left):
+                stream.buffer.flush()
+                progress(number)
+    _say(
+        f"{len(texts):,} vectors of {embedding.width} numbers are in {output} (step {embedding.step}, "
+        f"{embedding.pooling} of the tokens{', length 1' if parsed.normalise else ''})"
+    )
+    return 0
+
+
+def _say_what_is_lost(embedding: Embedding) -> None:
+    """Say how many texts are cut, and how many are none."""
+    count, limit = len(embedding.num_tokens), embedding.limit
+    longest = max(embedding.num_tokens)
+    if cut := sum(tokens > embedding.length for tokens in embedding.num_tokens):
+        if limit is None or longest <= limit:
+            remedy = f"--max-length {longest} takes all of them"
+        else:
+            remedy = f"the model has positions for {limit:,}" + (
+                f": --max-length {limit} takes more" if limit > embedding.length else ", so divide them"
+            )
+        _say(
+            f"{cut:,} of {count:,} texts have more than {embedding.length} tokens and lose their end (the "
+            f"longest has {longest:,}); {remedy}"
+        )
+    if blank := embedding.num_tokens.count(0):
+        _say(f"{blank:,} of {count:,} texts are blank: their vectors are zeros, so that nothing is like them")

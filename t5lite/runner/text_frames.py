@@ -1,0 +1,22 @@
+"""What stands around a text that a model reads whole."""
+
+from t5lite.data.vocabulary import Frame, Vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.models.config import ModelConfig
+
+
+def text_frame(config: ModelConfig, vocabulary: Vocabulary) -> Frame:
+    """Return it: [CLS] and [SEP] of an encoder alone, EOS behind of one with a decoder.
+
+    What a tokenizer's own rules say goes before; a decoder alone has nothing else.
+
+    Raises:
+      ConfigError: if the vocabulary has nothing to frame a text with.
+    """
+    if not config.writes:
+        _, cls, sep = special_tokens(vocabulary)
+        return Frame((cls,), (sep,))
+    if not config.cross_attends:
+        return vocabulary.own_frame or Frame()
+    eos = vocabulary.special_id("eos", needed_for="the end of what an encoder reads")
+    return vocabulary.own_frame or Frame(after=(eos,))

@@ -1,0 +1,114 @@
+"""Vectors of texts in files: one of each, in order, whatever holds the texts and wherever it was cut off."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from t5lite.cli import embed_command
+from t5lite.cli.main import main
+from t5lite.runner.embedding import Embedding
+from tests.e2e.conftest import Refused, write
+
+TEXTS = ["It is a truth", "", "Straße, 日本 🤖", "Elizabeth " * 300, "It is a truth", " \t"]
+
+
+@pytest.mark.slow
+def test_every_text_has_its_vector_whatever_holds_it(pretrained: Path, tmp_path: Path, capsys):
+    write(tmp_path / "in.txt", "\n".join(TEXTS))
+    write(tmp_path / "in.jsonl", "\n".join(json.dumps({"id": 1, "question": text}) for text in TEXTS))
+    pyarrow.parquet.write_table(pyarrow.table({"question": TEXTS}), tmp_path / "in.parquet")
+    embed = ["embed", "--run", str(pretrained), "--batch-size", "2"]
+    for ending, to in (("txt", "npy"), ("jsonl", "parquet"), ("parquet", "npy")):
+        field = [] if ending == "txt" else ["--field", "question"]
+        files = [str(tmp_path / f"in.{ending}"), "--output-file", str(tmp_path / f"{ending}.{to}")]
+        assert main([*embed, *field, "--input-file", *files]) == 0
+        said = capsys.readouterr().err
+        assert "1 of 6 texts have more than 512 tokens and lose their end (the longest has" in said
+        assert "2 of 6 texts are blank: their vectors are zeros" in said
+    table = pyarrow.parquet.read_table(tmp_path / "jsonl.parquet")
+    assert table["text"].to_pylist() == TEXTS
+    found_ND = np.load(tmp_path / "txt.npy")
+    assert found_ND.dtype == np.float32
+    np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), found_ND)
+    np.testing.assert_array_equal(np.load(tmp_path / "parquet.npy"), found_ND)
+    np.testing.assert_allclose(np.linalg.norm(found_ND, axis=1), [1, 0, 1, 1, 1, 0], rtol=1e-5)
+    np.testing.assert_allclose(found_ND[0], found_ND[4], atol=1e-6)
+
+
+@pytest.fixture
+def numbered(monkeypatch):
+    """Embedding that gives text n the vector [n, n], and is killed at the text that says so."""
+    killed = "c"
+
+    def start(run, texts, **_):
+        def vectors():
+            for text in texts:
+                if text == killed:
+                    raise KeyboardInterrupt
+                yield np.full(2, ord(text), np.float32)
+
+        return Embedding(vectors(), 2, "mean", 40, 8, None, (1,) * len(texts))
+
+    def revive():
+        nonlocal killed
+        killed = ""
+
+    monkeypatch.setattr(embed_command, "start_embedding", start)
+    return revive
+
+
+@pytest.mark.parametrize("torn", [b"", b"\0\0\0"])
+def test_a_matrix_goes_on_where_it_was_cut_off(torn, numbered, tmp_path: Path, capsys):
+    out, part = tmp_path / "out.npy", tmp_path / "out.npy.part"
+    embed = ["embed", "--run", "run", "--output-file", str(out), "--text", *"abcde", "--batch-size", "1"]
+    assert main(embed) == 130
+    assert "out.npy.part; the same command goes on after them" in capsys.readouterr().err
+    part.write_bytes(part.read_bytes() + torn)
+    numbered()
+    assert main([*embed, "--pooling", "last"]) == 2
+    assert "cut off, of other options" in capsys.readouterr().err
+    assert main(embed) == 0
+    assert "2 outputs are in " in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(out), np.array([[ord(text)] * 2 for text in "abcde"], np.float32))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npy"]
+
+
+@pytest.mark.parametrize("end", [None, -16, -23, 20])
+def test_it_is_whole_wherever_it_was_cut_off(end, numbered, tmp_path: Path):
+    """With all vectors there, without the last ones, within one, and within the header."""
+    out, part = tmp_path / "out.npy", tmp_path / "out.npy.part"
+    embed = ["embed", "--run", "run", "--output-file", str(out), "--text", *"abcde", "--batch-size", "1"]
+    assert main(embed) == 130
+    vectors = np.array([[ord(text)] * 2 for text in "abcde"], np.float32)
+    np.save(tmp_path / "whole.npy", vectors)
+    whole = (tmp_path / "whole.npy").read_bytes()
+    part.write_bytes(whole[:end])
+    numbered()
+    assert main(embed) == 0
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text", "a", "--output-file", "o.txt"], r"o\.txt: vectors are written to \.npy or \.parquet"),
+        (["--text", "a", "--output-file", "o.npy", "--batch-size", "0"], "batch_size=0 must be 1 or more"),
+        (["--text", "a", "--output-file", "o.npy", "--max-length", "0"], "max_length=0 must be 1 or more"),
+        (["--input-file", "in.jsonl", "--output-file", "o.npy"], "has no field 'text'; it has 'question'"),
+        (["--input-file", "empty.txt", "--output-file", "o.npy"], "empty.txt holds no text"),
+        (["--input-file", "in.csv", "--output-file", "o.npy", "--field", "b"], "no column 'b'"),
+        (["--input-file", "null.parquet", "--output-file", "o.npy"], r"text is null: 1 .*every row a text"),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused(
+    arguments, message, refused: Refused, pretrained: Path, tmp_path: Path
+):
+    write(tmp_path / "in.jsonl", '{"question": "a"}\n')
+    write(tmp_path / "empty.txt", "\n \n")
+    write(tmp_path / "in.csv", "a,c\n1,2\n")
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None, "b"]}), tmp_path / "null.parquet")
+    refused(["embed", "--run", pretrained, *arguments], message)
