@@ -38,7 +38,7 @@ COMMANDS = {
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
     "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
-    "scaling": "fit scaling laws to a table of finished runs",
+    "scaling": "count parameters and FLOPs; fit scaling laws to a table of finished runs",
     "models": "list the published model shapes, or show one",
     "tasks": "list the tasks that a model can be trained for, or show one",
     "inspect-data": "show what a recipe, a run or a store would feed to a model",

@@ -1,4 +1,4 @@
-"""``t5lite scaling fit``: scaling laws of a table of finished runs, by every method that it takes."""
+"""``t5lite scaling``: counts of a model, and laws of a table of finished runs by every method that it takes."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from t5lite.cli import scaling_count
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.files import check_apart, check_new_file, write_bytes
@@ -20,6 +21,7 @@ from t5lite.scaling.tables import Reading, Table
 
 _PICTURES = (".png", ".svg")
 _USAGE = "t5lite scaling fit TABLE: see t5lite scaling fit --help"
+_COUNT_USAGE = "t5lite scaling count: see t5lite scaling count --help"
 _FEWEST_RESAMPLES = 20
 
 
@@ -75,13 +77,16 @@ class Arguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Fit, print, draw what was asked for, and return 0."""
-    if not arguments or arguments[0] != "fit":
-        if arguments and arguments[0] in ("-h", "--help"):
-            print(_USAGE)
+    """Count, or fit, print and draw what was asked for, and return 0."""
+    word = arguments[0] if arguments else ""
+    if word == "count":
+        return scaling_count.run(arguments[1:])
+    if word != "fit":
+        if word in ("-h", "--help"):
+            print(f"{_COUNT_USAGE}\n{_USAGE}")
             return 0
-        given = f"unknown word {arguments[0]!r}; " if arguments else ""
-        raise ConfigError(f"{given}{_USAGE}")
+        given = f"unknown word {word!r}; " if word else ""
+        raise ConfigError(f"{given}{_COUNT_USAGE}; {_USAGE}")
     known = command_line.parse(Arguments, arguments[1:], prog="t5lite scaling fit")
     reading = Reading(columns=_pairs("columns", known.columns), where=_pairs("where", known.where))
     drawn = _new_picture(known)

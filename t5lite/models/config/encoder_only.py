@@ -180,6 +180,11 @@ class EncoderOnlyConfig(TransformerConfig):
         return total
 
     @property
+    def head_tables(self) -> int:
+        """Those of the token types, and the bias of each token of the vocabulary."""
+        return self.num_token_types * self.embed_dim + (self.vocab_size if self.predicts_tokens else 0)
+
+    @property
     def head_choice(self) -> tuple[Head, int]:
         """The head, and the classes of one that classifies."""
         return self.head, self.num_labels

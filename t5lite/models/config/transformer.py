@@ -367,6 +367,11 @@ class TransformerConfig(ABC):
         """Parameters that are neither in a stack nor in the embedding table: an untied output projection."""
         return 0 if self.tie_embeddings else self.vocab_size * self.width_of_table
 
+    @property
+    def head_tables(self) -> int:
+        """Those of ``head_parameters`` that are tables, a row for each token of the vocabulary."""
+        return self.head_parameters
+
     def head_flops(self, length: int) -> int:
         """Return the FLOPs from the last stack's output to the outputs, for a row of ``length``."""
         return self.logits_flops(length)
