@@ -4,7 +4,7 @@ Linear warm-ups use ``(step + 1) / warmup_steps``: the first update already move
 T5X's, whose first rate is 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import jax
@@ -32,6 +32,15 @@ class Constant:
         _require_fit("warmup_steps", self.warmup_steps, total_steps)
         return lambda step: self.value * _warmup(step, self.warmup_steps)
 
+    @property
+    def highest(self) -> float:
+        """The highest rate."""
+        return self.value
+
+    def scaled(self, *, rate: float = 1.0, steps: float = 1.0) -> "Constant":
+        """Return it with ``rate`` times the rates, for a run of ``steps`` times the steps."""
+        return replace(self, value=self.value * rate, warmup_steps=_part(self.warmup_steps, steps))
+
 
 @dataclass(frozen=True, kw_only=True)
 class InverseSqrt:
@@ -57,6 +66,16 @@ class InverseSqrt:
             return self.base * jax.lax.rsqrt(jnp.maximum(count, self.warmup_steps)) * _warmup(step, rising)
 
         return schedule
+
+    @property
+    def highest(self) -> float:
+        """The rate until the decay sets in."""
+        return self.base / self.warmup_steps**0.5
+
+    def scaled(self, *, rate: float = 1.0, steps: float = 1.0) -> "InverseSqrt":
+        """Return it with ``rate`` times the highest rate, for a run of ``steps`` times the steps."""
+        warmup_steps = _part(self.warmup_steps, steps)
+        return replace(self, base=self.highest * rate * warmup_steps**0.5, warmup_steps=warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +104,15 @@ class WarmupCosine:
             return self.peak * _warmup(step, self.warmup_steps) * decayed
 
         return schedule
+
+    @property
+    def highest(self) -> float:
+        """The peak."""
+        return self.peak
+
+    def scaled(self, *, rate: float = 1.0, steps: float = 1.0) -> "WarmupCosine":
+        """Return it with ``rate`` times the rates, for a run of ``steps`` times the steps."""
+        return replace(self, peak=self.peak * rate, warmup_steps=_part(self.warmup_steps, steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +144,20 @@ class WarmupStableDecay:
 
         return schedule
 
+    @property
+    def highest(self) -> float:
+        """The peak."""
+        return self.peak
+
+    def scaled(self, *, rate: float = 1.0, steps: float = 1.0) -> "WarmupStableDecay":
+        """Return it with ``rate`` times the rates, for a run of ``steps`` times the steps."""
+        return replace(
+            self,
+            peak=self.peak * rate,
+            warmup_steps=_part(self.warmup_steps, steps),
+            decay_steps=_part(self.decay_steps, steps),
+        )
+
 
 Schedule: TypeAlias = InverseSqrt | WarmupCosine | Constant | WarmupStableDecay
 
@@ -125,6 +167,11 @@ SCHEDULES: dict[str, type[Schedule]] = {kind.__name__: kind for kind in get_args
 
 def _warmup(step: Any, warmup_steps: int) -> jax.Array:
     return jnp.minimum(1.0, (jnp.asarray(step, jnp.float32) + 1) / max(warmup_steps, 1))
+
+
+def _part(steps: int, factor: float) -> int:
+    """Return a part's steps in a longer or shorter run; parts never sum up to more than it, nor vanish."""
+    return max(int(steps * factor * (1 + 1e-12)), min(steps, 1))
 
 
 def _progress(step: Any, first: int, last: int) -> jax.Array:

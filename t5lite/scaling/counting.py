@@ -134,9 +134,7 @@ def convention(name: str) -> Convention:
 def shape_of(config: RunConfig) -> Shape:
     """Return what of a run is counted."""
     batch = batch_shape(config)
-    return Shape(
-        model=config.model, encoder_length=batch.encoder_length, decoder_length=batch.decoder_length
-    )
+    return Shape(model=config.model, encoder_length=batch.encoder_length, decoder_length=batch.decoder_length)
 
 
 @dataclass(frozen=True, kw_only=True)
