@@ -1,11 +1,14 @@
 """``t5lite inspect-data``: what a recipe, a run or a store would feed to a model."""
 
+import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from t5lite import run_config
 from t5lite.core import command_line
@@ -32,11 +35,13 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.data_messages import data_usage
 from t5lite.runner.inheritance import read_source
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.step_examples import StepBatches, history_of, made_otherwise, open_seen
 
 _ARCHITECTURE = "encoder_decoder"
 """What a store is shown for by itself."""
 _BAR = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_ROWS = 2
 _SHOWN = ("--config", "--run", "--store")
 """One of which says what to show."""
 _STORE_LENGTHS = (512, 256, 128, 64, 32)
@@ -57,8 +62,13 @@ class Arguments:
     """Run directory."""
     store: str | None = None
     """Token or pair store, a directory or an address."""
-    examples: int = 2
-    """Rows shown of each source."""
+    step: int | None = None
+    """Show the batch of this step (from 1), row by row, exactly as a training of the recipe gets it, or as
+    this run got it; nothing else."""
+    json: bool = False
+    """With --step, print each row's fields as JSON, a line a row."""
+    examples: int | None = None
+    """Rows shown: of each source 2, of a step all of them."""
     batches: int = 50
     """Batches that are measured."""
     batch_size: int | None = None
@@ -68,8 +78,14 @@ class Arguments:
         expand_fields(self, "config", "run", "store")
         if len([each for each in (self.config, self.run, self.store) if each is not None]) != 1:
             raise ConfigError("say what to show, by one of --config RECIPE, --run RUN and --store STORE")
+        if self.step is not None and (self.store is not None or self.batch_size is not None):
+            raise ConfigError(
+                "--step is of a recipe or a run and its batch size; give --config or --run alone"
+            )
+        if self.json and self.step is None:
+            raise ConfigError("--json is of --step; give both")
         too_small = self.batch_size is not None and self.batch_size < 1
-        if self.examples < 0 or self.batches < 1 or too_small:
+        if (self.examples or 0) < 0 or self.batches < 1 or too_small:
             raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
 
     @property
@@ -99,6 +115,8 @@ def run(arguments: Sequence[str]) -> int:
     known, overrides = command_line.parse_known(Arguments, arguments, prog="t5lite inspect-data")
     if known.store and overrides:
         raise ConfigError(f"{overrides[0]} overrides a field of a recipe, but --store has none; use --config")
+    if known.step is not None:
+        return _show_step(known, run_config.load(known.recipe, overrides, read_source=read_source).resolved())
     if known.store:
         config, stream, workers, batch_size = *_open_store(known.store), 0, 64
         architecture = _ARCHITECTURE
@@ -112,7 +130,31 @@ def run(arguments: Sequence[str]) -> int:
     _print_sources(config, stream, rows)
     _print_stores(config, stream, architecture)
     _print_rows(stream, rows, known.batch_size or batch_size, workers)
-    _print_examples(stream, known.examples)
+    _print_examples(stream, _ROWS if known.examples is None else known.examples)
+    return 0
+
+
+def _show_step(known: Arguments, recipe: RunConfig) -> int:
+    """Print the rows of one step."""
+    directory = None if known.run is None else RunDirectory.at(known.run)
+    history = history_of(directory)
+    batch = StepBatches.of(recipe, history).batch(known.step or 0)
+    for change in made_otherwise(history, known.step or 0):
+        print(f"shown with today's settings, which are not those of this step: {change}", file=sys.stderr)
+    stream = open_seen(recipe, directory)
+    count = batch.size if known.examples is None else min(known.examples, batch.size)
+    fields = stream.batch(batch.start, batch_size=batch.size, rows=slice(0, count)) if count else {}
+    if known.json:
+        for row in range(count):
+            values = {name: field[row].tolist() for name, field in fields.items()}
+            print(json.dumps({"example": batch.start + row, **values}))
+        return 0
+    last = batch.start + batch.size - 1
+    print(f"step {known.step:,}: examples {batch.start:,} to {last:,}, counted from 0")
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    for row in range(count):
+        _heading(f"example {batch.start + row:,}")
+        _print_row({name: field[row] for name, field in fields.items()}, stream, width)
     return 0
 
 
@@ -230,18 +272,22 @@ def _print_examples(stream: BatchStream, count: int) -> None:
     for number, (source, fields) in enumerate(rows_to_show(stream, count) if count else ()):
         of_source = f" of {source}" if stream.shares else ""
         _heading(f"row {number % count + 1}{of_source}")
-        examples = decoded_examples(fields, stream.vocabulary)
-        for position, example in enumerate(examples[:3]):
-            if position:
-                print()
-            for part, text in example.items():
-                lines = textwrap.wrap(" ".join(text.split()) or "(nothing)", width - 14)
-                for line_number, line in enumerate(lines[:8]):
-                    print(f"  {part if line_number == 0 else '':<10}  {line}")
-                if len(lines) > 8:
-                    print(f"  {'':<10}  …")
-        if len(examples) > 3:
-            print(f"  … and {len(examples) - 3} examples more in this row")
+        _print_row(fields, stream, width)
+
+
+def _print_row(fields: Mapping[str, np.ndarray], stream: BatchStream, width: int) -> None:
+    examples = decoded_examples(fields, stream.vocabulary)
+    for position, example in enumerate(examples[:3]):
+        if position:
+            print()
+        for part, text in example.items():
+            lines = textwrap.wrap(" ".join(text.split()) or "(nothing)", width - 14)
+            for line_number, line in enumerate(lines[:8]):
+                print(f"  {part if line_number == 0 else '':<10}  {line}")
+            if len(lines) > 8:
+                print(f"  {'':<10}  …")
+    if len(examples) > 3:
+        print(f"  … and {len(examples) - 3} examples more in this row")
 
 
 def _bar(share: float) -> str:

@@ -19,6 +19,8 @@ from t5lite.cli.main import main
 from t5lite.cpu.malloc import malloc_tunables
 from t5lite.data.pipeline import open_pipeline
 from t5lite.run_config import load
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.step_examples import StepBatches, history_of, open_seen
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY
 from tests.e2e.observed_steps import FOLDER, observed_steps
@@ -187,6 +189,14 @@ def test_other_processes_meshes_and_batch_sizes_see_the_same_examples_in_order_w
     config = load(recipe, [])
     stream = open_pipeline(config.data, architecture=config.model.architecture, seed=config.seed)
     assert in_order == row_hashes(stream.rows(np.arange(len(in_order))))
+    directory = RunDirectory.at(str(run))
+    batches, again = (
+        StepBatches.of(directory.read_config(), history_of(directory)),
+        open_seen(config, directory),
+    )
+    for step, examples in seen.items():
+        batch = batches.batch(step + 1)
+        assert row_hashes(again.batch(batch.start, batch_size=batch.size)) == examples
 
     alone = tmp_path / "alone"
     for start, end in zip(STARTS[:3], [*ends[:2], ends[3]], strict=True):

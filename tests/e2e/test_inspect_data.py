@@ -1,5 +1,6 @@
 """``t5lite inspect-data`` through the real command, and damaged data in a real training."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.data.pipeline import open_pipeline
+from t5lite.runner.run_directory import RunDirectory
 from tests.e2e.conftest import RECIPE, Refused
 
 
@@ -32,9 +35,32 @@ def test_a_recipe_a_run_and_stores(text_data: Path, pair_data: Path, pretrained:
     assert re.search(r"of the tokens are unknown, in \d+\.\d% of the targets", output)
 
 
+def test_a_step_of_a_run_and_of_its_recipe_is_the_batch_that_training_gets(
+    text_data: Path, pretrained: Path, capsys
+):
+    store = ["--data.store", str(text_data / "train")]
+    assert main(["inspect-data", "--config", str(RECIPE), *store, "--step", "3", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["example"] for row in rows] == list(range(16, 24))
+    data = RunDirectory.at(str(pretrained)).read_config().data
+    batch = open_pipeline(data, architecture="encoder_decoder").batch(16, batch_size=8)
+    for name, field in batch.items():
+        assert [row[name] for row in rows] == field.tolist()
+    assert main(["inspect-data", "--run", str(pretrained), "--step", "3", "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+    assert main(["inspect-data", "--run", str(pretrained), "--step", "40", "--examples", "1"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("step 40: examples 312 to 319, counted from 0\n\nexample 312\n  inputs")
+    assert output.count("targets") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--store", "full", "--step", "1"], r"--step is of a recipe or a run"),
+        (["--config", RECIPE, "--json"], r"--json is of --step"),
+        (["--config", RECIPE, "--step", "0"], r"step 0 is none of the run's, which are 1 to 40"),
+        (["--config", RECIPE, "--step", "41"], r"step 41 is none of the run's"),
         (["--store", "nowhere"], r"nowhere is not a token store"),
         (["--store", "full", "--seed", "1"], r"--seed overrides a field of a recipe, but --store has none"),
         (["--config", RECIPE, "--batches", "0"], r"--batches and --batch-size be at least 1"),
