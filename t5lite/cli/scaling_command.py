@@ -1,4 +1,4 @@
-"""``t5lite scaling``: counts of a model, and laws of a table of finished runs by every method that it takes."""
+"""``t5lite scaling``: counts of a model, and laws of finished runs by every method that their table takes."""
 
 import dataclasses
 import json
