@@ -175,7 +175,7 @@ class EncoderOnlyConfig(TransformerConfig):
         if self.has_pooler:
             total += dense(self.embed_dim)
         if self.predicts_tokens:
-            total += dense(self.embed_dim) + self.norm_parameters + self.vocab_size
+            total += dense(self.embed_dim) + self.norm.num_parameters(self.embed_dim) + self.vocab_size
             total -= 0 if self.head_bias else self.embed_dim
         return total
 

@@ -336,11 +336,6 @@ class TransformerConfig(ABC):
         """Columns of the embedding table."""
         return self.table_dim or self.embed_dim
 
-    @property
-    def norm_parameters(self) -> int:
-        """Parameters of one norm."""
-        return self.norm.num_parameters(self.embed_dim)
-
     def input_parameters(self, side: Side) -> tuple[str, ...]:
         """Return the paths of the parameters that make the input of the stack of a side."""
         del side
