@@ -57,8 +57,8 @@ class Arguments:
     """Also predict for the same inputs with typing errors, in lower and in upper case, and print how much
     worse each metric is."""
     minimal_pairs: str | None = None
-    """Instead of held-out data, a file of rows with sentence_good and sentence_bad, as of BLiMP: in how many
-    the good one is the more probable, also by field, linguistics_term and UID."""
+    """Instead of held-out data, a file of rows with sentence_good and sentence_bad, or BLiMP's folder: in how
+    many the good one is the more probable, also by field, linguistics_term and UID."""
     probe: str | None = None
     """Instead, a file of rows with text and label: what a linear classifier finds in each layer of the
     encoder, beside the majority and a control of shuffled labels."""

@@ -7,6 +7,7 @@ sentinel stands in its place, and the answer is the sentinel and the token.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
+from t5lite.data.examples.framed_inputs import NUM_FRAMING
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import left_aligned
@@ -25,6 +27,52 @@ from t5lite.training.logit_statistics import logit_statistics
 
 SentenceScorer = Callable[[Tree, Sequence[np.ndarray]], list[float]]
 """From parameters and sentences' ids to the (pseudo-)log-likelihood of each, in nats."""
+
+
+class Hidden(NamedTuple):
+    """A sentence with one of its tokens hidden."""
+
+    ids: np.ndarray
+    place: int
+    token: int
+
+
+_Made = TypeVar("_Made")
+
+
+class HiddenTokens(Sequence[_Made]):
+    """Each token of each sentence, hidden in turn, and what is made of that when it is asked for.
+
+    All at once they would be as many copies of a sentence as it has tokens.
+
+    Args:
+      sentences: ids of each, one at least.
+      mask: stands in a token's place.
+      make: makes something of each.
+
+    Attributes:
+      lengths: of the sentence of each.
+    """
+
+    def __init__(self, sentences: Sequence[np.ndarray], mask: int, make: Callable[[Hidden], _Made]) -> None:
+        self._sentences, self._mask, self._make = sentences, mask, make
+        lengths = np.array([len(ids) for ids in sentences])
+        self._owners: np.ndarray = np.repeat(np.arange(len(sentences)), lengths)
+        self._places = np.concatenate([np.arange(length) for length in lengths])
+        self.lengths = lengths[self._owners]
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return what is made of one of them."""
+        hidden, place = self._sentences[int(self._owners[number])].copy(), int(self._places[number])
+        token, hidden[place] = int(hidden[place]), self._mask
+        return self._make(Hidden(hidden, place, token))
+
+    def summed(self, values: np.ndarray) -> list[float]:
+        """Return the sum over each sentence of a value of each of its tokens."""
+        return np.bincount(self._owners, values, minlength=len(self._sentences)).tolist()
 
 
 def _by_continuation(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -> SentenceScorer:
@@ -49,15 +97,15 @@ def _by_spans(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -
     )
     scorer = TargetScorer(model, batch_size=batch_size)
 
+    def given(each: Hidden) -> GivenTarget:
+        return GivenTarget(np.array([*frame.before, *each.ids, *frame.after]), (sentinel, each.token))
+
     def score(params: Tree, sentences: Sequence[np.ndarray]) -> list[float]:
-        asked = [
-            (number, GivenTarget([*frame.before, *hidden, *frame.after], [sentinel, token]))
-            for number, ids in enumerate(sentences)
-            for hidden, token in _each_hidden(ids, sentinel)
-        ]
-        found = scorer.scores(params, [given for _, given in asked])
-        log_probs = [each.log_probs[1] for each in found]
-        return _summed([number for number, _ in asked], log_probs, len(sentences))
+        hidden = HiddenTokens(sentences, sentinel, given)
+        found = np.zeros(len(hidden))
+        for number, each in scorer(params, hidden):
+            found[number] = each.log_probs[1]
+        return hidden.summed(found)
 
     return score
 
@@ -79,28 +127,26 @@ def _by_masks(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -
         found = logit_statistics(logits, jnp.maximum(wanted_BM, 0), num_chunks=None)
         return jnp.sum((found.target - found.log_z) * (wanted_BM >= 0), axis=1)
 
-    def batches(rows: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> Iterator[tuple[list[int], list]]:
-        for bucket in buckets([len(row) for row in rows], batch_size=batch_size, most=most):
+    def batches(hidden: "HiddenTokens[Hidden]") -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        lengths = (hidden.lengths + NUM_FRAMING).tolist()
+        model.config.check_length(max(lengths))
+        for bucket in buckets(lengths, batch_size=batch_size, most=most):
             numbers = list(bucket.numbers)
             filled_up = numbers + numbers[:1] * (batch_size - len(numbers))
-            tokens_BM, segment_ids_BM = left_aligned([rows[number] for number in filled_up], bucket.length)
+            asked = [hidden[number] for number in filled_up]
+            rows = [np.array([special.cls, *each.ids, special.sep], np.int32) for each in asked]
+            tokens_BM, segment_ids_BM = left_aligned(rows, bucket.length)
             wanted_BM = np.full(tokens_BM.shape, -1, np.int32)
-            for row, number in enumerate(filled_up):
-                wanted_BM[row, : len(wanted[number])] = wanted[number]
+            for row, each in enumerate(asked):
+                wanted_BM[row, each.place + 1] = each.token  # behind [CLS]
             yield numbers, [tokens_BM, segment_ids_BM, wanted_BM]
 
     def score(params: Tree, sentences: Sequence[np.ndarray]) -> list[float]:
-        owners, rows, wanted = [], [], []
-        for number, ids in enumerate(sentences):
-            for place, (hidden, token) in enumerate(_each_hidden(ids, special.mask)):
-                owners.append(number)
-                rows.append(np.array([special.cls, *hidden, special.sep], np.int32))
-                wanted.append(np.where(np.arange(len(ids) + 2) == place + 1, token, -1))
-        model.config.check_length(max(map(len, rows)))
-        found = np.zeros(len(rows))
-        for numbers, arrays in batches(rows, wanted):
+        hidden = HiddenTokens(sentences, special.mask, lambda each: each)
+        found = np.zeros(len(hidden))
+        for numbers, arrays in batches(hidden):
             found[numbers] = np.asarray(log_probs(params, *arrays))[: len(numbers)]
-        return _summed(owners, found, len(sentences))
+        return hidden.summed(found)
 
     return score
 
@@ -125,15 +171,3 @@ def sentence_scorer(model: FunctionalModel, vocabulary: Vocabulary, *, batch_siz
       ConfigError: if the model predicts no tokens, or the vocabulary lacks what it is asked with.
     """
     return _SCORERS[model.config.architecture](model, vocabulary, batch_size)
-
-
-def _each_hidden(ids: np.ndarray, mask: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the ids with one of them hidden, and that one."""
-    for place, token in enumerate(ids.tolist()):
-        hidden = ids.copy()
-        hidden[place] = mask
-        yield hidden, token
-
-
-def _summed(owners: Sequence[int], values: Sequence[float] | np.ndarray, count: int) -> list[float]:
-    return np.bincount(owners, np.asarray(values, np.float64), minlength=count).tolist()

@@ -10,6 +10,7 @@ import numpy as np
 from t5lite.checkpointing.reading import Step
 from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import absolute_location
+from t5lite.data.reading.input_files import RECORD_FORMATS, find_input_files
 from t5lite.data.reading.rows import Lose, read_rows
 from t5lite.data.reading.tally import Tally, messages
 from t5lite.data.vocabulary import Vocabulary
@@ -60,7 +61,8 @@ def evaluate_minimal_pairs(
     Args:
       run: run directory, of a training or an import.
       file: rows with ``sentence_good`` and ``sentence_bad``, and maybe BLiMP's ``field``,
-        ``linguistics_term`` and ``UID``, each of whose values has an accuracy of its own.
+        ``linguistics_term`` and ``UID``, each of whose values has an accuracy of its own; or a folder or glob
+        of such files, as BLiMP is published.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters; None as of ``evaluate``.
       batch_size: sentences at once, or of a model that reads both sides tokens of them.
@@ -70,7 +72,8 @@ def evaluate_minimal_pairs(
       UserError: if the run or the file cannot be used.
     """
     found, tally = Snapshot(RunDirectory.at(run)), Tally()
-    rows = [texts for _, *texts in read_rows([file], _Columns(), tally=tally)]
+    paths = find_input_files([file], allowed=RECORD_FORMATS).paths
+    rows = [texts for _, *texts in read_rows(paths, _Columns(), tally=tally)]
     if not rows:
         raise DataError(f"{file} has no pair; give rows with {' and '.join(_SENTENCES)}")
     vocabulary, config = found.vocabulary, found.model.narrowed

@@ -1,5 +1,9 @@
 """A sentence's score is that of its definition, token by token, whatever it is batched with."""
 
+import dataclasses
+import tracemalloc
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -50,6 +54,28 @@ def test_a_score_is_that_of_its_definition(name):
     found = sentence_scorer(model, VOCABULARY, batch_size=4)(params, SENTENCES)
     for ids, score in zip(SENTENCES, found, strict=True):
         assert score == pytest.approx(by_definition(name, model, params, ids), rel=1e-4)
+
+
+def uniform(logits):
+    return jax.numpy.broadcast_to(jax.numpy.zeros(()), (*logits.shape, VOCABULARY.size))
+
+
+@pytest.mark.parametrize("name", ["encoder_decoder", "encoder_only"])
+def test_a_sentence_is_not_copied_as_often_as_it_has_tokens(name, monkeypatch):
+    """By a model that finds everything as probable, so that little else takes memory."""
+    sides = {"encoder_decoder": "decoder_input_tokens", "encoder_only": "encoder_input_tokens"}
+    model = SimpleNamespace(config=dataclasses.replace(MODELS[name], max_length=1 << 10))
+    outputs = SimpleNamespace(outputs=lambda batch: {"tokens": uniform(batch[sides[name]])})
+    model.bind = lambda params: outputs
+    sentences = [np.full(400, 65)] * 20
+    score = sentence_scorer(model, VOCABULARY, batch_size=8)
+    tracemalloc.start()
+    found = score({}, sentences)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, -400 * np.log(VOCABULARY.size), rtol=1e-5)
+    copies = 20 * 400 * sentences[0].nbytes
+    assert most < copies / 4
 
 
 def test_a_model_that_predicts_no_token_is_refused():
