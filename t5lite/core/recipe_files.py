@@ -14,21 +14,27 @@ from t5lite.core.errors import ConfigError, UserError
 T = TypeVar("T")
 
 
-def run_recipe(path: Path, kind: type[T]) -> T:
+def run_recipe(path: Path, kind: type[T], *, function: str = "config", returns: str = "RunConfig") -> T:
     """Return what ``config()`` of a recipe returns.
 
+    Args:
+      path: of the file.
+      kind: what it must return.
+      function: another one than ``config``.
+      returns: what ``kind`` is called in messages.
+
     Raises:
-      ConfigError: if the file is not valid Python, defines no ``config()``, raises anything, or returns
+      ConfigError: if the file is not valid Python, defines no such function, raises anything, or returns
         something else than a ``kind``.
     """
     try:
-        make = runpy.run_path(str(path)).get("config")
+        make = runpy.run_path(str(path)).get(function)
         config = make() if callable(make) else None
     except SyntaxError as error:
         raise ConfigError(f"recipe {path} is not valid Python: {error}") from error
     except SystemExit as stop:  # else the command would end with its code, as if it had done its work
         raise ConfigError(
-            f"recipe {path} ends the program (SystemExit: {stop.code}); it must define config()"
+            f"recipe {path} ends the program (SystemExit: {stop.code}); it must define {function}()"
         ) from stop
     except Exception as error:  # whatever the user's code raises
         frames = traceback.extract_tb(error.__traceback__)
@@ -37,10 +43,10 @@ def run_recipe(path: Path, kind: type[T]) -> T:
         said = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         raise ConfigError(f"{place}: {said}{error}{_close_name(error)}") from error
     if not callable(make):
-        raise ConfigError(f"recipe {path} does not define config(); it must return a RunConfig")
+        raise ConfigError(f"recipe {path} does not define {function}(); it must return a {returns}")
     if not isinstance(config, kind):
         raise ConfigError(
-            f"recipe {path}: config() returned {type(config).__name__}; it must return a RunConfig"
+            f"recipe {path}: {function}() returned {type(config).__name__}; it must return a {returns}"
         )
     for place, said in _slips(config):
         raise ConfigError(f"recipe {path}: {place} {said}")

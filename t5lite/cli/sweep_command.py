@@ -1,0 +1,173 @@
+"""``t5lite sweep``: every run of a SWEEP.py, here, one after another; run it again to go on."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from t5lite import run_config
+from t5lite.core import command_line
+from t5lite.core.errors import ConfigError
+from t5lite.core.files import make_directory
+from t5lite.core.home import expand_fields
+from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.planning.report import table
+from t5lite.scaling.counting import EXACT, count_run
+from t5lite.scaling.sweep_running import Outcome, Processes, run_all
+from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
+from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
+
+_SHORT_STATES = ("waiting", "finished")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Run every run of a sweep that is not done, here, one after another. Run it again to go on.
+
+    SWEEP.py defines sweep() -> Sweep (docs/sweeps.md). Several machines may run the same command at once:
+    each run is taken by one of them. Exit code: 0, or that of the first run that failed.
+    """
+
+    sweep: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SWEEP.py")]] = ""
+    """File."""
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the runs with parameters, tokens, FLOPs and how they stand; start nothing."""
+    only: tuple[str, ...] = ()
+    """Runs, by the beginnings of their names, or families."""
+    write_recipes: str | None = None
+    """Start nothing; write a recipe (.json) for each run that is not finished into this directory, for
+    `t5lite launch PLATFORM --config`."""
+    json: bool = False
+    """With --list, print JSON."""
+
+    def __post_init__(self):
+        if not self.sweep:
+            raise ConfigError("give the file of a sweep: t5lite sweep SWEEP.py; see --help")
+        expand_fields(self, "sweep", "write_recipes")
+        if self.json and not self.list:
+            raise ConfigError("--json is of --list; give both")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run, list or write what is to be run, and return 0 or the code of the first run that failed."""
+    known = command_line.parse(Arguments, arguments, prog="t5lite sweep")
+    sweep = read_sweep(place(known.sweep))
+    every, notes = expand(sweep)
+    for note in notes:
+        _say(note)
+    runs = _chosen(every, known.only)
+    folder = place(sweep.directory)
+    if known.list:
+        print(_json(runs) if known.json else _listed(runs))
+        return 0
+    if known.write_recipes is not None:
+        return _write_recipes(place(known.write_recipes), runs)
+    if not has_parquet():
+        _say("tables are written as CSV alone; Parquet needs pyarrow: pip install 't5lite[data]'")
+    processes = Processes()
+
+    def finished(run: SweepRun) -> None:
+        if note_finished(folder, run):
+            write_tables(folder, every)
+
+    with processes.signals():
+        outcome = run_all(runs, processes, evaluate=sweep.evaluate, say=_say, finished=finished)
+    write_tables(folder, every)
+    _say(_summary(outcome, runs, folder))
+    if outcome.stopped_by is not None:
+        _say(f"to go on: t5lite sweep {known.sweep}")
+    return outcome.exit_code
+
+
+def _chosen(runs: Sequence[SweepRun], only: Sequence[str]) -> list[SweepRun]:
+    """Return the runs that ``--only`` names.
+
+    Raises:
+      ConfigError: if a word names none.
+    """
+    for word in only:
+        if not any(_is_named(run, word) for run in runs):
+            families = ", ".join(dict.fromkeys(run.family for run in runs))
+            raise ConfigError(
+                f"--only {word} names no run of the sweep; --list shows them (families: {families})"
+            )
+    return [run for run in runs if not only or any(_is_named(run, word) for word in only)]
+
+
+def _is_named(run: SweepRun, word: str) -> bool:
+    return bool(word) and (run.family == word or run.id.startswith(word))
+
+
+def _shown(run: SweepRun) -> dict[str, Any]:
+    state, step = run.state()
+    return {
+        "run": run.id,
+        "family": run.family,
+        "params": run.count.params,
+        "non_embedding": count_run(run.config, "kaplan").params,
+        "tokens": run.count.tokens,
+        "flops": run.count.flops,
+        "convention": EXACT,
+        "steps": run.config.training.total_steps,
+        "batch_size": run.config.training.batch_size,
+        "highest_rate": run.config.schedule.highest,
+        "state": state,
+        "step": step,
+    }
+
+
+def _json(runs: Sequence[SweepRun]) -> str:
+    return json.dumps([_shown(run) for run in runs], indent=2)
+
+
+def _listed(runs: Sequence[SweepRun]) -> str:
+    lines = [("run", "family", "parameters", "tokens", "FLOPs", "steps", "rows", "rate", "state")]
+    for each in map(_shown, runs):
+        at = "" if each["state"] in _SHORT_STATES else f" at {each['step']:,}"
+        lines.append(
+            (
+                each["run"],
+                each["family"],
+                f"{each['params']:,}",
+                f"{each['tokens']:.3g}",
+                f"{each['flops']:.3g}",
+                f"{each['steps']:,}",
+                f"{each['batch_size']:,}",
+                f"{each['highest_rate']:.2g}",
+                f"{each['state']}{at}",
+            )
+        )
+    total = sum(run.count.flops for run in runs)
+    last = len(lines[0]) - 1
+    return "\n".join([*table.rows(lines, left=(0, 1, last)), "", f"{len(runs)} runs, {total:.3g} FLOPs"])
+
+
+def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
+    """Write a recipe for each run that is not finished, and print what starts it."""
+    make_directory(folder)
+    for each in runs:
+        if each.state()[0] == "finished":
+            continue
+        file = folder / f"{each.id}.json"
+        run_config.save(each.config, file)
+        print(f"t5lite launch PLATFORM --config {file} --name {each.id}")
+    return 0
+
+
+def _summary(outcome: Outcome, runs: Sequence[SweepRun], folder: StoragePath) -> str:
+    parts = [f"{len(outcome.done)} of {len(runs)} runs are finished"]
+    if outcome.elsewhere:
+        parts.append(f"{len(outcome.elsewhere)} are being trained by other processes")
+    if outcome.failed:
+        listed = ", ".join(f"{name} (code {code})" for name, code in outcome.failed.items())
+        parts.append(f"{len(outcome.failed)} failed: {listed}")
+    if outcome.done:
+        parts.append(f"table: {folder / f'{TABLE}.csv'}")
+    return "; ".join(parts)
+
+
+def _say(text: str) -> None:
+    print(f"sweep: {text}", file=sys.stderr, flush=True)

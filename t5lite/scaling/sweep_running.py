@@ -1,0 +1,176 @@
+"""Runs a sweep's runs here, one after another, each as a process of ``t5lite train``.
+
+A process of its own means that a run which is killed (for memory, say) takes no other with it. Who writes
+to a run directory holds its lease, so several machines may work on one sweep: what one has is left to it.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from t5lite import run_config
+from t5lite.checkpointing.lease import sighting
+from t5lite.core.errors import ReportedError
+from t5lite.core.exit_codes import ExitCode
+from t5lite.scaling.sweeps import SweepRun
+
+_FINISHED = "finished"
+_ELSEWHERE = ("starting", "running", "stopping")
+"""States of a run that another process has."""
+_MOST_STARTS = 3
+"""Of a run that ends with a code that asks for another start."""
+_BY_SIGNAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Say = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of a sweep's runs, by their ids."""
+
+    done: list[str] = field(default_factory=list)
+    """Finished, here or before."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Being trained by another process."""
+    failed: dict[str, int] = field(default_factory=dict)
+    """With their exit codes."""
+    stopped_by: int | None = None
+    """The signal that ended the sweep."""
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal; the code of the first run that failed; else 0."""
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        return next(iter(self.failed.values()), ExitCode.DONE)
+
+
+class Processes:
+    """Starts ``t5lite`` in processes of its own, and hands them the signals that this one gets."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self.stopped_by: int | None = None
+
+    def run(self, words: Sequence[str]) -> int:
+        """Run a command to its end and return its exit code, 128 + the signal of one that was killed."""
+        self._child = subprocess.Popen([sys.executable, "-m", "t5lite.cli.main", *words])
+        code = self._child.wait()
+        self._child = None
+        return code if code >= 0 else 128 - code
+
+    def train(self, run: SweepRun) -> int:
+        """Train a run as ``t5lite train`` does."""
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = Path(folder) / f"{run.id}.json"
+            run_config.save(run.config, recipe)
+            return self.run(["train", "--config", str(recipe)])
+
+    def evaluate(self, run: SweepRun) -> int:
+        """Measure a run as ``t5lite evaluate`` does."""
+        return self.run(["evaluate", "--run", str(run.directory.path)])
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """End the sweep by a signal only when its run has saved.
+
+        Ctrl-C reaches the run by itself, as one of the terminal's; the others are handed on.
+        """
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            del frame
+            self.stopped_by = number
+            if number != signal.SIGINT and self._child is not None:
+                self._child.send_signal(number)
+
+        before: dict[int, Any] = {number: signal.signal(number, stop) for number in _BY_SIGNAL}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_all(
+    runs: Sequence[SweepRun],
+    processes: Processes,
+    *,
+    evaluate: bool,
+    say: Say,
+    finished: Callable[[SweepRun], None],
+) -> Outcome:
+    """Run what is not done, and go on where one fails.
+
+    Args:
+      runs: in this order.
+      processes: what starts them.
+      evaluate: whether to measure those that are trained.
+      say: shows a line.
+      finished: is called with each run that is finished, be it from before.
+    """
+    outcome = Outcome()
+    for number, run in enumerate(runs, start=1):
+        name = f"{number}/{len(runs)} {run.family} {run.id}"
+        try:
+            code = _trained(run, name, processes, say)
+            if code == ExitCode.DONE and evaluate and run.config.evaluations and not _is_measured(run):
+                code = processes.evaluate(run)
+        except ReportedError as error:
+            say(f"{name}: {error}")
+            code = error.exit_code
+        if code == ExitCode.DONE:
+            outcome.done.append(run.id)
+            finished(run)
+        if processes.stopped_by is not None:
+            outcome.stopped_by = processes.stopped_by
+            break
+        if code is None:
+            outcome.elsewhere.append(run.id)
+        elif code != ExitCode.DONE:
+            outcome.failed[run.id] = code
+            say(f"{name} failed with code {code}; the others go on")
+    return outcome
+
+
+def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | None:
+    """Return the code with which a run ended; None if another process has it."""
+    state, step = run.state()
+    if state == _FINISHED:
+        return ExitCode.DONE
+    if state in _ELSEWHERE:
+        say(f"{name}: being trained by {_holder(run)}; left to it")
+        return None
+    count, total = run.count, run.config.training.total_steps
+    begun = f", from step {step:,}" if step else ""
+    say(
+        f"{name}: {count.params:,} parameters, {count.tokens:.3g} tokens, {count.flops:.3g} FLOPs, "
+        f"{total:,} steps{begun}"
+    )
+    code = None
+    for _ in range(_MOST_STARTS):
+        code = processes.train(run)
+        if code == ExitCode.DONE or processes.stopped_by is not None:
+            return code
+        if _holder(run) is not None:
+            say(f"{name}: another process was faster; left to it")
+            return None
+        if code not in (ExitCode.TRANSIENT, ExitCode.HANG):
+            break
+    return code
+
+
+def _holder(run: SweepRun) -> str | None:
+    """Return who has the run's directory, None if nobody does."""
+    seen = sighting(run.directory.path)
+    return None if seen is None or seen.is_gone else str(seen.holder or "a process that cannot be named")
+
+
+def _is_measured(run: SweepRun) -> bool:
+    return run.directory.evaluation_file.is_file()

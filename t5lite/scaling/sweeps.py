@@ -1,0 +1,124 @@
+"""A sweep: runs of one or more families, each under a name of its own that says what it is."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from t5lite.core.errors import ConfigError
+from t5lite.core.home import expand_fields
+from t5lite.core.recipe_files import run_recipe
+from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.local_copies import local_copy
+from t5lite.data.stores.store_identity import store_identity
+from t5lite.run_config import RunConfig
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.status import State, run_status
+from t5lite.scaling.counting import RunCount, count_run
+from t5lite.scaling.run_ids import run_id
+
+RUNS = "runs"
+"""Folder of the run directories in that of the sweep."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+WAITING = "waiting"
+"""The state of a run that was never started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a SWEEP.py returns: its ``sweep() -> Sweep``."""
+
+    directory: str
+    """Where runs and tables are, local or in a bucket; machines that are given the same share the work."""
+    families: Mapping[str, Sequence[RunConfig]]
+    """Runs by the name of their family, which a table is fitted by; their ``run_dir`` does not count."""
+    evaluate: bool = True
+    """Whether runs that are trained are also measured by ``t5lite evaluate``: bits per byte, intervals."""
+
+    def __post_init__(self) -> None:
+        expand_fields(self, "directory")
+        if not any(self.families.values()):
+            raise ConfigError("the sweep has no runs")
+        for name, runs in self.families.items():
+            if not _NAME.fullmatch(name):
+                raise ConfigError(f"families has the name {name!r}; use letters, digits, _, . and -")
+            for run in runs:
+                if not isinstance(run, RunConfig):
+                    raise ConfigError(f"families[{name!r}] holds a {type(run).__name__}; give RunConfigs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRun:
+    """A run of a sweep."""
+
+    id: str
+    family: str
+    config: RunConfig
+    """With absolute paths, and its own directory in that of the sweep."""
+
+    @functools.cached_property
+    def count(self) -> RunCount:
+        """Parameters, tokens and FLOPs, by this project's convention."""
+        return count_run(self.config)
+
+    @property
+    def directory(self) -> RunDirectory:
+        """Its run directory."""
+        return RunDirectory.at(self.config.run_dir)
+
+    def state(self) -> tuple[State | str, int]:
+        """Return how it stands, and its step.
+
+        Raises:
+          ConfigError: if its directory holds something else.
+          TransientError: if object storage does not answer.
+        """
+        path = self.directory.path
+        if not path.exists():
+            return WAITING, 0
+        try:
+            status = run_status(str(path))
+        except ConfigError:
+            if self.directory.config_file.exists() or self.directory.model_file.exists():
+                raise
+            return WAITING, 0  # a start that ended before it was a run
+        return status.state, status.step
+
+
+def read_sweep(path: StoragePath) -> Sweep:
+    """Return what ``sweep()`` of a file returns.
+
+    Raises:
+      ConfigError: if there is no such file, or it is no sweep.
+    """
+    if not path.is_file():
+        problem = "is a directory" if path.is_dir() else "does not exist"
+        raise ConfigError(f"sweep {path} {problem}; give a .py file that defines sweep() -> Sweep")
+    return run_recipe(local_copy(path), Sweep, function="sweep", returns="Sweep")
+
+
+def expand(sweep: Sweep) -> tuple[list[SweepRun], list[str]]:
+    """Return the runs, the cheapest first, and what is to be said of them.
+
+    Raises:
+      DataError: if a store cannot be read.
+      ConfigError: if two families have the same run.
+    """
+    identity = functools.cache(store_identity)
+    found: dict[str, SweepRun] = {}
+    repeated = 0
+    for family, configs in sweep.families.items():
+        for config in configs:
+            name = run_id(config.resolved(), identity)
+            if name in found and found[name].family != family:
+                raise ConfigError(
+                    f"families {found[name].family!r} and {family!r} have the same run ({name}); leave it "
+                    "out of one of them"
+                )
+            repeated += name in found
+            directory = str(place(sweep.directory) / RUNS / name)
+            own = dataclasses.replace(config, run_dir=directory).resolved()
+            found.setdefault(name, SweepRun(id=name, family=family, config=own))
+    notes = [f"{repeated} runs are the same as others, and are run once"] if repeated else []
+    return sorted(found.values(), key=lambda run: run.count.flops), notes

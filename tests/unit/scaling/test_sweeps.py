@@ -1,0 +1,237 @@
+"""Sweeps without training: names of runs, what is run, skipped, left to others or failed, and the tables."""
+
+import csv
+import dataclasses
+import io
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5lite import run_config
+from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
+from t5lite.core.storage.addresses import place
+from t5lite.models.config import Execution
+from t5lite.partitioning import PartitioningConfig
+from t5lite.scaling import sweep_running, sweeps
+from t5lite.scaling.counting import count_run
+from t5lite.scaling.run_ids import run_id
+from t5lite.scaling.sweep_running import Processes, run_all
+from t5lite.scaling.sweep_table import _csv, _parquet
+from t5lite.scaling.sweeps import Sweep, expand, read_sweep
+
+RECIPE = run_config.load(place("configs/pretrain_gpt.py"))
+
+
+def contents(path: str) -> str:
+    """A store's contents are told by the last part of its name here."""
+    return path.rpartition("/")[2]
+
+
+def moved(config, where="/elsewhere"):
+    """The same run on another machine."""
+    return replace(
+        config,
+        run_dir=f"{where}/run",
+        data=config.data.with_stores(lambda store: f"{where}/{store}"),
+        evaluations={
+            name: replace(each, store=f"{where}/{each.store}") for name, each in config.evaluations.items()
+        },
+        partitioning=PartitioningConfig(style="fsdp", fsdp=4),
+        execution=Execution(remat="full"),
+        lease=replace(config.lease, patience_seconds=1.0),
+        training=replace(config.training, log_every_steps=7),
+    )
+
+
+def test_the_name_of_a_run_does_not_say_where_and_how_it_is_trained():
+    assert run_id(RECIPE, contents) == run_id(moved(RECIPE), contents)
+    numbers = replace(RECIPE, step=replace(RECIPE.step, max_gradient_norm=1))
+    assert run_id(RECIPE, contents) == run_id(numbers, contents)
+
+
+CHANGES = {
+    "seed": lambda run: replace(run, seed=1),
+    "width": lambda run: replace(run, model=replace(run.model, embed_dim=64)),
+    "dropout": lambda run: replace(run, model=replace(run.model, dropout_rate=0.1)),
+    "rate": lambda run: replace(run, schedule=run.schedule.scaled(rate=2)),
+    "steps": lambda run: replace(run, training=replace(run.training, total_steps=601)),
+    "patience": lambda run: replace(run, training=replace(run.training, spike_threshold=None)),
+    "dtype": lambda run: replace(run, execution=Execution(compute_dtype="bfloat16")),
+    "frozen": lambda run: replace(run, trainable=("decoder",)),
+    "store": lambda run: replace(run, data=run.data.with_stores(lambda _: "other")),
+    "measured": lambda run: replace(
+        run, evaluations={"heldout": replace(run.evaluations["heldout"], max_examples=7)}
+    ),
+    "objective": lambda run: replace(run, data=replace(run.data, inputs_length=32)),
+}
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(names=st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, unique=True), order=st.randoms())
+def test_whatever_is_learnt_otherwise_has_another_name_whatever_the_order(names, order: random.Random):
+    def changed(names):
+        run = RECIPE
+        for name in names:
+            run = CHANGES[name](run)
+        return run_id(run, contents)
+
+    shuffled = order.sample(names, len(names))
+    assert changed(names) == changed(shuffled) != run_id(RECIPE, contents)
+    assert changed(names) != changed(names[:-1])
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "store_identity", contents)
+    runs = [replace(RECIPE, seed=seed, evaluations={}) for seed in range(3)]
+    return Sweep(directory=str(tmp_path / "sweep"), families={"gpt": runs}, evaluate=False)
+
+
+def test_runs_come_cheapest_first_and_once(sweep):
+    long = replace(RECIPE, training=replace(RECIPE.training, total_steps=900))
+    runs, notes = expand(replace(sweep, families={"gpt": [long, RECIPE, RECIPE]}))
+    assert [run.config.training.total_steps for run in runs] == [600, 900]
+    assert notes == ["1 runs are the same as others, and are run once"]
+    assert all(run.config.run_dir.endswith(f"/sweep/runs/{run.id}") for run in runs)
+    with pytest.raises(ConfigError, match="the same run"):
+        expand(replace(sweep, families={"a": [RECIPE], "b": [RECIPE]}))
+
+
+class Fake(Processes):
+    """Ends with the codes that it is given, and remembers what it was asked."""
+
+    def __init__(self, *codes):
+        super().__init__()
+        self.codes, self.asked, self.signal = list(codes), [], None
+
+    def train(self, run):
+        self.asked.append(run.config.seed)
+        code = self.codes.pop(0)
+        if code >= 128:
+            self.stopped_by = code - 128
+        return code
+
+
+def outcome_of(sweep, fake):
+    runs, _ = expand(sweep)
+    said, finished = [], []
+    outcome = run_all(
+        runs, fake, evaluate=sweep.evaluate, say=said.append, finished=lambda run: finished.append(run.id)
+    )
+    assert finished == outcome.done
+    return outcome, said
+
+
+def test_a_run_that_fails_is_said_and_the_others_go_on(sweep):
+    fake = Fake(0, 4, 0)
+    outcome, said = outcome_of(sweep, fake)
+    assert len(outcome.done) == 2
+    assert list(outcome.failed.values()) == [4]
+    assert outcome.exit_code == 4
+    assert any("failed with code 4" in line for line in said)
+
+
+def test_what_asks_for_another_start_gets_it_a_few_times(sweep):
+    fake = Fake(75, 0, 75, 75, 75, 0)
+    outcome, _ = outcome_of(sweep, fake)
+    assert len(outcome.done) == 2
+    assert outcome.exit_code == 75
+    assert len(fake.asked) == 6
+
+
+def test_a_signal_ends_the_sweep_with_its_code(sweep):
+    fake = Fake(0, 143)
+    outcome, _ = outcome_of(sweep, fake)
+    assert (len(outcome.done), outcome.failed, outcome.exit_code) == (1, {}, 143)
+    assert len(fake.asked) == 2
+
+
+def test_what_is_finished_or_held_by_others_is_not_started(sweep, monkeypatch):
+    runs, _ = expand(sweep)
+    states = dict(zip((run.id for run in runs), ("finished", "running", "waiting"), strict=True))
+    monkeypatch.setattr(sweeps.SweepRun, "state", lambda run: (states[run.id], 5))
+    fake = Fake(0)
+    outcome, _ = outcome_of(sweep, fake)
+    assert fake.asked == [runs[2].config.seed]
+    assert outcome.elsewhere == [runs[1].id]
+    assert outcome.exit_code == 0
+
+
+def test_who_was_faster_keeps_the_run(sweep, monkeypatch):
+    monkeypatch.setattr(sweep_running, "_holder", lambda run: "process 7 on other")
+    outcome, _ = outcome_of(sweep, Fake(2, 2, 0))
+    assert (len(outcome.elsewhere), len(outcome.done), outcome.failed) == (2, 1, {})
+
+
+def test_a_sweep_is_read_or_refused_by_what_is_wrong(tmp_path):
+    file = tmp_path / "sweep.py"
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_sweep(file)
+    file.write_text("def config(): pass", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"does not define sweep\(\); it must return a Sweep"):
+        read_sweep(file)
+    file.write_text("def sweep(): return []", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"sweep\(\) returned list"):
+        read_sweep(file)
+    for families, said in (({}, "no runs"), ({"a b": [RECIPE]}, "a b"), ({"a": ["x"]}, "holds a str")):
+        with pytest.raises(ConfigError, match=said):
+            Sweep(directory="d", families=families)
+
+
+def test_tables_hold_whatever_runs_differ_in():
+    import pyarrow.parquet
+
+    rows = [{"run": "a", "loss": 1, "x": None}, {"run": "b", "loss": 2.5, "x": "é, ;\n", "more": True}]
+    read = pyarrow.parquet.read_table(io.BytesIO(_parquet(rows))).to_pylist()
+    assert read[1] == {"run": "b", "loss": 2.5, "x": "é, ;\n", "more": True}
+    assert (read[0]["loss"], read[0]["more"]) == (1.0, None)
+    assert [row["x"] for row in csv.DictReader(io.StringIO(_csv(rows).decode(), newline=""))] == [
+        "",
+        "é, ;\n",
+    ]
+
+
+def test_runs_know_their_size():
+    run = sweeps.SweepRun(id="x", family="f", config=dataclasses.replace(RECIPE))
+    assert run.count.tokens == 600 * 32 * 64
+
+
+FILE = """
+from t5lite.scaling import sweep_recipe as s
+
+def sweep():
+    recipe = s.recipe("configs/pretrain_gpt.py")
+    runs = s.ladder(recipe, models=s.constant_aspect(recipe.model, (64, 128)), budgets=[s.Tokens(tokens=1e6)])
+    return s.Sweep(directory={directory!r}, families={{"gpt": runs[:1], "wide": runs[1:]}})
+"""
+
+
+def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweeps, "store_identity", contents)
+    file, folder = tmp_path / "sweep.py", tmp_path / "recipes"
+    file.write_text(FILE.format(directory=str(tmp_path / "sweep")), encoding="utf-8")
+    assert main(["sweep", str(file), "--list", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)
+    assert [(run["family"], run["state"], run["step"]) for run in runs] == [
+        ("gpt", "waiting", 0),
+        ("wide", "waiting", 0),
+    ]
+    assert main(["sweep", str(file), "--list", "--only", runs[1]["run"][:4]]) == 0
+    listed = capsys.readouterr().out
+    assert runs[1]["run"] in listed
+    assert runs[0]["run"] not in listed
+    assert main(["sweep", str(file), "--only", "nobody"]) == 2
+    assert "--only nobody names no run of the sweep" in capsys.readouterr().err
+    assert main(["sweep", str(file), "--only", "wide", "--write-recipes", str(folder)]) == 0
+    written = folder / f"{runs[1]['run']}.json"
+    assert f"--config {written}" in capsys.readouterr().out
+    config = run_config.load(written)
+    assert count_run(config).params == runs[1]["params"]
+    assert config.run_dir.endswith(f"sweep/runs/{runs[1]['run']}")
+    assert main(["sweep"]) == 2
+    assert "give the file of a sweep" in capsys.readouterr().err
