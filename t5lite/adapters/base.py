@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
@@ -81,6 +82,23 @@ class BaseAdapter(ABC):
           dropout_key: None is deterministic.
         """
 
+    def read_for_alone(self, model: FunctionalModel) -> tuple[str, ...]:
+        """Return the paths of the base's parameters that ``alone`` needs."""
+        del model
+        return ()
+
+    def alone(self, model: FunctionalModel, params: Tree, own: Tree, read: Tree) -> Tree:
+        """Return what is written of the adapter by itself, for another system.
+
+        Args:
+          model: without the adapter.
+          params: of the model: what was trained besides, and a ``ShapeDtypeStruct`` for what is the base's.
+          own: of the adapter.
+          read: of ``read_for_alone``.
+        """
+        del read
+        return self.applied(model, params, own, None)
+
     @abstractmethod
     def merged(self, model: FunctionalModel, params: Tree, own: Tree) -> Tree:
         """Return the model's parameters with the adapter's worked into them; may be traced.
@@ -99,6 +117,19 @@ class BaseAdapter(ABC):
         Raises:
           ConfigError: if it does not.
         """
+
+    def begun_from(self, source: "BaseAdapter") -> "BaseAdapter":
+        """Return what a run trains that begins from the parameters of another run's adapter: that adapter.
+
+        Raises:
+          ConfigError: if this one is of another kind.
+        """
+        if not isinstance(source, type(self)):
+            raise ConfigError(
+                f"initialize_from names a run that holds {source}, and adapter is {self}; leave adapter out "
+                "to train that one on, or begin from its base"
+            )
+        return source
 
     @abstractmethod
     def goes_on_as(self, other: "BaseAdapter") -> bool:

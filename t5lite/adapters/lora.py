@@ -174,6 +174,12 @@ class LoRA(BaseAdapter):
                 f"of them: by '!{both[0]}' in adapter.targets, say"
             )
 
+    def begun_from(self, source: BaseAdapter) -> BaseAdapter:
+        """Return the other run's with this dropout."""
+        begun = super().begun_from(source)
+        assert isinstance(begun, LoRA)
+        return replace(begun, dropout=self.dropout)
+
     def goes_on_as(self, other: BaseAdapter) -> bool:
         """Whether all but the dropout is the same."""
         return isinstance(other, LoRA) and replace(other, dropout=self.dropout) == self

@@ -51,6 +51,10 @@ class NoAdapter(BaseAdapter):
         """Check nothing: anything may be trained."""
         del model, trained
 
+    def begun_from(self, source: BaseAdapter) -> BaseAdapter:
+        """Return the other run's."""
+        return source
+
     def goes_on_as(self, other: BaseAdapter) -> bool:
         """Whether there is none either."""
         return isinstance(other, NoAdapter)

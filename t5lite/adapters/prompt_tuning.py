@@ -12,7 +12,9 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.models.layers.prompted import Prompt
 from t5lite.optim.trained import Trained
+from t5lite.optim.trained import merged as with_leaves
 
 _OWN = "prompt"
 _FREQUENT = 5000
@@ -83,8 +85,12 @@ class PromptTuning(BaseAdapter):
         """Return zeros, or random values."""
         shape = self.shapes(model)[0][_OWN]["embedding"].shape
         if self.initialization == "vocabulary":
-            return {_OWN: {"embedding": jnp.zeros(shape, jnp.float32)}}
-        return {_OWN: {"embedding": jax.random.uniform(key, shape, jnp.float32, minval=-0.5, maxval=0.5)}}
+            return self.own_params(jnp.zeros(shape, jnp.float32))
+        return self.own_params(jax.random.uniform(key, shape, jnp.float32, minval=-0.5, maxval=0.5))
+
+    def own_params(self, prompt_PD: Any) -> Tree:
+        """Return the adapter's parameters: the difference to where the prompt began."""
+        return {_OWN: {"embedding": prompt_PD}}
 
     def bound(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Any:
         """Return the module with the prompt."""
@@ -108,6 +114,17 @@ class PromptTuning(BaseAdapter):
         """Return the parameters: none of them is changed."""
         del model, own, dropout_key
         return params
+
+    def read_for_alone(self, model: FunctionalModel) -> tuple[str, ...]:
+        """Return the table at whose rows the prompt began, if it did."""
+        if self.initialization == "random":
+            return ()
+        return model.config.input_parameters(model.config.stacks[0].side)
+
+    def alone(self, model: FunctionalModel, params: Tree, own: Tree, read: Tree) -> Tree:
+        """Return the parameters as they are, and the whole ``Prompt`` beside them."""
+        prompted = self.bound(model, with_leaves(params, read), own, None)
+        return {**params, _OWN: Prompt(prompted.prompt[...])}
 
     def merged(self, model: FunctionalModel, params: Tree, own: Tree) -> Tree:
         """Refuse: see ``merges``."""

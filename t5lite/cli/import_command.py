@@ -77,10 +77,10 @@ def _import_adapter(parsed: Arguments) -> int:
         raise ConfigError("an adapter has its base's vocabulary; leave --vocabulary and --extra-ids out")
     done = import_adapter(parsed.source, parsed.output, base=parsed.base)
     print(
-        f"{parsed.output}: {done.num_params:,} parameters of an adapter of {done.kernels} kernels from "
-        f"{parsed.source}, beside step {done.base.step} of {done.base.run}: keep that"
+        f"{parsed.output}: {done.num_params:,} parameters of an adapter {done.kind} from {parsed.source}, "
+        f"beside step {done.base.step} of {done.base.run}: keep that"
     )
-    if done.without:
-        print(f"  {len(done.without)} have none there, and get one of zeros: {', '.join(done.without)}")
-    print("  evaluate, generate and export read it merged; to train from it, import what is exported")
+    for note in done.notes:
+        print(f"  {note}")
+    print(f"  evaluate, generate and export read it; train it on with --initialize-from.run {parsed.output}")
     return 0

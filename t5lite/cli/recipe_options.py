@@ -10,7 +10,7 @@ from t5lite.core.home import expand_fields, expand_home
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.models.config import ModelConfig
 from t5lite.run_config import RunConfig
-from t5lite.runner.inheritance import read_source
+from t5lite.runner.inheritance import read_source, with_inherited_adapter
 from t5lite.runner.run_directory import RunDirectory
 
 
@@ -44,9 +44,9 @@ class RecipeOptions:
         """
         for word in overrides:
             self._refuse_mistyped(word.partition("=")[0])
-        return run_config.load(
-            self.recipe, overrides, model=self._shape(), task=self.task, read_source=read_source
-        )
+        shape = self._shape()
+        config = run_config.load(self.recipe, overrides, model=shape, task=self.task, read_source=read_source)
+        return with_inherited_adapter(config)
 
     def _refuse_mistyped(self, option: str) -> None:
         """Refuse what is no field of a recipe, and nearly an option of the command."""

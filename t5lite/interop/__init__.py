@@ -21,7 +21,7 @@ class Format:
     Attributes:
       fits: None if a model of a configuration exists in the format, else the reason why not.
       export_folder: see ``huggingface.export_folder``; None where the format is only read.
-      import_folder: see ``huggingface.import_folder``, of an adapter ``peft.read_updates``; None where the
+      import_folder: see ``huggingface.import_folder``, of an adapter ``peft.read_adapter``; None where the
         format is only written.
       read_vocabulary: the vocabulary in an imported folder, or None; None where the format has none.
       check_vocabulary: refuses a vocabulary that an imported folder contradicts; None where it says nothing.
@@ -66,7 +66,7 @@ FORMATS: dict[str, Format] = {
     "peft": Format(
         fits=huggingface.fits,
         export_folder=peft.export_folder,
-        import_folder=peft.read_updates,
+        import_folder=peft.read_adapter,
         mark=peft.MARK,
         takes=frozenset({"base", "base_export"}),
         loading=peft.how_to_load,

@@ -1,5 +1,6 @@
 """Averaged parameters of a run: of its last checkpoints, or the moving average that its training kept."""
 
+from collections.abc import Collection
 from typing import Literal, TypeAlias
 
 import jax
@@ -38,6 +39,7 @@ def restore_average(
     average: Average | None,
     *,
     max_host_bytes: int,
+    leave: Collection[str] = (),
 ) -> tuple[Tree, RestoreReport, str]:
     """Return parameters of a run, the report of the chosen checkpoint, and what they are, in words.
 
@@ -47,6 +49,7 @@ def restore_average(
       step: the chosen checkpoint.
       average: None takes the parameters of that checkpoint as they are.
       max_host_bytes: as of ``restore_params``.
+      leave: dotted names of parameters of a checkpoint that its moving average is taken without.
 
     Raises:
       ConfigError: if there are not so many checkpoints, or the run kept no moving average.
@@ -59,7 +62,7 @@ def restore_average(
     if average is None:
         params, words = restored(step), f"of step {step}"
     elif average == "ema":
-        params = _moving_average(directory, abstract_params, step, max_host_bytes)
+        params = _moving_average(directory, abstract_params, step, max_host_bytes, leave)
         words = f"of step {step}, the moving average"
     else:
         steps = _last(directory, step, average)
@@ -84,7 +87,9 @@ def _last(directory: epath.PathLike, step: int, num: int) -> list[int]:
     return steps[-num:]
 
 
-def _moving_average(directory: epath.PathLike, abstract_params: Tree, step: int, max_host_bytes: int) -> Tree:
+def _moving_average(
+    directory: epath.PathLike, abstract_params: Tree, step: int, max_host_bytes: int, leave: Collection[str]
+) -> Tree:
     """Return the moving average, and the parameters themselves where nothing was trained."""
     saved = in_all_or_none(lambda: reading.saved_shapes(directory, step, _STATE))
     averaged = {name.removeprefix(_PREFIX) for name in saved if name.startswith(_PREFIX)}
@@ -103,7 +108,8 @@ def _moving_average(directory: epath.PathLike, abstract_params: Tree, step: int,
         {_STATE: {_AVERAGE: average}, "params": frozen},
         partial=True,
         leave={f"{_STATE}.{name}" for name in saved if not name.startswith(_PREFIX)}
-        | {f"params.{name}" for name in averaged},
+        | {f"params.{name}" for name in averaged.union(leave)}
+        | {f"{_STATE}.{_PREFIX}{name}" for name in leave},
         max_host_bytes=max_host_bytes,
     )
     by_name = {

@@ -1,10 +1,14 @@
 """An adapter that another system trained, to a run directory beside its base."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from t5lite.adapters import Adaptation, Base, LoRA
+import jax
+
+from t5lite.adapters import Adaptation, Adapter, Base, LoRA, PromptTuning
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import largest_leaf, parameters_digest
 from t5lite.core.errors import ConfigError, UserError
@@ -12,6 +16,7 @@ from t5lite.core.files import check_apart, check_new_directory, new_directory, w
 from t5lite.core.storage.addresses import place
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.storage.local_copies import local_directory
+from t5lite.core.types import Tree
 from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.interop import huggingface, peft
 from t5lite.models.functional import FunctionalModel, build
@@ -26,9 +31,21 @@ class ImportedAdapter:
 
     num_params: int
     base: Base
-    kernels: int
-    without: tuple[str, ...]
-    """Modules of layers that the folder has no update of, while others of their kernel have one."""
+    kind: str
+    """What it is, in words that follow "an adapter"."""
+    notes: tuple[str, ...]
+    """What to say of what the folder has not, or has besides."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An adapter as it is here."""
+
+    adapter: Adapter
+    own: Tree
+    kind: str
+    """As of ``ImportedAdapter``."""
+    notes: tuple[str, ...] = ()
 
 
 def import_adapter(
@@ -51,16 +68,14 @@ def import_adapter(
     checkpoint_path(RunDirectory.at(output).checkpoints)
     with local_directory(place(source)) as folder:
         found = _found_base(folder, base)
-        updates = peft.read_updates(folder, found.model.config)
-    model = build(found.model.config, found.model.execution)
-    adapter = _lora(updates, model)
+        read = peft.read_adapter(folder, found.model.config)
+    become = _BECOME[type(read)](read, build(found.model.config, found.model.execution))
     step = chosen_step(found, "newest")
     beside = Base(
         run=str(found.directory.path),
         step=step,
         digest=parameters_digest(found.directory.checkpoints, step),
     )
-    params = adapter.own_params(updates.factors)
     with new_directory(place(output), last=[MODEL_FILE]) as temporary:
         directory = RunDirectory.at(temporary)
         directory.write_model(
@@ -69,18 +84,20 @@ def import_adapter(
             execution=found.model.execution,
             eos_ids=found.model.eos_ids,
             is_imported=True,
-            adaptation=Adaptation(adapter=adapter, base=beside),
+            adaptation=Adaptation(adapter=become.adapter, base=beside),
         )
         directory.write_classes(found.classes)
         for name in huggingface.TOKENIZER_FILES:
             if found.is_imported and (kept := found.directory.kept_tokenizer / name).is_file():
                 write_bytes(directory.kept_tokenizer / name, read_file(kept))
-        saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))
+        saving = Checkpoints(
+            directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(become.own)
+        )
         with saving as checkpoints:
             metadata = {IMPORTED: str(source), **beside.to_json()}
-            checkpoints.save(0, {"step": 0, "params": params}, metadata)
-    num_params = sum(a.size + b.size for a, b in updates.factors.values())
-    return ImportedAdapter(num_params, beside, len(updates.factors), updates.without)
+            checkpoints.save(0, {"step": 0, "params": become.own}, metadata)
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(become.own))
+    return ImportedAdapter(num_params, beside, become.kind, become.notes)
 
 
 def _found_base(folder: Path, base: str | None) -> Snapshot:
@@ -102,8 +119,8 @@ def _found_base(folder: Path, base: str | None) -> Snapshot:
     return found
 
 
-def _lora(updates: peft.LowRankUpdates, model: FunctionalModel) -> LoRA:
-    """Return the configuration of an adapter that has these updates.
+def _low_rank(updates: peft.LowRankUpdates, model: FunctionalModel) -> _Found:
+    """Return the LoRA that has these updates.
 
     Raises:
       UserError: for updates of what cannot be adapted here, by name.
@@ -114,9 +131,32 @@ def _lora(updates: peft.LowRankUpdates, model: FunctionalModel) -> LoRA:
             f"the adapter adapts {', '.join(others)}, which is no kernel of a layer and cannot be adapted "
             "here; merge it into its base with peft's merge_and_unload(), and import that"
         )
-    return LoRA(
+    adapter = LoRA(
         rank=updates.rank,
         alpha=updates.scale * updates.rank,
         dropout=updates.dropout,
         targets=tuple(updates.factors),
     )
+    kind, without = f"of {len(updates.factors)} kernels", updates.without
+    notes = (
+        (f"{len(without)} have none there, and get one of zeros: {', '.join(without)}",) if without else ()
+    )
+    return _Found(adapter, adapter.own_params(updates.factors), kind, notes)
+
+
+def _prompt(tokens: peft.VirtualTokens, model: FunctionalModel) -> _Found:
+    """Return the prompt tuning that has these virtual tokens; errors as of ``PromptTuning.adapt``."""
+    num = len(tokens.prompt_PD)
+    adapter = PromptTuning(num_tokens=num, initialization="random")
+    adapter.adapt(model)
+    notes = ()
+    if tokens.num_unread:
+        notes = (f"{tokens.num_unread} more are for a decoder, which peft does not read: they are left out",)
+    return _Found(adapter, adapter.own_params(tokens.prompt_PD), f"of {num} virtual tokens", notes)
+
+
+_BECOME: Mapping[type, Callable[[Any, FunctionalModel], _Found]] = {
+    peft.LowRankUpdates: _low_rank,
+    peft.VirtualTokens: _prompt,
+}
+"""What each kind of PEFT's is here."""

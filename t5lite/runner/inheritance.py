@@ -1,8 +1,11 @@
 """The model that a fine-tuning inherits: whose it is, and what is said of it."""
 
+import dataclasses
+
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.home import expand_home
 from t5lite.models.config import ModelConfig
+from t5lite.run_config import RunConfig
 from t5lite.runner.run_directory import RunDirectory
 
 
@@ -16,6 +19,21 @@ def read_source(source: str, run_dir: str) -> ModelConfig:
     if not directory.model_file.is_file() and own.model_file.is_file() and available_steps(own.checkpoints):
         directory = own  # it goes on, and needs the source no more
     return directory.read_model()[0]
+
+
+def with_inherited_adapter(config: RunConfig) -> RunConfig:
+    """Return the configuration with the adapter of the run that it begins from, if that holds one.
+
+    Raises:
+      ConfigError: if it is of another kind than the configuration's, or that run cannot be read.
+    """
+    if config.initialize_from is None:
+        return config
+    source, own = (RunDirectory.at(each) for each in (config.initialize_from.run, config.run_dir))
+    found = source if source.model_file.is_file() else own
+    if not found.model_file.is_file() or (adaptation := found.read_model_file().adaptation) is None:
+        return config
+    return dataclasses.replace(config, adapter=config.adapter.begun_from(adaptation.adapter))
 
 
 def described(model: ModelConfig) -> str:

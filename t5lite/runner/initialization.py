@@ -7,16 +7,22 @@ from typing import Any, Literal
 
 import jax
 
+from t5lite.adapters import Base
+from t5lite.adapters.base import united
 from t5lite.checkpointing.partial import RestoreReport, restore_params
-from t5lite.checkpointing.reading import Step, leaf_names
+from t5lite.checkpointing.reading import Step, largest_leaf, leaf_names, saved_shapes
 from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses, listed
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
+from t5lite.optim.trained import merged as with_leaves
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.agreed_errors import in_all_or_none
 from t5lite.run_config import InitializeFrom
+from t5lite.runner.adapted import chosen_leaves, frozen_params
+from t5lite.runner.averages import restore_average
 from t5lite.runner.checkpoint_choice import chosen_step, evaluations, measured_average, read_chosen
 from t5lite.runner.loading import sharded_abstract_params
 from t5lite.runner.model_file import ModelFile
@@ -50,7 +56,7 @@ class Source:
     """Of that checkpoint, or the newest measured before it; None where nothing says."""
 
     average: Literal["ema"] | None = None
-    """What made that checkpoint the best, where the best is asked for; its own parameters are taken."""
+    """What made that checkpoint the best, where the best is asked for, and is taken of it."""
 
     @property
     def notes(self) -> list[str]:
@@ -64,10 +70,11 @@ class Source:
             )
         if self.average is not None:
             notes.append(
-                f"note: step {self.step} is the best of {self.run} by its moving average, and its own "
-                f"parameters are taken; for the average, `t5lite export --run {self.run} --step best`, then "
-                "`t5lite import` that"
+                f"note: step {self.step} is the best of {self.run} by its moving average, which is taken; "
+                f"--initialize-from.step {self.step} takes its own parameters"
             )
+        if (held := self.model.adaptation) is not None:
+            notes.append(f"note: {self.run} holds {held.adapter}, which is trained on")
         return notes
 
     def classes_for(self, model: ModelConfig, found: LabelClasses) -> LabelClasses | None:
@@ -89,12 +96,6 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
     """
     found = Snapshot(RunDirectory.at(initialize_from.run))
     model, vocabulary = found.model, found.vocabulary  # a directory that is no run is told as such
-    if model.adaptation is not None:
-        raise ConfigError(
-            f"{initialize_from.run} holds an adapter of {model.adaptation.base.run} alone; merge them "
-            f"by `t5lite export --run {initialize_from.run} --output FOLDER`, then `t5lite import --from "
-            "FOLDER --output RUN`, and give that RUN"
-        )
     step = chosen_step(found, initialize_from.step) if gives_parameters else None
     return Source(
         run=initialize_from.run,
@@ -196,7 +197,56 @@ def restore_source(
 
     asked = source.step if is_adapted else source.asked
     params, report = read_chosen(directory, asked, read, first=source.step)
+    if source.average is not None:
+        params = with_leaves(params, _averaged(source, abstract, report))
     return params, dataclasses.replace(report, reason=reason)
+
+
+def restore_adapter(
+    source: Source, base: Base, abstract_params: Tree, trained: Tree
+) -> tuple[Tree, RestoreReport]:
+    """Return the parameters that an adapter's run gives, and its base; the report is of its own.
+
+    Args:
+      source: holds an adapter.
+      base: of that, as it was found.
+      abstract_params: of the run's model, with shardings.
+      trained: what of them, or of a tree like them, is trained.
+
+    Raises:
+      ConfigError: if it has trained what would not be saved any more.
+      CheckpointError: if a checkpoint is damaged or does not fit.
+    """
+    directory, step = RunDirectory.at(source.run).checkpoints, source.step
+    assert step is not None
+    saved = in_all_or_none(lambda: saved_shapes(directory, step, "params"))
+    if lost := [name.replace(".", "/") for name in saved if name not in {*leaf_names(trained)}]:
+        groups = " ".join(dict.fromkeys(name.split("/")[0] for name in lost))
+        raise ConfigError(
+            f"{source.run} has trained {len(lost)} arrays that this run does not, so that its checkpoints "
+            f"would lack them: {listed(lost)}; train them on by --trainable {groups}"
+        )
+    wanted = chosen_leaves(abstract_params, saved.__contains__)
+    params, report, _ = restore_average(
+        directory, wanted, step, source.average, max_host_bytes=largest_leaf(wanted)
+    )
+    return united(frozen_params(base, abstract_params, params), params), report
+
+
+def _averaged(source: Source, abstract_params: Tree, report: RestoreReport) -> Tree:
+    """Return the average of the parameters that were taken."""
+    directory, taken = RunDirectory.at(source.run).checkpoints, {leaf.name for leaf in report.leaves}
+    saved = in_all_or_none(lambda: saved_shapes(directory, report.step, "params"))
+    wanted = chosen_leaves(abstract_params, taken.__contains__)
+    averaged, _, _ = restore_average(
+        directory,
+        wanted,
+        report.step,
+        source.average,
+        max_host_bytes=largest_leaf(wanted),
+        leave=saved.keys() - taken,
+    )
+    return averaged
 
 
 def why_anew(source: Source, model: ModelConfig, classes: LabelClasses | None) -> str | None:

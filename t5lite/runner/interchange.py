@@ -80,10 +80,10 @@ def export(
     found = Snapshot(directory)
     config, vocabulary = found.model.config, found.vocabulary
     adaptation = found.model.adaptation
-    if adaptation is not None and not adaptation.adapter.merges:
+    if adaptation is not None and not (chosen.of_adapter or adaptation.adapter.merges):
         raise ConfigError(
             f"{run} holds {adaptation.adapter} beside {adaptation.base.run}, and no model without it "
-            "computes the same: it cannot be exported; evaluate and generate read it as it is"
+            "computes the same; export it by itself by --format peft; evaluate and generate read it as it is"
         )
     if reason := chosen.fits(config):
         raise ConfigError(f"{run} cannot be exported as {format_name}: {reason}")

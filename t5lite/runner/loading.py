@@ -144,10 +144,10 @@ def _load_adapted(
 def load_adapter(
     found: Snapshot, partitioner: Partitioner, *, step: Step = "newest", average: Average | None = None
 ) -> TrainedModel:
-    """Return what a run has trained beside its base, none of which is read; arguments as of ``load_trained``.
+    """Return what a run has trained beside its base; arguments as of ``load_trained``.
 
-    Its ``params`` are what a module is bound over (``BaseAdapter.applied``), with a ``ShapeDtypeStruct`` for
-    each parameter that is the base's.
+    Little of the base is read: its ``params`` are of ``BaseAdapter.alone``, with a ``ShapeDtypeStruct`` for
+    what is the base's.
 
     Raises:
       ConfigError: if the run has no adapter.
@@ -162,11 +162,15 @@ def load_adapter(
             f"adapter beside it by --initialize-from.run {run} (docs/adapters.md)"
         )
     model, abstract_params = _adapted_model(found, adaptation, partitioner)
+    beside: Tree = {}
+    if paths := adaptation.adapter.read_for_alone(model.base):
+        wanted = chosen_leaves(abstract_params, {path.replace("/", ".") for path in paths}.__contains__)
+        beside = frozen_params(leaders_result(lambda: found_base(adaptation.base)), wanted, {})
 
     def read(chosen: int) -> TrainedModel:
         trained, report, origin = _read_trained(found, abstract_params, chosen, average)
         base, own = model.apart(with_leaves(abstract_params, trained))
-        params = adaptation.adapter.applied(model.base, base, own, None)
+        params = adaptation.adapter.alone(model.base, base, own, beside)
         origin = f"{origin}, an adapter of step {adaptation.base.step} of {adaptation.base.run}"
         return TrainedModel(model.base, params, found.vocabulary, report, origin)
 

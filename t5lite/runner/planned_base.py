@@ -5,6 +5,7 @@ import dataclasses
 from t5lite.adapters import Base
 from t5lite.checkpointing.reading import parameters_digest
 from t5lite.core.errors import ConfigError
+from t5lite.core.storage.addresses import place
 from t5lite.run_config import RunConfig
 from t5lite.runner.adapted import found_base
 from t5lite.runner.initialization import Source
@@ -28,9 +29,7 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
     config.adapter.check_rows(hold_several=packed)
     if resumed is not None:
         _check_same_adapter(config, resumed)
-        if resumed.base is None or config.initialize_from is None:
-            return resumed.base and found_base(resumed.base)
-        return found_base(dataclasses.replace(resumed.base, run=config.initialize_from.run))
+        return resumed.base and found_base(_moved(resumed.base, config, resumed))
     if not config.adapter.stands_apart:
         return None
     if source is None or source.step is None:
@@ -38,11 +37,35 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
             f"adapter={type(config.adapter).__name__} is trained beside a model, and there is none; give the "
             "run that has it, or an import, by --initialize-from.run RUN"
         )
+    if (held := source.model.adaptation) is not None:
+        if config.adapter.begun_from(held.adapter) != config.adapter:
+            raise ConfigError(
+                f"initialize_from.run={source.run} holds {held.adapter}, and adapter is {config.adapter}; "
+                "only the dropout of one that is trained on may be another"
+            )
+        return found_base(held.base)
+    if source.average is not None:
+        raise ConfigError(
+            f"step {source.step} is the best of {source.run} by its moving average, and an adapter stands "
+            f"beside a checkpoint's parameters; take those by --initialize-from.step {source.step}, or make "
+            f"the average a model: `t5lite export --run {source.run} --step best`, then `t5lite import`"
+        )
     return Base(
         run=source.run,
         step=source.step,
         digest=parameters_digest(RunDirectory.at(source.run).checkpoints, source.step),
     )
+
+
+def _moved(base: Base, config: RunConfig, resumed: Resumption) -> Base:
+    """Return the base where it is now: a run that began from it is told by ``initialize_from``.
+
+    One that began from an adapter names that there, and not the base.
+    """
+    now, before = config.initialize_from, resumed.config and resumed.config.initialize_from
+    if now is None or (before is not None and place(before.run) != place(base.run)):
+        return base
+    return dataclasses.replace(base, run=now.run)
 
 
 def _check_same_adapter(config: RunConfig, resumed: Resumption) -> None:

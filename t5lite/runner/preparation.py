@@ -6,9 +6,11 @@ from collections.abc import Collection
 import jax
 
 from t5lite.adapters.base import united
+from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
 from t5lite.core.errors import ConfigError
+from t5lite.core.types import Tree
 from t5lite.data.examples.pair_examples import frames_differ
 from t5lite.partitioning import make_partitioner
 from t5lite.run_config import RunConfig
@@ -17,7 +19,8 @@ from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.epochs import with_steps_of_epochs
 from t5lite.runner.heldout import check_encoder_use, open_heldout
-from t5lite.runner.initialization import check_source, restore_source
+from t5lite.runner.initialization import Source, check_source, restore_adapter, restore_source
+from t5lite.runner.loading import sharded_abstract_params
 from t5lite.runner.planner import FindReturn, Planner
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_plan import RunPlan
@@ -121,17 +124,27 @@ def _start(run: Run) -> Start:
             state = dataclasses.replace(state, params=united(frozen, state.params))
         return Start(state, f"resuming from step {plan.step} of {directory}")
     if plan.source is not None:
-        params, report = restore_source(
-            plan.source,
-            run.model,
-            run.partitioner,
-            run.pipeline.classes,
-            seed=run.config.seed,
-            is_adapted=plan.base is not None,
-        )
-        if plan.base is not None:
-            check_saved_or_of_base(report, run.optimizer.trained(run.model.abstract_params))
+        params, report = _given_by(plan.source, run)
         origin = origin_of(report, plan.source.run, run.directory)
         return Start(state_from_params(params, run.model, run.optimizer, run.partitioner), origin, report)
     key = jax.random.key(run.config.seed)
     return Start(init_state(run.model, run.optimizer, key, run.partitioner))
+
+
+def _given_by(source: Source, run: Run) -> tuple[Tree, RestoreReport]:
+    """Return the parameters that a run begins with, all of which its checkpoints or its base will hold."""
+    base, trained = run.plan.base, run.optimizer.trained(run.model.abstract_params)
+    if base is not None and source.model.adaptation is not None:
+        abstract = sharded_abstract_params(run.model, run.partitioner)
+        return restore_adapter(source, base, abstract, trained)
+    params, report = restore_source(
+        source,
+        run.model,
+        run.partitioner,
+        run.pipeline.classes,
+        seed=run.config.seed,
+        is_adapted=base is not None,
+    )
+    if base is not None:
+        check_saved_or_of_base(report, trained)
+    return params, report

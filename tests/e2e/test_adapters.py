@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+from t5lite.adapters import PromptTuning
 from t5lite.checkpointing.reading import saved_shapes
 from t5lite.cli.main import main
+from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
@@ -131,7 +133,34 @@ def test_the_adapter_alone_is_exported_as_peft_has_it(
     )
 
 
-def test_a_prompt_is_trained_resumed_measured_and_written_with(adapting: list[str], tmp_path: Path, capfd):
+def test_what_peft_saved_is_trained_on_without_saying_what_it_is(
+    adapted: Path, adapting: list[str], pretrained: Path, tmp_path: Path, capfd
+):
+    """It begins where the adapter was, its checkpoints are beside the same base, and it goes on by itself."""
+    folder, source, run = str(tmp_path / "adapter"), tmp_path / "source", tmp_path / "run"
+    assert main(["export", "--run", str(adapted), "--format", "peft", "--output", folder]) == 0
+    assert main(["import", "--from", folder, "--base", str(pretrained), "--output", str(source)]) == 0
+    recipe = Path(__file__).with_name("tiny_fine_tuning_recipe.py")
+    training = [*("train", "--config", str(recipe)), *adapting[3:], "--run-dir", str(run)]
+    training += ["--initialize-from.run", str(source), "--training.total-steps", "8"]
+    capfd.readouterr()
+    assert main(training) == 0
+    said = capfd.readouterr().err
+    assert f"{source} holds LoRA(rank=4, " in said
+    assert "trains 3,072 of 93,696 parameters" in said
+    assert f"read beside step 40 of {pretrained}: keep that" in said
+    first, last = [each for each in read_metrics(run / "metrics.jsonl") if each["kind"] == "eval"]
+    before = [each for each in read_metrics(adapted / "metrics.jsonl") if each["kind"] == "eval"]
+    assert first["loss"] == pytest.approx(before[-1]["loss"], rel=1e-5)
+    assert last["loss"] != first["loss"]
+    shutil.move(source, tmp_path / "gone")
+    assert main([*training[:-1], "12"]) == 0
+    assert "resuming from step 8" in capfd.readouterr().err
+
+
+def test_a_prompt_is_trained_resumed_measured_written_with_and_exported(
+    adapting: list[str], pretrained: Path, tmp_path: Path, capfd
+):
     run = tmp_path / "run"
     training = ["train", "--config", str(PROMPT_RECIPE), *adapting[3:], "--run-dir", str(run)]
     assert main(training) == 0
@@ -152,12 +181,19 @@ def test_a_prompt_is_trained_resumed_measured_and_written_with(adapting: list[st
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"sentence_good": "She was here.", "sentence_bad": "She were here."}')
     assert main(["evaluate", "--run", str(run), "--minimal-pairs", str(pairs)]) == 0
-    for name in ("huggingface", "peft"):
-        output = str(tmp_path / name)
-        assert main(["export", "--run", str(run), "--format", name, "--output", output]) == 2
-        said = capfd.readouterr().err
-        assert "holds PromptTuning(" in said
-        assert "cannot be exported; evaluate and generate read it as it is" in said
+    output = str(tmp_path / "out")
+    exporting = ["export", "--run", str(run), "--output", output]
+    assert main(exporting) == 2
+    assert "computes the same; export it by itself by --format peft" in capfd.readouterr().err
+    assert main([*exporting, "--format", "peft"]) == 0
+    again = tmp_path / "again"
+    assert main(["import", "--from", output, "--base", str(pretrained), "--output", str(again)]) == 0
+    assert "128 parameters of an adapter of 4 virtual tokens from" in capfd.readouterr().out
+    begun = PromptTuning(num_tokens=4)._tokens(build(Snapshot(RunDirectory.at(run)).model.config))
+    table = params_of(pretrained)["token_embedder.embedding"]
+    np.testing.assert_allclose(
+        params_of(again)["prompt.embedding"], want + table[begun], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_a_base_that_is_gone_or_another_is_told_and_the_remedies_work(
@@ -191,10 +227,8 @@ def test_what_an_adapter_cannot_be_is_refused_before_anything_is_written(
     refused([*new, "--adapter.rank", "0"], r"adapter\.rank=0 must be 1 or more")
     refused([*new, "--adapter.targets", "final_norm"], r"'final_norm' matches none of the .* kernels")
     refused([*new, "--trainable", "decoder"], r"trained whole by trainable and adapted by adapter\.targets")
-    refused(
-        [*new, "--initialize-from.run", str(adapted)],
-        rf"{adapted} holds an adapter of .* alone; merge them by `t5lite export --run {adapted} ",
-    )
+    prompt = ["train", "--config", str(PROMPT_RECIPE), *new[3:], "--initialize-from.run", str(adapted)]
+    refused(prompt, r"a run that holds LoRA\(rank=4.* and adapter is PromptTuning\(.*leave adapter out")
     refused(
         [*on, "--adapter.rank", "8", "--training.total-steps", "20"],
         r"has trained LoRA\(rank=4, .* up to step 16, and adapter is LoRA\(rank=8, .*change it back",

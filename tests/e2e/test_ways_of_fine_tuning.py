@@ -151,7 +151,7 @@ def test_the_best_is_taken_of_what_was_measured(
     with pytest.raises(AssertionError, match="reached the expensive part"):
         main([*train_arguments, *source, "--run-dir", str(tmp_path / "run")])
     said = capfd.readouterr().err
-    assert f"is the best of {tuned} by its moving average, and its own parameters are taken" in said
+    assert f"is the best of {tuned} by its moving average, which is taken" in said
 
 
 @pytest.mark.slow

@@ -14,17 +14,17 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
-from t5lite.adapters import AdaptedModel, LoRA
+from t5lite.adapters import AdaptedModel, LoRA, PromptTuning
 from t5lite.adapters.base import united
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface import export_folder
 from t5lite.interop.peft import export_folder as export_adapter
-from t5lite.interop.peft import read_updates
+from t5lite.interop.peft import read_adapter
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 from t5lite.optim.trained import merged as with_leaves
 from t5lite.optim.trained import resolve_trained
-from tests.parity.test_huggingface_logits import VOCAB, assert_same_outputs
+from tests.parity.test_huggingface_logits import VOCAB, assert_same_outputs, make_batch
 from tests.unit.interop.huggingface_families import CONFIGS, make_params
 
 pytestmark = [
@@ -160,7 +160,7 @@ def test_an_adapter_that_peft_saved_computes_here_what_it_does_there(case, tmp_p
     config, (params, _, _) = of_case(name), adapted(of_case(name), LoRA(rank=1))
     export_folder(params, config, tmp_path / "base")
     theirs = saved_adapter(tmp_path / "base", tmp_path / "adapter", **fields)
-    updates = read_updates(tmp_path / "adapter", config)
+    updates = read_adapter(tmp_path / "adapter", config)
     assert updates.dropout == fields.get("lora_dropout", 0)
     assert len(updates.without) == {"of-ranks": 5}.get(case, 0)
     adapter = LoRA(rank=updates.rank, alpha=updates.scale * updates.rank, targets=tuple(updates.factors))
@@ -168,3 +168,47 @@ def test_an_adapter_that_peft_saved_computes_here_what_it_does_there(case, tmp_p
         united(params, adapter.own_params(updates.factors))
     )
     assert_same_outputs(theirs, config, merged)
+
+
+NUM = 3
+PROMPTED = {
+    "t5": ("vocabulary", "SEQ_2_SEQ_LM"),
+    # Its encoder has a table of its own, whose rows are multiplied behind the prompt.
+    "t5gemma": ("vocabulary", "SEQ_2_SEQ_LM"),
+    "gpt2": ("vocabulary", "CAUSAL_LM"),
+    "mistral": ("random", "CAUSAL_LM"),
+}
+
+
+def assert_same_behind_prompts(theirs: Any, model: AdaptedModel, params: Any) -> None:
+    """Compare logits at every token that is not padding, to 1e-4 absolute; peft's are behind the prompt."""
+    ours, given = make_batch(model.config)
+    with torch.no_grad():
+        expected = theirs.eval()(**given).logits.numpy()
+    got = np.asarray(jax.jit(lambda params, batch: model.bind(params)(batch))(params, ours))
+    if model.config.architecture == "decoder_only":
+        seen = given["attention_mask"].numpy().astype(bool)
+        got, expected = got[seen], expected[:, NUM:][seen]
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PROMPTED)
+def test_peft_computes_with_a_prompt_what_is_computed_here_and_it_comes_back(name, tmp_path):
+    initialization, task = PROMPTED[name]
+    config, adapter = of_case(name), PromptTuning(num_tokens=NUM, initialization=initialization)
+    model = AdaptedModel.of(build(config), adapter)
+    params = jax.tree.map(lambda leaf: 0.4 * leaf, make_params(config))
+    shape = (NUM, config.stacks[0].embed_dim)
+    own = adapter.own_params(np.random.default_rng(5).standard_normal(shape).astype(np.float32))
+    export_folder(params, config, tmp_path / "base")
+    read = {path.split("/")[0]: params[path.split("/")[0]] for path in adapter.read_for_alone(model.base)}
+    alone = adapter.alone(model.base, model.base.abstract_params, own, read)
+    export_adapter(alone, config, tmp_path / "adapter")
+    theirs = peft.PeftModel.from_pretrained(their_model(tmp_path / "base"), tmp_path / "adapter")
+    assert theirs.active_peft_config.task_type == task
+    assert_same_behind_prompts(theirs, model, united(params, own))
+    theirs.save_pretrained(tmp_path / "again")
+    back = PromptTuning(num_tokens=NUM, initialization="random")
+    own = back.own_params(read_adapter(tmp_path / "again", config).prompt_PD)
+    assert_same_behind_prompts(theirs, AdaptedModel.of(model.base, back), united(params, own))

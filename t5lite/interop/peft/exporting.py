@@ -20,17 +20,14 @@ from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.exporting import model_tensors
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.tensor_rules import Tensor
+from t5lite.interop.peft import prompts
+from t5lite.interop.peft.described import MARK, TASKS, WEIGHTS
 from t5lite.interop.peft.modules import PREFIX, kernel_modules, module_of, shortest_names
 from t5lite.interop.safetensors_files import Output, write_file
 from t5lite.interop.trees import flatten, listed
 from t5lite.models.config import ModelConfig
 from t5lite.models.layers.low_rank import LowRankKernel
-
-MARK = "adapter_config.json"
-"""File by which such a folder is known."""
-WEIGHTS = "adapter_model.safetensors"
-_TASKS = {"encoder_decoder": "SEQ_2_SEQ_LM", "decoder_only": "CAUSAL_LM"}
-"""PEFT's class of a model that generates, by architecture; of others it does nothing that is needed here."""
+from t5lite.models.layers.prompted import Prompt
 
 
 def export_folder(
@@ -51,8 +48,8 @@ def export_folder(
     trained whole besides is one of ``modules_to_save``.
 
     Args:
-      params: of the model, with a ``LowRankKernel`` for every kernel that is adapted, an array for what else
-        was trained, and a ``ShapeDtypeStruct`` for what was not.
+      params: of the model, with a ``LowRankKernel`` for every kernel that is adapted or a ``Prompt`` besides,
+        an array for what else was trained, and a ``ShapeDtypeStruct`` for what was not.
       config: the model that was adapted.
       out_dir: a new or empty directory.
       vocabulary: not written: it is the base's.
@@ -70,6 +67,29 @@ def export_folder(
     out_dir = place(out_dir)
     cast = Cast(np.dtype(lookup(DTYPES, dtype, kind="export dtype")))
     leaves = dict(flatten(params))
+    is_prompt = any(isinstance(leaf, Prompt) for leaf in leaves.values())
+    arrays, described = (prompts.contents if is_prompt else _contents)(leaves, config)
+    described |= {"task_type": TASKS.get(config.architecture), "base_model_name_or_path": base}
+    described["inference_mode"] = True
+    output = Output(WEIGHTS, tuple((name, array.shape) for name, array in arrays.items()))
+    with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
+        write_file(folder, output, cast.dtype, ((name, cast(name, each)) for name, each in arrays.items()))
+        write_json(folder / MARK, described)
+    cast.warn()
+    num_params = sum(array.size for array in arrays.values())
+    return Export(
+        folder=out_dir,
+        files=(MARK, WEIGHTS),
+        num_params=num_params,
+        num_bytes=num_params * cast.dtype.itemsize,
+        overflows=cast.overflows,
+        class_name=family_of(config).class_name(config),
+        after_loading=f"BASE is made by `{base_export}`" if base is None and base_export else "",
+    )
+
+
+def _contents(leaves: Mapping[str, Any], config: ModelConfig) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the tensors and the description of low-rank updates; errors as of ``export_folder``."""
     modules = {
         module: tensor
         for module, tensor in kernel_modules(config).items()
@@ -90,22 +110,8 @@ def export_folder(
         )
     described = _described(config, {module: len(a_RI) for module, (a_RI, _) in factors.items()}, scale)
     described["fan_in_fan_out"] = not any(tensor.transposed for tensor in modules.values())
-    described |= {"modules_to_save": [*saved] or None, "base_model_name_or_path": base}
-    output = Output(WEIGHTS, tuple((name, array.shape) for name, array in arrays.items()))
-    with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
-        write_file(folder, output, cast.dtype, ((name, cast(name, each)) for name, each in arrays.items()))
-        write_json(folder / MARK, described)
-    cast.warn()
-    num_params = sum(array.size for array in arrays.values())
-    return Export(
-        folder=out_dir,
-        files=(MARK, WEIGHTS),
-        num_params=num_params,
-        num_bytes=num_params * cast.dtype.itemsize,
-        overflows=cast.overflows,
-        class_name=family_of(config).class_name(config),
-        after_loading=f"BASE is made by `{base_export}`" if base is None and base_export else "",
-    )
+    described["modules_to_save"] = [*saved] or None
+    return arrays, described
 
 
 def how_to_load(done: Export, folder: str) -> list[str]:
@@ -124,8 +130,6 @@ def _described(config: ModelConfig, ranks: Mapping[str, int], scale: float) -> d
         others |= dict.fromkeys(names, other)
     return {
         "peft_type": "LORA",
-        "task_type": _TASKS.get(config.architecture),
-        "inference_mode": True,
         "r": rank,
         "lora_alpha": _alpha(scale, rank),
         "rank_pattern": others,

@@ -14,20 +14,20 @@ from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Values
-from t5lite.interop.huggingface.stored_tensors import Stored, check_floating, open_safetensors, read_json
+from t5lite.interop.huggingface.stored_tensors import Stored
 from t5lite.interop.huggingface.tensor_rules import Part, Tensor
-from t5lite.interop.peft.exporting import MARK, WEIGHTS
+from t5lite.interop.peft.described import MARK, WEIGHTS, check_keys, described, stored, values_of
 from t5lite.interop.peft.modules import PREFIX, kernel_modules
 from t5lite.interop.trees import Shape, flatten, listed, refuse_misfits
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
 
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
+TYPE = "LORA"
 _UNHEEDED = {
-    *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision"),
     *("exclude_modules", "fan_in_fan_out", "layers_pattern", "layers_to_transform", "target_modules"),
     *("alpha_pattern", "lora_alpha", "lora_dropout", "r", "rank_pattern", "use_rslora"),
-    *("eva_config", "megatron_core", "qalora_group_size", "runtime_config", "task_type"),
+    *("eva_config", "megatron_core", "qalora_group_size"),
 }
 """Keys that are read elsewhere, say what the tensors say, or nothing of what is computed."""
 _VALUES: Mapping[str, tuple[Any, ...]] = {
@@ -36,7 +36,7 @@ _VALUES: Mapping[str, tuple[Any, ...]] = {
     "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),
 }
 """Of other keys; one that is in neither must say nothing."""
-_MERGING = (
+MERGING = (
     "merge it into its base with peft's merge_and_unload(), save that with save_pretrained(), and import that"
 )
 
@@ -54,11 +54,6 @@ class LowRankUpdates:
     """Modules of layers that the folder has no update of, although their kernel has one: it is zero."""
 
 
-def base_name(folder: Path) -> str | None:
-    """Return what a folder names as the model that was adapted; errors as of ``read_updates``."""
-    return _described(folder).get("base_model_name_or_path")
-
-
 def read_updates(folder: Path, config: ModelConfig) -> LowRankUpdates:
     """Return the updates in a folder, of the kernels of the model that was adapted.
 
@@ -74,8 +69,10 @@ def read_updates(folder: Path, config: ModelConfig) -> LowRankUpdates:
         here has, by name.
       CheckpointError: if a file is missing or damaged, or tensors do not fit or are not finite.
     """
-    values = _described(folder)
-    pairs = _pairs(_stored(folder), config)
+    content = described(folder)
+    check_keys(content, unheeded=_UNHEEDED, values=_VALUES, remedy=MERGING)
+    values = values_of(content)
+    pairs = _pairs(stored(folder), config)
     scales = {module: _scale(values, module, len(a_RI)) for module, (_, a_RI, _) in pairs.items()}
     updates = {module: [*_of_kernels(*pair)] for module, pair in pairs.items()}
     rank = max(len(a_RI) for each in updates.values() for _, a_RI, _ in each)
@@ -121,34 +118,8 @@ def _check_rank(rank: int, path: str, inputs: int, outputs: int) -> None:
     if rank > min(inputs, outputs):
         raise UserError(
             f"the adapter is of rank {rank}, as all its kernels are here, which is more than {path} has of "
-            f"{inputs} inputs and {outputs} outputs; {_MERGING}"
+            f"{inputs} inputs and {outputs} outputs; {MERGING}"
         )
-
-
-def _described(folder: Path) -> Values:
-    """Return adapter_config.json, which describes nothing but what there is here."""
-    content = read_json(folder / MARK)
-    values = Values(content, file=MARK)
-    if (kind := values.get("peft_type")) != "LORA":
-        raise UserError(f"{MARK}: peft_type={kind!r} is not supported; allowed: 'LORA'; {_MERGING}")
-    for key, value in content.items():
-        if key in _UNHEEDED or (not value and key not in _VALUES):
-            continue
-        if value is not None and value not in (allowed := _VALUES.get(key, ("nothing",))):
-            choices = ", ".join(map(repr, allowed)) if key in _VALUES else "no such key"
-            raise UserError(f"{MARK}: {key}={value!r} is not supported; allowed: {choices}; {_MERGING}")
-    return values
-
-
-def _stored(folder: Path) -> dict[str, Stored]:
-    if not (folder / WEIGHTS).is_file() and (folder / "adapter_model.bin").is_file():
-        raise CheckpointError(
-            f"{folder} has its adapter in adapter_model.bin, which cannot be read safely; load it with peft "
-            "and write it with save_pretrained"
-        )
-    stored = open_safetensors(folder / WEIGHTS)
-    check_floating(stored)
-    return stored
 
 
 def _scale(values: Values, module: str, rank: int) -> float:
@@ -176,13 +147,13 @@ def _ends(module: str, pattern: str) -> bool:
 
 
 def _pairs(
-    stored: Mapping[str, Stored], config: ModelConfig
+    tensors: Mapping[str, Stored], config: ModelConfig
 ) -> dict[str, tuple[Tensor, np.ndarray, np.ndarray]]:
     """Return the tensor of every module that is adapted, A ``[rank, inputs]`` and B ``[outputs, rank]``."""
     modules, prefix = kernel_modules(config), family_of(config).prefix
     found: dict[str, dict[str, Stored]] = {}
     unknown: list[str] = []
-    for name, tensor in stored.items():
+    for name, tensor in tensors.items():
         match = _FACTOR.fullmatch(name.removeprefix(PREFIX))
         names = _names(match["module"], prefix) if match else ()
         module = next((each for each in names if each in modules), None)
@@ -193,7 +164,7 @@ def _pairs(
     if unknown:
         raise UserError(
             f"{WEIGHTS} has {len(unknown)} tensors that adapt no kernel of the base: {listed(unknown, 8)}; "
-            f"give the base that they were trained beside, or {_MERGING}"
+            f"give the base that they were trained beside, or {MERGING}"
         )
     if not found:
         raise CheckpointError(f"{WEIGHTS} has no tensors; save the adapter again with save_pretrained")

@@ -1,10 +1,21 @@
 """Embeddings that are learned and stand before every row, as tokens would (prompt tuning)."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from t5lite.partitioning.rules import RESIDUAL_AXES, constrain
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prompt:
+    """The embeddings by themselves, as they stand beside a model's parameters on their way out."""
+
+    embedding_PD: jax.Array
+    """float32."""
 
 
 class Prompted(nnx.Module):

@@ -1,5 +1,6 @@
 """Adapters of PEFT that have no counterpart here: refused by name, with what to do."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from t5lite.adapters import LoRA
+from t5lite.adapters import AdaptedModel, LoRA, PromptTuning
 from t5lite.core.errors import UserError
-from t5lite.interop.peft import export_folder, read_updates
+from t5lite.interop.peft import export_folder, read_adapter
 from t5lite.models.functional import build
 from tests.unit.interop.huggingface_families import CONFIGS
 
@@ -28,7 +29,7 @@ def write(folder: Path, tensors: dict[str, np.ndarray] | None = None, **content:
 
 
 def test_what_says_nothing_is_read(tmp_path):
-    updates = read_updates(write(tmp_path, modules_to_save=None, loftq_config={}, new_key=False), T5)
+    updates = read_adapter(write(tmp_path, modules_to_save=None, loftq_config={}, new_key=False), T5)
     assert [*updates.factors] == ["encoder/layers/self_attention/query"]
     assert (updates.rank, updates.scale) == (2, 2.0)
 
@@ -49,7 +50,7 @@ def test_an_export_of_kernels_that_are_one_module_there_comes_back_as_it_was(tar
     export_folder(applied, model.config, tmp_path)
     described = json.loads((tmp_path / "adapter_config.json").read_text())
     assert max(described["r"], *described["rank_pattern"].values(), 0) >= 16
-    found = read_updates(tmp_path, model.config)
+    found = read_adapter(tmp_path, model.config)
     assert (found.rank, found.scale, found.without) == (8, 0.5, ())
     assert found.factors.keys() == values.keys()
     for path, pair in values.items():
@@ -61,13 +62,16 @@ def test_a_rank_that_a_kernel_here_cannot_have(tmp_path):
     pair = {"A": np.ones((9, 8), "f"), "B": np.ones((8, 9), "f")}
     tensors = {f"{QUERY}.lora_{name}.weight": array for name, array in pair.items()}
     with pytest.raises(UserError, match=r"rank 9, .*query has of 8 inputs .*merge it .*import that"):
-        read_updates(write(tmp_path, tensors), T5)
+        read_adapter(write(tmp_path, tensors), T5)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"peft_type": "IA3"}, r"peft_type='IA3' is not supported; allowed: 'LORA'; merge it"),
+        (
+            {"peft_type": "IA3"},
+            r"peft_type='IA3' is not supported; allowed: .*'PROMPT_TUNING'; merge it",
+        ),
         ({"use_dora": True}, r"use_dora=True is not supported; .*merge_and_unload"),
         ({"bias": "all"}, r"bias='all' is not supported; allowed: 'none'"),
         ({"modules_to_save": ["lm_head"]}, r"modules_to_save=\['lm_head'\] is not supported"),
@@ -83,7 +87,7 @@ def test_a_rank_that_a_kernel_here_cannot_have(tmp_path):
 )
 def test_a_configuration_that_means_something_else(content, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        read_updates(write(tmp_path, **content), T5)
+        read_adapter(write(tmp_path, **content), T5)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +102,76 @@ def test_a_configuration_that_means_something_else(content, message, tmp_path):
 )
 def test_tensors_that_the_base_has_no_kernel_for(name, shape, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        read_updates(write(tmp_path, {name: np.ones(shape, "f")}), T5)
+        read_adapter(write(tmp_path, {name: np.ones(shape, "f")}), T5)
 
 
 def test_values_that_are_not_finite(tmp_path):
     with pytest.raises(UserError, match=r"1 holds NaN or infinity: .*q\.lora_A \(16 NaN\)"):
-        read_updates(write(tmp_path, {f"{QUERY}.lora_A.weight": np.full((2, 8), np.nan, "f")}), T5)
+        read_adapter(write(tmp_path, {f"{QUERY}.lora_A.weight": np.full((2, 8), np.nan, "f")}), T5)
+
+
+def write_prompt(folder: Path, shape: tuple[int, ...] = (2, 8), **content: Any) -> Path:
+    said = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, **content}
+    (folder / "adapter_config.json").write_text(json.dumps(said))
+    save_file({"prompt_embeddings": np.ones(shape, "f")}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_a_prompt_of_an_encoder_decoder_has_rows_for_the_decoder_that_peft_does_not_read(tmp_path):
+    tokens = read_adapter(write_prompt(tmp_path, (4, 8), task_type="SEQ_2_SEQ_LM"), T5)
+    assert (tokens.prompt_PD.shape, tokens.num_unread) == ((2, 8), 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "content", "message"),
+    [
+        ((2, 8), {"num_virtual_tokens": 0}, r"num_virtual_tokens=0 must be 1 or more"),
+        ((2, 8), {"num_virtual_tokens": None}, r"num_virtual_tokens=None must be an integer"),
+        (
+            (2, 8),
+            {"num_virtual_tokens": 3},
+            r"its base; wrong shape: .* \(2, 8\) instead of \(3, 8\)",
+        ),
+        ((2, 9), {}, r"wrong shape: prompt_embeddings \(2, 9\) instead of \(2, 8\)"),
+        (
+            (2, 8),
+            {"task_type": "SEQ_2_SEQ_LM"},
+            r"is not of .* decoder_only, .*'CAUSAL_LM'; give",
+        ),
+        (
+            (2, 8),
+            {"modules_to_save": ["lm_head"]},
+            r"modules_to_save=\['lm_head'\] is .*train the prompt",
+        ),
+    ],
+)
+def test_a_prompt_that_cannot_be_here(shape, content, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        read_adapter(write_prompt(tmp_path, shape, **content), CONFIGS["gpt2"])
+
+
+def test_a_prompt_without_its_table_or_with_other_tensors(tmp_path):
+    folder = write_prompt(tmp_path)
+    weights = folder / "adapter_model.safetensors"
+    save_file({"prompt_embeddings": np.ones((2, 8), "f"), "x": np.ones(1, "f")}, weights)
+    with pytest.raises(UserError, match=r"1 tensors besides prompt_embeddings: x, .*train the prompt anew"):
+        read_adapter(folder, CONFIGS["gpt2"])
+    save_file({}, weights)
+    with pytest.raises(UserError, match=r"missing: prompt_embeddings"):
+        read_adapter(folder, CONFIGS["gpt2"])
+    weights.unlink()
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors"):
+        read_adapter(folder, CONFIGS["gpt2"])
+
+
+def test_what_a_prompt_has_no_place_for_there(tmp_path):
+    """A table narrower than the layers, where PEFT has virtual tokens elsewhere; what was trained besides."""
+    adapter = PromptTuning(num_tokens=2, initialization="random")
+    narrow = AdaptedModel.of(build(dataclasses.replace(CONFIGS["gpt2"], table_dim=4)), adapter)
+    base, own = narrow.base.abstract_params, adapter.own_params(np.ones((2, 8), np.float32))
+    with pytest.raises(UserError, match="table is 4 wide and its layers are 8"):
+        export_folder(adapter.alone(narrow.base, base, own, {}), narrow.base.config, tmp_path / "out")
+    model = build(CONFIGS["gpt2"])
+    params = {**model.abstract_params, "token_embedder": {"embedding": np.ones(1)}}
+    with pytest.raises(UserError, match=r"beside a prompt for .*: token_embedder/embedding; evaluate"):
+        export_folder(adapter.alone(model, params, own, {}), model.config, tmp_path / "out")
