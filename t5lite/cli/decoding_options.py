@@ -8,7 +8,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.decoding import STRATEGIES, DecodingConfig, WritingRules
 
-StrategyName = Literal["greedy", "sampling", "beam", "diverse_beam", "t5x_beam"]
+StrategyName = Literal["greedy", "sampling", "contrastive", "beam", "diverse_beam", "t5x_beam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +16,13 @@ class _StrategyOptions:
     """They are given with their strategy alone; whatever is left out is as the strategy has it."""
 
     strategy: StrategyName = "greedy"
-    """The most probable token each time; draw them; or follow several texts at once, compared by the
-    conventions of transformers (beam) or T5X (t5x_beam), or in groups that avoid each other's tokens
-    (diverse_beam)."""
+    """The most probable token each time; draw them; of the most probable ones that which least repeats what
+    is there (contrastive); or follow several texts at once, compared by the conventions of transformers
+    (beam) or T5X (t5x_beam), or in groups that avoid each other's tokens (diverse_beam)."""
     temperature: float | None = None
     """Sampling: what logits are divided by; below 1 probable tokens become more so (1)."""
     top_k: int | None = None
-    """Sampling: among so many of the most probable tokens (all)."""
+    """Sampling: among so many of the most probable tokens (all). Strategy contrastive: of so many (4)."""
     top_p: float | None = None
     """Sampling: among the most probable tokens that together have this probability (1)."""
     min_p: float | None = None
@@ -31,6 +31,8 @@ class _StrategyOptions:
     """Sampling: among the tokens of most expectable surprise that together have this probability (1)."""
     seed: int | None = None
     """Sampling: of what is drawn, which depends on it, on the place of the input and on nothing else (0)."""
+    penalty_alpha: float | None = None
+    """Strategy contrastive: what likeness to what is there counts; probability counts the rest (0.6)."""
     num_beams: int | None = None
     """Beam search: texts that are followed at once (4)."""
     length_penalty: float | None = None

@@ -1,6 +1,15 @@
 """Generation of text from a bound model: the key-value cache, strategies of search, and ways of writing."""
 
-from t5lite.decoding.cache import DecodingCache, advance, reorder, start_cache, start_prompt_cache, take
+from t5lite.decoding.cache import (
+    DecodingCache,
+    Read,
+    advance,
+    read,
+    reorder,
+    start_cache,
+    start_prompt_cache,
+    take,
+)
 from t5lite.decoding.config import GREEDY, DecodingConfig, WritingRules
 from t5lite.decoding.decoder import AnsweringDecoder, ContinuingDecoder, Decoder, Start
 from t5lite.decoding.greedy import greedy, greedy_continuation
@@ -19,6 +28,7 @@ from t5lite.decoding.search import run_search
 from t5lite.decoding.strategies import (
     STRATEGIES,
     Beam,
+    Contrastive,
     DiverseBeam,
     EosIds,
     Greedy,
@@ -38,6 +48,7 @@ __all__ = [
     "AnsweringDecoder",
     "Beam",
     "ContinuingDecoder",
+    "Contrastive",
     "Decoder",
     "DecodingCache",
     "DecodingConfig",
@@ -47,6 +58,7 @@ __all__ = [
     "GenerationLengths",
     "Greedy",
     "Inputs",
+    "Read",
     "Row",
     "Sampling",
     "Search",
@@ -66,6 +78,7 @@ __all__ = [
     "ids_of_eos",
     "left_aligned",
     "most_probable",
+    "read",
     "reorder",
     "run_search",
     "score_targets",

@@ -56,6 +56,6 @@ class Answering(Searching):
     def fitted(self, rows: Sequence[Row]) -> int:
         """Return ``encoder_length`` itself: results do not depend on the company an input is in."""
         del rows
-        for length in (self.search.max_decode_length, self.encoder_length):
+        for length in (self.max_read, self.encoder_length):
             self.config.check_length(length)
         return self.encoder_length

@@ -10,6 +10,15 @@ from t5lite.models.encoder_decoder import EncoderDecoder
 from t5lite.models.layers.caches import Past
 
 
+class Read(NamedTuple):
+    """What a model makes of the last token of each text that it has read."""
+
+    logits_RV: jax.Array
+    """float32, of the next token."""
+    hidden_RD: jax.Array
+    """What the logits are made of, in the compute dtype; what nobody asks for is not computed."""
+
+
 class DecodingCache(NamedTuple):
     """All that decoding the next position needs besides the parameters and the previous token.
 
@@ -47,7 +56,7 @@ def start_cache(
 def start_prompt_cache(
     model: DecoderOnly, prompts_BL: jax.Array, *, first_B: jax.Array, max_decode_length: int
 ) -> tuple[jax.Array, DecodingCache]:
-    """Run the prompts; return float32 ``logits_BV`` of the next token, and a cache with room for the rest.
+    """Run the prompts; return their hidden states ``[B, L, D]``, and a cache with room for the rest.
 
     Args:
       model: a bound module.
@@ -55,25 +64,31 @@ def start_prompt_cache(
       first_B: int32 column of each prompt's first token.
       max_decode_length: tokens to come; the last one is never fed back.
     """
-    logits_BV, past = model.prefill(prompts_BL, first_B=first_B, num_more=max_decode_length - 1)
+    hidden_BLD, past = model.prefill(prompts_BL, first_B=first_B, num_more=max_decode_length - 1)
     position = jnp.asarray(model.num_virtual_tokens + prompts_BL.shape[1], jnp.int32)
-    return logits_BV, DecodingCache(position, past, {"first_B": first_B})
+    return hidden_BLD, DecodingCache(position, past, {"first_B": first_B})
 
 
 def advance(
     model: EncoderDecoder | DecoderOnly, cache: DecodingCache, tokens_B: jax.Array
-) -> tuple[jax.Array, DecodingCache]:
-    """Feed one input token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
+) -> tuple[Read, DecodingCache]:
+    """Feed one input token a text; return what the model makes of it, and the new cache."""
     tokens_BL, writers_BLP = tokens_B[:, None], cache.writers_BLP
     if writers_BLP is not None:
         tokens_BL = tokens_B.reshape(writers_BLP.shape[:2])
         own_BL = jnp.broadcast_to(jnp.arange(tokens_BL.shape[1], dtype=jnp.int32), tokens_BL.shape)
         writers_BLP = jax.lax.dynamic_update_slice_in_dim(writers_BLP, own_BL[..., None], cache.position, 2)
-    logits_BLV, past = model.decode_step(
+    hidden_BLD, past = model.decode_step(
         tokens_BL, cache.past, position=cache.position, writers_BLP=writers_BLP, **cache.memory
     )
     cache = cache._replace(position=cache.position + 1, past=past, writers_BLP=writers_BLP)
-    return logits_BLV.reshape(-1, logits_BLV.shape[-1]), cache
+    return read(model, hidden_BLD), cache
+
+
+def read(model: EncoderDecoder | DecoderOnly, hidden_BLD: jax.Array) -> Read:
+    """Return what a model makes of tokens of these hidden states: of each a row."""
+    logits_BLV = model.next_logits(hidden_BLD)
+    return Read(*(x.reshape(-1, x.shape[-1]) for x in (logits_BLV, hidden_BLD)))
 
 
 def branched(cache: DecodingCache, num_texts: int, num_positions: int) -> DecodingCache:

@@ -13,7 +13,7 @@ from t5lite.decoding.processors import (
     RepetitionPenalty,
     SuppressTokens,
 )
-from t5lite.decoding.strategies import Greedy, Search, StrategyConfig
+from t5lite.decoding.strategies import STRATEGIES, Greedy, Search, StrategyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,8 @@ class DecodingConfig(WritingRules):
         if self.stop_strings and not self.strategy.ends_rows:
             raise ConfigError(
                 f"stop_strings={self.stop_strings} with strategy {self.strategy.name}: it compares whole "
-                "texts, none of which ends at a string; leave them out, or take strategy greedy or sampling"
+                "texts, none of which ends at a string; leave them out, or take strategy "
+                + " or ".join(name for name, kind in STRATEGIES.items() if kind.ends_rows)
             )
 
     def search(

@@ -105,9 +105,9 @@ class Continuing(Searching):
         return Prompt.after(prefix, self.ids(given))
 
     def fitted(self, rows: Sequence[Row]) -> int:
-        """Return the least length; the last token that is written is never read."""
+        """Return the least length; the last token that is written need not be read."""
         length = super().fitted(rows)
-        self.config.check_length(length + self.search.max_decode_length - 1)
+        self.config.check_length(length + self.max_read - 1)
         return length
 
     def arrays(self, rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:

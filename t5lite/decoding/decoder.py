@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from t5lite.decoding.cache import (
     DecodingCache,
+    Read,
     advance,
     branched,
+    read,
     reorder,
     start_cache,
     start_prompt_cache,
@@ -30,8 +32,10 @@ class Start(NamedTuple):
     """What stands in front of the text that is written: a prompt, or the start token alone."""
     first_B: jax.Array
     """Column of ``tokens_BP`` where each row's first token is, after its padding."""
-    logits_BV: jax.Array | None
-    """Of the first token to write; None if the last of ``tokens_BP`` is not in the cache yet."""
+    read: Read | None
+    """The last of ``tokens_BP``; None if it is not in the cache yet."""
+    hidden_BPD: jax.Array
+    """Hidden states of ``tokens_BP``, of an input once, however many rows it has; of what is not read, 0."""
     num_virtual_tokens: int = 0
     """Positions that the cache has before ``tokens_BP``."""
 
@@ -50,9 +54,9 @@ class Start(NamedTuple):
         return self._with_rows(jnp.repeat(jnp.arange(num_rows), times), cache)
 
     def _with_rows(self, rows_B: jax.Array, cache: DecodingCache) -> "Start":
-        logits_BV = None if self.logits_BV is None else self.logits_BV[rows_B]
+        read = jax.tree.map(lambda x: x[rows_B], self.read)
         return self._replace(
-            cache=cache, tokens_BP=self.tokens_BP[rows_B], first_B=self.first_B[rows_B], logits_BV=logits_BV
+            cache=cache, tokens_BP=self.tokens_BP[rows_B], first_B=self.first_B[rows_B], read=read
         )
 
 
@@ -76,8 +80,8 @@ class Decoder(ABC, Generic[ModelT]):
           ConfigError: if inputs and what is written are longer than a learned position table.
         """
 
-    def advance(self, cache: DecodingCache, tokens_B: jax.Array) -> tuple[jax.Array, DecodingCache]:
-        """Feed a token a text; return float32 ``logits_BV`` of the next one, and the new cache."""
+    def advance(self, cache: DecodingCache, tokens_B: jax.Array) -> tuple[Read, DecodingCache]:
+        """Feed a token a text; return what the model makes of it, and the new cache."""
         return advance(self.model, cache, tokens_B)
 
     def reorder(self, cache: DecodingCache, parents_BL: jax.Array) -> DecodingCache:
@@ -100,7 +104,8 @@ class AnsweringDecoder(Decoder[EncoderDecoder]):
         )
         batch_size = tokens_BM.shape[0]
         start_B1 = jnp.full((batch_size, 1), self.model.config.decoder_start_id, jnp.int32)
-        return Start(cache, start_B1, jnp.zeros((batch_size,), jnp.int32), None)
+        hidden_B1D = jnp.zeros((batch_size, 1, self.model.config.stacks[-1].embed_dim))
+        return Start(cache, start_B1, jnp.zeros((batch_size,), jnp.int32), None, hidden_B1D)
 
 
 class ContinuingDecoder(Decoder[DecoderOnly]):
@@ -111,7 +116,8 @@ class ContinuingDecoder(Decoder[DecoderOnly]):
         num_virtual_tokens = self.model.num_virtual_tokens
         self.model.config.check_length(num_virtual_tokens + tokens_BM.shape[1] + self.max_decode_length - 1)
         first_B = jnp.zeros((tokens_BM.shape[0],), jnp.int32) if marks is None else marks
-        logits_BV, cache = start_prompt_cache(
+        hidden_BPD, cache = start_prompt_cache(
             self.model, tokens_BM, first_B=first_B, max_decode_length=self.max_decode_length
         )
-        return Start(cache, tokens_BM, first_B, logits_BV, num_virtual_tokens)
+        last = read(self.model, hidden_BPD[:, -1:])
+        return Start(cache, tokens_BM, first_B, last, hidden_BPD, num_virtual_tokens)

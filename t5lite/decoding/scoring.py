@@ -35,9 +35,9 @@ def score_targets(
       ConfigError: if the model has no positions for as much.
     """
     start = decoder.start(tokens_BM, marks)
-    logits_BV, cache = start.logits_BV, start.cache
-    if logits_BV is None:
-        logits_BV, cache = decoder.advance(cache, start.tokens_BP[:, -1])
+    read, cache = start.read, start.cache
+    if read is None:
+        read, cache = decoder.advance(cache, start.tokens_BP[:, -1])
 
     def log_prob(logits_BV: jax.Array, token_B: jax.Array) -> jax.Array:
         log_probs_BV = jax.nn.log_softmax(known(logits_BV, known_V))
@@ -45,10 +45,10 @@ def score_targets(
 
     def step(cache: Any, tokens: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         written_B, next_B = tokens
-        logits_BV, cache = decoder.advance(cache, written_B)
-        return cache, log_prob(logits_BV, next_B)
+        read, cache = decoder.advance(cache, written_B)
+        return cache, log_prob(read.logits_RV, next_B)
 
-    first_B = log_prob(logits_BV, targets_BL[:, 0])
+    first_B = log_prob(read.logits_RV, targets_BL[:, 0])
     later_LB = jax.lax.scan(step, cache, (targets_BL[:, :-1].T, targets_BL[:, 1:].T))[1]
     log_probs_BL = jnp.concatenate([first_B[:, None], later_LB.T], axis=1)
     return jnp.where(jnp.arange(targets_BL.shape[1])[None] < lengths_B[:, None], log_probs_BL, 0.0)

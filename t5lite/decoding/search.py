@@ -1,10 +1,12 @@
 """The loop of every search: read inputs, then choose and advance until nothing is left to write."""
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from t5lite.decoding.cache import Read
 from t5lite.decoding.decoder import Decoder
 from t5lite.decoding.strategies import Search, SearchState, Strategy, Written
 
@@ -48,11 +50,12 @@ def begin(
     search: Search,
 ) -> StateT:
     """Read inputs; the first token is written if reading them has its logits."""
+    decoder = replace(decoder, max_decode_length=decoder.max_decode_length + strategy.num_ahead)
     start = strategy.rows(decoder.start(tokens_BM, marks), search)
     state = strategy.begin(start, indices_B, search)
-    if start.logits_BV is None:
+    if start.read is None:
         return state
-    return strategy.choose(decoder, state, search.known(start.logits_BV), search)
+    return strategy.choose(decoder, state, _of_tokens(start.read, search), search)
 
 
 def resume(
@@ -70,7 +73,12 @@ def resume(
         return (state.num_decoded < most) & strategy.unfinished(state)
 
     def step(state: StateT) -> StateT:
-        logits_RV, cache = decoder.advance(state.cache, state.previous_R)
-        return strategy.choose(decoder, state._replace(cache=cache), search.known(logits_RV), search)
+        read, cache = decoder.advance(state.cache, state.previous_R)
+        return strategy.choose(decoder, state._replace(cache=cache), _of_tokens(read, search), search)
 
     return jax.lax.while_loop(unfinished, step, state)
+
+
+def _of_tokens(read: Read, search: Search) -> Read:
+    """Return the same without the rows of the table that stand for no token."""
+    return read._replace(logits_RV=search.known(read.logits_RV))

@@ -23,6 +23,11 @@ class Searching(DecodingMode):
         """Texts that the strategy returns for an input."""
         return self.decoding.strategy.num_sequences
 
+    @property
+    def max_read(self) -> int:
+        """Most tokens of a text that the model reads, the one in front of it counted."""
+        return self.search.max_decode_length + self.decoding.strategy.num_ahead
+
     def run(self, model: Any, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
         """Return what is written, rows of ``max_decode_length``."""
         return run_search(

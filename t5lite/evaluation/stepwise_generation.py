@@ -12,7 +12,16 @@ from t5lite.core.architectures import has_one_row
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.decoding import DecodingCache, Row, advance, decoding_mode, start_cache, start_prompt_cache
+from t5lite.decoding import (
+    DecodingCache,
+    Read,
+    Row,
+    advance,
+    decoding_mode,
+    read,
+    start_cache,
+    start_prompt_cache,
+)
 from t5lite.decoding.row_sampling import Needs, Picked, RowOptions, pick
 from t5lite.decoding.streamed_text import StreamedText
 from t5lite.evaluation.length_buckets import UNBOUNDED, padded_length
@@ -69,25 +78,22 @@ class Piece(NamedTuple):
     """Whether a stop string ends it, so that what is not shown of the last tokens is no part of it."""
 
 
-def _answer(
-    model: Any, tokens_BM: jax.Array, marks: jax.Array, length: int
-) -> tuple[jax.Array, DecodingCache]:
+def _answer(model: Any, tokens_BM: jax.Array, marks: jax.Array, length: int) -> tuple[Read, DecodingCache]:
     cache = start_cache(model, tokens_BM, encoder_segment_ids_BM=marks, max_decode_length=length)
     start_B = jnp.full((tokens_BM.shape[0],), model.config.decoder_start_id, jnp.int32)
     return advance(model, cache, start_B)
 
 
-def _continue(
-    model: Any, tokens_BL: jax.Array, marks: jax.Array, length: int
-) -> tuple[jax.Array, DecodingCache]:
-    return start_prompt_cache(model, tokens_BL, first_B=marks, max_decode_length=length)
+def _continue(model: Any, tokens_BL: jax.Array, marks: jax.Array, length: int) -> tuple[Read, DecodingCache]:
+    hidden_BLD, cache = start_prompt_cache(model, tokens_BL, first_B=marks, max_decode_length=length)
+    return read(model, hidden_BLD[:, -1:]), cache
 
 
-_BEGINNINGS: Mapping[Architecture, Callable[..., tuple[jax.Array, DecodingCache]]] = {
+_BEGINNINGS: Mapping[Architecture, Callable[..., tuple[Read, DecodingCache]]] = {
     "encoder_decoder": _answer,
     "decoder_only": _continue,
 }
-"""How inputs are read: the logits of the first token, and a cache with room for so many."""
+"""How inputs are read, and a cache with room for so many tokens."""
 
 
 class StepwiseGenerator:
@@ -111,7 +117,7 @@ class StepwiseGenerator:
                 "decoder-only model"
             )
         self.config, self.vocabulary = model.config, vocabulary
-        read = _BEGINNINGS[model.config.architecture]
+        begin_text = _BEGINNINGS[model.config.architecture]
         self._mode = decoding_mode(model.config)(
             model.config, vocabulary, encoder_length=_SOME, max_decode_length=1, eos_ids=eos_ids
         )
@@ -125,8 +131,8 @@ class StepwiseGenerator:
             length: int,
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
-            logits_BV, cache = read(model.bind(params), tokens_BM, marks, length)
-            return pick(search.known(logits_BV), options, jnp.zeros((), jnp.int32), needs), cache
+            last, cache = begin_text(model.bind(params), tokens_BM, marks, length)
+            return pick(search.known(last.logits_RV), options, jnp.zeros((), jnp.int32), needs), cache
 
         def go_on(
             params: Tree,
@@ -136,8 +142,8 @@ class StepwiseGenerator:
             place: jax.Array,
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
-            logits_BV, cache = advance(model.bind(params), cache, token_B)
-            return pick(search.known(logits_BV), options, place, needs), cache
+            last, cache = advance(model.bind(params), cache, token_B)
+            return pick(search.known(last.logits_RV), options, place, needs), cache
 
         self.begin: Any = jax.jit(begin, static_argnums=(4, 5))
         """Reads arrays and picks the first token; for ``Writing``."""

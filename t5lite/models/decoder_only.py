@@ -52,7 +52,7 @@ class DecoderOnly(Prompted):
         return self._hidden(tokens_BM, segment_ids_BL=segment_ids_BM, inputs_BL=segment_ids_BM)
 
     def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int) -> tuple[jax.Array, Past]:
-        """Return float32 ``logits_BV`` after whole prompts, and a cache with them and room for more tokens.
+        """Return hidden states ``[B, L, D]`` of whole prompts, and a cache of them with room for more.
 
         Args:
           tokens_BL: prompts that all end at the last column, with padding in front.
@@ -68,7 +68,7 @@ class DecoderOnly(Prompted):
             segment_ids_BL=segment_ids_BL,
             bidirectional_BL=segment_ids_BL if sees_inputs else None,
         )
-        return self._project(x_BLD[:, -1:]).logits()[:, 0], past
+        return self.without_prompt(x_BLD), past
 
     def decode_step(
         self,
@@ -79,7 +79,7 @@ class DecoderOnly(Prompted):
         first_B: jax.Array,
         writers_BLP: jax.Array | None = None,
     ) -> tuple[jax.Array, Past]:
-        """Return float32 ``logits_BLV`` after the tokens at ``position``, and the cache with them in it.
+        """Return hidden states ``[B, L, D]`` of the tokens at ``position``, and the cache with them in it.
 
         Args:
           tokens_BL: tokens at ``position``, one of each text that continues a prompt.
@@ -88,10 +88,13 @@ class DecoderOnly(Prompted):
           first_B: int32 column of each row's first token, or virtual token.
           writers_BLP: int32, which text of its prompt wrote what a text has at a position; None for one text.
         """
-        x_BLD, past = self.decoder.decode_step(
+        return self.decoder.decode_step(
             self.token_embedder(tokens_BL), past, position=position, first_B=first_B, writers_BLP=writers_BLP
         )
-        return self._project(x_BLD).logits(), past
+
+    def next_logits(self, hidden_BLD: jax.Array) -> jax.Array:
+        """Return float32 ``logits_BLV`` of the tokens that follow those of the hidden states."""
+        return self._project(hidden_BLD).logits()
 
     def _hidden(
         self,

@@ -112,7 +112,7 @@ class EncoderDecoder(Prompted):
         writers_BLP: jax.Array | None = None,
         encoder_segment_ids_BM: jax.Array | None = None,
     ) -> tuple[jax.Array, Past]:
-        """Return float32 ``logits_BLV`` after the tokens at ``position``, and the cache with them in it.
+        """Return hidden states ``[B, L, D]`` of the tokens at ``position``, and the cache with them in it.
 
         Args:
           tokens_BL: decoder inputs at ``position`` (the start token, T5's pad id 0, at position 0), one of
@@ -123,7 +123,7 @@ class EncoderDecoder(Prompted):
           writers_BLP: int32, which text of its input wrote what a text has at a position; None for one text.
           encoder_segment_ids_BM: 0 marks encoder padding, which is not attended to.
         """
-        x_BLD, past = self.decoder.decode_step(
+        return self.decoder.decode_step(
             self.token_embedder(tokens_BL),
             past,
             position=position,
@@ -131,7 +131,10 @@ class EncoderDecoder(Prompted):
             cross=cross,
             encoder_segment_ids_BM=self.marked(encoder_segment_ids_BM),
         )
-        return self._project(x_BLD).logits(), past
+
+    def next_logits(self, hidden_BLD: jax.Array) -> jax.Array:
+        """Return float32 ``logits_BLV`` of the tokens that follow those of the hidden states."""
+        return self._project(hidden_BLD).logits()
 
     def _decode(
         self,

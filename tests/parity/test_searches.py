@@ -1,6 +1,7 @@
 """Searches write what transformers' ``generate`` writes, token for token.
 
-T5X's, and diverse beam search, which transformers has no longer, write what searches in NumPy do.
+T5X's, and diverse beam search and contrastive search, which transformers has no longer, write what plain
+searches do.
 """
 
 import functools
@@ -17,6 +18,7 @@ from t5lite.decoding import (
     AnsweringDecoder,
     Beam,
     ContinuingDecoder,
+    Contrastive,
     DecodingConfig,
     DiverseBeam,
     Greedy,
@@ -261,3 +263,61 @@ def diverse_search(next_log_probs: Any, strategy: DiverseBeam) -> list[tuple[flo
         if all(done):
             break
     return sorted((each for _, finished in groups for each in finished), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("mistral", {"top_k": 4, "penalty_alpha": 0.6}),
+        pytest.param("mistral", {"top_k": VOCAB + 3, "penalty_alpha": 1.0}, marks=pytest.mark.slow),
+        pytest.param("t5-1.1", {"top_k": 5, "penalty_alpha": 0.5}, marks=pytest.mark.slow),
+        pytest.param("gpt2", {"top_k": 3, "penalty_alpha": 0.9}, marks=pytest.mark.slow),
+    ],
+)
+def test_contrastive_search_is_that_of_its_paper(case, options, sides):
+    """Of transformers' hidden states and logits, without a cache."""
+    both = sides(case)
+    decoding = DecodingConfig(strategy=Contrastive(**options), log_probs=True)
+    found = jax.device_get(both.ours(decoding, FEW_INPUTS))
+    ranks = []
+    for row in range(FEW_INPUTS):
+        text, log_probs = contrastive_search(both, row, ranks, **options)
+        assert found.tokens_RL[row].tolist() == text + [0] * (NEW - len(text))
+        np.testing.assert_allclose(found.log_probs_RL[row, : len(text)], log_probs, atol=1e-4)
+    assert len(set(ranks)) > 2
+
+
+def contrastive_search(
+    both: Sides, row: int, ranks: list[int], *, top_k: int, penalty_alpha: float
+) -> tuple[list[int], list[float]]:
+    """Return a text and its tokens' log probabilities, as Su et al. (2022) search; and their ranks."""
+    tokens = both.tokens_BM[row, both.mask_BM[row] == 1].tolist()
+    front, given = tokens, {}
+    if both.answers:
+        front, given = [both.model.config.decoder_start_id], {"input_ids": torch.tensor([tokens])}
+
+    def read(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return log probabilities of the next token of each text, and all hidden states, of length 1."""
+        name = "decoder_input_ids" if both.answers else "input_ids"
+        repeated = {field: value.repeat(len(texts), 1) for field, value in given.items()}
+        read = torch.tensor([front + text for text in texts])
+        with torch.no_grad():
+            out = both.theirs(**repeated, **{name: read}, output_hidden_states=True)
+        states = out.decoder_hidden_states if both.answers else out.hidden_states
+        hidden = states[-1].double()
+        log_probs = torch.log_softmax(out.logits[:, -1].double(), dim=-1)
+        return log_probs.numpy(), (hidden / hidden.norm(dim=-1, keepdim=True)).numpy()
+
+    text: list[int] = []
+    chosen: list[float] = []
+    log_probs = read([[]])[0][0]
+    while len(text) < NEW and not (text and text[-1] in EOS):
+        candidates = np.argsort(-log_probs, kind="stable")[:top_k]
+        following, hidden = read([[*text, token] for token in candidates.tolist()])
+        penalties = [np.max(each[:-1] @ each[-1]) for each in hidden]
+        scores = (1 - penalty_alpha) * np.exp(log_probs[candidates]) - penalty_alpha * np.array(penalties)
+        ranks.append(int(np.argmax(scores)))
+        text.append(int(candidates[ranks[-1]]))
+        chosen.append(log_probs[text[-1]])
+        log_probs = following[ranks[-1]]
+    return text, chosen

@@ -13,6 +13,7 @@ from t5lite.decoding.strategies.base import (
     known,
 )
 from t5lite.decoding.strategies.beam import Beam as Beam
+from t5lite.decoding.strategies.contrastive import Contrastive as Contrastive
 from t5lite.decoding.strategies.diverse_beam import DiverseBeam as DiverseBeam
 from t5lite.decoding.strategies.greedy import Greedy as Greedy
 from t5lite.decoding.strategies.greedy import most_probable
@@ -31,6 +32,7 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {kind.name: kind for kind in get_a
 __all__ = [
     "STRATEGIES",
     "Beam",
+    "Contrastive",
     "DiverseBeam",
     "EosIds",
     "Greedy",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5lite.decoding.cache import DecodingCache
+from t5lite.decoding.cache import DecodingCache, Read
 from t5lite.decoding.decoder import Decoder, Start
 from t5lite.decoding.processors import History, Processor
 
@@ -142,6 +142,9 @@ class Strategy(ABC, Generic[StateT]):
     ends_rows: ClassVar[bool] = False
     """Whether a row may be ended from without (``ended``): of rows that know nothing of one another."""
 
+    num_ahead: ClassVar[int] = 0
+    """Tokens that the model reads beyond those that precede one that is written."""
+
     @property
     def num_sequences(self) -> int:
         """Texts that are returned for an input."""
@@ -163,8 +166,8 @@ class Strategy(ABC, Generic[StateT]):
         """
 
     @abstractmethod
-    def choose(self, decoder: Decoder[Any], state: StateT, logits_RV: jax.Array, search: Search) -> StateT:
-        """Write a token of every row, given the logits of the next."""
+    def choose(self, decoder: Decoder[Any], state: StateT, read: Read, search: Search) -> StateT:
+        """Write a token of every row, given what the model makes of those before it."""
 
     def ended(self, state: StateT, ended_R: jax.Array) -> StateT:
         """Return the state in which those rows have ended, or without ``ends_rows`` as it is."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.cpu.top_k import top_k
-from t5lite.decoding.cache import DecodingCache
+from t5lite.decoding.cache import DecodingCache, Read
 from t5lite.decoding.decoder import Decoder, Start
 from t5lite.decoding.strategies.base import Prefix, Search, Strategy, Written, ids_of_eos
 
@@ -136,11 +136,9 @@ class BeamSearch(Strategy[BeamState]):
             prefix=search.prefix(start),
         )
 
-    def choose(
-        self, decoder: Decoder[Any], state: BeamState, logits_RV: jax.Array, search: Search
-    ) -> BeamState:
+    def choose(self, decoder: Decoder[Any], state: BeamState, read: Read, search: Search) -> BeamState:
         """Take the best of all continuations: those that end apart, the best of the others to go on."""
-        log_probs_RV = jax.nn.log_softmax(logits_RV)
+        log_probs_RV = jax.nn.log_softmax(read.logits_RV)
         steps: list[_Step] = []
         taken: list[jax.Array] = []
         for number, group in enumerate(state.groups):

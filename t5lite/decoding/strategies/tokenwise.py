@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.types import PAD_ID
-from t5lite.decoding.cache import DecodingCache
+from t5lite.decoding.cache import DecodingCache, Read
 from t5lite.decoding.decoder import Decoder, Start
 from t5lite.decoding.strategies.base import Prefix, Search, Strategy, Written
 
@@ -58,10 +58,11 @@ class Tokenwise(Strategy[TokenwiseState]):
         )
 
     def choose(
-        self, decoder: Decoder[Any], state: TokenwiseState, logits_RV: jax.Array, search: Search
+        self, decoder: Decoder[Any], state: TokenwiseState, read: Read, search: Search
     ) -> TokenwiseState:
         """Write what is picked, or padding where a row has ended."""
         del decoder
+        logits_RV = read.logits_RV
         allowed_RV = search.processed(logits_RV, state.prefix, state.decoded_RL, state.num_decoded)
         token_R = jnp.where(state.ended_R, PAD_ID, self.pick(allowed_RV, state))
         log_probs_RL = state.log_probs_RL

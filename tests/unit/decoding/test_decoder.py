@@ -41,8 +41,8 @@ def test_rows_of_a_cache_are_only_rows(started):
         def step(cache, token_B):
             return decoder.advance(cache, token_B)[::-1]
 
-        cache, logits_LBV = jax.lax.scan(step, cache, tokens_BL.T)
-        return jnp.swapaxes(logits_LBV, 0, 1), cache
+        cache, read_L = jax.lax.scan(step, cache, tokens_BL.T)
+        return jnp.swapaxes(read_L.logits_RV, 0, 1), cache
 
     half = NUM_STEPS // 2
     twice = start.repeated(2)
@@ -68,7 +68,7 @@ def test_texts_of_an_input_take_over_what_others_have(started):
         tokens_R = fed_BL[rng.integers(0, 4, 12), step]
         found, cache = advance(cache, tokens_R)
         expected, alone = advance(alone, tokens_R)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(found.logits_RV, expected.logits_RV, atol=1e-5)
         parents_BL = jnp.asarray(rng.integers(0, 3, (4, 3)))
         cache = reorder(cache, parents_BL)
         alone = take(alone, (3 * jnp.arange(4)[:, None] + parents_BL).reshape(-1))

@@ -108,8 +108,8 @@ def test_cached_logits_equal_teacher_forced_logits(rows):
         cache = start_cache(bound, tokens, encoder_segment_ids_BM=segment_ids, max_decode_length=LENGTH)
 
         def step(cache, token_B):
-            logits_BV, cache = advance(bound, cache, token_B)
-            return cache, logits_BV
+            read, cache = advance(bound, cache, token_B)
+            return cache, read.logits_RV
 
         return jnp.swapaxes(jax.lax.scan(step, cache, inputs.T)[1], 0, 1)
 
@@ -152,6 +152,9 @@ class ScriptedModel:
     def decode_step(self, tokens_B1, past, cross, *, position, writers_BLP=None, encoder_segment_ids_BM=None):
         jax.debug.callback(lambda tokens: self.inputs.append(tokens.tolist()), tokens_B1[:, 0], ordered=True)
         return jax.nn.one_hot(self.script_BL[:, position], 9)[:, None], past
+
+    def next_logits(self, hidden_BLD):
+        return hidden_BLD
 
 
 def run(script_BL, max_decode_length, **options):

@@ -15,14 +15,17 @@ from t5lite.decoding import (
     STRATEGIES,
     AnsweringDecoder,
     Beam,
+    Contrastive,
     DecodingConfig,
     DiverseBeam,
     Greedy,
+    Read,
     Sampling,
     run_search,
     score_targets,
 )
 from t5lite.decoding.decoder import Start
+from t5lite.decoding.search import begin, resume
 from t5lite.models.functional import build
 from tests.families import FAMILIES, VOCAB_SIZE
 
@@ -129,6 +132,42 @@ def test_one_beam_is_greedy_search_and_sequences_come_in_order(writes, rows):
     np.testing.assert_array_equal(alone.tokens_RL, company.tokens_RL[10:15])
 
 
+def test_contrastive_search_of_one_candidate_or_without_penalty_is_greedy_search(writes, rows):
+    ends = (13, 32)
+    greedy = writes(DecodingConfig(strategy=Greedy(), log_probs=True), rows, eos_ids=ends)
+    assert (greedy.tokens_RL[:, :-1] == 0).any()
+    for strategy in (Contrastive(top_k=1, penalty_alpha=1.0), Contrastive(top_k=4, penalty_alpha=0.0)):
+        found = writes(DecodingConfig(strategy=strategy, log_probs=True), rows, eos_ids=ends)
+        np.testing.assert_array_equal(found.tokens_RL, greedy.tokens_RL)
+        np.testing.assert_allclose(found.log_probs_RL, greedy.log_probs_RL, atol=1e-5)
+
+
+def test_contrastive_search_that_is_looked_at_writes_the_same(writes, rows):
+    """It stops after any number of tokens, its first among them, and rows may be ended there."""
+    decoding = DecodingConfig(strategy=Contrastive(top_k=3))
+    strategy = decoding.strategy
+    search = decoding.search(max_decode_length=NEW, eos_ids=(EOS,), known_V=None, vocab_size=VOCAB_SIZE)
+
+    @jax.jit
+    def looked_at(params, tokens_BM):
+        decoder = AnsweringDecoder(writes.model.bind(params), NEW)
+        state = begin(
+            decoder, tokens_BM, (tokens_BM > 0).astype(jnp.int32), None, strategy=strategy, search=search
+        )
+        for most in (1, 3):
+            state = resume(decoder, state, strategy=strategy, search=search, most=most)
+        counted = state.num_decoded
+        state = strategy.ended(state, jnp.arange(len(tokens_BM)) == 1)
+        state = resume(decoder, state, strategy=strategy, search=search)
+        return counted, strategy.written(state, search).tokens_RL
+
+    counted, tokens_RL = looked_at(writes.params, rows)
+    assert counted == 3
+    expected_RL = np.array(writes(decoding, rows).tokens_RL)
+    expected_RL[1, 3:] = 0
+    np.testing.assert_array_equal(tokens_RL, expected_RL)
+
+
 def test_a_group_of_beams_that_is_done_takes_no_token_from_later_ones():
     """The first group of the second input is done; the penalty is worth more than a better token."""
     strategy = DiverseBeam(num_beams=2, num_beam_groups=2, diversity_penalty=5.0)
@@ -137,11 +176,12 @@ def test_a_group_of_beams_that_is_done_takes_no_token_from_later_ones():
     )
     cache: Any = None
     decoder: Any = SimpleNamespace(reorder=lambda cache, parents_BL: cache)
-    start = Start(cache, jnp.zeros((4, 1), jnp.int32), jnp.zeros((4,), jnp.int32), None)
+    start = Start(cache, jnp.zeros((4, 1), jnp.int32), jnp.zeros((4,), jnp.int32), None, jnp.zeros((2, 1, 1)))
     state = strategy.begin(start, None, search)
     first, second = state.groups
     state = state._replace(groups=(first._replace(open_B=jnp.array([True, False])), second))
-    found = strategy.choose(decoder, state, jnp.tile(jnp.arange(6.0), (4, 1)), search)
+    read = Read(jnp.tile(jnp.arange(6.0), (4, 1)), jnp.zeros((4, 1)))
+    found = strategy.choose(decoder, state, read, search)
     assert found.previous_R.tolist() == [5, 4, 5, 5]
 
 
@@ -161,7 +201,8 @@ def test_given_targets_have_the_log_probabilities_with_which_they_are_written(wr
 def test_where_nothing_may_be_written_a_text_ends(writes, rows):
     """Three tokens are known, none may be there twice, and the text may not end before its fifth."""
     known_V = np.isin(np.arange(VOCAB_SIZE), [EOS, 5, 9])
-    for strategy in (Greedy(), Beam(num_beams=8, num_return_sequences=8)):
+    unlikely = Contrastive(top_k=8, penalty_alpha=1.0)
+    for strategy in (Greedy(), Beam(num_beams=8, num_return_sequences=8), unlikely):
         decoding = DecodingConfig(strategy=strategy, no_repeat_ngram_size=1, min_new_tokens=4)
         found = writes(decoding, rows[:2], known_V=known_V)
         if found.scores_R is not None:  # there are two such texts, fewer than were asked for
@@ -189,6 +230,12 @@ def test_where_nothing_may_be_written_a_text_ends(writes, rows):
         ),
         (lambda: Sampling(temperature=1e-40), "temperature=1e-40 must be a finite number of at least 1.17"),
         (lambda: Sampling(top_k=0), "top_k=0 must be 1 or more"),
+        (lambda: Contrastive(top_k=0), "top_k=0 must be 1 or more"),
+        (lambda: Contrastive(penalty_alpha=1.5), "penalty_alpha=1.5 must be from 0, .* to 1"),
+        (
+            lambda: DecodingOptions(strategy="contrastive", num_return_sequences=2).config(),
+            "--num-return-sequences is no option of strategy contrastive; leave it out, or give",
+        ),
         (lambda: Sampling(top_p=1.5), "top_p=1.5 must be above 0 and at most 1"),
         (lambda: Sampling(min_p=-0.1), "min_p=-0.1 must be from 0"),
         (lambda: Sampling(seed=-1), "seed=-1 must be from 0"),
@@ -196,7 +243,7 @@ def test_where_nothing_may_be_written_a_text_ends(writes, rows):
         (lambda: DecodingConfig(stop_strings=("a", "")), "stop_strings has an empty one"),
         (
             lambda: DecodingConfig(strategy=Beam(), stop_strings=("a",)),
-            "with strategy beam: it compares whole texts, .* take strategy greedy or sampling",
+            "with strategy beam: it compares whole texts, .* take strategy contrastive or greedy or sampling",
         ),
         (lambda: _search(min_new_tokens=6), "min_new_tokens=6 is more than max_decode_length=5"),
         (lambda: _search(suppress_tokens=tuple(range(8))), "suppress_tokens has every token"),
@@ -212,7 +259,7 @@ def test_where_nothing_may_be_written_a_text_ends(writes, rows):
         ),
         (
             lambda: DecodingOptions(strategy="beam", top_k=3).config(),
-            "--top-k is no option of strategy beam; leave it out, or give --strategy sampling",
+            "--top-k is no option of strategy beam; leave it out, or give --strategy contrastive or sampling",
         ),
     ],
 )

@@ -37,14 +37,14 @@ def test_prompt_and_steps_equal_the_whole_sequence(kind, prefix_attention):
                 "decoder_bidirectional": given_BL,
             }
         )
-        logits_BV, past = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B, num_more=ROOM - PROMPT)
-        steps = [logits_BV]
+        hidden_BLD, past = bound.prefill(tokens_BL[:, :PROMPT], first_B=first_B, num_more=ROOM - PROMPT)
+        steps = [hidden_BLD[:, -1]]
         for position in range(PROMPT, TOTAL):
-            logits_BLV, past = bound.decode_step(
+            hidden_BLD, past = bound.decode_step(
                 tokens_BL[:, position : position + 1], past, position=jnp.asarray(position), first_B=first_B
             )
-            steps.append(logits_BLV[:, 0])
-        return whole[:, PROMPT - 1 :], jnp.stack(steps, axis=1)
+            steps.append(hidden_BLD[:, 0])
+        return whole[:, PROMPT - 1 :], bound.next_logits(jnp.stack(steps, axis=1))
 
     whole, steps = run(make_params(model))
     assert whole.std() > 0.3
