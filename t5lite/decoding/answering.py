@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from t5lite.core.errors import ConfigError
 from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
@@ -39,6 +40,13 @@ class Answering(Searching):
         """Return what the data puts around its inputs, or EOS behind them."""
         eos_id = vocabulary.special_id("eos", needed_for="an encoder-decoder model")
         return trained.source.frame_of(vocabulary) or Frame(after=(eos_id,))
+
+    def check_chunks(self, chunk_size: int) -> None:
+        """Refuse: every token of an input sees those behind it."""
+        raise ConfigError(
+            f"prefill_chunk_size={chunk_size} is for models of a decoder alone; an encoder reads its input "
+            "whole: leave it out"
+        )
 
     def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
         """Return the inputs as the data has them."""

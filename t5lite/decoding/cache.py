@@ -54,7 +54,12 @@ def start_cache(
 
 
 def start_prompt_cache(
-    model: DecoderOnly, prompts_BL: jax.Array, *, first_B: jax.Array, max_decode_length: int
+    model: DecoderOnly,
+    prompts_BL: jax.Array,
+    *,
+    first_B: jax.Array,
+    max_decode_length: int,
+    chunk_size: int | None = None,
 ) -> tuple[jax.Array, DecodingCache]:
     """Run the prompts; return their hidden states ``[B, L, D]``, and a cache with room for the rest.
 
@@ -63,8 +68,11 @@ def start_prompt_cache(
       prompts_BL: prompts that all end at the last column, with padding in front.
       first_B: int32 column of each prompt's first token.
       max_decode_length: tokens to come; the last one is never fed back.
+      chunk_size: most tokens of a prompt that are read at once; None: all.
     """
-    hidden_BLD, past = model.prefill(prompts_BL, first_B=first_B, num_more=max_decode_length - 1)
+    hidden_BLD, past = model.prefill(
+        prompts_BL, first_B=first_B, num_more=max_decode_length - 1, chunk_size=chunk_size
+    )
     position = jnp.asarray(model.num_virtual_tokens + prompts_BL.shape[1], jnp.int32)
     return hidden_BLD, DecodingCache(position, past, {"first_B": first_B})
 

@@ -18,7 +18,7 @@ from t5lite.decoding.strategies import STRATEGIES, Greedy, Search, StrategyConfi
 
 @dataclass(frozen=True, kw_only=True)
 class WritingRules:
-    """What may be written, whatever the strategy; the names are transformers' where it has them.
+    """What holds of writing, whatever the strategy; the names are transformers' where it has them.
 
     Raises:
       ConfigError: for a value out of range.
@@ -40,6 +40,9 @@ class WritingRules:
     """A text ends before the first of these that it has."""
     log_probs: bool = False
     """Outputs have the model's log probability of their tokens, which files of JSON lines take."""
+    prefill_chunk_size: int | None = None
+    """A model of a decoder alone reads so many tokens of a prompt at once, which bounds the memory that long
+    prompts take; None: all."""
 
     def __post_init__(self):
         if not 0 < self.repetition_penalty < float("inf"):
@@ -49,6 +52,11 @@ class WritingRules:
         for name in ("no_repeat_ngram_size", "min_new_tokens"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"{name}={value} must be 0 or more")
+        if self.prefill_chunk_size is not None and self.prefill_chunk_size < 1:
+            raise ConfigError(
+                f"prefill_chunk_size={self.prefill_chunk_size} must be 1 or more; leave it out to read "
+                "prompts whole"
+            )
         if "" in self.stop_strings:
             raise ConfigError("stop_strings has an empty one, which every text begins with; leave it out")
 

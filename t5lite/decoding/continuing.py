@@ -74,6 +74,14 @@ class Continuing(Searching):
             return Frame(before=tuple(prompt.ids[: prompt.num_leading].tolist()))
         return Frame(after=(vocabulary.special_id("eos", needed_for="a model that was trained on pairs"),))
 
+    def check_chunks(self, chunk_size: int) -> None:
+        """Refuse where every token of a prompt sees those behind it."""
+        if self.config.sees_later_inputs:
+            raise ConfigError(
+                f"prefill_chunk_size={chunk_size} is for causal prompts; with "
+                "prefix_attention='bidirectional' a prompt is read whole: leave it out"
+            )
+
     def prompts(self, texts: Sequence[str], trained: TrainedOn) -> Inputs:
         """Return prompts as the data has them."""
         return [_prompt(text, self.vocabulary, trained) for text in texts]

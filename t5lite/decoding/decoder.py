@@ -67,10 +67,12 @@ class Decoder(ABC, Generic[ModelT]):
     Attributes:
       model: a bound module (``FunctionalModel.bind``), used without dropout.
       max_decode_length: most tokens that are written, EOS included.
+      prefill_chunk_size: most tokens of a prompt that are read at once; None: all. Of a decoder alone.
     """
 
     model: ModelT
     max_decode_length: int
+    prefill_chunk_size: int | None = None
 
     @abstractmethod
     def start(self, tokens_BM: jax.Array, marks: jax.Array | None) -> Start:
@@ -117,7 +119,11 @@ class ContinuingDecoder(Decoder[DecoderOnly]):
         self.model.config.check_length(num_virtual_tokens + tokens_BM.shape[1] + self.max_decode_length - 1)
         first_B = jnp.zeros((tokens_BM.shape[0],), jnp.int32) if marks is None else marks
         hidden_BPD, cache = start_prompt_cache(
-            self.model, tokens_BM, first_B=first_B, max_decode_length=self.max_decode_length
+            self.model,
+            tokens_BM,
+            first_B=first_B,
+            max_decode_length=self.max_decode_length,
+            chunk_size=self.prefill_chunk_size,
         )
         last = read(self.model, hidden_BPD[:, -1:])
         return Start(cache, tokens_BM, first_B, last, hidden_BPD, num_virtual_tokens)

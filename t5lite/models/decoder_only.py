@@ -51,17 +51,26 @@ class DecoderOnly(Prompted):
         """Return what the stack makes of texts, ``[B, M, D]`` in the compute dtype; all of them is inputs."""
         return self._hidden(tokens_BM, segment_ids_BL=segment_ids_BM, inputs_BL=segment_ids_BM)
 
-    def prefill(self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int) -> tuple[jax.Array, Past]:
+    def prefill(
+        self, tokens_BL: jax.Array, *, first_B: jax.Array, num_more: int, chunk_size: int | None = None
+    ) -> tuple[jax.Array, Past]:
         """Return hidden states ``[B, L, D]`` of whole prompts, and a cache of them with room for more.
 
         Args:
           tokens_BL: prompts that all end at the last column, with padding in front.
           first_B: int32 column of each prompt's first token, and in the cache of its first virtual token.
           num_more: tokens to come that are fed back.
+          chunk_size: positions that are read at once; None: all. Not where prompts are seen from both sides.
         """
         embedded_BLD = self.behind_prompt(self.token_embedder(tokens_BL), first_B)
-        segment_ids_BL = (jnp.arange(embedded_BLD.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
         sees_inputs = self.config.prefix_attention == "bidirectional"
+        if chunk_size is not None and chunk_size < embedded_BLD.shape[1]:
+            assert not sees_inputs, "a prompt that is seen from both sides is read whole"
+            x_BLD, past = self.decoder.prefill_in_chunks(
+                embedded_BLD, first_B=first_B, chunk_size=chunk_size, num_more=num_more
+            )
+            return self.without_prompt(x_BLD), past
+        segment_ids_BL = (jnp.arange(embedded_BLD.shape[1])[None, :] >= first_B[:, None]).astype(jnp.int32)
         x_BLD, past = self.decoder.prefill(
             embedded_BLD,
             num_more=num_more,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from t5lite.models.config import AttentionView, StackSpec
+from t5lite.models.config import AttentionSpec, AttentionView, StackSpec
 from t5lite.models.layers.attention import KeyValues
 from t5lite.partitioning.rules import constrain
 
@@ -47,13 +47,15 @@ def positions_in(
 
 def empty_past(spec: StackSpec, batch_size: int, length: int, dtype: jnp.dtype) -> Past:
     """Return the caches of ``length`` positions."""
-    past = []
-    for attention in (layer.attention for layer in spec.layers):
-        places = num_places(spec, attention.view, length)
-        shape = (batch_size, attention.kv_heads, places, attention.head_dim)
-        axes = ("batch", attention.kv_heads_axis, None, "kv")
-        past.append(KeyValues(*(constrain(jnp.zeros(shape, dtype), axes) for _ in range(2))))
-    return tuple(past)
+    attentions = [layer.attention for layer in spec.layers]
+    return tuple(empty(each, batch_size, num_places(spec, each.view, length), dtype) for each in attentions)
+
+
+def empty(attention: AttentionSpec, batch_size: int, places: int, dtype: jnp.dtype) -> KeyValues:
+    """Return a layer's cache."""
+    shape = (batch_size, attention.kv_heads, places, attention.head_dim)
+    axes = ("batch", attention.kv_heads_axis, None, "kv")
+    return KeyValues(*(constrain(jnp.zeros(shape, dtype), axes) for _ in range(2)))
 
 
 def past_of_prompts(spec: StackSpec, own: Sequence[KeyValues], num_more: int) -> Past:
@@ -66,11 +68,12 @@ def past_of_prompts(spec: StackSpec, own: Sequence[KeyValues], num_more: int) ->
     return tuple(past)
 
 
-def write_position(past: KeyValues, new: KeyValues, place: jax.Array | int) -> KeyValues:
-    """Return a layer's ``past`` with ``new`` (one position, of one or more texts) written at ``place``."""
-    update, num_texts = jax.lax.dynamic_update_slice_in_dim, new.keys.shape[2]
-    slot = place if num_texts == 1 else place * num_texts
-    return KeyValues(*(update(x, y.astype(x.dtype), slot, 2) for x, y in zip(past, new, strict=True)))
+def write(past: KeyValues, new: KeyValues, slot: jax.Array | int) -> KeyValues:
+    """Return a layer's ``past`` with ``new`` written into it, one or more keys from ``slot`` on."""
+    update = jax.lax.dynamic_update_slice_in_dim
+    return KeyValues(
+        *(update(x, y.astype(x.dtype), slot, x.ndim - 2) for x, y in zip(past, new, strict=True))
+    )
 
 
 def writers_at(writers_BLP: jax.Array, places: int, positions_M: jax.Array | None) -> jax.Array:

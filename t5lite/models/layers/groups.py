@@ -65,6 +65,20 @@ class LayerGroups:
             return dict.fromkeys(self.layers, stacked)
         return {group: _at(stacked, jnp.asarray(own)) for group, own in self.layers.items()}
 
+    def stacked(self, by_layer: Sequence[Tree]) -> dict[str, Tree]:
+        """Return what each layer has by group."""
+        return {
+            group: jax.tree.map(lambda *leaves: jnp.stack(leaves), *(by_layer[number] for number in own))
+            for group, own in self.layers.items()
+        }
+
+    def apart(self, stacked: Mapping[str, Tree]) -> list[Tree]:
+        """Return what each layer has of ``stacked``."""
+        places = {
+            number: (group, place) for group, own in self.layers.items() for place, number in enumerate(own)
+        }
+        return [_at(stacked[group], place) for _, (group, place) in sorted(places.items())]
+
     def per_cycle(self, group: str) -> int:
         """Return how many layers of a group there are in a cycle."""
         return sum(place.group == group for place in self.cycle)

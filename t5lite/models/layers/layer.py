@@ -10,7 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from t5lite.models.config import LayerSpec
 from t5lite.models.layers.attention import Attention, KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.models.layers.caches import by_head, write_position
+from t5lite.models.layers.caches import by_head, write
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.mlp import MLP
@@ -33,7 +33,7 @@ class Surroundings(NamedTuple):
     """The bias that the layers of the stack share."""
     rotation: Rotation | None = None
     slot: jax.Array | int = 0
-    """Place of a decoded position in the cache."""
+    """Of the first key that is written into a cache."""
     encoded_BMD: jax.Array | None = None
     """The encoder's output, for cross-attention."""
     gathered_BMD: jax.Array | None = None
@@ -99,16 +99,16 @@ class Layer(nnx.Module):
     def decode_step(
         self, x_BLD: jax.Array, around: Surroundings, past: KeyValues, cross: KeyValues | None
     ) -> tuple[jax.Array, KeyValues]:
-        """Return the layer's output for one position of L texts, and ``past`` with that position written.
+        """Return the layer's output for one position of L texts, or L of one; and ``past`` with them written.
 
-        ``past`` and ``cross`` hold ``[B, G, M, K]``, of ``past`` L keys a place; what the mask hides is not
-        read.
+        ``past`` and ``cross`` hold ``[B, G, M, K]``, of ``past`` a key a place and text; what the mask hides
+        is not read.
         """
         written: list[KeyValues] = []
 
         def self_branch(y_BLD: jax.Array) -> jax.Array:
             new = self.self_attention.key_values(y_BLD, rotation=around.rotation)
-            written.append(write_position(past, by_head(new, self.self_attention.kv_heads_axis), around.slot))
+            written.append(write(past, by_head(new, self.self_attention.kv_heads_axis), around.slot))
             return self._attend_self(y_BLD, _by_place(written[0]), around)
 
         def cross_branch(y_BLD: jax.Array) -> jax.Array:

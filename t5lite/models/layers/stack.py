@@ -14,7 +14,16 @@ from t5lite.models.kernels.shapes import AttentionShape
 from t5lite.models.kernels.table import KERNELS
 from t5lite.models.layers.attention import KeyValues
 from t5lite.models.layers.attention_ops import AttentionMask
-from t5lite.models.layers.caches import Past, by_head, empty_past, past_of_prompts, positions_in, writers_at
+from t5lite.models.layers.caches import (
+    Past,
+    by_head,
+    empty,
+    empty_past,
+    past_of_prompts,
+    positions_in,
+    write,
+    writers_at,
+)
 from t5lite.models.layers.dropout import dropout, layer_keys, split_or_none
 from t5lite.models.layers.groups import LayerGroups, structure_groups
 from t5lite.models.layers.layer import Layer, Surroundings
@@ -122,6 +131,51 @@ class Stack(nnx.Module):
         run = self._run(body, x_BLD)
         return self._finish(run.carry), past_of_prompts(self.spec, run.by_layer(), num_more)
 
+    def prefill_in_chunks(
+        self, x_BLD: jax.Array, *, first_B: jax.Array, chunk_size: int, num_more: int
+    ) -> tuple[jax.Array, Past]:
+        """Return what ``prefill`` does of causal sequences that end at the last column.
+
+        What grows with their length is what is kept (embedded tokens, hidden states, keys and values, also
+        of positions that windows have left behind); all else, logits of attention above all, is of
+        ``chunk_size`` queries.
+
+        Args:
+          x_BLD: embedded tokens, with padding in front.
+          first_B: int32 column of each row's first token.
+          chunk_size: positions that are read at once.
+          num_more: as of ``prefill``.
+        """
+        batch_size, length, width = x_BLD.shape
+        self.spec.check_length(length)
+        padding = -length % chunk_size
+        x_BLD, first_B = jnp.pad(x_BLD, ((0, 0), (padding, 0), (0, 0))), first_B + padding
+        places = length + padding
+        groups = LayerGroups.of(self.spec, lambda layer: (layer.attention.kv_heads, layer.attention.head_dim))
+
+        def read(past: dict[str, Any], chunk: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+            offset, x_BLD = chunk
+            x_BLD, views = self._enter_chunk(x_BLD, first_B, offset, places)
+
+            def body(spec: LayerSpec, layer: Layer, x_BLD: jax.Array, own: KeyValues) -> tuple[Any, Any]:
+                x_BLD, own = layer.decode_step(x_BLD, views[spec.attentions], own, None)
+                return x_BLD, jax.tree.map(
+                    lambda x: jax.lax.dynamic_slice_in_dim(x, offset, chunk_size, axis=2), own
+                )
+
+            run = self._run(body, x_BLD, Grouped(groups, past))
+            new = groups.stacked(run.by_layer())
+            return {group: write(past[group], new[group], offset) for group in past}, self._finish(run.carry)
+
+        dtype = jnp.dtype(self.execution.compute_dtype)
+        none = groups.stacked([empty(each.attention, batch_size, places, dtype) for each in self.spec.layers])
+        chunks = x_BLD.reshape(batch_size, -1, chunk_size, width).swapaxes(0, 1)
+        offsets = jnp.arange(0, places, chunk_size, dtype=jnp.int32)
+        past, hidden = jax.lax.scan(read, none, (offsets, chunks))
+        own = jax.tree.map(lambda x: x[..., padding:, :], groups.apart(past))
+        hidden_BLD = hidden.swapaxes(0, 1).reshape(batch_size, places, width)[:, padding:]
+        return hidden_BLD, past_of_prompts(self.spec, own, num_more)
+
     def start(self, batch_size: int, length: int) -> Past:
         """Return an empty cache for ``length`` positions, in the compute dtype."""
         return empty_past(self.spec, batch_size, length, jnp.dtype(self.execution.compute_dtype))
@@ -167,7 +221,7 @@ class Stack(nnx.Module):
                 around = self._surroundings(
                     spec.attention, mask, positions_B1, (batch_size, num_texts, num_keys)
                 )
-                views[spec.attentions] = around._replace(slot=place)
+                views[spec.attentions] = around._replace(slot=place * num_texts)
         if cross is not None:
             mask = AttentionMask(key_segment_ids_BM=encoder_segment_ids_BM)
             views = self._crossing(views, mask, (batch_size, num_texts, cross[0].keys.shape[2]))
@@ -252,6 +306,23 @@ class Stack(nnx.Module):
                 views[layer.attentions] = self._surroundings(
                     layer.attention, mask, positions_BL, (x_BLD.shape[0], length, length), drops=drops
                 )
+        return self._embed_positions(x_BLD, positions_BL), views
+
+    def _enter_chunk(
+        self, x_BLD: jax.Array, first_B: jax.Array, offset: jax.Array, num_places: int
+    ) -> tuple[jax.Array, Views]:
+        """Return a part of sequences, from a position on, as ``_enter`` does of the whole."""
+        batch_size, length, _ = x_BLD.shape
+        columns_L = offset + jnp.arange(length, dtype=jnp.int32)
+        positions_BL = jnp.maximum(columns_L[None] - first_B[:, None], 0)
+        views: Views = {}
+        for layer in self.spec.layers:
+            if layer.attentions not in views:
+                mask = self._mask_of_cache(layer.attention.view, num_places, None, offset, first_B)
+                around = self._surroundings(
+                    layer.attention, mask, positions_BL, (batch_size, length, num_places)
+                )
+                views[layer.attentions] = around._replace(slot=offset)
         return self._embed_positions(x_BLD, positions_BL), views
 
     def _surroundings(

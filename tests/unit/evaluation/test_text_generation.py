@@ -17,7 +17,13 @@ from t5lite.decoding import DecodingConfig, Row, Sampling, decoding_mode, greedy
 from t5lite.evaluation.stepped_search import SteppedSearch
 from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
-from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, LearnedPositions, NormalInitializer
+from t5lite.models.config import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    EncoderOnlyConfig,
+    LearnedPositions,
+    NormalInitializer,
+)
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
 from tests.small_tokenizers import write_bpe_with_bos, write_unigram_with_sentinels
@@ -246,6 +252,26 @@ def test_what_has_no_positions_together_is_written_apart(vocabulary):
     message = "max_tokens=14 is more than the 4 that the model has positions for after 17 tokens"
     with pytest.raises(ConfigError, match=message):
         generator.write({}, wanted[:2])
+
+
+def test_prompts_are_read_in_chunks_where_the_model_can(vocabulary):
+    lengths = {"encoder_length": 12, "max_decode_length": 5}
+    chunks = DecodingConfig(prefill_chunk_size=3)
+    model, params = make(DecoderOnlyConfig, vocabulary)
+    sizes = GenerationSizes(batch_size=3, **lengths)
+    whole, in_chunks = (
+        [text for text, *_ in generate_outputs(model, params, vocabulary, TEXTS, sizes, decoding=decoding)]
+        for decoding in (DecodingConfig(), chunks)
+    )
+    assert in_chunks == whole
+    prefix = dataclasses.replace(model.config, prefix_attention="bidirectional")
+    shape = {"vocab_size": vocabulary.size, "embed_dim": 8, "mlp_dim": 8, "head_dim": 4, "num_heads": 2}
+    t5 = EncoderDecoderConfig(**shape, num_encoder_layers=1, num_decoder_layers=1)
+    for config, message in ((prefix, "causal prompts"), (t5, "models of a decoder alone")):
+        with pytest.raises(ConfigError, match=f"prefill_chunk_size=3 is for {message}; .* leave it out"):
+            decoding_mode(config)(config, vocabulary, decoding=chunks, **lengths)
+    with pytest.raises(ConfigError, match="prefill_chunk_size=0 must be 1 or more"):
+        DecodingConfig(prefill_chunk_size=0)
 
 
 def test_any_of_several_ids_ends_an_output_and_what_is_not_ended_is_cut(vocabulary):

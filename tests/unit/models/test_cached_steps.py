@@ -49,3 +49,37 @@ def test_prompt_and_steps_equal_the_whole_sequence(kind, prefix_attention):
     whole, steps = run(make_params(model))
     assert whole.std() > 0.3
     np.testing.assert_allclose(steps, whole, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chunk_sizes"),
+    [
+        ("windows", (4,)),
+        pytest.param("windows", (1, 9), marks=pytest.mark.slow),
+        *(pytest.param(kind, (4,), marks=pytest.mark.slow) for kind in KINDS if kind != "windows"),
+    ],
+)
+def test_prompts_in_chunks_equal_whole_prompts(kind, chunk_sizes):
+    """The last prompt is of one token; of nine columns, chunks are parts, the whole, and no divisors."""
+    model = build(make_config("decoder_only", **KINDS[kind]))
+    tokens_BL = jnp.asarray(np.random.default_rng(0).integers(2, 40, (3, 10)), jnp.int32)
+    first_B = jnp.asarray([0, 5, 8], jnp.int32)
+
+    @jax.jit
+    def run(params):
+        bound = model.bind(params)
+
+        def read(chunk_size):
+            hidden_BLD, past = bound.prefill(
+                tokens_BL[:, :9], first_B=first_B, num_more=3, chunk_size=chunk_size
+            )
+            next_BLD, _ = bound.decode_step(tokens_BL[:, 9:], past, position=jnp.asarray(9), first_B=first_B)
+            return hidden_BLD, next_BLD
+
+        return read(None), [read(chunk_size) for chunk_size in chunk_sizes]
+
+    (whole_BLD, whole_next), chunked = run(make_params(model))
+    is_token_BL = np.arange(9)[None] >= first_B[:, None]
+    for hidden_BLD, next_BLD in chunked:
+        np.testing.assert_allclose(hidden_BLD[is_token_BL], whole_BLD[is_token_BL], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(next_BLD, whole_next, rtol=0, atol=2e-5)
