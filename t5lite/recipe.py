@@ -27,6 +27,7 @@ from t5lite.data.pipeline import (
     NumbersDataConfig,
     PairsDataConfig,
     PretrainingDataConfig,
+    SpansDataConfig,
     WordLabelsDataConfig,
 )
 from t5lite.models.config import (
@@ -80,9 +81,9 @@ __all__ = [
     "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",
     "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "NumbersDataConfig",
     "PairsDataConfig", "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig",
-    "PromptTuning", "RMSNorm", "RelativePositions",
-    "RotaryPositions", "RunConfig", "SinusoidalPositions", "SpanCorruption", "StackSizes", "StepConfig",
-    "T5Initializer", "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
+    "PromptTuning", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig", "SinusoidalPositions",
+    "SpanCorruption", "SpansDataConfig", "StackSizes", "StepConfig", "T5Initializer",
+    "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
     "WarmupStableDecay", "WatchdogConfig", "WordLabelsDataConfig", "XavierInitializer",
     "preset", "replace",
 ]  # fmt: skip

@@ -108,3 +108,14 @@ def _seed_sequence(seed: int) -> list[int]:
         words[(k + 2) % size] ^= second
         words[k] = second
     return words
+
+
+def evaluation_indices(num_examples: int, max_examples: int | None) -> np.ndarray:
+    """Return which examples an evaluation limited to ``max_examples`` uses: evenly spread, in mixed order.
+
+    The first so many would all come from the first file of the corpus. The order is mixed (always the same)
+    because encoder use swaps neighbours: next to each other in one book, or of one class, they would be
+    too alike to tell whether the encoder is read.
+    """
+    count = min(num_examples, max_examples or num_examples)
+    return np.random.default_rng(0).permutation(np.arange(count) * num_examples // count)

@@ -12,16 +12,18 @@ from typing import TypeAlias, overload
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import PAD_ID
 from t5lite.data.batch_stream import BatchStream
+from t5lite.data.example_order import evaluation_indices
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.examples.number_examples import NumbersDataConfig
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
+from t5lite.data.examples.span_examples import SpansDataConfig
 from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
 from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.mixture_pipeline import MixturePipeline
 from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.opening import OnDamage, Opening
-from t5lite.data.source_pipeline import Pipeline, evaluation_indices
+from t5lite.data.source_pipeline import Pipeline
 from t5lite.data.sources import SourceDataConfig
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Pipeline",
     "PretrainingDataConfig",
     "SourceDataConfig",
+    "SpansDataConfig",
     "WordLabelsDataConfig",
     "evaluation_indices",
     "open_pipeline",

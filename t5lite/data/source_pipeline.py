@@ -83,10 +83,10 @@ class Pipeline(BatchStream):
         Args:
           batch_size: rows of the global batch.
           rows: this host's contiguous rows; None for all.
-          max_examples: at most so many (``evaluation_indices``).
+          max_examples: at most so many (``evaluated``).
         """
         first, last = row_bounds(rows, batch_size)
-        indices = evaluation_indices(self.num_examples, max_examples)
+        indices = self.evaluated(max_examples)
         for start in range(0, len(indices), batch_size):
             positions = start + np.arange(first, last)
             fields = self._evaluation_fields(indices[np.minimum(positions, len(indices) - 1)])
@@ -94,19 +94,12 @@ class Pipeline(BatchStream):
                 fields[name][positions >= len(indices)] = BATCH_FIELDS[name].absent
             yield fields
 
+    def evaluated(self, max_examples: int | None) -> np.ndarray:
+        """Return which examples such an evaluation uses, in its order (``Examples.evaluated``)."""
+        return self._examples.evaluated(max_examples)
+
     def _evaluation_fields(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._examples.fields(indices, noise_key=self._evaluation_key, noise_indices=indices)
 
     def _take_skipped(self) -> Counter[str]:
         return self._examples.take_skipped()
-
-
-def evaluation_indices(num_examples: int, max_examples: int | None) -> np.ndarray:
-    """Return which examples an evaluation limited to ``max_examples`` uses: evenly spread, in mixed order.
-
-    The first so many would all come from the first file of the corpus. The order is mixed (always the same)
-    because encoder use swaps neighbours: next to each other in one book, or of one class, they would be
-    too alike to tell whether the encoder is read.
-    """
-    count = min(num_examples, max_examples or num_examples)
-    return np.random.default_rng(0).permutation(np.arange(count) * num_examples // count)

@@ -5,14 +5,14 @@ from typing import TypeAlias
 from t5lite.data.examples.number_examples import NumbersDataConfig
 from t5lite.data.examples.pair_examples import CLASSIFIER, PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
+from t5lite.data.examples.span_examples import SpansDataConfig
 from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
 
-SourceDataConfig: TypeAlias = (
-    PretrainingDataConfig | PairsDataConfig | NumbersDataConfig | WordLabelsDataConfig
-)
+_Labelled: TypeAlias = PairsDataConfig | NumbersDataConfig | WordLabelsDataConfig | SpansDataConfig
+SourceDataConfig: TypeAlias = PretrainingDataConfig | _Labelled
 """The configuration of any single source; each is a ``SourceConfig``."""
-LABELLED_DATA: dict[str, type[PairsDataConfig | NumbersDataConfig | WordLabelsDataConfig]] = {
+LABELLED_DATA: dict[str, type[_Labelled]] = {
     CLASSIFIER: PairsDataConfig,
-    **{kind.head: kind for kind in (NumbersDataConfig, WordLabelsDataConfig)},
+    **{kind.head: kind for kind in (NumbersDataConfig, WordLabelsDataConfig, SpansDataConfig)},
 }
 """What pairs are to an encoder-only model, by the head that they train."""

@@ -8,6 +8,13 @@ from t5lite.data.pipeline import BatchStream, DataConfig
 from t5lite.data.position import DataPosition
 
 _LOSSES = ("truncated", "dropped")
+_UNSEEN = {
+    "words_unseen": ("words", "words are cut off or have no token (predicted as O)"),
+    "questions_unanswered": ("questions", "questions have no answer"),
+    "answers_unseen": ("questions", "answers are in no row as a whole (more inputs_length may hold them)"),
+    "answers_widened": ("questions", "answers begin or end within a token, and whole tokens are predicted"),
+}
+"""Counts of a report, the count that each is a part of, and what is said of them."""
 
 
 def data_messages(pipeline: BatchStream, *, position: int) -> list[str]:
@@ -91,8 +98,7 @@ def data_usage(report: Mapping[str, float]) -> str | None:
     if "pairs" not in report:
         return None
     lost = [f", {report[how]:,.0f} of {report['pairs']:,.0f} pairs {how}" for how in _LOSSES if report[how]]
-    if unseen := words_unseen(report):
-        lost.append(f", {unseen}")
+    lost += [f", {each}" for each in labels_unseen(report)]
     if "density" in report:
         return f"tokens fill {report['density']:.0%} of the positions{''.join(lost)}"
     return (
@@ -101,11 +107,13 @@ def data_usage(report: Mapping[str, float]) -> str | None:
     )
 
 
-def words_unseen(report: Mapping[str, float]) -> str | None:
-    """Return how many words with tags the model never sees; None where it sees all."""
-    if not report.get("words_unseen"):
-        return None
-    return f"{report['words_unseen']:,.0f} of {report['words']:,.0f} words are cut off or have no token"
+def labels_unseen(report: Mapping[str, float]) -> list[str]:
+    """Return how much of what a head learns the model never sees, or cannot say exactly."""
+    return [
+        f"{report[which]:,.0f} of {report[whole]:,.0f} {said}"
+        for which, (whole, said) in _UNSEEN.items()
+        if report.get(which)
+    ]
 
 
 def skipped_rows(skipped: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.averages import Average
 from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.data_messages import words_unseen
+from t5lite.runner.data_messages import labels_unseen
 from t5lite.runner.heldout import Heldout, example_settings, open_heldout
 from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluators
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
@@ -335,9 +335,7 @@ def _notes(config: RunConfig, heldout: Heldout, found: Snapshot) -> list[str]:
     if cut := report.get("truncated"):
         pairs = f"{cut:,.0f} of {report['pairs']:,.0f} pairs"
         notes.append(f"{pairs} are longer than the model was given room for and are cut")
-    if unseen := words_unseen(report):
-        notes.append(f"{unseen}: their tags are predicted as O")
-    return notes
+    return notes + labels_unseen(report)
 
 
 def _settings(config: RunConfig, heldout: Heldout) -> dict[str, Any]:

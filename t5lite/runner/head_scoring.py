@@ -9,7 +9,6 @@ import numpy as np
 
 from t5lite.core.types import Tree
 from t5lite.data.examples.protocol import AnsweredExamples
-from t5lite.data.pipeline import evaluation_indices
 from t5lite.evaluation.scoring import scores
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
@@ -48,26 +47,26 @@ class HeadScorer(Scorer):
 
     def __call__(self, params: Tree, *, before_output: Callable[[], None] = lambda: None) -> Scored:
         """Return what is predicted for each example with these parameters."""
-        indices = evaluation_indices(self._examples.num_examples, self._heldout.config.max_examples).tolist()
-        described = [self._examples.described(index) for index in indices]
+        indices = self._examples.evaluated(self._heldout.config.max_examples).tolist()
         rows = self._rows(params, before_output)
-        predictions = [
-            self._examples.prediction(index, outputs)
-            for index, outputs in zip(indices, rows, strict=False)  # which fill up a batch
-        ]
-        results = scores(self.metrics, predictions, [each.reference for each in described])
-        columns = zip(indices, described, predictions, results.of_each, strict=True)
+        found = zip(indices, rows, strict=False)  # which fill up a batch
+        numbers, predictions = zip(*self._examples.predictions(found), strict=True)
+        described = [self._examples.described(number) for number in numbers]
+        references = [(each.reference, *each.other_references) for each in described]
+        results = scores(self.metrics, predictions, references)
+        columns = zip(numbers, described, predictions, results.of_each, strict=True)
         examples: list[dict[str, Any]] = [
             {
-                "example": index,
+                "example": number,
                 "input": each.inputs,
                 "reference": each.reference,
+                **({"other_references": each.other_references} if each.other_references else {}),
                 "prediction": prediction,
                 "input_cut": each.input_cut,
                 "output_cut": False,
                 "scores": own,
             }
-            for index, each, prediction, own in columns
+            for number, each, prediction, own in columns
         ]
         return Scored(results.of_all, examples)
 

@@ -28,7 +28,7 @@ class Heldout:
     @property
     def num_examples(self) -> int:
         """How many examples the evaluation uses."""
-        return min(self.pipeline.num_examples, self.config.max_examples or self.pipeline.num_examples)
+        return len(self.pipeline.evaluated(self.config.max_examples))
 
     @property
     def is_alone(self) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.data.pipeline import evaluation_indices
 from t5lite.data.stores.store_identity import store_identity
 from t5lite.run_config import RunConfig
 from t5lite.runner.heldout import Heldout
@@ -91,7 +90,7 @@ def majority_class(heldout: Heldout) -> MajorityClass | None:
     pipeline = heldout.pipeline
     if pipeline.classes is None or pipeline.labels is None:
         return None
-    labels = pipeline.labels[evaluation_indices(pipeline.num_examples, heldout.config.max_examples)]
+    labels = pipeline.labels[pipeline.evaluated(heldout.config.max_examples)]
     counts = np.bincount(labels)
     largest = int(counts.argmax())
     return MajorityClass(pipeline.classes.texts[largest], float(counts[largest] / len(labels)), len(labels))

@@ -97,5 +97,6 @@ def _pairs(model: ModelConfig, store: str, inputs_length: int | None) -> SourceD
         limit = max(_SHORTEST, limit - targets + 1)
     inputs = inputs_length or max(_SHORTEST, min(longest_inputs, limit))
     if not model.writes:
-        return LABELLED_DATA[model.head](store=store, inputs_length=inputs)
+        data = LABELLED_DATA[model.head](store=store, inputs_length=inputs)
+        return data.with_token_types(model.tells_sentences_apart)
     return PairsDataConfig(store=store, inputs_length=inputs, targets_length=targets)

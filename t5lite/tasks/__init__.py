@@ -3,6 +3,7 @@
 Those imported here are the tasks that there are: a new one is one file and one line.
 """
 
+from t5lite.tasks.answer_spans import ANSWER_SPANS as ANSWER_SPANS
 from t5lite.tasks.classification import CLASSIFICATION as CLASSIFICATION
 from t5lite.tasks.closed_book_qa import CLOSED_BOOK_QA as CLOSED_BOOK_QA
 from t5lite.tasks.dialogue import DIALOGUE as DIALOGUE

@@ -12,6 +12,7 @@ import numpy as np
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.registry import union_of
 from t5lite.data.reading.tally import Loss
+from t5lite.tasks.answer_places import answer_places
 from t5lite.tasks.tagged_words import (
     ENTITY_SEPARATOR,
     SPAN_SEPARATOR,
@@ -37,6 +38,12 @@ class NotThereError(LeftOutError):
     """An answer that is to be found in a text does not stand there."""
 
     loss = Loss.NOT_THERE
+
+
+class MisplacedError(LeftOutError):
+    """An answer does not stand in a text where it is said to start."""
+
+    loss = Loss.MISPLACED
 
 
 class NoLabelError(LeftOutError):
@@ -289,6 +296,48 @@ class WordSpan(TaskField):
             if answer and context[start : start + len(answer)] == answer:
                 return f"start: {start} end: {start + len(answer) - 1}"
         raise NotThereError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerPlaces(TaskField):
+    """Answers and the character of a text that each starts at, lists or one of each; none has no answer."""
+
+    context_column: str = "context"
+    text_column: str = "answers.text"
+    start_column: str = "answers.answer_start"
+    nothing: str = "none"
+    """Written where there is no answer."""
+    may_be_empty: ClassVar[bool] = True
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns of the text, and of the answers and their places."""
+        return (self.context_column, self.text_column, self.start_column)
+
+    def text(self, values: Sequence[Any]) -> str:
+        """Return the first answer."""
+        return self._texts(values)[0]
+
+    def others(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """Return the others, each once."""
+        return self._texts(values)[1:]
+
+    def label(self, values: Sequence[Any]) -> list[tuple[int, int]]:
+        """Return where each begins and ends, in characters of the text.
+
+        Raises:
+          MisplacedError: if one does not stand where it is said to start.
+        """
+        if values[1] is None:
+            raise ValueError("there are no answers; give an empty list, or text, where a question has none")
+        texts, starts = (value if isinstance(value, list) else [value] for value in values[1:])
+        places = answer_places(_scalar(values[0]), list(map(_scalar, texts)), starts)
+        if places is None:
+            raise MisplacedError
+        return places
+
+    def _texts(self, values: Sequence[Any]) -> tuple[str, ...]:
+        texts = (values[0][begin:end] for begin, end in self.label(values))
+        return tuple(dict.fromkeys(texts)) or (self.nothing,)
 
 
 @dataclass(frozen=True, kw_only=True)

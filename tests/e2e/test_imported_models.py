@@ -79,12 +79,16 @@ def test_what_an_imported_model_cannot_is_said(
         )
     of_pairs = EvaluationConfig(store=str(pair_data / "heldout"))
     for head, remedy in {
-        "span_extraction": "evaluate measures no such",
+        "pooled": "evaluate measures no such",
         "masked_lm": "give it text",
     }.items():
         model = EncoderOnlyConfig(**SHAPE, num_layers=1, head=head)
         with pytest.raises(ConfigError, match=f"{head}.*, which tells no targets of pairs apart; {remedy}"):
             measuring_config(RunDirectory.at(imported), model, of_pairs)
+    for types in (1, 2):  # RoBERTa's and BERT's
+        spans = EncoderOnlyConfig(**SHAPE, num_layers=1, head="span_extraction", num_token_types=types)
+        config, _ = measuring_config(RunDirectory.at(imported), spans, of_pairs)
+        assert ("encoder_token_types" in config.data.batch_spec("encoder_only").fields) == (types == 2)
     refused(["evaluate", "--run", pretrained, "--inputs-length", 8], "is for imported models; .*=32 and")
     remedy = rf"is an imported model, .*fine-tune it by --initialize-from\.run {imported} --model {imported}"
     for metadata in (imported / "checkpoints").glob("*/metadata/*"):

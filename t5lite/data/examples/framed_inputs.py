@@ -21,6 +21,8 @@ class Described(NamedTuple):
     inputs: str
     reference: str
     input_cut: bool
+    other_references: tuple[str, ...] = ()
+    """As right as the reference."""
 
 
 class FramedInputs:

@@ -1,7 +1,7 @@
 """Examples for fine-tuning an encoder to predict numbers: the inputs of a pair a row, its target a number."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -65,10 +65,10 @@ class NumberExamples(AnsweredExamples):
         """Return the text and its number."""
         return self._inputs.described(index)._replace(reference=written(self._numbers[index]))
 
-    def prediction(self, index: int, outputs: Mapping[str, np.ndarray]) -> str:
-        """Return the number, written."""
-        del index
-        return written(outputs["sequence"][0])
+    def predictions(self, found: Iterable[tuple[int, Mapping[str, np.ndarray]]]) -> Iterator[tuple[int, str]]:
+        """Yield each number, written."""
+        for index, outputs in found:
+            yield index, written(outputs["sequence"][0])
 
 
 def numbers_of(pairs: PairStore) -> np.ndarray:

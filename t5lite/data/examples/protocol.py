@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import DataError
+from t5lite.data.example_order import evaluation_indices
 from t5lite.data.examples.framed_inputs import Described
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.stores.paged_column import DamagedPageError
@@ -36,21 +37,33 @@ class Examples(ABC):
     ) -> dict[str, np.ndarray]:
         """Return the fields (``core.types``) of examples ``indices``, one a row."""
 
+    def evaluated(self, max_examples: int | None) -> np.ndarray:
+        """Return which examples an evaluation limited to ``max_examples`` uses, in its order."""
+        return evaluation_indices(self.num_examples, max_examples)
+
     def take_skipped(self) -> Counter[str]:
         """Return how many rows each damage has cost since this was last asked for."""
         return Counter()
 
 
 class AnsweredExamples(Examples):
-    """Examples of a head whose predictions, and what is right, can be written as text."""
+    """Examples of a head whose predictions, and what is right, can be written as text.
+
+    What is predicted for has a number of its own, where several examples are parts of it.
+    """
 
     @abstractmethod
     def described(self, index: int) -> Described:
-        """Return example ``index`` as text."""
+        """Return number ``index`` of what is predicted for as text."""
 
     @abstractmethod
-    def prediction(self, index: int, outputs: Mapping[str, np.ndarray]) -> str:
-        """Return what the model's outputs for example ``index``, without the batch axis, say."""
+    def predictions(self, found: Iterable[tuple[int, Mapping[str, np.ndarray]]]) -> Iterator[tuple[int, str]]:
+        """Yield the number of what is predicted for, and what is predicted.
+
+        Args:
+          found: examples in the order of ``evaluated``, and the model's outputs for each, without the batch
+            axis.
+        """
 
 
 def check_readable(examples: Examples) -> None:
@@ -99,6 +112,10 @@ class SkippingExamples(Examples):
                 for row in range(len(indices))
             ]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def evaluated(self, max_examples: int | None) -> np.ndarray:
+        """Return which examples an evaluation uses, damaged or not."""
+        return self._examples.evaluated(max_examples)
 
     def _row(
         self, indices: np.ndarray, *, noise_key: np.ndarray, noise_indices: np.ndarray

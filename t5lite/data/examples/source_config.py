@@ -60,6 +60,11 @@ class SourceConfig(ABC):
             f"is {self.kind}; give a recipe with PairsDataConfig, such as configs/finetune_task.py"
         )
 
+    def with_token_types(self, token_types: bool) -> Self:
+        """Return this configuration for models that have, or have not, types to tell two texts apart."""
+        del token_types
+        return self
+
     @property
     @abstractmethod
     def kind(self) -> str:

@@ -1,6 +1,6 @@
 """Examples for fine-tuning an encoder to tag words: the class of each word stands at its first token."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -118,12 +118,14 @@ class WordLabelExamples(AnsweredExamples):
         row = self._rows[index]
         return Described(" ".join(row["words"]), " ".join(row["tags"]), self._is_cut[index])
 
-    def prediction(self, index: int, outputs: Mapping[str, np.ndarray]) -> str:
-        """Return the most probable tag of each word, with spaces between them."""
+    def predictions(self, found: Iterable[tuple[int, Mapping[str, np.ndarray]]]) -> Iterator[tuple[int, str]]:
+        """Yield the most probable tag of each word of a row, with spaces between them."""
         assert self.classes is not None
-        best_M = outputs["labels"][:, : len(self.classes.texts)].argmax(axis=-1)
-        starts = self._starts(self._rows[index]["words"]).tolist()
-        return " ".join(self.classes.texts[best_M[start]] if start >= 0 else OUTSIDE for start in starts)
+        tags = self.classes.texts
+        for index, outputs in found:
+            best_M = outputs["labels"][:, : len(tags)].argmax(axis=-1)
+            starts = self._starts(self._rows[index]["words"]).tolist()
+            yield index, " ".join(tags[best_M[start]] if start >= 0 else OUTSIDE for start in starts)
 
     def _starts(self, words: Sequence[str]) -> np.ndarray:
         """Return where in its row each word begins; -1 where it does not."""

@@ -21,7 +21,7 @@ _ABSENT = object()
 def found(record: Mapping[str, Any], field: str) -> Any:
     """Return the value of a field: of that name, or within others, as ``answers.text.0`` is in SQuAD's.
 
-    Returns ``_ABSENT`` if there is none.
+    Of a list of objects that all have it, it is the list of theirs. Returns ``_ABSENT`` if there is none.
     """
     if field in record:
         return record[field]
@@ -31,9 +31,17 @@ def found(record: Mapping[str, Any], field: str) -> Any:
             value = value[part]
         elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
             value = value[int(part)]
+        elif _have_all(value, part):
+            value = [each[part] for each in value]
         else:
             return _ABSENT
     return value
+
+
+def _have_all(value: Any, name: str) -> bool:
+    """Whether a value is a list of objects with a field of that name; an empty one is, for any."""
+    is_list = isinstance(value, list) and not name.isdecimal()
+    return is_list and all(isinstance(each, Mapping) and name in each for each in value)
 
 
 class _MissingFields:

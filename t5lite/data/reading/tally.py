@@ -43,6 +43,11 @@ class Loss(enum.Enum):
     )
     EMPTY = ("empty", "records dropped because a column that is used is empty", "")
     NOT_THERE = ("not_there", "rows dropped because the answer does not stand in the text", "")
+    MISPLACED = (
+        "misplaced",
+        "rows dropped because an answer does not stand where they say",
+        "answer_start counts characters of the context from 0, not bytes or UTF-16 units",
+    )
     NO_LABEL = (
         "no_label",
         "rows dropped because they have no label (-1 or '-')",

@@ -132,7 +132,7 @@ class EncoderOnlyConfig(TransformerConfig):
         if "encoder_token_types" in fields and self.num_token_types == 1:
             raise ConfigError(
                 "the data tells sentences apart by token types, but model.num_token_types=1; use 2, or 0 for "
-                "none"
+                "none, or leave the types out of the data (token_types=False of SpansDataConfig)"
             )
 
     def input_parameters(self, side: Side) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def test_targets_are_the_numbers_that_they_spell(tmp_path_factory, numbers):
         assert float(described.reference) == pytest.approx(number, rel=1e-6)
         assert described.inputs.startswith("text")
     outputs = {"sequence": np.array([numbers[0]], np.float32)}
-    assert pipeline.answered.prediction(0, outputs) == written(np.float32(numbers[0]))
+    assert list(pipeline.answered.predictions([(0, outputs)])) == [(0, written(np.float32(numbers[0])))]
 
 
 def test_rows_that_fill_up_a_batch_have_no_number(tmp_path):

@@ -56,7 +56,7 @@ def test_a_prediction_has_a_tag_for_every_word(tmp_path):
     assert pipeline.answered is not None
     labels = np.zeros((LENGTH, 4), np.float32)
     labels[:, 3], labels[:, 1] = 9, 5
-    assert pipeline.answered.prediction(1, {"labels": labels}) == "B-PER B-PER B-PER B-PER B-PER O"
+    assert list(pipeline.answered.predictions([(1, {"labels": labels})])) == [(1, "B-PER " * 5 + "O")]
     described = pipeline.answered.described(1)
     assert (described.reference, described.input_cut) == ("O O O O O B-PER", True)
 
