@@ -3,7 +3,7 @@
     t5lite prepare text --inputs my_text/*.txt --output data/mine --vocabulary-size 2048
     t5lite sweep configs/sweeps/laptop_families.py --list
     t5lite sweep configs/sweeps/laptop_families.py
-    t5lite scaling fit sweeps/laptop/table.parquet --by family --columns loss bits_per_byte
+    t5lite scaling fit sweeps/laptop/table.parquet --by family
 
 Widths of 32 to 128 with a layer (in each stack) for every 48, batches of the recipes, their rates at half the
 power of the width. docs/sweeps.md has what is printed.

@@ -1,6 +1,6 @@
 """Which of two values of a metric is the better one, as its name says."""
 
-_LOWER = ("loss", "perplexity", "bits_per_byte", "error", "brier_score")
+_LOWER = ("loss", "perplexity", "bits_per_byte", "bits_per_masked_byte", "error", "brier_score")
 """What names of metrics end in that count what is wrong."""
 
 

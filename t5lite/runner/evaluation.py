@@ -230,9 +230,9 @@ class _Measuring:
 
     def _likelihoods(self, heldout: Heldout, measured: Measured) -> tuple[dict[str, Score], list[str]]:
         """Return the scores of what is measured by example, and what to say of the text that it is of."""
-        model, text = self.config.model, None
-        if model.writes:
-            text = scored_text(heldout, goes_on=self.config.evaluated_data(heldout.name).is_text)
+        model = self.config.model
+        goes_on = self.config.evaluated_data(heldout.name).is_text
+        text = scored_text(heldout, model, goes_on=goes_on)
         has_likelihood = model.outputs[0].has_likelihood
         scores = likelihood_scores(measured, heldout.num_examples, text, has_likelihood=has_likelihood)
         return scores, [] if text is None else [str(text)]

@@ -12,12 +12,14 @@ from importlib import metadata
 from typing import Any
 
 from t5lite import __version__
-from t5lite.core.errors import DataError
+from t5lite.core.errors import DataError, ReportedError
 from t5lite.core.files import make_directory, write_bytes, write_json
 from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.pipeline import open_pipeline
 from t5lite.run_config import to_json
+from t5lite.runner.comparison import BITS_PER_BYTE
+from t5lite.runner.heldout_scores import MASKED
 from t5lite.runner.measurements import measurements
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import run_status
@@ -29,6 +31,9 @@ FINISHED = "finished"
 TABLE, CURVES = "table", "curves"
 """Names of the tables, without suffix."""
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+
+_SHOWN = ("loss", "text_loss", BITS_PER_BYTE, MASKED)
+"""Of the evaluation that says which checkpoint is best, in columns without its name."""
 
 Row = Mapping[str, Any]
 
@@ -48,27 +53,23 @@ def note_finished(folder: StoragePath, run: SweepRun) -> bool:
     return is_new
 
 
-def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
-    """Write the tables of the runs that are finished, and return how many they are.
-
-    Raises:
-      DataError: if a file of a run is damaged.
-    """
+def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
+    """Write the tables of the runs that are finished, and say which are left out for damaged files."""
     noted = [run for run in runs if (folder / FINISHED / f"{run.id}.json").is_file()]
     noted = [run for run in noted if run.state()[0] == "finished"]  # and not begun anew since
-    if not noted:
-        return 0
-    settings = _settings(noted)
-    rows, curves = [], []
-    for run, configured in zip(noted, settings, strict=True):
+    rows, curves, left_out = [], [], []
+    for run, configured in zip(noted, _settings(noted), strict=True):
         found = Snapshot(run.directory)
-        rows.append(_row(folder, run, found) | configured)
-        curves += _curve(run, found)
-    for name, content in ((TABLE, rows), (CURVES, curves)):
+        try:
+            rows.append(_row(folder, run, found) | configured)
+            curves += _curve(run, found)
+        except ReportedError as error:
+            left_out.append(f"{run.id} is left out of the tables: {error}")
+    for name, content in ((TABLE, rows), (CURVES, curves)) if rows else ():
         write_bytes(folder / f"{name}.csv", _csv(content))
         if has_parquet():
             write_bytes(folder / f"{name}.parquet", _parquet(content))
-    return len(rows)
+    return left_out
 
 
 def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         for metric, value in each.metrics.items()
     }
     best = run.config.best_evaluation
-    shown = {metric: measured.get(f"{best}/{metric}") for metric in ("loss", "text_loss", "bits_per_byte")}
+    shown = {metric: measured.get(f"{best}/{metric}") for metric in _SHOWN}
     kaplan = CONVENTIONS["kaplan"].params(shape_of(run.config))
     return {
         "run": run.id,

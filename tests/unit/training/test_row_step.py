@@ -1,6 +1,9 @@
 """What is measured of each example: the evaluation step's figures, whatever the batches."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +13,8 @@ from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.evaluation.evaluator import evaluate_loss, measure
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.functional import build
-from t5lite.runner.heldout_scores import ScoredText, likelihood_scores
+from t5lite.models.laptop import LAPTOP_BERT
+from t5lite.runner.heldout_scores import ScoredText, likelihood_scores, scored_text
 from t5lite.training.row_step import make_row_step
 from t5lite.training.step import make_eval_step
 
@@ -86,3 +90,23 @@ def test_bytes_of_a_byte_vocabulary_need_no_whole_characters():
         assert vocabulary.num_bytes(ids) == len(text.encode())
         assert vocabulary.num_bytes(ids, goes_on=True) == len(text.encode())
     assert vocabulary.num_bytes(vocabulary.encode("é")[:1]) == 1  # half a character
+
+
+def test_a_masked_model_is_asked_for_what_is_masked():
+    vocabulary = ByteVocabulary(extra_ids=0)
+    ids = np.array(vocabulary.encode("é, ab"))
+    weights = np.array([1, 1, 0, 0, 1, 0], np.float32)[: len(ids)]
+    batch = {"encoder_target_tokens": ids[None], "encoder_loss_weights": weights[None]}
+    pipeline = SimpleNamespace(vocabulary=vocabulary, eval_batches=lambda *args, **options: [batch])
+    heldout: Any = SimpleNamespace(
+        pipeline=pipeline, num_examples=1, config=SimpleNamespace(max_examples=None)
+    )
+    text = scored_text(heldout, LAPTOP_BERT, goes_on=True)
+    assert text is not None
+    assert text.bytes_N.tolist() == [int(weights.sum())]
+    assert str(text).startswith("bits_per_masked_byte is loss by the 3 UTF-8 bytes")
+    assert scored_text(heldout, replace(LAPTOP_BERT, head="sequence_classification"), goes_on=True) is None
+    rows = {"loss": SimpleNamespace(totals=np.array([6.0]), weights=np.array([3.0]))}
+    measured: Any = SimpleNamespace(rows=rows)
+    scores = likelihood_scores(measured, 1, text)
+    assert scores["bits_per_masked_byte"].value == pytest.approx(2 / math.log(2))
