@@ -1,6 +1,7 @@
 """``t5lite sweep``: every run of a SWEEP.py, here, one after another; run it again to go on."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,10 +76,11 @@ def run(arguments: Sequence[str]) -> int:
 
     with processes.signals():
         outcome = run_all(runs, processes, evaluate=sweep.evaluate, say=_say, finished=finished)
-    write_tables(folder, every)
+    for left_out in write_tables(folder, every):
+        _say(left_out)
     _say(_summary(outcome, runs, folder))
     if outcome.stopped_by is not None:
-        _say(f"to go on: t5lite sweep {known.sweep}")
+        _say(f"to go on: {shlex.join(['t5lite', 'sweep', *arguments])}")
     return outcome.exit_code
 
 

@@ -10,7 +10,8 @@ from t5lite.scaling.budgets import Budget
 from t5lite.scaling.counting import shape_of
 from t5lite.scaling.hyperparameters import AsInRecipe, Rule
 
-_FEWEST_STEPS = 2
+_FEWEST_STEPS = 10
+"""So that rounding to a step keeps a budget within 5 %."""
 
 
 def ladder(
@@ -28,7 +29,7 @@ def ladder(
       rule: of batch size and learning rate (``hyperparameters``); by default they are the recipe's.
 
     Raises:
-      ConfigError: if the recipe goes by epochs, a budget does not pay for two steps, or the numbers make no
+      ConfigError: if the recipe goes by epochs, a budget does not pay for ten steps, or the numbers make no
         run.
     """
     if recipe.training.epochs is not None:

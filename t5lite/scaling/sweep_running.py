@@ -90,7 +90,9 @@ class Processes:
             if number != signal.SIGINT and self._child is not None:
                 self._child.send_signal(number)
 
-        before: dict[int, Any] = {number: signal.signal(number, stop) for number in _BY_SIGNAL}
+        # What is ignored (SIGHUP, by nohup) stays so.
+        heeded = [number for number in _BY_SIGNAL if signal.getsignal(number) != signal.SIG_IGN]
+        before: dict[int, Any] = {number: signal.signal(number, stop) for number in heeded}
         try:
             yield
         finally:

@@ -120,5 +120,5 @@ def expand(sweep: Sweep) -> tuple[list[SweepRun], list[str]]:
             directory = str(place(sweep.directory) / RUNS / name)
             own = dataclasses.replace(config, run_dir=directory).resolved()
             found.setdefault(name, SweepRun(id=name, family=family, config=own))
-    notes = [f"{repeated} runs are the same as others, and are run once"] if repeated else []
+    notes = [f"runs that are the same as others, and are run once: {repeated}"] if repeated else []
     return sorted(found.values(), key=lambda run: run.count.flops), notes

@@ -5,7 +5,10 @@ import dataclasses
 import io
 import json
 import random
+import signal
+import subprocess
 from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +99,7 @@ def test_runs_come_cheapest_first_and_once(sweep):
     long = replace(RECIPE, training=replace(RECIPE.training, total_steps=900))
     runs, notes = expand(replace(sweep, families={"gpt": [long, RECIPE, RECIPE]}))
     assert [run.config.training.total_steps for run in runs] == [600, 900]
-    assert notes == ["1 runs are the same as others, and are run once"]
+    assert notes == ["runs that are the same as others, and are run once: 1"]
     assert all(run.config.run_dir.endswith(f"/sweep/runs/{run.id}") for run in runs)
     with pytest.raises(ConfigError, match="the same run"):
         expand(replace(sweep, families={"a": [RECIPE], "b": [RECIPE]}))
@@ -235,3 +238,33 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
     assert config.run_dir.endswith(f"sweep/runs/{runs[1]['run']}")
     assert main(["sweep"]) == 2
     assert "give the file of a sweep" in capsys.readouterr().err
+
+
+def test_a_signal_is_handed_on_unless_it_is_ignored():
+    class Child:
+        got: ClassVar[list[int]] = []
+
+        def send_signal(self, number):
+            self.got.append(number)
+
+    processes, child = Processes(), Child()
+    processes._child = cast("Any", child)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with processes.signals():
+            signal.raise_signal(signal.SIGHUP)
+            assert processes.stopped_by is None
+            signal.raise_signal(signal.SIGTERM)
+            assert (processes.stopped_by, child.got) == (signal.SIGTERM, [signal.SIGTERM])
+            signal.raise_signal(signal.SIGINT)  # which the terminal gives to the run itself
+            assert (processes.stopped_by, child.got) == (signal.SIGINT, [signal.SIGTERM])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_ends_with_its_code_or_that_of_its_signal(monkeypatch):
+    real, processes = subprocess.Popen, Processes()
+    monkeypatch.setattr(sweep_running.subprocess, "Popen", lambda words: real(["/bin/sh", "-c", words[-1]]))
+    assert processes.run(["exit 3"]) == 3
+    assert processes.run(["kill -9 $$"]) == 137
