@@ -121,3 +121,54 @@ def test_words_are_tagged_measured_and_exported(bert: Path, tagged: Path, tmp_pa
     assert main(["import", "--from", str(folder), "--output", str(again)]) == 0
     store = ["--store", str(tagged / "heldout"), "--max-examples", "64", "--inputs-length", "32"]
     assert measured(again, tmp_path / "again.jsonl", *store)[0] == pytest.approx(metrics, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def asked(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Which words of a verse are Spanish: between or behind English ones, or nowhere."""
+    rows = []
+    for number, v in enumerate(corpus.verses()[:240]):
+        english, spanish = (" ".join(text.split()[:3]) for text in (v.english, v.spanish))
+        before, answer = f"{english} ", "" if number % 16 == 0 else spanish
+        context = f"{before}{answer} {english if number % 2 else ''}"
+        answers = (
+            {"text": [answer], "answer_start": [len(before)]} if answer else {"text": [], "answer_start": []}
+        )
+        rows.append({"question": "¿?", "context": context, "answers": answers})
+    return prepared(rows, "answer-spans", tmp_path_factory.mktemp("asked"), text_data)
+
+
+@pytest.mark.slow
+def test_an_answer_is_pointed_at_measured_and_exported(bert: Path, asked: Path, tmp_path: Path, capsys):
+    run = fine_tuned("tiny_spans_recipe.py", asked, bert, tmp_path / "run", best="exact_match")
+    metrics, lines = measured(run, tmp_path / "predictions.jsonl")
+    assert metrics["exact_match"] > 20
+    assert {"loss", "position_accuracy", "exact_match"} <= metrics.keys()
+    contexts = [each["input"].split("\n", 1)[1] for each in lines]
+    assert all(each["prediction"] in context for each, context in zip(lines, contexts, strict=True))
+    assert {"", *(each["reference"] for each in lines)} == {each["reference"] for each in lines}
+
+    folder, again = tmp_path / "hf", tmp_path / "again"
+    assert main(["export", "--run", str(run), "--output", str(folder)]) == 0
+    model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    compared = 0
+    for each, context in zip(lines, contexts, strict=True):
+        given = tokenizer("¿?", context, return_tensors="pt", return_offsets_mapping=True)
+        offsets, types = given.pop("offset_mapping")[0].tolist(), given["token_type_ids"][0].bool()
+        if len(offsets) > 32:  # several windows
+            continue
+        with torch.no_grad():
+            output = model(**given)
+        sums = output.start_logits[0, :, None] + output.end_logits[0, None, :]
+        inside = types & (given["input_ids"][0] != tokenizer.sep_token_id)
+        spans = torch.where((inside[:, None] & inside).triu(), sums, -torch.inf)
+        first, last = divmod(int(spans.argmax()), len(offsets))
+        text = context[offsets[first][0] : offsets[last][1]].strip()
+        assert each["prediction"] == (text if spans.max() >= sums[0, 0] else "")
+        compared += 1
+    assert compared > 8
+    assert main(["import", "--from", str(folder), "--output", str(again)]) == 0
+    store = ["--store", str(asked / "heldout"), "--max-examples", "64", "--inputs-length", "32"]
+    assert measured(again, tmp_path / "again.jsonl", *store)[0] == pytest.approx(metrics, rel=1e-4)
+    assert "measured by questions with answers in a context" in capsys.readouterr().out
