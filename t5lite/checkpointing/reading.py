@@ -324,10 +324,15 @@ def _check_leaves(what: str, saved: Tree, wanted: Tree) -> None:
         for name in different[:MAX_LISTED_LEAVES]
     ]
     more = len(different) - len(listed)
+    remedy = "use the model and optimizer configuration it was saved with, or another directory"
+    if all(name.startswith("opt_state.") for name in different):
+        remedy = (
+            "use the optimizer configuration it was saved with; if it is that, another version kept other "
+            "state of it: go on from the parameters in another run_dir by --initialize-from.run RUN"
+        )
     raise CheckpointError(
         f"{what} does not fit the model in {len(different)} of {len(names)} arrays (checkpoint vs model): "
-        f"{'; '.join(listed)}{f'; and {more} more' if more else ''}; use the model and optimizer "
-        "configuration it was saved with, or another directory"
+        f"{'; '.join(listed)}{f'; and {more} more' if more else ''}; {remedy}"
     )
 
 

@@ -18,13 +18,18 @@ from t5lite.checkpointing.partial import restore_params
 from t5lite.checkpointing.reading import saved_shapes
 from t5lite.cli.main import main
 from t5lite.models.functional import build
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.run_config import InitializeFrom
 from t5lite.runner import evaluation
+from t5lite.runner.initialization import find_source, restore_source
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import Refused, contents
 from tests.e2e.test_interruptions import _content, _flat
 
+LORA_RECIPE = Path(__file__).with_name("tiny_lora_recipe.py")
 NEVER_BETTER = ("--training.early-stopping-patience", "2", "--training.early-stopping-min-delta", "100")
 OPTIONS = (
     *("--layerwise-learning-rate-decay", "0.5", "--training.ema-decay", "0.5", "--training.epochs", "0.25"),
@@ -152,6 +157,13 @@ def test_the_best_is_taken_of_what_was_measured(
         main([*train_arguments, *source, "--run-dir", str(tmp_path / "run")])
     said = capfd.readouterr().err
     assert f"is the best of {tuned} by its moving average, which is taken" in said
+    best = find_source(InitializeFrom(run=str(tuned), step="best"))
+    partitioner = make_partitioner(PartitioningConfig(), jax.devices()[:1])
+    taken, _ = restore_source(best, build(best.model.config), partitioner, seed=0)
+    want = load_trained(Snapshot(RunDirectory.at(tuned)), partitioner, step="best", average="ema").params
+    jax.tree.map(np.testing.assert_array_equal, taken, want)
+    adapting = ["train", "--config", str(LORA_RECIPE), *train_arguments[3:], *source]
+    refused([*adapting, "--run-dir", "new"], r"stands beside a checkpoint's parameters; take those by")
 
 
 @pytest.mark.slow

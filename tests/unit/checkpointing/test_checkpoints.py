@@ -147,6 +147,17 @@ def test_a_checkpoint_of_another_model_is_refused_leaf_by_leaf(tmp_path):
     assert "\n" not in message
 
 
+def test_what_to_do_about_another_state_of_the_optimizer_alone(tmp_path):
+    """As another version's, which kept other moments of an adapter: its configuration is the same."""
+    save_steps(tmp_path, [1])
+    other = dataclasses.replace(make_state(0), opt_state=(jnp.int32(0), {"nu": jnp.zeros(3)}))
+    with (
+        Checkpoints(tmp_path, CheckpointConfig()) as checkpoints,
+        pytest.raises(CheckpointError, match=r"kept other state .* run_dir by --initialize-from\.run"),
+    ):
+        checkpoints.restore(abstract(other))
+
+
 @pytest.mark.parametrize("change", ["superfluous", "missing"])
 def test_parameters_must_match_one_to_one(tmp_path, change):
     save_steps(tmp_path, [1])
