@@ -1,6 +1,5 @@
 """A search that is looked at every few tokens, from the host: to end rows, or to show what is written."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from t5lite.decoding import DecodingMode, Written
 from t5lite.decoding.searching import Searching
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated
 
 Look = Callable[[np.ndarray], np.ndarray]
 """Is given what is written so far, int32 ``[R, length]``; returns bool ``[R]``, which rows are to end."""
@@ -42,12 +42,12 @@ class SteppedSearch:
         def begin(
             params: Tree, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array
         ) -> tuple[Any, Written, jax.Array]:
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 model_ = model.bind_for_decoding(params)
                 return looked_at(searching.begin(model_, tokens_BM, marks, indices_B))
 
         def go_on(params: Tree, state: Any, ended_R: jax.Array) -> tuple[Any, Written, jax.Array]:
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 return looked_at(searching.go_on(model.bind_for_decoding(params), state, ended_R, every))
 
         self._begin: Any = jax.jit(begin)

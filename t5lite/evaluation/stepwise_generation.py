@@ -27,6 +27,8 @@ from t5lite.decoding.streamed_text import StreamedText
 from t5lite.evaluation.length_buckets import UNBOUNDED, padded_length
 from t5lite.models.config import Architecture
 from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 
 _SOME = 1 << 20
 """Length of inputs, which are cut before they come here."""
@@ -105,18 +107,26 @@ class StepwiseGenerator:
       model: the functional model that ``params`` belong to.
       vocabulary: decodes what is written.
       eos_ids: what ends a text besides the vocabulary's EOS.
+      partitioner: where ``params`` lie, and caches and logits with them; None for one device.
 
     Raises:
       ConfigError: if the model does not write token by token.
     """
 
-    def __init__(self, model: FunctionalModel, vocabulary: Vocabulary, *, eos_ids: Sequence[int] = ()):
+    def __init__(
+        self,
+        model: FunctionalModel,
+        vocabulary: Vocabulary,
+        *,
+        eos_ids: Sequence[int] = (),
+        partitioner: Partitioner | None = None,
+    ):
         if model.config.architecture not in _BEGINNINGS:
             raise ConfigError(
                 "an encoder-only model does not write token by token; take an encoder-decoder or a "
                 "decoder-only model"
             )
-        self.config, self.vocabulary = model.config, vocabulary
+        self.config, self.vocabulary, self._partitioner = model.config, vocabulary, partitioner
         begin_text = _BEGINNINGS[model.config.architecture]
         self._mode = decoding_mode(model.config)(
             model.config, vocabulary, encoder_length=_SOME, max_decode_length=1, eos_ids=eos_ids
@@ -131,7 +141,8 @@ class StepwiseGenerator:
             length: int,
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
-            last, cache = begin_text(model.bind(params), tokens_BM, marks, length)
+            with activated(partitioner):
+                last, cache = begin_text(model.bind(params), tokens_BM, marks, length)
             return pick(search.known(last.logits_RV), options, jnp.zeros((), jnp.int32), needs), cache
 
         def go_on(
@@ -142,7 +153,8 @@ class StepwiseGenerator:
             place: jax.Array,
             needs: Needs,
         ) -> tuple[Picked, DecodingCache]:
-            last, cache = advance(model.bind(params), cache, token_B)
+            with activated(partitioner):
+                last, cache = advance(model.bind(params), cache, token_B)
             return pick(search.known(last.logits_RV), options, place, needs), cache
 
         self.begin: Any = jax.jit(begin, static_argnums=(4, 5))
@@ -153,6 +165,10 @@ class StepwiseGenerator:
     def arrays(self, rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return rows padded to a length, and what tells the padding apart."""
         return self._mode.arrays(rows, length)
+
+    def num_rows(self, num_texts: int) -> int:
+        """Return of how many rows an array is: of few counts, that the devices share evenly."""
+        return even_rows(1 << (num_texts - 1).bit_length(), self._partitioner)
 
     def room_after(self, length: int) -> int:
         """Return the most tokens that can be written for a row of a length."""
@@ -222,7 +238,8 @@ class Writing:
         self._live = set(range(len(self._wanted)))
         self._length = max(each.max_tokens for each in self._wanted)
         # Rows that fill up are of no interest; few row counts, as few lengths, are compiled for.
-        filled_up = [*self._wanted, *self._wanted[:1] * (_power(len(self._wanted)) - len(self._wanted))]
+        num_more = generator.num_rows(len(wanted)) - len(wanted)
+        filled_up = [*self._wanted, *self._wanted[:1] * num_more]
         self._options = RowOptions(
             jnp.array([each.temperature for each in filled_up], jnp.float32),
             jnp.array([each.top_p for each in filled_up], jnp.float32),
@@ -289,8 +306,3 @@ class Writing:
 def _sizes(wanted: Sequence[Wanted]) -> tuple[int, int]:
     """Return the length of the longest input, and the most tokens of a text."""
     return max(len(each.row.ids) for each in wanted), max(each.max_tokens for each in wanted)
-
-
-def _power(number: int) -> int:
-    """Return the least power of two that is no less."""
-    return 1 << (number - 1).bit_length()

@@ -1,6 +1,5 @@
 """The class of each of a list of texts, by an encoder-only model with a classifier of sequences."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -16,6 +15,7 @@ from t5lite.evaluation.text_generation import Output
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 
 _NUM_FRAMING = 2
 """[CLS] and [SEP]."""
@@ -73,12 +73,11 @@ class Classifier:
         partitioner: Partitioner | None = None,
     ):
         self._partitioner = partitioner
-        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
-        self._batch_size = -(-batch_size // ways) * ways
+        self._batch_size = even_rows(batch_size, partitioner)
 
         def probabilities(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
             batch = {"encoder_input_tokens": tokens_BM, "encoder_segment_ids": segment_ids_BM}
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 return jax.nn.softmax(model.bind(params)(batch)["sequence"][:, :num_classes])
 
         # Every process of several reads all of them, of which its devices would hold a part.

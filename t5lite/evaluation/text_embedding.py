@@ -1,6 +1,5 @@
 """One vector for each text of a list, in a few compiled shapes whatever their lengths."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from t5lite.models.config import Pooling
 from t5lite.models.functional import FunctionalModel
 from t5lite.models.layers.pooling import normalised, pooled
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 
 _BATCHES_SORTED = 16
 """Whose texts are sorted by length; their vectors come when all are there."""
@@ -41,13 +41,12 @@ class TextEmbedder:
         batch_size: int,
         partitioner: Partitioner | None = None,
     ):
-        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
-        self._batch_size, self._partitioner = -(-batch_size // ways) * ways, partitioner
+        self._batch_size, self._partitioner = even_rows(batch_size, partitioner), partitioner
         self._most = model.config.position_limit or UNBOUNDED
         self.width = model.config.stacks[0].embed_dim
 
         def embed(params: Tree, tokens_BM: jax.Array, segment_ids_BM: jax.Array) -> jax.Array:
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 hidden_BMD = model.bind(params).encode(tokens_BM, segment_ids_BM=segment_ids_BM)
             # A prompt that was trained stands before the text, and is no part of it.
             text_BMD = hidden_BMD[:, hidden_BMD.shape[1] - tokens_BM.shape[1] :]

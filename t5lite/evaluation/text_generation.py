@@ -1,6 +1,5 @@
 """Texts for a list of inputs, by what the architecture can do: answer, continue, or fill in masks."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from t5lite.evaluation.length_buckets import Bucket, buckets
 from t5lite.evaluation.stepped_search import Look, SteppedSearch
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 
 _LOOK_EVERY = 8
 """Tokens after which rows that have a stop string end."""
@@ -95,8 +95,7 @@ class TextGenerator:
           ConfigError: if the model cannot generate.
         """
         self.vocabulary, self._partitioner = vocabulary, partitioner
-        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
-        self.batch_size = -(-sizes.batch_size // ways) * ways
+        self.batch_size = even_rows(sizes.batch_size, partitioner)
         self._mode = mode = decoding_mode(model.config)(
             model.config,
             vocabulary,
@@ -107,7 +106,7 @@ class TextGenerator:
         )
 
         def decode(params: Tree, tokens_BM: jax.Array, marks: jax.Array, indices_B: jax.Array) -> Written:
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 return mode.run(model.bind_for_decoding(params), tokens_BM, marks, indices_B)
 
         # Every process of several reads all outputs, of which its devices would hold a part.

@@ -13,6 +13,7 @@ from t5lite.evaluation.length_buckets import UNBOUNDED, padded_length
 from t5lite.models.config import Architecture, ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 from t5lite.training.logit_statistics import logit_statistics
 
 Ids = Sequence[int] | np.ndarray
@@ -103,7 +104,8 @@ class TargetScorer:
 
     Args:
       model: the functional model that ``params`` belong to.
-      batch_size: targets at once; the last batch of a bucket is filled up.
+      batch_size: targets at once, made up to what devices share evenly; the last batch of a bucket is filled
+        up.
       partitioner: where ``params`` lie; None for one device.
 
     Raises:
@@ -117,11 +119,14 @@ class TargetScorer:
                 "an encoder-only model gives a text no probability; score with an encoder-decoder or a "
                 "decoder-only model"
             )
-        self.config, self.batch_size, self._layout = model.config, batch_size, layout
+        self.config, self._layout = model.config, layout
+        self.batch_size = even_rows(batch_size, partitioner)
 
         def score(params: Tree, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
             targets_BL = batch["decoder_target_tokens"]
-            found = logit_statistics(model.bind(params).outputs(batch)["tokens"], targets_BL, num_chunks=None)
+            with activated(partitioner):
+                logits = model.bind(params).outputs(batch)["tokens"]
+                found = logit_statistics(logits, targets_BL, num_chunks=None)
             return found.target - found.log_z, found.target > found.runner_up
 
         # Every process of several reads all scores, of which its devices would hold a part.

@@ -16,7 +16,7 @@ A parameter is kept (and saved, counted, exported) with its real size: ``Partiti
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,6 +217,17 @@ _active = jax.make_user_context(None)
 def active_partitioner() -> Partitioner | None:
     """Return the partitioner whose ``activate`` block we are in, or None."""
     return _active.value
+
+
+def activated(partitioner: Partitioner | None) -> AbstractContextManager[None]:
+    """Return the ``activate`` block of a partitioner; without one, a block that does nothing."""
+    return nullcontext() if partitioner is None else partitioner.activate()
+
+
+def even_rows(num_rows: int, partitioner: Partitioner | None) -> int:
+    """Return the least number of rows, no fewer, of which every device that shares a batch has as many."""
+    ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
+    return -(-num_rows // ways) * ways
 
 
 def on_one_device() -> bool:
