@@ -58,6 +58,7 @@ def restore_params(
     *,
     initialize: Callable[[Collection[str]], Mapping[str, jax.Array]] | None = None,
     anew: Callable[[str], bool] = lambda _: False,
+    leave: Collection[str] = (),
     max_host_bytes: int | None = None,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters of a training checkpoint, without reading its optimizer state.
@@ -73,6 +74,7 @@ def restore_params(
         made by it and those that the model lacks are left; without it, either is refused.
       anew: with ``initialize``, whether a parameter of that dotted name is made by it although the checkpoint
         has one.
+      leave: without ``initialize``, dotted names of parameters of the checkpoint that are not wanted.
       max_host_bytes: of ``reading.array_handler``.
 
     Raises:
@@ -84,7 +86,12 @@ def restore_params(
     if initialize is None:
         wanted_state = {"params": abstract_params}
         params = reading.read_state(
-            directory, chosen, wanted_state, partial=True, max_host_bytes=max_host_bytes
+            directory,
+            chosen,
+            wanted_state,
+            partial=True,
+            leave={f"params.{name}" for name in leave},
+            max_host_bytes=max_host_bytes,
         )["params"]
         return params, report_of(directory, chosen, params)
     names = reading.leaf_names(abstract_params)

@@ -16,6 +16,7 @@ from t5lite.partitioning.lost_processes import failing_fast
 from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import prediction_lines, store_evaluation
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.minimal_pairs import evaluate_minimal_pairs
 from t5lite.runner.probing import evaluate_probes
 
@@ -40,6 +41,8 @@ class Arguments:
     average: Average | None = None
     """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
     what made the best one the best, and 1 (its own parameters) of others."""
+    weights: Weights | None = None
+    """int8 holds the kernels of layers in a quarter of the memory, rounded; by default as they were saved."""
     store: str | None = None
     """Held-out store; that of the evaluation by default. An imported model needs one."""
     max_examples: int | None = None
@@ -121,6 +124,7 @@ def _evaluate(parsed: Arguments, file: StoragePath | None) -> None:
         names=parsed.evaluations,
         step=parsed.step,
         average=parsed.average,
+        weights=parsed.weights,
         must_predict=file is not None,
         robust=parsed.robustness,
         announce=_announce if multihost.is_leader() else lambda text: None,
@@ -134,6 +138,7 @@ def _measured(parsed: Arguments, measure: Callable[..., Evaluation], texts: str)
         texts,
         step=parsed.step,
         average=parsed.average,
+        weights=parsed.weights,
         batch_size=parsed.batch_size or 32,
         announce=_announce,
     )

@@ -20,6 +20,7 @@ from t5lite.core.storage.addresses import absolute_location, place
 from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.runner.averages import Average
 from t5lite.runner.generation import start_generation
+from t5lite.runner.int8_weights import Weights
 
 _DECIDE_NOTHING = (
     "run",
@@ -59,6 +60,8 @@ class Arguments:
     average: Average | None = None
     """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
     what made the best one the best, and 1 (its own parameters) of others."""
+    weights: Weights | None = None
+    """int8 holds the kernels of layers in a quarter of the memory, rounded; by default as they were saved."""
     encoder_length: int | None = None
     """Inputs are cut to this many tokens (what is to be continued loses its beginning); by default what the
     run was trained on, of an imported model what it has positions for."""
@@ -106,6 +109,7 @@ def run(arguments: Sequence[str]) -> int:
         inputs,
         step=parsed.step,
         average=parsed.average,
+        weights=parsed.weights,
         encoder_length=parsed.encoder_length,
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,

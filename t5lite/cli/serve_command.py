@@ -10,6 +10,7 @@ from t5lite.cli import one_process, xla
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expand_fields
+from t5lite.runner.int8_weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Arguments:
     """Model that requests name; by default that of the run directory."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
+    weights: Weights | None = None
+    """int8 holds the kernels of layers in a quarter of the memory, rounded; by default as they were saved."""
     encoder_length: int | None = None
     """Most tokens of a prompt; longer ones are refused. By default as of generate."""
     max_decode_length: int | None = None
@@ -65,6 +68,7 @@ def run(arguments: Sequence[str]) -> int:
             parsed.run,
             name=parsed.name,
             step=parsed.step,
+            weights=parsed.weights,
             encoder_length=parsed.encoder_length,
             max_decode_length=parsed.max_decode_length,
         )

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
@@ -21,7 +22,9 @@ from t5lite.evaluation.stepwise_generation import StepwiseGenerator
 from t5lite.evaluation.text_scoring import GivenTarget, TargetScorer
 from t5lite.harness.tokens import harness_length, harness_tokens
 from t5lite.harness.written_requests import WrittenRequests
-from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.partitioning import make_partitioner
+from t5lite.runner.generation import generation_partitioning
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -34,7 +37,7 @@ Request = tuple[Any, list[int], list[int]]
 
 @register_model("t5lite")
 class RunLM(TemplateLM):
-    """A run directory.
+    """A run directory, over all devices that JAX finds.
 
     Args:
       run: the directory, of a training or an import.
@@ -42,6 +45,7 @@ class RunLM(TemplateLM):
       batch_size: texts at once; ``auto`` is 16.
       max_length: most tokens of a context, or of context and continuation of a decoder-only model; by default
         as of the run's export.
+      weights: int8 holds the kernels of layers as such.
       max_batch_size: of no meaning here; the harness hands it to every model.
       device: of no meaning here; JAX takes what is there (JAX_PLATFORMS).
 
@@ -55,6 +59,7 @@ class RunLM(TemplateLM):
         step: Step = "newest",
         batch_size: int | str = _DEFAULT_BATCH_SIZE,
         max_length: int | None = None,
+        weights: Weights | None = None,
         max_batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
@@ -67,11 +72,14 @@ class RunLM(TemplateLM):
         self.max_length = harness_length(self.config) if max_length is None else max_length
         self.config.check_length(self.max_length)
         self.backend = "seq2seq" if len(SIDES_OF[self.config.architecture]) == 2 else "causal"
-        trained = load_trained(found, make_partitioner(PartitioningConfig(style="data_parallel")), step=step)
+        partitioner = make_partitioner(generation_partitioning(self.config, jax.device_count()))
+        trained = load_trained(found, partitioner, step=step, weights=weights)
         self._params, self.step = trained.params, trained.report.step
-        self._scorer = TargetScorer(trained.model, batch_size=self.batch_size)
+        self._scorer = TargetScorer(trained.model, batch_size=self.batch_size, partitioner=partitioner)
         self._written = WrittenRequests(self.tokens, self.max_length, self.backend == "causal")
-        self._generator = StepwiseGenerator(trained.model, trained.vocabulary, eos_ids=found.model.eos_ids)
+        self._generator = StepwiseGenerator(
+            trained.model, trained.vocabulary, eos_ids=found.model.eos_ids, partitioner=partitioner
+        )
 
     @property
     def eot_token_id(self) -> int:

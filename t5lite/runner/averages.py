@@ -49,7 +49,7 @@ def restore_average(
       step: the chosen checkpoint.
       average: None takes the parameters of that checkpoint as they are.
       max_host_bytes: as of ``restore_params``.
-      leave: dotted names of parameters of a checkpoint that its moving average is taken without.
+      leave: dotted names of parameters of a checkpoint that are not wanted.
 
     Raises:
       ConfigError: if there are not so many checkpoints, or the run kept no moving average.
@@ -57,7 +57,10 @@ def restore_average(
     """
 
     def restored(each: int) -> Tree:
-        return restore_params(directory, abstract_params, each, max_host_bytes=max_host_bytes)[0]
+        params, _ = restore_params(
+            directory, abstract_params, each, leave=leave, max_host_bytes=max_host_bytes
+        )
+        return params
 
     if average is None:
         params, words = restored(step), f"of step {step}"

@@ -27,6 +27,7 @@ from t5lite.runner.heldout_measures import clamped_batch_size, heldout_evaluator
 from t5lite.runner.heldout_messages import MajorityClass, majority_class, trained_on
 from t5lite.runner.heldout_scores import likelihood_scores, scored_text
 from t5lite.runner.imported import measuring_config
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import TrainedModel, load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.scorer import Robustness, Scored
@@ -99,6 +100,7 @@ def evaluate(
     names: Collection[str] = (),
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     must_predict: bool = False,
     robust: bool = False,
     announce: Callable[[str], None] = lambda text: None,
@@ -115,6 +117,7 @@ def evaluate(
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``); None goes by the evaluation, and
         of the best by what was measured when it was chosen.
+      weights: as of ``load_trained``.
       must_predict: whether every evaluation has to predict something: have a task, or be a classifier's.
       robust: whether to predict for changed inputs, too (``evaluation.perturbations``), which all must then.
       announce: is told when everything is checked and the long work begins.
@@ -142,8 +145,8 @@ def evaluate(
         name: chosen_average(found, step, each.config.average if average is None else average)
         for name, each in evaluations.items()
     }
-    weights = _Weights(found, partitioner, step)
-    model = weights.of(next(iter(averages.values()))).model
+    params = _Params(found, partitioner, step, weights)
+    model = params.of(next(iter(averages.values()))).model
     evaluators = heldout_evaluators(model, partitioner, evaluations, by_example=True)
     measuring = _Measuring(found, config, about, partitioner, robust)
     for name, heldout in evaluations.items():
@@ -153,14 +156,17 @@ def evaluate(
             "for a while"
         )
         average = averages[name]
-        yield measuring.measured(heldout, evaluators[name], weights.of(average), average)
+        yield measuring.measured(heldout, evaluators[name], params.of(average), average)
 
 
-class _Weights:
+class _Params:
     """The parameters that evaluations of a run take, one set at a time: two might not fit."""
 
-    def __init__(self, found: Snapshot, partitioner: Partitioner, step: Step) -> None:
+    def __init__(
+        self, found: Snapshot, partitioner: Partitioner, step: Step, weights: Weights | None
+    ) -> None:
         self._found, self._partitioner = found, partitioner
+        self._weights: Weights | None = weights
         self._step: Step = step
         self._average: Average | None = None
         self._trained: TrainedModel | None = None
@@ -169,7 +175,9 @@ class _Weights:
         """Return those of an average; errors as of ``load_trained``. Whoever keeps them keeps them there."""
         if self._trained is None or average != self._average:
             self._trained = None
-            self._trained = load_trained(self._found, self._partitioner, step=self._step, average=average)
+            self._trained = load_trained(
+                self._found, self._partitioner, step=self._step, average=average, weights=self._weights
+            )
             self._step, self._average = self._trained.step, average
         return self._trained
 
@@ -218,12 +226,13 @@ class _Measuring:
             robustness=under_changes,
             notes=(
                 *self.about,
-                *averaged(trained, average),
+                *about_parameters(trained, average),
                 *_notes(config, heldout, self.found),
                 *of_text,
                 *others.notes,
             ),
-            settings={**_settings(config, heldout), "average": average}
+            settings=_settings(config, heldout)
+            | parameter_settings(trained, average)
             | ({"robust": True} if self.robust else {}),
             contents=store_identity(heldout.config.store),
         )
@@ -312,9 +321,15 @@ def _chosen(
     return {name: changes.applied(each) for name, each in chosen.items()}
 
 
-def averaged(trained: TrainedModel, average: Average | None) -> list[str]:
+def about_parameters(trained: TrainedModel, average: Average | None) -> list[str]:
     """Return what to say of parameters that are not those of a checkpoint."""
-    return [] if average is None else [f"the parameters are {trained.origin}"]
+    notes = [] if average is None else [f"the parameters are {trained.origin}"]
+    return notes if trained.weights is None else [*notes, f"kernels of layers are {trained.weights}"]
+
+
+def parameter_settings(trained: TrainedModel, average: Average | None) -> dict[str, Any]:
+    """Return which parameters were measured, as it is recorded."""
+    return {"average": average} | ({} if trained.weights is None else {"weights": trained.weights})
 
 
 def _measurable(heldout: Heldout) -> Heldout:

@@ -15,6 +15,7 @@ from t5lite.evaluation.text_generation import GenerationSizes, Output, generate_
 from t5lite.models.config import ModelConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -44,6 +45,7 @@ def generate(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -55,6 +57,7 @@ def generate(
         inputs,
         step=step,
         average=average,
+        weights=weights,
         encoder_length=encoder_length,
         max_decode_length=max_decode_length,
         batch_size=batch_size,
@@ -69,6 +72,7 @@ def start_generation(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
     batch_size: int = 16,
@@ -88,6 +92,7 @@ def start_generation(
       inputs: texts.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``).
+      weights: as of ``load_trained``.
       encoder_length: most tokens of an input; by default what the run was trained on.
       max_decode_length: most tokens of an output; by default what the run was trained on.
       batch_size: inputs at once.
@@ -121,7 +126,7 @@ def start_generation(
                 "decoder: leave them out"
             )
         rows = classification_rows(config, vocabulary, inputs, encoder_length=lengths.encoder_length)
-        loaded = load_trained(found, partitioner, step=step, average=average)
+        loaded = load_trained(found, partitioner, step=step, average=average, weights=weights)
         outputs = classify(loaded.model, loaded.params, rows, classes, batch_size=batch_size)
         return Generation(lengths, tuple(row.num_tokens for row in rows), False, outputs, loaded.step)
     mode = decoding_mode(config)(
@@ -137,7 +142,7 @@ def start_generation(
     rows = [mode.row(each) for each in given]
     # What cannot work is refused before parameters are read.
     least_length = mode.fitted(rows)
-    loaded = load_trained(found, partitioner, step=step, average=average)
+    loaded = load_trained(found, partitioner, step=step, average=average, weights=weights)
     outputs = generate_outputs(
         loaded.model,
         loaded.params,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.models.functional import FunctionalModel, build
+from t5lite.models.quantization import quantized
 from t5lite.optim.trained import merged as with_leaves
 from t5lite.partitioning import Partitioner, multihost
 from t5lite.partitioning.agreed_errors import in_all_or_none, leaders_result
 from t5lite.runner.adapted import chosen_leaves, found_base, frozen_params
 from t5lite.runner.averages import Average, check_average, restore_average
 from t5lite.runner.checkpoint_choice import chosen_average, read_chosen
+from t5lite.runner.int8_weights import Restored, Weights, as_int8, check_weights, restored_as_int8
 from t5lite.runner.snapshot import Snapshot
 
 
@@ -35,6 +38,8 @@ class TrainedModel:
     report: RestoreReport
     origin: str
     """What the parameters are, in words that follow "weights"."""
+    weights: Weights | None = None
+    """As of ``load_trained``."""
 
     @property
     def step(self) -> int:
@@ -43,7 +48,12 @@ class TrainedModel:
 
 
 def load_trained(
-    found: Snapshot, partitioner: Partitioner, *, step: Step = "newest", average: Average | None = None
+    found: Snapshot,
+    partitioner: Partitioner,
+    *,
+    step: Step = "newest",
+    average: Average | None = None,
+    weights: Weights | None = None,
 ) -> TrainedModel:
     """Return the model of a run, its parameters restored onto the partitioner's mesh.
 
@@ -53,23 +63,39 @@ def load_trained(
       step: which checkpoint.
       average: what to take of it, or of those before it, in place of its parameters; None goes by what was
         measured where the best is chosen (``chosen_average``), and says so.
+      weights: int8 takes the kernels of layers as such, with an adapter merged, and says what memory they
+        have; None takes them as they were saved.
 
     Raises:
       UserError: if the directory, its vocabulary or its checkpoint cannot be used.
     """
+    check_weights(weights)
     average = _taken(found, step, average)
     directory, vocabulary = found.directory, found.vocabulary
     if found.model.adaptation is not None:
-        return _load_merged(found, found.model.adaptation, partitioner, step=step, average=average)
+        merged = _load_merged(found, found.model.adaptation, partitioner, step=step, average=average)
+        if weights is None:
+            return merged
+        small = as_int8(merged.model, merged.params, partitioner)
+        return dataclasses.replace(merged, model=quantized(merged.model), params=small, weights=weights)
     model = build(found.model.config, found.model.execution)
     abstract_params = sharded_abstract_params(model, partitioner)
     largest = largest_leaf(abstract_params)
 
+    def of_restored(model: FunctionalModel, restored: Restored) -> TrainedModel:
+        params, report, origin = restored
+        return TrainedModel(model, params, vocabulary, report, origin, weights)
+
     def read(chosen: int) -> TrainedModel:
-        params, report, origin = restore_average(
-            directory.checkpoints, abstract_params, chosen, average, max_host_bytes=largest
-        )
-        return TrainedModel(model, params, vocabulary, report, origin)
+        def restore(wanted: Tree, others: Collection[str]) -> Restored:
+            return restore_average(
+                directory.checkpoints, wanted, chosen, average, max_host_bytes=largest, leave=others
+            )
+
+        if weights is None:
+            return of_restored(model, restore(abstract_params, ()))
+        restored = restored_as_int8(model, abstract_params, partitioner, restore)
+        return of_restored(quantized(model), restored)
 
     return read_chosen(directory, step, read)
 

@@ -41,6 +41,8 @@ class Measured:
     """The limit."""
     average: Average | None = None
     """What was measured in place of the parameters of the checkpoint."""
+    weights: str | None = None
+    """As what kernels were held, where not as they were saved."""
     examples: Mapping[str, Any] = field(default_factory=dict)
     """How examples are made of the store, by setting; empty of older records."""
     metrics: Mapping[str, float]
@@ -103,7 +105,8 @@ def measurements(found: Snapshot) -> dict[str, tuple[Measured, ...]]:
     last those of files of texts.
 
     What ``t5lite evaluate`` recorded comes first, the newest step and of that the most examples; then the
-    newest that the training measured, which has no interval.
+    newest that the training measured, which has no interval. What was measured of rounded weights is left
+    out: it is of another model.
 
     Raises:
       DataError: if a record or the metrics file is damaged.
@@ -125,7 +128,8 @@ def _recorded(found: Snapshot) -> dict[str, list[Measured]]:
     files = folder.iterdir() if folder.is_dir() else ()
     for file in sorted((each for each in files if each.suffix == ".json"), key=lambda each: each.name):
         name, measured = _record(file)
-        recorded.setdefault(name, []).append(measured)
+        if measured.weights is None:
+            recorded.setdefault(name, []).append(measured)
     for records in recorded.values():
         records.sort(key=lambda each: (each.step, each.num_examples or 0), reverse=True)
     return recorded
@@ -182,6 +186,7 @@ def _record(file: StoragePath) -> tuple[str, Measured]:
             num_examples=content["num_examples"],
             max_examples=settings.get("max_examples"),
             average=settings.get("average"),
+            weights=settings.get("weights"),
             examples=_settings(settings.get("data", {})),
             metrics={name: float(value) for name, value in content["metrics"].items() if value is not None},
             intervals={name: Interval(**each) for name, each in content.get("intervals", {}).items()},

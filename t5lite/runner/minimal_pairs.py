@@ -21,7 +21,8 @@ from t5lite.models.functional import build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.evaluation import MINIMAL_PAIRS, Evaluation, averaged
+from t5lite.runner.evaluation import MINIMAL_PAIRS, Evaluation, about_parameters, parameter_settings
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -53,6 +54,7 @@ def evaluate_minimal_pairs(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     batch_size: int = 32,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
@@ -65,6 +67,7 @@ def evaluate_minimal_pairs(
         of such files, as BLiMP is published.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters; None as of ``evaluate``.
+      weights: as of ``load_trained``.
       batch_size: sentences at once, or of a model that reads both sides tokens of them.
       announce: is told when everything is checked and the long work begins.
 
@@ -82,7 +85,8 @@ def evaluate_minimal_pairs(
     # Before anything is loaded, what has no likelihood is refused.
     sentence_scorer(build(config, found.model.execution), vocabulary, batch_size=batch_size)
     taken = chosen_average(found, step, average)
-    trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=taken)
+    partitioner = make_partitioner(PartitioningConfig())
+    trained = load_trained(found, partitioner, step=step, average=taken, weights=weights)
     announce(f"{len(rows):,} pairs of sentences; the first ones compile for a while")
     scorer = sentence_scorer(trained.model, vocabulary, batch_size=batch_size)
     scores_N2 = np.reshape(scorer(trained.params, ids), (-1, 2))
@@ -104,8 +108,8 @@ def evaluate_minimal_pairs(
         metrics={name: score.value for name, score in accuracies.items()},
         scores=accuracies,
         predictions=[_record(*each) for each in zip(range(len(rows)), rows, scores_N2.tolist(), strict=True)],
-        notes=(*averaged(trained, taken), *notes, *messages(tally.report())),
-        settings={"average": taken},
+        notes=(*about_parameters(trained, taken), *notes, *messages(tally.report())),
+        settings=parameter_settings(trained, taken),
     )
 
 

@@ -22,7 +22,8 @@ from t5lite.evaluation.metrics.score import Score
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.checkpoint_choice import chosen_average
-from t5lite.runner.evaluation import PROBE, Evaluation, averaged
+from t5lite.runner.evaluation import PROBE, Evaluation, about_parameters, parameter_settings
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -67,6 +68,7 @@ def evaluate_probes(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     batch_size: int = 32,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
@@ -79,6 +81,7 @@ def evaluate_probes(
       file: rows with ``text`` and ``label``.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters; None as of ``evaluate``.
+      weights: as of ``load_trained``.
       batch_size: texts at once.
       announce: is told when everything is checked and the long work begins.
 
@@ -94,7 +97,8 @@ def evaluate_probes(
     framed = [framed_row(vocabulary.encode(text), frame, config.max_length) for text in rows.texts]
     ids = [row.ids for row in framed]
     taken = chosen_average(found, step, average)
-    trained = load_trained(found, make_partitioner(PartitioningConfig()), step=step, average=taken)
+    partitioner = make_partitioner(PartitioningConfig())
+    trained = load_trained(found, partitioner, step=step, average=taken, weights=weights)
     depth = num_encoder_layers(trained.model)
     heldout_N = rows.is_heldout_N
     train_labels, labels = rows.labels_N[~heldout_N], rows.labels_N[heldout_N]
@@ -139,8 +143,8 @@ def evaluate_probes(
         metrics={name: score.value for name, score in scores.items()},
         scores=scores,
         predictions=predictions,
-        notes=(*averaged(trained, taken), *notes, *messages(tally.report())),
-        settings={"average": taken},
+        notes=(*about_parameters(trained, taken), *notes, *messages(tally.report())),
+        settings=parameter_settings(trained, taken),
     )
 
 

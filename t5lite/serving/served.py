@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from t5lite.checkpointing.reading import Step
@@ -12,7 +13,9 @@ from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding import DecodingMode, Row, TrainedOn, decoding_mode, generation_lengths
 from t5lite.evaluation.stepwise_generation import StepwiseGenerator
 from t5lite.models.config import ModelConfig
-from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.partitioning import make_partitioner
+from t5lite.runner.generation import generation_partitioning
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -96,15 +99,17 @@ def load_served(
     *,
     name: str | None = None,
     step: Step = "newest",
+    weights: Weights | None = None,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
 ) -> ServedModel:
-    """Load what is served of a run.
+    """Load what is served of a run, over all devices as ``generate`` has it.
 
     Args:
       run: run directory, of a training or an import.
       name: by which requests ask for it; by default that of the directory.
       step: checkpoint, or "best"; the newest by default.
+      weights: as of ``load_trained``.
       encoder_length: most tokens of a prompt; by default as of ``generate``.
       max_decode_length: most tokens that are written; by default as of ``generate``. A decoder-only model
         shares both among prompt and text.
@@ -129,8 +134,10 @@ def load_served(
         encoder_length=longest + 1 if shares_row else lengths.encoder_length,
         max_decode_length=lengths.max_decode_length,
     )
-    loaded = load_trained(found, make_partitioner(PartitioningConfig(style="data_parallel")), step=step)
-    generator = StepwiseGenerator(loaded.model, loaded.vocabulary, eos_ids=found.model.eos_ids)
+    partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
+    loaded = load_trained(found, partitioner, step=step, weights=weights)
+    eos_ids = found.model.eos_ids
+    generator = StepwiseGenerator(loaded.model, loaded.vocabulary, eos_ids=eos_ids, partitioner=partitioner)
     prompts = Prompts(config, mode, trained, lengths.max_decode_length)
     served_name = name or directory.path.name or "t5lite"
     return ServedModel(served_name, loaded.report.step, generator, loaded.params, prompts)

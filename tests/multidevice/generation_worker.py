@@ -1,5 +1,7 @@
 """Lets two tiny models write on one device and on eight; prints what they wrote and what a device holds.
 
+One of them also does what the server and the harness ask: token by token, and scores, with int8 kernels.
+
 A process of its own, because the number of CPU devices is fixed when JAX starts:
 ``XLA_FLAGS=--xla_force_host_platform_device_count=8 python generation_worker.py``.
 """
@@ -11,9 +13,14 @@ import jax
 import numpy as np
 
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.decoding import Row
+from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator
+from t5lite.evaluation.text_scoring import GivenTarget, TargetScorer
 from t5lite.models.config import AttentionConfig, DecoderOnlyConfig, EncoderDecoderConfig, RotaryPositions
 from t5lite.models.functional import build
+from t5lite.models.layers.int8_kernel import Int8Kernel
+from t5lite.models.quantization import quantized, with_kernels
 from t5lite.partitioning import make_partitioner
 from t5lite.runner.generation import generation_partitioning
 from t5lite.runner.loading import sharded_abstract_params
@@ -79,8 +86,40 @@ def written(config):
     return {**results, "mesh": dict(partitioner.mesh.shape)}
 
 
+def served(config):
+    """Return texts, scores and bytes of int8 parameters, on one device and on all."""
+    plain = build(config)
+    model = quantized(plain)
+    rng = np.random.default_rng(0)
+    values = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), plain.abstract_params)
+    values = with_kernels(plain, values, lambda kernel: Int8Kernel.of(jax.numpy.asarray(kernel)))
+    partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, sharded_abstract_params(model, partitioner))
+    wanted = [
+        Wanted(row=Row(np.arange(2, 5 + each, dtype=np.int32), 3 + each), max_tokens=WRITTEN)
+        for each in range(3)
+    ]
+    given = [GivenTarget([2, 3, 4], [5, 6]), GivenTarget([9], [8, 7, 6])]
+    results = {}
+    for name, params, over in (
+        ("alone", jax.device_put(values, jax.devices()[0]), None),
+        ("together", jax.device_put(values, shardings), partitioner),
+    ):
+        writing = StepwiseGenerator(model, Ids(), partitioner=over).write(params, wanted)
+        tokens = [[] for _ in wanted]
+        while writing.unfinished:
+            for piece in writing.step():
+                tokens[piece.number].append(piece.token)
+        scorer = TargetScorer(model, batch_size=1, partitioner=over)
+        scores = [score.log_probs.tolist() for score in scorer.scores(params, given)]
+        held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(params))
+        results[name] = {"tokens": tokens, "scores": scores, "bytes": held}
+    return results
+
+
 def main():
-    json.dump({name: written(config) for name, config in MODELS.items()}, sys.stdout)
+    results = {name: written(config) for name, config in MODELS.items()}
+    json.dump({**results, "served": served(MODELS["continues"])}, sys.stdout)
 
 
 if __name__ == "__main__":

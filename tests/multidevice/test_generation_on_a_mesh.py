@@ -1,5 +1,6 @@
 """A model writes on a mesh what it writes on one device, and no device holds all of it."""
 
+import numpy as np
 import pytest
 
 MESHES = {"answers": {"tensor": 8, "fsdp": 1}, "continues": {"tensor": 4, "fsdp": 2}}
@@ -19,3 +20,14 @@ def test_a_model_that_is_shared_out_writes_the_same(results, model):
     assert len(set(alone["texts"])) > 3
     assert together["bytes"] < 0.2 * alone["bytes"]
     assert together["everywhere"]  # else a process of several could not read what devices of others hold
+
+
+@pytest.mark.slow
+def test_what_is_served_and_scored_over_a_mesh_is_the_same(results):
+    """With kernels of int8, whose scales lie where their columns do."""
+    alone, together = (results["served"][name] for name in ("alone", "together"))
+    assert together["tokens"] == alone["tokens"]
+    assert len({tuple(tokens) for tokens in alone["tokens"]}) == 3
+    for found, expected in zip(together["scores"], alone["scores"], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert together["bytes"] < 0.25 * alone["bytes"]

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from t5lite.core.types import LogicalAxes
 from t5lite.models.config import Execution
+from t5lite.models.layers.int8_kernel import Int8Kernel
 from t5lite.models.layers.low_rank import whole, with_whole
 from t5lite.partitioning.constraints import gather_parameters, gathered_spec, scatter_gradient, sums_by_rows
 from t5lite.partitioning.rules import active_partitioner, target_platform
@@ -50,6 +51,8 @@ def named_kernels(state: nnx.State, execution: Execution, *, apart: bool) -> nnx
         what two loops keep in one shape, before they write it; an axis of 1 in front makes it another.
     """
     leaves, structure = jax.tree.flatten(state, is_leaf=lambda node: isinstance(node, nnx.Param))
+    if any(isinstance(leaf.get_value(), Int8Kernel) for leaf in leaves):
+        return state  # no gradient is taken, and nothing kept for one
     if execution.remat != "gathered" and "kernels" not in execution.remat_names:
         return jax.tree.unflatten(structure, [_scattered(leaf, execution) for leaf in leaves])
     together: dict[Hashable, list[_Kernel]] = defaultdict(list)
