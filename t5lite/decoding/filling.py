@@ -38,9 +38,12 @@ class Filling(DecodingMode):
         """Check that the head names tokens, and find what frames them."""
         if not config.fills_masks:
             heads = " or ".join(repr(head) for head, kind in HEADS.items() if kind.predicts_tokens)
+            instead = "t5lite embed writes its vectors"
+            if config.head_kind.is_fine_tuned:
+                instead = "t5lite evaluate --predictions FILE.jsonl writes what it predicts for labelled rows"
             raise ConfigError(
-                f"an encoder-only model with head={config.head!r} writes no text; one with head={heads} "
-                f"fills in {MASK}"
+                f"an encoder-only model with head={config.head!r} writes no text: {instead}; one with "
+                f"head={heads} fills in {MASK}"
             )
         if decoding != GREEDY:
             raise ConfigError(

@@ -142,7 +142,7 @@ class Contrastive(Strategy[ContrastiveState]):
         """Return which candidate of each input is written."""
         places_P = jnp.arange(state.context_BPD.shape[1])[None]
         before_BP = (places_P >= state.first_B[:, None]) & (places_P < self._place(state))
-        cosines_BKP = jnp.einsum("BKD,BPD->BKP", hidden_BKD, state.context_BPD)
+        cosines_BKP = jnp.einsum("BKD,BPD->BKP", hidden_BKD, state.context_BPD, precision="highest")
         penalty_BK = jnp.max(jnp.where(before_BP[:, None], cosines_BKP, -1.0), axis=2)
         alpha, probabilities_BK = self.penalty_alpha, state.probabilities_BK
         scores_BK = (1 - alpha) * jnp.maximum(probabilities_BK, 0) - alpha * penalty_BK

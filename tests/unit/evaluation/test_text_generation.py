@@ -201,10 +201,18 @@ def test_masks_need_room_for_what_frames_them(vocabulary):
     assert fitting_rows(model.config, vocabulary, [""], encoder_length=9, max_decode_length=9)[1] == 3
 
 
-def test_a_head_that_writes_no_text_says_what_does(vocabulary):
-    model, _ = make(EncoderOnlyConfig, vocabulary, head="token_classification")
-    with pytest.raises(ConfigError, match=r"writes no text; one with head='masked_lm' or"):
-        fitting_rows(model.config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)
+@pytest.mark.parametrize(
+    ("head", "instead"),
+    [("token_classification", "evaluate --predictions FILE.jsonl writes what"), ("pooled", "embed writes")],
+)
+def test_a_head_that_writes_no_text_says_what_does(head, instead, vocabulary):
+    config = EncoderOnlyConfig(
+        vocab_size=vocabulary.size, embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_layers=1, head=head
+    )
+    with pytest.raises(
+        ConfigError, match=f"writes no text: t5lite {instead}.*; one with head='masked_lm' or"
+    ):
+        fitting_rows(config, vocabulary, TEXTS, encoder_length=9, max_decode_length=9)
 
 
 @pytest.mark.parametrize("kind", [DecoderOnlyConfig, EncoderOnlyConfig])
