@@ -17,7 +17,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_apart, check_new_file, write_bytes, write_text
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, absolute_location, place, storage_address
-from t5lite.runner.choosing import Budget, Criterion, advice, criterion, pareto, shown
+from t5lite.runner.choosing import Budget, Criterion, advice, criterion, pareto, recorded, shown
 from t5lite.runner.comparison import ComparedRun, read_run
 from t5lite.runner.measurements import Measured
 
@@ -39,7 +39,8 @@ class Arguments:
     """By which to choose; by default the first of predictions that all have with an interval, else bits
     per byte, else the loss."""
     evaluation: str | None = None
-    """Whose metric, by name; the first that all runs have by default."""
+    """Whose metric, by name; the first that all runs have by default, or that most have. Others are left
+    out, with a note."""
     max_parameters: float | None = None
     """Choose among runs of at most so many parameters, such as 60e6."""
     max_flops: float | None = None
@@ -73,14 +74,16 @@ def run(arguments: Sequence[str]) -> int:
     known = command_line.parse(Arguments, arguments, prog="t5lite compare")
     picture = _new_file("picture", known.picture, known.runs, _PICTURES)
     html = _new_file("html", known.html, known.runs, (".html", ".htm"))
-    runs = [read_run(each) for each in known.runs]
-    by = criterion(runs, evaluation=known.evaluation, metric=known.metric)
+    runs, evaluation, left_out = recorded(
+        [read_run(each) for each in known.runs], evaluation=known.evaluation
+    )
+    by = criterion(runs, evaluation=evaluation, metric=known.metric)
     said = advice(runs, by, Budget(max_parameters=known.max_parameters, max_flops=known.max_flops))
     cost, costs = _costs(runs)
     front = pareto(runs, by, costs)
     if (picture is not None or html is not None) and not by.comparable(runs):
         raise ConfigError(f"nothing is drawn. {said} {'; '.join(by.notes(runs))}")
-    notes = [*by.notes(runs), *(note for each in runs for note in each.lacks)]
+    notes = [*left_out, *by.notes(runs), *(note for each in runs for note in each.lacks)]
     rows = _rows(runs, by, front)
     if known.json:
         print(json.dumps(_json(runs, by, front, said, notes), indent=2))

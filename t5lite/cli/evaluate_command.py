@@ -12,6 +12,7 @@ from t5lite.core.files import check_apart, check_new_file, write_text
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.partitioning import multihost
+from t5lite.partitioning.agreed_errors import in_all_or_none
 from t5lite.partitioning.lost_processes import failing_fast
 from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
@@ -93,10 +94,10 @@ def run(arguments: Sequence[str]) -> int:
     """
     parsed = command_line.parse(Arguments, arguments, prog="t5lite evaluate")
     file = None if parsed.predictions is None else place(parsed.predictions)
-    _check_predictions(file, parsed.run)
     xla.configure()
     for option, measure in _INSTEAD.items():
         if (texts := getattr(parsed, option)) is not None:
+            _check_predictions(file, parsed.run)
             one_process.say_so()
             _keep(parsed, file, _measured(parsed, measure, texts))
             return 0
@@ -106,6 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         process_id=parsed.process_id,
     )
     with failing_fast():
+        in_all_or_none(lambda: _check_predictions(file, parsed.run))  # a disk of one's own may have it
         _evaluate(parsed, file)
     return 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.metric_order import lower_is_better
@@ -75,6 +76,41 @@ class Criterion:
         ] + of_one_text
 
 
+class Recorded(NamedTuple):
+    """Runs in which one evaluation is recorded."""
+
+    runs: list[ComparedRun]
+    evaluation: str | None
+    """Its name; None: all runs are among them, and have one in common at least."""
+    notes: list[str]
+    """What to say of those that lack it, in a line."""
+
+
+def recorded(runs: Sequence[ComparedRun], *, evaluation: str | None) -> Recorded:
+    """Return the runs that can be compared by one evaluation: that of the name, or that most have.
+
+    Raises:
+      ConfigError: if none has it, or no two have one in common, with what they have.
+    """
+    names = dict.fromkeys(name for run in runs for name in run.evaluations)
+    having = {name: [run for run in runs if name in run.evaluations] for name in names}
+    if evaluation is None and any(len(each) == len(runs) for each in having.values()):
+        return Recorded(list(runs), None, [])
+    most = max(having, key=lambda name: len(having[name]), default=UNNAMED_EVALUATION)
+    name, least = (most, 2) if evaluation is None else (evaluation, 1)
+    kept = having.get(name, [])
+    lacking = [run.run for run in runs if run not in kept]
+    if len(kept) < least:
+        raise ConfigError(
+            f"the evaluation {name!r} is not recorded in {', '.join(lacking)}"
+            f"{suggestion(name, names) if least == 1 and names else '; the runs have none in common'}; "
+            "`t5lite evaluate` records one"
+        )
+    left_out = f"{len(lacking):,} of {len(runs):,} runs left out, in which {name} is not recorded"
+    remedy = "`t5lite evaluate` records it"
+    return Recorded(kept, name, [f"{left_out}: {', '.join(lacking)}; {remedy}"] * bool(lacking))
+
+
 def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: str | None) -> Criterion:
     """Return what all runs can be compared by.
 
@@ -84,25 +120,17 @@ def criterion(runs: Sequence[ComparedRun], *, evaluation: str | None, metric: st
     Of what a run measured, that is compared which is of the same examples as of most other runs.
 
     Args:
-      runs: two or more.
+      runs: that have an evaluation in common (``recorded``).
       evaluation: its name; None for the first that all have, one of the same examples before others.
       metric: its name; None chooses.
 
     Raises:
-      ConfigError: if not all of them have it, with what they have.
+      ConfigError: if not all of them have the metric, with what they have.
       DataError: if a file of predictions is damaged.
     """
     shared = [name for name in runs[0].evaluations if all(name in run.evaluations for run in runs)]
-    name = evaluation or next(iter(shared), UNNAMED_EVALUATION)
-    if name not in shared:
-        lacking = ", ".join(run.run for run in runs if name not in run.evaluations)
-        raise ConfigError(
-            f"the evaluation {name!r} is not recorded in {lacking}"
-            f"{suggestion(name, shared) if shared else '; the runs have none in common'}; `t5lite evaluate` "
-            "records one"
-        )
     found, refused = [], []
-    for each in [name] if evaluation else shared:
+    for each in [evaluation] if evaluation else shared:
         try:
             found.append(_criterion(runs, each, metric))
         except ConfigError as error:

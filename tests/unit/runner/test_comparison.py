@@ -161,6 +161,30 @@ def test_pictures_and_pages_are_written_once(tmp_path: Path, capsys):
     assert "give a name in .svg or .png" in capsys.readouterr().err
 
 
+def without_evaluations(run: str) -> str:
+    shutil.rmtree(Path(run) / "evaluations")
+    return run
+
+
+@pytest.mark.parametrize("named", [(), ("--evaluation", "heldout")], ids=["", "named"])
+def test_runs_that_lack_the_evaluation_are_left_out_and_counted(named, tmp_path: Path, capsys):
+    runs = [make_run(tmp_path / name, 8, share) for name, share in (("a", 0.3), ("b", 0.9), ("c", 0.5))]
+    lacking = [without_evaluations(make_run(tmp_path / name, 8, 0.5)) for name in ("x", "y")]
+    said = compared(capsys, lacking[0], *runs, lacking[1], *named)
+    assert [run["run"] for run in said["runs"]] == runs
+    assert said["advice"].startswith(f"Use {runs[1]}: it is the best of these")
+    assert said["notes"][0] == (
+        f"2 of 5 runs left out, in which heldout is not recorded: {lacking[0]}, {lacking[1]}; "
+        "`t5lite evaluate` records it"
+    )
+    alone = [*lacking, runs[0], *named]
+    if named:
+        assert compared(capsys, *alone)["advice"].startswith(f"Use {runs[0]}: it is the only one of these")
+    else:
+        assert main(["compare", *alone]) == 2
+        assert "the runs have none in common; `t5lite evaluate` records one" in capsys.readouterr().err
+
+
 def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, capsys):
     first, second = make_run(tmp_path / "a", 8, 0.3), make_run(tmp_path / "b", 8, 0.9)
     for arguments, message in (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from t5lite.cli import evaluate_command
 from t5lite.cli.main import main
+from t5lite.partitioning import agreed_errors
 from t5lite.run_config import EvaluationConfig
 from t5lite.runner import heldout_measures
 from t5lite.runner.evaluation import Evaluation
@@ -58,6 +59,24 @@ def test_a_result_is_shown_though_it_cannot_be_stored(taken, tmp_path: Path, mon
     assert str(tmp_path / taken) in line
     written = [path.name for path in tmp_path.rglob("*.json") if path.is_file()]
     assert len(written) == 1
+
+
+def test_an_old_file_of_predictions_on_one_host_ends_all_processes(tmp_path: Path, monkeypatch, capsys):
+    """This one has no such file; nobody waits for the other, and nothing is measured."""
+    asked: list[Any] = []
+
+    def every_process(told: Any) -> list[Any]:
+        asked.append(told)
+        return [told, [3, "--predictions x.jsonl is there already"]]
+
+    monkeypatch.setattr(agreed_errors.multihost, "every_process", every_process)
+    monkeypatch.setattr(evaluate_command, "evaluate", lambda *_, **__: pytest.fail("it went on"))
+    file = tmp_path / "x.jsonl"
+    assert main(["evaluate", "--run", str(tmp_path / "run"), "--predictions", str(file)]) == 2
+    assert capsys.readouterr().err == "t5lite evaluate: process 1: --predictions x.jsonl is there already\n"
+    file.write_text("")
+    assert main(["evaluate", "--run", str(tmp_path / "run"), "--predictions", str(file)]) == 2
+    assert asked == [None, [3, f"--predictions {file} is there already; give another name, or delete it"]]
 
 
 @given(
