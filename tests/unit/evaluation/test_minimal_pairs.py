@@ -1,7 +1,7 @@
 """A sentence's score is that of its definition, token by token, whatever it is batched with."""
 
 import dataclasses
-import tracemalloc
+import weakref
 from types import SimpleNamespace
 
 import jax
@@ -11,6 +11,7 @@ import pytest
 from t5lite.core.errors import ConfigError
 from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.evaluation import minimal_pairs
 from t5lite.evaluation.minimal_pairs import sentence_scorer
 from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, NormalInitializer
 from t5lite.models.functional import build
@@ -60,22 +61,31 @@ def uniform(logits):
     return jax.numpy.broadcast_to(jax.numpy.zeros(()), (*logits.shape, VOCABULARY.size))
 
 
-@pytest.mark.parametrize("name", ["encoder_decoder", "encoder_only"])
-def test_a_sentence_is_not_copied_as_often_as_it_has_tokens(name, monkeypatch):
-    """By a model that finds everything as probable, so that little else takes memory."""
-    sides = {"encoder_decoder": "decoder_input_tokens", "encoder_only": "encoder_input_tokens"}
-    model = SimpleNamespace(config=dataclasses.replace(MODELS[name], max_length=1 << 10))
-    outputs = SimpleNamespace(outputs=lambda batch: {"tokens": uniform(batch[sides[name]])})
+@pytest.mark.parametrize(
+    ("name", "made", "held"),
+    [("encoder_decoder", "GivenTarget", "context"), ("encoder_only", "Hidden", "ids")],
+)
+def test_copies_of_a_sentence_are_made_a_batch_at_a_time(name, made, held, monkeypatch):
+    """By a model that finds everything as probable."""
+    refs: list[weakref.ref] = []
+    most_alive = 0
+    make = getattr(minimal_pairs, made)
+
+    def counted(*fields):
+        nonlocal most_alive
+        each = make(*fields)
+        refs.append(weakref.ref(getattr(each, held)))
+        most_alive = max(most_alive, sum(ref() is not None for ref in refs))
+        return each
+
+    monkeypatch.setattr(minimal_pairs, made, counted)
+    model = SimpleNamespace(config=dataclasses.replace(MODELS[name], max_length=64))
+    side = f"{model.config.sides[-1]}_input_tokens"
+    outputs = SimpleNamespace(outputs=lambda batch: {"tokens": uniform(batch[side])})
     model.bind = lambda params: outputs
-    sentences = [np.full(400, 65)] * 20
-    score = sentence_scorer(model, VOCABULARY, batch_size=8)
-    tracemalloc.start()
-    found = score({}, sentences)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    np.testing.assert_allclose(found, -400 * np.log(VOCABULARY.size), rtol=1e-5)
-    copies = 20 * 400 * sentences[0].nbytes
-    assert most < copies / 4
+    found = sentence_scorer(model, VOCABULARY, batch_size=4)({}, [np.full(40, 65)] * 3)
+    np.testing.assert_allclose(found, -40 * np.log(VOCABULARY.size), rtol=1e-5)
+    assert most_alive <= 3 * 4 < 3 * 40 <= len(refs)
 
 
 def test_a_model_that_predicts_no_token_is_refused():
