@@ -174,7 +174,7 @@ def _alike(runs: Sequence[ComparedRun], name: str, metric: str | None) -> tuple[
             for run, measured in having.items()
         }
         same = {run: each for run, each in alike.items() if each is not None}
-        if len(same) > max(len(most), 1):
+        if len(same) > max(len(most), min(len(runs) - 1, 1)):  # one alone is like no other
             most = same
         if len(most) == len(runs):
             break
