@@ -19,6 +19,7 @@ from t5lite.training.predictions import (
     predictions,
     targets,
 )
+from t5lite.training.step import StepConfig, check_loss
 from tests.families import FAMILIES, make_batch
 
 BERT = FAMILIES["bert"]
@@ -99,6 +100,16 @@ def test_a_span_costs_what_transformers_says_it_costs():
         torch.nn.functional.cross_entropy(logits[:, end], wanted[:, end], ignore_index=-1) for end in (0, 1)
     ]
     assert float(losses.outputs[0].loss.mean()) == pytest.approx(float(sum(each)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["span_extraction", "sequence_regression"])
+def test_what_has_no_wrong_labels_to_share_among_is_not_smoothed(name):
+    """Padding is no position of a row: a part of the label there would cost without end."""
+    with pytest.raises(
+        ConfigError, match=f"label_smoothing=0.1 .*{name}.* numbers or positions; set it to 0"
+    ):
+        check_loss(build(head(name)), StepConfig(label_smoothing=0.1))
+    check_loss(build(head("token_classification")), StepConfig(label_smoothing=0.1))
 
 
 def test_a_head_that_predicts_nothing_is_refused():
