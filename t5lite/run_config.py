@@ -9,6 +9,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from t5lite.adapters import Adapter, NoAdapter
@@ -215,6 +216,8 @@ class RunConfig(_UncheckedConfig):
         trainable = self.adapter.trained(self.trainable)
         trained = resolve_trained(trainable, self.learning_rate_factors, model.abstract_params)
         self.adapter.check_trained(model, trained)
+        if model.growths:
+            trained = trained.grown(self.optimizer, model.growths, model.logical_axes)
         decay = self.layerwise_learning_rate_decay
         return trained if decay == 1 else trained.decayed(decay, layers_to_output(model))
 
@@ -226,9 +229,7 @@ class RunConfig(_UncheckedConfig):
           schedule: another than the run's own.
         """
         rate, decay = schedule or self.schedule.build(self.training.total_steps), self.training.ema_decay
-        optimizer = self.trained(model).optimizer(
-            lambda axes, factors: self.optimizer.build(rate, axes, factors), model.logical_axes
-        )
+        optimizer = self.trained(model).optimizer(partial(self.optimizer.build, rate), model.logical_axes)
         if decay is None:
             return optimizer
         return with_average(optimizer, decay, optimizer.trained(model.logical_axes))

@@ -1,12 +1,14 @@
 """The functional view of a model: everywhere else parameters are a plain nested dict of arrays."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 from flax import nnx
 
+from t5lite.core.growth import Growth
 from t5lite.core.types import Tree
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.models.layers.stack import Stack
@@ -24,6 +26,8 @@ class FunctionalModel:
     """The parameters' structure with a tuple of axis names at each leaf."""
     abstract_params: Tree
     """The parameters' structure with a ``jax.ShapeDtypeStruct`` at each leaf."""
+    growths: Mapping[str, Growth] = field(default_factory=dict)
+    """Of every parameter by its path, if the model has a ``transfer``."""
 
     def init(self, key: jax.Array) -> Tree:
         """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
@@ -72,11 +76,14 @@ def build(config: ModelConfig, execution: Execution | None = None) -> Functional
     flat = nnx.to_flat_state(state)
     logical_axes: dict[str, Any] = {}
     abstract_params: dict[str, Any] = {}
+    growths: dict[str, Growth] = {}
     for path, variable in flat:
         _insert(logical_axes, path, tuple(variable.get_metadata("out_sharding")))
         value = variable.get_value()
         _insert(abstract_params, path, jax.ShapeDtypeStruct(value.shape, value.dtype))
-    return FunctionalModel(config, execution, graphdef, logical_axes, abstract_params)
+        if (growth := variable.get_metadata().get("growth")) is not None:
+            growths["/".join(map(str, path))] = growth
+    return FunctionalModel(config, execution, graphdef, logical_axes, abstract_params, growths)
 
 
 def _insert(tree: dict[str, Any], path: tuple[Any, ...], leaf: Any) -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.growth import Growth
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.base import (
     BaseOptimizer,
@@ -70,14 +71,27 @@ class AdafactorConfig(BaseOptimizer):
         if not 0 <= self.weight_decay < 1:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be in [0, 1)")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+    def rate_factor(self, growth: Growth, axes: LogicalAxes) -> float:
+        """Return what multiplies the learning rate of a parameter of a model that has grown."""
+        del axes
+        return growth.update / growth.initial if self.multiply_by_parameter_scale else growth.update
+
+    def build(
+        self,
+        schedule: ScheduleFn,
+        logical_axes: Tree,
+        rate_factors: Tree | None = None,
+        decay_factors: Tree | None = None,
+    ) -> Optimizer:
         """Return the optimizer for parameters with these logical axes (nested dict of tuples).
 
         Args:
           schedule: learning rate.
           logical_axes: of the parameters.
           rate_factors: what multiplies the learning rate of each parameter, as its scale does; None: 1.
+          decay_factors: changes nothing, for the learning rate does not multiply the weight decay.
         """
+        del decay_factors
         factors = rate_factors or unit_factors(logical_axes)
 
         def init(params: Tree) -> AdafactorState:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from t5lite.core.errors import ConfigError
-from t5lite.core.types import Tree
+from t5lite.core.growth import Growth
+from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.base import (
     BaseOptimizer,
     Optimizer,
@@ -48,22 +49,35 @@ class AdamWConfig(BaseOptimizer):
         if self.weight_decay < 0:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+    def rate_factor(self, growth: Growth, axes: LogicalAxes) -> float:
+        """Return what multiplies the learning rate of a parameter of a model that has grown."""
+        del axes
+        return growth.update / growth.initial if self.multiply_by_parameter_rms else growth.update
+
+    def build(
+        self,
+        schedule: ScheduleFn,
+        logical_axes: Tree,
+        rate_factors: Tree | None = None,
+        decay_factors: Tree | None = None,
+    ) -> Optimizer:
         """Return the optimizer for parameters with these logical axes (nested dict of tuples).
 
         Args:
           schedule: learning rate.
           logical_axes: of the parameters.
           rate_factors: what multiplies the learning rate of each parameter; None: 1.
+          decay_factors: what multiplies the weight decay besides; None: 1.
         """
+        decays = decay_factors or unit_factors(logical_axes)
         factors = rate_factors or unit_factors(logical_axes)
         adam = optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
 
-        def leaf_update(direction: jax.Array, param: jax.Array, axes: tuple) -> jax.Array:
+        def leaf_update(direction: jax.Array, param: jax.Array, axes: tuple, decay: float) -> jax.Array:
             if self.multiply_by_parameter_rms:
                 direction *= jnp.maximum(per_layer_rms(param, axes), self.parameter_rms_floor)
             if self.weight_decay and matrix_dims(axes) is not None:
-                direction += self.weight_decay * param
+                direction += self.weight_decay * decay * param
             return direction
 
         def init(params: Tree) -> Tree:
@@ -75,7 +89,7 @@ class AdamWConfig(BaseOptimizer):
         def update(grads: Tree, opt_state: Tree, params: Tree) -> tuple[Tree, Tree]:
             rates = learning_rates(learning_rate(opt_state), factors)
             directions, state = adam.update(to_float32(grads), opt_state)
-            directions = jax.tree.map(leaf_update, directions, to_float32(params), logical_axes)
+            directions = jax.tree.map(leaf_update, directions, to_float32(params), logical_axes, decays)
             return jax.tree.map(lambda d, rate: -rate * d, directions, rates), state
 
         def state_axes(abstract_opt_state: Tree) -> Tree:

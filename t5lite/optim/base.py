@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from t5lite.core.growth import Growth
 from t5lite.core.logical_axes import MATRIX_SIDES, RANK
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.cpu.sums import sum_of_squares
@@ -47,7 +48,13 @@ class BaseOptimizer(ABC):
     """What every optimizer's configuration answers; each is a frozen dataclass."""
 
     @abstractmethod
-    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+    def build(
+        self,
+        schedule: ScheduleFn,
+        logical_axes: Tree,
+        rate_factors: Tree | None = None,
+        decay_factors: Tree | None = None,
+    ) -> Optimizer:
         """Return the optimizer for parameters with these logical axes (nested dict of tuples).
 
         Args:
@@ -55,7 +62,16 @@ class BaseOptimizer(ABC):
           logical_axes: of the parameters.
           rate_factors: what multiplies the learning rate of each parameter: a number, or an array that the
             parameter is broadcast with; None: 1.
+          decay_factors: what multiplies besides the weight decay that the learning rate multiplies; None: 1.
         """
+
+    def rate_factor(self, growth: Growth, axes: LogicalAxes) -> float:
+        """Return what multiplies the learning rate of a parameter of a model that has grown.
+
+        That of an optimizer whose updates have the size of the learning rate, whatever the gradient's.
+        """
+        del axes
+        return growth.update
 
 
 class MatrixDims(NamedTuple):

@@ -8,6 +8,7 @@ import jax
 from optax import contrib
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.growth import Growth
 from t5lite.core.types import LogicalAxes, Tree
 from t5lite.optim.adamw import AdamWConfig
 from t5lite.optim.base import (
@@ -62,20 +63,37 @@ class MuonConfig(BaseOptimizer):
         if self.weight_decay < 0:
             raise ConfigError(f"optimizer.weight_decay={self.weight_decay} must be 0 or more")
 
-    def build(self, schedule: ScheduleFn, logical_axes: Tree, rate_factors: Tree | None = None) -> Optimizer:
+    def rate_factor(self, growth: Growth, axes: LogicalAxes) -> float:
+        """Return what multiplies the learning rate of a parameter of a model that has grown.
+
+        An orthogonal update of a given RMS is the larger a map the wider it is, as initial values are.
+        """
+        return growth.initial if _in_stack(axes) else self.adamw.rate_factor(growth, axes)
+
+    def build(
+        self,
+        schedule: ScheduleFn,
+        logical_axes: Tree,
+        rate_factors: Tree | None = None,
+        decay_factors: Tree | None = None,
+    ) -> Optimizer:
         """Return the optimizer for parameters with these logical axes (nested dict of tuples).
 
         Args:
           schedule: learning rate.
           logical_axes: of the parameters.
           rate_factors: what multiplies the learning rate of each parameter; None: 1.
+          decay_factors: what multiplies the weight decay besides; None: 1.
         """
         structure = jax.tree.structure(logical_axes, is_leaf=lambda x: isinstance(x, tuple))
         axes_by_path = _by_path(logical_axes)
         numbers = {path: _dimension_numbers(axes) for path, axes in axes_by_path.items() if _in_stack(axes)}
         other_axes = {path: axes for path, axes in axes_by_path.items() if path not in numbers}
         factors = _by_path(rate_factors or unit_factors(logical_axes))
-        adamw = self.adamw.build(schedule, other_axes, {path: factors[path] for path in other_axes})
+        decays = _by_path(decay_factors or unit_factors(logical_axes))
+        adamw = self.adamw.build(
+            schedule, other_axes, *({path: each[path] for path in other_axes} for each in (factors, decays))
+        )
         muon = contrib.scale_by_muon(
             ns_steps=self.newton_schulz_steps, beta=self.momentum, weight_dimension_numbers=numbers
         )
@@ -98,7 +116,7 @@ class MuonConfig(BaseOptimizer):
             updates, adamw_state = adamw.update(other_grads, opt_state.adamw, others)
             for path, direction in directions.items():
                 scale = self.update_rms * _rms_gain(direction.shape, axes_by_path[path])
-                decayed = scale * direction + self.weight_decay * matrices[path]
+                decayed = scale * direction + self.weight_decay * decays[path] * matrices[path]
                 updates[path] = -rates[path] * decayed
             ordered = structure.unflatten([updates[path] for path in axes_by_path])
             return ordered, MuonOptimizerState(muon=muon_state, adamw=adamw_state)

@@ -15,16 +15,18 @@ import jax
 import numpy as np
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.growth import Growth
 from t5lite.core.types import LogicalAxes, Tree
-from t5lite.optim.base import Optimizer
+from t5lite.optim.base import BaseOptimizer, Optimizer
 
 _SEPARATOR = "/"
 _EXCEPT = "!"
 _NEAR = 3
 """Names that are shown for a pattern that matches none."""
 
-Build = Callable[[Tree, Tree], Optimizer]
-"""(logical axes, factors of the learning rate) -> the optimizer of the parameters that have these."""
+Build = Callable[..., Optimizer]
+"""(logical axes, factors of the learning rate, maybe those of the weight decay) -> the optimizer of the
+parameters that have these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,23 @@ class Trained:
     layer_factors: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     """What multiplies it besides, by its place in the network: one number, or one for each layer of an array
     that has several; what is not here has 1."""
+    size_factors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """What multiplies it besides, but not the weight decay, because its model has grown; if any, of all."""
+
+    def grown(self, optimizer: BaseOptimizer, growths: Mapping[str, Growth], logical_axes: Tree) -> "Trained":
+        """Return the same with rates that were found on a smaller model.
+
+        Args:
+          optimizer: whose rates they are.
+          growths: of parameters, by path.
+          logical_axes: of the parameters.
+        """
+        leaves = jax.tree.leaves(logical_axes, is_leaf=lambda x: isinstance(x, tuple))
+        axes = dict(zip(parameter_paths(logical_axes), leaves, strict=True))
+        factors = {
+            path: optimizer.rate_factor(growths.get(path, Growth()), axes[path]) for path in self.rate_factors
+        }
+        return dataclasses.replace(self, size_factors=factors)
 
     def decayed(self, decay: float, distances: Mapping[str, tuple[int, ...]]) -> "Trained":
         """Return the same with rates that fall layer by layer towards the input.
@@ -58,7 +77,8 @@ class Trained:
         leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: isinstance(x, tuple))
         paths = parameter_paths(axes)
         factors = [self._factor(path, names) for path, names in zip(paths, leaves, strict=True)]
-        inner = build(axes, structure.unflatten(factors))
+        decays = [1 / self.size_factors[path] for path in paths if path in self.size_factors]
+        inner = build(axes, *(structure.unflatten(each) for each in (factors, decays) if each))
         if not self.frozen:
             return inner
         return Optimizer(
@@ -71,7 +91,8 @@ class Trained:
 
     def _factor(self, path: str, axes: LogicalAxes) -> float | np.ndarray:
         """Return what multiplies the rate of a parameter: a number, or an array that has one a layer."""
-        factors = [self.rate_factors[path] * each for each in self.layer_factors.get(path, (1.0,))]
+        rate = self.rate_factors[path] * self.size_factors.get(path, 1.0)
+        factors = [rate * each for each in self.layer_factors.get(path, (1.0,))]
         if len({*factors}) == 1:
             return factors[0]
         return np.asarray(factors, np.float32).reshape([-1 if axis == "layers" else 1 for axis in axes])

@@ -37,9 +37,26 @@ def trained_messages(trained: Trained, model: FunctionalModel) -> list[str]:
             f"learning rate times {factor:g} for {sum(sizes[path] for path in of_factor):,} parameters: "
             f"{_groups(of_factor, sizes)}"
         )
+    if model.config.transfer is not None:
+        messages.append(_size_message(trained, model, sizes))
     if trained.layer_factors:
         messages.append(_decay_message(trained, sizes))
     return messages
+
+
+def _size_message(trained: Trained, model: FunctionalModel, sizes: Mapping[str, int]) -> str:
+    """Return what a model that goes by the rates of a smaller one multiplies them with."""
+    before, config = model.config.transfer, model.config
+    assert before is not None
+    numbers = Counter[float]()
+    for path, factor in trained.size_factors.items():
+        numbers[factor] += sizes[path]
+    layers = "" if before.num_layers is None else f" and {before.num_layers} layers a stack"
+    listed = ", ".join(f"{factor:.4g} ({numbers[factor]:,} parameters)" for factor in sorted(numbers)[::-1])
+    return (
+        f"rates are those of a model of width {before.embed_dim}{layers}, and this one has "
+        f"{config.embed_dim}; learning rate times: {listed}"
+    )
 
 
 def _decay_message(trained: Trained, sizes: Mapping[str, int]) -> str:

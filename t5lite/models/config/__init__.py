@@ -40,6 +40,7 @@ from t5lite.models.config.positions import (
     Unscaled,
 )
 from t5lite.models.config.sizes import StackSizes
+from t5lite.models.config.transfer import Transfer
 from t5lite.models.config.transformer import Architecture, TransformerConfig
 
 if TYPE_CHECKING:
@@ -58,5 +59,5 @@ __all__ = [
     "LinearScaling", "Llama3Scaling", "LossKind", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
     "NormalInitializer", "Output", "PlainMLP", "Pooling", "PositionKind", "PrefixAttention", "RMSNorm",
     "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SinusoidalPositions", "StackSizes",
-    "StackSpec", "T5Initializer", "TransformerConfig", "Unscaled", "Window", "XavierInitializer",
+    "StackSpec", "T5Initializer", "Transfer", "TransformerConfig", "Unscaled", "Window", "XavierInitializer",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from t5lite.models.config.parts import (
 )
 from t5lite.models.config.positions import PositionKind, RelativePositions
 from t5lite.models.config.sizes import StackSizes
+from t5lite.models.config.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,8 @@ class TransformerConfig(ABC):
     """T5X's per-kernel scales, N(0, std), or Xavier."""
     dropout_rate: float = 0.0
     """Dropout in the places of T5X, broadcast along the length."""
+    transfer: Transfer | None = None
+    """The size of a smaller model by whose rates this one is trained (maximal update parametrisation)."""
 
     architecture: ClassVar[Architecture]
     """What its rows are like: what trains it, and how it writes."""
@@ -323,6 +326,8 @@ class TransformerConfig(ABC):
     @property
     def output_scale(self) -> float:
         """The factor that ``logit_scale`` stands for."""
+        if self.transfer is not None and self.tie_embeddings:
+            return self.transfer.output_scale(self)
         if self.logit_scale is not None:
             return self.logit_scale
         return self.embed_dim**-0.5 if self.tie_embeddings else 1.0
@@ -407,6 +412,8 @@ class TransformerConfig(ABC):
             )
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ConfigError(f"dropout_rate={self.dropout_rate} must be in [0, 1)")
+        if self.transfer is not None:
+            self.transfer.check(self)
         check_finite(self, "output_scale", "logit_softcap")
         if self.embedding_scale != "sqrt_dim":
             check_finite(self, "embedding_scale")

@@ -49,7 +49,7 @@ class Attention(nnx.Module):
             self.key_bias = making.vector((kv_width,), kv_axes[1:])
             self.value_bias = making.vector((kv_width,), kv_axes[1:])
         if spec.biases == "all":
-            self.out_bias = making.vector((embed_dim,), ("embed",))
+            self.out_bias = making.vector((embed_dim,), ("embed",), residual=True)
         if spec.qk_norm is not None:
             self.query_norm = Norm(spec.qk_norm, spec.head_dim, making, axis="kv")
             self.key_norm = Norm(spec.qk_norm, spec.head_dim, making, axis="kv")

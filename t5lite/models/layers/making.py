@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from t5lite.core.growth import Growth
 from t5lite.core.types import LogicalAxes
 from t5lite.models.config import (
     Execution,
@@ -18,12 +19,11 @@ from t5lite.models.config import (
     TransformerConfig,
     XavierInitializer,
 )
+from t5lite.models.config.initializers import RESIDUAL_OUTPUTS, Kind
+from t5lite.models.config.transfer import Growing
 
-Kind = Literal["embedding", "query", "key_value", "attention_out", "mlp_in", "mlp_out", "dense", "logits"]
-"""What a kernel is for; T5X scales each by its fan-in, with its own distribution."""
 Initial = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
-_RESIDUAL_OUTPUTS = ("attention_out", "mlp_out")
 _T5_NORMAL = ("query", "key_value", "attention_out")
 _SCALED = nnx.initializers.variance_scaling
 
@@ -38,12 +38,15 @@ class Making:
     dropout_rate: float
     execution: Execution
     rngs: nnx.Rngs
+    growing: Growing | None = None
+    """How much larger the model is than one whose rates it is trained by; None: it goes by no other."""
 
     @classmethod
     def of(cls, config: TransformerConfig, execution: Execution, rngs: nnx.Rngs) -> "Making":
         """Return what the layers of a model are made with."""
         num_layers = sum(config.layer_counts.values())
-        return cls(config.initializer, num_layers, config.dropout_rate, execution, rngs)
+        growing = None if config.transfer is None else config.transfer.growing(config)
+        return cls(config.initializer, num_layers, config.dropout_rate, execution, rngs, growing)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -78,12 +81,25 @@ class Making:
         """
         initial = _SCHEMES[type(self.initializer)](self.initializer, self.num_layers, kind, shape, gain)
         dtype = jnp.dtype(self.execution.param_dtype)
-        return nnx.Param(initial(self.rngs.params(), shape, dtype), out_sharding=axes)
+        values = initial(self.rngs.params(), shape, dtype)
+        if self.growing is None:
+            return _parameter(values, axes)
+        growth, factor = self.growing.kernel(
+            kind, shape, axes, scheme=self.initializer, num_layers=self.num_layers
+        )
+        return _parameter(values if factor == 1 else (factor * values).astype(dtype), axes, growth)
 
-    def vector(self, shape: tuple[int, ...], axes: LogicalAxes, *, value: float = 0.0) -> nnx.Param:
-        """Return a bias (``value`` 0) or a norm's scale (1)."""
+    def vector(
+        self, shape: tuple[int, ...], axes: LogicalAxes, *, value: float = 0.0, residual: bool = False
+    ) -> nnx.Param:
+        """Return a bias (``value`` 0) or a norm's scale (1); ``residual``: it is added to the stream."""
         filled = jnp.full(shape, value, jnp.dtype(self.execution.param_dtype))
-        return nnx.Param(filled, out_sharding=axes)
+        return _parameter(filled, axes, self.growing and self.growing.bias(residual=residual))
+
+
+def _parameter(values: jax.Array, axes: LogicalAxes, growth: Growth | None = None) -> nnx.Param:
+    metadata = {} if growth is None else {"growth": growth}
+    return nnx.Param(values, out_sharding=axes, **metadata)
 
 
 def _t5(_: T5Initializer, num_layers: int, kind: Kind, shape: tuple[int, ...], gain: float) -> Initial:
@@ -98,7 +114,7 @@ def _normal(
 ) -> Initial:
     del shape, gain
     std = scheme.std
-    if scheme.scaled_outputs and kind in _RESIDUAL_OUTPUTS:
+    if scheme.scaled_outputs and kind in RESIDUAL_OUTPUTS:
         std /= math.sqrt(2 * num_layers)
     return nnx.initializers.truncated_normal(std) if scheme.truncated else nnx.initializers.normal(std)
 

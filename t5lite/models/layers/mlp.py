@@ -38,7 +38,7 @@ class MLP(nnx.Module):
         if self.biases:
             for name in self.inputs:
                 setattr(self, f"{name}_bias", making.vector(shape[1:], axes[1:]))
-            self.wo_bias = making.vector(shape[:1], axes[:1])
+            self.wo_bias = making.vector(shape[:1], axes[:1], residual=True)
         self.activation: Activation = kind.activation
         self.dropout_rate, self.loops, self.dtype = making.dropout_rate, making.loops, making.dtype
 
