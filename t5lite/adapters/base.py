@@ -153,6 +153,7 @@ class AdaptedModel(FunctionalModel):
             base.graphdef,
             united(base.logical_axes, axes),
             united(base.abstract_params, abstract),
+            base.growths,
             base,
             adapter,
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -26,8 +26,8 @@ class FunctionalModel:
     """The parameters' structure with a tuple of axis names at each leaf."""
     abstract_params: Tree
     """The parameters' structure with a ``jax.ShapeDtypeStruct`` at each leaf."""
-    growths: Mapping[str, Growth] = field(default_factory=dict)
-    """Of every parameter by its path, if the model has a ``transfer``."""
+    growths: Mapping[str, Growth]
+    """Of parameters by their paths, if the model has a ``transfer``."""
 
     def init(self, key: jax.Array) -> Tree:
         """Return new parameters, a function of ``key`` alone; may be traced (``jit`` with out_shardings)."""
