@@ -98,7 +98,7 @@ class Making:
 
 
 def _parameter(values: jax.Array, axes: LogicalAxes, growth: Growth | None = None) -> nnx.Param:
-    metadata = {} if growth is None else {"growth": growth}
+    metadata: dict[str, Any] = {} if growth is None else {"growth": growth}
     return nnx.Param(values, out_sharding=axes, **metadata)
 
 
