@@ -1,6 +1,7 @@
 """A layer is a value, and a stack a pattern of them: modules, caches, counts and planner derive from it."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -231,3 +232,25 @@ class StackSpec:
             total += bias.num_buckets * self.cycle[0].attention.num_heads
         norms = self.embedding_norm + self.final_norm
         return total + norms * self.norm.num_parameters(self.embed_dim)
+
+
+def attentions(stacks: Iterable[StackSpec]) -> Iterator[AttentionSpec]:
+    """Yield the attentions of the layers of a cycle, and of those before it, of every stack."""
+    for stack in stacks:
+        for layer in (*stack.first, *stack.cycle):
+            yield layer.attention
+            if layer.cross_attention is not None:
+                yield layer.cross_attention
+
+
+def head_counts(stacks: Iterable[StackSpec]) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of heads by logical axis, each number once."""
+    counts: dict[str, tuple[int, ...]] = {}
+    for attention in attentions(stacks):
+        for axis, count in (
+            ("heads", attention.num_heads),
+            (attention.kv_heads_axis, attention.kv_heads),
+        ):
+            if axis is not None and count not in counts.get(axis, ()):
+                counts[axis] = (*counts.get(axis, ()), count)
+    return counts

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -14,7 +14,7 @@ from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
 from t5lite.models.config.heads import LANGUAGE_MODEL, Head
 from t5lite.models.config.initializers import Initializer, T5Initializer
-from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window
+from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window, attentions, head_counts
 from t5lite.models.config.mlps import GatedMLP, MLPKind
 from t5lite.models.config.norms import NormKind, NormPlacement, RMSNorm
 from t5lite.models.config.parts import (
@@ -229,27 +229,12 @@ class TransformerConfig(ABC):
     @property
     def kv_heads_axes(self) -> tuple[str | None, ...]:
         """The logical axes of key and value heads; None is the one head of multi-query attention."""
-        return tuple(dict.fromkeys(attention.kv_heads_axis for attention in self._attentions()))
+        return tuple(dict.fromkeys(attention.kv_heads_axis for attention in attentions(self.stacks)))
 
     @property
     def head_counts(self) -> dict[str, tuple[int, ...]]:
         """Numbers of heads by logical axis: what a mesh must divide, beyond a kernel's heads x kv columns."""
-        counts: dict[str, tuple[int, ...]] = {}
-        for attention in self._attentions():
-            for axis, count in (
-                ("heads", attention.num_heads),
-                (attention.kv_heads_axis, attention.kv_heads),
-            ):
-                if axis is not None and count not in counts.get(axis, ()):
-                    counts[axis] = (*counts.get(axis, ()), count)
-        return counts
-
-    def _attentions(self) -> Iterator[AttentionSpec]:
-        for stack in self.stacks:
-            for layer in (*stack.first, *stack.cycle):
-                yield layer.attention
-                if layer.cross_attention is not None:
-                    yield layer.cross_attention
+        return head_counts(self.stacks)
 
     def stack(
         self,
