@@ -1,5 +1,6 @@
 """A result is shown before it is stored, and kept apart; a batch is no larger than the data."""
 
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from t5lite.cli import evaluate_command
 from t5lite.cli.main import main
+from t5lite.data.pipeline import evaluation_indices
 from t5lite.partitioning import agreed_errors
 from t5lite.run_config import EvaluationConfig
 from t5lite.runner import heldout_measures
@@ -88,7 +90,7 @@ def test_an_old_file_of_predictions_on_one_host_ends_all_processes(tmp_path: Pat
 def test_a_batch_is_no_larger_than_the_data(examples, limit, batch, devices):
     configured = batch * devices * 4
     config = EvaluationConfig(store="store", batch_size=configured, max_examples=limit)
-    pipeline: Any = SimpleNamespace(num_examples=examples)
+    pipeline: Any = SimpleNamespace(evaluated=functools.partial(evaluation_indices, examples))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heldout_measures, "num_data_devices", lambda _: devices)
         found = heldout_measures.clamped_batch_size(Heldout("heldout", config, pipeline), cast(Any, None))
