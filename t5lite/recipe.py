@@ -50,6 +50,7 @@ from t5lite.models.config import (
     SinusoidalPositions,
     StackSizes,
     T5Initializer,
+    Transfer,
     Unscaled,
     XavierInitializer,
 )
@@ -83,7 +84,7 @@ __all__ = [
     "PairsDataConfig", "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig",
     "PromptTuning", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig", "SinusoidalPositions",
     "SpanCorruption", "SpansDataConfig", "StackSizes", "StepConfig", "T5Initializer",
-    "TrackioConfig", "TrainingConfig", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
+    "TrackioConfig", "TrainingConfig", "Transfer", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
     "WarmupStableDecay", "WatchdogConfig", "WordLabelsDataConfig", "XavierInitializer",
     "preset", "replace",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from t5lite.core.errors import ConfigError
+from t5lite.models.config import Transfer
 from t5lite.run_config import RunConfig
 from t5lite.scaling.counting import convention, shape_of
 
@@ -47,6 +48,30 @@ class PowerOfWidth:
         del tokens
         rate = (config.model.embed_dim / recipe.model.embed_dim) ** self.exponent
         return replace(config, schedule=config.schedule.scaled(rate=rate))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """The recipe's batch, and rates that are those of the recipe's model (``Transfer``), whatever the size."""
+
+    depth: bool = False
+    """Whether they hold for other numbers of layers, too, for models with ``norm_placement='pre'``."""
+
+    def __call__(self, config: RunConfig, recipe: RunConfig, tokens: float) -> RunConfig:
+        """Return the run with its model's ``transfer``; errors as of ``Transfer.check``.
+
+        Raises:
+          ConfigError: for depth, if the recipe's stacks have unequal numbers of layers.
+        """
+        del tokens
+        counts = {*recipe.model.layer_counts.values()}
+        if self.depth and len(counts) > 1:
+            raise ConfigError(
+                f"Transferred(depth=True): the recipe's stacks have {sorted(counts)} layers; make them equal, "
+                "or depth=False"
+            )
+        transfer = Transfer(embed_dim=recipe.model.embed_dim, num_layers=counts.pop() if self.depth else None)
+        return replace(config, model=replace(config.model, transfer=transfer))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
+from t5lite.models.config import Transfer
 from t5lite.models.parameter_count import count_embeddings, count_parameters
 from t5lite.models.presets import preset
 from t5lite.optim.schedules import SCHEDULES
 from t5lite.scaling import shapes
 from t5lite.scaling.budgets import Flops, Hours, Tokens, TokensPerParameter
 from t5lite.scaling.counting import CONVENTIONS, count_run
-from t5lite.scaling.hyperparameters import Marin, Porian, PowerOfWidth
+from t5lite.scaling.hyperparameters import Marin, Porian, PowerOfWidth, Transferred
 from t5lite.scaling.ladders import ladder
 
 RECIPES = ("configs/pretrain_small.py", "configs/pretrain_bert.py", "configs/pretrain_gpt.py")
@@ -138,3 +139,23 @@ def test_a_scaled_schedule_fits_a_run_of_any_length_and_has_the_rate(name, total
     if total >= 1000:  # of shorter runs, rounding a step moves the warm-up, whose first step is not 0
         near = scaled.highest / 40
         np.testing.assert_allclose(curve, rate * np.asarray(base), rtol=0.05, atol=near)
+
+
+def test_rates_are_transferred_from_the_recipes_size(recipes):
+    recipe = recipes[2]
+    models = shapes.constant_aspect(recipe.model, (64, 256), aspect=64, head_dim=32)
+    for rule in (Transferred(), Transferred(depth=True)):
+        for run in ladder(recipe, models=models, budgets=[Tokens(tokens=1e6)], rule=rule):
+            layers = recipe.model.num_layers if rule.depth else None
+            assert run.model.transfer == Transfer(embed_dim=recipe.model.embed_dim, num_layers=layers)
+            assert run.schedule.highest == recipe.schedule.highest
+    uneven = replace(recipes[0], model=preset("byt5-small"))
+    with pytest.raises(ConfigError, match=r"have \[4, 12\] layers; make them equal, or depth=False"):
+        ladder(uneven, models=[uneven.model], budgets=[Tokens(tokens=1e9)], rule=Transferred(depth=True))
+    with pytest.raises(ConfigError, match="norm_placement"):
+        ladder(
+            recipes[1],
+            models=[recipes[1].model],
+            budgets=[Tokens(tokens=1e6)],
+            rule=Transferred(depth=True),
+        )
