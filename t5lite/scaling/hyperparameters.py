@@ -52,7 +52,7 @@ class PowerOfWidth:
 
 @dataclass(frozen=True, kw_only=True)
 class Transferred:
-    """The recipe's batch, and rates that are those of the recipe's model (``Transfer``), whatever the size."""
+    """The recipe's batch, and rates that are those of its model whatever the size (``Transfer``)."""
 
     depth: bool = False
     """Whether they hold for other numbers of layers, too, for models with ``norm_placement='pre'``."""
@@ -67,8 +67,8 @@ class Transferred:
         counts = {*recipe.model.layer_counts.values()}
         if self.depth and len(counts) > 1:
             raise ConfigError(
-                f"Transferred(depth=True): the recipe's stacks have {sorted(counts)} layers; make them equal, "
-                "or depth=False"
+                f"Transferred(depth=True): the recipe's stacks have {sorted(counts)} layers; make them "
+                "equal, or depth=False"
             )
         transfer = Transfer(embed_dim=recipe.model.embed_dim, num_layers=counts.pop() if self.depth else None)
         return replace(config, model=replace(config.model, transfer=transfer))

@@ -10,8 +10,8 @@ from t5lite.scaling.sweeps import Sweep
 
 __all__ = [
     "AsInRecipe", "Flops", "Hours", "Marin", "Porian", "PowerOfWidth", "Sweep", "Tokens",
-    "TokensPerParameter", "Transferred", "constant_aspect", "ladder", "marin", "named", "olmo", "recipe", "resized",
-    "with_rate",
+    "TokensPerParameter", "Transferred", "constant_aspect", "ladder", "marin", "named", "olmo", "recipe",
+    "resized", "with_rate",
 ]  # fmt: skip
 
 
