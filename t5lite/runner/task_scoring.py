@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import check_told_apart
 from t5lite.data.pipeline import evaluation_indices
@@ -87,14 +87,18 @@ class TaskScorer(TextScorer):
             batch_size=min(evaluation.batch_size, len(inputs)),
         )
         self._generate = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
-        labels = calibrated_labels(pairs, vocabulary) if calibrated and self._task.has_classes else None
-        self._labels = None
+        labels, self._labels, self._notes = None, None, tuple[str, ...]()
+        try:
+            labels = calibrated_labels(self._task, pairs, vocabulary) if calibrated else None
+        except DataError as error:  # what is written can be scored without
+            self._notes = (str(error),)
         if labels is not None:
-            self._labels_N = labels.labels(pairs)[indices]
+            self._labels_N = labels[1][indices]
             self._labels = LabelProbabilities(
                 model,
-                labels,
+                labels[0],
                 vocabulary,
+                encoder_length=sizes.encoder_length,
                 answer_length=data.answer_length,
                 batch_size=sizes.batch_size,
                 partitioner=partitioner,
@@ -151,7 +155,7 @@ class TaskScorer(TextScorer):
             f"{num_cut:,} of {len(outputs):,} predictions stop at {self._max_decode_length} tokens, before "
             "their end"
         )
-        return Scored(found, examples, (note,) * bool(num_cut))
+        return Scored(found, examples, (*self._notes, *[note] * bool(num_cut)))
 
 
 def spelt(vocabulary: Vocabulary, target: np.ndarray, others: Sequence[str]) -> tuple[str, ...]:

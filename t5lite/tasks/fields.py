@@ -76,6 +76,10 @@ class TaskField(ABC):
           ValueError: if they cannot be used, saying why.
         """
 
+    def choices(self) -> tuple[str, ...] | None:
+        """Return all texts that there can be, where the field itself says so; None: any."""
+        return None
+
     def others(self, values: Sequence[Any]) -> tuple[str, ...]:
         """Return texts that would be as right as ``text``, without it."""
         del values
@@ -167,6 +171,10 @@ class Label(TaskField):
     def __post_init__(self):
         if len(set(self.names)) < max(len(self.names), 2) or not all(name.strip() for name in self.names):
             raise ConfigError(f"names={list(self.names)} must be two or more names, each another one")
+
+    def choices(self) -> tuple[str, ...]:
+        """Return the names."""
+        return self.names
 
     def text(self, values: Sequence[Any]) -> str:
         """Return the name."""

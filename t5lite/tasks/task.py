@@ -1,6 +1,7 @@
 """What a task is."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,6 +111,17 @@ class Task:
             each for name in names if name not in self.constants for each in self.made_of(name).columns(name)
         )
         return tuple(dict.fromkeys(columns))
+
+    @cached_property
+    def answers(self) -> tuple[str, ...] | None:
+        """All targets that there can be, where the fields of their template say so; None: any."""
+        template = self.templates["targets"]
+        names = [name for name in template.fields if name not in self.constants]
+        choices = [choice for name in names if (choice := self.made_of(name).choices()) is not None]
+        if len(choices) < len(names):
+            return None
+        values = (dict(zip(names, each, strict=True)) for each in itertools.product(*choices))
+        return tuple(dict.fromkeys(template.render({**self.constants, **each}) for each in values))
 
     @property
     def has_classes(self) -> bool:
