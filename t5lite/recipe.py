@@ -28,6 +28,7 @@ from t5lite.data.pipeline import (
     PairsDataConfig,
     PretrainingDataConfig,
     SpansDataConfig,
+    TextPairsDataConfig,
     WordLabelsDataConfig,
 )
 from t5lite.models.config import (
@@ -47,6 +48,7 @@ from t5lite.models.config import (
     RelativePositions,
     RMSNorm,
     RotaryPositions,
+    SentenceEmbedding,
     SinusoidalPositions,
     StackSizes,
     T5Initializer,
@@ -82,10 +84,10 @@ __all__ = [
     "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",
     "MixtureSource", "MlflowConfig", "MuonConfig", "NoAdapter", "NormalInitializer", "NumbersDataConfig",
     "PairsDataConfig", "PartitioningConfig", "PlainMLP", "PrefixLM", "PretrainingDataConfig",
-    "PromptTuning", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig", "SinusoidalPositions",
-    "SpanCorruption", "SpansDataConfig", "StackSizes", "StepConfig", "T5Initializer",
-    "TrackioConfig", "TrainingConfig", "Transfer", "Ul2", "Unscaled", "WandbConfig", "WarmupCosine",
-    "WarmupStableDecay", "WatchdogConfig", "WordLabelsDataConfig", "XavierInitializer",
+    "PromptTuning", "RMSNorm", "RelativePositions", "RotaryPositions", "RunConfig", "SentenceEmbedding",
+    "SinusoidalPositions", "SpanCorruption", "SpansDataConfig", "StackSizes", "StepConfig", "T5Initializer",
+    "TextPairsDataConfig", "TrackioConfig", "TrainingConfig", "Transfer", "Ul2", "Unscaled", "WandbConfig",
+    "WarmupCosine", "WarmupStableDecay", "WatchdogConfig", "WordLabelsDataConfig", "XavierInitializer",
     "preset", "replace",
 ]  # fmt: skip
 

@@ -58,7 +58,8 @@ class Arguments:
     """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
     what made the best one the best, and 1 (its own parameters) of others."""
     pooling: Pooling | None = None
-    """Mean over the tokens of a text, its first one (cls) or its last; mean by default."""
+    """Mean over the tokens of a text, its first one (cls) or its last; by default
+    what the run was trained by, mean if by none."""
     normalise: bool = True
     """Give vectors length 1."""
     max_length: int | None = None

@@ -18,6 +18,7 @@ from t5lite.data.examples.number_examples import NumbersDataConfig
 from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.pretraining_examples import PretrainingDataConfig
 from t5lite.data.examples.span_examples import SpansDataConfig
+from t5lite.data.examples.text_pair_examples import TextPairsDataConfig
 from t5lite.data.examples.word_label_examples import WordLabelsDataConfig
 from t5lite.data.mixture import MixtureDataConfig, MixtureSource
 from t5lite.data.mixture_pipeline import MixturePipeline
@@ -38,6 +39,7 @@ __all__ = [
     "PretrainingDataConfig",
     "SourceDataConfig",
     "SpansDataConfig",
+    "TextPairsDataConfig",
     "WordLabelsDataConfig",
     "evaluation_indices",
     "open_pipeline",

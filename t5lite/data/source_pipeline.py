@@ -11,7 +11,7 @@ import numpy as np
 from t5lite.core.batch_fields import BATCH_FIELDS, COUNTING
 from t5lite.data.batch_stream import BatchStream, row_bounds
 from t5lite.data.example_order import ExampleOrder
-from t5lite.data.examples.protocol import AnsweredExamples, Examples, SkippingExamples
+from t5lite.data.examples.protocol import AnsweredExamples, Examples, SkippingExamples, TextPairs
 from t5lite.data.indexed_random import derive_key
 from t5lite.data.opening import Opening
 
@@ -40,6 +40,7 @@ class Pipeline(BatchStream):
     Attributes:
       classes: of pairs that are classified; else None.
       labels: the class of every example, int32 [num_examples]; None without classes.
+      text_pairs: the examples, where they are pairs that find each other; else None.
       answered: the examples, where a head's predictions can be written; else None.
     """
 
@@ -47,6 +48,7 @@ class Pipeline(BatchStream):
         super().__init__(reopen)
         self.classes, self.labels = examples.classes, examples.labels
         self.answered = examples if isinstance(examples, AnsweredExamples) else None
+        self.text_pairs = examples if isinstance(examples, TextPairs) else None
         self._examples = SkippingExamples(examples) if opening.tolerates_damage else examples
         self.vocabulary = examples.vocabulary
         self.num_examples = examples.num_examples

@@ -7,6 +7,7 @@ from flax import nnx
 from t5lite.core.types import Batch
 from t5lite.models.batch_fields import optional_field
 from t5lite.models.config import EncoderOnlyConfig, Execution
+from t5lite.models.layers.contrast import NUM_TEXTS, similarities, text_vectors
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
@@ -31,6 +32,8 @@ class EncoderOnly(nnx.Module):
     sequence_classification  ``sequence`` [B, num_labels] from the pooler
     sequence_regression      ``sequence`` [B, 1], a number, from the pooler
     token_classification     ``labels`` [B, M, num_labels]
+    sentence_embedding       ``texts`` [B, 3, D], vectors of a row's segments 1 to 3, and with
+                             ``text_numbers`` ``similarities`` [B, 2, 2 B] (``layers.contrast``)
     span_extraction          ``span`` [B, 2, M]: over positions, the first of a span and the last
     =======================  =================================================================
     """
@@ -80,6 +83,8 @@ class EncoderOnly(nnx.Module):
             outputs["pooled"] = pooled_BD
         if self.config.predicts_tokens:
             outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
+        if kind.embeds:
+            return self._contrasted(hidden_BMD, batch)
         if kind.labels is None:
             return outputs
         read_BLD = hidden_BMD if pooled_BD is None else pooled_BD[:, None]
@@ -90,6 +95,18 @@ class EncoderOnly(nnx.Module):
                 logits_BLE = jnp.where(segment_ids_BM[:, :, None] == 0, _PADDING_LOGIT, logits_BLE)
             return outputs | {kind.outputs[-1].name: jnp.swapaxes(logits_BLE, 1, 2)}
         return outputs | {kind.outputs[-1].name: logits_BLE if kind.labels_tokens else logits_BLE[:, 0]}
+
+    def _contrasted(self, hidden_BMD: jax.Array, batch: Batch) -> dict[str, LogitFactors | jax.Array]:
+        """Return the vectors of the texts, and how alike they are if their numbers are there."""
+        embedding, segment_ids_BM = self.config.embedding, jnp.asarray(batch["encoder_segment_ids"])
+        vectors_BTD = text_vectors(hidden_BMD, segment_ids_BM, embedding.pooling)
+        numbers_B2 = optional_field(batch, "text_numbers")
+        if numbers_B2 is None:
+            return {"texts": vectors_BTD}
+        numbers_1T1 = jnp.arange(1, NUM_TEXTS + 1)[None, :, None]
+        has_text_BT = jnp.any(segment_ids_BM[:, None] == numbers_1T1, axis=-1)
+        alike = similarities(vectors_BTD, has_text_BT, numbers_B2, temperature=embedding.temperature)
+        return {"texts": vectors_BTD, "similarities": alike}
 
     def encode(
         self,

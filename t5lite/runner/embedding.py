@@ -88,7 +88,7 @@ def start_embedding(
       texts: to embed.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``).
-      pooling: how hidden states become one vector; None: the mean.
+      pooling: how hidden states become one vector; None: what the run was trained by, or the mean.
       normalise: whether vectors have length 1.
       max_length: texts are cut to so many tokens, special ones included; None: the model's own.
       batch_size: texts at once.
@@ -101,7 +101,7 @@ def start_embedding(
         raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     found = Snapshot(RunDirectory.at(run))
     config, vocabulary = found.model.config, found.vocabulary
-    pooling = pooling or "mean"
+    pooling = pooling or config.pooling
     _check_pooling(config, pooling)
     length = _length(config, max_length)
     frame = text_frame(config, vocabulary)

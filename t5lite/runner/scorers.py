@@ -9,6 +9,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.classifier_scoring import ClassifierScorer
 from t5lite.runner.head_scoring import HeadScorer
 from t5lite.runner.heldout import Heldout
+from t5lite.runner.retrieval_scoring import RetrievalScorer
 from t5lite.runner.scorer import Scorer
 from t5lite.runner.task_scoring import TaskScorer
 
@@ -37,6 +38,8 @@ def scorer_of(
     classes, calibrated = heldout.pipeline.classes, not in_training
     if (examples := heldout.pipeline.answered) is not None:
         return HeadScorer(model, heldout, examples, partitioner)
+    if (pairs := heldout.pipeline.text_pairs) is not None:
+        return RetrievalScorer(model, heldout, pairs, partitioner)
     if classes is not None:
         return ClassifierScorer(
             *(model, vocabulary, config, heldout.name),

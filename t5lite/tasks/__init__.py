@@ -27,6 +27,7 @@ from t5lite.tasks.summarization import SUMMARIZATION as SUMMARIZATION
 from t5lite.tasks.task import Task
 from t5lite.tasks.topic import TOPIC as TOPIC
 from t5lite.tasks.translation import TRANSLATION as TRANSLATION
+from t5lite.tasks.triplets import TRIPLETS as TRIPLETS
 
 TASKS: dict[str, Task] = {
     task.name: task

@@ -148,6 +148,7 @@ _ROW_LOSSES: Mapping[LossKind, Callable[[Prediction], tuple[jax.Array, jax.Array
     ),
     "squared_error": _errors_of_each,
 }
+_ROW_LOSSES |= dict.fromkeys(("contrast", "symmetric_contrast"), _ROW_LOSSES["cross_entropy"])
 
 
 def text_weights(
@@ -184,9 +185,19 @@ def squared_errors(
     )
 
 
+def contrasts(
+    similarities: LogitFactors | jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, **options: object
+) -> OutputLosses:
+    """Return the cross-entropy of ``[B, 2, C]`` similarities (``layers.contrast``); arguments as above."""
+    del options
+    return token_losses(similarities, targets_BL, weights_BL)
+
+
 _LOSSES: Mapping[LossKind, Callable[..., OutputLosses]] = {
     "cross_entropy": token_losses,
     "squared_error": squared_errors,
+    "contrast": contrasts,
+    "symmetric_contrast": contrasts,
 }
 
 

@@ -83,12 +83,19 @@ def _target(output: Output, batch: Batch) -> Target:
     return Target(output.name, known_BL, is_there_BL.astype(jnp.float32), output.loss)
 
 
+def _own_rows(numbers_BL: jax.Array) -> jax.Array:
+    """Return for each anchor, and each positive, which row has its other half: its own."""
+    return jnp.broadcast_to(jnp.arange(len(numbers_BL))[:, None], numbers_BL.shape)
+
+
 _KNOWN: Mapping[LossKind, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
     "cross_entropy": lambda labels_BL: (jnp.maximum(labels_BL, 0), labels_BL >= 0),
     "squared_error": lambda numbers_BL: (
         jnp.where(jnp.isfinite(numbers_BL), numbers_BL, 0),
         jnp.isfinite(numbers_BL),
     ),
+    "contrast": lambda numbers_BL: (_own_rows(numbers_BL), (numbers_BL >= 0) & (jnp.arange(2)[None] == 0)),
+    "symmetric_contrast": lambda numbers_BL: (_own_rows(numbers_BL), numbers_BL >= 0),
 }
 """Targets of rows with something in the place of those that are not there, and which are."""
 

@@ -100,6 +100,12 @@ def check_loss(model: FunctionalModel, config: StepConfig) -> None:
     Raises:
       ConfigError: for a head that predicts numbers, or positions, among which is padding.
     """
+    if config.num_microbatches > 1 and model.config.embeds:
+        raise ConfigError(
+            f"step.num_microbatches={config.num_microbatches} divides a batch, but with model.head="
+            f"{model.config.head!r} each row is a negative of all others; set it to 1, and execution.remat "
+            "to use less memory"
+        )
     if config.label_smoothing and not model.config.outputs[0].can_be_smoothed:
         raise ConfigError(
             f"step.label_smoothing={config.label_smoothing} is of labels, and model.head="

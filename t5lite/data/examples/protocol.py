@@ -66,6 +66,17 @@ class AnsweredExamples(Examples):
         """
 
 
+class TextPairs(Examples):
+    """Examples of texts that belong together, which are found by each other's vectors."""
+
+    numbers_N2: np.ndarray
+    """Which texts the anchor and the positive of each example are, int32: equal numbers, equal texts."""
+
+    @abstractmethod
+    def described(self, index: int) -> Described:
+        """Return the anchor and the positive of example ``index``."""
+
+
 def check_readable(examples: Examples) -> None:
     """Check that some of the examples can be read: nothing can be learned of blank rows alone.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from t5lite.core.errors import CheckpointError, UserError
-from t5lite.core.files import new_directory, write_bytes, write_json
+from t5lite.core.files import make_directory, new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import place
 from t5lite.core.types import Tree
@@ -22,6 +22,7 @@ from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
+from t5lite.interop.huggingface.sentence_files import sentence_files
 from t5lite.interop.huggingface.tensor_rules import Tensor, plan
 from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
 from t5lite.interop.huggingface.usage import config_with, generation_with
@@ -111,7 +112,8 @@ def export_folder(
     check_finite(params)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
-        for name, content in described.items():
+        for name, content in (described | sentence_files(config)).items():
+            make_directory((folder / name).parent)
             write_json(folder / name, content)
         for name, content in written.items():
             write_bytes(folder / name, content)

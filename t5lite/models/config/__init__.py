@@ -27,7 +27,7 @@ from t5lite.models.config.layers import AttentionSpec, AttentionView, LayerSpec,
 from t5lite.models.config.mlps import Activation, GatedMLP, MLPKind, PlainMLP
 from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement, RMSNorm
 from t5lite.models.config.parts import LossKind, Output
-from t5lite.models.config.pooling import Pooling
+from t5lite.models.config.pooling import Pooling, SentenceEmbedding
 from t5lite.models.config.positions import (
     LearnedPositions,
     LinearScaling,
@@ -58,6 +58,7 @@ __all__ = [
     "GatedMLP", "Head", "HeadKind", "Inherited", "Initializer", "LayerNorm", "LayerSpec", "LearnedPositions",
     "LinearScaling", "Llama3Scaling", "LossKind", "MLPKind", "ModelConfig", "NormKind", "NormPlacement",
     "NormalInitializer", "Output", "PlainMLP", "Pooling", "PositionKind", "PrefixAttention", "RMSNorm",
-    "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SinusoidalPositions", "StackSizes",
-    "StackSpec", "T5Initializer", "Transfer", "TransformerConfig", "Unscaled", "Window", "XavierInitializer",
+    "RelativePositions", "Remat", "RotaryPositions", "RotaryScaling", "SentenceEmbedding",
+    "SinusoidalPositions", "StackSizes", "StackSpec", "T5Initializer", "Transfer", "TransformerConfig",
+    "Unscaled", "Window", "XavierInitializer",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from t5lite.models.config.layers import StackSpec
 from t5lite.models.config.mlps import MLPKind, PlainMLP
 from t5lite.models.config.norms import LayerNorm, NormKind, NormPlacement
 from t5lite.models.config.parts import HeadKernel, Output
+from t5lite.models.config.pooling import Pooling, SentenceEmbedding
 from t5lite.models.config.positions import LearnedPositions, PositionKind
 from t5lite.models.config.transformer import Architecture, TransformerConfig
 
@@ -32,6 +33,8 @@ class EncoderOnlyConfig(TransformerConfig):
     """Rows of the token type table (sentence A or B); 0 has none."""
     head_bias: bool = True
     """Whether the dense layer of the masked language model's head has a bias (not in ModernBERT)."""
+    embedding: SentenceEmbedding = SentenceEmbedding()
+    """How texts become vectors, and what the head ``sentence_embedding`` is trained by."""
     positions: PositionKind = LearnedPositions()
     norm: NormKind = LayerNorm(epsilon=1e-12)
     norm_placement: NormPlacement = "post"
@@ -90,7 +93,19 @@ class EncoderOnlyConfig(TransformerConfig):
                 f"model.head={self.head!r} predicts nothing that could be right or wrong; use one of "
                 f"{', '.join(trained)}"
             )
+        if self.head_kind.embeds:
+            return tuple(replace(output, loss=self.embedding.loss) for output in self.head_kind.outputs)
         return self.head_kind.outputs
+
+    @property
+    def pooling(self) -> Pooling:
+        """As ``embedding`` says."""
+        return self.embedding.pooling
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the head makes vectors."""
+        return self.head_kind.embeds
 
     @property
     def predicts_tokens(self) -> bool:
@@ -189,6 +204,15 @@ class EncoderOnlyConfig(TransformerConfig):
         """The head, and the classes of one that classifies."""
         return self.head, self.num_labels
 
+    @property
+    def embedding_choice(self) -> SentenceEmbedding:
+        """``embedding``."""
+        return self.embedding
+
+    def with_embedding(self, embedding: SentenceEmbedding | None) -> Self:
+        """Return this model with another ``embedding``; None keeps what it has."""
+        return self if embedding is None else replace(self, embedding=embedding)
+
     def in_place_of(self, model: TransformerConfig) -> Self:
         """Return this model with what a recipe decides: the dropout, and of an encoder's recipe the head.
 
@@ -198,7 +222,8 @@ class EncoderOnlyConfig(TransformerConfig):
         if model.head_choice is None:
             return chosen
         head, num_labels = model.head_choice
-        return replace(chosen, head=head, num_labels=self.num_labels if self.head == head else num_labels)
+        num_labels = self.num_labels if self.head == head else num_labels
+        return replace(chosen, head=head, num_labels=num_labels).with_embedding(model.embedding_choice)
 
     def with_head(self, head: Head | None, num_labels: int | None) -> Self:
         """Return this model with another head, or other classes of it; None keeps what it has.

@@ -7,7 +7,7 @@ from t5lite.models.config.parts import Output, token_output
 
 Head = Literal[
     "hidden", "pooled", "masked_lm", "pretraining", "sequence_classification", "sequence_regression",
-    "token_classification", "span_extraction",
+    "token_classification", "span_extraction", "sentence_embedding",
 ]  # fmt: skip
 
 LANGUAGE_MODEL = "language_model"
@@ -37,7 +37,15 @@ class HeadKind:
     drops_out: bool = False
     """Whether dropout stands before the dense layer to the labels, as in transformers."""
     metrics: tuple[str, ...] = ()
-    """Names of metrics (``evaluation.metrics.METRICS``) of its predictions, written as text."""
+    """Names of metrics of its predictions: of such as are text ``evaluation.metrics.METRICS``, of vectors
+    ``evaluation.metrics.retrieval``."""
+    embeds: bool = False
+    """Whether it makes a vector of each text of a row, and is trained by those of all rows together."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no parameters of its own, but for a pooler's."""
+        return self.labels is None and not self.predicts_tokens
 
     @property
     def is_fine_tuned(self) -> bool:
@@ -90,6 +98,11 @@ HEADS: dict[Head, HeadKind] = {
         labels_tokens=True,
         chooses_positions=True,
         metrics=("exact_match", "token_f1"),
+    ),
+    "sentence_embedding": HeadKind(
+        outputs=(Output("similarities", "text_numbers", loss="contrast", accuracy_name="batch_accuracy"),),
+        metrics=("recall_at_1", "recall_at_10", "mrr", "ndcg_at_10"),
+        embeds=True,
     ),
 }
 """Every head by name; ``encoder_only.EncoderOnly`` describes what it returns."""

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from t5lite.models.config.heads import Head
+from t5lite.models.config.pooling import SentenceEmbedding
 from t5lite.models.config.transformer import TransformerConfig
 
 
@@ -15,6 +16,8 @@ class Inherited:
     """Of an encoder-only model."""
     num_labels: int | None = None
     """Classes of a head that classifies."""
+    embedding: SentenceEmbedding | None = None
+    """How a head that embeds makes and contrasts vectors."""
     dropout_rate: float | None = None
 
     def of(self, source: TransformerConfig) -> TransformerConfig:
@@ -26,6 +29,7 @@ class Inherited:
         model = source
         if self.head is not None or self.num_labels is not None:
             model = source.with_head(self.head, self.num_labels)
+        model = model.with_embedding(self.embedding)
         if self.dropout_rate is None:
             return model
         return dataclasses.replace(model, dropout_rate=self.dropout_rate)

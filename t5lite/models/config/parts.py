@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from t5lite.core.batch_fields import BATCH_FIELDS, Side
 
-LossKind: TypeAlias = Literal["cross_entropy", "squared_error"]
+LossKind: TypeAlias = Literal["cross_entropy", "squared_error", "contrast", "symmetric_contrast"]
 """How far an output is from what is right (``training.losses``)."""
 
 TOKEN_TABLE = "token_embedder/embedding"
@@ -40,12 +40,13 @@ class Output:
 
     ``accuracy`` is of rows (texts that a head classifies), as of the texts that a model writes;
     ``token_accuracy`` is of target tokens, each predicted from the right ones before it;
-    ``position_accuracy`` is of the first and the last positions of spans.
+    ``position_accuracy`` is of the first and the last positions of spans;
+    ``batch_accuracy`` is of pairs, whose other half is the most similar text of the batch.
     """
 
     @property
     def has_likelihood(self) -> bool:
-        """Whether the loss is that of a distribution, so that there are a perplexity and an accuracy."""
+        """Whether the loss is that of a distribution over labels, so that there is a perplexity."""
         return self.loss == "cross_entropy"
 
     @property
@@ -56,7 +57,7 @@ class Output:
     @property
     def metrics(self) -> tuple[str, ...]:
         """What a loss says of it: the loss itself, and how often the right one is the most probable."""
-        return ("loss", self.accuracy_name) if self.has_likelihood else ("loss",)
+        return ("loss",) if self.loss == "squared_error" else ("loss", self.accuracy_name)
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -25,13 +25,14 @@ from t5lite.models.config.parts import (
     Output,
     token_output,
 )
+from t5lite.models.config.pooling import TextVectors
 from t5lite.models.config.positions import PositionKind, RelativePositions
 from t5lite.models.config.sizes import StackSizes
 from t5lite.models.config.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig(ABC):
+class TransformerConfig(TextVectors, ABC):
     """What every architecture can choose."""
 
     vocab_size: int = 32128

@@ -46,6 +46,7 @@ _CLASSES: dict[Head, str] = {
     "sequence_regression": "BertForSequenceClassification",
     "token_classification": "BertForTokenClassification",
     "span_extraction": "BertForQuestionAnswering",
+    "sentence_embedding": "BertModel",
 }
 _ARCHITECTURES = tuple(dict.fromkeys(_CLASSES.values()))
 ACTIVATIONS: dict[str, Activation] = {
@@ -314,7 +315,7 @@ FAMILY = Family(
     rules=_rules,
     prefix="bert.",
     heads=("cls.", "classifier.", "qa_outputs."),
-    bare=lambda config: config.head in ("hidden", "pooled"),
+    bare=lambda config: config.head_kind.is_bare,
     copies=_copies,
     # The names of TensorFlow, in the published checkpoints.
     renames=((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias")),

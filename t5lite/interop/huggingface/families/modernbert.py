@@ -32,7 +32,11 @@ from t5lite.models.config import (
 
 Windows = tuple[int | None, ...]
 
-_CLASSES: dict[Head, str] = {"hidden": "ModernBertModel", "masked_lm": "ModernBertForMaskedLM"}
+_CLASSES: dict[Head, str] = {
+    "hidden": "ModernBertModel",
+    "masked_lm": "ModernBertForMaskedLM",
+    "sentence_embedding": "ModernBertModel",
+}
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -329,6 +333,6 @@ FAMILY = Family(
     rules=_rules,
     prefix="model.",
     heads=("head.", "decoder."),
-    bare=lambda config: config.head == "hidden",
+    bare=lambda config: config.head_kind.is_bare,
     copies=_copies,
 )

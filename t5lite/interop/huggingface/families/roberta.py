@@ -22,6 +22,7 @@ _CLASSES: dict[Head, str] = {
     "sequence_regression": "RobertaForSequenceClassification",
     "token_classification": "RobertaForTokenClassification",
     "span_extraction": "RobertaForQuestionAnswering",
+    "sentence_embedding": "RobertaModel",
 }
 _ARCHITECTURES = tuple(dict.fromkeys(_CLASSES.values()))
 _SHAPE: dict[str, tuple[Any, ...]] = {
@@ -129,7 +130,7 @@ FAMILY = Family(
     rules=_rules,
     prefix="roberta.",
     heads=("lm_head.", "classifier.", "qa_outputs."),
-    bare=lambda config: config.head in ("hidden", "pooled"),
+    bare=lambda config: config.head_kind.is_bare,
     copies=_copies,
     ignorable=(r"roberta\.embeddings\.(position_ids|token_type_ids)",),
     optional_parts=(r"roberta\.pooler\.dense\.(weight|bias)", r"(lm_head|classifier|qa_outputs)\..*"),

@@ -14,7 +14,7 @@ from t5lite.models.config import AttentionConfig, EncoderOnlyConfig, T5Initializ
 _CLASSES = {"t5": "T5EncoderModel", "umt5": "UMT5EncoderModel"}
 _SHAPE: dict[str, tuple[Any, ...]] = {
     **t5.STACK,
-    "head": ("hidden",),
+    "head": ("hidden", "sentence_embedding"),
     "num_token_types": (0,),
 }
 

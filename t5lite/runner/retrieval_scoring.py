@@ -1,0 +1,73 @@
+"""What vectors of held-out pairs find: of each anchor, its positives among those of all pairs."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import jax
+import numpy as np
+
+from t5lite.core.types import Tree
+from t5lite.data.examples.protocol import TextPairs
+from t5lite.data.pipeline import evaluation_indices
+from t5lite.evaluation.metrics.retrieval import retrieval
+from t5lite.models.functional import FunctionalModel
+from t5lite.partitioning import Partitioner
+from t5lite.runner.heldout import Heldout
+from t5lite.runner.heldout_measures import heldout_batches
+from t5lite.runner.scorer import Scored, Scorer
+
+
+class RetrievalScorer(Scorer):
+    """Finds positives by anchors; an anchor of several pairs is asked once, and has several that are right.
+
+    Args:
+      model: with a head that embeds.
+      heldout: the evaluation.
+      examples: its.
+      partitioner: where parameters lie.
+    """
+
+    def __init__(
+        self, model: FunctionalModel, heldout: Heldout, examples: TextPairs, partitioner: Partitioner
+    ):
+        self._heldout, self._examples, self._partitioner = heldout, examples, partitioner
+        self.metrics = model.config.predicted_metrics
+
+        def vectors(params: Tree, batch: Mapping[str, jax.Array]) -> jax.Array:
+            with partitioner.activate():
+                return model.bind(params)(batch)["texts"]
+
+        shardings = (
+            partitioner.tree_shardings(model.logical_axes, model.abstract_params),
+            partitioner.batch_sharding,
+        )
+        self._vectors = jax.jit(vectors, in_shardings=shardings, out_shardings=partitioner.replicated)
+
+    def __call__(self, params: Tree, *, before_output: Callable[[], None] = lambda: None) -> Scored:
+        """Return what is found with these parameters."""
+        indices = evaluation_indices(self._examples.num_examples, self._heldout.config.max_examples)
+        with closing(heldout_batches(self._heldout, self._partitioner, before_output)) as batches:
+            vectors_NTD = np.concatenate([np.asarray(self._vectors(params, batch)) for batch in batches])
+        vectors_NTD = vectors_NTD[: len(indices)]
+        numbers_N2 = self._examples.numbers_N2[indices]
+        _, first_Q, query_N = np.unique(numbers_N2[:, 0], return_index=True, return_inverse=True)
+        _, first_C, candidate_N = np.unique(numbers_N2[:, 1], return_index=True, return_inverse=True)
+        pairs = np.unique(np.stack([query_N, candidate_N], axis=1), axis=0)
+        right = np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
+        found = retrieval(vectors_NTD[first_Q, 0], vectors_NTD[first_C, 1], right)
+        described = [self._examples.described(index) for index in indices.tolist()]
+        examples: list[dict[str, Any]] = [
+            {
+                "example": int(index),
+                "input": each.inputs,
+                "reference": each.reference,
+                "prediction": described[first_C[found.best_Q[query]]].reference,
+                "input_cut": each.input_cut,
+                "output_cut": False,
+                "scores": {name: float(getattr(found, name)[query]) for name in self.metrics},
+            }
+            for index, each, query in zip(indices, described, query_N.tolist(), strict=True)
+        ]
+        note = f"{len(first_Q):,} anchors find their positives among {len(first_C):,}"
+        return Scored(found.scores(), examples, (note,))

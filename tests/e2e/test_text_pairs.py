@@ -1,0 +1,81 @@
+"""From a pretrained BERT to vectors of texts that find each other: trained, measured, embedded, exported."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from t5lite.cli.main import main
+from t5lite.data.vocabulary import open_vocabulary
+from t5lite.evaluation.metrics.retrieval import retrieval
+from t5lite.quickstart import corpus
+from t5lite.runner.embedding import embed
+from tests.e2e.conftest import Refused, write
+from tests.e2e.test_encoder_heads import fine_tuned, in_training, measured, prepared
+
+METRICS = ["recall_at_1", "recall_at_10", "mrr", "ndcg_at_10"]
+
+
+@pytest.fixture(scope="module")
+def triplets(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Beginnings of verses, the same from the third word on, and another verse's beginning."""
+    vocabulary = open_vocabulary(text_data / "vocabulary" / "spiece.model")
+    texts = dict.fromkeys(" ".join(verse.english.split()[:9]) for verse in corpus.verses()[:400])
+    known = [text for text in texts if vocabulary.unk_id not in vocabulary.encode(text)][:200]
+    rows = [
+        {"anchor": text, "positive": text.split(" ", 2)[2], "negative": known[number - 1]}
+        for number, text in enumerate(known)
+    ]
+    return prepared(rows, "triplets", tmp_path_factory.mktemp("triplets"), text_data)
+
+
+@pytest.mark.slow
+def test_texts_find_each_other_and_do_so_as_an_export(bert: Path, triplets: Path, tmp_path: Path, capsys):
+    run = fine_tuned("tiny_embedder_recipe.py", triplets, bert, tmp_path / "run", best="mrr")
+    metrics, lines = measured(run, tmp_path / "predictions.jsonl")
+    assert {name: in_training(run)[name] for name in metrics} == pytest.approx(metrics, rel=1e-4)
+    assert {"loss", "batch_accuracy", *METRICS} <= metrics.keys()
+    assert "perplexity" not in metrics
+    anchors, positives = ([line[side] for line in lines] for side in ("input", "reference"))
+    said = capsys.readouterr().out
+    assert f"{len(set(anchors))} anchors find their positives among {len(set(positives))}" in said
+
+    options = {"max_length": 16, "batch_size": 32}
+    vectors_ND = embed(run, [*anchors, *positives], **options)
+    right = [np.array([number]) for number in range(len(lines))]
+    found = retrieval(vectors_ND[: len(lines)], vectors_ND[len(lines) :], right)
+    for name in METRICS:
+        assert metrics[name] == pytest.approx(np.mean(getattr(found, name)), abs=0.02)
+    assert metrics["mrr"] > 0.3
+    assert [line["prediction"] for line in lines][:4] == [positives[best] for best in found.best_Q[:4]]
+
+    folder = tmp_path / "hf"
+    assert main(["export", "--run", str(run), "--output", str(folder)]) == 0
+    (pooling,) = (each for each in json.loads((folder / "modules.json").read_text()) if each["idx"] == 1)
+    assert json.loads((folder / pooling["path"] / "config.json").read_text()) == {
+        "word_embedding_dimension": vectors_ND.shape[1],
+        "pooling_mode_mean_tokens": True,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_lasttoken": False,
+    }
+    model = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    given = tokenizer(anchors[:4], return_tensors="pt", padding=True, truncation=True, max_length=16)
+    with torch.no_grad():
+        hidden_BLD = model(given["input_ids"], attention_mask=given["attention_mask"]).last_hidden_state
+    mask_BL1 = given["attention_mask"][:, :, None]
+    mean_BD = (hidden_BLD * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
+    expected_BD = torch.nn.functional.normalize(mean_BD, dim=1).numpy()
+    np.testing.assert_allclose(vectors_ND[:4], expected_BD, atol=2e-5)
+
+
+def test_pairs_of_a_store_without_negatives_are_refused_early(
+    pretrained: Path, refused: Refused, tmp_path: Path
+):
+    write(tmp_path / "pair.jsonl", json.dumps({"anchor": "a", "positive": "b"}) + "\n")
+    prepare = ["prepare", "task", "--task", "triplets", "--inputs", "pair.jsonl", "--output", "out"]
+    vocabulary = ["--vocabulary", pretrained / "spiece.model"]
+    refused([*prepare, *vocabulary], "has no field 'negative'; it has 'anchor', 'positive'", progress=True)
