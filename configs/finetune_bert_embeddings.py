@@ -11,7 +11,7 @@
 A line of triplets.jsonl is {"anchor": "a text", "positive": "what belongs to it", "negative": "what does not,
 but is like it"}; pairs alone are prepared by `t5lite prepare pairs`, with --data.no-hard-negatives. The model
 is that of the pretrained run with another head; the negatives of a pair are all other texts of the batch.
-docs/embeddings.md has a run on sentences that follow from others.
+docs/embeddings.md says more.
 """
 
 from t5lite import recipe as r
