@@ -6,6 +6,7 @@ TRIPLETS = Task(
     name="triplets",
     about="which text belongs to another, beside one that is like it and does not",
     inputs="{anchor}",
+    instruction="Write a text that belongs to this one.\n\n{anchor}",
     targets="{positive}",
     labels={"negative": "negative"},
     inputs_length=64,
