@@ -24,7 +24,8 @@ import numpy as np
 from t5lite.core.types import Batch, Tree
 from t5lite.models.config import AttentionConfig, DecoderOnlyConfig, NormalInitializer, Transfer
 from t5lite.models.functional import FunctionalModel, build
-from t5lite.optim import AdamWConfig, Optimizer, WarmupCosine
+from t5lite.optim import AdamWConfig, Constant, Optimizer, WarmupCosine
+from t5lite.optim.base import ScheduleFn
 from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart.corpus import verses
@@ -55,13 +56,12 @@ def model_of(width: int, *, transfer: bool) -> FunctionalModel:
     return build(replace(config, transfer=Transfer(embed_dim=WIDTHS[0])) if transfer else config)
 
 
-def optimizer_of(model: FunctionalModel, rate: float, steps: int) -> Optimizer:
-    """Return AdamW with the recipe's schedule; of a model with ``transfer``, by its factors."""
+def optimizer_of(model: FunctionalModel, schedule: ScheduleFn) -> Optimizer:
+    """Return AdamW; of a model with ``transfer``, by its factors."""
     adamw = AdamWConfig(b2=0.95)
     trained = resolve_trained(None, (), model.abstract_params)
     if model.growths:
         trained = trained.grown(adamw, model.growths, model.logical_axes)
-    schedule = WarmupCosine(peak=rate, warmup_steps=steps // 10).build(steps)
     return trained.optimizer(partial(adamw.build, schedule), model.logical_axes)
 
 
@@ -79,9 +79,9 @@ def batches() -> Iterator[Batch]:
         }
 
 
-def trained(model: FunctionalModel, rate: float, *, steps: int, of_steps: int) -> tuple[Tree, list[float]]:
-    """Return the parameters after ``steps`` of a schedule of ``of_steps``, and the losses (nats a byte)."""
-    optimizer = optimizer_of(model, rate, of_steps)
+def trained(model: FunctionalModel, schedule: ScheduleFn, *, steps: int) -> tuple[Tree, list[float]]:
+    """Return the parameters after so many steps, and the losses (nats a byte)."""
+    optimizer = optimizer_of(model, schedule)
     partitioner = make_partitioner(PartitioningConfig(), jax.devices()[:1])
     state = init_state(model, optimizer, jax.random.key(0), partitioner)
     step = make_train_step(model, optimizer, StepConfig(), seed=0)
@@ -105,7 +105,7 @@ def moved(width: int, *, transfer: bool, steps: int = 5) -> tuple[float, float]:
         return module.encode(tokens, segment_ids_BM=jnp.ones_like(tokens)), module(probe)
 
     before = outputs(jax.jit(model.init)(jax.random.key(0)))
-    after = outputs(trained(model, COORDINATE_RATE, steps=steps, of_steps=steps)[0])
+    after = outputs(trained(model, Constant(value=COORDINATE_RATE).build(steps), steps=steps)[0])
     hidden, logits = (
         float(jnp.sqrt(jnp.mean((new - old) ** 2))) for old, new in zip(before, after, strict=True)
     )
@@ -130,7 +130,8 @@ def rates(results: Path) -> None:
         for transfer, rate in itertools.product((False, True), RATES):
             if (str(width), str(transfer), str(rate)) in done:
                 continue
-            losses = trained(model_of(width, transfer=transfer), rate, steps=STEPS, of_steps=STEPS)[1]
+            schedule = WarmupCosine(peak=rate, warmup_steps=STEPS // 10).build(STEPS)
+            losses = trained(model_of(width, transfer=transfer), schedule, steps=STEPS)[1]
             with results.open("a") as file:
                 print(width, transfer, rate, f"{np.mean(losses[-LAST:]):.4f}", sep=",", file=file)
 

@@ -66,8 +66,11 @@ class MuonConfig(BaseOptimizer):
     def rate_factor(self, growth: Growth, axes: LogicalAxes) -> float:
         """Return what multiplies the learning rate of a parameter of a model that has grown.
 
-        An orthogonal update of a given RMS is the larger a map the wider it is, as initial values are.
+        An orthogonal update of a given RMS is the larger a map the wider it is, as initial values are; that
+        of one head of keys or values, which does not widen, by its inputs alone, as Adam's.
         """
+        if "kv" in axes:
+            return growth.update
         return growth.initial if _in_stack(axes) else self.adamw.rate_factor(growth, axes)
 
     def build(

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from t5lite.core.errors import ConfigError
-from t5lite.models.config import Transfer
+from t5lite.models.config import ModelConfig, Transfer
 from t5lite.run_config import RunConfig
 from t5lite.scaling.counting import convention, shape_of
 
 Rule: TypeAlias = Callable[[RunConfig, RunConfig, float], RunConfig]
 """Takes the run with its model, the recipe, and the tokens of the budget; returns the run."""
+
+_ROUNDING = 0.1
+"""Of an MLP's width, of the ratio to the model's."""
 
 
 def with_rate(config: RunConfig, *, batch_size: int, rate: float) -> RunConfig:
@@ -55,15 +58,20 @@ class Transferred:
     """The recipe's batch, and rates that are those of its model whatever the size (``Transfer``)."""
 
     depth: bool = False
-    """Whether they hold for other numbers of layers, too, for models with ``norm_placement='pre'``."""
+    """Whether they hold for other numbers of layers, too, for models with ``norm_placement='pre'``; a recipe
+    that goes by the rates of another size already says that itself."""
 
     def __call__(self, config: RunConfig, recipe: RunConfig, tokens: float) -> RunConfig:
         """Return the run with its model's ``transfer``; errors as of ``Transfer.check``.
 
         Raises:
-          ConfigError: for depth, if the recipe's stacks have unequal numbers of layers.
+          ConfigError: if heads or MLPs do not grow as the model does, and for depth, if the recipe's stacks
+            have unequal numbers of layers.
         """
         del tokens
+        _check_grown(config.model, recipe.model)
+        if recipe.model.transfer is not None:
+            return replace(config, model=replace(config.model, transfer=recipe.model.transfer))
         counts = {*recipe.model.layer_counts.values()}
         if self.depth and len(counts) > 1:
             raise ConfigError(
@@ -72,6 +80,21 @@ class Transferred:
             )
         transfer = Transfer(embed_dim=recipe.model.embed_dim, num_layers=counts.pop() if self.depth else None)
         return replace(config, model=replace(config.model, transfer=transfer))
+
+
+def _check_grown(model: ModelConfig, before: ModelConfig) -> None:
+    if model.head_dim != before.head_dim:
+        raise ConfigError(
+            f"Transferred: head_dim={model.head_dim} at width {model.embed_dim}, and the recipe has "
+            f"{before.head_dim}; rates transfer to more heads, not to wider ones: give the shapes "
+            f"head_dim={before.head_dim}"
+        )
+    ratios = [each.mlp_dim / each.embed_dim for each in (model, before)]
+    if not math.isclose(*ratios, rel_tol=_ROUNDING):
+        raise ConfigError(
+            f"Transferred: the MLP is {ratios[0]:.3g} times as wide as the model of width {model.embed_dim}, "
+            f"and {ratios[1]:.3g} times in the recipe; widths must grow together: give the shapes that ratio"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,14 +113,20 @@ class Growing:
             growth = Growth(1 / self.width if axes[-1] in _FINITE else self.width**-0.5, 1 / self.width)
         if kind in RESIDUAL_OUTPUTS:
             growth = growth.times(1 / self.depth)
+        return growth, growth.initial / self.by_itself(
+            kind, shape, axes, scheme=scheme, num_layers=num_layers
+        )
+
+    def by_itself(
+        self, kind: Kind, shape: tuple[int, ...], axes: LogicalAxes, *, scheme: Initializer, num_layers: int
+    ) -> float:
+        """Return how a scheme's initial values change with the size already; arguments as of ``kernel``."""
         before = tuple(
             size / self.width if axis in _WIDE else size for size, axis in zip(shape, axes, strict=True)
         )
-        by_itself = scheme.relative_std(kind, shape, num_layers) / scheme.relative_std(
-            kind, before, self.num_layers
-        )
-        return growth, growth.initial / by_itself
+        now, then = ((shape, num_layers), (before, self.num_layers))
+        return scheme.relative_std(kind, *now) / scheme.relative_std(kind, *then)
 
     def bias(self, *, residual: bool) -> Growth:
         """Return the growth of a bias or a norm's scale; ``residual``: one that is added to the stream."""
-        return Growth().times(1 / self.depth if residual else 1.0)
+        return Growth(update=1 / self.depth if residual else 1.0)

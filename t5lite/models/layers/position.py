@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from t5lite.models.config import RelativePositions, RotaryPositions
+from t5lite.models.config import RelativePositions, RotaryPositions, XavierInitializer
 from t5lite.models.layers.making import Making
 
 
@@ -106,9 +106,11 @@ class RelativePositionBias(nnx.Module):
     def __init__(self, kind: RelativePositions, num_heads: int, making: Making, *, bidirectional: bool):
         initializer = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
         shape, dtype = (kind.num_buckets, num_heads), jnp.dtype(making.execution.param_dtype)
-        self.embedding = nnx.Param(
-            initializer(making.rngs.params(), shape, dtype), out_sharding=("relpos_buckets", "heads")
-        )
+        values, axes = initializer(making.rngs.params(), shape, dtype), ("relpos_buckets", "heads")
+        if making.growing is not None:
+            # It starts as large as at the size that rates are of, whatever fan_avg says.
+            values /= making.growing.by_itself("dense", shape, axes, scheme=XavierInitializer(), num_layers=1)
+        self.embedding = nnx.Param(values, out_sharding=axes)
         self.bidirectional = bidirectional
         self.max_distance = kind.max_distance
 

@@ -35,7 +35,7 @@ def wider(name, times=4, **transfer):
     """The family's tiny model, so many times as wide, by the rates of itself."""
     config = FAMILIES[name]
     widths = {field: times * getattr(config, field) for field in ("embed_dim", "mlp_dim", "num_heads")}
-    if config.num_kv_heads is not None:
+    if config.num_kv_heads not in (None, 1):
         widths["num_kv_heads"] = times * config.num_kv_heads
     return dataclasses.replace(config, **widths, transfer=Transfer(embed_dim=config.embed_dim, **transfer))
 
@@ -119,7 +119,11 @@ def test_depth_divides_what_is_added_to_the_stream_and_nothing_else():
     growths = build(dataclasses.replace(wider("gpt2", 1, num_layers=1), num_layers=8)).growths
     changed = {path.split("/")[-1] for path, growth in growths.items() if growth != Growth()}
     assert changed == {"out", "out_bias", "wo", "wo_bias"}
-    assert {growth for growth in growths.values() if growth != Growth()} == {Growth(1 / 8, 1 / 8)}
+    # A bias starts at 0 whatever it is divided by: no optimizer may take its update for a relative one.
+    assert {growth for growth in growths.values() if growth != Growth()} == {
+        Growth(1 / 8, 1 / 8),
+        Growth(1, 1 / 8),
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,3 +175,21 @@ def test_weight_decay_is_the_same_at_every_size(optimizer):
 def test_what_does_not_grow_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
         dataclasses.replace(FAMILIES["gpt2"], **changes)
+
+
+def test_one_head_of_keys_does_not_widen_with_the_model():
+    """An orthogonal update of its RMS is a map as much larger as its inputs are more."""
+    model = build(wider("palm"))
+    factors = resolve_trained(None, (), model.abstract_params)
+    factors = factors.grown(MuonConfig(), model.growths, model.logical_axes).size_factors
+    assert factors["decoder/layers/self_attention/key"] == 1 / 4
+    assert factors["decoder/layers/self_attention/query"] == 1 / 2
+
+
+@pytest.mark.slow
+def test_a_relative_bias_starts_as_large_whatever_the_number_of_heads():
+    found = [
+        jax.jit(build(config).init)(jax.random.key(2))["encoder"]["relpos_bias"]["embedding"].std()
+        for config in (FAMILIES["t5-1.1"], wider("t5-1.1", 16))
+    ]
+    assert math.isclose(*found, rel_tol=0.15)

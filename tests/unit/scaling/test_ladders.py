@@ -143,12 +143,18 @@ def test_a_scaled_schedule_fits_a_run_of_any_length_and_has_the_rate(name, total
 
 def test_rates_are_transferred_from_the_recipes_size(recipes):
     recipe = recipes[2]
-    models = shapes.constant_aspect(recipe.model, (64, 256), aspect=64, head_dim=32)
+    models = shapes.constant_aspect(recipe.model, (64, 256), aspect=64, head_dim=64)
     for rule in (Transferred(), Transferred(depth=True)):
         for run in ladder(recipe, models=models, budgets=[Tokens(tokens=1e6)], rule=rule):
             layers = recipe.model.num_layers if rule.depth else None
             assert run.model.transfer == Transfer(embed_dim=recipe.model.embed_dim, num_layers=layers)
             assert run.schedule.highest == recipe.schedule.highest
+    own = replace(recipe, model=replace(recipe.model, transfer=Transfer(embed_dim=32)))
+    (run,) = ladder(own, models=[recipe.model], budgets=[Tokens(tokens=1e6)], rule=Transferred())
+    assert run.model.transfer == Transfer(embed_dim=32)
+    for wrong, said in (({"head_dim": 32}, "head_dim=64"), ({"mlp_dim": 128}, "grow together")):
+        with pytest.raises(ConfigError, match=said):
+            Transferred()(replace(recipe, model=replace(recipe.model, **wrong)), recipe, 1e6)
     uneven = replace(recipes[0], model=preset("byt5-small"))
     with pytest.raises(ConfigError, match=r"have \[4, 12\] layers; make them equal, or depth=False"):
         ladder(uneven, models=[uneven.model], budgets=[Tokens(tokens=1e9)], rule=Transferred(depth=True))
