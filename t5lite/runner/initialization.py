@@ -1,15 +1,14 @@
 """The run that ``initialize_from`` names: whether it fits, and the parameters that it gives."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 
-from t5lite.adapters import Base
 from t5lite.adapters.base import united
-from t5lite.checkpointing.partial import RestoreReport, restore_params
+from t5lite.checkpointing.partial import RestoredLeaf, RestoreReport, restore_params
 from t5lite.checkpointing.reading import Step, largest_leaf, leaf_names, saved_shapes
 from t5lite.core.errors import ConfigError, UserError
 from t5lite.core.types import Tree
@@ -21,7 +20,7 @@ from t5lite.optim.trained import merged as with_leaves
 from t5lite.partitioning import Partitioner
 from t5lite.partitioning.agreed_errors import in_all_or_none
 from t5lite.run_config import InitializeFrom
-from t5lite.runner.adapted import chosen_leaves, frozen_params
+from t5lite.runner.adapted import chosen_leaves
 from t5lite.runner.averages import restore_average
 from t5lite.runner.checkpoint_choice import chosen_step, evaluations, measured_average, read_chosen
 from t5lite.runner.loading import sharded_abstract_params
@@ -175,15 +174,6 @@ def restore_source(
         getattr(theirs, name, 0) != getattr(model.config, name, 0) for name in _HEAD_FIELDS
     )
 
-    def initialize(names: Collection[str]) -> dict[str, jax.Array]:
-        def chosen(tree: Tree) -> dict[str, Any]:
-            leaves = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
-            return {name: leaf for name, leaf in leaves if name in names}
-
-        shardings = {name: leaf.sharding for name, leaf in chosen(abstract).items()}
-        make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
-        return make(jax.random.key(seed))
-
     directory = RunDirectory.at(source.run)
 
     def read(chosen: int) -> tuple[Tree, RestoreReport]:
@@ -191,62 +181,114 @@ def restore_source(
             directory.checkpoints,
             abstract,
             chosen,
-            initialize=initialize if differs or is_adapted else None,
+            initialize=_initializer(model, abstract, seed) if differs or is_adapted else None,
             anew=lambda name: reason is not None and name.startswith(_CLASSIFIER),
         )
 
     asked = source.step if is_adapted else source.asked
     params, report = read_chosen(directory, asked, read, first=source.step)
     if source.average is not None:
-        params = with_leaves(params, _averaged(source, abstract, report))
+        taken = [leaf.name for leaf in report.leaves]
+        params = with_leaves(params, _restored(source, report.step, abstract, taken)[0])
     return params, dataclasses.replace(report, reason=reason)
 
 
 def restore_adapter(
-    source: Source, base: Base, abstract_params: Tree, trained: Tree
+    source: Source,
+    model: FunctionalModel,
+    partitioner: Partitioner,
+    classes: LabelClasses | None = None,
+    *,
+    trained: Tree,
+    seed: int,
 ) -> tuple[Tree, RestoreReport]:
     """Return the parameters that an adapter's run gives, and its base; the report is of its own.
 
+    What is in neither, and what is not taken of them, is as of ``restore_source``.
+
     Args:
-      source: holds an adapter.
-      base: of that, as it was found.
-      abstract_params: of the run's model, with shardings.
-      trained: what of them, or of a tree like them, is trained.
+      source: holds an adapter, whose base was found.
+      model: of the run.
+      partitioner: of the mesh.
+      classes: of the run.
+      trained: what of the model's parameters, or of a tree like them, is trained.
+      seed: for what is initialised.
 
     Raises:
       ConfigError: if it has trained what would not be saved any more.
       CheckpointError: if a checkpoint is damaged or does not fit.
     """
-    directory, step = RunDirectory.at(source.run).checkpoints, source.step
+    step, adaptation = source.step, source.model.adaptation
     assert step is not None
+    assert adaptation is not None
+    directory, base = RunDirectory.at(source.run).checkpoints, adaptation.base
     saved = in_all_or_none(lambda: saved_shapes(directory, step, "params"))
-    if lost := [name.replace(".", "/") for name in saved if name not in {*leaf_names(trained)}]:
+    abstract, reason = sharded_abstract_params(model, partitioner), why_anew(source, model.config, classes)
+
+    def is_anew(name: str) -> bool:
+        return reason is not None and name.startswith(_CLASSIFIER)
+
+    names, held = {*leaf_names(abstract)}, {*leaf_names(trained)}
+    taken = [name for name in saved if name in names and not is_anew(name)]
+    if not taken:
+        raise ConfigError(
+            f"nothing of the adapter of {source.run} fits this model"
+            f"{f', for {reason}' if reason else ''}; begin from its base by --initialize-from.run {base.run}"
+        )
+    if lost := [name.replace(".", "/") for name in taken if name not in held]:
         groups = " ".join(dict.fromkeys(name.split("/")[0] for name in lost))
         raise ConfigError(
             f"{source.run} has trained {len(lost)} arrays that this run does not, so that its checkpoints "
             f"would lack them: {listed(lost)}; train them on by --trainable {groups}"
         )
-    wanted = chosen_leaves(abstract_params, saved.__contains__)
-    params, report, _ = restore_average(
-        directory, wanted, step, source.average, max_host_bytes=largest_leaf(wanted)
+    own, report = _restored(source, step, abstract, taken)
+    beside, of_base = restore_params(
+        RunDirectory.at(base.run).checkpoints,
+        chosen_leaves(abstract, lambda name: name not in taken),
+        base.step,
+        initialize=_initializer(model, abstract, seed),
+        anew=is_anew,
     )
-    return united(frozen_params(base, abstract_params, params), params), report
+    left = (RestoredLeaf(name=name, shape=saved[name], dtype="") for name in saved if name not in names)
+    report = dataclasses.replace(report, new=of_base.new, left=tuple(left), reason=reason)
+    return united(beside, own), report
 
 
-def _averaged(source: Source, abstract_params: Tree, report: RestoreReport) -> Tree:
-    """Return the average of the parameters that were taken."""
-    directory, taken = RunDirectory.at(source.run).checkpoints, {leaf.name for leaf in report.leaves}
-    saved = in_all_or_none(lambda: saved_shapes(directory, report.step, "params"))
-    wanted = chosen_leaves(abstract_params, taken.__contains__)
-    averaged, _, _ = restore_average(
+def _initializer(
+    model: FunctionalModel, abstract_params: Tree, seed: int
+) -> Callable[[Collection[str]], dict[str, jax.Array]]:
+    """Return what makes parameters by name, each shard where it lives, as in a run from scratch."""
+
+    def initialize(names: Collection[str]) -> dict[str, jax.Array]:
+        def chosen(tree: Tree) -> dict[str, Any]:
+            leaves = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
+            return {name: leaf for name, leaf in leaves if name in names}
+
+        if not names:
+            return {}
+        shardings = {name: leaf.sharding for name, leaf in chosen(abstract_params).items()}
+        make = jax.jit(lambda key: chosen(model.init(key)), out_shardings=shardings)
+        return make(jax.random.key(seed))
+
+    return initialize
+
+
+def _restored(
+    source: Source, step: int, abstract_params: Tree, names: Collection[str]
+) -> tuple[Tree, RestoreReport]:
+    """Return parameters of a source's checkpoint by name, or their average; others are left."""
+    directory = RunDirectory.at(source.run).checkpoints
+    saved = in_all_or_none(lambda: saved_shapes(directory, step, "params"))
+    wanted = chosen_leaves(abstract_params, {*names}.__contains__)
+    params, report, _ = restore_average(
         directory,
         wanted,
-        report.step,
+        step,
         source.average,
         max_host_bytes=largest_leaf(wanted),
-        leave=saved.keys() - taken,
+        leave=saved.keys() - {*names},
     )
-    return averaged
+    return params, report
 
 
 def why_anew(source: Source, model: ModelConfig, classes: LabelClasses | None) -> str | None:

@@ -20,7 +20,6 @@ from t5lite.runner.config_changes import check_changes, check_names, config_chan
 from t5lite.runner.epochs import with_steps_of_epochs
 from t5lite.runner.heldout import check_encoder_use, open_heldout
 from t5lite.runner.initialization import Source, check_source, restore_adapter, restore_source
-from t5lite.runner.loading import sharded_abstract_params
 from t5lite.runner.planner import FindReturn, Planner
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_plan import RunPlan
@@ -134,17 +133,11 @@ def _start(run: Run) -> Start:
 def _given_by(source: Source, run: Run) -> tuple[Tree, RestoreReport]:
     """Return the parameters that a run begins with, all of which its checkpoints or its base will hold."""
     base, trained = run.plan.base, run.optimizer.trained(run.model.abstract_params)
-    if base is not None and source.model.adaptation is not None:
-        abstract = sharded_abstract_params(run.model, run.partitioner)
-        return restore_adapter(source, base, abstract, trained)
-    params, report = restore_source(
-        source,
-        run.model,
-        run.partitioner,
-        run.pipeline.classes,
-        seed=run.config.seed,
-        is_adapted=base is not None,
-    )
+    parts = source, run.model, run.partitioner, run.pipeline.classes
+    if source.model.adaptation is not None:
+        params, report = restore_adapter(*parts, trained=trained, seed=run.config.seed)
+    else:
+        params, report = restore_source(*parts, seed=run.config.seed, is_adapted=base is not None)
     if base is not None:
         check_saved_or_of_base(report, trained)
     return params, report

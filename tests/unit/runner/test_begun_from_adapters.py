@@ -1,0 +1,135 @@
+"""A run that begins from an adapter's: what it takes of that, of its base, and of neither."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from t5lite.adapters import Adaptation, Base, LoRA
+from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
+from t5lite.checkpointing.reading import leaf_names
+from t5lite.core.errors import ConfigError
+from t5lite.core.types import Tree
+from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.models.config import EncoderOnlyConfig
+from t5lite.models.functional import FunctionalModel, build
+from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.runner.adapted import check_saved_or_of_base, chosen_leaves
+from t5lite.runner.initialization import Source, restore_adapter
+from t5lite.runner.model_file import ModelFile, VocabularyFile
+from t5lite.runner.run_directory import RunDirectory
+
+BASE = EncoderOnlyConfig(
+    vocab_size=20, embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_layers=1, head="masked_lm"
+)
+CLASSIFIER = dataclasses.replace(BASE, head="sequence_classification", num_labels=2)
+LETTERS = LabelClasses(("a", "b"), ((3,), (4,)))
+ADAPTER = LoRA(rank=1, targets=("*attention/query",))
+HEAD = {f"{part}.dense.{name}" for part in ("classifier", "pooler") for name in ("bias", "kernel")}
+CLASSES = {"classifier.dense.bias", "classifier.dense.kernel"}
+
+
+def adapted(config: EncoderOnlyConfig) -> FunctionalModel:
+    return ADAPTER.adapt(build(config))
+
+
+def named(tree: Tree) -> dict[str, Any]:
+    return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def saved(run: Path, abstract: Tree, value: float) -> str:
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, value, leaf.dtype), abstract)
+    with Checkpoints(RunDirectory.at(run).checkpoints, CheckpointConfig()) as checkpoints:
+        checkpoints.save(1, {"params": params}, {})
+    return str(run)
+
+
+def source_of(tmp_path: Path, config: EncoderOnlyConfig, trained: tuple[str, ...]) -> Source:
+    """Return a run whose parameters are all 2, beside a base whose parameters are all 1."""
+    base = Base(run=saved(tmp_path / "base", build(BASE).abstract_params, 1), step=1, digest="")
+    own = chosen_leaves(adapted(config).abstract_params, lambda name: any(part in name for part in trained))
+    return Source(
+        run=saved(tmp_path / "adapter", own, 2),
+        asked="newest",
+        step=1,
+        model=ModelFile(
+            architecture=config.architecture,
+            config=config,
+            vocabulary=VocabularyFile(extra_ids=0, fingerprint=""),
+            adaptation=Adaptation(adapter=ADAPTER, base=base),
+        ),
+        vocabulary_path="",
+        classes=LETTERS,
+    )
+
+
+def begun(source: Source, config: EncoderOnlyConfig, classes: LabelClasses | None, trained: Tree):
+    partitioner = make_partitioner(PartitioningConfig(), jax.devices()[:1])
+    return restore_adapter(source, adapted(config), partitioner, classes, trained=trained, seed=0)
+
+
+@pytest.fixture(scope="module")
+def classifying(tmp_path_factory) -> Source:
+    return source_of(tmp_path_factory.mktemp("runs"), CLASSIFIER, ("_lora", "classifier", "pooler"))
+
+
+def test_a_head_that_neither_has_is_made_and_must_be_trained(tmp_path):
+    source, model = source_of(tmp_path, BASE, ("_lora",)), adapted(CLASSIFIER)
+    params, report = begun(source, CLASSIFIER, LETTERS, model.abstract_params)
+    assert {leaf.name for leaf in report.new} == HEAD
+    for name, leaf in named(params).items():
+        if name in HEAD:
+            assert not np.isin(leaf, (1, 2)).any(), name
+        else:
+            np.testing.assert_array_equal(leaf, 2 if "_lora" in name else 1, err_msg=name)
+    assert jax.tree.structure(params) == jax.tree.structure(model.abstract_params)
+    check_saved_or_of_base(report, model.abstract_params)
+    with pytest.raises(ConfigError, match="4 arrays are neither .* by --trainable classifier pooler"):
+        check_saved_or_of_base(report, chosen_leaves(model.abstract_params, lambda name: "_lora" in name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "new", "left", "reason"),
+    [
+        ({}, LETTERS, set(), set(), None),
+        (
+            {},
+            LabelClasses(("no", "yes"), ((1,), (2,))),
+            CLASSES,
+            set(),
+            "the source has the classes 'a', 'b'",
+        ),
+        ({"num_labels": 3}, LETTERS, CLASSES, set(), "the source has another number of outputs"),
+        ({"head": "token_classification"}, None, CLASSES, HEAD - CLASSES, "the source has another head"),
+        ({"head": "masked_lm"}, None, set(), HEAD, None),
+    ],
+)
+def test_a_classifier_that_was_trained_beside_is_taken_for_the_same_classes_alone(
+    classifying, changes, classes, new, left, reason
+):
+    config = dataclasses.replace(CLASSIFIER, **changes)
+    params, report = begun(classifying, config, classes, adapted(config).abstract_params)
+    assert {leaf.name for leaf in report.new} == new
+    assert {leaf.name for leaf in report.left} == left
+    assert str(report.reason).startswith(str(reason))
+    taken = {name for name, leaf in named(params).items() if (np.asarray(leaf) == 2).all()}
+    assert taken == {leaf.name for leaf in report.leaves}
+    assert HEAD & named(params).keys() - new <= taken
+
+
+def test_what_was_trained_and_would_be_saved_no_more_is_refused(classifying):
+    trained = chosen_leaves(adapted(CLASSIFIER).abstract_params, lambda name: "_lora" in name)
+    with pytest.raises(ConfigError, match="has trained 4 arrays .* by --trainable classifier pooler"):
+        begun(classifying, CLASSIFIER, LETTERS, trained)
+
+
+def test_an_adapter_of_which_nothing_is_left_is_refused(tmp_path):
+    source = source_of(tmp_path, CLASSIFIER, ("classifier",))
+    with pytest.raises(
+        ConfigError, match="fits this model, for the source has another number .* its base by"
+    ):
+        begun(source, dataclasses.replace(CLASSIFIER, num_labels=3), None, {})
