@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from t5lite.core.errors import UserError
-from t5lite.interop.finiteness import NonFinite
+from t5lite.interop.finiteness import NonFinite, check_finite
 from t5lite.interop.peft.described import MARK, TASKS, WEIGHTS, check_keys, described, stored, values_of
 from t5lite.interop.trees import listed, refuse_misfits
 from t5lite.models.config import ModelConfig
@@ -43,6 +43,7 @@ def contents(leaves: Mapping[str, Any], config: ModelConfig) -> tuple[dict[str, 
 
     Raises:
       UserError: for what PEFT has no place for.
+      CheckpointError: if the prompt is not finite.
     """
     _check_width(config)
     prompt = next(leaf for leaf in leaves.values() if isinstance(leaf, Prompt))
@@ -54,6 +55,7 @@ def contents(leaves: Mapping[str, Any], config: ModelConfig) -> tuple[dict[str, 
             "and generate read the run as it is"
         )
     stack = config.stacks[0]
+    check_finite({"prompt": prompt.embedding_PD})
     prompt_PD = np.asarray(prompt.embedding_PD, np.float32) / config.scale_of_embeddings(stack.embed_dim)
     return {_TENSOR: prompt_PD}, {
         "peft_type": TYPE,

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from t5lite.adapters import AdaptedModel, LoRA, PromptTuning
-from t5lite.core.errors import UserError
+from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.peft import export_folder, read_adapter
 from t5lite.models.functional import build
 from tests.unit.interop.huggingface_families import CONFIGS
@@ -162,6 +162,16 @@ def test_a_prompt_without_its_table_or_with_other_tensors(tmp_path):
     weights.unlink()
     with pytest.raises(UserError, match=r"adapter_model\.safetensors"):
         read_adapter(folder, CONFIGS["gpt2"])
+
+
+def test_a_prompt_that_is_not_finite_is_not_exported(tmp_path):
+    model, adapter = build(CONFIGS["gpt2"]), PromptTuning(num_tokens=2, initialization="random")
+    own = adapter.own_params(np.array([[np.nan] * 8, [1.0] * 8], np.float32))
+    with pytest.raises(
+        CheckpointError, match=r"1 holds NaN or infinity: prompt \(8 NaN\); export an earlier"
+    ):
+        export_folder(adapter.alone(model, model.abstract_params, own, {}), model.config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_prompt_has_no_place_for_there(tmp_path):
