@@ -30,6 +30,14 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
     if resumed is not None:
         _check_same_adapter(config, resumed)
         return resumed.base and found_base(_moved(resumed.base, config, resumed))
+    if source is not None and (held := source.model.adaptation) is not None:
+        if config.adapter.begun_from(held.adapter) != config.adapter:
+            raise ConfigError(
+                f"initialize_from.run={source.run} holds {held.adapter}, and adapter is {config.adapter}; "
+                f"give that one, of which the dropout alone may be another, or begin from its base, "
+                f"{held.base.run}"
+            )
+        return found_base(held.base)
     if not config.adapter.stands_apart:
         return None
     if source is None or source.step is None:
@@ -37,13 +45,6 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
             f"adapter={type(config.adapter).__name__} is trained beside a model, and there is none; give the "
             "run that has it, or an import, by --initialize-from.run RUN"
         )
-    if (held := source.model.adaptation) is not None:
-        if config.adapter.begun_from(held.adapter) != config.adapter:
-            raise ConfigError(
-                f"initialize_from.run={source.run} holds {held.adapter}, and adapter is {config.adapter}; "
-                "only the dropout of one that is trained on may be another"
-            )
-        return found_base(held.base)
     if source.average is not None:
         raise ConfigError(
             f"step {source.step} is the best of {source.run} by its moving average, and an adapter stands "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.adapters import AdaptedModel, PromptTuning
+from t5lite.adapters import Adaptation, AdaptedModel, Base, NoAdapter, PromptTuning
 from t5lite.adapters.base import united
 from t5lite.core.errors import ConfigError
 from t5lite.data.pipeline import PairsDataConfig
@@ -109,6 +109,15 @@ def test_what_cannot_be_is_refused():
     packed: Any = SimpleNamespace(adapter=PromptTuning(), data=PairsDataConfig(store="pairs", pack=True))
     with pytest.raises(ConfigError, match=r"data\.pack=True puts several examples into a row; set"):
         planned_base(packed, None, None)
+    base = Base(run="/base", step=1, digest="")
+    held = SimpleNamespace(adaptation=Adaptation(adapter=PromptTuning(), base=base))
+    source: Any = SimpleNamespace(run="/source", step=1, model=held)
+    for adapter in (NoAdapter(), PromptTuning(num_tokens=3)):
+        config: Any = SimpleNamespace(adapter=adapter, data=PairsDataConfig(store="pairs"))
+        with pytest.raises(
+            ConfigError, match=r"/source holds PromptTuning\(.* or begin from its base, /base"
+        ):
+            planned_base(config, None, source)
     model = PromptTuning().adapt(BASE)
     with pytest.raises(ConfigError, match="leaves out the prompt"):
         PromptTuning().check_trained(model, resolve_trained(("!prompt",), (), model.abstract_params))
