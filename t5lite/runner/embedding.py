@@ -100,7 +100,7 @@ def start_embedding(
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be 1 or more")
     found = Snapshot(RunDirectory.at(run))
-    config, vocabulary = found.model.config, found.vocabulary
+    config, vocabulary = found.model.narrowed, found.vocabulary
     pooling = pooling or config.pooling
     _check_pooling(config, pooling)
     length = _length(config, max_length)

@@ -1,6 +1,7 @@
 """Prompt tuning of a decoder alone, beside a model that has the prompt as tokens of its vocabulary."""
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -8,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.adapters import AdaptedModel, PromptTuning
+from t5lite.adapters import Adaptation, AdaptedModel, Base, PromptTuning
 from t5lite.adapters.base import united
 from t5lite.core.errors import ConfigError
+from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.decoding.decoder import ContinuingDecoder
 from t5lite.decoding.scoring import score_targets
 from t5lite.decoding.search import run_search
 from t5lite.decoding.strategies import Beam, Greedy, Search
-from t5lite.models.config import AttentionConfig, DecoderOnlyConfig, LearnedPositions
+from t5lite.models.config import AttentionConfig, DecoderOnlyConfig, Execution, LearnedPositions
 from t5lite.models.functional import build
+from t5lite.runner import embedding
+from t5lite.runner.run_directory import RunDirectory
 from tests.unit.adapters.test_lora import SIZES, random_params
 
 VOCAB, NUM, WRITTEN = SIZES["vocab_size"], 3, 5
@@ -108,3 +112,17 @@ def test_the_prompt_takes_positions_of_a_row():
         )
     with pytest.raises(ConfigError, match=r"^12 virtual tokens leave no room for text in the 12 positions"):
         PromptTuning(num_tokens=12).adapt(base)
+
+
+def test_texts_are_embedded_up_to_what_the_prompt_leaves(tmp_path, monkeypatch):
+    config = MODELS["positions"]
+    adaptation = Adaptation(adapter=ADAPTER, base=Base(run="/base", step=1, digest=""))
+    RunDirectory.at(tmp_path).write_model(
+        config, ByteVocabulary(), execution=Execution(), adaptation=adaptation
+    )
+    trained = SimpleNamespace(model=AdaptedModel.of(build(config), ADAPTER), params={}, step=1)
+    monkeypatch.setattr(embedding, "load_trained", lambda *found, **chosen: trained)
+    found = embedding.start_embedding(tmp_path, ["a text of many bytes"])
+    assert found.length == found.limit == 12 - NUM
+    with pytest.raises(ConfigError, match="10 tokens is longer than the 9 rows"):
+        embedding.start_embedding(tmp_path, ["a"], max_length=10)
