@@ -182,7 +182,7 @@ class RunConfig(_UncheckedConfig):
         if not 0 <= self.seed < _SEEDS:
             raise ConfigError(f"seed={self.seed} must be in 0..{_SEEDS - 1}")
         for data in self.data.named_sources.values():
-            _check_data_and_model(data, self.adapter.narrowed(self.model))
+            _check_data_and_model(data, self.model, self.adapter)
         self.data.lengths(self.model.architecture)
         for name, evaluation in self.evaluations.items():
             check_name(name)
@@ -290,7 +290,7 @@ def _absolute(directory: str) -> str:
     return absolute_location(str(place(directory)))
 
 
-def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
+def _check_data_and_model(data: SourceDataConfig, model: ModelConfig, adapter: Adapter) -> None:
     """Check that the data is of a kind that trains this model, and of a length that it can take."""
     data.check_model(model.architecture, model.head)
     spec = data.batch_spec(model.architecture)
@@ -298,7 +298,7 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig) -> None:
     for side, length in spec.lengths.items():
         if length > LARGEST_SIZE:
             raise ConfigError(f"the {side} reads {length} tokens; they must be at most {LARGEST_SIZE}")
-        model.check_length(length)
+        adapter.check_length(model, length)
 
 
 def load(

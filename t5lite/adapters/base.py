@@ -51,6 +51,14 @@ class BaseAdapter(ABC):
         """
         return config
 
+    def check_length(self, config: ModelConfig, length: int) -> None:
+        """Check that a sequence of ``length`` tokens has a position for each.
+
+        Raises:
+          ConfigError: if it has not.
+        """
+        config.check_length(length)
+
     def bound(self, model: FunctionalModel, params: Tree, own: Tree, dropout_key: jax.Array | None) -> Any:
         """Return the module over the parameters of a model and its adapter; arguments as of ``applied``."""
         return model.bind(self.applied(model, params, own, dropout_key))

@@ -62,6 +62,17 @@ class PromptTuning(BaseAdapter):
         """Return the model without the positions that the prompt takes."""
         return config.behind(self.num_tokens)
 
+    def check_length(self, config: ModelConfig, length: int) -> None:
+        """Check that a sequence of ``length`` tokens has a position for each, behind the prompt."""
+        super().check_length(config, length)
+        left = self.narrowed(config).position_limit
+        if left is not None and length > left:
+            raise ConfigError(
+                f"a sequence of {length} tokens is longer than the {left} positions that "
+                f"adapter.num_tokens={self.num_tokens} leaves of the model's {config.position_limit}; use at "
+                f"most {left}, or fewer virtual tokens"
+            )
+
     def shapes(self, model: FunctionalModel) -> tuple[Tree, Tree]:
         """Return one table ``[num_tokens, embed]`` in float32."""
         config: Any = model.config

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from t5lite import run_config
+from t5lite.adapters import PromptTuning
 from t5lite.core.errors import ConfigError
 from t5lite.data.objectives.causal_lm import CausalLM
 from t5lite.data.objectives.masked_lm import MaskedLM
@@ -403,6 +404,15 @@ def test_a_task_is_fine_with_pairs():
 def test_a_model_and_data_that_do_not_go_together(model, data, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(CONFIG, model=model, data=data)
+
+
+def test_rows_that_a_prompt_leaves_no_positions_for():
+    positioned = dataclasses.replace(GPT, positions=LearnedPositions(), max_length=640)
+    config = dataclasses.replace(CONFIG, model=positioned, data=PAIRS, adapter=PromptTuning(num_tokens=1))
+    with pytest.raises(
+        ConfigError, match=r"639 tokens .* 638 positions that adapter\.num_tokens=2 leaves of"
+    ):
+        dataclasses.replace(config, adapter=PromptTuning(num_tokens=2))
 
 
 @pytest.mark.parametrize(("model", "data"), [(GPT, CAUSAL), (BERT, MASKED), (GPT, PAIRS)], ids=str)
