@@ -11,8 +11,8 @@ import numpy as np
 
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.registry import union_of
-from t5lite.data.reading.tally import Loss
 from t5lite.tasks.answer_places import answer_places
+from t5lite.tasks.left_out import MisplacedError, NoLabelError, NotThereError
 from t5lite.tasks.tagged_words import (
     ENTITY_SEPARATOR,
     SPAN_SEPARATOR,
@@ -26,30 +26,6 @@ from t5lite.tasks.words import alphanumeric_words, pad_punctuation
 
 _SHOWN_CHARACTERS = 40
 _WHOLE = re.compile(r"(-?\d+)\.0*")
-
-
-class LeftOutError(ValueError):
-    """A row is no example, for a reason that is counted and said."""
-
-    loss: ClassVar[Loss]
-
-
-class NotThereError(LeftOutError):
-    """An answer that is to be found in a text does not stand there."""
-
-    loss = Loss.NOT_THERE
-
-
-class MisplacedError(LeftOutError):
-    """An answer does not stand in a text where it is said to start."""
-
-    loss = Loss.MISPLACED
-
-
-class NoLabelError(LeftOutError):
-    """There is no label: -1 in ``datasets``, ``-`` in SNLI's own files where its annotators did not agree."""
-
-    loss = Loss.NO_LABEL
 
 
 @dataclass(frozen=True, kw_only=True)

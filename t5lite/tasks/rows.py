@@ -10,7 +10,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.data.reading.record_texts import found
 from t5lite.data.reading.rows import Lose
 from t5lite.data.reading.tally import Loss
-from t5lite.tasks.fields import LeftOutError
+from t5lite.tasks.left_out import LeftOutError
 from t5lite.tasks.task import Task
 
 Form = Literal["inputs", "instruction"]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from t5lite.core.errors import ConfigError, suggestion
+from t5lite.tasks.left_out import UnevenError
 
 ENTITY_SEPARATOR, SPAN_SEPARATOR = "; ", ": "
 
@@ -41,13 +42,15 @@ def spans(words: Any, tags: Any, *, tag_names: Sequence[str] = ()) -> list[Span]
       tag_names: the tags by their numbers.
 
     Raises:
-      ValueError: if there are not as many, or one is none.
+      UnevenError: if there are not as many.
+      ValueError: if they are no tags.
     """
     words = check_words(words)
     tags = tags.split() if isinstance(tags, str) else tags
-    if not isinstance(tags, list) or len(tags) != len(words):
-        count = len(tags) if isinstance(tags, list) else repr(tags)
-        raise ValueError(f"there are {len(words)} words and {count} tags; give one tag a word")
+    if not isinstance(tags, list):
+        raise ValueError(f"there are {len(words)} words and {tags!r} tags; give one tag a word")
+    if len(tags) != len(words):
+        raise UnevenError
     return list(_spans(tag_of(tag, tag_names) for tag in tags))
 
 

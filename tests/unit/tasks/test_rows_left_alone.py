@@ -75,18 +75,19 @@ def test_a_number_may_be_minus_one_where_no_task_says_that_this_is_none(tmp_path
     assert open_task("stsb").fields["label"] != open_task("regression").fields["label"]
 
 
+@pytest.mark.parametrize("task", ["ner-tags", "ner", "semantic-roles"])
 @pytest.mark.parametrize("fraction", [0.0, 0.5])
 @pytest.mark.parametrize("kind", [".jsonl", ".parquet"])
-def test_rows_without_one_tag_a_word_are_refused_together(fraction, kind, tmp_path: Path):
-    tags = ["B-PER", "O", "O"]
-    rows = [{"tokens": ["Ada", "wrote", f"{number}"], "ner_tags": tags} for number in range(40)]
+def test_rows_without_one_tag_a_word_are_refused_together(task, fraction, kind, tmp_path: Path):
+    tags, column = ["B-PER", "O", "O"], "tags" if task == "semantic-roles" else "ner_tags"
+    rows = [{"tokens": ["Ada", "wrote", f"{number}"], column: tags, "predicate": 1} for number in range(40)]
     for number in (*range(3, 30, 4), 31):
-        rows[number]["ner_tags"] = tags[: number % 3] or [*tags, "O"]
-    uneven = [number for number, row in enumerate(rows) if len(row["ner_tags"]) != 3]
+        rows[number][column] = tags[: number % 3] or [*tags, "O"]
+    uneven = [number for number, row in enumerate(rows) if len(row[column]) != 3]
     path = tmp_path / f"rows{kind}"
     lines(path, rows) if kind == ".jsonl" else table(path, rows)
     with pytest.raises(DataError) as refused:
-        prepare(tmp_path, "ner-tags", path, heldout_fraction=fraction)
+        prepare(tmp_path, task, path, heldout_fraction=fraction)
     place = ":" if kind == ".jsonl" else " row "
     said = ", ".join(f"{path}{place}{number + 1}" for number in uneven[:5])
     assert str(refused.value) == (

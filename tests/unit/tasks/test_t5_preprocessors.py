@@ -72,7 +72,7 @@ def test_pairs_on_which_annotators_did_not_agree_are_left_out_and_counted():
 @pytest.mark.parametrize(
     ("task", "row", "message"),
     [
-        ("ner", {"tokens": ["a", "b"], "ner_tags": [0]}, "2 words and 1 tags; give one tag a word"),
+        ("ner", {"tokens": ["a", "b"], "ner_tags": 0}, "2 words and 0 tags; give one tag a word"),
         ("ner", {"tokens": ["a"], "ner_tags": [9]}, "unknown tag 9; allowed: B-LOC.*, or their numbers"),
         ("ner", {"tokens": ["a"], "ner_tags": ["PER"]}, "unknown tag 'PER'"),
         ("ner", {"tokens": {"a": 1}, "ner_tags": [0]}, "words are a list of texts"),

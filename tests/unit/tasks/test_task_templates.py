@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from t5lite.core.errors import ConfigError
 from t5lite.evaluation.scoring import named_metrics
 from t5lite.tasks import TASKS
-from t5lite.tasks.fields import Entities, Label, NoLabelError, Roles, RoundedNumber, Tags
+from t5lite.tasks.fields import Entities, Label, Roles, RoundedNumber, Tags
+from t5lite.tasks.left_out import NoLabelError
 from t5lite.tasks.opening import check_task, kept_task, open_task, task_location, to_json
 from t5lite.tasks.rows import TaskRows, example_texts
 from t5lite.tasks.task import Task
