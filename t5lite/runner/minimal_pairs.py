@@ -75,8 +75,8 @@ def evaluate_minimal_pairs(
       UserError: if the run or the file cannot be used.
     """
     found, tally = Snapshot(RunDirectory.at(run)), Tally()
-    paths = find_input_files([file], allowed=RECORD_FORMATS).paths
-    rows = [texts for _, *texts in read_rows(paths, _Columns(), tally=tally)]
+    inputs = find_input_files([file], allowed=RECORD_FORMATS)
+    rows = [texts for _, *texts in read_rows(inputs.paths, _Columns(), tally=tally)]
     if not rows:
         raise DataError(f"{file} has no pair; give rows with {' and '.join(_SENTENCES)}")
     vocabulary, config = found.vocabulary, found.model.narrowed
@@ -108,7 +108,7 @@ def evaluate_minimal_pairs(
         metrics={name: score.value for name, score in accuracies.items()},
         scores=accuracies,
         predictions=[_record(*each) for each in zip(range(len(rows)), rows, scores_N2.tolist(), strict=True)],
-        notes=(*about_parameters(trained, taken), *notes, *messages(tally.report())),
+        notes=(*about_parameters(trained, taken), *notes, *messages(tally.report(), inputs.skipped)),
         settings=parameter_settings(trained, taken),
     )
 

@@ -34,11 +34,15 @@ def test_pairs_are_counted_with_ties_and_by_field(imported: Path, tmp_path: Path
     folder.mkdir()
     for name, some in (("morphology_1", [rows[0], {**rows[0], "sentence_good": ""}]), ("syntax_1", rows[1:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    (folder / "README.md").write_text("BLiMP")
     options = ["--minimal-pairs", str(folder), "--predictions", str(predictions)]
     assert main(["evaluate", "--run", str(imported), *options]) == 0
     said = capsys.readouterr().out
     assert "1 of 3 pairs are ties and count as misses; of 1 both sentences are the same tokens" in said
     assert "is empty: 1 (first: " in said
+    assert (
+        f"inputs left out, without text, of another type, or met before: 1 ({folder / 'README.md'})" in said
+    )
     record = json.loads((imported / "evaluation.json").read_text())
     lines = [json.loads(line) for line in predictions.read_text().splitlines()]
     hits = [line["log_likelihoods"][0] > line["log_likelihoods"][1] for line in lines]
