@@ -1,6 +1,5 @@
 """How probable a model that writes finds each label of a task, of all that it could answer."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import cast
 
@@ -18,6 +17,7 @@ from t5lite.decoding.searching import Searching
 from t5lite.evaluation.length_buckets import buckets
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
+from t5lite.partitioning.rules import activated, even_rows
 from t5lite.tasks.task import Task
 
 _MOST = 20
@@ -88,8 +88,7 @@ class LabelProbabilities:
         for row, target in enumerate(targets):
             targets_CL[row, : len(target)] = target
         self.names, self._partitioner = labels.texts, partitioner
-        ways = 1 if partitioner is None else partitioner.num_shards(partitioner.batch_sharding.spec[0])
-        self._batch_size = -(-max(batch_size // len(targets), 1) // ways) * ways
+        self._batch_size = even_rows(max(batch_size // len(targets), 1), partitioner)
         mode_of = cast(type[Searching], decoding_mode(model.config))  # it writes
         self._mode = mode_of(
             model.config, vocabulary, encoder_length=encoder_length, max_decode_length=answer_length
@@ -97,7 +96,7 @@ class LabelProbabilities:
 
         def log_likelihoods(params: Tree, tokens_BM: jax.Array, marks: jax.Array) -> jax.Array:
             rows = len(tokens_BM)
-            with contextlib.nullcontext() if partitioner is None else partitioner.activate():
+            with activated(partitioner):
                 decoder = mode_of.decoder(model.bind_for_decoding(params), targets_CL.shape[1])
                 log_probs_RL = score_targets(
                     decoder,
