@@ -5,6 +5,7 @@ import re
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import storage_address
 from t5lite.run_config import RunConfig
+from t5lite.runner.run_directory import RunDirectory
 from t5lite.tasks.opening import is_task_file
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -36,6 +37,21 @@ def check_places(config: RunConfig, missing_disk: str | None) -> None:
         first = next(iter(local)).replace("_", "-")
         raise ConfigError(
             f"{listed}: on a disk that {missing_disk}; runs live in a bucket: --{first} gs://BUCKET/… (or s3://)"
+        )
+    _check_base(config, missing_disk)
+
+
+def _check_base(config: RunConfig, missing_disk: str) -> None:
+    """Check that the base of an adapter that a run begins from is in a bucket, as the adapter is."""
+    source = None if config.initialize_from is None else RunDirectory.at(config.initialize_from.run)
+    if source is None or not source.model_file.is_file():
+        return
+    held = source.read_model_file().adaptation
+    if held is not None and storage_address(held.base.run) is None:
+        raise ConfigError(
+            f"initialize_from.run={source.path} holds an adapter beside step {held.base.step} of "
+            f"{held.base.run}: on a disk that {missing_disk}; copy that run into a bucket, export the "
+            "adapter by --format peft, and import it with --base gs://BUCKET/… (or s3://)"
         )
 
 

@@ -1,19 +1,23 @@
 """What a user gives a platform is refused in a line, or arrives as it is: no shell and no YAML reads it."""
 
 import contextlib
+import dataclasses
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from t5lite.adapters import Base
 from t5lite.core.errors import ConfigError
-from t5lite.launching import grammars
+from t5lite.launching import addresses, grammars
 from t5lite.launching.addresses import check_places
+from t5lite.run_config import InitializeFrom
 from tests.launch_jobs import OPTIONS, Programs, linter, make_job, platform
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -130,6 +134,29 @@ def test_every_option_that_is_a_text_has_a_grammar():
 def test_a_bucket_that_no_service_names_so_is_refused(bucket, option):
     with pytest.raises(ConfigError, match=r"no bucket is called .*3 characters or more$"):
         check_places(make_job(option, f"gs://{bucket}/x").config, None)
+
+
+def test_a_base_that_the_machines_do_not_see_is_refused_with_the_adapter_in_a_bucket(monkeypatch):
+    words = [
+        word for name in ("data.store", "evaluations.heldout.store") for word in (f"--{name}", "gs://abc/x")
+    ]
+    source = InitializeFrom(run="gs://bucket/adapter")
+    config = dataclasses.replace(make_job(*words).config, initialize_from=source)
+    for run, refuses in (("/disk/base", True), ("gs://bucket/base", False)):
+        held = SimpleNamespace(adaptation=SimpleNamespace(base=Base(run=run, step=7, digest="")))
+        directory = SimpleNamespace(
+            path=source.run,
+            model_file=SimpleNamespace(is_file=lambda: True),
+            read_model_file=lambda held=held: held,
+        )
+        monkeypatch.setattr(addresses, "RunDirectory", SimpleNamespace(at=lambda run, found=directory: found))
+        check_places(config, None)
+        with (
+            pytest.raises(ConfigError, match=r"step 7 of /disk/base: on a disk that .* with --base gs://")
+            if refuses
+            else contextlib.nullcontext()
+        ):
+            check_places(config, "the hosts lack")
 
 
 @settings(max_examples=300)
