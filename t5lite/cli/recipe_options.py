@@ -36,7 +36,11 @@ class RecipeOptions:
         return place(self.config)
 
     def load(self, overrides: Sequence[str]) -> RunConfig:
-        """Return the run that the recipe describes.
+        """Return the run that the recipe describes, and the adapter that it begins from; as of ``read``."""
+        return with_inherited_adapter(self.read(overrides))
+
+    def read(self, overrides: Sequence[str]) -> RunConfig:
+        """Return the run that the recipe describes, with the recipe's own adapter.
 
         Raises:
           ConfigError: if the recipe, the shape or an override cannot be used, or one is nearly an option.
@@ -45,8 +49,7 @@ class RecipeOptions:
         for word in overrides:
             self._refuse_mistyped(word.partition("=")[0])
         shape = self._shape()
-        config = run_config.load(self.recipe, overrides, model=shape, task=self.task, read_source=read_source)
-        return with_inherited_adapter(config)
+        return run_config.load(self.recipe, overrides, model=shape, task=self.task, read_source=read_source)
 
     def _refuse_mistyped(self, option: str) -> None:
         """Refuse what is no field of a recipe, and nearly an option of the command."""

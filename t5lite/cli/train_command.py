@@ -17,6 +17,8 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.partitioning import multihost
 from t5lite.partitioning.lost_processes import failing_fast
+from t5lite.runner.beginning import say
+from t5lite.runner.inheritance import unused_settings, with_inherited_adapter
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.training import train
 from t5lite.training.supervision import supervised
@@ -56,7 +58,8 @@ def run(arguments: Sequence[str]) -> int:
         prog="t5lite train",
         add_help=not has_recipe,  # with one, its fields are explained
     )
-    config = known.load(overrides)
+    recipe = known.read(overrides)
+    config = with_inherited_adapter(recipe)
     xla.configure()
     with supervised(config.watchdog, RunDirectory.at(config.run_dir).path) as supervision:
         with supervision.phases.enter("startup"):
@@ -67,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
                 config=config.joining,
             )
             supervision.preemption.coordinate()
+        for message in unused_settings(recipe, config):
+            say(message)
         with failing_fast(lambda: supervision.preemption.asked_by), _choices_shown():
             outcome = train(config, supervision, allowed=known.allow_change, from_step=known.from_step)
     if outcome.signal is None:

@@ -36,6 +36,23 @@ def with_inherited_adapter(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, adapter=config.adapter.begun_from(adaptation.adapter))
 
 
+def unused_settings(recipe: RunConfig, config: RunConfig) -> list[str]:
+    """Return what to say of settings of a recipe's adapter in whose place an inherited one has others.
+
+    Args:
+      recipe: as it was read.
+      config: of ``with_inherited_adapter``.
+    """
+    adapters = recipe.adapter, config.adapter
+    differ = [name for name, value in vars(recipe.adapter).items() if value != getattr(config.adapter, name)]
+    if not differ:
+        return []
+    unused, held = (", ".join(f"{name}={getattr(each, name)!r}" for name in differ) for each in adapters)
+    return [
+        f"note: the recipe's adapter has {unused}, which is not used: the one that is trained on has {held}"
+    ]
+
+
 def described(model: ModelConfig) -> str:
     """Return a model's architecture, size and head in a few words."""
     layers = " + ".join(map(str, model.layer_counts.values()))

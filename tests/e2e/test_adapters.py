@@ -154,8 +154,14 @@ def test_what_peft_saved_is_trained_on_without_saying_what_it_is(
     assert first["loss"] == pytest.approx(before[-1]["loss"], rel=1e-5)
     assert last["loss"] != first["loss"]
     shutil.move(source, tmp_path / "gone")
-    assert main([*training[:-1], "12"]) == 0
-    assert "resuming from step 8" in capfd.readouterr().err
+    training[2], training[-1] = str(RECIPE), "12"
+    assert main([*training, "--adapter.rank", "8", "--adapter.dropout", "0"]) == 0
+    said = capfd.readouterr().err
+    assert (
+        "note: the recipe's adapter has rank=8, which is not used: the one that is trained on has rank=4"
+        in said
+    )
+    assert "resuming from step 8" in said
 
 
 def test_a_prompt_is_trained_resumed_measured_written_with_and_exported(

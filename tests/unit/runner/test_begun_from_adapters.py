@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.adapters import Adaptation, Base, LoRA
+from t5lite.adapters import Adaptation, Base, LoRA, NoAdapter
 from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints
 from t5lite.checkpointing.reading import leaf_names
 from t5lite.core.errors import ConfigError
@@ -19,6 +20,7 @@ from t5lite.models.config import EncoderOnlyConfig
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.adapted import check_saved_or_of_base, chosen_leaves
+from t5lite.runner.inheritance import unused_settings
 from t5lite.runner.initialization import Source, restore_adapter
 from t5lite.runner.model_file import ModelFile, VocabularyFile
 from t5lite.runner.run_directory import RunDirectory
@@ -88,7 +90,7 @@ def test_a_head_that_neither_has_is_made_and_must_be_trained(tmp_path):
             np.testing.assert_array_equal(leaf, 2 if "_lora" in name else 1, err_msg=name)
     assert jax.tree.structure(params) == jax.tree.structure(model.abstract_params)
     check_saved_or_of_base(report, model.abstract_params)
-    with pytest.raises(ConfigError, match="4 arrays are neither .* by --trainable classifier pooler"):
+    with pytest.raises(ConfigError, match=r"4 arrays are neither .* by --trainable classifier pooler"):
         check_saved_or_of_base(report, chosen_leaves(model.abstract_params, lambda name: "_lora" in name))
 
 
@@ -123,13 +125,24 @@ def test_a_classifier_that_was_trained_beside_is_taken_for_the_same_classes_alon
 
 def test_what_was_trained_and_would_be_saved_no_more_is_refused(classifying):
     trained = chosen_leaves(adapted(CLASSIFIER).abstract_params, lambda name: "_lora" in name)
-    with pytest.raises(ConfigError, match="has trained 4 arrays .* by --trainable classifier pooler"):
+    with pytest.raises(ConfigError, match=r"has trained 4 arrays .* by --trainable classifier pooler"):
         begun(classifying, CLASSIFIER, LETTERS, trained)
 
 
 def test_an_adapter_of_which_nothing_is_left_is_refused(tmp_path):
     source = source_of(tmp_path, CLASSIFIER, ("classifier",))
-    with pytest.raises(
-        ConfigError, match="fits this model, for the source has another number .* its base by"
-    ):
+    with pytest.raises(ConfigError, match=r"fits this model, for the .* number .* its base by"):
         begun(source, dataclasses.replace(CLASSIFIER, num_labels=3), None, {})
+
+
+def test_settings_of_a_recipes_adapter_that_are_not_used_are_said():
+    mine = LoRA(rank=16, alpha=2.0, dropout=0.1, targets=ADAPTER.targets)
+    recipe: Any = SimpleNamespace(adapter=mine)
+    config: Any = SimpleNamespace(adapter=mine.begun_from(ADAPTER))
+    assert config.adapter == dataclasses.replace(ADAPTER, dropout=0.1)
+    assert unused_settings(recipe, config) == [
+        "note: the recipe's adapter has rank=16, alpha=2.0, which is not used: the one that is trained on "
+        "has rank=1, alpha=16.0"
+    ]
+    nothing: Any = SimpleNamespace(adapter=NoAdapter())
+    assert unused_settings(config, config) == unused_settings(nothing, config) == []
