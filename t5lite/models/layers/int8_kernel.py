@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from t5lite.cpu.int8_products import int8_product
+from t5lite.cpu.int8_products import int8_product, whole_product
 from t5lite.partitioning.rules import on_one_device, target_platform
 
 _MOST = 127
@@ -49,7 +49,6 @@ class Int8Kernel:
         """Return ``einsum(spec, x, kernel)`` in float32, such as ``BLD,DF->BLF``."""
         if target_platform() == "cpu" and on_one_device():
             y = int8_product(spec, x, self.values_IO)
-        else:  # XLA could take the floats out of a loop over positions, and hold them all
-            x, values_IO = jax.lax.optimization_barrier((x, self.values_IO))
-            y = jnp.einsum(spec, x, values_IO.astype(x.dtype), preferred_element_type=jnp.float32)
+        else:
+            y = whole_product(spec, x, self.values_IO)
         return y * jnp.expand_dims(self.scales_O, range(y.ndim - 1))

@@ -1,5 +1,7 @@
 """Kernels of int8: how far from those that they stand for, and that layers read them as those floats."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from tiny_models import make_batch, make_config, make_params
 
 from t5lite.adapters import PromptTuning
+from t5lite.cpu.int8_products import int8_product
 from t5lite.models.config import DecoderOnlyConfig, EncoderOnlyConfig, Execution, RotaryPositions
 from t5lite.models.functional import build
 from t5lite.models.layers.int8_kernel import Int8Kernel
@@ -57,10 +60,10 @@ def test_an_outlier_costs_its_own_column_alone():
     assert not np.delete(floats(kernel)[:, 5], 3).any()  # less than half of 1000 / 127
 
 
-@pytest.mark.parametrize("shape", [(300, 700), (7, 5), (1, 1)])
+@pytest.mark.parametrize("shape", [(300, 700), (307, 700), (7, 5), (1, 1)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_product_is_that_of_the_floats(shape, dtype):
-    """The first one has more floats than are made at a time."""
+    """The first ones have more floats than are made at a time."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((2, 3, shape[0])), dtype)
     kernel = Int8Kernel.of(jnp.asarray(rng.standard_normal(shape), jnp.float32))
@@ -69,6 +72,22 @@ def test_a_product_is_that_of_the_floats(shape, dtype):
     assert y.dtype == dtype
     tolerance = 1e-5 if dtype == jnp.float32 else 2**-8
     np.testing.assert_allclose(np.asarray(y, np.float64), expected, rtol=tolerance, atol=20 * tolerance)
+
+
+@given(
+    tokens=st.integers(1, 9000),
+    rows=st.sampled_from([1, 521, 1021, 1024, 2816]),
+    columns=st.integers(1, 5000),
+)
+def test_a_product_reads_and_writes_its_result_no_oftener_than_twice_its_kernel(tokens, rows, columns):
+    """Whatever divides the rows; or parts are as large as a cache holds."""
+    shapes = (
+        jax.ShapeDtypeStruct((tokens, rows), jnp.float32),
+        jax.ShapeDtypeStruct((rows, columns), jnp.int8),
+    )
+    program = jax.make_jaxpr(partial(int8_product, "LD,DF->LF"))(*shapes)
+    turns = sum(each.params["length"] for each in program.eqns if each.primitive.name == "scan")
+    assert turns * max(tokens, 256 * 1024 // (4 * columns)) <= 2 * rows
 
 
 MODELS = {
