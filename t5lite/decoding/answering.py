@@ -11,7 +11,7 @@ from t5lite.core.types import Batch
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.decoding.decoder import AnsweringDecoder
-from t5lite.decoding.mode import Given, Inputs, Row, TrainedOn, framed_row
+from t5lite.decoding.mode import Given, Inputs, Row, TrainedOn, framed_row, written_limit
 from t5lite.decoding.searching import Searching
 from t5lite.decoding.strategies import Search
 from t5lite.models.config import ModelConfig
@@ -64,6 +64,12 @@ class Answering(Searching):
     def fitted(self, rows: Sequence[Row]) -> int:
         """Return ``encoder_length`` itself: results do not depend on the company an input is in."""
         del rows
-        for length in (self.max_read, self.encoder_length):
-            self.config.check_length(length)
+        self.config.check_length(self.encoder_length)
+        written = self.search.max_decode_length
+        most = written_limit(self.config, self.decoding.strategy.num_ahead)
+        if most is not None and written > most:
+            raise ConfigError(
+                f"max_decode_length={written} needs {self.max_read} positions and the model has "
+                f"{self.config.position_limit}; use {most} or less"
+            )
         return self.encoder_length

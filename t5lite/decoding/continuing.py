@@ -20,6 +20,7 @@ from t5lite.decoding.mode import (
     Row,
     TrainedOn,
     framed_row,
+    written_limit,
 )
 from t5lite.decoding.searching import Searching
 from t5lite.decoding.strategies import Search
@@ -39,10 +40,11 @@ class Continuing(Searching):
         *,
         encoder_length: int | None,
         max_decode_length: int | None,
+        num_ahead: int,
     ) -> GenerationLengths:
         """Return lengths that share a row, as the table of positions has one for both."""
-        limit = config.position_limit
-        inputs, outputs = _one_row(config, trained, encoder_length, max_decode_length)
+        limit = written_limit(config, num_ahead)
+        inputs, outputs = _one_row(config, trained, limit, encoder_length, max_decode_length)
         if limit is None:
             return GenerationLengths(inputs, outputs, None, None)
         return GenerationLengths(inputs, outputs, limit - outputs + 1, limit - (encoder_length or 1) + 1)
@@ -114,8 +116,14 @@ class Continuing(Searching):
 
     def fitted(self, rows: Sequence[Row]) -> int:
         """Return the least length; the last token that is written need not be read."""
-        length = super().fitted(rows)
-        self.config.check_length(length + self.max_read - 1)
+        length, written = super().fitted(rows), self.search.max_decode_length
+        limit = written_limit(self.config, self.decoding.strategy.num_ahead)
+        if limit is not None and length + written - 1 > limit:
+            raise ConfigError(
+                f"a prompt of {length} tokens and a text of {written} need {length + self.max_read - 1} "
+                f"positions and the model has {self.config.position_limit}; use an encoder_length and a "
+                f"max_decode_length that are {limit + 1} together, or less"
+            )
         return length
 
     def arrays(self, rows: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,11 +146,17 @@ def _prompt(text: str, vocabulary: Vocabulary, trained: TrainedOn) -> Prompt:
 
 
 def _one_row(
-    config: ModelConfig, trained: TrainedOn | None, encoder_length: int | None, max_decode_length: int | None
+    config: ModelConfig,
+    trained: TrainedOn | None,
+    limit: int | None,
+    encoder_length: int | None,
+    max_decode_length: int | None,
 ) -> tuple[int, int]:
-    """Return how prompt and continuation divide one row between them."""
-    limit, source = config.position_limit, trained and trained.source
+    """Return how prompt and continuation divide one row between them, within a limit."""
+    source = trained and trained.source
     row = config.max_length if source is None else source.lengths(config.architecture)[1]
+    if limit is not None:
+        row = min(row, limit)
     outputs = min(OUTPUT_LENGTH, max(1, row // 2))
     if source is not None and source.answer_length is not None:
         outputs = source.answer_length
@@ -150,7 +164,7 @@ def _one_row(
         room = outputs if limit is None else limit - encoder_length + 1
         return encoder_length, max_decode_length or max(1, min(outputs, room))
     if max_decode_length is None:
-        return row - outputs + 1, outputs
+        return max(1, row - outputs + 1), outputs
     # A longer continuation than rows are may leave the prompt half a row, where positions do not end.
     inputs = max(row - max_decode_length + 1, (row + 1) // 2)
     if limit is not None:

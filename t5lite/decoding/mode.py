@@ -112,13 +112,15 @@ class DecodingMode(ABC):
         *,
         encoder_length: int | None,
         max_decode_length: int | None,
+        num_ahead: int,
     ) -> GenerationLengths:
         """Return the lengths to generate with; see ``generation_lengths``."""
         inputs, outputs = config.max_length, min(OUTPUT_LENGTH, config.max_length)
         if trained is not None:
             inputs, outputs = trained.data.lengths(config.architecture)
-        limit = config.position_limit
-        return GenerationLengths(encoder_length or inputs, max_decode_length or outputs or 1, limit, limit)
+        limit, most = config.position_limit, written_limit(config, num_ahead)
+        outputs = max(1, outputs if most is None else min(outputs, most))
+        return GenerationLengths(encoder_length or inputs, max_decode_length or outputs, limit, most)
 
     @classmethod
     def programs(cls, config: ModelConfig, search: Search) -> dict[str, Program]:
@@ -188,6 +190,16 @@ def known_rows(config: ModelConfig, known_ids: np.ndarray | None) -> np.ndarray 
     if known_ids is None:
         return None
     return np.pad(known_ids, (0, config.vocab_size - len(known_ids)))
+
+
+def written_limit(config: ModelConfig, num_ahead: int) -> int | None:
+    """Return the most positions of a text that is written, and of a prompt that it continues; None: any.
+
+    Args:
+      config: of the model.
+      num_ahead: positions that the strategy takes beyond those of greedy search.
+    """
+    return None if config.position_limit is None else config.position_limit - num_ahead
 
 
 def framed_row(ids: np.ndarray, frame: Frame, length: int) -> Row:

@@ -30,6 +30,7 @@ def generation_lengths(
     *,
     encoder_length: int | None = None,
     max_decode_length: int | None = None,
+    num_ahead: int = 0,
 ) -> GenerationLengths:
     """Return the lengths to generate with.
 
@@ -42,6 +43,7 @@ def generation_lengths(
       trained: what it was trained on; None of an imported model.
       encoder_length: what the user wants of inputs.
       max_decode_length: what the user wants of outputs.
+      num_ahead: positions that the strategy takes beyond those of greedy search.
 
     Raises:
       ConfigError: if a given length is not positive.
@@ -50,7 +52,11 @@ def generation_lengths(
         if length is not None and length < 1:
             raise ConfigError(f"{name}={length} must be 1 or more")
     return decoding_mode(config).lengths(
-        config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
+        config,
+        trained,
+        encoder_length=encoder_length,
+        max_decode_length=max_decode_length,
+        num_ahead=num_ahead,
     )
 
 

@@ -110,7 +110,11 @@ def start_generation(
     config, vocabulary = found.model.narrowed, found.vocabulary
     trained = trained_on(found)
     lengths = generation_lengths(
-        config, trained, encoder_length=encoder_length, max_decode_length=max_decode_length
+        config,
+        trained,
+        encoder_length=encoder_length,
+        max_decode_length=max_decode_length,
+        num_ahead=decoding.strategy.num_ahead,
     )
     partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
     if config.num_classes is not None:

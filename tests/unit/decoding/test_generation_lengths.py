@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from t5lite.data.objectives import CausalLM, SpanCorruption
@@ -14,6 +14,7 @@ from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Encode
 SHAPE = {"vocab_size": 64, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2}
 T5 = EncoderDecoderConfig(**SHAPE, num_encoder_layers=1, num_decoder_layers=1)
 GPT = DecoderOnlyConfig(**SHAPE, num_layers=1, positions=LearnedPositions(), max_length=48)
+T5_OF_ROWS = dataclasses.replace(T5, positions=LearnedPositions(), max_length=48)
 LLAMA = DecoderOnlyConfig(**SHAPE, num_layers=1)
 BERT = EncoderOnlyConfig(**SHAPE, num_layers=1, max_length=48)
 PAIRS = PairsDataConfig(store="store", inputs_length=20, targets_length=9)
@@ -41,20 +42,30 @@ def test_they_are_those_of_training_or_of_the_model(model, data, expected):
 
 
 @given(
-    model=st.sampled_from([T5, GPT, LLAMA, BERT]),
+    model=st.sampled_from([T5, T5_OF_ROWS, GPT, LLAMA, BERT]),
     data=st.sampled_from([None, PretrainingDataConfig(store="s", inputs_length=32, objective=CausalLM())]),
     encoder_length=st.none() | st.integers(1, 48),
     max_decode_length=st.none() | st.integers(1, 48),
+    num_ahead=st.integers(0, 1),
 )
-def test_what_is_given_holds_and_the_rest_fits(model, data, encoder_length, max_decode_length):
+def test_what_is_given_holds_and_the_rest_fits(model, data, encoder_length, max_decode_length, num_ahead):
+    """Also of a strategy that reads a token more."""
     run = trained(data) if model.architecture == "decoder_only" else None
     lengths = generation_lengths(
-        model, run, encoder_length=encoder_length, max_decode_length=max_decode_length
+        model,
+        run,
+        encoder_length=encoder_length,
+        max_decode_length=max_decode_length,
+        num_ahead=num_ahead,
     )
     assert encoder_length in (None, lengths.encoder_length)
     assert max_decode_length in (None, lengths.max_decode_length)
     assert min(lengths.encoder_length, lengths.max_decode_length) >= 1
+    if model is T5_OF_ROWS and max_decode_length is None:
+        model.check_length(lengths.max_decode_length + num_ahead)
     if model is GPT and None in (encoder_length, max_decode_length):
-        model.check_length(lengths.encoder_length + lengths.max_decode_length - 1)
+        # What fills the table leaves no row for a token more.
+        assume(max(encoder_length or 1, max_decode_length or 1) + num_ahead <= GPT.max_length)
+        model.check_length(lengths.encoder_length + lengths.max_decode_length - 1 + num_ahead)
         assert lengths.input_limit is not None
-        model.check_length(lengths.input_limit + lengths.max_decode_length - 1)
+        model.check_length(lengths.input_limit + lengths.max_decode_length - 1 + num_ahead)

@@ -13,7 +13,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
-from t5lite.decoding import DecodingConfig, Row, Sampling, decoding_mode, greedy_continuation
+from t5lite.decoding import Contrastive, DecodingConfig, Row, Sampling, decoding_mode, greedy_continuation
 from t5lite.evaluation.stepped_search import SteppedSearch
 from t5lite.evaluation.stepwise_generation import StepwiseGenerator, Wanted
 from t5lite.evaluation.text_generation import GenerationSizes, TextGenerator, generate_outputs
@@ -184,8 +184,12 @@ def test_lengths_are_those_that_are_needed_and_fit_the_position_table(vocabulary
     given = {"vocabulary": vocabulary, "inputs": TEXTS, "encoder_length": 10}
     gpt, _ = make(DecoderOnlyConfig, vocabulary, positions=LearnedPositions())
     assert fitting_rows(gpt.config, **given, max_decode_length=11)[1] == 10
-    with pytest.raises(ConfigError, match=r"21 tokens is longer than the 20 rows .*; use at most 20"):
+    with pytest.raises(ConfigError, match=r"text of 12 need 21 positions .* 20;.* are 21 together"):
         fitting_rows(gpt.config, **given, max_decode_length=12)
+    ahead = DecodingConfig(strategy=Contrastive())
+    with pytest.raises(ConfigError, match=r"text of 11 need 21 positions .* 20;.* are 20 together"):
+        fitting_rows(gpt.config, **given, max_decode_length=11, decoding=ahead)
+    assert fitting_rows(gpt.config, **given, max_decode_length=10, decoding=ahead)[1] == 10
     rotary, _ = make(DecoderOnlyConfig, vocabulary)
     longest = len(vocabulary.encode(TEXTS[2]))
     rows, length = fitting_rows(rotary.config, vocabulary, TEXTS, encoder_length=512, max_decode_length=99)
