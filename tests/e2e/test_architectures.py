@@ -80,11 +80,11 @@ def test_what_is_too_long_for_the_position_table_is_refused(run: Path, architect
     """Before parameters are read or compiled: this takes no time."""
     code = main([*arguments, "--run-dir", str(run.parent / "other"), "--data.inputs-length", "64"])
     assert code == 2
-    assert "longer than the 48 rows of the learned position table" in capsys.readouterr().err
+    assert "longer than the 48 rows that the learned position table has for it" in capsys.readouterr().err
     assert not (run.parent / "other").exists()
     long = "a " * 60 + ("[MASK]" if architecture == "bert" else "")
     assert main(["generate", "--run", str(run), "--text", long, "--encoder-length", "60"]) == 2
-    assert "longer than the 48 rows of the learned position table; use at most 48" in capsys.readouterr().err
+    assert "48 rows that the learned position table has for it; use at most 48" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -391,7 +391,7 @@ def test_a_task_is_fine_with_pairs():
         (
             dataclasses.replace(BERT, max_length=100),
             MASKED,
-            "512 tokens is longer than the 100 rows of the learned position table",
+            "512 tokens is longer than the 100 rows that the learned position table has for it",
         ),
         (
             dataclasses.replace(GPT, positions=LearnedPositions()),

@@ -200,8 +200,9 @@ class StackSpec:
         """
         if self.num_positions and length > self.max_length:
             raise ConfigError(
-                f"a sequence of {length} tokens is longer than the {self.max_length} rows of the learned "
-                f"position table; use at most {self.max_length}, or raise model.max_length before training"
+                f"a sequence of {length} tokens is longer than the {self.max_length} rows that the learned "
+                f"position table has for it; use at most {self.max_length}, or raise model.max_length before "
+                "training"
             )
 
     @property

@@ -105,6 +105,8 @@ def test_the_prompt_takes_positions_of_a_row():
     model = AdaptedModel.of(base, ADAPTER)
     assert (model.config.position_limit, base.config.position_limit) == (12 - NUM, 12)
     assert model.abstract_params["decoder"]["positions"]["embedding"].shape[0] == 12
+    with pytest.raises(ConfigError, match="10 tokens is longer than the 9 rows that the learned"):
+        model.config.check_length(10)
     with pytest.raises(ConfigError, match=r"13 tokens is longer than the 12 rows"):
         jax.eval_shape(
             lambda params: ContinuingDecoder(model.bind(params), 6).start(TOKENS_BL, None),
