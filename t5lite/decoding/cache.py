@@ -16,7 +16,8 @@ class Read(NamedTuple):
     logits_RV: jax.Array
     """float32, of the next token."""
     hidden_RD: jax.Array
-    """What the logits are made of, in the compute dtype; what nobody asks for is not computed."""
+    """What the logits are made of, as wide as the model, in the compute dtype; what nobody asks for is not
+    computed."""
 
 
 class DecodingCache(NamedTuple):

@@ -48,8 +48,9 @@ class Contrastive(Strategy[ContrastiveState]):
     The model reads each of the ``top_k`` most probable tokens. The one is written that is greatest by
     (1 - ``penalty_alpha``) times its probability, less ``penalty_alpha`` times the greatest cosine of its
     hidden state with one before it: of prompt and text, or of an encoder-decoder's text and start token.
-    Hidden states are those that logits are made of. What may not be written is no candidate, where
-    transformers took it for one without probability.
+    Hidden states are those that logits are made of, before the projection to a narrower table, behind which
+    transformers' last ones are. What may not be written is no candidate, where transformers took it for one
+    without probability.
 
     Raises:
       ConfigError: for a value out of range.
