@@ -127,6 +127,22 @@ def write_roberta(folder: Path, texts: Iterable[str], *, size: int = 400) -> Pat
     return _save(tokenizer, folder, {"tokenizer_class": "RobertaTokenizer", "model_max_length": 512})
 
 
+def write_t5(folder: Path, texts: Iterable[str], *, size: int = 300) -> Path:
+    """Write the files of a T5: pieces, EOS behind a text, and sentinels instead of a mask and [CLS]."""
+    specials = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{index}>" for index in range(4))]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=specials, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    names = {f"{name}_token": token for name, token in zip(("pad", "eos", "unk"), specials, strict=False)}
+    return _save(tokenizer, folder, {"tokenizer_class": "PreTrainedTokenizerFast", **names})
+
+
 def write_gemma(folder: Path, texts: Iterable[str], *, size: int = 500) -> Path:
     """Write the files of a Gemma: BPE over spaces, bytes for what it does not know, BOS in front."""
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]

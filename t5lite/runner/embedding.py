@@ -104,9 +104,11 @@ def start_embedding(
     pooling = pooling or config.pooling
     _check_pooling(config, pooling)
     length = _length(config, max_length)
-    frame = text_frame(config, vocabulary)
+    frame = text_frame(config, vocabulary, is_imported=found.is_imported)
+    encoded = vocabulary.encode_batch(texts)
     rows = [
-        framed_row(vocabulary.encode(text), frame, length) if text.strip() else _NO_TEXT for text in texts
+        framed_row(ids, frame, length) if text.strip() else _NO_TEXT
+        for text, ids in zip(texts, encoded, strict=True)
     ]
     partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
     trained = load_trained(found, partitioner, step=step, average=average)

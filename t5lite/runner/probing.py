@@ -92,7 +92,7 @@ def evaluate_probes(
     config, vocabulary = found.model.config, found.vocabulary
     _check_merges(found)
     check_has_encoder(config)
-    frame = text_frame(config, vocabulary)
+    frame = text_frame(config, vocabulary, is_imported=found.is_imported)
     rows = _read(file, tally)
     framed = [framed_row(vocabulary.encode(text), frame, config.max_length) for text in rows.texts]
     ids = [row.ids for row in framed]

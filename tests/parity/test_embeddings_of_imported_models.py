@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
         ("RobertaForMaskedLM", "mean"),
         ("T5GemmaForConditionalGeneration", "mean"),
         ("LlamaForCausalLM", "last"),
+        ("T5EncoderModel", "mean"),
     ],
 )
 def test_they_are_transformers_pooled(class_name, pooling, tmp_path):
@@ -41,7 +42,7 @@ def test_they_are_transformers_pooled(class_name, pooling, tmp_path):
 
     config, params = import_folder(tmp_path)
     vocabulary = open_vocabulary(tmp_path)
-    frame = text_frame(config, vocabulary)
+    frame = text_frame(config, vocabulary, is_imported=True)
     rows = [framed_row(vocabulary.encode(text), frame, 200).ids for text in texts]
     embedder = TextEmbedder(build(config), pooling=pooling, normalises=True, batch_size=4)
     np.testing.assert_allclose(np.stack(list(embedder(params, rows))), expected_BD, atol=2e-5)

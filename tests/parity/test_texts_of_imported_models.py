@@ -14,7 +14,14 @@ from t5lite.evaluation.text_classification import classification_rows
 from t5lite.interop.huggingface import import_folder
 from t5lite.models.functional import build
 from tests.generated_texts import generate_texts
-from tests.small_tokenizers import write_gemma, write_llama3, write_modernbert, write_qwen, write_roberta
+from tests.small_tokenizers import (
+    write_gemma,
+    write_llama3,
+    write_modernbert,
+    write_qwen,
+    write_roberta,
+    write_t5,
+)
 
 LINES = (Path(__file__).parent / "real_lines.txt").read_text(encoding="utf-8").splitlines()
 TEXTS = [LINES[0], "ÀÉ 12345,\n\n CAN'T  Straße 日本 🤖", "a"]
@@ -40,6 +47,15 @@ _MODERNBERT = {
     "pad_token_id": 1,
     "local_attention": 6,
 }
+_T5_ENCODER = {
+    "d_model": 16,
+    "d_kv": 4,
+    "d_ff": 20,
+    "num_layers": 2,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",
+    "is_encoder_decoder": False,
+}
 _SIDE = {**_DECODER, "query_pre_attn_scalar": 4, "sliding_window": 5, "vocab_size": 500}
 CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "T5GemmaForConditionalGeneration": (
@@ -49,6 +65,7 @@ CASES: dict[str, tuple[Any, str, dict[str, Any]]] = {
     ),
     "LlamaForCausalLM": (write_llama3, "LlamaConfig", {**_DECODER, "bos_token_id": 0, "eos_token_id": 2}),
     "Qwen2ForCausalLM": (write_qwen, "Qwen2Config", {**_DECODER, "eos_token_id": 2}),
+    "T5EncoderModel": (write_t5, "T5Config", _T5_ENCODER),
     "RobertaForMaskedLM": (write_roberta, "RobertaConfig", {**_ENCODER, "type_vocab_size": 1}),
     "ModernBertForMaskedLM": (write_modernbert, "ModernBertConfig", _MODERNBERT),
     "RobertaForSequenceClassification": (

@@ -85,8 +85,8 @@ def export_folder(
       kept_files: tokenizer files of an imported model by name: if ``AutoTokenizer`` needs no others, they go
         out as they came in, instead of those that would be made from ``vocabulary``.
       usage: names of classes and further ids that end a text.
-      frame: what the tokenizer of a model that answers or continues a text puts around it, as the model was
-        trained; None: what the vocabulary's own rules do.
+      frame: what the tokenizer puts around a text, as the model was trained; None: what the vocabulary's own
+        rules do, or for an encoder [CLS] and [SEP].
 
     Raises:
       UserError: for a model that transformers does not have, an unknown ``dtype``, or an ``out_dir`` that

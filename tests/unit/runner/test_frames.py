@@ -19,9 +19,11 @@ from t5lite.data.objectives import Ul2
 from t5lite.data.pipeline import open_pipeline
 from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
-from t5lite.data.vocabulary import ByteVocabulary, open_vocabulary
+from t5lite.data.vocabulary import ByteVocabulary, Frame, open_vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.evaluation.text_generation import Output
-from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, Execution
+from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
+from t5lite.models.config import DecoderOnlyConfig, EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
@@ -30,6 +32,7 @@ from t5lite.runner.config_changes import check_changes, check_names, config_chan
 from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.task_scoring import TaskScorer
+from t5lite.runner.text_frames import text_frame
 from t5lite.training.loop import TrainingConfig
 from tests.small_tokenizers import write_bpe_with_bos, write_wordpiece
 
@@ -123,6 +126,18 @@ def test_a_text_is_asked_in_the_frame_that_it_was_trained_in(data, ends, run, tm
     TaskScorer(None, vocabulary, config, "heldout")(None)
     (prompt,) = given
     assert prompt.frame == (None if ends else vocabulary.own_frame)
+
+
+def test_what_stands_for_cls_is_known_to_encoders_that_were_trained_here():
+    """An imported T5EncoderModel reads what its tokenizer makes: EOS behind a text, and nothing before."""
+    vocabulary, encoder = ByteVocabulary(), EncoderOnlyConfig(**SIZES, num_layers=1)
+    _, cls, sep = special_tokens(vocabulary)
+    assert text_frame(encoder, vocabulary, is_imported=False) == Frame((cls,), (sep,))
+    frame = text_frame(encoder, vocabulary, is_imported=True)
+    assert frame == Frame(after=(vocabulary.eos_id,))
+    files = tokenizer_files(vocabulary, "encoder_only", frame=frame)
+    written = Tokenizer.from_str(files["tokenizer.json"].decode()).encode(TEXT).ids
+    assert written == [*vocabulary.encode(TEXT).tolist(), vocabulary.eos_id]
 
 
 def resumed(config: RunConfig) -> Resumption:

@@ -31,10 +31,10 @@ def tokenizer_files(
     """Return what ``AutoTokenizer`` needs, such as tokenizer.json and tokenizer_config.json, by file name.
 
     ``AutoTokenizer`` then gives the ids of ``vocabulary.encode``, and around them what t5lite puts there for
-    the architecture: for one that answers or continues a text the ``frame`` that it is asked in, by default
-    of an encoder-decoder the vocabulary's own or EOS after a text, of a decoder-only model nothing but
-    ``prompt_prefix`` before it; [CLS] and [SEP], or what stands for them, for an encoder, which is given
-    token types where it has those of a pair (``token_types``). Sentinels are found in a text, as
+    the architecture: the ``frame`` that it reads a text in, by default of an encoder-decoder the vocabulary's
+    own or EOS after a text, of a decoder-only model nothing but ``prompt_prefix`` before it; [CLS] and [SEP],
+    or what stands for them, for an encoder, which is given token types where it has those of a pair
+    (``token_types``). Sentinels are found in a text, as
     ``parse_sentinels`` does; a special token that a text spells is ordinary text, except for an encoder,
     whose [MASK] must be found, and for a tokenizer.json, which has its own rule.
 

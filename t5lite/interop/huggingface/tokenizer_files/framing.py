@@ -53,8 +53,8 @@ def framing(
       vocabulary: of the model.
       architecture: of the model.
       token_types: whether an encoder-only model has types for both texts of a pair.
-      frame: what surrounds a text that a decoder answers or continues; None: as of a model that was trained
-        on what the vocabulary's own rules make.
+      frame: what surrounds a text; None: as of a model with a decoder that was trained on what the
+        vocabulary's own rules make, or of an encoder that was trained here.
 
     Raises:
       ConfigError: if the vocabulary has not the tokens for it.
@@ -81,11 +81,11 @@ def _begun(vocabulary: Vocabulary, special: _Special, frame: Frame | None) -> Fr
 
 
 def _between_cls_and_sep(vocabulary: Vocabulary, special: _Special, frame: Frame | None) -> Framing:
-    del frame
     stand = special_tokens(vocabulary)
     special |= {"mask": stand.mask, "cls": stand.cls, "sep": stand.sep}
+    frame = frame or Frame((stand.cls,), (stand.sep,))
     return Framing(
-        before=(stand.cls,), after=(stand.sep,), special=special, token_types=True, parses_special=True
+        before=frame.before, after=frame.after, special=special, token_types=True, parses_special=True
     )
 
 
