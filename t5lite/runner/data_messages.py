@@ -12,6 +12,10 @@ _UNSEEN = {
     "words_unseen": ("words", "words are cut off or have no token (predicted as O)"),
     "questions_unanswered": ("questions", "questions have no answer"),
     "answers_unseen": ("questions", "answers are in no row as a whole (more inputs_length may hold them)"),
+    "answers_too_long": (
+        "questions",
+        "answers have more tokens than max_answer_length, so that none of them is predicted whole",
+    ),
     "answers_widened": ("questions", "answers begin or end within a token, and whole tokens are predicted"),
 }
 """Counts of a report, the count that each is a part of, and what is said of them."""

@@ -19,20 +19,20 @@ from t5lite.data.examples.protocol import AnsweredExamples
 from t5lite.data.opening import Opening
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.data.vocabulary.special_tokens import special_tokens
+from t5lite.data.vocabulary.special_tokens import separators, special_tokens
 
-_NUM_FRAMING = 3
-"""[CLS] question [SEP] context [SEP]."""
-_LEAST = _NUM_FRAMING + 2
+_LEAST = 5
+"""[CLS], a token, [SEP], a token, [SEP]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpansDataConfig(EncoderDataConfig):
     """Questions with the texts that answer them, such as ``t5lite prepare task --task answer-spans`` makes.
 
-    A row is ``[CLS] question [SEP] context [SEP]``. A context that is longer is read in several windows, each
-    a row; one without the answer, or a question without, points at [CLS] (Devlin et al. 2019). A question
-    has half of the row at most.
+    A row is ``[CLS] question [SEP] context [SEP]``, with two [SEP] between them where the tokenizer has that,
+    as RoBERTa's. A context that is longer is read in several windows, each a row; one without the answer, or
+    a question without, points at [CLS] (Devlin et al. 2019). A question has half of the row, or what its
+    context leaves of it.
     """
 
     inputs_length: int = 384
@@ -122,6 +122,8 @@ class SpanExamples(AnsweredExamples):
         )
         self.vocabulary = store.vocabulary()
         self._special, self._length = special_tokens(self.vocabulary), self.spec.encoder_length
+        self._separators = separators(self.vocabulary)
+        self._num_framing = len(self._separators) + 2
         every = self._questions(_labels(store))
         self._rows = [
             row for row in every if not (config.drops_overlong and (row.is_cut or len(row.windows) > 1))
@@ -136,7 +138,7 @@ class SpanExamples(AnsweredExamples):
         self.report = self._counts(len(every))
 
     def _questions(self, labels: Iterable[Mapping[str, Any]]) -> list[_Question]:
-        most = (self._length - _NUM_FRAMING) // 2
+        whole = self._length - self._num_framing
         contexts: dict[str, ContextTokens] = {}
         found = []
         for label in labels:
@@ -144,7 +146,8 @@ class SpanExamples(AnsweredExamples):
             if text not in contexts:
                 contexts[text] = ContextTokens.of(text, self.vocabulary)
             context, answers = contexts[text], [(begin, end) for begin, end in label["answers"]]
-            room = self._length - _NUM_FRAMING - min(len(tokens), most)
+            most = max(whole // 2, whole - max(len(context.ids), 1))
+            room = whole - min(len(tokens), most)
             stride = min(self._config.doc_stride or max(room // 2, 1), room)
             found.append(
                 _Question(
@@ -162,6 +165,7 @@ class SpanExamples(AnsweredExamples):
     def _counts(self, num_questions: int) -> dict[str, float]:
         """Return what is said of the questions, and of their windows."""
         answered = [row for row in self._rows if row.answers]
+        spans = [row.span for row in answered if row.span]
         widened = [row for row in answered if row.span and row.context.between(*row.span) != row.texts[0]]
         tokens = sum(len(self._rows[row].tokens) + stop - first for row, first, stop in self._windows)
         return {
@@ -169,12 +173,13 @@ class SpanExamples(AnsweredExamples):
             "examples": self.num_examples,
             "truncated": sum(row.is_cut for row in self._rows),
             "dropped": num_questions - len(self._rows),
-            "density": (tokens + _NUM_FRAMING * self.num_examples) / (self.num_examples * self._length),
+            "density": (tokens + self._num_framing * self.num_examples) / (self.num_examples * self._length),
             "questions": len(self._rows),
             "questions_unanswered": len(self._rows) - len(answered),
             "answers_unseen": sum(
                 not any(_within(row.span, each) for each in row.windows) for row in answered
             ),
+            "answers_too_long": sum(last - first >= self._config.max_answer_length for first, last in spans),
             "answers_widened": len(widened),
         }
 
@@ -193,7 +198,7 @@ class SpanExamples(AnsweredExamples):
         for place, index in enumerate(indices.tolist()):
             number, first, stop = self._windows[index]
             row = self._rows[number]
-            front = [self._special.cls, *row.tokens.tolist(), self._special.sep]
+            front = [self._special.cls, *row.tokens.tolist(), *self._separators]
             ids = [*front, *row.context.ids[first:stop].tolist(), self._special.sep]
             fields["encoder_input_tokens"][place, : len(ids)] = ids
             fields["encoder_segment_ids"][place, : len(ids)] = 1
@@ -223,7 +228,7 @@ class SpanExamples(AnsweredExamples):
         """Return score and text of the best span of a window; nothing of one without tokens."""
         number, first, stop = self._windows[index]
         row = self._rows[number]
-        begin = len(row.tokens) + 2  # behind [CLS] question [SEP]
+        begin = 1 + len(row.tokens) + len(self._separators)  # behind [CLS] question [SEP]
         starts_N, ends_N = scores_2M[:, begin : begin + stop - first]
         best = best_span(starts_N, ends_N, max_length=self._config.max_answer_length)
         return [(best.score, row.context.between(first + best.first, first + best.last))] if best else []

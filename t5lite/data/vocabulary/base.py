@@ -82,6 +82,7 @@ class Vocabulary(ABC):
         where that is ``fingerprint``.
       own_frame: what the tokenizer's own rules put around a single text (Llama's BOS, BERT's [CLS] and
         [SEP]), which ``encode`` leaves out; None where that is nothing.
+      own_separators: what they put between two texts (RoBERTa's two ``</s>``).
       caveat: what a user who gives it is to be told, such as how ids may differ from another library's.
       files: content by name of the files that ``open_vocabulary`` needs to open an equal one; the first is
         the one to name to a user.
@@ -95,6 +96,7 @@ class Vocabulary(ABC):
     earlier_fingerprint: str | None = None
     files: Mapping[str, bytes]
     own_frame: Frame | None = None
+    own_separators: tuple[int, ...] = ()
     caveat: str = ""
 
     pad_id: int | None = None

@@ -14,6 +14,16 @@ class SpecialTokens(NamedTuple):
     sep: int
 
 
+def separators(vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Return what stands between two texts: [SEP], as often as the tokenizer's own rules put it there.
+
+    Raises:
+      ConfigError: as ``special_tokens``.
+    """
+    sep, own = special_tokens(vocabulary).sep, vocabulary.own_separators
+    return own if set(own) == {sep} else (sep,)
+
+
 def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
     """Return [MASK], [CLS] and [SEP], or what stands for them.
 

@@ -120,7 +120,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         specials = {token: ids[name] for token, name in self.special_tokens.items()}
         for token, index in specials.items():
             setattr(self, f"{token}_id", index)
-        self.own_frame = _frame(self._tokenizer)
+        self.own_frame, self.own_separators = _frame(self._tokenizer), _separators(self._tokenizer)
         self._dropped = {specials.get(token) for token in _DROPPED}
         other_rules = _other_rules(written, description, hidden, self.path)
 
@@ -373,6 +373,15 @@ def _frame(tokenizer: "Tokenizer") -> Frame | None:
         return None
     start, end = added.index(0), len(added) - added[::-1].index(0)
     return Frame(tuple(encoding.ids[:start]), tuple(encoding.ids[end:]))
+
+
+def _separators(tokenizer: "Tokenizer") -> tuple[int, ...]:
+    """Return the ids that the post-processor puts between two texts."""
+    encoding = tokenizer.encode("a", "a", add_special_tokens=True)
+    sides = encoding.sequence_ids
+    if 0 not in sides or 1 not in sides:
+        return ()
+    return tuple(encoding.ids[len(sides) - sides[::-1].index(0) : sides.index(1)])
 
 
 def _special_tokens(

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.context_tokens import ContextTokens, windows
 from t5lite.data.examples.span_examples import SpanExamples, SpansDataConfig
 from t5lite.data.pipeline import Pipeline, open_pipeline
 from t5lite.data.stores.pair_store import PairStoreWriter
-from t5lite.data.vocabulary import ByteVocabulary, Vocabulary
+from t5lite.data.vocabulary import ByteVocabulary, Vocabulary, open_vocabulary
+from tests.small_tokenizers import write_roberta
 
 BYTES = ByteVocabulary()
 
@@ -63,6 +65,7 @@ def test_answers_are_pointed_at_and_read_off_the_context(tmp_path):
         "questions": 3,
         "questions_unanswered": 1,
         "answers_unseen": 0,
+        "answers_too_long": 0,
         "answers_widened": 0,
     }
 
@@ -85,15 +88,44 @@ def test_a_row_is_question_and_window_with_types_of_their_own(tmp_path):
 
 def test_what_no_row_has_as_a_whole_is_counted(tmp_path):
     rows = [("q" * 40, "a bcdefghijklmnopqrstuvwxyz e", [(2, 27)]), ("q", "x", [(0, 1)])]
-    pipeline = opened(tmp_path / "store", rows)
-    assert {key: pipeline.report[key] for key in ("truncated", "answers_unseen")} == {
+    pipeline = opened(tmp_path / "store", rows, max_answer_length=24)
+    assert {key: pipeline.report[key] for key in ("truncated", "answers_unseen", "answers_too_long")} == {
         "truncated": 1,
         "answers_unseen": 1,
+        "answers_too_long": 1,
     }
+    assert opened(tmp_path / "whole", rows, max_answer_length=25).report["answers_too_long"] == 0
     assert pipeline.answered is not None
     assert pipeline.answered.described(0).input_cut
     dropped = opened(tmp_path / "dropped", rows, overlong="drop")
     assert (dropped.num_examples, dropped.report["dropped"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("num_tokens", "kept"), [(26, 26), (30, 26)])
+def test_a_question_has_what_its_context_leaves(num_tokens, kept, tmp_path):
+    pipeline = opened(tmp_path / "store", [("q" * num_tokens, "abc", [(0, 3)])])
+    question = BYTES.encode("q" * kept).tolist()
+    assert pipeline.num_examples == 1
+    assert pipeline.example(0)["encoder_input_tokens"].tolist()[1 : kept + 1] == question
+    assert pipeline.report["truncated"] == (kept < num_tokens)
+    assert pointed_at(pipeline) == [(0, "abc")]
+
+
+def test_what_separates_question_and_context_is_the_tokenizers_own(tmp_path):
+    """RoBERTa's rules put ``</s>`` there twice."""
+    context = "Ada went by train"
+    folder = write_roberta(tmp_path / "roberta", [context])
+    pipeline = opened(
+        tmp_path / "store",
+        [("where", context, [(12, 17)])],
+        vocabulary=open_vocabulary(folder),
+        token_types=False,
+    )
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("where", context).ids
+    assert ids.count(2) == 3
+    assert pipeline.example(0)["encoder_input_tokens"].tolist() == ids + [0] * (32 - len(ids))
+    assert pipeline.report["density"] == len(ids) / 32
+    assert pointed_at(pipeline) == [(0, "train")]
 
 
 def test_an_evaluation_of_so_many_has_all_windows_of_so_many_questions(tmp_path):
