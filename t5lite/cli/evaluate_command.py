@@ -25,6 +25,7 @@ _INSTEAD = {"minimal_pairs": evaluate_minimal_pairs, "probe": evaluate_probes}
 """Options that give a file to be measured instead of held-out data, and what does so."""
 _OF_HELDOUT = (
     *("evaluations", "store", "max_examples", "task", "inputs_length", "robustness"),
+    *("max_answer_length", "null_threshold"),
     *("coordinator_address", "num_processes", "process_id"),
 )
 
@@ -54,6 +55,12 @@ class Arguments:
     """Of pairs, generate text and score it by this task, or .json file of one; the run's own by default."""
     inputs_length: int | None = None
     """Of an imported model, tokens of an input; by default what it has positions for."""
+    max_answer_length: int | None = None
+    """Of questions with answers in a context, tokens of an answer at most; the run's own by default, of an
+    imported model 30."""
+    null_threshold: float | None = None
+    """Of these, answer nothing where that scores higher by more than this; inf always answers, as SQuAD 1.1
+    does; the run's own by default, of an imported model 0."""
     predictions: str | None = None
     """New .jsonl file, apart from the run, for all predictions: input, reference, prediction and scores of
     each example. They lie in RUN/evaluations, too."""
@@ -119,6 +126,8 @@ def _evaluate(parsed: Arguments, file: StoragePath | None) -> None:
         batch_size=parsed.batch_size,
         task=parsed.task,
         inputs_length=parsed.inputs_length,
+        max_answer_length=parsed.max_answer_length,
+        null_threshold=parsed.null_threshold,
     )
     results = evaluate(
         parsed.run,

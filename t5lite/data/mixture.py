@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -108,6 +108,13 @@ class MixtureDataConfig:
         """Return this configuration with ``change`` of every place."""
         changed = (
             dataclasses.replace(source, data=source.data.with_stores(change)) for source in self.sources
+        )
+        return dataclasses.replace(self, sources=tuple(changed))
+
+    def with_answers(self, **said: Any) -> "MixtureDataConfig":
+        """Return this configuration with sources that are asked so; errors as of a source."""
+        changed = (
+            dataclasses.replace(source, data=source.data.with_answers(**said)) for source in self.sources
         )
         return dataclasses.replace(self, sources=tuple(changed))
 

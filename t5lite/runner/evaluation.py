@@ -73,6 +73,8 @@ class EvaluationChanges:
       batch_size: examples at once.
       task: how generated text is scored.
       inputs_length: tokens of an input; of an imported model only.
+      max_answer_length: tokens of an answer that is pointed at in a context.
+      null_threshold: by how much no answer must score higher to be given; infinity never gives it.
     """
 
     store: str | None = None
@@ -80,6 +82,19 @@ class EvaluationChanges:
     batch_size: int | None = None
     task: str | None = None
     inputs_length: int | None = None
+    max_answer_length: int | None = None
+    null_threshold: float | None = None
+
+    def answering(self, config: RunConfig) -> RunConfig:
+        """Return ``config`` with the changes of its data; errors as of ``with_answers``."""
+        said: dict[str, float | None] = {
+            name: value
+            for name in ("max_answer_length", "null_threshold")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.null_threshold == math.inf:
+            said["null_threshold"] = None
+        return dataclasses.replace(config, data=config.data.with_answers(**said)) if said else config
 
     def applied(self, config: EvaluationConfig) -> EvaluationConfig:
         """Return ``config`` with the changes; a batch of one has no other example to swap inputs with."""
@@ -129,7 +144,9 @@ def evaluate(
       UserError: if the run, its checkpoint or a store cannot be used, before anything is computed.
     """
     found = Snapshot(RunDirectory.at(run))
-    config, about = _configuration(found, names, changes or EvaluationChanges())
+    changes = changes or EvaluationChanges()
+    config, about = _configuration(found, names, changes)
+    config = changes.answering(config)
     if must_predict or robust:
         _check_predicts(config)
     if robust:

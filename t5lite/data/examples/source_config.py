@@ -4,7 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import ConfigError
@@ -64,6 +64,17 @@ class SourceConfig(ABC):
         """Return this configuration for models that have, or have not, types to tell two texts apart."""
         del token_types
         return self
+
+    def with_answers(self, **said: Any) -> Self:
+        """Return this configuration with what is said of answers that are pointed at in a context.
+
+        Raises:
+          ConfigError: if there are none.
+        """
+        raise ConfigError(
+            f"only questions with answers in a context have {' and '.join(said)}, and the data is "
+            f"{self.kind}; leave that out"
+        )
 
     @property
     @abstractmethod

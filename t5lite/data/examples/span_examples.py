@@ -66,6 +66,10 @@ class SpansDataConfig(EncoderDataConfig):
         """Return this configuration with them or without."""
         return dataclasses.replace(self, token_types=token_types)
 
+    def with_answers(self, **said: Any) -> Self:
+        """Return this configuration with another ``max_answer_length`` or ``null_threshold``."""
+        return dataclasses.replace(self, **said)
+
     @property
     def kind(self) -> str:
         """Questions and contexts."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from t5lite.adapters import Adaptation, Base, PromptTuning
 from t5lite.core.errors import CheckpointError, ConfigError, DataError
 from t5lite.data.examples.label_classes import LabelClasses
+from t5lite.data.examples.span_examples import SpansDataConfig
 from t5lite.data.objectives import Deshuffling, PrefixLM
 from t5lite.data.pipeline import PairsDataConfig, PretrainingDataConfig, evaluation_indices, open_pipeline
 from t5lite.data.position import DataPosition
@@ -24,6 +26,7 @@ from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
 from t5lite.runner import data_messages, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
+from t5lite.runner.evaluation import EvaluationChanges
 from t5lite.runner.heldout import example_settings, open_heldout
 from t5lite.runner.model_file import ModelFile, VocabularyFile
 from t5lite.runner.probing import evaluate_probes
@@ -91,6 +94,25 @@ def test_heldout_pairs_are_neither_packed_nor_dropped(config: RunConfig, vocabul
     batches = list(pipeline.eval_batches(4))
     assert len(batches) == NUM_PAIRS // 4
     assert max(batch["encoder_segment_ids"].max() for batch in batches) == 1
+
+
+def test_what_an_evaluation_answers_may_be_changed(config: RunConfig):
+    """An infinite threshold always answers; other data has no answers that are pointed at."""
+    changes = EvaluationChanges(max_answer_length=7, null_threshold=math.inf)
+    sizes = {"vocab_size": 20, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2, "num_layers": 1}
+    spans = dataclasses.replace(
+        config,
+        model=EncoderOnlyConfig(**sizes, head="span_extraction"),
+        data=SpansDataConfig(store=config.data.store),
+        evaluations={},
+    )
+    data = changes.answering(spans).data
+    assert data == dataclasses.replace(spans.data, max_answer_length=7, null_threshold=None)
+    assert EvaluationChanges().answering(config) is config
+    with pytest.raises(
+        ConfigError, match="only questions with answers in a context have null_threshold, and the"
+    ):
+        EvaluationChanges(null_threshold=0.5).answering(config)
 
 
 def test_a_task_is_scored_on_the_stored_ids_against_the_decoded_targets(config, vocabulary, monkeypatch):
