@@ -59,6 +59,7 @@ BATCH_FIELDS: dict[str, BatchField] = {
     "sequence_labels": BatchField(None, absent=NO_LABEL),
     "sequence_numbers": BatchField(None, "float32", absent=NO_NUMBER),
     "text_numbers": BatchField(None, absent=NO_LABEL, several=2),
+    "negative_numbers": BatchField(None, absent=NO_LABEL),
     "span_positions": BatchField(None, absent=NO_LABEL, several=2),
 }
 """All fields by name."""

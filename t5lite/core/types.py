@@ -36,6 +36,7 @@ An encoder-only model has the encoder's, and what its head is trained on::
     sequence_numbers       [B]      float32, the number to predict; NaN: none
     text_numbers           [B, 2]   which texts anchor and positive of a pair are: equal numbers, equal texts;
                                     negative: no pair. Texts are segments 1, 2 and 3 of a row
+    negative_numbers       [B]      optional: which texts the hard negatives are; negative: there is none
     span_positions         [B, 2]   first and last position of an answer, (0, 0): none; negative: no label
 
 All segment fields of a model are present or all absent; absent means no padding and one example a row.

@@ -7,7 +7,7 @@ from flax import nnx
 from t5lite.core.types import Batch
 from t5lite.models.batch_fields import optional_field
 from t5lite.models.config import EncoderOnlyConfig, Execution
-from t5lite.models.layers.contrast import NUM_TEXTS, similarities, text_vectors
+from t5lite.models.layers.contrast import similarities, text_vectors
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.embedding import TokenEmbedding
 from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
@@ -33,7 +33,7 @@ class EncoderOnly(nnx.Module):
     sequence_regression      ``sequence`` [B, 1], a number, from the pooler
     token_classification     ``labels`` [B, M, num_labels]
     sentence_embedding       ``texts`` [B, 3, D], vectors of a row's segments 1 to 3, and with
-                             ``text_numbers`` ``similarities`` [B, 2, 2 B] (``layers.contrast``)
+                             ``text_numbers`` ``similarities`` (``layers.contrast``)
     span_extraction          ``span`` [B, 2, M]: over positions, the first of a span and the last
     =======================  =================================================================
     """
@@ -103,9 +103,13 @@ class EncoderOnly(nnx.Module):
         numbers_B2 = optional_field(batch, "text_numbers")
         if numbers_B2 is None:
             return {"texts": vectors_BTD}
-        numbers_1T1 = jnp.arange(1, NUM_TEXTS + 1)[None, :, None]
-        has_text_BT = jnp.any(segment_ids_BM[:, None] == numbers_1T1, axis=-1)
-        alike = similarities(vectors_BTD, has_text_BT, numbers_B2, temperature=embedding.temperature)
+        alike = similarities(
+            vectors_BTD,
+            numbers_B2,
+            optional_field(batch, "negative_numbers"),
+            temperature=embedding.temperature,
+            symmetric=embedding.symmetric,
+        )
         return {"texts": vectors_BTD, "similarities": alike}
 
     def encode(

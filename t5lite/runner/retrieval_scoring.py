@@ -21,6 +21,8 @@ from t5lite.runner.scorer import Scored, Scorer
 class RetrievalScorer(Scorer):
     """Finds positives by anchors; an anchor of several pairs is asked once, and has several that are right.
 
+    An anchor that is another pair's positive, too, does not find itself.
+
     Args:
       model: with a head that embeds.
       heldout: the evaluation.
@@ -51,11 +53,13 @@ class RetrievalScorer(Scorer):
             vectors_NTD = np.concatenate([np.asarray(self._vectors(params, batch)) for batch in batches])
         vectors_NTD = vectors_NTD[: len(indices)]
         numbers_N2 = self._examples.numbers_N2[indices]
-        _, first_Q, query_N = np.unique(numbers_N2[:, 0], return_index=True, return_inverse=True)
-        _, first_C, candidate_N = np.unique(numbers_N2[:, 1], return_index=True, return_inverse=True)
+        text_Q, first_Q, query_N = np.unique(numbers_N2[:, 0], return_index=True, return_inverse=True)
+        text_C, first_C, candidate_N = np.unique(numbers_N2[:, 1], return_index=True, return_inverse=True)
         pairs = np.unique(np.stack([query_N, candidate_N], axis=1), axis=0)
         right = np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
-        found = retrieval(vectors_NTD[first_Q, 0], vectors_NTD[first_C, 1], right)
+        places_Q = np.searchsorted(text_C, text_Q).clip(max=len(text_C) - 1)
+        own_Q = np.where(text_C[places_Q] == text_Q, places_Q, -1)
+        found = retrieval(vectors_NTD[first_Q, 0], vectors_NTD[first_C, 1], right, own_Q=own_Q)
         described = [self._examples.described(index) for index in indices.tolist()]
         examples: list[dict[str, Any]] = [
             {

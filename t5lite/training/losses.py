@@ -188,7 +188,7 @@ def squared_errors(
 def contrasts(
     similarities: LogitFactors | jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, **options: object
 ) -> OutputLosses:
-    """Return the cross-entropy of ``[B, 2, C]`` similarities (``layers.contrast``); arguments as above."""
+    """Return the cross-entropy of ``[B, L, C]`` similarities (``layers.contrast``); arguments as above."""
     del options
     return token_losses(similarities, targets_BL, weights_BL)
 

@@ -94,7 +94,7 @@ _KNOWN: Mapping[LossKind, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = 
         jnp.where(jnp.isfinite(numbers_BL), numbers_BL, 0),
         jnp.isfinite(numbers_BL),
     ),
-    "contrast": lambda numbers_BL: (_own_rows(numbers_BL), (numbers_BL >= 0) & (jnp.arange(2)[None] == 0)),
+    "contrast": lambda numbers_BL: (_own_rows(numbers_BL[:, :1]), numbers_BL[:, :1] >= 0),
     "symmetric_contrast": lambda numbers_BL: (_own_rows(numbers_BL), numbers_BL >= 0),
 }
 """Targets of rows with something in the place of those that are not there, and which are."""

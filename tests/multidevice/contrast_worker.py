@@ -18,12 +18,14 @@ ROWS, LENGTH, NUM_STEPS = 16, 12, 4
 
 def batch():
     rng = np.random.default_rng(0)
-    numbers_B = np.arange(ROWS, dtype=np.int32)
-    numbers_B[5], numbers_B[-1] = 4, -1  # a text of two pairs, and a row without any
+    anchors_B, positives_B, negatives_B = np.arange(3 * ROWS, dtype=np.int32).reshape(3, ROWS)
+    positives_B[5], positives_B[-1] = positives_B[4], -1  # a text of two pairs, and a row without any
+    negatives_B[6], negatives_B[7] = positives_B[8], -1  # what is right of another, and a row without one
     return {
         "encoder_input_tokens": rng.integers(2, 64, (ROWS, LENGTH)).astype(np.int32),
         "encoder_segment_ids": np.repeat(np.array([[1, 2, 3]], np.int32), 4, axis=1).repeat(ROWS, axis=0),
-        "text_numbers": np.stack([np.arange(ROWS, dtype=np.int32), numbers_B], axis=1),
+        "text_numbers": np.stack([anchors_B, positives_B], axis=1),
+        "negative_numbers": negatives_B,
     }
 
 

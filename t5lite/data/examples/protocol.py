@@ -70,7 +70,7 @@ class TextPairs(Examples):
     """Examples of texts that belong together, which are found by each other's vectors."""
 
     numbers_N2: np.ndarray
-    """Which texts the anchor and the positive of each example are, int32: equal numbers, equal texts."""
+    """Which texts the anchor and the positive of each example are, int32: equal numbers, equal tokens."""
 
     @abstractmethod
     def described(self, index: int) -> Described:

@@ -1,11 +1,12 @@
 """Examples for fine-tuning an encoder to make vectors of texts: a pair a row, maybe with a hard negative."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from t5lite.core.batch_fields import BatchSpec
 from t5lite.core.errors import DataError
 from t5lite.data.examples.encoder_data import EncoderDataConfig
 from t5lite.data.examples.framed_inputs import NUM_FRAMING, Described, framed_rows
@@ -42,6 +43,12 @@ class TextPairsDataConfig(EncoderDataConfig):
     def num_texts(self) -> int:
         """Texts of a row."""
         return 3 if self.hard_negatives else 2
+
+    def batch_spec(self, architecture: str) -> BatchSpec:
+        """Return the fields, with numbers of hard negatives where there are any."""
+        spec = super().batch_spec(architecture)
+        numbers = frozenset({"negative_numbers"} if self.hard_negatives else ())
+        return BatchSpec(fields=spec.fields | numbers, encoder_length=spec.encoder_length)
 
     def lengths(self, architecture: str) -> tuple[int, int]:
         """Return the encoder's length, of all texts of a row; errors as of ``SourceConfig``."""
@@ -91,9 +98,10 @@ class TextPairExamples(TextPairs):
                 f"{self._length}; a text is told apart from those of other pairs, so give two or more, raise "
                 "it, or pass overlong=truncate"
             )
-        self.numbers_N2 = np.stack([text_numbers(store.inputs), text_numbers(store.targets)], axis=1)[
-            self._usable
-        ]
+        negatives = () if self._negatives is None else (self._negatives,)
+        columns = _documents(store.inputs), _documents(store.targets), *negatives
+        self._numbers_NT = text_numbers(columns, room=self._length - NUM_FRAMING)[self._usable]
+        self.numbers_N2 = self._numbers_NT[:, :2]
         self.report: dict[str, float] = {
             "pairs": store.num_pairs,
             "examples": self.num_examples,
@@ -112,13 +120,16 @@ class TextPairExamples(TextPairs):
         if self._negatives is not None:
             texts.append([self._negatives[pair] for pair in pairs])
         rows = [framed_rows(documents, self._special, length=self._length) for documents in texts]
-        return {
+        fields = {
             "encoder_input_tokens": np.concatenate([tokens_BM for tokens_BM, _ in rows], axis=1),
             "encoder_segment_ids": np.concatenate(
                 [number * segment_ids_BM for number, (_, segment_ids_BM) in enumerate(rows, 1)], axis=1
             ),
             "text_numbers": self.numbers_N2[indices],
         }
+        if self._negatives is not None:
+            fields["negative_numbers"] = self._numbers_NT[indices, 2]
+        return fields
 
     def described(self, index: int) -> Described:
         """Return the texts of an example, decoded."""
@@ -140,12 +151,23 @@ class TextPairExamples(TextPairs):
         return self.vocabulary.encode_batch([str(row["negative"]) for row in rows])
 
 
-def text_numbers(texts: TokenStore) -> np.ndarray:
-    """Return a number for each document of a store, int32 [N]: the same for the same tokens."""
+def text_numbers(columns: Iterable[Iterable[np.ndarray]], *, room: int) -> np.ndarray:
+    """Return a number for each text of T columns, int32 [N, T]: the same for the same tokens, as cut.
+
+    Args:
+      columns: the tokens of the texts of each.
+      room: tokens that a text is cut to.
+    """
     known: dict[bytes, int] = {}
-    numbers = np.empty(texts.num_documents, np.int32)
+
+    def numbers(texts: Iterable[np.ndarray]) -> Iterator[int]:
+        for text in texts:
+            yield known.setdefault(text[:room].astype(np.int32).tobytes(), len(known))
+
+    return np.stack([np.fromiter(numbers(texts), np.int32) for texts in columns], axis=1)
+
+
+def _documents(texts: TokenStore) -> Iterator[np.ndarray]:
+    """Yield all documents of a store."""
     for start in range(0, texts.num_documents, _BLOCK):
-        places = np.arange(start, min(start + _BLOCK, texts.num_documents))
-        for place, document in zip(places.tolist(), texts.documents(places), strict=True):
-            numbers[place] = known.setdefault(document.tobytes(), len(known))
-    return numbers
+        yield from texts.documents(np.arange(start, min(start + _BLOCK, texts.num_documents)))

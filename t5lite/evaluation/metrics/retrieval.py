@@ -36,16 +36,28 @@ class Retrieval(NamedTuple):
         return {name: score_of(mean_sample(of_each)) for name, of_each in values.items()}
 
 
-def retrieval(queries_QD: np.ndarray, candidates_CD: np.ndarray, right: list[np.ndarray]) -> Retrieval:
+def retrieval(
+    queries_QD: np.ndarray,
+    candidates_CD: np.ndarray,
+    right: list[np.ndarray],
+    *,
+    own_Q: np.ndarray | None = None,
+) -> Retrieval:
     """Return what queries find among candidates by the products of their vectors.
 
     Args:
       queries_QD: float.
       candidates_CD: float.
       right: of each query the candidates that belong to it, one at least, each once.
+      own_Q: of each query the candidate that is the query itself, which is left out where it is not right;
+        -1: none is.
     """
+    own_Q = np.full(len(queries_QD), -1) if own_Q is None else own_Q
     ranks, best = [], []
-    for similarities_C, numbers in zip(_similarities(queries_QD, candidates_CD), right, strict=True):
+    compared = _similarities(queries_QD, candidates_CD)
+    for similarities_C, numbers, itself in zip(compared, right, own_Q.tolist(), strict=True):
+        if itself >= 0 and itself not in numbers:
+            similarities_C[itself] = -np.inf
         numbers = numbers[np.argsort(-similarities_C[numbers])]
         own = similarities_C[numbers]
         similarities_C[numbers] = -np.inf

@@ -21,39 +21,49 @@ def text_vectors(hidden_BMD: jax.Array, segment_ids_BM: jax.Array, pooling: Pool
 
 
 def similarities(
-    vectors_BTD: jax.Array, has_text_BT: jax.Array, numbers_B2: jax.Array, *, temperature: float
+    vectors_BTD: jax.Array,
+    numbers_B2: jax.Array,
+    negatives_B: jax.Array | None,
+    *,
+    temperature: float,
+    symmetric: bool,
 ) -> jax.Array:
-    """Return float32 ``[B, 2, 2 B]``: of anchors to all positives and negatives; of positives to anchors.
+    """Return float32 ``[B, 1, B]``, of anchors to all positives.
 
-    The batch is the global one, on however many devices. What is right for a row is the column of its number.
-    Another pair's text that is right as well, since it has the same anchor or is the same text, is no
-    candidate (sentence-transformers leaves such pairs to a sampler of batches), nor are rows without a pair.
+    With negatives these follow the positives, ``[B, 1, 2 B]``, and ``symmetric`` adds a row of each positive
+    to all anchors. The batch is the global one, on however many devices. What is right for a row is the
+    column of its number. A text of another pair that is right as well, since it has the same anchor or is the
+    same text, and one that is the anchor itself are no candidates (sentence-transformers leaves such pairs to
+    a sampler of batches), nor are rows without a pair.
 
     Args:
       vectors_BTD: as of ``text_vectors``.
-      has_text_BT: bool, which texts are there.
       numbers_B2: which texts anchors and positives are (``text_numbers``).
+      negatives_B: which texts hard negatives are (``negative_numbers``); None: there are none.
       temperature: what cosines are divided by.
+      symmetric: whether positives are compared, too.
     """
     anchors_BD, positives_BD, negatives_BD = (vectors_BTD[:, number] for number in range(NUM_TEXTS))
-    same_BB = jnp.any(numbers_B2[:, None] == numbers_B2[None], axis=-1)
     is_pair_B = jnp.all(numbers_B2 >= 0, axis=-1)
-    candidate_BB = is_pair_B[None] & (~same_BB | jnp.eye(len(same_BB), dtype=bool))
-    is_negative_BB = jnp.broadcast_to((is_pair_B & has_text_BT[:, 2])[None], candidate_BB.shape)
+    is_right_BB = jnp.any(numbers_B2[:, None] == numbers_B2[None], axis=-1)
+    is_anchor_BB = numbers_B2[:, None, 0] == numbers_B2[None, :, 1]
+
+    def candidates(is_none_BB: jax.Array) -> jax.Array:
+        return is_pair_B[None] & (~is_none_BB | jnp.eye(len(is_none_BB), dtype=bool))
 
     def compared(left_BD: jax.Array, right_CD: jax.Array, is_candidate_BC: jax.Array) -> jax.Array:
         cosines_BC = jnp.einsum("BD,CD->BC", left_BD, right_CD, precision=jax.lax.Precision.HIGHEST)
         return jnp.where(is_candidate_BC, cosines_BC / temperature, _NO_CANDIDATE)
 
-    of_anchors_BC = jnp.concatenate(
-        [
-            compared(anchors_BD, positives_BD, candidate_BB),
-            compared(anchors_BD, negatives_BD, is_negative_BB),
-        ],
-        axis=1,
-    )
-    of_positives_BB = compared(positives_BD, anchors_BD, candidate_BB)
-    of_positives_BC = jnp.pad(
-        of_positives_BB, ((0, 0), (0, len(of_positives_BB))), constant_values=_NO_CANDIDATE
-    )
+    of_anchors_BC = compared(anchors_BD, positives_BD, candidates(is_right_BB | is_anchor_BB))
+    if negatives_B is not None:
+        is_wrong_BB = jnp.all(numbers_B2[:, None] != negatives_B[None, :, None], axis=-1)
+        is_negative_BB = (is_pair_B & (negatives_B >= 0))[None] & is_wrong_BB
+        of_negatives_BB = compared(anchors_BD, negatives_BD, is_negative_BB)
+        of_anchors_BC = jnp.concatenate([of_anchors_BC, of_negatives_BB], axis=1)
+    if not symmetric:
+        return of_anchors_BC[:, None]
+    of_positives_BB = compared(positives_BD, anchors_BD, candidates(is_right_BB | is_anchor_BB.T))
+    num_others = of_anchors_BC.shape[1] - of_positives_BB.shape[1]
+    of_positives_BC = jnp.pad(of_positives_BB, ((0, 0), (0, num_others)), constant_values=_NO_CANDIDATE)
     return jnp.stack([of_anchors_BC, of_positives_BC], axis=1)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from t5lite.core.errors import ConfigError, DataError
@@ -52,7 +53,8 @@ def test_a_row_has_both_texts_and_their_numbers(store):
     batch = pipeline.batch(0, batch_size=4)
     assert batch["encoder_input_tokens"].shape == (4, 2 * LENGTH)
     assert [texts_of(batch, row) for row in range(3)] == [list(pair) for pair in PAIRS[:3]]
-    assert batch["text_numbers"].tolist() == [[0, 0], [1, 1], [0, 2], [2, 1]]
+    assert batch["text_numbers"].tolist() == [[0, 3], [1, 4], [0, 5], [2, 4]]
+    assert "negative_numbers" not in batch
     assert pipeline.text_pairs is not None
     assert pipeline.text_pairs.described(3)[:3] == ("a very long anchor", "Hund", True)
     assert {name: pipeline.report[name] for name in ("pairs", "truncated", "dropped")} == {
@@ -68,6 +70,17 @@ def test_a_hard_negative_is_the_third(triplets):
     batch = opened(triplets, hard_negatives=True).batch(0, batch_size=4)
     assert texts_of(batch, 1) == [*PAIRS[1], "no 1"]
     assert opened(triplets).batch(0, batch_size=4)["encoder_input_tokens"].shape == (4, 2 * LENGTH)
+
+
+def test_texts_are_the_same_wherever_they_stand_and_where_what_is_read_of_them_is(tmp_path):
+    """Anchor, positive and hard negative of one dictionary; behind the cut nothing tells texts apart."""
+    vocabulary, rows = ByteVocabulary(), [("a", "b", "c"), ("b", "c", "a"), ("long " * 3, "a", "long " * 9)]
+    with PairStoreWriter(tmp_path / "triplets", vocabulary=vocabulary, has_labels=True) as writer:
+        writer.add_batch([(vocabulary.encode(row[0]), vocabulary.encode(row[1])) for row in rows])
+        writer.add_labels(json.dumps({"negative": row[2]}) for row in rows)
+    batch = opened(tmp_path / "triplets", hard_negatives=True).batch(0, batch_size=3)
+    numbers = np.column_stack([batch["text_numbers"], batch["negative_numbers"]])
+    assert numbers.tolist() == [[0, 1, 3], [1, 3, 0], [2, 0, 2]]
 
 
 def test_pairs_that_do_not_fit_are_dropped_where_asked_for(store):

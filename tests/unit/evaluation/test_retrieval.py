@@ -37,3 +37,13 @@ def test_vectors_that_are_all_the_same_or_no_numbers_find_nothing(number):
     assert found.recall_at_10.tolist() == [0, 0]
     assert found.ndcg_at_10.tolist() == [0, 0]
     assert found.mrr.max() < 0.06
+
+
+def test_a_query_does_not_find_itself_unless_that_is_right():
+    texts_TD = np.eye(3) + 1
+    found = retrieval(texts_TD, texts_TD, [np.array([1]), np.array([1]), np.array([0])], own_Q=np.arange(3))
+    assert found.best_Q[1] == 1
+    assert found.mrr.tolist() == [0.5, 1, 0.5]
+    alone = retrieval(texts_TD[:1], texts_TD[:2], [np.array([1])], own_Q=np.array([0]))
+    assert (alone.mrr.tolist(), alone.best_Q.tolist()) == ([1], [1])
+    assert retrieval(texts_TD[:1], texts_TD[:2], [np.array([1])]).mrr.tolist() == [0.5]

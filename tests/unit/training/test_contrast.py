@@ -27,10 +27,15 @@ def vectors(rows: int, seed: int = 0) -> jax.Array:
     return normalised(jax.random.normal(jax.random.key(seed), (rows, 3, 8)))
 
 
-def contrasted(vectors_BTD, numbers_B2, *, has_negatives=True, symmetric=False):
-    """Return the losses of a batch, whose pairs are all there if their numbers are not negative."""
-    has_text_BT = jnp.ones(vectors_BTD.shape[:2], bool).at[:, 2].set(has_negatives)
-    alike = similarities(vectors_BTD, has_text_BT, jnp.asarray(numbers_B2), temperature=TEMPERATURE)
+def contrasted(vectors_BTD, numbers_B2, *, has_negatives=True, negatives_B=None, symmetric=False):
+    """Return the losses of a batch, whose pairs are all there if their numbers are not negative.
+
+    Hard negatives are texts that are nowhere else, unless it is said which.
+    """
+    if has_negatives and negatives_B is None:
+        negatives_B = 100 + np.arange(len(numbers_B2))
+    numbers = (jnp.asarray(numbers_B2), negatives_B if negatives_B is None else jnp.asarray(negatives_B))
+    alike = similarities(vectors_BTD, *numbers, temperature=TEMPERATURE, symmetric=symmetric)
     (target,) = targets(config(symmetric=symmetric), {"text_numbers": numbers_B2})
     return batch_losses([Prediction("similarities", alike, *target[1:])], [1.0]).outputs[0]
 
@@ -46,7 +51,7 @@ def ranking_loss(anchors, candidates, labels) -> float:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_it_is_the_ranking_loss(has_negatives, symmetric):
     found_BTD, rows = vectors(6), np.arange(6)
-    numbers_B2 = np.stack([rows, rows], axis=1)
+    numbers_B2 = np.stack([rows, 10 + rows], axis=1)
     anchors, positives, negatives = (found_BTD[:, number] for number in range(3))
     candidates = jnp.concatenate([positives, negatives]) if has_negatives else positives
     expected = ranking_loss(anchors, candidates, rows)
@@ -60,7 +65,7 @@ def test_it_is_the_ranking_loss(has_negatives, symmetric):
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_what_is_right_as_well_is_no_negative_and_rows_without_a_pair_are_not_there(symmetric):
     """Rows 0 and 1 have one anchor, 2 and 3 one positive, the last two none at all."""
-    numbers_B2 = np.array([[0, 0], [0, 1], [2, 5], [3, 5], [4, 6], [-1, -1], [-1, -1]], np.int32)
+    numbers_B2 = np.array([[0, 10], [0, 11], [2, 15], [3, 15], [4, 16], [-1, -1], [-1, -1]], np.int32)
     found_BTD = vectors(7)
     losses = contrasted(found_BTD, numbers_B2, symmetric=symmetric)
     alone = {0: [0, 2, 3, 4], 1: [1, 2, 3, 4], 2: [2, 0, 1, 4], 3: [3, 0, 1, 4], 4: [4, 0, 1, 2, 3]}
@@ -74,10 +79,44 @@ def test_what_is_right_as_well_is_no_negative_and_rows_without_a_pair_are_not_th
     assert losses.loss.mean() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
+def test_an_anchor_itself_is_no_candidate_nor_is_a_negative_that_is_right():
+    """Positive 1 is anchor 0 and negative 2 too; negative 0 is positive 1; row 1 has no negative."""
+    found_BTD = vectors(3)
+    numbers_B2, negatives_B = np.array([[0, 10], [1, 0], [2, 12]]), np.array([0, -1, 10])
+    losses = contrasted(found_BTD, numbers_B2, negatives_B=negatives_B, symmetric=True)
+    anchors, positives, negatives = (found_BTD[:, number] for number in range(3))
+    candidates = [
+        (anchors[:1], [positives[0], positives[2]]),
+        (anchors[1:2], [positives[1], positives[0], positives[2], negatives[2]]),
+        (anchors[2:], [positives[2], positives[0], positives[1], negatives[0], negatives[2]]),
+        (positives[:1], [anchors[0], anchors[1], anchors[2]]),
+        (positives[1:2], [anchors[1], anchors[2]]),
+        (positives[2:], [anchors[2], anchors[0], anchors[1]]),
+    ]
+    expected = [ranking_loss(text, jnp.stack(others), [0]) for text, others in candidates]
+    assert losses.loss.mean() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_only_what_is_asked_for_is_compared():
+    shapes = {
+        (symmetric, negatives is None): similarities(
+            vectors(3), jnp.zeros((3, 2), int), negatives, temperature=1, symmetric=symmetric
+        ).shape
+        for symmetric in (False, True)
+        for negatives in (None, jnp.zeros(3, int))
+    }
+    assert shapes == {
+        (False, True): (3, 1, 3),
+        (False, False): (3, 1, 6),
+        (True, True): (3, 2, 3),
+        (True, False): (3, 2, 6),
+    }
+
+
 def test_vectors_that_are_all_the_same_are_never_accurate():
     same_BTD = jnp.broadcast_to(vectors(1)[:, :1], (4, 3, 8))
     rows = np.arange(4)
-    losses = contrasted(same_BTD, np.stack([rows, rows], axis=1))
+    losses = contrasted(same_BTD, np.stack([rows, 10 + rows], axis=1))
     assert losses.accuracy.mean() == 0
     assert losses.loss.mean() == pytest.approx(np.log(8), rel=1e-5)
 
