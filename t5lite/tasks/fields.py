@@ -320,7 +320,8 @@ class AnswerPlaces(TaskField):
         return places
 
     def _texts(self, values: Sequence[Any]) -> tuple[str, ...]:
-        texts = (values[0][begin:end] for begin, end in self.label(values))
+        context = _scalar(values[0])
+        texts = (context[begin:end] for begin, end in self.label(values))
         return tuple(dict.fromkeys(texts)) or (self.nothing,)
 
 

@@ -67,6 +67,12 @@ def test_lists_objects_and_columns_of_one_answer_are_the_same_places(tmp_path):
     assert prepared(tmp_path, tmp_path / "one.tsv", columns=columns)[0] == expected
 
 
+def test_a_context_of_digits_is_text(tmp_path):
+    given = {"question": "what?", "context": 12345, "answers": {"text": [34], "answer_start": [2]}}
+    found, _ = prepared(tmp_path, as_lines(tmp_path / "rows.jsonl", [given]))
+    assert found == [{**given, "context": "12345", "answers": [[2, 4]]}]
+
+
 def test_an_answer_that_stands_elsewhere_is_dropped_and_that_is_said(tmp_path):
     """UTF-16 counts two for an emoji, UTF-8 four bytes."""
     rows = [row(("Łódź", 14)), row(("Łódź", 15)), row(("Łódź", 17)), row(("Łódź", -4)), row(("Lodz", 14))]
