@@ -29,12 +29,12 @@ class Repetitions:
         self._targets.setdefault((inputs, is_heldout), targets)
         self._both_sides += self._sides.setdefault(inputs, is_heldout) != is_heldout
 
-    def remarks(self) -> list[str]:
-        """Return what to say of them, a line a kind."""
+    def remarks(self, *, one_answer: bool = True) -> list[str]:
+        """Return what to say of them, a line a kind; other targets are odd where there is ``one_answer``."""
         told = (
             (self._again, "rows repeat another, inputs and targets; each is trained on or scored"),
             (
-                self._contradicting,
+                self._contradicting if one_answer else 0,
                 "rows have the inputs of another, and other targets; no model can be right on both",
             ),
             (

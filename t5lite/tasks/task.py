@@ -128,5 +128,10 @@ class Task:
         """Whether the targets name classes, which the vocabulary has to tell apart."""
         return any(self.made_of(name).names_class for name in self.templates["targets"].fields)
 
+    @property
+    def has_negatives(self) -> bool:
+        """Whether rows have a text that is wrong, so that inputs may have several that are right."""
+        return "negative" in self.labels
+
 
 _TEXT = Text()

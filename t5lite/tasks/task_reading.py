@@ -72,7 +72,8 @@ class TaskReading:
     def remarks(self) -> list[str]:
         """Return what to say of the rows that were read."""
         shared, shots = self._first_look
-        return [*shared.remarks(), *self._repetitions.remarks(), *(shots.remarks() if shots else ())]
+        repeated = self._repetitions.remarks(one_answer=not self.make.task.has_negatives)
+        return [*shared.remarks(), *repeated, *(shots.remarks() if shots else ())]
 
     def _every(self, progress: Progress | None, tally: Tally) -> Iterator[Row]:
         """Yield all rows; raises DataError at the end if any have not one tag a word."""

@@ -114,6 +114,14 @@ def test_what_is_left_out_or_odd_is_counted_and_said(tmp_path, nli, capsys):
     assert ("nli premise: 1.5 hypothesis: True", "entailment") in pairs(tmp_path)
 
 
+def test_an_anchor_may_have_several_positives(tmp_path):
+    rows = [{"anchor": "a", "positive": text, "negative": "c"} for text in "bbd"]
+    warnings = prepare(tmp_path, "triplets", lines(tmp_path / "rows.jsonl", rows))["warnings"]
+    assert warnings == [
+        "warning: 1 of 3 rows repeat another, inputs and targets; each is trained on or scored"
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
