@@ -63,7 +63,8 @@ class Arguments:
     normalise: bool = True
     """Give vectors length 1."""
     max_length: int | None = None
-    """Texts are cut to this many tokens, special ones included; by default what the model was made for."""
+    """Texts are cut to this many tokens, special ones included; by default as in a training to embed, or what
+    the model was made for."""
     batch_size: int = 32
     """Texts embedded at once."""
     on_invalid_utf8: InvalidUtf8 = "error"
@@ -130,7 +131,7 @@ def run(arguments: Sequence[str]) -> int:
 def _say_what_is_lost(embedding: Embedding) -> None:
     """Say how many texts are cut, and how many are none."""
     count, limit = len(embedding.num_tokens), embedding.limit
-    longest = max(embedding.num_tokens)
+    longest, trained = max(embedding.num_tokens), embedding.trained_length
     if cut := sum(tokens > embedding.length for tokens in embedding.num_tokens):
         if limit is None or longest <= limit:
             remedy = f"--max-length {longest} takes all of them"
@@ -141,6 +142,13 @@ def _say_what_is_lost(embedding: Embedding) -> None:
         _say(
             f"{cut:,} of {count:,} texts have more than {embedding.length} tokens and lose their end (the "
             f"longest has {longest:,}); {remedy}"
+            + (f"; texts of the training had {trained} at most" if trained else "")
+        )
+    if trained is not None and embedding.length > trained and longest > trained:
+        beyond = sum(tokens > trained for tokens in embedding.num_tokens)
+        _say(
+            f"{beyond:,} of {count:,} texts have more tokens than the {trained} that texts of the training "
+            "had at most: nothing says what their vectors are worth"
         )
     if blank := embedding.num_tokens.count(0):
         _say(f"{blank:,} of {count:,} texts are blank: their vectors are zeros, so that nothing is like them")

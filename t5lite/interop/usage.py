@@ -19,10 +19,12 @@ class Usage:
     Attributes:
       class_names: of a classifier, the name of each output; empty where nothing says.
       eos_ids: what ends a generated text besides the vocabulary's EOS.
+      text_length: tokens that texts were cut to where it was trained to embed them; None where nothing says.
     """
 
     class_names: tuple[str, ...] = ()
     eos_ids: tuple[int, ...] = ()
+    text_length: int | None = None
 
     def names(self, num_labels: int) -> tuple[str, ...]:
         """Return a name for each of so many outputs; transformers' ``LABEL_i`` where there is none.

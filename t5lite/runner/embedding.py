@@ -18,7 +18,7 @@ from t5lite.runner.generation import generation_partitioning
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
-from t5lite.runner.text_frames import text_frame
+from t5lite.runner.text_frames import text_frame, trained_length
 
 _NO_TEXT = Row(np.zeros(0, np.int32), 0)
 
@@ -39,6 +39,8 @@ class Embedding:
     """Most tokens that the model has positions for; None where they do not end."""
     num_tokens: tuple[int, ...]
     """Of each text before it was cut; 0 of one without."""
+    trained_length: int | None = None
+    """Tokens that texts were cut to where the run was trained to embed; None where it was not."""
 
 
 def embed(
@@ -90,7 +92,8 @@ def start_embedding(
       average: what to take in place of its parameters (``runner.averages``).
       pooling: how hidden states become one vector; None: what the run was trained by, or the mean.
       normalise: whether vectors have length 1.
-      max_length: texts are cut to so many tokens, special ones included; None: the model's own.
+      max_length: texts are cut to so many tokens, special ones included; None: as in a training to embed, or
+        what the model was made for.
       batch_size: texts at once.
 
     Raises:
@@ -103,7 +106,8 @@ def start_embedding(
     config, vocabulary = found.model.narrowed, found.vocabulary
     pooling = pooling or config.pooling
     _check_pooling(config, pooling)
-    length = _length(config, max_length)
+    trained_on = trained_length(found)
+    length = _length(config, max_length, trained_on)
     frame = text_frame(config, vocabulary, is_imported=found.is_imported)
     encoded = vocabulary.encode_batch(texts)
     rows = [
@@ -127,6 +131,7 @@ def start_embedding(
         length=length,
         limit=config.position_limit,
         num_tokens=tuple(row.num_tokens for row in rows),
+        trained_length=trained_on,
     )
 
 
@@ -139,9 +144,9 @@ def _check_pooling(config: ModelConfig, pooling: Pooling) -> None:
         )
 
 
-def _length(config: ModelConfig, max_length: int | None) -> int:
+def _length(config: ModelConfig, max_length: int | None, trained_on: int | None) -> int:
     if max_length is None:
-        return config.max_length
+        return trained_on or config.max_length
     if max_length < 1:
         raise ConfigError(f"max_length={max_length} must be 1 or more")
     config.check_length(max_length)

@@ -28,7 +28,7 @@ from t5lite.runner.averages import Average
 from t5lite.runner.loading import load_adapter, load_trained
 from t5lite.runner.run_directory import IMPORTED, MODEL_FILE, RunDirectory
 from t5lite.runner.snapshot import Snapshot
-from t5lite.runner.text_frames import text_frame
+from t5lite.runner.text_frames import text_frame, trained_length
 from t5lite.runner.trained_on import trained_on
 from t5lite.runner.vocabulary_check import check_vocabulary
 
@@ -101,7 +101,11 @@ def export(
         arguments["kept_files"] = kept
     if "usage" in chosen.takes:
         classes = found.classes
-        arguments["usage"] = Usage(class_names=classes.texts if classes else (), eos_ids=found.model.eos_ids)
+        arguments["usage"] = Usage(
+            class_names=classes.texts if classes else (),
+            eos_ids=found.model.eos_ids,
+            text_length=trained_length(found),
+        )
     if "frame" in chosen.takes and (read := trained_on(found)) is not None:
         arguments["frame"] = decoding_mode(config).frame(vocabulary, read)
     elif "frame" in chosen.takes and imported and not config.writes:

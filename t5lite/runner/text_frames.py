@@ -1,8 +1,9 @@
-"""What stands around a text that a model reads whole."""
+"""What stands around a text that a model reads whole, and how long texts were that it learned to embed."""
 
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.models.config import ModelConfig
+from t5lite.runner.snapshot import Snapshot
 
 
 def text_frame(config: ModelConfig, vocabulary: Vocabulary, *, is_imported: bool) -> Frame:
@@ -22,3 +23,10 @@ def text_frame(config: ModelConfig, vocabulary: Vocabulary, *, is_imported: bool
         return vocabulary.own_frame or Frame()
     eos = vocabulary.special_id("eos", needed_for="the end of what an encoder reads")
     return vocabulary.own_frame or Frame(after=(eos,))
+
+
+def trained_length(found: Snapshot) -> int | None:
+    """Return how many tokens texts were cut to where a run was trained to embed; None of any other."""
+    if not (found.has_config and found.model.config.embeds):
+        return None
+    return max(source.inputs_length for source in found.config.data.named_sources.values())

@@ -93,6 +93,23 @@ def test_it_is_whole_wherever_it_was_cut_off(end, numbered, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("length", "trained", "said"),
+    [
+        (8, None, "2 of 3 texts have more than 8 tokens and lose their end (the longest has 20); --max"),
+        (8, 8, "--max-length 20 takes all of them; texts of the training had 8 at most\n"),
+        (16, 8, "2 of 3 texts have more tokens than the 8 that texts of the training had at most:"),
+    ],
+)
+def test_what_no_text_of_the_training_had_is_said(length, trained, said, monkeypatch, tmp_path: Path, capsys):
+    vectors = iter(np.zeros((3, 2), np.float32))
+    found = Embedding(vectors, 2, "mean", 40, length, None, (5, 10, 20), trained)
+    monkeypatch.setattr(embed_command, "start_embedding", lambda *_, **__: found)
+    out = ["--output-file", str(tmp_path / "out.npy")]
+    assert main(["embed", "--run", "run", "--text", *"abc", *out]) == 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--text", "a", "--output-file", "o.txt"], r"o\.txt: vectors are written to \.npy or \.parquet"),

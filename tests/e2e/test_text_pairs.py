@@ -43,8 +43,7 @@ def test_texts_find_each_other_and_do_so_as_an_export(bert: Path, triplets: Path
     said = capsys.readouterr().out
     assert f"{len(set(anchors))} anchors find their positives among {len(set(positives))}" in said
 
-    options = {"max_length": 16, "batch_size": 32}
-    vectors_ND = embed(run, [*anchors, *positives], **options)
+    vectors_ND = embed(run, [*anchors, *positives])
     right = [np.array([number]) for number in range(len(lines))]
     found = retrieval(vectors_ND[: len(lines)], vectors_ND[len(lines) :], right)
     for name in METRICS:
@@ -54,6 +53,7 @@ def test_texts_find_each_other_and_do_so_as_an_export(bert: Path, triplets: Path
 
     folder = tmp_path / "hf"
     assert main(["export", "--run", str(run), "--output", str(folder)]) == 0
+    assert json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"] == 16
     (pooling,) = (each for each in json.loads((folder / "modules.json").read_text()) if each["idx"] == 1)
     assert json.loads((folder / pooling["path"] / "config.json").read_text()) == {
         "word_embedding_dimension": vectors_ND.shape[1],

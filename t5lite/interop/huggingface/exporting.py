@@ -84,7 +84,7 @@ def export_folder(
       max_shard_bytes: size of one file of weights; more go into several, with an index.
       kept_files: tokenizer files of an imported model by name: if ``AutoTokenizer`` needs no others, they go
         out as they came in, instead of those that would be made from ``vocabulary``.
-      usage: names of classes and further ids that end a text.
+      usage: names of classes, further ids that end a text, and what texts to embed are cut to.
       frame: what the tokenizer puts around a text, as the model was trained; None: what the vocabulary's own
         rules do, or for an encoder [CLS] and [SEP].
 
@@ -107,12 +107,14 @@ def export_folder(
         )
     written = _tokenizer_files(vocabulary, config, kept_files or {}, frame=frame)
     tensors = _checked_plan(params, config)
-    described = _json_files(config, family, _tokens(vocabulary), usage or Usage(), dtype=dtype)
+    usage = usage or Usage()
+    described = _json_files(config, family, _tokens(vocabulary), usage, dtype=dtype)
     _warn_of_another_tokenizer(written, described[CONFIG]["model_type"])
     check_finite(params)
+    sentences = sentence_files(config, text_length=usage.text_length)
     with new_directory(out_dir, overwrite=overwrite, mark=MARK) as folder:
         _write_weights(folder, params, tensors, cast, max_shard_bytes=max_shard_bytes)
-        for name, content in (described | sentence_files(config)).items():
+        for name, content in (described | sentences).items():
             make_directory((folder / name).parent)
             write_json(folder / name, content)
         for name, content in written.items():

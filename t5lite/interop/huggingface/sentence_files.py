@@ -13,8 +13,13 @@ _MODES: Mapping[Pooling, str] = {
 }
 
 
-def sentence_files(config: ModelConfig) -> dict[str, Any]:
-    """Return the content of each file by its name; none of a model that was not trained to embed."""
+def sentence_files(config: ModelConfig, *, text_length: int | None) -> dict[str, Any]:
+    """Return the content of each file by its name; none of a model that was not trained to embed.
+
+    Args:
+      config: of the model.
+      text_length: tokens that texts were cut to in the training; None: as many as the model takes.
+    """
     if not config.embeds:
         return {}
     modules = [
@@ -24,6 +29,9 @@ def sentence_files(config: ModelConfig) -> dict[str, Any]:
     modes = {mode: pooling == config.pooling for pooling, mode in _MODES.items()}
     return {
         "modules.json": modules,
-        "sentence_bert_config.json": {"max_seq_length": config.max_length, "do_lower_case": False},
+        "sentence_bert_config.json": {
+            "max_seq_length": text_length or config.max_length,
+            "do_lower_case": False,
+        },
         "1_Pooling/config.json": {"word_embedding_dimension": config.embed_dim, **modes},
     }
