@@ -46,6 +46,10 @@ class Arguments:
     """Which."""
     predict_flops: tuple[float, ...] = ()
     """Budgets, such as 1e24, to predict the best parameters, tokens and loss for."""
+    predict_run: tuple[float, ...] = ()
+    """Pairs N D, parameters and tokens of runs, such as 7e9 2e12, to predict the loss of."""
+    fit_below: float | None = None
+    """FLOPs, such as 1e21: rows of so many or more are not fitted, but predicted, and compared run by run."""
     resamples: int = 200
     """Of the bootstrap."""
     level: float = 0.9
@@ -66,6 +70,12 @@ class Arguments:
             raise ConfigError(f"--methods names none; allowed: {', '.join(METHODS)}")
         if any(not 0 < flops < 1e40 for flops in self.predict_flops):
             raise ConfigError(f"predict_flops={self.predict_flops}: FLOPs are above 0 and below 1e40")
+        if len(self.predict_run) % 2 or any(not 0 < size < 1e40 for size in self.predict_run):
+            raise ConfigError(
+                f"predict_run={self.predict_run}: give pairs of parameters and tokens, above 0 and below 1e40"
+            )
+        if self.fit_below is not None and not 0 < self.fit_below < math.inf:
+            raise ConfigError(f"fit_below={self.fit_below}: FLOPs are above 0 and finite")
         if self.resamples < _FEWEST_RESAMPLES:
             raise ConfigError(
                 f"resamples={self.resamples} is too few for intervals; give {_FEWEST_RESAMPLES} or more"
@@ -90,7 +100,13 @@ def run(arguments: Sequence[str]) -> int:
     known = command_line.parse(Arguments, arguments[1:], prog="t5lite scaling fit")
     reading = Reading(columns=_pairs("columns", known.columns), where=_pairs("where", known.where))
     drawn = _new_picture(known)
-    settings = Settings(budgets=known.predict_flops, num_resamples=known.resamples, level=known.level)
+    settings = Settings(
+        budgets=known.predict_flops,
+        sizes=tuple(zip(known.predict_run[::2], known.predict_run[1::2], strict=True)),
+        fit_below=known.fit_below,
+        num_resamples=known.resamples,
+        level=known.level,
+    )
     tables = reading.tables(known.table, by=known.by)
     found = {
         key: [analyse(table.observations, METHODS[name], settings) for name in known.methods]
@@ -148,6 +164,7 @@ def _text(name: str, table: Table, analyses: Sequence[Analysis], level: float) -
             interval = analysis.intervals.get(each)
             shown = "" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
             lines.append(f"  {each:{width}}  {value:<10.4g}  {shown}".rstrip())
+        lines += [f"  held out: {each}" for each in analysis.held_out]
         verb = "" if analysis.fitted else "not fitted: "
         lines += [f"  {verb}{note}" for note in analysis.notes]
     return [*lines, "", f"behind each number: its {level:.0%} interval", ""]
@@ -162,6 +179,7 @@ def _json(table: Table, analyses: Sequence[Analysis]) -> dict[str, Any]:
                 "fitted": analysis.fitted is not None,
                 "numbers": analysis.numbers,
                 "intervals": {key: dataclasses.asdict(each) for key, each in analysis.intervals.items()},
+                "held_out": [dataclasses.asdict(each) for each in analysis.held_out],
                 "notes": list(analysis.notes),
             }
             for analysis in analyses

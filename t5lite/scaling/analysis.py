@@ -1,14 +1,14 @@
 """One table by one method: the fit, intervals, how the largest runs would have been predicted, warnings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Interval
-from t5lite.scaling.methods import Fitted, Method, numbers_of, parabola_bias
-from t5lite.scaling.observations import FEWEST_POINTS, Observations, budget_numbers
+from t5lite.scaling.methods import Asked, Fitted, Method, loss_name, numbers_of, parabola_bias
+from t5lite.scaling.observations import Observations, budget_numbers
 
 _FAR = 10.0
 """Times the largest budget, beyond which a prediction is called an extrapolation."""
@@ -16,6 +16,36 @@ _NARROW = 4.0
 """Largest over smallest size, below which a table says little of an exponent."""
 _LARGEST_SHARE = 0.2
 _ONCE = 1.001
+_NO_SINGLE_RUN = "the loss of such runs is nothing that this method predicts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A run that a fit did not see.
+
+    Attributes:
+      params: N.
+      tokens: D.
+      flops: C.
+      loss: that was measured.
+      predicted: by the fit.
+      interval: of what is predicted, without the scatter of single runs; None if nothing tells.
+    """
+
+    params: float
+    tokens: float
+    flops: float
+    loss: float
+    predicted: float
+    interval: Interval | None
+
+    def __str__(self) -> str:
+        within = "" if self.interval is None else f" ({self.interval.low:.4g} to {self.interval.high:.4g})"
+        missed = 100 * (self.predicted / self.loss - 1)
+        return (
+            f"N={self.params:.6g}, D={self.tokens:.6g}: loss {self.loss:.4g}, predicted "
+            f"{self.predicted:.4g}{within}, missed by {missed:+.2f} %"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +57,7 @@ class Analysis:
       fitted: the fit; None if it cannot be fitted.
       numbers: by name, those that are predicted for budgets too.
       intervals: of numbers, by name.
+      held_out: runs that were to be predicted only, the cheapest first.
       notes: what is to be said, a sentence each; without a fit, why there is none.
     """
 
@@ -34,6 +65,7 @@ class Analysis:
     fitted: Fitted | None
     numbers: dict[str, float]
     intervals: dict[str, Interval]
+    held_out: tuple[HeldOut, ...] = ()
     notes: tuple[str, ...]
 
 
@@ -43,13 +75,26 @@ class Settings:
 
     Attributes:
       budgets: FLOPs, for which the best sizes are predicted.
+      sizes: parameters and tokens of runs, whose loss is predicted.
+      fit_below: FLOPs; runs that cost as much or more are predicted, not fitted. None fits all.
       num_resamples: of the bootstrap.
       level: of intervals.
     """
 
     budgets: tuple[float, ...] = ()
+    sizes: tuple[tuple[float, float], ...] = ()
+    fit_below: float | None = None
     num_resamples: int = 200
     level: float = 0.9
+
+    @property
+    def asked(self) -> Asked:
+        """What fits are to predict, but for what is held out."""
+        params, tokens = np.array(self.sizes, float).reshape(-1, 2).T
+        runs = Observations(
+            params=params, tokens=tokens, flops=6 * params * tokens, loss=np.ones(len(params))
+        )
+        return Asked(budgets=self.budgets, runs=(runs,) * bool(self.sizes))
 
 
 def analyse(observations: Observations, method: Method, settings: Settings) -> Analysis:
@@ -62,16 +107,19 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
                 f"{given - len(observations)} runs that repeat tokens left out; the method repetition is of "
                 "them"
             )
+    held_out = observations.take(observations.flops >= (settings.fit_below or np.inf))
+    observations = observations.take(observations.flops < (settings.fit_below or np.inf))
     try:
         if not len(observations):
             raise DataError("no run is left")
         fitted = method.fit(observations)
     except DataError as error:
         return Analysis(method=method, fitted=None, numbers={}, intervals={}, notes=(*notes, str(error)))
+    asked = settings.asked
     found = method.intervals(
         fitted,
         observations,
-        budgets=settings.budgets,
+        asked=replace(asked, runs=(*asked.runs, held_out)),
         num_resamples=settings.num_resamples,
         level=settings.level,
     )
@@ -89,13 +137,16 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
             f"if this law holds, isoFLOP parabolas miss the N exponent by {bias:+.3f} at these points, "
             "without any noise"
         )
-    notes += _held_out(observations, method)
+    notes += _largest(observations, method) if settings.fit_below is None else _unpredicted(fitted, held_out)
+    if settings.sizes and fitted.predicted_loss(asked.runs[0]) is None:
+        notes.append(_NO_SINGLE_RUN)
     notes += _far(observations, settings.budgets)
     return Analysis(
         method=method,
         fitted=fitted,
-        numbers=numbers_of(fitted, settings.budgets),
+        numbers=numbers_of(fitted, asked),
         intervals=found.intervals,
+        held_out=_held_out(fitted, held_out, found.intervals),
         notes=tuple(notes),
     )
 
@@ -137,7 +188,38 @@ def warnings(observations: Observations) -> list[str]:
     return said
 
 
-def _held_out(observations: Observations, method: Method) -> list[str]:
+def _held_out(
+    fitted: Fitted, runs: Observations, intervals: dict[str, Interval]
+) -> tuple[HeldOut, ...]:
+    """Return how each of these runs is predicted."""
+    predicted = fitted.predicted_loss(runs)
+    if predicted is None:
+        return ()
+    values = (runs.params, runs.tokens, runs.flops, runs.loss, predicted)
+    rows = sorted(zip(*(each.tolist() for each in values), strict=True), key=lambda row: row[2])
+    return tuple(
+        HeldOut(
+            params=params,
+            tokens=tokens,
+            flops=flops,
+            loss=loss,
+            predicted=value,
+            interval=intervals.get(loss_name(params, tokens)),
+        )
+        for params, tokens, flops, loss, value in rows
+    )
+
+
+def _unpredicted(fitted: Fitted, held_out: Observations) -> list[str]:
+    """Say what of the runs that were to be predicted is not, or how well they are together."""
+    if not len(held_out):
+        return ["no run costs so much that it is held out"]
+    if fitted.predicted_loss(held_out) is None:
+        return [f"{len(held_out)} runs held out; {_NO_SINGLE_RUN}"]
+    return [f"held out: {fitted.held_out(held_out)}"]
+
+
+def _largest(observations: Observations, method: Method) -> list[str]:
     """Fit without the largest budget (or the costliest fifth of runs), and say how that is predicted."""
     budgets = None if observations.runs is not None else budget_numbers(observations)
     if budgets is None:
@@ -148,18 +230,14 @@ def _held_out(observations: Observations, method: Method) -> list[str]:
         costliest = costs > np.quantile(costs, 1 - _LARGEST_SHARE)
         largest, what = costliest[runs], f"the costliest {costliest.sum()} runs"
     else:
-        counts = np.bincount(budgets)
-        last = max(number for number, count in enumerate(counts) if count >= FEWEST_POINTS)
-        largest = budgets == last
+        largest = budgets == budgets.max()
         what = f"the budget of {np.mean(observations.flops[largest]):.3g} FLOPs"
-        observations = observations.take(budgets <= last)
-        largest = largest[budgets <= last]
     if not largest.any() or largest.all():
-        return []
+        return ["nothing is held out: no run costs more than the others"]
     try:
         fitted = method.fit(observations.take(~largest))
-    except DataError:
-        return []
+    except DataError as error:
+        return [f"not fitted without {what}, so that nothing checks it: {error}"]
     said = fitted.held_out(observations.take(largest))
     return [] if said is None else [f"fitted without {what}: {said}"]
 

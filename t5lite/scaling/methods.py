@@ -41,6 +41,24 @@ class Optimum:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a fit is to predict.
+
+    Attributes:
+      budgets: FLOPs, of which the best sizes.
+      runs: of which the loss; their own losses have no say.
+    """
+
+    budgets: tuple[float, ...] = ()
+    runs: tuple[Observations, ...] = ()
+
+
+def loss_name(params: float, tokens: float) -> str:
+    """Return the name of a predicted loss."""
+    return f"loss at N={params:.6g}, D={tokens:.6g}"
+
+
 class _Found(Protocol):
     """What a method's module returns."""
 
@@ -112,7 +130,10 @@ class _IsoFlop(Fitted):
     def held_out(self, observations: Observations) -> str | None:
         profile = profile_of(observations)
         if profile is None:
-            return None
+            return (
+                f"no vertex of its own to compare with: that takes three sizes and a lowest point near them; "
+                f"it has {len(observations)} runs"
+            )
         expected = self.optimum(profile.flops)
         said = f"best tokens {expected.tokens:.3g}, by its own parabola {profile.tokens:.3g}"
         if expected.loss is not None:
@@ -232,24 +253,28 @@ class Method(ABC):
         fitted: Fitted,
         observations: Observations,
         *,
-        budgets: tuple[float, ...],
+        asked: Asked,
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
-        """Return intervals of all numbers, and of what is predicted for ``budgets``."""
+        """Return intervals of all numbers, and of what is predicted."""
 
         def numbers(resampled: Observations) -> dict[str, float]:
-            return numbers_of(self.fit(resampled, like=fitted), budgets)
+            return numbers_of(self.fit(resampled, like=fitted), asked)
 
         return bootstrap(numbers, observations, num_resamples=num_resamples, level=level)
 
 
-def numbers_of(fitted: Fitted, budgets: tuple[float, ...]) -> dict[str, float]:
-    """Return all numbers of a fit, those that it predicts for budgets too."""
+def numbers_of(fitted: Fitted, asked: Asked) -> dict[str, float]:
+    """Return all numbers of a fit, those that it predicts too."""
     numbers = dict(fitted.numbers)
-    for flops in budgets:
+    for flops in asked.budgets:
         if (optimum := fitted.optimum(flops)) is not None:
             numbers |= optimum.numbers(flops)
+    for runs in asked.runs:
+        if (losses := fitted.predicted_loss(runs)) is not None:
+            names = map(loss_name, runs.params.tolist(), runs.tokens.tolist())
+            numbers |= dict(zip(names, losses.tolist(), strict=True))
     return numbers
 
 
@@ -317,7 +342,7 @@ class VariableProjection(Method):
         fitted: Fitted,
         observations: Observations,
         *,
-        budgets: tuple[float, ...],
+        asked: Asked,
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
@@ -327,7 +352,7 @@ class VariableProjection(Method):
         bootstrap's.
         """
         resampled = super().intervals(
-            fitted, observations, budgets=budgets, num_resamples=num_resamples, level=level
+            fitted, observations, asked=asked, num_resamples=num_resamples, level=level
         )
         if fitted.law is None or observations.runs is not None:
             return resampled

@@ -175,6 +175,38 @@ def test_the_largest_budget_is_predicted_and_what_is_far_is_said():
     assert "parabolas miss the N exponent" in said
 
 
+@pytest.mark.parametrize("num_largest", [1, 2])
+def test_one_or_two_runs_of_the_largest_budget_are_held_out(num_largest):
+    runs = isoflops(noise=0.002).take(np.arange(40 + num_largest))
+    said = " ".join(analyse(runs, METHODS["projection"], Settings(num_resamples=3)).notes)
+    assert f"fitted without the budget of 1e+21 FLOPs: loss of {num_largest} points missed by" in said
+    said = " ".join(analyse(runs, METHODS["isoflop"], Settings(num_resamples=3)).notes)
+    assert "fitted without the budget of 1e+21 FLOPs: no vertex of its own" in said
+
+
+def test_why_nothing_checks_a_fit_is_said():
+    said = " ".join(analyse(isoflops(num_budgets=2), METHODS["isoflop"], Settings(num_resamples=3)).notes)
+    assert "not fitted without the budget of 1e+21 FLOPs, so that nothing checks it: isoFLOP" in said
+
+
+def test_runs_from_a_cost_on_are_predicted_one_by_one():
+    runs = isoflops(noise=0.002)
+    settings = Settings(fit_below=2e20, sizes=((1e10, 1e12),), num_resamples=20)
+    found = analyse(runs, METHODS["projection"], settings)
+    below = analyse(runs.take(runs.flops < 2e20), METHODS["projection"], Settings(num_resamples=3))
+    assert {name: found.numbers[name] for name in below.numbers} == below.numbers
+    assert [each.loss for each in found.held_out] == runs.loss[runs.flops >= 2e20].tolist()
+    for each in found.held_out:
+        assert each.predicted == pytest.approx(each.loss, rel=0.02)
+        assert each.interval.low < each.predicted < each.interval.high
+    predicted = found.numbers["loss at N=1e+10, D=1e+12"]
+    assert predicted == pytest.approx(simulated.law(np.array(1e10), np.array(1e12)), rel=0.01)
+    assert any(note.startswith("held out: loss of 16 points missed by") for note in found.notes)
+    found = analyse(runs, METHODS["isoflop"], settings)
+    assert (found.held_out, found.fitted.fit.profiles[-1].flops) == ((), pytest.approx(6.3e19, rel=0.01))
+    assert any("16 runs held out; the loss of such runs is nothing" in note for note in found.notes)
+
+
 @pytest.mark.slow
 @hypothesis.given(
     st.lists(

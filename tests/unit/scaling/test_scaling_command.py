@@ -39,6 +39,19 @@ def test_a_table_is_fitted_and_drawn(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
+def test_what_is_held_out_is_printed_run_by_run(tmp_path, capsys):
+    table = write_csv(tmp_path / "runs.csv", rows())
+    words = ["scaling", "fit", table, "--methods", "kaplan", "--resamples", "20", "--fit-below", "5e20"]
+    words += ["--predict-run", "1e9", "2e10"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count("  held out: N=") == 8
+    assert "loss at N=1e+09, D=2e+10" in said
+    assert main([*words, "--json"]) == 0
+    held_out = json.loads(capsys.readouterr().out)[""]["methods"]["kaplan"]["held_out"]
+    assert held_out[0]["interval"]["low"] < held_out[0]["predicted"]
+
+
 def test_json_has_all_numbers(tmp_path, capsys):
     table = write_csv(tmp_path / "runs.tsv", rows(), "\t")
     assert main(["scaling", "fit", table, *QUICK, "--json"]) == 0
@@ -145,6 +158,8 @@ def test_other_files_are_refused(tmp_path):
         (["fit", "x.csv", "--resamples", "3"], "too few"),
         (["fit", "x.csv", "--level", "95"], "from 0.5 to below 1"),
         (["fit", "x.csv", "--predict-flops", "-1"], "above 0"),
+        (["fit", "x.csv", "--predict-run", "7e9"], "pairs of parameters and tokens"),
+        (["fit", "x.csv", "--fit-below", "0"], "FLOPs are above 0"),
         (["fit", "x.csv", "--picture", "x.gif"], "in .png or .svg"),
         (["fits"], "unknown word 'fits'"),
         ([], "scaling fit TABLE"),
