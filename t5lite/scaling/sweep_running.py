@@ -19,6 +19,8 @@ from t5lite import run_config
 from t5lite.checkpointing.lease import sighting
 from t5lite.core.errors import ReportedError
 from t5lite.core.exit_codes import ExitCode
+from t5lite.runner.snapshot import Snapshot
+from t5lite.scaling.sweep_measures import is_measured
 from t5lite.scaling.sweeps import SweepRun
 
 _FINISHED = "finished"
@@ -175,4 +177,5 @@ def _holder(run: SweepRun) -> str | None:
 
 
 def _is_measured(run: SweepRun) -> bool:
-    return run.directory.evaluation_file.is_file()
+    _, step = run.state()
+    return is_measured(Snapshot(run.directory), step)

@@ -20,10 +20,10 @@ from t5lite.data.pipeline import open_pipeline
 from t5lite.run_config import to_json
 from t5lite.runner.comparison import BITS_PER_BYTE
 from t5lite.runner.heldout_scores import MASKED
-from t5lite.runner.measurements import measurements
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import run_status
 from t5lite.scaling.counting import CONVENTIONS, count_run, shape_of
+from t5lite.scaling.sweep_measures import measured_values
 from t5lite.scaling.sweeps import SweepRun
 
 FINISHED = "finished"
@@ -73,15 +73,10 @@ def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
 
 
 def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
-    cost = run_status(str(run.directory.path)).cost
+    status = run_status(str(run.directory.path))
     speeds = [each["tokens_per_second"] for each in found.metrics if each.get("tokens_per_second")]
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
-    measured = {
-        f"{name}/{metric}": value
-        for name, every in measurements(found).items()
-        for each in reversed(every)  # what `t5lite evaluate` found comes first, and counts
-        for metric, value in each.metrics.items()
-    }
+    measured = measured_values(found, status.step)
     best = run.config.best_evaluation
     shown = {metric: measured.get(f"{best}/{metric}") for metric in _SHOWN}
     kaplan = CONVENTIONS["kaplan"].params(shape_of(run.config))
@@ -97,8 +92,8 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         "steps": run.config.training.total_steps,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,
-        "seconds": cost.total_seconds,
-        "goodput": cost.share,
+        "seconds": status.cost.total_seconds,
+        "goodput": status.cost.share,
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
         "devices": start.get("devices"),
         **measured,

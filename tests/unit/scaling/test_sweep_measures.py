@@ -1,0 +1,45 @@
+"""Of all that was ever measured of a run, a sweep takes what its configuration says, at the last step."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from t5lite.evaluation.config import EvaluationConfig
+from t5lite.runner.measurements import Measured
+from t5lite.scaling import sweep_measures
+from t5lite.scaling.sweep_measures import is_measured, measured_values
+
+RECORD = Measured(
+    step=10, store="/data/heldout", num_examples=5, max_examples=1024, metrics={"loss": 1.0, "accuracy": 0.5}
+)
+TRAINED = replace(RECORD, num_examples=None, metrics={"loss": 2.0, "perplexity": 8.0})
+OTHERS = (
+    replace(RECORD, step=5),
+    replace(RECORD, store="/data/train"),
+    replace(RECORD, average=3),
+    replace(RECORD, max_examples=7),
+    replace(RECORD, store=None),
+)
+
+
+def run_with(monkeypatch, **records) -> Any:
+    evaluations = {"heldout": EvaluationConfig(store="/data/heldout")}
+    monkeypatch.setattr(sweep_measures, "measurements", lambda found: records)
+    return SimpleNamespace(config=SimpleNamespace(evaluations=evaluations))
+
+
+def test_what_others_measured_besides_is_not_the_runs_result(monkeypatch):
+    found = run_with(monkeypatch, heldout=(*OTHERS, TRAINED), probe=(RECORD,))
+    assert not is_measured(found, 10)
+    assert measured_values(found, 10) == {"heldout/loss": 2.0, "heldout/perplexity": 8.0}
+
+
+def test_the_record_of_the_configured_evaluation_counts(monkeypatch):
+    found = run_with(monkeypatch, heldout=(*OTHERS, RECORD, TRAINED))
+    assert is_measured(found, 10)
+    assert measured_values(found, 10) == {
+        "heldout/loss": 1.0,
+        "heldout/perplexity": 8.0,
+        "heldout/accuracy": 0.5,
+    }
+    assert not is_measured(found, 20)
