@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from t5lite.adapters import NoAdapter
+from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
 from t5lite.models.config import ModelConfig
 from t5lite.models.flops import layer_flops, stack_lengths, train_step_flops
@@ -153,8 +154,13 @@ def count_run(config: RunConfig, name: str = EXACT) -> RunCount:
     ``exact`` leaves out the gradients of what is frozen; the others count as if all were trained.
 
     Raises:
-      ConfigError: for an unknown convention.
+      ConfigError: for an unknown convention, or a run whose steps follow from its data.
     """
+    if config.training.epochs is not None:
+        raise ConfigError(
+            f"training.epochs={config.training.epochs:g}: how many steps these are is known when the data is "
+            "opened, so that nothing can be counted before; set it to None and give training.total_steps"
+        )
     counted, shape = convention(name), shape_of(config)
     rows = config.training.total_steps * config.training.batch_size
     flops = counted.row_flops(shape)

@@ -77,6 +77,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
     speeds = [each["tokens_per_second"] for each in found.metrics if each.get("tokens_per_second")]
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
     measured = measured_values(found, status.step)
+    made = status.step / run.config.training.total_steps  # below 1 of one that early stopping ended
     best = run.config.best_evaluation
     shown = {metric: measured.get(f"{best}/{metric}") for metric in _SHOWN}
     kaplan = CONVENTIONS["kaplan"].params(shape_of(run.config))
@@ -85,11 +86,11 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         "family": run.family,
         "params": run.count.params,
         "non_embedding": kaplan,
-        "tokens": run.count.tokens,
+        "tokens": round(made * run.count.tokens),
         "unique_tokens": _unique_tokens(run),
-        "flops": run.count.flops,
+        "flops": made * run.count.flops,
         **shown,
-        "steps": run.config.training.total_steps,
+        "steps": status.step,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,
         "seconds": status.cost.total_seconds,
@@ -98,7 +99,11 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         "devices": start.get("devices"),
         **measured,
         **{f"finished/{name}": value for name, value in _noted(folder, run).items()},
-        **{f"flops_{name}": count_run(run.config, name).flops for name in CONVENTIONS if name != "exact"},
+        **{
+            f"flops_{name}": made * count_run(run.config, name).flops
+            for name in CONVENTIONS
+            if name != "exact"
+        },
     }
 
 

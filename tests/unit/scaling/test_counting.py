@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from t5lite.cli.main import main
+from t5lite.core.errors import ConfigError
 from t5lite.models.config import (
     AttentionConfig,
     DecoderOnlyConfig,
@@ -129,3 +130,13 @@ def test_what_is_frozen_costs_less_by_the_exact_convention_alone():
     frozen = replace(whole, trainable=("decoder",))
     assert count_run(frozen).flops < count_run(whole).flops
     assert count_run(frozen, "6nd") == count_run(whole, "6nd")
+
+
+def test_a_run_of_epochs_is_not_counted_by_steps_that_it_will_not_make():
+    from t5lite import run_config
+    from t5lite.core.storage.addresses import place
+
+    recipe = run_config.load(place("configs/pretrain_small.py"))
+    epochs = replace(recipe, training=replace(recipe.training, epochs=2))
+    with pytest.raises(ConfigError, match="training.epochs=2: how many steps"):
+        count_run(epochs)

@@ -4,10 +4,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from t5lite import run_config
+from t5lite.core.storage.addresses import place
 from t5lite.evaluation.config import EvaluationConfig
 from t5lite.runner.measurements import Measured
-from t5lite.scaling import sweep_measures
+from t5lite.scaling import sweep_measures, sweep_table
 from t5lite.scaling.sweep_measures import is_measured, measured_values
+from t5lite.scaling.sweeps import SweepRun
 
 RECORD = Measured(
     step=10, store="/data/heldout", num_examples=5, max_examples=1024, metrics={"loss": 1.0, "accuracy": 0.5}
@@ -43,3 +48,17 @@ def test_the_record_of_the_configured_evaluation_counts(monkeypatch):
         "heldout/accuracy": 0.5,
     }
     assert not is_measured(found, 20)
+
+
+def test_a_run_that_ended_early_is_of_the_steps_that_it_made(monkeypatch):
+    """Of 600."""
+    cost = SimpleNamespace(total_seconds=1.0, share=0.5)
+    monkeypatch.setattr(sweep_table, "run_status", lambda path: SimpleNamespace(step=150, cost=cost))
+    monkeypatch.setattr(sweep_table, "measured_values", lambda found, step: {"heldout/loss": float(step)})
+    monkeypatch.setattr(sweep_table, "_noted", lambda folder, run: {"unique_tokens": 7})
+    run = SweepRun(id="x", family="f", config=run_config.load(place("configs/pretrain_gpt.py")))
+    found: Any = SimpleNamespace(metrics=[])
+    row = sweep_table._row(place("sweep"), run, found)
+    assert (row["steps"], row["tokens"], row["loss"]) == (150, run.count.tokens / 4, 150.0)
+    assert row["flops"] == pytest.approx(run.count.flops / 4)
+    assert row["flops_6nd"] == pytest.approx(row["flops"], rel=0.5)
