@@ -28,6 +28,9 @@ _ELSEWHERE = ("starting", "running", "stopping")
 """States of a run that another process has."""
 _MOST_STARTS = 3
 """Of a run that ends with a code that asks for another start."""
+_REFUSED = (ExitCode.USER_ERROR, ExitCode.TRANSIENT)
+"""Codes of a start that may have found the directory held. After others the claim is that of the run itself,
+which where processes cannot be told apart looks as if it lived."""
 _BY_SIGNAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Say = Callable[[str], None]
@@ -59,12 +62,21 @@ class Processes:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_told = False
         self.stopped_by: int | None = None
 
     def run(self, words: Sequence[str]) -> int:
-        """Run a command to its end and return its exit code, 128 + the signal of one that was killed."""
-        self._child = subprocess.Popen([sys.executable, "-m", "t5lite.cli.main", *words])
-        code = self._child.wait()
+        """Run a command to its end and return its exit code, 128 + the signal of one that was killed.
+
+        After a signal nothing is started any more.
+        """
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        child = subprocess.Popen([sys.executable, "-m", "t5lite.cli.main", *words])
+        self._child = child
+        if self.stopped_by is not None and not self._is_told:  # it came while the process was made
+            child.send_signal(self.stopped_by)
+        code = child.wait()
         self._child = None
         return code if code >= 0 else 128 - code
 
@@ -89,8 +101,10 @@ class Processes:
         def stop(number: int, frame: FrameType | None) -> None:
             del frame
             self.stopped_by = number
-            if number != signal.SIGINT and self._child is not None:
-                self._child.send_signal(number)
+            if self._child is not None:
+                self._is_told = True
+                if number != signal.SIGINT:
+                    self._child.send_signal(number)
 
         # What is ignored (SIGHUP, by nohup) stays so.
         heeded = [number for number in _BY_SIGNAL if signal.getsignal(number) != signal.SIG_IGN]
@@ -126,12 +140,13 @@ def run_all(
             code = _trained(run, name, processes, say)
             if code == ExitCode.DONE and evaluate and run.config.evaluations and not _is_measured(run):
                 code = processes.evaluate(run)
+            if code == ExitCode.DONE:
+                finished(run)
         except ReportedError as error:
             say(f"{name}: {error}")
             code = error.exit_code
         if code == ExitCode.DONE:
             outcome.done.append(run.id)
-            finished(run)
         if processes.stopped_by is not None:
             outcome.stopped_by = processes.stopped_by
             break
@@ -162,7 +177,7 @@ def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | 
         code = processes.train(run)
         if code == ExitCode.DONE or processes.stopped_by is not None:
             return code
-        if _holder(run) is not None:
+        if code in _REFUSED and _holder(run) is not None:
             say(f"{name}: another process was faster; left to it")
             return None
         if code not in (ExitCode.TRANSIENT, ExitCode.HANG):

@@ -54,17 +54,22 @@ def note_finished(folder: StoragePath, run: SweepRun) -> bool:
 
 
 def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
-    """Write the tables of the runs that are finished, and say which are left out for damaged files."""
-    noted = [run for run in runs if (folder / FINISHED / f"{run.id}.json").is_file()]
-    noted = [run for run in noted if run.state()[0] == "finished"]  # and not begun anew since
-    rows, curves, left_out = [], [], []
-    for run, configured in zip(noted, _settings(noted), strict=True):
+    """Write the tables of the runs that are finished, and say which are left out for files that are not read."""
+    shown, rows, curves, left_out = [], [], [], []
+    for run in runs:
         found = Snapshot(run.directory)
         try:
-            rows.append(_row(folder, run, found) | configured)
-            curves += _curve(run, found)
+            # Noted, and not begun anew since.
+            if not (folder / FINISHED / f"{run.id}.json").is_file() or run.state()[0] != "finished":
+                continue
+            row, curve = _row(folder, run, found), _curve(run, found)
         except ReportedError as error:
             left_out.append(f"{run.id} is left out of the tables: {error}")
+            continue
+        shown.append(run)
+        rows.append(row)
+        curves += curve
+    rows = [row | configured for row, configured in zip(rows, _settings(shown), strict=True)]
     for name, content in ((TABLE, rows), (CURVES, curves)) if rows else ():
         write_bytes(folder / f"{name}.csv", _csv(content))
         if has_parquet():

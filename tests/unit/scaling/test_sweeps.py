@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from t5lite import run_config
 from t5lite.cli.main import main
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.storage.addresses import place
 from t5lite.models.config import Execution
 from t5lite.partitioning import PartitioningConfig
-from t5lite.scaling import sweep_running, sweeps
+from t5lite.scaling import sweep_running, sweep_table, sweeps
 from t5lite.scaling.counting import count_run
 from t5lite.scaling.run_ids import run_id
 from t5lite.scaling.sweep_running import Processes, run_all
-from t5lite.scaling.sweep_table import _csv, _parquet
+from t5lite.scaling.sweep_table import _csv, _parquet, write_tables
 from t5lite.scaling.sweeps import Sweep, expand, read_sweep
 
 RECIPE = run_config.load(place("configs/pretrain_gpt.py"))
@@ -261,6 +261,69 @@ def test_a_signal_is_handed_on_unless_it_is_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_after_a_signal_nothing_is_started_and_one_that_is_being_started_gets_it(monkeypatch):
+    processes, got = Processes(), []
+
+    class Child:
+        def send_signal(self, number):
+            got.append(number)
+
+        def wait(self):
+            return -got[-1]
+
+    def start(words):
+        signal.raise_signal(signal.SIGTERM)
+        return Child()
+
+    monkeypatch.setattr(sweep_running.subprocess, "Popen", start)
+    with processes.signals():
+        assert processes.run(["train"]) == 143
+        assert (got, processes.stopped_by) == ([signal.SIGTERM], signal.SIGTERM)
+        assert processes.run(["train"]) == 143
+    assert got == [signal.SIGTERM]
+
+
+def test_a_hiccup_of_the_storage_ends_no_sweep(sweep):
+    runs, _ = expand(sweep)
+    failing, said = iter((TransientError("the bucket did not answer"), None, None)), []
+
+    def finished(run):
+        if (error := next(failing)) is not None:
+            raise error
+
+    outcome = run_all(runs, Fake(0, 0, 0), evaluate=False, say=said.append, finished=finished)
+    assert (len(outcome.done), outcome.exit_code) == (2, 75)
+    assert any("the bucket did not answer" in line for line in said)
+
+
+def test_the_table_is_written_of_the_runs_that_can_be_read(sweep, tmp_path, monkeypatch):
+    runs, _ = expand(sweep)
+
+    def state(run):
+        if run.config.seed == 1:
+            raise TransientError("the bucket did not answer")
+        return "finished", 600
+
+    monkeypatch.setattr(sweeps.SweepRun, "state", state)
+    monkeypatch.setattr(sweep_table, "_row", lambda folder, run, found: {"run": run.id})
+    monkeypatch.setattr(sweep_table, "_curve", lambda run, found: [])
+    folder = tmp_path / "sweep"
+    (folder / "finished").mkdir(parents=True)
+    for run in runs:
+        (folder / "finished" / f"{run.id}.json").write_text("{}")
+    (said,) = write_tables(folder, runs)
+    assert said.endswith("is left out of the tables: the bucket did not answer")
+    rows = list(csv.DictReader(io.StringIO((folder / "table.csv").read_text(), newline="")))
+    assert [row["config.seed"] for row in rows] == ["0", "2"]
+
+
+def test_a_run_that_failed_is_not_taken_for_one_that_another_process_has(sweep, monkeypatch):
+    """Where nothing tells processes apart, the claim of one that is gone looks as if it lived."""
+    monkeypatch.setattr(sweep_running, "_holder", lambda run: "process 7 on this machine")
+    outcome, _ = outcome_of(sweep, Fake(4, 3, 0))
+    assert (sorted(outcome.failed.values()), outcome.elsewhere) == ([3, 4], [])
 
 
 def test_a_process_ends_with_its_code_or_that_of_its_signal(monkeypatch):
