@@ -15,7 +15,7 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.files import check_apart, check_new_file, write_bytes
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.scaling.analysis import Analysis, Settings, analyse, described, warnings, without_repeats
+from t5lite.scaling.analysis import Analysis, Settings, analyse, described, fitted_runs, warnings
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.tables import Reading, Table
 
@@ -50,6 +50,9 @@ class Arguments:
     """Pairs N D, parameters and tokens of runs, such as 7e9 2e12, to predict the loss of."""
     fit_below: float | None = None
     """FLOPs, such as 1e21: rows of so many or more are not fitted, but predicted, and compared run by run."""
+    keep_repeats: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fit runs that repeat tokens with the others, as if each token were new, which up to about four epochs
+    is nearly so (Muennighoff et al., 2023); by default only repetition is of them."""
     resamples: int = 200
     """Of the bootstrap."""
     level: float = 0.9
@@ -104,6 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         budgets=known.predict_flops,
         sizes=tuple(zip(known.predict_run[::2], known.predict_run[1::2], strict=True)),
         fit_below=known.fit_below,
+        keep_repeats=known.keep_repeats,
         num_resamples=known.resamples,
         level=known.level,
     )
@@ -113,20 +117,19 @@ def run(arguments: Sequence[str]) -> int:
         for key, table in tables.items()
     }
     if known.json:
-        content = {key: _json(tables[key], each) for key, each in found.items()}
+        content = {key: _json(tables[key], each, settings) for key, each in found.items()}
         print(json.dumps(_finite(content), indent=2, allow_nan=False))
     else:
         for key, each in found.items():
             name = f"{known.table}, {known.by}={key}" if key else known.table
-            print("\n".join(_text(name, tables[key], each, known.level)))
+            print("\n".join(_text(name, tables[key], each, settings)))
     if drawn is not None:
         from t5lite.scaling.pictures import picture  # only a picture pays for matplotlib
 
         ((key, table),) = tables.items()
         title = f"{len(table.observations)} runs of {place(known.table).name}"
         title += "".join(f", {column}={value}" for column, value in reading.where.items())
-        shown = without_repeats(table.observations)
-        shown = shown if len(shown) else table.observations
+        shown = fitted_runs(table.observations, settings)
         write_bytes(drawn, picture(shown, found[key], title=title, format=drawn.suffix.lower()[1:]))
     return 0
 
@@ -154,9 +157,9 @@ def _new_picture(known: Arguments) -> StoragePath | None:
     return file
 
 
-def _text(name: str, table: Table, analyses: Sequence[Analysis], level: float) -> list[str]:
-    lines = [f"{name}: {described(table.observations)}"]
-    lines += [f"warning: {note}" for note in (*table.notes, *warnings(table.observations))]
+def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Settings) -> list[str]:
+    lines = [f"{name}: {described(table.observations, settings)}"]
+    lines += [f"warning: {note}" for note in (*table.notes, *warnings(table.observations, settings))]
     for analysis in analyses:
         lines += ["", f"{analysis.method.name}: {analysis.method.about}"]
         width = max((len(each) for each in analysis.numbers), default=0)
@@ -167,13 +170,13 @@ def _text(name: str, table: Table, analyses: Sequence[Analysis], level: float) -
         lines += [f"  held out: {each}" for each in analysis.held_out]
         verb = "" if analysis.fitted else "not fitted: "
         lines += [f"  {verb}{note}" for note in analysis.notes]
-    return [*lines, "", f"behind each number: its {level:.0%} interval", ""]
+    return [*lines, "", f"behind each number: its {settings.level:.0%} interval", ""]
 
 
-def _json(table: Table, analyses: Sequence[Analysis]) -> dict[str, Any]:
+def _json(table: Table, analyses: Sequence[Analysis], settings: Settings) -> dict[str, Any]:
     return {
-        "runs": len(table.observations),
-        "notes": [*table.notes, *warnings(table.observations)],
+        "runs": len(fitted_runs(table.observations, settings)),
+        "notes": [*table.notes, *warnings(table.observations, settings)],
         "methods": {
             analysis.method.name: {
                 "fitted": analysis.fitted is not None,

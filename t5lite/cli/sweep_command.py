@@ -17,6 +17,7 @@ from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
+from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_running import Outcome, Processes, run_all
 from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
 from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
@@ -60,23 +61,25 @@ def run(arguments: Sequence[str]) -> int:
     for note in notes:
         _say(note)
     runs = _chosen(every, known.only)
-    folder = place(sweep.directory)
+    folder, epochs = place(sweep.directory), Epochs()
     if known.list:
-        print(_json(runs) if known.json else _listed(runs))
+        print(_json(runs, epochs) if known.json else _listed(runs, epochs))
         return 0
     if known.write_recipes is not None:
         return _write_recipes(place(known.write_recipes), runs)
     if not has_parquet():
         _say("tables are written as CSV alone; Parquet needs pyarrow: pip install 't5lite[data]'")
+    for remark in epochs.remarks(runs):
+        _say(remark)
     processes = Processes()
 
     def finished(run: SweepRun) -> None:
-        if note_finished(folder, run):
-            write_tables(folder, every)
+        if note_finished(folder, run, epochs):
+            write_tables(folder, every, epochs)
 
     with processes.signals():
         outcome = run_all(runs, processes, evaluate=sweep.evaluate, say=_say, finished=finished)
-    for left_out in write_tables(folder, every):
+    for left_out in write_tables(folder, every, epochs):
         _say(left_out)
     _say(_summary(outcome, runs, folder))
     if outcome.stopped_by is not None:
@@ -103,7 +106,7 @@ def _is_named(run: SweepRun, word: str) -> bool:
     return bool(word) and (run.family == word or run.id.startswith(word))
 
 
-def _shown(run: SweepRun) -> dict[str, Any]:
+def _shown(run: SweepRun, epochs: Epochs) -> dict[str, Any]:
     state, step = run.state()
     return {
         "run": run.id,
@@ -111,6 +114,8 @@ def _shown(run: SweepRun) -> dict[str, Any]:
         "params": run.count.params,
         "non_embedding": count_run(run.config, "kaplan").params,
         "tokens": run.count.tokens,
+        "unique_tokens": epochs.unique_tokens(run),
+        "epochs": epochs.of(run),
         "flops": run.count.flops,
         "convention": EXACT,
         "steps": run.config.training.total_steps,
@@ -121,13 +126,13 @@ def _shown(run: SweepRun) -> dict[str, Any]:
     }
 
 
-def _json(runs: Sequence[SweepRun]) -> str:
-    return json.dumps([_shown(run) for run in runs], indent=2)
+def _json(runs: Sequence[SweepRun], epochs: Epochs) -> str:
+    return json.dumps([_shown(run, epochs) for run in runs], indent=2)
 
 
-def _listed(runs: Sequence[SweepRun]) -> str:
-    lines = [("run", "family", "parameters", "tokens", "FLOPs", "steps", "rows", "rate", "state")]
-    for each in map(_shown, runs):
+def _listed(runs: Sequence[SweepRun], epochs: Epochs) -> str:
+    lines = [("run", "family", "parameters", "tokens", "epochs", "FLOPs", "steps", "rows", "rate", "state")]
+    for each in (_shown(run, epochs) for run in runs):
         at = "" if each["state"] in _SHORT_STATES else f" at {each['step']:,}"
         lines.append(
             (
@@ -135,6 +140,7 @@ def _listed(runs: Sequence[SweepRun]) -> str:
                 each["family"],
                 f"{each['params']:,}",
                 f"{each['tokens']:.3g}",
+                f"{each['epochs']:.2g}",
                 f"{each['flops']:.3g}",
                 f"{each['steps']:,}",
                 f"{each['batch_size']:,}",
@@ -144,7 +150,8 @@ def _listed(runs: Sequence[SweepRun]) -> str:
         )
     total = sum(run.count.flops for run in runs)
     last = len(lines[0]) - 1
-    return "\n".join([*table.rows(lines, left=(0, 1, last)), "", f"{len(runs)} runs, {total:.3g} FLOPs"])
+    below = [f"{len(runs)} runs, {total:.3g} FLOPs", *epochs.remarks(runs)]
+    return "\n".join([*table.rows(lines, left=(0, 1, last)), "", *below])
 
 
 def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:

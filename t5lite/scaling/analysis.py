@@ -8,14 +8,13 @@ import numpy as np
 from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Interval
 from t5lite.scaling.methods import Asked, Fitted, Method, loss_name, numbers_of, parabola_bias
-from t5lite.scaling.observations import Observations, budget_numbers
+from t5lite.scaling.observations import ONCE, Observations, budget_numbers
 
 _FAR = 10.0
 """Times the largest budget, beyond which a prediction is called an extrapolation."""
 _NARROW = 4.0
 """Largest over smallest size, below which a table says little of an exponent."""
 _LARGEST_SHARE = 0.2
-_ONCE = 1.001
 _NO_SINGLE_RUN = "the loss of such runs is nothing that this method predicts"
 
 
@@ -77,6 +76,7 @@ class Settings:
       budgets: FLOPs, for which the best sizes are predicted.
       sizes: parameters and tokens of runs, whose loss is predicted.
       fit_below: FLOPs; runs that cost as much or more are predicted, not fitted. None fits all.
+      keep_repeats: whether runs that repeat tokens are fitted as if each token were new.
       num_resamples: of the bootstrap.
       level: of intervals.
     """
@@ -84,6 +84,7 @@ class Settings:
     budgets: tuple[float, ...] = ()
     sizes: tuple[tuple[float, float], ...] = ()
     fit_below: float | None = None
+    keep_repeats: bool = False
     num_resamples: int = 200
     level: float = 0.9
 
@@ -100,12 +101,12 @@ class Settings:
 def analyse(observations: Observations, method: Method, settings: Settings) -> Analysis:
     """Fit a table by a method and say what holds of it."""
     notes, given = [], len(observations)
-    if method.repeats_to_skip:
+    if method.repeats_to_skip and not settings.keep_repeats:
         observations = without_repeats(observations)
         if len(observations) < given:
             notes.append(
                 f"{given - len(observations)} runs that repeat tokens left out; the method repetition is of "
-                "them"
+                "them, and --keep-repeats takes them as if each token were new"
             )
     held_out = observations.take(observations.flops >= (settings.fit_below or np.inf))
     observations = observations.take(observations.flops < (settings.fit_below or np.inf))
@@ -155,11 +156,20 @@ def without_repeats(observations: Observations) -> Observations:
     """Return the runs that saw no token twice, as far as the table tells."""
     if observations.unique_tokens is None:
         return observations
-    return observations.take(observations.tokens <= _ONCE * observations.unique_tokens)
+    return observations.take(observations.tokens <= ONCE * observations.unique_tokens)
 
 
-def described(observations: Observations) -> str:
+def fitted_runs(observations: Observations, settings: Settings) -> Observations:
+    """Return the runs that laws are of: those that repeat no tokens, unless these are kept or all there is."""
+    once = without_repeats(observations)
+    return observations if settings.keep_repeats or not len(once) else once
+
+
+def described(observations: Observations, settings: Settings) -> str:
     """Return what a table has, in a line."""
+    everything, observations = observations, fitted_runs(observations, settings)
+    if not len(observations):
+        return "0 runs"
     budgets = budget_numbers(observations)
     parts = [f"{len(observations)} runs"]
     if observations.runs is not None:
@@ -173,12 +183,15 @@ def described(observations: Observations) -> str:
         ("loss", observations.loss),
     ):
         parts.append(f"{name} {values.min():.3g} to {values.max():.3g}")
-    return ", ".join(parts)
+    more = len(everything) - len(observations)
+    return ", ".join(parts) + (f"; {more} more that repeat tokens" if more else "")
 
 
-def warnings(observations: Observations) -> list[str]:
+def warnings(observations: Observations, settings: Settings) -> list[str]:
     """Return what a table is too little for, whatever the method."""
-    said = []
+    observations, said = fitted_runs(observations, settings), []
+    if not len(observations):
+        return said
     for name, values in (("parameters", observations.params), ("tokens", observations.tokens)):
         span = float(values.max() / values.min())
         if span < _NARROW:

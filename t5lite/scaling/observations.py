@@ -9,6 +9,8 @@ _SAME_BUDGET = 0.1
 """Two budgets whose logarithms differ by less are one: shapes and steps are whole numbers."""
 _WIDEST_BUDGET = 0.4
 """Of logarithms; a chain of costs that is wider than this is a cloud and no budget."""
+ONCE = 1.001
+"""Tokens over unique ones, up to which nothing is repeated."""
 FEWEST_POINTS = 3
 """Of a budget, by which a parabola is determined."""
 

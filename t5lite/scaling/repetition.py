@@ -14,11 +14,9 @@ from scipy.optimize import minimize
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.laws import ChinchillaLaw
-from t5lite.scaling.observations import Observations
+from t5lite.scaling.observations import ONCE, Observations
 from t5lite.scaling.parametric import DELTA, LawFit, fit_law
 
-_ONCE = 1.001
-"""Tokens over unique ones, up to which nothing is repeated."""
 _FEWEST_REPEATED = 3
 _FURTHEST = 20.0
 """Of ln R."""
@@ -66,7 +64,7 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
     unique_tokens = observations.unique_tokens
     if unique_tokens is None:
         raise DataError("repetition needs a column of unique tokens")
-    repeated = observations.tokens > _ONCE * unique_tokens
+    repeated = observations.tokens > ONCE * unique_tokens
     if repeated.sum() < _FEWEST_REPEATED:
         raise DataError(f"{repeated.sum()} runs repeat tokens; {_FEWEST_REPEATED} are needed")
     law = ChinchillaLaw()

@@ -16,13 +16,13 @@ from t5lite.core.errors import DataError, ReportedError
 from t5lite.core.files import make_directory, write_bytes, write_json
 from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath
-from t5lite.data.pipeline import open_pipeline
 from t5lite.run_config import to_json
 from t5lite.runner.comparison import BITS_PER_BYTE
 from t5lite.runner.heldout_scores import MASKED
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import run_status
 from t5lite.scaling.counting import CONVENTIONS, count_run, shape_of
+from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_measures import measured_values
 from t5lite.scaling.sweeps import SweepRun
 
@@ -30,6 +30,7 @@ FINISHED = "finished"
 """Folder of what is noted of each run when it is found finished, in the directory of the sweep."""
 TABLE, CURVES = "table", "curves"
 """Names of the tables, without suffix."""
+_UNIQUE = "unique_tokens"
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 _SHOWN = ("loss", "text_loss", BITS_PER_BYTE, MASKED)
@@ -38,8 +39,8 @@ _SHOWN = ("loss", "text_loss", BITS_PER_BYTE, MASKED)
 Row = Mapping[str, Any]
 
 
-def note_finished(folder: StoragePath, run: SweepRun) -> bool:
-    """Note with which software a run was finished, unless that is known; return whether it was not.
+def note_finished(folder: StoragePath, run: SweepRun, epochs: Epochs) -> bool:
+    """Note with which software and data a run was finished, unless that is known; return whether it was not.
 
     What was found finished at once is of the software that found it, as far as anybody knows.
     """
@@ -49,11 +50,12 @@ def note_finished(folder: StoragePath, run: SweepRun) -> bool:
         versions = {"t5lite": __version__} | {name: metadata.version(name) for name in _PACKAGES}
         make_directory(file.parent)
         here = {"python": platform.python_version(), "host": platform.node()}
-        write_json(file, versions | here | {"time": time.strftime("%Y-%m-%d %H:%M:%S")})
+        here["time"] = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(file, versions | here | {_UNIQUE: epochs.unique_tokens(run)})
     return is_new
 
 
-def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
+def write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) -> list[str]:
     """Write the tables of the runs that are finished, and say which are left out for files that are not read."""
     shown, rows, curves, left_out = [], [], [], []
     for run in runs:
@@ -62,7 +64,7 @@ def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
             # Noted, and not begun anew since.
             if not (folder / FINISHED / f"{run.id}.json").is_file() or run.state()[0] != "finished":
                 continue
-            row, curve = _row(folder, run, found), _curve(run, found)
+            row, curve = _row(folder, run, found, epochs), _curve(run, found)
         except ReportedError as error:
             left_out.append(f"{run.id} is left out of the tables: {error}")
             continue
@@ -77,7 +79,7 @@ def write_tables(folder: StoragePath, runs: Sequence[SweepRun]) -> list[str]:
     return left_out
 
 
-def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
+def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) -> dict[str, Any]:
     status = run_status(str(run.directory.path))
     speeds = [each["tokens_per_second"] for each in found.metrics if each.get("tokens_per_second")]
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
@@ -85,6 +87,8 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
     made = status.step / run.config.training.total_steps  # below 1 of one that early stopping ended
     best = run.config.best_evaluation
     shown = {metric: measured.get(f"{best}/{metric}") for metric in _SHOWN}
+    noted = _noted(folder, run)
+    unique_tokens = noted.pop(_UNIQUE, None) or epochs.unique_tokens(run)
     kaplan = CONVENTIONS["kaplan"].params(shape_of(run.config))
     return {
         "run": run.id,
@@ -92,7 +96,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         "params": run.count.params,
         "non_embedding": kaplan,
         "tokens": round(made * run.count.tokens),
-        "unique_tokens": _unique_tokens(run),
+        _UNIQUE: unique_tokens,
         "flops": made * run.count.flops,
         **shown,
         "steps": status.step,
@@ -103,7 +107,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot) -> dict[str, Any]:
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
         "devices": start.get("devices"),
         **measured,
-        **{f"finished/{name}": value for name, value in _noted(folder, run).items()},
+        **{f"finished/{name}": value for name, value in noted.items()},
         **{
             f"flops_{name}": made * count_run(run.config, name).flops
             for name in CONVENTIONS
@@ -119,18 +123,6 @@ def _noted(folder: StoragePath, run: SweepRun) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is damaged ({error}); delete it, the sweep writes it anew") from error
     return content if isinstance(content, dict) else {}
-
-
-def _unique_tokens(run: SweepRun) -> int:
-    """Return the tokens of an epoch, counted as those that are trained on."""
-    config = run.config
-    stream = open_pipeline(
-        config.data,
-        architecture=config.model.architecture,
-        start_id=config.model.decoder_start_id,
-        seed=config.seed,
-    )
-    return stream.num_examples * shape_of(config).tokens
 
 
 def _curve(run: SweepRun, found: Snapshot) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t5lite.core.errors import DataError
-from t5lite.scaling.analysis import Settings, analyse
+from t5lite.scaling.analysis import Settings, analyse, described
 from t5lite.scaling.envelope import fit_envelope
 from t5lite.scaling.intervals import bootstrap
 from t5lite.scaling.isoflop import fit_isoflop
@@ -282,6 +282,18 @@ def test_runs_that_all_repeat_tokens_are_left_to_repetition():
     assert found.notes == (
         "0 runs repeat nothing, and the law of such runs has 5 constants; 6 of them are needed",
     )
+
+
+def test_runs_that_repeat_tokens_can_be_kept():
+    runs = isoflops(noise=0.002)
+    repeating = replace(runs, unique_tokens=np.where(np.arange(48) < 8, runs.tokens / 2, runs.tokens))
+    left, kept = Settings(num_resamples=3), Settings(num_resamples=3, keep_repeats=True)
+    method = METHODS["projection"]
+    assert analyse(repeating, method, left).numbers == analyse(runs.take(np.arange(8, 48)), method, left).numbers
+    assert analyse(repeating, method, kept).numbers == analyse(runs, method, left).numbers
+    assert described(repeating, left).startswith("40 runs, 5 budgets, FLOPs 3.98e+18")
+    assert described(repeating, left).endswith("; 8 more that repeat tokens")
+    assert described(repeating, kept) == described(runs, left)
 
 
 def test_a_worth_that_no_run_tells_of_is_not_reported():

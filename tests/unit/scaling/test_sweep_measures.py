@@ -11,6 +11,7 @@ from t5lite.core.storage.addresses import place
 from t5lite.evaluation.config import EvaluationConfig
 from t5lite.runner.measurements import Measured
 from t5lite.scaling import sweep_measures, sweep_table
+from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_measures import is_measured, measured_values
 from t5lite.scaling.sweeps import SweepRun
 
@@ -58,7 +59,7 @@ def test_a_run_that_ended_early_is_of_the_steps_that_it_made(monkeypatch):
     monkeypatch.setattr(sweep_table, "_noted", lambda folder, run: {"unique_tokens": 7})
     run = SweepRun(id="x", family="f", config=run_config.load(place("configs/pretrain_gpt.py")))
     found: Any = SimpleNamespace(metrics=[])
-    row = sweep_table._row(place("sweep"), run, found)
+    row = sweep_table._row(place("sweep"), run, found, Epochs())
     assert (row["steps"], row["tokens"], row["loss"]) == (150, run.count.tokens / 4, 150.0)
-    assert row["flops"] == pytest.approx(run.count.flops / 4)
+    assert (row["flops"], row["unique_tokens"]) == (pytest.approx(run.count.flops / 4), 7)
     assert row["flops_6nd"] == pytest.approx(row["flops"], rel=0.5)

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -20,9 +21,10 @@ from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.storage.addresses import place
 from t5lite.models.config import Execution
 from t5lite.partitioning import PartitioningConfig
-from t5lite.scaling import sweep_running, sweep_table, sweeps
+from t5lite.scaling import sweep_epochs, sweep_running, sweep_table, sweeps
 from t5lite.scaling.counting import count_run
 from t5lite.scaling.run_ids import run_id
+from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_running import Processes, run_all
 from t5lite.scaling.sweep_table import _csv, _parquet, write_tables
 from t5lite.scaling.sweeps import Sweep, expand, read_sweep
@@ -216,6 +218,13 @@ def sweep():
 
 def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweeps, "store_identity", contents)
+    opened = []
+
+    def open_data(data, **settings):
+        opened.append(data)
+        return SimpleNamespace(num_examples=10_000)
+
+    monkeypatch.setattr(sweep_epochs, "open_pipeline", open_data)
     file, folder = tmp_path / "sweep.py", tmp_path / "recipes"
     file.write_text(FILE.format(directory=str(tmp_path / "sweep")), encoding="utf-8")
     assert main(["sweep", str(file), "--list", "--json"]) == 0
@@ -225,7 +234,10 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
         ("wide", "waiting", 0),
     ]
     assert main(["sweep", str(file), "--list", "--only", runs[1]["run"][:4]]) == 0
+    assert len(opened) == 2  # once a command: both are trained on the same
+    assert (runs[0]["unique_tokens"], runs[0]["epochs"]) == (640_000, runs[0]["tokens"] / 640_000)
     listed = capsys.readouterr().out
+    assert "1 of 1 runs repeat tokens (up to 1.56 epochs)" in listed
     assert runs[1]["run"] in listed
     assert runs[0]["run"] not in listed
     assert main(["sweep", str(file), "--only", "nobody"]) == 2
@@ -307,13 +319,13 @@ def test_the_table_is_written_of_the_runs_that_can_be_read(sweep, tmp_path, monk
         return "finished", 600
 
     monkeypatch.setattr(sweeps.SweepRun, "state", state)
-    monkeypatch.setattr(sweep_table, "_row", lambda folder, run, found: {"run": run.id})
+    monkeypatch.setattr(sweep_table, "_row", lambda folder, run, found, epochs: {"run": run.id})
     monkeypatch.setattr(sweep_table, "_curve", lambda run, found: [])
     folder = tmp_path / "sweep"
     (folder / "finished").mkdir(parents=True)
     for run in runs:
         (folder / "finished" / f"{run.id}.json").write_text("{}")
-    (said,) = write_tables(folder, runs)
+    (said,) = write_tables(folder, runs, Epochs())
     assert said.endswith("is left out of the tables: the bucket did not answer")
     rows = list(csv.DictReader(io.StringIO((folder / "table.csv").read_text(), newline="")))
     assert [row["config.seed"] for row in rows] == ["0", "2"]
