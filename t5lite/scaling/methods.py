@@ -8,7 +8,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
-from t5lite.scaling.intervals import Bootstrapped, Interval, bootstrap
+from t5lite.scaling.intervals import Bootstrapped, bootstrap
 from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, profile_of
 from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
@@ -356,11 +356,8 @@ class VariableProjection(Method):
         )
         if fitted.law is None or observations.runs is not None:
             return resampled
-        profiles = profile_intervals(fitted.law, observations, level=level)
-        share = profiles["N exponent"]
-        profiles["D exponent"] = Interval(low=1 - share.high, high=1 - share.low, level=level)
         return Bootstrapped(
-            intervals=resampled.intervals | profiles,
+            intervals=resampled.intervals | profile_intervals(fitted.law, observations, level=level),
             num_resamples=resampled.num_resamples,
             num_failed=resampled.num_failed,
         )

@@ -11,6 +11,10 @@ _WIDEST_BUDGET = 0.4
 """Of logarithms; a chain of costs that is wider than this is a cloud and no budget."""
 ONCE = 1.001
 """Tokens over unique ones, up to which nothing is repeated."""
+_HARDLY = 1e-4
+"""Variance of ln N, below which sizes are one."""
+_MOST_EXCESS = 0.5
+"""Of an exponent: where costs differ more, they are not of one way of counting."""
 FEWEST_POINTS = 3
 """Of a budget, by which a parabola is determined."""
 
@@ -38,11 +42,6 @@ class Observations:
     def __len__(self) -> int:
         return len(self.loss)
 
-    @property
-    def flops_per_pair(self) -> float:
-        """FLOPs a parameter and token, C / (N D), the median: 6 by the usual convention."""
-        return float(np.median(self.flops / (self.params * self.tokens)))
-
     def take(self, which: np.ndarray) -> "Observations":
         """Return those of a mask or of indices, which may repeat."""
         taken: dict[str, Any] = {}
@@ -54,6 +53,41 @@ class Observations:
     def with_loss(self, loss: np.ndarray) -> "Observations":
         """Return the same runs with other losses, [P]."""
         return replace(self, loss=loss)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs cost: ``C = coefficient * N^(1 + excess) * D``; 6 and 0 by the usual convention.
+
+    The FLOPs of a parameter and token change with the size, where what is no product of parameters counts
+    (attention) or parameters that are multiplied with nothing (embeddings).
+    """
+
+    coefficient: float
+    excess: float
+
+    @classmethod
+    def of(cls, observations: Observations) -> "Cost":
+        """Return the line through logarithms; sizes that hardly differ tell no excess."""
+        logs = np.log(observations.params)
+        ratios = np.log(observations.flops / observations.tokens) - logs
+        slopes = logs - np.mean(logs)
+        squares = float(slopes @ slopes)
+        excess = float(slopes @ ratios) / squares if squares > _HARDLY * len(logs) else 0.0
+        excess = float(np.clip(excess, -_MOST_EXCESS, _MOST_EXCESS))
+        return cls(float(np.exp(np.median(ratios - excess * logs))), excess)
+
+    def flops(self, params: float, tokens: float) -> float:
+        """Return C."""
+        return self.coefficient * params ** (1 + self.excess) * tokens
+
+    def tokens(self, flops: float, params: np.ndarray) -> np.ndarray:
+        """Return the tokens that so many FLOPs pay for, of each size."""
+        return flops / (self.coefficient * params ** (1 + self.excess))
+
+    def params(self, flops: float, *, tokens_per_parameter: float) -> float:
+        """Return the size that so many FLOPs train on tokens in this proportion to it."""
+        return (flops / (self.coefficient * tokens_per_parameter)) ** (1 / (2 + self.excess))
 
 
 def budget_numbers(observations: Observations) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.laws import Centre, LossLaw
-from t5lite.scaling.observations import Observations
+from t5lite.scaling.observations import Cost, Observations
 
 DELTA = 1e-3
 _FOLLOWED = 12
@@ -33,7 +33,7 @@ class LawFit:
       law: the formula.
       theta: what was moved, [K].
       centre: by what sizes are divided.
-      flops_per_pair: C / (N D), by which tokens follow from FLOPs and parameters.
+      cost: by which tokens follow from FLOPs and parameters.
       objective: the sum that was minimised.
       ends_alike: of the starts that were followed, how many came to this optimum; 1 where one was.
       followed: how many were.
@@ -44,7 +44,7 @@ class LawFit:
     law: LossLaw
     theta: np.ndarray
     centre: Centre
-    flops_per_pair: float
+    cost: Cost
     objective: float
     ends_alike: int
     followed: int
@@ -62,21 +62,22 @@ class LawFit:
 
     def optimum(self, flops: float) -> tuple[float, float, float] | None:
         """Return the best parameters and tokens for so many FLOPs, and the loss; None if no size is best."""
-        pairs = flops / self.flops_per_pair
 
         def loss(log_params: float) -> float:
             params = np.exp(np.array([log_params]))
-            return float(self.law.log_loss(self.theta, params, pairs / params, self.centre)[0][0])
+            tokens = self.cost.tokens(flops, params)
+            return float(self.law.log_loss(self.theta, params, tokens, self.centre)[0][0])
 
         # Where tokens and parameters keep the table's ratio, and far to either side.
-        middle = 0.5 * np.log(pairs * self.centre.params / self.centre.tokens)
+        ratio = self.centre.tokens / self.centre.params
+        middle = float(np.log(self.cost.params(flops, tokens_per_parameter=ratio)))
         found: Any = minimize_scalar(
             loss, bounds=(middle - _WIDEST, middle + _WIDEST), method="bounded", options={"xatol": 1e-8}
         )
         if abs(found.x - middle) > 0.99 * _WIDEST:  # it only ended where it had to
             return None
-        params = float(np.exp(found.x))
-        return params, pairs / params, float(np.exp(found.fun))
+        params = np.exp(found.x)
+        return float(params), float(self.cost.tokens(flops, params)), float(np.exp(found.fun))
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -85,12 +86,12 @@ class LawFit:
 
     def exponents(self) -> dict[str, float]:
         """Return exponents of the best parameters and tokens over FLOPs, at the table's centre, if any is."""
-        flops = self.flops_per_pair * self.centre.params * self.centre.tokens
+        flops = self.cost.flops(self.centre.params, self.centre.tokens)
         low, high = self.optimum(flops / 2), self.optimum(2 * flops)
         if low is None or high is None:
             return {}
-        exponent = float(np.log(high[0] / low[0]) / np.log(4.0))
-        return {"N exponent": exponent, "D exponent": 1 - exponent}
+        of_params, of_tokens = (float(np.log(high[size] / low[size]) / np.log(4.0)) for size in (0, 1))
+        return {"N exponent": of_params, "D exponent": of_tokens}
 
 
 def fit_law(
@@ -134,7 +135,7 @@ def fit_law(
         law=law,
         theta=best.x,
         centre=centre,
-        flops_per_pair=observations.flops_per_pair,
+        cost=Cost.of(observations),
         objective=float(best.fun),
         ends_alike=sum(end.fun <= best.fun * (1 + _SAME_OPTIMUM) + 1e-9 for end in ends),
         followed=len(ends),

@@ -18,7 +18,7 @@ from scipy.special import fdtri
 from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Interval
 from t5lite.scaling.laws import Centre, ChinchillaLaw
-from t5lite.scaling.observations import Observations
+from t5lite.scaling.observations import Cost, Observations
 from t5lite.scaling.parametric import LawFit
 
 _LAW = ChinchillaLaw()
@@ -88,7 +88,7 @@ def fit_projected(observations: Observations) -> LawFit:
         law=_LAW,
         theta=theta,
         centre=centre,
-        flops_per_pair=observations.flops_per_pair,
+        cost=Cost.of(observations),
         objective=squares,
         ends_alike=1,
         followed=1,
@@ -98,7 +98,7 @@ def fit_projected(observations: Observations) -> LawFit:
 
 
 def profile_intervals(fit: LawFit, observations: Observations, *, level: float) -> dict[str, Interval]:
-    """Return intervals of alpha, beta, E and the exponent of the best parameters, by likelihood ratios.
+    """Return intervals of alpha, beta, E and the exponents of the best sizes, by likelihood ratios.
 
     A value is inside where the least sum of squares with it held is at most ``1 + F / (P - 5)`` times the
     least of all (F of 1 and P - 5 degrees of freedom): exact for a linear formula with normal errors of
@@ -131,13 +131,27 @@ def profile_intervals(fit: LawFit, observations: Observations, *, level: float) 
     exponents = _Range(_SMALLEST, _LARGEST, 0, np.inf)
     floor = fit.constants["E"]
     highest = float(observations.loss.max())  # E is above some losses where runs scatter
+    share = _crossings(share_held, limit, beta / (alpha + beta), _Range(1e-3, 1 - 1e-3, 0, 1), level)
     return {
         "alpha": _crossings(alpha_held, limit, alpha, exponents, level),
         "beta": _crossings(beta_held, limit, beta, exponents, level),
-        "N exponent": _crossings(
-            share_held, limit, beta / (alpha + beta), _Range(1e-3, 1 - 1e-3, 0, 1), level
-        ),
         "E": _crossings(floor_held, limit, floor, _Range(0, highest * (1 - 1e-9), 0, highest), level),
+        **_best_sizes(share, fit.cost.excess),
+    }
+
+
+def _best_sizes(share: Interval, excess: float) -> dict[str, Interval]:
+    """Return intervals of both exponents, of that of beta in alpha + beta.
+
+    Where N costs with a power of 1 + excess, the slopes of the loss are equal at
+    ``alpha ln N = beta ln D + constant`` with ``ln D = ln C - (1 + excess) ln N``.
+    """
+    low, high = (each / (1 + excess * each) for each in (share.low, share.high))
+    return {
+        "N exponent": Interval(low=low, high=high, level=share.level),
+        "D exponent": Interval(
+            low=1 - (1 + excess) * high, high=1 - (1 + excess) * low, level=share.level
+        ),
     }
 
 

@@ -36,6 +36,28 @@ def test_the_constants_of_a_law_are_found(fit):
     assert loss == pytest.approx(simulated.law(np.array(params), np.array(tokens)), rel=1e-5)
 
 
+@pytest.mark.parametrize("fit", [lambda runs: fit_law(LAWS["chinchilla"], runs), fit_projected])
+@pytest.mark.parametrize("excess", [-0.2, 0.0, 0.15])
+def test_the_best_sizes_are_those_that_a_budget_pays_for(fit, excess):
+    """Where a parameter and token cost more, or less, in larger models."""
+    runs = isoflops()
+    runs = replace(runs, flops=6 * runs.params * runs.tokens * (runs.params / 1e8) ** excess)
+    found = fit(runs)
+    params, tokens, _ = found.optimum(1e22)
+    assert 6 * params * tokens * (params / 1e8) ** excess == pytest.approx(1e22, rel=1e-6)
+    sizes = np.geomspace(params / 3, params * 3, 2001)
+    paid = 1e22 / (6 * sizes * (sizes / 1e8) ** excess)
+    assert sizes[np.argmin(simulated.law(sizes, paid))] == pytest.approx(params, rel=0.01)
+    exponent = BETA / (ALPHA + BETA * (1 + excess))
+    assert found.exponents()["N exponent"] == pytest.approx(exponent, abs=1e-4)
+    assert found.exponents()["D exponent"] == pytest.approx(1 - (1 + excess) * exponent, abs=1e-4)
+    is_shown = fit is fit_projected and excess > 0
+    intervals = profile_intervals(found, runs, level=0.9) if is_shown else {}
+    for name, interval in intervals.items():
+        value = (CONSTANTS | found.exponents())[name]
+        assert (interval.low, interval.high) == (pytest.approx(value, rel=0.02),) * 2
+
+
 def test_the_constants_of_kaplans_law_are_found():
     runs = isoflops()
     loss = ((8.8e13 / runs.params) ** (0.076 / 0.095) + 5.4e13 / runs.tokens) ** 0.095
@@ -151,8 +173,8 @@ def test_the_loss_of_compute_has_a_floor():
 @pytest.mark.slow
 def test_profile_intervals_hold_the_truth_as_often_as_they_say():
     """Of 4 repetitions at 90 %, fewer than 2 have a probability of 0.4 %."""
-    inside = dict.fromkeys(("alpha", "beta", "E", "N exponent"), 0)
-    truth = CONSTANTS | {"N exponent": N_EXPONENT}
+    inside = dict.fromkeys(("alpha", "beta", "E", "N exponent", "D exponent"), 0)
+    truth = CONSTANTS | {"N exponent": N_EXPONENT, "D exponent": 1 - N_EXPONENT}
     for seed in range(4):
         runs = isoflops(noise=0.01, seed=seed)
         for name, interval in profile_intervals(fit_projected(runs), runs, level=0.9).items():
@@ -260,7 +282,7 @@ def test_runs_that_follow_a_law_exactly_have_intervals_around_it():
     runs = isoflops()
     found = profile_intervals(fit_projected(runs), runs, level=0.9)
     for name, interval in found.items():
-        truth = (CONSTANTS | {"N exponent": N_EXPONENT})[name]
+        truth = (CONSTANTS | {"N exponent": N_EXPONENT, "D exponent": 1 - N_EXPONENT})[name]
         assert interval.low == pytest.approx(truth, rel=0.02)
         assert interval.high == pytest.approx(truth, rel=0.02)
 
