@@ -162,7 +162,8 @@ def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
             continue
         file = folder / f"{each.id}.json"
         run_config.save(each.config, file)
-        print(f"t5lite launch PLATFORM --config {file} --name {each.id}")
+        # A platform's names begin with a letter.
+        print(shlex.join(["t5lite", "launch", "PLATFORM", "--config", str(file), "--name", f"run-{each.id}"]))
     return 0
 
 

@@ -160,7 +160,7 @@ def without_repeats(observations: Observations) -> Observations:
 
 
 def fitted_runs(observations: Observations, settings: Settings) -> Observations:
-    """Return the runs that laws are of: those that repeat no tokens, unless these are kept or all there is."""
+    """Return the runs that laws are of: without those that repeat tokens, unless kept or all."""
     once = without_repeats(observations)
     return observations if settings.keep_repeats or not len(once) else once
 

@@ -56,7 +56,7 @@ def note_finished(folder: StoragePath, run: SweepRun, epochs: Epochs) -> bool:
 
 
 def write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) -> list[str]:
-    """Write the tables of the runs that are finished, and say which are left out for files that are not read."""
+    """Write the tables of the runs that are finished, and say which are left out for unreadable files."""
     shown, rows, curves, left_out = [], [], [], []
     for run in runs:
         found = Snapshot(run.directory)

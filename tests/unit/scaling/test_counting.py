@@ -138,5 +138,5 @@ def test_a_run_of_epochs_is_not_counted_by_steps_that_it_will_not_make():
 
     recipe = run_config.load(place("configs/pretrain_small.py"))
     epochs = replace(recipe, training=replace(recipe.training, epochs=2))
-    with pytest.raises(ConfigError, match="training.epochs=2: how many steps"):
+    with pytest.raises(ConfigError, match=r"training\.epochs=2: how many steps"):
         count_run(epochs)

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import random
+import shlex
 import signal
 import subprocess
 from dataclasses import replace
@@ -19,6 +20,7 @@ from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.storage.addresses import place
+from t5lite.launching.job import Job
 from t5lite.models.config import Execution
 from t5lite.partitioning import PartitioningConfig
 from t5lite.scaling import sweep_epochs, sweep_running, sweep_table, sweeps
@@ -225,7 +227,7 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
         return SimpleNamespace(num_examples=10_000)
 
     monkeypatch.setattr(sweep_epochs, "open_pipeline", open_data)
-    file, folder = tmp_path / "sweep.py", tmp_path / "recipes"
+    file, folder = tmp_path / "sweep.py", tmp_path / "my recipes"
     file.write_text(FILE.format(directory=str(tmp_path / "sweep")), encoding="utf-8")
     assert main(["sweep", str(file), "--list", "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)
@@ -244,8 +246,11 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
     assert "--only nobody names no run of the sweep" in capsys.readouterr().err
     assert main(["sweep", str(file), "--only", "wide", "--write-recipes", str(folder)]) == 0
     written = folder / f"{runs[1]['run']}.json"
-    assert f"--config {written}" in capsys.readouterr().out
     config = run_config.load(written)
+    (line,) = capsys.readouterr().out.splitlines()
+    *_, option, launched, _, name = shlex.split(line)
+    assert (option, launched) == ("--config", str(written))
+    assert Job(name=name, config=config, max_restarts=0).name.endswith(runs[1]["run"])
     assert count_run(config).params == runs[1]["params"]
     assert config.run_dir.endswith(f"sweep/runs/{runs[1]['run']}")
     assert main(["sweep"]) == 2
