@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from t5lite.core.python_source import chosen_fields
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import Effect, effect_of
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.tasks.opening import kept_task
 
 _DIGITS = 10
 _FROM_THE_START = ("data", "evaluations", "initialize_from", "trainable", "training")
@@ -30,6 +31,7 @@ def run_id(config: RunConfig, identity: Callable[[str], str]) -> str:
 
     Raises:
       DataError: as of ``identity``.
+      ConfigError: if the file of a task, or the config.json of the run that it begins with, cannot be read.
     """
     source = config.initialize_from
     named = dataclasses.replace(
@@ -37,13 +39,23 @@ def run_id(config: RunConfig, identity: Callable[[str], str]) -> str:
         data=config.data.with_stores(identity),
         evaluations={
             name: dataclasses.replace(
-                each, store=identity(each.store), task=each.task and PurePath(each.task).name
+                each, store=identity(each.store), task=each.task and kept_task(each.task)
             )
             for name, each in config.evaluations.items()
         },
-        initialize_from=source and dataclasses.replace(source, run=PurePath(source.run).name),
+        initialize_from=source and dataclasses.replace(source, run=_source_identity(source.run)),
     )
-    text = json.dumps(_said(named, ()), sort_keys=True, separators=(",", ":"))
+    return _digest(_said(named, ()))
+
+
+def _source_identity(run: str) -> str:
+    """Return a digest of a run's config.json, which goes along where it is copied; without one, its path."""
+    values = RunDirectory.at(run).read_config_values()
+    return run if values is None else _digest(values)
+
+
+def _digest(values: Any) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 

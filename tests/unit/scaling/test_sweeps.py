@@ -20,9 +20,11 @@ from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.storage.addresses import place
+from t5lite.data.pipeline import PairsDataConfig
 from t5lite.launching.job import Job
 from t5lite.models.config import Execution
 from t5lite.partitioning import PartitioningConfig
+from t5lite.run_config import InitializeFrom
 from t5lite.scaling import sweep_epochs, sweep_running, sweep_table, sweeps
 from t5lite.scaling.counting import count_run
 from t5lite.scaling.run_ids import run_id
@@ -90,6 +92,27 @@ def test_whatever_is_learnt_otherwise_has_another_name_whatever_the_order(names,
     shuffled = order.sample(names, len(names))
     assert changed(names) == changed(shuffled) != run_id(RECIPE, contents)
     assert changed(names) != changed(names[:-1])
+
+
+def test_a_source_and_a_task_are_what_is_in_them(tmp_path):
+    def begun_with(folder):
+        return run_id(replace(RECIPE, initialize_from=InitializeFrom(run=str(tmp_path / folder))), contents)
+
+    for folder, seed in {"a/base": 0, "b/base": 1, "copied/c": 1}.items():
+        (tmp_path / folder).mkdir(parents=True)
+        run_config.save(replace(RECIPE, seed=seed), tmp_path / folder / "config.json")
+    assert begun_with("a/base") != begun_with("b/base") == begun_with("copied/c")
+    assert begun_with("a/imported") != begun_with("b/imported")
+
+    pairs = replace(run_config.load(place("configs/pretrain_laptop.py")), data=PairsDataConfig(store="pairs"))
+
+    def measured_by(file):
+        heldout = replace(RECIPE.evaluations["heldout"], task=str(tmp_path / file))
+        return run_id(replace(pairs, evaluations={"heldout": heldout}), contents)
+
+    for file, inputs in {"a/task.json": "a: {x}", "b/task.json": "b: {x}", "copied/b.json": "b: {x}"}.items():
+        (tmp_path / file).write_text(json.dumps({"name": "mine", "inputs": inputs}), encoding="utf-8")
+    assert measured_by("a/task.json") != measured_by("b/task.json") == measured_by("copied/b.json")
 
 
 @pytest.fixture
