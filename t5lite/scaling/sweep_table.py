@@ -99,6 +99,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) ->
         _UNIQUE: unique_tokens,
         "flops": made * run.count.flops,
         **shown,
+        "bits": shown[MASKED] if shown[BITS_PER_BYTE] is None else shown[BITS_PER_BYTE],
         "steps": status.step,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,

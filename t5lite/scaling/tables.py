@@ -27,7 +27,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
 """Names of columns, and rows with their line numbers (of Parquet, row numbers)."""
 
-_NUMBERS = ("params", "tokens", "flops", "loss", "unique_tokens")
+_SIZES = ("params", "tokens", "flops", "loss")
+_NUMBERS = (*_SIZES, "unique_tokens")
+_LACKING = math.nan
+"""Unique tokens of a row that does not say them: its own tokens."""
 _FLOPS_PER_PAIR = 6.0
 
 
@@ -76,6 +79,8 @@ class Reading:
     def tables(self, path: str, *, by: str | None = None) -> dict[str, Table]:
         """Return the runs of a file, by the value of the column ``by``; all under "" without one.
 
+        A group of which no row can be used is empty, and its notes say why.
+
         Raises:
           DataError: if the file is missing, empty, of no known format, or lacks a column, or no row can
           be used.
@@ -96,9 +101,10 @@ class Reading:
                 f"{path} has no row of {wanted or 'data'}"
                 + (f"; the first such column has: {', '.join(found)}" if self.where else "")
             )
-        return {
-            key: _table(rows, meant, f"{path}, {by}={key}" if by else path) for key, rows in groups.items()
-        }
+        tables = {key: _table(rows, meant) for key, rows in groups.items()}
+        if not any(len(table.observations) for table in tables.values()):
+            raise DataError(f"{path} has no row that can be used: {next(iter(tables.values())).notes[0]}")
+        return tables
 
     def _meant(self, header: Sequence[str], path: str) -> dict[str, str]:
         """Return which column of the table is which."""
@@ -126,13 +132,16 @@ class Reading:
         return meant
 
 
-def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str], path: str) -> Table:
+def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Table:
     left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS if name in meant}
     runs: list[str] = []
     for where, row in rows:
         try:
-            values = {name: _number(row.get(meant[name]), meant[name]) for name in numbers}
+            values = {
+                name: _number(row.get(meant[name]), meant[name], may_lack=name == "unique_tokens")
+                for name in numbers
+            }
         except ValueError as error:
             left_out.add(f"{where}: {error}")
             continue
@@ -146,8 +155,6 @@ def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, st
         runs.append(run)
         for name, value in values.items():
             numbers[name].append(value)
-    if not runs:
-        raise DataError(f"{path} has no row that can be used; the first: {left_out.first}")
     arrays = {name: np.array(values) for name, values in numbers.items()}
     notes = []
     if left_out.count:
@@ -156,7 +163,12 @@ def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, st
         notes.append(
             f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
         )
+    if not runs:
+        return Table(observations=Observations(**dict.fromkeys(_SIZES, np.empty(0))), notes=tuple(notes))
     notes += _supply(arrays)
+    if "unique_tokens" in arrays:
+        unique = arrays["unique_tokens"]
+        arrays["unique_tokens"] = np.where(np.isnan(unique), arrays["tokens"], unique)
     several = 1 < len(set(runs)) < len(runs)
     if "run" in meant and len(set(runs)) == 1 < len(runs):
         notes.append(
@@ -194,7 +206,9 @@ def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
     return []
 
 
-def _number(value: Any, column: str) -> float:
+def _number(value: Any, column: str, *, may_lack: bool) -> float:
+    if may_lack and (value is None or not str(value).strip()):
+        return _LACKING
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -87,6 +87,28 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path):
     assert found.notes[1].startswith("1 of 55 rows repeat another")
 
 
+def test_a_group_without_a_number_leaves_the_others(tmp_path, capsys):
+    both = [*rows(family="gpt", bits=1.5), *({**row, "bits": ""} for row in rows(family="bert"))]
+    table = write_csv(tmp_path / "runs.csv", both)
+    words = ["--by", "family", "--columns", "loss", "bits", "--methods", "kaplan", "--resamples", "20"]
+    assert main(["scaling", "fit", table, *words]) == 0
+    said = capsys.readouterr().out
+    assert "family=gpt: 48 runs" in said
+    assert "family=bert: 0 runs\nwarning: 48 of 48 rows left out, the first" in said
+    assert "column 'bits' has '', no number" in said
+    assert "not fitted: no run is left" in said
+    assert main(["scaling", "fit", table, *words, "--where", "family", "bert"]) == 2
+    assert "no row that can be used" in capsys.readouterr().err
+
+
+def test_a_run_that_says_no_unique_tokens_has_its_own(tmp_path):
+    table = [{**row, "unique_tokens": 5.0 if number == 3 else ""} for number, row in enumerate(rows())]
+    (found,) = Reading().tables(write_csv(tmp_path / "runs.csv", [*table, table[0]])).values()
+    expected = np.where(np.arange(48) == 3, 5.0, found.observations.tokens)
+    np.testing.assert_array_equal(found.observations.unique_tokens, expected)
+    assert "1 of 49 rows repeat another" in found.notes[0]
+
+
 def test_semicolons_are_a_spreadsheets_commas(tmp_path):
     file = write_csv(tmp_path / "runs.csv", rows(), ";")
     (found,) = Reading().tables(file).values()
@@ -120,7 +142,7 @@ def test_two_of_three_sizes_are_enough_and_names_may_differ(tmp_path, kind):
     [
         ("", "has no rows"),
         ("params,tokens,loss\n", "has no rows"),
-        ("params,tokens,loss\nx,1,2\n", "no row that can be used; the first"),
+        ("params,tokens,loss\nx,1,2\n", "no row that can be used: 1 of 1 rows left out, the first"),
         ("params,tokens,los\n1,1,2\n", "no column for loss among params, tokens, los"),
         ("params,loss\n1,2\n", "two of params, tokens and flops"),
         ("params,n,tokens,loss\n1,1,1,2\n", "several columns for params: params, n"),
