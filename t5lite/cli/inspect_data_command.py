@@ -1,5 +1,6 @@
 """``t5lite inspect-data``: what a recipe, a run or a store would feed to a model."""
 
+import functools
 import json
 import shutil
 import sys
@@ -41,7 +42,7 @@ _ARCHITECTURE = "encoder_decoder"
 """What a store is shown for by itself."""
 _BAR = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_ROWS = 2
+_ROWS, _BATCHES = 2, 50
 _SHOWN = ("--config", "--run", "--store")
 """One of which says what to show."""
 _STORE_LENGTHS = (512, 256, 128, 64, 32)
@@ -69,8 +70,8 @@ class Arguments:
     """With --step, print each row's fields as JSON, a line a row."""
     examples: int | None = None
     """Rows shown: of each source 2, of a step all of them."""
-    batches: int = 50
-    """Batches that are measured."""
+    batches: int | None = None
+    """Batches that are measured; 50 by default."""
     batch_size: int | None = None
     """Rows of a batch; by default the recipe's, of a store 64."""
 
@@ -82,10 +83,13 @@ class Arguments:
             raise ConfigError(
                 "--step is of a recipe or a run and its batch size; give --config or --run alone"
             )
+        if self.step is not None and self.batches is not None:
+            raise ConfigError("--batches measures many, and --step shows one; give one of the two")
         if self.json and self.step is None:
             raise ConfigError("--json is of --step; give both")
         too_small = self.batch_size is not None and self.batch_size < 1
-        if (self.examples or 0) < 0 or self.batches < 1 or too_small:
+        too_few = self.batches is not None and self.batches < 1
+        if (self.examples or 0) < 0 or too_few or too_small:
             raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
 
     @property
@@ -125,7 +129,10 @@ def run(arguments: Sequence[str]) -> int:
         config, stream, architecture = recipe.data, _open_recipe(recipe), recipe.model.architecture
         workers, batch_size = recipe.loader.num_workers, recipe.training.batch_size
     rows = measure_rows(
-        stream, batch_size=known.batch_size or batch_size, num_batches=known.batches, num_workers=workers
+        stream,
+        batch_size=known.batch_size or batch_size,
+        num_batches=known.batches or _BATCHES,
+        num_workers=workers,
     )
     _print_sources(config, stream, rows)
     _print_stores(config, stream, architecture)
@@ -138,10 +145,11 @@ def _show_step(known: Arguments, recipe: RunConfig) -> int:
     """Print the rows of one step."""
     directory = None if known.run is None else RunDirectory.at(known.run)
     history = history_of(directory)
-    batch = StepBatches.of(recipe, history).batch(known.step or 0)
+    open_data = functools.cache(lambda: open_seen(recipe, directory))
+    batch = StepBatches.of(recipe, history, open_data).batch(known.step or 0)
     for change in made_otherwise(history, known.step or 0):
         print(f"shown with today's settings, which are not those of this step: {change}", file=sys.stderr)
-    stream = open_seen(recipe, directory)
+    stream = open_data()
     count = batch.size if known.examples is None else min(known.examples, batch.size)
     fields = stream.batch(batch.start, batch_size=batch.size, rows=slice(0, count)) if count else {}
     if known.json:

@@ -5,7 +5,9 @@ at each change, so the place of every batch is a division. What was left out aft
 that a mixture has had, are as the run keeps them.
 """
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from t5lite.data.pipeline import BatchStream, open_pipeline
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_changes import Effect
 from t5lite.runner.config_history import ConfigHistory, read_config_history
+from t5lite.runner.epochs import steps_of_epochs
+from t5lite.runner.initialization import find_source
 from t5lite.runner.rollback import read_rollbacks
 from t5lite.runner.run_directory import RunDirectory
 
@@ -43,13 +47,21 @@ class StepBatches:
     total_steps: int
 
     @classmethod
-    def of(cls, config: RunConfig, history: ConfigHistory) -> "StepBatches":
-        """Return those of a run with such a past; of one that is to begin, the past is empty."""
-        return cls(
-            changes=tuple((entry.step, entry.examples_seen) for entry in history.entries),
-            batch_size=config.training.batch_size,
-            total_steps=config.training.total_steps,
-        )
+    def of(
+        cls, config: RunConfig, history: ConfigHistory, open_data: Callable[[], BatchStream]
+    ) -> "StepBatches":
+        """Return those of a run with such a past; of one that is to begin, the past is empty.
+
+        The data is opened where its length in epochs says how many steps there are; errors as of that.
+        """
+        changes = tuple((entry.step, entry.examples_seen) for entry in history.entries)
+        training, (step, seen) = config.training, changes[-1] if changes else (0, 0)
+        total_steps = training.total_steps
+        if training.epochs is not None:
+            total_steps = steps_of_epochs(
+                training.epochs, training.batch_size, open_data(), step=step, seen=seen
+            )
+        return cls(changes=changes, batch_size=training.batch_size, total_steps=total_steps)
 
     def batch(self, step: int) -> StepBatch:
         """Return the batch of a step, counted from 1.
@@ -83,19 +95,28 @@ def made_otherwise(history: ConfigHistory, step: int) -> list[str]:
 
 
 def open_seen(config: RunConfig, directory: RunDirectory | None) -> BatchStream:
-    """Open the training data as the run saw and sees it; errors as of ``open_pipeline``."""
+    """Open the training data as the run saw and sees it, or as one that begins would.
+
+    Raises:
+      UserError: as of ``open_pipeline``, or if the run that it begins from cannot be read.
+    """
     history = None if directory is None else directory.read_mixture()
-    stream = open_pipeline(
+    open_with = functools.partial(
+        open_pipeline,
         config.data,
         architecture=config.model.architecture,
         start_id=config.model.decoder_start_id,
         seed=config.seed,
         on_damage=config.loader.on_damage,
-        classes=None if directory is None else directory.read_classes(),
         history=history,
         # Behind the last change of shares, so that no other is made of it.
         position=0 if history is None else history.current.first_position + 1,
     )
+    stream = open_with(classes=None if directory is None else directory.read_classes())
+    if directory is None and stream.classes is not None and config.initialize_from is not None:
+        source = find_source(config.initialize_from, gives_parameters=False)
+        if (known := source.classes_for(config.model, stream.classes)) is not None:
+            stream = open_with(classes=known)
     if directory is not None:
         stream.leave_out(read_rollbacks(directory).left_out(None))
     return stream

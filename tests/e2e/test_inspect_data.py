@@ -58,6 +58,7 @@ def test_a_step_of_a_run_and_of_its_recipe_is_the_batch_that_training_gets(
     ("arguments", "message"),
     [
         (["--store", "full", "--step", "1"], r"--step is of a recipe or a run"),
+        (["--config", RECIPE, "--step", "1", "--batches", "3"], r"--batches measures many"),
         (["--config", RECIPE, "--json"], r"--json is of --step"),
         (["--config", RECIPE, "--step", "0"], r"step 0 is none of the run's, which are 1 to 40"),
         (["--config", RECIPE, "--step", "41"], r"step 41 is none of the run's"),
