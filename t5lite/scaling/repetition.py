@@ -20,6 +20,8 @@ from t5lite.scaling.parametric import DELTA, LawFit, fit_law
 _FEWEST_REPEATED = 3
 _FURTHEST = 20.0
 """Of ln R."""
+_LARGEST = 1e100
+"""Of a constant; beyond, or below the inverse, a term is nothing or everything."""
 _STARTS = ((2.0, 2.0), (15.0, 5.0), (50.0, 50.0))
 
 
@@ -74,6 +76,12 @@ def fit_repetition(observations: Observations) -> RepetitionFit:
             f"constants; {law.num_constants + 1} of them are needed"
         )
     once = fit_law(law, observations.take(~repeated))
+    amounts = {name: value for name, value in once.constants.items() if name != "E"}
+    if undetermined := [name for name, value in amounts.items() if not 1 / _LARGEST < value < _LARGEST]:
+        raise DataError(
+            f"the runs that repeat nothing do not determine {', '.join(undetermined)}, by which it is told "
+            "what repetitions are worth"
+        )
     logs = np.log(observations.loss)
 
     def fitted(worths: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from t5lite.core.errors import DataError
+from t5lite.scaling import repetition
 from t5lite.scaling.analysis import Settings, analyse, described
 from t5lite.scaling.envelope import fit_envelope
 from t5lite.scaling.intervals import bootstrap
@@ -316,6 +317,17 @@ def test_runs_that_repeat_tokens_can_be_kept():
     assert described(repeating, left).startswith("40 runs, 5 budgets, FLOPs 3.98e+18")
     assert described(repeating, left).endswith("; 8 more that repeat tokens")
     assert described(repeating, kept) == described(runs, left)
+
+
+def test_repetition_is_not_told_where_one_term_is_nothing(monkeypatch):
+    """As of a resample of runs that all differ in one size alone."""
+    runs = isoflops()
+    found = fit_law(LAWS["chinchilla"], runs)
+    nothing = replace(found, theta=np.where(np.arange(5) == 2, -1e4, found.theta))
+    monkeypatch.setattr(repetition, "fit_law", lambda law, runs: nothing)
+    some_repeat = replace(runs, unique_tokens=np.where(np.arange(48) < 8, runs.tokens / 2, runs.tokens))
+    with pytest.raises(DataError, match="do not determine B, by which"):
+        fit_repetition(some_repeat)
 
 
 def test_a_worth_that_no_run_tells_of_is_not_reported():
