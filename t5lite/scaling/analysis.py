@@ -201,9 +201,7 @@ def warnings(observations: Observations, settings: Settings) -> list[str]:
     return said
 
 
-def _held_out(
-    fitted: Fitted, runs: Observations, intervals: dict[str, Interval]
-) -> tuple[HeldOut, ...]:
+def _held_out(fitted: Fitted, runs: Observations, intervals: dict[str, Interval]) -> tuple[HeldOut, ...]:
     """Return how each of these runs is predicted."""
     predicted = fitted.predicted_loss(runs)
     if predicted is None:

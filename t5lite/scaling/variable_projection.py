@@ -149,9 +149,7 @@ def _best_sizes(share: Interval, excess: float) -> dict[str, Interval]:
     low, high = (each / (1 + excess * each) for each in (share.low, share.high))
     return {
         "N exponent": Interval(low=low, high=high, level=share.level),
-        "D exponent": Interval(
-            low=1 - (1 + excess) * high, high=1 - (1 + excess) * low, level=share.level
-        ),
+        "D exponent": Interval(low=1 - (1 + excess) * high, high=1 - (1 + excess) * low, level=share.level),
     }
 
 

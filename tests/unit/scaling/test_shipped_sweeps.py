@@ -27,3 +27,7 @@ def test_three_families_in_five_budgets(monkeypatch):
     found = {(run.family, f"{count_run(run.config).flops:.0e}") for run in runs}
     assert {family for family, _ in found} == {"t5", "gpt", "bert"}
     assert len(found) == 15
+    assert min(run.config.training.total_steps for run in runs) >= 100
+    sizes = sorted({run.count.params for run in runs if run.family == "gpt"})
+    for flops in {run.count.flops for run in runs}:
+        assert sizes[0] < (flops / 120) ** 0.5 < sizes[-2]  # by C = 6 N D and D = 20 N
