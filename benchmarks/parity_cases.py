@@ -289,8 +289,6 @@ _OUTPUTS = {
     "pooler_output": "pooled",
     "prediction_logits": "tokens",
     "seq_relationship_logits": "sequence",
-    "start_logits": "starts",
-    "end_logits": "ends",
 }
 _LOGITS = {
     "BertForSequenceClassification": "sequence",
@@ -316,4 +314,6 @@ def run_peer(peer: Any, batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
     outputs = peer(**{names[field]: torch.from_numpy(array).long() for field, array in batch.items()})
     if "logits" in outputs:
         return {_LOGITS.get(type(peer).__name__, "tokens"): outputs["logits"]}
+    if "start_logits" in outputs:
+        return {"span": torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)}
     return {ours: outputs[theirs] for theirs, ours in _OUTPUTS.items() if theirs in outputs}

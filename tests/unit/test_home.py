@@ -12,7 +12,7 @@ from data_pipelines.options import PipelineOptions
 from data_pipelines.recipes import english_web
 from data_pipelines.stages.evaluation_overlap import EvaluationOverlap
 from t5lite import run_config
-from t5lite.cli import serve_command
+from t5lite.cli import serve_command, sweep_command
 from t5lite.cli.main import COMMANDS, main
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core.errors import ConfigError
@@ -60,6 +60,14 @@ OTHERS = {
 """Fields that must be given, by module."""
 
 
+NAMES = (
+    (run_config.EvaluationConfig, "source"),
+    (serve_command.Arguments, "name"),
+    (sweep_command.Arguments, "only"),
+)
+"""Fields of text that is the name of something, not a path."""
+
+
 APART = {"t5lite.cli.evaluate_command": ("minimal_pairs", "probe")}
 """Fields that are given instead of others, by module."""
 
@@ -77,8 +85,8 @@ def fields_of_paths(kind) -> dict[str, Any]:
         annotation = str(field.type)
         if field.name in NO_PATHS or not ("str" in annotation or "Path" in annotation):
             continue
-        if (kind, field.name) in ((run_config.EvaluationConfig, "source"), (serve_command.Arguments, "name")):
-            continue  # of a mixture, and of a model
+        if (kind, field.name) in NAMES:
+            continue
         value = Path(f"~/{field.name}") if "Path" in annotation else f"~/{field.name}"
         values[field.name] = (value, type(value)(f"{value}2")) if "tuple" in annotation else value
     return values
