@@ -315,5 +315,5 @@ def run_peer(peer: Any, batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
     if "logits" in outputs:
         return {_LOGITS.get(type(peer).__name__, "tokens"): outputs["logits"]}
     if "start_logits" in outputs:
-        return {"span": torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1)}
+        return {"span": torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=-1)}
     return {ours: outputs[theirs] for theirs, ours in _OUTPUTS.items() if theirs in outputs}

@@ -89,7 +89,10 @@ def measure(case: Case, folder: Path) -> Result:
 
 def _our_outputs(model: FunctionalModel, params: Any, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
     outputs = model.bind(params)(batch)
-    return outputs if isinstance(outputs, dict) else {"tokens": outputs}
+    if not isinstance(outputs, dict):
+        return {"tokens": outputs}
+    # A span's first and last position are a number each at every position.
+    return {name: jnp.moveaxis(x, 1, -1) if name == "span" else x for name, x in outputs.items()}
 
 
 def _from_pretrained(folder: Path) -> Any:
