@@ -157,10 +157,8 @@ def test_what_peft_saved_is_trained_on_without_saying_what_it_is(
     training[2], training[-1] = str(RECIPE), "12"
     assert main([*training, "--adapter.rank", "8", "--adapter.dropout", "0"]) == 0
     said = capfd.readouterr().err
-    assert (
-        "note: the recipe's adapter has rank=8, which is not used: the one that is trained on has rank=4"
-        in said
-    )
+    assert "note: the recipe's adapter has rank=8, " in said
+    assert "not used: the one that is trained on has rank=4, " in said
     assert "resuming from step 8" in said
 
 
