@@ -12,6 +12,8 @@ from t5lite.runner.run_directory import RunDirectory
 from tests.e2e.conftest import Refused
 from tests.e2e.test_interruptions import _content, _flat, _params
 
+pytestmark = pytest.mark.slow
+
 FROZEN = ("encoder.", "token_embedder.")
 TRAINABLE = ("--trainable", "!encoder", "!token_embedder")
 FACTORS = ("--learning-rate-factors", "logits", "0.5")

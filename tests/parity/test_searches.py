@@ -178,6 +178,7 @@ def test_options_of_beam_search_are_those_of_transformers(options, processing, s
         np.testing.assert_allclose(found.scores_R, scores, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_beam_search_by_the_conventions_of_t5x(num_beams, sides):
     """T5X's is held against a search over all texts' log probabilities that keeps no cache."""
@@ -217,6 +218,7 @@ def t5x_search(next_log_probs: Any, num_beams: int) -> list[tuple[float, list[in
     return finished or live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

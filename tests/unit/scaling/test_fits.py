@@ -212,6 +212,7 @@ def test_why_nothing_checks_a_fit_is_said():
     assert "not fitted without the budget of 1e+21 FLOPs, so that nothing checks it: isoFLOP" in said
 
 
+@pytest.mark.slow
 def test_runs_from_a_cost_on_are_predicted_one_by_one():
     runs = isoflops(noise=0.002)
     settings = Settings(fit_below=2e20, sizes=((1e10, 1e12),), num_resamples=20)
@@ -307,6 +308,7 @@ def test_runs_that_all_repeat_tokens_are_left_to_repetition():
     )
 
 
+@pytest.mark.slow
 def test_runs_that_repeat_tokens_can_be_kept():
     runs = isoflops(noise=0.002)
     repeating = replace(runs, unique_tokens=np.where(np.arange(48) < 8, runs.tokens / 2, runs.tokens))

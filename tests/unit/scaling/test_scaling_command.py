@@ -202,6 +202,7 @@ def test_runs_are_told_apart_by_names_if_they_have_any(tmp_path):
     assert len(set(found.observations.runs)) == 1 + 48 - 9
 
 
+@pytest.mark.slow
 def test_json_is_json_whatever_the_numbers(tmp_path, capsys):
     constant = [{**row, "loss": 2.0} for row in rows()]
     table = write_csv(tmp_path / "runs.csv", constant)
@@ -214,6 +215,7 @@ def test_json_is_json_whatever_the_numbers(tmp_path, capsys):
     json.loads(capsys.readouterr().out, parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_all_methods_are_the_default(tmp_path, capsys):
     table = write_csv(tmp_path / "runs.csv", rows())
     assert main(["scaling", "fit", table, "--resamples", "20"]) == 0

@@ -47,6 +47,7 @@ def ranking_loss(anchors, candidates, labels) -> float:
     return torch.nn.functional.cross_entropy(scores, torch.tensor(labels)).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_negatives", [True, False])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_it_is_the_ranking_loss(has_negatives, symmetric):

@@ -86,6 +86,7 @@ def test_numbers_have_squared_errors_as_pytorch_has_them():
         assert float(found.mean()) == pytest.approx(float(expected), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_span_costs_what_transformers_says_it_costs():
     """Half the cross-entropy of its first position and half that of its last; rows without count nothing."""
     batch = make_batch(head("span_extraction"))

@@ -53,6 +53,7 @@ def by_microbatches():
     return {k: compiled(k) for k in (1, 2, 4)}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 1000), k=st.sampled_from([2, 4]), batch_size=st.just(8))
 def test_k_microbatches_of_unequal_weight_equal_one_batch(by_microbatches, seed, k, batch_size):
