@@ -9,7 +9,7 @@ from t5lite.cli import one_process, xla
 from t5lite.cli.embedding_files import Position, vector_format
 from t5lite.cli.growing_outputs import check_new_output, opened, progress_line, say
 from t5lite.cli.input_texts import input_texts
-from t5lite.cli.resumed_outputs import Resumption
+from t5lite.cli.resumed_outputs import Resumption, deciding_options
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import absolute_location, place
@@ -20,17 +20,6 @@ from t5lite.runner.embedding import Embedding, start_embedding
 
 _COMMAND = "embed"
 _say = functools.partial(say, _COMMAND)
-_DECIDE_NOTHING = (
-    "run",
-    "step",
-    "text",
-    "input_file",
-    "field",
-    "output_file",
-    "batch_size",
-    "on_invalid_utf8",
-)
-"""Options that decide nothing of a vector, or are compared otherwise where vectors are gone on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         output,
         command=_COMMAND,
         run=absolute_location(parsed.run),
-        options={name: value for name, value in vars(parsed).items() if name not in _DECIDE_NOTHING},
+        options=deciding_options(vars(parsed)),
         inputs=texts,
         read_part=kind.read_part,
     )

@@ -12,7 +12,7 @@ from t5lite.cli import one_process, xla
 from t5lite.cli.decoding_options import DecodingOptions
 from t5lite.cli.generated_outputs import COMMAND, check_output, is_json_lines, terminal_text, write_outputs
 from t5lite.cli.input_texts import input_texts
-from t5lite.cli.resumed_outputs import Resumption, json_lines
+from t5lite.cli.resumed_outputs import Resumption, deciding_options, json_lines
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
@@ -21,18 +21,6 @@ from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.runner.averages import Average
 from t5lite.runner.generation import start_generation
 from t5lite.runner.int8_weights import Weights
-
-_DECIDE_NOTHING = (
-    "run",
-    "step",
-    "text",
-    "input_file",
-    "field",
-    "output_file",
-    "batch_size",
-    "on_invalid_utf8",
-)
-"""Options that decide nothing of an output, or are compared otherwise where one is gone on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         output,
         command=COMMAND,
         run=absolute_location(parsed.run),
-        options={name: value for name, value in vars(parsed).items() if name not in _DECIDE_NOTHING},
+        options=deciding_options(vars(parsed)),
         inputs=inputs,
         read_part=json_lines if is_json_lines(output) else None,
     )

@@ -29,8 +29,24 @@ ReadPart = Callable[[StoragePath, Sequence[str]], Part]
 It raises a DataError where the outputs are not of the inputs.
 """
 
+_DECIDE_NOTHING = (
+    "run",
+    "step",
+    "text",
+    "input_file",
+    "field",
+    "output_file",
+    "batch_size",
+    "on_invalid_utf8",
+)
+"""Options that decide nothing of an output, or are compared otherwise where outputs are gone on from."""
 _SAME = {"run": "another run", "options": "other options", "inputs_sha256": "other inputs"}
 """What must be the same, and what there is if not."""
+
+
+def deciding_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a command's options that have to be the same where its outputs are gone on from."""
+    return {name: value for name, value in options.items() if name not in _DECIDE_NOTHING}
 
 
 @dataclass(frozen=True)
