@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -50,17 +51,32 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-_MANY_MAPPINGS = 20_000
+_MANY_MAPPINGS, _TOO_MANY_MAPPINGS = 20_000, 40_000
 """Of the 65,530 that Linux allows a process by default; one too many ends it while it compiles."""
+_A_COMPILATION = 0.2
+"""Seconds; a test that is faster has hardly compiled, and to count mappings takes some milliseconds."""
+
+
+def _let_programs_go(limit: int) -> None:
+    """Drop JAX's compiled programs where there are many: each is some mappings of memory."""
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > limit:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_let_go() -> Iterator[None]:
-    """After a file of tests, drop JAX's programs where there are many: each is some mappings of memory."""
+def _programs_of_a_file_are_let_go() -> Iterator[None]:
     yield
-    mappings = Path("/proc/self/maps")
-    if mappings.exists() and mappings.read_bytes().count(b"\n") > _MANY_MAPPINGS:
-        jax.clear_caches()
+    _let_programs_go(_MANY_MAPPINGS)
+
+
+@pytest.fixture(autouse=True)
+def _programs_of_many_tests_are_let_go() -> Iterator[None]:
+    """Between tests of one file, too: some make 45,000 mappings."""
+    start = time.perf_counter()
+    yield
+    if time.perf_counter() - start > _A_COMPILATION:
+        _let_programs_go(_TOO_MANY_MAPPINGS)
 
 
 @pytest.fixture(scope="session")

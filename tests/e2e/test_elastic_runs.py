@@ -190,10 +190,8 @@ def test_other_processes_meshes_and_batch_sizes_see_the_same_examples_in_order_w
     stream = open_pipeline(config.data, architecture=config.model.architecture, seed=config.seed)
     assert in_order == row_hashes(stream.rows(np.arange(len(in_order))))
     directory = RunDirectory.at(str(run))
-    batches, again = (
-        StepBatches.of(directory.read_config(), history_of(directory)),
-        open_seen(config, directory),
-    )
+    again = open_seen(config, directory)
+    batches = StepBatches.of(directory.read_config(), history_of(directory), lambda: again)
     for step, examples in seen.items():
         batch = batches.batch(step + 1)
         assert row_hashes(again.batch(batch.start, batch_size=batch.size)) == examples
