@@ -151,6 +151,7 @@ setup(
     package_data={
         "t5lite": ["py.typed"],
         "t5lite.launching": ["templates/*"],
+        "t5lite.pages": ["assets/*"],
         "t5lite.quickstart": ["assets/*"],
     },
     install_requires=REQUIREMENTS,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from t5lite.quickstart.plots import LIGHT, label_right
+from t5lite.pages.figures import LIGHT, label_right
 
 _FONT, _DPI = 11.0, 180
 _LABEL_WIDTH = 0.3
@@ -51,13 +51,13 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
     margin = 0.12 * (max(ends) - min(ends)) or 0.1 * abs(ends[0]) or 1.0
     axes.set_ylim(min(ends) - margin, max(ends) + margin)
     front = sorted((point.cost, point.value) for point in points if point.is_front)
-    axes.plot(*zip(*front, strict=True), color=LIGHT.pretrained_pale, linewidth=2, zorder=1)
+    axes.plot(*zip(*front, strict=True), color=LIGHT.pale_blue, linewidth=2, zorder=1)
     for point in points:
-        color = LIGHT.pretrained if point.is_front else LIGHT.muted
+        color = LIGHT.blue if point.is_front else LIGHT.muted
         if point.interval is not None:
             axes.plot([point.cost] * 2, point.interval, color=color, linewidth=1.5, zorder=2)
         axes.plot([point.cost], [point.value], color=color, marker="o", markersize=7, zorder=3)
-    colors = [LIGHT.pretrained if point.is_front else LIGHT.muted for point in points]
+    colors = [LIGHT.blue if point.is_front else LIGHT.muted for point in points]
     names = [f"{_shortened(point.name)} {point.value:.4g}" for point in points]
     label_right(axes, list(zip(names, (point.value for point in points), colors, strict=True)))
     return figure

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from t5lite.pages.figures import Theme
 from t5lite.quickstart import findings, plots
 from t5lite.quickstart.results import QuickstartResults, TaskResult
 
@@ -14,7 +15,7 @@ class Plot:
     """A figure in either theme, the file name it is saved under, and its caption."""
 
     name: str
-    draw: Callable[[plots.Theme], Figure]
+    draw: Callable[[Theme], Figure]
     caption: str
 
 

@@ -6,10 +6,11 @@ setting chooses between.
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import resources
 
+from t5lite.pages.html import document, facts, table, tiles
 from t5lite.quickstart import findings
 from t5lite.quickstart.figures import Plot, pretraining_plots, score_plots, task_plots
 from t5lite.quickstart.findings import TABLE_HEADERS, duration, row_cells
@@ -23,7 +24,6 @@ Images = Mapping[str, tuple[bytes, bytes]]
 
 def page(results: QuickstartResults, images: Images) -> str:
     """Return the whole page."""
-    css = (resources.files("t5lite.quickstart") / "assets" / "report.css").read_text(encoding="utf-8")
     total = sum(stage.seconds for stage in results.stages)
     body = [
         f"<h1>{escape(results.title)}</h1>",
@@ -37,32 +37,23 @@ def page(results: QuickstartResults, images: Images) -> str:
         *(_task_section(task, images) for task in results.tasks),
         _run_section(results),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(results.title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    css = (resources.files("t5lite.quickstart") / "assets" / "report.css").read_text(encoding="utf-8")
+    return document(results.title, body, css=css)
 
 
 def _tiles(results: QuickstartResults) -> str:
     first, last = results.pretraining.heldout[0], results.pretraining.heldout[-1]
-    tiles = [
+    shown = [
         (f"{first.loss:.2f} → {last.loss:.2f}", "held-out loss, nats per target token"),
         (f"{last.encoder_use:z.2f}", "encoder use, nats lost by swapping encoder inputs"),
     ]
     for task in results.tasks:
         row = max(task.rows, key=lambda row: row.num_labels or float("inf"), default=None)
         if row is not None:
-            tiles.append(
+            shown.append(
                 (f"{row.pretrained:.1f}", f"{row.label}, {task.title}; from scratch {row.scratch:.1f}")
             )
-    cells = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
-        for value, label in tiles
-    )
-    return f'<div class="tiles">{cells}</div>'
+    return tiles(shown)
 
 
 def _figures(found: Iterable[Plot], images: Images) -> str:
@@ -79,17 +70,6 @@ def _figures(found: Iterable[Plot], images: Images) -> str:
     return f'<div class="figures">{"".join(cells)}</div>' if cells else ""
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], classes: Sequence[str] = ()) -> str:
-    """Return a table of cells that are HTML already; ``classes`` name the columns' classes."""
-    names = [f' class="{name}"' if name else "" for name in classes] or [""] * len(headers)
-    head = "".join(f"<th>{escape(header)}</th>" for header in headers)
-    body = "".join(
-        "<tr>" + "".join(f"<td{name}>{cell}</td>" for name, cell in zip(names, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
 def _two_lines(cell: str) -> str:
     """Return a table cell as HTML with its error or explanation on a second line: narrow, for phones."""
     value, mark, rest = escape(cell).partition(" ± ")
@@ -99,15 +79,11 @@ def _two_lines(cell: str) -> str:
     return f"{value}<small>{second}</small>" if mark else value
 
 
-def _facts(facts: dict[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
-
-
 def _pretraining_section(results: QuickstartResults, images: Images) -> str:
     pretraining = results.pretraining
     milestones = pretraining.milestones()
     names = {0: "before", len(milestones) - 1: "after"}
-    table = _table(
+    losses = table(
         ("step", "held-out loss", "perplexity", "text loss", "encoder use"),
         (
             (f"{p.step:,}<small>{names.get(i, 'during')}</small>", f"{p.loss:.2f}", f"{p.perplexity:,.1f}",
@@ -120,9 +96,9 @@ def _pretraining_section(results: QuickstartResults, images: Images) -> str:
         "<p>Spans of the text are replaced by sentinels; the decoder writes the missing spans.</p>",
         f"<p>{escape(findings.against_ngrams(pretraining))} {escape(findings.encoder_use(pretraining))}</p>",
         _figures(pretraining_plots(results), images),
-        table,
+        losses,
         f'<p class="note">{escape(findings.NGRAM_CAVEAT)}</p>',
-        _facts(pretraining.settings) if pretraining.settings else "",
+        facts(pretraining.settings) if pretraining.settings else "",
     ]
     if pretraining.samples:
         parts.append("<h3>Held-out samples, filled in greedily</h3>")
@@ -145,7 +121,7 @@ def _task_section(task: TaskResult, images: Images) -> str:
     parts = [
         f"<h2>Fine-tuning: {escape(task.title)}</h2>",
         f"<p>{about}</p>" if about else "",
-        _table(TABLE_HEADERS, rows, ("", "pretrained", "scratch", "", "")),
+        table(TABLE_HEADERS, rows, ("", "pretrained", "scratch", "", "")),
         f"<ul>{verdicts}</ul>",
         _figures(task_plots(task), images),
     ]
@@ -190,7 +166,7 @@ def _run_section(results: QuickstartResults) -> str:
         f'<i style="width:{100 * stage.seconds / longest:.1f}%"></i><b>{duration(stage.seconds)}</b>'
         for stage in results.stages
     )
-    counts = _table(
+    counts = table(
         ("text", "train documents", "tokens", "held-out documents", "tokens"),
         (
             (escape(text.name), f"{text.train_documents:,}", _count(text.train_tokens),
@@ -207,11 +183,11 @@ def _run_section(results: QuickstartResults) -> str:
             "<h3>Text</h3>",
             counts,
             '<div class="columns"><div><h3>Model</h3>',
-            _facts(model | results.model),
+            facts(model | results.model),
             "</div><div><h3>Machine</h3>",
-            _facts(results.environment),
+            facts(results.environment),
             "</div></div>",
-            "<h3>Files in this directory</h3>" + _facts(files) if files else "",
+            "<h3>Files in this directory</h3>" + facts(files) if files else "",
         ]
     )
 

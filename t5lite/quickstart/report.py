@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from t5lite.core.files import write_bytes, write_text
 from t5lite.core.storage.addresses import StoragePath
-from t5lite.quickstart import findings, plots
+from t5lite.pages.figures import DARK, LIGHT, png
+from t5lite.quickstart import findings
 from t5lite.quickstart.figures import all_plots
 from t5lite.quickstart.findings import TABLE_HEADERS, duration, row_cells
 from t5lite.quickstart.page import page
@@ -24,7 +25,7 @@ def write_report(results: QuickstartResults, directory: StoragePath) -> StorageP
     save_results(results, directory / "results.json")
     images: dict[str, tuple[bytes, bytes]] = {}
     for plot in all_plots(results):
-        images[plot.name] = (plots.png(plot.draw(plots.LIGHT)), plots.png(plot.draw(plots.DARK)))
+        images[plot.name] = (png(plot.draw(LIGHT)), png(plot.draw(DARK)))
         write_bytes(directory / "plots" / f"{plot.name}.png", images[plot.name][0])
     report = directory / "report.html"
     write_text(report, page(results, images))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import DataError
+from t5lite.pages.figures import png, spread
 from t5lite.quickstart import findings, plots
 from t5lite.quickstart.report import terminal_table, write_report
 from t5lite.quickstart.results import (
@@ -114,7 +115,7 @@ def test_report_is_one_self_contained_page(tmp_path):
     names = ["scores", "pretraining_loss", "encoder_use", "novels_curves", "novels_accuracy_few_labels"]
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == set(names)
     assert page.count("data:image/png;base64,") == 2 * len(names)
-    assert page.count("prefers-color-scheme: dark") == len(names) + 1
+    assert page.count("prefers-color-scheme: dark") == len(names) + 2  # each figure, and both style sheets
     for file in (tmp_path / "plots").iterdir():
         assert file.read_bytes().startswith(b"\x89PNG")
     assert load_results(tmp_path / "results.json") == results()
@@ -222,7 +223,7 @@ def test_signed_numbers(value, text):
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-10, 10), max_size=6), st.floats(0.1, 3))
 def test_spread_labels_do_not_touch_and_keep_their_order(positions, gap):
-    placed = plots.spread(positions, gap)
+    placed = spread(positions, gap)
     order = sorted(range(len(positions)), key=lambda index: positions[index])
     for lower, upper in pairwise(order):
         assert placed[upper] - placed[lower] >= gap - 1e-9
@@ -230,5 +231,5 @@ def test_spread_labels_do_not_touch_and_keep_their_order(positions, gap):
 
 
 def test_plots_are_reproducible_bytes():
-    first, second = (plots.png(plots.encoder_use(pretraining(9.0, 3.0).heldout)) for _ in range(2))
+    first, second = (png(plots.encoder_use(pretraining(9.0, 3.0).heldout)) for _ in range(2))
     assert first == second

@@ -1,0 +1,1 @@
+"""Figures and self-contained HTML pages: what every report is made of."""
