@@ -69,7 +69,8 @@ from t5lite.optim import (
 )
 from t5lite.partitioning import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
-from t5lite.run_config import UNIONS, EvaluationConfig, FineTuningConfig, InitializeFrom, RunConfig
+from t5lite.run_config import UNIONS, EvaluationConfig, FineTuningConfig, RunConfig
+from t5lite.run_origins import ContinueFrom, InitializeFrom
 from t5lite.training.loop import TrainingConfig
 from t5lite.training.step import StepConfig
 from t5lite.training.trackers import MlflowConfig, TrackioConfig, WandbConfig
@@ -77,7 +78,7 @@ from t5lite.training.watchdog import WatchdogConfig
 
 __all__ = [
     "LAPTOP_BERT", "LAPTOP_GPT", "LAPTOP_MODERNBERT", "LAPTOP_T5",
-    "AdafactorConfig", "AdamWConfig", "AttentionConfig", "CausalLM", "CheckpointConfig", "Constant",
+    "AdafactorConfig", "AdamWConfig", "AttentionConfig", "CausalLM", "CheckpointConfig", "Constant", "ContinueFrom",
     "DecoderOnlyConfig", "Denoiser", "Deshuffling", "EncoderDecoderConfig", "EncoderOnlyConfig",
     "EvaluationConfig", "Execution", "FineTuningConfig", "GatedMLP", "IidDenoising", "Inherited",
     "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",

@@ -15,7 +15,6 @@ from typing import Any
 from t5lite.adapters import Adapter, NoAdapter
 from t5lite.checkpointing.lease import LeaseConfig
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.checkpointing.reading import Step
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import write_json
@@ -47,6 +46,7 @@ from t5lite.optim.trained import Trained, check_layer_decay, check_patterns, res
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_migrations import VERSIONS
+from t5lite.run_origins import ContinueFrom, InitializeFrom
 from t5lite.tasks.opening import check_task, open_task, task_location
 from t5lite.tasks.recipes import with_task
 from t5lite.training.loop import TrainingConfig
@@ -57,19 +57,6 @@ from t5lite.training.watchdog import WatchdogConfig
 _SEEDS = 1 << 32
 """Seeds that JAX takes without 64-bit integers."""
 _GIVEN = "given by the override"
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitializeFrom:
-    """Where fine-tuning takes its parameters from; the optimizer and the step count start anew."""
-
-    run: str
-    """Run directory of the earlier training, or of an import."""
-    step: Step = "newest"
-    """Checkpoint: the number of its step, newest, or best (on held-out data)."""
-
-    def __post_init__(self):
-        expand_fields(self, "run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +93,7 @@ class RunSettings(ABC):
     joining: JoiningConfig = field(default_factory=JoiningConfig)
     watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     initialize_from: InitializeFrom | None = None
+    continue_from: ContinueFrom | None = None
     seed: int = 0
     """Seeds initialisation, data order, noise and dropout."""
 
@@ -200,12 +188,14 @@ class RunConfig(_UncheckedConfig):
             self.model,
             task_metrics=lambda task: open_task(task).metrics,
         )
-        source = self.initialize_from
-        if source and _absolute(source.run) == _absolute(self.run_dir):
-            raise ConfigError(
-                f"initialize_from.run is run_dir itself ({self.run_dir}); give the fine-tuning a directory "
-                "of its own"
-            )
+        for name in _ORIGINS:
+            origin = getattr(self, name)
+            if origin and _absolute(origin.run) == _absolute(self.run_dir):
+                raise ConfigError(
+                    f"{name}.run is run_dir itself ({self.run_dir}); give this run a directory of its own"
+                )
+        if self.continue_from is not None:
+            self.continue_from.check(None if self.training.epochs else self.training.total_steps)
 
     def functional_model(self) -> FunctionalModel:
         """Return the model with its adapter; errors as of ``BaseAdapter.shapes``."""
@@ -268,7 +258,7 @@ class RunConfig(_UncheckedConfig):
 
     def resolved(self) -> "RunConfig":
         """Return this configuration with absolute paths: it means the same in any working directory."""
-        source = self.initialize_from
+        origins = {name: origin for name in _ORIGINS if (origin := getattr(self, name))}
         return dataclasses.replace(
             self,
             run_dir=_absolute(self.run_dir),
@@ -281,7 +271,7 @@ class RunConfig(_UncheckedConfig):
                 )
                 for name, each in self.evaluations.items()
             },
-            initialize_from=source and dataclasses.replace(source, run=_absolute(source.run)),
+            **{name: dataclasses.replace(each, run=_absolute(each.run)) for name, each in origins.items()},
         )
 
 
@@ -384,7 +374,7 @@ def _override(config: _UncheckedConfig, overrides: Sequence[str], task: str | No
     import tyro  # only commands that parse overrides pay for it
 
     words, emptied = command_line.without_none(list(overrides), _EMPTIED)
-    config = _with_evaluations(_with_initialize_from(config, words), words)
+    config = _with_evaluations(_with_origins(config, words), words)
     config = config if task is None else with_task(config, task)
     check_option_paths(config, words, renamed=_RENAMED)
     words = as_flags(config, words)
@@ -396,12 +386,21 @@ def _override(config: _UncheckedConfig, overrides: Sequence[str], task: str | No
         default=config,
         config=(tyro.conf.AvoidSubcommands,),
     )
-    empty: Mapping[str, Any] = {"initialize_from": None, "evaluations": {}}
+    empty: Mapping[str, Any] = {**dict.fromkeys(_ORIGINS), "evaluations": {}}
     return dataclasses.replace(config, **{name: empty[name] for name in emptied})
 
 
+_ORIGINS = {
+    "initialize_from": (InitializeFrom(run=_GIVEN), ("--initialize-from.run RUN",)),
+    "continue_from": (
+        ContinueFrom(run=_GIVEN, step=1),
+        ("--continue-from.run RUN", "--continue-from.step STEP"),
+    ),
+}
+"""Fields that name another run: what stands there until the command line says which, and how it says that."""
+
 _EMPTIED = {
-    "initialize_from": "to start anew; say where from by --initialize-from.run RUN",
+    **{name: f"to start anew; say where from by {' '.join(words)}" for name, (_, words) in _ORIGINS.items()},
     "evaluations": "to measure nothing; name one by --evaluations.NAME.store STORE",
 }
 """Fields that the command line empties, and what for; others that may be None are scalars."""
@@ -413,15 +412,16 @@ _RENAMED = RENAMED | {
 """Options that there were, and those that say the same now."""
 
 
-def _with_initialize_from(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:
-    """Give tyro an ``InitializeFrom`` to override that the words name, where the recipe has none."""
-    flag = "--initialize-from"
-    given = command_line.options_under(flag, words)
-    if config.initialize_from or not given:
-        return config
-    if f"{flag}.run" not in given:
-        raise ConfigError(f"the recipe has no initialize_from; say where from by {flag}.run RUN")
-    return dataclasses.replace(config, initialize_from=InitializeFrom(run=_GIVEN))
+def _with_origins(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:
+    """Give tyro the origins to override that the words name, where the recipe has none."""
+    for name, (origin, needed) in _ORIGINS.items():
+        given = command_line.options_under(f"--{name.replace('_', '-')}", words)
+        if getattr(config, name) or not given:
+            continue
+        if not {each.split()[0] for each in needed} <= {*given}:
+            raise ConfigError(f"the recipe has no {name}; say where from by {' '.join(needed)}")
+        config = dataclasses.replace(config, **{name: origin})
+    return config
 
 
 def _with_evaluations(config: _UncheckedConfig, words: Sequence[str]) -> _UncheckedConfig:

@@ -53,6 +53,9 @@ class CheckpointConfig:
     vouched for: with 1, that is the one before."""
     keep_every_steps: int | None = None
     """Also keep, for good, the checkpoints whose step is a multiple of this; None keeps only the newest."""
+    keep_steps: tuple[int, ...] = ()
+    """Also save after these steps, and keep what is saved there for good: another run may go on from there
+    (``continue_from``)."""
     keep_best: int = 0
     """Also keep this many checkpoints, those with the best held-out ``best_metric`` that is known so far."""
     best_metric: str = "loss"
@@ -87,6 +90,8 @@ class CheckpointConfig:
             raise ConfigError(
                 f"checkpoints.save_every_minutes={self.save_every_minutes} must be positive, or None"
             )
+        if early := [step for step in self.keep_steps if step < 1]:
+            raise ConfigError(f"checkpoints.keep_steps has {early[0]}; steps are 1 or more")
         if self.keep_best < 0:
             raise ConfigError(f"checkpoints.keep_best={self.keep_best} must be 0 (none) or more")
         if self.keep_last < 1:
@@ -315,6 +320,7 @@ class Checkpoints:
                 reading.available_steps(self.directory),
                 keep_last=self.config.keep_last,
                 keep_every=self.config.keep_every_steps,
+                keep=self.config.keep_steps,
                 last_good_step=self._last_good_step,
                 best=self._best_steps(),
             )

@@ -64,4 +64,6 @@ def places(config: RunConfig) -> dict[str, str]:
     found |= {field: task for field, task in tasks.items() if task is not None and is_task_file(task)}
     if config.initialize_from is not None:
         found["initialize_from.run"] = config.initialize_from.run
+    if config.continue_from is not None:
+        found["continue_from.run"] = config.continue_from.run
     return found

@@ -107,7 +107,8 @@ def origin_of(report: RestoreReport, source: str, directory: RunDirectory) -> st
 def announce(run: Run, start: Start) -> None:
     """Say what is trained, on what data, from where and, when resuming, what changed."""
     if run.resumed is not None:
-        for message in [*run.resumed.notes, *change_messages(run.changes), *_rate_change(run, start)]:
+        changed = change_messages(run.changes, continued=run.plan.continued and run.plan.continued.run)
+        for message in [*run.resumed.notes, *changed, *_rate_change(run, start)]:
             say(message)
     training = run.config.training
     mesh = " x ".join(f"{axis}={size}" for axis, size in run.partitioner.mesh.shape.items() if size > 1)

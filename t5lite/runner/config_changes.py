@@ -89,6 +89,7 @@ EFFECTS: Mapping[str, Effect] = {
     "joining": Effect.NOTHING,
     "trackers": Effect.NOTHING,
     "initialize_from": Effect.NOTHING,
+    "continue_from": Effect.NOTHING,
 }
 """By field; a field that is not here has the effect of the one it belongs to, ``*`` is any source."""
 
@@ -176,7 +177,14 @@ def check_names(names: Iterable[str]) -> None:
             raise ConfigError(f"--allow-change {name} names no field{suggestion(name, fields)}")
 
 
-def check_changes(changes: Sequence[ConfigChange], *, allowed: Collection[str], step: int, run: str) -> None:
+def check_changes(
+    changes: Sequence[ConfigChange],
+    *,
+    allowed: Collection[str],
+    step: int,
+    run: str,
+    continued: str | None = None,
+) -> None:
     """Check that every change that needs the user's leave has it.
 
     Args:
@@ -184,6 +192,7 @@ def check_changes(changes: Sequence[ConfigChange], *, allowed: Collection[str], 
       allowed: names of ``--allow-change``.
       step: that the run goes on from.
       run: its directory, for messages.
+      continued: the run whose checkpoint that is, if it is another.
 
     Raises:
       ConfigError: naming the changes, what they do, and how to allow them.
@@ -193,20 +202,28 @@ def check_changes(changes: Sequence[ConfigChange], *, allowed: Collection[str], 
         return
     flags = " ".join(f"--allow-change {change.field}" for change in refused)
     raise ConfigError(
-        f"run_dir={run} goes on from step {step}, and would not be the same experiment: {_listed(refused)}; "
+        f"run_dir={run} goes on from step {step}{f' of {continued}' if continued else ''}, and would not be the same experiment: {_listed(refused)}; "
         f"change back, start another run_dir, or go on nevertheless by {flags}"
     )
 
 
-def change_messages(changes: Sequence[ConfigChange]) -> list[str]:
-    """Return what to say about settings that a run goes on with, by what they do."""
+def change_messages(changes: Sequence[ConfigChange], *, continued: str | None = None) -> list[str]:
+    """Return what to say about settings that a run goes on with, by what they do.
+
+    Args:
+      changes: of the configuration and the contents of stores.
+      continued: the run whose checkpoint it goes on from, if it is another.
+    """
     messages = []
+    since = "changed since this run was started" if continued is None else f"other than in {continued}"
     for effect in Effect:
         of_effect = [change for change in changes if change.effect is effect]
+        if continued is not None and effect is Effect.NOTHING:
+            continue  # where it lies, what watches it: another run's own
         if of_effect and effect.needs_leave:
             messages.append(f"note: {_listed(of_effect)}; allowed by --allow-change")
         elif of_effect:
-            messages.append(f"changed since this run was started: {_listed(of_effect)}")
+            messages.append(f"{since}: {_listed(of_effect)}")
     return messages
 
 

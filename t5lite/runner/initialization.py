@@ -19,7 +19,7 @@ from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import merged as with_leaves
 from t5lite.partitioning import Partitioner
 from t5lite.partitioning.agreed_errors import in_all_or_none
-from t5lite.run_config import InitializeFrom
+from t5lite.run_origins import InitializeFrom
 from t5lite.runner.adapted import chosen_leaves
 from t5lite.runner.averages import restore_average
 from t5lite.runner.checkpoint_choice import chosen_step, evaluations, measured_average, read_chosen
@@ -93,17 +93,22 @@ def find_source(initialize_from: InitializeFrom, *, gives_parameters: bool = Tru
       CheckpointError: if it has no such checkpoint.
       UserError: if it is no run, or its vocabulary cannot be used.
     """
-    found = Snapshot(RunDirectory.at(initialize_from.run))
+    run, asked = initialize_from.run, initialize_from.step
+    return source_of(run, Snapshot(RunDirectory.at(run)), asked, gives_parameters=gives_parameters)
+
+
+def source_of(run: str, found: Snapshot, asked: Step, *, gives_parameters: bool = True) -> Source:
+    """Return what a run is whose files were ``found``; errors as of ``find_source``."""
     model, vocabulary = found.model, found.vocabulary  # a directory that is no run is told as such
-    step = chosen_step(found, initialize_from.step) if gives_parameters else None
+    step = chosen_step(found, asked) if gives_parameters else None
     return Source(
-        run=initialize_from.run,
-        asked=initialize_from.step,
+        run=run,
+        asked=asked,
         model=model,
         vocabulary_path=str(vocabulary.path),
         step=step,
         classes=found.classes,
-        average=None if step is None else measured_average(found, initialize_from.step),
+        average=None if step is None else measured_average(found, asked),
         encoder_use=None if step is None else _encoder_use(found, step),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from t5lite.core.errors import ConfigError
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_history import ConfigHistory, read_config_history
+from t5lite.runner.continuing import find_continued
 from t5lite.runner.earlier_run import EarlierRun, earlier_run
 from t5lite.runner.going_back import Candidates, Return, candidates
 from t5lite.runner.initialization import Source, find_source
@@ -59,27 +60,30 @@ class Planner:
         found = self._found
         resumed = None if step is None else resumption(found, step)
         _check_step(self._config, resumed)
-        source = self._source if resumed is None else self._source_of_lost_files
+        continued = None
+        if resumed is None and (of_another := self._continued) is not None:
+            continued, resumed, found = of_another
+        source = self._source if resumed is None else self._source_of_lost_files(found)
         own_eos_ids = found.model.eos_ids if resumed and found.has_model else None
         from_source = source.model.eos_ids if source else ()
         return RunPlan(
             earlier=self._earlier,
             resumed=resumed,
             source=source,
+            continued=continued,
             base=planned_base(self._config, resumed, source),
             classes=found.classes if resumed else None,
             eos_ids=from_source if own_eos_ids is None else own_eos_ids,
-            is_imported=self._is_imported(resumed, source),
+            is_imported=self._is_imported(found, resumed, source),
             left_out=self._rollbacks.left_out(resumed),
-            history=self._history if resumed else ConfigHistory(),
+            history=_history(found) if resumed else ConfigHistory(),
             evaluations=_evaluations(found, resumed) if resumed else (),
             back=may.back,
             set_aside=may.left,
             messages=(may.note,) if may.note else (),
         )
 
-    def _is_imported(self, resumed: Resumption | None, source: Source | None) -> bool | None:
-        found = self._found
+    def _is_imported(self, found: Snapshot, resumed: Resumption | None, source: Source | None) -> bool | None:
         if resumed and found.has_model and found.model.is_imported is not None:
             return found.model.is_imported
         if source is not None:
@@ -95,18 +99,17 @@ class Planner:
         return read_rollbacks(self._found.directory)
 
     @cached_property
-    def _history(self) -> ConfigHistory:
-        return read_config_history(self._found.directory.config_history_file)
-
-    @cached_property
     def _source(self) -> Source | None:
         named = self._config.initialize_from
         return None if named is None else find_source(named)
 
     @cached_property
-    def _source_of_lost_files(self) -> Source | None:
+    def _continued(self) -> tuple[Source, Resumption, Snapshot] | None:
+        return find_continued(self._config)
+
+    def _source_of_lost_files(self, found: Snapshot) -> Source | None:
         """What a run that resumes needs its source for: what only files say that it has lost."""
-        named, found = self._config.initialize_from, self._found
+        named = self._config.initialize_from
         has_classes = self._config.model.num_named_labels is None or found.classes is not None
         if named is None or (has_classes and found.has_model):
             return None
@@ -125,6 +128,10 @@ def _check_step(config: RunConfig, resumed: Resumption | None) -> None:
             f"run_dir={config.run_dir} is at step {resumed.step}, beyond training.total_steps={total_steps}; "
             f"use more than {resumed.step} steps to train on, or another run_dir to start anew"
         )
+
+
+def _history(found: Snapshot) -> ConfigHistory:
+    return read_config_history(found.directory.config_history_file)
 
 
 def _evaluations(found: Snapshot, resumed: Resumption) -> tuple[dict[str, Any], ...]:

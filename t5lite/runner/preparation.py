@@ -62,6 +62,9 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
     check_vocabulary(pipeline.vocabulary, config.model)
     plan.earlier.check(directory, config.model, pipeline.vocabulary)
     config = with_steps_of_epochs(config, pipeline, plan)
+    if plan.continued is not None and config.continue_from is not None:
+        check_source(plan.continued, config.model, pipeline.vocabulary)
+        config.continue_from.check(config.training.total_steps)
     check_epochs(pipeline, config, step=plan.step, position=plan.position)
     heldout = open_heldout(config, pipeline.vocabulary, pipeline.classes)
     for name, evaluation in heldout.items():
@@ -77,7 +80,13 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
         differ = frames_differ(config.model.architecture, pipeline.vocabulary)
         changes = config_changes(resumed, config, contents, frames_differ=differ)
     if resumed and resumed.step < config.training.total_steps:
-        check_changes(changes, allowed=allowed, step=resumed.step, run=config.run_dir)
+        check_changes(
+            changes,
+            allowed=allowed,
+            step=resumed.step,
+            run=config.run_dir,
+            continued=plan.continued and plan.continued.run,
+        )
     if resumed is None and plan.source is not None:  # a run that resumes needs its source no more
         check_source(plan.source, config.model, pipeline.vocabulary)
     model = config.functional_model()
@@ -107,7 +116,7 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
 def _start(run: Run) -> Start:
     """Return where to start from, in this order of preference; nothing is written.
 
-    1. the checkpoint that the plan resumes: everything is restored;
+    1. the checkpoint that the plan resumes, its own or another run's: everything is restored;
     2. ``initialize_from``: its parameters, a new optimizer state, step 0;
     3. random parameters from ``seed``.
 
@@ -115,13 +124,16 @@ def _start(run: Run) -> Start:
       CheckpointError: if the checkpoint is damaged or does not fit.
     """
     plan, directory = run.plan, run.directory.checkpoints
+    if plan.continued is not None:
+        directory = RunDirectory.at(plan.continued.run).checkpoints
     if plan.resumed is not None:
         whole = abstract_state(run.model, run.optimizer, run.partitioner)
         state = read_state(directory, plan.step, run.saved(whole))
         if plan.base is not None:
             frozen = frozen_params(plan.base, whole.params, state.params)
             state = dataclasses.replace(state, params=united(frozen, state.params))
-        return Start(state, f"resuming from step {plan.step} of {directory}")
+        how = "resuming" if plan.continued is None else "going on, with all that is saved there,"
+        return Start(state, f"{how} from step {plan.step} of {directory}")
     if plan.source is not None:
         params, report = _given_by(plan.source, run)
         origin = origin_of(report, plan.source.run, run.directory)

@@ -115,7 +115,7 @@ def _saved_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _no_run_to_go_on_with(directory: RunDirectory) -> ConfigError:
     """Return the refusal of an imported model, which says how to fine-tune it."""
     return ConfigError(
-        f"run_dir={directory.path} is an imported model, not a training to go on with; fine-tune it by "
+        f"{directory.path} is an imported model, not a training to go on with; fine-tune it by "
         f"--initialize-from.run {directory.path} --model {directory.path} and a --run-dir of its own"
     )
 

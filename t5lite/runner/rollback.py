@@ -5,6 +5,7 @@ left out also in every later checkpoint. A run that is killed at any point comes
 taken out of the way first, and without them the same steps lead to the same incident.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from t5lite.checkpointing.manager import Checkpoints
@@ -162,8 +163,13 @@ def _leaders_rollbacks(directory: RunDirectory) -> tuple[Rollback, ...]:
     return _JSON.structure(told, Rollbacks, name=str(directory.rollbacks_file)).rollbacks
 
 
-def _write(directory: RunDirectory, rollbacks: list[Rollback]) -> None:
+def write_rollbacks(directory: RunDirectory, rollbacks: Sequence[Rollback]) -> None:
+    """Write ``rollbacks.json``; call it in one process."""
+    value = Rollbacks(rollbacks=tuple(rollbacks))
+    write_json(directory.rollbacks_file, _JSON.unstructure(value, Rollbacks))
+
+
+def _write(directory: RunDirectory, rollbacks: Sequence[Rollback]) -> None:
     if multihost.is_leader():
-        value = Rollbacks(rollbacks=tuple(rollbacks))
-        write_json(directory.rollbacks_file, _JSON.unstructure(value, Rollbacks))
+        write_rollbacks(directory, rollbacks)
     multihost.barrier("rollbacks")

@@ -36,6 +36,8 @@ class RunPlan:
     """The checkpoint to go on from, None for a run that begins."""
     source: Source | None = None
     """What a run begins from, or what says of it what its own files have lost."""
+    continued: Source | None = None
+    """The run whose checkpoint is resumed, where the run begins with that of another."""
     base: Base | None = None
     """What the run's checkpoints are read beside; None where they are whole."""
     classes: LabelClasses | None = None

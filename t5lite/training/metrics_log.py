@@ -8,7 +8,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -47,14 +47,26 @@ class MetricsLog:
     Args:
       directory: the run directory.
       start_step: steps done when this attempt starts; 0 drops everything.
+      earlier: entries that stand in place of all that is there, of a run that another one goes on from; None
+        leaves what is there.
       keeps: whether what a disk does not take is kept and written later; else that is an error.
     """
 
-    def __init__(self, directory: StoragePath, *, start_step: int, keeps: bool = True) -> None:
+    def __init__(
+        self,
+        directory: StoragePath,
+        *,
+        start_step: int,
+        earlier: Sequence[Mapping[str, Any]] | None = None,
+        keeps: bool = True,
+    ) -> None:
         self.path = directory / METRICS_FILE
         make_directory(directory)
         self._lines: _Lines = _File(self.path, keeps) if isinstance(self.path, Path) else _Parts(self.path)
-        kept = self._lines.drop_after(start_step)
+        kept: Sequence[Mapping[str, Any]] = self._lines.drop_after(start_step if earlier is None else 0)
+        for entry in earlier or ():
+            self._lines.append(entry)
+        kept = kept if earlier is None else earlier
         self._evaluated = {(e["step"], e["evaluation"]) for e in kept if e["kind"] == "eval"}
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
         purge_step = start_step + bool(start_step)

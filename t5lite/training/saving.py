@@ -50,7 +50,8 @@ class Saver:
         """
         self._take_note(self._checkpoints.poll, confirms=True)
         by_time = self._timer is not None and self._timer.is_due(step)
-        by_step = step % self._checkpoints.config.save_every_steps == 0
+        config = self._checkpoints.config
+        by_step = step % config.save_every_steps == 0 or step in config.keep_steps
         return by_time or by_step or self._tries_again
 
     def save(self, start: StartSave) -> None:

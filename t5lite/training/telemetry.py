@@ -1,6 +1,6 @@
 """What the loop measures, averaged over the steps since the last entry, and where it is shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 import jax
@@ -37,6 +37,8 @@ class Telemetry:
       clock: of the process; its phases say what is training.
       start_step: steps done when this attempt starts.
       total_steps: where the run ends.
+      earlier: of the leader; entries of the metrics file that the run begins with, for it goes on from
+        another; None leaves what is there.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
       examples_seen: of a step, the examples that the run had seen when it was done.
       ledger: of the leader; counts the steps and incidents, and tells the goodput of the run.
@@ -53,6 +55,7 @@ class Telemetry:
         *,
         start_step: int,
         total_steps: int,
+        earlier: Sequence[Mapping[str, Any]] | None = None,
         step_flops: float | None = None,
         examples_seen: Callable[[int], int] | None = None,
         ledger: Ledger | None = None,
@@ -63,7 +66,11 @@ class Telemetry:
     ) -> None:
         self._before_write = before_write
         self._leader = is_leader()
-        self._log = MetricsLog(directory, start_step=start_step, keeps=keeps) if self._leader else None
+        self._log = (
+            MetricsLog(directory, start_step=start_step, earlier=earlier, keeps=keeps)
+            if self._leader
+            else None
+        )
         self._progress = (
             ProgressLine(start_step=start_step, total_steps=total_steps, stream=stream)
             if self._leader

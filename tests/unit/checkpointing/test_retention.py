@@ -17,14 +17,16 @@ steps = st.sets(st.integers(0, 60), min_size=1)
 
 @given(steps, st.integers(1, 5), st.none() | st.integers(1, 20), st.none() | st.integers(0, 60), st.data())
 def test_every_rule_keeps_what_it_names_and_nothing_else_is_kept(there, last, every, good, data):
+    named = data.draw(st.sets(st.integers(0, 60), max_size=3))
     scores = data.draw(st.dictionaries(st.sampled_from(sorted(there)), st.floats(-5, 5)))
     best = best_steps(scores, data.draw(st.integers(0, 3)), highest=data.draw(st.booleans()))
-    removed = set(steps_to_remove(there, keep_last=last, keep_every=every, last_good_step=good, best=best))
+    rules = {"keep_every": every, "keep": named, "last_good_step": good, "best": best}
+    removed = set(steps_to_remove(there, keep_last=last, **rules))
     assert removed < there
     newest = sorted(there)[-last:]
     up_to_good = [step for step in there if good is not None and step <= good]
     for step in there:
-        kept = step in newest or step in best or bool(every and step % every == 0)
+        kept = step in newest or step in best or step in named or bool(every and step % every == 0)
         kept = kept or (bool(up_to_good) and step == max(up_to_good))
         assert (step not in removed) == kept
 

@@ -18,7 +18,8 @@ from t5lite.data.prepare import write_pair_store
 from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.models.config import EncoderOnlyConfig
 from t5lite.optim import AdamWConfig, Constant
-from t5lite.run_config import InitializeFrom, RunConfig
+from t5lite.run_config import RunConfig
+from t5lite.run_origins import ContinueFrom, InitializeFrom
 from t5lite.runner.beginning import Run, Start
 from t5lite.runner.preparation import prepare_start
 from t5lite.runner.resumption import metadata_of
@@ -29,6 +30,8 @@ from t5lite.training.phases import Phases
 from tests.process_threads import in_processes
 
 STEPS = (1, 2)
+GOING_ON = ("resumed", "continued")
+"""Starts from a checkpoint, the run's own or another's."""
 
 
 def config(run: Path, **fields) -> RunConfig:
@@ -44,6 +47,14 @@ def config(run: Path, **fields) -> RunConfig:
         training=TrainingConfig(total_steps=4, batch_size=2),
         **fields,
     )  # fmt: skip
+
+
+def started(start: str, run: Path) -> RunConfig:
+    origins = {
+        "initialized": {"initialize_from": InitializeFrom(run=str(run))},
+        "continued": {"continue_from": ContinueFrom(run=str(run), step=STEPS[-1])},
+    }
+    return config(run if start == "resumed" else run.with_name("begun"), **origins.get(start, {}))
 
 
 def planned(config: RunConfig) -> tuple[Run, Start]:
@@ -96,29 +107,27 @@ def reads(monkeypatch) -> Counter[tuple[int, str]]:
     return counts
 
 
-@pytest.mark.parametrize("start", ["anew", "resumed", "initialized"])
+@pytest.mark.parametrize("start", ["anew", "resumed", "initialized", "continued"])
 def test_each_file_is_read_once_and_checkpoints_are_listed_once(start, run, reads):
     begun = run.with_name("begun")
-    source = InitializeFrom(run=str(run)) if start == "initialized" else None
-    of_run, begins = planned(config(run if start == "resumed" else begun, initialize_from=source))
+    of_run, begins = planned(started(start, run))
     read = {str(Path(path).relative_to(run)): count for (_, path), count in reads.items() if str(run) in path}
     once = {"checkpoints", "model.json", "classes.json", "config.json"}
     assert read == dict.fromkeys(set() if start == "anew" else once, 1)
-    assert of_run.plan.step == (2 if start == "resumed" else 0)
+    assert of_run.plan.step == (2 if start in GOING_ON else 0)
     assert (begins.report is not None) == (start == "initialized")
     assert not begun.exists()
 
 
-@pytest.mark.parametrize("start", ["resumed", "initialized"])
+@pytest.mark.parametrize("start", ["resumed", "initialized", "continued"])
 @pytest.mark.parametrize("is_imported", [True, False, None])
 def test_where_a_model_comes_from_is_passed_on(start, is_imported, run):
     """What an older run does not say of its source is not known; one without a source began here."""
     file = RunDirectory.at(run).model_file
     assert json.loads(file.read_text())["is_imported"] is False
     file.write_text(json.dumps(json.loads(file.read_text()) | {"is_imported": is_imported}))
-    source = InitializeFrom(run=str(run)) if start == "initialized" else None
-    one, _ = planned(config(run if start == "resumed" else run.with_name("begun"), initialize_from=source))
-    expected = False if (start, is_imported) == ("resumed", None) else is_imported
+    one, _ = planned(started(start, run))
+    expected = False if start in GOING_ON and is_imported is None else is_imported
     assert one.plan.is_imported is expected
     write_files(one)
     assert one.directory.read_model_file().is_imported is expected
@@ -129,7 +138,7 @@ def test_where_a_model_comes_from_is_passed_on(start, is_imported, run):
     "all train what the leader has planned, which alone reads the directory",
     0,
 )
-@pytest.mark.parametrize("start", ["resumed", "initialized"])
+@pytest.mark.parametrize("start", ["resumed", "initialized", "continued"])
 def test_a_process_that_sees_an_older_directory_trains_what_the_leader_plans(start, run, reads, monkeypatch):
     read_classes = RunDirectory.read_classes
     monkeypatch.setattr(
@@ -137,12 +146,11 @@ def test_a_process_that_sees_an_older_directory_trains_what_the_leader_plans(sta
         "read_classes",
         lambda directory: read_classes(directory) if jax.process_index() == 0 else None,
     )
-    source = InitializeFrom(run=str(run)) if start == "initialized" else None
-    one = config(run if start == "resumed" else run.with_name("begun"), initialize_from=source)
+    one = started(start, run)
     leader, other = in_processes(2, lambda _: planned(one))
     assert leader[0].plan == other[0].plan
     assert leader[0].pipeline.classes == other[0].pipeline.classes
     assert leader[0].pipeline.classes.texts == ("yes", "no")
     assert leader[1].origin == other[1].origin
-    assert len(leader[0].plan.evaluations) == (2 if start == "resumed" else 0)
+    assert len(leader[0].plan.evaluations) == (2 if start in GOING_ON else 0)
     assert {process for process, path in reads if str(run) in path} == {0}
