@@ -78,8 +78,9 @@ from t5lite.training.watchdog import WatchdogConfig
 
 __all__ = [
     "LAPTOP_BERT", "LAPTOP_GPT", "LAPTOP_MODERNBERT", "LAPTOP_T5",
-    "AdafactorConfig", "AdamWConfig", "AttentionConfig", "CausalLM", "CheckpointConfig", "Constant", "ContinueFrom",
-    "DecoderOnlyConfig", "Denoiser", "Deshuffling", "EncoderDecoderConfig", "EncoderOnlyConfig",
+    "AdafactorConfig", "AdamWConfig", "AttentionConfig", "CausalLM", "CheckpointConfig", "Constant",
+    "ContinueFrom", "DecoderOnlyConfig", "Denoiser", "Deshuffling", "EncoderDecoderConfig",
+    "EncoderOnlyConfig",
     "EvaluationConfig", "Execution", "FineTuningConfig", "GatedMLP", "IidDenoising", "Inherited",
     "InitializeFrom", "InverseSqrt", "JoiningConfig", "LayerNorm", "LearnedPositions", "LeaseConfig",
     "LinearScaling", "Llama3Scaling", "LoRA", "LoaderConfig", "MaskedLM", "MixtureDataConfig",

@@ -200,9 +200,10 @@ def check_changes(
     refused = [change for change in changes if change.effect.needs_leave and not change.allowed_by(allowed)]
     if not refused:
         return
+    step_of = f"step {step}{f' of {continued}' if continued else ''}"
     flags = " ".join(f"--allow-change {change.field}" for change in refused)
     raise ConfigError(
-        f"run_dir={run} goes on from step {step}{f' of {continued}' if continued else ''}, and would not be the same experiment: {_listed(refused)}; "
+        f"run_dir={run} goes on from {step_of}, and would not be the same experiment: {_listed(refused)}; "
         f"change back, start another run_dir, or go on nevertheless by {flags}"
     )
 

@@ -35,7 +35,7 @@ def find_continued(config: RunConfig) -> tuple[Source, Resumption, Snapshot] | N
         there = f"it has {', '.join(map(str, found.steps))}" if found.steps else "it has none yet"
         raise CheckpointError(
             f"continue_from.run={found.directory.path} has no checkpoint of step {named.step} ({there}); "
-            f"name one that is there, or let that run save and keep it by --checkpoints.keep-steps {named.step}"
+            f"name one that is there, or let that run keep it by --checkpoints.keep-steps {named.step}"
         )
     return source, resumption(found, named.step), found
 

@@ -65,13 +65,13 @@ def test_what_cannot_be_gone_on_from_is_refused(run, tmp_path):
         CheckpointError, match=r"no checkpoint of step 3 \(it has 1, 2\).*--checkpoints.keep-steps 3"
     ):
         find_continued(continued(run, 3))
-    with pytest.raises(ConfigError, match="leaves no step of training.total_steps=4"):
+    with pytest.raises(ConfigError, match=r"leaves no step of training\.total_steps=4"):
         continued(run, 4)
     with pytest.raises(ConfigError, match=r"continue_from\.run is run_dir itself"):
         replace(continued(run), run_dir=str(run))
     with pytest.raises(ConfigError, match="step=0 must be 1 or more"):
         ContinueFrom(run="x", step=0)
-    with pytest.raises(ConfigError, match="is not a run|does not exist"):
+    with pytest.raises(ConfigError, match=r"is not a run"):
         find_continued(continued(tmp_path / "nothing"))
     wide = replace(continued(run), model=replace(continued(run).model, mlp_dim=16))
     with pytest.raises(ConfigError, match=r"model\.mlp_dim=16, there 8"):
