@@ -12,6 +12,8 @@ from t5lite.models.config import ModelConfig
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 """What is the same in a metric's name, in a file's and on the command line."""
+OF_SCORED_PAIRS = ("spearman", "pearson")
+"""What is measured of a model that embeds on a store of pairs with scores, in place of what others find."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class EvaluationConfig:
             prefix = f"{output.name}_" if number else ""
             names += [f"{prefix}{name}" for name in output.metrics]
         names += model.predicted_metrics
+        names += OF_SCORED_PAIRS * model.embeds
         names += ["text_loss"] * model.writes + ["encoder_use"] * (self.encoder_use and model.cross_attends)
         return tuple(dict.fromkeys(names))
 

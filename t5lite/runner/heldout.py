@@ -31,6 +31,12 @@ class Heldout:
         return len(self.pipeline.evaluated(self.config.max_examples))
 
     @property
+    def has_loss(self) -> bool:
+        """Whether the examples say what a loss is taken of; pairs that are scored do not."""
+        pairs = self.pipeline.text_pairs
+        return pairs is None or pairs.similarities_N is None
+
+    @property
     def is_alone(self) -> bool:
         """Whether no batch has a second example."""
         return self.num_examples < _ENCODER_USE_EXAMPLES or self.config.batch_size < _ENCODER_USE_EXAMPLES

@@ -26,7 +26,7 @@ def heldout_evaluators(
 ) -> dict[str, Callable[[Tree], Measured]]:
     """Return the functions from parameters to held-out metrics, by the evaluations' names.
 
-    They share a step, which compiles once for each shape of a batch. What ``before_batch`` raises ends an
+    What has no loss is measured by its scorer alone. They share a step, which compiles once for each shape of a batch. What ``before_batch`` raises ends an
     evaluation.
 
     Args:
@@ -45,6 +45,8 @@ def heldout_evaluators(
     eval_step = compile_eval_step(step, model, partitioner)
 
     def evaluate_params(heldout: Heldout, params: Tree) -> Measured:
+        if not heldout.has_loss:
+            return Measured({}, {})
         encoder_use = heldout.measures_encoder_use(model.config)
         with closing(heldout_batches(heldout, partitioner, before_batch)) as batches:
             return measure(

@@ -1,10 +1,8 @@
 """What vectors of held-out pairs find: of each anchor, its positives among those of all pairs."""
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from t5lite.core.types import Tree
@@ -14,7 +12,7 @@ from t5lite.evaluation.metrics.retrieval import retrieval
 from t5lite.models.functional import FunctionalModel
 from t5lite.partitioning import Partitioner
 from t5lite.runner.heldout import Heldout
-from t5lite.runner.heldout_measures import heldout_batches
+from t5lite.runner.pair_vectors import PairVectors
 from t5lite.runner.scorer import Scored, Scorer
 
 
@@ -33,25 +31,14 @@ class RetrievalScorer(Scorer):
     def __init__(
         self, model: FunctionalModel, heldout: Heldout, examples: TextPairs, partitioner: Partitioner
     ):
-        self._heldout, self._examples, self._partitioner = heldout, examples, partitioner
+        self._heldout, self._examples = heldout, examples
+        self._vectors = PairVectors(model, heldout, partitioner)
         self.metrics = model.config.predicted_metrics
-
-        def vectors(params: Tree, batch: Mapping[str, jax.Array]) -> jax.Array:
-            with partitioner.activate():
-                return model.bind(params)(batch)["texts"]
-
-        shardings = (
-            partitioner.tree_shardings(model.logical_axes, model.abstract_params),
-            partitioner.batch_sharding,
-        )
-        self._vectors = jax.jit(vectors, in_shardings=shardings, out_shardings=partitioner.replicated)
 
     def __call__(self, params: Tree, *, before_output: Callable[[], None] = lambda: None) -> Scored:
         """Return what is found with these parameters."""
         indices = evaluation_indices(self._examples.num_examples, self._heldout.config.max_examples)
-        with closing(heldout_batches(self._heldout, self._partitioner, before_output)) as batches:
-            vectors_NTD = np.concatenate([np.asarray(self._vectors(params, batch)) for batch in batches])
-        vectors_NTD = vectors_NTD[: len(indices)]
+        vectors_NTD = self._vectors(params, before_output)
         numbers_N2 = self._examples.numbers_N2[indices]
         text_Q, first_Q, query_N = np.unique(numbers_N2[:, 0], return_index=True, return_inverse=True)
         text_C, first_C, candidate_N = np.unique(numbers_N2[:, 1], return_index=True, return_inverse=True)

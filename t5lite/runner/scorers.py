@@ -11,6 +11,7 @@ from t5lite.runner.head_scoring import HeadScorer
 from t5lite.runner.heldout import Heldout
 from t5lite.runner.retrieval_scoring import RetrievalScorer
 from t5lite.runner.scorer import Scorer
+from t5lite.runner.similarity_scoring import SimilarityScorer
 from t5lite.runner.task_scoring import TaskScorer
 
 
@@ -39,7 +40,8 @@ def scorer_of(
     if (examples := heldout.pipeline.answered) is not None:
         return HeadScorer(model, heldout, examples, partitioner)
     if (pairs := heldout.pipeline.text_pairs) is not None:
-        return RetrievalScorer(model, heldout, pairs, partitioner)
+        scorer = RetrievalScorer if pairs.similarities_N is None else SimilarityScorer
+        return scorer(model, heldout, pairs, partitioner)
     if classes is not None:
         return ClassifierScorer(
             *(model, vocabulary, config, heldout.name),

@@ -21,6 +21,7 @@ from t5lite.tasks.named_entities import NER as NER
 from t5lite.tasks.named_entities import NER_TAGS as NER_TAGS
 from t5lite.tasks.regression import REGRESSION as REGRESSION
 from t5lite.tasks.semantic_roles import SEMANTIC_ROLES as SEMANTIC_ROLES
+from t5lite.tasks.sentence_similarity import SENTENCE_SIMILARITY as SENTENCE_SIMILARITY
 from t5lite.tasks.sentiment import SENTIMENT as SENTIMENT
 from t5lite.tasks.span_extraction import SPAN_EXTRACTION as SPAN_EXTRACTION
 from t5lite.tasks.summarization import SUMMARIZATION as SUMMARIZATION

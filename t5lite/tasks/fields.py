@@ -211,6 +211,17 @@ class RoundedNumber(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarityScore(Number):
+    """How alike the texts of a pair are, on any scale; NaN, as data frames write it, says that it is unknown."""
+
+    def label(self, values: Sequence[Any]) -> float:
+        """Return it as a number."""
+        if _scalar(values[0]).strip().lower() == "nan":
+            raise NoLabelError
+        return super().label(values)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Words(TaskField):
     """Words, given as a list or separated by spaces."""
 

@@ -129,9 +129,9 @@ class Task:
         return any(self.made_of(name).names_class for name in self.templates["targets"].fields)
 
     @property
-    def has_negatives(self) -> bool:
-        """Whether rows have a text that is wrong, so that inputs may have several that are right."""
-        return "negative" in self.labels
+    def compares_texts(self) -> bool:
+        """Whether rows say how texts go together, so that inputs may stand beside several others."""
+        return not {"negative", "similarity"}.isdisjoint(self.labels)
 
 
 _TEXT = Text()

@@ -72,7 +72,7 @@ class TaskReading:
     def remarks(self) -> list[str]:
         """Return what to say of the rows that were read."""
         shared, shots = self._first_look
-        repeated = self._repetitions.remarks(one_answer=not self.make.task.has_negatives)
+        repeated = self._repetitions.remarks(one_answer=not self.make.task.compares_texts)
         return [*shared.remarks(), *repeated, *(shots.remarks() if shots else ())]
 
     def _every(self, progress: Progress | None, tally: Tally) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 from tests.e2e.conftest import HERE
 
 
-def fine_tuned(recipe: str, data: Path, source: Path, run: Path, *, best: str) -> Path:
+def fine_tuned(recipe: str, data: Path, source: Path, run: Path, *options: str, best: str) -> Path:
     """Return a run that goes by a metric of its predictions."""
     given = [
         *("train", "--config", str(HERE / recipe), "--run-dir", str(run)),
@@ -23,6 +23,7 @@ def fine_tuned(recipe: str, data: Path, source: Path, run: Path, *, best: str) -
         *("--initialize-from.run", str(source)),
         *("--checkpoints.best-metric", best, "--checkpoints.keep-best", "1"),
         *("--training.early-stopping-patience", "2"),
+        *options,
     ]
     assert main(given) == 0
     return run
@@ -34,9 +35,10 @@ def measured(run: Path, predictions: Path, *options: str) -> tuple[dict[str, flo
     return json.loads((run / "evaluation.json").read_text())["metrics"], lines
 
 
-def in_training(run: Path) -> dict[str, float]:
-    """Return what the last evaluation of the training found."""
-    return [entry for entry in read_metrics(run / METRICS_FILE) if entry["kind"] == "eval"][-1]
+def in_training(run: Path, name: str = "heldout") -> dict[str, float]:
+    """Return what the last evaluation of that name found in the training."""
+    entries = [entry for entry in read_metrics(run / METRICS_FILE) if entry["kind"] == "eval"]
+    return [entry for entry in entries if entry["evaluation"] == name][-1]
 
 
 def prepared(rows: list[dict], task: str, directory: Path, text_data: Path) -> Path:

@@ -16,6 +16,7 @@ from t5lite.runner.embedding import embed
 from tests.e2e.conftest import Refused, write
 from tests.e2e.test_encoder_heads import fine_tuned, in_training, measured, prepared
 
+SCORES = {"positive": 5, "negative": 0.5}
 METRICS = ["recall_at_1", "recall_at_10", "mrr", "ndcg_at_10"]
 
 
@@ -32,10 +33,36 @@ def triplets(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(rows, "triplets", tmp_path_factory.mktemp("triplets"), text_data)
 
 
+@pytest.fixture(scope="module")
+def scored(triplets: Path, text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 40 anchors with their positives (5) and their negatives (0.5), and one that nobody scored."""
+    rows = [json.loads(line) for line in (triplets.parent / "rows.jsonl").read_text().splitlines()[:40]]
+    sides = [(row["anchor"], row[side], score) for row in rows for side, score in SCORES.items()]
+    directory = tmp_path_factory.mktemp("scored")
+    cells = ["sentence1\tsentence2\tscore", "a\tb\tNaN", *("\t".join(map(str, side)) for side in sides)]
+    write(directory / "sts.tsv", "\n".join(cells))
+    given = ["--inputs", str(directory / "sts.tsv"), "--output", str(directory / "out")]
+    vocabulary = ["--vocabulary", str(text_data / "vocabulary" / "spiece.model")]
+    options = ["--heldout-fraction", "0", *vocabulary]
+    assert main(["prepare", "task", "--task", "sts", *given, *options]) == 0
+    assert json.loads((directory / "out" / "prepare.json").read_text())["inputs"]["lost"]["no_label"]["records"] == 1
+    return directory / "out" / "train"
+
+
 @pytest.mark.slow
-def test_texts_find_each_other_and_do_so_as_an_export(bert: Path, triplets: Path, tmp_path: Path, capsys):
-    run = fine_tuned("tiny_embedder_recipe.py", triplets, bert, tmp_path / "run", best="mrr")
-    metrics, lines = measured(run, tmp_path / "predictions.jsonl")
+def test_texts_find_each_other_and_do_so_as_an_export(
+    bert: Path, triplets: Path, scored: Path, tmp_path: Path, capsys
+):
+    sts = ["--evaluations.sts.store", str(scored)]
+    run = fine_tuned("tiny_embedder_recipe.py", triplets, bert, tmp_path / "run", *sts, best="heldout/mrr")
+    assert main(["evaluate", "--run", str(run), "--evaluations", "sts"]) == 0
+    assert "80 scored pairs" in capsys.readouterr().out
+    correlated = json.loads((run / "evaluation.json").read_text())["metrics"]
+    assert {name: in_training(run, "sts")[name] for name in correlated} == pytest.approx(correlated, rel=1e-4)
+    assert correlated.keys() == {"spearman", "spearman_error", "pearson", "pearson_error"}
+    assert correlated["spearman"] > 0.3
+
+    metrics, lines = measured(run, tmp_path / "predictions.jsonl", "--evaluations", "heldout")
     assert {name: in_training(run)[name] for name in metrics} == pytest.approx(metrics, rel=1e-4)
     assert {"loss", "batch_accuracy", *METRICS} <= metrics.keys()
     assert "perplexity" not in metrics

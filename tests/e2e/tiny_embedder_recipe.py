@@ -7,10 +7,11 @@ from t5lite import recipe as r
 
 
 def config() -> r.FineTuningConfig:
-    make = runpy.run_path(str(Path(__file__).with_name("tiny_classifier_recipe.py")))["config"]
+    classifier = runpy.run_path(str(Path(__file__).with_name("tiny_classifier_recipe.py")))["config"]()
     return r.replace(
-        make(),
+        classifier,
         run_dir="runs/tiny-embedder",
         model=r.Inherited(head="sentence_embedding", embedding=r.SentenceEmbedding(symmetric=True)),
         data=r.TextPairsDataConfig(store="data/train", inputs_length=16, hard_negatives=True),
+        evaluations=classifier.evaluations | {"sts": r.EvaluationConfig(store="data/sts")},
     )

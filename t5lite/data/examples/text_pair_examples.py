@@ -1,5 +1,6 @@
 """Examples for fine-tuning an encoder to make vectors of texts: a pair a row, maybe with a hard negative."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,6 +18,8 @@ from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 
+SIMILARITY = "similarity"
+"""The label of a pair that says how alike its texts are, as `--task sts` keeps it."""
 _BLOCK = 1 << 14
 """Documents that are read at once."""
 
@@ -61,8 +64,19 @@ class TextPairsDataConfig(EncoderDataConfig):
         return dict.fromkeys(("inputs", "targets"), self.inputs_length - NUM_FRAMING)
 
     def open_examples(self, opening: Opening) -> "TextPairExamples":
-        """Return the pairs."""
-        return TextPairExamples(self, opening)
+        """Return the pairs; those that are scored have no negatives."""
+        store = PairStore.open(
+            self.store, opening.vocabulary_fingerprint, tolerate_damage=opening.tolerates_damage
+        )
+        if not store.has_labels(SIMILARITY):
+            return TextPairExamples(self, opening, store)
+        if opening.shuffle:
+            raise DataError(
+                f"{store.path} says how alike its pairs are, which a training to embed does not learn: every "
+                "pair would be one that belongs together. Give it as evaluations.NAME.store, or train on the "
+                "alike ones alone, by --task triplets or `t5lite prepare pairs`"
+            )
+        return TextPairExamples(dataclasses.replace(self, hard_negatives=False), opening, store)
 
 
 class TextPairExamples(TextPairs):
@@ -75,11 +89,8 @@ class TextPairExamples(TextPairs):
       ConfigError: if the vocabulary has nothing to frame a text with.
     """
 
-    def __init__(self, config: TextPairsDataConfig, opening: Opening):
+    def __init__(self, config: TextPairsDataConfig, opening: Opening, store: PairStore):
         self.spec = config.batch_spec(opening.architecture or "encoder_only")
-        store = PairStore.open(
-            config.store, opening.vocabulary_fingerprint, tolerate_damage=opening.tolerates_damage
-        )
         self.vocabulary, self._length = store.vocabulary(), config.inputs_length
         self._special, self._store = special_tokens(self.vocabulary), store
         self._negatives = self._tokens_of_negatives(config)
@@ -102,6 +113,8 @@ class TextPairExamples(TextPairs):
         columns = _documents(store.inputs), _documents(store.targets), *negatives
         self._numbers_NT = text_numbers(columns, room=self._length - NUM_FRAMING)[self._usable]
         self.numbers_N2 = self._numbers_NT[:, :2]
+        if store.has_labels(SIMILARITY) and (rows := store.labels(wanted=(SIMILARITY,))) is not None:
+            self.similarities_N = np.array([row[SIMILARITY] for row in rows], np.float64)[self._usable]
         self.report: dict[str, float] = {
             "pairs": store.num_pairs,
             "examples": self.num_examples,

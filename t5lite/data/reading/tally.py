@@ -50,7 +50,7 @@ class Loss(enum.Enum):
     )
     NO_LABEL = (
         "no_label",
-        "rows dropped because they have no label (-1 or '-')",
+        "rows dropped because they have no label (-1, '-' or NaN)",
         "if all of a split have none, it is a test split that others score: take another",
     )
     UNEVEN = ("uneven", "rows without one tag a word", "correct such rows, or leave them out")

@@ -216,6 +216,12 @@ class PairStore:
             )
         return rows
 
+    def has_labels(self, *names: str) -> bool:
+        """Whether it says all of these of its pairs."""
+        if self._labels is None or not self.num_pairs:
+            return False
+        return set(names) <= parse_json(_BYTES.decode(self._labels.document(0))).keys()
+
     def target_names(self) -> tuple[str, ...]:
         """Return the distinct targets as they were given; empty where the store does not say.
 
