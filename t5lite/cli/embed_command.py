@@ -17,6 +17,7 @@ from t5lite.data.reading.record_texts import InvalidUtf8
 from t5lite.models.config import Pooling
 from t5lite.runner.averages import Average
 from t5lite.runner.embedding import Embedding, start_embedding
+from t5lite.runner.int8_weights import Weights
 
 _COMMAND = "embed"
 _say = functools.partial(say, _COMMAND)
@@ -46,6 +47,8 @@ class Arguments:
     average: Average | None = None
     """Take the mean of so many checkpoints, this one the last, or ema, the moving average in it; by default
     what made the best one the best, and 1 (its own parameters) of others."""
+    weights: Weights | None = None
+    """int8 holds the kernels of layers in a quarter of the memory, rounded; by default as they were saved."""
     pooling: Pooling | None = None
     """Mean over the tokens of a text, its first one (cls) or its last; by default
     what the run was trained by, mean if by none."""
@@ -91,6 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         left,
         step=parsed.step,
         average=parsed.average,
+        weights=parsed.weights,
         pooling=parsed.pooling,
         normalise=parsed.normalise,
         max_length=parsed.max_length,
@@ -112,7 +116,8 @@ def run(arguments: Sequence[str]) -> int:
                 progress(number)
     _say(
         f"{len(texts):,} vectors of {embedding.width} numbers are in {output} (step {embedding.step}, "
-        f"{embedding.pooling} of the tokens{', length 1' if parsed.normalise else ''})"
+        f"{embedding.pooling} of the tokens{', length 1' if parsed.normalise else ''}"
+        f"{f', weights of {parsed.weights}' if parsed.weights else ''})"
     )
     return 0
 

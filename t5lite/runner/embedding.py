@@ -15,6 +15,7 @@ from t5lite.models.config import ModelConfig, Pooling
 from t5lite.partitioning import make_partitioner
 from t5lite.runner.averages import Average
 from t5lite.runner.generation import generation_partitioning
+from t5lite.runner.int8_weights import Weights
 from t5lite.runner.loading import load_trained
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
@@ -49,6 +50,7 @@ def embed(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     pooling: Pooling | None = None,
     normalise: bool = True,
     max_length: int | None = None,
@@ -60,6 +62,7 @@ def embed(
         texts,
         step=step,
         average=average,
+        weights=weights,
         pooling=pooling,
         normalise=normalise,
         max_length=max_length,
@@ -74,6 +77,7 @@ def start_embedding(
     *,
     step: Step = "newest",
     average: Average | None = None,
+    weights: Weights | None = None,
     pooling: Pooling | None = None,
     normalise: bool = True,
     max_length: int | None = None,
@@ -90,6 +94,7 @@ def start_embedding(
       texts: to embed.
       step: checkpoint, or "best"; the newest by default.
       average: what to take in place of its parameters (``runner.averages``).
+      weights: as of ``load_trained``.
       pooling: how hidden states become one vector; None: what the run was trained by, or the mean.
       normalise: whether vectors have length 1.
       max_length: texts are cut to so many tokens, special ones included; None: as in a training to embed, or
@@ -115,7 +120,7 @@ def start_embedding(
         for text, ids in zip(texts, encoded, strict=True)
     ]
     partitioner = make_partitioner(generation_partitioning(config, jax.device_count()))
-    trained = load_trained(found, partitioner, step=step, average=average)
+    trained = load_trained(found, partitioner, step=step, average=average, weights=weights)
     embedder = TextEmbedder(
         trained.model,
         pooling=pooling,

@@ -13,6 +13,7 @@ from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.models.layers.int8_kernel import Int8Kernel
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner import int8_weights
+from t5lite.runner.embedding import embed
 from t5lite.runner.loading import load_trained
 from t5lite.runner.measurements import measurements
 from t5lite.runner.run_directory import RunDirectory
@@ -51,6 +52,14 @@ def test_a_run_writes_with_them(pretrained, capfd):
     printed, errors = capfd.readouterr()
     assert printed.strip()
     assert errors.count("MiB in place of") == 1
+
+
+def test_a_run_embeds_with_them(pretrained, capfd):
+    texts = ["It is a truth", "universally acknowledged, that a single man"]
+    whole_ND, rounded_ND = embed(pretrained, texts), embed(pretrained, texts, weights="int8")
+    assert capfd.readouterr().err.count("MiB in place of") == 1
+    assert not np.array_equal(whole_ND, rounded_ND)
+    assert (whole_ND * rounded_ND).sum(axis=1).min() > 0.99
 
 
 def test_other_weights_are_refused(pretrained):
