@@ -126,12 +126,18 @@ class BaseAdapter(ABC):
           ConfigError: if it does not.
         """
 
-    def begun_from(self, source: "BaseAdapter") -> "BaseAdapter":
+    def begun_from(self, source: "BaseAdapter", adapted: ModelConfig, model: ModelConfig) -> "BaseAdapter":
         """Return what a run trains that begins from the parameters of another run's adapter: that adapter.
+
+        Args:
+          source: the other run's.
+          adapted: the model of the other run.
+          model: of the run that begins, which may have another head.
 
         Raises:
           ConfigError: if this one is of another kind.
         """
+        del adapted, model
         if not isinstance(source, type(self)):
             raise ConfigError(
                 f"initialize_from names a run that holds {source}, and adapter is {self}; leave adapter out "

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from t5lite.adapters.base import BaseAdapter
 from t5lite.core.errors import ConfigError
 from t5lite.core.types import LogicalAxes, Tree
-from t5lite.models.functional import FunctionalModel
+from t5lite.models.config import ModelConfig
+from t5lite.models.functional import FunctionalModel, build
 from t5lite.models.layers.low_rank import LowRankKernel
 from t5lite.optim.trained import Trained, matched_paths, parameter_paths
 from t5lite.optim.trained import merged as with_leaves
@@ -169,16 +170,23 @@ class LoRA(BaseAdapter):
             path for kernel in self.kernels(model) if (path := "/".join(kernel.path)) in trained.rate_factors
         ]
         if both:
+            without = " ".join(f"'!{path}'" for path in both)
             raise ConfigError(
-                f"{both[0]} is trained whole by trainable and adapted by adapter.targets; take it out of one "
-                f"of them: by '!{both[0]}' in adapter.targets, say"
+                f"{', '.join(both)}: trained whole by trainable and adapted by adapter.targets; take it out of "
+                f"one of them: by {without} in adapter.targets, say"
             )
 
-    def begun_from(self, source: BaseAdapter) -> BaseAdapter:
-        """Return the other run's with this dropout."""
-        begun = super().begun_from(source)
+    def begun_from(self, source: BaseAdapter, adapted: ModelConfig, model: ModelConfig) -> BaseAdapter:
+        """Return the other run's with this dropout, which adapts nothing of a new head: it has no W yet."""
+        begun = super().begun_from(source, adapted, model)
         assert isinstance(begun, LoRA)
-        return replace(begun, dropout=self.dropout)
+        begun = replace(begun, dropout=self.dropout)
+        if adapted.head_choice == model.head_choice:
+            return begun
+        held = {kernel.path for kernel in begun.kernels(build(adapted))}
+        kernels = begun.kernels(build(model))
+        kept = ["/".join(kernel.path) for kernel in kernels if kernel.path in held]
+        return begun if len(kept) == len(kernels) else replace(begun, targets=tuple(kept))
 
     def goes_on_as(self, other: BaseAdapter) -> bool:
         """Whether all but the dropout is the same."""

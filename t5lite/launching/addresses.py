@@ -2,14 +2,18 @@
 
 import re
 
+from t5lite.adapters import Base
 from t5lite.core.errors import ConfigError
-from t5lite.core.storage.addresses import storage_address
+from t5lite.core.storage.addresses import place, storage_address
 from t5lite.run_config import RunConfig
+from t5lite.runner.planned_base import moved
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.tasks.opening import is_task_file
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 """Of Cloud Storage; S3's, at most 63 characters without ``_``, are among them."""
+_MOVED = "and go on with --initialize-from.run"
+_IMPORTED_ANEW = "export the adapter by --format peft, and import it with --base"
 
 
 def check_places(config: RunConfig, missing_disk: str | None) -> None:
@@ -38,20 +42,34 @@ def check_places(config: RunConfig, missing_disk: str | None) -> None:
         raise ConfigError(
             f"{listed}: on a disk that {missing_disk}; runs live in a bucket: --{first} gs://BUCKET/… (or s3://)"
         )
-    _check_base(config, missing_disk)
+    _check_bases(config, missing_disk)
 
 
-def _check_base(config: RunConfig, missing_disk: str) -> None:
-    """Check that the base of an adapter that a run begins from is in a bucket, as the adapter is."""
-    source = None if config.initialize_from is None else RunDirectory.at(config.initialize_from.run)
-    if source is None or not source.model_file.is_file():
-        return
-    held = source.read_model_file().adaptation
-    if held is not None and storage_address(held.base.run) is None:
+def _check_bases(config: RunConfig, missing_disk: str) -> None:
+    """Check that the base of an adapter that a run begins from, or goes on with, is in a bucket."""
+    now, own = config.initialize_from, RunDirectory.at(config.run_dir)
+    if now is not None and (base := _base_of(RunDirectory.at(now.run))) is not None:
+        _check_base(f"initialize_from.run={now.run}", base, missing_disk, _IMPORTED_ANEW)
+    if (base := _base_of(own)) is not None:
+        before = own.read_config().initialize_from if own.config_file.is_file() else None
+        is_beside = before is not None and place(before.run) == place(base.run)
+        remedy = _MOVED if is_beside else _IMPORTED_ANEW
+        _check_base(f"run_dir={config.run_dir}", moved(base, now, before), missing_disk, remedy)
+
+
+def _base_of(directory: RunDirectory) -> Base | None:
+    """Return the base of the adapter that a run holds, if it is there and holds one."""
+    if not directory.model_file.is_file():
+        return None
+    adaptation = directory.read_model_file().adaptation
+    return None if adaptation is None else adaptation.base
+
+
+def _check_base(holder: str, base: Base, missing_disk: str, remedy: str) -> None:
+    if storage_address(base.run) is None:
         raise ConfigError(
-            f"initialize_from.run={source.path} holds an adapter beside step {held.base.step} of "
-            f"{held.base.run}: on a disk that {missing_disk}; copy that run into a bucket, export the "
-            "adapter by --format peft, and import it with --base gs://BUCKET/… (or s3://)"
+            f"{holder} holds an adapter beside step {base.step} of {base.run}: on a disk that {missing_disk}; "
+            f"copy that run into a bucket, {remedy} gs://BUCKET/… (or s3://)"
         )
 
 

@@ -31,9 +31,13 @@ def with_inherited_adapter(config: RunConfig) -> RunConfig:
         return config
     source, own = (RunDirectory.at(each) for each in (config.initialize_from.run, config.run_dir))
     found = source if source.model_file.is_file() else own
-    if not found.model_file.is_file() or (adaptation := found.read_model_file().adaptation) is None:
+    if not found.model_file.is_file():
         return config
-    return dataclasses.replace(config, adapter=config.adapter.begun_from(adaptation.adapter))
+    held = found.read_model_file()
+    if held.adaptation is None:
+        return config
+    adapter = config.adapter.begun_from(held.adaptation.adapter, held.config, config.model)
+    return dataclasses.replace(config, adapter=adapter)
 
 
 def unused_settings(recipe: RunConfig, config: RunConfig) -> list[str]:
@@ -54,11 +58,23 @@ def unused_settings(recipe: RunConfig, config: RunConfig) -> list[str]:
 
 
 def described(model: ModelConfig) -> str:
-    """Return a model's architecture, size and head in a few words."""
+    """Return a model's architecture, size and head in a few words, and whose rates are inherited with it."""
     layers = " + ".join(map(str, model.layer_counts.values()))
     classes = model.num_named_labels
     head = f"{model.head} with {classes} classes" if classes is not None else model.head
     return (
         f"{model.architecture}, {layers} layers, {model.embed_dim} wide; head {head}, "
-        f"dropout {model.dropout_rate:g}"
+        f"dropout {model.dropout_rate:g}{_inherited_rates(model)}"
+    )
+
+
+def _inherited_rates(model: ModelConfig) -> str:
+    """Return what else to say of a model that goes by the rates of a smaller one."""
+    small = model.transfer
+    if small is None or small.growing(model).width == small.growing(model).depth == 1:
+        return ""
+    depth = f" and {small.num_layers} layers a stack" if small.num_layers else ""
+    return (
+        f"; it brings transfer={small}, so give this recipe the learning rate of a model of width "
+        f"{small.embed_dim}{depth}, which is scaled to this one"
     )

@@ -6,7 +6,7 @@ from t5lite.adapters import Base
 from t5lite.checkpointing.reading import parameters_digest
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
-from t5lite.run_config import RunConfig
+from t5lite.run_config import InitializeFrom, RunConfig
 from t5lite.runner.adapted import found_base
 from t5lite.runner.initialization import Source
 from t5lite.runner.resumption import Resumption
@@ -29,11 +29,13 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
     config.adapter.check_rows(hold_several=packed)
     if resumed is not None:
         _check_same_adapter(config, resumed)
-        return resumed.base and found_base(_moved(resumed.base, config, resumed))
+        before = resumed.config and resumed.config.initialize_from
+        return resumed.base and found_base(moved(resumed.base, config.initialize_from, before))
     if source is not None and (held := source.model.adaptation) is not None:
-        if config.adapter.begun_from(held.adapter) != config.adapter:
+        begun = config.adapter.begun_from(held.adapter, source.model.config, config.model)
+        if begun != config.adapter:
             raise ConfigError(
-                f"initialize_from.run={source.run} holds {held.adapter}, and adapter is {config.adapter}; "
+                f"initialize_from.run={source.run} holds {begun}, and adapter is {config.adapter}; "
                 f"give that one, of which the dropout alone may be another, or begin from its base, "
                 f"{held.base.run}"
             )
@@ -58,12 +60,16 @@ def planned_base(config: RunConfig, resumed: Resumption | None, source: Source |
     )
 
 
-def _moved(base: Base, config: RunConfig, resumed: Resumption) -> Base:
+def moved(base: Base, now: InitializeFrom | None, before: InitializeFrom | None) -> Base:
     """Return the base where it is now: a run that began from it is told by ``initialize_from``.
 
     One that began from an adapter names that there, and not the base.
+
+    Args:
+      base: as the run's files name it.
+      now: ``initialize_from`` of the run that goes on.
+      before: the same as the run had it until now.
     """
-    now, before = config.initialize_from, resumed.config and resumed.config.initialize_from
     if now is None or (before is not None and place(before.run) != place(base.run)):
         return base
     return dataclasses.replace(base, run=now.run)

@@ -10,7 +10,8 @@ from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
 from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
-from t5lite.runner.inheritance import read_source
+from t5lite.models.config.transfer import Transfer
+from t5lite.runner.inheritance import described, read_source
 from tests.source_models import ROOT, model_of_recipe
 
 MINILM = dataclasses.replace(LAPTOP_BERT, embed_dim=384, num_heads=6, num_layers=6, head="hidden")
@@ -163,3 +164,10 @@ def test_a_shipped_recipe_that_fine_tunes_inherits(name):
         },
     }
     assert config.model == dataclasses.replace(model_of_recipe(source, ""), **changed[name])
+
+
+def test_a_model_that_is_trained_by_the_rates_of_a_smaller_one_says_so_where_it_is_inherited():
+    grown = dataclasses.replace(MINILM, transfer=Transfer(embed_dim=128))
+    assert "so give this recipe the learning rate of a model of width 128, which" in described(grown)
+    for same in (MINILM, dataclasses.replace(MINILM, transfer=Transfer(embed_dim=384))):
+        assert "learning rate" not in described(same)

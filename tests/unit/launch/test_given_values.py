@@ -148,6 +148,7 @@ def test_a_base_that_the_machines_do_not_see_is_refused_with_the_adapter_in_a_bu
             path=source.run,
             model_file=SimpleNamespace(is_file=lambda: True),
             read_model_file=lambda held=held: held,
+            config_file=SimpleNamespace(is_file=lambda: False),
         )
         monkeypatch.setattr(addresses, "RunDirectory", SimpleNamespace(at=lambda run, found=directory: found))
         check_places(config, None)
@@ -157,6 +158,29 @@ def test_a_base_that_the_machines_do_not_see_is_refused_with_the_adapter_in_a_bu
             else contextlib.nullcontext()
         ):
             check_places(config, "the hosts lack")
+
+
+def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(monkeypatch):
+    """Unless it is told by ``initialize_from`` where the base is now, as where it was begun beside it."""
+    words = [
+        word for name in ("data.store", "evaluations.heldout.store") for word in (f"--{name}", "gs://abc/x")
+    ]
+    begun = dataclasses.replace(
+        make_job(*words).config, run_dir="gs://bucket/run", initialize_from=InitializeFrom(run="/disk/base")
+    )
+    held = SimpleNamespace(adaptation=SimpleNamespace(base=Base(run="/disk/base", step=7, digest="")))
+
+    def at(run):
+        is_own = SimpleNamespace(is_file=lambda: run == "gs://bucket/run")
+        return SimpleNamespace(
+            model_file=is_own, config_file=is_own, read_model_file=lambda: held, read_config=lambda: begun
+        )
+
+    monkeypatch.setattr(addresses, "RunDirectory", SimpleNamespace(at=at))
+    with pytest.raises(ConfigError, match=r"^run_dir=.* step 7 of /disk/base: .*--initialize-from.run gs://"):
+        check_places(dataclasses.replace(begun, initialize_from=None), "the hosts lack")
+    moved = InitializeFrom(run="gs://bucket/base")
+    check_places(dataclasses.replace(begun, initialize_from=moved), "the hosts lack")
 
 
 @settings(max_examples=300)

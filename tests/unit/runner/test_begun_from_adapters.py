@@ -18,6 +18,7 @@ from t5lite.core.types import Tree
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.models.config import EncoderOnlyConfig
 from t5lite.models.functional import FunctionalModel, build
+from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.runner.adapted import check_saved_or_of_base, chosen_leaves
 from t5lite.runner.inheritance import unused_settings
@@ -135,10 +136,25 @@ def test_an_adapter_of_which_nothing_is_left_is_refused(tmp_path):
         begun(source, dataclasses.replace(CLASSIFIER, num_labels=3), None, {})
 
 
+@pytest.mark.parametrize("targets", [("*",), ("*", "!encoder/layers/mlp/*")])
+def test_a_new_head_is_trained_whole_whatever_the_adapter_adapts(targets):
+    """Its kernels have nothing that A B could be added to, and are trained by what the message says."""
+    everywhere = LoRA(rank=1, targets=targets)
+    begun = LoRA().begun_from(everywhere, BASE, CLASSIFIER)
+    assert isinstance(begun, LoRA)
+    adapted, trainable = begun.adapt(build(CLASSIFIER)), begun.trained(("classifier", "pooler"))
+    begun.check_trained(build(CLASSIFIER), resolve_trained(trainable, (), adapted.abstract_params))
+    kernels = {"/".join(kernel.path) for kernel in begun.kernels(build(CLASSIFIER))}
+    before = {"/".join(kernel.path) for kernel in everywhere.kernels(build(BASE))}
+    assert kernels == {path for path in before if not path.startswith("masked_lm")}
+    assert LoRA().begun_from(begun, CLASSIFIER, CLASSIFIER) == begun
+    assert LoRA().begun_from(everywhere, BASE, BASE) == everywhere
+
+
 def test_settings_of_a_recipes_adapter_that_are_not_used_are_said():
     mine = LoRA(rank=16, alpha=2.0, dropout=0.1, targets=ADAPTER.targets)
     recipe: Any = SimpleNamespace(adapter=mine)
-    config: Any = SimpleNamespace(adapter=mine.begun_from(ADAPTER))
+    config: Any = SimpleNamespace(adapter=mine.begun_from(ADAPTER, BASE, BASE))
     assert config.adapter == dataclasses.replace(ADAPTER, dropout=0.1)
     assert unused_settings(recipe, config) == [
         "note: the recipe's adapter has rank=16, alpha=2.0, which is not used: the one that is trained on "
