@@ -15,6 +15,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.core.files import make_directory
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.partitioning import multihost
 from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
 from t5lite.scaling.sweep_epochs import Epochs
@@ -67,6 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if known.write_recipes is not None:
         return _write_recipes(place(known.write_recipes), runs)
+    _check_alone()
     if not has_parquet():
         _say("tables are written as CSV alone; Parquet needs pyarrow: pip install 't5lite[data]'")
     for remark in epochs.remarks(runs):
@@ -85,6 +87,21 @@ def run(arguments: Sequence[str]) -> int:
     if outcome.stopped_by is not None:
         _say(f"to go on: {shlex.join(['t5lite', 'sweep', *arguments])}")
     return outcome.exit_code
+
+
+def _check_alone() -> None:
+    """Check that a run that is started here waits for nobody.
+
+    Raises:
+      ConfigError: where processes of a cluster train a run together: each would take another one of the sweep.
+    """
+    if (cluster := multihost.joined_cluster()) is not None:
+        raise ConfigError(
+            f"this is one of several processes of a {cluster} run, which train a run together, and each of them "
+            "would take another run of the sweep and wait for the others; have --write-recipes FOLDER write the "
+            "runs, and train one after another by all processes (t5lite train, or t5lite launch), or start the "
+            "sweep in a job of one process"
+        )
 
 
 def _chosen(runs: Sequence[SweepRun], only: Sequence[str]) -> list[SweepRun]:

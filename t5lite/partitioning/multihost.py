@@ -20,8 +20,11 @@ _ONE_TPU_HOST = "TPU_PROCESS_BOUNDS=1,1,1 TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1"
 """What tells libtpu to use the four chips of one host of a slice and no other host."""
 _NO_CLUSTER = "coordinator_address should be defined."
 """What JAX says where it detects no cluster."""
-_WORKER_NUMBER = "/computeMetadata/v1/instance/attributes/agent-worker-number"
+_METADATA = "/computeMetadata/v1/instance/attributes/"
+_WORKER_NUMBER = "agent-worker-number"
 """The metadata by which JAX knows a Cloud TPU VM."""
+_WORKERS = "worker-network-endpoints"
+"""Those by which it knows all of a slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,25 @@ def detected_cluster() -> str | None:
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return "Kubernetes Job"
     return None
+
+
+def joined_cluster() -> str | None:
+    """Return the name of the cluster where ``initialize`` without arguments waits for other processes.
+
+    Raises:
+      TransientError: if a Cloud TPU VM's metadata server does not say of what slice it is.
+    """
+    cluster = detected_cluster()
+    alone = {"Open MPI": ("OMPI_COMM_WORLD_SIZE", "1"), "Kubernetes Job": ("JOB_COMPLETION_INDEX", "0")}
+    if cluster in alone:  # the first of a job may be the only one: nothing tells it
+        name, number = alone[cluster]
+        return None if os.environ.get(name) == number else cluster
+    if cluster in ("Cloud TPU", "GKE TPU"):
+        hosts = os.environ.get("TPU_WORKER_HOSTNAMES") or os.environ.get("TPU_PROCESS_ADDRESSES")
+        if hosts is None and cluster == "Cloud TPU":
+            hosts = _metadata(_WORKERS)
+        return cluster if "," in (hosts or "") else None
+    return cluster
 
 
 def one_process_note() -> str | None:
@@ -231,16 +253,25 @@ def _is_in_a_slice() -> bool:
     Raises:
       TransientError: if the metadata server answers neither yes nor no.
     """
+    return _metadata(_WORKER_NUMBER) is not None
+
+
+def _metadata(attribute: str) -> str | None:
+    """Return what the machine's metadata say; None: nothing.
+
+    Raises:
+      TransientError: if the metadata server answers neither yes nor no.
+    """
     request = urllib.request.Request(
-        f"http://{os.environ.get('GCE_METADATA_IP', 'metadata.google.internal')}{_WORKER_NUMBER}",
+        f"http://{os.environ.get('GCE_METADATA_IP', 'metadata.google.internal')}{_METADATA}{attribute}",
         headers={"Metadata-Flavor": "Google"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60):
-            return True
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.NOT_FOUND:
-            return False
+            return None
         reason = str(error)
     except OSError as error:
         reason = str(error)

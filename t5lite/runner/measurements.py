@@ -41,6 +41,8 @@ class Measured:
     """The limit."""
     average: Average | None = None
     """What was measured in place of the parameters of the checkpoint."""
+    task: str | None = None
+    """By which text that was generated was scored, if any was."""
     weights: str | None = None
     """As what kernels were held, where not as they were saved."""
     examples: Mapping[str, Any] = field(default_factory=dict)
@@ -162,6 +164,7 @@ def _of_training(found: Snapshot, name: str, entry: Mapping[str, Any]) -> Measur
         contents=_contents(found).get(f"evaluations.{name}.store"),
         max_examples=evaluation.max_examples,
         average=evaluation.average,
+        task=evaluation.task,
         examples=_settings(examples),
     )
 
@@ -186,6 +189,7 @@ def _record(file: StoragePath) -> tuple[str, Measured]:
             num_examples=content["num_examples"],
             max_examples=settings.get("max_examples"),
             average=settings.get("average"),
+            task=settings.get("task"),
             weights=settings.get("weights"),
             examples=_settings(settings.get("data", {})),
             metrics={name: float(value) for name, value in content["metrics"].items() if value is not None},

@@ -1,7 +1,7 @@
 """Which of a run's records are what a sweep measures of it: as its configuration says, at its last step.
 
-Whoever measures a run besides (another checkpoint, store, average or number of examples, a probe) writes
-records, too, and these are of something else.
+Whoever measures a run besides (another checkpoint, store, task, average or number of examples, a probe)
+writes records, too, and these are of something else.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,9 @@ from t5lite.core.storage.addresses import absolute_location
 from t5lite.evaluation.config import EvaluationConfig
 from t5lite.runner.measurements import Measured, measurements
 from t5lite.runner.snapshot import Snapshot
+
+_COUNTING = ("average", "max_examples", "task")
+"""What, besides the store, makes an evaluation another one."""
 
 
 def is_measured(found: Snapshot, step: int) -> bool:
@@ -43,5 +46,5 @@ def _is_of(evaluation: EvaluationConfig, measured: Measured) -> bool:
     return (
         measured.store is not None
         and absolute_location(measured.store) == absolute_location(evaluation.store)
-        and (measured.average, measured.max_examples) == (evaluation.average, evaluation.max_examples)
+        and all(getattr(measured, name) == getattr(evaluation, name) for name in _COUNTING)
     )

@@ -94,6 +94,35 @@ def test_detected_cluster_is_left_to_jax(joined, monkeypatch, variables, cluster
     assert len(joined) == (cluster is not None)
 
 
+@pytest.mark.parametrize(
+    ("variables", "cluster"),
+    [
+        ({}, None),
+        ({"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2"}, "Slurm"),
+        ({"SLURM_STEP_NODELIST": "node1", "SLURM_NTASKS": "1"}, None),
+        ({"OMPI_MCA_orte_hnp_uri": "1", "OMPI_COMM_WORLD_SIZE": "1"}, None),
+        ({"OMPI_MCA_orte_hnp_uri": "1", "OMPI_COMM_WORLD_SIZE": "4"}, "Open MPI"),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "GKE TPU"),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, None),
+        ({"TPU_PROCESS_ADDRESSES": "a:1,b:1"}, "GKE TPU"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}, "Kubernetes Job"),
+    ],
+)
+def test_a_cluster_in_which_others_would_be_waited_for(joined, monkeypatch, variables, cluster):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert multihost.joined_cluster() == cluster
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "cluster"),
+    [(200, b"w:0:10.0.0.1,w:1:10.0.0.2", "Cloud TPU"), (200, b"w:0:10.0.0.1", None), (404, b"", None)],
+)
+def test_a_tpu_vm_waits_for_the_others_of_its_slice(joined, metadata, status, content, cluster):
+    metadata.update(status=status, content=content)
+    assert multihost.joined_cluster() == cluster
+
+
 def test_tpu_chips_are_a_cluster(joined, monkeypatch):
     monkeypatch.delenv("TPU_SKIP_MDS_QUERY")
     assert multihost.detected_cluster() == "Cloud TPU"
@@ -114,13 +143,14 @@ def test_a_cluster_that_says_too_little_is_not_taken_for_a_single_process(joined
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """A metadata server; the dictionary says with which ``status`` it answers."""
-    answer = {"status": 200}
+    """A metadata server; the dictionary says with which ``status`` and ``content`` it answers."""
+    answer = {"status": 200, "content": b""}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(answer["status"])
             self.end_headers()
+            self.wfile.write(answer["content"])
 
         def log_message(self, format, *args):
             pass

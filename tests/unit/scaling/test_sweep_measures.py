@@ -25,6 +25,7 @@ OTHERS = (
     replace(RECORD, average=3),
     replace(RECORD, max_examples=7),
     replace(RECORD, store=None),
+    replace(RECORD, task="translation"),
 )
 
 

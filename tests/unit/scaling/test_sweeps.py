@@ -23,7 +23,7 @@ from t5lite.core.storage.addresses import place
 from t5lite.data.pipeline import PairsDataConfig
 from t5lite.launching.job import Job
 from t5lite.models.config import Execution
-from t5lite.partitioning import PartitioningConfig
+from t5lite.partitioning import PartitioningConfig, multihost
 from t5lite.run_config import InitializeFrom
 from t5lite.scaling import sweep_epochs, sweep_running, sweep_table, sweeps
 from t5lite.scaling.counting import count_run
@@ -276,6 +276,10 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
     assert Job(name=name, config=config, max_restarts=0).name.endswith(runs[1]["run"])
     assert count_run(config).params == runs[1]["params"]
     assert config.run_dir.endswith(f"sweep/runs/{runs[1]['run']}")
+    monkeypatch.setattr(multihost, "joined_cluster", lambda: "Slurm")
+    assert main(["sweep", str(file)]) == 2
+    assert "one of several processes of a Slurm run" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
     assert main(["sweep"]) == 2
     assert "give the file of a sweep" in capsys.readouterr().err
 
