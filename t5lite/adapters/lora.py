@@ -172,8 +172,8 @@ class LoRA(BaseAdapter):
         if both:
             without = " ".join(f"'!{path}'" for path in both)
             raise ConfigError(
-                f"{', '.join(both)}: trained whole by trainable and adapted by adapter.targets; take it out of "
-                f"one of them: by {without} in adapter.targets, say"
+                f"{', '.join(both)}: trained whole by trainable and adapted by adapter.targets; take it out "
+                f"of one of them: by {without} in adapter.targets, say"
             )
 
     def begun_from(self, source: BaseAdapter, adapted: ModelConfig, model: ModelConfig) -> BaseAdapter:

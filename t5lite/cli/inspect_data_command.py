@@ -93,16 +93,20 @@ class Arguments:
             raise ConfigError("--examples must not be negative, --batches and --batch-size be at least 1")
 
     @property
+    def directory(self) -> RunDirectory | None:
+        """The run, if it is one that is shown."""
+        return None if self.run is None else RunDirectory.at(self.run)
+
+    @property
     def recipe(self) -> StoragePath:
         """The recipe, or what a run saved of its own.
 
         Raises:
           ConfigError: for a run that has none.
         """
-        if self.run is None:
+        if (directory := self.directory) is None:
             assert self.config is not None  # one of three is given, and it is no store
             return place(self.config)
-        directory = RunDirectory.at(self.run)
         if not directory.config_file.is_file():
             directory.read_model()  # says so where it is no run at all
             raise ConfigError(
@@ -126,7 +130,8 @@ def run(arguments: Sequence[str]) -> int:
         architecture = _ARCHITECTURE
     else:
         recipe = run_config.load(known.recipe, overrides, read_source=read_source).resolved()
-        config, stream, architecture = recipe.data, _open_recipe(recipe), recipe.model.architecture
+        stream = open_seen(recipe, known.directory)
+        config, architecture = recipe.data, recipe.model.architecture
         workers, batch_size = recipe.loader.num_workers, recipe.training.batch_size
     rows = measure_rows(
         stream,
@@ -143,7 +148,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _show_step(known: Arguments, recipe: RunConfig) -> int:
     """Print the rows of one step."""
-    directory = None if known.run is None else RunDirectory.at(known.run)
+    directory = known.directory
     history = history_of(directory)
     open_data = functools.cache(lambda: open_seen(recipe, directory))
     batch = StepBatches.of(recipe, history, open_data).batch(known.step or 0)
@@ -164,16 +169,6 @@ def _show_step(known: Arguments, recipe: RunConfig) -> int:
         _heading(f"example {batch.start + row:,}")
         _print_row({name: field[row] for name, field in fields.items()}, stream, width)
     return 0
-
-
-def _open_recipe(recipe: RunConfig) -> BatchStream:
-    return open_pipeline(
-        recipe.data,
-        architecture=recipe.model.architecture,
-        start_id=recipe.model.decoder_start_id,
-        seed=recipe.seed,
-        on_damage=recipe.loader.on_damage,
-    )
 
 
 def _open_store(store: str) -> tuple[DataConfig, BatchStream]:

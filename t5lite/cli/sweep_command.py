@@ -93,14 +93,14 @@ def _check_alone() -> None:
     """Check that a run that is started here waits for nobody.
 
     Raises:
-      ConfigError: where processes of a cluster train a run together: each would take another one of the sweep.
+      ConfigError: where processes of a cluster train a run together: each would take another one.
     """
     if (cluster := multihost.joined_cluster()) is not None:
         raise ConfigError(
-            f"this is one of several processes of a {cluster} run, which train a run together, and each of them "
-            "would take another run of the sweep and wait for the others; have --write-recipes FOLDER write the "
-            "runs, and train one after another by all processes (t5lite train, or t5lite launch), or start the "
-            "sweep in a job of one process"
+            f"this is one of several processes of a {cluster} run, which train a run together, and each of "
+            "them would take another run of the sweep and wait for the others; have --write-recipes FOLDER "
+            "write the runs, and train one after another by all processes (t5lite train or launch), or "
+            "start the sweep in a job of one process"
         )
 
 

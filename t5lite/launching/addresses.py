@@ -68,8 +68,8 @@ def _base_of(directory: RunDirectory) -> Base | None:
 def _check_base(holder: str, base: Base, missing_disk: str, remedy: str) -> None:
     if storage_address(base.run) is None:
         raise ConfigError(
-            f"{holder} holds an adapter beside step {base.step} of {base.run}: on a disk that {missing_disk}; "
-            f"copy that run into a bucket, {remedy} gs://BUCKET/… (or s3://)"
+            f"{holder} holds an adapter beside step {base.step} of {base.run}: on a disk that "
+            f"{missing_disk}; copy that run into a bucket, {remedy} gs://BUCKET/… (or s3://)"
         )
 
 

@@ -26,8 +26,8 @@ def heldout_evaluators(
 ) -> dict[str, Callable[[Tree], Measured]]:
     """Return the functions from parameters to held-out metrics, by the evaluations' names.
 
-    What has no loss is measured by its scorer alone. They share a step, which compiles once for each shape of a batch. What ``before_batch`` raises ends an
-    evaluation.
+    What has no loss is measured by its scorer alone. They share a step, which compiles once for each shape of
+    a batch. What ``before_batch`` raises ends an evaluation.
 
     Args:
       model: what parameters belong to.

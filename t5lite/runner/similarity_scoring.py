@@ -42,8 +42,8 @@ class SimilarityScorer(Scorer):
         self._indices = evaluation_indices(examples.num_examples, heldout.config.max_examples)
         if len(self._indices) < _LEAST_PAIRS:
             raise DataError(
-                f"{len(self._indices)} scored pairs of {heldout.config.store} are measured, and a correlation "
-                f"of fewer than {_LEAST_PAIRS} says nothing; give more, or raise max_examples"
+                f"{len(self._indices)} scored pairs of {heldout.config.store} are measured, and a "
+                f"correlation of fewer than {_LEAST_PAIRS} says nothing; give more, or raise max_examples"
             )
         self._examples, self._vectors = examples, PairVectors(model, heldout, partitioner)
 

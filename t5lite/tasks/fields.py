@@ -212,7 +212,7 @@ class RoundedNumber(Number):
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityScore(Number):
-    """How alike the texts of a pair are, on any scale; NaN, as data frames write it, says that it is unknown."""
+    """How alike the texts of a pair are, on any scale; NaN, as data frames write it, says that none knows."""
 
     def label(self, values: Sequence[Any]) -> float:
         """Return it as a number."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from t5lite.cli import inspect_data_command
 from t5lite.cli.main import main
 from t5lite.data.pipeline import open_pipeline
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.step_examples import open_seen
 from tests.e2e.conftest import RECIPE, Refused
 
 
@@ -52,6 +54,22 @@ def test_a_step_of_a_run_and_of_its_recipe_is_the_batch_that_training_gets(
     output = capsys.readouterr().out
     assert output.startswith("step 40: examples 312 to 319, counted from 0\n\nexample 312\n  inputs")
     assert output.count("targets") == 1
+
+
+def test_the_data_of_a_recipe_is_that_which_its_training_would_see(text_data: Path, monkeypatch, capsys):
+    """With the classes of the run that it begins from, say, as a step of it is shown."""
+    asked = []
+
+    def seen(recipe, directory):
+        asked.append((recipe.data.store, directory))
+        return open_seen(recipe, directory)
+
+    monkeypatch.setattr(inspect_data_command, "open_seen", seen)
+    store = str(text_data / "train")
+    given = ["inspect-data", "--config", str(RECIPE), "--data.store", store]
+    assert main([*given, "--batches", "1", "--examples", "0"]) == 0
+    assert main([*given, "--step", "1", "--examples", "0"]) == 0
+    assert asked == [(store, None)] * 2
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def scored(triplets: Path, text_data: Path, tmp_path_factory: pytest.TempPathFac
     vocabulary = ["--vocabulary", str(text_data / "vocabulary" / "spiece.model")]
     options = ["--heldout-fraction", "0", *vocabulary]
     assert main(["prepare", "task", "--task", "sts", *given, *options]) == 0
-    assert json.loads((directory / "out" / "prepare.json").read_text())["inputs"]["lost"]["no_label"]["records"] == 1
+    report = json.loads((directory / "out" / "prepare.json").read_text())
+    assert report["inputs"]["lost"]["no_label"]["records"] == 1
     return directory / "out" / "train"
 
 

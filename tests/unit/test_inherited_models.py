@@ -9,8 +9,8 @@ import pytest
 from t5lite import run_config
 from t5lite.core.errors import ConfigError
 from t5lite.models.config import ModelConfig
-from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
 from t5lite.models.config.transfer import Transfer
+from t5lite.models.laptop import LAPTOP_BERT, LAPTOP_T5
 from t5lite.runner.inheritance import described, read_source
 from tests.source_models import ROOT, model_of_recipe
 

@@ -72,8 +72,8 @@ class TextPairs(Examples):
     numbers_N2: np.ndarray
     """Which texts the anchor and the positive of each example are, int32: equal numbers, equal tokens."""
     similarities_N: np.ndarray | None = None
-    """How alike the texts of each example are, float64, where that is known; such pairs are measured by it and
-    not trained on, since nothing says which of them belong together."""
+    """How alike the texts of each example are, float64, where that is known; such pairs are measured by it,
+    and not trained on, since nothing says which of them belong together."""
 
     @abstractmethod
     def described(self, index: int) -> Described:

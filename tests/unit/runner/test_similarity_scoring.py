@@ -56,7 +56,8 @@ def test_correlations_are_scipys_with_ties_and_without(num_values, scored):
     assert found.found["spearman"].value == pytest.approx(scipy.stats.spearmanr(cosines, scores).statistic)
     assert found.found["pearson"].value == pytest.approx(scipy.stats.pearsonr(cosines, scores).statistic)
     interval = found.found["spearman"].interval
-    assert interval is not None and interval.low < found.found["spearman"].value < interval.high
+    assert interval is not None
+    assert interval.low < found.found["spearman"].value < interval.high
     assert found.notes == ("40 scored pairs",)
     for each in found.examples:
         assert each["input"] == f"a{each['example']}\nß b"
@@ -84,10 +85,12 @@ def test_fewer_than_three_pairs_are_refused(scored):
 def test_scored_pairs_are_measured_and_not_trained_on(tmp_path):
     store = stored(tmp_path / "pairs", [1, 2.5, 3])
     pipeline = opened(store)
-    assert pipeline.text_pairs is not None and pipeline.text_pairs.similarities_N is not None
+    assert pipeline.text_pairs is not None
+    assert pipeline.text_pairs.similarities_N is not None
     assert pipeline.text_pairs.similarities_N.tolist() == [1, 2.5, 3]
     (batch,) = pipeline.eval_batches(3)
-    assert "negative_numbers" not in batch and batch["encoder_input_tokens"].shape == (3, 24)
+    assert "negative_numbers" not in batch
+    assert batch["encoder_input_tokens"].shape == (3, 24)
     config = TextPairsDataConfig(store=str(store))
-    with pytest.raises(DataError, match="says how alike its pairs are.* evaluations.NAME.store"):
+    with pytest.raises(DataError, match=r"says how alike its pairs are.* evaluations.NAME.store"):
         open_pipeline(config, architecture="encoder_only")
