@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "write a run's weights as a Hugging Face folder",
     "import": "read a Hugging Face folder into a run directory",
     "plan": "find the mesh, remat and microbatches that train a model fastest on a TPU slice",
+    "cost": "what recipes and sweeps would take on a slice: memory, days, chip-hours and money",
     "sweep": "train every run of a sweep that is not done; several machines may share one",
     "scaling": "count parameters and FLOPs; fit scaling laws to a table of finished runs",
     "models": "list the published model shapes, or show one",

@@ -52,18 +52,24 @@ class InverseSqrt:
     """Updates before the decay sets in."""
     warmup: Literal["flat", "linear"] = "flat"
     """Whether the rate is at its height during warm-up (T5, Adafactor) or rises to it (AdamW)."""
+    decay_steps: int = 0
+    """Updates at the end of the run over which a linear decay to 0 multiplies it (T5 1.1: the last tenth)."""
 
     def __post_init__(self) -> None:
         _require_positive("base", self.base)
         _require_steps("warmup_steps", self.warmup_steps, least=1)
+        _require_steps("decay_steps", self.decay_steps)
 
     def build(self, total_steps: int) -> ScheduleFn:
-        """Return the schedule; it does not depend on ``total_steps``, and a run may be shorter."""
+        """Return the schedule; without ``decay_steps`` a run may be shorter than ``warmup_steps``."""
+        _require_fit("decay_steps", self.decay_steps, total_steps)
         rising = self.warmup_steps if self.warmup == "linear" else 0
+        first = total_steps - self.decay_steps
 
         def schedule(step: Any) -> jax.Array:
             count = jnp.asarray(step, jnp.float32)
-            return self.base * jax.lax.rsqrt(jnp.maximum(count, self.warmup_steps)) * _warmup(step, rising)
+            rate = self.base * jax.lax.rsqrt(jnp.maximum(count, self.warmup_steps)) * _warmup(step, rising)
+            return rate * (1 - _progress(step, first, total_steps)) if self.decay_steps else rate
 
         return schedule
 
@@ -75,7 +81,12 @@ class InverseSqrt:
     def scaled(self, *, rate: float = 1.0, steps: float = 1.0) -> "InverseSqrt":
         """Return it with ``rate`` times the highest rate, for a run of ``steps`` times the steps."""
         warmup_steps = _part(self.warmup_steps, steps)
-        return replace(self, base=self.highest * rate * warmup_steps**0.5, warmup_steps=warmup_steps)
+        return replace(
+            self,
+            base=self.highest * rate * warmup_steps**0.5,
+            warmup_steps=warmup_steps,
+            decay_steps=_part(self.decay_steps, steps),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ NO_PATHS = {
     *("topology", "allow_change", "coordinator_address"),
     *("source_name", "activation", "recipe", "shuffle", "txt_documents", "on_invalid_utf8", "task"),
     *("columns", "constants", "form", "metric", "evaluation", "decoding", "host"),
-    *("where", "by", "methods"),
+    *("where", "by", "methods", "chips"),
 }
 """Fields of strings that are no paths."""
 CLASSES: list[Any] = [
@@ -55,6 +55,7 @@ CLASSES: list[Any] = [
 
 OTHERS = {
     "t5lite.cli.compile_command": {"topology": "v5e:2x2"},
+    "t5lite.cli.cost_command": {"chips": ("v5e-4",), "price": (1.0,)},
     "t5lite.tasks.preparing": {"task": "translation"},
 }
 """Fields that must be given, by module."""

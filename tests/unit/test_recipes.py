@@ -16,6 +16,7 @@ from t5lite.run_config import FineTuningConfig, RunConfig
 from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
+RECIPES = [*(ROOT / "configs").glob("*.py"), *(ROOT / "configs" / "reproductions").glob("*.py")]
 
 
 def test_what_a_recipe_raises_keeps_its_cause(tmp_path):
@@ -40,7 +41,7 @@ def test_what_recipes_are_written_with_is_in_one_place():
     assert {*recipe.__all__} == {*classes, *laptops, "preset", "replace"}
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert [each.name for each in dataclasses.fields(RunConfig) if f"`{each.name}`" not in page] == []
-    for path in (ROOT / "configs").glob("*.py"):
+    for path in RECIPES:
         _, imports, _ = ast.parse(text := path.read_text()).body
         assert ast.unparse(imports) == "from t5lite import recipe as r", path
         assert len(text.splitlines()) - imports.lineno <= 30, f"{path} is longer than a screen"
@@ -48,7 +49,7 @@ def test_what_recipes_are_written_with_is_in_one_place():
 
 def test_every_configuration_can_be_written_as_a_recipe():
     """In the columns that the formatter allows, and what has its default is left out."""
-    for path in (ROOT / "configs").glob("*.py"):
+    for path in RECIPES:
         config = run_config.load(path, read_source=model_of_recipe)
         source = python_source(config, prefix="r.", indent=4, column=11)
         assert eval(source, {"r": recipe}) == config, path

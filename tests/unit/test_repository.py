@@ -17,7 +17,7 @@ from tests import reliability_table
 from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "configs").glob("*.py"))
+RECIPES = sorted([*(ROOT / "configs").glob("*.py"), *(ROOT / "configs" / "reproductions").glob("*.py")])
 PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -119,7 +119,7 @@ def test_recipe_loads_and_its_header_says_how_it_is_run(path):
     config = run_config.load(path, read_source=model_of_recipe)
     assert run_config.from_json(json.dumps(run_config.to_json(config))) == config
     header = path.read_text(encoding="utf-8").split('"""')[1]
-    assert f"configs/{path.name}" in header
+    assert str(path.relative_to(ROOT)) in header
 
 
 def test_there_are_recipes():

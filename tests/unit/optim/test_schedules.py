@@ -25,6 +25,15 @@ def test_inverse_sqrt_with_a_rising_warmup():
     np.testing.assert_allclose(rates(schedule, [0, 49, 99, 400]), [0.002, 0.1, 0.2, 0.1], rtol=1e-6)
 
 
+def test_inverse_sqrt_with_t5_1_1s_linear_end():
+    """As without it until the last tenth, whose factor is linear; a run of another length has it, too."""
+    plain, decayed = InverseSqrt().build(100_000), InverseSqrt(decay_steps=10_000).build(100_000)
+    steps = [0, 10_000, 90_000, 95_000, 100_000]
+    factors = [1, 1, 1, 0.5, 0]
+    np.testing.assert_allclose(rates(decayed, steps), rates(plain, steps) * factors, rtol=1e-6)
+    assert InverseSqrt(decay_steps=10_000).scaled(steps=0.5).decay_steps == 5000
+
+
 def test_warmup_cosine():
     schedule = WarmupCosine(peak=1.0, warmup_steps=10, final_fraction=0.2).build(110)
     np.testing.assert_allclose(
@@ -57,7 +66,7 @@ def test_constant():
 def test_rates_stay_between_0_and_the_height(name, warmup, decay, height, step):
     schedule = {
         "Constant": Constant(value=height, warmup_steps=warmup),
-        "InverseSqrt": InverseSqrt(base=height * warmup**0.5, warmup_steps=warmup),
+        "InverseSqrt": InverseSqrt(base=height * warmup**0.5, warmup_steps=warmup, decay_steps=decay),
         "WarmupCosine": WarmupCosine(peak=height, warmup_steps=warmup),
         "WarmupStableDecay": WarmupStableDecay(peak=height, warmup_steps=warmup, decay_steps=decay),
     }[name].build(150)
@@ -72,6 +81,8 @@ def test_rates_stay_between_0_and_the_height(name, warmup, decay, height, step):
         (lambda: Constant(value=0.0), "schedule.value=0.0"),
         (lambda: Constant(value=float("nan")), "schedule.value=nan"),
         (lambda: InverseSqrt(warmup_steps=0), "must be 1 or more"),
+        (lambda: InverseSqrt(decay_steps=-1), "decay_steps=-1 must be 0 or more"),
+        (lambda: InverseSqrt(decay_steps=11).build(10), "decay_steps=11 is more than"),
         (lambda: WarmupCosine(peak=1.0, final_fraction=1.5), "final_fraction=1.5"),
         (lambda: WarmupStableDecay(peak=1.0, decay_steps=0), "decay_steps=0"),
         (lambda: WarmupCosine(peak=1.0, warmup_steps=11).build(10), "training.total_steps=10"),

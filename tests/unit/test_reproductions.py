@@ -1,0 +1,107 @@
+"""Recipes that reproduce published runs have the published numbers, which stand here as in the sources."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from t5lite import run_config
+from t5lite.models.parameter_count import count_embeddings, count_parameters
+from t5lite.scaling.sweeps import read_sweep
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = {path.stem: path for path in (CONFIGS / "reproductions").glob("*.py")}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a source says of a run."""
+
+    parameters: int
+    """In millions."""
+    rows: int
+    lengths: tuple[int, ...]
+    steps: int
+    rates: dict[int, float]
+    """By completed updates."""
+    z_loss: float
+    clip: float | None
+    dropout: float
+
+
+PUBLISHED = {
+    "t5_baseline": Published(
+        220, 128, (512,), 1 << 19, {0: 0.01, 10_000: 0.01, 1 << 18: 2**-9}, 1e-4, None, 0.1
+    ),
+    "t5_1_1_base": Published(
+        248, 128, (512, 114), 1 << 16, {0: 0.01, 40_000: 0.005, 1 << 16: 0}, 1e-4, None, 0.0
+    ),
+    "nanot5": Published(248, 128, (512, 114), 65_536, {10_000: 2e-2, 65_536: 1e-5}, 0, 1.0, 0.0),
+    "megatron_t5_220m": Published(220, 512, (512,), 100_000, {1000: 1e-4, 100_000: 1e-5}, 0, 1.0, 0.1),
+    "bert_base": Published(110, 256, (128,), 1_000_000, {10_000: 1e-4, 1_000_000: 0}, 0, 1.0, 0.1),
+    "gpt2_124m": Published(124, 480, (1024,), 600_000, {2000: 6e-4, 600_000: 6e-5}, 0, 1.0, 0.0),
+    "modernbert_base": Published(149, 4608, (1024,), 364_304, {636: 8e-4, 364_304: 8e-4}, 0, None, 0.0),
+    "t5_efficient_base": Published(223, 128, (512, 114), 524_288, {10_000: 0.01}, 1e-4, None, 0.1),
+    "chinchilla_1018m": Published(944, 256, (2048,), 93_700, {1000: 1.6e-4, 93_700: 1.6e-5}, 0, 1.0, 0.0),
+}
+
+
+def test_every_reproduction_is_held_to_something():
+    assert RECIPES.keys() == PUBLISHED.keys()
+    page = (CONFIGS.parent / "docs" / "reproductions.md").read_text(encoding="utf-8")
+    assert [name for name in RECIPES if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_reproduction_is_as_published(name):
+    config, published = run_config.load(RECIPES[name]), PUBLISHED[name]
+    assert count_parameters(config.model) / 1e6 == pytest.approx(published.parameters, abs=3)  # as rounded
+    training, step = config.training, config.step
+    assert (training.batch_size, training.total_steps) == (published.rows, published.steps)
+    lengths = config.data.batch_spec(config.model.architecture).lengths
+    sides = tuple(length for length in lengths.values() if length)
+    assert sides[: len(published.lengths)] == published.lengths
+    schedule = config.schedule.build(training.total_steps)
+    for updates, rate in published.rates.items():
+        assert float(schedule(updates)) == pytest.approx(rate, rel=2e-3, abs=1e-9), updates
+    assert (step.z_loss, step.max_gradient_norm) == (published.z_loss, published.clip)
+    assert config.model.dropout_rate == published.dropout
+
+
+def test_tokens_of_whole_runs_are_the_published_ones():
+    def tokens(name: str) -> int:
+        config = run_config.load(RECIPES[name])
+        return config.training.batch_size * config.training.total_steps * config.data.inputs_length
+
+    assert tokens("t5_baseline") == 2**35  # section 3.1.2: "2^35, about 34B tokens"
+    assert tokens("gpt2_124m") / 600_000 == 491_520  # "~0.5M", and 300B in all
+    assert tokens("gpt2_124m") == pytest.approx(300e9, rel=0.02)
+    assert 0 <= tokens("modernbert_base") - 1_719e9 < 4608 * 1024
+    warmup = 636 * 4608 * 1024
+    assert warmup == pytest.approx(3e9, rel=1e-3)
+    assert tokens("chinchilla_1018m") * 6 * 1018e6 == pytest.approx(3e20, rel=1e-3)
+
+
+def test_parameters_that_were_printed_to_the_digit():
+    models = {name: run_config.load(path).model for name, path in RECIPES.items()}
+    assert count_parameters(models["bert_base"]) == 110_106_428
+    assert count_parameters(models["gpt2_124m"]) - 1024 * 768 == 123_587_328  # nanoGPT: "123.59M"
+    assert f"{count_parameters(models['t5_efficient_base']) / 1e6:.1f}" == "222.9"  # the model's card
+    assert count_embeddings(models["megatron_t5_220m"]) == (29_184 + 2 * 512) * 768
+
+
+def test_the_ladder_s_sizes_are_those_of_chinchilla_s_table():
+    """It counts a kernel of positions, d x d, in every layer, where these models have a table of biases."""
+    (runs,) = read_sweep(CONFIGS / "sweeps" / "chinchilla_ladder.py").families.values()
+    source = (CONFIGS / "sweeps" / "chinchilla_ladder.py").read_text(encoding="utf-8")
+    printed = {
+        int(width): int(millions) for millions, width in re.findall(r"(\d+): \((\d+), \d+, \d+\)", source)
+    }
+    for model in {run.model for run in runs}:
+        positions = model.num_layers * model.embed_dim**2
+        assert (count_parameters(model) + positions) / 1e6 == pytest.approx(
+            printed[model.embed_dim], rel=0.01
+        )
+        assert model.mlp_dim == 4 * model.embed_dim == 4 * model.num_heads * model.head_dim
+    assert max(run.training.total_steps for run in runs) < 1e6
