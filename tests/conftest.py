@@ -4,6 +4,7 @@ CPU, strict rank promotion, one persistent compilation cache a run; and an examp
 long as a busy machine needs for it.
 """
 
+import gc
 import os
 import re
 import signal
@@ -49,6 +50,17 @@ if metadata.version("jaxlib").startswith("0.10."):
 # process that they start; some of them test what these do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+# What is imported stays, and what is traced soon dies by itself: with Python's thresholds the collector goes
+# through both thousands of times, for an eighth of the time of a test that compiles.
+gc.set_threshold(50_000, 20, 50)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end; nobody looks for garbage in it."""
+    gc.collect()
+    gc.freeze()
 
 
 _MANY_MAPPINGS, _TOO_MANY_MAPPINGS = 20_000, 40_000
