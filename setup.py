@@ -153,6 +153,7 @@ setup(
         "t5lite.launching": ["templates/*"],
         "t5lite.pages": ["assets/*"],
         "t5lite.quickstart": ["assets/*"],
+        "t5lite.scaling.report": ["assets/*"],
     },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

@@ -44,7 +44,7 @@ COMMANDS = {
     "models": "list the published model shapes, or show one",
     "tasks": "list the tasks that a model can be trained for, or show one",
     "inspect-data": "show what a recipe, a run or a store would feed to a model",
-    "report": "make a quickstart's report again from its results",
+    "report": "one page of runs, sweeps and tables: curves, laws, predictions; or a quickstart's again",
 }
 
 _COMPUTING = ("quickstart", "train", "evaluate", "generate", "embed", "serve", "harness")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,14 +15,21 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.core.files import check_apart, check_new_file, write_bytes
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.scaling.analysis import Analysis, Settings, analyse, described, fitted_runs, warnings
+from t5lite.scaling.analysis import (
+    FEWEST_RESAMPLES,
+    Analysis,
+    Settings,
+    analyse,
+    described,
+    fitted_runs,
+    warnings,
+)
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.tables import Reading, Table
 
 _PICTURES = (".png", ".svg")
 _USAGE = "t5lite scaling fit TABLE: see t5lite scaling fit --help"
 _COUNT_USAGE = "t5lite scaling count: see t5lite scaling count --help"
-_FEWEST_RESAMPLES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +86,9 @@ class Arguments:
             )
         if self.fit_below is not None and not 0 < self.fit_below < math.inf:
             raise ConfigError(f"fit_below={self.fit_below}: FLOPs are above 0 and finite")
-        if self.resamples < _FEWEST_RESAMPLES:
+        if self.resamples < FEWEST_RESAMPLES:
             raise ConfigError(
-                f"resamples={self.resamples} is too few for intervals; give {_FEWEST_RESAMPLES} or more"
+                f"resamples={self.resamples} is too few for intervals; give {FEWEST_RESAMPLES} or more"
             )
         if not 0.5 <= self.level < 1:
             raise ConfigError(f"level={self.level}: give a share from 0.5 to below 1, such as 0.9")
@@ -101,7 +108,9 @@ def run(arguments: Sequence[str]) -> int:
         given = f"unknown word {word!r}; " if word else ""
         raise ConfigError(f"{given}{_COUNT_USAGE}; {_USAGE}")
     known = command_line.parse(Arguments, arguments[1:], prog="t5lite scaling fit")
-    reading = Reading(columns=_pairs("columns", known.columns), where=_pairs("where", known.where))
+    reading = Reading(
+        columns=command_line.pairs("columns", known.columns), where=command_line.pairs("where", known.where)
+    )
     drawn = _new_picture(known)
     settings = Settings(
         budgets=known.predict_flops,
@@ -117,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
         for key, table in tables.items()
     }
     if known.json:
-        content = {key: _json(tables[key], each, settings) for key, each in found.items()}
+        content = {key: _json(tables[key], each, settings, reading) for key, each in found.items()}
         print(json.dumps(_finite(content), indent=2, allow_nan=False))
     else:
         for key, each in found.items():
@@ -132,16 +141,6 @@ def run(arguments: Sequence[str]) -> int:
         shown = fitted_runs(table.observations, settings)
         write_bytes(drawn, picture(shown, found[key], title=title, format=drawn.suffix.lower()[1:]))
     return 0
-
-
-def _pairs(option: str, words: Sequence[str]) -> Mapping[str, str]:
-    if len(words) % 2:
-        raise ConfigError(f"--{option} takes pairs; {words[-1]!r} has nothing behind it")
-    pairs = dict(zip(words[::2], words[1::2], strict=True))
-    if 2 * len(pairs) < len(words):
-        twice = next(name for place, name in enumerate(words[::2]) if name in words[: 2 * place : 2])
-        raise ConfigError(f"--{option} gives {twice!r} twice; give it once")
-    return pairs
 
 
 def _new_picture(known: Arguments) -> StoragePath | None:
@@ -173,8 +172,9 @@ def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Setti
     return [*lines, "", f"behind each number: its {settings.level:.0%} interval", ""]
 
 
-def _json(table: Table, analyses: Sequence[Analysis], settings: Settings) -> dict[str, Any]:
+def _json(table: Table, analyses: Sequence[Analysis], settings: Settings, reading: Reading) -> dict[str, Any]:
     return {
+        "columns": dict(reading.columns),
         "runs": len(fitted_runs(table.observations, settings)),
         "notes": [*table.notes, *warnings(table.observations, settings)],
         "methods": {

@@ -19,6 +19,7 @@ from t5lite.partitioning import multihost
 from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
 from t5lite.scaling.sweep_epochs import Epochs
+from t5lite.scaling.sweep_list import write_list
 from t5lite.scaling.sweep_running import Outcome, Processes, run_all
 from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
 from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
@@ -73,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         _say("tables are written as CSV alone; Parquet needs pyarrow: pip install 't5lite[data]'")
     for remark in epochs.remarks(runs):
         _say(remark)
+    write_list(folder, every)
     processes = Processes()
 
     def finished(run: SweepRun) -> None:

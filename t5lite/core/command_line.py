@@ -257,3 +257,18 @@ def _short(wrong: re.Match[str]) -> str:
         *others, last = (_KINDS.get(kind, kind) for kind in kinds)
         allowed = f"{', '.join(others)} or {last}" if others else last
     return f"{wrong['option']} {wrong['value']} must be {allowed}{wrong['see'] or ''}"
+
+
+def pairs(option: str, words: Sequence[str]) -> Mapping[str, str]:
+    """Return the second words of an option that takes pairs, by the first ones.
+
+    Raises:
+      ConfigError: if a word has nothing behind it, or is there twice.
+    """
+    if len(words) % 2:
+        raise ConfigError(f"--{option} takes pairs; {words[-1]!r} has nothing behind it")
+    known = dict(zip(words[::2], words[1::2], strict=True))
+    if 2 * len(known) < len(words):
+        twice = next(name for place, name in enumerate(words[::2]) if name in words[: 2 * place : 2])
+        raise ConfigError(f"--{option} gives {twice!r} twice; give it once")
+    return known

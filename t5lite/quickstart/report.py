@@ -13,7 +13,7 @@ from t5lite.quickstart import findings
 from t5lite.quickstart.figures import all_plots
 from t5lite.quickstart.findings import TABLE_HEADERS, duration, row_cells
 from t5lite.quickstart.page import page
-from t5lite.quickstart.results import QuickstartResults, save_results
+from t5lite.quickstart.results import RESULTS_FILE, QuickstartResults, save_results
 
 
 def write_report(results: QuickstartResults, directory: StoragePath) -> StoragePath:
@@ -22,7 +22,7 @@ def write_report(results: QuickstartResults, directory: StoragePath) -> StorageP
     Returns:
       The path of the report.
     """
-    save_results(results, directory / "results.json")
+    save_results(results, directory / RESULTS_FILE)
     images: dict[str, tuple[bytes, bytes]] = {}
     for plot in all_plots(results):
         images[plot.name] = (png(plot.draw(LIGHT)), png(plot.draw(DARK)))

@@ -221,6 +221,10 @@ class QuickstartResults:
     files: tuple[FileEntry, ...] = ()
 
 
+RESULTS_FILE = "results.json"
+"""Name in the directory of a quickstart."""
+
+
 def save_results(results: QuickstartResults, path: StoragePath) -> None:
     """Write ``results`` as JSON, atomically."""
     write_json(path, {"format": _FORMAT, "results": cattrs.unstructure(results)})

@@ -15,6 +15,8 @@ _FAR = 10.0
 _NARROW = 4.0
 """Largest over smallest size, below which a table says little of an exponent."""
 _LARGEST_SHARE = 0.2
+FEWEST_RESAMPLES = 20
+"""Of a bootstrap; fewer tell no interval."""
 _NO_SINGLE_RUN = "the loss of such runs is nothing that this method predicts"
 
 

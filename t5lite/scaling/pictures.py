@@ -21,6 +21,8 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1)))
 _FONT, _DPI = 11.0, 160
 _BESIDE = 1.25
 """Between the intervals of one budget, in FLOPs, so that none covers another."""
+_BAND = 5
+"""Intervals that are drawn as one band."""
 
 
 def picture(observations: Observations, analyses: Sequence[Analysis], *, title: str, format: str) -> bytes:
@@ -41,8 +43,14 @@ def picture(observations: Observations, analyses: Sequence[Analysis], *, title: 
         fit = None
     for axes in (left, right):
         _plain(axes)
-    _profiles(left, observations, fit)
-    _sizes(right, observations, analyses, fit)
+    left.set_title("loss over training tokens", loc="left", color=_MUTED, fontsize=_FONT)
+    left.set_xlabel("tokens", color=_MUTED, fontsize=_FONT)
+    right.set_title("best tokens over FLOPs", loc="left", color=_MUTED, fontsize=_FONT)
+    right.set_xlabel("FLOPs", color=_MUTED, fontsize=_FONT)
+    for axes in (left, right):
+        axes.set_xscale("log")
+    draw_profiles(left, observations, fit)
+    draw_sizes(right, observations, analyses, fit)
     figure.suptitle(title, x=0.01, ha="left", color=_INK, fontsize=_FONT + 2)
     buffer = io.BytesIO()
     metadata = {"Software": None} if format == "png" else {"Date": None}
@@ -58,12 +66,16 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(which="both", colors=_MUTED, labelsize=_FONT - 1, length=0)
     axes.grid(color=_GRID, linewidth=1)
     axes.set_axisbelow(True)
-    axes.set_xscale("log")
 
 
-def _profiles(axes: Axes, observations: Observations, fit: IsoFlopFit | None) -> None:
-    axes.set_title("loss over training tokens", loc="left", color=_MUTED, fontsize=_FONT)
-    axes.set_xlabel("tokens", color=_MUTED, fontsize=_FONT)
+def draw_profiles(axes: Axes, observations: Observations, fit: IsoFlopFit | None) -> None:
+    """Draw the loss over the tokens of each budget's runs, parabolas and their lowest points, if there are.
+
+    Args:
+      axes: of a logarithmic x.
+      observations: the runs.
+      fit: to them.
+    """
     budgets = budget_numbers(observations)
     numbers = np.zeros(len(observations), int) if budgets is None else budgets
     colors = colormaps["viridis"](np.linspace(0.0, 0.85, numbers.max() + 1))
@@ -103,11 +115,17 @@ def _budget_of(profile: Profile, observations: Observations, numbers: np.ndarray
     return number, observations.take(numbers == number)
 
 
-def _sizes(
+def draw_sizes(
     axes: Axes, observations: Observations, analyses: Sequence[Analysis], fit: IsoFlopFit | None
 ) -> None:
-    axes.set_title("best tokens over FLOPs", loc="left", color=_MUTED, fontsize=_FONT)
-    axes.set_xlabel("FLOPs", color=_MUTED, fontsize=_FONT)
+    """Draw the best tokens over FLOPs by every method that says them, and the lowest points of parabolas.
+
+    Args:
+      axes: of a logarithmic x.
+      observations: the runs.
+      analyses: of them; where intervals at many budgets were asked for, they are bands.
+      fit: the parabolas.
+    """
     axes.set_yscale("log")
     if fit is not None:
         flops, tokens = zip(*((profile.flops, profile.tokens) for profile in fit.profiles), strict=True)
@@ -122,11 +140,14 @@ def _sizes(
         exponent = analysis.numbers["D exponent"]
         label = f"{analysis.method.name}: tokens ~ C^{exponent:.3f}"
         axes.plot(known, tokens, color=color, linestyle=dash, linewidth=1.8, label=label)
-        for flops in _budgets_of(analysis):
-            interval = analysis.intervals.get(f"D at {flops:g}")
-            if interval is not None:
-                beside = [flops * _BESIDE**place] * 2
-                axes.plot(beside, [interval.low, interval.high], color=color, linewidth=3, alpha=0.5)
+        known = [(each, analysis.intervals.get(f"D at {each:g}")) for each in _budgets_of(analysis)]
+        ends = [(each, interval.low, interval.high) for each, interval in known if interval is not None]
+        if len(ends) >= _BAND:
+            at, low, high = zip(*ends, strict=True)
+            axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
+            continue
+        for flops, low, high in ends:
+            axes.plot([flops * _BESIDE**place] * 2, [low, high], color=color, linewidth=3, alpha=0.5)
     if drawn:
         axes.legend(frameon=False, fontsize=_FONT - 1, labelcolor=_INK)
 

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 
 from t5lite.core.storage.addresses import absolute_location
 from t5lite.evaluation.config import EvaluationConfig
+from t5lite.runner.comparison import BITS_PER_BYTE
+from t5lite.runner.heldout_scores import MASKED
 from t5lite.runner.measurements import Measured, measurements
 from t5lite.runner.snapshot import Snapshot
 
 _COUNTING = ("average", "max_examples", "task")
 """What, besides the store, makes an evaluation another one."""
+_CHIEF = ("loss", "text_loss", BITS_PER_BYTE, MASKED)
+"""Of the evaluation that says which checkpoint is best, in columns without its name."""
 
 
 def is_measured(found: Snapshot, step: int) -> bool:
@@ -32,6 +36,12 @@ def measured_values(found: Snapshot, step: int) -> Mapping[str, float]:
         for each in reversed(records)
         for metric, value in each.metrics.items()
     }
+
+
+def chief_values(found: Snapshot, measured: Mapping[str, float]) -> dict[str, float | None]:
+    """Return of ``measured_values`` what compares runs, by names without that of an evaluation."""
+    chief = {metric: measured.get(f"{found.config.best_evaluation}/{metric}") for metric in _CHIEF}
+    return chief | {"bits": chief[MASKED] if chief[BITS_PER_BYTE] is None else chief[BITS_PER_BYTE]}
 
 
 def _own(found: Snapshot, step: int) -> dict[str, list[Measured]]:

@@ -17,13 +17,11 @@ from t5lite.core.files import make_directory, write_bytes, write_json
 from t5lite.core.json_text import load_json
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.run_config import to_json
-from t5lite.runner.comparison import BITS_PER_BYTE
-from t5lite.runner.heldout_scores import MASKED
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import run_status
 from t5lite.scaling.counting import CONVENTIONS, count_run, shape_of
 from t5lite.scaling.sweep_epochs import Epochs
-from t5lite.scaling.sweep_measures import measured_values
+from t5lite.scaling.sweep_measures import chief_values, measured_values
 from t5lite.scaling.sweeps import SweepRun
 
 FINISHED = "finished"
@@ -32,9 +30,6 @@ TABLE, CURVES = "table", "curves"
 """Names of the tables, without suffix."""
 _UNIQUE = "unique_tokens"
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
-
-_SHOWN = ("loss", "text_loss", BITS_PER_BYTE, MASKED)
-"""Of the evaluation that says which checkpoint is best, in columns without its name."""
 
 Row = Mapping[str, Any]
 
@@ -85,8 +80,6 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) ->
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
     measured = measured_values(found, status.step)
     made = status.step / run.config.training.total_steps  # below 1 of one that early stopping ended
-    best = run.config.best_evaluation
-    shown = {metric: measured.get(f"{best}/{metric}") for metric in _SHOWN}
     noted = _noted(folder, run)
     unique_tokens = noted.pop(_UNIQUE, None) or epochs.unique_tokens(run)
     kaplan = CONVENTIONS["kaplan"].params(shape_of(run.config))
@@ -98,8 +91,7 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) ->
         "tokens": round(made * run.count.tokens),
         _UNIQUE: unique_tokens,
         "flops": made * run.count.flops,
-        **shown,
-        "bits": shown[MASKED] if shown[BITS_PER_BYTE] is None else shown[BITS_PER_BYTE],
+        **chief_values(found, measured),
         "steps": status.step,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,

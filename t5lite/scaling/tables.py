@@ -85,10 +85,10 @@ class Reading:
           DataError: if the file is missing, empty, of no known format, or lacks a column, or no row can
           be used.
         """
-        header, rows = _read(path)
-        meant = self._meant(header, path)
+        header, rows = read_rows(path)
+        meant = self.meant(header, path)
         for column in [*self.where, *([] if by is None else [by])]:
-            _check_column(column, header, path)
+            check_column(column, header, path)
         groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
         for number, row in rows:
             if all(_text(row.get(column)) == value for column, value in self.where.items()):
@@ -101,17 +101,21 @@ class Reading:
                 f"{path} has no row of {wanted or 'data'}"
                 + (f"; the first such column has: {', '.join(found)}" if self.where else "")
             )
-        tables = {key: _table(rows, meant) for key, rows in groups.items()}
+        tables = {key: table_of(rows, meant) for key, rows in groups.items()}
         if not any(len(table.observations) for table in tables.values()):
             raise DataError(f"{path} has no row that can be used: {next(iter(tables.values())).notes[0]}")
         return tables
 
-    def _meant(self, header: Sequence[str], path: str) -> dict[str, str]:
-        """Return which column of the table is which."""
+    def meant(self, header: Sequence[str], path: str) -> dict[str, str]:
+        """Return which column of a table is which, by what it means.
+
+        Raises:
+          DataError: if it lacks some, or has several for one.
+        """
         meant = {}
         for name, usual in NAMES.items():
             if name in self.columns:
-                _check_column(self.columns[name], header, path)
+                check_column(self.columns[name], header, path)
                 meant[name] = self.columns[name]
                 continue
             found = [column for column in header if _plain(column) in usual]
@@ -132,7 +136,8 @@ class Reading:
         return meant
 
 
-def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Table:
+def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Table:
+    """Return the runs of rows, each with where it stands; ``meant`` says which column is which."""
     left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS if name in meant}
     runs: list[str] = []
@@ -218,7 +223,8 @@ def _number(value: Any, column: str, *, may_lack: bool) -> float:
     return number
 
 
-def _check_column(column: str, header: Sequence[str], path: str) -> None:
+def check_column(column: str, header: Sequence[str], path: str) -> None:
+    """Raise a DataError for a column that a file has not."""
     if column not in header:
         hint = question(column, header)
         raise DataError(f"{path} has no column {column!r};{hint and f' {hint}'} it has: {', '.join(header)}")
@@ -232,7 +238,12 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _read(path: str) -> Rows:
+def read_rows(path: str) -> Rows:
+    """Return the columns and rows of a file.
+
+    Raises:
+      DataError: if it is missing, empty or of no known format.
+    """
     file = place(path)
     readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet}
     if file.suffix.lower() not in readers:

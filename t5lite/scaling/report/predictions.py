@@ -1,0 +1,211 @@
+"""Predictions beside what came of them: runs that were held out of the fit, and what was written down before.
+
+What ``t5lite scaling fit --predict-run N D … --json`` printed into a file is a prediction that was written
+down: its losses are looked up among the runs that have been finished since.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from t5lite.core.errors import DataError
+from t5lite.core.storage.addresses import StoragePath
+from t5lite.scaling.report.families import Family
+from t5lite.scaling.report.reported_run import ReportedRun, number
+
+_NAME = re.compile(r"loss at N=(?P<params>[-+.\de]+), D=(?P<tokens>[-+.\de]+)")
+_ALIKE = 0.01
+"""Of sizes: a run of as many parameters and tokens is the one that a prediction is of; steps are whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A loss that was predicted.
+
+    Attributes:
+      family: of the run.
+      method: that predicted it.
+      params: N.
+      tokens: D.
+      predicted: loss.
+      low: of its interval; None without one.
+      high: of it.
+      outcome: the loss that was measured; None if there is no such run yet.
+      run: which; empty if there is none.
+      flops: of the run.
+      origin: where the prediction stands.
+    """
+
+    family: str
+    method: str
+    params: float
+    tokens: float
+    predicted: float
+    low: float | None = None
+    high: float | None = None
+    outcome: float | None = None
+    run: str = ""
+    flops: float | None = None
+    origin: str = ""
+
+    @property
+    def missed(self) -> float | None:
+        """By how much of the outcome the prediction is off, in per cent."""
+        return None if self.outcome is None else 100 * (self.predicted / self.outcome - 1)
+
+
+def held_out(family: Family) -> list[Prediction]:
+    """Return what each law says of the runs that it is not fitted to."""
+    return [
+        _prediction(
+            family,
+            method=analysis.method.name,
+            params=each.params,
+            tokens=each.tokens,
+            predicted=each.predicted,
+            interval=None if each.interval is None else (each.interval.low, each.interval.high),
+            origin="runs that were held out of the fit",
+        )
+        for analysis in family.analyses
+        for each in analysis.held_out
+    ]
+
+
+def written_down(
+    file: StoragePath, families: Sequence[Family], *, loss: str
+) -> tuple[list[Prediction], list[str]]:
+    """Return the predictions of a file, with the outcomes that are known, and what is to be said of it.
+
+    Args:
+      file: of one object.
+      families: that have the outcomes.
+      loss: the column that these are of.
+
+    Raises:
+      DataError: if it is not what ``t5lite scaling fit --json`` prints, or of another column.
+    """
+    found: list[Prediction] = []
+    notes: list[str] = []
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for key, group in content.items():
+            _check_column(file, group.get("columns", {}).get("loss", "loss"), loss)
+            family = _family(key, families)
+            told = [
+                (method, match, value, said["intervals"].get(name))
+                for method, said in group["methods"].items()
+                for name, value in said["numbers"].items()
+                if (match := _NAME.fullmatch(name)) and value is not None
+            ]
+            if family is None:
+                notes.append(
+                    f"{file}: no runs here are of its {key!r}; {len(told)} predictions are not shown"
+                )
+                continue
+            found += [
+                _prediction(
+                    family,
+                    method=method,
+                    params=float(match["params"]),
+                    tokens=float(match["tokens"]),
+                    predicted=float(value),
+                    interval=_ends(interval),
+                    origin=str(file),
+                )
+                for method, match, value, interval in told
+            ]
+    except FileNotFoundError:
+        raise DataError(f"{file} does not exist; write it by t5lite scaling fit … --json > {file}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{file} is not what `t5lite scaling fit TABLE --predict-run N D --json` prints ({error!r})"
+        ) from error
+    if not found and not notes:
+        notes.append(f"{file} predicts the loss of no run; t5lite scaling fit does by --predict-run N D")
+    if missing := sum(each.outcome is None for each in found):
+        notes.append(f"{file}: {missing} of {len(found)} predictions are of runs that are not finished yet")
+    return found, notes
+
+
+def _check_column(file: StoragePath, predicted: str, loss: str) -> None:
+    if predicted != loss:
+        raise DataError(
+            f"{file} predicts the column {predicted!r}, and this report is of {loss!r}; give --columns loss "
+            f"{predicted}"
+        )
+
+
+def _ends(interval: Any) -> tuple[float, float] | None:
+    if interval is None or None in (interval["low"], interval["high"]):
+        return None
+    return float(interval["low"]), float(interval["high"])
+
+
+def _family(key: str, families: Sequence[Family]) -> Family | None:
+    """Return the family of a key; the only one, where the table was fitted as one."""
+    if not key and len(families) == 1:
+        return families[0]
+    return next((each for each in families if each.name == key), None)
+
+
+def _prediction(
+    family: Family,
+    *,
+    method: str,
+    params: float,
+    tokens: float,
+    predicted: float,
+    interval: tuple[float, float] | None,
+    origin: str,
+) -> Prediction:
+    low, high = interval or (None, None)
+    return Prediction(
+        family=family.name,
+        method=method,
+        params=params,
+        tokens=tokens,
+        predicted=predicted,
+        low=low,
+        high=high,
+        origin=origin,
+        **_outcome(family, params, tokens),
+    )
+
+
+def _outcome(family: Family, params: float, tokens: float) -> dict[str, Any]:
+    """Return what is known of the run of such sizes; nothing if there is none."""
+    known = family.observations
+    far = np.maximum(_apart(known.params, params), _apart(known.tokens, tokens))
+    if not len(far) or far.min() > _ALIKE:
+        return {}
+    place = int(np.argmin(far))
+    run = _run_of(family, float(known.params[place]), float(known.tokens[place]))
+    return {
+        "outcome": float(known.loss[place]),
+        "run": "" if run is None else run.name,
+        "flops": float(known.flops[place]),
+    }
+
+
+def _apart(sizes: np.ndarray, size: float) -> np.ndarray:
+    return np.abs(np.log(sizes / size))
+
+
+def _run_of(family: Family, params: float, tokens: float) -> ReportedRun | None:
+    return next(
+        (
+            run
+            for run in family.runs
+            if run.is_finished
+            and any(
+                abs(number(point.get("params")) - params) <= _ALIKE
+                and abs(number(point.get("tokens")) - tokens) <= _ALIKE
+                for point in run.points
+            )
+        ),
+        None,
+    )
