@@ -13,7 +13,7 @@ from typing import Any
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--hide-scrollbars", "--enable-logging=stderr"),
+    *("--hide-scrollbars", "--enable-logging=stderr", "--virtual-time-budget=10000"),
 )
 _SECONDS = 120
 # Whatever the page asks for from elsewhere is refused, and noted as a violation.
@@ -41,12 +41,18 @@ addEventListener("load", () => {
     scripts: document.querySelectorAll("script").length, images: document.images.length,
     svgs: document.querySelectorAll("svg").length,
   };
-  const element = document.createElement("pre");
-  element.id = "probe";
-  element.textContent = JSON.stringify(found);
-  document.body.append(element);
+  parent.postMessage(JSON.stringify(found), "*");
 });
 </script>"""
+# A window is never narrower than 500 pixels; a frame is as wide as it is told.
+_FRAME = """<!doctype html><body style="margin:0"><script>
+addEventListener("message", event => {
+  const element = document.createElement("pre");
+  element.id = "probe";
+  element.textContent = event.data;
+  document.body.append(element);
+});
+</script><iframe src="page.html" style="border:0;width:%dpx;height:900px"></iframe></body>"""
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,17 @@ def chromium() -> str:
 
 
 def open_page(page: Path, *, width: int) -> Opened:
-    """Open a copy of a page, in a window of so many pixels, that looks at itself when it is loaded."""
+    """Open a copy of a page, in a frame of so many pixels, that looks at itself when it is loaded."""
     text = page.read_text(encoding="utf-8")
     assert "<script" not in text
     probed = text.replace("<head>", f"<head>{_POLICY}{_WATCH}", 1).replace("</body>", f"{_PROBE}</body>")
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "page.html")
-        copy.write_text(probed, encoding="utf-8")
-        words = [chromium(), *_FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},900"]
+        Path(folder, "page.html").write_text(probed, encoding="utf-8")
+        frame = Path(folder, "frame.html")
+        frame.write_text(_FRAME % width, encoding="utf-8")
+        words = [chromium(), *_FLAGS, f"--user-data-dir={folder}/profile", "--window-size=1600,1000"]
         done = subprocess.run(
-            [*words, "--dump-dom", copy.as_uri()],
+            [*words, "--dump-dom", frame.as_uri()],
             check=False,
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ from t5lite.quickstart.report import write_report as write_quickstart_report
 from t5lite.quickstart.results import RESULTS_FILE, load_results
 from t5lite.scaling.analysis import FEWEST_RESAMPLES, Settings
 from t5lite.scaling.methods import METHODS
+from t5lite.scaling.report.predictions import read_predictions
 from t5lite.scaling.report.sources import read_all, sources
 from t5lite.scaling.report.writing import PAGE, Report, write_report
 from t5lite.scaling.tables import Reading
@@ -82,10 +83,11 @@ def run(arguments: Sequence[str]) -> int:
     if not known.given or any(_is_quickstart(place(each)) for each in given):
         return _quickstart(given)
     output = place(known.output)
-    files = tuple(place(each) for each in known.predictions)
     check_new_directory(output, overwrite=known.overwrite, mark=PAGE)
     check_apart(output, [*given, *known.predictions])
     reading = Reading(columns=command_line.pairs("columns", known.columns))
+    loss = reading.columns.get("loss", "loss")
+    written = tuple(read_predictions(place(each), loss=loss) for each in known.predictions)
     material = read_all(given, sources(reading, known.by))
     report = Report(
         given=given,
@@ -95,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
         settings=Settings(
             fit_below=known.fit_below, keep_repeats=known.keep_repeats, num_resamples=known.resamples
         ),
-        predictions=files,
+        predictions=written,
     )
     page = write_report(report, output, overwrite=known.overwrite)
     print("\n".join([*material.notes, f"{len(material.runs)} runs: {page}"]))

@@ -15,6 +15,8 @@ from t5lite.scaling.report.families import Family
 from t5lite.scaling.report.predictions import Prediction
 
 _HEIGHT = 3.9
+MOST_DOTS = 600
+"""Of a figure."""
 _BESIDE = 1.03
 """Between the predictions of one run by several methods, in FLOPs."""
 
@@ -95,6 +97,7 @@ def _runs(
     height: Callable[[Observations], np.ndarray],
 ) -> None:
     """Draw runs that a law is of as dots, those that it only predicts as open diamonds."""
+    fitted = thinned(fitted)
     axes.plot(fitted.flops, height(fitted), linestyle="", marker="o", markersize=4, color=LIGHT.muted)
     if len(held_out):
         axes.plot(
@@ -102,6 +105,13 @@ def _runs(
             markerfacecolor=LIGHT.background, markeredgecolor=LIGHT.orange, label="held out",
         )  # fmt: skip
         axes.legend(frameon=False, fontsize=FONT - 2, labelcolor=LIGHT.ink)
+
+
+def thinned(observations: Observations) -> Observations:
+    """Return at most ``MOST_DOTS`` points, evenly chosen: more are a blot, and megabytes of a page."""
+    if len(observations) <= MOST_DOTS:
+        return observations
+    return observations.take(np.linspace(0, len(observations) - 1, MOST_DOTS).round().astype(int))
 
 
 def missed(predictions: Sequence[Prediction]) -> Figure | None:

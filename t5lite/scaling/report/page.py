@@ -52,7 +52,6 @@ class Content:
       curves: figures by ``Progress.name``, a family each.
       of_family: figures of a family, by its name.
       of_predictions: figures of a family's predictions, by its name.
-      loss: what laws are of.
       level: of intervals.
     """
 
@@ -65,7 +64,6 @@ class Content:
     curves: Mapping[str, Sequence[Shown]]
     of_family: Mapping[str, Sequence[Shown]]
     of_predictions: Mapping[str, Sequence[Shown]]
-    loss: str
     level: float
 
 

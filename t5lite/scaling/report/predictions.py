@@ -6,7 +6,7 @@ down: its losses are looked up among the runs that have been finished since.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,59 +75,80 @@ def held_out(family: Family) -> list[Prediction]:
     ]
 
 
-def written_down(
-    file: StoragePath, families: Sequence[Family], *, loss: str
-) -> tuple[list[Prediction], list[str]]:
-    """Return the predictions of a file, with the outcomes that are known, and what is to be said of it.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A loss that a file predicts: by which method, of which sizes, and the interval, if there is one."""
+
+    method: str
+    params: float
+    tokens: float
+    predicted: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenDown:
+    """What a file predicts, by the group of runs that it is of."""
+
+    file: StoragePath
+    groups: Mapping[str, Sequence[Told]]
+
+
+def read_predictions(file: StoragePath, *, loss: str) -> WrittenDown:
+    """Return what was predicted before.
 
     Args:
-      file: of one object.
-      families: that have the outcomes.
-      loss: the column that these are of.
+      file: that ``t5lite scaling fit --json`` printed.
+      loss: the column that outcomes are of.
 
     Raises:
-      DataError: if it is not what ``t5lite scaling fit --json`` prints, or of another column.
+      DataError: if it is none, or of another column.
     """
-    found: list[Prediction] = []
-    notes: list[str] = []
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        for key, group in content.items():
+        for group in content.values():
             _check_column(file, group.get("columns", {}).get("loss", "loss"), loss)
-            family = _family(key, families)
-            told = [
-                (method, match, value, said["intervals"].get(name))
-                for method, said in group["methods"].items()
-                for name, value in said["numbers"].items()
-                if (match := _NAME.fullmatch(name)) and value is not None
-            ]
-            if family is None:
-                notes.append(
-                    f"{file}: no runs here are of its {key!r}; {len(told)} predictions are not shown"
-                )
-                continue
-            found += [
-                _prediction(
-                    family,
-                    method=method,
-                    params=float(match["params"]),
-                    tokens=float(match["tokens"]),
-                    predicted=float(value),
-                    interval=_ends(interval),
-                    origin=str(file),
-                )
-                for method, match, value, interval in told
-            ]
+        return WrittenDown(file=file, groups={key: _told(group) for key, group in content.items()})
     except FileNotFoundError:
         raise DataError(f"{file} does not exist; write it by t5lite scaling fit … --json > {file}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{file} is not what `t5lite scaling fit TABLE --predict-run N D --json` prints ({error!r})"
         ) from error
+
+
+def _told(group: Mapping[str, Any]) -> list[Told]:
+    return [
+        Told(
+            method=method,
+            params=float(match["params"]),
+            tokens=float(match["tokens"]),
+            predicted=float(value),
+            interval=_ends(said["intervals"].get(name)),
+        )
+        for method, said in group["methods"].items()
+        for name, value in said["numbers"].items()
+        if (match := _NAME.fullmatch(name)) and value is not None
+    ]
+
+
+def with_outcomes(written: WrittenDown, families: Sequence[Family]) -> tuple[list[Prediction], list[str]]:
+    """Return the predictions of a file, with the outcomes that are known, and what is to be said of it."""
+    found: list[Prediction] = []
+    notes: list[str] = []
+    for key, told in written.groups.items():
+        family = _family(key, families)
+        if family is None:
+            left = f"{len(told)} predictions are left out"
+            notes.append(f"{written.file}: no run here is of its {key!r}; {left}")
+            continue
+        found += [_prediction(family, **vars(each), origin=str(written.file)) for each in told]
     if not found and not notes:
-        notes.append(f"{file} predicts the loss of no run; t5lite scaling fit does by --predict-run N D")
+        notes.append(f"{written.file} predicts no run's loss; t5lite scaling fit does by --predict-run N D")
     if missing := sum(each.outcome is None for each in found):
-        notes.append(f"{file}: {missing} of {len(found)} predictions are of runs that are not finished yet")
+        notes.append(
+            f"{written.file}: {missing} of {len(found)} predictions are of runs that are not finished yet"
+        )
     return found, notes
 
 

@@ -16,7 +16,7 @@ from t5lite.scaling.report import fit_figures
 from t5lite.scaling.report.curve_figures import PROGRESS, Progress, curves
 from t5lite.scaling.report.families import Family, families
 from t5lite.scaling.report.page import Content, Shown, page
-from t5lite.scaling.report.predictions import Prediction, held_out, written_down
+from t5lite.scaling.report.predictions import Prediction, WrittenDown, held_out, with_outcomes
 from t5lite.scaling.report.reported_run import Material
 from t5lite.scaling.report.tables_shown import as_csv, curve_rows, run_rows
 
@@ -34,7 +34,7 @@ class Report:
       columns: of rows, for some of what fits are of (``tables.NAMES``).
       methods: of fitting, by name.
       settings: of fitting.
-      predictions: files that were written before.
+      predictions: that were written down before.
     """
 
     given: tuple[str, ...]
@@ -42,14 +42,13 @@ class Report:
     columns: Mapping[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = tuple(METHODS)
     settings: Settings = field(default_factory=Settings)
-    predictions: tuple[StoragePath, ...] = ()
+    predictions: tuple[WrittenDown, ...] = ()
 
 
 def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False) -> StoragePath:
     """Fit, draw and write; return the page.
 
     Raises:
-      DataError: if a file of predictions is none.
       UserError: if the folder cannot be written, or holds something else.
     """
     runs, loss = report.material.runs, report.columns.get("loss", "loss")
@@ -67,7 +66,6 @@ def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False
             curves={each.name: drawn.curves(found, each) for each in PROGRESS},
             of_family={each.name: drawn.laws(each, loss) for each in found},
             of_predictions={each.name: drawn.predictions(each, predictions) for each in found},
-            loss=loss,
             level=report.settings.level,
         )
         write_text(written / PAGE, page(content))
@@ -79,8 +77,8 @@ def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False
 def _predictions(report: Report, found: Sequence[Family]) -> tuple[list[Prediction], list[str]]:
     predictions = [each for family in found for each in held_out(family)]
     notes: list[str] = []
-    for file in report.predictions:
-        more, said = written_down(file, found, loss=report.columns.get("loss", "loss"))
+    for each in report.predictions:
+        more, said = with_outcomes(each, found)
         predictions += more
         notes += said
     return predictions, notes
@@ -112,6 +110,9 @@ class _Drawings:
 
     def laws(self, family: Family, loss: str) -> list[Shown]:
         """Return what laws make of a family."""
+        num_points = len(family.fitted)
+        dots = f" Of {num_points:,} points {fit_figures.MOST_DOTS} are drawn."
+        dots = dots if num_points > fit_figures.MOST_DOTS else ""
         held = f"; open diamonds are {len(family.held_out)} runs held out" if len(family.held_out) else ""
         drawn = (
             (
@@ -127,12 +128,12 @@ class _Drawings:
             (
                 "lowest_loss",
                 fit_figures.lowest_loss(family, loss=loss),
-                f"Runs, and the lowest loss for a budget by the law, with its interval as a band{held}.",
+                f"Runs, and the lowest loss by the law, with its interval as a band{held}.{dots}",
             ),
             (
                 "residuals",
                 fit_figures.residuals(family),
-                f"How far each run is above or below the law{held}.",
+                f"How far each run is above or below the law{held}.{dots}",
             ),
         )
         return [self._shown(figure, name, family, caption) for name, figure, caption in drawn if figure]

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
+from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
 from t5lite.pages.themed_svg import colors_used
+from t5lite.runner.run_directory import RunDirectory
 from t5lite.scaling.report.drawing import dark_twin, decades, short
+from t5lite.scaling.report.fit_figures import MOST_DOTS, thinned
 from t5lite.scaling.report.run_directories import once_each, read_run
 from t5lite.scaling.report.sources import read_all, remarks, sources
 from t5lite.scaling.sweep_list import ListedRun, read_list
@@ -25,6 +28,7 @@ from t5lite.scaling.tables import Reading
 from tests.unit.scaling.simulated import isoflops
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_gpt_recipe.py"
+ISOFLOP = ("--methods", "isoflop", "--resamples", "20")
 FAST = ("--methods", "isoflop", "chinchilla", "--resamples", "20")
 
 
@@ -47,6 +51,8 @@ def write_run(folder: Path, entries: list[dict], *, end: str | None = "finished"
     stores = ["--data.store", "/data/train", "--evaluations.heldout.store", "/data/heldout"]
     config = run_config.load(RECIPE, [*stores, "--run-dir", str(folder)])
     run_config.save(config, folder / "config.json")
+    vocabulary = ByteVocabulary()
+    RunDirectory.at(str(folder)).write_model(config.model, vocabulary, execution=config.execution)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in entries))
     attempt = {
         "version": 4, "number": 1, "host": "h", "pid": 1, "job": None, "program": None, "num_processes": 1,
@@ -110,7 +116,7 @@ def test_what_was_predicted_before_is_held_against_the_runs(tmp_path, capsys):
     assert main([*fit, "--methods", "chinchilla", "--resamples", "20", "--json"]) == 0
     (tmp_path / "before.json").write_text(capsys.readouterr().out)
     prediction = ["--predictions", str(tmp_path / "before.json")]
-    page = report(tmp_path, str(tmp_path / "runs.csv"), *FAST, *prediction)
+    page = report(tmp_path, str(tmp_path / "runs.csv"), *ISOFLOP, *prediction)
     assert "not there yet" in page
     assert "1 of 2 predictions are of runs that are not finished yet" in page
     assert f"<td>{runs.loss[-1]:.4f}</td>" in page
@@ -120,12 +126,9 @@ def test_what_was_predicted_before_is_held_against_the_runs(tmp_path, capsys):
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.slow
 def test_predictions_of_another_loss_are_refused(tmp_path, capsys):
     write_table(tmp_path / "runs.csv", bits=["1.5"])
-    fit = ["scaling", "fit", str(tmp_path / "runs.csv"), "--predict-run", "1e9", "1e10", "--json"]
-    assert main([*fit, "--methods", "chinchilla", "--resamples", "20"]) == 0
-    (tmp_path / "before.json").write_text(capsys.readouterr().out)
+    (tmp_path / "before.json").write_text('{"": {"columns": {}, "methods": {}}}')
     words = ["--columns", "loss", "bits", "--predictions", str(tmp_path / "before.json")]
     assert main(["report", str(tmp_path / "runs.csv"), *words, "--output", str(tmp_path / "no")]) == 2
     assert "--columns" in capsys.readouterr().err
@@ -149,7 +152,7 @@ def test_runs_in_every_state_are_shown_or_said(tmp_path, capsys):
     assert set(read_list(tmp_path / "sweep")) == set(listed)
     shutil.copytree(runs / "a", tmp_path / "elsewhere" / "a")
     given = [str(tmp_path / "sweep"), str(tmp_path / "elsewhere" / "a")]
-    page = report(tmp_path, *given, *FAST)
+    page = report(tmp_path, *given, *ISOFLOP)
     for said in (
         "3 of 6 runs are not finished (1 waiting, 1 killed, 1 failed): no law is of them",
         "1 of 6 runs ended before their last step, by early stopping",
@@ -194,7 +197,7 @@ def test_names_are_text_and_long_tables_stay_readable(tmp_path):
     count = write_table(tmp_path / "runs.csv", sizes=50, run=[f"{names[i % 4]}{i}" for i in range(200)],
                         family=["<b>", "$\\frac"])  # fmt: skip
     assert count == 200
-    page = report(tmp_path, str(tmp_path / "runs.csv"), *FAST)
+    page = report(tmp_path, str(tmp_path / "runs.csv"), *ISOFLOP)
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;0" in page
     assert "<b>$" not in page
@@ -212,8 +215,9 @@ def test_many_curves_stay_a_small_page(tmp_path):
                 of = (runs.params[place], share * runs.tokens[place], share * runs.flops[place])
                 loss = runs.loss[place] * (2 - share)
                 file.write(f"r{place},{share * 1000:.0f},{','.join(map(str, of))},{loss}\n")
-    page = report(tmp_path, str(tmp_path / "curves.csv"), "--methods", "kaplan", "--resamples", "20")
+    page = report(tmp_path, str(tmp_path / "curves.csv"), "--methods", "repetition")
     assert len(page) < 3e6
+    assert len(thinned(isoflops(sizes=200))) == MOST_DOTS
     assert "over-hours" not in page.split("</style>")[1]
 
 
