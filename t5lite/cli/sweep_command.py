@@ -20,7 +20,7 @@ from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
 from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_list import write_list
-from t5lite.scaling.sweep_running import Outcome, Processes, run_all
+from t5lite.scaling.sweep_running import Outcome, Processes, lacking, run_all
 from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
 from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
 
@@ -63,6 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     for note in notes:
         _say(note)
     runs = _chosen(every, known.only)
+    if needed := lacking(runs):
+        _say(f"taken as well, for others go on from there: {', '.join(run.id for run in needed)}")
+        runs = [*needed, *runs]
     folder, epochs = place(sweep.directory), Epochs()
     if known.list:
         print(_json(runs, epochs) if known.json else _listed(runs, epochs))
@@ -138,6 +141,8 @@ def _shown(run: SweepRun, epochs: Epochs) -> dict[str, Any]:
         "flops": run.count.flops,
         "convention": EXACT,
         "steps": run.config.training.total_steps,
+        "own_steps": run.own_steps,
+        "trunk": run.trunk and {"run": run.trunk.run.id, "step": run.trunk.step},
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,
         "state": state,
@@ -150,7 +155,9 @@ def _json(runs: Sequence[SweepRun], epochs: Epochs) -> str:
 
 
 def _listed(runs: Sequence[SweepRun], epochs: Epochs) -> str:
-    lines = [("run", "family", "parameters", "tokens", "epochs", "FLOPs", "steps", "rows", "rate", "state")]
+    titles = "run", "family", "parameters", "tokens", "epochs", "FLOPs", "steps", "rows", "rate", "state"
+    branch = any(run.trunk for run in runs)
+    lines: list[tuple[str, ...]] = [(*titles, "goes on from") if branch else titles]
     for each in (_shown(run, epochs) for run in runs):
         at = "" if each["state"] in _SHORT_STATES else f" at {each['step']:,}"
         lines.append(
@@ -165,24 +172,45 @@ def _listed(runs: Sequence[SweepRun], epochs: Epochs) -> str:
                 f"{each['batch_size']:,}",
                 f"{each['highest_rate']:.2g}",
                 f"{each['state']}{at}",
+                *(_trunk_shown(each["trunk"]) if branch else ()),
             )
         )
     total = sum(run.count.flops for run in runs)
-    last = len(lines[0]) - 1
-    below = [f"{len(runs)} runs, {total:.3g} FLOPs", *epochs.remarks(runs)]
-    return "\n".join([*table.rows(lines, left=(0, 1, last)), "", *below])
+    left = (0, 1, *range(len(titles) - 1, len(lines[0])))
+    below = [f"{len(runs)} runs, {total:.3g} FLOPs", *_saved(runs), *epochs.remarks(runs)]
+    return "\n".join([*table.rows(lines, left=left), "", *below])
+
+
+def _trunk_shown(trunk: dict[str, Any] | None) -> tuple[str]:
+    return ("" if trunk is None else f"{trunk['run']} at {trunk['step']:,}",)
+
+
+def _saved(runs: Sequence[SweepRun]) -> list[str]:
+    """Return what is trained where runs go on from others, and what it would be from their starts."""
+    steps = [run.config.training.total_steps for run in runs]
+    if (own := sum(run.own_steps for run in runs)) == sum(steps):
+        return []
+    flops = sum(run.count.flops * run.own_steps / each for run, each in zip(runs, steps, strict=True))
+    return [
+        f"{own:,} steps are trained, {flops:.3g} FLOPs, in place of {sum(steps):,}: runs go on from shorter "
+        "ones where these begin to decay"
+    ]
 
 
 def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
     """Write a recipe for each run that is not finished, and print what starts it."""
     make_directory(folder)
+    num_branches = 0
     for each in runs:
         if each.state()[0] == "finished":
             continue
+        num_branches += each.trunk is not None
         file = folder / f"{each.id}.json"
-        run_config.save(each.config, file)
+        run_config.save(each.started, file)
         # A platform's names begin with a letter.
         print(shlex.join(["t5lite", "launch", "PLATFORM", "--config", str(file), "--name", f"run-{each.id}"]))
+    if num_branches:
+        _say(f"{num_branches} of them go on from a checkpoint of a run above: start each when that is there")
     return 0
 
 
@@ -190,6 +218,8 @@ def _summary(outcome: Outcome, runs: Sequence[SweepRun], folder: StoragePath) ->
     parts = [f"{len(outcome.done)} of {len(runs)} runs are finished"]
     if outcome.elsewhere:
         parts.append(f"{len(outcome.elsewhere)} are being trained by other processes")
+    if outcome.waiting:
+        parts.append(f"{len(outcome.waiting)} wait for a checkpoint of another")
     if outcome.failed:
         listed = ", ".join(f"{name} (code {code})" for name, code in outcome.failed.items())
         parts.append(f"{len(outcome.failed)} failed: {listed}")

@@ -14,8 +14,20 @@ from t5lite.core.errors import ConfigError
 from t5lite.optim.base import ScheduleFn
 
 
+class _OneLength:
+    """A schedule whose runs of several lengths have no constant phase in common."""
+
+    def branch(self, total_steps: int, *, of: int) -> tuple["Schedule", int]:
+        """Raise: see ``WarmupStableDecay.branch``."""
+        del total_steps, of
+        raise ConfigError(
+            f"schedule={type(self).__name__} has no constant phase that ends in a decay, which runs of "
+            "several lengths could share; give the recipe schedule=WarmupStableDecay(…)"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Constant:
+class Constant(_OneLength):
     """The same rate throughout, after an optional linear warm-up (T5 fine-tuning: 1e-3)."""
 
     value: float = 1e-3
@@ -43,7 +55,7 @@ class Constant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InverseSqrt:
+class InverseSqrt(_OneLength):
     """``base / sqrt(max(step, warmup_steps))``, T5's pretraining schedule (flat 0.01 for 10k steps)."""
 
     base: float = 1.0
@@ -90,7 +102,7 @@ class InverseSqrt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmupCosine:
+class WarmupCosine(_OneLength):
     """Linear warm-up to ``peak``, then half a cosine down to ``peak * final_fraction``."""
 
     peak: float
@@ -168,6 +180,28 @@ class WarmupStableDecay:
             warmup_steps=_part(self.warmup_steps, steps),
             decay_steps=_part(self.decay_steps, steps),
         )
+
+    def branch(self, total_steps: int, *, of: int) -> tuple["Schedule", int]:
+        """Return it for a run of another length, and the step at which its decay begins.
+
+        The decay takes the same part of the run. The warm-up is as it is, so that runs of all lengths are one
+        run until the first of them decays (Hu et al., 2024, MiniCPM; Hägele et al., 2024).
+
+        Args:
+          total_steps: of the run.
+          of: the length that this schedule is for.
+
+        Raises:
+          ConfigError: if warm-up and decay do not fit, or a schedule has no such phase.
+        """
+        decay_steps = _part(self.decay_steps, total_steps / of)
+        start = total_steps - decay_steps
+        if start < max(self.warmup_steps, 1):
+            raise ConfigError(
+                f"{total_steps:,} steps do not hold a warm-up of {self.warmup_steps:,} and a decay of "
+                f"{decay_steps:,}; raise the budget, or shorten them"
+            )
+        return replace(self, decay_steps=decay_steps), start
 
 
 Schedule: TypeAlias = InverseSqrt | WarmupCosine | Constant | WarmupStableDecay

@@ -1,11 +1,12 @@
-"""A ladder: runs of several sizes under several budgets, a list of RunConfigs from one recipe."""
+"""Ladders: runs of several sizes under several budgets, a list of RunConfigs from one recipe."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.json_changes import json_changes
 from t5lite.models.config import ModelConfig
-from t5lite.run_config import RunConfig
+from t5lite.run_config import RunConfig, to_json
 from t5lite.scaling.budgets import Budget
 from t5lite.scaling.counting import shape_of
 from t5lite.scaling.hyperparameters import AsInRecipe, Rule
@@ -32,15 +33,92 @@ def ladder(
       ConfigError: if the recipe goes by epochs, a budget does not pay for ten steps, or the numbers make no
         run.
     """
+    _check_goes_by_steps(recipe)
+    return [_rung(recipe, model, budget, rule or AsInRecipe()) for budget in budgets for model in models]
+
+
+def branches(
+    recipe: RunConfig, *, models: Sequence[ModelConfig], budgets: Sequence[Budget], rule: Rule | None = None
+) -> list[RunConfig]:
+    """Return a run of each model under each budget; those of a model are one run until the first decays.
+
+    Each is the run that it would be alone: the recipe's warm-up, a constant rate, and a decay that takes the
+    same part of it as of the recipe. It keeps the checkpoint where its decay begins, and a sweep has the next
+    longer one go on from there, so that the constant phase is trained once (``trunks``).
+
+    Args:
+      recipe: as of ``ladder``, with a schedule of such phases.
+      models: in their sizes (``shapes``).
+      budgets: of every model, two or more.
+      rule: of batch size and learning rate, which may not go by the budget.
+
+    Raises:
+      ConfigError: as of ``ladder``; if the schedule has no constant phase, a budget does not hold its warm-up
+        and decay, two budgets are as many steps, or the rule has other settings for them.
+    """
+    _check_goes_by_steps(recipe)
+    found = [_branches(recipe, model, budgets, rule or AsInRecipe()) for model in models]
+    return [run for of_budget in zip(*found, strict=True) for run in of_budget]
+
+
+def _check_goes_by_steps(recipe: RunConfig) -> None:
     if recipe.training.epochs is not None:
         raise ConfigError(
             f"training.epochs={recipe.training.epochs:g}: a ladder's runs are as long as their budgets; give "
             "the recipe total_steps"
         )
-    return [_rung(recipe, model, budget, rule or AsInRecipe()) for budget in budgets for model in models]
 
 
 def _rung(recipe: RunConfig, model: ModelConfig, budget: Budget, rule: Rule) -> RunConfig:
+    config, steps = _sized(recipe, model, budget, rule)
+    return replace(
+        config,
+        training=replace(config.training, total_steps=steps),
+        schedule=config.schedule.scaled(steps=steps / config.training.total_steps),
+    )
+
+
+def _branches(
+    recipe: RunConfig, model: ModelConfig, budgets: Sequence[Budget], rule: Rule
+) -> list[RunConfig]:
+    budget_of: dict[int, Budget] = {}
+    runs: list[RunConfig] = []
+    first = None
+    for budget in budgets:
+        config, steps = _sized(recipe, model, budget, rule)
+        first = first or config
+        if changes := [*json_changes(to_json(first), to_json(config))]:
+            raise ConfigError(
+                f"the rule has other settings for {budget} than for {budgets[0]} at width {model.embed_dim} "
+                f"({'; '.join(map(str, changes))}), and branches share what comes before their decay; use a "
+                "rule that does not go by tokens, or a ladder"
+            )
+        if steps in budget_of:
+            raise ConfigError(
+                f"{budget_of[steps]} and {budget} are both {steps:,} steps at width {model.embed_dim}; leave "
+                "one of them out"
+            )
+        budget_of[steps] = budget
+        runs.append(_branch(config, steps, budget))
+    return runs
+
+
+def _branch(config: RunConfig, steps: int, budget: Budget) -> RunConfig:
+    try:
+        schedule, start = config.schedule.branch(steps, of=config.training.total_steps)
+    except ConfigError as error:
+        raise ConfigError(f"{budget} at width {config.model.embed_dim}: {error}") from error
+    kept = (*config.checkpoints.keep_steps, start)
+    return replace(
+        config,
+        training=replace(config.training, total_steps=steps),
+        schedule=schedule,
+        checkpoints=replace(config.checkpoints, keep_steps=kept),
+    )
+
+
+def _sized(recipe: RunConfig, model: ModelConfig, budget: Budget, rule: Rule) -> tuple[RunConfig, int]:
+    """Return the recipe with a model, batch and rate, and the steps that the budget pays for."""
     resized = replace(recipe, model=model)
     pays = budget.steps(resized)
     config = rule(resized, recipe, pays * resized.training.batch_size * shape_of(resized).tokens)
@@ -52,8 +130,4 @@ def _rung(recipe: RunConfig, model: ModelConfig, budget: Budget, rule: Rule) -> 
             f"{budget} is {pays:.2g} steps of {config.training.batch_size} rows at width "
             f"{model.embed_dim}; raise the budget, or lower the batch size"
         )
-    return replace(
-        config,
-        training=replace(config.training, total_steps=steps),
-        schedule=config.schedule.scaled(steps=steps / config.training.total_steps),
-    )
+    return config, steps

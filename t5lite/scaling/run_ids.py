@@ -13,7 +13,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.tasks.opening import kept_task
 
 _DIGITS = 10
-_FROM_THE_START = ("data", "evaluations", "initialize_from", "trainable", "training")
+_FROM_THE_START = ("data", "evaluations", "initialize_from", "continue_from", "trainable", "training")
 """What ``config_changes`` lets a run change as it goes on, though another run it would be from the start."""
 _WATCHING = ("log_every_steps", "profile_start_step", "profile_num_steps", "check_replicas_every_steps")
 """Fields of ``training`` that only watch it."""
@@ -33,7 +33,7 @@ def run_id(config: RunConfig, identity: Callable[[str], str]) -> str:
       DataError: as of ``identity``.
       ConfigError: if the file of a task, or the config.json of the run that it begins with, cannot be read.
     """
-    source = config.initialize_from
+    origins = {"initialize_from": config.initialize_from, "continue_from": config.continue_from}
     named = dataclasses.replace(
         config,
         data=config.data.with_stores(identity),
@@ -43,7 +43,11 @@ def run_id(config: RunConfig, identity: Callable[[str], str]) -> str:
             )
             for name, each in config.evaluations.items()
         },
-        initialize_from=source and dataclasses.replace(source, run=_source_identity(source.run)),
+        **{
+            name: dataclasses.replace(origin, run=_source_identity(origin.run))
+            for name, origin in origins.items()
+            if origin is not None
+        },
     )
     return _digest(_said(named, ()))
 

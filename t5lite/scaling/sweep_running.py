@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from t5lite import run_config
 from t5lite.checkpointing.lease import sighting
+from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import ReportedError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.runner.snapshot import Snapshot
@@ -44,6 +45,8 @@ class Outcome:
     """Finished, here or before."""
     elsewhere: list[str] = field(default_factory=list)
     """Being trained by another process."""
+    waiting: list[str] = field(default_factory=list)
+    """For the checkpoint of a shorter run that they go on from."""
     failed: dict[str, int] = field(default_factory=dict)
     """With their exit codes."""
     stopped_by: int | None = None
@@ -84,7 +87,7 @@ class Processes:
         """Train a run as ``t5lite train`` does."""
         with tempfile.TemporaryDirectory() as folder:
             recipe = Path(folder) / f"{run.id}.json"
-            run_config.save(run.config, recipe)
+            run_config.save(run.started, recipe)
             return self.run(["train", "--config", str(recipe)])
 
     def evaluate(self, run: SweepRun) -> int:
@@ -134,10 +137,14 @@ def run_all(
       finished: is called with each run that is finished, be it from before.
     """
     outcome = Outcome()
-    for number, run in enumerate(runs, start=1):
-        name = f"{number}/{len(runs)} {run.family} {run.id}"
+
+    def takes(run: SweepRun, name: str) -> bool:
+        """Run it to its end, or leave it to others; return False if it waits."""
         try:
-            code = _trained(run, name, processes, say)
+            ready = _as_it_can_start(run, name, say)
+            if ready is None:
+                return False
+            code = _trained(ready, name, processes, say)
             if code == ExitCode.DONE and evaluate and run.config.evaluations and not _is_measured(run):
                 code = processes.evaluate(run)
             if code == ExitCode.DONE:
@@ -147,15 +154,75 @@ def run_all(
             code = error.exit_code
         if code == ExitCode.DONE:
             outcome.done.append(run.id)
-        if processes.stopped_by is not None:
-            outcome.stopped_by = processes.stopped_by
-            break
-        if code is None:
+        elif code is None:
             outcome.elsewhere.append(run.id)
-        elif code != ExitCode.DONE:
+        elif processes.stopped_by is None:
             outcome.failed[run.id] = code
             say(f"{name} failed with code {code}; the others go on")
+        return True
+
+    left = [(run, f"{number}/{len(runs)} {run.family} {run.id}") for number, run in enumerate(runs, start=1)]
+    num_left = len(left) + 1
+    while len(left) < num_left and processes.stopped_by is None:
+        # Meanwhile another process may have come to where those go on that waited.
+        num_left, waiting = len(left), []
+        for run, name in left:
+            if processes.stopped_by is None and not takes(run, name):
+                waiting.append((run, name))
+        left = waiting
+    outcome.stopped_by = processes.stopped_by
+    for run, name in left if outcome.stopped_by is None else ():
+        outcome.waiting.append(run.id)
+        say(f"{name}: {_lacks(run)}")
     return outcome
+
+
+def lacking(runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """Return the shorter runs that some runs go on from, and that must be trained before them.
+
+    Raises:
+      TransientError: if object storage does not answer.
+    """
+    known, ahead = {run.id for run in runs}, list(runs)
+    found = []
+    for run in ahead:
+        if run.trunk is not None and run.trunk.run.id not in known and not _can_start(run):
+            known.add(run.trunk.run.id)
+            found.append(run.trunk.run)
+            ahead.append(run.trunk.run)
+    return found[::-1]
+
+
+def _can_start(run: SweepRun) -> bool:
+    """Whether a run has begun, or what it goes on from is there."""
+    return (
+        run.trunk is None
+        or bool(available_steps(run.directory.checkpoints))
+        or run.trunk.step in available_steps(run.trunk.run.directory.checkpoints)
+    )
+
+
+def _as_it_can_start(run: SweepRun, name: str, say: Say) -> SweepRun | None:
+    """Return the run; without its trunk where that will never be there; None while it may come.
+
+    Either way it is the same run, but for what it costs.
+    """
+    if run.trunk is None or _can_start(run):
+        return run
+    if run.trunk.run.state()[0] != _FINISHED:
+        return None
+    say(
+        f"{name}: {run.trunk.run.id} is finished and keeps no checkpoint of step {run.trunk.step:,}: trained "
+        "from the start"
+    )
+    return replace(run, trunk=None)
+
+
+def _lacks(run: SweepRun) -> str:
+    assert run.trunk is not None
+    holder = _holder(run.trunk.run)
+    by = f"{holder} is training" if holder else "is not trained so far"
+    return f"waits for step {run.trunk.step:,} of {run.trunk.run.id}, which {by}; run the command again"
 
 
 def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | None:
@@ -168,6 +235,8 @@ def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | 
         return None
     count, total = run.count, run.config.training.total_steps
     begun = f", from step {step:,}" if step else ""
+    if run.trunk is not None and not step:
+        begun = f", from step {run.trunk.step:,} of {run.trunk.run.id}"
     say(
         f"{name}: {count.params:,} parameters, {count.tokens:.3g} tokens, {count.flops:.3g} FLOPs, "
         f"{total:,} steps{begun}"

@@ -76,7 +76,9 @@ def write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) 
 
 def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) -> dict[str, Any]:
     status = run_status(str(run.directory.path))
-    speeds = [each["tokens_per_second"] for each in found.metrics if each.get("tokens_per_second")]
+    begun = status.attempts[0].first_step if status.attempts else 0  # above 0 where its trunk ended
+    own = [each for each in found.metrics if each["step"] > begun]
+    speeds = [each["tokens_per_second"] for each in own if each.get("tokens_per_second")]
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
     measured = measured_values(found, status.step)
     made = status.step / run.config.training.total_steps  # below 1 of one that early stopping ended
@@ -93,6 +95,9 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) ->
         "flops": made * run.count.flops,
         **chief_values(found, measured),
         "steps": status.step,
+        "own_steps": status.step - begun,
+        "own_flops": made * run.count.flops * (1 - begun / status.step),
+        "trunk": run.trunk.run.id if run.trunk and begun else None,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,
         "seconds": status.cost.total_seconds,

@@ -13,10 +13,12 @@ from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.data.stores.store_identity import store_identity
 from t5lite.run_config import RunConfig
+from t5lite.run_origins import ContinueFrom
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.status import State, run_status
 from t5lite.scaling.counting import RunCount, count_run
 from t5lite.scaling.run_ids import run_id
+from t5lite.scaling.trunks import shared_parts
 
 RUNS = "runs"
 """Folder of the run directories in that of the sweep."""
@@ -56,6 +58,21 @@ class SweepRun:
     family: str
     config: RunConfig
     """With absolute paths, and its own directory in that of the sweep."""
+    trunk: "Trunk | None" = None
+    """What it shares with a shorter run, and goes on from; None if it is trained from its start."""
+
+    @property
+    def started(self) -> RunConfig:
+        """What is trained: as ``config`` says, from the end of its trunk on."""
+        if self.trunk is None:
+            return self.config
+        origin = ContinueFrom(run=self.trunk.run.config.run_dir, step=self.trunk.step)
+        return dataclasses.replace(self.config, continue_from=origin)
+
+    @property
+    def own_steps(self) -> int:
+        """The steps that it trains itself."""
+        return self.config.training.total_steps - (self.trunk.step if self.trunk else 0)
 
     @functools.cached_property
     def count(self) -> RunCount:
@@ -84,6 +101,16 @@ class SweepRun:
                 raise
             return WAITING, 0  # a start that ended before it was a run
         return status.state, status.step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """What a run shares with a shorter one (``trunks``)."""
+
+    run: SweepRun
+    """The shorter one."""
+    step: int
+    """Up to which they are the same, and which that one keeps."""
 
 
 def read_sweep(path: StoragePath) -> Sweep:
@@ -120,5 +147,9 @@ def expand(sweep: Sweep) -> tuple[list[SweepRun], list[str]]:
             directory = str(place(sweep.directory) / RUNS / name)
             own = dataclasses.replace(config, run_dir=directory).resolved()
             found.setdefault(name, SweepRun(id=name, family=family, config=own))
+    shared = shared_parts({name: run.config for name, run in found.items()})
+    for name in sorted(shared, key=lambda name: found[name].config.training.total_steps):
+        trunk = Trunk(run=found[shared[name].run], step=shared[name].step)
+        found[name] = dataclasses.replace(found[name], trunk=trunk)
     notes = [f"runs that are the same as others, and are run once: {repeated}"] if repeated else []
     return sorted(found.values(), key=lambda run: run.count.flops), notes
