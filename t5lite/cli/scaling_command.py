@@ -11,7 +11,7 @@ import tyro
 
 from t5lite.cli import scaling_count
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError, suggestion
+from t5lite.core.errors import ConfigError, DataError, suggestion
 from t5lite.core.files import check_apart, check_new_file, write_bytes
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
@@ -132,6 +132,8 @@ def run(arguments: Sequence[str]) -> int:
         for key, each in found.items():
             name = f"{known.table}, {known.by}={key}" if key else known.table
             print("\n".join(_text(name, tables[key], each, settings)))
+    if not any(analysis.fitted for each in found.values() for analysis in each):
+        raise DataError(f"{known.table}: no method could be fitted; why not is said of each above")
     if drawn is not None:
         from t5lite.scaling.pictures import picture  # only a picture pays for matplotlib
 

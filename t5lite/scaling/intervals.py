@@ -1,6 +1,13 @@
-"""How far a fit would move with other runs of the same kind: the bootstrap."""
+"""How far a fit would move with other runs of the same kind: the bootstrap.
 
-from collections.abc import Callable
+Of runs of which each is a training of its own, errors are drawn and the sizes stay (model-based resampling,
+Davison and Hinkley, 1997, section 6.2.3): a budget of four runs has too few to draw runs from, and isoFLOP
+intervals by such draws held the truth in 97 to 99 of 100 tables where 90 were asked for. Of training curves
+whole ones are drawn, since points of one training err together; so are runs for a Huber loss, whose small
+delta makes it follow a run for each constant exactly, which leaves errors of 0 that no other run has.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +18,10 @@ from t5lite.scaling.observations import Observations, budget_numbers
 _SEED = 20201
 _FEWEST_DRAWN = 3
 """Of runs, or of a budget's; fewer tell nothing of how they differ."""
+_FEWEST_FREE = 1.5
+"""Degrees of freedom: one error alone says nothing of how large errors are."""
+_LEAST_LEFT = 0.05
+"""Of a run's error, below which a fit follows it wherever it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,31 +51,22 @@ class Bootstrapped:
     num_failed: int
 
 
-def bootstrap(
-    numbers: Callable[[Observations], dict[str, float]],
-    observations: Observations,
-    *,
-    num_resamples: int,
-    level: float,
+def refitted(
+    numbers: Callable[[Observations], dict[str, float]], tables: Iterable[Observations], *, level: float
 ) -> Bootstrapped:
-    """Return percentile intervals of what ``numbers`` finds, over resampled runs.
-
-    Runs are drawn with replacement: within each budget, where there are budgets, so that each keeps its
-    number; of training curves whole ones, since points of one training err together.
-    """
-    rng = np.random.default_rng(_SEED)
-    groups = _groups(observations)
-    if max(map(len, groups)) < _FEWEST_DRAWN:  # the same few again and again would look certain
-        return Bootstrapped(intervals={}, num_resamples=0, num_failed=0)
+    """Return percentile intervals of what ``numbers`` finds in resampled tables."""
     found: list[dict[str, float]] = []
     failed = 0
-    for _ in range(num_resamples):
+    for each in tables:
         try:
-            found.append(numbers(observations.take(_resampled(groups, rng))))
+            found.append(numbers(each))
         except DataError:
             failed += 1
-    if not found:
-        return Bootstrapped(intervals={}, num_resamples=0, num_failed=failed)
+    return percentiles(found, num_failed=failed, level=level)
+
+
+def percentiles(found: Sequence[dict[str, float]], *, num_failed: int = 0, level: float) -> Bootstrapped:
+    """Return intervals between percentiles of what resamples found."""
     tail = 50 * (1 - level)
     intervals = {}
     for name in {name: None for each in found for name in each}:
@@ -74,7 +76,56 @@ def bootstrap(
         method = "linear" if np.isfinite(values).all() else "inverted_cdf"  # nothing lies between infinities
         low, high = np.percentile(values, [tail, 100 - tail], method=method)
         intervals[name] = Interval(low=float(low), high=float(high), level=level)
-    return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=failed)
+    return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=num_failed)
+
+
+def draws(observations: Observations, num_resamples: int) -> list[np.ndarray]:
+    """Return which runs each resample has; no resamples where there are too few to draw from.
+
+    Runs are drawn with replacement: within each budget, where there are budgets, so that each keeps its
+    number; of training curves whole ones.
+    """
+    rng = np.random.default_rng(_SEED)
+    groups = _groups(observations)
+    if max(map(len, groups)) < _FEWEST_DRAWN:  # the same few again and again would look certain
+        return []
+    return [_resampled(groups, rng) for _ in range(num_resamples)]
+
+
+def counts(drawn: Sequence[np.ndarray], num_runs: int) -> np.ndarray:
+    """Return how often each resample has each run, [R, P]."""
+    return np.array([np.bincount(which, minlength=num_runs) for which in drawn], float).reshape(-1, num_runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """What a fit leaves of the losses.
+
+    Attributes:
+      fitted: losses by the fit, [P].
+      left: ln of measured over fitted loss, [P].
+      leverages: how much of its own error each fitted loss takes, [P]; their sum is the number of
+        constants.
+    """
+
+    fitted: np.ndarray
+    left: np.ndarray
+    leverages: np.ndarray
+
+    def redrawn(self, num_resamples: int) -> np.ndarray:
+        """Return losses as other runs of the same sizes might have, [R, P]; no row where too little is left.
+
+        Errors are drawn from those of all runs, made as large as errors are before a fit follows them. How
+        large they are is itself known from ``P`` less the constants errors only: each resample divides by
+        a root of chi-squared over these degrees of freedom, by which the intervals of a line are Student's.
+        """
+        free = len(self.left) - float(self.leverages.sum())
+        if free < _FEWEST_FREE:
+            return np.empty((0, len(self.left)))
+        rng = np.random.default_rng(_SEED)
+        errors = self.left / np.sqrt(np.maximum(1 - self.leverages, _LEAST_LEFT))
+        drawn = rng.choice(errors - errors.mean(), size=(num_resamples, len(errors)))
+        return self.fitted * np.exp(drawn * np.sqrt(free / rng.chisquare(free, size=(num_resamples, 1))))
 
 
 Groups = list[list[np.ndarray]]

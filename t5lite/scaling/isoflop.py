@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5lite.core.errors import DataError
+from t5lite.scaling.intervals import Residuals
 from t5lite.scaling.observations import FEWEST_POINTS, Observations, budget_numbers
 from t5lite.scaling.power_law import BestSizes, fit_power_law
 
@@ -52,7 +53,7 @@ class IsoFlopFit(BestSizes):
 
     Attributes:
       profiles: that have an optimum, from the smallest budget.
-      left_out: budgets (FLOPs) without one: fewer than three sizes, or or no lowest point near them.
+      left_out: budgets (FLOPs) without one: fewer than three sizes, or no lowest point near them.
     """
 
     profiles: tuple[Profile, ...]
@@ -106,6 +107,25 @@ def profile_of(budget: Observations) -> Profile | None:
         curve=curve,
         outside=not budget.tokens.min() <= best <= budget.tokens.max(),
     )
+
+
+def isoflop_residuals(fit: IsoFlopFit, observations: Observations) -> tuple[Observations, Residuals]:
+    """Return the runs of the budgets with an optimum, and what their parabolas of tokens leave of them."""
+    numbers = budget_numbers(observations)
+    fitted, leverages = np.full(len(observations), np.nan), np.zeros(len(observations))
+    for number in range(0 if numbers is None else numbers.max() + 1):
+        of_budget = np.flatnonzero(numbers == number)
+        budget = observations.take(of_budget)
+        if _flops(budget) in fit.left_out:
+            continue
+        sizes = np.log(budget.tokens)
+        basis, _ = np.linalg.qr(np.vander(sizes - np.mean(sizes), 3))
+        fitted[of_budget] = basis @ (basis.T @ budget.loss)
+        leverages[of_budget] = np.sum(basis**2, axis=1)
+    used = fitted > 0
+    taken = observations.take(used)
+    left = np.log(taken.loss / fitted[used])
+    return taken, Residuals(fitted=fitted[used], left=left, leverages=leverages[used])
 
 
 def _flops(budget: Observations) -> float:

@@ -3,6 +3,7 @@
 A formula is a value with no state. ``theta`` [K] is what a fit moves: logarithms of amounts and of exponents,
 so that whatever it is, amounts and exponents are positive. Sizes are divided by their geometric means first,
 without which the constants of a formula are so nearly the same direction that no optimizer tells them apart.
+Many fits are one array: whatever takes ``theta`` takes [R, K], too.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +12,6 @@ from itertools import product
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from t5lite.scaling.observations import Observations
 
@@ -44,7 +44,16 @@ class LossLaw(ABC):
     def log_loss(
         self, theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, centre: Centre
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ln L, [P], and its derivatives by theta, [P, K]."""
+        """Return ln L, [..., P], and its derivatives by theta, [..., P, K], of theta [..., K]."""
+
+    @abstractmethod
+    def terms(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how what parameters and what tokens take away falls, for theta [..., K].
+
+        Returns:
+          ln of the two terms at the centre, [..., 2], and their exponents, [..., 2]; the loss rises with
+          their sum.
+        """
 
     @abstractmethod
     def starts(self) -> np.ndarray:
@@ -68,11 +77,16 @@ class ChinchillaLaw(LossLaw):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ln L and derivatives; theta is ln E, ln A, ln B of centred sizes, ln alpha, ln beta."""
         n, d = np.log(params / centre.params), np.log(tokens / centre.tokens)
-        alpha, beta = np.exp(theta[3:])
-        terms = np.stack([np.broadcast_to(theta[0], n.shape), theta[1] - alpha * n, theta[2] - beta * d])
-        shares = softmax(terms, axis=0)
-        slopes = np.stack([*shares, -shares[1] * alpha * n, -shares[2] * beta * d], axis=1)
-        return np.log(centre.loss) + logsumexp(terms, axis=0), slopes
+        stays, of_params, of_tokens = (theta[..., place, None] for place in range(3))
+        alpha, beta = np.exp(theta[..., 3, None]), np.exp(theta[..., 4, None])
+        terms = np.stack([stays + 0 * n, of_params - alpha * n, of_tokens - beta * d])
+        shares, both = _shares(terms)
+        slopes = np.stack([*shares, -shares[1] * alpha * n, -shares[2] * beta * d], axis=-1)
+        return np.log(centre.loss) + both, slopes
+
+    def terms(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return them."""
+        return theta[..., 1:3], np.exp(theta[..., 3:])
 
     def starts(self) -> np.ndarray:
         """Return what stays (share of the lowest loss), how the rest is divided, and exponents, every way."""
@@ -110,14 +124,20 @@ class KaplanLaw(LossLaw):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ln L and derivatives; theta is ln of the two terms at the centre, ln alpha_N, ln alpha_D."""
         n, d = np.log(params / centre.params), np.log(tokens / centre.tokens)
-        alpha_n, alpha_d = np.exp(theta[2:])
-        terms = np.stack([theta[0] - alpha_n / alpha_d * n, theta[1] - d])
-        shares, both = softmax(terms, axis=0), logsumexp(terms, axis=0)
+        of_params, of_tokens = theta[..., 0, None], theta[..., 1, None]
+        alpha_n, alpha_d = np.exp(theta[..., 2, None]), np.exp(theta[..., 3, None])
+        terms = np.stack([of_params - alpha_n / alpha_d * n, of_tokens - d])
+        shares, both = _shares(terms)
         by_ratio = -shares[0] * alpha_n * n  # alpha_d times the derivative by ln(alpha_n / alpha_d)
         slopes = np.stack(
-            [alpha_d * shares[0], alpha_d * shares[1], by_ratio, alpha_d * both - by_ratio], axis=1
+            [alpha_d * shares[0], alpha_d * shares[1], by_ratio, alpha_d * both - by_ratio], axis=-1
         )
         return np.log(centre.loss) + alpha_d * both, slopes
+
+    def terms(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return them."""
+        ratio = np.exp(theta[..., 2] - theta[..., 3])
+        return theta[..., :2], np.stack([ratio, np.ones_like(ratio)], axis=-1)
 
     def starts(self) -> np.ndarray:
         """Return the two terms and both exponents, every way."""
@@ -135,6 +155,14 @@ class KaplanLaw(LossLaw):
                 "alpha_N": float(alpha_n),
                 "alpha_D": float(alpha_d),
             }
+
+
+def _shares(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the softmax over the first axis, and the logarithm of the sum of exponentials."""
+    highest = terms.max(axis=0)
+    exponentials = np.exp(terms - highest)
+    total = exponentials.sum(axis=0)
+    return exponentials / total, highest + np.log(total)
 
 
 LAWS: dict[str, LossLaw] = {law.name: law for law in (ChinchillaLaw(), KaplanLaw())}

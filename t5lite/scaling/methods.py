@@ -1,21 +1,21 @@
 """The ways of fitting, by name: what each finds, predicts for a budget, and what is to be said of it."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
-from t5lite.scaling.intervals import Bootstrapped, bootstrap
-from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, profile_of
+from t5lite.scaling.intervals import Bootstrapped, Residuals, counts, draws, percentiles, refitted
+from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, isoflop_residuals, profile_of
 from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
 from t5lite.scaling.observations import Observations
-from t5lite.scaling.parametric import LawFit, fit_law
+from t5lite.scaling.parametric import LawFit, fit_law, refit
 from t5lite.scaling.repetition import RepetitionFit, fit_repetition
-from t5lite.scaling.variable_projection import fit_projected, profile_intervals
+from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
 
 _SIZES = ("N", "D", "loss")
 _ILL_CONDITIONED = 300.0
@@ -102,6 +102,10 @@ class Fitted(ABC):
             f"{errors[np.argmax(np.abs(errors))]:+.2f} % at most"
         )
 
+    def residuals(self, observations: Observations) -> tuple[Observations, Residuals] | None:
+        """Return the runs that were used, and what is left of their losses; None if nothing like it is."""
+        del observations
+
     def notes(self) -> list[str]:
         """Return what is to be said of the fit."""
         return []
@@ -126,6 +130,9 @@ class _IsoFlop(Fitted):
     def optimum(self, flops: float) -> Optimum:
         loss = None if self.loss is None else self.loss(flops)
         return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops), loss=loss)
+
+    def residuals(self, observations: Observations) -> tuple[Observations, Residuals]:
+        return isoflop_residuals(self.fit, observations)
 
     def held_out(self, observations: Observations) -> str | None:
         profile = profile_of(observations)
@@ -241,8 +248,8 @@ class Method(ABC):
     """Whether runs that repeat tokens would bend the fit, so that they are left out."""
 
     @abstractmethod
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
-        """Fit a table; ``like`` is the fit of a similar one, near which it may begin.
+    def fit(self, observations: Observations) -> Fitted:
+        """Fit a table.
 
         Raises:
           DataError: if it cannot be fitted to such a table, saying why.
@@ -257,12 +264,18 @@ class Method(ABC):
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
-        """Return intervals of all numbers, and of what is predicted."""
+        """Return intervals of all numbers, and of what is predicted.
 
-        def numbers(resampled: Observations) -> dict[str, float]:
-            return numbers_of(self.fit(resampled, like=fitted), asked)
-
-        return bootstrap(numbers, observations, num_resamples=num_resamples, level=level)
+        Of trainings that are one point each, by errors that are drawn, where the fit tells what they are;
+        else by drawing trainings.
+        """
+        known = None if observations.runs is not None else fitted.residuals(observations)
+        if known is None:
+            tables = map(observations.take, draws(observations, num_resamples))
+        else:
+            used, residuals = known
+            tables = map(used.with_loss, residuals.redrawn(num_resamples))
+        return refitted(lambda table: numbers_of(self.fit(table), asked), tables, level=level)
 
 
 def numbers_of(fitted: Fitted, asked: Asked) -> dict[str, float]:
@@ -284,9 +297,8 @@ class Envelope(Method):
     name = "envelope"
     about = "which run is lowest at each cost (Hoffmann et al., approach 1)"
 
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+    def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
-        del like
         return _Envelope(fit_envelope(observations))
 
 
@@ -296,9 +308,8 @@ class IsoFlop(Method):
     name = "isoflop"
     about = "a parabola of each budget, a line through the vertices (Hoffmann et al., approach 2; Llama 3)"
 
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+    def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
-        del like
         fit = fit_isoflop(observations)
         flops = np.array([profile.flops for profile in fit.profiles])
         loss = np.array([profile.loss for profile in fit.profiles])
@@ -311,10 +322,22 @@ class Chinchilla(Method):
     name = "chinchilla"
     about = f"{LAWS['chinchilla'].formula}, by Huber loss of ln L (Hoffmann et al., approach 3)"
 
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+    def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
-        start = None if like is None or like.law is None else like.law.theta
-        return _Law(fit_law(LAWS[self.name], observations, start=start))
+        return _Law(fit_law(LAWS[self.name], observations))
+
+    def intervals(
+        self, fitted: Fitted, observations: Observations, *, asked: Asked, num_resamples: int, level: float
+    ) -> Bootstrapped:
+        """Return them of all resamples at once."""
+        if (law := fitted.law) is None:
+            return super().intervals(
+                fitted, observations, asked=asked, num_resamples=num_resamples, level=level
+            )
+        weights = counts(draws(observations, num_resamples), len(observations))
+        thetas = refit(law, observations, weights)
+        found = [numbers_of(_Law(replace(law, theta=theta)), asked) for theta in thetas]
+        return percentiles(found, level=level)
 
 
 class Kaplan(Chinchilla):
@@ -332,9 +355,8 @@ class VariableProjection(Method):
         f"{ChinchillaLaw.formula}, by least squares and variable projection; intervals by profile likelihood"
     )
 
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+    def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
-        del like
         return _Law(fit_projected(observations))
 
     def intervals(
@@ -346,21 +368,22 @@ class VariableProjection(Method):
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
-        """Return profile-likelihood intervals of constants; of A, B and predictions, the bootstrap's.
+        """Return likelihood intervals of all numbers; no resamples are needed.
 
-        Points of one training err together, which the likelihood does not know: of curves, all are the
-        bootstrap's.
+        Points of one training err together, which the likelihood does not know: of curves, trainings are
+        drawn.
         """
-        resampled = super().intervals(
-            fitted, observations, asked=asked, num_resamples=num_resamples, level=level
-        )
-        if fitted.law is None or observations.runs is not None:
-            return resampled
-        return Bootstrapped(
-            intervals=resampled.intervals | profile_intervals(fitted.law, observations, level=level),
-            num_resamples=resampled.num_resamples,
-            num_failed=resampled.num_failed,
-        )
+        law = fitted.law
+        if law is None or observations.runs is not None:
+            return super().intervals(
+                fitted, observations, asked=asked, num_resamples=num_resamples, level=level
+            )
+
+        def numbers(theta: np.ndarray) -> dict[str, float]:
+            return numbers_of(_Law(replace(law, theta=theta)), asked)
+
+        found = likelihood_intervals(law, observations, numbers, level=level)
+        return Bootstrapped(intervals=found, num_resamples=0, num_failed=0)
 
 
 class Repetition(Method):
@@ -370,9 +393,8 @@ class Repetition(Method):
     about = "what tokens that were seen before are worth (Muennighoff et al.)"
     repeats_to_skip = False
 
-    def fit(self, observations: Observations, *, like: Fitted | None = None) -> Fitted:
+    def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
-        del like
         return _Repetition(fit_repetition(observations))
 
 

@@ -8,17 +8,19 @@ published fits too early (Besiroglu et al., 2024).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.laws import Centre, LossLaw
+from t5lite.scaling.minimization import Objective, minimize_all
 from t5lite.scaling.observations import Cost, Observations
 
 DELTA = 1e-3
 _FOLLOWED = 12
+_MORE_STARTS = 2
+_NUMBERS_AT_ONCE = 3_000_000
+"""Of arrays, so that resamples of large tables fit into memory."""
 _SAME_OPTIMUM = 1e-3
 """Of the objective, relative: two ends that differ by less are one."""
 _WIDEST = 14.0
@@ -61,23 +63,26 @@ class LawFit:
         return np.exp(self.law.log_loss(self.theta, params, tokens, self.centre)[0])
 
     def optimum(self, flops: float) -> tuple[float, float, float] | None:
-        """Return the best parameters and tokens for so many FLOPs, and the loss; None if no size is best."""
+        """Return the best parameters and tokens for so many FLOPs, and the loss; None if no size is best.
 
-        def loss(log_params: float) -> float:
-            params = np.exp(np.array([log_params]))
-            tokens = self.cost.tokens(flops, params)
-            return float(self.law.log_loss(self.theta, params, tokens, self.centre)[0][0])
-
-        # Where tokens and parameters keep the table's ratio, and far to either side.
+        Both terms are straight lines of ln N at a given cost, and the loss is lowest where the one falls as
+        fast as the other rises.
+        """
+        (of_params, of_tokens), (alpha, beta) = self.law.terms(self.theta)
+        # Where tokens and parameters keep the table's ratio, and how far the best is from there.
         ratio = self.centre.tokens / self.centre.params
-        middle = float(np.log(self.cost.params(flops, tokens_per_parameter=ratio)))
-        found: Any = minimize_scalar(
-            loss, bounds=(middle - _WIDEST, middle + _WIDEST), method="bounded", options={"xatol": 1e-8}
-        )
-        if abs(found.x - middle) > 0.99 * _WIDEST:  # it only ended where it had to
+        middle = self.cost.params(flops, tokens_per_parameter=ratio)
+        tokens = self.cost.tokens(flops, np.array(middle))
+        dearer = 1 + self.cost.excess
+        with np.errstate(all="ignore"):  # of terms that are nothing
+            falls = of_params - alpha * np.log(middle / self.centre.params) + np.log(alpha)
+            rises = of_tokens - beta * np.log(tokens / self.centre.tokens) + np.log(beta * dearer)
+            away = (falls - rises) / (alpha + beta * dearer)
+        if not abs(away) <= _WIDEST:
             return None
-        params = np.exp(found.x)
-        return float(params), float(self.cost.tokens(flops, params)), float(np.exp(found.fun))
+        params = np.exp(np.log(middle) + away)
+        tokens = self.cost.tokens(flops, params)
+        return float(params), float(tokens), float(self.loss(np.array([params]), np.array([tokens]))[0])
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -85,25 +90,21 @@ class LawFit:
         return self.constants | self.exponents()
 
     def exponents(self) -> dict[str, float]:
-        """Return exponents of the best parameters and tokens over FLOPs, at the table's centre, if any is."""
-        flops = self.cost.flops(self.centre.params, self.centre.tokens)
-        low, high = self.optimum(flops / 2), self.optimum(2 * flops)
-        if low is None or high is None:
+        """Return exponents of the best parameters and tokens over FLOPs, if any size is best."""
+        if self.optimum(self.cost.flops(self.centre.params, self.centre.tokens)) is None:
             return {}
-        of_params, of_tokens = (float(np.log(high[size] / low[size]) / np.log(4.0)) for size in (0, 1))
-        return {"N exponent": of_params, "D exponent": of_tokens}
+        alpha, beta = self.law.terms(self.theta)[1]
+        of_params = float(beta / (alpha + beta * (1 + self.cost.excess)))
+        return {"N exponent": of_params, "D exponent": 1 - (1 + self.cost.excess) * of_params}
 
 
-def fit_law(
-    law: LossLaw, observations: Observations, *, delta: float = DELTA, start: np.ndarray | None = None
-) -> LawFit:
+def fit_law(law: LossLaw, observations: Observations, *, delta: float = DELTA) -> LawFit:
     """Fit a formula by the Huber loss of ln L.
 
     Args:
       law: the formula.
       observations: more runs than it has constants, of several sizes.
       delta: of ln L, beyond which an error counts linearly.
-      start: [K], the only one that is followed; None tries the grid.
 
     Raises:
       DataError: if there are too few runs for it.
@@ -113,32 +114,72 @@ def fit_law(
             f"{law.name} has {law.num_constants} constants; {len(observations)} runs do not determine them"
         )
     centre = Centre.of(observations)
+    objective = _huber(law, observations, centre, delta=delta)
+    starts = law.starts()
+    values, _ = objective(starts, np.zeros(len(starts), int))
+    starts = starts[np.argsort(values, kind="stable")[:_FOLLOWED]]
+    ends, values = minimize_all(objective, starts)
+    theta, value = ends[np.argmin(values)], float(values.min())
+    fitted, slopes = law.log_loss(theta, observations.params, observations.tokens, centre)
+    return LawFit(
+        law=law,
+        theta=theta,
+        centre=centre,
+        cost=Cost.of(observations),
+        objective=value,
+        ends_alike=int(np.sum(values <= value * (1 + _SAME_OPTIMUM) + 1e-9)),
+        followed=len(ends),
+        residuals=np.log(observations.loss) - fitted,
+        condition=float(np.linalg.cond(slopes)),
+    )
+
+
+def refit(
+    fit: LawFit, observations: Observations, weights: np.ndarray, *, delta: float = DELTA
+) -> np.ndarray:
+    """Return what a formula's constants move to, [R, K], where runs count ``weights`` times, [R, P].
+
+    Each is followed from where the fit ended and from the two of the grid that are best for it: resamples
+    of a bootstrap are small steps away, but a Huber loss of a law that does not hold has several hollows.
+    """
+    grid = np.concatenate([fit.theta[None], fit.law.starts()])
+    thetas = np.empty((len(weights), len(fit.theta)))
+    at_once = max(1, _NUMBERS_AT_ONCE // (len(grid) * len(observations)))
+    for first in range(0, len(weights), at_once):
+        part = weights[first : first + at_once]
+        objective = _huber(fit.law, observations, fit.centre, delta=delta, weights=part)
+        values, _ = objective(np.tile(grid, (len(part), 1)), np.repeat(np.arange(len(part)), len(grid)))
+        order = np.argsort(values.reshape(len(part), -1)[:, 1:], axis=1, kind="stable")[:, :_MORE_STARTS]
+        starts = np.insert(order + 1, 0, 0, axis=1)
+        whose = np.repeat(np.arange(len(part)), starts.shape[1])
+        repeated = _huber(fit.law, observations, fit.centre, delta=delta, weights=part[whose])
+        ends, values = minimize_all(repeated, grid[starts.ravel()])
+        best = np.argmin(values.reshape(starts.shape), axis=1)
+        thetas[first : first + at_once] = ends.reshape(*starts.shape, -1)[np.arange(len(part)), best]
+    return thetas
+
+
+def _huber(
+    law: LossLaw,
+    observations: Observations,
+    centre: Centre,
+    *,
+    delta: float,
+    weights: np.ndarray | None = None,
+) -> Objective:
+    """Return the sum of Huber losses; of several problems with a row of ``weights`` [R, P] each."""
     logs = np.log(observations.loss)
 
-    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+    def objective(theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # A search may try exponents that overflow; it is told that this is no way.
         with np.errstate(all="ignore"):
             fitted, slopes = law.log_loss(theta, observations.params, observations.tokens, centre)
             errors = (fitted - logs) / delta
+            weight = 1.0 if weights is None else weights[which]
             inner = np.abs(errors) <= 1
-            value = float(np.sum(np.where(inner, errors**2 / 2, np.abs(errors) - 0.5)))
-            slope = np.clip(errors, -1, 1) @ slopes / delta
-        return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (np.inf, 0 * theta)
+            values = np.sum(weight * np.where(inner, errors**2 / 2, np.abs(errors) - 0.5), axis=-1)
+            slope = np.einsum("rp,rpk->rk", weight * np.clip(errors, -1, 1), slopes) / delta
+        good = np.isfinite(values) & np.isfinite(slope).all(axis=-1)
+        return np.where(good, values, np.inf), np.where(good[:, None], slope, 0)
 
-    starts = law.starts() if start is None else start[None]
-    if start is None:
-        starts = starts[np.argsort([objective(each)[0] for each in starts], kind="stable")[:_FOLLOWED]]
-    ends = [minimize(objective, each, jac=True, method="BFGS") for each in starts]
-    best = min(ends, key=lambda end: end.fun)
-    fitted, slopes = law.log_loss(best.x, observations.params, observations.tokens, centre)
-    return LawFit(
-        law=law,
-        theta=best.x,
-        centre=centre,
-        cost=Cost.of(observations),
-        objective=float(best.fun),
-        ends_alike=sum(end.fun <= best.fun * (1 + _SAME_OPTIMUM) + 1e-9 for end in ends),
-        followed=len(ends),
-        residuals=logs - fitted,
-        condition=float(np.linalg.cond(slopes)),
-    )
+    return objective

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,22 +14,36 @@ import numpy as np
 from t5lite.core.errors import ConfigError, DataError, question, suggestion
 from t5lite.core.storage.addresses import place
 from t5lite.scaling.observations import Observations
+from t5lite.scaling.written_numbers import Writing
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "params": ("params", "parameters", "num_params", "num_parameters", "n"),
-    "tokens": ("tokens", "num_tokens", "training_tokens", "tokens_seen", "d"),
-    "flops": ("flops", "training_flops", "budget", "compute", "c"),
-    "loss": ("loss", "heldout_loss", "eval_loss", "validation_loss", "final_loss", "l"),
+    "params": ("params", "parameters", "num_params", "n_params", "num_parameters", "n_parameters", "n"),
+    "tokens": ("tokens", "num_tokens", "n_tokens", "training_tokens", "train_tokens", "tokens_seen", "d"),
+    "flops": ("flops", "flop", "training_flops", "train_flops", "total_flops", "budget", "compute", "c"),
+    "loss": (
+        *("loss", "heldout_loss", "eval_loss", "val_loss", "valid_loss", "validation_loss", "test_loss"),
+        *("final_loss", "nll", "l"),
+    ),
     "unique_tokens": ("unique_tokens", "u"),
     "run": ("run", "run_name", "run_id"),
 }
-"""What columns mean, and what they are called; letters' case and spaces do not count."""
+"""What columns mean, and what they are called; letters' case, spaces, hyphens and slashes do not count."""
+_BITS = ("bits", "bits_per_byte", "bits_per_token", "bits_per_character", "bpb", "bpc")
+_PERPLEXITIES = (
+    "perplexity",
+    "ppl",
+    *(f"{name}_{each}" for name in ("val", "eval", "test", "validation") for each in ("perplexity", "ppl")),
+)
+_OTHER_LOSSES = (*_BITS, *_PERPLEXITIES)
+"""What is taken where no column is called a loss."""
 
 Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
 """Names of columns, and rows with their line numbers (of Parquet, row numbers)."""
 
 _SIZES = ("params", "tokens", "flops", "loss")
 _NUMBERS = (*_SIZES, "unique_tokens")
+_BEYOND = "\0"
+"""Under which rows keep the cells that no column is of; no file of text has such a name."""
 _LACKING = math.nan
 """Unique tokens of a row that does not say them: its own tokens."""
 _FLOPS_PER_PAIR = 6.0
@@ -119,6 +134,8 @@ class Reading:
                 meant[name] = self.columns[name]
                 continue
             found = [column for column in header if _plain(column) in usual]
+            if name == "loss" and not found:
+                found = [column for column in header if _plain(column) in _OTHER_LOSSES]
             if len(found) > 1:
                 raise DataError(
                     f"{path} has several columns for {name}: {', '.join(found)}; say which by "
@@ -141,12 +158,12 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
     left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS if name in meant}
     runs: list[str] = []
+    writing = Writing.of(row.get(meant["loss"]) for _, row in rows)
     for where, row in rows:
         try:
-            values = {
-                name: _number(row.get(meant[name]), meant[name], may_lack=name == "unique_tokens")
-                for name in numbers
-            }
+            if any(row.get(_BEYOND, ())):
+                raise ValueError("it has more cells than there are columns")
+            values = {name: _number(row.get(meant[name]), name, meant[name], writing) for name in numbers}
         except ValueError as error:
             left_out.add(f"{where}: {error}")
             continue
@@ -170,7 +187,7 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
         )
     if not runs:
         return Table(observations=Observations(**dict.fromkeys(_SIZES, np.empty(0))), notes=tuple(notes))
-    notes += _supply(arrays)
+    notes += _of_the_loss(meant["loss"], writing) + _supply(arrays)
     if "unique_tokens" in arrays:
         unique = arrays["unique_tokens"]
         arrays["unique_tokens"] = np.where(np.isnan(unique), arrays["tokens"], unique)
@@ -190,6 +207,18 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
     return Table(observations=observations, notes=tuple(notes))
 
 
+def _of_the_loss(column: str, writing: Writing) -> list[str]:
+    """Say what the losses were taken to be."""
+    said = []
+    if writing.decimal_comma:
+        said.append("losses have commas: numbers are read with decimal commas")
+    if _plain(column) in _PERPLEXITIES:
+        said.append(f"column {column!r} is a perplexity, whose logarithm is the loss")
+    if _plain(column) in _BITS:
+        said.append(f"column {column!r} is taken as the loss: E, A, B and losses are in bits")
+    return said
+
+
 def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
     """Add what follows from the two others by C = 6 N D, and say so."""
     if "flops" not in arrays:
@@ -203,24 +232,25 @@ def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
         return ["the table has no tokens: taken as FLOPs / (6 x parameters)"]
     ratio = arrays["flops"] / (arrays["params"] * arrays["tokens"])
     low, high = float(ratio.min()), float(ratio.max())
-    if low < 3 or high > 12:
+    if unusual := int(np.sum((ratio < 3) | (ratio > 12))):
         return [
-            f"FLOPs are {low:.3g} to {high:.3g} times parameters x tokens, where 6 is usual: are the units "
-            "right?"
+            f"FLOPs are {low:.3g} to {high:.3g} times parameters x tokens, where 6 is usual (below 3 or "
+            f"above 12 in {unusual} of {len(ratio)} rows): are the units right?"
         ]
     return []
 
 
-def _number(value: Any, column: str, *, may_lack: bool) -> float:
-    if may_lack and (value is None or not str(value).strip()):
+def _number(value: Any, name: str, column: str, writing: Writing) -> float:
+    if name == "unique_tokens" and (value is None or not str(value).strip()):
         return _LACKING
     try:
-        number = float(value)
+        number = writing.number(value, may_be_multiple=name != "loss")
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"column {column!r} has {value!r}, no number") from None
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"column {column!r} has {value!r}; numbers are above 0 and finite")
-    return number
+    least = 1.0 if name == "loss" and _plain(column) in _PERPLEXITIES else 0.0
+    if not (math.isfinite(number) and number > least):
+        raise ValueError(f"column {column!r} has {value!r}; numbers are above {least:g} and finite")
+    return math.log(number) if least else number
 
 
 def check_column(column: str, header: Sequence[str], path: str) -> None:
@@ -231,7 +261,7 @@ def check_column(column: str, header: Sequence[str], path: str) -> None:
 
 
 def _plain(column: str) -> str:
-    return column.strip().lower().replace(" ", "_")
+    return re.sub(r"[\s/.-]+", "_", column.strip().lower())
 
 
 def _text(value: Any) -> str:
@@ -255,6 +285,8 @@ def read_rows(path: str) -> Rows:
     except IsADirectoryError:
         raise DataError(f"{path} is a directory; give the file of a table") from None
     header, rows = readers[file.suffix.lower()](content, path)
+    if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+        raise DataError(f"{path} has the column {twice[0]!r} twice; give each a name of its own")
     if not rows:
         raise DataError(f"{path} has no rows")
     return header, rows
@@ -263,17 +295,14 @@ def read_rows(path: str) -> Rows:
 def _csv(content: bytes, path: str, delimiter: str = ",") -> Rows:
     text = _decoded(content, path)
     head = text.partition("\n")[0]
-    if delimiter not in head and ";" in head:  # as spreadsheets write it where commas are decimal
-        delimiter = ";"
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if delimiter not in head:  # as spreadsheets write it where commas are decimal
+        delimiter = max(";\t|", key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=_BEYOND)
     try:
         rows: list[tuple[int, Mapping[str, Any]]] = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}") from error
-    header = list(reader.fieldnames or [])
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(f"{path} has the column {twice[0]!r} twice; give each a name of its own")
-    return header, rows
+    return list(reader.fieldnames or []), rows
 
 
 def _tsv(content: bytes, path: str) -> Rows:

@@ -11,17 +11,25 @@ from t5lite.core.errors import DataError
 from t5lite.scaling import repetition
 from t5lite.scaling.analysis import Settings, analyse, described
 from t5lite.scaling.envelope import fit_envelope
-from t5lite.scaling.intervals import bootstrap
+from t5lite.scaling.intervals import draws, refitted
 from t5lite.scaling.isoflop import fit_isoflop
 from t5lite.scaling.laws import LAWS, Centre
 from t5lite.scaling.loss_of_compute import fit_loss_of_compute
-from t5lite.scaling.methods import METHODS
+from t5lite.scaling.methods import METHODS, Asked
 from t5lite.scaling.observations import Observations, budget_numbers
 from t5lite.scaling.parametric import fit_law
 from t5lite.scaling.repetition import fit_repetition
-from t5lite.scaling.variable_projection import fit_projected, profile_intervals
+from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
 from tests.unit.scaling import simulated
 from tests.unit.scaling.simulated import ALPHA, BETA, N_EXPONENT, A, B, E, isoflops
+
+
+def likelihood_of(found, runs):
+    def numbers(theta):
+        return replace(found, theta=theta).numbers
+
+    return likelihood_intervals(found, runs, numbers, level=0.9)
+
 
 CONSTANTS = {"E": E, "A": A, "B": B, "alpha": ALPHA, "beta": BETA}
 
@@ -53,7 +61,7 @@ def test_the_best_sizes_are_those_that_a_budget_pays_for(fit, excess):
     assert found.exponents()["N exponent"] == pytest.approx(exponent, abs=1e-4)
     assert found.exponents()["D exponent"] == pytest.approx(1 - (1 + excess) * exponent, abs=1e-4)
     is_shown = fit is fit_projected and excess > 0
-    intervals = profile_intervals(found, runs, level=0.9) if is_shown else {}
+    intervals = likelihood_of(found, runs) if is_shown else {}
     for name, interval in intervals.items():
         value = (CONSTANTS | found.exponents())[name]
         assert (interval.low, interval.high) == (pytest.approx(value, rel=0.02),) * 2
@@ -172,16 +180,24 @@ def test_the_loss_of_compute_has_a_floor():
 
 
 @pytest.mark.slow
-def test_profile_intervals_hold_the_truth_as_often_as_they_say():
-    """Of 4 repetitions at 90 %, fewer than 2 have a probability of 0.4 %."""
-    inside = dict.fromkeys(("alpha", "beta", "E", "N exponent", "D exponent"), 0)
+@pytest.mark.parametrize("name", ["isoflop", "projection"])
+def test_intervals_hold_the_truth_as_often_as_they_say(name):
+    """Of 24 repetitions at 90 %, fewer than 17 have a probability of 0.4 %; widths are those of errors."""
     truth = CONSTANTS | {"N exponent": N_EXPONENT, "D exponent": 1 - N_EXPONENT}
-    for seed in range(4):
-        runs = isoflops(noise=0.01, seed=seed)
-        for name, interval in profile_intervals(fit_projected(runs), runs, level=0.9).items():
-            inside[name] += truth[name] in interval
-            assert interval.low < interval.high
-    assert min(inside.values()) >= 2
+    inside, widths = {}, []
+    for seed in range(24):
+        runs = isoflops(noise=0.01, seed=seed, num_budgets=5, sizes=4)
+        found = (
+            METHODS[name]
+            .intervals(METHODS[name].fit(runs), runs, asked=Asked(), num_resamples=60, level=0.9)
+            .intervals
+        )
+        widths.append(found["N exponent"].high - found["N exponent"].low)
+        for number, interval in found.items():
+            inside.setdefault(number, []).append(truth[number] in interval)
+    assert {"N exponent", "D exponent"} <= inside.keys()
+    assert min(map(np.sum, inside.values())) >= 17
+    assert np.median(widths) < 0.2  # 0.29 by drawing runs from budgets of four
 
 
 def test_the_largest_budget_is_predicted_and_what_is_far_is_said():
@@ -261,7 +277,7 @@ def test_a_number_that_few_resamples_determine_has_no_interval():
     def numbers(_):
         return {"always": float(next(always))} | ({"rarely": 1.0} if next(rarely) < 3 else {})
 
-    assert set(bootstrap(numbers, runs, num_resamples=10, level=0.9).intervals) == {"always"}
+    assert set(refitted(numbers, [runs] * 10, level=0.9).intervals) == {"always"}
 
 
 def test_too_few_runs_are_refused():
@@ -282,7 +298,7 @@ def test_too_few_runs_are_refused():
 def test_runs_that_follow_a_law_exactly_have_intervals_around_it():
     """Of a table computed from a law; its intervals have no width to speak of."""
     runs = isoflops()
-    found = profile_intervals(fit_projected(runs), runs, level=0.9)
+    found = likelihood_of(fit_projected(runs), runs)
     for name, interval in found.items():
         truth = (CONSTANTS | {"N exponent": N_EXPONENT, "D exponent": 1 - N_EXPONENT})[name]
         assert interval.low == pytest.approx(truth, rel=0.02)
@@ -291,7 +307,7 @@ def test_runs_that_follow_a_law_exactly_have_intervals_around_it():
 
 def test_a_wrong_value_is_outside_of_a_profile_interval():
     runs = isoflops(noise=0.01)
-    found = profile_intervals(fit_projected(runs), runs, level=0.9)
+    found = likelihood_of(fit_projected(runs), runs)
     for name, wrong in {"alpha": 0.2, "beta": 0.7, "E": 1.2, "N exponent": 0.4}.items():
         assert wrong not in found[name]
 
@@ -375,13 +391,7 @@ def test_runs_of_several_experiments_are_suspected():
 def test_points_of_one_training_are_resampled_together():
     runs = isoflops(noise=0.01)
     curves = replace(runs, runs=np.array([f"run {number // 8}" for number in range(len(runs))]))
-    drawn = []
-
-    def numbers(resampled):
-        drawn.append(sorted(resampled.runs.tolist()))
-        return {"number": 1.0}
-
-    bootstrap(numbers, curves, num_resamples=5, level=0.9)
+    drawn = [sorted(curves.runs[which].tolist()) for which in draws(curves, 5)]
+    assert len(drawn) == 5
     assert all(names.count(name) % 8 == 0 for names in drawn for name in names)
-    two = curves.take(np.arange(16))
-    assert not bootstrap(numbers, two, num_resamples=5, level=0.9).intervals
+    assert not draws(curves.take(np.arange(16)), 5)

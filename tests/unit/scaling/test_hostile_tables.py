@@ -1,0 +1,174 @@
+"""Tables as spreadsheets, trackers and other programs write them."""
+
+import json
+from decimal import Decimal
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from t5lite.cli.main import main
+from t5lite.core.errors import DataError
+from t5lite.scaling.tables import Reading
+from t5lite.scaling.written_numbers import Writing
+from tests.unit.scaling.simulated import isoflops
+
+RUNS = isoflops(noise=0.003)
+
+
+def written(path, header, cells, delimiter=","):
+    """``cells`` make the row of each run from its N, D, C and loss."""
+    rows = zip(RUNS.params, RUNS.tokens, RUNS.flops, RUNS.loss, strict=True)
+    lines = [header, *(delimiter.join(cells(*row)) for row in rows)]
+    path.write_bytes("\r\n".join(lines).encode())
+    return str(path)
+
+
+def read(file, **columns):
+    (table,) = Reading(columns=columns).tables(file).values()
+    return table
+
+
+def check_read(table, *, rtol=1e-3):
+    for name in ("params", "tokens", "flops", "loss"):
+        np.testing.assert_allclose(getattr(table.observations, name), getattr(RUNS, name), rtol=rtol)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "params,tokens,flops,loss",
+        "N,D,C,L",
+        "n_params,n_tokens,compute,val_loss",
+        "Num Params,Train Tokens,Total FLOPs,eval/loss",
+        "parameters,training-tokens,budget,nll",
+        "\ufeffparams,tokens,flops,loss,,",
+        "loss;params;tokens;flops".replace(";", ","),
+    ],
+)
+def test_columns_have_many_names(tmp_path, header):
+    order = ["loss", "params", "tokens", "flops"] if header.startswith("loss") else None
+
+    def cells(n, d, c, loss):
+        values = {"params": n, "tokens": d, "flops": c, "loss": loss}
+        return [repr(float(values[name])) for name in order or values]
+
+    check_read(read(written(tmp_path / "runs.csv", header, cells)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "cells"),
+    [
+        ("t.csv", ",", lambda n, d, c, loss: (f"{n / 1e6:.5f}M", f"{d / 1e9:.6f} B", f"{c:.6e}", f"{loss}")),
+        ("t.tsv", "\t", lambda n, d, c, loss: (f"{n:,.0f}", f"{d:,.0f}", f"{c:,.0f}", f"{loss}")),
+        ("t.csv", ",", lambda n, d, c, loss: (f'"{n:,.1f}"', f"{d:_.0f}", f"{c:.6g}", f"{loss}")),
+        ("t.csv", ";", lambda n, d, c, loss: (f"{n:,.0f}".replace(",", "."), f"{d}".replace(".", ","),
+            f"{c:.6E}".replace(".", ","), f"{loss}".replace(".", ","))),
+        ("t.csv", ";", lambda n, d, c, loss: (f"{n:,.0f}".replace(",", " "), f"{d}", f"{c}", f"{loss}")),
+        ("t.csv", "|", lambda n, d, c, loss: (f"{n}", f"{d}", f"{c}", f"{loss}")),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_people_write_them(tmp_path, name, delimiter, cells):
+    file = written(tmp_path / name, delimiter.join(["params", "tokens", "flops", "loss"]), cells, delimiter)
+    table = read(file)
+    check_read(table)
+    assert [note for note in table.notes if "decimal commas" not in note] == []
+
+
+@pytest.mark.parametrize("decimal_comma", [False, True])
+@hypothesis.given(value=st.floats(1e-3, 1e15), places=st.integers(0, 6))
+def test_a_written_number_is_that_number(decimal_comma, value, places):
+    writing = Writing(decimal_comma=decimal_comma)
+    swapped = str.maketrans(",.", ".,")
+    for text in (f"{value:.{places}f}", f"{value:,.{places}f}", f"{value:.{places}e}"):
+        expected = float(text.replace(",", ""))
+        assert (
+            writing.number(text.translate(swapped) if decimal_comma else text, may_be_multiple=True)
+            == expected
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["52%", "1,3", "1,2,3", "12,34,567", "3.1B", "B", "", "k", "1 2", "$3", "2.5e", "0x10"]
+)
+def test_what_is_no_loss_is_refused(text):
+    with pytest.raises(ValueError, match="could not convert"):
+        Writing(decimal_comma=False).number(text, may_be_multiple=False)
+
+
+def test_parquet_has_numbers_of_every_type(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "params": pyarrow.array([round(each) for each in RUNS.params] + [None], pyarrow.int64()),
+        "tokens": pyarrow.array([Decimal(f"{each:.2f}") for each in RUNS.tokens] + [Decimal(1)]),
+        "flops": pyarrow.array([f"{each:.9e}" for each in RUNS.flops] + ["1"]).dictionary_encode(),
+        "loss": pyarrow.array([*RUNS.loss, 2.0], pyarrow.float32()),
+    }
+    file = tmp_path / "runs.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    table = read(str(file))
+    check_read(table, rtol=1e-6)
+    assert table.notes == (
+        f"1 of 49 rows left out, the first {file}:49: column 'params' has None, no number",
+    )
+    twice = pyarrow.Table.from_arrays([columns["loss"]] * 2, names=["loss", "loss"])
+    pyarrow.parquet.write_table(twice, file)
+    with pytest.raises(DataError, match="has the column 'loss' twice"):
+        read(str(file))
+
+
+def test_losses_in_bits_and_perplexities_are_said(tmp_path):
+    def cells(n, d, c, loss):
+        return [str(each) for each in (n, d, c, loss, loss / np.log(2), np.exp(loss))]
+
+    file = written(tmp_path / "runs.csv", "N,D,C,lost,bpb,val_ppl", cells)
+    with pytest.raises(DataError, match="several columns for loss: bpb, val_ppl; say which"):
+        read(file)
+    table = read(file, loss="bpb")
+    np.testing.assert_allclose(table.observations.loss, RUNS.loss / np.log(2))
+    assert table.notes == ("column 'bpb' is taken as the loss: E, A, B and losses are in bits",)
+    table = read(file, loss="val_ppl")
+    np.testing.assert_allclose(table.observations.loss, RUNS.loss)
+    assert table.notes == ("column 'val_ppl' is a perplexity, whose logarithm is the loss",)
+
+
+def test_costs_that_contradict_the_sizes_are_counted(tmp_path):
+    file = written(
+        tmp_path / "runs.csv",
+        "N,D,C,L",
+        lambda n, d, c, loss: map(str, (n, d, c * (1 + 9 * (n > 1e9)), loss)),
+    )
+    many = int(np.sum(RUNS.params > 1e9))
+    assert f"(below 3 or above 12 in {many} of 48 rows): are the units right?" in read(file).notes[0]
+
+
+def test_a_row_with_too_many_cells_is_left_out(tmp_path):
+    """As thousands that are separated by commas make them, where nobody quoted them."""
+    file = tmp_path / "runs.csv"
+    file.write_text("N,D,L\n1300000,2000000,3.1\n1,300,000,2000000,3.1\n1,2,3,\n", encoding="utf-8")
+    table = read(str(file))
+    assert (
+        table.notes[0]
+        == f"1 of 3 rows left out, the first {file}:3: it has more cells than there are columns"
+    )
+    assert len(table.observations) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([{"N": 1e7, "D": 1e8, "L": 3.0}], "1 runs"),
+        ([{"N": 1e7, "D": 1e8 * each, "L": 3.0 + 1 / each} for each in (1, 2, 3, 4)], "4 runs"),
+    ],
+)
+def test_a_table_that_nothing_fits_is_an_error(tmp_path, capsys, rows, reason):
+    file = tmp_path / "runs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["scaling", "fit", str(file)]) == DataError.exit_code
+    said = capsys.readouterr()
+    assert reason in said.out
+    assert "no method could be fitted" in said.err
+    assert len(said.err.strip().splitlines()) == 1

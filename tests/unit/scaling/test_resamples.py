@@ -1,0 +1,107 @@
+"""Many fits at once find what each finds by itself."""
+
+from dataclasses import replace
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from t5lite.scaling.intervals import Residuals, counts, draws
+from t5lite.scaling.isoflop import fit_isoflop, isoflop_residuals
+from t5lite.scaling.laws import LAWS
+from t5lite.scaling.minimization import minimize_all
+from t5lite.scaling.parametric import fit_law, refit
+from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
+from tests.unit.scaling.simulated import isoflops
+
+
+@hypothesis.given(seed=st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_each_of_many_problems_is_minimised(seed):
+    """Convex ones with known minima, of condition up to 1e4, with the kinks that a Huber loss rounds."""
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(size=(7, 4))
+    turned = np.linalg.qr(rng.normal(size=(7, 4, 4)))[0] * np.geomspace(1, 100, 4)
+
+    def objective(theta, which):
+        errors = np.einsum("rij,rj->ri", turned[which].transpose(0, 2, 1), theta - targets[which])
+        inner = np.abs(errors) <= 1
+        values = np.where(inner, errors**2 / 2, np.abs(errors) - 0.5).sum(axis=1)
+        return values, np.einsum("rij,rj->ri", turned[which], np.clip(errors, -1, 1))
+
+    ends, values = minimize_all(objective, np.zeros((7, 4)))
+    np.testing.assert_allclose(ends, targets, atol=1e-4)
+    np.testing.assert_allclose(values, 0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+@hypothesis.given(seed=st.integers(0, 2**32 - 1), sizes=st.sampled_from([4, 8]))
+@hypothesis.settings(max_examples=2, deadline=None)
+def test_resamples_end_where_the_whole_grid_ends(name, seed, sizes):
+    """Kaplan's law does not hold of these runs, so that its Huber loss has several hollows."""
+    runs = isoflops(noise=0.01, seed=seed, num_budgets=5, sizes=sizes)
+    fit = fit_law(LAWS[name], runs)
+    drawn = draws(runs, 6)
+    thetas = refit(fit, runs, counts(drawn, len(runs)))
+    for which, theta in zip(drawn, thetas, strict=True):
+        taken = runs.take(which)
+        alone = fit_law(LAWS[name], taken)
+        left = np.abs(np.log(taken.loss / replace(fit, theta=theta).loss(taken.params, taken.tokens))) / 1e-3
+        objective = np.sum(np.where(left <= 1, left**2 / 2, left - 0.5))
+        assert objective <= alone.objective * (1.001 if name == "chinchilla" else 1.03)
+
+
+def test_errors_that_are_drawn_are_as_large_as_the_runs():
+    """By the leverages of a straight line, of which each residual is smaller than its error."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(np.vander(np.linspace(-1, 1, 30), 2))[0]
+    errors = 0.01 * rng.normal(size=30)
+    left = errors - basis @ (basis.T @ errors)
+    residuals = Residuals(fitted=np.full(30, 2.0), left=left, leverages=np.sum(basis**2, axis=1))
+    drawn = np.log(residuals.redrawn(400) / 2.0)
+    expected = np.sqrt(np.sum(left**2) / 28)
+    assert np.std(drawn) == pytest.approx(expected * np.sqrt(28 / 26), rel=0.05)
+    exact = replace(residuals, leverages=np.full(30, 0.97))
+    assert len(exact.redrawn(400)) == 0
+
+
+def test_residuals_are_of_the_budgets_that_have_an_optimum():
+    runs = isoflops(num_budgets=5, noise=0.002)
+    loss = runs.loss.copy()
+    loss[:8] = 4 - 0.1 * np.log(runs.tokens[:8] / 1e9) ** 2
+    used, residuals = isoflop_residuals(fit_isoflop(runs.with_loss(loss)), runs.with_loss(loss))
+    np.testing.assert_array_equal(used.params, runs.params[8:])
+    assert residuals.leverages.sum() == pytest.approx(4 * 3)
+    np.testing.assert_allclose(residuals.fitted * np.exp(residuals.left), used.loss)
+
+
+def test_no_number_within_the_limit_is_outside_of_its_likelihood_interval():
+    """Against random constants near the fit, of which some come close to the ends."""
+    runs = isoflops(noise=0.005, num_budgets=5, sizes=4)
+    fit = fit_projected(runs)
+
+    def numbers(theta):
+        each = replace(fit, theta=theta)
+        return each.numbers | {"loss": float(each.loss(np.array([1e10]), np.array([2e11]))[0])}
+
+    found = likelihood_intervals(fit, runs, numbers, level=0.9)
+    assert set(found) == set(numbers(fit.theta))
+    limit = fit.objective * (1 + 3.0732 / 15)  # F of 1 and 15 degrees of freedom
+    slopes = fit.law.log_loss(fit.theta, runs.params, runs.tokens, fit.centre)[1]
+    root = np.linalg.cholesky(np.linalg.inv(slopes.T @ slopes))
+    rng = np.random.default_rng(0)
+    furthest = dict.fromkeys(found, 0.0)
+    for way in rng.normal(size=(400, 5)):
+        way = root @ way / np.linalg.norm(way)
+        theta = fit.theta + np.sqrt(limit - fit.objective) * way
+        fitted = replace(fit, theta=theta).loss(runs.params, runs.tokens)
+        if np.sum((1 - fitted / runs.loss) ** 2) > limit:
+            continue
+        for name, value in numbers(theta).items():
+            best, interval = numbers(fit.theta)[name], found[name]
+            assert interval.low * (1 - 1e-6) <= value <= interval.high * (1 + 1e-6)
+            end = interval.high if value > best else interval.low
+            furthest[name] = max(furthest[name], (value - best) / (end - best))
+    assert min(furthest.values()) > 0.6
