@@ -71,10 +71,10 @@ def extreme(
 
 def _gradient(number: Callable[[np.ndarray], float | None], theta: np.ndarray) -> np.ndarray | None:
     steps = _WIGGLE * np.eye(len(theta))
-    pairs = [(number(theta + step), number(theta - step)) for step in steps]
-    if any(value is None or not np.isfinite(value) for pair in pairs for value in pair):
-        return None
-    return np.array([(after - before) / (2 * _WIGGLE) for after, before in pairs])
+    values = [[number(theta + step), number(theta - step)] for step in steps]
+    after, before = np.array(values, float).T  # of nothing, not a number
+    slopes = (after - before) / (2 * _WIGGLE)
+    return slopes if np.isfinite(slopes).all() else None
 
 
 def _way(left: np.ndarray, slopes: np.ndarray, uphill: np.ndarray, limit: float) -> np.ndarray | None:

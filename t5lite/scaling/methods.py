@@ -348,12 +348,10 @@ class Kaplan(Chinchilla):
 
 
 class VariableProjection(Method):
-    """Chinchilla's formula by least squares, with intervals by profile likelihood."""
+    """Chinchilla's formula by least squares, with intervals by likelihood."""
 
     name = "projection"
-    about = (
-        f"{ChinchillaLaw.formula}, by least squares and variable projection; intervals by profile likelihood"
-    )
+    about = f"{ChinchillaLaw.formula}, by least squares and variable projection; intervals by likelihood"
 
     def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
