@@ -67,6 +67,8 @@ class EncoderOnly(nnx.Module):
     ) -> dict[str, LogitFactors | jax.Array]:
         """Return what ``__call__`` does, but ``tokens`` not multiplied out."""
         encoder_key, head_key = split_or_none(dropout_key, 2)
+        if self.config.embeds:
+            return self._contrasted(batch, encoder_key)
         segment_ids_BM = optional_field(batch, "encoder_segment_ids")
         hidden_BMD = self.encode(
             jnp.asarray(batch["encoder_input_tokens"]),
@@ -83,8 +85,6 @@ class EncoderOnly(nnx.Module):
             outputs["pooled"] = pooled_BD
         if self.config.predicts_tokens:
             outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
-        if kind.embeds:
-            return self._contrasted(hidden_BMD, batch)
         if kind.labels is None:
             return outputs
         read_BLD = hidden_BMD if pooled_BD is None else pooled_BD[:, None]
@@ -96,17 +96,30 @@ class EncoderOnly(nnx.Module):
             return outputs | {kind.outputs[-1].name: jnp.swapaxes(logits_BLE, 1, 2)}
         return outputs | {kind.outputs[-1].name: logits_BLE if kind.labels_tokens else logits_BLE[:, 0]}
 
-    def _contrasted(self, hidden_BMD: jax.Array, batch: Batch) -> dict[str, LogitFactors | jax.Array]:
-        """Return the vectors of the texts, and how alike they are if their numbers are there."""
-        embedding, segment_ids_BM = self.config.embedding, jnp.asarray(batch["encoder_segment_ids"])
+    def _contrasted(self, batch: Batch, dropout_key: jax.Array | None) -> dict[str, LogitFactors | jax.Array]:
+        """Return the vectors of the texts, and how alike they are if their numbers are there.
+
+        Texts are encoded apart: of a row, dropout has one mask, by which a text would know the one that
+        belongs to it.
+        """
+        embedding, numbers_B2 = self.config.embedding, optional_field(batch, "text_numbers")
+        negatives_B = optional_field(batch, "negative_numbers")
+        tokens_BM, segment_ids_BM = (
+            jnp.asarray(batch[name]) for name in ("encoder_input_tokens", "encoder_segment_ids")
+        )
+        num_texts = 1 + (numbers_B2 is not None) + (negatives_B is not None)
+        apart = (num_texts * len(tokens_BM), -1)
+        hidden = self.encode(
+            tokens_BM.reshape(apart), segment_ids_BM=segment_ids_BM.reshape(apart), dropout_key=dropout_key
+        )
+        hidden_BMD = hidden.reshape(*tokens_BM.shape, -1)
         vectors_BTD = text_vectors(hidden_BMD, segment_ids_BM, embedding.pooling)
-        numbers_B2 = optional_field(batch, "text_numbers")
         if numbers_B2 is None:
             return {"texts": vectors_BTD}
         alike = similarities(
             vectors_BTD,
             numbers_B2,
-            optional_field(batch, "negative_numbers"),
+            negatives_B,
             temperature=embedding.temperature,
             symmetric=embedding.symmetric,
         )

@@ -1,5 +1,6 @@
 """Vectors of texts in files: one of each, in order, whatever holds the texts and wherever it was cut off."""
 
+import io
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from t5lite.cli import embed_command
 from t5lite.cli.main import main
+from t5lite.core.storage.addresses import place
 from t5lite.runner.embedding import Embedding
 from tests.e2e.conftest import Refused, write
 
@@ -75,6 +77,24 @@ def test_a_matrix_goes_on_where_it_was_cut_off(torn, numbered, tmp_path: Path, c
     assert "2 outputs are in " in capsys.readouterr().err
     np.testing.assert_array_equal(np.load(out), np.array([[ord(text)] * 2 for text in "abcde"], np.float32))
     assert [path.name for path in tmp_path.iterdir()] == ["out.npy"]
+
+
+@pytest.mark.parametrize("torn", [b"", b"\0\0\0"])
+def test_a_matrix_in_a_bucket_goes_on_where_it_was_cut_off(torn, gcs, numbered, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = place(f"{gcs}/embed{len(torn)}")
+    (folder / "in.txt").write_text("\n".join("abcde"))
+    files = ["--input-file", str(folder / "in.txt"), "--output-file", str(folder / "out.npy")]
+    embed = ["embed", "--run", f"{gcs}/run", *files, "--batch-size", "1"]
+    assert main(embed) == 130
+    part = folder / "out.npy.part"
+    part.write_bytes(part.read_bytes() + torn)
+    numbered()
+    assert main(embed) == 0
+    found = np.load(io.BytesIO((folder / "out.npy").read_bytes()))
+    np.testing.assert_array_equal(found, np.array([[ord(text)] * 2 for text in "abcde"], np.float32))
+    assert sorted(path.name for path in folder.iterdir()) == ["in.txt", "out.npy"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", [None, -16, -23, 20])

@@ -1,5 +1,7 @@
 """The contrast of pairs is the cross-entropy of sentence-transformers' ranking loss, over real candidates."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,6 +122,23 @@ def test_vectors_that_are_all_the_same_are_never_accurate():
     losses = contrasted(same_BTD, np.stack([rows, 10 + rows], axis=1))
     assert losses.accuracy.mean() == 0
     assert losses.loss.mean() == pytest.approx(np.log(8), rel=1e-5)
+
+
+def test_dropout_does_not_tell_which_texts_belong_together():
+    """Of one text twice in a row each has a mask of its own, as transformers' have."""
+    model = build(replace(config(), dropout_rate=0.5))
+    params = model.init(jax.random.key(0))
+    rows = np.arange(2)
+    batch = {
+        "encoder_input_tokens": np.array([[5, 6, 7, 5, 6, 7]] * 2),
+        "encoder_segment_ids": np.array([[1, 1, 1, 2, 2, 2]] * 2),
+        "text_numbers": np.stack([rows, 10 + rows], axis=1),
+    }
+    read = model.bind(params)(batch)["texts"]
+    np.testing.assert_allclose(read[:, 0], read[:, 1], atol=1e-6)
+    trained = model.bind(params)(batch, dropout_key=jax.random.key(1))["texts"]
+    cosines = np.einsum("TD,UD->TU", *[np.concatenate([trained[:, 0], trained[:, 1]])] * 2)
+    assert cosines[~np.eye(4, dtype=bool)].max() < 0.99
 
 
 def test_a_batch_is_not_divided_and_a_temperature_is_in_a_range():
