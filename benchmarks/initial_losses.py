@@ -1,11 +1,13 @@
 """The loss that each recipe of configs/reproductions begins with, beside ln V and what was published.
 
-    python -m benchmarks.initial_losses
+    python -m benchmarks.initial_losses                      # all of them, minutes
+    python -m benchmarks.initial_losses megatron_t5_220m
 
 One row of random ids of the recipe's lengths, in float32 without dropout: a fresh model has learnt nothing,
-so that text would not change it. The only part of a published curve that a CPU reaches; a minute or two.
+so that text would not change it much. It is the only part of a published curve that a CPU reaches.
 """
 
+import argparse
 import math
 import os
 from pathlib import Path
@@ -41,18 +43,22 @@ def initial_loss(config: RunConfig) -> float:
         batch[name] = jnp.asarray(drawn, dtype)
     params = jax.jit(model.init)(jax.random.key(0))
     step = make_eval_step(model, sentinel_ids=jnp.zeros(0, jnp.int32), eos_id=None)
-    return float(jax.jit(step)(params, batch)["loss"].mean)
+    return float(jax.jit(step)(params, batch)["loss"].mean())
 
 
 def main() -> None:
-    """Print a row for each recipe."""
+    """Print a row for each recipe that is named."""
+    folder = Path(__file__).parents[1] / "configs" / "reproductions"
+    recipes = sorted(path.stem for path in folder.glob("*.py"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", nargs="*", choices=recipes)
     print("| recipe | ln V | begins with | published |\n|---|---:|---:|---:|")
-    for path in sorted((Path(__file__).parents[1] / "configs" / "reproductions").glob("*.py")):
-        config = run_config.load(path)
+    for name in parser.parse_args().recipe or recipes:
+        config = run_config.load(folder / f"{name}.py")
         begins = initial_loss(config)
         vocabulary = math.log(config.model.vocab_size)
         print(
-            f"| `{path.stem}` | {vocabulary:.3f} | {begins:.3f} | {PUBLISHED.get(path.stem, '')} |",
+            f"| `{name}` | {vocabulary:.3f} | {begins:.3f} | {PUBLISHED.get(name, '')} |",
             flush=True,
         )
 

@@ -9,8 +9,8 @@ Source: karpathy/nanoGPT at 3adf61e, config/train_gpt2.py, train.py and model.py
 was another). No biases and no dropout, 50,304 ids, 123,587,328 parameters beside those of positions; AdamW
 with betas 0.9 and 0.95, weight decay 0.1, clipping at 1; 6e-4 after 2,000 steps, a cosine to 6e-5.
 
-Not as published: every text is read once an epoch in a shuffled order, where nanoGPT draws rows at random
-places; positions have no weight decay beside the token table's where it has both.
+Not as published: rows are read in a shuffled order, each once an epoch, where nanoGPT draws them from random
+places. Documents follow each other with an end of text between them, as there.
 """
 
 from t5lite import recipe as r

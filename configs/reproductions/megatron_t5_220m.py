@@ -1,4 +1,4 @@
-"""Megatron-LM's T5 220M, 100,000 steps of 512 rows: a training loss of 1.93.
+"""Megatron-LM's T5 220M, 100,000 steps of 512 rows: a training loss of 1.92.
 
     t5lite prepare text --inputs pile/*.jsonl.zst --output data/pile-cased --vocabulary bert-large-cased
     t5lite compile --config configs/reproductions/megatron_t5_220m.py --topology v5e:4x8
