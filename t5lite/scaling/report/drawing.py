@@ -19,7 +19,8 @@ _LIGHT_METHODS = ("#0072b2", "#d55e00", "#00795c", "#cc79a7", "#56b4e9", "#66708
 _DARK_METHODS = ("#56b4e9", "#f08a4b", "#2fc79b", "#d98cb8", "#9ad0f0", "#9aa5b3")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WRITTEN_OUT = 1e4
-_FEW_DECADES = 1.5
+_ENOUGH = 3
+"""Numbers on a logarithmic axis."""
 _WIDE = 12.0
 """Largest over smallest value, above which an axis is logarithmic."""
 _LONGEST = 22
@@ -84,9 +85,12 @@ def size_axis(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
 def decades(low: float, high: float) -> list[float]:
     """Return at most six round numbers between, and a little beyond, two ends."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1.0, 2.0, 5.0) if math.log10(high / low) < _FEW_DECADES else (1.0,)
-    ticks = [step * 10.0**each for each in range(first, last + 1) for step in steps]
-    inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
+    inside: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+        ticks = [step * 10.0**each for each in range(first, last + 1) for step in steps]
+        inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
+        if len(inside) >= _ENOUGH:
+            break
     return inside[:: max(1, math.ceil(len(inside) / 6))]
 
 

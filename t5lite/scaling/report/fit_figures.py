@@ -18,7 +18,7 @@ _HEIGHT = 3.9
 MOST_DOTS = 600
 """Of a figure."""
 _BESIDE = 1.03
-"""Between the predictions of one run by several methods, in FLOPs."""
+"""Between the predictions of one run by several methods, in parameters."""
 
 
 def profiles(family: Family, *, loss: str) -> Figure | None:
@@ -116,23 +116,23 @@ def thinned(observations: Observations) -> Observations:
 
 def missed(predictions: Sequence[Prediction]) -> Figure | None:
     """Draw by how much each prediction with an outcome is off, with its interval, by method."""
-    known = [each for each in predictions if each.outcome is not None and each.flops is not None]
+    known = [each for each in predictions if each.outcome is not None]
     if not known:
         return None
-    figure, axes = canvas(LIGHT, height=3.2, xlabel="training FLOPs", ylabel="predicted above outcome (%)")
+    figure, axes = canvas(LIGHT, height=3.2, xlabel="parameters", ylabel="predicted above outcome (%)")
     axes.axhline(0, color=LIGHT.muted, linewidth=1)
     for place, method in enumerate(dict.fromkeys(each.method for each in known)):
         color = method_color(place)
         of_method = [each for each in known if each.method == method]
-        at = [(each.flops or 0.0) * _BESIDE**place for each in of_method]
+        at = [each.params * _BESIDE**place for each in of_method]
         axes.plot(
             at, [each.missed or 0.0 for each in of_method], "o", color=color, markersize=5, label=method
         )
-        for flops, each in zip(at, of_method, strict=True):
+        for params, each in zip(at, of_method, strict=True):
             if each.low is not None and each.high is not None and each.outcome:
                 ends = [100 * (end / each.outcome - 1) for end in (each.low, each.high)]
-                axes.plot([flops, flops], ends, color=color, linewidth=2, alpha=0.5)
-    size_axis(axes, [each.flops or 0.0 for each in known])
+                axes.plot([params, params], ends, color=color, linewidth=2, alpha=0.5)
+    size_axis(axes, [each.params for each in known])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
     axes.legend(frameon=False, fontsize=FONT - 2, labelcolor=LIGHT.ink)
     return figure

@@ -36,7 +36,6 @@ class Prediction:
       high: of it.
       outcome: the loss that was measured; None if there is no such run yet.
       run: which; empty if there is none.
-      flops: of the run.
       origin: where the prediction stands.
     """
 
@@ -49,7 +48,6 @@ class Prediction:
     high: float | None = None
     outcome: float | None = None
     run: str = ""
-    flops: float | None = None
     origin: str = ""
 
     @property
@@ -208,7 +206,6 @@ def _outcome(family: Family, params: float, tokens: float) -> dict[str, Any]:
     return {
         "outcome": float(known.loss[place]),
         "run": "" if run is None else run.name,
-        "flops": float(known.flops[place]),
     }
 
 
