@@ -154,7 +154,7 @@ def test_runs_in_every_state_are_shown_or_said(tmp_path, capsys):
     given = [str(tmp_path / "sweep"), str(tmp_path / "elsewhere" / "a")]
     page = report(tmp_path, *given, *ISOFLOP)
     for said in (
-        "3 of 6 runs are not finished (1 waiting, 1 killed, 1 failed): no law is of them",
+        "3 of 6 runs are not finished (1 waiting, 1 failed, 1 killed): no law is of them",
         "1 of 6 runs ended before their last step, by early stopping",
         "1 of 6 runs have no evaluation",
         "2 of 6 runs have no curve",
