@@ -10,7 +10,7 @@ from t5lite.models.config import EncoderOnlyConfig, Execution
 from t5lite.models.layers.contrast import similarities, text_vectors
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.embedding import TokenEmbedding
-from t5lite.models.layers.heads import LabelHead, MaskedLMHead, Pooler
+from t5lite.models.layers.heads import HeadTransform, LabelHead, MaskedLMHead, Pooler
 from t5lite.models.layers.logits import LogitFactors
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.stack import Stack
@@ -50,6 +50,8 @@ class EncoderOnly(nnx.Module):
             self.pooler = Pooler(width, making)
         if config.predicts_tokens:
             self.masked_lm = MaskedLMHead(config, making)
+        if config.transforms_labels:
+            self.label_transform = HeadTransform(config, making)
         if config.head_kind.labels is not None:
             setattr(self, config.head_kind.labels, LabelHead(width, config.labels_of_head, making))
         self.config = config
@@ -84,10 +86,12 @@ class EncoderOnly(nnx.Module):
         if not kind.outputs and pooled_BD is not None:
             outputs["pooled"] = pooled_BD
         if self.config.predicts_tokens:
-            outputs["tokens"] = self.masked_lm(hidden_BMD, self.token_embedder)
+            outputs["tokens"] = self.masked_lm.logits(hidden_BMD, self.token_embedder)
         if kind.labels is None:
             return outputs
         read_BLD = hidden_BMD if pooled_BD is None else pooled_BD[:, None]
+        if self.config.transforms_labels:
+            read_BLD = self.label_transform(read_BLD)
         rate = self.config.dropout_rate if kind.drops_out else 0.0
         logits_BLE = getattr(self, kind.labels)(dropout(read_BLD, rate, head_key))
         if kind.chooses_positions:

@@ -137,6 +137,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "roberta-texts": ("RobertaForSequenceClassification", "RobertaConfig", {**_ROBERTA, "num_labels": 3}),
     "bert-spans": ("BertForQuestionAnswering", "BertConfig", _BERT),
     "roberta-spans": ("RobertaForQuestionAnswering", "RobertaConfig", _ROBERTA),
+    "modernbert-spans": ("ModernBertForQuestionAnswering", "ModernBertConfig", _MODERNBERT),
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
     # Every bias that there can be, and local layers first: an irregular pattern.
     "modernbert-hidden": (
@@ -262,6 +263,7 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
             "roberta-spans",
             "modernbert",
             "modernbert-hidden",
+            "modernbert-spans",
             "gpt2-untied",
         ),
         *("llama", "llama-tied", "llama-3.1", "llama-linear", "mistral", "qwen2", "qwen3"),

@@ -33,6 +33,8 @@ class EncoderOnlyConfig(TransformerConfig):
     """Rows of the token type table (sentence A or B); 0 has none."""
     head_bias: bool = True
     """Whether the dense layer of the masked language model's head has a bias (not in ModernBERT)."""
+    label_transform: bool = False
+    """Whether a dense layer, an activation and a norm stand before the labels of tokens, as in ModernBERT."""
     embedding: SentenceEmbedding = SentenceEmbedding()
     """How texts become vectors, and what the head ``sentence_embedding`` is trained by."""
     positions: PositionKind = LearnedPositions()
@@ -162,6 +164,9 @@ class EncoderOnlyConfig(TransformerConfig):
             kernels.append(HeadKernel("pooler/dense/kernel", every_token=False))
         if kind.labels is not None:
             after = ("pooler",) if kind.pools else ()
+            if self.transforms_labels:
+                kernels.append(HeadKernel("label_transform/dense/kernel"))
+                after = ("label_transform",)
             kernels.append(HeadKernel(f"{kind.labels}/dense/kernel", after, every_token=kind.labels_tokens))
         if kind.predicts_tokens:
             kernels.append(HeadKernel("masked_lm/dense/kernel"))
@@ -172,6 +177,11 @@ class EncoderOnlyConfig(TransformerConfig):
     def has_pooler(self) -> bool:
         """Whether the head reads the first position through a pooler."""
         return self.head_kind.pools
+
+    @property
+    def transforms_labels(self) -> bool:
+        """Whether the head has a ``label_transform``: it labels tokens."""
+        return self.label_transform and self.head_kind.labels_tokens
 
     @property
     def labels_of_head(self) -> int:
@@ -189,10 +199,10 @@ class EncoderOnlyConfig(TransformerConfig):
         total = self.num_token_types * self.embed_dim + dense(self.labels_of_head)
         if self.has_pooler:
             total += dense(self.embed_dim)
-        if self.predicts_tokens:
-            total += dense(self.embed_dim) + self.norm.num_parameters(self.embed_dim) + self.vocab_size
+        if self.predicts_tokens or self.transforms_labels:
+            total += dense(self.embed_dim) + self.norm.num_parameters(self.embed_dim)
             total -= 0 if self.head_bias else self.embed_dim
-        return total
+        return total + (self.vocab_size if self.predicts_tokens else 0)
 
     @property
     def head_tables(self) -> int:
@@ -250,5 +260,6 @@ class EncoderOnlyConfig(TransformerConfig):
         flops = square if self.has_pooler else 0
         if self.predicts_tokens:
             flops += length * square + self.logits_flops(length)
+        flops += length * square if self.transforms_labels else 0
         labelled = length if self.head_kind.labels_tokens else 1
         return flops + 2 * self.embed_dim * self.labels_of_head * labelled

@@ -52,17 +52,27 @@ class LabelHead(nnx.Module):
         return self.dense(x_BLD).astype(jnp.float32)
 
 
-class MaskedLMHead(nnx.Module):
-    """Dense, activation and norm, then the embedding table and a bias a token (Devlin et al. 2019)."""
+class HeadTransform(nnx.Module):
+    """Dense, activation and norm at every position."""
 
     def __init__(self, config: EncoderOnlyConfig, making: Making):
         width = config.embed_dim
         self.dense = Dense(width, width, "features", making, bias=config.head_bias)
         self.norm = Norm(config.norm, width, making)
-        self.bias = making.vector((config.vocab_size,), ("vocab",))
         self.activation: Activation = config.mlp.activation
 
-    def __call__(self, hidden_BMD: jax.Array, token_embedder: TokenEmbedding) -> LogitFactors:
+    def __call__(self, hidden_BMD: jax.Array) -> jax.Array:
+        """Return ``[B, M, D]``."""
+        return self.norm(ACTIVATIONS[self.activation](self.dense(hidden_BMD)))
+
+
+class MaskedLMHead(HeadTransform):
+    """The transform, then the embedding table and a bias a token (Devlin et al. 2019)."""
+
+    def __init__(self, config: EncoderOnlyConfig, making: Making):
+        super().__init__(config, making)
+        self.bias = making.vector((config.vocab_size,), ("vocab",))
+
+    def logits(self, hidden_BMD: jax.Array, token_embedder: TokenEmbedding) -> LogitFactors:
         """Return ``logits_BMV``, not multiplied out."""
-        transformed_BMD = self.norm(ACTIVATIONS[self.activation](self.dense(hidden_BMD)))
-        return token_embedder.attend(transformed_BMD, self.bias[...])
+        return token_embedder.attend(self(hidden_BMD), self.bias[...])

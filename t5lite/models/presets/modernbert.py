@@ -30,6 +30,7 @@ def _modernbert(*, embed_dim: int, mlp_dim: int, num_layers: int) -> EncoderOnly
         num_layers=num_layers,
         num_token_types=0,
         head_bias=False,
+        label_transform=True,
         max_length=8192,
         positions=RotaryPositions(base=160_000.0, local_base=10_000.0),
         norm=LayerNorm(epsilon=1e-5, bias=False),

@@ -28,6 +28,9 @@ SHAPE = {"vocab_size": 40, "embed_dim": 16, "mlp_dim": 24, "head_dim": 4, "num_h
 CONFIGS: dict[str, ModelConfig] = {
     **{head: EncoderOnlyConfig(**SHAPE, head=head, num_labels=5, table_dim=8) for head in get_args(Head)},
     "no_token_types": EncoderOnlyConfig(**SHAPE, num_token_types=0, positions=RelativePositions()),
+    "transformed_labels": EncoderOnlyConfig(
+        **SHAPE, head="span_extraction", label_transform=True, head_bias=False
+    ),
     "rms_biases": DecoderOnlyConfig(**SHAPE, **{**BIASES, "norm": RMSNorm()}, num_kv_heads=2),
     "layer_no_biases": DecoderOnlyConfig(
         **SHAPE, norm=LayerNorm(bias=False), parallel_block=True, num_kv_heads=1

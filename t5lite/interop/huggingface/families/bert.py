@@ -70,6 +70,7 @@ SHAPE: dict[str, tuple[Any, ...]] = {
     "attention.scaled": (True,),
     "table_dim": (None,),
     "head_bias": (True,),
+    "label_transform": (False,),
 }
 SUPPORTED: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("absolute",),

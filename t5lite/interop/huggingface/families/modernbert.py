@@ -1,4 +1,4 @@
-"""ModernBERT: ``ModernBertModel`` and ``ModernBertForMaskedLM``, with local layers in any pattern."""
+"""ModernBERT, its masked language model and its spans, with local layers in any pattern."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -36,6 +36,7 @@ _CLASSES: dict[Head, str] = {
     "hidden": "ModernBertModel",
     "masked_lm": "ModernBertForMaskedLM",
     "sentence_embedding": "ModernBertModel",
+    "span_extraction": "ModernBertForQuestionAnswering",
 }
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -84,6 +85,8 @@ def _mismatches(config: EncoderOnlyConfig) -> list[str]:
     if config.predicts_tokens:
         phrases += unit_logit_scale(config)
     windows = config.attention.windows
+    if config.head == "span_extraction" and not config.label_transform:
+        phrases.append("label_transform=False (only True)")
     if len(_widths(windows)) > 1:
         phrases.append(f"attention.windows={windows!r} (only one width beside None)")
     return phrases
@@ -94,7 +97,8 @@ def _widths(windows: Windows) -> set[int]:
 
 
 def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
-    del config  # rules of norms, biases and heads that a model lacks do not apply
+    # Rules of norms, biases and heads that a model lacks do not apply.
+    head = "label_transform" if config.transforms_labels else "masked_lm"
     layer, ours = "model.layers.{}", "encoder/layers"
     attention, mlp = f"{ours}/self_attention", f"{ours}/mlp"
     projections = tuple(f"{attention}/{name}" for name in ("query", "key", "value"))
@@ -111,8 +115,9 @@ def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
         linear(f"{layer}.mlp.Wi.weight", *inputs),
         vector(f"{layer}.mlp.Wi.bias", *(f"{leaf}_bias" for leaf in inputs)),
         *dense(f"{layer}.mlp.Wo", f"{mlp}/wo", bias=f"{mlp}/wo_bias"),
-        *dense("head.dense", "masked_lm/dense/kernel", bias="masked_lm/dense/bias"),
-        *norm("head.norm", "masked_lm/norm"),
+        *dense("head.dense", f"{head}/dense/kernel", bias=f"{head}/dense/bias"),
+        *norm("head.norm", f"{head}/norm"),
+        *dense("classifier", "span/dense/kernel", bias="span/dense/bias"),
         vector("decoder.bias", "masked_lm/bias"),
     )
 
@@ -204,6 +209,7 @@ def _from_json(values: Values) -> EncoderOnlyConfig:
         head="hidden",  # until the tensors are known
         num_token_types=0,
         head_bias=values.flag("classifier_bias", False),
+        label_transform=True,
         max_length=values.integer("max_position_embeddings", 8192),
         positions=_positions(values),
         norm=LayerNorm(epsilon=values.number("norm_eps", 1e-5), bias=values.flag("norm_bias", False)),
@@ -223,7 +229,7 @@ def _from_json(values: Values) -> EncoderOnlyConfig:
 
 
 def _check_architectures(values: Values) -> None:
-    """Check that a model is the encoder or its masked language model.
+    """Check that a model is the encoder, its masked language model or its spans.
 
     Raises:
       UserError: for its classifiers, whose heads are other ones than here, with what to do.
@@ -310,6 +316,8 @@ def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, S
     """Return ``config`` with the head that is among the tensors."""
     if "head.dense.weight" not in shapes:
         return config
+    if _CLASSES["span_extraction"] in values.architectures(tuple(_CLASSES.values())):
+        return dataclasses.replace(config, head="span_extraction")
     values.require({"tie_word_embeddings": (True,)})
     return dataclasses.replace(config, head="masked_lm")
 
@@ -332,7 +340,7 @@ FAMILY = Family(
     completed=_completed,
     rules=_rules,
     prefix="model.",
-    heads=("head.", "decoder."),
+    heads=("head.", "decoder.", "classifier."),
     bare=lambda config: config.head_kind.is_bare,
     copies=_copies,
 )
