@@ -9,11 +9,10 @@
         --on-invalid-utf8 replace
     t5lite sweep configs/sweeps/dictionaries.py
 
-Two layers (in each stack) at every width, heads of 8. Each budget has four widths to either side of what is
-best for it; the smallest runs make about a hundred steps. Batches of 16 and rates as in laptop_families.py. All
-runs stay below one epoch. The largest budget, four times the largest that laws are fitted to, has one run
-a family: docs/scaling_experiment.md has the predictions, which were committed before those were trained,
-and what came out.
+Two layers (in each stack) at every width, heads of 8. Each budget has four widths around what is best for it;
+the smallest runs make about a hundred steps of 16 rows. All stay below one epoch. The largest budget, four
+times the largest that laws are fitted to, has one run a family: docs/scaling_experiment.md has the
+predictions, which were committed before those were trained, and what came out.
 """
 
 from pathlib import Path
@@ -22,7 +21,11 @@ from t5lite import recipe as r
 from t5lite.scaling import sweep_recipe as s
 
 CONFIGS = Path(__file__).parents[1]
-FAMILIES = {"t5": "pretrain_laptop.py", "gpt": "pretrain_gpt.py", "bert": "pretrain_bert.py"}
+FAMILIES: dict[str, tuple[str, s.Rule]] = {
+    "t5": ("pretrain_laptop.py", s.AsInRecipe()),  # Adafactor's updates are relative to each parameter
+    "gpt": ("pretrain_gpt.py", s.PowerOfWidth(exponent=-0.5)),
+    "bert": ("pretrain_bert.py", s.PowerOfWidth(exponent=-0.5)),
+}
 WIDTHS = {
     1e11: (16, 24, 32, 48),
     2e11: (16, 24, 32, 48),
@@ -34,7 +37,7 @@ WIDTHS = {
 """By FLOPs. The last budget is predicted."""
 
 
-def runs(recipe: r.RunConfig) -> list[r.RunConfig]:
+def runs(recipe: r.RunConfig, rule: s.Rule) -> list[r.RunConfig]:
     """Return the ladder of a recipe."""
     return [
         run
@@ -46,23 +49,25 @@ def runs(recipe: r.RunConfig) -> list[r.RunConfig]:
                 for width in widths
             ],
             budgets=[s.Flops(flops=flops)],
-            rule=s.PowerOfWidth(exponent=-0.5),
+            rule=rule,
         )
     ]
 
 
 def sweep() -> s.Sweep:
     """Return the sweep."""
-    recipes = {
-        family: s.recipe(
-            str(CONFIGS / name),
-            *("--training.batch-size", "16", "--model.vocab-size", "1152"),
-            *("--data.store", "data/dictionaries/train"),
-            *("--evaluations.heldout.store", "data/dictionaries/heldout"),
+    families = {
+        family: (
+            s.recipe(
+                str(CONFIGS / name),
+                *("--training.batch-size", "16", "--model.vocab-size", "1152"),
+                *("--data.store", "data/dictionaries/train"),
+                *("--evaluations.heldout.store", "data/dictionaries/heldout"),
+            ),
+            rule,
         )
-        for family, name in FAMILIES.items()
+        for family, (name, rule) in FAMILIES.items()
     }
     return s.Sweep(
-        directory="sweeps/dictionaries",
-        families={family: runs(recipe) for family, recipe in recipes.items()},
+        directory="sweeps/dictionaries", families={family: runs(*each) for family, each in families.items()}
     )
