@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 _COLOR = re.compile(r"#[0-9a-f]{6}(?=[;\"'])")
 _SIZE = re.compile(r'<svg [^>]*?viewBox="(?P<box>[^"]+)"[^>]*>')
 _FONT = re.compile(r"font: (?P<size>[\d.]+px) [^;\"]+")
+_ID = re.compile(r' id="[a-z]+[0-9]*_[0-9]+"')
 _TAG = re.compile(r"<[^>]*>")
 _NUMBER = re.compile(r"(?<=[ \"])(-?\d+\.\d)\d+")
 
@@ -45,12 +46,16 @@ def themed_svg(figure: Figure, *, name: str, says: str) -> str:
     content = buffer.getvalue()
     content = content[content.index("<svg ") :]
     content = re.sub(r"<metadata>.*?</metadata>", "", content, flags=re.DOTALL)
-    content = re.sub(r' id="[a-z]+[0-9]*_[0-9]+"', "", content)
-    content = _FONT.sub(lambda found: f"font-size: {found['size']}", content)
-    content = _COLOR.sub(lambda found: f"var({variable(found[0])})", content)
-    content = _TAG.sub(lambda found: _NUMBER.sub(r"\1", found[0]), content)
+    content = _TAG.sub(lambda found: _themed(found[0]), content)  # texts stay as they are
     label = f'role="img" aria-label="{escape(says)}"'
     return _SIZE.sub(lambda found: f'<svg viewBox="{found["box"]}" {label}>', content, count=1).strip()
+
+
+def _themed(tag: str) -> str:
+    tag = _ID.sub("", tag)
+    tag = _FONT.sub(lambda found: f"font-size: {found['size']}", tag)
+    tag = _COLOR.sub(lambda found: f"var({variable(found[0])})", tag)
+    return _NUMBER.sub(r"\1", tag)
 
 
 def variable(color: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
-from t5lite.pages.themed_svg import colors_used
+from t5lite.pages.figures import LIGHT, canvas, label_right
+from t5lite.pages.themed_svg import colors_used, plain_text, themed_svg
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.scaling.report.drawing import dark_twin, decades, short
 from t5lite.scaling.report.fit_figures import MOST_DOTS, thinned
@@ -251,6 +253,19 @@ def test_a_report_is_replaced_only_when_asked_for(tmp_path, capsys):
     assert main(words) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_what_stands_beside_a_line_is_text_and_not_changed():
+    label = "<script>--> fill: #0072b2; font: 9px x; $y 5.0925"
+    with plain_text():
+        figure, axes = canvas(LIGHT, height=2.0, xlabel="x", ylabel="y")
+        axes.plot([1, 2], [1, 2], color=LIGHT.blue)
+        label_right(axes, [(label, 1.5, LIGHT.blue)])
+        drawn = themed_svg(figure, name="f", says='"a"')
+    assert "<script" not in drawn
+    assert unescape(re.sub("<[^>]*>", "\n", drawn)).count(label) == 1
+    assert "var(--c0072b2)" in drawn
+    assert 'aria-label="&quot;a&quot;"' in drawn
 
 
 @given(st.floats(1e-3, 1e30), st.floats(1.0, 1e12))
