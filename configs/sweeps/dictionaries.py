@@ -1,4 +1,4 @@
-"""Laws of three families on English dictionaries: 60 runs under five budgets, and three that they predict.
+"""63 runs of three families on English dictionaries: 60 under five budgets, and three that they predict.
 
     apt-get download dict-gcide dict-foldoc dict-jargon dict-devil      # Debian's, 45 MB of text
     for package in dict-*.deb; do dpkg -x $package debian; done

@@ -55,12 +55,14 @@ def test_the_record_of_the_configured_evaluation_counts(monkeypatch):
 def test_a_run_that_ended_early_is_of_the_steps_that_it_made(monkeypatch):
     """Of 600."""
     cost = SimpleNamespace(total_seconds=1.0, share=0.5)
-    monkeypatch.setattr(sweep_table, "run_status", lambda path: SimpleNamespace(step=150, cost=cost))
+    monkeypatch.setattr(
+        sweep_table, "run_status", lambda path: SimpleNamespace(step=150, cost=cost, attempts=())
+    )
     values = {"heldout/loss": 2.5, "heldout/bits_per_masked_byte": 1.5}
     monkeypatch.setattr(sweep_table, "measured_values", lambda found, step: values if step == 150 else {})
     monkeypatch.setattr(sweep_table, "_noted", lambda folder, run: {"unique_tokens": 7})
     run = SweepRun(id="x", family="f", config=run_config.load(place("configs/pretrain_gpt.py")))
-    found: Any = SimpleNamespace(metrics=[])
+    found: Any = SimpleNamespace(metrics=[], config=run.config)
     row = sweep_table._row(place("sweep"), run, found, Epochs())
     assert (row["steps"], row["tokens"], row["loss"], row["bits"]) == (150, run.count.tokens / 4, 2.5, 1.5)
     assert (row["flops"], row["unique_tokens"]) == (pytest.approx(run.count.flops / 4), 7)
