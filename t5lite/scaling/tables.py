@@ -136,6 +136,8 @@ class Reading:
             found = [column for column in header if _plain(column) in usual]
             if name == "loss" and not found:
                 found = [column for column in header if _plain(column) in _OTHER_LOSSES]
+            if name in found:  # beside which a sweep's table has heldout/loss
+                found = [column for column in found if "/" not in column]
             if len(found) > 1:
                 raise DataError(
                     f"{path} has several columns for {name}: {', '.join(found)}; say which by "

@@ -120,6 +120,13 @@ def test_parquet_has_numbers_of_every_type(tmp_path):
         read(str(file))
 
 
+def test_a_sweep_s_own_loss_is_taken_beside_that_of_an_evaluation(tmp_path):
+    file = written(
+        tmp_path / "runs.csv", "params,tokens,flops,loss,heldout/loss", lambda *run: [*map(str, run), "7"]
+    )
+    np.testing.assert_allclose(read(file).observations.loss, RUNS.loss)
+
+
 def test_losses_in_bits_and_perplexities_are_said(tmp_path):
     def cells(n, d, c, loss):
         return [str(each) for each in (n, d, c, loss, loss / np.log(2), np.exp(loss))]
