@@ -6,6 +6,7 @@ import jax
 
 from t5lite.adapters.base import BaseAdapter
 from t5lite.core.types import Tree
+from t5lite.models.config import ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim.trained import Trained
 
@@ -51,8 +52,9 @@ class NoAdapter(BaseAdapter):
         """Check nothing: anything may be trained."""
         del model, trained
 
-    def begun_from(self, source: BaseAdapter) -> BaseAdapter:
+    def begun_from(self, source: BaseAdapter, adapted: ModelConfig, model: ModelConfig) -> BaseAdapter:
         """Return the other run's."""
+        del adapted, model
         return source
 
     def goes_on_as(self, other: BaseAdapter) -> bool:

@@ -110,10 +110,10 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"data\.pack=True puts several examples into a row; set"):
         planned_base(packed, None, None)
     base = Base(run="/base", step=1, digest="")
-    held = SimpleNamespace(adaptation=Adaptation(adapter=PromptTuning(), base=base))
+    held = SimpleNamespace(adaptation=Adaptation(adapter=PromptTuning(), base=base), config=None)
     source: Any = SimpleNamespace(run="/source", step=1, model=held)
     for adapter in (NoAdapter(), PromptTuning(num_tokens=3)):
-        config: Any = SimpleNamespace(adapter=adapter, data=PairsDataConfig(store="pairs"))
+        config: Any = SimpleNamespace(adapter=adapter, data=PairsDataConfig(store="pairs"), model=None)
         with pytest.raises(
             ConfigError, match=r"/source holds PromptTuning\(.* or begin from its base, /base"
         ):
