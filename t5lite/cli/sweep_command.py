@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import jax
 import tyro
 
 from t5lite import run_config
@@ -58,6 +59,8 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Run, list or write what is to be run, and return 0 or the code of the first run that failed."""
     known = command_line.parse(Arguments, arguments, prog="t5lite sweep")
+    # Where an accelerator is, it is left to the runs, which are processes of their own.
+    jax.config.update("jax_platforms", "cpu")
     sweep = read_sweep(place(known.sweep))
     every, notes = expand(sweep)
     for note in notes:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite import run_config
+from t5lite.cli import sweep_command
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
@@ -194,6 +195,21 @@ def sweep():
     )
     return s.Sweep(directory={directory!r}, families={{"gpt": runs}})
 """
+
+
+def test_the_command_leaves_accelerators_to_the_runs(monkeypatch):
+    """It compares rates by JAX, which would take the devices that the processes of its runs are to have."""
+    done: list[tuple[str, ...]] = []
+
+    def read(file):
+        done.append(("read",))
+        raise ConfigError(f"{file} is enough")
+
+    config = SimpleNamespace(update=lambda *setting: done.append(setting))
+    monkeypatch.setattr(sweep_command, "jax", SimpleNamespace(config=config))
+    monkeypatch.setattr(sweep_command, "read_sweep", read)
+    assert main(["sweep", "sweep.py"]) == 2
+    assert done == [("jax_platforms", "cpu"), ("read",)]
 
 
 def test_the_command_shows_what_is_saved_and_writes_where_runs_go_on(tmp_path, monkeypatch, capsys):
