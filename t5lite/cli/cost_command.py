@@ -19,7 +19,7 @@ from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.report.table import duration, size
 from t5lite.run_config import RunConfig
 from t5lite.scaling.costs import RunsCost, runs_cost
-from t5lite.scaling.sweeps import read_sweep
+from t5lite.scaling.sweeps import expand, read_sweep
 
 _COLUMNS = (
     *("recipe", "slice", "parameters", "tokens", "steps", "a chip", "a step"),
@@ -37,8 +37,9 @@ _NOT_COUNTED = "Evaluations, checkpoints and restarts are not counted."
 class Arguments:
     """Say what recipes would take on a slice, in Markdown: memory, days, chip-hours and what they cost.
 
-    Each is run in the way that `t5lite plan` chooses. A sweep is all its runs, one after another; its step
-    and way are those of the run whose step is the slowest. Exit code: 0, or 2 if a row says what is wrong.
+    Each is run in the way that `t5lite plan` chooses. A sweep is all its runs, one after another, of each the
+    steps that it trains itself; its step and way are those of the run whose step is the slowest. Exit code:
+    0, or 2 if a row says what is wrong.
     """
 
     config: tuple[str, ...] = ()
@@ -97,21 +98,31 @@ def _row(path: str, topology: Topology, price: float, compiles: int) -> dict[str
     name = where.stem if where.suffix == ".py" else path
     row: dict[str, Any] = {"recipe": name, "path": path, "slice": str(topology)}
     try:
-        cost = runs_cost(_runs(path, where), topology, compiles=compiles, announce=_announcer(name))
+        runs = _runs(path, where)
+        cost = runs_cost(
+            [run for run, _ in runs],
+            topology,
+            own_steps=[own_steps for _, own_steps in runs],
+            compiles=compiles,
+            announce=_announcer(name),
+        )
     except UserError as error:  # the others are worth their rows
         return row | {"problem": str(error)}
     return row | _figures(cost, price)
 
 
-def _runs(path: str, where: StoragePath) -> list[RunConfig]:
-    """Return the run of a recipe, or all of a sweep.
+def _runs(path: str, where: StoragePath) -> list[tuple[RunConfig, int]]:
+    """Return the run of a recipe, or all of a sweep, and the steps that each trains itself.
 
     Raises:
-      UserError: as of ``RecipeOptions.load`` and ``read_sweep``.
+      UserError: as of ``RecipeOptions.load``, ``read_sweep`` and ``expand``.
     """
     if where.is_file() and where.suffix == ".py" and b"def sweep(" in where.read_bytes():
-        return [run for runs in read_sweep(where).families.values() for run in runs]
-    return [RecipeOptions(config=path).load([])]
+        runs, _ = expand(read_sweep(where), identity=str)  # no store needs to be here
+        return [(run.config, run.own_steps) for run in runs]
+    config = RecipeOptions(config=path).load([])
+    begun = 0 if config.continue_from is None else config.continue_from.step
+    return [(config, config.training.total_steps - begun)]
 
 
 def _announcer(name: str) -> Any:

@@ -38,9 +38,9 @@ class RunsCost:
     parameters: tuple[int, ...]
     """Of each run."""
     tokens: int
-    """That enter the models, of both sides, in all."""
+    """That enter the models, of both sides, in all these steps."""
     steps: int
-    """Of all runs."""
+    """That all runs train; not those that others have made for them."""
     seconds: float
     """Of all steps; evaluations, checkpoints and restarts are not counted."""
     slowest: Pace
@@ -63,6 +63,7 @@ def runs_cost(
     runs: Sequence[RunConfig],
     topology: Topology,
     *,
+    own_steps: Sequence[int],
     compiles: int = 0,
     announce: Callable[[str], None] = lambda text: None,
 ) -> RunsCost:
@@ -71,6 +72,8 @@ def runs_cost(
     Args:
       runs: at least one.
       topology: the slice, or several.
+      own_steps: of each run, those that it trains itself: all, or those after the checkpoint of another run
+        that it goes on from.
       compiles: how many of the best ways of each step to compile; 0 goes by the prediction, which is
         optimistic.
       announce: is told what is compiled.
@@ -81,13 +84,13 @@ def runs_cost(
     counts = [count_run(run) for run in runs]
     workloads = [workload_of(run, topology) for run in runs]
     paces = {each: _pace(each, compiles, announce) for each in dict.fromkeys(workloads)}
-    steps = [run.training.total_steps for run in runs]
+    shares = [own / run.training.total_steps for own, run in zip(own_steps, runs, strict=True)]
     return RunsCost(
         topology=topology,
         parameters=tuple(count.params for count in counts),
-        tokens=sum(count.tokens for count in counts),
-        steps=sum(steps),
-        seconds=sum(number * paces[each].seconds for number, each in zip(steps, workloads, strict=True)),
+        tokens=sum(round(share * count.tokens) for share, count in zip(shares, counts, strict=True)),
+        steps=sum(own_steps),
+        seconds=sum(number * paces[each].seconds for number, each in zip(own_steps, workloads, strict=True)),
         slowest=max(paces.values(), key=lambda pace: pace.seconds),
         memory_bytes=max(pace.memory_bytes for pace in paces.values()),
     )

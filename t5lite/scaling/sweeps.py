@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
@@ -72,7 +72,8 @@ class SweepRun:
     @property
     def own_steps(self) -> int:
         """The steps that it trains itself."""
-        return self.config.training.total_steps - (self.trunk.step if self.trunk else 0)
+        origin = self.trunk or self.config.continue_from
+        return self.config.training.total_steps - (origin.step if origin else 0)
 
     @functools.cached_property
     def count(self) -> RunCount:
@@ -125,14 +126,18 @@ def read_sweep(path: StoragePath) -> Sweep:
     return run_recipe(local_copy(path), Sweep, function="sweep", returns="Sweep")
 
 
-def expand(sweep: Sweep) -> tuple[list[SweepRun], list[str]]:
+def expand(sweep: Sweep, identity: Callable[[str], str] | None = None) -> tuple[list[SweepRun], list[str]]:
     """Return the runs, the cheapest first, and what is to be said of them.
+
+    Args:
+      sweep: of which.
+      identity: digest of a store, of which names are made; by default of its contents, which are read.
 
     Raises:
       DataError: if a store cannot be read.
       ConfigError: if two families have the same run.
     """
-    identity = functools.cache(store_identity)
+    identity = functools.cache(identity or store_identity)
     found: dict[str, SweepRun] = {}
     repeated = 0
     for family, configs in sweep.families.items():

@@ -58,10 +58,15 @@ def _shared(name: str, group: Sequence[str], runs: Mapping[str, RunConfig]) -> S
         Shared(each, step)
         for each in shorter
         for step in runs[each].checkpoints.keep_steps
-        if step <= runs[each].training.total_steps
+        if _first_step(runs[each]) < step <= runs[each].training.total_steps
     ]
     kept.sort(key=lambda shared: -shared.step)
     return next((each for each in kept if _have_same_rates(runs[each.run], run, each.step)), None)
+
+
+def _first_step(config: RunConfig) -> int:
+    """Return the step that a run begins at, before which it saves nothing."""
+    return 0 if config.continue_from is None else config.continue_from.step
 
 
 def _have_same_rates(one: RunConfig, other: RunConfig, num_steps: int) -> bool:

@@ -43,6 +43,27 @@ def test_a_sweep_is_the_sum_of_its_runs(tmp_path: Path, capsys: pytest.CaptureFi
     assert "| `sweep`, 2 runs | v5e:2x2 | " in capsys.readouterr().out
 
 
+def test_a_run_costs_the_steps_that_it_trains_itself_and_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, goes_on = tmp_path / "branches.py", tmp_path / "goes_on.py"
+    keeps = ("'--checkpoints.keep-steps'", "'20'")
+    path.write_text(
+        "from t5lite.scaling import sweep_recipe as s\n"
+        "def sweep() -> s.Sweep:\n"
+        f"    short = s.recipe({str(TINY)!r}, '--training.total-steps', '30', {', '.join(keeps)})\n"
+        f"    long = s.recipe({str(TINY)!r}, '--training.total-steps', '60')\n"
+        f"    return s.Sweep(directory={str(tmp_path)!r}, families={{'t5': [short, short, long]}})\n"
+    )
+    origin = "continue_from=r.ContinueFrom(run='/x', step=16),\n        data="
+    goes_on.write_text(TINY.read_text().replace("data=", origin, 1))
+    alone, branched, rest = rows(capsys, "--config", str(TINY), str(path), str(goes_on))
+    assert (branched["runs"], branched["steps"], rest["steps"]) == (2, 30 + 40, 40 - 16)
+    for row in (branched, rest):
+        assert row["chip_hours"] == pytest.approx(alone["chip_hours"] * row["steps"] / 40)
+        assert row["tokens"] == pytest.approx(alone["tokens"] * row["steps"] / 40)
+
+
 def test_what_cannot_be_had_is_a_row_that_says_why_and_the_others_stand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -75,6 +75,12 @@ def test_runs_that_differ_otherwise_share_nothing():
     ):
         assert shared_parts({"a": short, "b": other}) == {}
     assert shared_parts({"a": replace(short, checkpoints=RECIPE.checkpoints), "b": long}) == {}
+    for step, shared in ((79, {"b": ("a", 80)}), (80, {})):  # both begin after what would be kept
+        begun = {
+            name: replace(run, continue_from=ContinueFrom(run="/x", step=step))
+            for name, run in {"a": short, "b": long}.items()
+        }
+        assert shared_parts(begun) == shared
 
 
 def test_what_cannot_branch_is_refused():
@@ -113,6 +119,8 @@ def test_a_branch_has_the_name_of_the_run_that_it_is(sweep):
     assert runs[2].started.continue_from == ContinueFrom(run=runs[1].config.run_dir, step=160)
     assert runs[2].count.tokens == 400 * ROW
     assert runs[2].own_steps == 240
+    begun = replace(runs[0].config, continue_from=ContinueFrom(run="/x", step=30))
+    assert replace(runs[0], config=begun).own_steps == 70
     # What a recipe itself goes on from is another matter.
     assert run_id(replace(RECIPE, continue_from=ContinueFrom(run="/x", step=3)), str) != run_id(RECIPE, str)
 
