@@ -8,7 +8,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -64,8 +64,8 @@ class MetricsLog:
         make_directory(directory)
         self._lines: _Lines = _File(self.path, keeps) if isinstance(self.path, Path) else _Parts(self.path)
         kept: Sequence[Mapping[str, Any]] = self._lines.drop_after(start_step if earlier is None else 0)
-        for entry in earlier or ():
-            self._lines.append(entry)
+        if earlier:
+            self._lines.extend(earlier)
         kept = kept if earlier is None else earlier
         self._evaluated = {(e["step"], e["evaluation"]) for e in kept if e["kind"] == "eval"}
         # purge_step makes TensorBoard hide events of the earlier attempt from that step on.
@@ -122,6 +122,10 @@ class _Lines(Protocol):
 
     def append(self, line: Mapping[str, Any]) -> None: ...
 
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Append many, and put them where a kill does not lose them."""
+        ...
+
     def flush(self) -> None: ...
 
     def forget(self) -> None:
@@ -144,6 +148,9 @@ class _File:
 
     def append(self, line: Mapping[str, Any]) -> None:
         self._file.append(_encoded(line))
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        self._file.append(b"".join(map(_encoded, lines)))
 
     def flush(self) -> None:
         self._file.flush()
@@ -172,6 +179,10 @@ class _Parts:
         self._objects.append(_encoded(line))
         if line["kind"] == "eval":
             self._objects.flush()
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        self._objects.append(b"".join(map(_encoded, lines)))
+        self._objects.flush()
 
     def flush(self) -> None:
         self._objects.flush()

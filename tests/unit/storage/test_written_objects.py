@@ -1,4 +1,4 @@
-"""``core.files`` in buckets."""
+"""``core.files`` and a metrics file in buckets."""
 
 import contextlib
 
@@ -8,6 +8,7 @@ from t5lite.core import files
 from t5lite.core.errors import UserError
 from t5lite.core.storage.addresses import place
 from t5lite.core.storage.remote_path import RemotePath
+from t5lite.training.metrics_log import MetricsLog, read_metrics
 
 
 @pytest.fixture
@@ -97,3 +98,16 @@ def test_a_bucket_of_which_only_the_objects_may_be_seen_is_written_to(folder, mo
         files.check_place(there)
     with pytest.raises(UserError, match="there is no bucket"):
         files.check_place(place(f"{scheme}://no-such-bucket/run"))
+
+
+def test_the_metrics_that_a_run_begins_with_are_put_at_once(folder, monkeypatch):
+    """Each evaluation that a run makes is put when it is made; what another run has made is there already."""
+    earlier = [{"kind": "eval", "step": step, "evaluation": "heldout"} for step in range(1, 10)]
+    write_bytes, put = RemotePath.write_bytes, []
+    monkeypatch.setattr(RemotePath, "write_bytes", lambda *words: (put.append(words), write_bytes(*words)))
+    log = MetricsLog(folder / "run", start_step=9, earlier=earlier)
+    assert len([path for path, _ in put if path.name.endswith(".jsonl")]) == 1
+    assert read_metrics(log.path) == earlier
+    log.write("eval", 10, {"evaluation": "heldout"})
+    assert len(read_metrics(log.path)) == 10
+    log.close()
