@@ -31,7 +31,7 @@ class Rollback:
     """One return to an earlier state."""
 
     to_step: int
-    """The checkpoint; 0 is the start of the run."""
+    """The checkpoint; where there is none, the step that the run begins at."""
     first_bad_step: int
     last_bad_step: int
     first_example: int
@@ -71,6 +71,8 @@ class Stretch:
     """The examples seen before it."""
     batch_size: int
     left_out: LeftOut = field(default_factory=LeftOut)
+    begin_step: int = 0
+    """That the run began at: above 0 of one that goes on from another's checkpoint."""
 
     def examples(self, first_step: int, last_step: int) -> tuple[int, int]:
         """Return the places of the first and the last example of these steps, counted from 1."""
@@ -117,7 +119,7 @@ def roll_back(incident: Incident, stretch: Stretch, checkpoints: Checkpoints, *,
     checkpoints.wait()
     # A shared disk shows other processes what was written some time later.
     steps = leaders_result(lambda: available_steps(checkpoints.directory))
-    to_step = max((step for step in steps if step <= incident.last_good_step), default=0)
+    to_step = max((step for step in steps if step <= incident.last_good_step), default=stretch.begin_step)
     first, last = stretch.examples(incident.last_good_step + 1, incident.last_step)
     rollback = Rollback(
         to_step=to_step,

@@ -272,12 +272,14 @@ def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:
 
 def _rolled_back(run: Run, start: Start, incident: Incident, checkpoints: Checkpoints) -> str:
     """Go back to the last good checkpoint and return what to say; errors as of ``roll_back``."""
+    origin = run.config.continue_from
     stretch = Stretch(
         directory=run.directory,
         start_step=run.plan.step,
         position=run.position,
         batch_size=run.config.training.batch_size,
         left_out=run.pipeline.left_out,
+        begin_step=0 if origin is None else origin.step,
     )
     return roll_back(incident, stretch, checkpoints, at_most=run.config.training.max_rollbacks)
 

@@ -11,7 +11,7 @@ from t5lite.core.errors import ConfigError, NumbersError
 from t5lite.data.left_out import LeftOut
 from t5lite.data.position import DataPosition
 from t5lite.runner.resumption import Resumption
-from t5lite.runner.rollback import Stretch, read_rollbacks, roll_back
+from t5lite.runner.rollback import Rollback, Stretch, read_rollbacks, roll_back, write_rollbacks
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.training.bad_steps import Incident
 
@@ -56,6 +56,23 @@ def test_without_a_good_checkpoint_it_starts_anew(directory, checkpoints):
     said = roll_back(Incident(2, 4, "bad"), stretch(directory, start_step=0), checkpoints, at_most=2)
     assert "going back to the start, without the examples 0 to 31" in said
     assert available_steps(directory.checkpoints) == []
+
+
+def test_a_run_that_goes_on_from_another_goes_back_to_where_it_began(directory):
+    """What that one had left out before, for a return to its own start, is no try of this one."""
+    before = [
+        Rollback(to_step=0, first_bad_step=2, last_bad_step=4, first_example=0, last_example=31, reason="")
+    ]
+    write_rollbacks(directory, before)
+    now = stretch(directory, begin_step=20)
+    with Checkpoints(directory.checkpoints, CheckpointConfig()) as checkpoints:
+        said = roll_back(Incident(22, 23, "bad"), now, checkpoints, at_most=1)
+        assert "going back to step 20, without the examples 160 to 183 from now on (rollback 1 of" in said
+        with pytest.raises(
+            NumbersError, match=r"1 rollbacks that left out the examples 160 to 183 did not .*20$"
+        ):
+            roll_back(Incident(22, 23, "bad"), now, checkpoints, at_most=1)
+    assert [each.in_vain for each in read_rollbacks(directory).rollbacks] == [False, True]
 
 
 def test_an_incident_right_after_a_start_leaves_out_what_that_start_has_seen(directory, checkpoints):
