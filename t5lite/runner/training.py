@@ -242,7 +242,8 @@ def _train(
 def _is_finished(run: Run) -> bool:
     stopping = early_stopping(run.config, run.plan.evaluations)
     is_over = run.plan.step == run.config.training.total_steps or (stopping is not None and stopping.is_over)
-    return is_over and run.plan.is_evaluated(run.heldout)
+    # One that goes on from another's checkpoint has none of its own so far, nor any file.
+    return run.plan.continued is None and is_over and run.plan.is_evaluated(run.heldout)
 
 
 def _finished(run: Run, start: Start, *, may_write: bool) -> Outcome:

@@ -10,11 +10,14 @@ import pytest
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.storage.addresses import place
 from t5lite.data.left_out import LeftOut
+from t5lite.evaluation.config import EvaluationConfig
 from t5lite.run_config import load
 from t5lite.run_origins import ContinueFrom
 from t5lite.runner.continuing import earlier_metrics, find_continued, take_rollbacks
+from t5lite.runner.early_stopping import early_stopping
 from t5lite.runner.rollback import Rollback, read_rollbacks, write_rollbacks
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.training import _is_finished
 from t5lite.training.metrics_log import MetricsLog, read_metrics
 from tests.unit.runner import test_run_plan as plans
 
@@ -52,6 +55,16 @@ def test_what_was_measured_and_left_out_up_to_there_is_carried_on(run):
     write_rollbacks(begun.directory, [rollback(0), rollback(3)])
     take_rollbacks(source, begun.directory)  # its own stay
     assert len(read_rollbacks(begun.directory).rollbacks) == 2
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_run_that_begins_where_early_stopping_is_over_is_a_run_before_it_is_finished(run, is_begun):
+    evaluations = {"heldout": EvaluationConfig(store=str(run.with_name("store")), batch_size=2)}
+    one = replace(continued(run, 2), evaluations=evaluations)
+    one = replace(one, training=replace(one.training, early_stopping_patience=1))
+    begun, _ = plans.planned(replace(one, run_dir=str(run), continue_from=None) if is_begun else one)
+    assert early_stopping(begun.config, begun.plan.evaluations).is_over
+    assert _is_finished(begun) is is_begun
 
 
 def test_a_run_that_has_a_checkpoint_needs_the_other_no_more(run):
