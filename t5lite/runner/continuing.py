@@ -4,19 +4,29 @@ With its first checkpoint it needs the other run no more: what that had measured
 the data, then stands in its own files.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from t5lite.core.errors import CheckpointError
 from t5lite.run_config import RunConfig
 from t5lite.runner.initialization import Source, source_of
 from t5lite.runner.resumption import Resumption, resumption
-from t5lite.runner.rollback import read_rollbacks, write_rollbacks
+from t5lite.runner.rollback import Rollback, read_rollbacks, write_rollbacks
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
-from t5lite.training.metrics_log import METRICS_FILE, read_metrics
 
 _KINDS = ("train", "eval")
 """Of metrics, what tells of the model; the others are of an attempt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What had become of the other run up to the checkpoint, as its files told when the plan was made."""
+
+    metrics: tuple[Mapping[str, Any], ...]
+    """Entries of its metrics file."""
+    rollbacks: tuple[Rollback, ...]
 
 
 def find_continued(config: RunConfig) -> tuple[Source, Resumption, Snapshot] | None:
@@ -40,30 +50,22 @@ def find_continued(config: RunConfig) -> tuple[Source, Resumption, Snapshot] | N
     return source, resumption(found, named.step), found
 
 
-def earlier_metrics(source: Source | None) -> list[dict[str, Any]] | None:
-    """Return the entries of a run up to the checkpoint that is gone on from; None where there is no such run.
-
-    Raises:
-      DataError: if its metrics file is damaged.
-    """
-    if source is None or source.step is None:
-        return None
-    entries = read_metrics(RunDirectory.at(source.run).path / METRICS_FILE)
-    return [each for each in entries if each["step"] <= source.step and each["kind"] in _KINDS]
-
-
-def take_rollbacks(source: Source, directory: RunDirectory) -> None:
-    """Write what a run had left out before that checkpoint; call it in one process.
+def past_of(found: Snapshot, step: int) -> Past:
+    """Return what a run takes over with the checkpoint of ``step``; call it in one process.
 
     A rollback to the checkpoint itself, or beyond it, came later; one to before it took it out of the way, so
-    that what is there was saved after it. What this run has left out itself is there already, after a
-    rollback of its own.
+    that what is there was saved after it.
+
+    Raises:
+      DataError: if the metrics file is damaged.
+      ConfigError: if ``rollbacks.json`` is.
     """
-    assert source.step is not None
-    if directory.rollbacks_file.is_file():
-        return
-    before = [
-        each for each in read_rollbacks(RunDirectory.at(source.run)).rollbacks if each.to_step < source.step
-    ]
-    if before:
-        write_rollbacks(directory, before)
+    entries = (each for each in found.metrics if each["step"] <= step and each["kind"] in _KINDS)
+    rollbacks = read_rollbacks(found.directory).rollbacks
+    return Past(metrics=tuple(entries), rollbacks=tuple(each for each in rollbacks if each.to_step < step))
+
+
+def take_rollbacks(past: Past, directory: RunDirectory) -> None:
+    """Write what the other run had left out, unless own rollbacks stand there; call it in one process."""
+    if past.rollbacks and not directory.rollbacks_file.is_file():
+        write_rollbacks(directory, past.rollbacks)

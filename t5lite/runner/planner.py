@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from t5lite.core.errors import ConfigError
 from t5lite.run_config import RunConfig
 from t5lite.runner.config_history import ConfigHistory, read_config_history
-from t5lite.runner.continuing import find_continued
+from t5lite.runner.continuing import find_continued, past_of
 from t5lite.runner.earlier_run import EarlierRun, earlier_run
 from t5lite.runner.going_back import Candidates, Return, candidates
 from t5lite.runner.initialization import Source, find_source
@@ -60,9 +60,10 @@ class Planner:
         found = self._found
         resumed = None if step is None else resumption(found, step)
         _check_step(self._config, resumed)
-        continued = None
+        continued = past = None
         if resumed is None and (of_another := self._continued) is not None:
             continued, resumed, found = of_another
+            past = past_of(found, resumed.step)
         source = self._source if resumed is None else self._source_of_lost_files(found)
         own_eos_ids = found.model.eos_ids if resumed and found.has_model else None
         from_source = source.model.eos_ids if source else ()
@@ -71,6 +72,7 @@ class Planner:
             resumed=resumed,
             source=source,
             continued=continued,
+            past=past,
             base=planned_base(self._config, resumed, source),
             classes=found.classes if resumed else None,
             eos_ids=from_source if own_eos_ids is None else own_eos_ids,

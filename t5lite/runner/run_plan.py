@@ -17,6 +17,7 @@ from t5lite.data.position import DataPosition
 from t5lite.models.config import PARTS, ModelConfig
 from t5lite.partitioning.agreed_errors import leaders_result
 from t5lite.runner.config_history import ConfigHistory
+from t5lite.runner.continuing import Past
 from t5lite.runner.earlier_run import EarlierRun
 from t5lite.runner.going_back import Asked, Return
 from t5lite.runner.initialization import Source
@@ -38,6 +39,8 @@ class RunPlan:
     """What a run begins from, or what says of it what its own files have lost."""
     continued: Source | None = None
     """The run whose checkpoint is resumed, where the run begins with that of another."""
+    past: Past | None = None
+    """What is taken over of that one."""
     base: Base | None = None
     """What the run's checkpoints are read beside; None where they are whole."""
     classes: LabelClasses | None = None

@@ -23,7 +23,7 @@ from t5lite.optim.trained import merged
 from t5lite.partitioning import multihost
 from t5lite.run_config import RunConfig
 from t5lite.runner.beginning import Run, Start, announce, say
-from t5lite.runner.continuing import earlier_metrics, take_rollbacks
+from t5lite.runner.continuing import take_rollbacks
 from t5lite.runner.cost_record import cost_recorded, record_finish
 from t5lite.runner.data_messages import skipped_rows
 from t5lite.runner.early_stopping import early_stopping
@@ -149,8 +149,8 @@ def _begin(run: Run, start: Start) -> None:
     if multihost.is_leader():
         write_files(run)
         set_aside(directory.checkpoints, run.plan.set_aside)
-        if run.plan.continued is not None:
-            take_rollbacks(run.plan.continued, directory)
+        if run.plan.past is not None:
+            take_rollbacks(run.plan.past, directory)
         if start.report is not None:
             write_text(directory.initialized_from_file, f"{start.report}\n")
     multihost.barrier("run directory")
@@ -180,7 +180,7 @@ def _train(
                 directory.path,
                 supervision.clock,
                 start_step=run.plan.step,
-                earlier=earlier_metrics(run.plan.continued) if multihost.is_leader() else None,
+                earlier=run.plan.past and run.plan.past.metrics,
                 before_write=(lambda: None) if lease is None else lease.check_if_due,
                 total_steps=config.training.total_steps,
                 step_flops=step_flops(

@@ -37,8 +37,8 @@ class Telemetry:
       clock: of the process; its phases say what is training.
       start_step: steps done when this attempt starts.
       total_steps: where the run ends.
-      earlier: of the leader; entries of the metrics file that the run begins with, for it goes on from
-        another; None leaves what is there.
+      earlier: entries of the metrics file that the run begins with, for it goes on from another; None leaves
+        what is there.
       step_flops: model FLOPs of one step over the global batch (``models.flops``); None leaves MFU out.
       examples_seen: of a step, the examples that the run had seen when it was done.
       ledger: of the leader; counts the steps and incidents, and tells the goodput of the run.

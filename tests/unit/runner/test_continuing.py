@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from t5lite.data.left_out import LeftOut
 from t5lite.evaluation.config import EvaluationConfig
 from t5lite.run_config import load
 from t5lite.run_origins import ContinueFrom
-from t5lite.runner.continuing import earlier_metrics, find_continued, take_rollbacks
+from t5lite.runner.continuing import find_continued, take_rollbacks
 from t5lite.runner.early_stopping import early_stopping
 from t5lite.runner.rollback import Rollback, read_rollbacks, write_rollbacks
 from t5lite.runner.run_directory import RunDirectory
@@ -39,21 +40,22 @@ def test_what_was_measured_and_left_out_up_to_there_is_carried_on(run):
     with (run / "metrics.jsonl").open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     begun, _ = plans.planned(continued(run))
-    source = begun.plan.continued
-    assert source is not None
-    take_rollbacks(source, begun.directory)
+    past = begun.plan.past
+    assert past is not None
+    shutil.rmtree(run)  # what was planned is taken, whatever becomes of that run
+    take_rollbacks(past, begun.directory)
     assert read_rollbacks(begun.directory).rollbacks == (rollback(0),)
     assert read_rollbacks(begun.directory).left_out(None) == LeftOut.of([(0, 5)])
     before = begun.directory.path / "metrics.jsonl"
     Path(before).write_text('{"kind": "train", "step": 1, "loss": 9}\n')  # of a start that saved nothing
     for _ in range(2):
-        log = MetricsLog(begun.directory.path, start_step=1, earlier=earlier_metrics(source))
+        log = MetricsLog(begun.directory.path, start_step=1, earlier=past.metrics)
         assert log.has_evaluation(1, "heldout")
         assert not log.has_evaluation(2, "heldout")
         log.close()
         assert [(each["kind"], each["step"]) for each in read_metrics(before)] == [("eval", 1), ("train", 1)]
     write_rollbacks(begun.directory, [rollback(0), rollback(3)])
-    take_rollbacks(source, begun.directory)  # its own stay
+    take_rollbacks(past, begun.directory)  # its own stay
     assert len(read_rollbacks(begun.directory).rollbacks) == 2
 
 
