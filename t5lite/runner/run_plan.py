@@ -84,7 +84,8 @@ class RunPlan:
         """What the run was told to go back to, now or before."""
         if self.back is not None:
             return self.back.asked
-        return self.resumed.went_back if self.resumed else None
+        # What another run went back to is no matter of this one.
+        return self.resumed.went_back if self.resumed and self.continued is None else None
 
     def is_evaluated(self, names: Collection[str]) -> bool:
         """Whether what it starts from was measured by all these evaluations."""

@@ -59,6 +59,13 @@ def test_what_was_measured_and_left_out_up_to_there_is_carried_on(run):
     assert len(read_rollbacks(begun.directory).rollbacks) == 2
 
 
+def test_what_the_other_run_was_told_to_go_back_to_is_not_carried_on(run):
+    begun, resumed = (plans.planned(one)[0].plan for one in (continued(run), plans.config(run)))
+    for plan, carried in ((begun, None), (resumed, 1)):
+        assert plan.resumed is not None
+        assert replace(plan, resumed=replace(plan.resumed, went_back=1)).went_back == carried
+
+
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_a_run_that_begins_where_early_stopping_is_over_is_a_run_before_it_is_finished(run, is_begun):
     evaluations = {"heldout": EvaluationConfig(store=str(run.with_name("store")), batch_size=2)}
