@@ -15,7 +15,7 @@ from t5lite import __version__
 from t5lite.core.errors import DataError, ReportedError
 from t5lite.core.files import make_directory, write_bytes, write_json
 from t5lite.core.json_text import load_json
-from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.run_config import to_json
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import run_status
@@ -76,7 +76,9 @@ def write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) 
 
 def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) -> dict[str, Any]:
     status = run_status(str(run.directory.path))
-    begun = status.attempts[0].first_step if status.attempts else 0  # above 0 where its trunk ended
+    # Above 0 where a trunk ended; 0 if it was begun anew since, from its start.
+    begun = min((each.first_step for each in status.attempts), default=0)
+    trunk = found.config.continue_from if begun else None
     own = [each for each in found.metrics if each["step"] > begun]
     speeds = [each["tokens_per_second"] for each in own if each.get("tokens_per_second")]
     start = next((each for each in reversed(found.metrics) if each["kind"] == "start"), {})
@@ -96,8 +98,8 @@ def _row(folder: StoragePath, run: SweepRun, found: Snapshot, epochs: Epochs) ->
         **chief_values(found, measured),
         "steps": status.step,
         "own_steps": status.step - begun,
-        "own_flops": made * run.count.flops * (1 - begun / status.step),
-        "trunk": run.trunk.run.id if run.trunk and begun else None,
+        "own_flops": (status.step - begun) / run.config.training.total_steps * run.count.flops,
+        "trunk": trunk and place(trunk.run).name,
         "batch_size": run.config.training.batch_size,
         "highest_rate": run.config.schedule.highest,
         "seconds": status.cost.total_seconds,
