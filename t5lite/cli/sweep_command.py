@@ -21,7 +21,7 @@ from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
 from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_list import write_list
-from t5lite.scaling.sweep_running import Outcome, Processes, lacking, run_all
+from t5lite.scaling.sweep_running import Outcome, Processes, as_it_can_start, lacking, run_all
 from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
 from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
 
@@ -33,7 +33,8 @@ class Arguments:
     """Run every run of a sweep that is not done, here, one after another. Run it again to go on.
 
     SWEEP.py defines sweep() -> Sweep (docs/sweeps.md). Several machines may run the same command at once:
-    each run is taken by one of them. Exit code: 0, or that of the first run that failed.
+    each run is taken by one of them. Exit code: that of the first run that failed; 0 also where runs are left
+    that another machine has, or that wait for its checkpoints.
     """
 
     sweep: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SWEEP.py")]] = ""
@@ -207,9 +208,10 @@ def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
     for each in runs:
         if each.state()[0] == "finished":
             continue
-        num_branches += each.trunk is not None
+        begun = as_it_can_start(each, each.id, _say) or each
+        num_branches += begun.trunk is not None
         file = folder / f"{each.id}.json"
-        run_config.save(each.started, file)
+        run_config.save(begun.started, file)
         # A platform's names begin with a letter.
         print(shlex.join(["t5lite", "launch", "PLATFORM", "--config", str(file), "--name", f"run-{each.id}"]))
     if num_branches:

@@ -141,7 +141,7 @@ def run_all(
     def takes(run: SweepRun, name: str) -> bool:
         """Run it to its end, or leave it to others; return False if it waits."""
         try:
-            ready = _as_it_can_start(run, name, say)
+            ready = as_it_can_start(run, name, say)
             if ready is None:
                 return False
             code = _trained(ready, name, processes, say)
@@ -194,18 +194,28 @@ def lacking(runs: Sequence[SweepRun]) -> list[SweepRun]:
 
 
 def _can_start(run: SweepRun) -> bool:
-    """Whether a run has begun, or what it goes on from is there."""
+    """Whether a run has begun, or what it goes on from is there; one that is finished needs it no more."""
     return (
         run.trunk is None
         or bool(available_steps(run.directory.checkpoints))
         or run.trunk.step in available_steps(run.trunk.run.directory.checkpoints)
+        or run.state()[0] == _FINISHED
     )
 
 
-def _as_it_can_start(run: SweepRun, name: str, say: Say) -> SweepRun | None:
+def as_it_can_start(run: SweepRun, name: str, say: Say) -> SweepRun | None:
     """Return the run; without its trunk where that will never be there; None while it may come.
 
     Either way it is the same run, but for what it costs.
+
+    Args:
+      run: of a sweep.
+      name: of the run, for what is said.
+      say: shows a line.
+
+    Raises:
+      ConfigError: if the directory of one of the two holds something else.
+      TransientError: if object storage does not answer.
     """
     if run.trunk is None or _can_start(run):
         return run

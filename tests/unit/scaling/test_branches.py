@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from t5lite import run_config
 from t5lite.cli import sweep_command
 from t5lite.cli.main import main
+from t5lite.cli.sweep_command import _write_recipes
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
 from t5lite.optim import Constant, WarmupCosine, WarmupStableDecay
@@ -187,6 +188,25 @@ def test_what_a_chosen_run_goes_on_from_is_trained_too(sweep, there):
     assert lacking(runs[2:]) == runs[:2]
     there[runs[1].config.run_dir] = [160]
     assert lacking(runs[2:]) == []
+
+
+def test_a_run_that_is_finished_needs_no_checkpoint_any_more(sweep, there):
+    runs, _ = expand(sweep)
+    there[runs[2].config.run_dir] = []  # all are deleted, and those of the run that it went on from
+    assert lacking(runs[2:]) == []
+    outcome, _ = outcome_of(runs[2:], Fake(there))
+    assert (outcome.done, outcome.waiting) == ([runs[2].id], [])
+
+
+def test_a_recipe_says_where_a_run_can_go_on(sweep, there, tmp_path, capsys):
+    runs, _ = expand(sweep)
+    there[runs[0].config.run_dir] = [100]  # which is finished, and keeps no step 80
+    _write_recipes(tmp_path, runs)
+    origins = [run_config.load(tmp_path / f"{run.id}.json").continue_from for run in runs[1:]]
+    assert [origin and origin.step for origin in origins] == [None, 160]
+    said = capsys.readouterr().err
+    assert f"{runs[0].id} is finished and keeps no checkpoint of step 80: trained from the start" in said
+    assert "1 of them go on from a checkpoint" in said
 
 
 FILE = """
