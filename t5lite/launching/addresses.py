@@ -47,14 +47,19 @@ def check_places(config: RunConfig, missing_disk: str | None) -> None:
 
 def _check_bases(config: RunConfig, missing_disk: str) -> None:
     """Check that the base of an adapter that a run begins from, or goes on with, is in a bucket."""
-    now, own = config.initialize_from, RunDirectory.at(config.run_dir)
+    now, resumed = config.initialize_from, {"run_dir": config.run_dir}
+    if config.continue_from is not None:
+        resumed["continue_from.run"] = config.continue_from.run
     if now is not None and (base := _base_of(RunDirectory.at(now.run))) is not None:
         _check_base(f"initialize_from.run={now.run}", base, missing_disk, _IMPORTED_ANEW)
-    if (base := _base_of(own)) is not None:
-        before = own.read_config().initialize_from if own.config_file.is_file() else None
-        is_beside = before is not None and place(before.run) == place(base.run)
-        remedy = _MOVED if is_beside else _IMPORTED_ANEW
-        _check_base(f"run_dir={config.run_dir}", moved(base, now, before), missing_disk, remedy)
+    for field, run in resumed.items():
+        directory = RunDirectory.at(run)
+        if (base := _base_of(directory)) is not None:
+            before = directory.read_config().initialize_from if directory.config_file.is_file() else None
+            is_beside = before is not None and place(before.run) == place(base.run)
+            remedy = _MOVED if is_beside else _IMPORTED_ANEW
+            _check_base(f"{field}={run}", moved(base, now, before), missing_disk, remedy)
+            return  # a run that has begun needs the other no more
 
 
 def _base_of(directory: RunDirectory) -> Base | None:

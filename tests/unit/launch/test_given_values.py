@@ -18,6 +18,7 @@ from t5lite.core.errors import ConfigError
 from t5lite.launching import addresses, grammars
 from t5lite.launching.addresses import check_places
 from t5lite.run_config import InitializeFrom
+from t5lite.run_origins import ContinueFrom
 from tests.launch_jobs import OPTIONS, Programs, linter, make_job, platform
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -160,7 +161,8 @@ def test_a_base_that_the_machines_do_not_see_is_refused_with_the_adapter_in_a_bu
             check_places(config, "the hosts lack")
 
 
-def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(monkeypatch):
+@pytest.mark.parametrize("is_another", [False, True])
+def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(is_another, monkeypatch):
     """Unless it is told by ``initialize_from`` where the base is now, as where it was begun beside it."""
     words = [
         word for name in ("data.store", "evaluations.heldout.store") for word in (f"--{name}", "gs://abc/x")
@@ -177,7 +179,13 @@ def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(mo
         )
 
     monkeypatch.setattr(addresses, "RunDirectory", SimpleNamespace(at=at))
-    with pytest.raises(ConfigError, match=r"^run_dir=.* step 7 of /disk/base: .*--initialize-from.run gs://"):
+    if is_another:
+        origin = ContinueFrom(run=begun.run_dir, step=9)
+        begun = dataclasses.replace(begun, run_dir="gs://bucket/branch", continue_from=origin)
+    field = "continue_from.run" if is_another else "run_dir"
+    with pytest.raises(
+        ConfigError, match=rf"^{field}=.*/run holds .* step 7 of /disk/base: .*--initialize-from.run gs://"
+    ):
         check_places(dataclasses.replace(begun, initialize_from=None), "the hosts lack")
     moved = InitializeFrom(run="gs://bucket/base")
     check_places(dataclasses.replace(begun, initialize_from=moved), "the hosts lack")
