@@ -69,10 +69,13 @@ def read_run(run: str) -> ComparedRun:
     directory, described, entries = found.directory, found.model, found.metrics
     number = count_parameters(described.config)
     train = [each for each in entries if each["kind"] == "train"]
-    start = next((each for each in reversed(entries) if each["kind"] == "start"), {})
+    starts = [each for each in entries if each["kind"] == "start"]
+    start = starts[-1] if starts else {}
+    # What stands there of the run that it went on from was done on that one's devices.
+    own = [each for each in train if not starts or each["step"] > starts[0]["step"]]
     evaluations = measurements(found)
-    speeds = [each["tokens_per_second"] for each in train[-_SPEEDS:] if each.get("tokens_per_second")]
-    flops = _training_flops(train, start)
+    speeds = [each["tokens_per_second"] for each in own[-_SPEEDS:] if each.get("tokens_per_second")]
+    flops = _training_flops(own, start)
     lacks = _undone(run) if found.has_config else []
     if flops is None:
         lacks.append(f"{run}: training FLOPs are not recorded (no metrics of a training here)")

@@ -20,7 +20,7 @@ from t5lite.evaluation.scoring import scores
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.parameter_count import count_parameters
 from t5lite.runner.choosing import Criterion, pareto
-from t5lite.runner.comparison import ComparedRun
+from t5lite.runner.comparison import ComparedRun, read_run
 from t5lite.runner.evaluation import Evaluation
 from t5lite.runner.evaluation_records import store_evaluation
 from t5lite.runner.measurements import Measured
@@ -110,6 +110,20 @@ def test_figures_are_those_of_the_files(tmp_path: Path, capsys):
     assert interval["low"] < large["evaluations"]["heldout"]["metrics"]["accuracy"] < interval["high"]
     assert said["advice"].startswith(f"Use {runs[1]}: it is the best of these (accuracy of heldout ")
     assert compared(capsys, *runs, "--metric", "loss")["by"]["lower_is_better"]
+
+
+def test_the_speed_of_a_run_is_not_that_of_the_run_it_went_on_from(tmp_path: Path):
+    run = make_run(tmp_path / "run", 8, 0.3, flops=4e8)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    start, train, measured = metrics.read_text().splitlines()
+    faster = {"tokens_per_second": 900.0, "mfu": 0.9, "step_seconds": 0.5}
+    other = [json.dumps({"kind": "train", "step": step, **faster}) for step in range(1, 9)]
+    for own, speed, flops in (([train, measured], 7.0, 10 * 4e8 / 1e13 * 1e12 * 2 * 0.5), ([], None, None)):
+        lines = [*other, start.replace('"step": 0', '"step": 8'), *own]
+        metrics.write_text("".join(f"{line}\n" for line in lines))
+        found = read_run(run)
+        assert (found.tokens_per_second, found.training_flops) == (speed, pytest.approx(flops))
+        assert found.step == (10 if own else 8)
 
 
 @pytest.mark.parametrize("name", ["retired", "f1:yes"])
