@@ -43,9 +43,12 @@ def find_continued(config: RunConfig) -> tuple[Source, Resumption, Snapshot] | N
     source = source_of(named.run, found, named.step, gives_parameters=named.step in found.steps)
     if source.step is None:
         there = f"it has {', '.join(map(str, found.steps))}" if found.steps else "it has none yet"
+        keeps = f"let that run keep it by --checkpoints.keep-steps {named.step}"
+        if found.steps and found.steps[-1] > named.step:
+            keeps = "begin without continue_from: that run is past it"
         raise CheckpointError(
             f"continue_from.run={found.directory.path} has no checkpoint of step {named.step} ({there}); "
-            f"name one that is there, or let that run keep it by --checkpoints.keep-steps {named.step}"
+            f"name one that is there, or {keeps}"
         )
     return source, resumption(found, named.step), found
 

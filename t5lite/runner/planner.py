@@ -82,7 +82,21 @@ class Planner:
             evaluations=_evaluations(found, resumed) if resumed else (),
             back=may.back,
             set_aside=may.left,
-            messages=(may.note,) if may.note else (),
+            messages=tuple(filter(None, (may.note, self._unkept(resumed.step if resumed else 0)))),
+        )
+
+    def _unkept(self, step: int) -> str | None:
+        """Return what to say of steps to keep that a run which starts from ``step`` will not come to."""
+        total_steps = None if self._config.training.epochs else self._config.training.total_steps
+        kept, there = self._config.checkpoints.keep_steps, self._found.steps
+        lost = [each for each in kept if each <= step and each not in there]
+        lost += [each for each in kept if total_steps is not None and each > total_steps]
+        if not lost:
+            return None
+        of = "" if total_steps is None else f" of training.total_steps={total_steps}"
+        return (
+            f"note: checkpoints.keep_steps names {', '.join(map(str, lost))}, which will not be saved: the "
+            f"run goes from step {step} to its end{of}"
         )
 
     def _is_imported(self, found: Snapshot, resumed: Resumption | None, source: Source | None) -> bool | None:

@@ -297,6 +297,8 @@ class _Loop:
         if evaluations or save:
             self._settle()
         self.save_waits = save and self.bad_steps.in_a_row > 0
+        if self.save_waits and self.saver is not None:
+            self.saver.put_off(self.step)
         # An evaluation may take longer than a signal leaves time for, and changes nothing that is saved.
         if save and not self.save_waits:
             self._save()

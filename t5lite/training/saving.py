@@ -9,6 +9,8 @@ from t5lite.partitioning import multihost
 _TRIES_AT_ONCE = 3
 """Failures in a row after which the next try waits for the schedule; tries of the last save of a run."""
 
+_UNKEPT = "checkpoints.keep_steps names it, and the next save is of a later step"
+
 StartSave = Callable[[], object]
 """Calls ``Checkpoints.save`` with the state as it is now."""
 
@@ -66,6 +68,11 @@ class Saver:
         if self._timer is not None:
             self._timer.restart()
 
+    def put_off(self, step: int) -> None:
+        """Say so where this was a step to keep: a save that waits for a good step is of a later one."""
+        if step in self._checkpoints.config.keep_steps:
+            self._say(f"step {step} is bad, and not saved: {_UNKEPT}")
+
     def settle(self) -> None:
         """Wait for the save under way, before the run goes back.
 
@@ -111,6 +118,7 @@ class Saver:
             self._say(
                 f"step {error.step} is not saved ({error.cause}), failed saves in a row: {self._failures}; "
                 f"the checkpoints before it stay, and it is tried again {self._next_try}"
+                f"{f'; {_UNKEPT}' if error.step in self._checkpoints.config.keep_steps else ''}"
             )
         else:
             if confirms and ended and self._failures:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import CheckpointError, ConfigError
 from t5lite.core.storage.addresses import place
 from t5lite.data.left_out import LeftOut
@@ -66,6 +67,15 @@ def test_what_the_other_run_was_told_to_go_back_to_is_not_carried_on(run):
         assert replace(plan, resumed=replace(plan.resumed, went_back=1)).went_back == carried
 
 
+def test_steps_to_keep_that_a_run_will_not_come_to_are_said(run):
+    checkpoints = CheckpointConfig(keep_steps=(1, 2, 3, 4, 5))
+    for one, lost in ((continued(run, 2), "1, 2, 5"), (plans.config(run), "5")):
+        begun, _ = plans.planned(replace(one, checkpoints=checkpoints))
+        (said,) = begun.plan.messages
+        assert f"checkpoints.keep_steps names {lost}, which will not be saved: the run goes from" in said
+    assert plans.planned(plans.config(run))[0].plan.messages == ()
+
+
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_a_run_that_begins_where_early_stopping_is_over_is_a_run_before_it_is_finished(run, is_begun):
     evaluations = {"heldout": EvaluationConfig(store=str(run.with_name("store")), batch_size=2)}
@@ -87,6 +97,10 @@ def test_what_cannot_be_gone_on_from_is_refused(run, tmp_path):
         CheckpointError, match=r"no checkpoint of step 3 \(it has 1, 2\).*--checkpoints.keep-steps 3"
     ):
         find_continued(continued(run, 3))
+    (run / "checkpoints" / "1").rename(run / "old")
+    with pytest.raises(CheckpointError, match=r"\(it has 2\); name one that is there, .* is past it"):
+        find_continued(continued(run, 1))
+    (run / "old").rename(run / "checkpoints" / "1")
     with pytest.raises(ConfigError, match=r"leaves no step of training\.total_steps=4"):
         continued(run, 4)
     with pytest.raises(ConfigError, match=r"continue_from\.run is run_dir itself"):

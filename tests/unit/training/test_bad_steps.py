@@ -46,7 +46,8 @@ def test_they_are_said_at_once_then_counted_and_saves_wait_for_a_finite_step(tin
             seen.append("step 2: " in log.getvalue())
             yield batch
 
-    run(tiny, tmp_path, fresh(tiny), batches=watched(), stream=log, save_every_steps=4)
+    options = {"save_every_steps": 4, "keep_steps": (5,)}
+    run(tiny, tmp_path, fresh(tiny), batches=watched(), stream=log, **options)
     assert seen[:4] == [False, False, False, True]  # metrics are read one step late
     said = [line for line in log.getvalue().splitlines() if "not finite" in line]
     assert said == [
@@ -55,6 +56,7 @@ def test_they_are_said_at_once_then_counted_and_saves_wait_for_a_finite_step(tin
         "step 6: grad_norm, loss, z_loss are not finite, 4 such steps so far",
         "4 steps of this attempt were not finite",
     ]
+    assert log.getvalue().count("step 5 is bad, and not saved: checkpoints.keep_steps names it") == 1
     assert steps_saved(tmp_path) == [7, 8, 10]
     entries = [entry for entry in read_metrics(tmp_path / "metrics.jsonl") if entry["kind"] == "train"]
     assert sum(entry["nonfinite"] for entry in entries) == 4

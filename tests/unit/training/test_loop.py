@@ -34,6 +34,7 @@ def run(
     state,
     *,
     save_every_steps=4,
+    keep_steps=(),
     on_save_failure="continue",
     batches=None,
     evaluate=None,
@@ -47,7 +48,10 @@ def run(
     if batches is None:
         batches = batches_from(start_step, tiny.partitioner)
     checkpoint_config = CheckpointConfig(
-        save_every_steps=save_every_steps, keep_last=5, on_save_failure=on_save_failure
+        save_every_steps=save_every_steps,
+        keep_steps=keep_steps,
+        keep_last=5,
+        on_save_failure=on_save_failure,
     )
     if evaluate is not None:
         every = config.eval_every_steps

@@ -69,6 +69,18 @@ def test_a_failed_save_is_tried_again_at_once_a_few_times_and_then_on_schedule()
     ]
 
 
+def test_a_step_to_keep_that_is_not_saved_is_said_once():
+    store, said = Store({1}, keep_steps=(15, 17)), []
+    saver = saver_of(store, said)
+    run_steps(saver, store, range(11, 17))
+    saver.put_off(17)  # of a bad step
+    saver.put_off(18)
+    assert store.started == [15, 16]
+    told = [line for line in said if "keep_steps" in line]
+    assert [line.partition(" is ")[0] for line in told] == ["step 15", "step 17"]
+    assert all("the next save is of a later step" in line for line in told)
+
+
 def test_a_run_that_is_to_stop_does_so_at_the_step_after_the_failure():
     store = Store({2}, on_save_failure="stop")
     saver = saver_of(store, [])
