@@ -66,7 +66,7 @@ def newest_readable(steps: Sequence[int], read: Callable[[int], Value]) -> Found
         raise errors[0]
     raise CheckpointError(
         f"none of the {len(errors)} checkpoints can be read (steps {', '.join(map(str, steps))}); of the "
-        f"newest: {_without_remedy(str(errors[0]))}; bring one back from a copy, or start over in another "
+        f"newest: {without_remedy(str(errors[0]))}; bring one back from a copy, or start over in another "
         "run_dir"
     )
 
@@ -85,13 +85,14 @@ def damage_messages(found: Found[Value]) -> tuple[str, ...]:
         return ()
     lost = found.damaged[0] - found.step
     return (
-        *(f"note: {_without_remedy(reason)}" for reason in found.reasons),
+        *(f"note: {without_remedy(reason)}" for reason in found.reasons),
         f"note: going on from step {found.step}, {lost} steps are trained again; what cannot be read is kept "
         f"as STEP{SET_ASIDE} until that step or a later one is saved",
     )
 
 
-def _without_remedy(message: str) -> str:
+def without_remedy(message: str) -> str:
+    """Return what an error of ``reading`` says but for what to do, its last clause."""
     return message.rpartition(";")[0]
 
 

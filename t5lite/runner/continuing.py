@@ -4,11 +4,13 @@ With its first checkpoint it needs the other run no more: what that had measured
 the data, then stands in its own files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from t5lite.core.errors import CheckpointError
+from t5lite.checkpointing.recovery import without_remedy
+from t5lite.core.errors import CheckpointError, DamagedCheckpointError
 from t5lite.run_config import RunConfig
 from t5lite.runner.initialization import Source, source_of
 from t5lite.runner.resumption import Resumption, resumption
@@ -51,6 +53,24 @@ def find_continued(config: RunConfig) -> tuple[Source, Resumption, Snapshot] | N
             f"name one that is there, or {keeps}"
         )
     return source, resumption(found, named.step), found
+
+
+@contextmanager
+def damage_remedied(config: RunConfig) -> Iterator[None]:
+    """Tell what can be done of a checkpoint of the other run that turns out damaged in the block.
+
+    Raises:
+      CheckpointError: in place of that error.
+    """
+    try:
+        yield
+    except DamagedCheckpointError as error:
+        if config.continue_from is None:
+            raise
+        raise CheckpointError(
+            f"{without_remedy(str(error))}; name another step of that run by --continue-from.step, or delete "
+            "it there: a sweep then trains this run from its start"
+        ) from error
 
 
 def past_of(found: Snapshot, step: int) -> Past:

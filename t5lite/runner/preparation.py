@@ -9,7 +9,7 @@ from t5lite.adapters.base import united
 from t5lite.checkpointing.partial import RestoreReport
 from t5lite.checkpointing.reading import read_state
 from t5lite.checkpointing.recovery import damage_messages, newest_readable
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, DamagedCheckpointError, UserError
 from t5lite.core.types import Tree
 from t5lite.data.examples.pair_examples import frames_differ
 from t5lite.partitioning import make_partitioner
@@ -17,6 +17,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.adapted import check_saved_or_of_base, frozen_params
 from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
+from t5lite.runner.continuing import damage_remedied
 from t5lite.runner.epochs import with_steps_of_epochs
 from t5lite.runner.heldout import check_encoder_use, open_heldout
 from t5lite.runner.initialization import Source, check_source, restore_adapter, restore_source
@@ -36,23 +37,40 @@ from t5lite.training.step import check_batch_size, check_param_dtype
 def prepare_start(
     config: RunConfig, phases: Phases, allowed: Collection[str], find_return: FindReturn
 ) -> tuple[Run, Start]:
-    """Return what to train and where from: the newest checkpoint that is whole; nothing is written."""
+    """Return what to train and where from: the newest checkpoint that is whole; nothing is written.
+
+    Of a run that goes on from another the last that may be is where it began.
+    """
     check_names(allowed)
     check_trackers(config)
     planner = Planner(config, find_return)
     may = planner.candidates()
 
-    def begin(step: int | None) -> tuple[Run, Start]:
-        run = _prepare(config, planner.plan(step, may), allowed)
+    def start(plan: RunPlan) -> tuple[Run, Start]:
+        run = _prepare(config, plan, allowed)
         with phases.enter("restore"):
             return run, _start(run)
 
-    if not may.steps or config.checkpoints.on_damage == "stop":
-        return begin(may.steps[-1] if may.steps else None)
-    found = newest_readable(may.steps, begin)
-    run, start = found.value
+    def start_at(step: int) -> tuple[Run, Start]:
+        if step in may.steps:
+            return start(planner.plan(step, may))
+        try:
+            plan = planner.plan(None, may)
+        except UserError as error:  # that run is gone, say
+            raise DamagedCheckpointError(str(error)) from error
+        return start(plan)
+
+    if not may.steps:
+        with damage_remedied(config):
+            return start(planner.plan(None, may))
+    if config.checkpoints.on_damage == "stop":
+        return start_at(may.steps[-1])
+    origin = config.continue_from
+    beginning = [origin.step] if origin and may.back is None and origin.step < may.steps[0] else []
+    found = newest_readable([*beginning, *may.steps], start_at)
+    run, begun = found.value
     plan = run.plan.passing_over(found.damaged, damage_messages(found))
-    return dataclasses.replace(run, plan=plan), start
+    return dataclasses.replace(run, plan=plan), begun
 
 
 def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.checkpointing.manager import CheckpointConfig
-from t5lite.core.errors import CheckpointError, ConfigError
+from t5lite.core.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from t5lite.core.storage.addresses import place
 from t5lite.data.left_out import LeftOut
 from t5lite.evaluation.config import EvaluationConfig
@@ -19,6 +19,7 @@ from t5lite.runner.continuing import find_continued, take_rollbacks
 from t5lite.runner.early_stopping import early_stopping
 from t5lite.runner.rollback import Rollback, read_rollbacks, write_rollbacks
 from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.run_files import write_files
 from t5lite.runner.training import _is_finished
 from t5lite.training.metrics_log import MetricsLog, read_metrics
 from tests.unit.runner import test_run_plan as plans
@@ -117,7 +118,28 @@ def test_what_cannot_be_gone_on_from_is_refused(run, tmp_path):
         plans.planned(replace(continued(run), seed=1))
     file = RunDirectory.at(run).checkpoints / "1" / "metadata" / "metadata"
     Path(file).write_text("{")
-    with pytest.raises(CheckpointError, match="checkpoints/1"):
+    said = r"checkpoints/1 cannot be read: [^;]*; name another step of that run by --continue-from\.step, or"
+    with pytest.raises(CheckpointError, match=said):
+        plans.planned(continued(run))
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_begins_again_where_it_began(run):
+    begun, _ = plans.planned(continued(run))
+    Path(begun.directory.path).mkdir()
+    write_files(begun)
+    own = Path(shutil.copytree(run / "checkpoints" / "2", begun.directory.checkpoints / "2"))
+    (own / "metadata" / "metadata").write_text("{")
+    again, start = plans.planned(continued(run))
+    assert (again.plan.step, again.plan.set_aside, again.plan.num_damaged) == (1, (2,), 1)
+    assert again.plan.continued == begun.plan.continued
+    assert f"step 1 of {run}" in start.origin
+    assert any("going on from step 1, 1 steps are trained again" in each for each in again.plan.messages)
+    stopping = replace(continued(run), checkpoints=CheckpointConfig(on_damage="stop"))
+    with pytest.raises(DamagedCheckpointError, match="checkpoints/2"):
+        plans.planned(stopping)
+    shutil.rmtree(run)
+    said = r"none of the 2 checkpoints can be read \(steps 1, 2\); of the newest: .*checkpoints/2"
+    with pytest.raises(CheckpointError, match=said):
         plans.planned(continued(run))
 
 
