@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     report = Report(
         given=given,
         material=material,
-        columns=reading.columns,
+        loss=loss,
         methods=known.methods,
         settings=Settings(
             fit_below=known.fit_below, keep_repeats=known.keep_repeats, num_resamples=known.resamples

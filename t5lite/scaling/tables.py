@@ -42,7 +42,7 @@ Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
 
 _SIZES = ("params", "tokens", "flops", "loss")
 _NUMBERS = (*_SIZES, "unique_tokens")
-_BEYOND = "\0"
+BEYOND = "\0"
 """Under which rows keep the cells that no column is of; no file of text has such a name."""
 _LACKING = math.nan
 """Unique tokens of a row that does not say them: its own tokens."""
@@ -59,6 +59,23 @@ class Table:
     """
 
     observations: Observations
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What rows hold, by what it means.
+
+    Attributes:
+      columns: numbers of every row, [P], what follows from C = 6 N D among them; NaN where a cell has none.
+      runs: names, [P]; where a row stands if it has none, "" if there is no column of names.
+      used: rows that count, [P]: they have all numbers, and repeat no other.
+      notes: of what is left out, and what losses and sizes were taken to be, a sentence each.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    runs: Sequence[str]
+    used: np.ndarray
     notes: tuple[str, ...]
 
 
@@ -157,39 +174,13 @@ class Reading:
 
 def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Table:
     """Return the runs of rows, each with where it stands; ``meant`` says which column is which."""
-    left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
-    numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS if name in meant}
-    runs: list[str] = []
-    writing = Writing.of(row.get(meant["loss"]) for _, row in rows)
-    for where, row in rows:
-        try:
-            if any(row.get(_BEYOND, ())):
-                raise ValueError("it has more cells than there are columns")
-            values = {name: _number(row.get(meant[name]), name, meant[name], writing) for name in numbers}
-        except ValueError as error:
-            left_out.add(f"{where}: {error}")
-            continue
-        # A row without a name is a run of its own.
-        run = (_text(row.get(meant["run"])) or where) if "run" in meant else ""
-        key = (run, *values.values())
-        if key in seen:
-            repeated.add(where)
-            continue
-        seen.add(key)
-        runs.append(run)
-        for name, value in values.items():
-            numbers[name].append(value)
-    arrays = {name: np.array(values) for name, values in numbers.items()}
-    notes = []
-    if left_out.count:
-        notes.append(f"{left_out.count} of {len(rows)} rows left out, the first {left_out.first}")
-    if repeated.count:
-        notes.append(
-            f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
-        )
-    if not runs:
-        return Table(observations=Observations(**dict.fromkeys(_SIZES, np.empty(0))), notes=tuple(notes))
-    notes += _of_the_loss(meant["loss"], writing) + _supply(arrays)
+    numbers = numbers_of(rows, meant)
+    used = numbers.used
+    if not used.any():
+        return Table(observations=Observations(**dict.fromkeys(_SIZES, np.empty(0))), notes=numbers.notes)
+    arrays = {name: values[used] for name, values in numbers.columns.items()}
+    runs = [run for run, is_used in zip(numbers.runs, used, strict=True) if is_used]
+    notes = [*numbers.notes, *(_unusual(arrays) if meant.keys() >= set(_SIZES) else ())]
     if "unique_tokens" in arrays:
         unique = arrays["unique_tokens"]
         arrays["unique_tokens"] = np.where(np.isnan(unique), arrays["tokens"], unique)
@@ -209,6 +200,56 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
     return Table(observations=observations, notes=tuple(notes))
 
 
+def numbers_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Numbers:
+    """Return the numbers of rows, each with where it stands; ``meant`` says which column is which."""
+    left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
+    names = [name for name in _NUMBERS if name in meant]
+    writing = Writing.of(row.get(meant["loss"]) for _, row in rows)
+    cells, runs, used = [], [], []
+    for where, row in rows:
+        values, problems = _cells(row, names, meant, writing)
+        # A row without a name is a run of its own.
+        run = (_text(row.get(meant["run"])) or where) if "run" in meant else ""
+        key = (run, *values)
+        used.append(not problems and key not in seen)
+        if problems:
+            left_out.add(f"{where}: {problems[0]}")
+        elif key in seen:
+            repeated.add(where)
+        else:
+            seen.add(key)
+        cells.append(values)
+        runs.append(run)
+    arrays = dict(zip(names, np.array(cells, float).reshape(-1, len(names)).T, strict=True))
+    notes = []
+    if left_out.count:
+        notes.append(f"{left_out.count} of {len(rows)} rows left out, the first {left_out.first}")
+    if repeated.count:
+        notes.append(
+            f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
+        )
+    supplied = _supply(arrays)
+    if any(used):
+        notes += [*_of_the_loss(meant["loss"], writing), *supplied]
+    return Numbers(columns=arrays, runs=runs, used=np.array(used, bool), notes=tuple(notes))
+
+
+def _cells(
+    row: Mapping[str, Any], names: Sequence[str], meant: Mapping[str, str], writing: Writing
+) -> tuple[list[float], list[str]]:
+    """Return the numbers of a row, NaN where a cell has none, and what is wrong with it."""
+    if any(row.get(BEYOND, ())):
+        return [math.nan] * len(names), ["it has more cells than there are columns"]
+    values, problems = [], []
+    for name in names:
+        try:
+            values.append(_number(row.get(meant[name]), name, meant[name], writing))
+        except ValueError as error:
+            values.append(math.nan)
+            problems.append(str(error))
+    return values, problems
+
+
 def _of_the_loss(column: str, writing: Writing) -> list[str]:
     """Say what the losses were taken to be."""
     said = []
@@ -223,6 +264,8 @@ def _of_the_loss(column: str, writing: Writing) -> list[str]:
 
 def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
     """Add what follows from the two others by C = 6 N D, and say so."""
+    if len(arrays.keys() & {"params", "tokens", "flops"}) < 2:
+        return []
     if "flops" not in arrays:
         arrays["flops"] = _FLOPS_PER_PAIR * arrays["params"] * arrays["tokens"]
         return ["the table has no FLOPs: taken as 6 x parameters x tokens"]
@@ -232,6 +275,11 @@ def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
     if "tokens" not in arrays:
         arrays["tokens"] = arrays["flops"] / (_FLOPS_PER_PAIR * arrays["params"])
         return ["the table has no tokens: taken as FLOPs / (6 x parameters)"]
+    return []
+
+
+def _unusual(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Say of FLOPs that are far from 6 N D."""
     ratio = arrays["flops"] / (arrays["params"] * arrays["tokens"])
     low, high = float(ratio.min()), float(ratio.max())
     if unusual := int(np.sum((ratio < 3) | (ratio > 12))):
@@ -299,7 +347,7 @@ def _csv(content: bytes, path: str, delimiter: str = ",") -> Rows:
     head = text.partition("\n")[0]
     if delimiter not in head:  # as spreadsheets write it where commas are decimal
         delimiter = max(";\t|", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=_BEYOND)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=BEYOND)
     try:
         rows: list[tuple[int, Mapping[str, Any]]] = [(reader.line_num, row) for row in reader]
     except csv.Error as error:

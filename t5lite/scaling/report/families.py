@@ -1,6 +1,6 @@
 """The runs of one family, with the laws that are fitted to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from t5lite.scaling.analysis import Analysis, Settings, analyse, described, fitt
 from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.observations import Observations
-from t5lite.scaling.report.reported_run import ReportedRun, Row
+from t5lite.scaling.report.reported_run import ReportedRun
 from t5lite.scaling.tables import NAMES, table_of
 
 _BANDS = 9
@@ -53,7 +53,6 @@ class Family:
 
 def families(
     runs: Sequence[ReportedRun],
-    columns: Mapping[str, str],
     methods: Sequence[str],
     settings: Settings,
 ) -> list[Family]:
@@ -61,30 +60,25 @@ def families(
 
     Args:
       runs: all.
-      columns: of rows, for some of what fits are of (``tables.NAMES``).
       methods: of fitting, by name.
       settings: of fitting.
     """
     grouped: dict[str, list[ReportedRun]] = {}
     for run in runs:
         grouped.setdefault(run.family, []).append(run)
-    return [_family(name, each, columns, methods, settings) for name, each in grouped.items()]
+    return [_family(name, each, methods, settings) for name, each in grouped.items()]
 
 
-def _family(
-    name: str,
-    runs: Sequence[ReportedRun],
-    columns: Mapping[str, str],
-    methods: Sequence[str],
-    settings: Settings,
-) -> Family:
+def _family(name: str, runs: Sequence[ReportedRun], methods: Sequence[str], settings: Settings) -> Family:
     rows = [
-        (f"{run.origin}: {run.name}", {"run": run.name} | _meant(point, columns))
+        (f"{run.origin}: {run.name}", {"run": run.name, **point})
         for run in runs
         if run.is_finished
         for point in run.points
     ]
     names = {name for _, row in rows for name in NAMES if row.get(name) not in (None, "")} | {"loss"}
+    if len(names & {"params", "tokens", "flops"}) < 2:
+        rows = []
     table = table_of(rows, {each: each for each in NAMES if each in names})
     observations = table.observations
     known = fitted_runs(observations, settings)
@@ -105,11 +99,6 @@ def _family(
         notes=(*(table.notes if rows else ()), *warnings(observations, settings)),
         budgets=budgets,
     )
-
-
-def _meant(point: Row, columns: Mapping[str, str]) -> dict[str, object]:
-    """Return what fits are of, by the names of ``tables.NAMES``."""
-    return {name: point.get(columns.get(name, name)) for name in NAMES if name != "run"}
 
 
 def _budgets(fitted: Observations, held_out: Observations) -> tuple[float, ...]:

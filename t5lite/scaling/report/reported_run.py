@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from t5lite.runner.status import State
+from t5lite.scaling.tables import NAMES
 
 FINISHED = "finished"
 
@@ -45,7 +46,8 @@ class ReportedRun:
       family: of runs that one law is fitted to.
       state: how it stands; a row of a table is finished.
       row: what is known of it, in the columns of a sweep's table.
-      points: rows that laws are fitted to: one, or the points of its training where a table has these.
+      points: what laws are fitted to, in columns of ``tables.NAMES``: one, or the points of its training
+        where a table has these.
       step: that it has come to; None of a table that does not say.
       total_steps: that it was to make.
       curve: its losses; None where there are none.
@@ -87,6 +89,12 @@ class ReportedRun:
     def number(self, column: str) -> float:
         """Return a number of its row; NaN where there is none."""
         return number(self.row.get(column))
+
+    def with_columns(self, columns: Mapping[str, str]) -> "ReportedRun":
+        """Return it with points of other columns of its rows, by the names of ``tables.NAMES``."""
+        taken = {name: columns.get(name, name) for name in NAMES if name != "run"}
+        points = [{name: point.get(column) for name, column in taken.items()} for point in self.points]
+        return replace(self, points=tuple(points))
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -21,8 +21,15 @@ Entry = Mapping[str, Any]
 _SECONDS = 3600.0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunDirectories:
-    """Directories of ``t5lite train``."""
+    """Directories of ``t5lite train``.
+
+    Attributes:
+      columns: of rows, for some of what laws are of (``tables.NAMES``).
+    """
+
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     about = "run directory"
 
@@ -33,7 +40,7 @@ class RunDirectories:
 
     def read(self, path: StoragePath) -> Material:
         """Return the run; errors as of ``read_run``."""
-        return Material(runs=(read_run(path),))
+        return Material(runs=(read_run(path).with_columns(self.columns),))
 
 
 def read_run(path: StoragePath) -> ReportedRun:

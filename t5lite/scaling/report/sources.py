@@ -31,7 +31,9 @@ class Source(Protocol):
 
 def sources(reading: Reading, by: str | None) -> tuple[Source, ...]:
     """Return every kind."""
-    return (RunDirectories(), SweepDirectories(), TableFiles(reading=reading, by=by))
+    columns = reading.columns
+    kinds = (RunDirectories(columns=columns), SweepDirectories(columns=columns))
+    return (*kinds, TableFiles(reading=reading, by=by))
 
 
 def read_all(paths: Sequence[str], kinds: Sequence[Source]) -> Material:

@@ -16,8 +16,15 @@ from t5lite.scaling.sweeps import RUNS, WAITING
 from t5lite.scaling.tables import read_rows
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepDirectories:
-    """Directories of ``t5lite sweep``."""
+    """Directories of ``t5lite sweep``.
+
+    Attributes:
+      columns: of rows, for some of what laws are of (``tables.NAMES``).
+    """
+
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     about = "directory of a sweep"
 
@@ -49,7 +56,8 @@ class SweepDirectories:
                     runs.append(_waiting(name, known, path))
             except ReportedError as error:
                 notes.append(f"run {name} is not shown: {error}")
-        return Material(runs=tuple(_in_families(runs, listed, rows)), notes=tuple(notes))
+        found = _in_families(runs, listed, rows)
+        return Material(runs=tuple(run.with_columns(self.columns) for run in found), notes=tuple(notes))
 
 
 def _rows(path: StoragePath, table: str) -> dict[str, list[Row]]:

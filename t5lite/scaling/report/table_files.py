@@ -1,18 +1,18 @@
 """A table of runs, of a sweep or of anybody, as a report shows it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, Row, number
-from t5lite.scaling.tables import Reading, check_column, read_rows
+from t5lite.scaling.tables import BEYOND, Numbers, Reading, check_column, numbers_of, read_rows
 
 _FAMILY, _STEP = "family", "step"
 _SOFTWARE = "finished/"
-_SIX = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class TableFiles:
         return path.is_file()
 
     def read(self, path: StoragePath) -> Material:
-        """Return the runs of a file, rows of one name together.
+        """Return the runs of a file, rows of one name together; their numbers are what a fit reads there.
 
         Raises:
           DataError: as of ``read_rows``, or for columns that are not there.
@@ -44,34 +44,43 @@ class TableFiles:
         by = self.by if self.by is not None else next((each for each in header if each == _FAMILY), None)
         if by is not None:
             check_column(by, header, str(path))
-        grouped: dict[tuple[str, str], list[Row]] = {}
+        grouped: dict[str, list[tuple[str, Row]]] = {}
         for line, row in rows:
             family = path.stem if by is None else _word(row.get(by))
-            name = _word(row.get(meant["run"])) if "run" in meant else ""
-            grouped.setdefault((family, name or f"row {line}"), []).append(named(row, meant))
-        return Material(
-            runs=tuple(
-                of_rows(name, family, points, origin=str(path)) for (family, name), points in grouped.items()
-            )
-        )
+            grouped.setdefault(family, []).append((f"row {line}", row))
+        runs: list[ReportedRun] = []
+        notes: list[str] = []
+        for family, each in grouped.items():
+            numbers = numbers_of(each, meant)
+            runs += _runs(family, each, numbers, origin=str(path))
+            of_family = f", {by}={family}" if len(grouped) > 1 else ""
+            notes += [f"{path}{of_family}: {note}" for note in numbers.notes]
+        return Material(runs=tuple(runs), notes=tuple(notes))
 
 
-def named(row: Row, meant: Mapping[str, str]) -> dict[str, Any]:
-    """Return a row that has sweeps' columns, too, of what it means, and what follows from C = 6 N D."""
-    known = {name: row.get(column) for name, column in meant.items()} | dict(row)
-    params, tokens, flops = (number(known.get(name)) for name in ("params", "tokens", "flops"))
-    if "flops" not in meant:
-        known["flops"] = _SIX * params * tokens
-    elif "params" not in meant:
-        known["params"] = flops / (_SIX * tokens) if tokens else np.nan
-    elif "tokens" not in meant:
-        known["tokens"] = flops / (_SIX * params) if params else np.nan
-    return known
+def _runs(
+    family: str, rows: Sequence[tuple[str, Row]], numbers: Numbers, *, origin: str
+) -> list[ReportedRun]:
+    """Return the runs of a family, with all rows of each, of which those that count are points of laws."""
+    shown: dict[str, list[Row]] = {}
+    points: dict[str, list[Row]] = {}
+    for place, (where, row) in enumerate(rows):
+        values = {name: float(column[place]) for name, column in numbers.columns.items()}
+        # In a sweep's columns, whatever the table's are called; what has no number is blank.
+        known = {name: None if math.isnan(value) else value for name, value in values.items()}
+        whole = {column: value for column, value in row.items() if column != BEYOND} | known
+        name = numbers.runs[place] or where
+        shown.setdefault(name, []).append(whole)
+        points.setdefault(name, []).extend([known] if numbers.used[place] else [])
+    return [
+        replace(of_rows(name, family, each, origin=origin), points=tuple(points[name]))
+        for name, each in shown.items()
+    ]
 
 
 def of_rows(name: str, family: str, rows: Sequence[Row], *, origin: str) -> ReportedRun:
     """Return the run of the rows of a table, several of which are points of its training."""
-    rows = sorted(rows, key=lambda row: number(row.get("tokens"))) if len(rows) > 1 else rows
+    rows = sorted(rows, key=lambda row: np.nan_to_num(number(row.get("tokens"))))
     last = rows[-1]
     steps = next((number(last[column]) for column in ("steps", _STEP) if column in last), np.nan)
     return ReportedRun(

@@ -1,6 +1,6 @@
 """A report's folder: ``report.html``, its figures as PNG, and the tables as CSV; whole, or not there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Report:
     Attributes:
       given: the places, as they were given.
       material: what was read of them.
-      columns: of rows, for some of what fits are of (``tables.NAMES``).
+      loss: the column that laws are of.
       methods: of fitting, by name.
       settings: of fitting.
       predictions: that were written down before.
@@ -39,7 +39,7 @@ class Report:
 
     given: tuple[str, ...]
     material: Material
-    columns: Mapping[str, str] = field(default_factory=dict)
+    loss: str = "loss"
     methods: tuple[str, ...] = tuple(METHODS)
     settings: Settings = field(default_factory=Settings)
     predictions: tuple[WrittenDown, ...] = ()
@@ -51,8 +51,8 @@ def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False
     Raises:
       UserError: if the folder cannot be written, or holds something else.
     """
-    runs, loss = report.material.runs, report.columns.get("loss", "loss")
-    found = families(runs, report.columns, report.methods, report.settings)
+    runs = report.material.runs
+    found = families(runs, report.methods, report.settings)
     predictions, notes = _predictions(report, found)
     with new_directory(folder, overwrite=overwrite, mark=PAGE) as written, plain_text():
         drawn = _Drawings(written)
@@ -64,7 +64,7 @@ def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False
             notes=(*report.material.notes, *notes),
             predictions=tuple(predictions),
             curves={each.name: drawn.curves(found, each) for each in PROGRESS},
-            of_family={each.name: drawn.laws(each, loss) for each in found},
+            of_family={each.name: drawn.laws(each, report.loss) for each in found},
             of_predictions={each.name: drawn.predictions(each, predictions) for each in found},
             level=report.settings.level,
         )

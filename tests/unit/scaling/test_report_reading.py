@@ -1,0 +1,64 @@
+"""What a report reads of tables, sweeps and runs is what a fit reads, run by run."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t5lite.scaling.analysis import Settings
+from t5lite.scaling.observations import Observations
+from t5lite.scaling.report.families import Family, families
+from t5lite.scaling.report.reported_run import Material
+from t5lite.scaling.report.sources import read_all, sources
+from t5lite.scaling.report.tables_shown import as_csv, run_rows
+from t5lite.scaling.tables import Reading
+
+ROWS = [(70e6 * 2**place, 1.4e9 * 3**place, 3.5 - place / 4) for place in range(4)]
+
+
+def read(*paths: Path, **columns: str) -> Material:
+    return read_all([str(path) for path in paths], sources(Reading(columns=columns), None))
+
+
+def laws_of(material: Material) -> list[Family]:
+    return families(material.runs, (), Settings())
+
+
+def check_same(found: Observations, wanted: Observations) -> None:
+    for name, values in vars(wanted).items():
+        if name != "runs":
+            np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
+    assert (found.runs is None) == (wanted.runs is None)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "columns"),
+    [
+        ("N,D,ppl", lambda n, d, loss: (n, d, np.exp(loss)), {}),
+        ("N,D,bits", lambda n, d, loss: (n, d, loss), {}),
+        ("N,D,L", lambda n, d, loss: (f"{n / 1e6:g}M", f'"{d:,.0f}"', loss), {}),
+        ("N;D;C;L", lambda n, d, loss: (f"{n:.0f}", f"{d:.0f}", "1e18", str(loss).replace(".", ",")), {}),
+        ("N,D,L", lambda n, d, loss: (n, d, loss, "more" if loss == 3.25 else ""), {}),
+        ("N,D,L,U", lambda n, d, loss: (n, d, loss, "" if loss > 3.2 else 1e9), {}),
+        ("n_params,params,D,L", lambda n, d, loss: (n, 7, d, loss), {"params": "n_params"}),
+        ("n,ppl,tokens,loss", lambda n, d, loss: (n, np.exp(loss), d, 1), {"loss": "ppl"}),
+        ("C,N,L", lambda n, d, loss: (6 * n * d, n, loss if loss > 2.8 else "none"), {}),
+        ("run,N,D,L", lambda n, d, loss: ("a" if loss > 3 else "b", n, d, loss), {}),
+    ],
+)
+def test_a_table_is_read_as_a_fit_reads_it(tmp_path, header, cells, columns):
+    file, delimiter = tmp_path / "runs.csv", ";" if ";" in header else ","
+    lines = [delimiter.join(map(str, cells(*row))) for row in [*ROWS, ROWS[-1]]]
+    file.write_text("\n".join([header, *lines]), encoding="utf-8")
+    ((_, wanted),) = Reading(columns=columns).tables(str(file)).items()
+    material = read(file, **columns)
+    (family,) = laws_of(material)
+    check_same(family.observations, wanted.observations)
+    said = "\n".join([*material.notes, *family.notes])
+    for note in wanted.notes:
+        assert note.partition(", the first")[0] in said
+    known = family.observations.loss.tolist()
+    assert {each for run in material.runs if np.isfinite(each := run.number("loss"))} <= {*known}
+    rows = csv.DictReader(as_csv(run_rows(material.runs)).decode().splitlines())
+    assert "\0" not in (rows.fieldnames or ())
