@@ -99,7 +99,8 @@ class ReportedRun:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What two places have in common that tell of the same run."""
-        return (self.name, self.number("params"), self.step, self.number("loss"))
+        loss = self.number("loss")  # without which any two runs of a name would be one
+        return (self.name, self.number("params"), self.step, loss if math.isfinite(loss) else self.origin)
 
 
 def number(value: Any) -> float:

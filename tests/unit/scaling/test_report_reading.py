@@ -1,6 +1,7 @@
 """What a report reads of tables, sweeps and runs is what a fit reads, run by run."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,17 @@ def test_a_table_is_read_as_a_fit_reads_it(tmp_path, header, cells, columns):
     assert {each for run in material.runs if np.isfinite(each := run.number("loss"))} <= {*known}
     rows = csv.DictReader(as_csv(run_rows(material.runs)).decode().splitlines())
     assert "\0" not in (rows.fieldnames or ())
+
+
+def listed(folder: Path) -> Path:
+    folder.mkdir()
+    runs = {"pretrain": {"family": "g", "params": 7, "tokens": 9, "flops": 378.0, "total_steps": 3}}
+    (folder / "sweep.json").write_text(json.dumps(runs))
+    return folder
+
+
+def test_runs_without_a_loss_are_one_only_in_one_place(tmp_path):
+    places = [listed(tmp_path / "lr1e-3"), listed(tmp_path / "lr3e-4")]
+    material = read(*places, places[0])
+    assert [run.origin for run in material.runs] == [str(place) for place in places]
+    assert material.notes == ("1 of 3 runs are given twice; each is shown once",)
