@@ -70,12 +70,8 @@ def families(
 
 
 def _family(name: str, runs: Sequence[ReportedRun], methods: Sequence[str], settings: Settings) -> Family:
-    rows = [
-        (f"{run.origin}: {run.name}", {"run": run.name, **point})
-        for run in runs
-        if run.is_finished
-        for point in run.points
-    ]
+    named = [(f"{run.origin}: {run.name}", run) for run in runs if run.is_finished]
+    rows = [(run_name, {**point, "run": run_name}) for run_name, run in named for point in run.points]
     names = {name for _, row in rows for name in NAMES if row.get(name) not in (None, "")} | {"loss"}
     if len(names & {"params", "tokens", "flops"}) < 2:
         rows = []

@@ -77,3 +77,12 @@ def test_runs_without_a_loss_are_one_only_in_one_place(tmp_path):
     material = read(*places, places[0])
     assert [run.origin for run in material.runs] == [str(place) for place in places]
     assert material.notes == ("1 of 3 runs are given twice; each is shown once",)
+
+
+def test_runs_of_one_name_in_two_places_are_no_points_of_one_training(tmp_path):
+    for place, name in enumerate(("a.csv", "b.csv")):
+        rows = [f"g,{run},{n:g},{d:g},{loss + place / 9}" for run, (n, d, loss) in zip("xyzw", ROWS, strict=True)]
+        (tmp_path / name).write_text("\n".join(["family,run,N,D,L", *rows]))
+    (family,) = laws_of(read(tmp_path / "a.csv", tmp_path / "b.csv"))
+    assert len(family.observations) == 2 * len(ROWS)
+    assert family.observations.runs is None
