@@ -1,15 +1,22 @@
 """A sweep's directory as a report shows it: its runs, also those that are not done, or its tables alone."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from t5lite.core.errors import ReportedError
-from t5lite.core.json_text import load_json
+from t5lite.core.json_text import load_json, parse_json
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.scaling.report.reported_run import Material, ReportedRun, Row
 from t5lite.scaling.report.run_directories import RunDirectories, read_run
-from t5lite.scaling.report.table_files import curve_of, of_rows, software_of
+from t5lite.scaling.report.table_files import (
+    curve_of,
+    of_one_evaluation,
+    of_rows,
+    other_evaluations,
+    software_of,
+)
 from t5lite.scaling.sweep_list import LIST_FILE, ListedRun, read_list
 from t5lite.scaling.sweep_table import CURVES, FINISHED, TABLE
 from t5lite.scaling.sweeps import RUNS, WAITING
@@ -44,6 +51,7 @@ class SweepDirectories:
         names = dict.fromkeys([*listed, *rows, *sorted(folders)])
         runs: list[ReportedRun] = []
         notes: list[str] = []
+        left_out: list[str] = []
         for name in names:
             folder = path / RUNS / name
             known = listed.get(name)
@@ -51,11 +59,16 @@ class SweepDirectories:
                 if name in folders and RunDirectories().holds(folder):
                     runs.append(_with_row(read_run(folder), path, rows.get(name, [{}])[-1]))
                 elif name in rows:
-                    runs.append(_of_tables(name, rows[name][-1], curves.get(name, []), path))
+                    row = rows[name][-1]
+                    curve = curves.get(name, [])
+                    which, others = of_one_evaluation(curve, _chief_evaluation(row))
+                    runs.append(_of_tables(name, row, list(compress(curve, which)), path))
+                    left_out += others
                 elif known is not None:
                     runs.append(_waiting(name, known, path))
             except ReportedError as error:
                 notes.append(f"run {name} is not shown: {error}")
+        notes += other_evaluations(path / f"{CURVES}.csv", left_out)
         found = _in_families(runs, listed, rows)
         return Material(runs=tuple(run.with_columns(self.columns) for run in found), notes=tuple(notes))
 
@@ -87,7 +100,15 @@ def _with_row(run: ReportedRun, path: StoragePath, row: Row) -> ReportedRun:
     return dataclasses.replace(run, row=whole, points=(whole,), software=software_of(whole))
 
 
-def _of_tables(name: str, row: Row, curve: list[Row], path: StoragePath) -> ReportedRun:
+def _chief_evaluation(row: Row) -> str | None:
+    """Return the evaluation that the run's configuration names as the one that says what is best, if any."""
+    try:
+        return parse_json(str(row.get("config")))["checkpoints"]["best_evaluation"]
+    except (ValueError, TypeError, KeyError):  # of a table that was made otherwise
+        return None
+
+
+def _of_tables(name: str, row: Row, curve: Sequence[Row], path: StoragePath) -> ReportedRun:
     run = of_rows(name, str(row.get("family") or ""), [row], origin=str(path))
     return dataclasses.replace(run, curve=curve_of(curve))
 

@@ -1,8 +1,10 @@
 """A table of runs, of a sweep or of anybody, as a report shows it."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from t5lite.core.storage.addresses import StoragePath
 from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, Row, number
 from t5lite.scaling.tables import BEYOND, Numbers, Reading, check_column, numbers_of, read_rows
 
-_FAMILY, _STEP = "family", "step"
+_FAMILY, _STEP, _EVALUATION = "family", "step", "evaluation"
 _SOFTWARE = "finished/"
 
 
@@ -50,32 +52,63 @@ class TableFiles:
             grouped.setdefault(family, []).append((f"row {line}", row))
         runs: list[ReportedRun] = []
         notes: list[str] = []
+        left_out: list[str] = []
         for family, each in grouped.items():
             numbers = numbers_of(each, meant)
-            runs += _runs(family, each, numbers, origin=str(path))
+            found, others = _runs(family, each, numbers, origin=str(path))
+            runs += found
+            left_out += others
             of_family = f", {by}={family}" if len(grouped) > 1 else ""
             notes += [f"{path}{of_family}: {note}" for note in numbers.notes]
-        return Material(runs=tuple(runs), notes=tuple(notes))
+        return Material(runs=tuple(runs), notes=(*notes, *other_evaluations(path, left_out)))
 
 
 def _runs(
     family: str, rows: Sequence[tuple[str, Row]], numbers: Numbers, *, origin: str
-) -> list[ReportedRun]:
-    """Return the runs of a family, with all rows of each, of which those that count are points of laws."""
-    shown: dict[str, list[Row]] = {}
-    points: dict[str, list[Row]] = {}
+) -> tuple[list[ReportedRun], list[str]]:
+    """Return the runs of a family, and which evaluations of each are left out.
+
+    All rows of a run are its curve; points of laws are those that count.
+    """
+    found: dict[str, list[tuple[Row, bool]]] = {}
     for place, (where, row) in enumerate(rows):
         values = {name: float(column[place]) for name, column in numbers.columns.items()}
         # In a sweep's columns, whatever the table's are called; what has no number is blank.
         known = {name: None if math.isnan(value) else value for name, value in values.items()}
         whole = {column: value for column, value in row.items() if column != BEYOND} | known
-        name = numbers.runs[place] or where
-        shown.setdefault(name, []).append(whole)
-        points.setdefault(name, []).extend([known] if numbers.used[place] else [])
-    return [
-        replace(of_rows(name, family, each, origin=origin), points=tuple(points[name]))
-        for name, each in shown.items()
-    ]
+        found.setdefault(numbers.runs[place] or where, []).append((whole, bool(numbers.used[place])))
+    runs: list[ReportedRun] = []
+    left_out: list[str] = []
+    for name, each in found.items():
+        which, others = of_one_evaluation([row for row, _ in each])
+        shown = list(compress(each, which))
+        points = [row for row, is_used in shown if is_used]
+        run = of_rows(name, family, [row for row, _ in shown], origin=origin)
+        runs.append(replace(run, points=tuple(points)))
+        left_out += others
+    return runs, left_out
+
+
+def of_one_evaluation(rows: Sequence[Row], chief: str | None = None) -> tuple[list[bool], list[str]]:
+    """Return which rows of one training are of one evaluation, and the names of the others.
+
+    Args:
+      rows: each of a time and, where the table has such a column, of an evaluation.
+      chief: the evaluation to take; the first where there is no such one.
+    """
+    named = [_word(row.get(_EVALUATION)) for row in rows]
+    names = list(dict.fromkeys(filter(None, named)))
+    at_once = len({_word(row.get("tokens")) for row in rows}) < len(rows)
+    if len(names) < 2 or not at_once:  # a column of that name may count them
+        return [True] * len(rows), []
+    kept = chief if chief in names else names[0]
+    return [name in ("", kept) for name in named], [name for name in names if name != kept]
+
+
+def other_evaluations(path: StoragePath, names: Iterable[str]) -> list[str]:
+    """Say which evaluations of a table are left out, each named once for each run."""
+    listed = ", ".join(f"{name} (of {count} runs)" for name, count in Counter(names).items())
+    return [f"{path}: curves are of one evaluation of a run; left out: {listed}"] if listed else []
 
 
 def of_rows(name: str, family: str, rows: Sequence[Row], *, origin: str) -> ReportedRun:

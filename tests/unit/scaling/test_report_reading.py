@@ -75,14 +75,44 @@ def listed(folder: Path) -> Path:
 def test_runs_without_a_loss_are_one_only_in_one_place(tmp_path):
     places = [listed(tmp_path / "lr1e-3"), listed(tmp_path / "lr3e-4")]
     material = read(*places, places[0])
-    assert [run.origin for run in material.runs] == [str(place) for place in places]
+    assert sorted(run.origin for run in material.runs) == [str(place) for place in places]
     assert material.notes == ("1 of 3 runs are given twice; each is shown once",)
 
 
 def test_runs_of_one_name_in_two_places_are_no_points_of_one_training(tmp_path):
     for place, name in enumerate(("a.csv", "b.csv")):
-        rows = [f"g,{run},{n:g},{d:g},{loss + place / 9}" for run, (n, d, loss) in zip("xyzw", ROWS, strict=True)]
+        rows = [
+            f"g,{run},{n:g},{d:g},{loss + place / 9}" for run, (n, d, loss) in zip("xyzw", ROWS, strict=True)
+        ]
         (tmp_path / name).write_text("\n".join(["family,run,N,D,L", *rows]))
     (family,) = laws_of(read(tmp_path / "a.csv", tmp_path / "b.csv"))
     assert len(family.observations) == 2 * len(ROWS)
     assert family.observations.runs is None
+
+
+@pytest.mark.parametrize(("chief", "first", "other"), [(None, 3.0, "news"), ("news", 5.0, "wiki")])
+def test_a_curve_is_of_one_evaluation_and_the_others_are_said(tmp_path, chief, first, other):
+    curves = ["run,family,evaluation,params,step,tokens,flops,loss"]
+    curves += [
+        f"a,g,{name},7,{step},{step * 9},{step * 378},{loss - step / 9}"
+        for step in (1, 2, 3)
+        for name, loss in (("wiki", 3), ("news", 5))
+    ]
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "curves.csv").write_text("\n".join(curves))
+    if chief is None:  # of a file, which says of none that it is the chief one
+        material = read(folder / "curves.csv")
+        assert len(material.runs[0].points) == 3
+    else:
+        config = json.dumps({"checkpoints": {"best_evaluation": chief}}).replace('"', '""')
+        (folder / "table.csv").write_text(
+            f'run,family,params,tokens,flops,loss,config\na,g,7,27,1134,4.67,"{config}"\n'
+        )
+        material = read(folder)
+    (run,) = material.runs
+    assert run.curve is not None
+    assert run.curve.loss == pytest.approx([first - step / 9 for step in (1, 2, 3)])
+    assert material.notes == (
+        f"{folder / 'curves.csv'}: curves are of one evaluation of a run; left out: {other} (of 1 runs)",
+    )
