@@ -216,7 +216,7 @@ def _predictions(content: Content) -> str:
                 ("run", "parameters", "tokens", "method", "predicted", "outcome", "missed by"),
                 [
                     (
-                        _name(each.run) or "not there yet",
+                        "not there yet" if each.outcome is None else _name(each.run),
                         figure(each.params),
                         figure(each.tokens),
                         escape(each.method),

@@ -5,9 +5,10 @@ down: its losses are looked up among the runs that have been finished since.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.scaling.report.families import Family
-from t5lite.scaling.report.reported_run import ReportedRun, number
+from t5lite.scaling.report.reported_run import number
 
 _NAME = re.compile(r"loss at N=(?P<params>[-+.\de]+), D=(?P<tokens>[-+.\de]+)")
 _ALIKE = 0.01
@@ -59,13 +60,16 @@ class Prediction:
 def held_out(family: Family) -> list[Prediction]:
     """Return what each law says of the runs that it is not fitted to."""
     return [
-        _prediction(
-            family,
+        Prediction(
+            family=family.name,
             method=analysis.method.name,
             params=each.params,
             tokens=each.tokens,
             predicted=each.predicted,
-            interval=None if each.interval is None else (each.interval.low, each.interval.high),
+            low=None if each.interval is None else each.interval.low,
+            high=None if each.interval is None else each.interval.high,
+            outcome=each.loss,
+            run=_run_of(family, params=each.params, tokens=each.tokens, loss=each.loss),
             origin="runs that were held out of the fit",
         )
         for analysis in family.analyses
@@ -140,7 +144,7 @@ def with_outcomes(written: WrittenDown, families: Sequence[Family]) -> tuple[lis
             left = f"{len(told)} predictions are left out"
             notes.append(f"{written.file}: no run here is of its {key!r}; {left}")
             continue
-        found += [_prediction(family, **vars(each), origin=str(written.file)) for each in told]
+        found += [_with_outcome(family, each, origin=str(written.file)) for each in told]
     if not found and not notes:
         notes.append(f"{written.file} predicts no run's loss; t5lite scaling fit does by --predict-run N D")
     if missing := sum(each.outcome is None for each in found):
@@ -171,59 +175,41 @@ def _family(key: str, families: Sequence[Family]) -> Family | None:
     return next((each for each in families if each.name == key), None)
 
 
-def _prediction(
-    family: Family,
-    *,
-    method: str,
-    params: float,
-    tokens: float,
-    predicted: float,
-    interval: tuple[float, float] | None,
-    origin: str,
-) -> Prediction:
-    low, high = interval or (None, None)
-    return Prediction(
+def _with_outcome(family: Family, told: Told, *, origin: str) -> Prediction:
+    """Return a prediction with what is known of the run of such sizes, if there is one."""
+    low, high = told.interval or (None, None)
+    predicted = Prediction(
         family=family.name,
-        method=method,
-        params=params,
-        tokens=tokens,
-        predicted=predicted,
+        method=told.method,
+        params=told.params,
+        tokens=told.tokens,
+        predicted=told.predicted,
         low=low,
         high=high,
         origin=origin,
-        **_outcome(family, params, tokens),
     )
-
-
-def _outcome(family: Family, params: float, tokens: float) -> dict[str, Any]:
-    """Return what is known of the run of such sizes; nothing if there is none."""
     known = family.observations
-    far = np.maximum(_apart(known.params, params), _apart(known.tokens, tokens))
+    far = np.maximum(_apart(known.params, told.params), _apart(known.tokens, told.tokens))
     if not len(far) or far.min() > _ALIKE:
-        return {}
+        return predicted
     place = int(np.argmin(far))
-    run = _run_of(family, float(known.params[place]), float(known.tokens[place]))
-    return {
-        "outcome": float(known.loss[place]),
-        "run": "" if run is None else run.name,
-    }
+    found = {name: float(getattr(known, name)[place]) for name in ("params", "tokens", "loss")}
+    return replace(predicted, outcome=found["loss"], run=_run_of(family, **found))
 
 
 def _apart(sizes: np.ndarray, size: float) -> np.ndarray:
     return np.abs(np.log(sizes / size))
 
 
-def _run_of(family: Family, params: float, tokens: float) -> ReportedRun | None:
+def _run_of(family: Family, **numbers: float) -> str:
+    """Return the name of the finished run that has these numbers."""
     return next(
         (
-            run
+            run.name
             for run in family.runs
             if run.is_finished
-            and any(
-                abs(number(point.get("params")) - params) <= _ALIKE
-                and abs(number(point.get("tokens")) - tokens) <= _ALIKE
-                for point in run.points
-            )
+            for point in run.points
+            if all(math.isclose(number(point.get(name)), value) for name, value in numbers.items())
         ),
-        None,
+        "",
     )
