@@ -86,13 +86,14 @@ def run(arguments: Sequence[str]) -> int:
     check_new_directory(output, overwrite=known.overwrite, mark=PAGE)
     check_apart(output, [*given, *known.predictions])
     reading = Reading(columns=command_line.pairs("columns", known.columns))
-    loss = reading.columns.get("loss", "loss")
-    written = tuple(read_predictions(place(each), loss=loss) for each in known.predictions)
+    written = tuple(read_predictions(place(each)) for each in known.predictions)
     material = read_all(given, sources(reading, known.by))
+    for each in written:
+        each.check_losses(material.runs)
     report = Report(
         given=given,
         material=material,
-        loss=loss,
+        loss=reading.columns.get("loss", "loss"),
         methods=known.methods,
         settings=Settings(
             fit_below=known.fit_below, keep_repeats=known.keep_repeats, num_resamples=known.resamples

@@ -126,7 +126,8 @@ def run(arguments: Sequence[str]) -> int:
         for key, table in tables.items()
     }
     if known.json:
-        content = {key: _json(tables[key], each, settings, reading) for key, each in found.items()}
+        asked = {"columns": dict(reading.columns), "where": dict(reading.where), "by": known.by}
+        content = {key: asked | _json(tables[key], each, settings) for key, each in found.items()}
         print(json.dumps(_finite(content), indent=2, allow_nan=False))
     else:
         for key, each in found.items():
@@ -174,9 +175,9 @@ def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Setti
     return [*lines, "", f"behind each number: its {settings.level:.0%} interval", ""]
 
 
-def _json(table: Table, analyses: Sequence[Analysis], settings: Settings, reading: Reading) -> dict[str, Any]:
+def _json(table: Table, analyses: Sequence[Analysis], settings: Settings) -> dict[str, Any]:
     return {
-        "columns": dict(reading.columns),
+        "meant": dict(table.meant),
         "runs": len(fitted_runs(table.observations, settings)),
         "notes": [*table.notes, *warnings(table.observations, settings)],
         "methods": {

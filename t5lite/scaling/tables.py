@@ -56,10 +56,12 @@ class Table:
     Attributes:
       observations: the runs.
       notes: what was left out or supplied, with counts, a sentence each.
+      meant: which column is which, by what it means.
     """
 
     observations: Observations
     notes: tuple[str, ...]
+    meant: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,8 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
     numbers = numbers_of(rows, meant)
     used = numbers.used
     if not used.any():
-        return Table(observations=Observations(**dict.fromkeys(_SIZES, np.empty(0))), notes=numbers.notes)
+        nothing = Observations(**dict.fromkeys(_SIZES, np.empty(0)))
+        return Table(observations=nothing, notes=numbers.notes, meant=meant)
     arrays = {name: values[used] for name, values in numbers.columns.items()}
     runs = [run for run, is_used in zip(numbers.runs, used, strict=True) if is_used]
     notes = [*numbers.notes, *(_unusual(arrays) if meant.keys() >= set(_SIZES) else ())]
@@ -197,7 +200,7 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
         unique_tokens=arrays.get("unique_tokens"),
         runs=np.array(runs) if several else None,
     )
-    return Table(observations=observations, notes=tuple(notes))
+    return Table(observations=observations, notes=tuple(notes), meant=meant)
 
 
 def numbers_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Numbers:
@@ -301,6 +304,15 @@ def _number(value: Any, name: str, column: str, writing: Writing) -> float:
     if not (math.isfinite(number) and number > least):
         raise ValueError(f"column {column!r} has {value!r}; numbers are above {least:g} and finite")
     return math.log(number) if least else number
+
+
+def scale_of(column: str) -> str:
+    """Return as what losses of a column are compared.
+
+    Its usual names and perplexities, of which logarithms are taken, are one, "loss"; any other is of its own.
+    """
+    plain = _plain(column)
+    return "loss" if plain in NAMES["loss"] or plain in _PERPLEXITIES else plain
 
 
 def check_column(column: str, header: Sequence[str], path: str) -> None:

@@ -129,8 +129,8 @@ def missed(predictions: Sequence[Prediction]) -> Figure | None:
             at, [each.missed or 0.0 for each in of_method], "o", color=color, markersize=5, label=method
         )
         for params, each in zip(at, of_method, strict=True):
-            if each.low is not None and each.high is not None and each.outcome:
-                ends = [100 * (end / each.outcome - 1) for end in (each.low, each.high)]
+            if each.interval is not None and each.outcome:
+                ends = [100 * (end / each.outcome - 1) for end in (each.interval.low, each.interval.high)]
                 axes.plot([params, params], ends, color=color, linewidth=2, alpha=0.5)
     size_axis(axes, [each.params for each in known])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))

@@ -200,7 +200,7 @@ def _predictions(content: Content) -> str:
     parts = ["<h2>Predictions beside outcomes</h2>"]
     if not content.predictions:
         parts.append(
-            "<p>Nothing was held out or predicted before. <code>--fit-below FLOPS</code> holds out the runs "
+            "<p>Nothing was held out, and nothing predicted of a run here. <code>--fit-below FLOPS</code> holds out the runs "
             "that cost as much or more; <code>--predictions FILE</code> takes what <code>t5lite scaling fit "
             "… --predict-run N D --json</code> wrote. How each method does without the largest budget is "
             "said with the methods above.</p>"
@@ -230,16 +230,16 @@ def _predictions(content: Content) -> str:
         )
         origins = ", ".join(dict.fromkeys(each.origin for each in known))
         parts.append(
-            f'<p class="note">Of {escape(origins)}. Below each prediction: its {content.level:.0%} interval, '
-            "of the law, without the scatter of single runs.</p>"
+            f'<p class="note">Of {escape(origins)}. Below each prediction: its interval, of the law, '
+            "without the scatter of single runs.</p>"
         )
     return "\n".join(parts)
 
 
 def _between(prediction: Prediction) -> str:
-    if prediction.low is None or prediction.high is None:
+    if prediction.low is None or prediction.high is None or prediction.level is None:
         return ""
-    return f"<small>{prediction.low:.4f} to {prediction.high:.4f}</small>"
+    return f"<small>{prediction.level:.0%}: {prediction.low:.4f} to {prediction.high:.4f}</small>"
 
 
 def _runs(runs: Sequence[ReportedRun]) -> str:

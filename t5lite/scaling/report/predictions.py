@@ -15,12 +15,16 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.scaling.intervals import Interval
 from t5lite.scaling.report.families import Family
-from t5lite.scaling.report.reported_run import number
+from t5lite.scaling.report.reported_run import ReportedRun, number
+from t5lite.scaling.tables import scale_of
 
 _NAME = re.compile(r"loss at N=(?P<params>[-+.\de]+), D=(?P<tokens>[-+.\de]+)")
-_ALIKE = 0.01
+_SAME_PARAMS, _SAME_TOKENS = 0.002, 0.01
 """Of sizes: a run of as many parameters and tokens is the one that a prediction is of; steps are whole."""
+_FAMILY = "family"
+"""The column that runs are grouped by unless another is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +37,7 @@ class Prediction:
       params: N.
       tokens: D.
       predicted: loss.
-      low: of its interval; None without one.
-      high: of it.
+      interval: of it; None without one.
       outcome: the loss that was measured; None if there is no such run yet.
       run: which; empty if there is none.
       origin: where the prediction stands.
@@ -45,8 +48,7 @@ class Prediction:
     params: float
     tokens: float
     predicted: float
-    low: float | None = None
-    high: float | None = None
+    interval: Interval | None = None
     outcome: float | None = None
     run: str = ""
     origin: str = ""
@@ -66,8 +68,7 @@ def held_out(family: Family) -> list[Prediction]:
             params=each.params,
             tokens=each.tokens,
             predicted=each.predicted,
-            low=None if each.interval is None else each.interval.low,
-            high=None if each.interval is None else each.interval.high,
+            interval=each.interval,
             outcome=each.loss,
             run=_run_of(family, params=each.params, tokens=each.tokens, loss=each.loss),
             origin="runs that were held out of the fit",
@@ -79,44 +80,90 @@ def held_out(family: Family) -> list[Prediction]:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """A loss that a file predicts: by which method, of which sizes, and the interval, if there is one."""
+    """A loss that a file predicts: by which method, of which sizes, with its interval, if there is one."""
 
     method: str
     params: float
     tokens: float
     predicted: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What a file predicts for a group of runs.
+
+    Attributes:
+      key: the value of the column that rows were grouped by; "" if they were not.
+      where: values of columns that rows had to have.
+      loss: the column that was fitted.
+      told: the losses.
+    """
+
+    key: str
+    where: Mapping[str, str]
+    loss: str
+    told: Sequence[Told]
+
+    def __str__(self) -> str:
+        asked = [self.key, *(f"{column}={value}" for column, value in self.where.items())]
+        return ", ".join(filter(None, asked)) or "a whole table"
+
+    @property
+    def scale(self) -> str:
+        """Of its losses."""
+        return scale_of(self.loss)
+
+    def family(self, families: Sequence[Family]) -> Family | None:
+        """Return the family that it is of; the only one, where a table was fitted as one."""
+        alike = [each for each in families if any(run.scale == self.scale for run in each.runs)]
+        for name in [each for each in (self.key, *self.where.values()) if each] or [""]:
+            for family in alike:
+                if family.name == name:
+                    return family
+        is_whole = not self.key and _FAMILY not in self.where
+        return alike[0] if is_whole and len(families) == len(alike) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenDown:
-    """What a file predicts, by the group of runs that it is of."""
+    """What a file predicts."""
 
     file: StoragePath
-    groups: Mapping[str, Sequence[Told]]
+    groups: Sequence[Group]
+
+    def check_losses(self, runs: Sequence[ReportedRun]) -> None:
+        """Raise a DataError if no run has losses as those that are predicted."""
+        known = {run.scale for run in runs}
+        for group in self.groups:
+            if group.scale not in known:
+                raise DataError(
+                    f"{self.file} predicts the column {group.loss!r}, and this report is of "
+                    f"{', '.join(map(repr, sorted(known)))}; give --columns loss {group.loss}"
+                )
 
 
-def read_predictions(file: StoragePath, *, loss: str) -> WrittenDown:
-    """Return what was predicted before.
-
-    Args:
-      file: that ``t5lite scaling fit --json`` printed.
-      loss: the column that outcomes are of.
+def read_predictions(file: StoragePath) -> WrittenDown:
+    """Return what was predicted before, as ``t5lite scaling fit --json`` printed it.
 
     Raises:
-      DataError: if it is none, or of another column.
+      DataError: if the file is none.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        for group in content.values():
-            _check_column(file, group.get("columns", {}).get("loss", "loss"), loss)
-        return WrittenDown(file=file, groups={key: _told(group) for key, group in content.items()})
+        return WrittenDown(file=file, groups=[_group(key, group) for key, group in content.items()])
     except FileNotFoundError:
         raise DataError(f"{file} does not exist; write it by t5lite scaling fit … --json > {file}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{file} is not what `t5lite scaling fit TABLE --predict-run N D --json` prints ({error!r})"
         ) from error
+
+
+def _group(key: str, group: Mapping[str, Any]) -> Group:
+    meant = group.get("meant", group["columns"])
+    loss = str(meant.get("loss", "loss"))
+    return Group(key=key, where=dict(group.get("where", {})), loss=loss, told=_told(group))
 
 
 def _told(group: Mapping[str, Any]) -> list[Told]:
@@ -126,7 +173,7 @@ def _told(group: Mapping[str, Any]) -> list[Told]:
             params=float(match["params"]),
             tokens=float(match["tokens"]),
             predicted=float(value),
-            interval=_ends(said["intervals"].get(name)),
+            interval=_interval(said["intervals"].get(name)),
         )
         for method, said in group["methods"].items()
         for name, value in said["numbers"].items()
@@ -135,70 +182,67 @@ def _told(group: Mapping[str, Any]) -> list[Told]:
 
 
 def with_outcomes(written: WrittenDown, families: Sequence[Family]) -> tuple[list[Prediction], list[str]]:
-    """Return the predictions of a file, with the outcomes that are known, and what is to be said of it."""
-    found: list[Prediction] = []
+    """Return the predictions of a file, with the outcomes that are known, and what is to be said of it.
+
+    A file may predict the same sizes for every family; what no run of a family is of is counted only.
+    """
+    shown: list[Prediction] = []
     notes: list[str] = []
-    for key, told in written.groups.items():
-        family = _family(key, families)
+    strange = total = 0
+    for group in written.groups:
+        family = group.family(families)
         if family is None:
-            left = f"{len(told)} predictions are left out"
-            notes.append(f"{written.file}: no run here is of its {key!r}; {left}")
+            notes.append(
+                f"{written.file}: no family here is what it predicts, {group}, by {group.loss!r}; "
+                f"{len(group.told)} predictions are left out"
+            )
             continue
-        found += [_with_outcome(family, each, origin=str(written.file)) for each in told]
-    if not found and not notes:
+        found = [_with_outcome(family, each, origin=str(written.file)) for each in group.told]
+        kept = [each for each in found if each.outcome is not None or _is_awaited(family, each)]
+        total, strange = total + len(found), strange + len(found) - len(kept)
+        shown += kept
+    if not total and not notes:
         notes.append(f"{written.file} predicts no run's loss; t5lite scaling fit does by --predict-run N D")
-    if missing := sum(each.outcome is None for each in found):
-        notes.append(
-            f"{written.file}: {missing} of {len(found)} predictions are of runs that are not finished yet"
-        )
-    return found, notes
+    for count, text in (
+        (strange, "sizes that no run here has, and are not shown"),
+        (sum(each.outcome is None for each in shown), "runs that are not finished yet, or have no loss"),
+    ):
+        if count:
+            notes.append(f"{written.file}: {count} of {total} predictions are of {text}")
+    return shown, notes
 
 
-def _check_column(file: StoragePath, predicted: str, loss: str) -> None:
-    if predicted != loss:
-        raise DataError(
-            f"{file} predicts the column {predicted!r}, and this report is of {loss!r}; give --columns loss "
-            f"{predicted}"
-        )
-
-
-def _ends(interval: Any) -> tuple[float, float] | None:
-    if interval is None or None in (interval["low"], interval["high"]):
+def _interval(said: Any) -> Interval | None:
+    if said is None or None in (said["low"], said["high"]):
         return None
-    return float(interval["low"]), float(interval["high"])
-
-
-def _family(key: str, families: Sequence[Family]) -> Family | None:
-    """Return the family of a key; the only one, where the table was fitted as one."""
-    if not key and len(families) == 1:
-        return families[0]
-    return next((each for each in families if each.name == key), None)
+    return Interval(low=float(said["low"]), high=float(said["high"]), level=float(said["level"]))
 
 
 def _with_outcome(family: Family, told: Told, *, origin: str) -> Prediction:
     """Return a prediction with what is known of the run of such sizes, if there is one."""
-    low, high = told.interval or (None, None)
-    predicted = Prediction(
-        family=family.name,
-        method=told.method,
-        params=told.params,
-        tokens=told.tokens,
-        predicted=told.predicted,
-        low=low,
-        high=high,
-        origin=origin,
-    )
+    predicted = Prediction(family=family.name, origin=origin, **vars(told))
     known = family.observations
-    far = np.maximum(_apart(known.params, told.params), _apart(known.tokens, told.tokens))
-    if not len(far) or far.min() > _ALIKE:
+    far = _apart(known.params, known.tokens, told)
+    if not len(far) or far.min() > 1:
         return predicted
     place = int(np.argmin(far))
     found = {name: float(getattr(known, name)[place]) for name in ("params", "tokens", "loss")}
     return replace(predicted, outcome=found["loss"], run=_run_of(family, **found))
 
 
-def _apart(sizes: np.ndarray, size: float) -> np.ndarray:
-    return np.abs(np.log(sizes / size))
+def _is_awaited(family: Family, prediction: Prediction) -> bool:
+    """Whether a run that has no loss yet is to be of such sizes."""
+    params = np.array([run.number("params") for run in family.runs])
+    tokens = np.array([run.whole_tokens or run.number("tokens") for run in family.runs])
+    return bool((_apart(params, tokens, prediction) <= 1).any())
+
+
+def _apart(params: np.ndarray, tokens: np.ndarray, told: Told | Prediction) -> np.ndarray:
+    """Return how far runs are from the sizes that a prediction is of; up to 1, they have them."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far_params = np.abs(np.log(params / told.params)) / _SAME_PARAMS
+        far_tokens = np.abs(np.log(tokens / told.tokens)) / _SAME_TOKENS
+    return np.maximum(far_params, far_tokens)
 
 
 def _run_of(family: Family, **numbers: float) -> str:

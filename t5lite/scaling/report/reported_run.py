@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from t5lite.runner.status import State
-from t5lite.scaling.tables import NAMES
+from t5lite.scaling.tables import NAMES, scale_of
 
 FINISHED = "finished"
 
@@ -48,8 +48,10 @@ class ReportedRun:
       row: what is known of it, in the columns of a sweep's table.
       points: what laws are fitted to, in columns of ``tables.NAMES``: one, or the points of its training
         where a table has these.
+      scale: of their losses (``tables.scale_of``).
       step: that it has come to; None of a table that does not say.
       total_steps: that it was to make.
+      whole_tokens: that it is to be trained on until then; None if it is finished, or that is not known.
       curve: its losses; None where there are none.
       origin: what was given.
       software: with what it was finished, by name.
@@ -65,8 +67,10 @@ class ReportedRun:
     state: State | str
     row: Row
     points: Sequence[Row] = ()
+    scale: str = "loss"
     step: int | None = None
     total_steps: int | None = None
+    whole_tokens: float | None = None
     curve: Curve | None = None
     origin: str = ""
     software: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +98,7 @@ class ReportedRun:
         """Return it with points of other columns of its rows, by the names of ``tables.NAMES``."""
         taken = {name: columns.get(name, name) for name in NAMES if name != "run"}
         points = [{name: point.get(column) for name, column in taken.items()} for point in self.points]
-        return replace(self, points=tuple(points))
+        return replace(self, points=tuple(points), scale=scale_of(taken["loss"]))
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.status import RunStatus, run_status
 from t5lite.scaling.counting import count_run, shape_of
-from t5lite.scaling.report.reported_run import Curve, Material, ReportedRun, number
+from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, number
 from t5lite.scaling.sweep_measures import chief_values, measured_values
 from t5lite.training.metrics_log import METRICS_FILE
 
@@ -77,6 +77,7 @@ def read_run(path: StoragePath) -> ReportedRun:
         points=(row,),
         step=status.step,
         total_steps=status.total_steps,
+        whole_tokens=_whole_tokens(status, entries, costs),
         curve=curve,
         origin=str(path),
         time=_last_seen(status),
@@ -85,6 +86,13 @@ def read_run(path: StoragePath) -> ReportedRun:
         num_lost=num_lost,
         num_repeated=num_repeated,
     )
+
+
+def _whole_tokens(status: RunStatus, entries: Sequence[Entry], costs: "_Costs") -> float | None:
+    """Return the tokens at the end of a run that is under way; None of one that is over, or if not known."""
+    if status.state == FINISHED or status.total_steps is None:
+        return None
+    return costs.examples(entries, status.total_steps) * costs.tokens
 
 
 def once_each(entries: Sequence[Entry]) -> tuple[list[Entry], int]:

@@ -122,6 +122,7 @@ def _waiting(name: str, known: ListedRun, path: StoragePath) -> ReportedRun:
         row=row,
         step=0,
         total_steps=known.total_steps,
+        whole_tokens=known.tokens,
         origin=str(path),
     )
 

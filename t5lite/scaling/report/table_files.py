@@ -11,7 +11,15 @@ import numpy as np
 
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, Row, number
-from t5lite.scaling.tables import BEYOND, Numbers, Reading, check_column, numbers_of, read_rows
+from t5lite.scaling.tables import (
+    BEYOND,
+    Numbers,
+    Reading,
+    check_column,
+    numbers_of,
+    read_rows,
+    scale_of,
+)
 
 _FAMILY, _STEP, _EVALUATION = "family", "step", "evaluation"
 _SOFTWARE = "finished/"
@@ -56,7 +64,7 @@ class TableFiles:
         for family, each in grouped.items():
             numbers = numbers_of(each, meant)
             found, others = _runs(family, each, numbers, origin=str(path))
-            runs += found
+            runs += [replace(run, scale=scale_of(meant["loss"])) for run in found]
             left_out += others
             of_family = f", {by}={family}" if len(grouped) > 1 else ""
             notes += [f"{path}{of_family}: {note}" for note in numbers.notes]

@@ -119,8 +119,7 @@ def test_what_was_predicted_before_is_held_against_the_runs(tmp_path, capsys):
     (tmp_path / "before.json").write_text(capsys.readouterr().out)
     prediction = ["--predictions", str(tmp_path / "before.json")]
     page = report(tmp_path, str(tmp_path / "runs.csv"), *ISOFLOP, *prediction)
-    assert "not there yet" in page
-    assert "1 of 2 predictions are of runs that are not finished yet" in page
+    assert "1 of 2 predictions are of sizes that no run here has" in page
     assert f"<td>{runs.loss[-1]:.4f}</td>" in page
     (tmp_path / "before.json").write_text("[1, 2]")
     assert main(["report", str(tmp_path / "runs.csv"), *prediction, "--output", str(tmp_path / "no")]) == 2
