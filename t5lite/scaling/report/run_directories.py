@@ -15,6 +15,7 @@ from t5lite.runner.status import RunStatus, run_status
 from t5lite.scaling.counting import count_run, shape_of
 from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, number
 from t5lite.scaling.sweep_measures import chief_values, measured_values
+from t5lite.training.goodput import goodput
 from t5lite.training.metrics_log import METRICS_FILE
 
 Entry = Mapping[str, Any]
@@ -57,6 +58,7 @@ def read_run(path: StoragePath) -> ReportedRun:
     costs = _Costs.of(config)
     measured = measured_values(found, status.step)
     examples = costs.examples(entries, status.step)
+    cost = goodput(status.attempts)  # up to its last sign of life: of a dead run, status counts until now
     row = {
         "params": costs.params,
         "tokens": round(examples * costs.tokens),
@@ -65,8 +67,8 @@ def read_run(path: StoragePath) -> ReportedRun:
         "steps": status.step,
         "batch_size": config.training.batch_size,
         "highest_rate": config.schedule.highest,
-        "seconds": status.cost.total_seconds,
-        "goodput": status.cost.share,
+        "seconds": cost.total_seconds,
+        "goodput": cost.share,
     }
     curve, num_lost = _curve(config, entries, costs)
     return ReportedRun(

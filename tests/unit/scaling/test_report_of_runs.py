@@ -181,6 +181,13 @@ def test_hours_tokens_and_flops_of_a_curve_go_by_steps(tmp_path):
     assert run.family == "decoder-only"
 
 
+def test_the_hours_of_a_dead_run_end_with_its_last_sign_of_life(tmp_path):
+    run = read_run(write_run(tmp_path / "run", [train(10, 5.0)], end=None, step=10))
+    assert run.state == "killed"
+    assert run.number("seconds") == pytest.approx(90.0)
+    assert run.number("goodput") == pytest.approx(1.0)
+
+
 @given(st.lists(st.integers(1, 12), max_size=30))
 def test_of_steps_that_were_done_again_the_later_entries_are_kept(steps):
     entries = [train(step, float(place)) for place, step in enumerate(steps)]
