@@ -49,7 +49,7 @@ def curves(family: Family, progress: Progress) -> Figure | None:
     drawn = [(run, *points) for run in family.runs if run.curve and (points := _points(run.curve, progress))]
     if not drawn:
         return None
-    figure, axes = canvas(LIGHT, height=3.9, xlabel=progress.label, ylabel="loss (nats per target token)")
+    figure, axes = canvas(LIGHT, height=3.9, xlabel=progress.label, ylabel="loss")
     colors = _colors([run for run, *_ in drawn])
     most = _MOST_POINTS[len(drawn) > _MANY]
     labels = []

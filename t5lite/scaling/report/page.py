@@ -108,7 +108,7 @@ def _count(number: int, word: str) -> str:
 
 def _numbers(content: Content) -> list[tuple[str, str]]:
     finished = [run for run in content.runs if run.is_finished]
-    flops = [each for run in finished if math.isfinite(each := run.number("flops"))]
+    flops = [each for run in finished if math.isfinite(each := _own_flops(run))]
     params = [each for run in content.runs if math.isfinite(each := run.number("params"))]
     seconds = [each for run in content.runs if math.isfinite(each := run.number("seconds"))]
     shown = [(f"{len(finished)} of {len(content.runs)}", "runs are finished")]
@@ -120,6 +120,12 @@ def _numbers(content: Content) -> list[tuple[str, str]]:
     if seconds:
         shown.append((f"{sum(seconds) / 3600:,.1f} h", "from first starts to ends, all runs together"))
     return shown
+
+
+def _own_flops(run: ReportedRun) -> float:
+    """Return the FLOPs of a run without those of its trunk, which is another run."""
+    own = run.number("own_flops")
+    return own if math.isfinite(own) else run.number("flops")
 
 
 def _notes(sentences: Sequence[str]) -> str:
@@ -200,10 +206,10 @@ def _predictions(content: Content) -> str:
     parts = ["<h2>Predictions beside outcomes</h2>"]
     if not content.predictions:
         parts.append(
-            "<p>Nothing was held out, and nothing predicted of a run here. <code>--fit-below FLOPS</code> holds out the runs "
-            "that cost as much or more; <code>--predictions FILE</code> takes what <code>t5lite scaling fit "
-            "… --predict-run N D --json</code> wrote. How each method does without the largest budget is "
-            "said with the methods above.</p>"
+            "<p>Nothing was held out, and nothing predicted of a run here. <code>--fit-below FLOPS</code> "
+            "holds out the runs that cost as much or more; <code>--predictions FILE</code> takes what "
+            "<code>t5lite scaling fit … --predict-run N D --json</code> wrote. How each method does without "
+            "the largest budget is said with the methods above.</p>"
         )
     for family in content.families:
         known = [each for each in content.predictions if each.family == family.name]
@@ -237,9 +243,8 @@ def _predictions(content: Content) -> str:
 
 
 def _between(prediction: Prediction) -> str:
-    if prediction.low is None or prediction.high is None or prediction.level is None:
-        return ""
-    return f"<small>{prediction.level:.0%}: {prediction.low:.4f} to {prediction.high:.4f}</small>"
+    known = prediction.interval
+    return "" if known is None else f"<small>{known.level:.0%}: {known.low:.4f} to {known.high:.4f}</small>"
 
 
 def _runs(runs: Sequence[ReportedRun]) -> str:
