@@ -64,7 +64,8 @@ def short(value: float) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a name that leaves room for the lines."""
+    """Return a name that leaves room for the lines, and that a font can be asked for (of any file name)."""
+    name = name.encode("utf-8", "backslashreplace").decode()
     return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
