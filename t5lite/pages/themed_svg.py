@@ -20,7 +20,8 @@ _SIZE = re.compile(r'<svg [^>]*?viewBox="(?P<box>[^"]+)"[^>]*>')
 _FONT = re.compile(r"font: (?P<size>[\d.]+px) [^;\"]+")
 _ID = re.compile(r' id="[a-z]+[0-9]*_[0-9]+"')
 _TAG = re.compile(r"<[^>]*>")
-_NUMBER = re.compile(r"(?<=[ \"])(-?\d+\.\d)\d+")
+_COORDINATE = re.compile(r"(?<=[ \"])(?<!: )(-?\d+\.\d)\d+")
+"""None of a style, such as ``opacity: 0.15``."""
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def _themed(tag: str) -> str:
     tag = _ID.sub("", tag)
     tag = _FONT.sub(lambda found: f"font-size: {found['size']}", tag)
     tag = _COLOR.sub(lambda found: f"var({variable(found[0])})", tag)
-    return _NUMBER.sub(r"\1", tag)
+    return _COORDINATE.sub(r"\1", tag)
 
 
 def variable(color: str) -> str:

@@ -84,7 +84,7 @@ def size_axis(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Return at most six round numbers between, and a little beyond, two ends."""
+    """Return at most six numbers between, and a little beyond, two ends: round ones, where there are two."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     inside: list[float] = []
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
@@ -92,6 +92,8 @@ def decades(low: float, high: float) -> list[float]:
         inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
         if len(inside) >= _ENOUGH:
             break
+    if len(inside) < 2:
+        inside = list(dict.fromkeys(float(f"{each:.3g}") for each in np.geomspace(low, high, _ENOUGH)))
     return inside[:: max(1, math.ceil(len(inside) / 6))]
 
 

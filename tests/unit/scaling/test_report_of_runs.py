@@ -274,10 +274,16 @@ def test_what_stands_beside_a_line_is_text_and_not_changed():
     assert 'aria-label="&quot;a&quot;"' in drawn
 
 
+def test_a_pale_area_stays_as_pale():
+    figure, axes = canvas(LIGHT, height=2.0, xlabel="x", ylabel="y")
+    axes.fill_between([1, 2], 1, 2, color=LIGHT.blue, alpha=0.15)
+    assert "opacity: 0.15" in themed_svg(figure, name="f", says="")
+
+
 @given(st.floats(1e-3, 1e30), st.floats(1.0, 1e12))
 def test_ticks_are_few_round_and_inside(low, factor):
     ticks = decades(low, low * factor)
-    assert len(ticks) <= 6
+    assert 2 * (factor > 1.02) <= len(ticks) <= 6
     assert all(low * 0.97 <= tick <= low * factor * 1.03 for tick in ticks)
     assert len({short(tick) for tick in ticks}) == len(ticks)
 
