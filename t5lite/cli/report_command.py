@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import tyro
@@ -18,7 +18,7 @@ from t5lite.quickstart.results import RESULTS_FILE, load_results
 from t5lite.scaling.analysis import FEWEST_RESAMPLES, Settings
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.report.predictions import read_predictions
-from t5lite.scaling.report.sources import read_all, sources
+from t5lite.scaling.report.sources import check_columns, read_all, sources
 from t5lite.scaling.report.writing import PAGE, Report, write_report
 from t5lite.scaling.tables import Reading
 
@@ -63,6 +63,8 @@ class Arguments:
         for name in self.methods:
             if name not in METHODS:
                 raise ConfigError(f"unknown method {name!r}{suggestion(name, METHODS)}")
+        if not self.methods:
+            raise ConfigError(f"--methods names none; allowed: {', '.join(METHODS)}")
         if self.fit_below is not None and not 0 < self.fit_below < math.inf:
             raise ConfigError(f"fit_below={self.fit_below}: FLOPs are above 0 and finite")
         if self.resamples < FEWEST_RESAMPLES:
@@ -81,13 +83,19 @@ def run(arguments: Sequence[str]) -> int:
     known = command_line.parse(Arguments, arguments, prog="t5lite report")
     given = known.given or (known.directory or _QUICKSTART,)
     if not known.given or any(_is_quickstart(place(each)) for each in given):
-        return _quickstart(given)
+        return _quickstart(known, given)
+    if known.by is not None and not any(place(each).is_file() for each in given):
+        raise ConfigError(
+            f"--by {known.by} is of tables, and none is given: runs and sweeps say their own families; leave "
+            "it out, or give the sweep's table.csv"
+        )
     output = place(known.output)
     check_new_directory(output, overwrite=known.overwrite, mark=PAGE)
     check_apart(output, [*given, *known.predictions])
     reading = Reading(columns=command_line.pairs("columns", known.columns))
     written = tuple(read_predictions(place(each)) for each in known.predictions)
     material = read_all(given, sources(reading, known.by))
+    check_columns(material.runs, reading)
     for each in written:
         each.check_losses(material.runs)
     report = Report(
@@ -109,7 +117,7 @@ def _is_quickstart(directory: StoragePath) -> bool:
     return (directory / RESULTS_FILE).is_file()
 
 
-def _quickstart(given: Sequence[str]) -> int:
+def _quickstart(known: Arguments, given: Sequence[str]) -> int:
     """Make the report of a quickstart again, and print its table."""
     if len(given) > 1:
         found = next(each for each in given if _is_quickstart(place(each)))
@@ -118,6 +126,14 @@ def _quickstart(given: Sequence[str]) -> int:
             f"{place(found) / 'pretrain'}"
         )
     directory = place(given[0])
+    others = [each for each in fields(known) if each.name not in ("given", "directory")]
+    besides = [each.name for each in others if getattr(known, each.name) != each.default]
+    if besides and _is_quickstart(directory):
+        raise ConfigError(
+            f"{directory} is a quickstart's, whose report is made in its directory, as it was; leave out "
+            f"{', '.join(f'--{name}'.replace('_', '-') for name in besides)}, or give its run, "
+            f"{directory / 'pretrain'}"
+        )
     results = load_results(directory / RESULTS_FILE)
     report = write_quickstart_report(results, directory)
     print(terminal_table(results))

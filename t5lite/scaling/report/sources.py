@@ -11,7 +11,7 @@ from t5lite.scaling.report.reported_run import Material, ReportedRun
 from t5lite.scaling.report.run_directories import RunDirectories
 from t5lite.scaling.report.sweep_directories import SweepDirectories
 from t5lite.scaling.report.table_files import TableFiles
-from t5lite.scaling.tables import Reading
+from t5lite.scaling.tables import Reading, check_column
 
 
 class Source(Protocol):
@@ -63,6 +63,16 @@ def read_all(paths: Sequence[str], kinds: Sequence[Source]) -> Material:
     if len(once) < len(runs):
         notes.append(f"{len(runs) - len(once)} of {len(runs)} runs are given twice; each is shown once")
     return Material(runs=tuple(once), notes=tuple(notes))
+
+
+def check_columns(runs: Sequence[ReportedRun], reading: Reading) -> None:
+    """Raise a DataError for a column that a law was to be of and that no run has.
+
+    Of runs that are to come, nothing tells which columns they will have.
+    """
+    header = list(dict.fromkeys(column for run in runs if run.points for column in run.row))
+    for column in reading.columns.values() if header else ():
+        check_column(column, header, "the table of these runs")
 
 
 def _kind_of(path: StoragePath, kinds: Sequence[Source]) -> Source:
