@@ -135,7 +135,8 @@ class Reading:
                 f"{path} has no row of {wanted or 'data'}"
                 + (f"; the first such column has: {', '.join(found)}" if self.where else "")
             )
-        tables = {key: table_of(rows, meant) for key, rows in groups.items()}
+        writing = writing_of((row for _, row in rows), meant["loss"])
+        tables = {key: table_of(of_group, meant, writing=writing) for key, of_group in groups.items()}
         if not any(len(table.observations) for table in tables.values()):
             raise DataError(f"{path} has no row that can be used: {next(iter(tables.values())).notes[0]}")
         return tables
@@ -174,9 +175,14 @@ class Reading:
         return meant
 
 
-def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Table:
-    """Return the runs of rows, each with where it stands; ``meant`` says which column is which."""
-    numbers = numbers_of(rows, meant)
+def table_of(
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    meant: Mapping[str, str],
+    *,
+    writing: Writing | None = None,
+) -> Table:
+    """Return the runs of rows; arguments are those of ``numbers_of``."""
+    numbers = numbers_of(rows, meant, writing=writing)
     used = numbers.used
     if not used.any():
         nothing = Observations(**dict.fromkeys(_SIZES, np.empty(0)))
@@ -203,11 +209,22 @@ def table_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, 
     return Table(observations=observations, notes=tuple(notes), meant=meant)
 
 
-def numbers_of(rows: Sequence[tuple[str, Mapping[str, Any]]], meant: Mapping[str, str]) -> Numbers:
-    """Return the numbers of rows, each with where it stands; ``meant`` says which column is which."""
+def numbers_of(
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    meant: Mapping[str, str],
+    *,
+    writing: Writing | None = None,
+) -> Numbers:
+    """Return the numbers of rows.
+
+    Args:
+      rows: each with where it stands.
+      meant: which column is which.
+      writing: how the file of the rows writes numbers; told by these rows, by default.
+    """
     left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
     names = [name for name in _NUMBERS if name in meant]
-    writing = Writing.of(row.get(meant["loss"]) for _, row in rows)
+    writing = writing or writing_of((row for _, row in rows), meant["loss"])
     cells, runs, used = [], [], []
     for where, row in rows:
         values, problems = _cells(row, names, meant, writing)
@@ -253,12 +270,17 @@ def _cells(
     return values, problems
 
 
+def writing_of(rows: Iterable[Mapping[str, Any]], loss: str) -> Writing:
+    """Return how rows write numbers, of which ``loss`` is the column of the loss."""
+    return Writing.of((row.get(loss) for row in rows), may_be_large=_is_perplexity(loss))
+
+
 def _of_the_loss(column: str, writing: Writing) -> list[str]:
     """Say what the losses were taken to be."""
     said = []
     if writing.decimal_comma:
         said.append("losses have commas: numbers are read with decimal commas")
-    if _plain(column) in _PERPLEXITIES:
+    if _is_perplexity(column):
         said.append(f"column {column!r} is a perplexity, whose logarithm is the loss")
     if _plain(column) in _BITS:
         said.append(f"column {column!r} is taken as the loss: E, A, B and losses are in bits")
@@ -297,10 +319,10 @@ def _number(value: Any, name: str, column: str, writing: Writing) -> float:
     if name == "unique_tokens" and (value is None or not str(value).strip()):
         return _LACKING
     try:
-        number = writing.number(value, may_be_multiple=name != "loss")
+        number = writing.number(value, may_be_large=name != "loss" or _is_perplexity(column))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"column {column!r} has {value!r}, no number") from None
-    least = 1.0 if name == "loss" and _plain(column) in _PERPLEXITIES else 0.0
+    least = 1.0 if name == "loss" and _is_perplexity(column) else 0.0
     if not (math.isfinite(number) and number > least):
         raise ValueError(f"column {column!r} has {value!r}; numbers are above {least:g} and finite")
     return math.log(number) if least else number
@@ -320,6 +342,10 @@ def check_column(column: str, header: Sequence[str], path: str) -> None:
     if column not in header:
         hint = question(column, header)
         raise DataError(f"{path} has no column {column!r};{hint and f' {hint}'} it has: {', '.join(header)}")
+
+
+def _is_perplexity(column: str) -> bool:
+    return _plain(column) in _PERPLEXITIES
 
 
 def _plain(column: str) -> str:

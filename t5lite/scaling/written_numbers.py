@@ -7,7 +7,9 @@ from typing import Any
 
 _MULTIPLES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _SUFFIXED = re.compile(rf"(.*\d\.?)\s*([{''.join(_MULTIPLES)}])", re.IGNORECASE)
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([ ,.'\u2019\u00a0\u202f])\d{3})(?:\1\d{3})*(?P<rest>[.,]\d*)?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:([ ,.'\u2019\u00a0\u202f])\d{3})(?:\1\d{3})*(?P<rest>[.,]\d*)?")
+_POINT, _COMMA = (re.compile(rf"[+-]?\d+{mark}\d+(?:e[+-]?\d+)?", re.IGNORECASE) for mark in (r"\.", ","))
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3})+)")
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,23 @@ class Writing:
     decimal_comma: bool
 
     @classmethod
-    def of(cls, losses: Iterable[Any]) -> "Writing":
-        """Tell it by the losses, of which none is so large that it has a comma between thousands."""
-        return cls(any(isinstance(loss, str) and "," in loss for loss in losses))
+    def of(cls, losses: Iterable[Any], *, may_be_large: bool = False) -> "Writing":
+        """Tell it by the losses: some have a decimal comma, and none a decimal point.
 
-    def number(self, value: Any, *, may_be_multiple: bool) -> float:
+        Args:
+          losses: of all rows; what is no text says nothing.
+          may_be_large: they may be thousands, as perplexities are, so that 1,234 says nothing either.
+        """
+        texts = [loss.strip() for loss in losses if isinstance(loss, str)]
+        telling = [text for text in texts if not (may_be_large and _THOUSANDS.fullmatch(text))]
+        return cls(any(map(_COMMA.fullmatch, telling)) and not any(map(_POINT.fullmatch, telling)))
+
+    def number(self, value: Any, *, may_be_large: bool) -> float:
         """Return a value as a number.
 
         Args:
           value: text, or a number of any type.
-          may_be_multiple: 1.3B is 1.3e9; k, M, B or G, T.
+          may_be_large: 1,300 is 1300, and 1.3B is 1.3e9 (k, M, B or G, T); else neither is a number.
 
         Raises:
           ValueError: if it is no number.
@@ -39,10 +48,10 @@ class Writing:
         if not isinstance(value, str):
             return float(value)
         text, multiple = value.strip(), 1.0
-        if may_be_multiple and (suffixed := _SUFFIXED.fullmatch(text)):
+        if may_be_large and (suffixed := _SUFFIXED.fullmatch(text)):
             text, multiple = suffixed[1], _MULTIPLES[suffixed[2].lower()]
         decimal = "," if self.decimal_comma else "."
-        grouped = _GROUPED.fullmatch(text)
+        grouped = _GROUPED.fullmatch(text) if may_be_large else None
         if grouped and grouped[1] != decimal and (grouped["rest"] or decimal)[0] == decimal:
             text = text.replace(grouped[1], "")
         return float(text.replace(",", ".") if self.decimal_comma else text) * multiple

@@ -19,6 +19,7 @@ from t5lite.scaling.tables import (
     numbers_of,
     read_rows,
     scale_of,
+    writing_of,
 )
 
 _FAMILY, _STEP, _EVALUATION = "family", "step", "evaluation"
@@ -54,6 +55,7 @@ class TableFiles:
         by = self.by if self.by is not None else next((each for each in header if each == _FAMILY), None)
         if by is not None:
             check_column(by, header, str(path))
+        writing = writing_of((row for _, row in rows), meant["loss"])
         grouped: dict[str, list[tuple[str, Row]]] = {}
         for line, row in rows:
             family = path.stem if by is None else _word(row.get(by))
@@ -62,7 +64,7 @@ class TableFiles:
         notes: list[str] = []
         left_out: list[str] = []
         for family, each in grouped.items():
-            numbers = numbers_of(each, meant)
+            numbers = numbers_of(each, meant, writing=writing)
             found, others = _runs(family, each, numbers, origin=str(path))
             runs += [replace(run, scale=scale_of(meant["loss"])) for run in found]
             left_out += others

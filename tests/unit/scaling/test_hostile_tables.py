@@ -84,17 +84,64 @@ def test_a_written_number_is_that_number(decimal_comma, value, places):
     for text in (f"{value:.{places}f}", f"{value:,.{places}f}", f"{value:.{places}e}"):
         expected = float(text.replace(",", ""))
         assert (
-            writing.number(text.translate(swapped) if decimal_comma else text, may_be_multiple=True)
-            == expected
+            writing.number(text.translate(swapped) if decimal_comma else text, may_be_large=True) == expected
         )
 
 
 @pytest.mark.parametrize(
-    "text", ["52%", "1,3", "1,2,3", "12,34,567", "3.1B", "B", "", "k", "1 2", "$3", "2.5e", "0x10"]
+    "text",
+    ["52%", "1,3", "1,300", "1 300", "1,2,3", "12,34,567", "3.1B", "B", "", "k", "1 2", "$3", "2.5e", "0x10"],
 )
 def test_what_is_no_loss_is_refused(text):
     with pytest.raises(ValueError, match="could not convert"):
-        Writing(decimal_comma=False).number(text, may_be_multiple=False)
+        Writing(decimal_comma=False).number(text, may_be_large=False)
+
+
+@pytest.mark.parametrize(
+    ("losses", "read_as", "left_out"),
+    [
+        (["3.125", "3.25", "diverged, NaN"], [3.125, 3.25], 1),
+        (["3.125", "3.25", "3,1"], [3.125, 3.25], 1),
+        (["3.125", "3.25", "3,141"], [3.125, 3.25], 1),
+        (["0.950", "0.875", "n/a, lost"], [0.95, 0.875], 1),
+        (["3,125", "3,25", "lost, NaN"], [3.125, 3.25], 1),
+        (["3,125", "3", "2,5e0"], [3.125, 3, 2.5], 0),
+        (["3.125e0", "3,25"], [3.125], 1),
+    ],
+)
+def test_one_odd_cell_does_not_change_what_the_others_mean(tmp_path, losses, read_as, left_out):
+    file = tmp_path / "runs.csv"
+    rows = [f'{number}000;"2,000";{loss};{loss[0]}' for number, loss in enumerate(losses, start=1)]
+    file.write_text("\n".join(["params;tokens;loss;group", *rows]), encoding="utf-8")
+    assert read(str(file)).observations.loss.tolist() == read_as
+    left = [note for note in read(str(file)).notes if f"{left_out} of {len(losses)} rows left out" in note]
+    assert len(left) == left_out
+    groups = Reading().tables(str(file), by="group").values()
+    of_groups = [loss for table in groups for loss in table.observations.loss.tolist()]
+    assert sorted(of_groups) == sorted(read_as)
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "read_as"),
+    [
+        (["1,234", "950.5"], [1234, 950.5]),
+        (["1,234", "950"], [1234, 950]),
+        (["12,345", "950,5"], [12.345, 950.5]),
+        (["1.234", "950,5"], [1234, 950.5]),
+        (["1.234,5", "950,5"], [1234.5, 950.5]),
+    ],
+)
+def test_perplexities_have_commas_between_thousands(tmp_path, perplexities, read_as):
+    file = tmp_path / "runs.csv"
+    rows = [f"1;{number}e6;{each}" for number, each in enumerate(perplexities, start=1)]
+    file.write_text("\n".join(["params;tokens;ppl", *rows]), encoding="utf-8")
+    np.testing.assert_allclose(np.exp(read(str(file)).observations.loss), read_as)
+
+
+def test_a_number_below_one_has_no_thousands(tmp_path):
+    assert Writing(decimal_comma=True).number("0.950", may_be_large=True) == 0.95
+    with pytest.raises(ValueError, match="could not convert"):
+        Writing(decimal_comma=False).number("0,125B", may_be_large=True)
 
 
 def test_parquet_has_numbers_of_every_type(tmp_path):
