@@ -162,6 +162,8 @@ def _new_picture(known: Arguments) -> StoragePath | None:
 def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Settings) -> list[str]:
     lines = [f"{name}: {described(table.observations, settings)}"]
     lines += [f"warning: {note}" for note in (*table.notes, *warnings(table.observations, settings))]
+    if renamed := [f"{name}={column}" for name, column in table.meant.items() if name != column]:
+        lines.append(f"columns: {', '.join(renamed)}")
     for analysis in analyses:
         lines += ["", f"{analysis.method.name}: {analysis.method.about}"]
         width = max((len(each) for each in analysis.numbers), default=0)

@@ -36,6 +36,9 @@ _PERPLEXITIES = (
 )
 _OTHER_LOSSES = (*_BITS, *_PERPLEXITIES)
 """What is taken where no column is called a loss."""
+_OF_BITS = re.compile(r"(^|_)(bits|bpb|bpc)(_|$)")
+_OF_PERPLEXITY = re.compile(r"(^|_)(perplexity|ppl)(_|$)")
+"""In the name of a column that is taken as the loss."""
 
 Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
 """Names of columns, and rows with their line numbers (of Parquet, row numbers)."""
@@ -47,6 +50,8 @@ BEYOND = "\0"
 _LACKING = math.nan
 """Unique tokens of a row that does not say them: its own tokens."""
 _FLOPS_PER_PAIR = 6.0
+_LEAST_RATIO, _MOST_RATIO = 1.5, 12.0
+"""Of FLOPs to parameters times tokens: half of an encoder-decoder's 3, twice a decoder's 6."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +159,9 @@ class Reading:
                 meant[name] = self.columns[name]
                 continue
             found = [column for column in header if _plain(column) in usual]
-            if name == "loss" and not found:
-                found = [column for column in header if _plain(column) in _OTHER_LOSSES]
+            # A column "l" may be anything, such as layers; beside another loss it is not taken for one.
+            if name == "loss" and all(_plain(column) == "l" for column in found):
+                found += [column for column in header if _plain(column) in _OTHER_LOSSES]
             if name in found:  # beside which a sweep's table has heldout/loss
                 found = [column for column in found if "/" not in column]
             if len(found) > 1:
@@ -282,7 +288,7 @@ def _of_the_loss(column: str, writing: Writing) -> list[str]:
         said.append("losses have commas: numbers are read with decimal commas")
     if _is_perplexity(column):
         said.append(f"column {column!r} is a perplexity, whose logarithm is the loss")
-    if _plain(column) in _BITS:
+    if _OF_BITS.search(_plain(column)):
         said.append(f"column {column!r} is taken as the loss: E, A, B and losses are in bits")
     return said
 
@@ -307,10 +313,11 @@ def _unusual(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Say of FLOPs that are far from 6 N D."""
     ratio = arrays["flops"] / (arrays["params"] * arrays["tokens"])
     low, high = float(ratio.min()), float(ratio.max())
-    if unusual := int(np.sum((ratio < 3) | (ratio > 12))):
+    if unusual := int(np.sum((ratio < _LEAST_RATIO) | (ratio > _MOST_RATIO))):
         return [
-            f"FLOPs are {low:.3g} to {high:.3g} times parameters x tokens, where 6 is usual (below 3 or "
-            f"above 12 in {unusual} of {len(ratio)} rows): are the units right?"
+            f"FLOPs are {low:.3g} to {high:.3g} times parameters x tokens, where 6 is usual, 3 of "
+            f"encoder-decoders (below {_LEAST_RATIO:g} or above {_MOST_RATIO:g} in {unusual} of {len(ratio)} "
+            "rows): are the units right?"
         ]
     return []
 
@@ -345,7 +352,7 @@ def check_column(column: str, header: Sequence[str], path: str) -> None:
 
 
 def _is_perplexity(column: str) -> bool:
-    return _plain(column) in _PERPLEXITIES
+    return _OF_PERPLEXITY.search(_plain(column)) is not None
 
 
 def _plain(column: str) -> str:

@@ -189,6 +189,31 @@ def test_losses_in_bits_and_perplexities_are_said(tmp_path):
     assert table.notes == ("column 'val_ppl' is a perplexity, whose logarithm is the loss",)
 
 
+@pytest.mark.parametrize("name", ["wikitext_ppl", "heldout/perplexity", "PPL (c4)", "ppl_train"])
+def test_a_column_that_is_named_is_a_perplexity_by_a_word_of_its_name(tmp_path, name):
+    file = written(
+        tmp_path / "runs.csv",
+        f"N,D,C,{name},loss",
+        lambda n, d, c, loss: map(str, (n, d, c, np.exp(loss), 9)),
+    )
+    table = read(file, loss=name)
+    check_read(table)
+    assert table.notes == (f"column {name!r} is a perplexity, whose logarithm is the loss",)
+
+
+def test_a_column_l_beside_another_loss_is_not_guessed_at(tmp_path):
+    file = written(
+        tmp_path / "runs.csv", "N,D,C,l,ppl", lambda n, d, c, loss: map(str, (n, d, c, 12, np.exp(loss)))
+    )
+    with pytest.raises(DataError, match="several columns for loss: l, ppl; say which"):
+        read(file)
+
+
+def test_costs_of_encoder_decoders_are_usual(tmp_path):
+    file = written(tmp_path / "runs.csv", "N,D,C,L", lambda n, d, c, loss: map(str, (n, d, 0.48 * c, loss)))
+    assert read(file).notes == ()
+
+
 def test_costs_that_contradict_the_sizes_are_counted(tmp_path):
     file = written(
         tmp_path / "runs.csv",
@@ -196,7 +221,7 @@ def test_costs_that_contradict_the_sizes_are_counted(tmp_path):
         lambda n, d, c, loss: map(str, (n, d, c * (1 + 9 * (n > 1e9)), loss)),
     )
     many = int(np.sum(RUNS.params > 1e9))
-    assert f"(below 3 or above 12 in {many} of 48 rows): are the units right?" in read(file).notes[0]
+    assert f"(below 1.5 or above 12 in {many} of 48 rows): are the units right?" in read(file).notes[0]
 
 
 def test_a_row_with_too_many_cells_is_left_out(tmp_path):

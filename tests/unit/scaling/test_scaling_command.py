@@ -33,6 +33,7 @@ def test_a_table_is_fitted_and_drawn(tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "48 runs, 6 budgets" in said
+    assert "\ncolumns: flops=budget\n" in said
     assert "N at 1e+22" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(words) == 2
@@ -55,7 +56,9 @@ def test_what_is_held_out_is_printed_run_by_run(tmp_path, capsys):
 def test_json_has_all_numbers(tmp_path, capsys):
     table = write_csv(tmp_path / "runs.tsv", rows(), "\t")
     assert main(["scaling", "fit", table, *QUICK, "--json"]) == 0
-    methods = json.loads(capsys.readouterr().out)[""]["methods"]
+    content = json.loads(capsys.readouterr().out)[""]
+    assert content["meant"] == {"params": "params", "tokens": "tokens", "flops": "budget", "loss": "loss"}
+    methods = content["methods"]
     assert 0.4 < methods["isoflop"]["numbers"]["N exponent"] < 0.6
     interval = methods["kaplan"]["intervals"]["alpha_N"]
     assert interval["low"] < interval["high"]
