@@ -133,7 +133,7 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
         notes.append(
             f"{found.num_failed} of {drawn} resamples determined no fit; intervals are of the others"
         )
-    notes += fitted.notes()
+    notes += [*found.notes, *fitted.notes()]
     bias = parabola_bias(fitted, observations)
     if bias is not None:
         notes.append(

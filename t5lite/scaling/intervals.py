@@ -18,10 +18,12 @@ from t5lite.scaling.observations import Observations, budget_numbers
 _SEED = 20201
 _FEWEST_DRAWN = 3
 """Of runs, or of a budget's; fewer tell nothing of how they differ."""
+_LISTED = 4
+"""Names in a sentence."""
 _FEWEST_FREE = 1.5
 """Degrees of freedom: one error alone says nothing of how large errors are."""
-_LEAST_LEFT = 0.05
-"""Of a run's error, below which a fit follows it wherever it is."""
+_FOLLOWED = 1e-6
+"""Of a run's error, what is left where a fit goes through the run, wherever it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,13 @@ class Bootstrapped:
       intervals: by the number's name.
       num_resamples: that were fitted.
       num_failed: resamples that determined no fit; they are not in the intervals.
+      notes: what is to be said of the intervals, a sentence each.
     """
 
     intervals: dict[str, Interval]
     num_resamples: int
     num_failed: int
+    notes: tuple[str, ...] = ()
 
 
 def refitted(
@@ -66,17 +70,34 @@ def refitted(
 
 
 def percentiles(found: Sequence[dict[str, float]], *, num_failed: int = 0, level: float) -> Bootstrapped:
-    """Return intervals between percentiles of what resamples found."""
+    """Return intervals between percentiles of what resamples found.
+
+    What most resamples do not determine has no interval; how many do not is said.
+    """
     tail = 50 * (1 - level)
     intervals = {}
+    lacking: dict[int, list[str]] = {}
     for name in {name: None for each in found for name in each}:
         values = [each[name] for each in found if name in each]
-        if 2 * len(values) < len(found):  # what most resamples do not determine has no interval
+        if len(values) < len(found):
+            lacking.setdefault(len(found) - len(values), []).append(name)
+        if 2 * len(values) < len(found):
             continue
         method = "linear" if np.isfinite(values).all() else "inverted_cdf"  # nothing lies between infinities
         low, high = np.percentile(values, [tail, 100 - tail], method=method)
         intervals[name] = Interval(low=float(low), high=float(high), level=level)
-    return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=num_failed)
+    notes = tuple(
+        f"{listed(names)}: none in {missing} of {len(found)} resamples; "
+        + ("intervals are of the others" if names[0] in intervals else "too many for an interval")
+        for missing, names in lacking.items()
+    )
+    return Bootstrapped(intervals=intervals, num_resamples=len(found), num_failed=num_failed, notes=notes)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few of names, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def draws(observations: Observations, num_resamples: int) -> list[np.ndarray]:
@@ -115,16 +136,19 @@ class Residuals:
     def redrawn(self, num_resamples: int) -> np.ndarray:
         """Return losses as other runs of the same sizes might have, [R, P]; no row where too little is left.
 
-        Errors are drawn from those of all runs, made as large as errors are before a fit follows them. How
-        large they are is itself known from ``P`` less the constants errors only: each resample divides by
-        a root of chi-squared over these degrees of freedom, by which the intervals of a line are Student's.
+        Errors are drawn from those of all runs, made as large as errors are before a fit follows them; where
+        a fit goes through a run, as in a budget of three, nothing is left that tells its error, and none is
+        drawn from there. How large errors are is itself known from ``P`` less the constants errors only:
+        each resample divides by a root of chi-squared over these degrees of freedom, by which the intervals
+        of a line are Student's.
         """
         free = len(self.left) - float(self.leverages.sum())
         if free < _FEWEST_FREE:
             return np.empty((0, len(self.left)))
         rng = np.random.default_rng(_SEED)
-        errors = self.left / np.sqrt(np.maximum(1 - self.leverages, _LEAST_LEFT))
-        drawn = rng.choice(errors - errors.mean(), size=(num_resamples, len(errors)))
+        told = 1 - self.leverages > _FOLLOWED
+        errors = self.left[told] / np.sqrt(1 - self.leverages[told])
+        drawn = rng.choice(errors - errors.mean(), size=(num_resamples, len(self.left)))
         return self.fitted * np.exp(drawn * np.sqrt(free / rng.chisquare(free, size=(num_resamples, 1))))
 
 

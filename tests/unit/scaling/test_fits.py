@@ -277,7 +277,9 @@ def test_a_number_that_few_resamples_determine_has_no_interval():
     def numbers(_):
         return {"always": float(next(always))} | ({"rarely": 1.0} if next(rarely) < 3 else {})
 
-    assert set(refitted(numbers, [runs] * 10, level=0.9).intervals) == {"always"}
+    again = refitted(numbers, [runs] * 10, level=0.9)
+    assert set(again.intervals) == {"always"}
+    assert again.notes == ("rarely: none in 7 of 10 resamples; too many for an interval",)
 
 
 def test_too_few_runs_are_refused():

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5lite.scaling.intervals import Residuals, counts, draws
+from t5lite.scaling.intervals import Residuals, counts, draws, percentiles
 from t5lite.scaling.isoflop import fit_isoflop, isoflop_residuals
 from t5lite.scaling.laws import LAWS
 from t5lite.scaling.minimization import minimize_all
@@ -65,6 +65,30 @@ def test_errors_that_are_drawn_are_as_large_as_the_runs():
     assert np.std(drawn) == pytest.approx(expected * np.sqrt(28 / 26), rel=0.05)
     exact = replace(residuals, leverages=np.full(30, 0.97))
     assert len(exact.redrawn(400)) == 0
+    # Runs that the fit goes through, as of budgets of three, tell no error, and have errors as large.
+    more = Residuals(
+        fitted=np.full(50, 2.0),
+        left=np.append(left, np.zeros(20)),
+        leverages=np.append(residuals.leverages, np.ones(20)),
+    )
+    drawn = np.log(more.redrawn(400) / 2.0)
+    assert np.std(drawn[:, 30:]) == pytest.approx(expected * np.sqrt(28 / 26), rel=0.05)
+
+
+def test_resamples_without_a_number_are_counted():
+    found = [{"alpha": 1.0 + place} | ({"N exponent": 0.5} if place < 8 else {}) for place in range(10)]
+    few = percentiles(found, level=0.9)
+    assert set(few.intervals) == {"alpha", "N exponent"}
+    assert few.notes == ("N exponent: none in 2 of 10 resamples; intervals are of the others",)
+    most = percentiles(found[5:], level=0.9)
+    assert most.notes == ("N exponent: none in 2 of 5 resamples; intervals are of the others",)
+    assert percentiles(found[7:], level=0.9).notes == (
+        "N exponent: none in 2 of 3 resamples; too many for an interval",
+    )
+    assert percentiles(found[:8], level=0.9).notes == ()
+    many = [{f"N at 1e{each}": 1.0 for each in range(18, 27)}, *[{"E": 1.0}] * 2]
+    (of_sizes, _) = percentiles(many, level=0.9).notes
+    assert of_sizes.startswith("N at 1e18, N at 1e19, N at 1e20, N at 1e21 and 5 more: none in 2 of 3")
 
 
 def test_residuals_are_of_the_budgets_that_have_an_optimum():
