@@ -8,7 +8,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
-from t5lite.scaling.intervals import Bootstrapped, Residuals, counts, draws, percentiles, refitted
+from t5lite.scaling.intervals import Bootstrapped, Residuals, draws, percentiles, refitted
 from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, isoflop_residuals, profile_of
 from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
@@ -330,12 +330,9 @@ class Chinchilla(Method):
         self, fitted: Fitted, observations: Observations, *, asked: Asked, num_resamples: int, level: float
     ) -> Bootstrapped:
         """Return them of all resamples at once."""
-        if (law := fitted.law) is None:
-            return super().intervals(
-                fitted, observations, asked=asked, num_resamples=num_resamples, level=level
-            )
-        weights = counts(draws(observations, num_resamples), len(observations))
-        thetas = refit(law, observations, weights)
+        law = fitted.law
+        assert law is not None  # its own fit
+        thetas = refit(law, observations, draws(observations, num_resamples))
         found = [numbers_of(_Law(replace(law, theta=theta)), asked) for theta in thetas]
         return percentiles(found, level=level)
 

@@ -7,11 +7,13 @@ derivatives; the sum is divided by delta, since a tolerance that is larger than 
 published fits too early (Besiroglu et al., 2024).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from t5lite.core.errors import DataError
+from t5lite.scaling.intervals import counts
 from t5lite.scaling.laws import Centre, LossLaw
 from t5lite.scaling.minimization import Objective, minimize_all
 from t5lite.scaling.observations import Cost, Observations
@@ -20,7 +22,7 @@ DELTA = 1e-3
 _FOLLOWED = 12
 _MORE_STARTS = 2
 _NUMBERS_AT_ONCE = 3_000_000
-"""Of arrays, so that resamples of large tables fit into memory."""
+"""Of arrays, so that starts and resamples of large tables fit into memory."""
 _SAME_OPTIMUM = 1e-3
 """Of the objective, relative: two ends that differ by less are one."""
 _WIDEST = 14.0
@@ -135,18 +137,18 @@ def fit_law(law: LossLaw, observations: Observations, *, delta: float = DELTA) -
 
 
 def refit(
-    fit: LawFit, observations: Observations, weights: np.ndarray, *, delta: float = DELTA
+    fit: LawFit, observations: Observations, drawn: Sequence[np.ndarray], *, delta: float = DELTA
 ) -> np.ndarray:
-    """Return what a formula's constants move to, [R, K], where runs count ``weights`` times, [R, P].
+    """Return what a formula's constants move to, [R, K], of each of some draws of the runs.
 
     Each is followed from where the fit ended and from the two of the grid that are best for it: resamples
     of a bootstrap are small steps away, but a Huber loss of a law that does not hold has several hollows.
     """
     grid = np.concatenate([fit.theta[None], fit.law.starts()])
-    thetas = np.empty((len(weights), len(fit.theta)))
+    thetas = np.empty((len(drawn), len(fit.theta)))
     at_once = max(1, _NUMBERS_AT_ONCE // (len(grid) * len(observations)))
-    for first in range(0, len(weights), at_once):
-        part = weights[first : first + at_once]
+    for first in range(0, len(drawn), at_once):
+        part = counts(drawn[first : first + at_once], len(observations))
         objective = _huber(fit.law, observations, fit.centre, delta=delta, weights=part)
         values, _ = objective(np.tile(grid, (len(part), 1)), np.repeat(np.arange(len(part)), len(grid)))
         order = np.argsort(values.reshape(len(part), -1)[:, 1:], axis=1, kind="stable")[:, :_MORE_STARTS]
@@ -169,8 +171,9 @@ def _huber(
 ) -> Objective:
     """Return the sum of Huber losses; of several problems with a row of ``weights`` [R, P] each."""
     logs = np.log(observations.loss)
+    at_once = max(1, _NUMBERS_AT_ONCE // len(observations))
 
-    def objective(theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def of_some(theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # A search may try exponents that overflow; it is told that this is no way.
         with np.errstate(all="ignore"):
             fitted, slopes = law.log_loss(theta, observations.params, observations.tokens, centre)
@@ -181,5 +184,10 @@ def _huber(
             slope = np.einsum("rp,rpk->rk", weight * np.clip(errors, -1, 1), slopes) / delta
         good = np.isfinite(values) & np.isfinite(slope).all(axis=-1)
         return np.where(good, values, np.inf), np.where(good[:, None], slope, 0)
+
+    def objective(theta: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [slice(first, first + at_once) for first in range(0, len(theta), at_once)]
+        values, slopes = zip(*(of_some(theta[part], which[part]) for part in parts), strict=True)
+        return np.concatenate(values), np.concatenate(slopes)
 
     return objective

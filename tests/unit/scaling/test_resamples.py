@@ -7,9 +7,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5lite.scaling.intervals import Residuals, counts, draws, percentiles
+from t5lite.scaling import parametric
+from t5lite.scaling.intervals import Residuals, draws, percentiles
 from t5lite.scaling.isoflop import fit_isoflop, isoflop_residuals
-from t5lite.scaling.laws import LAWS
+from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.minimization import minimize_all
 from t5lite.scaling.parametric import fit_law, refit
 from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
@@ -44,13 +45,32 @@ def test_resamples_end_where_the_whole_grid_ends(name, seed, sizes):
     runs = isoflops(noise=0.01, seed=seed, num_budgets=5, sizes=sizes)
     fit = fit_law(LAWS[name], runs)
     drawn = draws(runs, 6)
-    thetas = refit(fit, runs, counts(drawn, len(runs)))
+    thetas = refit(fit, runs, drawn)
     for which, theta in zip(drawn, thetas, strict=True):
         taken = runs.take(which)
         alone = fit_law(LAWS[name], taken)
         left = np.abs(np.log(taken.loss / replace(fit, theta=theta).loss(taken.params, taken.tokens))) / 1e-3
         objective = np.sum(np.where(left <= 1, left**2 / 2, left - 0.5))
         assert objective <= alone.objective * (1.001 if name == "chinchilla" else 1.03)
+
+
+def test_the_memory_of_a_fit_does_not_grow_with_the_grid_of_starts(monkeypatch):
+    runs = isoflops(noise=0.01, num_budgets=3, sizes=6)
+    whole = fit_law(LAWS["chinchilla"], runs)
+    shapes = []
+
+    class Watched(ChinchillaLaw):
+        def log_loss(self, theta, params, tokens, centre):
+            shapes.append((*theta.shape[:-1], len(params)))
+            return super().log_loss(theta, params, tokens, centre)
+
+    monkeypatch.setattr(parametric, "_NUMBERS_AT_ONCE", 12 * len(runs))
+    parts = fit_law(Watched(), runs)
+    assert max(map(np.prod, shapes)) <= 12 * len(runs)
+    np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9)
+    again = refit(replace(whole, law=Watched()), runs, [np.arange(len(runs))] * 2)
+    np.testing.assert_allclose(again, [whole.theta] * 2, rtol=1e-3, atol=1e-3)
+    assert max(map(np.prod, shapes)) <= 12 * len(runs)
 
 
 def test_errors_that_are_drawn_are_as_large_as_the_runs():
