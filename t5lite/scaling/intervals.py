@@ -1,10 +1,11 @@
 """How far a fit would move with other runs of the same kind: the bootstrap.
 
 Of runs of which each is a training of its own, errors are drawn and the sizes stay (model-based resampling,
-Davison and Hinkley, 1997, section 6.2.3): a budget of four runs has too few to draw runs from, and isoFLOP
-intervals by such draws held the truth in 97 to 99 of 100 tables where 90 were asked for. Of training curves
-whole ones are drawn, since points of one training err together; so are runs for a Huber loss, whose small
-delta makes it follow a run for each constant exactly, which leaves errors of 0 that no other run has.
+Davison and Hinkley, 1997, section 6.2.3; here of normal errors): a budget of four runs has too few to draw
+runs from, and isoFLOP intervals by such draws held the truth in 97 to 99 of 100 tables where 90 were asked
+for. Of training curves whole ones are drawn, since points of one training err together; so are runs for a
+Huber loss, whose small delta makes it follow a run for each constant exactly, which leaves errors of 0 that
+no other run has.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +23,10 @@ _LISTED = 4
 """Names in a sentence."""
 _FEWEST_FREE = 1.5
 """Degrees of freedom: one error alone says nothing of how large errors are."""
-_FOLLOWED = 1e-6
-"""Of a run's error, what is left where a fit goes through the run, wherever it is."""
+_SHARED = 4.0
+"""Degrees of freedom with which the errors of all groups count in each. Of 400 simulated isoFLOP tables of
+six budgets of eight runs, 90 % intervals of the exponents held the truth in 92 %; in 91 % where the largest
+budget errs four times as much, and there in 78 % by one size of errors for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,29 +130,34 @@ class Residuals:
       left: ln of measured over fitted loss, [P].
       leverages: how much of its own error each fitted loss takes, [P]; their sum is the number of
         constants.
+      groups: within which errors are of one size, [P], numbered from 0.
     """
 
     fitted: np.ndarray
     left: np.ndarray
     leverages: np.ndarray
+    groups: np.ndarray
 
     def redrawn(self, num_resamples: int) -> np.ndarray:
         """Return losses as other runs of the same sizes might have, [R, P]; no row where too little is left.
 
-        Errors are drawn from those of all runs, made as large as errors are before a fit follows them; where
-        a fit goes through a run, as in a budget of three, nothing is left that tells its error, and none is
-        drawn from there. How large errors are is itself known from ``P`` less the constants errors only:
-        each resample divides by a root of chi-squared over these degrees of freedom, by which the intervals
-        of a line are Student's.
+        Errors are normal. How large they are in a group, few runs tell: its variance is drawn, too, from what
+        its own residuals say with all that the fit leaves them free, and those of all groups with four
+        degrees of freedom more (Smyth, 2004, who estimates that number). So the intervals of a line are
+        Student's, a group that errs more than others has larger errors, and one that the fit goes through,
+        as of three runs, has those of all.
         """
         free = len(self.left) - float(self.leverages.sum())
         if free < _FEWEST_FREE:
             return np.empty((0, len(self.left)))
         rng = np.random.default_rng(_SEED)
-        told = 1 - self.leverages > _FOLLOWED
-        errors = self.left[told] / np.sqrt(1 - self.leverages[told])
-        drawn = rng.choice(errors - errors.mean(), size=(num_resamples, len(self.left)))
-        return self.fitted * np.exp(drawn * np.sqrt(free / rng.chisquare(free, size=(num_resamples, 1))))
+        squares = np.bincount(self.groups, self.left**2)
+        known = _SHARED + np.bincount(self.groups, 1 - self.leverages)
+        variances = (_SHARED * squares.sum() / free + squares) / rng.chisquare(
+            known, size=(num_resamples, len(known))
+        )
+        errors = rng.normal(size=(num_resamples, len(self.left)))
+        return self.fitted * np.exp(errors * np.sqrt(variances[:, self.groups]))
 
 
 Groups = list[list[np.ndarray]]

@@ -112,8 +112,9 @@ def profile_of(budget: Observations) -> Profile | None:
 def isoflop_residuals(fit: IsoFlopFit, observations: Observations) -> tuple[Observations, Residuals]:
     """Return the runs of the budgets with an optimum, and what their parabolas of tokens leave of them."""
     numbers = budget_numbers(observations)
+    assert numbers is not None  # of runs that were fitted
     fitted, leverages = np.full(len(observations), np.nan), np.zeros(len(observations))
-    for number in range(0 if numbers is None else numbers.max() + 1):
+    for number in range(numbers.max() + 1):
         of_budget = np.flatnonzero(numbers == number)
         budget = observations.take(of_budget)
         if _flops(budget) in fit.left_out:
@@ -125,7 +126,7 @@ def isoflop_residuals(fit: IsoFlopFit, observations: Observations) -> tuple[Obse
     used = fitted > 0
     taken = observations.take(used)
     left = np.log(taken.loss / fitted[used])
-    return taken, Residuals(fitted=fitted[used], left=left, leverages=leverages[used])
+    return taken, Residuals(fitted=fitted[used], left=left, leverages=leverages[used], groups=numbers[used])
 
 
 def _flops(budget: Observations) -> float:

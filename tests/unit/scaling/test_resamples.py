@@ -79,20 +79,35 @@ def test_errors_that_are_drawn_are_as_large_as_the_runs():
     basis = np.linalg.qr(np.vander(np.linspace(-1, 1, 30), 2))[0]
     errors = 0.01 * rng.normal(size=30)
     left = errors - basis @ (basis.T @ errors)
-    residuals = Residuals(fitted=np.full(30, 2.0), left=left, leverages=np.sum(basis**2, axis=1))
+    residuals = Residuals(
+        fitted=np.full(30, 2.0),
+        left=left,
+        leverages=np.sum(basis**2, axis=1),
+        groups=np.zeros(30, int),
+    )
     drawn = np.log(residuals.redrawn(400) / 2.0)
     expected = np.sqrt(np.sum(left**2) / 28)
-    assert np.std(drawn) == pytest.approx(expected * np.sqrt(28 / 26), rel=0.05)
+    assert np.std(drawn) == pytest.approx(expected * np.sqrt(32 / 30), rel=0.05)
     exact = replace(residuals, leverages=np.full(30, 0.97))
     assert len(exact.redrawn(400)) == 0
-    # Runs that the fit goes through, as of budgets of three, tell no error, and have errors as large.
-    more = Residuals(
-        fitted=np.full(50, 2.0),
-        left=np.append(left, np.zeros(20)),
-        leverages=np.append(residuals.leverages, np.ones(20)),
+
+
+def test_budgets_have_errors_of_their_own_size():
+    """Four, fitted by their means: one errs ten times as much, and the last, of one run, as all do."""
+    errors = np.random.default_rng(0).normal(size=41) * np.repeat(
+        [0.001, 0.001, 0.01, 0.001], [12, 12, 16, 1]
     )
-    drawn = np.log(more.redrawn(400) / 2.0)
-    assert np.std(drawn[:, 30:]) == pytest.approx(expected * np.sqrt(28 / 26), rel=0.05)
+    groups = np.repeat(np.arange(4), [12, 12, 16, 1])
+    sizes = np.bincount(groups)
+    left = errors - (np.bincount(groups, errors) / sizes)[groups]
+    residuals = Residuals(fitted=np.full(41, 2.0), left=left, leverages=1 / sizes[groups], groups=groups)
+    drawn = np.log(residuals.redrawn(2000) / 2.0)
+    middle = [np.median(np.abs(drawn[:, groups == group])) for group in range(4)]
+    of_all = np.sqrt(np.sum(left**2) / 37)
+    own = np.sqrt((4 * of_all**2 + np.bincount(groups, left**2)) / (4 + sizes - 1))
+    of_student = np.array([0.69, 0.69, 0.69, 0.74])  # medians of 15, 15, 19 and 4 degrees of freedom
+    assert middle == pytest.approx(own * of_student, rel=0.08)
+    assert middle[2] > 1.5 * middle[0]
 
 
 def test_resamples_without_a_number_are_counted():
