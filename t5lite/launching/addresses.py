@@ -52,6 +52,8 @@ def _check_bases(config: RunConfig, missing_disk: str) -> None:
         resumed["continue_from.run"] = config.continue_from.run
     if now is not None and (base := _base_of(RunDirectory.at(now.run))) is not None:
         _check_base(f"initialize_from.run={now.run}", base, missing_disk, _IMPORTED_ANEW)
+    if not config.adapter.stands_apart:  # its own checkpoints have no base, and storage need not be asked
+        return
     for field, run in resumed.items():
         directory = RunDirectory.at(run)
         if (base := _base_of(directory)) is not None:

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from t5lite.adapters import Base
+from t5lite.adapters import Base, LoRA
 from t5lite.core.errors import ConfigError
 from t5lite.launching import addresses, grammars
 from t5lite.launching.addresses import check_places
@@ -168,7 +168,10 @@ def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(is
         word for name in ("data.store", "evaluations.heldout.store") for word in (f"--{name}", "gs://abc/x")
     ]
     begun = dataclasses.replace(
-        make_job(*words).config, run_dir="gs://bucket/run", initialize_from=InitializeFrom(run="/disk/base")
+        make_job(*words).config,
+        run_dir="gs://bucket/run",
+        initialize_from=InitializeFrom(run="/disk/base"),
+        adapter=LoRA(),
     )
     held = SimpleNamespace(adaptation=SimpleNamespace(base=Base(run="/disk/base", step=7, digest="")))
 
@@ -189,6 +192,13 @@ def test_a_base_that_the_machines_do_not_see_is_refused_of_a_run_that_goes_on(is
         check_places(dataclasses.replace(begun, initialize_from=None), "the hosts lack")
     moved = InitializeFrom(run="gs://bucket/base")
     check_places(dataclasses.replace(begun, initialize_from=moved), "the hosts lack")
+
+
+def test_storage_is_not_asked_for_the_base_of_a_run_that_has_none(monkeypatch):
+    """Which takes a minute where nothing answers, and ``--dry-run`` needs no network."""
+    monkeypatch.setattr(addresses, "_base_of", lambda directory: pytest.fail(f"{directory.path} is asked"))
+    stores = ["--data.store", "gs://abc/x", "--evaluations.heldout.store", "gs://abc/x"]
+    check_places(make_job("--run-dir", "gs://bucket/run", *stores).config, "the hosts lack")
 
 
 @settings(max_examples=300)
