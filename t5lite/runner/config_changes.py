@@ -151,11 +151,13 @@ def config_changes(
         if before not in (None, now) and field not in moved:
             contents_of = Change(path, f"contents {before}", f"contents {now}")
             changes.append(ConfigChange(contents_of, effect_of(path)))
+    idle = {f"model.{name}" for name in config.model.idle_fields}
     # A store that lies elsewhere is the same store, and of some vocabularies all frames are the same.
     return [
         dataclasses.replace(change, effect=Effect.NOTHING)
         if resumed.contents.get(change.field) == contents.get(change.field, "")
         or (change.change.path[-1] == "frame" and not frames_differ)
+        or change.field in idle
         else change
         for change in changes
     ]

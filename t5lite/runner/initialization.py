@@ -30,7 +30,7 @@ from t5lite.runner.snapshot import Snapshot
 
 _CLASSIFIER = "classifier."
 """How the names of a classifier's own parameters begin."""
-_HEAD_FIELDS = ("head", "num_labels")
+_HEAD_FIELDS = ("head", "num_labels", "label_transform")
 """Whose parameters a fine-tuning makes anew where they differ from those of the one it starts from."""
 _FREE_FIELDS = ("dropout_rate", "embedding", *_HEAD_FIELDS)
 """In which the model of a fine-tuning may differ from the one it starts from."""

@@ -72,7 +72,7 @@ class ModelFile:
     def defining(self) -> dict[str, Any]:
         """The content without what is free to change when a run resumes."""
         content = self.to_json()
-        config = {**content["config"], "dropout_rate": None}
+        config = {**content["config"], **dict.fromkeys(("dropout_rate", *self.config.idle_fields))}
         free = {"execution": None, "eos_ids": (), "adaptation": None, "is_imported": None}
         return {**content, "config": config, **free}
 

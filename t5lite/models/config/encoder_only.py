@@ -184,6 +184,11 @@ class EncoderOnlyConfig(TransformerConfig):
         return self.label_transform and self.head_kind.labels_tokens
 
     @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """``label_transform``, of a head that does not label tokens."""
+        return () if self.head_kind.labels_tokens else ("label_transform",)
+
+    @property
     def labels_of_head(self) -> int:
         """Outputs of the head's dense layer to labels; 0 where it has none."""
         kind = self.head_kind

@@ -126,6 +126,11 @@ class TransformerConfig(TextVectors, ABC):
         return ()
 
     @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """Names of fields that the head makes nothing of: whatever they are, it is the same model."""
+        return ()
+
+    @property
     def num_classes(self) -> int | None:
         """The classes of a row that it tells apart; None: it is no classifier of rows."""
         return None

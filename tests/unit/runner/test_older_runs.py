@@ -1,5 +1,6 @@
 """Files of a run that older versions wrote are read, those of a newer one refused by name."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,21 +9,26 @@ import pytest
 
 from t5lite import run_config
 from t5lite.checkpointing.reading import METADATA_VERSIONS, read_metadata
-from t5lite.core.errors import ConfigError, DamagedCheckpointError
+from t5lite.core.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from t5lite.core.migrations import Versions
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture_schedule import MixtureHistory, Share
+from t5lite.data.position import DataPosition
 from t5lite.data.vocabulary import ByteVocabulary
 from t5lite.models.config import Execution
 from t5lite.run_config import InitializeFrom
 from t5lite.runner import config_history, model_file, rollback, run_directory
-from t5lite.runner.resumption import resumption
+from t5lite.runner.config_changes import Effect, config_changes
+from t5lite.runner.earlier_run import EarlierModel, EarlierRun
+from t5lite.runner.initialization import Source, check_source
+from t5lite.runner.resumption import Resumption, resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.training import attempts
 from t5lite.training.trackers import reporting
 
-RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
+ROOT = Path(__file__).parents[3]
+RECIPE = ROOT / "tests" / "e2e" / "tiny_recipe.py"
 NEWER = r"was written by a newer t5lite: it has version 99, and this one reads up to \d+; upgrade t5lite"
 
 
@@ -102,6 +108,36 @@ def test_a_model_of_version_0_is_read(tmp_path):
     rewritten(directory.model_file, of_a_newer_version)
     with pytest.raises(ConfigError, match=f"model.json {NEWER}"):
         directory.read_model()
+
+
+def test_a_field_that_an_older_model_lacks_is_no_change_where_its_head_makes_nothing_of_it(tmp_path):
+    directory, vocabulary = RunDirectory.at(tmp_path), ByteVocabulary(extra_ids=100)
+    recipe = run_config.load(ROOT / "configs" / "reproductions" / "modernbert_base.py")
+    directory.write_model(recipe.model, vocabulary, execution=Execution())
+
+    def older(content):
+        del content["config"]["label_transform"]
+        return content
+
+    rewritten(directory.model_file, older)
+    saved = directory.read_model_file()
+    assert not saved.config.label_transform
+    earlier = EarlierRun(
+        model=EarlierModel(config=saved.config, vocabulary=saved.vocabulary), has_checkpoints=True
+    )
+    earlier.check(directory, recipe.model, vocabulary)
+    before = dataclasses.replace(recipe, model=saved.config)
+    resumed = Resumption(step=1, position=DataPosition(1), saved_config=run_config.to_json(before))
+    contents = dict.fromkeys(map(".".join, recipe.stores), "")
+    assert [change.effect for change in config_changes(resumed, recipe, contents)] == [Effect.NOTHING]
+    source = Source(run="x", asked="newest", step=1, model=saved, vocabulary_path="x")
+    spans = dataclasses.replace(recipe.model, head="span_extraction")
+    for model in (recipe.model, spans):  # what a new head lacks there, it makes anew
+        check_source(source, model, vocabulary)
+    raw = EarlierModel(config=dataclasses.replace(spans, label_transform=False), vocabulary=saved.vocabulary)
+    of_spans = EarlierRun(model=raw, has_checkpoints=True)
+    with pytest.raises(CheckpointError, match=r"another model \(config\.label_transform: False → True\)"):
+        of_spans.check(directory, spans, vocabulary)
 
 
 def test_mixtures_and_classes_of_version_0_are_read(tmp_path):
