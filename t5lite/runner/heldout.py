@@ -1,14 +1,15 @@
 """The held-out data of a run's evaluations, opened and checked before anything is computed."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, suggestion
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.pipeline import Pipeline, SourceDataConfig, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
-from t5lite.evaluation.config import EvaluationConfig
+from t5lite.evaluation.config import OF_SCORED_PAIRS, EvaluationConfig
 from t5lite.evaluation.scoring import named_metrics
 from t5lite.models.config import ModelConfig
 from t5lite.run_config import RunConfig
@@ -108,6 +109,30 @@ def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:
         raise ConfigError(
             f"encoder use swaps inputs between examples, but only {heldout.num_examples} of {field}.store="
             f"{heldout.config.store} is used; evaluate more, or set {field}.encoder_use=False"
+        )
+
+
+def check_best_is_measured(config: RunConfig, evaluations: Mapping[str, Heldout]) -> None:
+    """Check that a training to embed measures ``checkpoints.best_metric`` on the pairs that were opened.
+
+    Only the store says whether its pairs are scored, and pairs have either a loss or scores.
+
+    Raises:
+      ConfigError: if something goes by it, and pairs of that kind do not have it.
+    """
+    checkpoints, name = config.checkpoints, config.best_evaluation
+    goes_by_it = checkpoints.keep_best or config.training.early_stopping_patience
+    if not goes_by_it or name is None or not config.model.embeds:
+        return
+    best = evaluations[name]
+    measured, kind = OF_SCORED_PAIRS, "pairs with scores"
+    if best.has_loss:
+        of_both, kind = best.config.metrics_in_training(config.model), "pairs without scores"
+        measured = tuple(metric for metric in of_both if metric not in OF_SCORED_PAIRS)
+    if checkpoints.best_value not in measured:
+        raise ConfigError(
+            f"checkpoints.best_metric={checkpoints.best_metric!r} is not what evaluations.{name} measures on "
+            f"{kind} (store={best.config.store}){suggestion(checkpoints.best_value, measured)}"
         )
 
 

@@ -19,7 +19,7 @@ from t5lite.runner.beginning import Run, Start, origin_of
 from t5lite.runner.config_changes import check_changes, check_names, config_changes
 from t5lite.runner.continuing import damage_remedied
 from t5lite.runner.epochs import with_steps_of_epochs
-from t5lite.runner.heldout import check_encoder_use, open_heldout
+from t5lite.runner.heldout import check_best_is_measured, check_encoder_use, open_heldout
 from t5lite.runner.initialization import Source, check_source, restore_adapter, restore_source
 from t5lite.runner.planner import FindReturn, Planner
 from t5lite.runner.run_directory import RunDirectory
@@ -85,6 +85,7 @@ def _prepare(config: RunConfig, plan: RunPlan, allowed: Collection[str]) -> Run:
         config.continue_from.check(config.training.total_steps)
     check_epochs(pipeline, config, step=plan.step, position=plan.position)
     heldout = open_heldout(config, pipeline.vocabulary, pipeline.classes)
+    check_best_is_measured(config, heldout)
     for name, evaluation in heldout.items():
         check_encoder_use(evaluation, config.model)
         if evaluation.config.task_in_training and jax.process_count() > 1:

@@ -1,19 +1,28 @@
 """Scored pairs: correlations of cosines are SciPy's, and what says nothing is said."""
 
+import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from t5lite.core.errors import DataError
+from t5lite import run_config
+from t5lite.checkpointing.manager import CheckpointConfig
+from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.examples.text_pair_examples import TextPairsDataConfig
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.stores.pair_store import PairStoreWriter
 from t5lite.data.vocabulary import ByteVocabulary
+from t5lite.evaluation.config import EvaluationConfig
 from t5lite.runner import similarity_scoring
+from t5lite.runner.heldout import Heldout, check_best_is_measured
 from t5lite.runner.similarity_scoring import SimilarityScorer
+from tests.families import FAMILIES
+
+CONFIG = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
 
 
 def stored(path, scores, *, label="similarity"):
@@ -94,3 +103,36 @@ def test_scored_pairs_are_measured_and_not_trained_on(tmp_path):
     config = TextPairsDataConfig(store=str(store))
     with pytest.raises(DataError, match=r"says how alike its pairs are.* evaluations.NAME.store"):
         open_pipeline(config, architecture="encoder_only")
+
+
+@pytest.mark.parametrize(
+    ("label", "has", "lacks"),
+    [("similarity", ("spearman", "pearson"), ("loss", "mrr")), ("negative", ("loss", "mrr"), ("spearman",))],
+)
+@pytest.mark.parametrize("goes_by_it", ["keep_best", "early_stopping"])
+def test_the_best_is_chosen_by_what_opened_pairs_have(label, has, lacks, goes_by_it, tmp_path):
+    """Before the first step: an evaluation of the other kind of pairs would have nothing of that name."""
+    evaluation = EvaluationConfig(store="data/sts", every_steps=1)
+    pipeline = opened(stored(tmp_path / "pairs", [1, 2.5, 3], label=label))
+    config = dataclasses.replace(
+        CONFIG,
+        data=TextPairsDataConfig(store="x"),
+        model=dataclasses.replace(FAMILIES["bert"], head="sentence_embedding", max_length=128),
+        evaluations={"sts": evaluation},
+    )
+    patience = 1 if goes_by_it == "early_stopping" else None
+
+    def check(metric: str, *, is_used: bool = True) -> None:
+        kept = CheckpointConfig(keep_best=int(is_used and patience is None), best_metric=metric)
+        training = dataclasses.replace(config.training, early_stopping_patience=patience if is_used else None)
+        asked = dataclasses.replace(config, checkpoints=kept, training=training)
+        check_best_is_measured(asked, {"sts": Heldout("sts", evaluation, pipeline)})
+
+    for metric in has:
+        check(metric)
+    for metric in lacks:
+        check(metric, is_used=False)
+        with pytest.raises(
+            ConfigError, match=rf"best_metric='{metric}' is not .*evaluations\.sts .*; allowed: "
+        ):
+            check(metric)
