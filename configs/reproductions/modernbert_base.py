@@ -6,8 +6,9 @@
 
 Source: yamls/modernbert/modernbert-base-pretrain.yaml of AnswerDotAI/ModernBERT; Warner et al. 2024, section
 2.2 and appendix A. Packed rows, 30 % asked for and 15 % in evaluations, 4,608 rows, 8e-4 after 3 billion
-tokens and constant from there, betas 0.9 and 0.98, eps 1e-6, weight decay 1e-5; rotary base 10,000 in all
-layers; windows of 128 in two of three. 149M parameters (149,655,232 with the head). The paper gives no loss
+tokens and constant from there, betas 0.9 and 0.98, eps 1e-6; rotary base 10,000 in all layers; windows of 128
+in two of three. Weight decay is 1e-5 an update there ("decoupled" from the rate, whose schedule it follows);
+here it is times the rate: 1e-5 / 8e-4. 149M parameters (149,655,232 with the head). The paper gives no loss
 of this phase; GLUE 88.4 is after the context's extension and the decay, which are not here.
 
 Not as published: AdamW, not StableAdamW (which also limits an update's RMS); the batch is 4,608 from the
@@ -31,7 +32,7 @@ def config() -> r.RunConfig:
             inputs_length=1024,
             objective=r.MaskedLM(pack=True, mask_probability=0.3, heldout_mask_probability=0.15),
         ),
-        optimizer=r.AdamWConfig(b2=0.98, eps=1e-6, weight_decay=1e-5),
+        optimizer=r.AdamWConfig(b2=0.98, eps=1e-6, weight_decay=1e-5 / 8e-4),
         schedule=r.Constant(value=8e-4, warmup_steps=636),
         training=r.TrainingConfig(total_steps=364_304, batch_size=4608, eval_every_steps=4000),
         step=r.StepConfig(z_loss=0.0),

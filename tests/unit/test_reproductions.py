@@ -8,6 +8,8 @@ import pytest
 
 from t5lite import run_config
 from t5lite.models.parameter_count import count_embeddings, count_parameters
+from t5lite.optim import AdafactorConfig, AdamWConfig
+from t5lite.optim.base import BaseOptimizer
 from t5lite.scaling.sweeps import read_sweep
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -28,6 +30,8 @@ class Published:
     z_loss: float
     clip: float | None
     dropout: float
+    adamw: tuple[float, float, float, float] | None = None
+    """Decays of the moments, epsilon, weight decay times the rate; None is T5X's Adafactor."""
 
 
 PUBLISHED = {
@@ -37,13 +41,25 @@ PUBLISHED = {
     "t5_1_1_base": Published(
         248, 128, (512, 114), 1 << 16, {0: 0.01, 40_000: 0.005, 1 << 16: 0}, 1e-4, None, 0.0
     ),
-    "nanot5": Published(248, 128, (512, 114), 65_536, {10_000: 2e-2, 65_536: 1e-5}, 0, 1.0, 0.0),
-    "megatron_t5_220m": Published(220, 512, (512,), 100_000, {1000: 1e-4, 100_000: 1e-5}, 0, 1.0, 0.1),
-    "bert_base": Published(110, 256, (128,), 1_000_000, {10_000: 1e-4, 1_000_000: 0}, 0, 1.0, 0.1),
-    "gpt2_124m": Published(124, 480, (1024,), 600_000, {2000: 6e-4, 600_000: 6e-5}, 0, 1.0, 0.0),
-    "modernbert_base": Published(149, 4608, (1024,), 364_304, {636: 8e-4, 364_304: 8e-4}, 0, None, 0.0),
+    "nanot5": Published(
+        248, 128, (512, 114), 65_536, {10_000: 2e-2, 65_536: 1e-5}, 0, 1.0, 0.0, (0.9, 0.999, 1e-6, 0)
+    ),
+    "megatron_t5_220m": Published(
+        220, 512, (512,), 100_000, {1000: 1e-4, 100_000: 1e-5}, 0, 1.0, 0.1, (0.9, 0.999, 1e-8, 0.01)
+    ),
+    "bert_base": Published(
+        110, 256, (128,), 1_000_000, {10_000: 1e-4, 1_000_000: 0}, 0, 1.0, 0.1, (0.9, 0.999, 1e-6, 0.01)
+    ),
+    "gpt2_124m": Published(
+        124, 480, (1024,), 600_000, {2000: 6e-4, 600_000: 6e-5}, 0, 1.0, 0.0, (0.9, 0.95, 1e-8, 0.1)
+    ),
+    "modernbert_base": Published(
+        149, 4608, (1024,), 364_304, {636: 8e-4, 364_304: 8e-4}, 0, None, 0.0, (0.9, 0.98, 1e-6, 1e-5 / 8e-4)
+    ),
     "t5_efficient_base": Published(223, 128, (512, 114), 524_288, {10_000: 0.01}, 1e-4, None, 0.1),
-    "chinchilla_1018m": Published(944, 256, (2048,), 93_700, {1000: 1.6e-4, 93_700: 1.6e-5}, 0, 1.0, 0.0),
+    "chinchilla_1018m": Published(
+        944, 256, (2048,), 93_700, {1000: 1.6e-4, 93_700: 1.6e-5}, 0, 1.0, 0.0, (0.9, 0.95, 1e-8, 0.1)
+    ),
 }
 
 
@@ -67,6 +83,12 @@ def test_a_reproduction_is_as_published(name):
         assert float(schedule(updates)) == pytest.approx(rate, rel=2e-3, abs=1e-9), updates
     assert (step.z_loss, step.max_gradient_norm) == (published.z_loss, published.clip)
     assert config.model.dropout_rate == published.dropout
+    optimizer: BaseOptimizer = AdafactorConfig()
+    if published.adamw is not None:
+        b1, b2, eps, decay = published.adamw
+        scaled = name == "nanot5"
+        optimizer = AdamWConfig(b1=b1, b2=b2, eps=eps, weight_decay=decay, multiply_by_parameter_rms=scaled)
+    assert config.optimizer == optimizer
 
 
 def test_tokens_of_whole_runs_are_the_published_ones():
