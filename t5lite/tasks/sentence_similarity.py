@@ -11,6 +11,7 @@ SENTENCE_SIMILARITY = Task(
     targets="{sentence2}",
     fields={"score": SimilarityScore()},
     labels={"similarity": "score"},
+    metrics=("spearman", "pearson"),
     inputs_length=64,
     targets_length=64,
     example={

@@ -9,6 +9,7 @@ TRIPLETS = Task(
     instruction="Write a text that belongs to this one.\n\n{anchor}",
     targets="{positive}",
     labels={"negative": "negative"},
+    metrics=("bleu", "chrf"),
     inputs_length=64,
     targets_length=64,
     example={

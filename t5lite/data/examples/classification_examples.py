@@ -18,10 +18,9 @@ class ClassificationExamples(Examples):
 
     Args:
       config: of the pairs; ``targets_length`` and ``pack`` say nothing here.
+      store: theirs.
       architecture: of the model that is fed.
       classes: of the run; None finds them in the store.
-      vocabulary_fingerprint: of the vocabulary the data must belong to; None accepts any.
-      tolerate_damage: as of ``TokenStore.open``.
 
     Raises:
       DataError: if no pair is usable, a target is none of the classes, or there are too many.
@@ -31,14 +30,12 @@ class ClassificationExamples(Examples):
     def __init__(
         self,
         config: "PairsDataConfig",
+        store: PairStore,
         *,
         architecture: str,
         classes: LabelClasses | None = None,
-        vocabulary_fingerprint: str | None = None,
-        tolerate_damage: bool = False,
     ):
         self.spec = config.batch_spec(architecture)
-        store = PairStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
         self._inputs = FramedInputs(store, length=self.spec.encoder_length, overlong=config.overlong)
         self.vocabulary, self.report = self._inputs.vocabulary, self._inputs.report
         self.classes = find_classes(store, self.vocabulary) if classes is None else classes

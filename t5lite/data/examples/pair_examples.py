@@ -18,6 +18,7 @@ from t5lite.data.examples.framed_inputs import NUM_FRAMING
 from t5lite.data.examples.packing import PackingPlan
 from t5lite.data.examples.packing_cache import kept_plan
 from t5lite.data.examples.protocol import Examples
+from t5lite.data.examples.scored_pairs import check_trained_on
 from t5lite.data.examples.source_config import SourceConfig
 from t5lite.data.opening import Opening
 from t5lite.data.prompt import Prompt
@@ -93,24 +94,16 @@ class PairsDataConfig(SourceConfig):
         return "pairs"
 
     def open_examples(self, opening: Opening) -> Examples:
-        """Return pairs to answer, or of an encoder-only model to classify."""
+        """Return pairs to answer, or of an encoder-only model to classify; a training has no scored ones."""
         architecture = opening.architecture or "encoder_decoder"
-        fingerprint, tolerates_damage = opening.vocabulary_fingerprint, opening.tolerates_damage
-        if self.classifies(architecture):
-            return ClassificationExamples(
-                self,
-                architecture=architecture,
-                classes=opening.classes,
-                vocabulary_fingerprint=fingerprint,
-                tolerate_damage=tolerates_damage,
-            )
-        return PairExamples(
-            self,
-            architecture=architecture,
-            start_id=opening.start_id,
-            vocabulary_fingerprint=fingerprint,
-            tolerate_damage=tolerates_damage,
+        store = PairStore.open(
+            self.store, opening.vocabulary_fingerprint, tolerate_damage=opening.tolerates_damage
         )
+        if opening.shuffle:
+            check_trained_on(store)
+        if self.classifies(architecture):
+            return ClassificationExamples(self, store, architecture=architecture, classes=opening.classes)
+        return PairExamples(self, store, architecture=architecture, start_id=opening.start_id)
 
     def held_out(self, store: str) -> Self:
         """Return how another store is measured: each pair in a row of its own, cut where it is too long."""
@@ -208,14 +201,12 @@ class PairExamples(Examples):
     def __init__(
         self,
         config: PairsDataConfig,
+        store: PairStore,
         *,
         architecture: str,
         start_id: int = PAD_ID,
-        vocabulary_fingerprint: str | None = None,
-        tolerate_damage: bool = False,
     ):
-        self._config = config
-        self._store = PairStore.open(config.store, vocabulary_fingerprint, tolerate_damage=tolerate_damage)
+        self._config, self._store = config, store
         self.spec = config.batch_spec(architecture)
         self._one_row = has_one_row(architecture)
         self._start_id = start_id

@@ -12,14 +12,13 @@ from t5lite.core.errors import DataError
 from t5lite.data.examples.encoder_data import EncoderDataConfig
 from t5lite.data.examples.framed_inputs import NUM_FRAMING, Described, framed_rows
 from t5lite.data.examples.protocol import TextPairs
+from t5lite.data.examples.scored_pairs import SIMILARITY, are_scored, check_trained_on
 from t5lite.data.opening import Opening
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.data.vocabulary.special_tokens import special_tokens
 
-SIMILARITY = "similarity"
-"""The label of a pair that says how alike its texts are, as `--task sts` keeps it."""
 _BLOCK = 1 << 14
 """Documents that are read at once."""
 
@@ -68,15 +67,10 @@ class TextPairsDataConfig(EncoderDataConfig):
         store = PairStore.open(
             self.store, opening.vocabulary_fingerprint, tolerate_damage=opening.tolerates_damage
         )
-        if not store.has_labels(SIMILARITY):
-            return TextPairExamples(self, opening, store)
         if opening.shuffle:
-            raise DataError(
-                f"{store.path} says how alike its pairs are, which a training to embed does not learn: every "
-                "pair would be one that belongs together. Give it as evaluations.NAME.store, or train on the "
-                "alike ones alone, by --task triplets or `t5lite prepare pairs`"
-            )
-        return TextPairExamples(dataclasses.replace(self, hard_negatives=False), opening, store)
+            check_trained_on(store)
+        config = dataclasses.replace(self, hard_negatives=False) if are_scored(store) else self
+        return TextPairExamples(config, opening, store)
 
 
 class TextPairExamples(TextPairs):
@@ -113,7 +107,7 @@ class TextPairExamples(TextPairs):
         columns = _documents(store.inputs), _documents(store.targets), *negatives
         self._numbers_NT = text_numbers(columns, room=self._length - NUM_FRAMING)[self._usable]
         self.numbers_N2 = self._numbers_NT[:, :2]
-        if store.has_labels(SIMILARITY) and (rows := store.labels(wanted=(SIMILARITY,))) is not None:
+        if are_scored(store) and (rows := store.labels(wanted=(SIMILARITY,))) is not None:
             self.similarities_N = np.array([row[SIMILARITY] for row in rows], np.float64)[self._usable]
         self.report: dict[str, float] = {
             "pairs": store.num_pairs,

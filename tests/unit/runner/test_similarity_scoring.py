@@ -12,14 +12,16 @@ import scipy.stats
 from t5lite import run_config
 from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.examples.pair_examples import PairsDataConfig
 from t5lite.data.examples.text_pair_examples import TextPairsDataConfig
 from t5lite.data.pipeline import evaluation_indices, open_pipeline
 from t5lite.data.stores.pair_store import PairStoreWriter
 from t5lite.data.vocabulary import ByteVocabulary
-from t5lite.evaluation.config import EvaluationConfig
+from t5lite.evaluation.config import OF_SCORED_PAIRS, EvaluationConfig
 from t5lite.runner import similarity_scoring
 from t5lite.runner.heldout import Heldout, check_best_is_measured
 from t5lite.runner.similarity_scoring import SimilarityScorer
+from t5lite.tasks import TASKS
 from tests.families import FAMILIES
 
 CONFIG = run_config.load(Path(__file__).parents[2] / "e2e" / "tiny_recipe.py")
@@ -100,9 +102,25 @@ def test_scored_pairs_are_measured_and_not_trained_on(tmp_path):
     (batch,) = pipeline.eval_batches(3)
     assert "negative_numbers" not in batch
     assert batch["encoder_input_tokens"].shape == (3, 24)
-    config = TextPairsDataConfig(store=str(store))
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    [
+        (TextPairsDataConfig, "encoder_only"),
+        (PairsDataConfig, "encoder_only"),
+        (PairsDataConfig, "encoder_decoder"),
+        (PairsDataConfig, "decoder_only"),
+    ],
+)
+def test_no_training_learns_scored_pairs_unlike_ones_among_them(kind, architecture, tmp_path):
+    config = kind(store=str(stored(tmp_path / "pairs", [1, 2.5, 3])))
     with pytest.raises(DataError, match=r"says how alike its pairs are.* evaluations.NAME.store"):
-        open_pipeline(config, architecture="encoder_only")
+        open_pipeline(config, architecture=architecture)
+
+
+def test_tasks_of_vectors_name_what_measures_them_or_what_is_written():
+    assert (TASKS["sts"].metrics, TASKS["triplets"].metrics) == (OF_SCORED_PAIRS, ("bleu", "chrf"))
 
 
 @pytest.mark.parametrize(
