@@ -288,7 +288,7 @@ def _check_data_and_model(data: SourceDataConfig, model: ModelConfig, adapter: A
     for side, length in spec.lengths.items():
         if length > LARGEST_SIZE:
             raise ConfigError(f"the {side} reads {length} tokens; they must be at most {LARGEST_SIZE}")
-        adapter.check_length(model, length)
+        adapter.check_length(model, length // spec.texts_apart)
 
 
 def load(

@@ -105,6 +105,7 @@ def _content(name: str, shape: Shape, tokens: float | None) -> dict[str, Any]:
         "name": name,
         "architecture": shape.model.architecture,
         **shape.lengths,
+        **({"texts": shape.texts} if shape.texts > 1 else {}),
         "parameters": params,
         "embeddings": count_embeddings(shape.model),
         "tokens": tokens,
@@ -114,6 +115,7 @@ def _content(name: str, shape: Shape, tokens: float | None) -> dict[str, Any]:
 
 def _text(counted: dict[str, Any]) -> str:
     lengths = " + ".join(f"{counted[name]:,}" for name in _LENGTHS if counted[name])
+    lengths = f"{counted['texts']} x {lengths}" if "texts" in counted else lengths
     tokens = counted["tokens"]
     lines = [
         f"{counted['name']}: {counted['architecture'].replace('_', '-')}, rows of {lengths} tokens"

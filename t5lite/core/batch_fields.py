@@ -68,6 +68,8 @@ ROW_LABELS = {name for name, field in BATCH_FIELDS.items() if field.side is None
 """Fields with a label or number a row, or a few: a negative label does not count, nor one that is none."""
 COUNTING = ROW_LABELS | {f"{side}_loss_weights" for side in SIDES}
 """Fields that say what counts: where all of a row's are absent, the row does not."""
+_OF_FURTHER_TEXTS = {"text_numbers", "negative_numbers"}
+"""Fields of rows that have one more text each, which is encoded apart from the others."""
 SEGMENT_IDS: dict[str, Side] = {f"{side}_segment_ids": side for side in SIDES}
 """Fields that tell padding and packed examples apart, with their sides."""
 
@@ -87,6 +89,19 @@ class BatchSpec:
     def lengths(self) -> dict[Side, int]:
         """The length of each side."""
         return {"encoder": self.encoder_length, "decoder": self.decoder_length}
+
+    @property
+    def texts_apart(self) -> int:
+        """Texts of a row that are encoded apart, each in its part of ``encoder_length``; 1 of most rows."""
+        return 1 + len(self.fields & _OF_FURTHER_TEXTS)
+
+    def read(self, batch_size: int) -> dict[str, int]:
+        """Return what stacks read of a batch: ``batch_size`` sequences, of which lengths."""
+        return {
+            "batch_size": batch_size * self.texts_apart,
+            "encoder_length": self.encoder_length // self.texts_apart,
+            "decoder_length": self.decoder_length,
+        }
 
     def shapes(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return (shape, dtype) of each field of a batch."""

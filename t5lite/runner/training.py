@@ -186,9 +186,7 @@ def _train(
                 step_flops=step_flops(
                     run.model,
                     run.optimizer,
-                    batch_size=config.training.batch_size,
-                    encoder_length=run.pipeline.encoder_length,
-                    decoder_length=run.pipeline.decoder_length,
+                    **run.pipeline.spec.read(config.training.batch_size),
                 ),
                 examples_seen=functools.partial(_examples_seen, run, run.plan.step),
                 ledger=ledger,

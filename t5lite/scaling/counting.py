@@ -24,6 +24,8 @@ class Shape:
     model: ModelConfig
     encoder_length: int = 0
     decoder_length: int = 0
+    texts: int = 1
+    """Of a row, each of these lengths, which are read apart."""
 
     @property
     def lengths(self) -> Mapping[str, int]:
@@ -33,7 +35,7 @@ class Shape:
     @property
     def tokens(self) -> int:
         """Positions of a row, of both sides: each enters the model once."""
-        return sum(each.length for each in stack_lengths(self.model, **self.lengths))
+        return self.texts * sum(each.length for each in stack_lengths(self.model, **self.lengths))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def _non_embedding(shape: Shape) -> int:
 
 
 def _exact(shape: Shape) -> float:
-    return train_step_flops(shape.model, batch_size=1, **shape.lengths)
+    return train_step_flops(shape.model, batch_size=shape.texts, **shape.lengths)
 
 
 def _layers(shape: Shape) -> float:
@@ -76,7 +78,8 @@ def _layers(shape: Shape) -> float:
             softmax += number * 3 * layer.attention.num_heads * length * seen
             if layer.cross_attention is not None and memory_length is not None:
                 softmax += number * 3 * layer.cross_attention.num_heads * length * memory_length
-    return 3 * (sum(layer_flops(shape.model, batch_size=1, **shape.lengths)) + softmax)
+    layers = sum(layer_flops(shape.model, batch_size=shape.texts, **shape.lengths))
+    return 3 * (layers + shape.texts * softmax)
 
 
 def _with_vocabulary(shape: Shape) -> float:
@@ -85,7 +88,7 @@ def _with_vocabulary(shape: Shape) -> float:
     lengths = [each.length for each in stack_lengths(model, **shape.lengths)]
     lookups = sum(2 * length * model.vocab_size * model.width_of_table for length in lengths)
     narrow = sum(map(model.table_flops, lengths))
-    return total + 3 * (lookups + narrow + model.head_flops(lengths[-1]))
+    return total + 3 * shape.texts * (lookups + narrow + model.head_flops(lengths[-1]))
 
 
 def _six(params: Callable[[Shape], int]) -> Callable[[Shape], float]:
@@ -135,7 +138,8 @@ def convention(name: str) -> Convention:
 def shape_of(config: RunConfig) -> Shape:
     """Return what of a run is counted."""
     batch = batch_shape(config)
-    return Shape(model=config.model, encoder_length=batch.encoder_length, decoder_length=batch.decoder_length)
+    lengths = {name: length for name, length in batch.read(1).items() if name != "batch_size"}
+    return Shape(model=config.model, texts=batch.texts_apart, **lengths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +170,7 @@ def count_run(config: RunConfig, name: str = EXACT) -> RunCount:
     flops = counted.row_flops(shape)
     if name == EXACT and not trains_everything(config):
         model = config.functional_model()
-        flops = step_flops(model, config.build_optimizer(model), batch_size=1, **shape.lengths)
+        flops = step_flops(model, config.build_optimizer(model), batch_size=shape.texts, **shape.lengths)
     return RunCount(params=counted.params(shape), tokens=rows * shape.tokens, flops=rows * flops)
 
 

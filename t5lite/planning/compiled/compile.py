@@ -174,13 +174,7 @@ def compile_step(
         occupied = occupancy(module, Path(notes))
     chip = topology.chip
     memory = _memory(occupied, chip.memory_bytes)
-    flops = step_flops(
-        model,
-        optimizer,
-        batch_size=batch.batch_size,
-        encoder_length=batch.encoder_length,
-        decoder_length=batch.decoder_length,
-    )
+    flops = step_flops(model, optimizer, **batch.read(batch.batch_size))
     mesh = partitioner.mesh
     devices = mesh.devices.reshape(-1).tolist() if isinstance(mesh, Mesh) else []
     places = coordinates(devices)

@@ -118,20 +118,18 @@ class CostModel:
       optimizer: its state is traced once; says what is trained.
       topology: what the mesh is laid on.
       batch: shape of the global batch.
+
+    Attributes:
+      read: that shape as stacks read it: texts that are encoded apart are rows.
     """
 
     def __init__(self, model: FunctionalModel, optimizer: Optimizer, topology: Topology, batch: BatchShape):
         self.model, self.topology, self.batch = model, topology, batch
         self.gradients = step_gradients(model, optimizer)
         self.state = StateShapes(model, optimizer, self.gradients)
-        flops = step_flops(
-            model,
-            optimizer,
-            batch_size=batch.batch_size,
-            encoder_length=batch.encoder_length,
-            decoder_length=batch.decoder_length,
-        )
-        again = remade_flops(model, self.gradients, batch)
+        flops = step_flops(model, optimizer, **batch.read(batch.batch_size))
+        self.read = BatchShape(fields=frozenset(), **batch.read(batch.batch_size))
+        again = remade_flops(model, self.gradients, self.read)
         self.flops = {remat: flops + again[remat] for remat in PLANNED}
 
     def on(self, partitioner: Partitioner) -> "MeshCosts":
@@ -149,7 +147,7 @@ class MeshCosts:
 
     def __init__(self, costs: CostModel, partitioner: Partitioner):
         self._costs, self._partitioner = costs, partitioner
-        self._config, self._batch = costs.model.config, costs.batch
+        self._config, self._batch = costs.model.config, costs.read
         self._shards = activation_shards(self._config, partitioner)
         self._state = costs.state.shards(partitioner)
         self._fused = fused_attention(
@@ -164,7 +162,7 @@ class MeshCosts:
         Raises:
           ConfigError: if the batch cannot be split into that many microbatches.
         """
-        check_batch_size(self._batch.batch_size, execution.num_microbatches, self._partitioner)
+        check_batch_size(self._costs.batch.batch_size, execution.num_microbatches, self._partitioner)
         topology = self._costs.topology
         rows = self._batch.batch_size / self._shards.rows / execution.num_microbatches
         fused = self._fused

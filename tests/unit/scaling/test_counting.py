@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
+from t5lite.core.storage.addresses import place
+from t5lite.data.examples.text_pair_examples import TextPairsDataConfig
 from t5lite.models.config import (
     AttentionConfig,
     DecoderOnlyConfig,
@@ -18,10 +21,16 @@ from t5lite.models.config import (
     ModelConfig,
     PlainMLP,
 )
+from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import build
 from t5lite.models.parameter_count import count_embeddings
 from t5lite.models.presets import preset
-from t5lite.scaling.counting import CONVENTIONS, Shape, count_run
+from t5lite.partitioning import PartitioningConfig, abstract_partitioner
+from t5lite.planning.compiled.compile import BatchShape
+from t5lite.planning.hardware.topology import parse_topology
+from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution
+from t5lite.runner.compilation import batch_shape
+from t5lite.scaling.counting import CONVENTIONS, Shape, count_run, shape_of
 from tests.families import FAMILIES
 
 TABLES = {"vocab", "positions", "token_types"}
@@ -109,6 +118,32 @@ def test_a_window_counts_the_keys_that_it_shows():
         assert difference == 3 * 6 * 1024 * (1024 - 16) * (4 * 768 + softmax)
 
 
+def test_texts_that_are_encoded_apart_are_sequences_of_their_own():
+    """They see themselves alone, and a learned table need not be as long as a row of them."""
+    model = replace(FAMILIES["bert"], head="sentence_embedding", max_length=16)
+    triplets = TextPairsDataConfig(store="x", inputs_length=16, hard_negatives=True)
+    recipe = run_config.load(place("tests/e2e/tiny_bert_recipe.py"))
+    config = replace(recipe, model=model, data=triplets, evaluations={})
+    batch, steps = config.training.batch_size, config.training.total_steps
+    alone = {"batch_size": 3 * batch, "encoder_length": 16}
+    count = count_run(config)
+    assert (count.tokens, count.flops) == (steps * batch * 48, steps * train_step_flops(model, **alone))
+    for counted in CONVENTIONS.values():
+        one = counted.row_flops(Shape(model=model, encoder_length=16))
+        assert counted.row_flops(shape_of(config)) == 3 * one
+    functional = build(model)
+    optimizer = config.build_optimizer(functional)
+    planned, apart = (
+        CostModel(functional, optimizer, parse_topology("v5e:1x1"), shape).on(
+            abstract_partitioner(PartitioningConfig(), 1)
+        )
+        for shape in (batch_shape(config), BatchShape(**alone))
+    )
+    assert planned.predict(PlannedExecution()) == apart.predict(PlannedExecution())
+    with pytest.raises(ConfigError, match="17"):
+        replace(config, data=replace(triplets, inputs_length=17))
+
+
 def test_a_recipe_and_a_shape_are_counted_alike(capsys):
     recipe = ["scaling", "count", "--config", "configs/pretrain_small.py"]
     assert main(recipe) == 0
@@ -123,9 +158,6 @@ def test_a_recipe_and_a_shape_are_counted_alike(capsys):
 
 
 def test_what_is_frozen_costs_less_by_the_exact_convention_alone():
-    from t5lite import run_config
-    from t5lite.core.storage.addresses import place
-
     whole = run_config.load(place("configs/pretrain_small.py"))
     frozen = replace(whole, trainable=("decoder",))
     assert count_run(frozen).flops < count_run(whole).flops
@@ -133,9 +165,6 @@ def test_what_is_frozen_costs_less_by_the_exact_convention_alone():
 
 
 def test_a_run_of_epochs_is_not_counted_by_steps_that_it_will_not_make():
-    from t5lite import run_config
-    from t5lite.core.storage.addresses import place
-
     recipe = run_config.load(place("configs/pretrain_small.py"))
     epochs = replace(recipe, training=replace(recipe.training, epochs=2))
     with pytest.raises(ConfigError, match=r"training\.epochs=2: how many steps"):
