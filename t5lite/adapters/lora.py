@@ -1,8 +1,9 @@
 """Low-rank adaptation of kernels (LoRA, Hu et al. 2021)."""
 
+import contextlib
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -177,16 +178,29 @@ class LoRA(BaseAdapter):
             )
 
     def begun_from(self, source: BaseAdapter, adapted: ModelConfig, model: ModelConfig) -> BaseAdapter:
-        """Return the other run's with this dropout, which adapts nothing of a new head: it has no W yet."""
+        """Return the other run's with this dropout, which adapts nothing of a new head: it has no W yet.
+
+        Patterns stay where they mean just what is left of the adapter; else its kernels are named.
+
+        Raises:
+          ConfigError: if the other adapter is of another kind, or nothing is left of it.
+        """
         begun = super().begun_from(source, adapted, model)
         assert isinstance(begun, LoRA)
         begun = replace(begun, dropout=self.dropout)
         if adapted.head_choice == model.head_choice:
             return begun
-        held = {kernel.path for kernel in begun.kernels(build(adapted))}
-        kernels = begun.kernels(build(model))
-        kept = ["/".join(kernel.path) for kernel in kernels if kernel.path in held]
-        return begun if len(kept) == len(kernels) else replace(begun, targets=tuple(kept))
+        held, functional = {kernel.path for kernel in begun.kernels(build(adapted))}, build(model)
+        kept = [kernel for kernel in _adaptable(functional) if kernel.path in held]
+        if not kept:
+            raise ConfigError(
+                f"initialize_from names a run whose adapter adapts {_listed(held)} alone, which belong to "
+                "another head than this run's; begin from its base"
+            )
+        with contextlib.suppress(ConfigError):  # a pattern may be of the other head alone
+            if begun.kernels(functional) == kept:
+                return begun
+        return replace(begun, targets=tuple("/".join(kernel.path) for kernel in kept))
 
     def goes_on_as(self, other: BaseAdapter) -> bool:
         """Whether all but the dropout is the same."""
@@ -216,6 +230,10 @@ def _adaptable(model: FunctionalModel) -> Iterator[_Kernel]:
     for path, axes, leaf in zip(paths, all_axes, jax.tree.leaves(model.abstract_params), strict=True):
         if len([axis for axis in axes if axis != "layers"]) == 2 and not _TABLE_AXES & {*axes}:
             yield _Kernel(tuple(path.split("/")), leaf.shape, axes)
+
+
+def _listed(paths: Iterable[tuple[str, ...]]) -> str:
+    return ", ".join(sorted("/".join(path) for path in paths))
 
 
 def _insert(tree: dict[str, Any], path: tuple[str, ...], value: Any, suffix: str = _SUFFIX) -> None:

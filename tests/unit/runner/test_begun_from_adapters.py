@@ -151,6 +151,16 @@ def test_a_new_head_is_trained_whole_whatever_the_adapter_adapts(targets):
     assert LoRA().begun_from(everywhere, BASE, BASE) == everywhere
 
 
+def test_a_pattern_of_the_old_head_alone_is_left_with_it():
+    of_head = LoRA(rank=1, targets=("*attention/query", "masked_lm"))
+    begun = LoRA().begun_from(of_head, BASE, CLASSIFIER)
+    assert begun == LoRA(rank=1, targets=("encoder/layers/self_attention/query",))
+    assert LoRA().begun_from(begun, BASE, CLASSIFIER) == begun
+    assert LoRA().begun_from(ADAPTER, BASE, CLASSIFIER) == ADAPTER  # patterns that mean the same stay
+    with pytest.raises(ConfigError, match=r"adapts masked_lm/dense/kernel alone, .*begin from its base$"):
+        LoRA().begun_from(LoRA(rank=1, targets=("masked_lm",)), BASE, CLASSIFIER)
+
+
 def test_settings_of_a_recipes_adapter_that_are_not_used_are_said():
     mine = LoRA(rank=16, alpha=2.0, dropout=0.1, targets=ADAPTER.targets)
     recipe: Any = SimpleNamespace(adapter=mine)
