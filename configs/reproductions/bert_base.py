@@ -6,11 +6,17 @@
     t5lite train --config configs/reproductions/bert_base.py --data.store gs-or-local/books-wikipedia/train
 
 Source: Devlin et al. 2019, appendix A.2; optimization.py and README.md of google-research/bert. Rows are of
-128 tokens for 900,000 steps and of 512 for the last 100,000: stop after 900,000 and go on with
---data.inputs-length 512 --allow-change data.inputs_length. Rate 1e-4 after 10,000 steps, then linearly to 0;
-weight decay 0.01, clipping at 1, dropout 0.1, GELU; 15 % asked for, of which 80 % masked and 10 % random.
-Held to: 110M parameters (110,106,428 with both heads), GLUE's average of 79.6 after fine-tuning and SQuAD 1.1
-dev F1 88.5 (tables 1 and 2, not looked up again). The repository's losses are of its 20 sample lines.
+128 tokens for 900,000 steps and of 512 for the last 100,000. These go on from a checkpoint that is kept, in a
+run of their own; the first one may be stopped there:
+
+    t5lite train --config configs/reproductions/bert_base.py --data.store gs-or-local/books-wikipedia/train \
+        --run-dir runs/bert-base-512 --continue-from.run runs/bert-base --continue-from.step 900000 \
+        --data.inputs-length 512 --allow-change data.inputs_length
+
+Rate 1e-4 after 10,000 steps, then linearly to 0; weight decay 0.01, clipping at 1, dropout 0.1, GELU; 15 %
+asked for, of which 80 % masked and 10 % random. Held to: 110M parameters (110,106,428 with both heads),
+GLUE's average of 79.6 after fine-tuning and SQuAD 1.1 dev F1 88.5 (tables 1 and 2, not looked up again). The
+repository's losses are of its 20 sample lines.
 
 Not as published: Adam corrects its moments' bias; noise is drawn anew each epoch; B begins within a document;
 dropout is in T5X's places. BookCorpus is not to be had; 40 epochs of 3.3 billion words are the paper's.

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from t5lite import run_config
+from t5lite.data.position import DataPosition
 from t5lite.models.parameter_count import count_embeddings, count_parameters
 from t5lite.optim import AdafactorConfig, AdamWConfig
 from t5lite.optim.base import BaseOptimizer
+from t5lite.runner.config_changes import check_changes, config_changes
+from t5lite.runner.resumption import Resumption
 from t5lite.scaling.sweeps import read_sweep
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -89,6 +92,22 @@ def test_a_reproduction_is_as_published(name):
         scaled = name == "nanot5"
         optimizer = AdamWConfig(b1=b1, b2=b2, eps=eps, weight_decay=decay, multiply_by_parameter_rms=scaled)
     assert config.optimizer == optimizer
+
+
+def test_the_last_phase_of_bert_goes_on_as_its_header_says():
+    """From a checkpoint that is kept, and nothing changes but what is allowed there."""
+    text = RECIPES["bert_base"].read_text(encoding="utf-8").replace("\\\n", " ")
+    (said,) = [line.split() for line in text.splitlines() if "--continue-from" in line]
+    words = said[said.index("--run-dir") : said.index("--allow-change")]
+    whole, last = (run_config.load(RECIPES["bert_base"], each) for each in ([], words))
+    begun = last.continue_from
+    assert begun is not None
+    assert (begun.run, begun.step) == (whole.run_dir, 900_000)
+    assert begun.step % (whole.checkpoints.keep_every_steps or 0) == 0
+    resumed = Resumption(step=1, position=DataPosition(1), saved_config=run_config.to_json(whole))
+    found = config_changes(resumed, last, dict.fromkeys(map(".".join, last.stores), ""))
+    check_changes(found, allowed=[said[-1]], step=1, run="x")
+    assert [each.field for each in found if each.effect.needs_leave] == [said[-1]]
 
 
 def test_tokens_of_whole_runs_are_the_published_ones():
