@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from t5lite import run_config
@@ -108,6 +109,20 @@ def test_the_last_phase_of_bert_goes_on_as_its_header_says():
     found = config_changes(resumed, last, dict.fromkeys(map(".".join, last.stores), ""))
     check_changes(found, allowed=[said[-1]], step=1, run="x")
     assert [each.field for each in found if each.effect.needs_leave] == [said[-1]]
+
+
+def test_the_baselines_rows_are_as_full_as_its_header_says():
+    data = run_config.load(RECIPES["t5_baseline"]).data
+    layout = data.objective.layout(data.inputs_length, "encoder_decoder")
+    mask_BN = data.objective.noise_mask(
+        layout.tokens, key=np.array([1, 2], np.uint64), indices=np.arange(2000)
+    )
+    masked = mask_BN.sum(axis=1).mean()
+    spans = (np.diff(mask_BN, axis=1, prepend=False) & mask_BN).sum(axis=1).mean()
+    ends_kept = (~mask_BN[:, -1]).mean()  # which has a sentinel in the targets, too
+    inputs, targets = layout.tokens - masked + spans + 1, masked + spans + ends_kept + 1
+    said = f"{inputs:.0f} of 512 inputs and {targets:.0f} of {layout.decoder_length} targets"
+    assert said in RECIPES["t5_baseline"].read_text(encoding="utf-8")
 
 
 def test_tokens_of_whole_runs_are_the_published_ones():
