@@ -69,7 +69,10 @@ NAMES = (
 """Fields of text that is the name of something, not a path."""
 
 
-APART = {"t5lite.cli.evaluate_command": ("minimal_pairs", "probe")}
+APART = {
+    "t5lite.cli.evaluate_command": ("minimal_pairs", "probe"),
+    "t5lite.cli.report_command": ("directory",),
+}
 """Fields that are given instead of others, by module."""
 
 
@@ -99,7 +102,8 @@ def test_every_path_of_commands_and_recipes(kind, home):
     assert values
     others = OTHERS.get(kind.__module__, {})
     apart = {name: values.pop(name) for name in APART.get(kind.__module__, ())}
-    for given in (values, *({"run": values["run"], name: value} for name, value in apart.items())):
+    beside = {"run": values["run"]} if "run" in values else {}
+    for given in (values, *(beside | {name: value} for name, value in apart.items())):
         config = kind(**given, **others)
         for name, value in given.items():
             expanded = str(value).replace("~", home)
