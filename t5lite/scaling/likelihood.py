@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-_STEPS = 50
+_STEPS = 400
 _LONGEST = 0.5
 """Of a step, in the largest of its parts."""
 _DONE = 1e-6

@@ -8,7 +8,7 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
-from t5lite.scaling.intervals import Bootstrapped, Residuals, draws, percentiles, refitted
+from t5lite.scaling.intervals import Bootstrapped, Residuals, draws, listed, percentiles, refitted
 from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, isoflop_residuals, profile_of
 from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
@@ -369,7 +369,8 @@ class VariableProjection(Method):
         drawn.
         """
         law = fitted.law
-        if law is None or observations.runs is not None:
+        assert law is not None  # its own fit
+        if observations.runs is not None:
             return super().intervals(
                 fitted, observations, asked=asked, num_resamples=num_resamples, level=level
             )
@@ -378,7 +379,9 @@ class VariableProjection(Method):
             return numbers_of(_Law(replace(law, theta=theta)), asked)
 
         found = likelihood_intervals(law, observations, numbers, level=level)
-        return Bootstrapped(intervals=found, num_resamples=0, num_failed=0)
+        lacking = [name for name in numbers(law.theta) if name not in found]
+        said = f"{listed(lacking)}: no interval, since the search for its ends came to none"
+        return Bootstrapped(intervals=found, num_resamples=0, num_failed=0, notes=(said,) * bool(lacking))
 
 
 class Repetition(Method):

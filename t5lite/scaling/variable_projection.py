@@ -32,6 +32,12 @@ _BOX = (
 """Of theta: where ends of intervals are looked for; e^-14 of the lowest loss is nothing."""
 _FURTHEST = 100.0
 """Of logarithms of terms."""
+_ASTRAY = 0.01
+"""Relative to a number, by which the end of a search is on its wrong side, so that it is none."""
+_INWARD = 1e-3
+"""Of theta, from an end of the box, to see whether a number still changes there."""
+_MOVING = 0.05
+"""Of that change, relative to the number and the step: more, and the number goes on beyond the box."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ def likelihood_intervals(
 
     A value is inside where the least sum of squares with it held is at most ``1 + F / (P - 5)`` times the
     least of all (F of 1 and P - 5 degrees of freedom): exact for a linear formula with normal errors of
-    unknown size. An end that the data do not bound is 0 or infinite.
+    unknown size. An end that the data do not bound is what no such number is beyond: 0, infinity, of
+    exponents of the best sizes what both terms being there allows. A number of which an end is not found
+    has no interval.
 
     Args:
       fit: by least squares.
@@ -119,23 +127,34 @@ def likelihood_intervals(
             fitted = np.exp(logs) / observations.loss
             return 1 - fitted, -fitted[:, None] * slopes
 
-    def end(name: str, sign: float) -> float:
-        unbounded = 0.0 if sign < 0 else np.inf
+    def end(name: str, sign: float) -> float | None:
         if best[name] <= 0 and sign < 0:
             return 0.0
         theta = extreme(
             lambda theta: numbers(theta).get(name), errors, start=fit.theta, limit=limit, sign=sign, box=_BOX
         )
-        if theta is None or (theta[3:] <= _BOX[0][3:]).any() or (theta[3:] >= _BOX[1][3:]).any():
-            return unbounded
-        value = numbers(theta)[name]
-        if name == "E" and theta[0] <= _BOX[0][0]:
-            return 0.0
+        if theta is None:
+            return None
+        value, begun = numbers(theta)[name], numbers(np.clip(fit.theta, *_BOX)).get(name, best[name])
+        if sign * (value - begun) < -_ASTRAY * abs(begun):
+            return None
+        ends = (theta <= _BOX[0]) | (theta >= _BOX[1])
+        ends[3:] |= theta[1:3] <= _BOX[0][1:3]  # the exponent of a term that is nothing may be any
+        for place in np.flatnonzero(ends):
+            step = _INWARD * np.eye(len(theta))[place] * (1 if theta[place] <= _BOX[0][place] else -1)
+            if abs(numbers(theta + step).get(name, np.inf) - value) > _MOVING * _INWARD * abs(value):
+                return 0.0 if sign < 0 else highest.get(name, np.inf)
         # The search begins at the fit, but for what it takes for 0.
         return min(value, best[name]) if sign < 0 else max(value, best[name])
 
     best = numbers(fit.theta)
-    return {name: Interval(low=end(name, -1), high=end(name, 1), level=level) for name in best}
+    highest = {"N exponent": 1 / (1 + fit.cost.excess), "D exponent": 1.0}
+    found = {name: (end(name, -1), end(name, 1)) for name in best}
+    return {
+        name: Interval(low=low, high=high, level=level)
+        for name, (low, high) in found.items()
+        if low is not None and high is not None
+    }
 
 
 def _exponents(logs: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from t5lite.scaling import parametric
 from t5lite.scaling.intervals import Residuals, draws, percentiles
@@ -164,3 +165,51 @@ def test_no_number_within_the_limit_is_outside_of_its_likelihood_interval():
             end = interval.high if value > best else interval.low
             furthest[name] = max(furthest[name], (value - best) / (end - best))
     assert min(furthest.values()) > 0.6
+
+
+def test_ends_of_intervals_are_found_where_the_way_there_is_long():
+    """Of nine runs of 3 %, whose sum of squares is a bent valley; as SLSQP finds them."""
+    runs = isoflops(noise=0.03, seed=2, num_budgets=3, sizes=3)
+    fit = fit_projected(runs)
+    limit = fit.objective * (1 + 4.5448 / 4)  # F of 1 and 4 degrees of freedom
+
+    def numbers(theta):
+        found = replace(fit, theta=theta)
+        return {"N exponent": found.exponents()["N exponent"], "loss": found.optimum(1e22)[2]}
+
+    @np.errstate(over="ignore")
+    def room(theta):
+        fitted = replace(fit, theta=theta).loss(runs.params, runs.tokens)
+        return 1 - np.sum((1 - fitted / runs.loss) ** 2) / limit
+
+    found = likelihood_intervals(fit, runs, numbers, level=0.9)
+    assert set(found) == {"N exponent", "loss"}
+    for name, interval in found.items():
+        for sign, end in ((1, interval.low), (-1, interval.high)):
+            best = minimize(
+                lambda theta, name=name, sign=sign: sign * numbers(theta)[name],
+                fit.theta,
+                method="SLSQP",
+                bounds=[(-14, 5)] * 3 + [(-5, 2)] * 2,
+                constraints={"type": "ineq", "fun": room},
+                options={"maxiter": 500, "ftol": 1e-10},
+            )
+            assert end == pytest.approx(sign * best.fun, rel=1e-4)
+
+
+def test_what_the_runs_do_not_bound_ends_where_no_such_number_is_beyond():
+    """Losses that do not depend on parameters say nothing of alpha, and much of beta and of losses nearby."""
+    runs = isoflops(num_budgets=3, sizes=4)
+    errors = 0.01 * np.random.default_rng(0).normal(size=len(runs))
+    runs = runs.with_loss((1.8 + 2085.0 / runs.tokens**0.37) * np.exp(errors))
+    fit = fit_projected(runs)
+
+    def numbers(theta):
+        found = replace(fit, theta=theta)
+        return found.constants | {"loss": float(found.loss(np.array([1e9]), np.array([1e10]))[0])}
+
+    found = likelihood_intervals(fit, runs, numbers, level=0.9)
+    for name in ("alpha", "A"):
+        assert (found[name].low, found[name].high) == (0.0, np.inf)
+    for name, truth in (("beta", 0.37), ("loss", 1.8 + 2085.0 / 1e10**0.37)):
+        assert 0.8 * truth < found[name].low < found[name].high < 1.2 * truth
