@@ -79,11 +79,11 @@ def test_sizes_that_no_run_is_of_are_counted_and_those_of_unfinished_runs_awaite
         ({}, {"meant": {"loss": "bits"}}, True),
         ({}, {"columns": {"loss": "bits"}}, True),
         ({"loss": "bits"}, {"meant": {"loss": "bits"}}, False),
-        ({"loss": "bits"}, {"meant": {"loss": "L"}}, True),
+        ({"loss": "bits"}, {"meant": {"loss": "nll"}}, True),
     ],
 )
 def test_predictions_are_held_against_the_same_loss(tmp_path, columns, asked, refused):
-    (family,) = found(table(tmp_path / "runs.csv", "N,D,L,bits", (N, D, 3.2, 1.5)), **columns)
+    (family,) = found(table(tmp_path / "runs.csv", "N,D,loss,bits", (N, D, 3.2, 1.5)), **columns)
     written = told(tmp_path / "a.json", (N, D), **asked)
     if refused:
         with pytest.raises(DataError, match="--columns loss"):
