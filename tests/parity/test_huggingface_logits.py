@@ -138,6 +138,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert-spans": ("BertForQuestionAnswering", "BertConfig", _BERT),
     "roberta-spans": ("RobertaForQuestionAnswering", "RobertaConfig", _ROBERTA),
     "modernbert-spans": ("ModernBertForQuestionAnswering", "ModernBertConfig", _MODERNBERT),
+    "modernbert-tags": (
+        "ModernBertForTokenClassification",
+        "ModernBertConfig",
+        {**_MODERNBERT, "num_labels": 3, "num_hidden_layers": 2},
+    ),
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", _MODERNBERT),
     # Every bias that there can be, and local layers first: an irregular pattern.
     "modernbert-hidden": (
@@ -218,6 +223,7 @@ THEIR_NAMES = {
     "pooled": ("pooler_output",),
     "tokens": ("prediction_logits", "logits"),
     "sequence": ("seq_relationship_logits", "logits"),
+    "labels": ("logits",),
     "logits": ("logits",),
 }
 
@@ -264,6 +270,7 @@ def weights_in(folder: Path) -> dict[str, np.ndarray]:
             "modernbert",
             "modernbert-hidden",
             "modernbert-spans",
+            "modernbert-tags",
             "gpt2-untied",
         ),
         *("llama", "llama-tied", "llama-3.1", "llama-linear", "mistral", "qwen2", "qwen3"),

@@ -102,6 +102,12 @@ CONFIGS: dict[str, ModelConfig] = {
         mlp=GatedMLP(activation="silu", bias=True),
         attention=AttentionConfig(scaled=True, biases="all", windows=(3, None, None, 3)),
     ),
+    **{
+        f"modernbert-{head}": dataclasses.replace(
+            preset("modernbert-base"), **SIZES, num_layers=6, max_length=6, head=head
+        )
+        for head in ("token_classification", "span_extraction")
+    },
     "llama-3.1": DecoderOnlyConfig(
         **SIZES,
         num_layers=2,

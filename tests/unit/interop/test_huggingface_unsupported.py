@@ -81,8 +81,13 @@ from t5lite.models.config import (
         ),
         (
             "modernbert",
-            {"head": "token_classification"},
-            "head='token_classification' .only 'hidden' or 'masked_lm'",
+            {"head": "sequence_classification"},
+            "head='sequence_classification' .only 'hidden' or 'masked_lm'",
+        ),
+        (
+            "modernbert",
+            {"head": "token_classification", "label_transform": False},
+            "label_transform=False .only True",
         ),
         ("modernbert", {"first_norm": True}, "first_norm=True .only False"),
         (
@@ -168,7 +173,7 @@ def test_models_that_transformers_does_not_have(name, changes, message, tmp_path
         (
             "modernbert-hidden",
             {"architectures": ["ModernBertForSequenceClassification"]},
-            r"ModernBertForSequenceClassification.*; the others put .* AutoModel\.from_pretrained",
+            r"ModernBertForSequenceClassification.*; those that classify texts .* AutoModel\.from_pretrained",
         ),
         ("modernbert", {"decoder_bias": False}, "decoder_bias=False is not supported"),
         ("modernbert", {"classifier_activation": "silu"}, "classifier_activation='silu' is not supported"),

@@ -164,11 +164,18 @@ def to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str, 
     }
     if config.head == "sequence_regression":
         values["problem_type"] = _REGRESSION
-    if config.head_kind.labels == CLASSIFIER:
-        labels = [f"LABEL_{i}" for i in range(config.labels_of_head)]
-        values["id2label"] = {str(i): label for i, label in enumerate(labels)}
-        values["label2id"] = {label: i for i, label in enumerate(labels)}
-    return values
+    return values | numbered_labels(config)
+
+
+def numbered_labels(config: EncoderOnlyConfig) -> dict[str, Any]:
+    """Return what config.json says of the labels of a classifier that have no other names."""
+    if config.head_kind.labels != CLASSIFIER:
+        return {}
+    labels = [f"LABEL_{i}" for i in range(config.labels_of_head)]
+    return {
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
 
 
 def _from_json(values: Values) -> EncoderOnlyConfig:
@@ -212,7 +219,7 @@ def with_head(
         values.require({"tie_word_embeddings": (True,)})
     if not HEADS[head].is_classifier:
         return dataclasses.replace(config, head=head)
-    rows = shapes[f"{labels}.weight"]
+    rows = shapes.get(f"{labels}.weight")  # that it is there is checked with all others
     num_labels = rows[0] if rows else 1
     if head == "sequence_classification":
         if num_labels == 1 and values.get("problem_type", _REGRESSION) == _REGRESSION:  # as transformers

@@ -1,11 +1,11 @@
-"""ModernBERT, its masked language model and its spans, with local layers in any pattern."""
+"""ModernBERT, its masked language model, labels of tokens and spans, with local layers in any pattern."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.interop.differences import differences
+from t5lite.interop.huggingface.families import bert
 from t5lite.interop.huggingface.family import (
     Family,
     Tokens,
@@ -19,6 +19,7 @@ from t5lite.interop.huggingface.family import (
 from t5lite.interop.huggingface.tensor_rules import Rule, dense, linear, norm, table, vector
 from t5lite.interop.trees import Shape
 from t5lite.models.config import (
+    HEADS,
     Activation,
     AttentionConfig,
     EncoderOnlyConfig,
@@ -36,6 +37,7 @@ _CLASSES: dict[Head, str] = {
     "hidden": "ModernBertModel",
     "masked_lm": "ModernBertForMaskedLM",
     "sentence_embedding": "ModernBertModel",
+    "token_classification": "ModernBertForTokenClassification",
     "span_extraction": "ModernBertForQuestionAnswering",
 }
 _ACTIVATIONS: dict[str, Activation] = {
@@ -85,7 +87,7 @@ def _mismatches(config: EncoderOnlyConfig) -> list[str]:
     if config.predicts_tokens:
         phrases += unit_logit_scale(config)
     windows = config.attention.windows
-    if config.head == "span_extraction" and not config.label_transform:
+    if config.head_kind.labels_tokens and not config.label_transform:
         phrases.append("label_transform=False (only True)")
     if len(_widths(windows)) > 1:
         phrases.append(f"attention.windows={windows!r} (only one width beside None)")
@@ -117,7 +119,7 @@ def _rules(config: EncoderOnlyConfig) -> tuple[Rule, ...]:
         *dense(f"{layer}.mlp.Wo", f"{mlp}/wo", bias=f"{mlp}/wo_bias"),
         *dense("head.dense", f"{head}/dense/kernel", bias=f"{head}/dense/bias"),
         *norm("head.norm", f"{head}/norm"),
-        *dense("classifier", "span/dense/kernel", bias="span/dense/bias"),
+        *bert.head_rules(bert.CLASSIFIER, config.labels_group or bert.CLASSIFIER),
         vector("decoder.bias", "masked_lm/bias"),
     )
 
@@ -170,7 +172,7 @@ def _to_json(config: EncoderOnlyConfig, dtype: str, tokens: Tokens) -> dict[str,
     }
     if _is_regular(windows):
         values[_EVERY] = len(windows)
-    return values
+    return values | bert.numbered_labels(config)
 
 
 def _is_regular(windows: Windows) -> bool:
@@ -229,18 +231,19 @@ def _from_json(values: Values) -> EncoderOnlyConfig:
 
 
 def _check_architectures(values: Values) -> None:
-    """Check that a model is the encoder, its masked language model or its spans.
+    """Check that a model is one of those here.
 
     Raises:
-      UserError: for its classifiers, whose heads are other ones than here, with what to do.
+      UserError: for its classifiers of texts, whose heads are other ones than here, with what to do.
     """
     try:
         values.architectures(tuple(_CLASSES.values()))
     except UserError as error:
         raise UserError(
-            f"{error}; the others put a dense layer, an activation and a norm before the labels, which no "
-            "head here has. To import the encoder alone, save it by transformers' "
-            "AutoModel.from_pretrained(FOLDER).save_pretrained(OUTPUT), the tokenizer likewise"
+            f"{error}; those that classify texts put a dense layer, an activation and a norm behind the mean "
+            "or the first of the hidden states, which no head of texts here has. To import the encoder "
+            "alone, save it by transformers' AutoModel.from_pretrained(FOLDER).save_pretrained(OUTPUT), the "
+            "tokenizer likewise"
         ) from None
 
 
@@ -316,10 +319,10 @@ def _completed(config: EncoderOnlyConfig, values: Values, shapes: Mapping[str, S
     """Return ``config`` with the head that is among the tensors."""
     if "head.dense.weight" not in shapes:
         return config
-    if _CLASSES["span_extraction"] in values.architectures(tuple(_CLASSES.values())):
-        return dataclasses.replace(config, head="span_extraction")
-    values.require({"tie_word_embeddings": (True,)})
-    return dataclasses.replace(config, head="masked_lm")
+    named = values.architectures(tuple(_CLASSES.values()))
+    heads: list[Head] = [head for head in _CLASSES if HEADS[head].labels_tokens and _CLASSES[head] in named]
+    head = heads[0] if heads else "masked_lm"
+    return bert.with_head(config, head, values, shapes, labels=bert.CLASSIFIER)
 
 
 def _generation_json(config: EncoderOnlyConfig, tokens: Tokens) -> dict[str, Any]:
