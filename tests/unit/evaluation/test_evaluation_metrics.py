@@ -53,6 +53,7 @@ def test_a_metric_says_whether_it_takes_several_references(name):
 
 
 OF_TASKS = {
+    "sts": ["3.4", "1.8"],
     "stsb": ["3.4", "1.8"],
     "regression": ["1.7", "-0.5"],
     "ner-tags": ["B-PER I-PER O", "O B-LOC"],
