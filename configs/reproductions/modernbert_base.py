@@ -35,7 +35,7 @@ def config() -> r.RunConfig:
         optimizer=r.AdamWConfig(b2=0.98, eps=1e-6, weight_decay=1e-5 / 8e-4),
         schedule=r.Constant(value=8e-4, warmup_steps=636),
         training=r.TrainingConfig(total_steps=364_304, batch_size=4608, eval_every_steps=4000),
-        step=r.StepConfig(z_loss=0.0),
+        step=r.StepConfig(num_microbatches=4, z_loss=0.0),
         loader=r.LoaderConfig(num_workers=8),
         evaluations={"heldout": r.EvaluationConfig(store="data/web/heldout", batch_size=1024)},
         checkpoints=r.CheckpointConfig(save_every_steps=4000, keep_last=3, keep_every_steps=40_000),
