@@ -13,19 +13,15 @@ import dataclasses
 import errno
 import json
 import os
-import shlex
-import socket
-import sys
-import textwrap
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t5lite.checkpointing.lease_holder import Holder, is_gone, this_process
 from t5lite.core.bounded_reads import UnfitFileError, read_at_most
 from t5lite.core.errors import ConfigError, ReportedError, TransientError, UserError
 from t5lite.core.exit_codes import ExitCode
@@ -37,12 +33,12 @@ from t5lite.core.storage.exclusive import create_exclusively
 
 LEASE_FOLDER = "lease"
 """Name in the run directory."""
-_JOB_VARIABLES = ("T5LITE_JOB", "SLURM_JOB_ID", "JOBSET_UID", "JOBSET_NAME", "TPU_QUEUED_RESOURCE")
-"""What names the job of a scheduler, the same before and after it was started again."""
 _MAX_BYTES = 1 << 20
-_SHOWN_CHARACTERS = 80
 _POLL_SECONDS = 0.5
 _SHOWN_WITHIN_SECONDS = 10.0
+_MOST_TRIES = 20
+_CLEARED_WITHIN_SECONDS = 0.05
+"""Of a directory that is removed while a claim is made in it; each try waits so long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,37 +65,6 @@ class LeaseConfig:
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a lease."""
-
-    owner: str
-    """Of this one attempt."""
-    host: str
-    pid: int
-    command: str
-    since: str
-    """Local time, for people."""
-    job: str | None
-    """The scheduler's name for the job, None outside of one."""
-    machine: str | None
-    """The same for processes that see one another's numbers; None where that cannot be known."""
-    born: str | None
-    """When the process started, as its kernel counts; None where that cannot be known."""
-    deadline_seconds: float | None = None
-    """Without a sign of life, after which it counts as dead; None in claims that did not say so."""
-
-    def __post_init__(self) -> None:
-        deadline = self.deadline_seconds
-        if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline < float("inf")):
-            raise ValueError(f"deadline_seconds={deadline!r} is no deadline")
-
-    def __str__(self) -> str:
-        job = f", job {self.job}" if self.job else ""
-        command = textwrap.shorten(self.command, _SHOWN_CHARACTERS, placeholder=" …")
-        return f"process {self.pid} on {self.host} since {self.since}{job} ({command})"
-
-
-@dataclass(frozen=True)
 class Sighting:
     """What one look at a directory tells of the run that holds it."""
 
@@ -119,7 +84,7 @@ class Lease:
     def __init__(self, directory: StoragePath, config: LeaseConfig, say: Callable[[str], None]) -> None:
         self._folder = directory / LEASE_FOLDER
         self._config, self._say = config, say
-        self.holder = _this_process(config.deadline_seconds)
+        self.holder = this_process(config.deadline_seconds)
         self.waited_seconds = 0.0
         """For the run that held it before."""
         self._number = 0
@@ -137,26 +102,49 @@ class Lease:
           TransientError: if object storage does not answer.
         """
         while True:
-            newest = _newest_claim(self._folder)
-            if newest is not None:
+            known = _claims(self._folder)
+            newest = max(known, default=0)
+            if newest:
                 started = time.monotonic()
-                self._wait_for(*newest)
+                is_dead = self._outlives(newest, known[newest])
                 self.waited_seconds += time.monotonic() - started
-            number = 1 + (newest[0] if newest else 0)
-            make_directory(self._folder.parent)
-            make_directory(self._folder)
-            claim = _claim(self._folder, number)
-            if create_exclusively(claim, _encoded(dataclasses.asdict(self.holder))):
-                newest = _newest_claim(self._folder)
-                if newest is None or newest[0] <= number:
+                if not is_dead:
+                    continue
+            number = newest + 1
+            if self._makes(_claim(self._folder, number)):
+                others = {each: holder for each, holder in _claims(self._folder).items() if each != number}
+                if others.items() <= known.items():
                     break
-                claim.unlink(missing_ok=True)  # this number has come and gone meanwhile, and others after it
+                # Numbers begin anew when all is given back. Who came meanwhile saw this claim, or is seen.
+                _claim(self._folder, number).unlink(missing_ok=True)
         self._number = number
         for path in _files(self._folder):
             if _number_of(path) < number:
                 path.unlink(missing_ok=True)
         self._beat()
         self._thread.start()
+
+    def _makes(self, claim: StoragePath) -> bool:
+        """Make a claim; return False if another process has made it."""
+        tries_left = _MOST_TRIES
+        while True:
+            try:
+                make_directory(self._folder.parent)  # by itself: an error names what the user chose
+                make_directory(self._folder)
+                return create_exclusively(claim, _encoded(dataclasses.asdict(self.holder)))
+            except (OSError, UserError) as error:
+                tries_left -= 1
+                if not (tries_left and self._may_be_cleared(error)):
+                    raise
+            time.sleep(_CLEARED_WITHIN_SECONDS)
+
+    def _may_be_cleared(self, error: OSError | UserError) -> bool:
+        """Whether an error is one of making a file in a directory that others remove meanwhile."""
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if not (isinstance(self._folder, Path) and isinstance(cause, OSError)):
+            return False  # there are no directories in a bucket
+        is_vanished = cause.errno == errno.EEXIST and not os.path.lexists(self._folder)
+        return is_vanished or cause.errno in (errno.ENOENT, errno.ESTALE)
 
     def check(self) -> None:
         """Check that the lease is still held; to be called before what others must not overwrite.
@@ -196,8 +184,11 @@ class Lease:
             with contextlib.suppress(OSError):  # somebody else's claim is in it
                 self._folder.rmdir()
 
-    def _wait_for(self, number: int, holder: Holder | None) -> None:
-        """Return when the claim of this number is gone or its holder dead, by the deadline that it has set.
+    def _outlives(self, number: int, holder: Holder | None) -> bool:
+        """Wait until a claim is no longer the newest, or its holder is dead, by the deadline that it has set.
+
+        Returns:
+          Whether it is dead; its claim is still there then.
 
         Raises:
           UserError: if the holder lives and is not about to end.
@@ -211,12 +202,11 @@ class Lease:
         begin = last_change = time.monotonic()
         said = None
         while time.monotonic() - last_change < deadline:
-            if holder is not None and _is_gone(holder):
+            if _newest_claim(self._folder) != (number, holder):
+                return False
+            if holder is not None and is_gone(holder):
                 self._say(f"taking over from {who}, which is gone")
-                return
-            newest = _newest_claim(self._folder)
-            if newest is None or newest[0] != number:
-                return
+                return True
             is_patient = time.monotonic() - begin < self._config.patience_seconds
             ends = is_patient and (is_same_job or beat.get("state") == "stopping")
             if not ends and beat != first:
@@ -234,6 +224,7 @@ class Lease:
             if (newer := _read_beat(_beat_file(self._folder, number))) != beat:
                 beat, last_change = newer, time.monotonic()
         self._say(f"taking over from {who}: no sign of life for {deadline:g} s")
+        return True
 
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._config.heartbeat_seconds):
@@ -318,49 +309,10 @@ def sighting(directory: StoragePath) -> Sighting | None:
     beat = _beat_file(folder, number)
     return Sighting(
         holder=holder,
-        is_gone=holder is not None and _is_gone(holder),
+        is_gone=holder is not None and is_gone(holder),
         is_stopping=_read_beat(beat).get("state") == "stopping",
         beat=beat,
     )
-
-
-def _this_process(deadline_seconds: float) -> Holder:
-    return Holder(
-        owner=uuid.uuid4().hex,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        command=shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])[:500],
-        since=time.strftime("%Y-%m-%d %H:%M:%S"),
-        job=next((f"{name}={os.environ[name]}" for name in _JOB_VARIABLES if os.environ.get(name)), None),
-        machine=_machine(),
-        born=_born(os.getpid()),
-        deadline_seconds=deadline_seconds,
-    )
-
-
-def _machine() -> str | None:
-    """Return a name of this boot of this host and its numbering of processes, None where Linux is not."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return None
-
-
-def _born(pid: int) -> str | None:
-    """Return when a process started, in ticks since the boot; None if there is none, or only its body."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-    except OSError:
-        return None
-    state, *fields = status.split()
-    return None if state in "ZX" else fields[18]
-
-
-def _is_gone(holder: Holder) -> bool:
-    """Whether the process is known to be gone, because it ran on this machine."""
-    is_here = holder.machine is not None and holder.machine == _machine() and holder.born is not None
-    return is_here and _born(holder.pid) != holder.born
 
 
 def _claim(folder: StoragePath, number: int) -> StoragePath:
@@ -384,10 +336,19 @@ def _files(folder: StoragePath) -> list[StoragePath]:
     return []
 
 
+def _claim_numbers(folder: StoragePath) -> list[int]:
+    numbers = [_number_of(path) for path in _files(folder) if path.name.endswith(".json")]
+    return [number for number in numbers if number]
+
+
+def _claims(folder: StoragePath) -> dict[int, Holder | None]:
+    """Return the holders (None: damaged) of all claims, by number."""
+    return {number: _holder(_claim(folder, number)) for number in _claim_numbers(folder)}
+
+
 def _newest_claim(folder: StoragePath) -> tuple[int, Holder | None] | None:
     """Return number and holder (None: damaged) of the newest claim, None if there is none."""
-    numbers = [_number_of(path) for path in _files(folder) if path.name.endswith(".json")]
-    newest = max(numbers, default=0)
+    newest = max(_claim_numbers(folder), default=0)
     return (newest, _holder(_claim(folder, newest))) if newest else None
 
 

@@ -186,11 +186,10 @@ def read_state(
 
     def read() -> tuple[Tree, dict[str, Any]]:
         saved_fingerprints = _read_json(directory, step, "fingerprints")
-        with closing(ocp.PyTreeCheckpointHandler()) as handler, _reading(directory, step):
-            saved = handler.metadata(path).tree
-        largest = largest_leaf(saved)
-        at_a_time = max_host_bytes or max(largest, _READ_BYTES_AT_A_TIME)
-        with closing(array_handler(at_a_time)) as handler, _reading(directory, step):
+        with _reading(directory, step):
+            with closing(ocp.PyTreeCheckpointHandler()) as handler:
+                saved = handler.metadata(path).tree
+            largest = largest_leaf(saved)
             check_tensorstore_files(path, array_bytes=largest)
             if partial:
                 saved = _without({key: saved[key] for key in wanted if key in saved}, leave)
@@ -203,7 +202,8 @@ def read_state(
             )
             restore_args = ocp.checkpoint_utils.construct_restore_args(as_saved)
             arguments = ocp.args.PyTreeRestore(as_saved, restore_args=restore_args, partial_restore=partial)
-            return handler.restore(path, args=arguments), saved_fingerprints
+            with closing(array_handler(max_host_bytes or max(largest, _READ_BYTES_AT_A_TIME))) as handler:
+                return handler.restore(path, args=arguments), saved_fingerprints
 
     # Each process reads its own shards, and its own copy of the fingerprints.
     restored, saved_fingerprints = in_all_or_none(read)

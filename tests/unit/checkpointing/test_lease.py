@@ -1,7 +1,9 @@
 """One writer for a run directory, on a disk and in buckets."""
 
+import contextlib
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import subprocess
@@ -240,9 +242,9 @@ def test_a_claim_names_its_process(tmp_path: Path) -> None:
     with held_lease(tmp_path, SILENT, print) as lease:
         claim = json.loads((tmp_path / leases.LEASE_FOLDER / "000001.json").read_text())
         assert claim == dataclasses.asdict(lease.holder)
-        assert not leases._is_gone(lease.holder)
-        assert leases._is_gone(dataclasses.replace(lease.holder, born="1"))
-        assert not leases._is_gone(dataclasses.replace(lease.holder, born="1", machine="another"))
+        assert not leases.is_gone(lease.holder)
+        assert leases.is_gone(dataclasses.replace(lease.holder, born="1"))
+        assert not leases.is_gone(dataclasses.replace(lease.holder, born="1", machine="another"))
 
 
 @pytest.mark.parametrize(
@@ -269,15 +271,16 @@ def test_a_bucket_is_asked_for_nothing_above_the_run(gcs: str, monkeypatch: pyte
 def test_who_comes_late_to_a_number_that_has_come_and_gone_does_not_hold_beside_a_later_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = leases._newest_claim
+    claims, newest = leases._claims, leases._newest_claim
     with held_lease(tmp_path, QUICK, print) as before:
         gone = dataclasses.replace(before.holder, born="1")
     folder = tmp_path / leases.LEASE_FOLDER
     folder.mkdir()
     (folder / "000002.json").write_text(json.dumps(dataclasses.asdict(gone)))
     with held_lease(tmp_path, QUICK, print) as first:
-        late = [(1, gone)]
-        monkeypatch.setattr(leases, "_newest_claim", lambda path: late.pop() if late else newest(path))
+        listed, looked = [{1: gone}], [(1, gone)]
+        monkeypatch.setattr(leases, "_claims", lambda path: listed.pop() if listed else claims(path))
+        monkeypatch.setattr(leases, "_newest_claim", lambda path: looked.pop() if looked else newest(path))
         with pytest.raises(UserError, match="is being written to by"), held_lease(tmp_path, QUICK, print):
             pass
         first.check()
@@ -308,3 +311,87 @@ def test_what_another_user_keeps_from_reading_is_never_to_be_deleted(
                 look()
             assert "delete" not in str(refusal.value)
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_of_two_that_start_together_one_waits_until_the_other_is_known_to_live(
+    gives_back: bool, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second takes it (and gives it back) while the first is about to name its claim."""
+    link, held = os.link, contextlib.ExitStack()
+
+    def after_the_other(*names: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        held.enter_context(held_lease(tmp_path / "run", QUICK, said.append))
+        if gives_back:
+            held.close()
+        link(*names)
+
+    monkeypatch.setattr(os, "link", after_the_other)
+    refused = pytest.raises(UserError, match="is being written to by process")
+    expected = contextlib.nullcontext() if gives_back else refused
+    with held, expected, held_lease(tmp_path / "run", QUICK, said.append) as lease:
+        lease.check()
+    assert not (tmp_path / "run" / "lease").exists()
+
+
+@pytest.mark.parametrize("moment", [(leases, "is_gone"), (os, "link")])
+def test_who_came_while_a_dead_run_was_taken_over_keeps_the_lease(
+    moment: tuple[object, str], tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers begin anew when all is given back, so that the newcomer's claim has the number of the dead."""
+    claim = tmp_path / "run" / leases.LEASE_FOLDER / "000001.json"
+    claim.parent.mkdir(parents=True)
+    dead = dataclasses.replace(leases.this_process(60.0), owner="dead", born="0")
+    claim.write_bytes(leases._encoded(dataclasses.asdict(dead)))
+    known, held, others = getattr(*moment), contextlib.ExitStack(), []
+
+    def after_the_other(*arguments):
+        monkeypatch.setattr(*moment, known)
+        claim.unlink()
+        others.append(held.enter_context(held_lease(tmp_path / "run", QUICK, said.append)))
+        return known(*arguments)
+
+    monkeypatch.setattr(*moment, after_the_other)
+    with held:
+        refused = pytest.raises(UserError, match="is being written to by process")
+        with refused, held_lease(tmp_path / "run", QUICK, said.append):
+            pass
+        (other,) = others
+        other.check()
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE, errno.EEXIST])
+@pytest.mark.parametrize("is_lasting", [False, True])
+def test_a_folder_that_another_removes_meanwhile_is_made_again(
+    number: int, is_lasting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what lasts it is another refusal; ``EEXIST`` is a directory's that is gone when it is looked at."""
+    monkeypatch.setattr(leases, "_CLEARED_WITHIN_SECONDS", 0.0)
+    name = "make_directory" if number == errno.EEXIST else "create_exclusively"
+    known, failures = getattr(leases, name), itertools.count(1)
+
+    def fails(*arguments):
+        if is_lasting or next(failures) < 3:
+            raise UserError("made in vain") from OSError(number, os.strerror(number))
+        return known(*arguments)
+
+    monkeypatch.setattr(leases, name, fails)
+    expected = pytest.raises(UserError, match="made in vain") if is_lasting else contextlib.nullcontext()
+    with expected, held_lease(tmp_path / "run", SILENT, print) as lease:
+        lease.check()
+    if not is_lasting:
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_bucket_that_is_gone_is_asked_once(gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fails(path, content):
+        asked.append(path)
+        raise FileNotFoundError(errno.ENOENT, "no such bucket")
+
+    monkeypatch.setattr(leases, "create_exclusively", fails)
+    with pytest.raises(FileNotFoundError), held_lease(place(f"{gcs}/gone/run"), SILENT, print):
+        pass
+    assert len(asked) == 1
