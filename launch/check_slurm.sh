@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs what `t5lite launch slurm` renders under a real Slurm on this machine: one node of two CPUs, one job of two
 # processes that trains a tiny model. The job is preempted, then loses a process to SIGKILL, resumes each time, and
-# finishes; another is cancelled, and one has a mistake: neither comes back.
+# finishes; another is cancelled, and one has a mistake: neither comes back. Then the jobs of a sweep are submitted by
+# the lines that `t5lite sweep --launch` prints: a branch waits for its trunk.
 #
 #   apt-get install slurm-wlm munge       (Debian; the daemons run as you, in a scratch directory, and end with it)
 #   launch/check_slurm.sh                 takes five to twenty minutes; PYTHON names another interpreter
@@ -90,7 +91,8 @@ exec "$(command -v "$python")" -m t5lite.cli.main "\$@"
 EOT
 chmod +x "$scratch/bin/t5lite"
 export PATH=$scratch/bin:$PATH PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} JAX_PLATFORMS=cpu
-recipe=$PWD/tests/e2e/tiny_recipe.py
+recipes=$PWD/tests/e2e
+recipe=$recipes/tiny_recipe.py
 cd "$scratch"
 "$python" -c 'from t5lite.quickstart import corpus; print("\n\n".join(p.text for p in corpus.austen()[:400]))' >austen.txt
 t5lite prepare text --inputs austen.txt --output data --vocabulary-size 500 --heldout-fraction 0.1 >prepare.log 2>&1
@@ -164,5 +166,33 @@ job=$(launch mistake -- --nonsense)
 wait_for 600 "the end of a mistaken job" is "$job" FAILED
 scontrol --oneliner show job "$job" | grep -q 'Restarts=0 .*ExitCode=2:0' || fail "a mistake is exit code 2, once"
 say "mistake: exit code 2, not started again"
+cat >sweep.py <<EOT
+from t5lite import recipe as r
+from t5lite.scaling import sweep_recipe as s
+
+
+def sweep():
+    stores = "--data.store", "data/train", "--evaluations.heldout.store", "data/heldout"
+    recipe = s.recipe("$recipes/tiny_gpt_recipe.py", *stores, "--training.total-steps", "100")
+    recipe = r.replace(recipe, schedule=r.WarmupStableDecay(peak=0.01, warmup_steps=3, decay_steps=20))
+    budgets = [s.Tokens(tokens=steps * 8 * 32) for steps in (12, 20)]
+    runs = s.branches(recipe, models=[recipe.model], budgets=budgets)
+    return s.Sweep(directory="sweep", families={"gpt": runs}, evaluate=False)
+EOT
+t5lite sweep sweep.py --write-recipes jobs --launch "slurm --tasks-per-node 1 --time 1:00:00" >submit 2>sweep.log
+bash submit >submitted
+names=$(sed -nE 's/.*jobs\/([0-9a-f]+)\.sbatch.*/run-\1/p' submit | paste -sd,)
+mapfile -t both < <(squeue --noheader --format=%i --name="$names" | sort -n)
+(( ${#both[@]} == 2 )) || fail "not two jobs of the sweep: ${both[*]}"
+squeue --noheader --format=%E --job="${both[1]}" | grep -q "afterok:${both[0]}" || fail "the branch does not wait"
+say "jobs ${both[*]} of a sweep: $(cat submit)"
+for job in "${both[@]}"; do wait_for 900 "the end of job $job of the sweep" is "$job" COMPLETED; done
+t5lite sweep sweep.py 2>&1 | grep "2 of 2 runs are finished" || fail "the sweep is not finished"
+"$python" - <<'PYTHON'
+import csv
+trunk, branch = csv.DictReader(open("sweep/table.csv"))
+assert (branch["trunk"], branch["steps"], branch["own_steps"]) == (trunk["run"], "20", "10"), branch
+PYTHON
+say "the branch trained its own 10 steps after its trunk"
 failed=
 echo "everything as it should be"

@@ -2,7 +2,7 @@
 
     t5lite prepare text --inputs texts/*.jsonl.zst --output data/web32k --vocabulary-size 32000
     t5lite sweep configs/sweeps/chinchilla_ladder.py --list
-    t5lite cost --config configs/sweeps/chinchilla_ladder.py --chips v5e-64 --price 1.2
+    t5lite cost --config configs/sweeps/chinchilla_ladder.py --chips v5e-256 --price 1.2
     t5lite sweep configs/sweeps/chinchilla_ladder.py
     t5lite scaling fit sweeps/chinchilla/table.parquet --methods isoflop chinchilla
 
@@ -36,6 +36,8 @@ SIZES = {  # millions of parameters: width, heads, layers
     9293: (4096, 32, 42),
     16183: (5120, 40, 47),
 }
+GATHERED_UP_TO = 4516
+"""Millions of parameters: kernels of more, if kept as they are gathered, fill a v5e chip."""
 BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
 
 
@@ -45,7 +47,9 @@ def sized(recipe: r.RunConfig, millions: int) -> r.RunConfig:
     model = s.resized(recipe.model, embed_dim=width, num_layers=layers, num_heads=heads)
     done = math.log(millions / 44) / math.log(16183 / 44)
     rate = 2e-4 * (1.25e-4 / 2e-4) ** done
-    return r.replace(s.with_rate(recipe, batch_size=recipe.training.batch_size, rate=rate), model=model)
+    recipe = s.with_rate(recipe, batch_size=recipe.training.batch_size, rate=rate)
+    execution = r.replace(recipe.execution, remat="dots") if millions > GATHERED_UP_TO else recipe.execution
+    return r.replace(recipe, model=model, execution=execution)
 
 
 def profile(recipe: r.RunConfig, flops: float) -> list[r.RunConfig]:

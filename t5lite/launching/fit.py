@@ -57,7 +57,8 @@ def predicted(config: RunConfig, topology: Topology, *, announce: Callable[[str]
         announce(message)
     check_step(model, optimizer, partitioner, batch, config.step)
     execution = PlannedExecution(remat=remat, num_microbatches=config.step.num_microbatches)
-    memory = CostModel(model, optimizer, topology, batch).on(partitioner).predict(execution).memory
+    costs = CostModel(model, optimizer, topology, batch, vocab_chunks=config.step.vocab_chunks)
+    memory = costs.on(partitioner).predict(execution).memory
     available = topology.chip.memory_bytes
     sizes = f"{table.size(memory.total)} of the {table.size(available)} of a device"
     if memory.total <= available * (1 - _NOT_SURE):

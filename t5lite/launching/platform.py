@@ -1,6 +1,7 @@
 """What every platform says of itself: its options, its machines, its file, and the client that takes it."""
 
 import abc
+import shlex
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,6 +28,8 @@ class Platform(abc.ABC):
     """Of the file that is rendered."""
     flag_example: ClassVar[str | None]
     """One of the client's flags that a user may need; None where it takes none."""
+    keeps_order: ClassVar[bool] = False
+    """Whether the client can have a job wait for the success of another."""
 
     max_restarts: int = 100
     """How often it is started again after an end that another start may mend."""
@@ -43,6 +46,19 @@ class Platform(abc.ABC):
         """Return the words that start the job from the file."""
         del job
         return ["bash", file]
+
+    def shell_line(self, job: Job, file: str, *, after: str | None = None, awaited: bool = False) -> str:
+        """Return the line of a shell script that starts the job from the file.
+
+        Args:
+          job: which.
+          file: that starts it.
+          after: name of the job of an earlier line that must succeed before, where the platform
+            ``keeps_order``.
+          awaited: whether a later line is to name this job so.
+        """
+        del after, awaited
+        return shlex.join(self.command(job, file))
 
 
 @dataclass(kw_only=True)

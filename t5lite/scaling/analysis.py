@@ -1,20 +1,24 @@
 """One table by one method: the fit, intervals, how the largest runs would have been predicted, warnings."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.scaling.intervals import Interval
+from t5lite.scaling.diverged import diverged, diverged_note
+from t5lite.scaling.intervals import Interval, listed
 from t5lite.scaling.methods import Asked, Fitted, Method, loss_name, numbers_of, parabola_bias
 from t5lite.scaling.observations import ONCE, Observations, budget_numbers
 
 _FAR = 10.0
-"""Times the largest budget, beyond which a prediction is called an extrapolation."""
+"""Times the largest that was fitted, beyond which a prediction is called an extrapolation."""
 _NARROW = 4.0
 """Largest over smallest size, below which a table says little of an exponent."""
 _LARGEST_SHARE = 0.2
+_SCATTER = 1.05
+"""Times the lowest of noisy losses, below which the law's own loss of that run is."""
+_WORSE = 1.5
+"""Times that loss, above which a prediction is none, however wide its interval."""
 FEWEST_RESAMPLES = 20
 """Of a bootstrap; fewer tell no interval."""
 _NO_SINGLE_RUN = "the loss of such runs is nothing that this method predicts"
@@ -133,6 +137,8 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
         notes.append(
             f"{found.num_failed} of {drawn} resamples determined no fit; intervals are of the others"
         )
+    if endless := [name for name, interval in found.intervals.items() if not np.isfinite(interval.high)]:
+        notes.append(f"no upper end of {listed(endless)}: these runs do not bound how large it may be")
     notes += [*found.notes, *fitted.notes()]
     bias = parabola_bias(fitted, observations)
     if bias is not None:
@@ -143,28 +149,76 @@ def analyse(observations: Observations, method: Method, settings: Settings) -> A
     notes += _largest(observations, method) if settings.fit_below is None else _unpredicted(fitted, held_out)
     if settings.sizes and fitted.predicted_loss(asked.runs[0]) is None:
         notes.append(_NO_SINGLE_RUN)
-    notes += _far(observations, settings.budgets)
+    numbers = numbers_of(fitted, asked)
+    notes += _senseless(numbers, found.intervals, observations, settings)
     return Analysis(
         method=method,
         fitted=fitted,
-        numbers=numbers_of(fitted, asked),
+        numbers=numbers,
         intervals=found.intervals,
         held_out=_held_out(fitted, held_out, found.intervals),
         notes=tuple(notes),
     )
 
 
+def _senseless(
+    numbers: dict[str, float],
+    intervals: dict[str, Interval],
+    observations: Observations,
+    settings: Settings,
+) -> list[str]:
+    """Say of predictions that no run can have: of no size, or surely worse than what cost less."""
+    said = [
+        f"{name} is {value:.3g}, which no run has: this fit predicts nothing there"
+        for name, value in numbers.items()
+        if " at " in name and not 0 < value < np.inf
+    ]
+    reached = observations.loss.min()
+    for flops in settings.budgets:
+        name = f"loss at {flops:g}"
+        surely = numbers.get(name, 0.0) / _WORSE
+        if name in intervals:
+            surely = max(surely, intervals[name].low / _SCATTER)
+        if flops > observations.flops.max() and surely > reached:
+            said.append(
+                f"the loss at {flops:g} is above {reached:.4g}, which a cheaper run reached: none to go by"
+            )
+    return said
+
+
 def without_repeats(observations: Observations) -> Observations:
     """Return the runs that saw no token twice, as far as the table tells."""
-    if observations.unique_tokens is None:
-        return observations
-    return observations.take(observations.tokens <= ONCE * observations.unique_tokens)
+    return observations.take(_once(observations))
 
 
 def fitted_runs(observations: Observations, settings: Settings) -> Observations:
     """Return the runs that laws are of: without those that repeat tokens, unless kept or all."""
-    once = without_repeats(observations)
-    return observations if settings.keep_repeats or not len(once) else once
+    return observations.take(_of_laws(observations, settings))
+
+
+def highest_loss(observations: Observations, settings: Settings) -> float:
+    """Return that of all runs of a table which do not look diverged; 0 without any."""
+    return float(observations.loss[~_suspected(observations, settings)].max(initial=0.0))
+
+
+def _once(observations: Observations) -> np.ndarray:
+    if observations.unique_tokens is None:
+        return np.ones(len(observations), bool)
+    return observations.tokens <= ONCE * observations.unique_tokens
+
+
+def _of_laws(observations: Observations, settings: Settings) -> np.ndarray:
+    once = _once(observations)
+    return np.ones(len(once), bool) if settings.keep_repeats or not once.any() else once
+
+
+def _suspected(observations: Observations, settings: Settings) -> np.ndarray:
+    """Return which runs of a table look diverged, [P], among those that laws are fitted to."""
+    fitted = _of_laws(observations, settings) & (observations.flops < (settings.fit_below or np.inf))
+    found = np.zeros(len(observations), bool)
+    if fitted.any():
+        found[fitted] = diverged(observations.take(fitted))
+    return found
 
 
 def described(observations: Observations, settings: Settings) -> str:
@@ -189,18 +243,30 @@ def described(observations: Observations, settings: Settings) -> str:
     return ", ".join(parts) + (f"; {more} more that repeat tokens" if more else "")
 
 
-def warnings(observations: Observations, settings: Settings) -> list[str]:
-    """Return what a table is too little for, whatever the method."""
+def warnings(observations: Observations, settings: Settings, *, highest: float = 0.0) -> list[str]:
+    """Return what a table is too little for, whatever the method.
+
+    Args:
+      observations: of the table.
+      settings: of its analysis.
+      highest: loss (``highest_loss``) of other tables of the file, on which a bound of losses acts, too.
+    """
+    suspected = _suspected(observations, settings)
+    bad, highest = observations.take(suspected), observations.loss[~suspected].max(initial=highest)
     observations, said = fitted_runs(observations, settings), []
+    is_held_out = observations.flops >= (settings.fit_below or np.inf)
+    held_out, observations = observations.take(is_held_out), observations.take(~is_held_out)
     if not len(observations):
         return said
+    if len(bad):
+        said.append(diverged_note(bad, num_runs=len(observations), highest=highest))
     for name, values in (("parameters", observations.params), ("tokens", observations.tokens)):
         span = float(values.max() / values.min())
         if span < _NARROW:
             said.append(
                 f"{name} differ by a factor of {span:.2g} only; an exponent of them is hardly determined"
             )
-    return said
+    return said + _far(observations, settings, held_out)
 
 
 def _held_out(fitted: Fitted, runs: Observations, intervals: dict[str, Interval]) -> tuple[HeldOut, ...]:
@@ -255,11 +321,28 @@ def _largest(observations: Observations, method: Method) -> list[str]:
     return [] if said is None else [f"fitted without {what}: {said}"]
 
 
-def _far(observations: Observations, budgets: Sequence[float]) -> list[str]:
-    largest = float(observations.flops.max())
-    return [
-        f"{flops:g} FLOPs are {flops / largest:,.0f} times the largest run: an extrapolation, which "
-        "intervals understate"
-        for flops in budgets
+def _far(fitted: Observations, settings: Settings, held_out: Observations) -> list[str]:
+    """Say of everything that is to be predicted how far it is beyond what was fitted."""
+    largest = float(fitted.flops.max())
+    said = [
+        f"{flops:g} FLOPs are {flops / largest:,.0f} times the largest run"
+        for flops in settings.budgets
         if flops > _FAR * largest
     ]
+    asked = {
+        f"N={params:g}, D={tokens:g} is": replace(settings, sizes=((params, tokens),)).asked.runs[0]
+        for params, tokens in settings.sizes
+    }
+    if len(held_out):
+        asked[f"{len(held_out)} runs held out are up to"] = held_out
+    for name, runs in asked.items():
+        factors = {
+            "the largest FLOPs": runs.flops.max() / largest,
+            "the largest N": runs.params.max() / fitted.params.max(),
+            "the largest D": runs.tokens.max() / fitted.tokens.max(),
+            "below the smallest N": fitted.params.min() / runs.params.min(),
+            "below the smallest D": fitted.tokens.min() / runs.tokens.min(),
+        }
+        if far := [f"{factor:,.0f} times {what}" for what, factor in factors.items() if factor > _FAR]:
+            said.append(f"{name} {', '.join(far)} of the fitted runs")
+    return [f"{each}: an extrapolation, which intervals understate" for each in said]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 
 from t5lite.core.errors import ConfigError
 from t5lite.planning.hardware.accelerator_types import parse_chips
@@ -91,7 +92,7 @@ class Hours(Budget):
           ConfigError: if no way is predicted to fit.
         """
         workload = workload_of(config, parse_chips(self.chips, num_slices=self.num_slices))
-        found = search(workload.costs(), trainable=config.trainable)
+        found = search(workload.costs(), trainable=config.trainable, kept=config.partitioning)
         if not found.ranked:
             raise ConfigError(
                 f"no way is predicted to fit {self.chips} with a model {config.model.embed_dim} wide and "
@@ -101,5 +102,7 @@ class Hours(Budget):
 
 
 def _check(value: float, name: str) -> None:
+    if not isinstance(value, Real):
+        raise ConfigError(f"a budget of {name}={value!r} must be a number, such as 1e12")
     if not 0 < value < float("inf"):
         raise ConfigError(f"a budget of {name}={value} must be above 0 and finite")

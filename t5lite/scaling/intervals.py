@@ -3,18 +3,23 @@
 Of runs of which each is a training of its own, errors are drawn and the sizes stay (model-based resampling,
 Davison and Hinkley, 1997, section 6.2.3; here of normal errors): a budget of four runs has too few to draw
 runs from, and isoFLOP intervals by such draws held the truth in 97 to 99 of 100 tables where 90 were asked
-for. Of training curves whole ones are drawn, since points of one training err together; so are runs for a
-Huber loss, whose small delta makes it follow a run for each constant exactly, which leaves errors of 0 that
-no other run has.
+for. For a Huber loss, whose small delta makes it follow a run for each constant exactly, which leaves errors
+of 0 that no other run has, runs count more or less instead (random weights). Of training curves whole ones
+are drawn, or weighted, since points of one training err together.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from scipy.special import gammaln
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.observations import Observations, budget_numbers
+
+_Resample = TypeVar("_Resample")
 
 _SEED = 20201
 _FEWEST_DRAWN = 3
@@ -23,10 +28,10 @@ _LISTED = 4
 """Names in a sentence."""
 _FEWEST_FREE = 1.5
 """Degrees of freedom: one error alone says nothing of how large errors are."""
-_SHARED = 4.0
-"""Degrees of freedom with which the errors of all groups count in each. Of simulated isoFLOP tables whose
-largest budget errs four times as much, 90 % intervals of the exponents hold the truth in 87 % (five of
-four) and 97 % (six of eight); by one size of errors for all it was about 77 %."""
+_ALIKE = np.geomspace(1, 128, 8)
+"""Degrees of freedom with which the size of all groups' errors counts in each; by the last all are one."""
+_TYPICAL = np.arange(-14, 3.01, 0.25)
+"""ln of that variance over the mean one, which one budget that errs a hundred times as much makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +64,12 @@ class Bootstrapped:
 
 
 def refitted(
-    numbers: Callable[[Observations], dict[str, float]], tables: Iterable[Observations], *, level: float
+    numbers: Callable[[_Resample], dict[str, float]], resamples: Iterable[_Resample], *, level: float
 ) -> Bootstrapped:
-    """Return percentile intervals of what ``numbers`` finds in resampled tables."""
+    """Return percentile intervals of what ``numbers`` finds in resamples."""
     found: list[dict[str, float]] = []
     failed = 0
-    for each in tables:
+    for each in resamples:
         try:
             found.append(numbers(each))
         except DataError:
@@ -75,7 +80,8 @@ def refitted(
 def percentiles(found: Sequence[dict[str, float]], *, num_failed: int = 0, level: float) -> Bootstrapped:
     """Return intervals between percentiles of what resamples found.
 
-    What most resamples do not determine has no interval; how many do not is said.
+    What most resamples do not determine, those without a fit among them, has no interval; how many do not
+    is said.
     """
     tail = 50 * (1 - level)
     intervals = {}
@@ -84,7 +90,7 @@ def percentiles(found: Sequence[dict[str, float]], *, num_failed: int = 0, level
         values = [each[name] for each in found if name in each]
         if len(values) < len(found):
             lacking.setdefault(len(found) - len(values), []).append(name)
-        if 2 * len(values) < len(found):
+        if 2 * len(values) < len(found) + num_failed:
             continue
         method = "linear" if np.isfinite(values).all() else "inverted_cdf"  # nothing lies between infinities
         low, high = np.percentile(values, [tail, 100 - tail], method=method)
@@ -103,22 +109,41 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
+def generator(observations: Observations) -> np.random.Generator:
+    """Return what resamples are drawn by: the same of the same losses.
+
+    Other tables have other draws: a hundred miss the ends of an interval by a tenth of its width, by one
+    seed in all tables alike, which no number of simulated tables would even out.
+    """
+    return np.random.default_rng([_SEED, zlib.crc32(np.ascontiguousarray(observations.loss).tobytes())])
+
+
 def draws(observations: Observations, num_resamples: int) -> list[np.ndarray]:
     """Return which runs each resample has; no resamples where there are too few to draw from.
 
     Runs are drawn with replacement: within each budget, where there are budgets, so that each keeps its
     number; of training curves whole ones.
     """
-    rng = np.random.default_rng(_SEED)
+    rng = generator(observations)
     groups = _groups(observations)
     if max(map(len, groups)) < _FEWEST_DRAWN:  # the same few again and again would look certain
         return []
     return [_resampled(groups, rng) for _ in range(num_resamples)]
 
 
-def counts(drawn: Sequence[np.ndarray], num_runs: int) -> np.ndarray:
-    """Return how often each resample has each run, [R, P]."""
-    return np.array([np.bincount(which, minlength=num_runs) for which in drawn], float).reshape(-1, num_runs)
+def random_weights(observations: Observations, num_resamples: int) -> np.ndarray:
+    """Return how much each run counts in each resample, [R, P]; no row where there are too few runs.
+
+    Weights are exponential; all points of a training have one (Rao and Zhao, 1992, of sums of absolute
+    errors). Where runs are drawn, a third count 0: in a budget of four that leaves sizes out, which no
+    other table would lack. Weights with a mean of 1 in each budget vary too little: in one of four three
+    fifths as much.
+    """
+    names = np.arange(len(observations)) if observations.runs is None else observations.runs
+    trainings, whose = np.unique(names, return_inverse=True)
+    if len(trainings) < _FEWEST_DRAWN:
+        return np.empty((0, len(observations)))
+    return generator(observations).exponential(size=(num_resamples, len(trainings)))[:, whose]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,26 +163,46 @@ class Residuals:
     leverages: np.ndarray
     groups: np.ndarray
 
-    def redrawn(self, num_resamples: int) -> np.ndarray:
+    def redrawn(self, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
         """Return losses as other runs of the same sizes might have, [R, P]; no row where too little is left.
 
         Errors are normal. How large they are in a group, few runs tell: its variance is drawn, too, from what
-        its own residuals say with all that the fit leaves them free, and those of all groups with four
-        degrees of freedom more (Smyth, 2004, who estimates that number). So the intervals of a line are
-        Student's, a group that errs more than others has larger errors, and one that the fit goes through,
-        as of three runs, has those of all.
+        its own residuals say with all that the fit leaves them free, and those of the other groups as far
+        as groups seem to err alike (``_variances``). So the intervals of a line are Student's, a group that
+        errs more than others has larger errors, and one that the fit goes through, as of three runs, has
+        those of all.
         """
-        free = len(self.left) - float(self.leverages.sum())
-        if free < _FEWEST_FREE:
+        if float(np.sum(1 - self.leverages)) < _FEWEST_FREE:
             return np.empty((0, len(self.left)))
-        rng = np.random.default_rng(_SEED)
         squares = np.bincount(self.groups, self.left**2)
-        known = _SHARED + np.bincount(self.groups, 1 - self.leverages)
-        variances = (_SHARED * squares.sum() / free + squares) / rng.chisquare(
-            known, size=(num_resamples, len(known))
-        )
+        free = np.maximum(np.bincount(self.groups, 1 - self.leverages), 0)
         errors = rng.normal(size=(num_resamples, len(self.left)))
+        variances = _variances(squares, free, rng, num_resamples)
         return self.fitted * np.exp(errors * np.sqrt(variances[:, self.groups]))
+
+
+def _variances(squares: np.ndarray, free: np.ndarray, rng: np.random.Generator, num_draws: int) -> np.ndarray:
+    """Return draws of the variance of each group, [R, G], of sums of squares and degrees of freedom [G].
+
+    Variances are inverse chi-squared around a typical one, with so many degrees of freedom as groups are
+    alike (Smyth, 2004). Both are drawn by the likelihood of the groups' sums instead of estimated, since
+    a handful of groups hardly tells them; every power of two of that number is as likely beforehand.
+    """
+    mean = max(squares.sum() / free.sum(), np.finfo(float).tiny)
+    alike, typical = (
+        each.reshape(-1, 1) for each in np.meshgrid(_ALIKE, mean * np.exp(_TYPICAL), indexing="ij")
+    )
+    likelihoods = np.sum(
+        gammaln((alike + free) / 2)
+        - gammaln(alike / 2)
+        - free / 2 * np.log(alike * typical)
+        - (alike + free) / 2 * np.log1p(squares / (alike * typical)),
+        axis=1,
+    )
+    chances = np.exp(likelihoods - likelihoods.max())
+    drawn = rng.choice(len(chances), size=num_draws, p=chances / chances.sum())
+    sums = alike[drawn] * typical[drawn] + squares
+    return sums / rng.chisquare(alike[drawn] + free)
 
 
 Groups = list[list[np.ndarray]]

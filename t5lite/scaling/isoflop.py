@@ -11,15 +11,20 @@ every law with two different exponents has it: ``methods.parabola_bias`` says by
 the table's own points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Residuals
+from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
 from t5lite.scaling.observations import FEWEST_POINTS, Observations, budget_numbers
-from t5lite.scaling.power_law import BestSizes, fit_power_law
+from t5lite.scaling.power_law import BestSizes, fit_power_law, fit_power_laws
 
+_STEEP = 0.3
+"""Above the lowest loss of a budget, from where a profile is no parabola."""
+_FLAT = 1e-9
+"""Of the loss: a parabola that rises by less over its sizes is of losses that differ by rounding alone."""
 _FARTHEST = 1.5
 """Of a vertex from the middle of the sizes that were tried, in widths of these (of logarithms)."""
 
@@ -53,11 +58,13 @@ class IsoFlopFit(BestSizes):
 
     Attributes:
       profiles: that have an optimum, from the smallest budget.
-      left_out: budgets (FLOPs) without one: fewer than three sizes, or no lowest point near them.
+      left_out: budgets (FLOPs) without one: fewer than three sizes, or no lowest point near them and above 0.
+      beyond: what runs change that are too far above the lowest for parabolas; None without such runs.
     """
 
     profiles: tuple[Profile, ...]
     left_out: tuple[float, ...]
+    beyond: str | None = None
 
 
 def fit_isoflop(observations: Observations) -> IsoFlopFit:
@@ -66,10 +73,15 @@ def fit_isoflop(observations: Observations) -> IsoFlopFit:
     Raises:
       DataError: if the points are of no budgets, or fewer than two budgets have a lowest point.
     """
+    return replace(_through_vertices(observations), beyond=_beyond_parabolas(observations))
+
+
+def _through_vertices(observations: Observations) -> IsoFlopFit:
     numbers = budget_numbers(observations)
     if numbers is None:
         raise DataError(
-            "isoFLOP profiles need two budgets (FLOPs within a tenth) or more, each of three runs or more"
+            "isoFLOP profiles need two budgets (FLOPs within a tenth) or more, each of three runs or more; "
+            "where costs of one budget scatter, give a column of rounded ones by --columns flops COLUMN"
         )
     profiles, left_out = [], []
     for number in range(numbers.max() + 1):
@@ -92,18 +104,73 @@ def fit_isoflop(observations: Observations) -> IsoFlopFit:
     )
 
 
+def _beyond_parabolas(observations: Observations) -> str | None:
+    numbers = budget_numbers(observations)
+    assert numbers is not None  # of runs that were fitted
+    lowest = np.full(numbers.max() + 1, np.inf)
+    np.minimum.at(lowest, numbers, observations.loss)
+    near = observations.loss < (1 + _STEEP) * lowest[numbers]
+    if near.all():
+        return None
+    worst = np.argmax(observations.loss / lowest[numbers])
+    said = (
+        f"{np.sum(~near)} of {len(near)} runs have losses {_STEEP:.0%} or more above the lowest of their "
+        f"budget, where a profile is no parabola (farthest {observations.loss[worst]:.4g}, at "
+        f"N={observations.params[worst]:.4g}, D={observations.tokens[worst]:.4g})"
+    )
+    try:
+        exponent = _through_vertices(observations.take(near)).numbers["N exponent"]
+    except DataError:
+        return said
+    return f"{said}; without them the N exponent is {exponent:.3f}"
+
+
+def refit_isoflop(
+    observations: Observations, losses: np.ndarray
+) -> list[tuple[BestSizes, LossOfCompute | None] | None]:
+    """Return the laws through the vertices, and of the loss there, where runs have other ``losses`` [R, P].
+
+    None where fewer than two budgets have a lowest point.
+    """
+    numbers = budget_numbers(observations)
+    assert numbers is not None  # of runs that were fitted
+    budgets = [observations.take(numbers == number) for number in range(numbers.max() + 1)]
+    flops = np.array([_flops(budget) for budget in budgets])
+    optima = np.full((3, len(losses), len(budgets)), np.nan)
+    for number, budget in enumerate(budgets):
+        of_budget = losses[:, numbers == number]
+        tokens, params = _vertices(budget.tokens, of_budget), _vertices(budget.params, of_budget)
+        if tokens is not None and params is not None:
+            optima[:, :, number] = tokens[0], params[0], tokens[1]
+    has_optimum = np.isfinite(optima).all(axis=0)
+    found: list[tuple[BestSizes, LossOfCompute | None] | None] = [None] * len(losses)
+    for which in np.unique(has_optimum, axis=0):
+        if which.sum() < 2:
+            continue
+        alike = np.flatnonzero((has_optimum == which).all(axis=1))
+        at = flops[which]
+        tokens, params, loss = optima[:, alike][:, :, which]
+        laws = fit_power_laws(at, tokens), fit_power_laws(at, params)
+        of_loss = fit_loss_of_compute(at, loss) or [None] * len(alike)
+        for row, of_tokens, of_params, law in zip(alike, *laws, of_loss, strict=True):
+            found[row] = BestSizes(tokens=of_tokens, params=of_params), law
+    return found
+
+
 def profile_of(budget: Observations) -> Profile | None:
     """Return the optimum of the runs of one budget; None if they have none."""
-    tokens, params = _vertex(budget.tokens, budget.loss), _vertex(budget.params, budget.loss)
-    if tokens is None or params is None:
+    found = (_vertices(sizes, budget.loss[None]) for sizes in (budget.tokens, budget.params))
+    tokens, params = found
+    if tokens is None or params is None or not np.isfinite(tokens[0] + params[0]).all():
         return None
-    best, loss, curve = tokens
+    (lowest,), (loss,), (curve,) = tokens
+    best = float(np.exp(lowest))
     return Profile(
         flops=_flops(budget),
         num_points=len(budget),
         tokens=best,
-        params=params[0],
-        loss=loss,
+        params=float(np.exp(params[0][0])),
+        loss=float(loss),
         curve=curve,
         outside=not budget.tokens.min() <= best <= budget.tokens.max(),
     )
@@ -133,20 +200,26 @@ def _flops(budget: Observations) -> float:
     return float(np.exp(np.mean(np.log(budget.flops))))
 
 
-def _vertex(sizes: np.ndarray, loss: np.ndarray) -> tuple[float, float, np.ndarray] | None:
-    """Return where the parabola of ln sizes is lowest, how low, and the parabola; None if it is not."""
+def _vertices(sizes: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return where parabolas of ln sizes [P] are lowest; None of fewer than three sizes.
+
+    Returns:
+      ln of the size, [R], of each row of ``losses`` [R, P], not a number where there is no lowest point
+      near; the loss there, [R]; the parabolas, [R, 3].
+    """
     if len(np.unique(sizes)) < FEWEST_POINTS:
         return None
     middle = np.mean(np.log(sizes))
-    curvature, slope, height = np.polyfit(np.log(sizes) - middle, loss, 2)
-    if not curvature > 0:
-        return None
-    lowest = -slope / (2 * curvature)
+    curvature, slope, height = np.polyfit(np.log(sizes) - middle, losses.T, 2)
+    with np.errstate(all="ignore"):  # of straight lines
+        lowest = -slope / (2 * curvature)
     # Nearly a line: its vertex lies somewhere, further from what was tried than that is wide.
-    if abs(lowest) > _FARTHEST * np.ptp(np.log(sizes)):
-        return None
-    best = np.exp(middle + lowest)
-    curve = np.array(
-        [curvature, slope - 2 * curvature * middle, height - slope * middle + curvature * middle**2]
+    width = np.ptp(np.log(sizes))
+    bends = curvature * width**2 > _FLAT * np.abs(height)
+    near = bends & (np.abs(lowest) <= _FARTHEST * width)
+    loss = height + slope * lowest / 2
+    lowest = np.where(near & (loss > 0), lowest, np.nan)  # a run that diverged bends it below 0
+    curves = np.stack(
+        [curvature, slope - 2 * curvature * middle, height - slope * middle + curvature * middle**2], axis=1
     )
-    return float(best), float(height + slope * lowest / 2), curve
+    return middle + lowest, np.where(np.isnan(lowest), np.nan, loss), curves

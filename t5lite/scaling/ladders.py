@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.json_changes import json_changes
@@ -34,6 +35,8 @@ def ladder(
         run.
     """
     _check_goes_by_steps(recipe)
+    _check_several(budgets)
+    _check_rule(rule)
     return [_rung(recipe, model, budget, rule or AsInRecipe()) for budget in budgets for model in models]
 
 
@@ -57,6 +60,8 @@ def branches(
         and decay, two budgets are as many steps, or the rule has other settings for them.
     """
     _check_goes_by_steps(recipe)
+    _check_several(budgets)
+    _check_rule(rule)
     found = [_branches(recipe, model, budgets, rule or AsInRecipe()) for model in models]
     return [run for of_budget in zip(*found, strict=True) for run in of_budget]
 
@@ -66,6 +71,32 @@ def _check_goes_by_steps(recipe: RunConfig) -> None:
         raise ConfigError(
             f"training.epochs={recipe.training.epochs:g}: a ladder's runs are as long as their budgets; give "
             "the recipe total_steps"
+        )
+
+
+def _check_several(budgets: object) -> None:
+    if isinstance(budgets, (Budget, Real)):
+        raise ConfigError(f"budgets={budgets} is one; give a list, such as budgets=[s.Flops(flops=1e12)]")
+
+
+def _check_rule(rule: object) -> None:
+    if isinstance(rule, type):
+        raise ConfigError(
+            f"rule={rule.__name__} is a class; write rule=s.{rule.__name__}(), with parentheses"
+        )
+    if rule is not None and not callable(rule):
+        raise ConfigError(
+            f"rule={rule!r} is no rule; give one, such as s.PowerOfWidth(exponent=-0.5), or a function of "
+            "(run, recipe, tokens) that returns the run"
+        )
+
+
+def _check_budget(budget: object) -> None:
+    if not isinstance(budget, Budget):
+        amount = f"{budget:g}" if isinstance(budget, Real) else "1e12"
+        raise ConfigError(
+            f"budgets holds {budget!r}, which does not say of what; give s.Flops(flops={amount}), or "
+            "s.Tokens, s.TokensPerParameter or s.Hours"
         )
 
 
@@ -119,9 +150,15 @@ def _branch(config: RunConfig, steps: int, budget: Budget) -> RunConfig:
 
 def _sized(recipe: RunConfig, model: ModelConfig, budget: Budget, rule: Rule) -> tuple[RunConfig, int]:
     """Return the recipe with a model, batch and rate, and the steps that the budget pays for."""
+    _check_budget(budget)
     resized = replace(recipe, model=model)
     pays = budget.steps(resized)
     config = rule(resized, recipe, pays * resized.training.batch_size * shape_of(resized).tokens)
+    if not isinstance(config, RunConfig):
+        name = getattr(rule, "__name__", type(rule).__name__)
+        raise ConfigError(
+            f"the rule {name} returned {type(config).__name__}; it must return the run, a RunConfig"
+        )
     if config != resized:
         pays = budget.steps(config)
     steps = round(pays)

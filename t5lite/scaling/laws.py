@@ -7,6 +7,7 @@ Many fits are one array: whatever takes ``theta`` takes [R, K], too.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
@@ -62,6 +63,21 @@ class LossLaw(ABC):
     @abstractmethod
     def constants(self, theta: np.ndarray, centre: Centre) -> dict[str, float]:
         """Return the formula's constants by name, in the units of the table."""
+
+    def of_compute(self, theta: np.ndarray, *, exponent: float) -> dict[str, float]:
+        """Return the exponent of the best loss over FLOPs by name; none where it is no power of them.
+
+        Args:
+          theta: [K].
+          exponent: of the best parameters over FLOPs.
+        """
+        del theta, exponent
+        return {}
+
+    def limits(self, numbers: Mapping[str, float]) -> list[str]:
+        """Say what the formula, of these constants and exponents, is where one size does not limit."""
+        del numbers
+        return []
 
 
 class ChinchillaLaw(LossLaw):
@@ -155,6 +171,23 @@ class KaplanLaw(LossLaw):
                 "alpha_N": float(alpha_n),
                 "alpha_D": float(alpha_d),
             }
+
+    def of_compute(self, theta: np.ndarray, *, exponent: float) -> dict[str, float]:
+        """Return alpha_C: at the best sizes both terms, and so ln L, fall alike, and N^-alpha_N with L.
+
+        It is 1 / (1 / alpha_N + 1 / alpha_D) where C is 6 N D. Kaplan et al.'s alpha_C^min (equation 1.8) has
+        the steps and the batch of runs that were stopped early in the place of the tokens.
+        """
+        return {"alpha_C": float(np.exp(theta[2])) * exponent}
+
+    def limits(self, numbers: Mapping[str, float]) -> list[str]:
+        """Say equations 1.1 and 1.2, and how the loss of the best size falls with the table's FLOPs."""
+        of_params = f"L(N) = ({numbers['N_c']:.3g} / N)^{numbers['alpha_N']:.3g} with tokens without end"
+        of_tokens = f"L(D) = ({numbers['D_c']:.3g} / D)^{numbers['alpha_D']:.3g} with parameters without end"
+        if "alpha_C" not in numbers:
+            return [f"{of_params}, {of_tokens}"]
+        of_compute = f"the loss of the best size falls with C^-{numbers['alpha_C']:.3g}"
+        return [f"{of_params}, {of_tokens}; {of_compute}, the C of this table"]
 
 
 def _shares(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

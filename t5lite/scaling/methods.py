@@ -8,19 +8,30 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.envelope import EnvelopeFit, fit_envelope
-from t5lite.scaling.intervals import Bootstrapped, Residuals, draws, listed, percentiles, refitted
-from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, isoflop_residuals, profile_of
+from t5lite.scaling.intervals import (
+    Bootstrapped,
+    draws,
+    generator,
+    listed,
+    percentiles,
+    random_weights,
+    refitted,
+)
+from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop, isoflop_residuals, profile_of, refit_isoflop
 from t5lite.scaling.laws import LAWS, ChinchillaLaw
 from t5lite.scaling.loss_of_compute import LossOfCompute, fit_loss_of_compute
 from t5lite.scaling.observations import Observations
 from t5lite.scaling.parametric import LawFit, fit_law, refit
-from t5lite.scaling.repetition import RepetitionFit, fit_repetition
+from t5lite.scaling.power_law import BestSizes
+from t5lite.scaling.repetition import RepetitionFit, fit_repetition, refits
 from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
 
 _SIZES = ("N", "D", "loss")
 _ILL_CONDITIONED = 300.0
 _BADLY = 0.05
 """Of ln L; laws of one experiment miss its runs by about a hundredth."""
+_FEW = 6
+"""Runs of a budget; with fewer it has no more than two errors that its parabola does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,37 +113,34 @@ class Fitted(ABC):
             f"{errors[np.argmax(np.abs(errors))]:+.2f} % at most"
         )
 
-    def residuals(self, observations: Observations) -> tuple[Observations, Residuals] | None:
-        """Return the runs that were used, and what is left of their losses; None if nothing like it is."""
-        del observations
-
     def notes(self) -> list[str]:
         """Return what is to be said of the fit."""
         return []
 
 
 @dataclass(frozen=True)
-class _Envelope(Fitted):
-    fit: EnvelopeFit
+class _BestSizes(Fitted):
+    """Of methods that say what to train, and at most the loss of that."""
+
+    fit: BestSizes
+    loss: LossOfCompute | None = None
 
     def optimum(self, flops: float) -> Optimum:
-        return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops))
+        loss = None if self.loss is None else self.loss(flops)
+        return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops), loss=loss)
+
+
+@dataclass(frozen=True)
+class _Envelope(_BestSizes):
+    fit: EnvelopeFit
 
     def notes(self) -> list[str]:
         return [f"{self.fit.num_lowest} of {self.fit.num_runs} runs are lowest at some cost"]
 
 
 @dataclass(frozen=True)
-class _IsoFlop(Fitted):
+class _IsoFlop(_BestSizes):
     fit: IsoFlopFit
-    loss: LossOfCompute | None
-
-    def optimum(self, flops: float) -> Optimum:
-        loss = None if self.loss is None else self.loss(flops)
-        return Optimum(params=self.fit.params(flops), tokens=self.fit.tokens(flops), loss=loss)
-
-    def residuals(self, observations: Observations) -> tuple[Observations, Residuals]:
-        return isoflop_residuals(self.fit, observations)
 
     def held_out(self, observations: Observations) -> str | None:
         profile = profile_of(observations)
@@ -149,16 +157,23 @@ class _IsoFlop(Fitted):
         return said
 
     def notes(self) -> list[str]:
-        said = []
+        said = [self.fit.beyond] if self.fit.beyond else []
         if self.fit.left_out:
             listed = ", ".join(f"{flops:.3g}" for flops in self.fit.left_out)
             said.append(
-                f"left out, for want of three sizes or of a lowest point near them: budgets of {listed} FLOPs"
+                "left out, for want of three sizes, or of a lowest point near them and above a loss of 0: "
+                f"budgets of {listed} FLOPs"
             )
         if outside := [profile.flops for profile in self.fit.profiles if profile.outside]:
             listed = ", ".join(f"{flops:.3g}" for flops in outside)
             said.append(
                 f"lowest outside of the sizes that were tried, so extrapolated: budgets of {listed} FLOPs"
+            )
+        few = sum(profile.num_points < _FEW for profile in self.fit.profiles)
+        if few:
+            said.append(
+                f"budgets of fewer than {_FEW} runs ({few} of {len(self.fit.profiles)}) hardly tell if one "
+                "errs more than others; where one does, intervals are too narrow"
             )
         if len(self.fit.profiles) < 4:
             said.append(
@@ -184,7 +199,7 @@ class _Law(Fitted):
 
     def notes(self) -> list[str]:
         missed = float(np.sqrt(np.mean(self.fit.residuals**2)))
-        said = [f"residuals of ln L: {missed:.2g} root mean square"]
+        said = [f"residuals of ln L: {missed:.2g} root mean square", *self.fit.law.limits(self.numbers)]
         if missed > _BADLY:
             said.append(
                 f"the law misses these runs by {100 * missed:.0f} %: are they of one experiment? --where and "
@@ -227,6 +242,7 @@ class _Repetition(Fitted):
 
     def notes(self) -> list[str]:
         said = [f"{self.fit.num_repeated} runs repeat tokens; E, A, B, alpha and beta are of the others"]
+        said += self.fit.notes_of_few()
         if self.fit.params_worth is None:
             said.append(
                 "R of N is not determined: no run that repeats tokens has more parameters than are best for "
@@ -264,17 +280,8 @@ class Method(ABC):
         num_resamples: int,
         level: float,
     ) -> Bootstrapped:
-        """Return intervals of all numbers, and of what is predicted.
-
-        Of trainings that are one point each, by errors that are drawn, where the fit tells what they are;
-        else by drawing trainings.
-        """
-        known = None if observations.runs is not None else fitted.residuals(observations)
-        if known is None:
-            tables = map(observations.take, draws(observations, num_resamples))
-        else:
-            used, residuals = known
-            tables = map(used.with_loss, residuals.redrawn(num_resamples))
+        """Return intervals of all numbers, and of what is predicted, by drawing trainings."""
+        tables = map(observations.take, draws(observations, num_resamples))
         return refitted(lambda table: numbers_of(self.fit(table), asked), tables, level=level)
 
 
@@ -313,7 +320,22 @@ class IsoFlop(Method):
         fit = fit_isoflop(observations)
         flops = np.array([profile.flops for profile in fit.profiles])
         loss = np.array([profile.loss for profile in fit.profiles])
-        return _IsoFlop(fit, fit_loss_of_compute(flops, loss))
+        (law,) = fit_loss_of_compute(flops, loss[None]) or [None]
+        return _IsoFlop(fit, law)
+
+    def intervals(
+        self, fitted: Fitted, observations: Observations, *, asked: Asked, num_resamples: int, level: float
+    ) -> Bootstrapped:
+        """Return them of errors that are drawn; of curves, whole trainings are."""
+        if observations.runs is not None:
+            return super().intervals(
+                fitted, observations, asked=asked, num_resamples=num_resamples, level=level
+            )
+        assert isinstance(fitted.fit, IsoFlopFit)  # its own fit
+        used, residuals = isoflop_residuals(fitted.fit, observations)
+        laws = refit_isoflop(used, residuals.redrawn(num_resamples, generator(used)))
+        found = [numbers_of(_BestSizes(*each), asked) for each in laws if each is not None]
+        return percentiles(found, num_failed=laws.count(None), level=level)
 
 
 class Chinchilla(Method):
@@ -332,7 +354,7 @@ class Chinchilla(Method):
         """Return them of all resamples at once."""
         law = fitted.law
         assert law is not None  # its own fit
-        thetas = refit(law, observations, draws(observations, num_resamples))
+        thetas = refit(law, observations, random_weights(observations, num_resamples))
         found = [numbers_of(_Law(replace(law, theta=theta)), asked) for theta in thetas]
         return percentiles(found, level=level)
 
@@ -394,6 +416,17 @@ class Repetition(Method):
     def fit(self, observations: Observations) -> Fitted:
         """Fit it."""
         return _Repetition(fit_repetition(observations))
+
+    def intervals(
+        self, fitted: Fitted, observations: Observations, *, asked: Asked, num_resamples: int, level: float
+    ) -> Bootstrapped:
+        """Return them of runs that count more or less, followed from where the fit ended."""
+        found = fitted.fit
+        assert isinstance(found, RepetitionFit)  # its own fit
+        resamples = refits(found, observations, random_weights(observations, num_resamples))
+        return refitted(
+            lambda fit: found.bounded(numbers_of(_Repetition(fit()), asked)), resamples, level=level
+        )
 
 
 METHODS: dict[str, Method] = {

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+_SAME_TOKENS = 0.002
+"""Numbers of tokens whose logarithms differ by less are one, of batches of several sizes."""
 _SAME_BUDGET = 0.1
 """Two budgets whose logarithms differ by less are one: shapes and steps are whole numbers."""
 _WIDEST_BUDGET = 0.4
@@ -49,6 +51,22 @@ class Observations:
             values = getattr(self, field.name)
             taken[field.name] = None if values is None else values[which]
         return Observations(**taken)
+
+    def lowest_alike(self) -> np.ndarray:
+        """Return the lowest loss that runs of the same parameters and (unique) tokens have, [P].
+
+        Tokens of two runs are the same if they differ by less than a step may; of points of training
+        curves, which are as near, if they are equal.
+        """
+        unique = self.tokens if self.unique_tokens is None else np.minimum(self.tokens, self.unique_tokens)
+        sizes = np.stack([self.params, self.tokens, unique])
+        if self.runs is None:
+            sizes = np.stack([self.params, _numbered(self.tokens), _numbered(unique)])
+        _, alike = np.unique(sizes, axis=1, return_inverse=True)
+        alike = alike.reshape(-1)  # [1, P] by some NumPy
+        lowest = np.full(len(self), np.inf)
+        np.minimum.at(lowest, alike, self.loss)
+        return lowest[alike]
 
     def with_loss(self, loss: np.ndarray) -> "Observations":
         """Return the same runs with other losses, [P]."""
@@ -96,13 +114,18 @@ def budget_numbers(observations: Observations) -> np.ndarray | None:
     Costs that differ by less than a tenth are of one budget. There are budgets where two or more have three
     points or more, and none is wider than half as much again.
     """
-    logs = np.log(observations.flops)
-    order = np.argsort(logs, kind="stable")
-    steps = np.diff(logs[order]) > _SAME_BUDGET
-    numbers = np.empty(len(logs), int)
-    numbers[order] = np.concatenate([[0], np.cumsum(steps)])
+    logs, numbers = np.log(observations.flops), _numbered(observations.flops, _SAME_BUDGET)
     spans = [np.ptp(logs[numbers == number]) for number in range(numbers.max() + 1)]
     sizes = np.bincount(numbers)
     if max(spans) > _WIDEST_BUDGET or np.sum(sizes >= FEWEST_POINTS) < 2:
         return None
+    return numbers
+
+
+def _numbered(values: np.ndarray, apart: float = _SAME_TOKENS) -> np.ndarray:
+    """Return the number of each value [P] among those whose logarithms are ``apart``, from the smallest."""
+    logs = np.log(values)
+    order = np.argsort(logs, kind="stable")
+    numbers = np.empty(len(logs), int)
+    numbers[order] = np.cumsum(np.diff(logs[order], prepend=logs[order[:1]]) > apart)
     return numbers

@@ -7,13 +7,11 @@ derivatives; the sum is divided by delta, since a tolerance that is larger than 
 published fits too early (Besiroglu et al., 2024).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.scaling.intervals import counts
 from t5lite.scaling.laws import Centre, LossLaw
 from t5lite.scaling.minimization import Objective, minimize_all
 from t5lite.scaling.observations import Cost, Observations
@@ -25,6 +23,8 @@ _NUMBERS_AT_ONCE = 3_000_000
 """Of arrays, so that starts and resamples of large tables fit into memory."""
 _SAME_OPTIMUM = 1e-3
 """Of the objective, relative: two ends that differ by less are one."""
+_ALIKE = 0.05
+"""Of logarithms; where all runs differ by less, they are of one size or budget."""
 _WIDEST = 14.0
 """Of logarithms: how far from the table's sizes a compute-optimal size is looked for."""
 
@@ -92,12 +92,13 @@ class LawFit:
         return self.constants | self.exponents()
 
     def exponents(self) -> dict[str, float]:
-        """Return exponents of the best parameters and tokens over FLOPs, if any size is best."""
+        """Return exponents of the best parameters, tokens (and loss) over FLOPs, if any size is best."""
         if self.optimum(self.cost.flops(self.centre.params, self.centre.tokens)) is None:
             return {}
         alpha, beta = self.law.terms(self.theta)[1]
         of_params = float(beta / (alpha + beta * (1 + self.cost.excess)))
-        return {"N exponent": of_params, "D exponent": 1 - (1 + self.cost.excess) * of_params}
+        sizes = {"N exponent": of_params, "D exponent": 1 - (1 + self.cost.excess) * of_params}
+        return sizes | self.law.of_compute(self.theta, exponent=of_params)
 
 
 def fit_law(law: LossLaw, observations: Observations, *, delta: float = DELTA) -> LawFit:
@@ -111,10 +112,7 @@ def fit_law(law: LossLaw, observations: Observations, *, delta: float = DELTA) -
     Raises:
       DataError: if there are too few runs for it.
     """
-    if len(observations) <= law.num_constants:
-        raise DataError(
-            f"{law.name} has {law.num_constants} constants; {len(observations)} runs do not determine them"
-        )
+    check_determined(law, observations)
     centre = Centre.of(observations)
     objective = _huber(law, observations, centre, delta=delta)
     starts = law.starts()
@@ -136,22 +134,36 @@ def fit_law(law: LossLaw, observations: Observations, *, delta: float = DELTA) -
     )
 
 
+def check_determined(law: LossLaw, observations: Observations) -> None:
+    """Raise a DataError for runs of which no formula of both sizes can be told: too few, or all alike."""
+    if len(observations) <= law.num_constants:
+        raise DataError(
+            f"{law.name} has {law.num_constants} constants; {len(observations)} runs do not determine them"
+        )
+    for name in ("params", "tokens", "flops"):
+        logs = np.log(getattr(observations, name))
+        if np.ptp(logs) < _ALIKE:
+            raise DataError(
+                f"all runs have the same {name} ({np.exp(np.mean(logs)):.3g}), of which no law of parameters "
+                "and tokens is told"
+            )
+
+
 def refit(
-    fit: LawFit, observations: Observations, drawn: Sequence[np.ndarray], *, delta: float = DELTA
+    fit: LawFit, observations: Observations, weights: np.ndarray, *, delta: float = DELTA
 ) -> np.ndarray:
-    """Return what a formula's constants move to, [R, K], of each of some draws of the runs.
+    """Return what a formula's constants move to, [R, K], where runs count as ``weights`` [R, P] say.
 
     Each is followed from where the fit ended and from the two of the grid that are best for it: resamples
     of a bootstrap are small steps away, but a Huber loss of a law that does not hold has several hollows.
     """
     grid = np.concatenate([fit.theta[None], fit.law.starts()])
-    thetas = np.empty((len(drawn), len(fit.theta)))
-    at_once = max(1, _NUMBERS_AT_ONCE // (len(grid) * len(observations)))
-    for first in range(0, len(drawn), at_once):
-        part = counts(drawn[first : first + at_once], len(observations))
-        objective = _huber(fit.law, observations, fit.centre, delta=delta, weights=part)
-        values, _ = objective(np.tile(grid, (len(part), 1)), np.repeat(np.arange(len(part)), len(grid)))
-        order = np.argsort(values.reshape(len(part), -1)[:, 1:], axis=1, kind="stable")[:, :_MORE_STARTS]
+    thetas = np.empty((len(weights), len(fit.theta)))
+    at_once = max(1, _NUMBERS_AT_ONCE // ((1 + _MORE_STARTS) * len(observations)))
+    for first in range(0, len(weights), at_once):
+        part = weights[first : first + at_once]
+        values = _start_values(fit, observations, part, grid[1:], delta=delta)
+        order = np.argsort(values, axis=1, kind="stable")[:, :_MORE_STARTS]
         starts = np.insert(order + 1, 0, 0, axis=1)
         whose = np.repeat(np.arange(len(part)), starts.shape[1])
         repeated = _huber(fit.law, observations, fit.centre, delta=delta, weights=part[whose])
@@ -159,6 +171,26 @@ def refit(
         best = np.argmin(values.reshape(starts.shape), axis=1)
         thetas[first : first + at_once] = ends.reshape(*starts.shape, -1)[np.arange(len(part)), best]
     return thetas
+
+
+def huber(errors: np.ndarray) -> np.ndarray:
+    """Return half the squares of errors up to 1, and what rises as steeply as there of larger ones."""
+    sizes = np.abs(errors)
+    return np.where(sizes <= 1, sizes**2 / 2, sizes - 0.5)
+
+
+def _start_values(
+    fit: LawFit, observations: Observations, weights: np.ndarray, starts: np.ndarray, *, delta: float
+) -> np.ndarray:
+    """Return the sums [R, S] of resamples at starts [S, K]."""
+    logs = np.log(observations.loss)
+    at_once = max(1, _NUMBERS_AT_ONCE // len(observations))
+    values = []
+    for first in range(0, len(starts), at_once):
+        theta = starts[first : first + at_once]
+        fitted, _ = fit.law.log_loss(theta, observations.params, observations.tokens, fit.centre)
+        values.append(weights @ huber((fitted - logs) / delta).T)
+    return np.concatenate(values, axis=1)
 
 
 def _huber(
@@ -179,8 +211,7 @@ def _huber(
             fitted, slopes = law.log_loss(theta, observations.params, observations.tokens, centre)
             errors = (fitted - logs) / delta
             weight = 1.0 if weights is None else weights[which]
-            inner = np.abs(errors) <= 1
-            values = np.sum(weight * np.where(inner, errors**2 / 2, np.abs(errors) - 0.5), axis=-1)
+            values = np.sum(weight * huber(errors), axis=-1)
             slope = np.einsum("rp,rpk->rk", weight * np.clip(errors, -1, 1), slopes) / delta
         good = np.isfinite(values) & np.isfinite(slope).all(axis=-1)
         return np.where(good, values, np.inf), np.where(good[:, None], slope, 0)

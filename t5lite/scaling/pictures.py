@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.analysis import Analysis
@@ -23,6 +24,8 @@ _BESIDE = 1.25
 """Between the intervals of one budget, in FLOPs, so that none covers another."""
 _BAND = 5
 """Intervals that are drawn as one band."""
+_MOST_NAMED = 10
+"""Budgets beside the profiles."""
 
 
 def picture(observations: Observations, analyses: Sequence[Analysis], *, title: str, format: str) -> bytes:
@@ -71,6 +74,8 @@ def _plain(axes: Axes) -> None:
 def draw_profiles(axes: Axes, observations: Observations, fit: IsoFlopFit | None) -> None:
     """Draw the loss over the tokens of each budget's runs, parabolas and their lowest points, if there are.
 
+    Budgets are named right of the axes, where there is neither a run nor a curve.
+
     Args:
       axes: of a logarithmic x.
       observations: the runs.
@@ -79,12 +84,18 @@ def draw_profiles(axes: Axes, observations: Observations, fit: IsoFlopFit | None
     budgets = budget_numbers(observations)
     numbers = np.zeros(len(observations), int) if budgets is None else budgets
     colors = colormaps["viridis"](np.linspace(0.0, 0.85, numbers.max() + 1))
+    runs: list[Line2D] = []
     for number, color in enumerate(colors):
         budget = observations.take(numbers == number)
-        axes.plot(budget.tokens, budget.loss, linestyle="", marker="o", markersize=4, color=color)
+        runs += axes.plot(
+            budget.tokens, budget.loss, linestyle="", marker="o", markersize=4, color=color,
+            label=f"{np.exp(np.mean(np.log(budget.flops))):.2g}",
+        )  # fmt: skip
     low, high = observations.loss.min(), observations.loss.max()
     margin = 0.05 * (high - low)
     axes.set_ylim(low - margin, high + margin)
+    if budgets is not None:
+        _name_budgets(axes, runs)
     if fit is None:
         return
     for profile in fit.profiles:
@@ -96,18 +107,16 @@ def draw_profiles(axes: Axes, observations: Observations, fit: IsoFlopFit | None
         axes.plot(
             [profile.tokens], [profile.loss], marker="D", markersize=6, color=color, markeredgecolor=_INK
         )
-    for profile in (fit.profiles[0], fit.profiles[-1]):
-        _, budget = _budget_of(profile, observations, numbers)
-        last = int(np.argmax(budget.tokens))
-        axes.annotate(
-            f"{profile.flops:.2g} FLOPs",
-            (budget.tokens[last], budget.loss[last]),
-            textcoords="offset points",
-            xytext=(4, 7),
-            ha="right",
-            color=_MUTED,
-            fontsize=_FONT - 2,
-        )
+
+
+def _name_budgets(axes: Axes, runs: Sequence[Line2D]) -> None:
+    """Write the FLOPs of budgets beside their colours; of many, of some from the smallest to the largest."""
+    named = np.linspace(0, len(runs) - 1, min(len(runs), _MOST_NAMED)).round().astype(int)
+    legend = axes.legend(
+        handles=[runs[number] for number in named], title="FLOPs", loc="upper left", bbox_to_anchor=(1, 1),
+        frameon=False, handletextpad=0.2, fontsize=_FONT - 2, title_fontsize=_FONT - 2, labelcolor=_MUTED,
+    )  # fmt: skip
+    legend.get_title().set_color(_MUTED)
 
 
 def _budget_of(profile: Profile, observations: Observations, numbers: np.ndarray) -> tuple[int, Observations]:

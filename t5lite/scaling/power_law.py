@@ -20,9 +20,15 @@ class PowerLaw:
 
 def fit_power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw:
     """Return the law of least squared errors of ``ln y``; two points or more."""
-    exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
+    return fit_power_laws(x, np.log(y)[None])[0]
+
+
+def fit_power_laws(x: np.ndarray, logs: np.ndarray) -> list[PowerLaw]:
+    """Return the law of each row of ``logs`` [R, P] at ``x`` [P]."""
+    exponents, logarithms = np.polyfit(np.log(x), logs.T, 1)
     with np.errstate(over="ignore"):  # of a resample whose optima lie nowhere
-        return PowerLaw(float(np.exp(logarithm)), float(exponent))
+        coefficients = np.exp(logarithms)
+    return [PowerLaw(*each) for each in zip(coefficients.tolist(), exponents.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,13 +18,14 @@ from typing import Any
 from t5lite import run_config
 from t5lite.checkpointing.lease import sighting
 from t5lite.checkpointing.reading import available_steps
-from t5lite.core.errors import ReportedError
+from t5lite.core.errors import ReportedError, TransientError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.runner.snapshot import Snapshot
 from t5lite.scaling.sweep_measures import is_measured
 from t5lite.scaling.sweeps import SweepRun
 
 _FINISHED = "finished"
+_SILENT = "silent"
 _ELSEWHERE = ("starting", "running", "stopping")
 """States of a run that another process has."""
 _MOST_STARTS = 3
@@ -136,26 +137,33 @@ def run_all(
       say: shows a line.
       finished: is called with each run that is finished, be it from before.
     """
-    outcome = Outcome()
+    outcome, held = Outcome(), set[str]()
 
     def takes(run: SweepRun, name: str) -> bool:
-        """Run it to its end, or leave it to others; return False if it waits."""
+        """Run it to its end; return False if it waits, or another process has it."""
         try:
+            if run.id in held:
+                if _is_still_held(run, evaluate):
+                    return False
+                held.discard(run.id)
             ready = as_it_can_start(run, name, say)
             if ready is None:
                 return False
             code = _trained(ready, name, processes, say)
+            if code is None:
+                held.add(run.id)
+                return False
             if code == ExitCode.DONE and evaluate and run.config.evaluations and not _is_measured(run):
                 code = processes.evaluate(run)
             if code == ExitCode.DONE:
                 finished(run)
         except ReportedError as error:
             say(f"{name}: {error}")
+            if run.id in held:
+                return False
             code = error.exit_code
         if code == ExitCode.DONE:
             outcome.done.append(run.id)
-        elif code is None:
-            outcome.elsewhere.append(run.id)
         elif processes.stopped_by is None:
             outcome.failed[run.id] = code
             say(f"{name} failed with code {code}; the others go on")
@@ -164,16 +172,19 @@ def run_all(
     left = [(run, f"{number}/{len(runs)} {run.family} {run.id}") for number, run in enumerate(runs, start=1)]
     num_left = len(left) + 1
     while len(left) < num_left and processes.stopped_by is None:
-        # Meanwhile another process may have come to where those go on that waited.
+        # Meanwhile another process may have come to where those go on that waited, or be done, or killed.
         num_left, waiting = len(left), []
         for run, name in left:
             if processes.stopped_by is None and not takes(run, name):
                 waiting.append((run, name))
         left = waiting
     outcome.stopped_by = processes.stopped_by
-    for run, name in left if outcome.stopped_by is None else ():
-        outcome.waiting.append(run.id)
-        say(f"{name}: {_lacks(run)}")
+    for run, name in left:
+        if run.id in held:
+            outcome.elsewhere.append(run.id)
+        elif outcome.stopped_by is None:
+            outcome.waiting.append(run.id)
+            say(f"{name}: {_lacks(run)}")
     return outcome
 
 
@@ -230,22 +241,25 @@ def as_it_can_start(run: SweepRun, name: str, say: Say) -> SweepRun | None:
 
 def _lacks(run: SweepRun) -> str:
     assert run.trunk is not None
-    holder = _holder(run.trunk.run)
+    holder = None
+    with contextlib.suppress(TransientError):
+        holder = _holder(run.trunk.run)
     by = f"{holder} is training" if holder else "is not trained so far"
     return f"waits for step {run.trunk.step:,} of {run.trunk.run.id}, which {by}; run the command again"
 
 
 def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | None:
     """Return the code with which a run ended; None if another process has it."""
-    state, step = run.state()
+    state, _ = run.state()
     if state == _FINISHED:
         return ExitCode.DONE
     if state in _ELSEWHERE:
         say(f"{name}: being trained by {_holder(run)}; left to it")
         return None
     count, total = run.count, run.config.training.total_steps
-    begun = f", from step {step:,}" if step else ""
-    if run.trunk is not None and not step:
+    saved = available_steps(run.directory.checkpoints)  # it may have come further than it has saved
+    begun = f", from step {saved[-1]:,}" if saved else ""
+    if run.trunk is not None and not saved:
         begun = f", from step {run.trunk.step:,} of {run.trunk.run.id}"
     say(
         f"{name}: {count.params:,} parameters, {count.tokens:.3g} tokens, {count.flops:.3g} FLOPs, "
@@ -259,6 +273,9 @@ def _trained(run: SweepRun, name: str, processes: Processes, say: Say) -> int | 
         if code in _REFUSED and _holder(run) is not None:
             say(f"{name}: another process was faster; left to it")
             return None
+        if code in _REFUSED and run.state()[0] == _FINISHED:
+            say(f"{name}: another process was faster, and has finished it")
+            return ExitCode.DONE
         if code not in (ExitCode.TRANSIENT, ExitCode.HANG):
             break
     return code
@@ -268,6 +285,17 @@ def _holder(run: SweepRun) -> str | None:
     """Return who has the run's directory, None if nobody does."""
     seen = sighting(run.directory.path)
     return None if seen is None or seen.is_gone else str(seen.holder or "a process that cannot be named")
+
+
+def _is_still_held(run: SweepRun, evaluate: bool) -> bool:
+    """Whether another process still trains a run that it had, or is about to measure it.
+
+    A machine that ended with all that ran on it leaves its claim behind, which then falls silent.
+    """
+    state, _ = run.state()
+    if state == _FINISHED:
+        return evaluate and bool(run.config.evaluations) and not _is_measured(run)
+    return state != _SILENT and _holder(run) is not None
 
 
 def _is_measured(run: SweepRun) -> bool:

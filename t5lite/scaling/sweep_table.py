@@ -51,13 +51,32 @@ def note_finished(folder: StoragePath, run: SweepRun, epochs: Epochs) -> bool:
 
 
 def write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) -> list[str]:
-    """Write the tables of the runs that are finished, and say which are left out for unreadable files."""
+    """Write the tables of the runs that are finished, and say which are left out for unreadable files.
+
+    Of two processes that finish runs at the same time, the later to write has all of them: what was noted
+    meanwhile is looked for again.
+    """
+    noted = _noted_runs(folder, runs)
+    while True:
+        left_out = _write_tables(folder, noted, epochs)
+        before, noted = noted, _noted_runs(folder, runs)
+        if len(noted) == len(before):
+            return left_out
+
+
+def _noted_runs(folder: StoragePath, runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """Return the runs with a note, by one look at all notes: in a bucket each look is a request."""
+    notes = folder / FINISHED
+    names = {file.name for file in notes.iterdir()} if notes.is_dir() else set[str]()
+    return [run for run in runs if f"{run.id}.json" in names]
+
+
+def _write_tables(folder: StoragePath, runs: Sequence[SweepRun], epochs: Epochs) -> list[str]:
     shown, rows, curves, left_out = [], [], [], []
     for run in runs:
         found = Snapshot(run.directory)
         try:
-            # Noted, and not begun anew since.
-            if not (folder / FINISHED / f"{run.id}.json").is_file() or run.state()[0] != "finished":
+            if run.state()[0] != "finished":  # begun anew since it was noted
                 continue
             row, curve = _row(folder, run, found, epochs), _curve(run, found)
         except ReportedError as error:

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from t5lite.core.errors import ConfigError
+from t5lite.core.files import check_place
 from t5lite.core.home import expand_fields
 from t5lite.core.recipe_files import run_recipe
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, is_remote, not_a_file, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.data.stores.store_identity import store_identity
 from t5lite.run_config import RunConfig
@@ -40,14 +41,23 @@ class Sweep:
 
     def __post_init__(self) -> None:
         expand_fields(self, "directory")
-        if not any(self.families.values()):
-            raise ConfigError("the sweep has no runs")
+        if not isinstance(self.families, Mapping):
+            raise ConfigError(
+                f"families is a {type(self.families).__name__}; give lists of runs by names, as in "
+                "families={'gpt': runs}"
+            )
         for name, runs in self.families.items():
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ConfigError(f"families has the name {name!r}; use letters, digits, _, . and -")
+            if not isinstance(runs, Collection):
+                raise ConfigError(
+                    f"families[{name!r}] is a {type(runs).__name__}; give a list, also of a single RunConfig"
+                )
             for run in runs:
                 if not isinstance(run, RunConfig):
                     raise ConfigError(f"families[{name!r}] holds a {type(run).__name__}; give RunConfigs")
+        if not any(self.families.values()):
+            raise ConfigError("the sweep has no runs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +131,25 @@ def read_sweep(path: StoragePath) -> Sweep:
       ConfigError: if there is no such file, or it is no sweep.
     """
     if not path.is_file():
-        problem = "is a directory" if path.is_dir() else "does not exist"
-        raise ConfigError(f"sweep {path} {problem}; give a .py file that defines sweep() -> Sweep")
+        raise ConfigError(f"sweep {path} {not_a_file(path)}; give a .py file that defines sweep() -> Sweep")
     return run_recipe(local_copy(path), Sweep, function="sweep", returns="Sweep")
+
+
+def check_directory(folder: StoragePath) -> None:
+    """Check that the directory of a sweep is one or can become one, before stores are read.
+
+    Raises:
+      UserError: if a file or a run is there; of one in a bucket, if that is not there.
+    """
+    if is_remote(folder):  # a disk that is not writable here may be where the runs are trained
+        check_place(folder)
+    elif folder.exists() and not folder.is_dir():
+        raise ConfigError(f"the directory of the sweep, {folder}, is a file; give it another name")
+    if RunDirectory(folder).model_file.is_file():
+        raise ConfigError(
+            f"the directory of the sweep, {folder}, is that of a run; give one of its own, such as "
+            f"{folder.parent / 'sweep'}"
+        )
 
 
 def expand(sweep: Sweep, identity: Callable[[str], str] | None = None) -> tuple[list[SweepRun], list[str]]:

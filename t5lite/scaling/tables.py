@@ -1,55 +1,58 @@
-"""Tables of finished runs: CSV, TSV, JSON lines or Parquet, with whatever their columns are called."""
+"""Tables of finished runs: CSV, TSV, JSON (lines) or Parquet, with whatever their columns are called."""
 
-import csv
-import io
-import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from t5lite.core.errors import ConfigError, DataError, question, suggestion
-from t5lite.core.storage.addresses import place
+from t5lite.scaling.column_names import (
+    NAMES,
+    NO_COLUMN,
+    SIZES,
+    is_bits,
+    is_perplexity,
+    meanings,
+    note_of_unknown_unit,
+    plain,
+    unit_of,
+)
 from t5lite.scaling.observations import Observations
+from t5lite.scaling.row_files import BEYOND, read_rows
 from t5lite.scaling.written_numbers import Writing
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "params": ("params", "parameters", "num_params", "n_params", "num_parameters", "n_parameters", "n"),
-    "tokens": ("tokens", "num_tokens", "n_tokens", "training_tokens", "train_tokens", "tokens_seen", "d"),
-    "flops": ("flops", "flop", "training_flops", "train_flops", "total_flops", "budget", "compute", "c"),
-    "loss": (
-        *("loss", "heldout_loss", "eval_loss", "val_loss", "valid_loss", "validation_loss", "test_loss"),
-        *("final_loss", "nll", "l"),
-    ),
-    "unique_tokens": ("unique_tokens", "u"),
-    "run": ("run", "run_name", "run_id"),
-}
-"""What columns mean, and what they are called; letters' case, spaces, hyphens and slashes do not count."""
-_BITS = ("bits", "bits_per_byte", "bits_per_token", "bits_per_character", "bpb", "bpc")
-_PERPLEXITIES = (
-    "perplexity",
-    "ppl",
-    *(f"{name}_{each}" for name in ("val", "eval", "test", "validation") for each in ("perplexity", "ppl")),
-)
-_OTHER_LOSSES = (*_BITS, *_PERPLEXITIES)
-"""What is taken where no column is called a loss."""
-_OF_BITS = re.compile(r"(^|_)(bits|bpb|bpc)(_|$)")
-_OF_PERPLEXITY = re.compile(r"(^|_)(perplexity|ppl)(_|$)")
-"""In the name of a column that is taken as the loss."""
-
-Rows = tuple[list[str], list[tuple[int, Mapping[str, Any]]]]
-"""Names of columns, and rows with their line numbers (of Parquet, row numbers)."""
-
-_SIZES = ("params", "tokens", "flops", "loss")
-_NUMBERS = (*_SIZES, "unique_tokens")
-BEYOND = "\0"
-"""Under which rows keep the cells that no column is of; no file of text has such a name."""
+_NEEDED = (*SIZES, "loss")
+_NUMBERS = (*_NEEDED, "unique_tokens")
+_FAR_APART = 0.03
+"""Of losses at the same sizes; by another seed they differ by a tenth of that."""
 _LACKING = math.nan
 """Unique tokens of a row that does not say them: its own tokens."""
-_FLOPS_PER_PAIR = 6.0
+_NAMED = ("name", "model", "model_name", "id")
+"""What columns are called that may name trainings, or sizes."""
+_Sizes = Mapping[str, Any]
+"""Numbers, or arrays of them, by name."""
+
+
+@dataclass(frozen=True)
+class _Third:
+    """A size that the two others tell by C = 6 N D."""
+
+    words: str
+    formula: str
+    of: Callable[[_Sizes], Any]
+
+
+_THIRD = {
+    "flops": _Third("FLOPs", "6 x parameters x tokens", lambda of: 6.0 * of["params"] * of["tokens"]),
+    "params": _Third("parameters", "FLOPs / (6 x tokens)", lambda of: of["flops"] / (6.0 * of["tokens"])),
+    "tokens": _Third("tokens", "FLOPs / (6 x parameters)", lambda of: of["flops"] / (6.0 * of["params"])),
+}
+_IMPOSSIBLE = {"params": 1e13, "tokens": 1e14, "unique_tokens": 1e14, "flops": 1e28}
+"""Sizes that no run has, by which numbers are told that are not in the unit of their column's name."""
 _LEAST_RATIO, _MOST_RATIO = 1.5, 12.0
 """Of FLOPs to parameters times tokens: half of an encoder-decoder's 3, twice a decoder's 6."""
 
@@ -86,6 +89,41 @@ class Numbers:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """How the cells of a file are read.
+
+    Attributes:
+      writing: how numbers are written.
+      units: of numbers that name none of their own, by what their column means; 1 where there is none.
+      notes: of units, a sentence each.
+    """
+
+    writing: Writing
+    units: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    def number(self, value: Any, name: str, column: str) -> float:
+        """Return a cell as a number.
+
+        Raises:
+          ValueError: if it is none, or none that counts.
+        """
+        if name == "unique_tokens" and (value is None or not str(value).strip()):
+            return _LACKING
+        may_be_large, unit = name != "loss" or is_perplexity(column), self.units.get(name, 1.0)
+        try:
+            number = self.writing.number(value, may_be_large=may_be_large, unit=unit)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"column {column!r} has {value!r}, no number") from None
+        least = 1.0 if name == "loss" and is_perplexity(column) else 0.0
+        if not (math.isfinite(number) and number > least):
+            raise ValueError(f"column {column!r} has {value!r}; numbers are above {least:g} and finite")
+        if unit != 1 and number > _IMPOSSIBLE[name]:
+            raise ValueError(f"column {column!r} has {value!r}, in units of {unit:g} more than any run has")
+        return math.log(number) if least else number
+
+
 @dataclass(kw_only=True)
 class _LeftOut:
     count: int = 0
@@ -102,11 +140,16 @@ class Reading:
 
     Attributes:
       columns: names of the table for some of ``params``, ``tokens``, ``flops``, ``loss``,
-      ``unique_tokens``, ``run``. where: values of columns that rows must have, as texts.
+      ``unique_tokens``, ``run``; "-" of what it has none for.
+      where: values of columns that rows must have, as texts.
+      lowest: whether of runs of the same sizes only the best is taken, as of a search for rates.
+      loss_below: runs of such a loss or more are left out.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
+    lowest: bool = False
+    loss_below: float = math.inf
 
     def __post_init__(self):
         for name in self.columns:
@@ -114,6 +157,11 @@ class Reading:
                 raise ConfigError(
                     f"--columns names {name!r}, which no table is read for{suggestion(name, NAMES)}"
                 )
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that a table is to have."""
+        return [column for column in self.columns.values() if column != NO_COLUMN]
 
     def tables(self, path: str, *, by: str | None = None) -> dict[str, Table]:
         """Return the runs of a file, by the value of the column ``by``; all under "" without one.
@@ -140,8 +188,11 @@ class Reading:
                 f"{path} has no row of {wanted or 'data'}"
                 + (f"; the first such column has: {', '.join(found)}" if self.where else "")
             )
-        writing = writing_of((row for _, row in rows), meant["loss"])
-        tables = {key: table_of(of_group, meant, writing=writing) for key, of_group in groups.items()}
+        cells = cells_of([row for _, row in rows], meant)
+        tables = {
+            key: table_of(of_group, meant, cells=cells, lowest=self.lowest, loss_below=self.loss_below)
+            for key, of_group in groups.items()
+        }
         if not any(len(table.observations) for table in tables.values()):
             raise DataError(f"{path} has no row that can be used: {next(iter(tables.values())).notes[0]}")
         return tables
@@ -152,50 +203,31 @@ class Reading:
         Raises:
           DataError: if it lacks some, or has several for one.
         """
-        meant = {}
-        for name, usual in NAMES.items():
-            if name in self.columns:
-                check_column(self.columns[name], header, path)
-                meant[name] = self.columns[name]
-                continue
-            found = [column for column in header if _plain(column) in usual]
-            # A column "l" may be anything, such as layers; beside another loss it is not taken for one.
-            if name == "loss" and all(_plain(column) == "l" for column in found):
-                found += [column for column in header if _plain(column) in _OTHER_LOSSES]
-            if name in found:  # beside which a sweep's table has heldout/loss
-                found = [column for column in found if "/" not in column]
-            if len(found) > 1:
-                raise DataError(
-                    f"{path} has several columns for {name}: {', '.join(found)}; say which by "
-                    f"--columns {name} {found[0]}"
-                )
-            if found:
-                meant[name] = found[0]
-        sizes = [name for name in ("params", "tokens", "flops") if name in meant]
-        if "loss" not in meant or len(sizes) < 2:
-            lacking = "loss" if "loss" not in meant else "two of params, tokens and flops"
-            raise DataError(
-                f"{path} has no column for {lacking} among {', '.join(header)}; name columns by --columns "
-                "OURS THEIRS, such as --columns params n_params loss final"
-            )
-        return meant
+        for column in self.named:
+            check_column(column, header, path)
+        return meanings(header, self.columns, path)
 
 
 def table_of(
     rows: Sequence[tuple[str, Mapping[str, Any]]],
     meant: Mapping[str, str],
     *,
-    writing: Writing | None = None,
+    cells: Cells | None = None,
+    lowest: bool = False,
+    loss_below: float = math.inf,
 ) -> Table:
-    """Return the runs of rows; arguments are those of ``numbers_of``."""
-    numbers = numbers_of(rows, meant, writing=writing)
-    used = numbers.used
+    """Return the runs of rows; arguments are those of ``numbers_of``, the last two those of ``Reading``."""
+    numbers = numbers_of(rows, meant, cells=cells)
+    notes, high = [*numbers.notes], numbers.used & (numbers.columns["loss"] >= loss_below)
+    if high.any():
+        notes.insert(0, f"{high.sum()} of {len(rows)} rows left out: losses of {loss_below:g} or more")
+    used = numbers.used & ~high
     if not used.any():
-        nothing = Observations(**dict.fromkeys(_SIZES, np.empty(0)))
-        return Table(observations=nothing, notes=numbers.notes, meant=meant)
+        nothing = Observations(**dict.fromkeys(_NEEDED, np.empty(0)))
+        return Table(observations=nothing, notes=tuple(notes), meant=meant)
     arrays = {name: values[used] for name, values in numbers.columns.items()}
     runs = [run for run, is_used in zip(numbers.runs, used, strict=True) if is_used]
-    notes = [*numbers.notes, *(_unusual(arrays) if meant.keys() >= set(_SIZES) else ())]
+    notes += _unusual(arrays) if meant.keys() >= set(_NEEDED) else ()
     if "unique_tokens" in arrays:
         unique = arrays["unique_tokens"]
         arrays["unique_tokens"] = np.where(np.isnan(unique), arrays["tokens"], unique)
@@ -212,28 +244,50 @@ def table_of(
         unique_tokens=arrays.get("unique_tokens"),
         runs=np.array(runs) if several else None,
     )
-    return Table(observations=observations, notes=tuple(notes), meant=meant)
+    is_lowest = observations.loss <= observations.lowest_alike()
+    if not lowest:
+        return Table(observations=observations, notes=(*notes, *_searched(observations)), meant=meant)
+    if not is_lowest.all():
+        notes.append(
+            f"{np.sum(~is_lowest)} of {len(used)} rows left out: another run of their sizes is better"
+        )
+    return Table(observations=observations.take(is_lowest), notes=tuple(notes), meant=meant)
+
+
+def _searched(observations: Observations) -> list[str]:
+    """Say of runs of the same sizes whose losses are so far apart that they are a search for the best."""
+    above = np.log(observations.loss / observations.lowest_alike())
+    if not (far := int(np.sum(above > _FAR_APART))):
+        return []
+    return [
+        f"{far} of {len(above)} runs are worse than another of the same sizes by {_FAR_APART:.0%} or more "
+        f"(at most {np.expm1(above.max()):.0%}); if rates were searched for, --lowest fits the best of each"
+    ]
 
 
 def numbers_of(
     rows: Sequence[tuple[str, Mapping[str, Any]]],
     meant: Mapping[str, str],
     *,
-    writing: Writing | None = None,
+    cells: Cells | None = None,
 ) -> Numbers:
     """Return the numbers of rows.
 
     Args:
       rows: each with where it stands.
       meant: which column is which.
-      writing: how the file of the rows writes numbers; told by these rows, by default.
+      cells: how the file of the rows is read; told by these rows, by default.
     """
     left_out, seen, repeated = _LeftOut(), set(), _LeftOut()
     names = [name for name in _NUMBERS if name in meant]
-    writing = writing or writing_of((row for _, row in rows), meant["loss"])
-    cells, runs, used = [], [], []
+    cells = cells or cells_of([row for _, row in rows], meant)
+    read, runs, used, filled = [], [], [], Counter[str]()
     for where, row in rows:
-        values, problems = _cells(row, names, meant, writing)
+        values, problems = _values(row, names, meant, cells)
+        blank = _blank_size(row, meant)
+        if blank and not problems:
+            values[names.index(blank)] = float(_THIRD[blank].of(dict(zip(names, values, strict=True))))
+            filled[blank] += 1
         # A row without a name is a run of its own.
         run = (_text(row.get(meant["run"])) or where) if "run" in meant else ""
         key = (run, *values)
@@ -244,9 +298,9 @@ def numbers_of(
             repeated.add(where)
         else:
             seen.add(key)
-        cells.append(values)
+        read.append(values)
         runs.append(run)
-    arrays = dict(zip(names, np.array(cells, float).reshape(-1, len(names)).T, strict=True))
+    arrays = dict(zip(names, np.array(read, float).reshape(-1, len(names)).T, strict=True))
     notes = []
     if left_out.count:
         notes.append(f"{left_out.count} of {len(rows)} rows left out, the first {left_out.first}")
@@ -254,31 +308,98 @@ def numbers_of(
         notes.append(
             f"{repeated.count} of {len(rows)} rows repeat another, the first {repeated.first}; taken once"
         )
+    notes += [
+        f"{count} of {len(rows)} rows have no {_THIRD[name].words}: taken as {_THIRD[name].formula}"
+        for name, count in filled.items()
+    ]
     supplied = _supply(arrays)
     if any(used):
-        notes += [*_of_the_loss(meant["loss"], writing), *supplied]
+        notes += [*_of_the_loss(meant["loss"], cells.writing), *cells.notes, *supplied]
     return Numbers(columns=arrays, runs=runs, used=np.array(used, bool), notes=tuple(notes))
 
 
-def _cells(
-    row: Mapping[str, Any], names: Sequence[str], meant: Mapping[str, str], writing: Writing
+def _values(
+    row: Mapping[str, Any], names: Sequence[str], meant: Mapping[str, str], cells: Cells
 ) -> tuple[list[float], list[str]]:
     """Return the numbers of a row, NaN where a cell has none, and what is wrong with it."""
     if any(row.get(BEYOND, ())):
         return [math.nan] * len(names), ["it has more cells than there are columns"]
     values, problems = [], []
+    blank = _blank_size(row, meant)
     for name in names:
+        if name == blank:
+            values.append(math.nan)
+            continue
         try:
-            values.append(_number(row.get(meant[name]), name, meant[name], writing))
+            values.append(cells.number(row.get(meant[name]), name, meant[name]))
         except ValueError as error:
             values.append(math.nan)
             problems.append(str(error))
     return values, problems
 
 
-def writing_of(rows: Iterable[Mapping[str, Any]], loss: str) -> Writing:
-    """Return how rows write numbers, of which ``loss`` is the column of the loss."""
-    return Writing.of((row.get(loss) for row in rows), may_be_large=_is_perplexity(loss))
+def _blank_size(row: Mapping[str, Any], meant: Mapping[str, str]) -> str | None:
+    """Return the size that a row leaves blank while it has both others, which tell it; None without one."""
+    if not meant.keys() >= set(SIZES):
+        return None
+    blank = [name for name in SIZES if not _text(row.get(meant[name])).strip()]
+    return blank[0] if len(blank) == 1 else None
+
+
+def cells_of(rows: Sequence[Mapping[str, Any]], meant: Mapping[str, str]) -> Cells:
+    """Return how the cells of a file are read: sizes are in the units that their columns' names have.
+
+    If half of a column's numbers would be larger than any run's, it is of whole ones, whatever its name says.
+    """
+    loss = meant["loss"]
+    writing = Writing.of((row.get(loss) for row in rows), may_be_large=is_perplexity(loss))
+    units, notes = {}, []
+    for name, column in meant.items():
+        if name in _IMPOSSIBLE and (note := note_of_unknown_unit(column)):
+            notes.append(note)
+        unit = unit_of(column).multiple if name in _IMPOSSIBLE else 1.0
+        if unit == 1:
+            continue
+        numbers = list(_plain_numbers((row.get(column) for row in rows), writing))
+        typical = float(np.median(numbers)) * unit if numbers else 0.0
+        if typical > _IMPOSSIBLE[name]:
+            notes.append(
+                f"column {column!r} is not taken in units of {unit:g}, as its name says: {typical:.3g} "
+                f"{name.replace('_', ' ')} are more than any run has"
+            )
+        elif numbers:
+            units[name] = unit
+            notes.append(f"column {column!r} is in units of {unit:g}")
+    return Cells(writing=writing, units=units, notes=(*notes, *_may_be_curves(rows, meant)))
+
+
+def _may_be_curves(rows: Sequence[Mapping[str, Any]], meant: Mapping[str, str]) -> list[str]:
+    """Say which column may tell the trainings that rows are points of, where none is taken for it."""
+    if meant.keys() & {"run"} or not meant.keys() >= {"params", "tokens"}:
+        return []
+    for column in (each for row in rows[:1] for each in row if plain(each) in _NAMED):
+        named: dict[str, tuple[set[str], set[str]]] = {}
+        for row in rows:
+            params, tokens = named.setdefault(_text(row.get(column)), (set(), set()))
+            params.add(_text(row.get(meant["params"])))
+            tokens.add(_text(row.get(meant["tokens"])))
+        if all(len(params) == 1 < len(tokens) for params, tokens in named.values()):
+            return [
+                f"rows of one {column!r} have one number of parameters and several of tokens: if they are "
+                f"points of one training, give --columns run {shlex.quote(column)}; else intervals are narrow"
+            ]
+    return []
+
+
+def _plain_numbers(values: Iterable[Any], writing: Writing) -> Iterator[float]:
+    """Yield the numbers that name no unit of their own."""
+    for value in values:
+        try:
+            number = math.nan if writing.names_unit(value) else writing.number(value, may_be_large=True)
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if math.isfinite(number):
+            yield number
 
 
 def _of_the_loss(column: str, writing: Writing) -> list[str]:
@@ -286,27 +407,21 @@ def _of_the_loss(column: str, writing: Writing) -> list[str]:
     said = []
     if writing.decimal_comma:
         said.append("losses have commas: numbers are read with decimal commas")
-    if _is_perplexity(column):
+    if is_perplexity(column):
         said.append(f"column {column!r} is a perplexity, whose logarithm is the loss")
-    if _OF_BITS.search(_plain(column)):
+    if is_bits(column):
         said.append(f"column {column!r} is taken as the loss: E, A, B and losses are in bits")
     return said
 
 
 def _supply(arrays: dict[str, np.ndarray]) -> list[str]:
     """Add what follows from the two others by C = 6 N D, and say so."""
-    if len(arrays.keys() & {"params", "tokens", "flops"}) < 2:
+    lacking = [name for name in SIZES if name not in arrays]
+    if len(lacking) != 1:
         return []
-    if "flops" not in arrays:
-        arrays["flops"] = _FLOPS_PER_PAIR * arrays["params"] * arrays["tokens"]
-        return ["the table has no FLOPs: taken as 6 x parameters x tokens"]
-    if "params" not in arrays:
-        arrays["params"] = arrays["flops"] / (_FLOPS_PER_PAIR * arrays["tokens"])
-        return ["the table has no parameters: taken as FLOPs / (6 x tokens)"]
-    if "tokens" not in arrays:
-        arrays["tokens"] = arrays["flops"] / (_FLOPS_PER_PAIR * arrays["params"])
-        return ["the table has no tokens: taken as FLOPs / (6 x parameters)"]
-    return []
+    third = _THIRD[lacking[0]]
+    arrays[lacking[0]] = third.of(arrays)
+    return [f"the table has no {third.words}: taken as {third.formula}"]
 
 
 def _unusual(arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -322,28 +437,6 @@ def _unusual(arrays: Mapping[str, np.ndarray]) -> list[str]:
     return []
 
 
-def _number(value: Any, name: str, column: str, writing: Writing) -> float:
-    if name == "unique_tokens" and (value is None or not str(value).strip()):
-        return _LACKING
-    try:
-        number = writing.number(value, may_be_large=name != "loss" or _is_perplexity(column))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"column {column!r} has {value!r}, no number") from None
-    least = 1.0 if name == "loss" and _is_perplexity(column) else 0.0
-    if not (math.isfinite(number) and number > least):
-        raise ValueError(f"column {column!r} has {value!r}; numbers are above {least:g} and finite")
-    return math.log(number) if least else number
-
-
-def scale_of(column: str) -> str:
-    """Return as what losses of a column are compared.
-
-    Its usual names and perplexities, of which logarithms are taken, are one, "loss"; any other is of its own.
-    """
-    plain = _plain(column)
-    return "loss" if plain in NAMES["loss"] or plain in _PERPLEXITIES else plain
-
-
 def check_column(column: str, header: Sequence[str], path: str) -> None:
     """Raise a DataError for a column that a file has not."""
     if column not in header:
@@ -351,94 +444,5 @@ def check_column(column: str, header: Sequence[str], path: str) -> None:
         raise DataError(f"{path} has no column {column!r};{hint and f' {hint}'} it has: {', '.join(header)}")
 
 
-def _is_perplexity(column: str) -> bool:
-    return _OF_PERPLEXITY.search(_plain(column)) is not None
-
-
-def _plain(column: str) -> str:
-    return re.sub(r"[\s/.-]+", "_", column.strip().lower())
-
-
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def read_rows(path: str) -> Rows:
-    """Return the columns and rows of a file.
-
-    Raises:
-      DataError: if it is missing, empty or of no known format.
-    """
-    file = place(path)
-    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet}
-    if file.suffix.lower() not in readers:
-        raise DataError(f"{path}: a table is a file whose name ends in {', '.join(readers)}")
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a directory; give the file of a table") from None
-    header, rows = readers[file.suffix.lower()](content, path)
-    if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
-        raise DataError(f"{path} has the column {twice[0]!r} twice; give each a name of its own")
-    if not rows:
-        raise DataError(f"{path} has no rows")
-    return header, rows
-
-
-def _csv(content: bytes, path: str, delimiter: str = ",") -> Rows:
-    text = _decoded(content, path)
-    head = text.partition("\n")[0]
-    if delimiter not in head:  # as spreadsheets write it where commas are decimal
-        delimiter = max(";\t|", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey=BEYOND)
-    try:
-        rows: list[tuple[int, Mapping[str, Any]]] = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}") from error
-    return list(reader.fieldnames or []), rows
-
-
-def _tsv(content: bytes, path: str) -> Rows:
-    return _csv(content, path, "\t")
-
-
-def _json_lines(content: bytes, path: str) -> Rows:
-    rows: list[tuple[int, Mapping[str, Any]]] = []
-    for number, line in enumerate(_decoded(content, path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: a line is a JSON object with a value for each column")
-        rows.append((number, row))
-    return _union(row for _, row in rows), rows
-
-
-def _parquet(content: bytes, path: str) -> Rows:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise DataError(f"{path}: reading Parquet needs pyarrow; pip install 't5lite[data]'") from error
-    try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
-        table.validate(full=True)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
-    return list(table.column_names), list(enumerate(table.to_pylist(), start=1))
-
-
-def _union(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(column for row in rows for column in row))
-
-
-def _decoded(content: bytes, path: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: byte {error.start}") from error

@@ -14,12 +14,11 @@ import numpy as np
 from scipy.optimize import minimize, nnls
 from scipy.special import fdtri
 
-from t5lite.core.errors import DataError
 from t5lite.scaling.intervals import Interval
 from t5lite.scaling.laws import Centre, ChinchillaLaw
 from t5lite.scaling.likelihood import extreme
 from t5lite.scaling.observations import Cost, Observations
-from t5lite.scaling.parametric import LawFit
+from t5lite.scaling.parametric import LawFit, check_determined
 
 _LAW = ChinchillaLaw()
 _EXPONENTS = np.geomspace(0.02, 3.0, 12)
@@ -72,8 +71,7 @@ def fit_projected(observations: Observations) -> LawFit:
     Raises:
       DataError: if there are too few runs for its five constants.
     """
-    if len(observations) <= _LAW.num_constants:
-        raise DataError(f"{len(observations)} runs do not determine the {_LAW.num_constants} constants")
+    check_determined(_LAW, observations)
     centre = Centre.of(observations)
     projection = Projection(observations, centre)
     grid = [(alpha, beta) for alpha in _EXPONENTS for beta in _EXPONENTS]

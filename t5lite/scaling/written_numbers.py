@@ -34,20 +34,23 @@ class Writing:
         telling = [text for text in texts if not (may_be_large and _THOUSANDS.fullmatch(text))]
         return cls(any(map(_COMMA.fullmatch, telling)) and not any(map(_POINT.fullmatch, telling)))
 
-    def number(self, value: Any, *, may_be_large: bool) -> float:
+    def number(self, value: Any, *, may_be_large: bool, unit: float = 1.0) -> float:
         """Return a value as a number.
 
         Args:
           value: text, or a number of any type.
           may_be_large: 1,300 is 1300, and 1.3B is 1.3e9 (k, M, B or G, T); else neither is a number.
+          unit: of a number that has none of its own, as 1.3B has.
 
         Raises:
           ValueError: if it is no number.
           TypeError: if it is nothing that could be one.
         """
+        if isinstance(value, bool):
+            raise TypeError("true is no number")
         if not isinstance(value, str):
-            return float(value)
-        text, multiple = value.strip(), 1.0
+            return float(value) * unit
+        text, multiple = value.strip(), unit
         if may_be_large and (suffixed := _SUFFIXED.fullmatch(text)):
             text, multiple = suffixed[1], _MULTIPLES[suffixed[2].lower()]
         decimal = "," if self.decimal_comma else "."
@@ -55,3 +58,7 @@ class Writing:
         if grouped and grouped[1] != decimal and (grouped["rest"] or decimal)[0] == decimal:
             text = text.replace(grouped[1], "")
         return float(text.replace(",", ".") if self.decimal_comma else text) * multiple
+
+    def names_unit(self, value: Any) -> bool:
+        """Whether a value has a unit of its own, as 1.3B has."""
+        return isinstance(value, str) and _SUFFIXED.fullmatch(value.strip()) is not None

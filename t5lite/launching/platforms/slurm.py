@@ -25,6 +25,7 @@ class Slurm(HostPlatform):
     client = "sbatch"
     suffix = "sbatch"
     flag_example = "--partition=gpu"
+    keeps_order = True
 
     chips: str | None = None
     """Accelerators, such as h100-16: two nodes of eight GPUs; what is checked to fit."""
@@ -84,6 +85,18 @@ class Slurm(HostPlatform):
     def command(self, job: Job, file: str) -> list[str]:
         """Return the words that start the job from the file."""
         return ["sbatch", file]
+
+    def shell_line(self, job: Job, file: str, *, after: str | None = None, awaited: bool = False) -> str:
+        """Return the line of a shell script that starts the job, and notes its number if others await it."""
+        options = "" if after is None else f'--dependency=afterok:"${_variable(after)}" '
+        if not awaited:
+            return f"sbatch {options}{shlex.quote(file)}"
+        return f"{_variable(job.name)}=$(sbatch --parsable {options}{shlex.quote(file)})"
+
+
+def _variable(name: str) -> str:
+    """Return a shell's name of a job."""
+    return name.replace("-", "_")
 
 
 def _quoted_for_sbatch(flag: str) -> str:

@@ -7,11 +7,12 @@ import numpy as np
 
 from t5lite.core.errors import DataError
 from t5lite.scaling.analysis import Analysis, Settings, analyse, described, fitted_runs, warnings
+from t5lite.scaling.column_names import NAMES
 from t5lite.scaling.isoflop import IsoFlopFit, fit_isoflop
 from t5lite.scaling.methods import METHODS
 from t5lite.scaling.observations import Observations
 from t5lite.scaling.report.reported_run import ReportedRun
-from t5lite.scaling.tables import NAMES, table_of
+from t5lite.scaling.tables import table_of
 
 _BANDS = 9
 """Budgets at which the interval of what is best is taken: between them, bands are straight in logarithms."""
@@ -44,6 +45,11 @@ class Family:
     described: str
     notes: tuple[str, ...]
     budgets: tuple[float, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """Its name, and that without its place."""
+        return {self.name, *filter(None, (run.called for run in self.runs))}
 
     @property
     def law(self) -> Analysis | None:
@@ -81,8 +87,8 @@ def _family(name: str, runs: Sequence[ReportedRun], methods: Sequence[str], sett
     below = known.flops < (settings.fit_below or np.inf)
     fitted, held_out = known.take(below), known.take(~below)
     budgets = _budgets(fitted, held_out)
-    settings = replace(settings, budgets=budgets)
-    analyses = [analyse(observations, METHODS[each], settings) for each in methods] if len(fitted) else []
+    banded = replace(settings, budgets=budgets)
+    analyses = [analyse(observations, METHODS[each], banded) for each in methods] if len(fitted) else []
     return Family(
         name=name,
         runs=tuple(runs),

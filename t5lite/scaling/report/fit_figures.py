@@ -19,6 +19,8 @@ MOST_DOTS = 600
 """Of a figure."""
 _BESIDE = 1.03
 """Between the predictions of one run by several methods, in parameters."""
+_FEW = 4
+"""Sizes of which each has a tick, since what stands beside it is of the same run."""
 
 
 def profiles(family: Family, *, loss: str) -> Figure | None:
@@ -121,10 +123,11 @@ def missed(predictions: Sequence[Prediction]) -> Figure | None:
         return None
     figure, axes = canvas(LIGHT, height=3.2, xlabel="parameters", ylabel="predicted above outcome (%)")
     axes.axhline(0, color=LIGHT.muted, linewidth=1)
-    for place, method in enumerate(dict.fromkeys(each.method for each in known)):
+    methods = [*dict.fromkeys(each.method for each in known)]
+    for place, method in enumerate(methods):
         color = method_color(place)
         of_method = [each for each in known if each.method == method]
-        at = [each.params * _BESIDE**place for each in of_method]
+        at = [each.params * _BESIDE ** (place - (len(methods) - 1) / 2) for each in of_method]
         axes.plot(
             at, [each.missed or 0.0 for each in of_method], "o", color=color, markersize=5, label=method
         )
@@ -132,7 +135,9 @@ def missed(predictions: Sequence[Prediction]) -> Figure | None:
             if each.interval is not None and each.outcome:
                 ends = [100 * (end / each.outcome - 1) for end in (each.interval.low, each.interval.high)]
                 axes.plot([params, params], ends, color=color, linewidth=2, alpha=0.5)
-    size_axis(axes, [each.params for each in known])
+    size_axis(axes, sizes := [each.params for each in known])
+    if len({*sizes}) <= _FEW:
+        axes.set_xticks(sorted({*sizes}))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
     axes.legend(frameon=False, fontsize=FONT - 2, labelcolor=LIGHT.ink)
     return figure

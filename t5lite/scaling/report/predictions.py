@@ -7,6 +7,7 @@ down: its losses are looked up among the runs that have been finished since.
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from t5lite.core.errors import DataError
-from t5lite.core.storage.addresses import StoragePath
+from t5lite.core.storage.addresses import StoragePath, not_a_file
+from t5lite.scaling.column_names import scale_of
 from t5lite.scaling.intervals import Interval
 from t5lite.scaling.report.families import Family
 from t5lite.scaling.report.reported_run import ReportedRun, number
-from t5lite.scaling.tables import scale_of
 
 _NAME = re.compile(r"loss at N=(?P<params>[-+.\de]+), D=(?P<tokens>[-+.\de]+)")
 _SAME_PARAMS, _SAME_TOKENS = 0.002, 0.01
@@ -114,15 +115,22 @@ class Group:
         """Of its losses."""
         return scale_of(self.loss)
 
-    def family(self, families: Sequence[Family]) -> Family | None:
-        """Return the family that it is of; the only one, where a table was fitted as one."""
+    def remedy(self, runs: Sequence[ReportedRun]) -> str:
+        """Return what to do where no run has such losses: name the column that has, if there is one."""
+        columns = dict.fromkeys(column for run in runs for column in run.row)
+        alike = [column for column in columns if scale_of(column) == self.scale]
+        if not alike:
+            return "no run here has such a column: leave the file out, or give the runs that it is of"
+        return f"give --columns loss {shlex.quote(self.loss if self.loss in alike else alike[0])}"
+
+    def families(self, families: Sequence[Family]) -> list[Family]:
+        """Return those that have the name that it is of; the only one, where a table was fitted as one."""
         alike = [each for each in families if any(run.scale == self.scale for run in each.runs)]
         for name in [each for each in (self.key, *self.where.values()) if each] or [""]:
-            for family in alike:
-                if family.name == name:
-                    return family
+            if found := [family for family in alike if name in family.names]:
+                return found
         is_whole = not self.key and _FAMILY not in self.where
-        return alike[0] if is_whole and len(families) == len(alike) == 1 else None
+        return alike if is_whole and len(families) == len(alike) == 1 else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +147,7 @@ class WrittenDown:
             if group.scale not in known:
                 raise DataError(
                     f"{self.file} predicts the column {group.loss!r}, and this report is of "
-                    f"{', '.join(map(repr, sorted(known)))}; give --columns loss {group.loss}"
+                    f"{', '.join(map(repr, sorted(known)))}; {group.remedy(runs)}"
                 )
 
 
@@ -152,8 +160,11 @@ def read_predictions(file: StoragePath) -> WrittenDown:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return WrittenDown(file=file, groups=[_group(key, group) for key, group in content.items()])
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist; write it by t5lite scaling fit … --json > {file}") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(
+            f"{file} {not_a_file(file)}; give a file of what `t5lite scaling fit TABLE --predict-run N D "
+            "--json` printed"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{file} is not what `t5lite scaling fit TABLE --predict-run N D --json` prints ({error!r})"
@@ -190,17 +201,16 @@ def with_outcomes(written: WrittenDown, families: Sequence[Family]) -> tuple[lis
     notes: list[str] = []
     strange = total = 0
     for group in written.groups:
-        family = group.family(families)
-        if family is None:
+        named = group.families(families)
+        if not named:
             notes.append(
                 f"{written.file}: no family here is what it predicts, {group}, by {group.loss!r}; "
-                f"{len(group.told)} predictions are left out"
+                f"predictions that are left out: {len(group.told)}"
             )
             continue
-        found = [_with_outcome(family, each, origin=str(written.file)) for each in group.told]
-        kept = [each for each in found if each.outcome is not None or _is_awaited(family, each)]
-        total, strange = total + len(found), strange + len(found) - len(kept)
-        shown += kept
+        found = [_with_outcomes(named, each, origin=str(written.file)) for each in group.told]
+        total, strange = total + len(found), strange + sum(not each for each in found)
+        shown += [each for of_size in found for each in of_size]
     if not total and not notes:
         notes.append(f"{written.file} predicts no run's loss; t5lite scaling fit does by --predict-run N D")
     for count, text in (
@@ -216,6 +226,12 @@ def _interval(said: Any) -> Interval | None:
     if said is None or None in (said["low"], said["high"]):
         return None
     return Interval(low=float(said["low"]), high=float(said["high"]), level=float(said["level"]))
+
+
+def _with_outcomes(families: Sequence[Family], told: Told, *, origin: str) -> list[Prediction]:
+    """Return a prediction for each family that has a run of such sizes, or is to have one."""
+    found = [(family, _with_outcome(family, told, origin=origin)) for family in families]
+    return [each for family, each in found if each.outcome is not None or _is_awaited(family, each)]
 
 
 def _with_outcome(family: Family, told: Told, *, origin: str) -> Prediction:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from t5lite.runner.status import State
-from t5lite.scaling.tables import NAMES, scale_of
+from t5lite.scaling.column_names import NAMES, scale_of
 
 FINISHED = "finished"
 
@@ -44,11 +44,12 @@ class ReportedRun:
     Attributes:
       name: among the runs of its origin.
       family: of runs that one law is fitted to.
+      called: the name of that in its own place, where others have one of the same name.
       state: how it stands; a row of a table is finished.
       row: what is known of it, in the columns of a sweep's table.
-      points: what laws are fitted to, in columns of ``tables.NAMES``: one, or the points of its training
+      points: what laws are fitted to, in columns of ``column_names.NAMES``: one, or those of its training
         where a table has these.
-      scale: of their losses (``tables.scale_of``).
+      scale: of their losses (``column_names.scale_of``).
       step: that it has come to; None of a table that does not say.
       total_steps: that it was to make.
       whole_tokens: that it is to be trained on until then; None if it is finished, or that is not known.
@@ -67,6 +68,7 @@ class ReportedRun:
     state: State | str
     row: Row
     points: Sequence[Row] = ()
+    called: str = ""
     scale: str = "loss"
     step: int | None = None
     total_steps: int | None = None
@@ -95,7 +97,7 @@ class ReportedRun:
         return number(self.row.get(column))
 
     def with_columns(self, columns: Mapping[str, str]) -> "ReportedRun":
-        """Return it with points of other columns of its rows, by the names of ``tables.NAMES``."""
+        """Return it with points of other columns of its rows, by the names of ``column_names.NAMES``."""
         taken = {name: columns.get(name, name) for name in NAMES if name != "run"}
         points = [{name: point.get(column) for name, column in taken.items()} for point in self.points]
         return replace(self, points=tuple(points), scale=scale_of(taken["loss"]))

@@ -27,12 +27,13 @@ class RunDirectories:
     """Directories of ``t5lite train``.
 
     Attributes:
-      columns: of rows, for some of what laws are of (``tables.NAMES``).
+      columns: of rows, for some of what laws are of (``column_names.NAMES``).
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     about = "run directory"
+    is_group = False
 
     def holds(self, path: StoragePath) -> bool:
         """Whether this is one."""

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from t5lite.core.errors import ConfigError, ReportedError, TransientError
@@ -19,6 +20,8 @@ class Source(Protocol):
 
     about: str
     """What it is called."""
+    is_group: bool
+    """Whether a place has families of its own; else runs of several places are of one."""
 
     def holds(self, path: StoragePath) -> bool:
         """Whether a place is one."""
@@ -39,11 +42,13 @@ def sources(reading: Reading, by: str | None) -> tuple[Source, ...]:
 def read_all(paths: Sequence[str], kinds: Sequence[Source]) -> Material:
     """Return the runs of all places; what cannot be read of some is said, and each run is there once.
 
+    Families of one name in several places are named after these, too: each has a law of its own.
+
     Raises:
       ConfigError: if a place is of no kind.
       ReportedError: if nothing can be read at all.
     """
-    runs: list[ReportedRun] = []
+    runs: list[tuple[str, ReportedRun]] = []
     notes: list[str] = []
     problems: list[ReportedError] = []
     for path, kind in [(place(path), _kind_of(place(path), kinds)) for path in paths]:
@@ -53,16 +58,52 @@ def read_all(paths: Sequence[str], kinds: Sequence[Source]) -> Material:
             problems.append(error)
             notes.append(f"{path} is not shown: {error}")
             continue
-        runs += found.runs
+        runs += [(str(path) if kind.is_group else "", run) for run in found.runs]
         notes += found.notes
     if not runs:
         passing = any(isinstance(each, TransientError) for each in problems)
         said = "; ".join(map(str, problems)) or "; ".join(notes) or f"no run in {', '.join(paths)}"
         raise (TransientError if passing else ConfigError)(said)
-    once = list({run.identity: run for run in reversed(runs)}.values())[::-1]
+    once = list({run.identity: (path, run) for path, run in reversed(runs)}.values())[::-1]
     if len(once) < len(runs):
         notes.append(f"{len(runs) - len(once)} of {len(runs)} runs are given twice; each is shown once")
-    return Material(runs=tuple(once), notes=tuple(notes))
+    apart, more = _apart(once)
+    return Material(runs=tuple(apart), notes=(*notes, *more))
+
+
+def _apart(found: Sequence[tuple[str, ReportedRun]]) -> tuple[list[ReportedRun], list[str]]:
+    """Return runs, families of one name in several places apart, and what is to be said of these.
+
+    Args:
+      found: each with its place; "" of those that no place groups, whose families keep their names.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for path, run in found:
+        counts.setdefault(run.family, Counter())[path] += 1
+    several = {family: places for family, places in counts.items() if len(places) > 1}
+    if not several:
+        return [run for _, run in found], []
+    paths = {path: place(path).name for places in several.values() for path in places if path}
+    names = Counter(paths.values())
+    words = {path: name if name and names[name] == 1 else path for path, name in paths.items()}
+    runs = [
+        replace(run, family=": ".join(filter(None, (words[path], run.family))), called=run.family)
+        if path and run.family in several
+        else run
+        for path, run in found
+    ]
+    listed = [
+        f"{family or 'without a name'} (runs: {', '.join(f'{places[path]} {_of(path)}' for path in places)})"
+        for family, places in several.items()
+    ]
+    return runs, [
+        f"families of one name in several places have a law each: {', '.join(listed)}; for one law of all, "
+        "give one table with their rows"
+    ]
+
+
+def _of(path: str) -> str:
+    return f"of {path}" if path else "given by themselves"
 
 
 def check_columns(runs: Sequence[ReportedRun], reading: Reading) -> None:
@@ -71,7 +112,7 @@ def check_columns(runs: Sequence[ReportedRun], reading: Reading) -> None:
     Of runs that are to come, nothing tells which columns they will have.
     """
     header = list(dict.fromkeys(column for run in runs if run.points for column in run.row))
-    for column in reading.columns.values() if header else ():
+    for column in reading.named if header else ():
         check_column(column, header, "the table of these runs")
 
 

@@ -17,10 +17,10 @@ from t5lite.scaling.report.table_files import (
     other_evaluations,
     software_of,
 )
+from t5lite.scaling.row_files import read_rows
 from t5lite.scaling.sweep_list import LIST_FILE, ListedRun, read_list
 from t5lite.scaling.sweep_table import CURVES, FINISHED, TABLE
 from t5lite.scaling.sweeps import RUNS, WAITING
-from t5lite.scaling.tables import read_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,13 @@ class SweepDirectories:
     """Directories of ``t5lite sweep``.
 
     Attributes:
-      columns: of rows, for some of what laws are of (``tables.NAMES``).
+      columns: of rows, for some of what laws are of (``column_names.NAMES``).
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     about = "directory of a sweep"
+    is_group = True
 
     def holds(self, path: StoragePath) -> bool:
         """Whether this is one."""

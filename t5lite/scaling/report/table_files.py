@@ -10,17 +10,10 @@ from typing import Any
 import numpy as np
 
 from t5lite.core.storage.addresses import StoragePath
+from t5lite.scaling.column_names import scale_of
 from t5lite.scaling.report.reported_run import FINISHED, Curve, Material, ReportedRun, Row, number
-from t5lite.scaling.tables import (
-    BEYOND,
-    Numbers,
-    Reading,
-    check_column,
-    numbers_of,
-    read_rows,
-    scale_of,
-    writing_of,
-)
+from t5lite.scaling.row_files import BEYOND, read_rows
+from t5lite.scaling.tables import Numbers, Reading, cells_of, check_column, numbers_of
 
 _FAMILY, _STEP, _EVALUATION = "family", "step", "evaluation"
 _SOFTWARE = "finished/"
@@ -38,7 +31,8 @@ class TableFiles:
     reading: Reading
     by: str | None = None
 
-    about = "table (.csv, .tsv, .jsonl or .parquet)"
+    about = "table (.csv, .tsv, .json, .jsonl or .parquet)"
+    is_group = True
 
     def holds(self, path: StoragePath) -> bool:
         """Whether this is one."""
@@ -55,7 +49,7 @@ class TableFiles:
         by = self.by if self.by is not None else next((each for each in header if each == _FAMILY), None)
         if by is not None:
             check_column(by, header, str(path))
-        writing = writing_of((row for _, row in rows), meant["loss"])
+        cells = cells_of([row for _, row in rows], meant)
         grouped: dict[str, list[tuple[str, Row]]] = {}
         for line, row in rows:
             family = path.stem if by is None else _word(row.get(by))
@@ -64,7 +58,7 @@ class TableFiles:
         notes: list[str] = []
         left_out: list[str] = []
         for family, each in grouped.items():
-            numbers = numbers_of(each, meant, writing=writing)
+            numbers = numbers_of(each, meant, cells=cells)
             found, others = _runs(family, each, numbers, origin=str(path))
             runs += [replace(run, scale=scale_of(meant["loss"])) for run in found]
             left_out += others

@@ -45,8 +45,10 @@ class Report:
     predictions: tuple[WrittenDown, ...] = ()
 
 
-def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False) -> StoragePath:
-    """Fit, draw and write; return the page.
+def write_report(
+    report: Report, folder: StoragePath, *, overwrite: bool = False
+) -> tuple[StoragePath, list[str]]:
+    """Fit, draw and write; return the page, and what is to be said of the predictions.
 
     Raises:
       UserError: if the folder cannot be written, or holds something else.
@@ -71,7 +73,7 @@ def write_report(report: Report, folder: StoragePath, *, overwrite: bool = False
         write_text(written / PAGE, page(content))
         write_bytes(written / "table.csv", as_csv(run_rows(runs)))
         write_bytes(written / "curves.csv", as_csv(curve_rows(runs)))
-    return folder / PAGE
+    return folder / PAGE, notes
 
 
 def _predictions(report: Report, found: Sequence[Family]) -> tuple[list[Prediction], list[str]]:
@@ -113,7 +115,7 @@ class _Drawings:
         num_points = len(family.fitted)
         dots = f" Of {num_points:,} points {fit_figures.MOST_DOTS} are drawn."
         dots = dots if num_points > fit_figures.MOST_DOTS else ""
-        held = f"; open diamonds are {len(family.held_out)} runs held out" if len(family.held_out) else ""
+        held = f"; open diamonds: held out ({len(family.held_out)})" if len(family.held_out) else ""
         drawn = (
             (
                 "isoflop",

@@ -25,3 +25,19 @@ def isoflops(*, noise: float = 0.0, seed: int = 0, num_budgets: int = 6, sizes: 
     tokens = flops / 6 / params
     errors = noise * np.random.default_rng(seed).normal(size=len(flops))
     return Observations(params=params, tokens=tokens, flops=flops, loss=law(params, tokens) * np.exp(errors))
+
+
+def repeating(once: Observations, unique: np.ndarray, *, errors: np.ndarray | float = 0.0) -> Observations:
+    """Runs, and the same again on ``unique`` tokens; R of tokens is 15, of parameters 5."""
+    base = np.minimum(once.params, (ALPHA * A / (BETA * B) * unique**BETA) ** (1 / ALPHA))
+    worths = _worth(once.params, base, 5.0), _worth(once.tokens, unique, 15.0)
+    twice = {name: np.tile(getattr(once, name), 2) for name in ("params", "tokens", "flops")}
+    return Observations(
+        **twice,
+        loss=np.append(once.loss, law(*worths) * np.exp(errors)),
+        unique_tokens=np.append(once.tokens, unique),
+    )
+
+
+def _worth(amount: np.ndarray, base: np.ndarray, constant: float) -> np.ndarray:
+    return base + base * constant * (1 - np.exp(-(amount / base - 1) / constant))

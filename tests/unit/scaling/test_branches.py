@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from t5lite import run_config
 from t5lite.cli import sweep_command
 from t5lite.cli.main import main
-from t5lite.cli.sweep_command import _write_recipes
+from t5lite.cli.sweep_recipes import write_recipes
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
 from t5lite.optim import Constant, WarmupCosine, WarmupStableDecay
@@ -201,7 +201,7 @@ def test_a_run_that_is_finished_needs_no_checkpoint_any_more(sweep, there):
 def test_a_recipe_says_where_a_run_can_go_on(sweep, there, tmp_path, capsys):
     runs, _ = expand(sweep)
     there[runs[0].config.run_dir] = [100]  # which is finished, and keeps no step 80
-    _write_recipes(tmp_path, runs)
+    write_recipes(tmp_path, runs, launch=None, say=sweep_command._say)
     origins = [run_config.load(tmp_path / f"{run.id}.json").continue_from for run in runs[1:]]
     assert [origin and origin.step for origin in origins] == [None, 160]
     said = capsys.readouterr().err

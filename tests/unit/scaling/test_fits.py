@@ -6,10 +6,11 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar, nnls
 
 from t5lite.core.errors import DataError
 from t5lite.scaling import repetition
-from t5lite.scaling.analysis import Settings, analyse, described
+from t5lite.scaling.analysis import Settings, analyse, described, warnings
 from t5lite.scaling.envelope import fit_envelope
 from t5lite.scaling.intervals import draws, refitted
 from t5lite.scaling.isoflop import fit_isoflop
@@ -18,10 +19,10 @@ from t5lite.scaling.loss_of_compute import fit_loss_of_compute
 from t5lite.scaling.methods import METHODS, Asked
 from t5lite.scaling.observations import Observations, budget_numbers
 from t5lite.scaling.parametric import fit_law
-from t5lite.scaling.repetition import fit_repetition
+from t5lite.scaling.repetition import fit_repetition, refits
 from t5lite.scaling.variable_projection import fit_projected, likelihood_intervals
 from tests.unit.scaling import simulated
-from tests.unit.scaling.simulated import ALPHA, BETA, N_EXPONENT, A, B, E, isoflops
+from tests.unit.scaling.simulated import ALPHA, BETA, N_EXPONENT, A, B, E, isoflops, repeating
 
 
 def likelihood_of(found, runs):
@@ -73,6 +74,16 @@ def test_the_constants_of_kaplans_law_are_found():
     found = fit_law(LAWS["kaplan"], runs.with_loss(loss))
     expected = {"N_c": 8.8e13, "D_c": 5.4e13, "alpha_N": 0.076, "alpha_D": 0.095}
     assert found.constants == pytest.approx(expected, rel=1e-3)
+    low, high = (found.optimum(flops)[2] for flops in (1e22, 1e24))
+    assert found.numbers["alpha_C"] == pytest.approx(np.log(low / high) / np.log(100))
+    assert found.numbers["alpha_C"] == pytest.approx(1 / (1 / 0.076 + 1 / 0.095), rel=1e-3)
+    far = found.loss(np.array([1e9, 1e60]), np.array([1e60, 1e11]))
+    assert far == pytest.approx([(8.8e13 / 1e9) ** 0.076, (5.4e13 / 1e11) ** 0.095], rel=1e-3)
+    (limits,) = found.law.limits(expected | {"alpha_C": 0.04222})
+    assert limits.startswith(
+        "L(N) = (8.8e+13 / N)^0.076 with tokens without end, L(D) = (5.4e+13 / D)^0.095 "
+    )
+    assert "falls with C^-0.0422" in limits
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -122,6 +133,12 @@ def test_a_budget_without_a_lowest_point_is_left_out_and_said():
     assert any("left out" in note and "1e+18" in note for note in notes)
 
 
+def test_budgets_that_hardly_tell_how_much_they_err_are_said():
+    few = METHODS["isoflop"].fit(isoflops(noise=0.002, sizes=5)).notes()
+    assert any(note.startswith("budgets of fewer than 6 runs (6 of 6) hardly tell") for note in few)
+    assert not METHODS["isoflop"].fit(isoflops(noise=0.002, sizes=6)).notes()
+
+
 def test_budgets_are_told_from_a_cloud():
     assert budget_numbers(isoflops()).max() == 5
     rng = np.random.default_rng(0)
@@ -148,35 +165,40 @@ def test_the_envelope_follows_training_curves():
 
 def test_the_worth_of_repetitions_is_found():
     once = isoflops(num_budgets=4)
-    rng = np.random.default_rng(0)
-    unique = once.tokens / rng.uniform(2, 60, len(once))
-    worth = unique + unique * 15.0 * (1 - np.exp(-(once.tokens / unique - 1) / 15.0))
-    base = np.minimum(once.params, (ALPHA * A / (BETA * B) * unique**BETA) ** (1 / ALPHA))
-    worth_params = base + base * 5.0 * (1 - np.exp(-(once.params / base - 1) / 5.0))
-    both = {
-        name: np.concatenate([getattr(once, name), getattr(once, name)])
-        for name in ("params", "tokens", "flops")
-    }
-    runs = Observations(
-        **both,
-        loss=np.concatenate([once.loss, simulated.law(worth_params, worth)]),
-        unique_tokens=np.concatenate([once.tokens, unique]),
-    )
+    unique = once.tokens / np.random.default_rng(0).uniform(2, 60, len(once))
+    runs = repeating(once, unique)
     found = fit_repetition(runs)
     assert (found.tokens_worth, found.params_worth) == (
         pytest.approx(15, rel=0.02),
         pytest.approx(5, rel=0.02),
     )
     np.testing.assert_allclose(found.residuals, 0, atol=1e-3)
+    ends = replace(found, tokens_worth=np.exp(20.0), params_worth=np.exp(-20.0)).numbers
+    assert (ends["R of D"], ends["R of N"]) == (np.inf, 0.0)
+    weights = np.random.default_rng(0).exponential(size=(2, len(runs)))
+    for fit in refits(found, runs, weights):
+        assert fit().numbers == pytest.approx(found.numbers, rel=0.05)  # whatever counts, the law holds
     notes = analyse(runs, METHODS["chinchilla"], Settings(num_resamples=20)).notes
     assert notes[0].startswith(f"{len(once)} runs that repeat tokens left out")
 
 
 def test_the_loss_of_compute_has_a_floor():
     flops = np.geomspace(1e18, 1e22, 7)
-    law = fit_loss_of_compute(flops, 1.7 + 30 * flops**-0.08)
+    losses = [1.7 + 30 * flops**-0.08, 30 * flops**-0.08 - 0.3, 2 + 1e-23 * flops]
+    law, no_floor, flat = fit_loss_of_compute(flops, np.array(losses))
+    assert (no_floor.floor, flat.amount, flat.floor) == (0.0, 0.0, pytest.approx(np.mean(losses[2])))
+    for each, measured in zip((law, no_floor), losses, strict=False):
+        middle = np.exp(np.mean(np.log(flops)))
+        best = minimize_scalar(
+            lambda log, measured=measured, middle=middle: nnls(
+                np.stack([np.ones(7), (flops / middle) ** -np.exp(log)], axis=1), measured
+            )[1],
+            bounds=(np.log(0.005), 0),
+            method="bounded",
+        )
+        assert each.exponent == pytest.approx(np.exp(best.x), rel=1e-3)
     assert (law.floor, law.exponent) == (pytest.approx(1.7, rel=1e-3), pytest.approx(0.08, rel=1e-3))
-    assert fit_loss_of_compute(flops[:3], flops[:3]) is None
+    assert fit_loss_of_compute(flops[:3], flops[None, :3]) is None
 
 
 @pytest.mark.slow
@@ -210,8 +232,12 @@ def test_the_largest_budget_is_predicted_and_what_is_far_is_said():
         assert interval.low < found.numbers["N at 1e+24"] < interval.high
         said = " ".join(found.notes)
         assert "fitted without the budget of 1e+21 FLOPs" in said
-        assert "1e+24 FLOPs are 1,000 times the largest run" in said
+        assert "largest run" not in said  # once for all methods
     assert "parabolas miss the N exponent" in said
+    (warned,) = warnings(runs, settings)
+    assert warned == (
+        "1e+24 FLOPs are 1,000 times the largest run: an extrapolation, which intervals understate"
+    )
 
 
 @pytest.mark.parametrize("num_largest", [1, 2])
@@ -290,6 +316,13 @@ def test_too_few_runs_are_refused():
     for name in LAWS:
         with pytest.raises(DataError, match="runs do not determine"):
             fit_law(LAWS[name], few.take(np.arange(4)))
+    for name in ("params", "flops"):
+        alike = replace(isoflops(), **{name: np.full(48, 1e8)})
+        for fit in (fit_projected, lambda runs: fit_law(LAWS["kaplan"], runs)):
+            with pytest.raises(DataError, match=f"all runs have the same {name} .1e.08., of which no law"):
+                fit(alike)
+    with pytest.raises(DataError, match="has a lowest point"):  # nothing but rounding
+        fit_isoflop(isoflops().with_loss(np.full(48, 3.0)))
     with pytest.raises(DataError, match="two budgets"):
         fit_isoflop(few)
     with pytest.raises(DataError, match="curves"):
@@ -343,14 +376,15 @@ def test_runs_that_repeat_tokens_can_be_kept():
     assert described(repeating, kept) == described(runs, left)
 
 
-def test_repetition_is_not_told_where_one_term_is_nothing(monkeypatch):
+@pytest.mark.parametrize(("place", "value", "name"), [(2, -1e4, "B"), (3, np.log(1e-6), "alpha")])
+def test_repetition_is_not_told_where_one_term_is_nothing(place, value, name, monkeypatch):
     """As of a resample of runs that all differ in one size alone."""
     runs = isoflops()
     found = fit_law(LAWS["chinchilla"], runs)
-    nothing = replace(found, theta=np.where(np.arange(5) == 2, -1e4, found.theta))
+    nothing = replace(found, theta=np.where(np.arange(5) == place, value, found.theta))
     monkeypatch.setattr(repetition, "fit_law", lambda law, runs: nothing)
     some_repeat = replace(runs, unique_tokens=np.where(np.arange(48) < 8, runs.tokens / 2, runs.tokens))
-    with pytest.raises(DataError, match="do not determine B, by which"):
+    with pytest.raises(DataError, match=f"do not determine {name}, by which"):
         fit_repetition(some_repeat)
 
 

@@ -1,6 +1,8 @@
 """Ladders: shapes by rule, budgets that are kept, batch and rate by a rule, schedules in proportion."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite import run_config
+from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError
 from t5lite.core.storage.addresses import place
 from t5lite.models.config import Transfer
@@ -18,7 +21,7 @@ from t5lite.scaling import shapes
 from t5lite.scaling.budgets import Flops, Hours, Tokens, TokensPerParameter
 from t5lite.scaling.counting import CONVENTIONS, count_run
 from t5lite.scaling.hyperparameters import Marin, Porian, PowerOfWidth, Transferred
-from t5lite.scaling.ladders import ladder
+from t5lite.scaling.ladders import branches, ladder
 
 RECIPES = ("configs/pretrain_small.py", "configs/pretrain_bert.py", "configs/pretrain_gpt.py")
 
@@ -48,11 +51,15 @@ def test_tokens_in_proportion_to_the_model_leave_embeddings_out(recipes):
     assert count_run(run).tokens == pytest.approx(20 * size, rel=0.01)
 
 
-def test_hours_of_a_slice_are_steps_at_the_predicted_pace(recipes):
-    recipe = recipes[2]
-    one, two = (Hours(hours=hours, chips="v5e-4").steps(recipe) for hours in (1, 2))
-    assert two == pytest.approx(2 * one)
-    assert one < Hours(hours=1, chips="v6e-4").steps(recipe)
+@pytest.mark.parametrize("rules", [(), ("parameters.embed", "None")])
+def test_hours_of_a_slice_are_steps_at_the_pace_of_its_plan(rules, capsys):
+    """Also of a recipe with rules of its own, which are kept: here no kernel is sharded by its width."""
+    words = ["--partitioning.extra-rules", *rules] if rules else []
+    assert main(["plan", "--config", RECIPES[2], "--chips", "v5e-4", "--no-compile", "--json", *words]) == 0
+    pace = json.loads(capsys.readouterr().out)["chosen"]["step_seconds"]
+    recipe = run_config.load(place(RECIPES[2]), words)
+    steps, on_v6e = (Hours(hours=2, chips=chips).steps(recipe) for chips in ("v5e-4", "v6e-4"))
+    assert steps == 7200 / pace < on_v6e
 
 
 def test_shapes_are_those_of_their_sources():
@@ -118,6 +125,33 @@ def test_what_makes_no_ladder_is_refused(recipes):
         Flops(flops=1e15, convention="chinchila")
 
 
+@pytest.mark.parametrize("make", [ladder, branches])
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ([1e12], r"budgets holds 1000000000000.0, .*give s\.Flops\(flops=1e\+12\)"),
+        (["1e6", Tokens(tokens=1e6)], r"budgets holds '1e6', .*give s\.Flops"),
+        (1e12, r"budgets=1000000000000\.0 is one; give a list"),
+        (Tokens(tokens=1e6), r"budgets=Tokens\(tokens=1000000\.0\) is one; give a list"),
+    ],
+)
+def test_budgets_that_are_none_are_told_what_they_should_be(recipes, make, budgets, said):
+    with pytest.raises(ConfigError, match=said):
+        make(recipes[2], models=[recipes[2].model], budgets=budgets)
+
+
+def test_slips_of_numbers_and_rules_are_named(recipes):
+    def forgets(run, recipe, tokens):
+        replace(run, seed=7)
+
+    text: Any = "1e6"
+    with pytest.raises(ConfigError, match=r"tokens='1e6' must be a number, such as 1e12"):
+        Tokens(tokens=text)
+    rule: Any = forgets
+    with pytest.raises(ConfigError, match="the rule forgets returned NoneType; it must return the run"):
+        ladder(recipes[2], models=[recipes[2].model], budgets=[Tokens(tokens=1e6)], rule=rule)
+
+
 CURVES = {
     "Constant": {"value": 0.5, "warmup_steps": 40},
     "InverseSqrt": {"base": 2.0, "warmup_steps": 40},
@@ -165,3 +199,17 @@ def test_rates_are_transferred_from_the_recipes_size(recipes):
             budgets=[Tokens(tokens=1e6)],
             rule=Transferred(depth=True),
         )
+
+
+@pytest.mark.parametrize("runs_of", [ladder, branches])
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (PowerOfWidth, r"rule=PowerOfWidth is a class; write rule=s.PowerOfWidth\(\), with parentheses"),
+        (0.5, r"rule=0.5 is no rule; give one, such as s.PowerOfWidth"),
+        ("Marin", "rule='Marin' is no rule"),
+    ],
+)
+def test_what_is_no_rule_is_said_in_words(recipes, runs_of, rule, said):
+    with pytest.raises(ConfigError, match=said):
+        runs_of(recipes[2], models=[recipes[2].model], budgets=[Tokens(tokens=1e7)], rule=rule)

@@ -39,6 +39,23 @@ def test_options_that_would_do_nothing_are_refused(places, monkeypatch, capsys, 
     assert not (places / "new").exists()
 
 
+def test_a_report_of_nothing_asks_for_runs_and_one_of_a_run_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 2
+    assert "give runs, sweeps or tables: t5lite report RUN_OR_SWEEP" in capsys.readouterr().err
+    (tmp_path / "runs.csv").write_text("family,N,D,bits\ng,1e6,1e8,1.5\n")
+    of = {"columns": {}, "meant": {"loss": "bits"}, "methods": {"kaplan": {
+        "numbers": {"loss at N=1e+06, D=1e+08": 1.4}, "intervals": {}}}}  # fmt: skip
+    (tmp_path / "before.json").write_text(json.dumps({"other": of}))
+    fast = ["--methods", "kaplan", "--resamples", "20"]
+    assert main(["report", "runs.csv", "--predictions", "before.json", *fast]) == 0
+    *_, said, last = capsys.readouterr().out.splitlines()
+    assert said.startswith(
+        "before.json: no family here is what it predicts, other, by 'bits'; predictions that are"
+    )
+    assert last == "1 run: t5lite-report/report.html"
+
+
 def test_a_column_that_no_run_has_is_named():
     row = {"loss": 3.0, "bits": 1.0}
     runs = [ReportedRun(name="a", family="g", state="finished", row=row, points=(row,))]

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,27 @@ def test_predictions_are_held_against_the_same_loss(tmp_path, columns, asked, re
     assert len(with_outcomes(written, [family])[0]) == (not refused)
 
 
+@pytest.mark.parametrize(
+    ("header", "loss", "remedy"),
+    [
+        ("N,D,L", "bits", "no run here has such a column: leave the file out"),
+        ("N,D,bits", "bpb", "no run here has such a column: leave the file out"),
+        ("N,D,loss,bits per byte", "bits-per-byte", "give --columns loss 'bits per byte'"),
+    ],
+)
+def test_the_column_that_a_remedy_names_is_there(tmp_path, header, loss, remedy):
+    row = (N, D, 3.2, 1.5)[: header.count(",") + 1]
+    chosen = {"loss": "loss"} if "--columns" in remedy else {}
+    (family,) = found(file := table(tmp_path / "runs.csv", header, row), **chosen)
+    written = told(tmp_path / "a.json", (N, D), meant={"loss": loss})
+    with pytest.raises(DataError, match=re.escape(remedy)):
+        written.check_losses(family.runs)
+    if chosen:
+        *_, column = shlex.split(remedy)
+        (family,) = found(file, loss=column)
+        written.check_losses(family.runs)
+
+
 @pytest.mark.parametrize(("where", "outcome"), [({"family": "b"}, 4.0), ({"family": "c"}, None), ({}, None)])
 def test_what_a_fit_chose_by_where_is_its_family(tmp_path, where, outcome):
     both = found(table(tmp_path / "runs.csv", "family,N,D,L", ("a", N, D, 3.0), ("b", N, D, 4.0)))
@@ -101,6 +124,20 @@ def test_what_a_fit_chose_by_where_is_its_family(tmp_path, where, outcome):
     assert (notes == []) == (outcome is not None)
     alone, _ = with_outcomes(told(tmp_path / "a.json", (N, D), where=where), both[:1])
     assert len(alone) == (where == {})
+
+
+@pytest.mark.parametrize("key", ["a", "wide.csv: a"])
+def test_what_is_predicted_of_a_family_of_several_places_is_looked_up_in_each(tmp_path, key):
+    paths = [
+        table(tmp_path / name, "family,N,D,L", ("a", N, each * D, each + 2), ("b", N, D, each + 3))
+        for name, each in (("wide.csv", 1), ("deep.csv", 2))
+    ]
+    runs = read_all([str(path) for path in paths], sources(Reading(), None)).runs
+    both = families(runs, (), Settings())
+    shown, notes = with_outcomes(told(tmp_path / "a.json", (N, D), (N, 2 * D), (N, 9 * D), key=key), both)
+    wanted = [("wide.csv: a", 3.0), ("deep.csv: a", 4.0)]
+    assert [(each.family, each.outcome) for each in shown] == (wanted if key == "a" else wanted[:1])
+    assert notes[0].partition(": ")[2].startswith(f"{1 if key == 'a' else 2} of 3 predictions are of sizes")
 
 
 def test_a_fit_says_what_it_read(tmp_path, capsys):

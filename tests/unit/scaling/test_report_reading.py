@@ -1,6 +1,7 @@
 """What a report reads of tables, sweeps and runs is what a fit reads, run by run."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from t5lite.scaling.analysis import Settings
 from t5lite.scaling.observations import Observations
 from t5lite.scaling.report.families import Family, families
-from t5lite.scaling.report.reported_run import Material
-from t5lite.scaling.report.sources import read_all, sources
+from t5lite.scaling.report.reported_run import Material, ReportedRun
+from t5lite.scaling.report.sources import _apart, read_all, sources
 from t5lite.scaling.report.tables_shown import as_csv, run_rows
 from t5lite.scaling.tables import Reading
 
@@ -76,7 +77,7 @@ def test_runs_without_a_loss_are_one_only_in_one_place(tmp_path):
     places = [listed(tmp_path / "lr1e-3"), listed(tmp_path / "lr3e-4")]
     material = read(*places, places[0])
     assert sorted(run.origin for run in material.runs) == [str(place) for place in places]
-    assert material.notes == ("1 of 3 runs are given twice; each is shown once",)
+    assert material.notes[0] == "1 of 3 runs are given twice; each is shown once"
 
 
 def test_runs_of_one_name_in_two_places_are_no_points_of_one_training(tmp_path):
@@ -85,9 +86,49 @@ def test_runs_of_one_name_in_two_places_are_no_points_of_one_training(tmp_path):
             f"g,{run},{n:g},{d:g},{loss + place / 9}" for run, (n, d, loss) in zip("xyzw", ROWS, strict=True)
         ]
         (tmp_path / name).write_text("\n".join(["family,run,N,D,L", *rows]))
-    (family,) = laws_of(read(tmp_path / "a.csv", tmp_path / "b.csv"))
+    found = laws_of(material := read(tmp_path / "a.csv", tmp_path / "b.csv"))
+    assert [len(family.observations) for family in found] == [len(ROWS)] * 2
+    together = [dataclasses.replace(run, family="g") for run in material.runs]
+    (family,) = families(together, (), Settings())
     assert len(family.observations) == 2 * len(ROWS)
     assert family.observations.runs is None
+
+
+@pytest.mark.parametrize(
+    ("header", "places", "names"),
+    [
+        (
+            "family,N,D,L",
+            ("wide.csv", "deep.csv"),
+            ["wide.csv: g", "wide.csv: h", "deep.csv: g", "deep.csv: h"],
+        ),
+        ("kind,N,D,L", ("a/runs.csv", "b/runs.csv"), ["{}/a/runs.csv: runs", "{}/b/runs.csv: runs"]),
+        ("kind,N,D,L", ("a/wide.csv", "b/deep.csv"), ["wide", "deep"]),
+        ("family,N,D,L", ("a/runs.csv", "a/runs.csv"), ["g", "h"]),
+    ],
+)
+def test_families_of_one_name_in_several_places_have_laws_of_their_own(tmp_path, header, places, names):
+    for shift, place in enumerate(dict.fromkeys(places)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        rows = [f"{'gh'[at % 2]},{n:g},{d:g},{loss + shift}" for at, (n, d, loss) in enumerate(ROWS)]
+        (tmp_path / place).write_text("\n".join([header, *rows]))
+    material = read(*(tmp_path / place for place in places))
+    found = laws_of(material)
+    assert [family.name for family in found] == [name.format(tmp_path) for name in names]
+    assert sum(len(family.observations) for family in found) == len({*places}) * len(ROWS)
+    several = [note for note in material.notes if "a law each" in note]
+    assert len(several) == any(": " in name for name in names)
+    for place in places if several else ():
+        assert f"{len(ROWS) * len(places) // len(names)} of {tmp_path / place}" in several[0]
+
+
+def test_single_runs_are_of_one_family_wherever_they_are():
+    runs = [("", "a"), ("", "b"), ("sweeps/x", "c"), ("sweeps/x", "d")]
+    of = [(path, ReportedRun(name=name, family="g", state="finished", row={})) for path, name in runs]
+    apart, (said,) = _apart(of)
+    assert [run.family for run in apart] == ["g", "g", "x: g", "x: g"]
+    assert "each: g (runs: 2 given by themselves, 2 of sweeps/x); for one law" in said
+    assert _apart(of[:2]) == ([run for _, run in of[:2]], [])
 
 
 @pytest.mark.parametrize(("chief", "first", "other"), [(None, 3.0, "news"), ("news", 5.0, "wiki")])

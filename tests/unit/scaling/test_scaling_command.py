@@ -30,14 +30,32 @@ def test_a_table_is_fitted_and_drawn(tmp_path, capsys):
     table = write_csv(tmp_path / "runs.csv", rows())
     picture = tmp_path / "fit.png"
     words = ["scaling", "fit", table, *QUICK, "--predict-flops", "1e22", "--picture", str(picture)]
+    words += ["--predict-run", "7e9", "2e12"]
     assert main(words) == 0
     said = capsys.readouterr().out
+    assert (
+        said.count("warning: N=7e+09, D=2e+12 is 84 times the largest FLOPs") == said.count("84 times") == 1
+    )
     assert "48 runs, 6 budgets" in said
     assert "\ncolumns: flops=budget\n" in said
     assert "N at 1e+22" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_bound_of_one_group_s_losses_leaves_no_row_of_another_out(tmp_path, capsys):
+    spiked = [
+        {**row, "of": "a", "loss": row["loss"] * (4 if place == 7 else 1)} for place, row in enumerate(rows())
+    ]
+    higher = [{**row, "loss": 2.5 * row["loss"]} for row in rows(of="b")]
+    table = write_csv(tmp_path / "runs.csv", [*spiked, *higher])
+    words = ["scaling", "fit", table, "--by", "of", "--methods", "isoflop", "--resamples", "20", "--json"]
+    assert main(words) == 0
+    said = {key: " ".join(found["notes"]) for key, found in json.loads(capsys.readouterr().out).items()}
+    bound = float(said["a"].partition("--loss-below ")[2].split()[0])
+    assert max(row["loss"] for row in higher) < bound <= spiked[7]["loss"]
+    assert "diverged" not in said["b"]
 
 
 def test_what_is_held_out_is_printed_run_by_run(tmp_path, capsys):
@@ -47,6 +65,7 @@ def test_what_is_held_out_is_printed_run_by_run(tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert said.count("  held out: N=") == 8
+    assert "its 90% interval, of a run's loss without the scatter of single runs" in said
     assert "loss at N=1e+09, D=2e+10" in said
     assert main([*words, "--json"]) == 0
     held_out = json.loads(capsys.readouterr().out)[""]["methods"]["kaplan"]["held_out"]
@@ -166,10 +185,10 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name, message in {
         "runs.jsonl": "a line is a JSON object",
-        "latin.csv": "not UTF-8: byte 23",
+        "latin.csv": "not UTF-8: byte 23; save it as UTF-8",
         "folder.csv": "is a directory",
         "none.csv": "does not exist",
-        "runs.xlsx": "ends in .csv, .tsv, .jsonl, .parquet",
+        "runs.xlsx": "ends in .csv, .tsv, .jsonl, .json, .parquet, .gz",
     }.items():
         with pytest.raises(DataError, match=message):
             Reading().tables(str(tmp_path / name))

@@ -1,10 +1,9 @@
-"""Sweeps without training: names of runs, what is run, skipped, left to others or failed, and the tables."""
+"""Sweeps without training: what is run, skipped, left to others or failed, and the tables."""
 
 import csv
 import dataclasses
 import io
 import json
-import random
 import shlex
 import signal
 import subprocess
@@ -13,21 +12,15 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, TransientError
 from t5lite.core.storage.addresses import place
-from t5lite.data.pipeline import PairsDataConfig
 from t5lite.launching.job import Job
-from t5lite.models.config import Execution
-from t5lite.partitioning import PartitioningConfig, multihost
-from t5lite.run_config import InitializeFrom
+from t5lite.partitioning import multihost
 from t5lite.scaling import sweep_epochs, sweep_running, sweep_table, sweeps
 from t5lite.scaling.counting import count_run
-from t5lite.scaling.run_ids import run_id
 from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_running import Processes, run_all
 from t5lite.scaling.sweep_table import _csv, _parquet, write_tables
@@ -39,80 +32,6 @@ RECIPE = run_config.load(place("configs/pretrain_gpt.py"))
 def contents(path: str) -> str:
     """A store's contents are told by the last part of its name here."""
     return path.rpartition("/")[2]
-
-
-def moved(config, where="/elsewhere"):
-    """The same run on another machine."""
-    return replace(
-        config,
-        run_dir=f"{where}/run",
-        data=config.data.with_stores(lambda store: f"{where}/{store}"),
-        evaluations={
-            name: replace(each, store=f"{where}/{each.store}") for name, each in config.evaluations.items()
-        },
-        partitioning=PartitioningConfig(style="fsdp", fsdp=4),
-        execution=Execution(remat="full"),
-        lease=replace(config.lease, patience_seconds=1.0),
-        training=replace(config.training, log_every_steps=7),
-    )
-
-
-def test_the_name_of_a_run_does_not_say_where_and_how_it_is_trained():
-    assert run_id(RECIPE, contents) == run_id(moved(RECIPE), contents)
-    numbers = replace(RECIPE, step=replace(RECIPE.step, max_gradient_norm=1))
-    assert run_id(RECIPE, contents) == run_id(numbers, contents)
-
-
-CHANGES = {
-    "seed": lambda run: replace(run, seed=1),
-    "width": lambda run: replace(run, model=replace(run.model, embed_dim=64)),
-    "dropout": lambda run: replace(run, model=replace(run.model, dropout_rate=0.1)),
-    "rate": lambda run: replace(run, schedule=run.schedule.scaled(rate=2)),
-    "steps": lambda run: replace(run, training=replace(run.training, total_steps=601)),
-    "patience": lambda run: replace(run, training=replace(run.training, spike_threshold=None)),
-    "dtype": lambda run: replace(run, execution=Execution(compute_dtype="bfloat16")),
-    "frozen": lambda run: replace(run, trainable=("decoder",)),
-    "store": lambda run: replace(run, data=run.data.with_stores(lambda _: "other")),
-    "measured": lambda run: replace(
-        run, evaluations={"heldout": replace(run.evaluations["heldout"], max_examples=7)}
-    ),
-    "objective": lambda run: replace(run, data=replace(run.data, inputs_length=32)),
-}
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
-@given(names=st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, unique=True), order=st.randoms())
-def test_whatever_is_learnt_otherwise_has_another_name_whatever_the_order(names, order: random.Random):
-    def changed(names):
-        run = RECIPE
-        for name in names:
-            run = CHANGES[name](run)
-        return run_id(run, contents)
-
-    shuffled = order.sample(names, len(names))
-    assert changed(names) == changed(shuffled) != run_id(RECIPE, contents)
-    assert changed(names) != changed(names[:-1])
-
-
-def test_a_source_and_a_task_are_what_is_in_them(tmp_path):
-    def begun_with(folder):
-        return run_id(replace(RECIPE, initialize_from=InitializeFrom(run=str(tmp_path / folder))), contents)
-
-    for folder, seed in {"a/base": 0, "b/base": 1, "copied/c": 1}.items():
-        (tmp_path / folder).mkdir(parents=True)
-        run_config.save(replace(RECIPE, seed=seed), tmp_path / folder / "config.json")
-    assert begun_with("a/base") != begun_with("b/base") == begun_with("copied/c")
-    assert begun_with("a/imported") != begun_with("b/imported")
-
-    pairs = replace(run_config.load(place("configs/pretrain_laptop.py")), data=PairsDataConfig(store="pairs"))
-
-    def measured_by(file):
-        heldout = replace(RECIPE.evaluations["heldout"], task=str(tmp_path / file))
-        return run_id(replace(pairs, evaluations={"heldout": heldout}), contents)
-
-    for file, inputs in {"a/task.json": "a: {x}", "b/task.json": "b: {x}", "copied/b.json": "b: {x}"}.items():
-        (tmp_path / file).write_text(json.dumps({"name": "mine", "inputs": inputs}), encoding="utf-8")
-    assert measured_by("a/task.json") != measured_by("b/task.json") == measured_by("copied/b.json")
 
 
 @pytest.fixture
@@ -194,8 +113,63 @@ def test_what_is_finished_or_held_by_others_is_not_started(sweep, monkeypatch):
 
 def test_who_was_faster_keeps_the_run(sweep, monkeypatch):
     monkeypatch.setattr(sweep_running, "_holder", lambda run: "process 7 on other")
-    outcome, _ = outcome_of(sweep, Fake(2, 2, 0))
+    outcome, said = outcome_of(sweep, Fake(2, 2, 0))
     assert (len(outcome.elsewhere), len(outcome.done), outcome.failed) == (2, 1, {})
+    assert len([line for line in said if "left to it" in line]) == 2
+
+
+@pytest.mark.parametrize("code", [2, 75])
+def test_who_was_faster_may_have_ended_before_it_is_looked_for(sweep, monkeypatch, code):
+    runs, _ = expand(sweep)
+    fake = Fake(code, 0, 0)
+
+    def state(run):
+        return ("finished" if run.id == runs[0].id and fake.asked else "waiting"), 5
+
+    monkeypatch.setattr(sweeps.SweepRun, "state", state)
+    monkeypatch.setattr(sweep_running, "_holder", lambda run: None)
+    outcome, _ = outcome_of(sweep, fake)
+    assert (outcome.done, outcome.failed) == ([run.id for run in runs], {})  # at the first look
+    assert fake.asked == [run.config.seed for run in runs]
+
+
+@pytest.mark.parametrize("left_behind", ["waiting", "silent"])
+def test_what_another_process_had_is_looked_at_again(sweep, monkeypatch, left_behind):
+    """The first run was finished by another process meanwhile; who trained the second was killed.
+
+    Its claim is known to be of nobody, or, where its machine went with it, is silent.
+    """
+    runs, _ = expand(sweep)
+    states = dict(zip((run.id for run in runs), ("running", "running", "waiting"), strict=True))
+    monkeypatch.setattr(sweeps.SweepRun, "state", lambda run: (states[run.id], 5))
+    claims = {"running": "process 7", "silent": "process 7"}
+    monkeypatch.setattr(sweep_running, "_holder", lambda run: claims.get(states[run.id]))
+
+    class Meanwhile(Fake):
+        def train(self, run):
+            states.update({runs[0].id: "finished", runs[1].id: left_behind})
+            return super().train(run)
+
+    fake = Meanwhile(0, 0)
+    outcome, _ = outcome_of(sweep, fake)
+    assert fake.asked == [runs[2].config.seed, runs[1].config.seed]
+    assert (sorted(outcome.done), outcome.elsewhere) == (sorted(run.id for run in runs), [])
+
+
+def test_a_run_that_another_process_had_does_not_fail_by_a_hiccup_of_the_storage(sweep, monkeypatch):
+    runs, _ = expand(sweep)
+    answers = iter([("running", 5), ("waiting", 5), ("waiting", 5)])
+
+    def state(run):
+        if (answer := next(answers, None)) is None:
+            raise TransientError("the bucket did not answer")
+        return answer
+
+    monkeypatch.setattr(sweeps.SweepRun, "state", state)
+    monkeypatch.setattr(sweep_running, "_holder", lambda run: "process 7")
+    outcome, said = outcome_of(sweep, Fake(0, 0))
+    assert (outcome.elsewhere, len(outcome.done), outcome.failed) == ([runs[0].id], 2, {})
+    assert any("the bucket did not answer" in line for line in said)
 
 
 def test_a_sweep_is_read_or_refused_by_what_is_wrong(tmp_path):
@@ -208,9 +182,27 @@ def test_a_sweep_is_read_or_refused_by_what_is_wrong(tmp_path):
     file.write_text("def sweep(): return []", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"sweep\(\) returned list"):
         read_sweep(file)
-    for families, said in (({}, "no runs"), ({"a b": [RECIPE]}, "a b"), ({"a": ["x"]}, "holds a str")):
+    wrong: dict[str, Any] = {
+        "no runs": {},
+        "has no runs": {"a": []},
+        "a b": {"a b": [RECIPE]},
+        "the name 1; use letters": {1: [RECIPE]},
+        "holds a str": {"a": ["x"]},
+        r"families is a list; .*families=\{'gpt': runs\}": [RECIPE],
+        r"families\['a'\] is a RunConfig; give a list": {"a": RECIPE},
+        r"families\['a'\] is a generator; give a list": {"a": (each for each in [RECIPE])},
+    }
+    for said, families in wrong.items():
         with pytest.raises(ConfigError, match=said):
             Sweep(directory="d", families=families)
+
+
+def test_a_file_in_the_place_of_a_sweep_is_refused_before_runs_are_listed(tmp_path):
+    (tmp_path / "sweep").write_text("mine")
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "new" / "sweep"):
+        sweeps.check_directory(folder)
+    with pytest.raises(ConfigError, match="sweep, is a file; give it another name"):
+        sweeps.check_directory(tmp_path / "sweep")
 
 
 def test_tables_hold_whatever_runs_differ_in():
@@ -267,6 +259,8 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
     assert runs[0]["run"] not in listed
     assert main(["sweep", str(file), "--only", "nobody"]) == 2
     assert "--only nobody names no run of the sweep" in capsys.readouterr().err
+    assert main(["sweep", str(file), "--only", ""]) == 2
+    assert "--only '' names no run of the sweep" in capsys.readouterr().err
     assert main(["sweep", str(file), "--only", "wide", "--write-recipes", str(folder)]) == 0
     written = folder / f"{runs[1]['run']}.json"
     config = run_config.load(written)
@@ -282,6 +276,27 @@ def test_the_command_lists_chooses_and_writes_recipes(tmp_path, monkeypatch, cap
     assert not (tmp_path / "sweep").exists()
     assert main(["sweep"]) == 2
     assert "give the file of a sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [[], ["--list"], ["--write-recipes"]])
+def test_a_sweep_has_a_directory_of_its_own_in_a_bucket_that_is_there(mode, gcs, tmp_path, capsys):
+    folder = place(f"{gcs}/sweeps{len(mode and mode[0])}")
+    (folder / "object").write_text("precious")
+    (folder / "run é" / "model.json").write_text("{}")
+    before, file = folder.sizes(), tmp_path / "sweep.py"
+    words = ["sweep", str(file), *mode, *([str(folder / "recipes")] if "--write-recipes" in mode else [])]
+    for directory, said in {
+        "gs://no-such-bucket/sweep": "there is no bucket gs://no-such-bucket",
+        str(folder / "object"): "is a file",
+        str(folder / "run é"): f"is that of a run; give one of its own, such as {folder / 'sweep'}",
+    }.items():
+        file.write_text(FILE.format(directory=directory), encoding="utf-8")
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    file.write_text(FILE.format(directory=str(folder / "new")), encoding="utf-8")
+    assert main(["sweep", str(file), "--write-recipes", str(folder / "object")]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert folder.sizes() == before
 
 
 def test_a_signal_is_handed_on_unless_it_is_ignored():
@@ -361,6 +376,28 @@ def test_the_table_is_written_of_the_runs_that_can_be_read(sweep, tmp_path, monk
     assert said.endswith("is left out of the tables: the bucket did not answer")
     rows = list(csv.DictReader(io.StringIO((folder / "table.csv").read_text(), newline="")))
     assert [row["config.seed"] for row in rows] == ["0", "2"]
+
+
+def test_what_another_process_finishes_while_the_table_is_written_is_in_it(sweep, tmp_path, monkeypatch):
+    runs, _ = expand(sweep)
+    folder = tmp_path / "sweep"
+    (folder / "finished").mkdir(parents=True)
+
+    def note(run):
+        (folder / "finished" / f"{run.id}.json").write_text("{}")
+
+    def write(path, content):
+        path.write_bytes(content)
+        note(runs[1])
+
+    note(runs[0])
+    monkeypatch.setattr(sweeps.SweepRun, "state", lambda run: ("finished", 600))
+    monkeypatch.setattr(sweep_table, "_row", lambda folder, run, found, epochs: {"run": run.id})
+    monkeypatch.setattr(sweep_table, "_curve", lambda run, found: [])
+    monkeypatch.setattr(sweep_table, "write_bytes", write)
+    assert write_tables(folder, runs, Epochs()) == []
+    rows = csv.DictReader(io.StringIO((folder / "table.csv").read_text(), newline=""))
+    assert [row["run"] for row in rows] == [runs[0].id, runs[1].id]
 
 
 def test_a_run_that_failed_is_not_taken_for_one_that_another_process_has(sweep, monkeypatch):
