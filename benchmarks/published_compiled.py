@@ -22,7 +22,7 @@ from t5lite.partitioning import make_partitioner
 from t5lite.planning.compiled.compile import CompiledStep, compile_step
 from t5lite.planning.compiled.roofline import roofline
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 
 
 def compile_published(run: PublishedRun) -> CompiledStep:

@@ -8,7 +8,7 @@ r"""llama3.1-8b on v6e:16x16: what `t5lite plan` chose.
 For llama3.1-8b on v6e:16x16, 256 chips, 1024 rows of 8192 tokens, adamw, of 7,070 ways the fastest of 6
 compiled programs that leaves at least 1 GiB of a device free. By jax 0.10.2 and libtpu 0.0.52 it needs 13.8
 GiB of 31.2 GiB, and a step takes at least 2.27 s (matrix unit; MFU at most 91%), about 2.72 s as scheduled,
-2.75 s if nothing overlaps; predicted are 26.2 GiB and 2.57 s (MFU 81%). It was not run there. What the
+2.75 s if nothing overlaps; predicted are 13.4 GiB and 2.6 s (MFU 79%). It was not run there. What the
 command does not say is as in configs/llama_3_1_8b_causal_lm.py, which has 512 rows a step: learning rate,
 warm-up and number of steps were not tuned for 1,024.
 """

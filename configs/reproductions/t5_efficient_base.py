@@ -7,7 +7,8 @@
 Source: Tay et al. 2021, "Scale Efficiently", section 3; the cards of google/t5-efficient-* and
 scaling_transformers/README.md of google-research (checkpoints until step 524k). Other shapes: --model
 t5-efficient-tiny-nl8, or configs/sweeps/t5_efficient.py for a series of them. Held to: the cards' parameter
-counts. The paper's table of losses was not to be had where this was written, so no loss stands here.
+counts: 222.9 million of base; of the others 15.6 (tiny), 22.9 (tiny-nl8), 31.2 (mini), 60.5 (small), 737.7
+(large). The paper's table of losses was not to be had where this was written, so no loss stands here.
 
 Not as published: rows are joined as in t5_baseline.py. That dropout is 0.1 follows the T5 library's
 bi_v1 models, which these are made of; the paper does not say.

@@ -15,7 +15,7 @@ from t5lite.planning.compiled.compile import BatchShape, CompiledStep, compile_s
 from t5lite.planning.hardware.topology import compile_only_devices, parse_topology
 from t5lite.planning.predicted.cost_model import CostModel, PlannedExecution, Prediction
 from t5lite.planning.search.workload import planned_optimizer
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 
 TOPOLOGY = "v5e:2x2"
 MODEL = EncoderDecoderConfig(

@@ -11,8 +11,9 @@ from t5lite.partitioning import PartitioningConfig
 from t5lite.planning.compiled import hlo
 from t5lite.planning.compiled.compile import abstract_batch
 from t5lite.planning.compiled.roofline import roofline
+from t5lite.training.config import StepConfig
 from t5lite.training.state import abstract_state
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 from tests.compile import kept
 from tests.compile.steps import BATCH, EXECUTION, MODEL, and_text, compiled_step, parts
 

@@ -16,7 +16,7 @@ from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.compiled.roofline import roofline
 from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 from tests.compile import golden
 from tests.compile.steps import BATCH, EXECUTION, MODEL, WAYS, compiled_step, predicted, way
 from tests.families import FAMILIES

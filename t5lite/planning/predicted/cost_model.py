@@ -9,7 +9,6 @@ optimistic estimate:
   along ``fsdp`` and ``replica``, the network between slices.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from t5lite.planning.predicted.layer_shapes import (
     kinds_of_layers,
     layer_shapes,
 )
+from t5lite.planning.predicted.logits_shape import LogitsShape, logits_shape
 from t5lite.planning.predicted.memory_model import MemoryEstimate
 from t5lite.planning.predicted.remat import KEEPS_KERNELS, PLANNED, recomputed_flops
 from t5lite.planning.predicted.state_shards import StateShapes
@@ -103,7 +103,7 @@ class Prediction:
     memory: MemoryEstimate
     time: TimeEstimate
     flops: float
-    """With what remat recomputes."""
+    """With what remat recomputes, and the logits that are made again in chunks."""
     model_flops: float
     """Without: the numerator of MFU."""
     mfu: float
@@ -118,13 +118,23 @@ class CostModel:
       optimizer: its state is traced once; says what is trained.
       topology: what the mesh is laid on.
       batch: shape of the global batch.
+      vocab_chunks: of the step's configuration; by default by the logits' size.
 
     Attributes:
       read: that shape as stacks read it: texts that are encoded apart are rows.
     """
 
-    def __init__(self, model: FunctionalModel, optimizer: Optimizer, topology: Topology, batch: BatchShape):
+    def __init__(
+        self,
+        model: FunctionalModel,
+        optimizer: Optimizer,
+        topology: Topology,
+        batch: BatchShape,
+        *,
+        vocab_chunks: int | None = None,
+    ):
         self.model, self.topology, self.batch = model, topology, batch
+        self.vocab_chunks = vocab_chunks
         self.gradients = step_gradients(model, optimizer)
         self.state = StateShapes(model, optimizer, self.gradients)
         flops = step_flops(model, optimizer, **batch.read(batch.batch_size))
@@ -174,11 +184,13 @@ class MeshCosts:
         flops = self._costs.flops[execution.remat] + kernel_flops(
             self._costs.model, self._costs.gradients, self._batch, fused
         )
-        flops /= topology.num_devices
+        logits = self._logits(rows)
+        remade = 0.0 if logits is None else execution.num_microbatches * logits.remade_flops
+        flops = flops / topology.num_devices + remade
         model_flops = self._costs.flops["none"] / topology.num_devices
         links, network = self._exchange_seconds(layers, execution)
-        memory = self._memory(layers, rows, execution)
-        traffic = self._memory_traffic(layers, rows, execution, saved=memory.saved_activations)
+        memory = self._memory(layers, logits, execution)
+        traffic = self._memory_traffic(layers, logits, execution, saved=memory.saved_activations)
         time = TimeEstimate(
             matrix_unit=flops / topology.chip.flops_per_second,
             main_memory=traffic / topology.chip.memory_bandwidth,
@@ -193,7 +205,9 @@ class MeshCosts:
             mfu=model_flops / topology.chip.flops_per_second / time.step,
         )
 
-    def _memory(self, layers: list[LayerShape], rows: float, execution: PlannedExecution) -> MemoryEstimate:
+    def _memory(
+        self, layers: list[LayerShape], logits: LogitsShape | None, execution: PlannedExecution
+    ) -> MemoryEstimate:
         sums = self._state.gradients if execution.num_microbatches > 1 else 0.0
         return MemoryEstimate(
             parameters=self._state.parameters,
@@ -203,29 +217,36 @@ class MeshCosts:
             saved_kernels=self._state.kernels_to_keep * (execution.remat in KEEPS_KERNELS),
             working=memory_model.working_activations(layers)
             + memory_model.working_kernels(self._state.largest_layer),
-            logits=memory_model.logits_memory(self._num_logits(rows)),
+            logits=memory_model.logits_memory(logits),
         )
 
     def _memory_traffic(
-        self, layers: list[LayerShape], rows: float, execution: PlannedExecution, *, saved: float
+        self,
+        layers: list[LayerShape],
+        logits: LogitsShape | None,
+        execution: PlannedExecution,
+        *,
+        saved: float,
     ) -> float:
         """Return the bytes of a step."""
         spilled = memory_traffic.spills(self._costs.topology.chip)
         microbatch = (
             memory_traffic.kernel_traffic(self._state, execution.remat)
             + memory_traffic.activation_traffic(layers, execution.remat, spilled, saved=saved)
-            + memory_traffic.logits_traffic(self._num_logits(rows), spilled)
+            + memory_traffic.logits_traffic(logits, spilled)
         )
         return memory_traffic.state_traffic(self._state) + execution.num_microbatches * microbatch
 
-    def _num_logits(self, rows: float) -> float:
-        """Return how many logits over the vocabulary one microbatch has on a device."""
-        if not self._config.predicts_tokens:
-            return 0.0
-        batch = self._batch
-        length = stack_lengths(self._config, batch.encoder_length, batch.decoder_length)[-1].length
-        part = math.ceil(self._config.vocab_size / self._shards.vocab)
-        return rows * math.ceil(length / self._shards.length) * part
+    def _logits(self, rows: float) -> LogitsShape | None:
+        """Return the logits of one microbatch on a device."""
+        return logits_shape(
+            self._config,
+            self._shards,
+            self._batch,
+            rows=rows,
+            vocab_chunks=self._costs.vocab_chunks,
+            platform=self._costs.topology.chip.platform,
+        )
 
     def _exchange_seconds(
         self, layers: list[LayerShape], execution: PlannedExecution

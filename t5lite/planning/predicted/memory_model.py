@@ -1,7 +1,7 @@
 """Bytes of memory that a train step takes on one device, estimated from the shapes.
 
 Parameters and optimizer state are exact. The rest follows what the compiler was seen to keep: activations in
-the compute dtype, gradients and logits in float32.
+the compute dtype, gradients and logits in float32, these in the chunks that the step makes them in.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 from t5lite.models.config import Remat
 from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.logits_shape import LogitsShape
 from t5lite.planning.predicted.remat import kept_bytes
 
 FLOAT32 = 4
@@ -117,6 +118,9 @@ def working_kernels(largest_layer_kernels: float) -> float:
     return _WORKING_KERNELS * largest_layer_kernels
 
 
-def logits_memory(elements: float) -> float:
-    """Return the bytes of the logits of one microbatch on a device."""
-    return _LOGITS_COPIES * FLOAT32 * elements
+def logits_memory(logits: LogitsShape | None) -> float:
+    """Return the bytes of the logits that are there at once; in chunks, of their input's gradient, a sum."""
+    if logits is None:
+        return 0.0
+    summed = logits.width * logits.in_chunks
+    return FLOAT32 * logits.tokens * (_LOGITS_COPIES * logits.chunk + summed)

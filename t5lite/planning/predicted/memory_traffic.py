@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from t5lite.models.config import Remat
 from t5lite.planning.hardware.chips import Chip
 from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.logits_shape import LogitsShape
 from t5lite.planning.predicted.remat import KEEPS_KERNELS, MAKES_PRODUCTS
 from t5lite.planning.predicted.state_shards import StateShards
 
@@ -64,9 +65,14 @@ def activation_traffic(
     )
 
 
-def logits_traffic(elements: float, spilled: Callable[[float], float]) -> float:
-    """Return the bytes of the logits of one microbatch on a device."""
-    return _LOGITS_PASSES * spilled(_FLOAT32 * elements)
+def logits_traffic(logits: LogitsShape | None, spilled: Callable[[float], float]) -> float:
+    """Return the bytes of the logits, and of their input's gradient, a sum over chunks."""
+    if logits is None:
+        return 0.0
+    passes = _LOGITS_PASSES * spilled(_FLOAT32 * logits.tokens * logits.chunk)
+    if logits.in_chunks:
+        passes += 2 * spilled(_FLOAT32 * logits.tokens * logits.width)
+    return logits.num_chunks * passes
 
 
 def _forward(layer: LayerShape, spilled: Callable[[float], float]) -> float:

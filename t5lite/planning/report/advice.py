@@ -2,7 +2,7 @@
 
 from t5lite.models.config import Execution
 from t5lite.planning.compiled.compile import CompiledStep
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 
 _SEVERAL = 0.25
 """Share of the needed memory from which a kind of content is worth a change."""

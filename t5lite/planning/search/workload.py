@@ -13,7 +13,7 @@ from t5lite.planning.compiled.compile import BatchShape
 from t5lite.planning.hardware.topology import Topology
 from t5lite.planning.predicted.cost_model import CostModel
 from t5lite.planning.predicted.remat import remat_names
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,8 @@ class Workload:
           ConfigError: as of ``resolve_trained``.
         """
         model = self.model()
-        return CostModel(model, self.built_optimizer(model), self.topology, self.batch)
+        optimizer, chunks = self.built_optimizer(model), self.step.vocab_chunks
+        return CostModel(model, optimizer, self.topology, self.batch, vocab_chunks=chunks)
 
     def built_optimizer(self, model: FunctionalModel) -> Optimizer:
         """Return the optimizer of ``model``; errors as of ``resolve_trained``."""

@@ -12,7 +12,7 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.planning.compiled import compile
 from t5lite.planning.hardware.topology import parse_topology
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 
 TRITON = "xla_gpu_enable_triton_gemm"
 MODULE = "ENTRY %main (a: f32[8]) -> f32[8] {\n  ROOT %a = f32[8] parameter(0)\n}\n"

@@ -65,4 +65,6 @@ def test_a_planned_recipe_was_made_by_its_command_and_is_predicted_to_fit(
     assert predicted.memory.total <= 0.9 * workload.topology.chip.memory_bytes
     compiled = made.figures.compiled
     assert compiled is not None
+    assert made.figures.predicted_bytes == pytest.approx(predicted.memory.total)
+    assert predicted.memory.total == pytest.approx(compiled.needed_bytes, rel=0.1)
     assert compiled.needed_bytes + compiled.margin_bytes <= compiled.available_bytes

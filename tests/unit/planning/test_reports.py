@@ -16,7 +16,7 @@ from t5lite.planning.hardware.chips import GIB
 from t5lite.planning.report import page, pictures, table
 from t5lite.planning.report.advice import advice
 from t5lite.planning.report.summary import summarise
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig
 from tests.unit.planning.handmade import collective, step, transfer
 
 RECIPE = Path(__file__).parents[2] / "e2e" / "tiny_recipe.py"
