@@ -54,7 +54,7 @@ from t5lite.data.prepare import check_output
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.token_store import TokenStoreWriter
-from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
+from t5lite.data.stores.unknown_tokens import loses_uncounted, unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 
 MANIFEST = "manifest.json"
@@ -121,7 +121,7 @@ def run(
     if not options.keep_work:
         delete_work_folder(work)
     print(drop_table(manifest))
-    print(unknown_line(manifest["stores"], "documents", {}))
+    print(unknown_line(manifest["stores"], "documents", {}, uncounted=loses_uncounted(vocabulary)))
     longest = {path: file["longest_bytes"] for path, file in manifest["inputs"]["files"].items()}
     for warning in (
         unknown_warning(manifest["stores"], vocabulary=options.vocabulary),

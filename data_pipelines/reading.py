@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.data.reading.input_files import FORMATS, WEB_ARCHIVE, input_format, open_input
+from t5lite.data.reading.input_files import FORMATS, WEB_ARCHIVE, input_format, open_input, unreadable
 from t5lite.data.reading.record_texts import FileReading
 from t5lite.data.reading.text_files import TxtDocuments, texts_of
 
@@ -61,7 +61,7 @@ def _archive(reading: FileReading) -> Iterator[str]:
     except ArchiveLoadFailed as error:
         raise DataError(f"{path} is damaged or no WARC file ({error}); fetch it again") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+        raise unreadable(path, error) from error
 
 
 def _record_text(record: Any, reading: FileReading, place: str) -> str:

@@ -7,7 +7,8 @@ files, and copies of a held-out document never stay in the training text.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -38,7 +39,7 @@ from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
 from t5lite.data.stores.target_texts import CopiedInputs, TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
-from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
+from t5lite.data.stores.unknown_tokens import loses_uncounted, unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.base import check_extra_ids
 from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
@@ -305,7 +306,7 @@ def prepare_stores(
     existing = None if config.vocabulary is None else open_vocabulary(config.vocabulary, config.extra_ids)
     check_output(output, config.inputs, inputs, existing)
 
-    def items(label: str, tally: Tally) -> Iterator[Any]:
+    def items(label: str, tally: Tally) -> Generator[Any]:
         with tqdm(total=inputs.num_bytes, desc=label, unit="B", unit_scale=True, unit_divisor=1024) as bar:
             try:
                 yield from read(bar.update, tally)
@@ -313,9 +314,11 @@ def prepare_stores(
                 bar.leave = False  # clear the line for the error
                 raise
 
-    def told_apart(label: str, tally: Tally) -> Iterator[tuple[Any, bool, str]]:
-        for item in items(label, tally):
-            yield item, split.holds_out(split_by(item), tally.file), tally.file
+    # Closed where it is read, for an error keeps the frames that it came through, and an open bar its line.
+    def told_apart(label: str, tally: Tally) -> Generator[tuple[Any, bool, str]]:
+        with closing(items(label, tally)) as told:
+            for item in told:
+                yield item, split.holds_out(split_by(item), tally.file), tally.file
 
     expected_bytes = expected_token_bytes(inputs)
     with (
@@ -330,30 +333,32 @@ def prepare_stores(
             vocabulary = open_vocabulary(folder, existing.extra_ids, kind=existing.kind)
         else:
             model = folder / SentencePieceVocabulary.FILE
-            labelled = told_apart("training the vocabulary", Tally())
-            training_items = (item for item, is_heldout, _ in labelled if not is_heldout)
-            if (first := next(training_items, None)) is None:
-                raise DataError(split.nothing_left("train"))
-            texts = map(vocabulary_texts, itertools.chain([first], training_items))
-            train_vocabulary(
-                itertools.chain.from_iterable(texts),
-                model,
-                size=config.vocabulary_size,
-                seed=config.seed,
-                character_coverage=config.character_coverage,
-            )
+            with closing(told_apart("training the vocabulary", Tally())) as labelled:
+                training_items = (item for item, is_heldout, _ in labelled if not is_heldout)
+                if (first := next(training_items, None)) is None:
+                    raise DataError(split.nothing_left("train"))
+                texts = map(vocabulary_texts, itertools.chain([first], training_items))
+                train_vocabulary(
+                    itertools.chain.from_iterable(texts),
+                    model,
+                    size=config.vocabulary_size,
+                    seed=config.seed,
+                    character_coverage=config.character_coverage,
+                )
             vocabulary = SentencePieceVocabulary(model, config.extra_ids)
         tally = Tally()
         file_counts = FileCounts()
-        counts = write_split(
-            told_apart("tokenising", tally),
-            directory,
-            split,
-            open_sink=partial(open_sink, vocabulary=vocabulary),
-            file_counts=file_counts,
-        )
+        with closing(told_apart("tokenising", tally)) as told:
+            counts = write_split(
+                told,
+                directory,
+                split,
+                open_sink=partial(open_sink, vocabulary=vocabulary),
+                file_counts=file_counts,
+            )
         stores = {name: asdict(store_counts) for name, store_counts in counts.items()}
         most_unknown = file_counts.most_unknown()
+        said = unknown_line(stores, unit, most_unknown, uncounted=loses_uncounted(vocabulary))
         warnings = [unknown_warning(stores, vocabulary=config.vocabulary), *remarks(file_counts)]
         report = {
             **({"command": command} if command else {}),
@@ -374,7 +379,7 @@ def prepare_stores(
                 "trained": existing is None,
             },
             "stores": stores,
-            "unknown_tokens": {"said": unknown_line(stores, unit, most_unknown), "worst_files": most_unknown},
+            "unknown_tokens": {"said": said, "worst_files": most_unknown},
             "warnings": [warning for warning in warnings if warning],
         }
         for name, content in (beside or {}).items():

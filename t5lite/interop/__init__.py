@@ -1,6 +1,6 @@
 """Other systems' model formats, in and out: one file or package a format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ class Format:
       check_tokenizer: refuses a vocabulary that an export could not write; None where it writes any.
       read_usage: how an imported folder's model is used, which ``export_folder`` takes as ``usage``; None
         where the format says nothing of it.
-      kept_files: files of an imported folder that an export gives back (its argument ``kept_files``).
+      read_kept_files: files of an imported folder that an export gives back (its argument ``kept_files``);
+        None where it gives none.
       mark: a file that every exported folder has and no run directory: only such a folder is overwritten.
       takes: further arguments of ``export_folder`` and ``import_folder`` that a user, or a run, may give.
       loading: how the folder of an export is loaded, for the user; None where the format is only read.
@@ -43,7 +44,7 @@ class Format:
     check_tokenizer: Callable[..., None] | None = None
     read_usage: Callable[..., Usage] | None = None
     mark: str | None = None
-    kept_files: tuple[str, ...] = ()
+    read_kept_files: Callable[[StoragePath], Mapping[str, bytes]] | None = None
     takes: frozenset[str] = frozenset()
     loading: Callable[[Export, str], Sequence[str]] | None = None
     of_adapter: bool = False
@@ -59,7 +60,7 @@ FORMATS: dict[str, Format] = {
         check_tokenizer=huggingface.check_tokenizer,
         read_usage=huggingface.read_usage,
         mark=huggingface.MARK,
-        kept_files=huggingface.TOKENIZER_FILES,
+        read_kept_files=huggingface.read_kept_files,
         takes=frozenset({"max_shard_bytes", "usage", "kept_files", "frame"}),
         loading=huggingface.how_to_load,
     ),

@@ -12,6 +12,7 @@
 Those with lines may also end in ``.gz``, ``.xz`` or ``.zst``.
 """
 
+import errno
 import io
 import os
 import re
@@ -25,7 +26,7 @@ from t5lite.core.lfs import LARGEST_POINTER_BYTES, check_content_is_no_lfs_point
 from t5lite.core.storage.addresses import local_path, no_bucket, storage_address
 from t5lite.core.storage.file_systems import file_system
 from t5lite.core.storage.requests import requested
-from t5lite.data.reading.file_systems import Files, files_of, is_hidden, is_pattern, strings
+from t5lite.data.reading.file_systems import Files, StorageFiles, files_of, is_hidden, is_pattern, strings
 from t5lite.data.reading.tally import no_text
 
 FORMATS = (".txt", ".jsonl", ".tsv", ".csv", ".parquet", ".arrow", ".array_record")
@@ -255,11 +256,18 @@ def open_input(path: str | Path, progress: Progress | None = None) -> io.Buffere
         local = io.FileIO(local_path(path))
         return io.BufferedReader(_Metered(local, local.read, progress), 1 << 18)
     remote = requested(address, lambda: file_system(address).open(address, "rb"))
+    if getattr(remote, "size", None) == 0 and StorageFiles(address).is_folder(address):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), address)
 
     def read(num_bytes: int) -> bytes:
         return requested(address, lambda: remote.read(num_bytes))
 
     return io.BufferedReader(_Metered(remote, read, progress), 1 << 18)
+
+
+def unreadable(path: str | Path, error: OSError) -> DataError:
+    """Return the error for a file that cannot be opened, or not read to its end."""
+    return DataError(f"{path} cannot be read ({error.strerror or error}){no_bucket(path)}; check the path")
 
 
 class _Metered(io.RawIOBase):

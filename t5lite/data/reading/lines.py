@@ -17,7 +17,7 @@ import zstandard
 
 from t5lite.core.errors import DataError
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
-from t5lite.data.reading.input_files import compression, open_input
+from t5lite.data.reading.input_files import compression, open_input, unreadable
 from t5lite.data.reading.record_texts import FileReading, InvalidUtf8
 
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -78,7 +78,7 @@ def open_text(reading: FileReading) -> Iterator[BinaryIO]:
             f"{path} is damaged or not really {compression(path)} ({error}); fetch it again"
         ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+        raise unreadable(path, error) from error
 
 
 def check_is_text(content: bytes, place: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from t5lite.core.errors import DataError, question
 from t5lite.core.storage.addresses import local_path, storage_address
-from t5lite.data.reading.input_files import Progress, open_input
+from t5lite.data.reading.input_files import Progress, open_input, unreadable
 from t5lite.data.reading.record_texts import FileReading
 from t5lite.data.reading.tf_example import parse_example
 
@@ -183,7 +183,7 @@ def _reading(path: str | Path, damage: type[Exception], progress: Progress | Non
             f"{path} is damaged or not really {Path(path).suffix} ({line}); fetch it again"
         ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+        raise unreadable(path, error) from error
 
 
 @contextmanager

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from t5lite.data.vocabulary import Vocabulary
+
 WARNED_TOKENS = 0.01
 """Share of unknown tokens above which preparing warns."""
 WARNED_PAIRS = 0.05
 """Share of pairs with an unknown token above which preparing warns."""
 _FILES_SAID = 3
+_RARE = "\N{CUNEIFORM SIGN A}"
+"""A letter for which only a vocabulary that can spell all has ids."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,23 @@ def unknown_of_each(documents: Sequence[np.ndarray], unk_id: int | None) -> np.n
     return np.array([np.count_nonzero(tokens == unk_id) for tokens in documents], np.int64)
 
 
+def loses_uncounted(vocabulary: Vocabulary) -> bool:
+    """Whether a vocabulary has no UNK, and characters that it cannot spell are lost."""
+    if vocabulary.unk_id is not None:
+        return False
+    try:
+        ids = vocabulary.encode(_RARE)
+    except Exception:  # the library raises plain Exceptions; then a text with such a character is refused
+        return False
+    return _RARE not in vocabulary.decode(ids)
+
+
 def unknown_line(
-    stores: Mapping[str, Mapping[str, Any]], unit: str, worst_files: Mapping[str, Mapping[str, int]]
+    stores: Mapping[str, Mapping[str, Any]],
+    unit: str,
+    worst_files: Mapping[str, Mapping[str, int]],
+    *,
+    uncounted: bool,
 ) -> str:
     """Return a line on the unknown tokens of all stores of a report.
 
@@ -65,7 +84,10 @@ def unknown_line(
       stores: of a report.
       unit: what their examples are called.
       worst_files: ``tokens`` and ``unknown`` of the files with the highest shares, if they are known.
+      uncounted: as ``loses_uncounted`` says.
     """
+    if uncounted:
+        return "unknown tokens: not counted; the vocabulary has none, and loses characters it cannot spell"
     sides = _sides(stores)
     if not any(each.unknown for each in sides.values()):
         return "unknown tokens: none"

@@ -219,7 +219,8 @@ class Vocabulary(ABC):
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of ``ids``: pad, EOS, BOS, CLS and SEP are dropped, sentinels are rendered.
 
-        It does not stop at EOS; cut the ids first if what follows it does not matter.
+        One that is a single character (GPT-2's ``!`` for padding) is text, and kept. It does not stop at
+        EOS; cut the ids first if what follows it does not matter.
         """
 
     def num_open(self, ids: Sequence[int]) -> int:

@@ -8,7 +8,7 @@ from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
-from t5lite.data.vocabulary.sentencepiece_vocabulary import SentencePieceVocabulary
+from t5lite.data.vocabulary.sentencepiece_vocabulary import OtherConventionsError, SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
 from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object, read_file
 
@@ -37,8 +37,8 @@ def open_vocabulary(
       path: ``bytes`` for ByT5's vocabulary; a ``tokenizer.json`` or another ``.json`` of that format; any
         other file as a SentencePiece model; or a directory with one of these, such as a Hugging Face folder,
         whose tokenizer_config.json may name ``ByT5Tokenizer`` and the number of sentinels. A directory with
-        both spiece.model and tokenizer.json (T5's) is read from the former, unless tokens were added to the
-        tokenizer that only the latter knows.
+        both spiece.model and tokenizer.json (T5's) is read from the former, unless its pad and EOS ids are
+        not T5's, or tokens were added to the tokenizer that only the latter knows.
       extra_ids: number of sentinels; None takes what the files say, else T5's 100 or ByT5's 125.
       kind: what it must be; None finds out.
 
@@ -99,12 +99,16 @@ def _bytes(path: StoragePath, config: Json, extra_ids: int | None) -> Vocabulary
 
 
 def _sentencepiece_or_json(path: StoragePath, config: Json, extra_ids: int | None) -> Vocabulary:
-    """Open a folder's spiece.model, or tokenizer.json if tokens were added that the former does not know."""
+    """Open a folder's spiece.model, or tokenizer.json if its ids are not T5's or it lacks tokens."""
     in_json = path / TokenizerJsonVocabulary.FILE
     added = _added_tokens(path, config, _read_json(in_json))
-    vocabulary = SentencePieceVocabulary(
-        path / SentencePieceVocabulary.FILE, _num_sentinels(added, config) if extra_ids is None else extra_ids
-    )
+    num_sentinels = _num_sentinels(added, config) if extra_ids is None else extra_ids
+    try:
+        vocabulary = SentencePieceVocabulary(path / SentencePieceVocabulary.FILE, num_sentinels)
+    except OtherConventionsError:
+        if in_json.is_file():
+            return TokenizerJsonVocabulary(in_json, extra_ids)
+        raise
     unknown = _unknown(added, vocabulary, extra_ids)
     if not unknown:
         return vocabulary

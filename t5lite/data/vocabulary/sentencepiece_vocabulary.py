@@ -30,6 +30,10 @@ MAX_MODEL_BYTES = 64 << 20
 """Of a model: ten times that of 256,000 pieces. The library crashes where there are 2 GiB."""
 
 
+class OtherConventionsError(DataError):
+    """A SentencePiece model has other pad and EOS ids than T5's."""
+
+
 class SentencePieceVocabulary(Vocabulary):
     """A SentencePiece model plus ``extra_ids`` sentinels that follow its pieces.
 
@@ -49,7 +53,8 @@ class SentencePieceVocabulary(Vocabulary):
       extra_ids: number of sentinels; None takes those of the model, or 100 if it has none.
 
     Raises:
-      DataError: if the file is missing, is not a SentencePiece model, or has other pad and EOS ids than T5's.
+      DataError: if the file is missing or is not a SentencePiece model; ``OtherConventionsError`` if it has
+        other pad and EOS ids than T5's.
       ConfigError: if ``extra_ids`` contradicts the model's own sentinels.
     """
 
@@ -86,9 +91,13 @@ class SentencePieceVocabulary(Vocabulary):
         self.bos_id = None if self._processor.bos_id() < 0 else self._processor.bos_id()
         found = (self._processor.pad_id(), self._processor.eos_id())
         if found != (PAD_ID, EOS_ID):
-            raise DataError(
-                f"{self.path} has pad, EOS ids {found}, T5 needs (0, 1); retrain it with "
-                "pad_id=0, eos_id=1, unk_id=2, bos_id=-1 (`t5lite prepare` does)"
+            folder = self.path.parent
+            raise OtherConventionsError(
+                f"{self.path} has pad, EOS ids {found}, and T5's are (0, 1). One of another model is read "
+                f"from a tokenizer.json: AutoTokenizer.from_pretrained({str(folder)!r})"
+                f".save_pretrained({str(folder)!r}) of transformers writes it, then give --vocabulary "
+                f"{folder / 'tokenizer.json'}. One of your own: retrain it with pad_id=0, eos_id=1, "
+                "unk_id=2, bos_id=-1 (`t5lite prepare` does)"
             )
 
     def _set_sizes(self, extra_ids: int | None) -> None:
@@ -160,12 +169,12 @@ class SentencePieceVocabulary(Vocabulary):
             return np.asarray(self._text_processor.encode(text), np.int32)
         (first, *others), sentinels = self.around_sentinels(text)
         if not sentinels:
-            return np.asarray(self._processor.encode(text), np.int32)
+            return np.asarray(self._text_processor.encode(text), np.int32)
         last = others.pop()
-        ids = list(self._processor.encode(first.rstrip()))
+        ids = list(self._text_processor.encode(first.rstrip()))
         for sentinel, following in zip(sentinels, [*map(str.strip, others), last.lstrip()], strict=True):
             ids.append(sentinel)
-            ids.extend(self._processor.encode(following))
+            ids.extend(self._text_processor.encode(following))
         return np.asarray(ids, np.int32)
 
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:

@@ -36,11 +36,7 @@ def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
     mask, cls, sep = vocabulary.mask_id, vocabulary.cls_id, vocabulary.sep_id
     wanted = (mask is None) + (cls is None)
     if wanted > vocabulary.extra_ids or (sep is None and vocabulary.eos_id is None):
-        raise ConfigError(
-            f"{vocabulary.path} has no [MASK], [CLS] and [SEP], and no sentinels to stand for them "
-            f"(extra_ids={vocabulary.extra_ids}); prepare the text with extra_ids of 2 or more, or with a "
-            "BERT tokenizer"
-        )
+        raise _lacking(vocabulary, sep=vocabulary.eos_id if sep is None else sep)
     last = vocabulary.extra_ids - 1
     if mask is None:
         mask, last = vocabulary.sentinel(last), last - 1
@@ -49,3 +45,19 @@ def special_tokens(vocabulary: Vocabulary) -> SpecialTokens:
     sep = vocabulary.eos_id if sep is None else sep
     assert sep is not None
     return SpecialTokens(mask, cls, sep)
+
+
+def _lacking(vocabulary: Vocabulary, *, sep: int | None) -> ConfigError:
+    """Return the error that names the tokens for which there is nothing, and how to come by them."""
+    ids = {"mask": vocabulary.mask_id, "cls": vocabulary.cls_id, "sep": sep}
+    lacking = {f"{name}_token": f"[{name.upper()}]" for name, token in ids.items() if token is None}
+    remedy = (
+        f"prepare the text with extra_ids of {len(lacking)} or more, or with a BERT tokenizer"
+        if vocabulary.takes_extra_ids
+        else f"add them by tokenizer.add_special_tokens({lacking}) and save_pretrained of transformers, or "
+        "prepare the text with a tokenizer that has them"
+    )
+    return ConfigError(
+        f"{vocabulary.path} has no {' and no '.join(lacking.values())}, and too few sentinels to stand for "
+        f"them (extra_ids={vocabulary.extra_ids}); {remedy}"
+    )

@@ -155,6 +155,19 @@ def _makes(merge: str | list[str], names: Mapping[str, str]) -> bool:
     return not names.keys().isdisjoint((*pair, "".join(pair)))
 
 
+def without_dropout(description: Json) -> Json:
+    """Return the tokenizer.json with a BPE that cuts a text in one way."""
+    model = description["model"]
+    return description | {"model": model | {"dropout": None}} if model.get("dropout") else description
+
+
+def dropout_caveat(description: Json, path: object) -> str:
+    """Return what to say of a BPE that cuts at random, empty if it does not."""
+    if not (dropout := description["model"].get("dropout")):
+        return ""
+    return f"{path} has a dropout of {dropout}, by which merges are left out at random; it is taken as 0"
+
+
 def rules(description: Json, hidden: Mapping[str, str]) -> Json:
     """Return what decides about the ids of a text besides pieces and merges, equal for equal rules."""
     model = {key: value for key, value in description["model"].items() if key not in ("vocab", "merges")}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import count, takewhile
@@ -16,7 +16,7 @@ from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.json_text import parse_json
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.storage.addresses import StoragePath, place
-from t5lite.data.vocabulary.base import USUAL_NAMES, Frame, SpecialToken, Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,
     Json,
@@ -25,18 +25,22 @@ from t5lite.data.vocabulary.tokenizer_classes import (
     as_it_is_remedy,
     as_loaded,
     class_of,
+    dropout_caveat,
     is_known,
     pieces,
     rules,
     special_names,
     with_hidden,
+    without_dropout,
 )
+from t5lite.data.vocabulary.tokenizer_frames import frame, separators
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 ADDED_FILE = "added_tokens.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 _MODEL_CONFIG = "config.json"
 _MAX_BYTES = 256 << 20
 """Of a file of a tokenizer: eight times that of the largest vocabularies there are."""
@@ -81,12 +85,12 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     kind: ClassVar[VocabularyKind] = "tokenizer_json"
     FILE: ClassVar[str] = "tokenizer.json"
-    FILES: ClassVar[tuple[str, ...]] = (FILE, *_CONFIG_FILES, ADDED_FILE)
+    FILES: ClassVar[tuple[str, ...]] = (FILE, *_CONFIG_FILES, ADDED_FILE, CHAT_TEMPLATE)
 
     def __init__(self, path: str | os.PathLike[str], extra_ids: int | None = None):
         self.path = place(path)
         contents = {self.FILE: read_file(self.path)}
-        for name in (*_CONFIG_FILES, ADDED_FILE):
+        for name in self.FILES[1:]:
             if (self.path.parent / name).is_file():
                 contents[name] = read_file(self.path.parent / name)
         with _said_as_damage(self.path):
@@ -94,13 +98,16 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     def _build(self, contents: Mapping[str, bytes], extra_ids: int | None) -> None:
         written = json_object(contents[self.FILE], self.path)
-        self.caveat = _caveat(contents, written, self.path)
+        caveats = (_caveat(contents, written, self.path), dropout_caveat(written, self.path))
+        self.caveat = "; ".join(filter(None, caveats))
         self.files = _naming_its_class(contents, written, self.path)
+        as_in_file = dict(written)  # those of a class that takes the file get other added tokens now
         description = _as_loaded(self.files, written, self.path)
         there = pieces(description)
-        of_class = special_names(class_of(_config(self.files, self.path), {}, written))
-        self.special_tokens = _special_tokens(self.files, of_class, there, self.path)
-        listed = additional_special_tokens(_config(self.files, self.path))
+        config = _options(self.files, self.path)
+        of_class = special_names(class_of(config, {}, written))
+        self.special_tokens = _special_tokens(config, of_class, there, self.path)
+        listed = additional_special_tokens(config)
         self.additional_special_tokens = tuple(name for name in dict.fromkeys(listed) if name in there)
         named = {*self.special_tokens.values(), *_sentinels(there), *self.additional_special_tokens}
         hidden = _hidden_names(description, named)
@@ -120,9 +127,12 @@ class TokenizerJsonVocabulary(Vocabulary):
         specials = {token: ids[name] for token, name in self.special_tokens.items()}
         for token, index in specials.items():
             setattr(self, f"{token}_id", index)
-        self.own_frame, self.own_separators = _frame(self._tokenizer), _separators(self._tokenizer)
-        self._dropped = {specials.get(token) for token in _DROPPED}
+        self.own_frame, self.own_separators = frame(self._tokenizer), separators(self._tokenizer)
+        names = (self.special_tokens.get(token) for token in _DROPPED)
+        self._dropped = {ids[name] for name in names if name in hidden}  # others stand in texts
+        known = {*self.special_tokens.values(), *_sentinels(there)}
         other_rules = _other_rules(written, description, hidden, self.path)
+        other_rules += _other_names(as_in_file, hidden.keys() - known)
 
         def digest(specials: Mapping[str, int]) -> str:
             said = json.dumps(specials, sort_keys=True).encode()
@@ -130,7 +140,7 @@ class TokenizerJsonVocabulary(Vocabulary):
 
         self.fingerprint = digest(specials)
         # An older version knew no names that a class gives.
-        usual = _special_tokens(self.files, {}, there, self.path)
+        usual = _special_tokens(config, {}, there, self.path)
         earlier = {token: ids[name] for token, name in usual.items()}
         named = {*usual.values(), *_sentinels(there), *self.additional_special_tokens}
         cuts_alike = _hidden_names(description, named) == hidden
@@ -266,6 +276,20 @@ def _config(contents: Mapping[str, bytes], path: StoragePath) -> Json:
     return json_object(contents[name], path.parent / name) if name in contents else {}
 
 
+def _options(contents: Mapping[str, bytes], path: StoragePath) -> Json:
+    """Return tokenizer_config.json as classes get it: with what special_tokens_map.json names instead.
+
+    The latter is read only where the former lists no added tokens, as those of older transformers do not.
+    """
+    config, name = _config(contents, path), _CONFIG_FILES[1]
+    if name not in contents:
+        return config
+    named = json_object(contents[name], path.parent / name)
+    if "added_tokens_decoder" in config:
+        return config
+    return config | {key: value for key, value in named.items() if key.endswith("_token")}
+
+
 def _model_config(path: StoragePath) -> Json:
     """Return the config.json of the model beside a tokenizer.json, an empty dict where there is none."""
     beside = path.parent / _MODEL_CONFIG
@@ -302,7 +326,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Storag
 
 def _as_loaded(contents: Mapping[str, bytes], written: Json, path: StoragePath) -> Json:
     """Return the tokenizer.json that the class of transformers makes of the files."""
-    config = _config(contents, path)
+    config = _options(contents, path)
     added = json_object(contents[ADDED_FILE], path.parent / ADDED_FILE) if ADDED_FILE in contents else {}
     name = class_of(config, {}, written)
     try:
@@ -340,6 +364,14 @@ def _other_rules(description: Json, loaded: Json, hidden: Mapping[str, str], pat
     return json.dumps(found, sort_keys=True).encode()
 
 
+def _other_names(description: Json, names: Set[str]) -> bytes:
+    """Return which of its tokens no text can spell though tokenizer.json flags them not: as the rules."""
+    added = description.get("added_tokens") or []
+    flagged = {token["content"] for token in added if token.get("special")}
+    found = (pieces(description | {"added_tokens": added}) & names) - flagged
+    return json.dumps(sorted(found)).encode() if found else b""
+
+
 def _written_out(description: Json, path: StoragePath) -> Json:
     """Return a tokenizer.json with its normalizer and pre-tokenizer as the library writes them."""
     steps = {key: description.get(key) for key in ("normalizer", "pre_tokenizer")}
@@ -356,7 +388,7 @@ def _load(description: Json, path: StoragePath) -> "Tokenizer":
             f"reading {path} needs the tokenizers library; pip install 't5lite[tokenizers]'"
         ) from error
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(description, ensure_ascii=False))
+        tokenizer = Tokenizer.from_str(json.dumps(without_dropout(description), ensure_ascii=False))
     except Exception as error:  # the library raises plain Exceptions
         raise DataError(f"{path} is not a usable tokenizer.json ({error}); fetch it again") from error
     tokenizer.no_padding()
@@ -364,37 +396,13 @@ def _load(description: Json, path: StoragePath) -> "Tokenizer":
     return tokenizer
 
 
-def _frame(tokenizer: "Tokenizer") -> Frame | None:
-    """Return the ids that the post-processor puts around a single text."""
-    encoding = tokenizer.encode("a", add_special_tokens=True)  # what the text is does not matter
-    added = encoding.special_tokens_mask
-    # A vocabulary of another script may drop the letter: then nothing tells front and back apart.
-    if 0 not in added or 1 not in added:
-        return None
-    start, end = added.index(0), len(added) - added[::-1].index(0)
-    return Frame(tuple(encoding.ids[:start]), tuple(encoding.ids[end:]))
-
-
-def _separators(tokenizer: "Tokenizer") -> tuple[int, ...]:
-    """Return the ids that the post-processor puts between two texts."""
-    encoding = tokenizer.encode("a", "a", add_special_tokens=True)
-    sides = encoding.sequence_ids
-    if 0 not in sides or 1 not in sides:
-        return ()
-    return tuple(encoding.ids[len(sides) - sides[::-1].index(0) : sides.index(1)])
-
-
 def _special_tokens(
-    contents: Mapping[str, bytes],
+    named: Json,
     of_class: Mapping[str, Sequence[str]],
     names: Collection[str],
     path: StoragePath,
 ) -> dict[SpecialToken, str]:
     """Return the names of the special tokens that there are: as the files say, the class, or as usual."""
-    named: dict[str, Any] = {}
-    for name in reversed(_CONFIG_FILES):  # tokenizer_config.json has the last word
-        if name in contents:
-            named |= json_object(contents[name], path.parent / name)
     specials: dict[SpecialToken, str] = {}
     for token in get_args(SpecialToken):
         key = f"{token}_token"

@@ -6,10 +6,10 @@ One file a family lies in ``families/``: its config.json both ways, and which te
 from t5lite.interop.huggingface.exporting import (
     MARK,
     MAX_SHARD_BYTES,
-    TOKENIZER_FILES,
     check_tokenizer,
     export_folder,
     how_to_load,
+    read_kept_files,
     state_dict_from_params,
 )
 from t5lite.interop.huggingface.families import FAMILIES, fits
@@ -27,7 +27,6 @@ __all__ = [
     "FAMILIES",
     "MARK",
     "MAX_SHARD_BYTES",
-    "TOKENIZER_FILES",
     "check_tokenizer",
     "check_vocabulary",
     "export_folder",
@@ -35,6 +34,7 @@ __all__ = [
     "how_to_load",
     "import_folder",
     "params_from_state_dict",
+    "read_kept_files",
     "read_usage",
     "read_vocabulary",
     "state_dict_from_params",

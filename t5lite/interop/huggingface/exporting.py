@@ -13,10 +13,11 @@ import numpy as np
 from t5lite.core.errors import CheckpointError, UserError
 from t5lite.core.files import make_directory, new_directory, write_bytes, write_json
 from t5lite.core.registry import lookup
-from t5lite.core.storage.addresses import place
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Frame, Vocabulary
 from t5lite.data.vocabulary.tokenizer_classes import class_in_place_of
+from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.interop.departure import DTYPES, Cast, Export
 from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.families import family_of
@@ -48,8 +49,10 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
     "bytes.json",
+    "chat_template.jinja",
 )
 """What a tokenizer may consist of: kept beside an imported model, and written out again as it was."""
+_TEMPLATES = "additional_chat_templates"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 MAX_SHARD_BYTES = 5 * 10**9
 """Size above which the weights are divided into several files, as ``save_pretrained`` divides them."""
@@ -131,6 +134,18 @@ def export_folder(
         class_name=family.class_name(config),
         after_loading=family.after_loading(config),
     )
+
+
+def read_kept_files(folder: StoragePath) -> dict[str, bytes]:
+    """Return the tokenizer files that are there, by their paths in the folder: what ``kept_files`` takes.
+
+    Raises:
+      UserError: if one cannot be read.
+    """
+    templates = folder / _TEMPLATES
+    further = sorted(file.name for file in templates.iterdir()) if templates.is_dir() else []
+    names = (*TOKENIZER_FILES, *(f"{_TEMPLATES}/{name}" for name in further if name.endswith(".jinja")))
+    return {name: read_file(folder / name) for name in names if (folder / name).is_file()}
 
 
 def check_tokenizer(vocabulary: Vocabulary, config: ModelConfig, kept_files: Mapping[str, bytes]) -> None:

@@ -13,7 +13,7 @@ from t5lite.interop.arrival import Placement, shardings_of
 from t5lite.interop.huggingface.families import family_of, family_of_json
 from t5lite.interop.huggingface.family import Values
 from t5lite.interop.huggingface.fitting import Fitted, fit, refuse_differing
-from t5lite.interop.huggingface.refusals import refuse_adapter, refuse_quantized
+from t5lite.interop.huggingface.refusals import refuse_adapter, refuse_other_start, refuse_quantized
 from t5lite.interop.huggingface.stored_tensors import check_weights, from_arrays, open_folder, read_json
 from t5lite.interop.huggingface.tensor_names import canonical_names
 from t5lite.interop.huggingface.usage import ids_of_eos
@@ -61,6 +61,7 @@ def import_folder(
     refuse_quantized(values)
     family = family_of_json(values)
     config: Any = family.from_json(values)
+    refuse_other_start(folder, config)
     stored = canonical_names(open_folder(folder), family)
     config = family.completed(config, values, {name: tensor.shape for name, tensor in stored.items()})
     fitted = fit(stored, family, config)

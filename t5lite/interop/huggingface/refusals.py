@@ -7,7 +7,9 @@ from pathlib import Path
 from t5lite.core.errors import UserError
 from t5lite.interop.huggingface.family import Values
 from t5lite.interop.huggingface.stored_tensors import UNQUANTIZE, has_weights, read_json
+from t5lite.interop.huggingface.usage import read_generation
 from t5lite.interop.trees import listed
+from t5lite.models.config import ModelConfig
 
 ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
@@ -52,6 +54,21 @@ def refuse_adapter_tensors(names: Iterable[str]) -> None:
         raise UserError(
             f"{len(found)} tensors are of an adapter that is not merged: {listed(found, 4)}; merge it first: "
             "load the model as you trained it with PEFT, call merge_and_unload(), then save_pretrained()"
+        )
+
+
+def refuse_other_start(folder: Path, config: ModelConfig) -> None:
+    """Check that generation_config.json starts a text that is written with the model's own start id.
+
+    Raises:
+      UserError: naming both.
+    """
+    start = read_generation(folder).get("decoder_start_token_id")
+    if config.cross_attends and start not in (None, config.decoder_start_id):
+        raise UserError(
+            f"generation_config.json: decoder_start_token_id={start!r}, but this model's texts start with id "
+            f"{config.decoder_start_id} here; if it was trained with that, write "
+            f"decoder_start_token_id={config.decoder_start_id} there, else it cannot be imported"
         )
 
 

@@ -1,31 +1,60 @@
 """Class names and ids that end a text, out of config.json and generation_config.json and into them."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from t5lite.core.errors import CheckpointError
 from t5lite.interop.huggingface.stored_tensors import read_json
+from t5lite.interop.trees import listed
 from t5lite.interop.usage import Usage
 
+logger = logging.getLogger(__name__)
+
+_IDS = ("bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id")
+_USED_OR_IDLE = frozenset({*_IDS, "transformers_version", "use_cache"})
+"""Of generation_config.json: what configuration and vocabulary say, or has no part in the text."""
 _LABELS, _EOS = "id2label", "eos_token_id"
 
 
 def read_usage(path: str | Path) -> Usage:
     """Return what a folder says of the use of its model; generation_config.json goes before config.json.
 
+    What else generation_config.json says of writing is left out, and a warning names it.
+
     Raises:
       CheckpointError: if a file is damaged, or says something that is no names and no ids.
     """
     folder = Path(path)
     config = read_json(folder / "config.json")
-    generation = folder / "generation_config.json"
-    said = read_json(generation) if generation.is_file() else {}
+    said = read_generation(folder)
+    if left_out := [f"{key}={value!r}" for key, value in said.items() if _steers(key, value)]:
+        logger.warning(
+            "left out of generation_config.json: %s; `t5lite generate` takes the like as options, and an "
+            "export has none of it",
+            listed(left_out, 20),
+        )
     eos = said.get(_EOS)
     return Usage(
         class_names=_class_names(config.get(_LABELS)),
         eos_ids=ids_of_eos(config.get(_EOS) if eos is None else eos),
     )
+
+
+def read_generation(folder: Path) -> dict[str, Any]:
+    """Return what a folder's generation_config.json says; nothing where there is none.
+
+    Raises:
+      CheckpointError: if it is damaged.
+    """
+    path = folder / "generation_config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _steers(key: str, value: Any) -> bool:
+    """Return whether an entry has a part in writing that is left out; null and false switch nothing on."""
+    return value is not None and value is not False and not key.startswith("_") and key not in _USED_OR_IDLE
 
 
 def config_with(values: Mapping[str, Any], usage: Usage) -> dict[str, Any]:

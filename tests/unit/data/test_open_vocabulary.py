@@ -1,15 +1,20 @@
 """Which vocabulary a path stands for, and that stores keep each kind."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import sentencepiece
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.data.prepare import PrepareTextConfig, prepare_text, write_pair_store, write_text_store
 from t5lite.data.stores.pair_store import PairStore
 from t5lite.data.stores.token_store import TokenStore
 from t5lite.data.vocabulary import SentencePieceVocabulary, open_vocabulary
+from t5lite.data.vocabulary.special_tokens import special_tokens
 from tests.small_tokenizers import write_bpe, write_wordpiece
 
 
@@ -116,3 +121,39 @@ def test_a_model_with_sentinels_of_its_own_gets_no_others(vocabulary, tmp_path):
     assert SentencePieceVocabulary(path, 0).fingerprint == SentencePieceVocabulary(path, 5).fingerprint
     with pytest.raises(ConfigError, match=r"extra_ids=100, but .* has 5 sentinels among its pieces"):
         SentencePieceVocabulary(path, 100)
+
+
+def test_a_model_of_other_conventions_is_read_from_the_tokenizer_json_beside_it(tmp_path, prose):
+    train = sentencepiece.SentencePieceTrainer.train
+    train(
+        sentence_iterator=iter(prose(100, seed=0)),
+        model_prefix=str(tmp_path / "spiece"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    refusal = (
+        rf"pad, EOS ids \(-1, 2\), .*from_pretrained\('{tmp_path}'\).*--vocabulary {tmp_path}/tokenizer.json"
+    )
+    with pytest.raises(DataError, match=refusal):
+        open_vocabulary(tmp_path)
+    write_bpe(tmp_path, prose(100, seed=0))
+    assert open_vocabulary(tmp_path).kind == "tokenizer_json"
+    with pytest.raises(DataError, match=refusal):
+        open_vocabulary(tmp_path / "spiece.model")
+
+
+def test_a_tokenizer_without_mask_names_it_and_a_remedy_that_works(tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}, unk_token="[UNK]"))
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    fast.save_pretrained(tmp_path)
+    lacking = {"mask_token": "[MASK]"}
+    with pytest.raises(ConfigError, match=re.escape(f"add_special_tokens({lacking})")) as refusal:
+        special_tokens(open_vocabulary(tmp_path))
+    assert "has no [MASK], and too few" in str(refusal.value)
+    assert "extra_ids of" not in str(refusal.value)
+    fast.add_special_tokens(lacking)
+    fast.save_pretrained(tmp_path)
+    assert special_tokens(open_vocabulary(tmp_path)) == (4, 1, 2)

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import re
@@ -16,6 +17,7 @@ from t5lite.cli.main import main
 from t5lite.core import files
 from t5lite.core.errors import ConfigError, DataError, UserError
 from t5lite.core.storage.addresses import place
+from t5lite.data import prepare
 from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.heldout_split import is_heldout
 from t5lite.data.prepare import (
@@ -27,6 +29,7 @@ from t5lite.data.prepare import (
     write_text_store,
 )
 from t5lite.data.stores.pair_store import PairStore
+from t5lite.data.stores.store_sinks import TextSink
 from t5lite.data.stores.token_store import TokenStore
 
 
@@ -400,3 +403,22 @@ def test_a_shuffle_in_many_ranges_is_that_in_one(tmp_path, monkeypatch):
         orders.append([document.tolist() for batch in shuffle.drain() for document in batch])
     assert orders[0] == orders[1]
     assert sorted(orders[0]) == sorted(document.tolist() for document in tokens)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(prepare, "train_vocabulary"), (TextSink, "add")])
+def test_what_stops_preparing_is_said_on_a_line_of_its_own(
+    tmp_path, text_file, monkeypatch, capsys, owner, name
+):
+    """An error keeps the frames that it came through: a bar that is open there would share its line."""
+
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(owner, name, no_room)
+    monkeypatch.setattr("t5lite.data.heldout_split.BATCH", 10)
+    output = str(tmp_path / "out")
+    assert main(
+        ["prepare", "text", "--inputs", str(text_file), "--output", output, "--vocabulary-size", "150"]
+    )
+    shown = capsys.readouterr().err
+    assert re.split("[\r\n]", shown.rstrip())[-1].startswith("t5lite prepare: the disk of")

@@ -195,15 +195,18 @@ def test_neither_has_a_store(any_vocabulary, tmp_path):
         assert special_ids(any_vocabulary).isdisjoint(side.tokens(0, side.num_tokens).tolist())
 
 
-def test_a_character_that_someone_made_a_special_token_is_not_lost(tmp_path):
+@pytest.mark.parametrize(
+    "special", [{"pad_token": "!"}, {"eos_token": "Ċ"}, {"bos_token": "!", "cls_token": "Ċ"}]
+)
+def test_a_character_that_someone_made_a_special_token_is_not_lost(special, tmp_path):
     write_bpe(tmp_path, TEXTS, size=400)
-    (tmp_path / "tokenizer_config.json").write_text(
-        json.dumps({"pad_token": "!", "eos_token": "<|endoftext|>"})
-    )
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"} | special))
     vocabulary = open_vocabulary(tmp_path)
-    ids = vocabulary.encode("wow! <|endoftext|>")
-    assert vocabulary.eos_id not in ids
-    assert ids.tolist().count(vocabulary.pad_id) == 1
+    for text in ("wow! <|endoftext|>\nHi!", "!!", "\n", "a\n"):
+        ids = vocabulary.encode(text)
+        assert vocabulary.encode("<|endoftext|>", parse_sentinels=True)[0] not in ids
+        assert vocabulary.decode(ids) == text
+        assert vocabulary.num_bytes(ids) == len(text)
 
 
 def test_symbols_of_a_model_are_found_by_name_wherever_they_are(tmp_path):
@@ -212,3 +215,13 @@ def test_symbols_of_a_model_are_found_by_name_wherever_they_are(tmp_path):
     assert vocabulary.sentinel_ids.tolist() == [4, 5, 6]
     assert 3 in vocabulary.encode("the①cat")  # no special token: a token like others
     assert vocabulary.encode("a <extra_id_2>", parse_sentinels=True)[-1] == 6
+
+
+def test_a_symbol_called_as_a_special_token_is_text_in_a_prompt_too(tmp_path):
+    vocabulary = open_vocabulary(_sentencepiece(tmp_path, user_defined_symbols=["<mask>", *SENTINELS]))
+    of_text = vocabulary.encode("the <mask> cat").tolist()
+    assert 3 not in of_text
+    assert vocabulary.encode("the <mask> cat", parse_sentinels=True).tolist() == of_text
+    prompt = vocabulary.encode("<mask> a <extra_id_1> <mask>", parse_sentinels=True)
+    assert 3 not in prompt
+    assert vocabulary.sentinel(1) in prompt

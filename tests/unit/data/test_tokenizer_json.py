@@ -125,16 +125,6 @@ def test_fingerprint_covers_tokens_and_special_tokens(bpe, tmp_path, prose):
     assert open_vocabulary(tmp_path).fingerprint != bpe.fingerprint
 
 
-def test_the_special_tokens_map_is_second_to_the_config(tmp_path, prose):
-    write_wordpiece(tmp_path, prose(50, seed=0))
-    (tmp_path / "special_tokens_map.json").write_text(
-        json.dumps({"eos_token": {"content": "[SEP]", "lstrip": False}, "bos_token": "[MASK]"})
-    )
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "[CLS]"}))
-    vocabulary = open_vocabulary(tmp_path / "tokenizer.json")
-    assert (vocabulary.bos_id, vocabulary.eos_id) == (2, 3)
-
-
 def test_unusable_files_are_refused(tmp_path, prose):
     with pytest.raises(DataError, match="cannot read"):
         TokenizerJsonVocabulary(tmp_path / "missing.json")

@@ -363,3 +363,32 @@ def test_names_of_classes_are_lines_and_one_for_each(names):
     given = Usage(class_names=tuple(names)).names(3)
     assert len(set(given)) == len("\n".join(given).splitlines()) == 3
     assert given in (NUMBERED, (*names[:3], *NUMBERED[len(names) :]))
+
+
+def test_what_is_left_out_of_a_generation_config_is_named(tmp_path, caplog):
+    exported("gpt2", tmp_path)
+    read_usage(tmp_path)
+    assert not caplog.records
+    said = json.loads((tmp_path / "generation_config.json").read_text())
+    more = {
+        "do_sample": True,
+        "temperature": 0.6,
+        "forced_bos_token_id": 9,
+        "top_k": None,
+        "use_cache": False,
+    }
+    (tmp_path / "generation_config.json").write_text(json.dumps({**said, **more}))
+    read_usage(tmp_path)
+    (record,) = caplog.records
+    assert "json: do_sample=True, temperature=0.6, forced_bos_token_id=9; `t5lite" in record.getMessage()
+
+
+@pytest.mark.parametrize("start", [7, [0, 7]])
+def test_another_start_of_texts_is_refused_in_generation_config_too(start, tmp_path, no_weights_read):
+    exported("t5", tmp_path)
+    said = json.loads((tmp_path / "generation_config.json").read_text())
+    (tmp_path / "generation_config.json").write_text(json.dumps({**said, "decoder_start_token_id": start}))
+    with pytest.raises(
+        UserError, match=rf"decoder_start_token_id={re.escape(str(start))}, .* start with id 0"
+    ):
+        import_folder(tmp_path)

@@ -7,7 +7,8 @@ alone and put their own rules in place of the file's.
 import json
 from typing import Any
 
-from t5lite.data.vocabulary import TokenizerJsonVocabulary
+from t5lite.data.vocabulary import Frame, TokenizerJsonVocabulary
+from t5lite.data.vocabulary.tokenizer_json import CHAT_TEMPLATE
 from t5lite.interop.huggingface.tokenizer_files.added_tokens import CONFIG, TOKENIZER, encoded
 from t5lite.interop.huggingface.tokenizer_files.framing import Framing
 
@@ -31,7 +32,7 @@ def tokenizer_json_files(vocabulary: TokenizerJsonVocabulary, framing: Framing) 
     as_written.no_truncation()
     names = {index: name for name, index in tokenizer.get_vocab(with_added_tokens=True).items()}
     content: dict[str, Any] = json.loads(vocabulary.rules)
-    if _added_ids(tokenizer) != (framing.before, framing.after):
+    if (vocabulary.own_frame or Frame()) != Frame(framing.before, framing.after):
         content["post_processor"] = framing.post_processor(names)
     if content != json.loads(as_written.to_str()):
         written = encoded(content)
@@ -44,13 +45,5 @@ def tokenizer_json_files(vocabulary: TokenizerJsonVocabulary, framing: Framing) 
     }
     if vocabulary.additional_special_tokens:
         config["additional_special_tokens"] = list(vocabulary.additional_special_tokens)
-    return {TOKENIZER: written, CONFIG: encoded(config)}
-
-
-def _added_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the ids that the file itself puts before and after a text."""
-    alone = tokenizer.encode("a", add_special_tokens=False).ids
-    whole = tokenizer.encode("a", add_special_tokens=True).ids
-    starts = (start for start in range(len(whole)) if whole[start : start + len(alone)] == alone)
-    start = next(starts, len(whole))
-    return tuple(whole[:start]), tuple(whole[start + len(alone) :])
+    template = {name: vocabulary.files[name] for name in (CHAT_TEMPLATE,) if name in vocabulary.files}
+    return {TOKENIZER: written, CONFIG: encoded(config), **template}
