@@ -4,9 +4,9 @@ All decode the same inputs with the same random weights in float32, greedily or 
 end early: EOS is banned. The rows that the sides agree on are counted; a side that agrees on fewer than nine
 of ten ends the run (of random weights, some logits are as good as equal). transformers runs ``generate`` as
 its users run it, CTranslate2 its converter's output with as many threads as there are cores. t5lite runs what
-its commands run, with the XLA flags and memory pages that they set. Each side has a process of its own; they
-take turns, so that they see the same load. What is printed is wall time and CPU time (of all threads) of a
-batch.
+its commands run, with the XLA flags and memory pages that they set. Each side has a process of its own and
+decodes the batch once before the first turn; they take turns, so that they see the same load. What is printed
+is wall time and CPU time (of all threads) of a batch.
 
     python benchmarks/decoding_speed.py
     python benchmarks/decoding_speed.py --num-beams 4
@@ -171,9 +171,10 @@ class Turn(NamedTuple):
 
 
 def serve(side: str, work: Work, connection: Connection) -> None:
-    """Make one side, then answer each "decode" with a ``Turn`` until the parent is gone."""
+    """Make one side and say so, then answer each "decode" with a ``Turn`` until the parent is gone."""
     decode, hlo = SIDES[side](work)
     decode()  # compiles, allocates
+    connection.send("ready")
     with contextlib.suppress(EOFError):
         while order := connection.recv():
             if order == "breakdown":
@@ -229,6 +230,8 @@ def main() -> None:
         work = Work(folder=f"{directory}/model", **shape)
         write_model(arguments.preset, None, work.folder)
         sides = {side: start(side, work, target=serve) for side in names}
+        for connection in sides.values():
+            connection.recv()  # no turn is timed while another side still loads or compiles
         turns: dict[str, list[Turn]] = {side: [] for side in sides}
         print(f"{arguments.preset}, {shape}, {os.cpu_count()} cores")
         for number in range(1, arguments.turns + 1):

@@ -140,8 +140,9 @@ def _jax_training(side: Side, work: Work, architecture: str, new_tokens: int) ->
 
     from t5lite.optim import AdamWConfig, Constant
     from t5lite.partitioning import PartitioningConfig, make_partitioner
+    from t5lite.training.config import StepConfig
     from t5lite.training.state import state_from_params
-    from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+    from t5lite.training.step import compile_train_step, make_train_step
 
     partitioner = make_partitioner(PartitioningConfig())
     optimizer = AdamWConfig().build(Constant(value=LEARNING_RATE).build(1), model.logical_axes)

@@ -28,7 +28,8 @@ import numpy as np
 from t5lite.core.metrics import WeightedSum
 from t5lite.data.host_loader import device_batches
 from t5lite.partitioning import PartitioningConfig, make_partitioner
-from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.config import TrainingConfig
+from t5lite.training.loop import TrainingParts, train
 from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases
 from t5lite.training.preemption import Preemption

@@ -15,8 +15,9 @@ from t5lite.interop.huggingface import import_folder
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.state import state_from_params
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 TRAINED = (
     "T5 1.1",

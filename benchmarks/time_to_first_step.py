@@ -26,7 +26,7 @@ from t5lite.optim import Constant
 from t5lite.quickstart import corpus, stages
 from t5lite.quickstart.recipes import EXTRA_IDS, SIX_MINUTES
 from t5lite.run_config import to_json
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORT = "import t5lite.cli.train_command"

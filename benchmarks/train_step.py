@@ -87,8 +87,9 @@ def t5lite_step(work: Work) -> tuple[StepFn, str]:
     from t5lite.models.functional import build
     from t5lite.optim import AdamWConfig, Constant
     from t5lite.partitioning import PartitioningConfig, make_partitioner
+    from t5lite.training.config import StepConfig
     from t5lite.training.state import state_from_params
-    from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+    from t5lite.training.step import compile_train_step, make_train_step
 
     config, params = import_folder(Path(work.folder))
     model = build(dataclasses.replace(config, dropout_rate=0.0), Execution(scan_unroll=-1))

@@ -1,18 +1,20 @@
 """Does a learning rate that was found on a narrow model hold for a wide one, with ``transfer`` and without?
 
     python benchmarks/width_transfer.py coordinates
+    python benchmarks/width_transfer.py depths
     python benchmarks/width_transfer.py rates RESULTS.csv
     python benchmarks/width_transfer.py picture RESULTS.csv PICTURE.png
 
-``coordinates`` is the check of Yang et al. 2022 (appendix D.1): how far a few steps of Adam move the hidden
-states and logits of the same tokens, by width. ``rates`` trains a decoder on the quickstart's text at
-every width and rate, and goes on where it was: what is in RESULTS.csv is not trained again.
+``coordinates`` is the check of Yang et al. 2022 (appendix D.1): how far a few steps of Adam move the residual
+stream (before the last norm, which would hide its size) and the logits of the same tokens, by width, and
+``depths`` the same by number of layers. ``rates`` trains a decoder on the quickstart's text at every width
+and rate, and goes on where it was: what is in RESULTS.csv is not trained again.
 """
 
 import csv
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +31,12 @@ from t5lite.optim.base import ScheduleFn
 from t5lite.optim.trained import resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
 from t5lite.quickstart.corpus import verses
+from t5lite.training.config import StepConfig
 from t5lite.training.state import init_state
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 WIDTHS = (32, 64, 128, 256)
+DEPTHS = (2, 4, 8, 16)
 RATES = tuple(2.0**-exponent for exponent in range(11, 3, -1))
 HEAD_DIM = 16
 LENGTH, ROWS, STEPS, LAST = 64, 16, 200, 20
@@ -40,20 +44,21 @@ BYTES = 256
 COORDINATE_RATE = 2.0**-7
 
 
-def model_of(width: int, *, transfer: bool) -> FunctionalModel:
-    """Return Llama's layers, two of them, heads of 16: at the least width both kinds are one model."""
+def model_of(width: int, *, transfer: bool, num_layers: int = DEPTHS[0]) -> FunctionalModel:
+    """Return Llama's layers, heads of 16: at the least width and depth both kinds are one model."""
     config = DecoderOnlyConfig(
         vocab_size=BYTES,
         embed_dim=width,
         mlp_dim=3 * width,
         head_dim=HEAD_DIM,
         num_heads=width // HEAD_DIM,
-        num_layers=2,
+        num_layers=num_layers,
         max_length=LENGTH,
         attention=AttentionConfig(scaled=True),
         initializer=NormalInitializer(std=WIDTHS[0] ** -0.5 / 2),
     )
-    return build(replace(config, transfer=Transfer(embed_dim=WIDTHS[0])) if transfer else config)
+    small = Transfer(embed_dim=WIDTHS[0], num_layers=DEPTHS[0])
+    return build(replace(config, transfer=small) if transfer else config)
 
 
 def optimizer_of(model: FunctionalModel, schedule: ScheduleFn) -> Optimizer:
@@ -93,32 +98,42 @@ def trained(model: FunctionalModel, schedule: ScheduleFn, *, steps: int) -> tupl
     return state.params, losses
 
 
-def moved(width: int, *, transfer: bool, steps: int = 5) -> tuple[float, float]:
-    """Return the RMS of what so many steps change of the last hidden states and of the logits."""
-    model = model_of(width, transfer=transfer)
+def moved(model: FunctionalModel, *, steps: int = 5) -> tuple[float, float]:
+    """Return the RMS of what so many steps change of the residual stream and of the logits."""
     probe = next(batches())
 
     @jax.jit
     def outputs(params: Tree) -> tuple[jax.Array, jax.Array]:
         module = model.bind(params)
+        logits = module(probe)
+        module.decoder.final_norm = lambda x_BLD: x_BLD
         tokens = jnp.asarray(probe["decoder_input_tokens"])
-        return module.encode(tokens, segment_ids_BM=jnp.ones_like(tokens)), module(probe)
+        return module.encode(tokens, segment_ids_BM=jnp.ones_like(tokens)), logits
 
     before = outputs(jax.jit(model.init)(jax.random.key(0)))
     after = outputs(trained(model, Constant(value=COORDINATE_RATE).build(steps), steps=steps)[0])
-    hidden, logits = (
+    stream, logits = (
         float(jnp.sqrt(jnp.mean((new - old) ** 2))) for old, new in zip(before, after, strict=True)
     )
-    return hidden, logits
+    return stream, logits
 
 
 def coordinates() -> None:
     """Print the check for both kinds and every width."""
-    print("width  transfer  change of the last hidden states, of the logits (RMS after 5 steps)")
+    _check("width", {width: partial(model_of, width) for width in (*WIDTHS, 2 * WIDTHS[-1])})
+
+
+def depths() -> None:
+    """Print the check for both kinds and every number of layers."""
+    _check("layers", {number: partial(model_of, WIDTHS[0], num_layers=number) for number in DEPTHS})
+
+
+def _check(name: str, models: Mapping[int, Callable[..., FunctionalModel]]) -> None:
+    print(f"{name:6}  transfer  change of the residual stream, of the logits (RMS after 5 steps)")
     for transfer in (False, True):
-        for width in (*WIDTHS, 2 * WIDTHS[-1]):
-            hidden, logits = moved(width, transfer=transfer)
-            print(f"{width:5}  {transfer!s:8}  {hidden:.3f}  {logits:.3f}", flush=True)
+        for size, made in models.items():
+            stream, logits = moved(made(transfer=transfer))
+            print(f"{size:6}  {transfer!s:8}  {stream:.3f}  {logits:.3f}", flush=True)
 
 
 def rates(results: Path) -> None:
@@ -162,4 +177,5 @@ def picture(results: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"coordinates": coordinates, "rates": rates, "picture": picture}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    commands = {"coordinates": coordinates, "depths": depths, "rates": rates, "picture": picture}
+    commands[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -71,8 +71,7 @@ from t5lite.partitioning import PartitioningConfig
 from t5lite.partitioning.multihost import JoiningConfig
 from t5lite.run_config import UNIONS, EvaluationConfig, FineTuningConfig, RunConfig
 from t5lite.run_origins import ContinueFrom, InitializeFrom
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig, TrainingConfig
 from t5lite.training.trackers import MlflowConfig, TrackioConfig, WandbConfig
 from t5lite.training.watchdog import WatchdogConfig
 

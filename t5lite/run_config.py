@@ -22,7 +22,7 @@ from t5lite.core.finite_fields import require_finite
 from t5lite.core.home import expand_fields
 from t5lite.core.option_paths import as_flags, check_option_paths
 from t5lite.core.recipe_files import run_recipe
-from t5lite.core.storage.addresses import StoragePath, absolute_location, place
+from t5lite.core.storage.addresses import StoragePath, absolute_location, not_a_file, place
 from t5lite.core.storage.local_copies import local_copy
 from t5lite.core.strict_json import StrictJson, remedied
 from t5lite.data.host_loader import LoaderConfig
@@ -49,8 +49,7 @@ from t5lite.run_migrations import VERSIONS
 from t5lite.run_origins import ContinueFrom, InitializeFrom
 from t5lite.tasks.opening import check_task, open_task, task_location
 from t5lite.tasks.recipes import with_task
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig, TrainingConfig
 from t5lite.training.trackers import TrackerConfig
 from t5lite.training.watchdog import WatchdogConfig
 
@@ -316,8 +315,7 @@ def load(
       SystemExit: with code 0, after ``--help``.
     """
     if not path.is_file():
-        problem = "is a directory" if path.is_dir() else "does not exist"
-        raise ConfigError(f"recipe {path} {problem}; recipes are .py files such as those in configs/")
+        raise ConfigError(f"recipe {path} {not_a_file(path)}; recipes are .py files, as in configs/")
     if path.suffix == ".json":
         with remedied("mend it, or give the recipe"):
             recipe = read_saved(path)
@@ -444,5 +442,5 @@ UNIONS = (
     Adapter,
     TrackerConfig,
 )
-"""The fields that may be one of several classes; Objective before DataConfig, which has it."""
+"""The fields that may be one of several classes."""
 _JSON = StrictJson(unions=UNIONS, versions={RunConfig: VERSIONS})

@@ -16,7 +16,7 @@ from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.files import check_apart, check_new_file, write_bytes, write_text
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import StoragePath, absolute_location, place, storage_address
+from t5lite.core.storage.addresses import StoragePath, absolute_location, is_remote, place
 from t5lite.runner.choosing import Budget, Criterion, advice, criterion, pareto, recorded, shown
 from t5lite.runner.comparison import ComparedRun, read_run
 from t5lite.runner.measurements import Measured
@@ -62,7 +62,8 @@ class Arguments:
                 raise ConfigError(f"--{name.replace('_', '-')} {limit:g} must be above 0")
         known: dict[str, str] = {}
         for run in self.runs:
-            real = storage_address(run) or os.path.realpath(absolute_location(run))
+            location = absolute_location(run)
+            real = location if is_remote(location) else os.path.realpath(location)
             if real in known:
                 same = "" if known[real] == run else f", once as {known[real]}"
                 raise ConfigError(f"{run} is given twice{same}; give each run once")

@@ -9,15 +9,23 @@ import tyro
 
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
-from t5lite.cli.decoding_options import DecodingOptions
-from t5lite.cli.generated_outputs import COMMAND, check_output, is_json_lines, terminal_text, write_outputs
+from t5lite.cli.generated_outputs import (
+    COMMAND,
+    check_output,
+    is_json_lines,
+    terminal_text,
+    write_none,
+    write_outputs,
+)
 from t5lite.cli.input_texts import input_texts
 from t5lite.cli.resumed_outputs import Resumption, deciding_options, json_lines
+from t5lite.cli.shards import Shard
 from t5lite.core import command_line
 from t5lite.core.errors import DataError
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import absolute_location, place
 from t5lite.data.reading.record_texts import InvalidUtf8
+from t5lite.decoding.options import DecodingOptions
 from t5lite.runner.averages import Average
 from t5lite.runner.generation import start_generation
 from t5lite.runner.int8_weights import Weights
@@ -43,6 +51,9 @@ class Arguments:
     output_file: str | None = None
     """New file, apart from the run: an output a line, or JSON lines in .jsonl; standard output by default.
     Of JSON lines, the same command goes on where an earlier one was cut off."""
+    shard: str | None = None
+    """I/N, such as 1/4: take block I of N of the inputs alone, and write NAME-00001-of-00004.jsonl for
+    NAME.jsonl; each object there has the number of its input among all as row."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
@@ -72,11 +83,14 @@ def run(arguments: Sequence[str]) -> int:
     """Generate and print."""
     parsed = command_line.parse(Arguments, arguments, prog="t5lite generate")
     decoding = parsed.decoding.config()
+    shard = None if parsed.shard is None else Shard.parse(parsed.shard)
     inputs = input_texts(
         parsed.text, parsed.input_file, field=parsed.field, on_invalid_utf8=parsed.on_invalid_utf8
     )
     reads = [parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
     output = None if parsed.output_file is None else place(parsed.output_file)
+    if shard is not None and output is not None:
+        output = shard.file(output)
     check_output(output, reads=reads)
     if decoding.log_probs and not is_json_lines(output):
         raise DataError("--log-probs are written to JSON lines; give --output-file NAME.jsonl")
@@ -87,8 +101,14 @@ def run(arguments: Sequence[str]) -> int:
         options=deciding_options(vars(parsed)),
         inputs=inputs,
         read_part=json_lines if is_json_lines(output) else None,
+        shard=shard,
     )
-    inputs = inputs[resumption.num_outputs :]
+    block = slice(0, len(inputs)) if shard is None else shard.block(len(inputs))
+    if block.start == block.stop:
+        write_none(resumption, f"shard {shard} has none of {len(inputs):,} inputs")
+        return 0
+    first_index = block.start + resumption.num_outputs
+    inputs = inputs[first_index : block.stop]
     one_process.say_so()
     xla.configure()
     batch_size, shown = min(parsed.batch_size, len(inputs)), terminal_text(output, inputs)
@@ -102,8 +122,15 @@ def run(arguments: Sequence[str]) -> int:
         max_decode_length=parsed.max_decode_length,
         batch_size=batch_size,
         decoding=decoding,
-        first_index=resumption.num_outputs,
+        first_index=first_index,
         show=shown,
     )
-    write_outputs(generation, inputs, resumption, batch_size=batch_size, shown=shown)
+    write_outputs(
+        generation,
+        inputs,
+        resumption,
+        batch_size=batch_size,
+        shown=shown,
+        first_row=None if shard is None else first_index + 1,
+    )
     return 0

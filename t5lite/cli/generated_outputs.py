@@ -79,6 +79,7 @@ def write_outputs(
     *,
     batch_size: int,
     shown: TerminalText | None = None,
+    first_row: int | None = None,
 ) -> None:
     r"""Write an output for each input as it comes, and say on standard error what was cut.
 
@@ -92,6 +93,7 @@ def write_outputs(
       resumption: the file, and what is in it already.
       batch_size: inputs at once.
       shown: what shows the text of a lone input as it is written.
+      first_row: number of the first input among those of all shards, from 1; None where there are none.
 
     Raises:
       UserError: if the file cannot be written.
@@ -111,10 +113,11 @@ def write_outputs(
         for number, (text, output) in enumerate(zip(inputs, generation.outputs, strict=True), 1):
             texts = [each.text for each in (output, *output.others)]
             lines = [each.translate(_LINE_BREAKS) for each in texts]
+            row = None if first_row is None else first_row + number - 1
             missing = generation.num_sequences - len(lines)
             told = lines if shown is None else [shown.rest(texts[0]).translate(_LINE_BREAKS), *lines[1:]]
             as_text = "".join(f"{line}\n" for line in told) + "\n" * missing
-            stream.write(_json_line(text, output) if as_json else as_text)
+            stream.write(_json_line(text, output, row) if as_json else as_text)
             counts["cut"] += output.output_cut
             counts["broken"] += not as_json and texts != lines
             counts["fewer"] += missing > 0
@@ -137,6 +140,17 @@ def write_outputs(
             f"{counts['broken']:,} of {len(inputs):,} outputs have line breaks, written as \\n here; "
             "--output-file NAME.jsonl keeps them"
         )
+
+
+def write_none(resumption: Resumption, why: str) -> None:
+    """Write an empty file, and say why.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    with opened(resumption):
+        pass
+    _say(f"{why}: {resumption.path or 'standard output'} is empty")
 
 
 def _cut_inputs(generation: Generation) -> str | None:
@@ -164,8 +178,9 @@ def _more_output(lengths: GenerationLengths) -> str:
     return "the model has no more positions"
 
 
-def _json_line(text: str, output: Output) -> str:
+def _json_line(text: str, output: Output, row: int | None) -> str:
     record = {
+        **({} if row is None else {"row": row}),
         "input": text,
         "output": output.text,
         "input_cut": output.input_cut,

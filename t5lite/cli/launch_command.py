@@ -12,7 +12,7 @@ import tyro
 
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core import command_line
-from t5lite.core.errors import ConfigError
+from t5lite.core.errors import ConfigError, DoesNotFitError
 from t5lite.core.exit_codes import ExitCode
 from t5lite.core.registry import lookup
 from t5lite.launching import addresses, fit, submission
@@ -52,11 +52,41 @@ class Arguments(RecipeOptions, Generic[KindT]):
             raise ConfigError("--flag is for the client of a platform, and this one has none; leave it out")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A job that fits its machines and sees its places, rendered."""
+
+    job: Job
+    platform: Platform
+    text: str
+    """Of the file that starts it."""
+    dry_run: bool
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Check, render and start; return 3 if the run does not fit, else what the platform's client says."""
+    """Check, render and start; return what the platform's client says."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return ExitCode.DONE
+    prepared = prepare(arguments)
+    job, platform = prepared.job, prepared.platform
+    path = Path(f"{job.name}.{platform.suffix}")
+    if prepared.dry_run:
+        print(prepared.text, end="")
+        print(f"would run: {shlex.join(platform.command(job, str(path)))}", file=sys.stderr)
+        return ExitCode.DONE
+    return submission.start(
+        prepared.text, path, client=platform.client, command=lambda file: platform.command(job, file)
+    )
+
+
+def prepare(arguments: Sequence[str]) -> Prepared:
+    """Check and render what the words of the command ask for; start and write nothing.
+
+    Raises:
+      ConfigError: for a mistake in them, or a place that the machines do not see.
+      DoesNotFitError: if the run does not fit the accelerators that they name.
+    """
     name, *words = arguments
     if name.startswith("-"):
         raise ConfigError(f"the platform comes first: t5lite launch {'|'.join(PLATFORMS)} --config RECIPE")
@@ -76,17 +106,8 @@ def run(arguments: Sequence[str]) -> int:
         flags=known.flag,
     )
     addresses.check_places(config, platform.missing_disk)
-    if not _may_start(config, platform, how=known.fit):
-        return ExitCode.DOES_NOT_FIT
-    text = platform.render(job)
-    path = Path(f"{job.name}.{platform.suffix}")
-    if known.dry_run:
-        print(text, end="")
-        print(f"would run: {shlex.join(platform.command(job, str(path)))}", file=sys.stderr)
-        return ExitCode.DONE
-    return submission.start(
-        text, path, client=platform.client, command=lambda file: platform.command(job, file)
-    )
+    _check_fits(config, platform, how=known.fit)
+    return Prepared(job=job, platform=platform, text=platform.render(job), dry_run=known.dry_run)
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -106,21 +127,26 @@ def _parse(name: str, kind: type[Platform], words: Sequence[str]) -> tuple[Argum
     )
 
 
-def _may_start(config: RunConfig, platform: Platform, *, how: str) -> bool:
-    """Say whether the run fits, and return whether it may start."""
+def _check_fits(config: RunConfig, platform: Platform, *, how: str) -> None:
+    """Say how well the run fits.
+
+    Raises:
+      DoesNotFitError: if it does not.
+      ConfigError: if it cannot be asked.
+    """
     topology = platform.topology
     if topology is None:
         if how == "compile":
             raise ConfigError("--fit compile needs accelerators to compile for: give --chips")
-        return True
+        return
     if how == "skip":
         print(f"not checked whether it fits {topology}", file=sys.stderr)
-        return True
+        return
     ask = fit.predicted if how == "predict" else fit.compiled
     found = ask(config, topology, announce=lambda text: print(text, file=sys.stderr))
-    prefix = "" if found.fits else "t5lite launch: "
-    print(f"{prefix}{found.said}", file=sys.stderr)
-    return found.fits
+    if not found.fits:
+        raise DoesNotFitError(found.said)
+    print(found.said, file=sys.stderr)
 
 
 def _help() -> str:

@@ -36,7 +36,7 @@ class Arguments:
     """
 
     given: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_SWEEP …")]] = ()
-    """Run directories, directories of sweeps, tables (.csv, .tsv, .jsonl, .parquet): local, gs:// or s3://."""
+    """Run directories, directories of sweeps, tables (.csv, .json, .jsonl, .parquet …): local, gs:// or s3://."""
     output: str = _OUTPUT
     """New directory of the report, local or in a bucket."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -82,6 +82,11 @@ def run(arguments: Sequence[str]) -> int:
     """Write the report and say where it is."""
     known = command_line.parse(Arguments, arguments, prog="t5lite report")
     given = known.given or (known.directory or _QUICKSTART,)
+    if not known.given and known.directory is None and not _is_quickstart(place(_QUICKSTART)):
+        raise ConfigError(
+            "give runs, sweeps or tables: t5lite report RUN_OR_SWEEP …; nor is there a quickstart, whose "
+            f"report is made again where none is given ({_QUICKSTART}/{RESULTS_FILE})"
+        )
     if not known.given or any(_is_quickstart(place(each)) for each in given):
         return _quickstart(known, given)
     if known.by is not None and not any(place(each).is_file() for each in given):
@@ -108,8 +113,9 @@ def run(arguments: Sequence[str]) -> int:
         ),
         predictions=written,
     )
-    page = write_report(report, output, overwrite=known.overwrite)
-    print("\n".join([*material.notes, f"{len(material.runs)} runs: {page}"]))
+    page, said = write_report(report, output, overwrite=known.overwrite)
+    count = len(material.runs)
+    print("\n".join([*material.notes, *said, f"{count} run{'s' * (count != 1)}: {page}"]))
     return 0
 
 

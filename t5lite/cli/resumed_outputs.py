@@ -7,9 +7,10 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from t5lite.cli.shards import Shard
 from t5lite.core.errors import DataError
 from t5lite.core.files import part_of, write_json
 from t5lite.core.json_text import load_json
@@ -38,9 +39,16 @@ _DECIDE_NOTHING = (
     "output_file",
     "batch_size",
     "on_invalid_utf8",
+    "shard",
 )
 """Options that decide nothing of an output, or are compared otherwise where outputs are gone on from."""
-_SAME = {"run": "another run", "options": "other options", "inputs_sha256": "other inputs"}
+_SAME = {
+    "run": "another run",
+    "options": "other options",
+    "inputs_sha256": "other inputs",
+    "step": "another step",
+    "shard": "another shard",
+}
 """What must be the same, and what there is if not."""
 
 
@@ -56,10 +64,11 @@ class Resumption:
     Attributes:
       path: the file; None for standard output, of which nothing is kept.
       command: that writes it.
-      origin: run, options and inputs; nothing where outputs are not gone on from.
+      origin: run, options, inputs and shard; nothing where outputs are not gone on from.
       num_outputs: that are there.
       num_bytes: that hold them; what follows is half an output.
       step: of the checkpoint that wrote them; None where there are none.
+      shard: of the inputs that is written; None for all of them.
     """
 
     path: StoragePath | None
@@ -68,6 +77,7 @@ class Resumption:
     num_outputs: int = 0
     num_bytes: int = 0
     step: int | None = None
+    shard: Shard | None = None
 
     @classmethod
     def of(
@@ -79,6 +89,7 @@ class Resumption:
         options: Mapping[str, Any],
         inputs: Sequence[str],
         read_part: ReadPart | None,
+        shard: Shard | None = None,
     ) -> "Resumption":
         """Return what there is of the outputs that are to be written.
 
@@ -87,8 +98,9 @@ class Resumption:
           command: that writes them.
           run: absolute location of the run.
           options: that decide what is written.
-          inputs: all of them.
+          inputs: all of them, of all shards.
           read_part: finds what is there; None for a file that is not gone on with.
+          shard: of the inputs that is written, to be joined with others beside it.
 
         Raises:
           DataError: if what is there is of something else, or not known to be of this, or damaged.
@@ -103,26 +115,55 @@ class Resumption:
         for text in inputs:
             digest.update(json.dumps(text).encode())
         told = json.loads(json.dumps(dict(options), default=str))  # as it is read back
-        origin = {"run": run, "options": told, "inputs_sha256": digest.hexdigest()}
+        origin = {
+            "run": run,
+            "options": told,
+            "inputs_sha256": digest.hexdigest(),
+            "shard": None if shard is None else str(shard),
+        }
+        fresh = cls(path, command, origin, shard=shard)
+        fresh._check_other_shards(origin)
         if not part_of(path).exists():
-            return cls(path, command, origin)
+            return fresh
         found = _read_origin(path)
-        for name, what in _SAME.items():
-            if found.get(name) != origin[name]:
-                raise other_part(path, f"of {what}")
-        return cls(path, command, origin, *read_part(path, inputs), found["step"])
+        if what := _other(found, origin):
+            raise other_part(path, f"of {what}")
+        own = inputs if shard is None else inputs[shard.block(len(inputs))]
+        num_outputs, num_bytes = read_part(path, own)
+        return replace(fresh, num_outputs=num_outputs, num_bytes=num_bytes, step=found["step"])
 
     def check_step(self, step: int) -> None:
         """Check that outputs of a step may follow.
 
         Raises:
-          DataError: if those that are there are of another one.
+          DataError: if those that are there are of another one, or other shards are.
         """
         if self.path is not None and self.num_outputs and step != self.step:
             raise DataError(
                 f"{part_of(self.path)} holds {self.num_outputs:,} outputs of step {self.step}, and this is "
                 f"step {step}; go on with --step {self.step}, or move or delete it"
             )
+        self._check_other_shards({**self.origin, "step": step})
+
+    def _check_other_shards(self, origin: Mapping[str, Any]) -> None:
+        """Check that other shards beside it are of the same, while they are written or cut off."""
+        if self.path is None or self.shard is None or not self.path.parent.is_dir():
+            return
+        there = {each.name for each in self.path.parent.iterdir()}
+        common = {name: value for name, value in origin.items() if name != "shard"}
+        for other in self.shard.others(self.path):
+            if _origin_of(other).name not in there:
+                continue
+            try:
+                found = _read_origin(other)
+            except DataError:  # whole meanwhile, or damaged, of which its own command tells
+                continue
+            if what := _other(found, common):
+                raise DataError(
+                    f"{_origin_of(other)} is of {what} than shard {self.shard}, and shards of one output are "
+                    "joined; give all of them the same --run, --step, inputs and options, or another "
+                    "--output-file"
+                )
 
     def begin(self, step: int) -> None:
         """Keep what the outputs that follow are of, and say what is gone on from; no other process writes."""
@@ -141,6 +182,13 @@ class Resumption:
 
 def _origin_of(path: StoragePath) -> StoragePath:
     return part_of(path).with_name(f"{part_of(path).name}.json")
+
+
+def _other(found: Mapping[str, Any], origin: Mapping[str, Any]) -> str | None:
+    """Return what is not the same; None if all is."""
+    return next(
+        (what for name, what in _SAME.items() if name in origin and found.get(name) != origin[name]), None
+    )
 
 
 def _read_origin(path: StoragePath) -> dict[str, Any]:

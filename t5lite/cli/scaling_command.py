@@ -22,6 +22,7 @@ from t5lite.scaling.analysis import (
     analyse,
     described,
     fitted_runs,
+    highest_loss,
     warnings,
 )
 from t5lite.scaling.methods import METHODS
@@ -36,19 +37,24 @@ _COUNT_USAGE = "t5lite scaling count: see t5lite scaling count --help"
 class Arguments:
     """Fit scaling laws to a table of runs: parameters, tokens, FLOPs (two of the three are enough), loss.
 
-    The table is .csv, .tsv, .jsonl or .parquet. Methods: envelope, isoflop and chinchilla are the three
-    approaches of Hoffmann et al. (2022); projection is the third by least squares; kaplan, and repetition
-    of tokens.
+    The table is .csv, .tsv, .json, .jsonl or .parquet, packed (.gz) or not. Methods: envelope, isoflop and
+    chinchilla are the three approaches of Hoffmann et al. (2022); projection is the third by least squares;
+    kaplan, and repetition of tokens.
     """
 
     table: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TABLE")]] = ""
     """File, local, gs:// or s3://."""
     columns: tuple[str, ...] = ()
-    """Pairs OURS THEIRS for columns of other names: params, tokens, flops, loss, unique_tokens, run."""
+    """Pairs OURS THEIRS for columns of other names: params, tokens, flops, loss, unique_tokens, run; - as
+    THEIRS says that there is none."""
     where: tuple[str, ...] = ()
     """Pairs COLUMN VALUE that rows must have."""
     by: str | None = None
     """A column; the runs of each of its values are fitted by themselves."""
+    lowest: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fit only the best of the runs that have the same parameters and tokens, as of a search for rates."""
+    loss_below: float = math.inf
+    """Runs of such a loss or more are left out, as of those that diverged."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Which."""
     predict_flops: tuple[float, ...] = ()
@@ -84,6 +90,8 @@ class Arguments:
             raise ConfigError(
                 f"predict_run={self.predict_run}: give pairs of parameters and tokens, above 0 and below 1e40"
             )
+        if not self.loss_below > 0:
+            raise ConfigError(f"loss_below={self.loss_below}: losses are above 0; give one, such as 5")
         if self.fit_below is not None and not 0 < self.fit_below < math.inf:
             raise ConfigError(f"fit_below={self.fit_below}: FLOPs are above 0 and finite")
         if self.resamples < FEWEST_RESAMPLES:
@@ -109,7 +117,10 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{given}{_COUNT_USAGE}; {_USAGE}")
     known = command_line.parse(Arguments, arguments[1:], prog="t5lite scaling fit")
     reading = Reading(
-        columns=command_line.pairs("columns", known.columns), where=command_line.pairs("where", known.where)
+        columns=command_line.pairs("columns", known.columns),
+        where=command_line.pairs("where", known.where),
+        lowest=known.lowest,
+        loss_below=known.loss_below,
     )
     drawn = _new_picture(known)
     settings = Settings(
@@ -125,14 +136,19 @@ def run(arguments: Sequence[str]) -> int:
         key: [analyse(table.observations, METHODS[name], settings) for name in known.methods]
         for key, table in tables.items()
     }
+    highest = max(highest_loss(table.observations, settings) for table in tables.values())
+    notes = {
+        key: [*table.notes, *warnings(table.observations, settings, highest=highest)]
+        for key, table in tables.items()
+    }
     if known.json:
         asked = {"columns": dict(reading.columns), "where": dict(reading.where), "by": known.by}
-        content = {key: asked | _json(tables[key], each, settings) for key, each in found.items()}
+        content = {key: asked | _json(tables[key], notes[key], each, settings) for key, each in found.items()}
         print(json.dumps(_finite(content), indent=2, allow_nan=False))
     else:
         for key, each in found.items():
             name = f"{known.table}, {known.by}={key}" if key else known.table
-            print("\n".join(_text(name, tables[key], each, settings)))
+            print("\n".join(_text(name, tables[key], notes[key], each, settings)))
     if not any(analysis.fitted for each in found.values() for analysis in each):
         raise DataError(f"{known.table}: no method could be fitted; why not is said of each above")
     if drawn is not None:
@@ -159,9 +175,11 @@ def _new_picture(known: Arguments) -> StoragePath | None:
     return file
 
 
-def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Settings) -> list[str]:
+def _text(
+    name: str, table: Table, notes: Sequence[str], analyses: Sequence[Analysis], settings: Settings
+) -> list[str]:
     lines = [f"{name}: {described(table.observations, settings)}"]
-    lines += [f"warning: {note}" for note in (*table.notes, *warnings(table.observations, settings))]
+    lines += [f"warning: {note}" for note in notes]
     if renamed := [f"{name}={column}" for name, column in table.meant.items() if name != column]:
         lines.append(f"columns: {', '.join(renamed)}")
     for analysis in analyses:
@@ -174,14 +192,18 @@ def _text(name: str, table: Table, analyses: Sequence[Analysis], settings: Setti
         lines += [f"  held out: {each}" for each in analysis.held_out]
         verb = "" if analysis.fitted else "not fitted: "
         lines += [f"  {verb}{note}" for note in analysis.notes]
-    return [*lines, "", f"behind each number: its {settings.level:.0%} interval", ""]
+    is_of_runs = bool(settings.sizes) or any(analysis.held_out for analysis in analyses)
+    scatter = ", of a run's loss without the scatter of single runs" * is_of_runs
+    return [*lines, "", f"behind each number: its {settings.level:.0%} interval{scatter}", ""]
 
 
-def _json(table: Table, analyses: Sequence[Analysis], settings: Settings) -> dict[str, Any]:
+def _json(
+    table: Table, notes: Sequence[str], analyses: Sequence[Analysis], settings: Settings
+) -> dict[str, Any]:
     return {
         "meant": dict(table.meant),
         "runs": len(fitted_runs(table.observations, settings)),
-        "notes": [*table.notes, *warnings(table.observations, settings)],
+        "notes": list(notes),
         "methods": {
             analysis.method.name: {
                 "fitted": analysis.fitted is not None,

@@ -10,20 +10,20 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from t5lite import run_config
+from t5lite.cli.sweep_recipes import launch_words, write_recipes
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
-from t5lite.core.files import make_directory
+from t5lite.core.files import check_place
 from t5lite.core.home import expand_fields
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, is_remote, place
 from t5lite.partitioning import multihost
 from t5lite.planning.report import table
 from t5lite.scaling.counting import EXACT, count_run
 from t5lite.scaling.sweep_epochs import Epochs
 from t5lite.scaling.sweep_list import write_list
-from t5lite.scaling.sweep_running import Outcome, Processes, as_it_can_start, lacking, run_all
+from t5lite.scaling.sweep_running import Outcome, Processes, lacking, run_all
 from t5lite.scaling.sweep_table import TABLE, has_parquet, note_finished, write_tables
-from t5lite.scaling.sweeps import SweepRun, expand, read_sweep
+from t5lite.scaling.sweeps import SweepRun, check_directory, expand, read_sweep
 
 _SHORT_STATES = ("waiting", "finished")
 
@@ -46,6 +46,9 @@ class Arguments:
     write_recipes: str | None = None
     """Start nothing; write a recipe (.json) for each run that is not finished into this directory, for
     `t5lite launch PLATFORM --config`."""
+    launch: str | None = None
+    """With --write-recipes, write each run's job file, too, by these words of `t5lite launch`:
+    'slurm --chips h100-8'."""
     json: bool = False
     """With --list, print JSON."""
 
@@ -55,6 +58,17 @@ class Arguments:
         expand_fields(self, "sweep", "write_recipes")
         if self.json and not self.list:
             raise ConfigError("--json is of --list; give both")
+        if self.list and self.write_recipes is not None:
+            raise ConfigError("--list writes nothing; leave out --list or --write-recipes")
+        if self.launch is not None:
+            if self.write_recipes is None:
+                raise ConfigError("--launch writes job files beside recipes; give --write-recipes DIR, too")
+            launch_words(self.launch)
+            if is_remote(self.write_recipes):
+                raise ConfigError(
+                    f"--write-recipes {self.write_recipes}: clients of platforms read job files from a disk; "
+                    "with --launch give a directory on one"
+                )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -63,6 +77,10 @@ def run(arguments: Sequence[str]) -> int:
     # Where an accelerator is, it is left to the runs, which are processes of their own.
     jax.config.update("jax_platforms", "cpu")
     sweep = read_sweep(place(known.sweep))
+    folder, epochs = place(sweep.directory), Epochs()
+    check_directory(folder)
+    if known.write_recipes is not None:
+        check_place(place(known.write_recipes))
     every, notes = expand(sweep)
     for note in notes:
         _say(note)
@@ -70,12 +88,12 @@ def run(arguments: Sequence[str]) -> int:
     if needed := lacking(runs):
         _say(f"taken as well, for others go on from there: {', '.join(run.id for run in needed)}")
         runs = [*needed, *runs]
-    folder, epochs = place(sweep.directory), Epochs()
     if known.list:
         print(_json(runs, epochs) if known.json else _listed(runs, epochs))
         return 0
     if known.write_recipes is not None:
-        return _write_recipes(place(known.write_recipes), runs)
+        write_recipes(place(known.write_recipes), runs, launch=known.launch, say=_say)
+        return 0
     _check_alone()
     if not has_parquet():
         _say("tables are written as CSV alone; Parquet needs pyarrow: pip install 't5lite[data]'")
@@ -123,7 +141,8 @@ def _chosen(runs: Sequence[SweepRun], only: Sequence[str]) -> list[SweepRun]:
         if not any(_is_named(run, word) for run in runs):
             families = ", ".join(dict.fromkeys(run.family for run in runs))
             raise ConfigError(
-                f"--only {word} names no run of the sweep; --list shows them (families: {families})"
+                f"--only {shlex.quote(word)} names no run of the sweep; --list shows them "
+                f"(families: {families})"
             )
     return [run for run in runs if not only or any(_is_named(run, word) for word in only)]
 
@@ -199,24 +218,6 @@ def _saved(runs: Sequence[SweepRun]) -> list[str]:
         f"{own:,} steps are trained, {flops:.3g} FLOPs, in place of {sum(steps):,}: runs go on from shorter "
         "ones where these begin to decay"
     ]
-
-
-def _write_recipes(folder: StoragePath, runs: Sequence[SweepRun]) -> int:
-    """Write a recipe for each run that is not finished, and print what starts it."""
-    make_directory(folder)
-    num_branches = 0
-    for each in runs:
-        if each.state()[0] == "finished":
-            continue
-        begun = as_it_can_start(each, each.id, _say) or each
-        num_branches += begun.trunk is not None
-        file = folder / f"{each.id}.json"
-        run_config.save(begun.started, file)
-        # A platform's names begin with a letter.
-        print(shlex.join(["t5lite", "launch", "PLATFORM", "--config", str(file), "--name", f"run-{each.id}"]))
-    if num_branches:
-        _say(f"{num_branches} of them go on from a checkpoint of a run above: start each when that is there")
-    return 0
 
 
 def _summary(outcome: Outcome, runs: Sequence[SweepRun], folder: StoragePath) -> str:

@@ -63,6 +63,8 @@ def _in_full(task: Task) -> str:
         f"metrics       {', '.join(task.metrics)}",
         f"lengths       {task.inputs_length} + {task.targets_length} tokens",
     ]
+    if task.decoding:
+        lines += [f"decoding      {json.dumps(dict(task.decoding))}"]
     if not task.example:
         return "\n".join(lines)
     lines += [f"a row         {json.dumps(task.example, ensure_ascii=False)}"]

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import cattrs
 import cattrs.gen
-import cattrs.strategies
 
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, NewerVersionError, UserError, suggestion
@@ -45,8 +44,8 @@ class StrictJson:
         converter.register_structure_hook_func(lambda kind: get_origin(kind) is Mapping, self._mapping)
         converter.register_structure_hook_factory(dataclasses.is_dataclass, self._object)
         for union in unions:
-            cattrs.strategies.configure_tagged_union(union, converter, tag_name=_TAG)
             converter.register_structure_hook_func(lambda kind, union=union: kind == union, self._tagged)
+            converter.register_unstructure_hook(union, self._with_tag(union))
 
     def unstructure(self, value: Any, kind: Any) -> Any:
         """Return the JSON form of ``value``, an instance of ``kind``, with its version if it has one."""
@@ -138,6 +137,15 @@ class StrictJson:
             return structure(value, kind)
 
         return checked
+
+    def _with_tag(self, union: Any) -> Callable[[Any], dict[str, Any]]:
+        """Return what writes any of the kinds of a union.
+
+        Unlike ``cattrs.strategies.configure_tagged_union`` it makes no code for a kind before there is one,
+        which for all that a run may be would be a tenth of the start of a command.
+        """
+        tags = {kind: kind.__name__ for kind in get_args(union)}
+        return lambda value: {**self._converter.unstructure(value), _TAG: tags[type(value)]}
 
     def _tagged(self, value: Any, union: Any) -> Any:
         kinds = {kind.__name__: kind for kind in get_args(union)}

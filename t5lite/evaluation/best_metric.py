@@ -6,7 +6,7 @@ from t5lite.checkpointing.manager import CheckpointConfig
 from t5lite.core.errors import ConfigError, suggestion
 from t5lite.evaluation.config import EvaluationConfig, known_name
 from t5lite.models.config import ModelConfig
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 
 
 def check_best_metric(

@@ -69,7 +69,7 @@ class Criterion:
                 "bits_per_byte of different vocabularies says which is better if their stores hold the same "
                 "text, which nothing here tells"
             ]
-        apart = ", not the same examples as of the others" if len(self.apart) < len(runs) else ""
+        apart = ", not the same examples or decoding as of the others" if len(self.apart) < len(runs) else ""
         return [
             f"{run}: {self.evaluation} of {words}{apart if run in self.apart else ''}"
             for run, words in described.items()
@@ -207,8 +207,9 @@ def advice(runs: Sequence[ComparedRun], by: Criterion, budget: Budget) -> str:
     runs = by.comparable(runs)
     if not runs:
         return (
-            f"No choice is made: {by.evaluation} of these runs is not of the same examples; measure them "
-            "alike, by `t5lite evaluate --run RUN` with one --store and one --max-examples."
+            f"No choice is made: {by.evaluation} of these runs is not of the same examples, or decoded "
+            "otherwise; measure them alike, by `t5lite evaluate --run RUN` with one --store, one "
+            "--max-examples and one --task."
         )
     admitted = [run for run in runs if budget.admits(run)]
     compared = "of those on the same examples" if by.apart else "of these"

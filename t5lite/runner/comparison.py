@@ -115,7 +115,7 @@ def _undone(run: str) -> list[str]:
 
 
 def are_comparable(first: Measured, second: Measured, metric: str | None) -> bool:
-    """Whether figures of two evaluations are of the same examples.
+    """Whether figures of two evaluations are of the same examples, and texts written by the same search.
 
     Args:
       first: of one run.
@@ -127,6 +127,8 @@ def are_comparable(first: Measured, second: Measured, metric: str | None) -> boo
     Raises:
       DataError: if a file of predictions is damaged.
     """
+    if find_metric(metric or "") and first.decoding != second.decoding:
+        return False
     if first.is_of_same_data(second):
         return True
     if metric == BITS_PER_BYTE and first.vocabulary != second.vocabulary:

@@ -374,6 +374,8 @@ def _settings(config: RunConfig, heldout: Heldout) -> dict[str, Any]:
     """Return how an evaluation is made; when a training makes it does not change what it finds."""
     settings = dataclasses.asdict(heldout.config)
     del settings["every_steps"]
+    if heldout.task is not None and heldout.task.decoding:
+        settings["decoding"] = dict(heldout.task.decoding)
     return {"data": example_settings(config, heldout.name), **settings}
 
 

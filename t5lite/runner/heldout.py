@@ -9,11 +9,14 @@ from t5lite.core.errors import ConfigError, suggestion
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.pipeline import Pipeline, SourceDataConfig, open_pipeline
 from t5lite.data.vocabulary import Vocabulary
+from t5lite.decoding import decoding_mode
 from t5lite.evaluation.config import OF_SCORED_PAIRS, EvaluationConfig
 from t5lite.evaluation.scoring import named_metrics
 from t5lite.models.config import ModelConfig
 from t5lite.run_config import RunConfig
+from t5lite.tasks.decoding import task_decoding
 from t5lite.tasks.opening import open_task
+from t5lite.tasks.task import Task
 
 _ENCODER_USE_EXAMPLES = 2
 
@@ -25,6 +28,8 @@ class Heldout:
     name: str
     config: EvaluationConfig
     pipeline: Pipeline
+    task: Task | None = None
+    """By which text that is generated is scored."""
 
     @property
     def num_examples(self) -> int:
@@ -62,8 +67,8 @@ def open_heldout(
       classes: of the training store, for a classifier.
 
     Raises:
-      ConfigError: if a task or one of its metrics is not there, or a held-out store was tokenised with
-        another vocabulary than the training store.
+      ConfigError: if a task or one of its metrics is not there, the model cannot write as its decoding says,
+        or a held-out store was tokenised with another vocabulary than the training store.
       DataError: if a store cannot be used, or has a class that the training store has not.
     """
     is_classifier = config.model.num_named_labels is not None
@@ -73,9 +78,9 @@ def open_heldout(
             "restore that file, or fine-tune the model on pairs whose targets are the classes"
         )
     opened: dict[SourceDataConfig, Pipeline] = {}
+    tasks: dict[str, Task | None] = {}
     for name, evaluation in config.evaluations.items():
-        if evaluation.task is not None:  # which may be a file, and gone
-            named_metrics(open_task(evaluation.task).metrics)
+        tasks[name] = _task(config, name, vocabulary)
         data = heldout_data(config, name)
         if data in opened:
             continue
@@ -93,9 +98,28 @@ def open_heldout(
                 f"model's; prepare it with --vocabulary {vocabulary.path} --extra-ids {vocabulary.extra_ids}"
             )
     return {
-        name: Heldout(name, evaluation, opened[heldout_data(config, name)])
+        name: Heldout(name, evaluation, opened[heldout_data(config, name)], tasks[name])
         for name, evaluation in config.evaluations.items()
     }
+
+
+def _task(config: RunConfig, name: str, vocabulary: Vocabulary) -> Task | None:
+    """Return the task of an evaluation, if it has one; errors as of ``open_heldout``."""
+    evaluation, data = config.evaluations[name], config.evaluated_data(name)
+    if evaluation.task is None:
+        return None
+    task = open_task(evaluation.task)  # which may be a file, and gone
+    named_metrics(task.metrics)
+    if task.decoding and data.answer_length is not None:
+        mode = decoding_mode(config.model)(
+            config.model,
+            vocabulary,
+            encoder_length=data.inputs_length,
+            max_decode_length=data.answer_length,
+            decoding=task_decoding(task),
+        )
+        mode.fitted(())
+    return task
 
 
 def check_encoder_use(heldout: Heldout, model: ModelConfig) -> None:

@@ -68,7 +68,9 @@ def scored_text(heldout: Heldout, model: ModelConfig, *, goes_on: bool) -> Score
 
 
 def _no_text(vocabulary: Vocabulary) -> np.ndarray:
-    return np.append(vocabulary.sentinel_ids, [] if vocabulary.eos_id is None else [vocabulary.eos_id])
+    # A character that is EOS, such as a line's end, is text.
+    ends = [] if vocabulary.eos_id is None or vocabulary.decode([vocabulary.eos_id]) else [vocabulary.eos_id]
+    return np.append(vocabulary.sentinel_ids, ends)
 
 
 def likelihood_scores(

@@ -10,7 +10,7 @@ from t5lite.models.config import ModelConfig
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import EvaluationConfig, RunConfig
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 
 _SHORTEST = 3

@@ -17,7 +17,6 @@ from t5lite.core.storage.addresses import place
 from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.storage.local_copies import local_directory
 from t5lite.core.types import Tree
-from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.interop import huggingface, peft
 from t5lite.models.functional import FunctionalModel, build
 from t5lite.runner.checkpoint_choice import chosen_step
@@ -87,9 +86,9 @@ def import_adapter(
             adaptation=Adaptation(adapter=become.adapter, base=beside),
         )
         directory.write_classes(found.classes)
-        for name in huggingface.TOKENIZER_FILES:
-            if found.is_imported and (kept := found.directory.kept_tokenizer / name).is_file():
-                write_bytes(directory.kept_tokenizer / name, read_file(kept))
+        kept = huggingface.read_kept_files(found.directory.kept_tokenizer) if found.is_imported else {}
+        for name, content in kept.items():
+            write_bytes(directory.kept_tokenizer / name, content)
         saving = Checkpoints(
             directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(become.own)
         )

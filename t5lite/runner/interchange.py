@@ -15,7 +15,6 @@ from t5lite.core.storage.literal_path import checkpoint_path
 from t5lite.core.storage.local_copies import local_directory
 from t5lite.data.examples.label_classes import LabelClasses, named_classes
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
-from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.decoding import decoding_mode, decoding_programs, ids_of_eos
 from t5lite.interop import Format, format_for
 from t5lite.interop.departure import Export
@@ -240,5 +239,5 @@ def _vocabulary_beside(chosen: Format, source: str | Path, extra_ids: int | None
     return vocabulary
 
 
-def _kept_files(folder: StoragePath, chosen: Format) -> dict[str, bytes]:
-    return {name: read_file(folder / name) for name in chosen.kept_files if (folder / name).is_file()}
+def _kept_files(folder: StoragePath, chosen: Format) -> Mapping[str, bytes]:
+    return {} if chosen.read_kept_files is None else chosen.read_kept_files(folder)

@@ -16,6 +16,7 @@ from t5lite.runner.evaluation_records import predictions_file
 from t5lite.runner.heldout import example_settings
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.store_contents import contents_from_json
+from t5lite.tasks.opening import open_task
 
 _ANOTHER_STORE = "store"
 """In how examples are made, what is compared by itself."""
@@ -43,6 +44,8 @@ class Measured:
     """What was measured in place of the parameters of the checkpoint."""
     task: str | None = None
     """By which text that was generated was scored, if any was."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """How that text was written, by the task's options; empty of greedy search."""
     weights: str | None = None
     """As what kernels were held, where not as they were saved."""
     examples: Mapping[str, Any] = field(default_factory=dict)
@@ -89,11 +92,13 @@ class Measured:
             number = "all examples"
         weights = {None: "", "ema": ", the moving average"}.get(self.average, f", average {self.average}")
         others = [each.examples for each in beside]
-        made = {
+        made: dict[str, Any] = {
             name: value
             for name, value in self.examples.items()
             if any(name in each and each[name] != value for each in others)
         }
+        if self.decoding:
+            made["decoding"] = self.decoding
         listed = "".join(f", {name}={json.dumps(value)}" for name, value in made.items())
         store = "a store that is not recorded" if self.store is None else self.store
         digest = "" if self.contents is None else f", digest {self.contents[:8]}"
@@ -106,9 +111,9 @@ def measurements(found: Snapshot) -> dict[str, tuple[Measured, ...]]:
     First are those that the training made, in its order; then others of held-out data by their names, and
     last those of files of texts.
 
-    What ``t5lite evaluate`` recorded comes first, the newest step and of that the most examples; then the
-    newest that the training measured, which has no interval. What was measured of rounded weights is left
-    out: it is of another model.
+    What ``t5lite evaluate`` recorded comes first, the newest step, of that the most examples, and of
+    these greedy search; then the newest that the training measured, which has no interval. What was measured
+    of rounded weights is left out: it is of another model.
 
     Raises:
       DataError: if a record or the metrics file is damaged.
@@ -133,7 +138,7 @@ def _recorded(found: Snapshot) -> dict[str, list[Measured]]:
         if measured.weights is None:
             recorded.setdefault(name, []).append(measured)
     for records in recorded.values():
-        records.sort(key=lambda each: (each.step, each.num_examples or 0), reverse=True)
+        records.sort(key=lambda each: (each.step, each.num_examples or 0, not each.decoding), reverse=True)
     return recorded
 
 
@@ -165,8 +170,17 @@ def _of_training(found: Snapshot, name: str, entry: Mapping[str, Any]) -> Measur
         max_examples=evaluation.max_examples,
         average=evaluation.average,
         task=evaluation.task,
+        decoding=_decoding(evaluation.task),
         examples=_settings(examples),
     )
+
+
+def _decoding(task: str | None) -> Mapping[str, Any]:
+    """Return how text was written in training; of an older run the task may be a file that is gone."""
+    try:
+        return {} if task is None else open_task(task).decoding
+    except UserError:
+        return {}
 
 
 def _contents(found: Snapshot) -> Mapping[str, str]:
@@ -190,6 +204,7 @@ def _record(file: StoragePath) -> tuple[str, Measured]:
             max_examples=settings.get("max_examples"),
             average=settings.get("average"),
             task=settings.get("task"),
+            decoding=settings.get("decoding", {}),
             weights=settings.get("weights"),
             examples=_settings(settings.get("data", {})),
             metrics={name: float(value) for name, value in content["metrics"].items() if value is not None},

@@ -65,8 +65,8 @@ config.json         the resolved configuration; `t5lite train --config config.js
 config_history.json what was changed in it when the run went on, at which step
 model.json          architecture and vocabulary: what evaluate, generate and export read
 spiece.model        the SentencePiece vocabulary; or bytes.json, of a vocabulary of bytes; or tokenizer.json,
-                    with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they say
-                    more
+                    with tokenizer_config.json, special_tokens_map.json, added_tokens.json and
+                    chat_template.jinja where they say more
 classes.json        of a classifier of sequences: the classes in the order of its outputs
 mixture.json        of a mixture of sources: their shares, now and before they were changed
 rollbacks.json      where the numbers went bad, what the run went back to, and which examples it leaves out

@@ -1,5 +1,6 @@
 """What a model writes for the held-out pairs of an evaluation, scored by the metrics of its task."""
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from t5lite.run_config import RunConfig
 from t5lite.runner.label_probabilities import LabelProbabilities, calibrated_labels
 from t5lite.runner.robustness import TextScorer
 from t5lite.runner.scorer import Scored
+from t5lite.tasks.decoding import task_decoding
 from t5lite.tasks.opening import open_task
 
 
@@ -46,7 +48,8 @@ class TaskScorer(TextScorer):
       inputs: texts of the examples, as the vocabulary spells them.
 
     Raises:
-      ConfigError: if the run has no pairs, or the evaluation no task.
+      ConfigError: if the run has no pairs, or the evaluation no task, or the model cannot write by its
+        decoding.
       DataError: if the store cannot be used.
     """
 
@@ -86,12 +89,17 @@ class TaskScorer(TextScorer):
             max_decode_length=data.answer_length,
             batch_size=min(evaluation.batch_size, len(inputs)),
         )
-        self._generate = TextGenerator(model, vocabulary, sizes, eos_ids=eos_ids, partitioner=partitioner)
-        labels, self._labels, self._notes = None, None, tuple[str, ...]()
+        self._generate = TextGenerator(
+            *(model, vocabulary, sizes),
+            eos_ids=eos_ids,
+            decoding=task_decoding(self._task),
+            partitioner=partitioner,
+        )
+        labels, self._labels, self._notes = None, None, self._about_decoding()
         try:
             labels = calibrated_labels(self._task, pairs, vocabulary) if calibrated else None
         except DataError as error:  # what is written can be scored without
-            self._notes = (str(error),)
+            self._notes += (str(error),)
         if labels is not None:
             self._labels_N = labels[1][indices]
             self._labels = LabelProbabilities(
@@ -103,6 +111,10 @@ class TaskScorer(TextScorer):
                 batch_size=sizes.batch_size,
                 partitioner=partitioner,
             )
+
+    def _about_decoding(self) -> tuple[str, ...]:
+        decoding = self._task.decoding
+        return (f"texts are written with {json.dumps(dict(decoding))}",) if decoding else ()
 
     def __call__(
         self,

@@ -24,9 +24,7 @@ def check_vocabulary(vocabulary: Vocabulary, model: ModelConfig, *, imported: bo
     """
     if vocabulary.size > model.vocab_size:
         rounded = -(-vocabulary.size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
-        remedy = (
-            _remedy_for_rows(vocabulary, model.vocab_size) if imported else f"set model.vocab_size={rounded}"
-        )
+        remedy = _remedy_for_rows(vocabulary, model) if imported else f"set model.vocab_size={rounded}"
         raise ConfigError(
             f"{'' if imported else 'model.'}vocab_size={model.vocab_size} has no row for some of the "
             f"{vocabulary.size} ids of {vocabulary.path}; {remedy}"
@@ -64,9 +62,12 @@ def _check_start(vocabulary: Vocabulary, start_id: int, *, imported: bool) -> No
     )
 
 
-def _remedy_for_rows(vocabulary: Vocabulary, rows: int) -> str:
+def _remedy_for_rows(vocabulary: Vocabulary, model: ModelConfig) -> str:
     """Return what to do about a tokenizer that has more ids than the table of the weights has rows."""
+    rows = model.vocab_size
     num_sentinels = vocabulary.extra_ids - (vocabulary.size - rows)
+    if vocabulary.takes_extra_ids and num_sentinels >= 0 and not model.cross_attends:
+        return "sentinels are T5's: give --extra-ids 0 for a model that was trained without"
     if vocabulary.takes_extra_ids and num_sentinels >= 0:
         return f"the weights have {num_sentinels} sentinels at most: give --extra-ids {num_sentinels}"
     beyond = [text for text in map(vocabulary.token_text, range(rows, vocabulary.size)) if text]

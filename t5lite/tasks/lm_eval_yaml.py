@@ -22,6 +22,9 @@ _METRICS = {
     "rougeL": "rouge_l",
 }
 """Metrics of both, by the harness's name, besides ``exact_match``."""
+_OF_BEAMS = ("length_penalty", "early_stopping")
+_SEARCH = ("num_beams", *_OF_BEAMS, "no_repeat_ngram_size", "repetition_penalty", "min_new_tokens")
+"""Options of ``generation_kwargs`` that transformers and ``t5lite generate`` call the same."""
 _SOURCE = ("dataset_path", "dataset_name", "dataset_kwargs", "test_split", "fewshot_split")
 """Where its rows come from: here they are of files that the user names."""
 _SAYS_NOTHING = (
@@ -80,8 +83,7 @@ def read(content: Mapping[str, Any], *, name: str) -> Task:
     if "num_fewshot" in content:
         settings["shots"] = _whole(content["num_fewshot"], "num_fewshot", refuse)
     _check_filters(content.get("filter_list", []), refuse)
-    if (length := _generated(content.get("generation_kwargs", {}), refuse)) is not None:
-        settings["targets_length"] = length
+    settings |= _generated(content.get("generation_kwargs", {}), refuse)
     return Task(
         name=_text(content.get("task", "task"), "task", refuse),
         inputs=_braces(_text(content.get("description", ""), "description", refuse), "description", refuse)
@@ -183,16 +185,29 @@ def _metrics(given: Any, fields: Mapping[str, TaskField], refuse: Refuse) -> tup
     return tuple(dict.fromkeys(names))
 
 
-def _generated(given: Any, refuse: Refuse) -> int | None:
-    """Return the greatest length, of greedy decoding alone."""
+def _generated(given: Any, refuse: Refuse) -> dict[str, Any]:
+    """Return a task's fields: the greatest length, and how text is written if not by greedy search alone."""
     if not isinstance(given, dict):
         raise refuse("generation_kwargs", f"{given!r} is no mapping")
-    greedy = {"do_sample": (False,), "temperature": (0, 0.0, 1, 1.0)}
+    drawn = {"do_sample": (False,), "temperature": (0, 0.0, 1, 1.0)}
     for option, value in given.items():
-        if option not in ("until", "max_gen_toks", *greedy) or value not in greedy.get(option, (value,)):
-            raise refuse(f"generation_kwargs.{option}", f"{value!r}; text that is scored is decoded greedily")
-    length = given.get("max_gen_toks")
-    return None if length is None else _whole(length, "generation_kwargs.max_gen_toks", refuse)
+        known = option in ("until", "max_gen_toks", *_SEARCH, *drawn)
+        if not known or value not in drawn.get(option, (value,)):
+            searches = f"text that is scored is written by greedy or beam search, of {', '.join(_SEARCH)}"
+            raise refuse(f"generation_kwargs.{option}", f"{value!r}; {searches}")
+    fields: dict[str, Any] = {}
+    if (length := given.get("max_gen_toks")) is not None:
+        fields["targets_length"] = _whole(length, "generation_kwargs.max_gen_toks", refuse)
+    decoding = {option: given[option] for option in _SEARCH if option in given}
+    num_beams = _whole(decoding.pop("num_beams", 1), "generation_kwargs.num_beams", refuse)
+    if num_beams != 1:
+        decoding = {"strategy": "beam", "num_beams": num_beams, **decoding}
+    for option in _OF_BEAMS:
+        if option in decoding and num_beams == 1:
+            raise refuse(f"generation_kwargs.{option}", f"{decoding[option]!r}; it is of several num_beams")
+    if "early_stopping" in decoding:
+        decoding["early_stopping"] = str(decoding["early_stopping"]).lower()
+    return {**fields, "decoding": decoding}
 
 
 def _splits(content: Mapping[str, Any]) -> Splits:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from t5lite.core.errors import ConfigError, suggestion
-from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.core.storage.addresses import StoragePath, no_bucket, place
 from t5lite.core.strict_json import StrictJson, read_text
 from t5lite.tasks import TASKS, lm_eval_yaml, seqio_yaml
 from t5lite.tasks.fields import AnyField
@@ -59,8 +59,11 @@ def task_location(name: str, absolute: Callable[[str], str]) -> str:
 
 
 def to_json(task: Task) -> dict[str, Any]:
-    """Return what a task's file says."""
-    return _JSON.unstructure(task, Task)
+    """Return what a task's file says; of greedy search nothing, as before there was ``decoding``."""
+    content = _JSON.unstructure(task, Task)
+    if not task.decoding:  # what runs keep of a task is compared as text
+        del content["decoding"]
+    return content
 
 
 def is_task_file(name: str) -> bool:
@@ -74,7 +77,8 @@ def _is_definition(name: str) -> bool:
 
 def _read(path: StoragePath) -> Task:
     if not path.is_file():
-        raise ConfigError(f"the task {path} is no file; give yours, or one of {', '.join(TASKS)}")
+        missing = no_bucket(path)
+        raise ConfigError(f"the task {path} is no file{missing}; give yours, or one of {', '.join(TASKS)}")
     if path.suffix == ".json":
         return _JSON.read(path, Task)
     content = _yaml(path)

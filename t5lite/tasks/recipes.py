@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from t5lite.core.errors import ConfigError
 from t5lite.tasks.opening import kept_task, open_task
 
 
@@ -14,9 +15,15 @@ def with_task(config: Any, name: str) -> Any:
       name: of the task, or its file.
 
     Raises:
-      ConfigError: if there is no such task, or the data is not of pairs.
+      ConfigError: if there is no such task, the data is not of pairs, or nothing is written that its decoding
+        is for.
     """
     task = open_task(name)
+    if task.decoding and not config.model.writes:
+        raise ConfigError(
+            f"the task {task.name} has a decoding, and an encoder-only model writes no text; leave decoding "
+            "out of the task, or take a model that writes"
+        )
     scored = name if config.model.writes else None
     evaluations = {
         each: dataclasses.replace(found, task=scored) for each, found in config.evaluations.items()

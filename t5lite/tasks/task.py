@@ -50,6 +50,9 @@ class Task:
     """Texts of fields that are the same in all rows, such as the names of two languages."""
     metrics: tuple[str, ...] = ("accuracy",)
     """Names of metrics (``evaluation.metrics.METRICS``), in the order of a report; higher is better."""
+    decoding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How text that is scored is written, by the options of ``t5lite generate``, such as
+    ``{"strategy": "beam", "num_beams": 4}`` (``decoding.options``); empty for greedy search."""
     inputs_length: int = 512
     """Tokens that a model reads of an input."""
     targets_length: int = 64

@@ -178,16 +178,30 @@ class _Chunks:
         return jnp.minimum(number * self.size, self.share_size - self.size)
 
 
+def cut_share(
+    share_size: int, num_chunks: int | None, *, num_tokens: float, platform: str
+) -> tuple[int, int]:
+    """Return how many ids a chunk has, and how many chunks a device's share of the vocabulary.
+
+    Args:
+      share_size: ids of the share.
+      num_chunks: that are asked for; None: as few as the platform's largest chunk allows.
+      num_tokens: on the device, of one microbatch.
+      platform: that computes.
+    """
+    if num_chunks is None:
+        max_bytes = MAX_CHUNK_BYTES_OF_CPU if platform == "cpu" else MAX_CHUNK_BYTES
+        num_chunks = max(1, math.ceil(4 * num_tokens * share_size / max_bytes))
+    size = -(-share_size // num_chunks)
+    return size, -(-share_size // size)
+
+
 def _cut(factors: LogitFactors, num_chunks: int | None) -> _Chunks:
     vocab_size = factors.vocab_size
-    shape = local_shape((*factors.x_BLD.shape[:2], vocab_size), LOGITS_AXES)
-    if num_chunks is None:
-        max_bytes = MAX_CHUNK_BYTES_OF_CPU if target_platform() == "cpu" else MAX_CHUNK_BYTES
-        num_chunks = -(-4 * math.prod(shape) // max_bytes)
+    num_tokens = math.prod(local_shape((*factors.x_BLD.shape[:2], vocab_size), LOGITS_AXES)[:2])
     num_shares = num_parts(LOGITS_AXES, "vocab")
     share_size = -(-vocab_size // num_shares)
-    size = -(-share_size // num_chunks)
-    count = -(-share_size // size)
+    size, count = cut_share(share_size, num_chunks, num_tokens=num_tokens, platform=target_platform())
     return _Chunks(factors.kernel_axes, vocab_size, num_shares, share_size, size, count, factors.softcap)
 
 

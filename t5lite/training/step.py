@@ -6,7 +6,6 @@ functions under ``jax.jit`` with the partitioner's shardings and donated state.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
@@ -24,6 +23,7 @@ from t5lite.optim.trained import merged
 from t5lite.partitioning import Partitioner, constrain
 from t5lite.partitioning.compiler_options import as_compiler_options
 from t5lite.partitioning.rules import active_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.losses import BatchLosses, batch_losses, loss_factors, text_weights, token_losses
 from t5lite.training.predictions import (
     num_real_tokens,
@@ -37,42 +37,6 @@ DeviceBatch: TypeAlias = Mapping[str, jax.Array]
 Metrics: TypeAlias = dict[str, Any]
 TrainStep: TypeAlias = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 EvalStep: TypeAlias = Callable[[Tree, DeviceBatch], dict[str, WeightedSum]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepConfig:
-    """What one optimizer step does with one batch."""
-
-    num_microbatches: int = 1
-    """Parts the batch is run in, one after another, to save activation memory; the result is the same."""
-    z_loss: float = 1e-4
-    """Coefficient of log(Z)**2, which keeps logits from drifting; part of the loss, reported apart."""
-    label_smoothing: float = 0.0
-    """Probability the target distribution gives to the other ids together."""
-    vocab_chunks: int | None = None
-    """Parts of the vocabulary whose logits are made one after another, and again in the backward pass; the
-    result is the same. None: 1, or more where a device's float32 logits would exceed 256 MiB (CPU: 1 GiB)."""
-    max_gradient_norm: float | None = None
-    """Gradients are scaled down to this global L2 norm if theirs is larger; None never scales."""
-    skip_nonfinite: bool = True
-    """Leave parameters and optimizer as they were where the loss or a gradient is not finite."""
-
-    def __post_init__(self) -> None:
-        if self.num_microbatches < 1:
-            raise ConfigError(f"step.num_microbatches={self.num_microbatches} must be 1 or more")
-        if self.z_loss < 0:
-            raise ConfigError(f"step.z_loss={self.z_loss} must be 0 (off) or positive")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"step.label_smoothing={self.label_smoothing} must be at least 0 and below 1")
-        if self.vocab_chunks is not None and self.vocab_chunks < 1:
-            raise ConfigError(
-                f"step.vocab_chunks={self.vocab_chunks} must be 1 (whole logits) or more, or None to "
-                "choose by size"
-            )
-        if self.max_gradient_norm is not None and self.max_gradient_norm <= 0:
-            raise ConfigError(
-                f"step.max_gradient_norm={self.max_gradient_norm} must be positive, or None for no clipping"
-            )
 
 
 def check_param_dtype(model: FunctionalModel, optimizer: Optimizer) -> None:

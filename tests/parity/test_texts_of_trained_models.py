@@ -16,7 +16,7 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import InitializeFrom, RunConfig
 from t5lite.runner import generation, interchange
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from tests.parity.test_texts_of_imported_models import TEXTS, make_folder
 
 SOURCE = InitializeFrom(run="elsewhere")

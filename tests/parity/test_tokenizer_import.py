@@ -373,3 +373,28 @@ def test_a_type_of_model_may_take_the_file_as_it_is_whatever_class_is_named(mode
     write_with_own_rules(tmp_path, {"tokenizer_class": "T5Tokenizer"}, {"model_type": model_type})
     assert_equal_to_transformers(tmp_path, tmp_path / "stored", RULED)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"eos_token": "</s>", "bos_token": "<s>"},
+        {"eos_token": "</s>", "pad_token": None},
+        {"eos_token": "</s>", "bos_token": "<s>", "added_tokens_decoder": {}},
+        {"added_tokens_decoder": {}, "unk_token": "<unk>"},
+        None,
+    ],
+)
+def test_special_tokens_where_the_map_says_another(config, tmp_path):
+    write_bpe_with_bos(tmp_path, LINES[:5])
+    says = {"eos_token": {"content": "<mask>", "lstrip": False}, "pad_token": "<s>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(says))
+    if config is not None:
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **config}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    vocabulary, tokenizer = open_vocabulary(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    named = (config or {}) | ({} if "added_tokens_decoder" in (config or {}) else says)
+    for key in named.keys() & {"eos_token", "pad_token", "bos_token", "unk_token"}:  # others: by usual names
+        expected = getattr(tokenizer, f"{key}_id")
+        assert getattr(vocabulary, f"{key.removesuffix('_token')}_id") == expected, key
+    assert vocabulary.pad_id == tokenizer.pad_token_id

@@ -12,7 +12,7 @@ from data_pipelines.options import PipelineOptions
 from data_pipelines.recipes import english_web
 from data_pipelines.stages.evaluation_overlap import EvaluationOverlap
 from t5lite import run_config
-from t5lite.cli import serve_command, sweep_command
+from t5lite.cli import generate_command, serve_command, sweep_command
 from t5lite.cli.main import COMMANDS, main
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core.errors import ConfigError
@@ -65,8 +65,10 @@ NAMES = (
     (run_config.EvaluationConfig, "source"),
     (serve_command.Arguments, "name"),
     (sweep_command.Arguments, "only"),
+    (sweep_command.Arguments, "launch"),
+    (generate_command.Arguments, "shard"),
 )
-"""Fields of text that is the name of something, not a path."""
+"""Fields of text that is the name of something or words of a command, not a path."""
 
 
 APART = {

@@ -101,6 +101,20 @@ print("heavy:", sorted({{"jax", "flax", "numpy", "orbax"}} & set(sys.modules)))
     assert python(code).endswith("heavy: []\n")
 
 
+@pytest.mark.slow
+def test_what_only_generates_does_not_import_how_one_trains():
+    """A start is mostly imports: of 2 s, 1.4."""
+    code = """
+import sys
+import t5lite.cli.generate_command
+others = {"grain", "matplotlib", "pandas", "scipy", "sklearn", "tensorflow", "torch", "transformers"}
+others |= {f"t5lite.training.{name}" for name in ("losses", "loop", "saving", "step", "telemetry")}
+others |= {f"t5lite.{name}" for name in ("interop", "launching", "planning", "scaling", "serving")}
+print("of others:", sorted(others & set(sys.modules)))
+"""
+    assert python(code) == "of others: []\n"
+
+
 def test_every_command_exists():
     from t5lite.cli.main import COMMANDS
 

@@ -1,7 +1,7 @@
 """Recipes that reproduce published runs have the published numbers, which stand here as in the sources."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from t5lite.runner.resumption import Resumption
 from t5lite.scaling.sweeps import read_sweep
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPES = {path.stem: path for path in (CONFIGS / "reproductions").glob("*.py")}
+OF_A_CPU = CONFIGS / "nanogpt_shakespeare_char.py"
+RECIPES = {path.stem: path for path in [*(CONFIGS / "reproductions").glob("*.py"), OF_A_CPU]}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ PUBLISHED = {
     "t5_efficient_base": Published(223, 128, (512, 114), 524_288, {10_000: 0.01}, 1e-4, None, 0.1),
     "chinchilla_1018m": Published(
         944, 256, (2048,), 93_700, {1000: 1.6e-4, 93_700: 1.6e-5}, 0, 1.0, 0.0, (0.9, 0.95, 1e-8, 0.1)
+    ),
+    "nanogpt_shakespeare_char": Published(
+        1, 12, (64,), 2000, {100: 1e-3, 1050: 5.5e-4, 2000: 1e-4}, 0, 1.0, 0.0, (0.9, 0.99, 1e-8, 0.1)
     ),
 }
 
@@ -143,6 +147,8 @@ def test_parameters_that_were_printed_to_the_digit():
     models = {name: run_config.load(path).model for name, path in RECIPES.items()}
     assert count_parameters(models["bert_base"]) == 110_106_428
     assert count_parameters(models["gpt2_124m"]) - 1024 * 768 == 123_587_328  # nanoGPT: "123.59M"
+    characters = replace(models["nanogpt_shakespeare_char"], vocab_size=65)
+    assert count_parameters(characters) - 64 * 128 == 795_904  # nanoGPT: "0.80M"
     assert f"{count_parameters(models['t5_efficient_base']) / 1e6:.1f}" == "222.9"  # the model's card
     assert count_embeddings(models["megatron_t5_220m"]) == (29_184 + 2 * 512) * 768
 

@@ -23,8 +23,7 @@ from t5lite.optim import OPTIMIZERS, SCHEDULES, AdafactorConfig, Constant, Warmu
 from t5lite.partitioning.mesh import PartitioningConfig
 from t5lite.quickstart.recipes import RECIPES
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.training.loop import TrainingConfig
-from t5lite.training.step import StepConfig
+from t5lite.training.config import StepConfig, TrainingConfig
 from tests.source_models import model_of_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -121,8 +121,9 @@ def _without_slashes(text: str) -> str | None:
 
 
 def absolute_location(path: str) -> str:
-    """Return ``path`` so that it means the same in any working directory."""
-    return storage_address(path) or os.path.abspath(path.removeprefix("file://"))
+    """Return ``path`` so that it means the same in any working directory, and no place has two names."""
+    address = storage_address(path)
+    return canonical(address).rstrip("/") if address else os.path.abspath(path.removeprefix("file://"))
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
@@ -135,6 +136,11 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     if address is not None:
         raise DataError(f"{address} is not a local path, and only a local one will do here: copy it first")
     return Path(os.fspath(path).removeprefix("file://"))
+
+
+def not_a_file(path: StoragePath) -> str:
+    """Return what to say of a path that is no file: that it is a directory, or is not there."""
+    return "is a directory" if path.is_dir() else f"does not exist{no_bucket(path)}"
 
 
 def no_bucket(path: str | os.PathLike[str]) -> str:

@@ -46,7 +46,7 @@ def _create_locally(path: Path, content: bytes) -> None:
         try:
             _link(temporary, path, content)
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         error.filename = error.filename or str(path)  # of a full disk the system names no file
         raise

@@ -16,6 +16,8 @@ _NO_NUMBER = -1.0
 """What a prediction counts as that is no finite number, as in T5's ``string_to_float``."""
 _LEAST_VARIANCE = 1e-24
 """Of numbers that were brought to at most 1; below it there is nothing but rounding."""
+_ROUNDING = 64 * np.finfo(np.float64).eps
+"""Of a mean square: the variance of a choice of equal numbers is found as less of it than this, not as 0."""
 
 
 class Correlation(CorpusMetric):
@@ -74,7 +76,7 @@ class _RankSample:
         x_BN = _ranks(self.predicted_N, counts_BN) - middle_B1
         y_BN = _ranks(self.wanted_N, counts_BN) - middle_B1
         xx, yy, xy = ((counts_BN * product).sum(axis=1) for product in (x_BN**2, y_BN**2, x_BN * y_BN))
-        return _ratio(xy, xx, yy, least=0.0)
+        return _ratio(xy, xx, yy)
 
     def of_each(self) -> None:
         """One number alone is correlated with nothing."""
@@ -91,11 +93,16 @@ def _ranks(values_N: np.ndarray, counts_BN: np.ndarray) -> np.ndarray:
 
 def _of_moments(sums: np.ndarray) -> np.ndarray:
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    return _ratio(xy / n - x * y / n**2, xx / n - (x / n) ** 2, yy / n - (y / n) ** 2, least=_LEAST_VARIANCE)
+    return _ratio(xy / n - x * y / n**2, _variance(xx / n, x / n), _variance(yy / n, y / n))
 
 
-def _ratio(covariance: np.ndarray, x: np.ndarray, y: np.ndarray, *, least: float) -> np.ndarray:
-    is_known = (x > least) & (y > least)
+def _variance(mean_square: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    found = mean_square - mean**2
+    return np.where(found > np.maximum(_LEAST_VARIANCE, _ROUNDING * mean_square), found, 0.0)
+
+
+def _ratio(covariance: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    is_known = (x > 0) & (y > 0)
     scale = np.sqrt(np.where(is_known, x, 1)) * np.sqrt(np.where(is_known, y, 1))
     return np.where(is_known, np.clip(covariance / scale, -1, 1), 0.0)
 

@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from t5lite.cpu.lone_products import lone
 from t5lite.models.config import Activation, MLPKind
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.dropout import dropout
@@ -47,7 +48,7 @@ class MLP(nnx.Module):
         projected = [self._project(x_BLD, name) for name in self.inputs]
         hidden_BLF = recomputed(self._activate, loops=self.loops)(*projected)
         hidden_BLF = dropout(hidden_BLF, self.dropout_rate, dropout_key)
-        y_BLD = project("BLF,FD->BLD", hidden_BLF, self.wo[...].astype(self.dtype))
+        y_BLD = project("BLF,FD->BLD", lone(hidden_BLF), self.wo[...].astype(self.dtype))
         if self.biases:
             y_BLD = add_bias(y_BLD, self.wo_bias[...])
         return scatter_from(y_BLD, RESIDUAL_AXES, "mlp")
@@ -61,4 +62,4 @@ class MLP(nnx.Module):
         hidden_BLF = project("BLD,DF->BLF", x_BLD, kernel_DF)
         if self.biases:
             hidden_BLF = add_bias(hidden_BLF, getattr(self, f"{name}_bias")[...])
-        return checkpoint_name(constrain(hidden_BLF, ("batch", "length", "mlp")), "mlp_wi")
+        return checkpoint_name(constrain(lone(hidden_BLF), ("batch", "length", "mlp")), "mlp_wi")

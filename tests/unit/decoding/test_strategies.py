@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5lite.cli.decoding_options import DecodingOptions
 from t5lite.core.errors import ConfigError
 from t5lite.decoding import (
     STRATEGIES,
@@ -25,6 +24,7 @@ from t5lite.decoding import (
     score_targets,
 )
 from t5lite.decoding.decoder import Start
+from t5lite.decoding.options import DecodingOptions
 from t5lite.decoding.search import begin, resume
 from t5lite.models.functional import build
 from tests.families import FAMILIES, VOCAB_SIZE

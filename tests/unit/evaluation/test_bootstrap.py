@@ -1,9 +1,12 @@
 """The law of corpus metrics: any choice of examples has the value that these examples alone would have."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
+import sacrebleu
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +45,18 @@ def test_the_value_of_a_choice_is_that_of_its_examples(name, data):
     assert everything == METRICS[name](predictions, references)  # the seed is fixed
 
 
+def test_a_choice_of_equal_numbers_has_no_correlation():
+    """Its variance is 0, which rounding makes 1e-17."""
+    for seed in range(100):
+        predictions, references = corpus("pearson", seed, 6)
+        sample, _ = METRICS["pearson"].measured(predictions, references)
+        for i, j in itertools.combinations(range(6), 2):
+            if predictions[i] == predictions[j] or references[i] == references[j]:
+                counts = np.zeros((1, 6))
+                counts[0, [i, j]] = 1, 2
+                assert sample.values(counts)[0] == 0.0
+
+
 def test_the_interval_of_a_mean_is_that_of_statistics():
     for share in (0.5, 0.9):
         count = 400
@@ -52,6 +67,33 @@ def test_the_interval_of_a_mean_is_that_of_statistics():
         assert score.interval.num_resamples == 1000
         assert score.interval.low == pytest.approx(share - 1.96 * error, abs=0.4 * error)
         assert score.interval.high == pytest.approx(share + 1.96 * error, abs=0.4 * error)
+
+
+def test_intervals_are_scipys_percentiles():
+    """Of resamples drawn otherwise: they may be as far apart as the luck of both makes them."""
+    rng = random.Random(1)
+    references = [" ".join(rng.choices(WORDS, k=3)) for _ in range(24)]
+    predictions = [each if rng.random() < 0.3 else " ".join(rng.choices(WORDS, k=3)) for each in references]
+    hits = rng.choices([0, 1], [1, 2], k=400)
+
+    def chrf(chosen):
+        texts, wanted = ([side[place] for place in chosen] for side in (predictions, references))
+        return sacrebleu.CHRF().corpus_score(texts, [wanted]).score
+
+    for found, examples, statistic, num_drawn in (
+        (metrics.chrf(predictions, references), np.arange(24), chrf, 300),
+        (metrics.accuracy([str(hit) for hit in hits], ["1"] * 400), np.array(hits), np.mean, 10_000),
+    ):
+        expected = scipy.stats.bootstrap(
+            (examples,), statistic, n_resamples=num_drawn, method="percentile", rng=0
+        )
+        error, draws = expected.standard_error, 1 / num_drawn + 1 / found.interval.num_resamples
+        assert found.error == pytest.approx(error, rel=3 * (draws / 2) ** 0.5)
+        density = scipy.stats.norm.pdf(scipy.stats.norm.ppf(0.025))
+        luck = error * (0.025 * 0.975 * draws) ** 0.5 / density
+        assert (found.interval.low, found.interval.high) == pytest.approx(
+            tuple(expected.confidence_interval), abs=3 * luck
+        )
 
 
 def test_a_single_example_has_no_interval():

@@ -53,13 +53,14 @@ def bpe(tmp_path_factory):
 
 
 def make(kind, vocabulary, **changes):
+    layers = ["num_encoder_layers", "num_decoder_layers"] if kind is EncoderDecoderConfig else ["num_layers"]
     fields = {
         "vocab_size": vocabulary.size,
         "embed_dim": 16,
         "mlp_dim": 16,
         "head_dim": 8,
         "num_heads": 2,
-        "num_layers": 1,
+        **dict.fromkeys(layers, 1),
         "initializer": NormalInitializer(std=1.0),
         "max_length": 20,
     }
@@ -168,6 +169,19 @@ def test_a_program_serves_many_lengths_and_outputs_keep_their_order(vocabulary):
     texts = ["a" * (7 * number % 27 + 1) for number in range(27)]
     assert [output.text for output in generator(params, texts)] == texts
     assert generator._decode._cache_size() == 3  # 16, 24 and 32 tokens
+
+
+@pytest.mark.parametrize("kind", [EncoderDecoderConfig, DecoderOnlyConfig])
+def test_a_program_answers_and_continues_inputs_of_many_lengths(kind, vocabulary):
+    model, params = make(kind, vocabulary)
+    sizes = GenerationSizes(encoder_length=16, max_decode_length=4, batch_size=2)
+    generator = TextGenerator(model, vocabulary, sizes)
+    texts = [TEXTS[2][:length] for length in range(0, 32, 2)]
+    assert len({len(generator.row(text).ids) for text in texts}) > 6
+    written = [output.text for output in generator(params, texts)]
+    assert [output.text for output in generator(params, texts[::-1])] == written[::-1]
+    assert len(set(written)) > 3
+    assert generator._decode._cache_size() == 1
 
 
 def test_the_prompts_of_pairs_end_with_eos_within_their_length(vocabulary):

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from t5lite import run_config
 from t5lite.cli.main import main
 from t5lite.cli.pareto_picture import _ticks
+from t5lite.core.storage.addresses import place
+from t5lite.core.storage.objects import upload_folder
 from t5lite.evaluation.scoring import scores
 from t5lite.models.config import DecoderOnlyConfig
 from t5lite.models.parameter_count import count_parameters
@@ -49,6 +51,7 @@ def make_run(
     average: str | int | None = None,
     step: int = 10,
     vocabulary: str = "0" * 64,
+    decoding: dict[str, Any] | None = None,
     **data: Any,
 ) -> str:
     """Write a run whose predictions are the references in ``share`` of the examples, or one more record."""
@@ -84,7 +87,8 @@ def make_run(
         {"loss": 3 - share, "bits_per_byte": 3 - share, **made.scores},
         scores=made.found,
         predictions=made.examples,
-        settings={"average": average, "data": {"store": store, **data}},
+        settings={"average": average, "data": {"store": store, **data}}
+        | ({} if decoding is None else {"decoding": decoding}),
         contents=contents,
     )
     store_evaluation(folder, result)
@@ -136,6 +140,22 @@ def test_a_metric_that_is_no_more_or_is_of_one_class_is_compared(name, tmp_path,
     assert all(name in run["evaluations"]["heldout"]["metrics"] for run in said["runs"])
     said = compared(capsys, *runs, "--metric", name)
     assert said["advice"].startswith(f"Use {runs[1]}")
+
+
+def test_texts_of_one_search_are_compared(tmp_path: Path, capsys):
+    """Of a run that has both, greedy search; the loss is of no search."""
+    beams = {"strategy": "beam", "num_beams": 2}
+    runs = [make_run(tmp_path / "first", 8, 0.6), make_run(tmp_path / "second", 8, 0.3)]
+    for seed in range(3):  # whatever the name of its file
+        make_run(tmp_path / "second", 8, 1.0, decoding={**beams, "seed": seed})
+    assert len(list((tmp_path / "second" / "evaluations").glob("*.json"))) == 4
+    assert compared(capsys, *runs)["advice"].startswith(f"Use {runs[0]}: it is the best of these")
+    other = make_run(tmp_path / "third", 8, 1.0, decoding=beams)
+    assert compared(capsys, runs[0], other, "--metric", "loss")["advice"].startswith(f"Use {other}: ")
+    assert main(["compare", runs[0], other]) == 0
+    said = capsys.readouterr().out
+    assert "No choice is made" in said
+    assert f"decoding={json.dumps(beams)}" in said
 
 
 def test_a_budget_is_kept_and_a_smaller_run_that_may_be_as_good_is_chosen(tmp_path: Path, capsys):
@@ -249,7 +269,7 @@ def test_figures_of_other_examples_are_named_and_choose_nothing(tmp_path, capsys
     assert found["advice"].startswith(f"Use {third}: it is the best of those on the same examples")
     assert [each["is_comparable"] for each in found["runs"]] == [False, True, True]
     assert any(
-        each.startswith(f"{second}: ") and each.endswith("not the same examples as of the others")
+        each.startswith(f"{second}: ") and each.endswith("not the same examples or decoding as of the others")
         for each in found["notes"]
     )
     assert main(["compare", first, second, "--metric", metric, "--picture", str(tmp_path / "p.svg")]) == 2
@@ -347,6 +367,27 @@ def test_a_run_by_another_name_is_the_same(tmp_path, capsys, monkeypatch):
     for other in ("./a", "a/", str(tmp_path / "a"), "link"):
         assert main(["compare", "a", other]) == 2
         assert f"{other} is given twice, once as a; give each run once" in capsys.readouterr().err
+
+
+def test_runs_in_a_bucket_are_compared_and_their_page_is_put_there(tmp_path: Path, bucket: str, capsys):
+    local = [make_run(tmp_path / name, 8, share) for name, share in (("a é", 0.3), ("a é b", 0.9))]
+    runs = [f"{bucket}/{Path(each).name}" for each in local]
+    for each, run in zip(local, runs, strict=True):
+        upload_folder(Path(each), place(run))
+    for found, expected in zip(*(compared(capsys, *each)["runs"] for each in (runs, local)), strict=True):
+        assert {**found, "run": "", "lacks": ()} == {**expected, "run": "", "lacks": ()}
+    page = f"{bucket}/my page.html"
+    assert main(["compare", *runs, "--html", page]) == 0
+    assert "a é b" in place(page).read_text()
+    capsys.readouterr()
+    for words, said in (
+        ([*runs, "--html", page], f"--html {page} is there already"),
+        ([*runs, "--html", f"{runs[0]}/page.html"], "which is read; write to a place apart"),
+        ([runs[0], f"{runs[0]}/"], "is given twice"),
+        ([*runs, "--html", f"{bucket.split(':')[0]}://no-such-bucket/x.html"], "there is no bucket"),
+    ):
+        assert main(["compare", *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=2, max_size=6), st.booleans())

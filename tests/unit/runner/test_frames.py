@@ -33,7 +33,7 @@ from t5lite.runner.resumption import Resumption
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.text_frames import text_frame
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from tests.small_tokenizers import write_bpe_with_bos, write_wordpiece
 
 SIZES: dict[str, Any] = {"vocab_size": 300, "embed_dim": 8, "mlp_dim": 16, "head_dim": 4, "num_heads": 2}

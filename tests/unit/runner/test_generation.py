@@ -21,7 +21,7 @@ from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import InitializeFrom, RunConfig
 from t5lite.runner import generation
 from t5lite.runner.run_directory import RunDirectory
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from tests.small_tokenizers import write_bpe_with_bos
 
 MODEL = DecoderOnlyConfig(vocab_size=300, embed_dim=8, mlp_dim=16, head_dim=4, num_heads=2, num_layers=1)

@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "hf/merges.txt").write_text("#version: 0.2\n")
     (tmp_path / "hf/vocab.json").write_text("{}")
+    (tmp_path / "hf/chat_template.jinja").write_text("{{ messages }}")
     return tmp_path / "hf"
 
 
@@ -52,7 +53,8 @@ def test_tokenizer_files_go_out_as_they_came_in(folder, tmp_path):
     done = export(tmp_path / "run", tmp_path / "out", options={"max_shard_bytes": 800})
     assert (done.step, done.imported) == (0, True)
     assert "model.safetensors.index.json" in done.export.files
-    for name in ("tokenizer.json", "tokenizer_config.json", "merges.txt", "vocab.json"):
+    kept = ("tokenizer.json", "tokenizer_config.json", "merges.txt", "vocab.json", "chat_template.jinja")
+    for name in kept:
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
     assert json.loads((tmp_path / "out/generation_config.json").read_text())["eos_token_id"] == 1
     config, params = import_folder(tmp_path / "out")

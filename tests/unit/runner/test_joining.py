@@ -15,7 +15,7 @@ from t5lite.models.config import EncoderDecoderConfig
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.run_config import RunConfig
 from t5lite.runner.joining import joined
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from tests.process_threads import in_processes
 
 

@@ -28,7 +28,7 @@ from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.run_directory import FILES, FOLDERS, RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.vocabulary_check import check_vocabulary
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from t5lite.training.watchdog import STACKS_FOLDER
 from tests.small_tokenizers import write_bpe, write_unigram_with_sentinels, write_wordpiece
 
@@ -294,6 +294,21 @@ def test_misfits_are_refused(vocabularies, model, name, message):
 )
 def test_fits_are_accepted(vocabularies, model, name):
     check_vocabulary(vocabularies[name], model)
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [
+        (DECODER_ONLY, "give --extra-ids 0 for a model"),
+        (ENCODER_ONLY, "give --extra-ids 0 for a model"),
+        (ENCODER_DECODER, "50 sentinels at most: give --extra-ids 50"),
+    ],
+)
+def test_imported_weights_without_sentinels_are_told_to_do_without(vocabularies, model, remedy):
+    given = vocabularies["bytes"]
+    small = dataclasses.replace(model, vocab_size=given.size - given.extra_ids + 50)
+    with pytest.raises(ConfigError, match=remedy):
+        check_vocabulary(given, small, imported=True)
 
 
 def test_a_table_that_is_too_small_is_told_its_size(vocabularies):

@@ -25,7 +25,7 @@ from t5lite.runner.preparation import prepare_start
 from t5lite.runner.resumption import metadata_of
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.run_files import write_files
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 from t5lite.training.phases import Phases
 from tests.process_threads import in_processes
 

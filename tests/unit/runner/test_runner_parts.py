@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import math
 import re
 from pathlib import Path
@@ -19,12 +20,13 @@ from t5lite.data.position import DataPosition
 from t5lite.data.prepare import write_pair_store
 from t5lite.data.stores.pair_store import PairStore, PairStoreWriter
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, train_vocabulary
+from t5lite.decoding import GREEDY, Beam, DecodingConfig
 from t5lite.evaluation.text_generation import GenerationSizes, Output
 from t5lite.models.config import EncoderDecoderConfig, EncoderOnlyConfig, Execution
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.run_config import EvaluationConfig, InitializeFrom, RunConfig
-from t5lite.runner import data_messages, initialization, task_scoring
+from t5lite.runner import data_messages, evaluation, initialization, task_scoring
 from t5lite.runner.earlier_run import earlier_run
 from t5lite.runner.evaluation import EvaluationChanges
 from t5lite.runner.heldout import example_settings, open_heldout
@@ -34,7 +36,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.snapshot import Snapshot
 from t5lite.runner.task_scoring import TaskScorer
 from t5lite.runner.training_data import check_epochs
-from t5lite.training.loop import TrainingConfig
+from t5lite.training.config import TrainingConfig
 
 NUM_PAIRS = 12
 EXTRA_IDS = 7
@@ -206,6 +208,42 @@ def test_task_scores_need_a_task(config: RunConfig, vocabulary: Vocabulary):
     without = changed_evaluation(config, task=None)
     with pytest.raises(ConfigError, match=r"evaluations\.heldout\.task=None; task scores need"):
         TaskScorer(build(config.model), vocabulary, without, "heldout")
+
+
+def test_a_task_s_decoding_writes_what_is_scored_and_is_in_its_record(config, vocabulary, monkeypatch):
+    """Evaluations without one are recorded as before."""
+    asked = []
+
+    def generator(*_, decoding, **__):
+        asked.append(decoding)
+        return lambda _, inputs: [Output("a", input_cut=False) for _ in inputs]
+
+    monkeypatch.setattr(task_scoring, "TextGenerator", generator)
+    beams = {"strategy": "beam", "num_beams": 2}
+    told = changed_evaluation(config, task=json.dumps({"name": "mine", "decoding": beams}))
+    for each, notes in ((config, ()), (told, (f"texts are written with {json.dumps(beams)}",))):
+        assert TaskScorer(build(config.model), vocabulary, each, "heldout")({}).notes == notes
+        settings = evaluation._settings(each, open_heldout(each, vocabulary)["heldout"])
+        assert settings.get("decoding") == (beams if notes else None)
+    assert asked == [GREEDY, DecodingConfig(strategy=Beam(num_beams=2))]
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        ({"min_new_tokens": 13}, "min_new_tokens=13 is more than max_decode_length=12"),
+        ({"prefill_chunk_size": 4}, "prefill_chunk_size=4 is for models of a decoder alone"),
+        ({"suppress_tokens": [10_000]}, "suppress_tokens has 10000; the model has tokens 0 to"),
+        ({"top_k": 3}, "decoding of the task mine: --top-k is no option of strategy greedy"),
+    ],
+    ids=str,
+)
+def test_a_decoding_that_the_model_cannot_follow_is_refused_when_its_data_is_opened(
+    decoding, message, config, vocabulary
+):
+    told = changed_evaluation(config, task=json.dumps({"name": "mine", "decoding": decoding}))
+    with pytest.raises(ConfigError, match=message):
+        open_heldout(told, vocabulary)
 
 
 def test_classes_that_cannot_be_told_apart_are_not_scored(config: RunConfig, vocabulary, tmp_path):

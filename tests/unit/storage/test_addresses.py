@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.core.storage.addresses import is_remote, local_path, local_place, place
+from t5lite.core.storage.addresses import absolute_location, is_remote, local_path, local_place, place
 from t5lite.core.storage.file_systems import CLIENTS
 
 
@@ -49,6 +49,11 @@ def test_where_only_a_local_path_will_do_an_address_is_refused():
 
 def test_gcs_is_another_name_of_gs():
     assert str(place("gcs://b/x")) == "gs://b/x"
+
+
+@pytest.mark.parametrize("address", ["gs://b/x", "gcs://b/x", "gs://b/x/", "gcs://b/x//"])
+def test_a_place_has_one_location(address):
+    assert absolute_location(address) == str(place("gs://b/x")) == str(place(absolute_location(address)))
 
 
 def test_the_home_directory_is_expanded(monkeypatch):

@@ -3,7 +3,9 @@
 import pytest
 
 from t5lite.core.errors import ConfigError
+from t5lite.decoding import Beam, DecodingConfig
 from t5lite.tasks import TASKS
+from t5lite.tasks.decoding import task_decoding
 from t5lite.tasks.fields import Label
 from t5lite.tasks.opening import open_task
 from t5lite.tasks.rows import TaskRows
@@ -126,6 +128,19 @@ def test_a_task_s_own_fields_may_be_yaml(tmp_path):
     assert texts(task, {"a": "1", "c": "2"}) == ["1 of {b}", "2"]
 
 
+def test_beam_search_of_the_harness_is_the_task_s_decoding(tmp_path):
+    """Of one beam nothing is left to say: it is greedy search."""
+    beams = "num_beams: 2, length_penalty: 0.6, early_stopping: true, no_repeat_ngram_size: 3, do_sample"
+    task = read(tmp_path, GENERATION.replace("do_sample", beams))
+    assert task_decoding(task) == DecodingConfig(
+        strategy=Beam(num_beams=2, length_penalty=0.6, early_stopping=True), no_repeat_ngram_size=3
+    )
+    assert task.targets_length == 20
+    assert read(tmp_path, GENERATION.replace("do_sample", "num_beams: 1, do_sample")).decoding == {}
+    task = read(tmp_path, GENERATION.replace("do_sample", "repetition_penalty: 1.5, do_sample"))
+    assert task_decoding(task) == DecodingConfig(repetition_penalty=1.5)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -151,6 +166,11 @@ def test_a_task_s_own_fields_may_be_yaml(tmp_path):
         ),
         (GENERATION.replace("do_sample: false", "do_sample: true"), r"generation_kwargs\.do_sample"),
         (GENERATION.replace("until", "num_beams"), r"generation_kwargs\.num_beams"),
+        (GENERATION.replace("until", "top_k"), r"generation_kwargs\.top_k .*greedy or beam search, of num_"),
+        (
+            GENERATION.replace("do_sample", "length_penalty: 2, do_sample"),
+            r"generation_kwargs\.length_penalty .*2; it is of several num_beams",
+        ),
         (GENERATION + "doc_to_image: x\n", "doc_to_image"),
         (GENERATION.replace("20", "many"), r"max_gen_toks .*'many' is no whole number"),
         (GENERATION.replace('"Q: {{question}}"', "!function utils.text"), "no YAML of plain values"),

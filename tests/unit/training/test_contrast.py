@@ -13,9 +13,10 @@ from t5lite.models.config import EncoderOnlyConfig, SentenceEmbedding
 from t5lite.models.functional import build
 from t5lite.models.layers.contrast import similarities
 from t5lite.models.layers.pooling import normalised
+from t5lite.training.config import StepConfig
 from t5lite.training.losses import batch_losses
 from t5lite.training.predictions import Prediction, targets
-from t5lite.training.step import StepConfig, check_loss
+from t5lite.training.step import check_loss
 
 SIZES = {"vocab_size": 40, "embed_dim": 8, "mlp_dim": 8, "head_dim": 4, "num_heads": 2, "num_layers": 1}
 TEMPERATURE = 0.05

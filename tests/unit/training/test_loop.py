@@ -18,8 +18,9 @@ from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFail
 from t5lite.core.errors import ConfigError
 from t5lite.core.metrics import WeightedSum
 from t5lite.training.bad_steps import WentBadError
+from t5lite.training.config import TrainingConfig
 from t5lite.training.evaluations import PeriodicEvaluation
-from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.loop import TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
 from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases

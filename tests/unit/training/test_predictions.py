@@ -10,6 +10,7 @@ import torch
 
 from t5lite.core.errors import ConfigError
 from t5lite.models.functional import build
+from t5lite.training.config import StepConfig
 from t5lite.training.logit_statistics import logit_statistics
 from t5lite.training.losses import batch_losses, loss_factors
 from t5lite.training.predictions import (
@@ -19,7 +20,7 @@ from t5lite.training.predictions import (
     predictions,
     targets,
 )
-from t5lite.training.step import StepConfig, check_loss
+from t5lite.training.step import check_loss
 from tests.families import FAMILIES, make_batch
 
 BERT = FAMILIES["bert"]

@@ -13,7 +13,8 @@ from t5lite.checkpointing.manager import CheckpointConfig, Checkpoints, SaveFail
 from t5lite.checkpointing.reading import available_steps
 from t5lite.core.errors import ConfigError
 from t5lite.core.exit_codes import ExitCode
-from t5lite.training.loop import TrainingConfig, TrainingParts, train
+from t5lite.training.config import TrainingConfig
+from t5lite.training.loop import TrainingParts, train
 from t5lite.training.metrics_log import read_metrics
 from t5lite.training.phase_clock import PhaseClock
 from t5lite.training.phases import Phases

@@ -12,8 +12,9 @@ from t5lite.models.flops import train_step_flops
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.optim.trained import resolve_trained
+from t5lite.training.config import StepConfig
 from t5lite.training.state import abstract_state
-from t5lite.training.step import StepConfig, make_train_step
+from t5lite.training.step import make_train_step
 from t5lite.training.step_flops import step_flops
 from tests.families import FAMILIES, make_batch
 

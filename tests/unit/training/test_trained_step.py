@@ -13,8 +13,9 @@ from tiny_training import fresh, make_batch
 from t5lite.optim import AdafactorConfig, Constant
 from t5lite.optim.base import global_norm
 from t5lite.optim.trained import parameter_paths, resolve_trained
+from t5lite.training.config import StepConfig
 from t5lite.training.state import abstract_state, state_from_params
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 FROZEN = ("token_embedder", "encoder")
 

@@ -10,8 +10,9 @@ from t5lite.models import functional
 from t5lite.models.config import EncoderDecoderConfig
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.state import init_state, state_shardings
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 VOCAB_SIZE = 40
 SHAPE = {"batch_size": 4, "encoder_length": 7, "decoder_length": 5}

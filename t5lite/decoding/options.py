@@ -1,4 +1,4 @@
-"""Options of how texts are written, as ``t5lite generate`` has them."""
+"""Options of how texts are written, as ``t5lite generate`` and tasks have them."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import Literal
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
-from t5lite.decoding import STRATEGIES, DecodingConfig, WritingRules
+from t5lite.decoding.config import DecodingConfig, WritingRules
+from t5lite.decoding.strategies import STRATEGIES
 
 StrategyName = Literal["greedy", "sampling", "contrastive", "beam", "diverse_beam", "t5x_beam"]
 
