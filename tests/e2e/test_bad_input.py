@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         ),
         (
             "value.py",
-            "from t5lite.training.loop import TrainingConfig\n"
+            "from t5lite.training.config import TrainingConfig\n"
             "def config():\n    return TrainingConfig(total_steps=0, batch_size=1)",
             r"value\.py, line 3: training\.total_steps=0 must be 1 or more",
         ),

@@ -63,3 +63,15 @@ def test_a_branch_is_the_run_of_its_length(text_data: Path, tmp_path: Path, caps
     # Of all arrays: parameters, optimizer state, step.
     saved = [(run / "checkpoints/20/fingerprints/metadata").read_text() for run in (branch, alone)]
     assert json.loads(saved[0]) == json.loads(saved[1])
+
+    # The steps before the branch are those of its trunk, and all are those of the run alone.
+    trunk, shown = directory / "runs" / short["run"], {}
+    for run in (trunk, branch, alone):
+        for step in (1, 10, 11, 20) if run != trunk else (1, 10):
+            capsys.readouterr()
+            assert main(["inspect-data", "--run", str(run), "--step", str(step), "--json"]) == 0
+            shown[run, step] = capsys.readouterr().out
+            assert shown[run, step].count("\n") == 8
+    assert all(shown[branch, step] == shown[trunk, step] for step in (1, 10))
+    assert all(shown[branch, step] == shown[alone, step] for step in (1, 10, 11, 20))
+    assert len({*shown.values()}) == 4

@@ -6,17 +6,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import transformers
 from lm_eval.api.instance import Instance
 
 from t5lite.cli.main import main
 from t5lite.core.errors import ConfigError, DataError
+from t5lite.data.stores.token_store import TokenStoreWriter
 from t5lite.data.vocabulary import ByteVocabulary, Frame
 from t5lite.harness.language_model import RunLM
 from t5lite.harness.tokens import HarnessTokens
 from t5lite.harness.written_requests import WrittenRequests
 from t5lite.quickstart import corpus
+from t5lite.runner.run_directory import RunDirectory
+from t5lite.runner.snapshot import Snapshot
+from tests.parity.test_hundred_texts import FAMILIES, Theirs
 from tests.parity.test_texts_of_imported_models import make_folder
 
 LENGTH = 64
@@ -57,11 +62,15 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
             endings = [" " + " ".join(words[-3:]), *others]
             begin = "" if number == 0 else " ".join(words[:-3])
             lines.write(json.dumps({"begin": begin, "endings": endings, "right": 0, "text": text}) + "\n")
-    for name, task in TASKS.items():
-        data = {"dataset_path": "json", "dataset_kwargs": {"data_files": str(folder / "austen.jsonl")}}
-        content = {"task": name, **data, "test_split": "train", **task}  # JSON is YAML
-        (folder / f"{name}.yaml").write_text(json.dumps(content))
+    for name in TASKS:
+        write_task(name, folder / "austen.jsonl")
     return folder
+
+
+def write_task(name: str, rows: Path) -> None:
+    data = {"dataset_path": "json", "dataset_kwargs": {"data_files": str(rows)}}
+    content = {"task": name, **data, "test_split": "train", **TASKS[name]}  # JSON is YAML
+    rows.with_name(f"{name}.yaml").write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +139,34 @@ def test_a_run_and_its_export_have_the_same_figures(backend, tasks, request, mon
         assert {k: v for k, v in ours[name].items() if isinstance(v, float)} == pytest.approx(
             {k: v for k, v in theirs[name].items() if isinstance(v, float)}, rel=1e-4
         )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_bits_per_byte_are_the_harness_own(tmp_path, monkeypatch):
+    """Of a text behind EOS, as both begin it, in windows that see the last token of the one before."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    run, store, rows = tmp_path / "run", tmp_path / "store", tmp_path / "tasks" / "verses.jsonl"
+    Theirs(FAMILIES["qwen2"], tmp_path / "hf")
+    assert main(["import", "--from", str(tmp_path / "hf"), "--output", str(run)]) == 0
+    vocabulary = Snapshot(RunDirectory.at(run)).vocabulary
+    words = " ".join(verse.spanish for verse in corpus.verses()[:40]).split()
+    texts = (" ".join(words[:count]) for count in range(100, len(words)))
+    text = next(text for text in texts if len(vocabulary.encode(text)) % LENGTH == 0)  # a rest is left out
+    with TokenStoreWriter(store, vocabulary=vocabulary) as writer:
+        writer.add_batch([np.append(vocabulary.eos_id, vocabulary.encode(text))])
+    assert main(["evaluate", "--run", str(run), "--store", str(store), "--inputs-length", str(LENGTH)]) == 0
+    record = json.loads((run / "evaluation.json").read_text())
+    rows.parent.mkdir()
+    rows.write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    write_task("whole_text", rows)
+    model = RunLM(str(run), batch_size=4, max_length=LENGTH)
+    found, _ = figures(model, rows.parent, ["whole_text"])
+    assert len(text.encode()) > len(text)
+    assert record["num_examples"] > 2
+    assert record["metrics"]["bits_per_byte"] == pytest.approx(
+        found["whole_text"]["bits_per_byte,none"], rel=1e-5
+    )
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from t5lite.cli.main import main
 from t5lite.core.storage.addresses import place
 from t5lite.runner.training import train
 from t5lite.training.metrics_log import read_metrics
-from tests.e2e.conftest import REPOSITORY, start
+from tests.e2e.conftest import RECIPE, REPOSITORY, start
 
 KILLED = """
 import os, signal, sys
@@ -150,13 +150,96 @@ def test_a_bucket_that_is_not_there_is_refused(gcs, refused, train_arguments, te
         ["status"],
         ["evaluate", "--run"],
         ["generate", "--text", "a", "--run"],
+        ["embed", "--text", "a", "--output-file", "v.npy", "--run"],
+        ["embed", "--run", pretrained, "--output-file", "v.npy", "--input-file"],
+        ["train", "--config"],
+        ["sweep"],
+        ["compare", pretrained],
+        ["scaling", "fit"],
+        ["report", pretrained, "--predictions"],
+        ["report", pretrained, "--output"],
         ["export", "--output", "hf", "--run"],
         ["import", "--output", "imported", "--from"],
         ["inspect-data", "--store"],
         ["inspect-data", "--run"],
         ["report", "--directory"],
+        ["report"],
         ["quickstart", "--directory"],
         ["prepare", "text", "--output", "prepared", "--inputs"],
         ["prepare", "text", "--vocabulary", "bytes", "--inputs", text_data.parent / "austen.txt", "--output"],
     ):
-        refused([*words, missing], "there is no bucket gs://no-such-bucket")
+        file = missing if words[-1] not in ("fit", "--output-file") else f"{missing}.csv"
+        refused([*words, file], "there is no bucket gs://no-such-bucket")
+
+
+SWEEP = """
+from t5lite.scaling import sweep_recipe as s
+
+
+def sweep():
+    return s.Sweep(directory={!r}, families={{"tiny": [s.recipe({!r})]}})
+"""
+
+
+@pytest.fixture
+def without_credentials(s3, monkeypatch, tmp_path):
+    """Where nothing says who asks, neither variables nor files."""
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield s3
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sweep", "{}/sweep.py"],
+        ["sweep", "sweep.py"],
+        ["sweep", "sweep.py", "--list"],
+        ["embed", "--run", "{}/run", "--text", "a", "--output-file", "v.npy"],
+        ["embed", "--run", "run", "--text", "a", "--output-file", "{}/v.npy"],
+        ["embed", "--run", "run", "--input-file", "{}/in.txt", "--output-file", "v.npy"],
+        ["report", "{}/run"],
+        ["report", "table.csv", "--output", "{}/report"],
+        ["report", "table.csv", "--predictions", "{}/said.json"],
+        ["scaling", "fit", "{}/table.csv"],
+        ["scaling", "fit", "table.csv", "--picture", "{}/fit.png"],
+        ["compare", "{}/a", "{}/b"],
+        ["compare", "a", "b", "--html", "{}/page.html"],
+        ["inspect-data", "--run", "{}/run", "--step", "1"],
+        ["inspect-data", "--config", "{}/config.json", "--step", "1"],
+    ],
+    ids=" ".join,
+)
+def test_missing_credentials_are_told_before_any_work(
+    words, without_credentials, tmp_path, monkeypatch, capfd
+):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "table.csv").write_text("params,tokens,loss\n1,2,3\n4,5,6\n")
+    (folder / "sweep.py").write_text(SWEEP.format(f"{without_credentials}/sweep", str(RECIPE)))
+    capfd.readouterr()
+    assert main([each.format(without_credentials) for each in words]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert "your credentials are missing, old or wrong: log in by `aws configure`" in line
+    assert sorted(path.name for path in folder.iterdir()) == ["sweep.py", "table.csv"]
+
+
+def test_a_folder_of_a_bucket_is_no_file_of_texts(bucket, refused):
+    folder = place(bucket) / "texts é"
+    for name in ("a.txt", "b.csv/c.txt"):
+        (folder / name).write_text("It is a truth")
+    for words in (
+        ["embed", "--run", "run", "--output-file", "v.npy", "--input-file", folder],
+        ["scaling", "fit", folder / "b.csv"],
+        ["report", "run", "--predictions", folder],
+    ):
+        refused(words, "directory")

@@ -27,6 +27,11 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
+def _names(folder: Path) -> set[str]:
+    """All that lies in a folder, but for a sign of life that its holder is about to give its name."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.startswith(".")}
+
+
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
@@ -89,12 +94,12 @@ def test_a_second_training_is_refused_and_changes_nothing(
 ) -> None:
     run = tmp_path / "run"
     with held_lease(run, LeaseConfig(heartbeat_seconds=0.2), print):
-        before = contents(run)
+        before = _names(run)
         assert main([*train_arguments, "--run-dir", str(run), "--seed", "1"]) == 2
         assert f"{run} is being written to by process {os.getpid()} on {socket.gethostname()}" in (
             capfd.readouterr().err
         )
-        assert contents(run).keys() == before.keys()
+        assert _names(run) == before
 
 
 @pytest.mark.fault(

@@ -1,4 +1,4 @@
-"""Misfortunes of a run of two processes: what befalls one of them, both come to terms with alike."""
+"""Several processes: what befalls one of a run all come to terms with alike; and they measure as one does."""
 
 import json
 import socket
@@ -11,8 +11,10 @@ import pytest
 
 from t5lite.checkpointing.reading import available_steps, read_metadata
 from t5lite.cli.main import main
+from t5lite.quickstart import corpus
 from t5lite.training.metrics_log import read_metrics
 from tests.e2e.conftest import REPOSITORY
+from tests.parity.test_texts_of_imported_models import make_folder
 
 pytestmark = pytest.mark.slow
 SHORT = [
@@ -26,26 +28,26 @@ POISONED = (96, 119)
 
 
 class Ended(NamedTuple):
-    """How both processes ended, and what each said."""
+    """How the processes ended, and what each said."""
 
-    exit_codes: tuple[int, int]
-    said: tuple[str, str]
+    exit_codes: tuple[int, ...]
+    said: tuple[str, ...]
 
 
-def run_two(arguments: list[str], *program: str) -> Ended:
+def run_together(num_processes: int, arguments: list[str], *program: str) -> Ended:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    together = ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id"]
+    together = ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", str(num_processes)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", *program, *arguments, *together, str(process)],
+            [sys.executable, "-m", *program, *arguments, *together, "--process-id", str(process)],
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for process in range(2)
+        for process in range(num_processes)
     ]
     try:
         said = [process.communicate(timeout=600)[1] for process in processes]
@@ -53,11 +55,11 @@ def run_two(arguments: list[str], *program: str) -> Ended:
         for process in processes:
             process.kill()
             process.communicate()
-    return Ended((processes[0].returncode, processes[1].returncode), (said[0], said[1]))
+    return Ended(tuple(process.returncode for process in processes), tuple(said))
 
 
 def misfortunes(no_space: dict[str, dict[str, str]], poisoned: tuple[int, int]) -> list[str]:
-    """The program of ``run_two`` in which saves fail and examples are NaN."""
+    """The program of ``run_together`` in which saves fail and examples are NaN."""
     return ["tests.e2e.unlucky_training", json.dumps(no_space), *map(str, poisoned)]
 
 
@@ -71,7 +73,7 @@ def unlucky(train_arguments: list[str], tmp_path_factory: pytest.TempPathFactory
     """A run whose saves fail here and there, and which is poisoned."""
     directory = tmp_path_factory.mktemp("unlucky") / "run"
     arguments = [*train_arguments, *SHORT, "--run-dir", str(directory)]
-    ended = run_two(arguments, *misfortunes(NO_SPACE, POISONED))
+    ended = run_together(2, arguments, *misfortunes(NO_SPACE, POISONED))
     return Run(directory, ended)
 
 
@@ -104,28 +106,65 @@ def test_both_roll_back_to_the_same_checkpoint(unlucky: Run):
     assert (metadata["examples_seen"], metadata["left_out"]) == (192, [[88, 120]])
 
 
-def test_an_evaluation_by_two_is_that_of_one_and_the_leader_alone_writes_it(
-    imported: Path, pair_data: Path, tmp_path: Path
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    """An imported encoder with three classes."""
+    make_folder("RobertaForSequenceClassification", tmp_path / "hf")
+    config = json.loads((tmp_path / "hf" / "config.json").read_text())
+    config["id2label"] = {"0": "English", "1": "Spanish", "2": "neither"}
+    (tmp_path / "hf" / "config.json").write_text(json.dumps(config))
+    run = tmp_path / "classifier"
+    assert main(["import", "--from", str(tmp_path / "hf"), "--output", str(run)]) == 0
+    return run
+
+
+@pytest.fixture
+def languages(classifier: Path, tmp_path: Path) -> Path:
+    """A store of verses and the language they are in."""
+    verses = corpus.verses()[:9]
+    rows = [row for v in verses for row in (f"{v.english}\tEnglish", f"{v.spanish}\tSpanish")]
+    (tmp_path / "verses.tsv").write_text("\n".join(rows), encoding="utf-8")
+    words = ["--inputs", str(tmp_path / "verses.tsv"), "--output", str(tmp_path / "languages")]
+    words += ["--vocabulary", str(classifier), "--heldout-fraction", "0.4"]
+    assert main(["prepare", "pairs", *words, "--inputs-field", "0", "--targets-field", "1"]) == 0
+    return tmp_path / "languages" / "heldout"
+
+
+def test_an_evaluation_by_three_is_that_of_one_and_the_leader_alone_writes_it(
+    imported: Path, pair_data: Path, classifier: Path, languages: Path, tmp_path: Path
 ):
-    """Seven examples in batches of four: one row fills up."""
-    options = ["evaluate", "--run", str(imported), "--store", str(pair_data / "heldout")]
-    options += ["--task", "translation", "--max-examples", "7", "--batch-size", "4", "--inputs-length", "24"]
+    """Seven texts in batches of six, by beam search, and two classes in one of three: not all have a row."""
+    task, beams = tmp_path / "task.json", {"strategy": "beam", "num_beams": 2}
+    task.write_text(json.dumps({"name": "beams", "metrics": ["bleu"], "decoding": beams}))
+    writing = ["--store", str(pair_data / "heldout"), "--task", str(task), "--inputs-length", "24"]
+    options = {
+        imported: [*writing, "--max-examples", "7", "--batch-size", "6"],
+        classifier: ["--store", str(languages), "--max-examples", "2", "--batch-size", "3"],
+    }
     found = []
-    for name in ("one.jsonl", "two.jsonl"):
-        arguments = [*options, "--predictions", str(tmp_path / name)]
-        if name.startswith("one"):
-            assert main(arguments) == 0
+    for name in ("one", "three"):
+        files = {run: tmp_path / f"{name}.{run.name}.jsonl" for run in options}
+        first, second = (
+            ["evaluate", "--run", str(run), *words, "--predictions", str(files[run])]
+            for run, words in options.items()
+        )
+        if name == "one":
+            assert main(first) == main(second) == 0
         else:
-            ended = run_two(arguments, "t5lite.cli.main")
-            assert ended.exit_codes == (0, 0), ended.said
-            assert [said.count("7 examples in batches of 4") for said in ended.said] == [1, 0]
-        lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-        found.append((json.loads((imported / "evaluation.json").read_text()), lines))
-    (one, alone), (two, together) = found
-    assert len({line["example"] for line in together}) == 7
-    assert together == alone
-    # encoder_use is a small difference of two losses
-    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-6)
-    assert two["intervals"]["loss"] == pytest.approx(one["intervals"]["loss"])
-    assert two["notes"] == one["notes"]
-    assert len(list((imported / "evaluations").glob("*.json"))) == 1
+            ended = run_together(3, first, "tests.e2e.commands_in_turn", json.dumps([second]))
+            assert ended.exit_codes == (0, 0, 0), ended.said
+            for announced in ("7 examples in batches of 6", "2 examples in batches of 3"):
+                assert [said.count(announced) for said in ended.said] == [1, 0, 0]
+        records = [json.loads((run / "evaluation.json").read_text()) for run in options]
+        lines = [[json.loads(line) for line in file.read_text().splitlines()] for file in files.values()]
+        found.append(zip(records, lines, strict=True))
+    for run, (one, alone), (three, together) in zip(options, *found, strict=True):
+        assert len({line["example"] for line in together}) == three["num_examples"]
+        for mine, other in zip(together, alone, strict=True):
+            assert mine.pop("probabilities", {}) == pytest.approx(other.pop("probabilities", {}), rel=1e-5)
+            assert mine == other
+        # encoder_use is a small difference of two losses
+        assert three["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-6)
+        assert three["intervals"]["loss"] == pytest.approx(one["intervals"]["loss"])
+        assert three["notes"] == one["notes"]
+        assert len(list((run / "evaluations").glob("*.json"))) == 1

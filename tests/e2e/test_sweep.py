@@ -1,7 +1,9 @@
-"""``t5lite sweep`` of two real runs: killed, gone on with, and its table as a fit reads it."""
+"""``t5lite sweep`` of two real runs: killed, gone on with, by two at once; its table as a fit reads it."""
 
+import contextlib
 import csv
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -26,15 +28,32 @@ def sweep():
         {recipe!r},
         *("--data.store", {store!r} + "/train"),
         *("--evaluations.heldout.store", {store!r} + "/heldout"),
+        *("--lease.heartbeat-seconds", "0.1"),
     )
     recipe = r.replace(
-        recipe, training=r.replace(recipe.training, total_steps=30),
+        recipe, training=r.replace(recipe.training, total_steps={steps}),
         checkpoints=r.replace(recipe.checkpoints, save_every_steps=5),
     )
     models = [s.resized(recipe.model, embed_dim=width, num_layers=1, num_heads=2) for width in (8, 16)]
-    runs = s.ladder(recipe, models=models, budgets=[s.Tokens(tokens=30 * 8 * 32)])
+    runs = s.ladder(recipe, models=models, budgets=[s.Tokens(tokens={steps} * 8 * 32)])
     return s.Sweep(directory={directory!r}, families={{"gpt": runs}}, evaluate=False)
 """
+
+
+def sweep_file(folder: Path, text_data: Path, *, steps: int) -> Path:
+    """Write a sweep of two runs into ``folder``, whose directory is to be ``folder``/sweep."""
+    file, recipe = folder / "sweep.py", str(HERE / "tiny_gpt_recipe.py")
+    directory, store = str(folder / "sweep"), str(text_data)
+    file.write_text(SWEEP.format(recipe=recipe, store=store, directory=directory, steps=steps))
+    return file
+
+
+def started(file: Path, log: Path) -> subprocess.Popen:
+    with log.open("w") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "t5lite.cli.main", "sweep", str(file)],
+            cwd=REPOSITORY, stdout=stream, stderr=stream, start_new_session=True,
+        )  # fmt: skip
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -44,19 +63,13 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_ends_in_a_table(text_data: Path, tmp_path: Path, capsys):
     directory = tmp_path / "sweep"
-    file = tmp_path / "sweep.py"
-    recipe = str(HERE / "tiny_gpt_recipe.py")
-    file.write_text(SWEEP.format(recipe=recipe, store=str(text_data), directory=str(directory)))
+    file = sweep_file(tmp_path, text_data, steps=30)
     assert main(["sweep", str(file), "--list"]) == 0
     listed = capsys.readouterr().out
     assert listed.count("waiting") == 2
     assert not directory.exists()
 
-    with (tmp_path / "log").open("w") as log:
-        killed = subprocess.Popen(
-            [sys.executable, "-m", "t5lite.cli.main", "sweep", str(file)],
-            cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    killed = started(file, tmp_path / "log")
     deadline = time.monotonic() + 120
     while not list(directory.glob("runs/*/checkpoints/5")):
         assert killed.poll() is None, (tmp_path / "log").read_text()
@@ -85,3 +98,32 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_in_a_table(text_data: Path, tmp
     assert sorted(directory.glob("runs/*/ledger/*")) == starts
     assert main(["sweep", str(file), "--list"]) == 0
     assert capsys.readouterr().out.count("finished") == 2
+
+
+@pytest.mark.slow
+def test_two_processes_that_start_together_share_a_sweep(text_data: Path, tmp_path: Path):
+    file, directory = sweep_file(tmp_path, text_data, steps=10), tmp_path / "sweep"
+    logs = [tmp_path / f"log{number}" for number in range(2)]
+    processes = [started(file, log) for log in logs]
+    tables = []
+    while any(each.poll() is None for each in processes):
+        with contextlib.suppress(FileNotFoundError):
+            tables.append(rows_of(directory / "table.csv"))
+        time.sleep(0.02)
+    said = [log.read_text() for log in logs]
+    assert [each.returncode for each in processes] == [0, 0], said
+
+    tables.append(rows_of(directory / "table.csv"))
+    assert len(tables[-1]) == 2
+    for earlier, later in itertools.pairwise(tables):
+        assert 0 < len(earlier) <= len(later)
+        assert all(any(row.items() <= each.items() for each in tables[-1]) for row in earlier)  # none in half
+    assert set(Reading().tables(str(directory / "table.parquet"))[""].observations.params) == {
+        float(row["params"]) for row in tables[-1]
+    }
+    for row in tables[-1]:
+        run = directory / "runs" / row["run"]
+        entries = read_metrics(run / "metrics.jsonl")
+        assert [each["step"] for each in entries if each["kind"] == "train"] == list(range(1, 11))
+        assert len(list((run / "ledger").iterdir())) == 1
+    assert any("2 of 2 runs are finished" in text for text in said), said

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,34 +13,31 @@ from t5lite.launching.addresses import places
 from t5lite.quickstart import corpus
 from t5lite.runner.run_directory import RunDirectory
 from t5lite.tasks.opening import open_task
-from tests.e2e.conftest import REPOSITORY, Refused
+from tests.e2e.conftest import HERE, REPOSITORY, Refused
 
 RECIPE = REPOSITORY / "configs" / "finetune_task.py"
 LENGTHS = ["--data.inputs-length", "24", "--data.targets-length", "16"]
 
 
+def prepared(task: str, rows: list[dict[str, str]], directory: Path, text_data: Path, *words: str) -> Path:
+    file, output = directory / "rows.jsonl", directory / "prepared"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words += ("--vocabulary", str(text_data / "vocabulary" / "spiece.model"), "--heldout-fraction", "0.1")
+    assert (
+        main(["prepare", "task", "--task", task, "--inputs", str(file), "--output", str(output), *words]) == 0
+    )
+    return output
+
+
 @pytest.fixture(scope="module")
 def task_data(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Verses in a table, prepared for translation into another language than the task's own."""
-    directory = tmp_path_factory.mktemp("task")
     rows = [
         {"id": str(each), "source": verse.english, "es": verse.spanish}
         for each, verse in enumerate(corpus.verses()[:200])
     ]
-    (directory / "verses.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    output = directory / "prepared"
-    words = [
-        "--inputs",
-        str(directory / "verses.jsonl"),
-        "--output",
-        str(output),
-        "--heldout-fraction",
-        "0.1",
-    ]
-    words += ["--vocabulary", str(text_data / "vocabulary" / "spiece.model")]
-    words += ["--columns", "target", "es", "--constants", "target_language", "Spanish"]
-    assert main(["prepare", "task", "--task", "translation", *words]) == 0
-    return output
+    words = ["--columns", "target", "es", "--constants", "target_language", "Spanish"]
+    return prepared("translation", rows, tmp_path_factory.mktemp("task"), text_data, *words)
 
 
 def train(data: Path, source: Path, run: Path, task: str) -> list[str]:
@@ -73,6 +71,58 @@ def test_a_file_of_rows_is_trained_on_and_scored_by_its_task(task_data, pretrain
     assert all(metric in said for metric in ("bleu", "chrf", "loss"))
     (sample, *_) = json.loads(next((run / "evaluations").glob("**/*.json")).read_text())["samples"]
     assert sample["inputs"].startswith("translate English to Spanish: ")
+
+    (greedy,) = (run / "evaluations").glob("*.jsonl")
+    (sentinel,) = RunDirectory.at(run).read_model()[1].encode("<extra_id_0>", parse_sentinels=True).tolist()
+    assert "<extra_id_0>" in sample["prediction"]  # which another decoding does not have, then
+    beams = {"strategy": "beam", "num_beams": 2, "suppress_tokens": [sentinel]}
+    file, found = tmp_path / "beams.json", tmp_path / "beams.jsonl"
+    file.write_text(json.dumps({**json.loads(task.read_text()), "decoding": beams}))
+    assert main(["evaluate", "--run", str(run), "--task", str(file), "--predictions", str(found)]) == 0
+    assert f"texts are written with {json.dumps(beams)}" in capsys.readouterr().out
+    files = ["--input-file", str(found), "--field", "input", "--output-file", str(tmp_path / "out.jsonl")]
+    options = ["--strategy", "beam", "--num-beams", "2", "--suppress-tokens", str(sentinel)]
+    assert main(["generate", "--run", str(run), *options, *files]) == 0
+    scored, written, others = (
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (found, tmp_path / "out.jsonl", greedy)
+    )
+    assert [each["prediction"] for each in scored] == [each["output"] for each in written]
+    assert all(each["prediction"] != other["prediction"] for each, other in zip(scored, others, strict=True))
+    assert len(list((run / "evaluations").glob("*.json"))) == 2
+
+
+@pytest.mark.slow
+def test_tasks_that_are_mixed_as_the_page_says_are_scored_each_by_its_own(
+    task_data, text_data, tmp_path, capsys
+):
+    rows = [
+        {"text": text, "label": label}
+        for verse in corpus.verses()[:60]
+        for text, label in ((verse.english, "English"), (verse.spanish, "Spanish"))
+    ]
+    stores = {"verses": task_data, "novels": prepared("classification", rows, tmp_path, text_data)}
+    run, recipe = str(tmp_path / "run"), str(HERE / "tiny_task_mixture_recipe.py")
+    command = ["train", "--config", recipe, "--run-dir", run]
+    command += ["--training.total-steps", "3", "--schedule.decay-steps", "1"]
+    for number, (name, store) in enumerate(stores.items()):
+        source, evaluation = f"--data.sources.{number}.data", f"--evaluations.{name}"
+        command += [f"{source}.store", str(store / "train"), f"{evaluation}.store", str(store / "heldout")]
+        command += [f"{source}.inputs-length", "24", f"{source}.targets-length", "16"]
+        command += [f"{evaluation}.batch-size", "4", f"{evaluation}.max-examples", "4"]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--run", run]) == 0
+    verses, novels = capsys.readouterr().out.split(" at step 3, ")[1:]
+    for said, name, scored, other in (
+        (verses, "verses", {"bleu", "chrf"}, "accuracy"),
+        (novels, "novels", {"accuracy", "label_fraction"}, "bleu"),
+    ):
+        first, *lines = said.splitlines()
+        assert first == f"{name}: {stores[name] / 'heldout'} (4 examples)"
+        metrics = {line.split()[0] for line in lines if line.startswith("  ")}
+        assert {"loss", "token_accuracy", *scored} <= metrics
+        assert other not in metrics
 
 
 def test_a_task_says_lengths_and_scoring_of_a_recipe(tmp_path, monkeypatch):
@@ -131,6 +181,15 @@ def test_what_is_no_task_is_refused(words, message, task_data, pretrained, tmp_p
 def test_a_task_is_of_pairs(train_arguments, tmp_path, refused: Refused):
     message = "a task is of pairs .* and data is .*configs/finetune_task.py"
     refused([*train_arguments, "--run-dir", tmp_path / "run", "--task", "translation"], message)
+
+
+def test_text_is_generated_in_a_training_of_one_process_alone(
+    task_data, pretrained, tmp_path, refused: Refused, monkeypatch
+):
+    monkeypatch.setattr("t5lite.runner.preparation.jax", SimpleNamespace(process_count=lambda: 2))
+    command = train(task_data, pretrained, tmp_path / "run", "translation")
+    message = r"heldout\.task_in_training generates text in one process, and there are 2; leave it to"
+    refused([*command, "--evaluations.heldout.task-in-training", "True"], message)
 
 
 def test_tasks_are_listed_and_shown(capsys):

@@ -10,8 +10,9 @@ from t5lite.models.config import EncoderOnlyConfig, SentenceEmbedding
 from t5lite.models.functional import build
 from t5lite.optim import AdamWConfig, Constant
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.state import init_state
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 ROWS, LENGTH, NUM_STEPS = 16, 12, 4
 

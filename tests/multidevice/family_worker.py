@@ -13,8 +13,9 @@ import jax
 from t5lite.models.functional import build
 from t5lite.optim import AdafactorConfig, AdamWConfig, Constant, MuonConfig
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.state import init_state
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 from tests.families import FAMILIES, TRAINED_AS, make_batch
 
 NUM_STEPS = 20

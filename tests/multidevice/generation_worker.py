@@ -64,8 +64,18 @@ class Kept:
         return self.results[-1]
 
 
+def share_of_cache(model, params, partitioner):
+    """Return which share of the bytes of a cache a device holds: of keys and values read, and written."""
+    wanted = [Wanted(row=Row(np.arange(2, 8, dtype=np.int32), 6), max_tokens=WRITTEN)] * BATCH_SIZE
+    writing = StepwiseGenerator(model, Ids(), partitioner=partitioner).write(params, wanted)
+    list(writing.step())
+    leaves = jax.tree.leaves(writing._cache)
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
+    return held / sum(leaf.nbytes for leaf in leaves)
+
+
 def written(config):
-    """Return texts and bytes of parameters, on one device and on all."""
+    """Return texts and bytes of parameters, on one device and on all, and of a cache a device's share."""
     model = build(config)
     sizes = GenerationSizes(encoder_length=ENCODER_LENGTH, max_decode_length=WRITTEN, batch_size=BATCH_SIZE)
     rng = np.random.default_rng(0)
@@ -83,7 +93,8 @@ def written(config):
         held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(params)]
         everywhere = all(leaf.is_fully_replicated for leaf in jax.tree.leaves(kept.results))
         results[name] = {"texts": texts, "bytes": sum(held), "everywhere": everywhere}
-    return {**results, "mesh": dict(partitioner.mesh.shape)}
+    share = share_of_cache(model, params, partitioner)
+    return {**results, "mesh": dict(partitioner.mesh.shape), "share_of_cache": share}
 
 
 def served(config):

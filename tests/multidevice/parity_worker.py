@@ -18,8 +18,9 @@ from t5lite.optim import AdafactorConfig, Constant
 from t5lite.optim.averaging import with_average
 from t5lite.optim.trained import parameter_paths, resolve_trained
 from t5lite.partitioning import PartitioningConfig, make_partitioner
+from t5lite.training.config import StepConfig
 from t5lite.training.state import init_state
-from t5lite.training.step import StepConfig, compile_train_step, make_train_step
+from t5lite.training.step import compile_train_step, make_train_step
 
 DECAY = 0.7
 NUM_STEPS, BATCH_SIZE, ENCODER_LENGTH, DECODER_LENGTH = 5, 16, 12, 7  # 7: an odd length on 2 and 4 devices

@@ -1,4 +1,4 @@
-"""A model writes on a mesh what it writes on one device, and no device holds all of it."""
+"""A model writes on a mesh what it writes on one device, and no device holds all of it or of its cache."""
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ def test_a_model_that_is_shared_out_writes_the_same(results, model):
     assert together["texts"] == alone["texts"]
     assert len(set(alone["texts"])) > 3
     assert together["bytes"] < 0.2 * alone["bytes"]
+    assert results[model]["share_of_cache"] <= 1 / 4
     assert together["everywhere"]  # else a process of several could not read what devices of others hold
 
 
