@@ -1,4 +1,4 @@
-"""68 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
+"""71 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
 
     t5lite sweep configs/sweeps/dictionaries_branches.py
 
@@ -13,9 +13,10 @@ of a family are on the same side of such a step:
 - budgets are a factor of 1.41 apart, and rates constant until a decay over the last fifth, so that the runs
   of a width are branches of one.
 
-The last run of a family, beyond the budgets that laws are fitted to and of a width that no other has, is what
-they predict; it warms up for a tenth of its steps, as a ladder's runs do, the others for 100. Two layers (in
-each stack) at every width, heads of 8; one seed, all below one epoch.
+The last two runs of a family lie beyond the budgets of the others. Laws of those predict the first, of a
+width that none of them has, and laws of all others the second. They warm up for a tenth of their steps, as a
+ladder's runs do, the others for 100. Two layers (in each stack) at every width, heads of 8; one seed, all
+below one epoch.
 """
 
 from dataclasses import dataclass
@@ -50,8 +51,11 @@ class Family:
     predicted: int
     """Width of the run that they predict."""
 
+    predicted_next: int
+    """Width of the run that all those predict."""
+
     def runs(self) -> list[r.RunConfig]:
-        """Return the runs, the predicted one last."""
+        """Return the runs, the predicted ones last."""
         recipe = s.recipe(
             str(CONFIGS / self.recipe),
             *("--training.batch-size", "16", "--model.vocab-size", "1152", "--model.dropout-rate", "0"),
@@ -73,12 +77,17 @@ class Family:
             rule=self.rule,
         )
         fitted = [run for run in fitted if run.training.total_steps < self.epoch_steps]
-        return fitted + s.ladder(
-            recipe,
-            models=[sized(recipe.model, self.predicted)],
-            budgets=[s.Flops(flops=self.smallest * 8)],
-            rule=self.rule,
-        )
+        predicted = [
+            run
+            for width, multiple in ((self.predicted, 8), (self.predicted_next, 8 * 2**0.5))
+            for run in s.ladder(
+                recipe,
+                models=[sized(recipe.model, width)],
+                budgets=[s.Flops(flops=self.smallest * multiple)],
+                rule=self.rule,
+            )
+        ]
+        return fitted + predicted
 
 
 def sized(model, width: int):
@@ -97,6 +106,7 @@ FAMILIES = {
         budgets=6,
         epoch_steps=8_900,
         predicted=64,
+        predicted_next=72,
     ),
     "gpt": Family(
         recipe="pretrain_gpt.py",
@@ -108,6 +118,7 @@ FAMILIES = {
         budgets=6,
         epoch_steps=17_200,
         predicted=80,
+        predicted_next=88,
     ),
     "modernbert": Family(
         recipe="pretrain_modernbert.py",
@@ -119,6 +130,7 @@ FAMILIES = {
         budgets=5,
         epoch_steps=18_300,
         predicted=72,
+        predicted_next=88,
     ),
 }
 
