@@ -113,7 +113,7 @@ def test_damaged_tokenizer_config_is_named(vocabulary, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model_type": "bpe"}, "not a unigram model"),
+        ({"model_type": "word"}, "has model_type=word"),
         ({"treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix=true"),
         ({"user_defined_symbols": ["①②"]}, r"symbol '\\u2460\\u2461' would be normalised to '12'"),
         ({"user_defined_symbols": ["①", "a①"]}, r"symbol '\\u2460' would be normalised to '1'"),

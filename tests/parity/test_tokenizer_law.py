@@ -84,7 +84,37 @@ SENTENCEPIECE: dict[str, dict[str, Any]] = {
         "vocab_size": 800,
     },
     "across_words": {"split_by_whitespace": False},
+    "merges": {"model_type": "bpe"},
+    "merges_and_bytes": {
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "character_coverage": 0.98,
+        "vocab_size": 900,
+        "add_dummy_prefix": False,
+    },
+    "merges_and_symbols": {
+        "model_type": "bpe",
+        "vocab_size": 600,
+        "user_defined_symbols": ["\n", "①", "Ａ", "<sep>", "ab", "<s>"],
+    },
+    "as_gemma": {
+        "model_type": "bpe",
+        "bos_id": 2,
+        "unk_id": 3,
+        "byte_fallback": True,
+        "character_coverage": 0.98,
+        "vocab_size": 900,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "add_dummy_prefix": False,
+        "user_defined_symbols": ["<mask>", "\n", "\n\n", "▁▁", "▁▁▁", "</b>"],
+    },
+    "merges_across_words": {"model_type": "bpe", "split_by_whitespace": False, "vocab_size": 700},
+    "characters": {"model_type": "char"},
+    "characters_and_symbols": {"model_type": "char", "user_defined_symbols": ["\n", "ab", "<sep>"]},
 }
+EXACT = ("merges", "as_gemma", "characters")
+"""How the names of those begin whose pieces have an order, so that nothing can tie."""
 TOKENIZER_JSON = {
     "wordpiece": lambda folder: write_wordpiece(folder, REAL, size=300),
     "bpe": lambda folder: write_bpe(folder, REAL),
@@ -179,7 +209,7 @@ def test_the_ids_are_t5lites(vocabularies, tmp_path, name, architecture):
     wrong = []
     for text, theirs in zip(texts, tokenizer(texts)["input_ids"], strict=True):
         ours = expected_ids(vocabulary, architecture, text)
-        if theirs != ours and not is_tie(vocabulary, ours, theirs):
+        if theirs != ours and (name.startswith(EXACT) or not is_tie(vocabulary, ours, theirs)):
             wrong.append((text, ours, theirs))
     assert not wrong, f"{len(wrong)} of {len(texts)}, such as {wrong[0]!a}"
     assert len(texts) > 500

@@ -67,8 +67,8 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     Attributes:
       special_tokens: the names of those special tokens that there are.
-      additional_special_tokens: the names of further ones that tokenizer_config.json lists; tokenizer.json
-        may not flag them as special.
+      additional_special_tokens: the names of further ones that tokenizer_config.json lists, or
+        special_tokens_map.json; tokenizer.json may not flag them as special.
 
     Padding, truncation and special tokens that the file would add to a text are left out: adding them is
     up to the objectives. The special tokens are ``own_frame``.
@@ -287,7 +287,9 @@ def _options(contents: Mapping[str, bytes], path: StoragePath) -> Json:
     named = json_object(contents[name], path.parent / name)
     if "added_tokens_decoder" in config:
         return config
-    return config | {key: value for key, value in named.items() if key.endswith("_token")}
+    listed = list(dict.fromkeys([*additional_special_tokens(config), *additional_special_tokens(named)]))
+    said = {key: value for key, value in named.items() if key.endswith("_token")}
+    return config | said | ({"additional_special_tokens": listed} if listed else {})
 
 
 def _model_config(path: StoragePath) -> Json:

@@ -60,7 +60,6 @@ EOS = 1  # T5's own vocabularies; another one may end its texts with another id
 _TOKENS: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (True,),
     "pad_token_id": (0,),
-    "decoder_start_token_id": (0,),
 }
 STACK: dict[str, tuple[Any, ...]] = {
     **ONLY_PLAIN,
@@ -220,6 +219,7 @@ def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, 
 def _from_json(values: Values) -> EncoderDecoderConfig:
     family = values.get("model_type", "t5")
     values.require(_TOKENS)
+    _check_start(values)
     values.architectures(_CLASSES[family])
     num_encoder_layers = values.integer("num_layers")
     return EncoderDecoderConfig(
@@ -228,6 +228,21 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
         num_decoder_layers=values.integer("num_decoder_layers", num_encoder_layers),
         tie_embeddings=_is_tied(family, values),
     )
+
+
+def _check_start(values: Values) -> None:
+    """Check that the decoder starts with the padding's id.
+
+    Raises:
+      UserError: naming the other id, and what to do.
+    """
+    start = values.get("decoder_start_token_id", 0)
+    if start != 0:
+        raise UserError(
+            f"config.json: decoder_start_token_id={start!r}, but a T5's texts start with id 0, its padding, "
+            "here; if it was trained with that (T5's own training is), write decoder_start_token_id=0 there "
+            "and in generation_config.json; if the tokenizer has its padding elsewhere, it cannot be imported"
+        )
 
 
 def stack_fields(values: Values) -> dict[str, Any]:

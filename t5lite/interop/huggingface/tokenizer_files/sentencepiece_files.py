@@ -23,7 +23,13 @@ from t5lite.interop.huggingface.tokenizer_files.added_tokens import (
 )
 from t5lite.interop.huggingface.tokenizer_files.charsmap import replace, replace_all
 from t5lite.interop.huggingface.tokenizer_files.framing import Framing
-from t5lite.interop.huggingface.tokenizer_files.sentencepiece_model import Model, PieceType, read_model
+from t5lite.interop.huggingface.tokenizer_files.sentencepiece_merges import bpe, isolating, symbols
+from t5lite.interop.huggingface.tokenizer_files.sentencepiece_model import (
+    Model,
+    ModelType,
+    PieceType,
+    read_model,
+)
 
 _SPACE = "▁"
 _USER_DEFINED_SCORE = -0.1
@@ -38,16 +44,18 @@ def sentencepiece_files(vocabulary: SentencePieceVocabulary, framing: Framing) -
     """Return the files by name.
 
     Raises:
-      DataError: if the model is not unigram, or does what no tokenizer.json can say.
+      DataError: if the model does what no tokenizer.json can say.
     """
     model = read_model(vocabulary.text_model, vocabulary.path)
+    _check_type(model, vocabulary.path)
     names = special_names(vocabulary)
     less_than = _less_than(model)
+    scored = _scored_names(model, names, vocabulary.size, less_than)
     added = added_tokens(vocabulary, framing, strip=True)
     sentinels = {name: index for index, name in names.items() if name not in NAMES.values()}
     decoders = [
         *([{"type": "ByteFallback"}] if model.byte_fallback else []),
-        replace(less_than, "<"),
+        *([replace(less_than, "<")] if less_than != "<" else []),
         {
             "type": "Metaspace",
             "replacement": _SPACE,
@@ -61,15 +69,18 @@ def sentencepiece_files(vocabulary: SentencePieceVocabulary, framing: Framing) -
         "padding": None,
         "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, less_than, vocabulary.path)},
-        "pre_tokenizer": None,
+        "pre_tokenizer": _pre_tokenizer(model, less_than),
         "post_processor": framing.post_processor(names),
         "decoder": {"type": "Sequence", "decoders": decoders},
-        "model": {
-            "type": "Unigram",
-            "unk_id": vocabulary.unk_id,
-            "byte_fallback": model.byte_fallback,
-            "vocab": _scored_names(model, names, vocabulary.size, less_than),
-        },
+        "model": _unigram(model, scored, vocabulary)
+        if model.type is ModelType.UNIGRAM
+        else bpe(
+            model,
+            [name for name, _ in scored],
+            unk=scored[vocabulary.special_id("unk", needed_for="a tokenizer.json")][0],
+            less_than=less_than,
+            path=vocabulary.path,
+        ),
     }
     config = config_json(
         added, framing, extra_ids=0 if vocabulary.has_own_sentinels else vocabulary.extra_ids
@@ -83,16 +94,50 @@ def sentencepiece_files(vocabulary: SentencePieceVocabulary, framing: Framing) -
     }
 
 
+def _check_type(model: Model, path: StoragePath) -> None:
+    """Check that a model cuts texts as some model of ``tokenizers`` does.
+
+    Raises:
+      DataError: for words, of which SentencePiece makes several unknown ones one token.
+    """
+    if model.type is ModelType.WORD:
+        raise DataError(
+            f"{path} has model_type=word, and no tokenizer.json cuts as it does; only unigram, bpe and char "
+            "can be exported"
+        )
+
+
+def _unigram(
+    model: Model, scored: list[tuple[str, float]], vocabulary: SentencePieceVocabulary
+) -> dict[str, Any]:
+    return {
+        "type": "Unigram",
+        "unk_id": vocabulary.unk_id,
+        "byte_fallback": model.byte_fallback,
+        "vocab": scored,
+    }
+
+
+def _pre_tokenizer(model: Model, less_than: str) -> dict[str, Any] | None:
+    """Return what cuts the user-defined symbols out; a unigram's search takes them as pieces."""
+    cut_out = symbols(model)
+    if model.type is ModelType.UNIGRAM or not cut_out:
+        return None
+    # The names of bytes are what stands for a character that has to be its bytes: no other < is left.
+    names = [f"<0x{byte:02X}>" for byte in range(256)] if model.byte_fallback else []
+    return isolating([*(symbol.replace("<", less_than) for symbol in cut_out), *names])
+
+
 def _normalizers(model: Model, less_than: str, path: StoragePath) -> list[dict[str, Any]]:
     """Return what happens to a text before it is cut, step by step as in SentencePiece's normalizer."""
-    symbols = [piece.text for piece in model.pieces if piece.type is PieceType.USER_DEFINED]
+    cut_out = symbols(model)
     protected: list[str] = []
     steps: list[dict[str, Any]] = []
     if model.dummy_prefix and not model.strips_spaces:
         steps.append({"type": "Prepend", "prepend": " "})
     if model.charsmap:
-        protected = _protected(charsmap.read_rules(model.charsmap), symbols, path)
-        others = tuple(symbol for symbol in symbols if symbol not in protected)
+        protected = _protected(charsmap.read_rules(model.charsmap), cut_out, path)
+        others = tuple(symbol for symbol in cut_out if symbol not in protected)
         try:
             steps += charsmap.normalizers(model.charsmap, tuple(protected), others)
         except DataError as error:
@@ -106,17 +151,17 @@ def _normalizers(model: Model, less_than: str, path: StoragePath) -> list[dict[s
     return steps + _without_less_than(model, less_than, path)
 
 
-def _protected(rules: Mapping[str, str], symbols: Iterable[str], path: StoragePath) -> list[str]:
+def _protected(rules: Mapping[str, str], cut_out: Iterable[str], path: StoragePath) -> list[str]:
     """Return the user-defined symbols that the character normalisation would change.
 
     Raises:
       DataError: for a symbol that cannot be kept from it.
     """
-    symbols = list(symbols)
+    cut_out = list(cut_out)
     continuing = {char for key in rules for char in key[1:]}
-    protected = [symbol for symbol in symbols if charsmap.apply(rules, symbol) != symbol]
+    protected = [symbol for symbol in cut_out if charsmap.apply(rules, symbol) != symbol]
     for symbol in protected:
-        in_another = symbol in continuing or any(symbol in other for other in symbols if other != symbol)
+        in_another = symbol in continuing or any(symbol in other for other in cut_out if other != symbol)
         if len(symbol) > 1 or in_another:
             raise DataError(
                 f"{path} cannot be exported: its user-defined symbol {symbol!a} would be normalised to "
@@ -129,9 +174,12 @@ def _protected(rules: Mapping[str, str], symbols: Iterable[str], path: StoragePa
 def _less_than(model: Model) -> str:
     """Return what is written for ``<`` in pieces and in text.
 
-    A tokenizer.json finds every name of its vocabulary in a text, also ``</s>`` and ``<0x0A>``, which
-    SentencePiece never does. All of these have a ``<``; what is text has another character for it.
+    A Unigram of a tokenizer.json finds every name of its vocabulary in a text, also ``</s>`` and ``<0x0A>``,
+    which SentencePiece never does; a BPE does where whole words are looked up. All of these have a ``<``; what
+    is text has another character for it.
     """
+    if model.type is not ModelType.UNIGRAM and not symbols(model):
+        return "<"
     rules = charsmap.read_rules(model.charsmap) if model.charsmap else {}
     first, other = _LESS_THAN
     kept = rules.get(first, first) == first or any(first in value for value in rules.values())
@@ -140,6 +188,8 @@ def _less_than(model: Model) -> str:
 
 def _without_less_than(model: Model, less_than: str, path: StoragePath) -> list[dict[str, Any]]:
     """Return what replaces every ``<`` of a text, at the end of its normalisation."""
+    if less_than == "<":
+        return []
     texts = [piece.text for piece in model.pieces if piece.type in _TEXT]
     written = less_than
     if model.byte_fallback and "<" not in texts:
@@ -165,7 +215,7 @@ def _scored_names(
 ) -> list[tuple[str, float]]:
     """Return (name, score) by id; what has ``<`` in its name is never found in a text."""
     scored: list[tuple[str, float]] = []
-    taken = set(names.values())
+    taken = {*names.values(), *(piece.text for piece in model.pieces if piece.type in _TEXT)}
     for index in range(size):
         piece = model.pieces[index] if index < len(model.pieces) else None
         if index in names or piece is None:

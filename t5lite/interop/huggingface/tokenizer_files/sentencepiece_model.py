@@ -12,8 +12,17 @@ from t5lite.core.storage.addresses import StoragePath
 # Field numbers of sentencepiece_model.proto.
 _MODEL_PIECE, _MODEL_TRAINER, _MODEL_NORMALIZER = 1, 2, 3
 _PIECE_TEXT, _PIECE_SCORE, _PIECE_TYPE = 1, 2, 3
-_TRAINER_MODEL_TYPE, _TRAINER_SUFFIX, _TRAINER_BYTE_FALLBACK, _UNIGRAM = 3, 24, 35, 1
+_TRAINER_MODEL_TYPE, _TRAINER_SUFFIX, _TRAINER_BYTE_FALLBACK = 3, 24, 35
 _NORMALIZER_CHARSMAP, _NORMALIZER_PREFIX, _NORMALIZER_STRIP, _NORMALIZER_ESCAPE = 2, 3, 4, 5
+
+
+class ModelType(IntEnum):
+    """``TrainerSpec.ModelType``: how a text is cut into pieces."""
+
+    UNIGRAM = 1
+    BPE = 2
+    WORD = 3
+    CHAR = 4
 
 
 class PieceType(IntEnum):
@@ -29,7 +38,7 @@ class PieceType(IntEnum):
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a model; the score is a log probability."""
+    """One piece of a model; the score is a log probability (of BPE, minus the rank of its merge)."""
 
     text: str
     score: float
@@ -38,9 +47,10 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A unigram model.
+    """A SentencePiece model.
 
     Attributes:
+      type: how it cuts a text.
       pieces: by id.
       charsmap: the compiled character normalisation, empty for none.
       byte_fallback: whether a character without a piece becomes its bytes.
@@ -48,6 +58,7 @@ class Model:
       strips_spaces: whether spaces at the ends are removed, and others made single.
     """
 
+    type: ModelType
     pieces: tuple[Piece, ...]
     charsmap: bytes
     byte_fallback: bool
@@ -59,18 +70,17 @@ def read_model(content: bytes, path: StoragePath) -> Model:
     """Return what a model file holds.
 
     Raises:
-      DataError: if it is not unigram, or puts spaces where no tokenizer of Hugging Face's can.
+      DataError: if it puts spaces where no tokenizer of Hugging Face's can.
     """
     pieces = tuple(_piece(each.value) for each in fields(content) if each.number == _MODEL_PIECE)
     model = _values(content)
     trainer, normalizer = (_values(model.get(part, b"")) for part in (_MODEL_TRAINER, _MODEL_NORMALIZER))
-    if trainer.get(_TRAINER_MODEL_TYPE, _UNIGRAM) != _UNIGRAM:
-        raise DataError(f"{path} is not a unigram model; only model_type=unigram can be exported")
     if trainer.get(_TRAINER_SUFFIX, False):
         raise DataError(f"{path} has treat_whitespace_as_suffix=true; only false can be exported")
     if not normalizer.get(_NORMALIZER_ESCAPE, True):
         raise DataError(f"{path} has escape_whitespaces=false; only true can be exported")
     return Model(
+        type=ModelType(trainer.get(_TRAINER_MODEL_TYPE, ModelType.UNIGRAM)),
         pieces=pieces,
         charsmap=normalizer.get(_NORMALIZER_CHARSMAP, b""),
         byte_fallback=bool(trainer.get(_TRAINER_BYTE_FALLBACK, False)),
