@@ -11,8 +11,10 @@ import tyro
 from t5lite.core import command_line
 from t5lite.core.errors import ConfigError
 from t5lite.core.home import expanded_path
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.prepare import PreparePairsConfig, PrepareTextConfig
 from t5lite.data.reading.tally import messages
+from t5lite.data.vocabulary import SentencePieceVocabulary
 from t5lite.tasks.preparing import PrepareTaskConfig
 
 Prepare = (
@@ -47,8 +49,17 @@ def run(arguments: Sequence[str]) -> int:
     for line in report["warnings"]:
         print(line)
     vocabulary = report["vocabulary"]
+    if config.vocabulary is not None and vocabulary["kind"] == SentencePieceVocabulary.kind:
+        _say_what_cannot_be_exported(place(config.output) / "vocabulary" / vocabulary["file"])
     print(f"{config.output}/vocabulary/{vocabulary['file']}: {vocabulary['size']:,} ids, sentinels included")
     return 0
+
+
+def _say_what_cannot_be_exported(model: StoragePath) -> None:
+    from t5lite.interop.huggingface import export_obstacle  # of flax, which only this needs
+
+    if obstacle := export_obstacle(SentencePieceVocabulary(model)):
+        print(f"warning: a model of this vocabulary trains, but cannot go to Hugging Face: {obstacle}")
 
 
 def _run_recipe(arguments: Sequence[str]) -> int:

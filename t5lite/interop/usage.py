@@ -2,7 +2,9 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from t5lite.interop.trees import listed
 
@@ -19,11 +21,13 @@ class Usage:
     Attributes:
       class_names: of a classifier, the name of each output; empty where nothing says.
       eos_ids: what ends a generated text besides the vocabulary's EOS.
+      generation: what else a folder says of writing (``num_beams``, ``suppress_tokens``), as it says it.
       text_length: tokens that texts were cut to where it was trained to embed them; None where nothing says.
     """
 
     class_names: tuple[str, ...] = ()
     eos_ids: tuple[int, ...] = ()
+    generation: Mapping[str, Any] = field(default_factory=dict)
     text_length: int | None = None
 
     def names(self, num_labels: int) -> tuple[str, ...]:

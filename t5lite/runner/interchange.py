@@ -103,6 +103,7 @@ def export(
         arguments["usage"] = Usage(
             class_names=classes.texts if classes else (),
             eos_ids=found.model.eos_ids,
+            generation=directory.read_generation() if imported else {},
             text_length=trained_length(found),
         )
     if "frame" in chosen.takes and (read := trained_on(found)) is not None:
@@ -208,6 +209,7 @@ def _import(
             is_imported=True,
         )
         directory.write_classes(_named_classes(usage, belonging, config))
+        directory.write_generation(usage.generation)
         for name, content in kept.items():
             write_bytes(directory.kept_tokenizer / name, content)
         saving = Checkpoints(directory.checkpoints, CheckpointConfig(), max_host_bytes=largest_leaf(params))

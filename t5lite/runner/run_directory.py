@@ -6,7 +6,7 @@ Every command that takes ``--run`` takes such a directory, whether ``train`` or 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from t5lite.core.strict_json import StrictJson, read_text, remedied
 from t5lite.data.examples.label_classes import LabelClasses
 from t5lite.data.mixture_schedule import MixtureHistory
 from t5lite.data.vocabulary import FILE_NAMES, Vocabulary, open_vocabulary
+from t5lite.data.vocabulary.json_files import json_object, read_file
 from t5lite.models.config import Execution, ModelConfig
 from t5lite.run_config import RunConfig
 from t5lite.runner.foreign_files import check_holds_no_others
@@ -55,6 +56,7 @@ FOLDERS = {
 _BEFORE_A_RUN = (LEASE_FOLDER, STACKS_FOLDER)
 """Which of them a start may leave that never came to be a run."""
 _KEPT_TOKENIZER = "tokenizer"
+_KEPT_GENERATION = "generation_config.json"
 _WRITES_ANEW = "delete it and run `t5lite train` with the recipe of this run again, which writes it anew"
 
 _README = """\
@@ -72,7 +74,8 @@ mixture.json        of a mixture of sources: their shares, now and before they w
 rollbacks.json      where the numbers went bad, what the run went back to, and which examples it leaves out
 initialized_from.txt
                     the arrays that fine-tuning took over or made anew, and from which checkpoint
-tokenizer/          of an imported model: the tokenizer files it came with, which an export gives back
+tokenizer/          of an imported model: the tokenizer files it came with, and what it says of writing, which
+                    an export gives back
 checkpoints/STEP/   Orbax checkpoints: parameters, optimizer state, step; STEP.set-aside is one that the run
                     does not go on from, removed when that step is saved again. Of an adapter: what it trains
                     alone; model.json says which checkpoint of which run has the rest
@@ -185,6 +188,25 @@ class RunDirectory:
     def kept_tokenizer(self) -> StoragePath:
         """The tokenizer files that a model was imported with; of another run it is not t5lite's."""
         return self.path / _KEPT_TOKENIZER
+
+    @property
+    def _kept_generation(self) -> StoragePath:
+        return self.kept_tokenizer / _KEPT_GENERATION
+
+    def write_generation(self, settings: Mapping[str, Any]) -> None:
+        """Keep what the folder of an imported model says of writing, for an export to give back."""
+        if settings:
+            write_json(self._kept_generation, dict(settings))
+
+    def read_generation(self) -> dict[str, Any]:
+        """Return what ``write_generation`` kept; nothing where there was nothing.
+
+        Raises:
+          DataError: if the file is damaged.
+        """
+        if not self._kept_generation.is_file():
+            return {}
+        return json_object(read_file(self._kept_generation), self._kept_generation)
 
     def check_is_directory(self) -> None:
         """Check that no file stands in the place.

@@ -8,9 +8,10 @@ from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import Vocabulary, VocabularyKind, is_sentinel
 from t5lite.data.vocabulary.byte_vocabulary import ByteVocabulary
+from t5lite.data.vocabulary.json_files import TOKENIZER_CONFIG, json_object, read_file
 from t5lite.data.vocabulary.sentencepiece_vocabulary import OtherConventionsError, SentencePieceVocabulary
 from t5lite.data.vocabulary.tokenizer_classes import Json, added_tokens
-from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary, json_object, read_file
+from t5lite.data.vocabulary.tokenizer_json import ADDED_FILE, TokenizerJsonVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ _CLASSES: dict[VocabularyKind, type[_Openable]] = {
     "tokenizer_json": TokenizerJsonVocabulary,
 }
 """In the order in which a directory is searched for their files."""
-_CONFIG_FILE = "tokenizer_config.json"
 _NAMED_TOKENS = 3
 
 FILE_NAMES = (ByteVocabulary.FILE, SentencePieceVocabulary.FILE, *TokenizerJsonVocabulary.FILES)
@@ -66,7 +66,7 @@ def open_vocabulary(
 
 def find_vocabulary(path: StoragePath, extra_ids: int | None = None) -> Vocabulary | None:
     """Open the vocabulary in a directory as ``open_vocabulary`` does; None where there is none."""
-    config = _read_config(path / _CONFIG_FILE)
+    config = _read_config(path / TOKENIZER_CONFIG)
     if config.get("tokenizer_class") == "ByT5Tokenizer":
         return _bytes(path, config, extra_ids)
     found = next((each for each in _CLASSES.values() if (path / each.FILE).is_file()), None)

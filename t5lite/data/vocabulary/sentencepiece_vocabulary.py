@@ -1,6 +1,7 @@
 """SentencePiece vocabularies with T5's conventions: pad 0, EOS 1, sentinels at the top."""
 
 import hashlib
+import json
 import os
 from array import array
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ import sentencepiece
 from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.lfs import check_content_is_no_lfs_pointer
-from t5lite.core.storage.addresses import place
+from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.types import EOS_ID, PAD_ID
 from t5lite.data.vocabulary.base import (
     USUAL_NAMES,
@@ -23,6 +24,8 @@ from t5lite.data.vocabulary.base import (
     lengths,
     sentinels_from_the_top,
 )
+from t5lite.data.vocabulary.chat_templates import CHAT_TEMPLATE, Templates, further_files, kept, templates
+from t5lite.data.vocabulary.json_files import TOKENIZER_CONFIG, json_object, read_file
 from t5lite.data.vocabulary.sentencepiece_model import as_control_pieces, user_defined_pieces
 
 DEFAULT_EXTRA_IDS = 100
@@ -46,6 +49,7 @@ class SentencePieceVocabulary(Vocabulary):
 
     Attributes:
       model_bytes: the model file's content.
+      chat_templates: those beside it, by name.
       has_own_sentinels: whether the sentinels are pieces of the model instead of ids added to it.
 
     Args:
@@ -80,7 +84,10 @@ class SentencePieceVocabulary(Vocabulary):
         self._set_special_ids()
         self._set_sizes(extra_ids)
         self._text_processor = self._without_spelled_specials()
-        self.files = {self.FILE: self.model_bytes}
+        self.chat_templates = _chat_templates(self.path.parent)
+        template, config = kept(self.chat_templates)
+        said = {TOKENIZER_CONFIG: (json.dumps(config, ensure_ascii=False) + "\n").encode()} if config else {}
+        self.files = {self.FILE: self.model_bytes, **template, **said}
         digest = hashlib.sha256(self.model_bytes)
         digest.update(f"extra_ids={self.extra_ids}".encode())
         self.fingerprint = digest.hexdigest()
@@ -112,6 +119,12 @@ class SentencePieceVocabulary(Vocabulary):
         added = 0 if own else DEFAULT_EXTRA_IDS if extra_ids is None else extra_ids
         self.size = total + added
         self.sentinel_ids = np.array(own, np.int32) if own else sentinels_from_the_top(self.size, added)
+        if added and extra_ids is None:
+            self.caveat = (
+                f"{self.path} has {total:,} pieces and no sentinels, so T5's {added} are added behind them, "
+                f"from <extra_id_0> as id {self.size - 1:,} down to id {total:,}; for another number, or a "
+                "model that has none, give --extra-ids"
+            )
 
     def _own_sentinels(self) -> list[int]:
         """Return the ids of the sentinels among the model's pieces, ``<extra_id_0>`` first."""
@@ -243,6 +256,18 @@ class SentencePieceVocabulary(Vocabulary):
         # A piece for a byte is part of a character, whose first byte may begin a word: rare, and not told.
         names = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
         return [name[:1].isalnum() or self._processor.is_byte(token) for token, name in enumerate(names)]
+
+
+def _chat_templates(folder: StoragePath) -> Templates:
+    """Return the templates beside a model.
+
+    Raises:
+      DataError: if the files cannot be read.
+    """
+    names = [name for name in (CHAT_TEMPLATE, *further_files(folder)) if (folder / name).is_file()]
+    said = folder / TOKENIZER_CONFIG
+    config = json_object(read_file(said), said) if said.is_file() else {}
+    return templates({name: read_file(folder / name) for name in names}, config)
 
 
 def _load(model: bytes) -> Any:

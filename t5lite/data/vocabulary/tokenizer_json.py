@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 
-from t5lite.core.bounded_reads import read_at_most
 from t5lite.core.errors import ConfigError, DataError, UserError
-from t5lite.core.json_text import parse_json
-from t5lite.core.lfs import check_content_is_no_lfs_pointer
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
+from t5lite.data.vocabulary.chat_templates import CHAT_TEMPLATE, further_files, kept, templates
+from t5lite.data.vocabulary.json_files import TOKENIZER_CONFIG, json_object, read_file
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,
     Json,
@@ -38,12 +37,9 @@ from t5lite.data.vocabulary.tokenizer_frames import frame, separators
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+_CONFIG_FILES = (TOKENIZER_CONFIG, "special_tokens_map.json")
 ADDED_FILE = "added_tokens.json"
-CHAT_TEMPLATE = "chat_template.jinja"
 _MODEL_CONFIG = "config.json"
-_MAX_BYTES = 256 << 20
-"""Of a file of a tokenizer: eight times that of the largest vocabularies there are."""
 _MAX_SIZE = 1 << 24
 _OF_ANOTHER_STRUCTURE = (AttributeError, LookupError, TypeError, ValueError)
 _EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
@@ -93,6 +89,7 @@ class TokenizerJsonVocabulary(Vocabulary):
         for name in self.FILES[1:]:
             if (self.path.parent / name).is_file():
                 contents[name] = read_file(self.path.parent / name)
+        contents = _with_further_templates(contents, self.path)
         with _said_as_damage(self.path):
             self._build(contents, extra_ids)
 
@@ -254,20 +251,20 @@ def _said_as_damage(path: StoragePath) -> Iterator[None]:
         ) from error
 
 
-def read_file(path: StoragePath) -> bytes:
-    """Return the content of a file of a tokenizer.
+def _with_further_templates(contents: dict[str, bytes], path: StoragePath) -> dict[str, bytes]:
+    """Return the files with chat templates that lie in a folder beside them, where files have no folders."""
+    if not (names := further_files(path.parent)):
+        return contents
+    config, further = _config(contents, path), {name: read_file(path.parent / name) for name in names}
+    own_file, said = kept(templates({**contents, **further}, config))
+    others = {name: content for name, content in contents.items() if name != CHAT_TEMPLATE}
+    return {**others, _CONFIG_FILES[0]: _written(config | said), **own_file}
 
-    Raises:
-      UserError: if it cannot be read, is too large or was not fetched.
-    """
-    try:
-        content = read_at_most(path, _MAX_BYTES)
-    except OSError as error:
-        raise DataError(
-            f"cannot read the vocabulary {path} ({error.strerror}); give the path of a tokenizer.json"
-        ) from error
-    check_content_is_no_lfs_pointer(content, path)
-    return content
+
+def _written(config: Json) -> bytes:
+    """Return the content of a tokenizer_config.json."""
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _config(contents: Mapping[str, bytes], path: StoragePath) -> Json:
@@ -322,8 +319,7 @@ def _naming_its_class(contents: Mapping[str, bytes], written: Json, path: Storag
     name = name if is_known(name) else AS_IT_IS
     if class_of(config, {}, written) == name:
         return contents
-    named = json.dumps({**config, "tokenizer_class": name}, indent=2, ensure_ascii=False) + "\n"
-    return {**contents, _CONFIG_FILES[0]: named.encode("utf-8", "surrogatepass")}
+    return {**contents, _CONFIG_FILES[0]: _written({**config, "tokenizer_class": name})}
 
 
 def _as_loaded(contents: Mapping[str, bytes], written: Json, path: StoragePath) -> Json:
@@ -431,18 +427,3 @@ def _only_names_more(specials: Mapping[str, int], earlier: Mapping[str, int], *,
     added = specials.keys() - earlier.keys()
     had_stand_ins = extra_ids > 0 or "cls" in earlier
     return earlier.items() < specials.items() and not (had_stand_ins and added & {"cls", "sep", "mask"})
-
-
-def json_object(content: bytes, path: StoragePath) -> Json:
-    """Return the object in a JSON file of a tokenizer.
-
-    Raises:
-      DataError: if it is none.
-    """
-    try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); fetch it again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} is damaged (not a JSON object); fetch it again")
-    return value

@@ -19,7 +19,7 @@ from t5lite.interop.huggingface.importing import (
     import_folder,
     params_from_state_dict,
 )
-from t5lite.interop.huggingface.tokenizer_files import read_vocabulary
+from t5lite.interop.huggingface.tokenizer_files import export_obstacle, read_vocabulary
 from t5lite.interop.huggingface.usage import read_usage
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "check_tokenizer",
     "check_vocabulary",
     "export_folder",
+    "export_obstacle",
     "fits",
     "how_to_load",
     "import_folder",

@@ -16,8 +16,9 @@ from t5lite.core.registry import lookup
 from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.core.types import Tree
 from t5lite.data.vocabulary import Frame, Vocabulary
+from t5lite.data.vocabulary.chat_templates import further_files
+from t5lite.data.vocabulary.json_files import read_file
 from t5lite.data.vocabulary.tokenizer_classes import class_in_place_of
-from t5lite.data.vocabulary.tokenizer_json import read_file
 from t5lite.interop.departure import DTYPES, Cast, Export
 from t5lite.interop.finiteness import check_finite
 from t5lite.interop.huggingface.families import family_of
@@ -52,7 +53,6 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 """What a tokenizer may consist of: kept beside an imported model, and written out again as it was."""
-_TEMPLATES = "additional_chat_templates"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 MAX_SHARD_BYTES = 5 * 10**9
 """Size above which the weights are divided into several files, as ``save_pretrained`` divides them."""
@@ -142,9 +142,7 @@ def read_kept_files(folder: StoragePath) -> dict[str, bytes]:
     Raises:
       UserError: if one cannot be read.
     """
-    templates = folder / _TEMPLATES
-    further = sorted(file.name for file in templates.iterdir()) if templates.is_dir() else []
-    names = (*TOKENIZER_FILES, *(f"{_TEMPLATES}/{name}" for name in further if name.endswith(".jinja")))
+    names = (*TOKENIZER_FILES, *further_files(folder))
     return {name: read_file(folder / name) for name in names if (folder / name).is_file()}
 
 

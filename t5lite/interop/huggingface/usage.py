@@ -21,7 +21,7 @@ _LABELS, _EOS = "id2label", "eos_token_id"
 def read_usage(path: str | Path) -> Usage:
     """Return what a folder says of the use of its model; generation_config.json goes before config.json.
 
-    What else generation_config.json says of writing is left out, and a warning names it.
+    What else generation_config.json says of writing is for an export to give back, and a warning names it.
 
     Raises:
       CheckpointError: if a file is damaged, or says something that is no names and no ids.
@@ -29,16 +29,18 @@ def read_usage(path: str | Path) -> Usage:
     folder = Path(path)
     config = read_json(folder / "config.json")
     said = read_generation(folder)
-    if left_out := [f"{key}={value!r}" for key, value in said.items() if _steers(key, value)]:
+    generation = {key: value for key, value in said.items() if _steers(key, value)}
+    if generation:
         logger.warning(
-            "left out of generation_config.json: %s; `t5lite generate` takes the like as options, and an "
-            "export has none of it",
-            listed(left_out, 20),
+            "generation_config.json says %s, which an export gives back as it is; `t5lite generate` does not "
+            "go by it, and takes the like as options",
+            listed([f"{key}={value!r}" for key, value in generation.items()], 20),
         )
     eos = said.get(_EOS)
     return Usage(
         class_names=_class_names(config.get(_LABELS)),
         eos_ids=ids_of_eos(config.get(_EOS) if eos is None else eos),
+        generation=generation,
     )
 
 
@@ -53,7 +55,7 @@ def read_generation(folder: Path) -> dict[str, Any]:
 
 
 def _steers(key: str, value: Any) -> bool:
-    """Return whether an entry has a part in writing that is left out; null and false switch nothing on."""
+    """Return whether an entry has a part in writing; null and false switch nothing on."""
     return value is not None and value is not False and not key.startswith("_") and key not in _USED_OR_IDLE
 
 
@@ -70,7 +72,8 @@ def config_with(values: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
 
 
 def generation_with(values: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
-    """Return generation_config.json's content with all ids that end a text, where there are several."""
+    """Return generation_config.json's content: all ids that end a text, and what an import brought."""
+    values = {**usage.generation, **values}
     first = values.get(_EOS)
     ids = list(dict.fromkeys([*([] if first is None else [first]), *usage.eos_ids]))
     return {**values, _EOS: ids} if usage.eos_ids else dict(values)

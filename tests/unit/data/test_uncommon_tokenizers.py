@@ -110,6 +110,18 @@ def test_equal_fingerprints_mean_equal_ids(config, tmp_path):
     assert not usual.has_fingerprint(other.fingerprint)
 
 
+def test_special_tokens_that_only_the_older_file_lists_are_special(tmp_path):
+    """As ``save_pretrained`` of transformers before 4.34 wrote them; a text that spells one is text."""
+    folder = _tokenizer(tmp_path / "older", PLAIN)
+    (folder / "special_tokens_map.json").write_text('{"additional_special_tokens": [{"content": "<city>"}]}')
+    older = open_vocabulary(folder)
+    assert isinstance(older, TokenizerJsonVocabulary)
+    assert older.additional_special_tokens == ("<city>",)
+    listed = PLAIN | {"additional_special_tokens": ["<city>"]}
+    newer = open_vocabulary(_tokenizer(tmp_path / "newer", listed))
+    assert older.encode("G<city>AC").tolist() == newer.encode("G<city>AC").tolist()
+
+
 def test_dropout_is_left_out_and_said(tmp_path, caplog):
     vocabulary = open_vocabulary(_tokenizer(tmp_path, PLAIN, dropout=0.5))
     assert "dropout of 0.5, by which merges are left out at random; it is taken as 0" in caplog.text

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5lite.core.errors import ConfigError, DataError
-from t5lite.data.vocabulary import ByteVocabulary, SentencePieceVocabulary, train_vocabulary
+from t5lite.data.vocabulary import (
+    ByteVocabulary,
+    SentencePieceVocabulary,
+    open_vocabulary,
+    train_vocabulary,
+)
 from t5lite.data.vocabulary.sentencepiece_model import user_defined_pieces
 
 
@@ -59,6 +64,16 @@ def test_ids_beyond_the_vocabulary_decode_as_unknown(vocabulary):
 def test_any_text_encodes_within_the_pieces(vocabulary, text):
     ids = vocabulary.encode(text)
     assert ((ids >= 2) & (ids < 150)).all()
+
+
+def test_sentinels_that_no_file_names_are_said(vocabulary, tmp_path, caplog):
+    vocabulary.write(tmp_path)
+    with_them = open_vocabulary(tmp_path)
+    num_pieces = with_them.size - 100
+    assert f"has {num_pieces:,} pieces and no sentinels, so T5's 100 are added behind them" in caplog.text
+    caplog.clear()
+    assert open_vocabulary(tmp_path, 0).size == num_pieces
+    assert not caplog.records
 
 
 def test_fingerprint_depends_on_model_and_sentinels(vocabulary, tmp_path, prose):

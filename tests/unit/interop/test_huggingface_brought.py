@@ -365,7 +365,7 @@ def test_names_of_classes_are_lines_and_one_for_each(names):
     assert given in (NUMBERED, (*names[:3], *NUMBERED[len(names) :]))
 
 
-def test_what_is_left_out_of_a_generation_config_is_named(tmp_path, caplog):
+def test_what_a_generation_config_says_of_writing_is_named_and_goes_out_again(tmp_path, caplog):
     exported("gpt2", tmp_path)
     read_usage(tmp_path)
     assert not caplog.records
@@ -378,9 +378,14 @@ def test_what_is_left_out_of_a_generation_config_is_named(tmp_path, caplog):
         "use_cache": False,
     }
     (tmp_path / "generation_config.json").write_text(json.dumps({**said, **more}))
-    read_usage(tmp_path)
+    usage = read_usage(tmp_path)
     (record,) = caplog.records
-    assert "json: do_sample=True, temperature=0.6, forced_bos_token_id=9; `t5lite" in record.getMessage()
+    assert "says do_sample=True, temperature=0.6, forced_bos_token_id=9, which" in record.getMessage()
+    config = CONFIGS["gpt2"]
+    export_folder(make_params(config), config, tmp_path / "again", usage=usage)
+    again = json.loads((tmp_path / "again/generation_config.json").read_text())
+    kept = {"do_sample": True, "temperature": 0.6, "forced_bos_token_id": 9}
+    assert {key: value for key, value in again.items() if key in more} == kept
 
 
 @pytest.mark.parametrize("start", [7, [0, 7]])
@@ -391,4 +396,12 @@ def test_another_start_of_texts_is_refused_in_generation_config_too(start, tmp_p
     with pytest.raises(
         UserError, match=rf"decoder_start_token_id={re.escape(str(start))}, .* start with id 0"
     ):
+        import_folder(tmp_path)
+
+
+def test_another_start_of_texts_in_config_is_refused_with_a_remedy(tmp_path, no_weights_read):
+    exported("t5", tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**said, "decoder_start_token_id": 7}))
+    with pytest.raises(UserError, match=r"=7, but .* start with id 0.*write decoder_start_token_id=0"):
         import_folder(tmp_path)

@@ -6,6 +6,7 @@ needed to write them. One file a kind of vocabulary.
 
 from pathlib import Path
 
+from t5lite.core.errors import DataError
 from t5lite.data.vocabulary import (
     ByteVocabulary,
     Frame,
@@ -15,7 +16,7 @@ from t5lite.data.vocabulary import (
     find_vocabulary,
 )
 from t5lite.interop.huggingface.tokenizer_files.byte_files import byte_files
-from t5lite.interop.huggingface.tokenizer_files.framing import framing
+from t5lite.interop.huggingface.tokenizer_files.framing import Framing, framing
 from t5lite.interop.huggingface.tokenizer_files.sentencepiece_files import sentencepiece_files
 from t5lite.interop.huggingface.tokenizer_files.tokenizer_json_files import tokenizer_json_files
 from t5lite.models.config import Architecture
@@ -52,6 +53,17 @@ def tokenizer_files(
             return tokenizer_json_files(vocabulary, around)
         case _:
             raise TypeError(f"a vocabulary of an unknown class: {type(vocabulary).__name__}")
+
+
+def export_obstacle(vocabulary: Vocabulary) -> str:
+    """Return why an export of a model cannot write its vocabulary, whatever the model; empty where it can."""
+    if not isinstance(vocabulary, SentencePieceVocabulary):
+        return ""
+    try:
+        sentencepiece_files(vocabulary, Framing())
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def read_vocabulary(path: str | Path, extra_ids: int | None = None) -> Vocabulary | None:

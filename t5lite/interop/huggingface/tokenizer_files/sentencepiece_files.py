@@ -11,6 +11,7 @@ from typing import Any
 from t5lite.core.errors import DataError
 from t5lite.core.storage.addresses import StoragePath
 from t5lite.data.vocabulary import SentencePieceVocabulary
+from t5lite.data.vocabulary.chat_templates import kept
 from t5lite.interop.huggingface.tokenizer_files import charsmap
 from t5lite.interop.huggingface.tokenizer_files.added_tokens import (
     CONFIG,
@@ -82,11 +83,12 @@ def sentencepiece_files(vocabulary: SentencePieceVocabulary, framing: Framing) -
             path=vocabulary.path,
         ),
     }
-    config = config_json(
-        added, framing, extra_ids=0 if vocabulary.has_own_sentinels else vocabulary.extra_ids
-    )
+    template, said = kept(vocabulary.chat_templates)
+    num_added = 0 if vocabulary.has_own_sentinels else vocabulary.extra_ids
+    config = config_json(added, framing, extra_ids=num_added, **said)
     return {
         "spiece.model": vocabulary.model_bytes,
+        **template,
         TOKENIZER: encoded(tokenizer),
         CONFIG: encoded(config),
         # llama.cpp's converter knows the sentinels from nowhere else.
@@ -102,8 +104,8 @@ def _check_type(model: Model, path: StoragePath) -> None:
     """
     if model.type is ModelType.WORD:
         raise DataError(
-            f"{path} has model_type=word, and no tokenizer.json cuts as it does; only unigram, bpe and char "
-            "can be exported"
+            f"{path} has model_type=word, and no tokenizer.json cuts as it does; train one of unigram "
+            "(`t5lite prepare` does), bpe or char"
         )
 
 
@@ -175,8 +177,8 @@ def _less_than(model: Model) -> str:
     """Return what is written for ``<`` in pieces and in text.
 
     A Unigram of a tokenizer.json finds every name of its vocabulary in a text, also ``</s>`` and ``<0x0A>``,
-    which SentencePiece never does; a BPE does where whole words are looked up. All of these have a ``<``; what
-    is text has another character for it.
+    which SentencePiece never does; a BPE does where whole words are looked up. All of these have a ``<``;
+    what is text has another character for it.
     """
     if model.type is not ModelType.UNIGRAM and not symbols(model):
         return "<"

@@ -1,12 +1,13 @@
 """SentencePiece's BPE as that of ``tokenizers``, in which what a merge makes is told by its two parts.
 
 SentencePiece merges, of all neighbours that make a piece, those with the best piece, the leftmost first.
-``tokenizers`` ranks pairs; so every way of making a piece is a pair, in the order of the pieces' scores. A model
-of characters is a BPE without merges. User-defined symbols, which nothing merges with, become words of their
-own, and words that are pieces are taken whole (``ignore_merges``).
+``tokenizers`` ranks pairs; so every way of making a piece is a pair, in the order of the pieces' scores. A
+model of characters is a BPE without merges. User-defined symbols, which nothing merges with, become words of
+their own, and words that are pieces are taken whole (``ignore_merges``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from t5lite.core.errors import DataError
@@ -86,8 +87,8 @@ def merges(model: Model, path: StoragePath) -> list[Pair]:
         )
     if len({scores[text] for text in made}) < len(made):
         raise DataError(
-            f"{path} cannot be exported: several pieces of its BPE have the same score, and no tokenizer.json "
-            "can say which are merged first; give the model as it was trained"
+            f"{path} cannot be exported: several pieces of its BPE have the same score, and no "
+            "tokenizer.json can say which are merged first; give the model as it was trained"
         )
     made.sort(key=lambda text: -scores[text])
     return [pair for text in made for pair in _ways(text, scores)]
@@ -118,6 +119,6 @@ def _merged(parts: list[str], ranks: Mapping[Pair, int]) -> list[str]:
 
 
 def _ranked(parts: Sequence[str], ranks: Mapping[Pair, int]) -> Iterator[tuple[int, int]]:
-    for place, pair in enumerate(zip(parts, parts[1:], strict=False)):
+    for place, pair in enumerate(pairwise(parts)):
         if pair in ranks:
             yield ranks[pair], place

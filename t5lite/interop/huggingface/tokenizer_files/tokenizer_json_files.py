@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from t5lite.data.vocabulary import Frame, TokenizerJsonVocabulary
-from t5lite.data.vocabulary.tokenizer_json import CHAT_TEMPLATE
+from t5lite.data.vocabulary.chat_templates import CHAT_TEMPLATE
 from t5lite.interop.huggingface.tokenizer_files.added_tokens import CONFIG, TOKENIZER, encoded
 from t5lite.interop.huggingface.tokenizer_files.framing import Framing
 
