@@ -1,4 +1,4 @@
-"""71 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
+"""72 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
 
     t5lite sweep configs/sweeps/dictionaries_branches.py
 
@@ -13,10 +13,9 @@ of a family are on the same side of such a step:
 - budgets are a factor of 1.41 apart, and rates constant until a decay over the last fifth, so that the runs
   of a width are branches of one.
 
-The last two runs of a family lie beyond the budgets of the others. Laws of those predict the first, of a
-width that none of them has, and laws of all others the second. They warm up for a tenth of their steps, as a
-ladder's runs do, the others for 100. Two layers (in each stack) at every width, heads of 8; one seed, all
-below one epoch.
+The last two runs of a family (GPT's last three) lie beyond the budgets of the others, and each is predicted
+by laws of all cheaper ones. They warm up for a tenth of their steps, as a ladder's runs do, the others for
+100. Two layers (in each stack) at every width, heads of 8; one seed, all below one epoch.
 """
 
 from dataclasses import dataclass
@@ -48,11 +47,8 @@ class Family:
     epoch_steps: int
     """After which the text would be seen again: no run is as long."""
 
-    predicted: int
-    """Width of the run that they predict."""
-
-    predicted_next: int
-    """Width of the run that all those predict."""
+    predicted: tuple[tuple[int, float], ...]
+    """Widths, with multiples of the smallest budget, of the runs that all before them predict."""
 
     def runs(self) -> list[r.RunConfig]:
         """Return the runs, the predicted ones last."""
@@ -79,7 +75,7 @@ class Family:
         fitted = [run for run in fitted if run.training.total_steps < self.epoch_steps]
         predicted = [
             run
-            for width, multiple in ((self.predicted, 8), (self.predicted_next, 8 * 2**0.5))
+            for width, multiple in self.predicted
             for run in s.ladder(
                 recipe,
                 models=[sized(recipe.model, width)],
@@ -105,8 +101,7 @@ FAMILIES = {
         smallest=1.5e12,
         budgets=6,
         epoch_steps=8_900,
-        predicted=64,
-        predicted_next=72,
+        predicted=((64, 8), (72, 8 * 2**0.5)),
     ),
     "gpt": Family(
         recipe="pretrain_gpt.py",
@@ -117,8 +112,7 @@ FAMILIES = {
         smallest=1.5e12,
         budgets=6,
         epoch_steps=17_200,
-        predicted=80,
-        predicted_next=88,
+        predicted=((80, 8), (88, 8 * 2**0.5), (96, 8 * 2**0.75)),
     ),
     "modernbert": Family(
         recipe="pretrain_modernbert.py",
@@ -129,8 +123,7 @@ FAMILIES = {
         smallest=2e12,
         budgets=5,
         epoch_steps=18_300,
-        predicted=72,
-        predicted_next=88,
+        predicted=((72, 8), (88, 8 * 2**0.5)),
     ),
 }
 
