@@ -79,10 +79,15 @@ def compiled_gradients(
     )
 
 
+@functools.cache
+def flash_gradients(kind, chip):
+    return compiled_gradients(flash_attention, TOPOLOGIES[chip], **KINDS[kind])
+
+
 @pytest.mark.parametrize("chip", TOPOLOGIES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_kernels_compile(kind, chip):
-    program = compiled_gradients(flash_attention, TOPOLOGIES[chip], **KINDS[kind])
+    program = flash_gradients(kind, chip)
     names = ["flash_attention_backward", "flash_attention_delta", "flash_attention_forward"]
     assert kernels(program.module) == names
 
@@ -136,7 +141,7 @@ def kernel_flops(program):
 def test_the_kernels_cost_is_counted():
     """Two products forward, five backward, of which one is the logits again."""
     length, columns = 1024, 1024
-    program = compiled_gradients(flash_attention, "v5e:2x2", **KINDS["encoder"])
+    program = flash_gradients("encoder", "v5e")
     assert kernel_flops(program) == [2 * n * length * length * columns for n in (2, 5)]
 
 
