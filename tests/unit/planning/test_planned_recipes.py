@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import pytest
 
+from benchmarks import planned_recipes
 from benchmarks.planned_recipes import FIGURES, RECIPES, files, recipe
 from t5lite import run_config
 from t5lite.partitioning import abstract_partitioner
@@ -26,6 +27,29 @@ def test_recipes_and_their_table_are_made_of_the_kept_figures(monkeypatch: pytes
         assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: benchmarks.planned_recipes --only"
     planned = {path.stem for path in (ROOT / "configs").glob("*_v[0-9]*.py")}
     assert planned == {*RECIPES} == {*KEPT}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "compiler", "kept"), [(1.1, "same", True), (0.9, "same", False), (1.1, "newer", False)]
+)
+def test_a_recipe_that_is_there_stays_unless_a_faster_one_is_found(
+    seconds: float, compiler: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def of(seconds: float, compiler: str) -> dict[str, Any]:
+        compiled = {"scheduled_seconds": seconds, "compiler": compiler}
+        return {"figures": {"heading": "a model on a slice", "compiled": compiled}}
+
+    def planned(name: str, path: Path) -> dict[str, Any]:
+        (tmp_path / path).write_text("found")
+        return of(seconds, compiler)
+
+    monkeypatch.setattr(planned_recipes, "ROOT", tmp_path)
+    monkeypatch.setattr(planned_recipes, "planned", planned)
+    path = tmp_path / "a.py"
+    path.write_text("shipped")
+    shipped = of(1.0, "same")
+    chosen = planned_recipes.fastest("a", path, shipped)
+    assert (chosen is shipped, path.read_text()) == (kept, "shipped" if kept else "found")
 
 
 @pytest.mark.parametrize("trainable", [None, ("decoder",)])
