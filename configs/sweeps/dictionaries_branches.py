@@ -1,4 +1,4 @@
-"""72 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
+"""75 runs of three families on English dictionaries, none of which crosses a step that a law does not know.
 
     t5lite sweep configs/sweeps/dictionaries_branches.py
 
@@ -14,8 +14,9 @@ of a family are on the same side of such a step:
   of a width are branches of one.
 
 The last two runs of a family (GPT's last three) lie beyond the budgets of the others, and each is predicted
-by laws of all cheaper ones. They warm up for a tenth of their steps, as a ladder's runs do, the others for
-100. Two layers (in each stack) at every width, heads of 8; one seed, all below one epoch.
+by laws of all cheaper ones; the first of them is trained twice, by seeds 0 and 1. They warm up for a tenth of
+their steps, as a ladder's runs do, the others for 100. Two layers (in each stack) at every width, heads of 8;
+all below one epoch.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Family:
     """Widths, with multiples of the smallest budget, of the runs that all before them predict."""
 
     def runs(self) -> list[r.RunConfig]:
-        """Return the runs, the predicted ones last."""
+        """Return the runs, the predicted ones last, and the first of these once more by another seed."""
         recipe = s.recipe(
             str(CONFIGS / self.recipe),
             *("--training.batch-size", "16", "--model.vocab-size", "1152", "--model.dropout-rate", "0"),
@@ -83,7 +84,7 @@ class Family:
                 rule=self.rule,
             )
         ]
-        return fitted + predicted
+        return fitted + predicted + [r.replace(predicted[0], seed=1)]
 
 
 def sized(model, width: int):
