@@ -66,6 +66,7 @@ def t5lite_side(work: Work) -> tuple[Decode, str]:
     xla.configure()
     import jax
 
+    from t5lite.cpu.flags import options_of_decoding
     from t5lite.decoding import AnsweringDecoder, Beam, Greedy, Search, run_search
     from t5lite.interop.huggingface import import_folder
     from t5lite.models.functional import build
@@ -80,12 +81,12 @@ def t5lite_side(work: Work) -> tuple[Decode, str]:
         known_V=np.arange(config.vocab_size) != _EOS_ID,
     )
 
-    @jax.jit
     def decode(params: Any, tokens_BM: jax.Array) -> jax.Array:
         decoder = AnsweringDecoder(model.bind_for_decoding(params), work.decoder_length)
         return run_search(decoder, tokens_BM, None, strategy=strategy, search=search).tokens_RL
 
-    compiled = decode.lower(params, tokens_BM).compile()
+    options = options_of_decoding(model.execution.compute_dtype)
+    compiled = jax.jit(decode, compiler_options=options).lower(params, tokens_BM).compile()
     return lambda: np.asarray(compiled(params, tokens_BM)), compiled.as_text() or ""
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from t5lite.core.types import Tree
+from t5lite.cpu.flags import options_of_decoding
 from t5lite.decoding import DecodingMode, Written
 from t5lite.decoding.searching import Searching
 from t5lite.models.functional import FunctionalModel
@@ -50,8 +51,9 @@ class SteppedSearch:
             with activated(partitioner):
                 return looked_at(searching.go_on(model.bind_for_decoding(params), state, ended_R, every))
 
-        self._begin: Any = jax.jit(begin)
-        self._go_on: Any = jax.jit(go_on, donate_argnums=1)
+        options = options_of_decoding(model.execution.compute_dtype)
+        self._begin: Any = jax.jit(begin, compiler_options=options)
+        self._go_on: Any = jax.jit(go_on, donate_argnums=1, compiler_options=options)
 
     def __call__(self, params: Tree, arrays: tuple[Any, ...], look: Look) -> Written:
         """Return what is written for inputs (``DecodingMode.arrays``, and their indices)."""

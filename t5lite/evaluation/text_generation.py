@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from t5lite.core.types import Tree
+from t5lite.cpu.flags import options_of_decoding
 from t5lite.data.prompt import Prompt
 from t5lite.data.vocabulary import Vocabulary
 from t5lite.decoding import GREEDY, DecodingConfig, Inputs, Row, Written, decoding_mode
@@ -110,7 +111,11 @@ class TextGenerator:
                 return mode.run(model.bind_for_decoding(params), tokens_BM, marks, indices_B)
 
         # Every process of several reads all outputs, of which its devices would hold a part.
-        self._decode = jax.jit(decode, out_shardings=partitioner.replicated if partitioner else None)
+        self._decode = jax.jit(
+            decode,
+            out_shardings=partitioner.replicated if partitioner else None,
+            compiler_options=options_of_decoding(model.execution.compute_dtype),
+        )
         one_text = mode.searches and decoding.strategy.ends_rows and mode.num_sequences == 1
         self._show = show if one_text and sizes.batch_size == 1 else None
         self._stepped = None

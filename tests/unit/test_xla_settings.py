@@ -183,3 +183,29 @@ def test_the_oldest_programs_go_first(tmp_path):
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     xla.prune(tmp_path, max_bytes=25)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "expected"),
+    [
+        (f"--other=1 {SET}", "float32", {FLAG.lstrip("-"): ""}),
+        (SET, "bfloat16", None),
+        (f"{FLAG}=LIBRARY_FUSION_TYPE_REDUCE", "float32", None),
+        ("", "float32", None),  # on an accelerator, or with a jaxlib whose flags are not known
+    ],
+)
+def test_programs_that_decode_leave_out_the_library_that_was_set(monkeypatch, given, dtype, expected):
+    monkeypatch.setenv("XLA_FLAGS", given)
+    assert flags.options_of_decoding(dtype) == expected
+
+
+def test_a_program_that_decodes_is_compiled_without_the_library(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", SET)
+    x_BD, kernel_DF = jax.ShapeDtypeStruct((16, 64), "float32"), jax.ShapeDtypeStruct((64, 128), "float32")
+
+    def program(options):
+        product = jax.jit(lambda x, kernel: x @ kernel, compiler_options=options)
+        return product.lower(x_BD, kernel_DF).compile().as_text()
+
+    assert "ynn_fusion" in program({FLAG.lstrip("-"): "LIBRARY_FUSION_TYPE_DOT"})
+    assert "ynn_fusion" not in program(flags.options_of_decoding("float32"))
