@@ -54,7 +54,7 @@ from t5lite.data.prepare import check_output
 from t5lite.data.reading.input_files import InputFiles, expected_text_bytes, find_input_files
 from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.token_store import TokenStoreWriter
-from t5lite.data.stores.unknown_tokens import loses_uncounted, unknown_line, unknown_warning
+from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 
 MANIFEST = "manifest.json"
@@ -115,13 +115,13 @@ def run(
             output, overwrite=options.overwrite, mark=MANIFEST, last=(*INDEX_FILES, MANIFEST)
         ) as new,
     ):
-        manifest["stores"] = job.write_stores(new, vocabulary)
+        manifest["stores"] = job.write_stores(new, vocabulary, counts["tokenise"])
         vocabulary.write(new / "vocabulary")
         files.write_json(new / MANIFEST, manifest)
     if not options.keep_work:
         delete_work_folder(work)
     print(drop_table(manifest))
-    print(unknown_line(manifest["stores"], "documents", {}, uncounted=loses_uncounted(vocabulary)))
+    print(unknown_line(manifest["stores"], "documents", {}))
     longest = {path: file["longest_bytes"] for path, file in manifest["inputs"]["files"].items()}
     for warning in (
         unknown_warning(manifest["stores"], vocabulary=options.vocabulary),
@@ -303,19 +303,29 @@ class _Job:
         )
         return self._run("tokenise", tokenise, self._buckets)
 
-    def write_stores(self, directory: Path, vocabulary: Vocabulary) -> dict[str, dict[str, Any]]:
-        """Write the stores under ``directory``; return their counts and the SHA-256 of their files."""
+    def write_stores(
+        self, directory: Path, vocabulary: Vocabulary, tokenised: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """Write the stores under ``directory``; return their counts and the SHA-256 of their files.
+
+        Args:
+          directory: of the stores.
+          vocabulary: of their tokens.
+          tokenised: what ``tokenise`` returned.
+        """
         stores = {}
         for split in SPLITS[: 2 if self._options.heldout_fraction else 1]:
             with TokenStoreWriter(directory / split, vocabulary=vocabulary) as writer:
                 for documents in read_tokens(self._work / "tokens", self._buckets, split):
                     writer.add_batch(documents)
+                for answer in tokenised.values():
+                    writer.count_lost(UnknownTokens(**answer[split]["lost"]))
                 if not writer.num_documents:
                     raise DataError(nothing_left(split, self._options.heldout_fraction))
             stores[split] = {
                 "documents": writer.num_documents,
                 "tokens": writer.num_tokens,
-                "unknown": {"documents": asdict(writer.unknown)},
+                "unknown": {"documents": writer.unknown.to_json()},
                 "sha256": {path.name: _sha256(path) for path in sorted((directory / split).iterdir())},
             }
         return stores

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from data_pipelines.near_duplicates import is_among
 from data_pipelines.repeated_spans import REPEATED, without_spans
 from data_pipelines.stages.sentences import sentences
 from t5lite.data.heldout_split import is_heldout
+from t5lite.data.stores.unknown_tokens import UnknownTokens, lost_characters
 from t5lite.data.text_cutting import cut_text
 from t5lite.data.vocabulary import Vocabulary, open_vocabulary
 
@@ -159,18 +160,22 @@ class TokeniseDocuments:
     output: str
 
     def __call__(self, name: str) -> dict[str, Any]:
-        """Return documents, tokens, and documents without tokens, of each split."""
+        """Return documents, tokens, documents without tokens and lost characters, of each split."""
         vocabulary = _vocabulary(self.vocabulary, self.extra_ids)
         dtype = np.uint16 if vocabulary.size <= 1 << 16 else np.uint32
         tokens: dict[str, list[np.ndarray]] = {split: [np.empty(0, dtype)] for split in SPLITS}
         lengths: dict[str, list[np.ndarray]] = {split: [np.empty(0, np.int64)] for split in SPLITS}
+        lost = dict.fromkeys(SPLITS, UnknownTokens())
         for batch in read_batches(Path(self.kept, f"{name}.arrow")):
-            joined, sizes = _encode(batch.column("text").to_pylist(), vocabulary)
+            texts = batch.column("text").to_pylist()
+            joined, sizes = _encode(texts, vocabulary)
             joined = joined.astype(dtype)
             heldout = column(batch, "heldout")
             for split, chosen in zip(SPLITS, (~heldout, heldout), strict=True):
                 tokens[split].append(joined[np.repeat(chosen, sizes)])
                 lengths[split].append(sizes[chosen])
+                rows = np.flatnonzero(chosen & (sizes > 0)).tolist()
+                lost[split] = lost[split].joined(lost_characters([texts[row] for row in rows], vocabulary))
         counts = {}
         for split in SPLITS:
             joined, sizes = np.concatenate(tokens[split]), np.concatenate(lengths[split])
@@ -181,6 +186,7 @@ class TokeniseDocuments:
                 "documents": int(stay.sum()),
                 "tokens": len(joined),
                 "dropped_empty": int((~stay).sum()),
+                "lost": asdict(lost[split]),
             }
         return counts
 

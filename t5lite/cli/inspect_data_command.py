@@ -252,6 +252,11 @@ def _print_lengths(source: str, lengths: Lengths, *, drops_overlong: bool) -> No
             f"  {lengths.unknown.share:.2%} of the tokens are unknown, in "
             f"{lengths.unknown.share_with_unknown:.1%} of the {lengths.name}"
         )
+        if lengths.unknown.lost:
+            print(
+                f"  {lengths.unknown.share_lost:.2%} of the characters are lost: no token stands for them, "
+                f"in {lengths.unknown.share_with_lost:.1%} of the {lengths.name}"
+            )
 
 
 def _print_rows(stream: BatchStream, rows: Rows, batch_size: int, workers: int) -> None:

@@ -39,7 +39,7 @@ from t5lite.data.stores.store_index import INDEX_FILES
 from t5lite.data.stores.store_sinks import PairSink, StoreCounts, TextSink
 from t5lite.data.stores.target_texts import CopiedInputs, TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
-from t5lite.data.stores.unknown_tokens import loses_uncounted, unknown_line, unknown_warning
+from t5lite.data.stores.unknown_tokens import unknown_line, unknown_warning
 from t5lite.data.vocabulary import SentencePieceVocabulary, Vocabulary, open_vocabulary, train_vocabulary
 from t5lite.data.vocabulary.base import check_extra_ids
 from t5lite.data.vocabulary.sentencepiece_training import check_character_coverage
@@ -356,9 +356,9 @@ def prepare_stores(
                 open_sink=partial(open_sink, vocabulary=vocabulary),
                 file_counts=file_counts,
             )
-        stores = {name: asdict(store_counts) for name, store_counts in counts.items()}
+        stores = {name: store_counts.to_json() for name, store_counts in counts.items()}
         most_unknown = file_counts.most_unknown()
-        said = unknown_line(stores, unit, most_unknown, uncounted=loses_uncounted(vocabulary))
+        said = unknown_line(stores, unit, most_unknown)
         warnings = [unknown_warning(stores, vocabulary=config.vocabulary), *remarks(file_counts)]
         report = {
             **({"command": command} if command else {}),

@@ -122,6 +122,11 @@ class PairStoreWriter:
                     index[_crc_field(name)] = zlib.crc32((directory / name).read_bytes())
             files.write_json(directory / "pairs.json", sealed(index))
 
+    def count_lost(self, inputs: UnknownTokens, targets: UnknownTokens) -> None:
+        """Take what no token stands for of pairs that are added as well."""
+        self._inputs.count_lost(inputs)
+        self._targets.count_lost(targets)
+
     def add_labels(self, labels: Iterable[str]) -> None:
         """Append the labels, in JSON, of pairs that are added as well."""
         self._labels.add_batch(_BYTES.encode_batch(list(labels)))

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from t5lite.data.document_shuffle import DocumentShuffle
 from t5lite.data.stores.pair_store import MAX_NAMED_TARGETS, PairStoreWriter
 from t5lite.data.stores.target_texts import TargetTexts
 from t5lite.data.stores.token_store import TokenStoreWriter
-from t5lite.data.stores.unknown_tokens import UnknownTokens, unknown_of_each
+from t5lite.data.stores.unknown_tokens import UnknownTokens, lost_characters, unknown_of_each
 from t5lite.data.vocabulary import Vocabulary
 
 _MAX_NAME_CHARACTERS = 1000
@@ -38,6 +38,10 @@ class StoreCounts:
 
     unknown: Mapping[str, UnknownTokens]
     """Unknown tokens of the ``documents``, or of the ``inputs`` and the ``targets``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it by name."""
+        return asdict(self) | {"unknown": {name: each.to_json() for name, each in self.unknown.items()}}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class TextSink:
         kept = [(text, tokens) for text, tokens in zip(texts, encoded, strict=True) if len(tokens)]
         self._dropped += len(encoded) - len(kept)
         documents = [tokens for _, tokens in kept]
+        self._writer.count_lost(lost_characters([text for text, _ in kept], self._vocabulary))
         if self._shuffle is None:
             self._writer.add_batch(documents)
         else:
@@ -164,6 +169,8 @@ class PairSink:
         self._dropped += len(pairs) - len(kept)
         self._targets.add([pairs[row][1] for row in kept], [targets[row] for row in kept])
         self._writer.add_batch((inputs[row], targets[row]) for row in kept)
+        kept_texts = ([pairs[row][side] for row in kept] for side in (0, 1))
+        self._writer.count_lost(*(lost_characters(texts, self._vocabulary) for texts in kept_texts))
         if self._labels_of is not None:
             self._writer.add_labels(self._labels_of(given[row]) for row in kept)
         of_inputs, of_targets = (_counts(encoded, self._vocabulary) for encoded in (inputs, targets))

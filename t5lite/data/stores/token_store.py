@@ -14,7 +14,6 @@ it was measured against: docs/adr/0001-token-store-container.md.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -102,7 +101,7 @@ class TokenStoreWriter:
             "version": VERSION,
             "num_tokens": self._num_tokens,
             "num_documents": self._num_documents,
-            "unknown": asdict(self._unknown),
+            "unknown": self._unknown.to_json(),
             "vocabulary": {
                 "kind": self._vocabulary.kind,
                 "fingerprint": self._vocabulary.fingerprint,
@@ -111,6 +110,10 @@ class TokenStoreWriter:
             },
             "columns": {"tokens": self._tokens.close(), "document_ends": self._ends.close()},
         }
+
+    def count_lost(self, lost: UnknownTokens) -> None:
+        """Take what no token stands for of documents that are added as well."""
+        self._unknown = self._unknown.joined(lost)
 
     def add(self, tokens: np.ndarray) -> None:
         """Append one document of at least one token, without EOS."""

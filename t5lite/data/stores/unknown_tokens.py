@@ -1,7 +1,7 @@
 """How much of a text a vocabulary has no pieces for: counted where tokens are written, said with a remedy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,11 @@ import numpy as np
 from t5lite.data.vocabulary import Vocabulary
 
 WARNED_TOKENS = 0.01
-"""Share of unknown tokens above which preparing warns."""
+"""Share of unknown tokens, or of lost characters, above which preparing warns."""
 WARNED_PAIRS = 0.05
-"""Share of pairs with an unknown token above which preparing warns."""
+"""Share of pairs with an unknown token or a lost character above which preparing warns."""
 _FILES_SAID = 3
-_RARE = "\N{CUNEIFORM SIGN A}"
-"""A letter for which only a vocabulary that can spell all has ids."""
+_ALWAYS_COUNTED = ("tokens", "unknown", "documents", "with_unknown")
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,12 @@ class UnknownTokens:
     """Documents, or pairs."""
     with_unknown: int = 0
     """Of those, with an unknown token."""
+    characters: int = 0
+    """Characters in all, where a vocabulary without an UNK loses some; white space aside."""
+    lost: int = 0
+    """Of those, lost: no token stands for them."""
+    with_lost: int = 0
+    """Documents, or pairs, with a lost character."""
 
     @property
     def share(self) -> float:
@@ -40,6 +45,16 @@ class UnknownTokens:
         """Share of the documents or pairs that have an unknown token."""
         return self.with_unknown / max(self.documents, 1)
 
+    @property
+    def share_lost(self) -> float:
+        """Share of the characters that are lost."""
+        return self.lost / max(self.characters, 1)
+
+    @property
+    def share_with_lost(self) -> float:
+        """Share of the documents or pairs that lack a character."""
+        return self.with_lost / max(self.documents, 1)
+
     def plus(self, lengths: np.ndarray, unknown: np.ndarray) -> "UnknownTokens":
         """Add documents, of so many tokens and unknown tokens each."""
         return self.joined(
@@ -47,6 +62,11 @@ class UnknownTokens:
                 int(lengths.sum()), int(unknown.sum()), len(lengths), int(np.count_nonzero(unknown))
             )
         )
+
+    def to_json(self) -> dict[str, int]:
+        """Return the counts by name; of lost characters only where they were counted."""
+        counts = asdict(self)
+        return counts if self.characters else {name: counts[name] for name in _ALWAYS_COUNTED}
 
     def joined(self, other: "UnknownTokens") -> "UnknownTokens":
         """Return the counts of both."""
@@ -60,23 +80,19 @@ def unknown_of_each(documents: Sequence[np.ndarray], unk_id: int | None) -> np.n
     return np.array([np.count_nonzero(tokens == unk_id) for tokens in documents], np.int64)
 
 
-def loses_uncounted(vocabulary: Vocabulary) -> bool:
-    """Whether a vocabulary has no UNK, and characters that it cannot spell are lost."""
-    if vocabulary.unk_id is not None:
-        return False
-    try:
-        ids = vocabulary.encode(_RARE)
-    except Exception:  # the library raises plain Exceptions; then a text with such a character is refused
-        return False
-    return _RARE not in vocabulary.decode(ids)
+def lost_characters(texts: Sequence[str], vocabulary: Vocabulary) -> UnknownTokens:
+    """Return how many characters of texts no token stands for; nothing where a vocabulary loses none."""
+    if not vocabulary.loses_characters:
+        return UnknownTokens()
+    lost = [vocabulary.num_lost(text) for text in texts]
+    characters = sum(len(text) - sum(map(str.isspace, text)) for text in texts)
+    return UnknownTokens(characters=characters, lost=sum(lost), with_lost=sum(map(bool, lost)))
 
 
 def unknown_line(
     stores: Mapping[str, Mapping[str, Any]],
     unit: str,
     worst_files: Mapping[str, Mapping[str, int]],
-    *,
-    uncounted: bool,
 ) -> str:
     """Return a line on the unknown tokens of all stores of a report.
 
@@ -84,11 +100,10 @@ def unknown_line(
       stores: of a report.
       unit: what their examples are called.
       worst_files: ``tokens`` and ``unknown`` of the files with the highest shares, if they are known.
-      uncounted: as ``loses_uncounted`` says.
     """
-    if uncounted:
-        return "unknown tokens: not counted; the vocabulary has none, and loses characters it cannot spell"
     sides = _sides(stores)
+    if any(each.lost for each in sides.values()):
+        return f"lost characters: {', '.join(_lost(sides, unit))}; the vocabulary has no UNK for them"
     if not any(each.unknown for each in sides.values()):
         return "unknown tokens: none"
     parts = [
@@ -103,16 +118,25 @@ def unknown_line(
     return f"unknown tokens: {', '.join(parts)}{f'; most in {files}' if files else ''}"
 
 
+def _lost(sides: Mapping[str, UnknownTokens], unit: str) -> list[str]:
+    return [
+        f"{f'{name} ' if len(sides) > 1 else ''}{each.share_lost:.2%} ({each.lost:,} of "
+        f"{each.characters:,}, in {each.share_with_lost:.1%} of the {unit})"
+        for name, each in sides.items()
+    ]
+
+
 def unknown_warning(stores: Mapping[str, Mapping[str, Any]], *, vocabulary: str | None) -> str | None:
-    """Return what to say, with the remedy, where more is unknown than ``WARNED_TOKENS`` or ``WARNED_PAIRS``.
+    """Return what to say, with the remedy, where more than ``WARNED_TOKENS`` or ``WARNED_PAIRS`` is amiss.
 
     Args:
       stores: of a report.
       vocabulary: that was given; None for one that was trained.
     """
     sides = _sides(stores)
-    of_pairs = max(each.share_with_unknown for each in sides.values()) if len(sides) > 1 else 0.0
-    if max(each.share for each in sides.values()) <= WARNED_TOKENS and of_pairs <= WARNED_PAIRS:
+    of_pairs = max(max(each.share_with_unknown, each.share_with_lost) for each in sides.values())
+    of_text = max(max(each.share, each.share_lost) for each in sides.values())
+    if of_text <= WARNED_TOKENS and (len(sides) == 1 or of_pairs <= WARNED_PAIRS):
         return None
     remedy = (
         "give every character a piece by --character-coverage 1"

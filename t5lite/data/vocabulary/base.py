@@ -245,6 +245,19 @@ class Vocabulary(ABC):
         """Return what a token is called, for messages: also those that ``decode`` leaves out."""
         return self.decode([token])
 
+    @cached_property
+    def loses_characters(self) -> bool:
+        """Whether a character may be left out of the ids of a text without a trace, for want of an UNK."""
+        return False
+
+    def num_lost(self, text: str) -> int:
+        """Return how many characters of ``text``, white space aside, no token stands for.
+
+        What the tokenizer's normalisation removes is not counted.
+        """
+        del text
+        return 0
+
     @property
     def known_ids(self) -> np.ndarray:
         """Array bool [size], true of ids that stand for a token; a tokenizer.json may leave some out."""

@@ -1,13 +1,16 @@
 """Tokenizers whose files say what few others do."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 
-from t5lite.data.stores.unknown_tokens import loses_uncounted, unknown_line
+from t5lite.data.stores.store_sinks import TextSink
+from t5lite.data.stores.token_store import TokenStore, TokenStoreWriter
+from t5lite.data.stores.unknown_tokens import UnknownTokens, lost_characters, unknown_line, unknown_warning
 from t5lite.data.vocabulary import Frame, TokenizerJsonVocabulary, open_vocabulary
 from t5lite.interop.huggingface.tokenizer_files.framing import framing
 from t5lite.interop.huggingface.tokenizer_files.tokenizer_json_files import tokenizer_json_files
@@ -143,14 +146,40 @@ def test_a_vocabulary_that_cannot_say_a_has_its_frame(tmp_path):
     assert Tokenizer.from_str(exported).encode("GT").ids == [0, 4, 5]
 
 
-def test_a_vocabulary_without_unk_that_loses_text_does_not_say_none(tmp_path):
+def test_what_a_vocabulary_without_unk_loses_is_counted(tmp_path):
     vocabulary = open_vocabulary(_tokenizer(tmp_path / "dna", PLAIN))
     assert vocabulary.encode("ANxC").tolist() == [6]  # what is between them is lost
-    assert loses_uncounted(vocabulary)
-    assert "not counted" in unknown_line({"train": {"unknown": {}}}, "documents", {}, uncounted=True)
+    assert vocabulary.num_lost("AN xC\n") == 2
+    lost = lost_characters(["ANxC", "AC", "G T"], vocabulary)
+    assert (lost.characters, lost.lost, lost.with_lost) == (8, 2, 1)
+    writer = TokenStoreWriter(tmp_path / "store", vocabulary=vocabulary)
+    with writer:
+        sink = TextSink(writer, vocabulary, 1)
+        sink.add(["ANxC", "AC", "G T", "NNN"])  # the last has no tokens, and is left out
+    unknown = TokenStore.open(tmp_path / "store").unknown
+    assert unknown is not None
+    assert (unknown.lost, unknown.share_lost, unknown.share_with_lost) == (2, 0.25, 1 / 3)
+    stores = {"train": {"unknown": {"documents": asdict(unknown)}}}
+    said = unknown_line(stores, "documents", {})
+    assert (
+        said
+        == "lost characters: 25.00% (2 of 8, in 33.3% of the documents); the vocabulary has no UNK for them"
+    )
+    assert "cannot spell this text" in (unknown_warning(stores, vocabulary="dna") or "")
+
+
+def test_a_vocabulary_that_loses_nothing_counts_nothing(tmp_path):
     named = open_vocabulary(_tokenizer(tmp_path / "named", PLAIN | {"unk_token": "!"}, unk_token="!"))
     write_bpe(tmp_path / "bytes", ["ab"])
     (tmp_path / "bytes" / "tokenizer_config.json").write_text(json.dumps(PLAIN))
     spelled = open_vocabulary(tmp_path / "bytes")
     assert spelled.unk_id is None
-    assert not any(map(loses_uncounted, (named, spelled, open_vocabulary("bytes"))))
+    for vocabulary in (named, spelled, open_vocabulary("bytes")):
+        assert lost_characters(["ANxC \N{CUNEIFORM SIGN A}"], vocabulary) == UnknownTokens()
+
+
+def test_an_unk_that_the_model_does_not_use_does_not_hide_what_is_lost(tmp_path):
+    """tokenizer_config.json names one, and the BPE of tokenizer.json drops what it cannot spell."""
+    vocabulary = open_vocabulary(_tokenizer(tmp_path, PLAIN | {"unk_token": "!"}))
+    assert vocabulary.unk_id is not None
+    assert vocabulary.num_lost("ANxC") == 2
