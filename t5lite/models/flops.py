@@ -35,7 +35,7 @@ class StackLengths(NamedTuple):
     stack: StackSpec
     length: int
     memory_length: int | None
-    """Of what it cross-attends to."""
+    """Of what it attends to besides."""
 
 
 def stack_lengths(config: ModelConfig, encoder_length: int, decoder_length: int) -> list[StackLengths]:
@@ -60,20 +60,25 @@ def stack_flops(lengths: StackLengths) -> LayerFlops:
     stack, length, memory_length = lengths
     counts: list[list[float]] = []
     for layer, number in stack.counts.items():
-        parts = [_attention(layer.attention, query_length=length, memory_length=length)]
+        own = layer.attention
+        merged = own.num_merged(memory_length)
+        parts = [_attention(own, query_length=length, key_length=length, num_merged=merged)]
         parts.append(_mlp(layer, length=length))
         if layer.cross_attention is not None and memory_length is not None:
             cross = layer.cross_attention
-            parts.append(_attention(cross, query_length=length, memory_length=memory_length))
+            parts.append(_attention(cross, query_length=length, key_length=memory_length))
         counts += [[number * each for each in part] for part in parts]
     return LayerFlops(*map(sum, zip(*counts, strict=True)))
 
 
 def cross_logits_flops(lengths: StackLengths) -> float:
-    """Return those of one row's queries with the keys of the memory; of weights with values it is as many."""
+    """Return those of one row's queries with the keys of the memory; of weights with values it is as many.
+
+    Those of merged attention are not apart from its own.
+    """
     stack, length, memory_length = lengths
     return sum(
-        number * _attention(layer.cross_attention, query_length=length, memory_length=memory_length).logits
+        number * _attention(layer.cross_attention, query_length=length, key_length=memory_length).logits
         for layer, number in stack.counts.items()
         if layer.cross_attention is not None and memory_length is not None
     )
@@ -111,11 +116,13 @@ def train_flops_per_token(config: ModelConfig, *, encoder_length: int = 0, decod
     return flops / sum(each.length for each in stack_lengths(config, encoder_length, decoder_length))
 
 
-def _attention(attention: AttentionSpec, *, query_length: int, memory_length: int) -> LayerFlops:
-    """Return the FLOPs of an attention on one row."""
+def _attention(
+    attention: AttentionSpec, *, query_length: int, key_length: int, num_merged: int = 0
+) -> LayerFlops:
+    """Return the FLOPs of an attention on one row, whose softmax may be over another stack's keys too."""
     query = 2 * attention.embed_dim * query_length * attention.width
-    key = 2 * attention.memory_dim * memory_length * attention.kv_width
-    logits = 2 * query_length * attention.num_visible(memory_length) * attention.width
+    key = 2 * attention.memory_dim * (key_length + num_merged) * attention.kv_width
+    logits = 2 * query_length * (attention.num_visible(key_length) + num_merged) * attention.width
     return LayerFlops(query, key, key, logits, logits, query, 0, 0)
 
 

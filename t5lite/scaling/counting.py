@@ -74,7 +74,7 @@ def _layers(shape: Shape) -> float:
     softmax = 0
     for stack, length, memory_length in stack_lengths(shape.model, **shape.lengths):
         for layer, number in stack.counts.items():
-            seen = layer.attention.num_visible(length)
+            seen = layer.attention.num_visible(length) + layer.attention.num_merged(memory_length)
             softmax += number * 3 * layer.attention.num_heads * length * seen
             if layer.cross_attention is not None and memory_length is not None:
                 softmax += number * 3 * layer.cross_attention.num_heads * length * memory_length

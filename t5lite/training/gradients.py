@@ -19,7 +19,9 @@ from t5lite.optim.trained import parameter_paths
 from t5lite.partitioning.rules import is_logical_axes
 
 OF_MEMORY = ("cross_attention/key", "cross_attention/value")
-"""Kernels that are multiplied with what a stack attends to."""
+"""Kernels that are multiplied with what a stack attends to, and with nothing else."""
+_MERGED = ("self_attention/key", "self_attention/value")
+"""Those of merged attention that are multiplied with it too."""
 _LOOKED_UP = {"positions", "relpos_buckets"}
 """Axes of tables in a stack, which are in no product."""
 
@@ -94,9 +96,10 @@ def _layer_kernels(model: FunctionalModel, gradients: Mapping[Side, StackGradien
         for stack in model.config.stacks:
             if not _in(path, stack.side):
                 continue
-            if stack.memory is not None and path.endswith(OF_MEMORY):
+            reads_memory = path.endswith(_MERGED) and stack.merged
+            if stack.memory is not None and (reads_memory or path.endswith(OF_MEMORY)):
                 yield Kernel(path, num_elements, stack.memory, gradients[stack.memory].output)
-            else:
+            if reads_memory or not path.endswith(OF_MEMORY):
                 yield Kernel(path, num_elements, stack.side, gradients[stack.side].through)
 
 

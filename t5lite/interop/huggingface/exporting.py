@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from t5lite.interop.huggingface.families import family_of
 from t5lite.interop.huggingface.family import Family, Tokens
 from t5lite.interop.huggingface.importing import CONFIG
 from t5lite.interop.huggingface.sentence_files import sentence_files
-from t5lite.interop.huggingface.tensor_rules import Tensor, plan
+from t5lite.interop.huggingface.tensor_rules import Placeholder, Tensor, plan
 from t5lite.interop.huggingface.tokenizer_files import tokenizer_files
 from t5lite.interop.huggingface.usage import config_with, generation_with
 from t5lite.interop.huggingface.weights import tensor_stream
 from t5lite.interop.safetensors_files import plan_files, write_file, write_index
-from t5lite.interop.trees import Shape, check_fit, flatten
+from t5lite.interop.trees import Shape, check_fit, flatten, listed
 from t5lite.interop.usage import Usage
 from t5lite.models.config import ModelConfig
 from t5lite.models.functional import build
@@ -109,7 +109,7 @@ def export_folder(
             f"model's table only vocab_size={config.vocab_size} rows; give the vocabulary it was trained with"
         )
     written = _tokenizer_files(vocabulary, config, kept_files or {}, frame=frame)
-    tensors = _checked_plan(params, config)
+    tensors = [*_checked_plan(params, config), *_placeholders(config, family)]
     usage = usage or Usage()
     described = _json_files(config, family, _tokens(vocabulary), usage, dtype=dtype)
     _warn_of_another_tokenizer(written, described[CONFIG]["model_type"])
@@ -173,6 +173,19 @@ def state_dict_from_params(params: Tree, config: ModelConfig) -> dict[str, np.nd
     return {name: np.array(tensor, order="C") for name, tensor in stream}
 
 
+def _placeholders(config: ModelConfig, family: Family) -> list[Placeholder]:
+    """Return the tensors that only the class has, and say how many they are."""
+    named = family.placeholders(config)
+    if named:
+        logger.info(
+            "%s also has what this model has no place for: %d tensors of it are written as zeros: %s",
+            family.class_name(config),
+            len(named),
+            listed([*named], 8),
+        )
+    return [Placeholder(name, shape) for name, shape in named.items()]
+
+
 def model_tensors(config: ModelConfig) -> list[Tensor]:
     """Return the tensors of the class that a model is exported as.
 
@@ -196,7 +209,7 @@ def _shapes(config: ModelConfig) -> dict[str, Shape]:
 
 
 def _write_weights(
-    folder: Path, params: Tree, tensors: list[Tensor], cast: Cast, *, max_shard_bytes: int
+    folder: Path, params: Tree, tensors: Sequence[Tensor | Placeholder], cast: Cast, *, max_shard_bytes: int
 ) -> None:
     named = [(tensor.name, tensor.shape) for tensor in tensors]
     outputs = plan_files(named, cast.dtype, max_shard_bytes=max_shard_bytes)

@@ -34,6 +34,10 @@ def _no_names(_: Any) -> dict[str, str]:
     return {}
 
 
+def _no_shapes(_: Any) -> dict[str, Shape]:
+    return {}
+
+
 def _as_it_is(config: Any, _: "Values", __: Mapping[str, Shape]) -> Any:
     return config
 
@@ -66,6 +70,8 @@ class Family:
       ignorable: patterns of tensors that hold no weights: buffers that the model's code makes itself.
       optional_parts: patterns of trained tensors that a class of the family has and the one that is read
         may lack; they are dropped with a warning.
+      placeholders: tensors that the class has for what the model here cannot do, by shape: an export has them
+        as zeros, lest transformers makes them up.
       default_eos: EOS where config.json does not say, in a family that ends every text with it: the
         vocabulary must agree then. None in a family whose texts may end otherwise.
     """
@@ -91,6 +97,7 @@ class Family:
     renames: tuple[tuple[str, str], ...] = ()
     ignorable: tuple[str, ...] = ()
     optional_parts: tuple[str, ...] = ()
+    placeholders: Callable[[Any], Mapping[str, Shape]] = _no_shapes
     default_eos: int | None = None
 
 

@@ -102,6 +102,20 @@ class Tensor:
         return [part.shape[-1] for part in self.parts]
 
 
+@dataclass(frozen=True)
+class Placeholder:
+    """A tensor of zeros, which holds no parameter."""
+
+    name: str
+    shape: Shape
+    parts: tuple[Part, ...] = ()
+
+    def pack(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Return it, of no values."""
+        del values
+        return np.zeros(self.shape, np.float32)
+
+
 def plan(
     rules: Sequence[Rule], shapes: Mapping[str, Shape], stacks: Sequence[StackSpec] = ()
 ) -> list[Tensor]:

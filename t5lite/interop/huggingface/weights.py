@@ -13,11 +13,13 @@ from t5lite.interop.arrival import empty
 from t5lite.interop.departure import Cast, on_host
 from t5lite.interop.finiteness import NonFinite
 from t5lite.interop.huggingface.stored_tensors import Stored
-from t5lite.interop.huggingface.tensor_rules import Part, Tensor
+from t5lite.interop.huggingface.tensor_rules import Part, Placeholder, Tensor
 from t5lite.interop.trees import flatten, insert
 
 
-def tensor_stream(params: Tree, tensors: Sequence[Tensor], cast: Cast) -> Iterator[tuple[str, np.ndarray]]:
+def tensor_stream(
+    params: Tree, tensors: Sequence[Tensor | Placeholder], cast: Cast
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the tensors of a model by name, in order, each made when it is asked for.
 
     Args:

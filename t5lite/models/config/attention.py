@@ -27,6 +27,9 @@ class AttentionConfig:
     """The windows of the layers, in turn; None: a query sees everything. In a decoder it sees so many tokens,
     its own the last of them; in an encoder those at most so far away, as in transformers. (4096, None) is
     T5Gemma's, local layers first."""
+    split_windows: bool = False
+    """In an encoder a query sees as many tokens as the window says in all, its own among them and the odd one
+    after it (T5Gemma 2), and not as many on each side."""
 
     def __post_init__(self) -> None:
         check_choice("attention.biases", self.biases, get_args(AttentionBiases))
@@ -41,6 +44,10 @@ class AttentionConfig:
                 raise ConfigError(
                     f"attention.windows={self.windows}: a window must be an integer from 1, or None"
                 )
+
+    def reach_of_encoder(self, window: int) -> tuple[int, int]:
+        """Return how many tokens a window of an encoder shows before a query and after it."""
+        return ((window - 1) // 2, window // 2) if self.split_windows else (window, window)
 
     def scale(self, head_dim: int) -> float:
         """Return the factor on the logits."""

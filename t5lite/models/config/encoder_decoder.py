@@ -24,6 +24,9 @@ class EncoderDecoderConfig(TransformerConfig):
     """Sizes of the encoder where they are not the decoder's (T5Gemma's unequal pairs)."""
     separate_tables: bool = False
     """An embedding table for each side; a tied output projection is the decoder's."""
+    merged_attention: bool = False
+    """One softmax in a decoder's layer, over its own keys and the encoder's, by the same kernels, instead of
+    self- and cross-attention (T5Gemma 2)."""
     start_id: int = PAD_ID
     """The id in front of every text that the decoder writes: T5's padding, or BOS (2 in T5Gemma)."""
 
@@ -40,6 +43,8 @@ class EncoderDecoderConfig(TransformerConfig):
                     f"encoder_sizes.embed_dim={self.encoder_sizes.embed_dim} is not embed_dim="
                     f"{self.embed_dim}, so the sides cannot share a table; set separate_tables=True"
                 )
+        if self.merged_attention:
+            self._check_merged()
         if not 0 <= self.start_id < self.vocab_size:
             raise ConfigError(f"start_id={self.start_id} must be an id below vocab_size={self.vocab_size}")
         if self.separate_tables and self.table_dim is not None:
@@ -67,8 +72,28 @@ class EncoderDecoderConfig(TransformerConfig):
         """The encoder, and the decoder that attends to its output."""
         return (
             self.stack("encoder", self.num_encoder_layers, sizes=self.encoder_sizes),
-            self.stack("decoder", self.num_decoder_layers, memory="encoder", memory_dim=self.encoder_dim),
+            self.stack(
+                "decoder",
+                self.num_decoder_layers,
+                memory="encoder",
+                memory_dim=self.encoder_dim,
+                merged=self.merged_attention,
+            ),
         )
+
+    def _check_merged(self) -> None:
+        if self.encoder_dim != self.embed_dim:
+            raise ConfigError(
+                f"merged_attention=True reads the encoder by the decoder's own kernels, so encoder_sizes."
+                f"embed_dim={self.encoder_dim} must be embed_dim={self.embed_dim}; make them equal, or leave "
+                "merged_attention out"
+            )
+        if self.positions.stack_bias is not None or self.positions.layer_bias is not None:
+            raise ConfigError(
+                "merged_attention=True has no distance between a decoder's tokens and the encoder's, by which "
+                "positions=RelativePositions would bias its logits; use rotary, learned or sinusoidal "
+                "positions, or leave merged_attention out"
+            )
 
     def input_parameters(self, side: Side) -> tuple[str, ...]:
         """Return the side's own table, or what both sides share."""

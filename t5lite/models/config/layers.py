@@ -45,6 +45,9 @@ class AttentionSpec:
     biases: AttentionBiases = "none"
     window: Window | None = None
     rotation: RotaryPositions | None = None
+    merged: bool = False
+    """Whether one softmax is over its own keys and those of another stack's output, made by the same kernels:
+    these are seen whole, and not rotated (T5Gemma 2)."""
 
     @property
     def width(self) -> int:
@@ -73,9 +76,13 @@ class AttentionSpec:
             total += self.embed_dim
         return total + (2 * self.qk_norm.num_parameters(self.head_dim) if self.qk_norm else 0)
 
-    def num_visible(self, memory_length: int) -> int:
-        """Return how many keys of a memory a query sees at most, by its window."""
-        return memory_length if self.window is None else min(memory_length, self.window.span)
+    def num_visible(self, key_length: int) -> int:
+        """Return how many of its own keys a query sees at most, by its window."""
+        return key_length if self.window is None else min(key_length, self.window.span)
+
+    def num_merged(self, memory_length: int | None) -> int:
+        """Return how many keys there are besides its own, of another stack's output of this length."""
+        return memory_length if self.merged and memory_length is not None else 0
 
     @property
     def view(self) -> "AttentionView":
@@ -92,7 +99,7 @@ class AttentionView(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """One layer: self-attention, maybe cross-attention, MLP, and their norms."""
+    """One layer: self-attention, maybe merged with cross-attention or followed by it, MLP, and their norms."""
 
     attention: AttentionSpec
     cross_attention: AttentionSpec | None = None
@@ -181,6 +188,11 @@ class StackSpec:
     def embed_dim(self) -> int:
         """Width of the residual stream."""
         return self.cycle[0].embed_dim
+
+    @property
+    def merged(self) -> bool:
+        """Whether its self-attention is over the memory too."""
+        return self.cycle[0].attention.merged
 
     @property
     def final_norm(self) -> bool:

@@ -250,6 +250,7 @@ class TransformerConfig(TextVectors, ABC):
         sizes: StackSizes | None = None,
         memory: Side | None = None,
         memory_dim: int | None = None,
+        merged: bool = False,
     ) -> StackSpec:
         """Return a stack of this model's layers.
 
@@ -259,11 +260,12 @@ class TransformerConfig(TextVectors, ABC):
           sizes: of its layers; None for the model's.
           memory: whose output its layers attend to.
           memory_dim: width of that; None for the stack's own.
+          merged: whether self-attention is over that too, and there is no cross-attention.
         """
         sizes = sizes or self.sizes
-        crosses = None if memory is None else memory_dim or sizes.embed_dim
+        crosses = None if memory is None or merged else memory_dim or sizes.embed_dim
         windows = self.attention.windows
-        cycle = tuple(self._layer(side, sizes, window, crosses) for window in windows)
+        cycle = tuple(self._layer(side, sizes, window, crosses, merged=merged) for window in windows)
         first: tuple[LayerSpec, ...] = ()
         if not self.first_norm:
             first = (dataclasses.replace(cycle[0], attention_norm=False),)
@@ -280,12 +282,15 @@ class TransformerConfig(TextVectors, ABC):
             max_length=self.max_length,
         )
 
-    def _layer(self, side: Side, sizes: StackSizes, window: int | None, memory_dim: int | None) -> LayerSpec:
+    def _layer(
+        self, side: Side, sizes: StackSizes, window: int | None, memory_dim: int | None, *, merged: bool
+    ) -> LayerSpec:
         reach = None
         if window is not None:
             # In a decoder that sees inputs both ways, what is causal hides later targets by itself.
             after = window - 1 if self.sees_later_inputs else 0
-            reach = Window(window, window) if side == "encoder" else Window(window - 1, after)
+            of_encoder = Window(*self.attention.reach_of_encoder(window))
+            reach = of_encoder if side == "encoder" else Window(window - 1, after)
         own = AttentionSpec(
             embed_dim=sizes.embed_dim,
             memory_dim=sizes.embed_dim,
@@ -298,6 +303,7 @@ class TransformerConfig(TextVectors, ABC):
             biases=self.attention.biases,
             window=reach,
             rotation=self.positions.rotation(windowed=window is not None),
+            merged=merged,
         )
         cross = None
         if memory_dim is not None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from t5lite.models.kernels.table import KERNELS
-from t5lite.models.layers.attention_ops import AttentionMask, dot_product_attention
+from t5lite.models.layers.attention_ops import AttentionMask, MergedKeys, dot_product_attention
 from t5lite.models.layers.dropout import dropout
 from t5lite.models.layers.position import RelativeBias
 
@@ -17,6 +17,7 @@ def attention(
     backend: str,
     mask: AttentionMask,
     bias: RelativeBias | None = None,
+    merged: MergedKeys | None = None,
     softcap: float | None = None,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
@@ -30,6 +31,7 @@ def attention(
       backend: ``reference``, or a kernel that takes the shape: what ``choose_backend`` returned.
       mask: which keys a query may see.
       bias: T5's relative bias.
+      merged: keys and values of another stack's output in the same softmax, for ``reference`` alone.
       softcap: bound of the logits' size, before bias and mask; None is none.
       dropout_rate: of the softmax's weights.
       dropout_key: None is deterministic.
@@ -42,10 +44,12 @@ def attention(
             v_BMGK,
             mask=mask,
             bias_HLM=bias_HLM,
+            merged=merged,
             softcap=softcap,
             dropout_rate=dropout_rate,
             dropout_key=dropout_key,
         )
+    assert merged is None  # else the kernel was refused
     if dropout_key is not None and dropout_rate > 0.0:
         share = q_BLHK.shape[2] // k_BMGK.shape[2]
         k_BMGK, v_BMGK = (jnp.repeat(x, share, axis=2) if share > 1 else x for x in (k_BMGK, v_BMGK))

@@ -42,6 +42,7 @@ def backend_on(
     refusal = (
         _not_for_platform(backend, platform)
         or ("a step of decoding has one query" if shape.cached else None)
+        or ("merged attention has keys of two stacks in one softmax" if shape.merged else None)
         or _window_beyond_keys(shape)
         or KERNELS[backend].refusal(shape, partitioner)
         or (_too_short(shape) if wanted == "auto" else None)

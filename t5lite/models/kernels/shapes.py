@@ -26,6 +26,8 @@ class AttentionShape:
     """Whether the queries stand somewhere in a cache of keys: a step of decoding."""
     window: Window | None = None
     softcap: float | None = None
+    merged: bool = False
+    """Whether the softmax is over keys of another stack's output too."""
 
     @classmethod
     def of_layer(
@@ -54,6 +56,7 @@ class AttentionShape:
             cached=_is_cached(mask),
             window=mask.window,
             softcap=attention.softcap,
+            merged=attention.merged,
         )
 
     @property

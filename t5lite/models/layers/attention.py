@@ -10,7 +10,7 @@ from t5lite.models.config import AttentionSpec
 from t5lite.models.kernels.attention import attention
 from t5lite.models.kernels.shapes import QUERY_AXES
 from t5lite.models.kernels.table import names_context, rotate
-from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.attention_ops import AttentionMask, MergedKeys
 from t5lite.models.layers.bias import add_bias
 from t5lite.models.layers.making import Making
 from t5lite.models.layers.norm import Norm
@@ -84,9 +84,10 @@ class Attention(nnx.Module):
         mask: AttentionMask,
         bias: RelativeBias | None = None,
         rotation: Rotation | None = None,
+        merged: MergedKeys | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Return ``[B, L, D]``: queries of ``x_BLD`` over a memory that is projected already."""
+        """Return ``[B, L, D]``: queries of ``x_BLD`` over a memory that is projected already, or over two."""
         q_BLHK = self._into_heads(x_BLD, "query", length_axis="length", heads_axis="heads")
         out_BLHK = attention(
             rotate(q_BLHK, rotation, QUERY_AXES) * self.scale,
@@ -95,6 +96,7 @@ class Attention(nnx.Module):
             backend=backend,
             mask=mask,
             bias=bias,
+            merged=merged,
             softcap=self.softcap,
             dropout_rate=self.dropout_rate,
             dropout_key=dropout_key,

@@ -3,6 +3,7 @@
 import functools
 import operator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,15 @@ class AttentionMask:
         return same
 
 
+class MergedKeys(NamedTuple):
+    """Keys and values of another stack's output, in one softmax with a layer's own (T5Gemma 2)."""
+
+    k_BNGK: jax.Array
+    v_BNGK: jax.Array
+    mask: AttentionMask
+    """Which of them a query may see; the softmax's other mask is of the layer's own."""
+
+
 def dot_product_attention(
     q_BLHK: jax.Array,
     k_BMGK: jax.Array,
@@ -126,6 +136,7 @@ def dot_product_attention(
     *,
     mask: AttentionMask | None = None,
     bias_HLM: jax.Array | None = None,
+    merged: MergedKeys | None = None,
     softcap: float | None = None,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
@@ -137,7 +148,37 @@ def dot_product_attention(
     ``Attention``. ``softcap`` makes ``softcap * tanh(q k^T / softcap)`` of ``q k^T`` (Gemma 2). Logits, bias
     and softmax are float32, and so is dropout of the weights. A row that sees no key gives exactly 0 and
     sends no gradient back; transformers would attend uniformly to the padding there.
+
+    ``merged`` keys come behind the others in the softmax, without bias. Neither keys nor values are laid
+    together: in a step of decoding, both would be copied for one query.
     """
+    length, num_own = q_BLHK.shape[1], k_BMGK.shape[1]
+    logits_BHLM = _logits(q_BLHK, k_BMGK, softcap)
+    if bias_HLM is not None:
+        logits_BHLM += bias_HLM[None].astype(jnp.float32)
+    visible_BLM = None if mask is None else mask.visible(length, num_own)
+    if merged is not None:
+        merged_BHLN = _logits(q_BLHK, merged.k_BNGK, softcap)
+        visible_BLM = _beside(visible_BLM, merged.mask, length, (num_own, merged_BHLN.shape[-1]))
+        logits_BHLM = constrain(jnp.concatenate([logits_BHLM, merged_BHLN], axis=-1), LOGITS_AXES)
+    if visible_BLM is not None:
+        logits_BHLM = jnp.where(visible_BLM[:, None], logits_BHLM, _MASKED)
+    weights_BHLM = jax.nn.softmax(logits_BHLM, axis=-1)
+    weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMGK.dtype)
+    if merged is None:
+        out_BLHK = _context(weights_BHLM, v_BMGK)
+    else:
+        out_BLHK = _context(weights_BHLM[..., :num_own], v_BMGK)
+        out_BLHK += _context(weights_BHLM[..., num_own:], merged.v_BNGK)
+    can_blind = (mask is not None and mask.can_blind) or (merged is not None and merged.mask.can_blind)
+    if visible_BLM is not None and can_blind:
+        sees_any_BL = jnp.any(visible_BLM, axis=-1)
+        out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)
+    return out_BLHK
+
+
+def _logits(q_BLHK: jax.Array, k_BMGK: jax.Array, softcap: float | None) -> jax.Array:
+    """Return float32 ``logits_BHLM``."""
     groups, share = k_BMGK.shape[2], q_BLHK.shape[2] // k_BMGK.shape[2]
     if share == 1:
         logits_BHLM = product_by_head("BLHK,BMHK->BHLM", q_BLHK, k_BMGK, dtype=jnp.float32)
@@ -146,21 +187,27 @@ def dot_product_attention(
         logits_BGSLM = product_by_head("BLGSK,BMGK->BGSLM", q_BLGSK, k_BMGK, dtype=jnp.float32)
         logits_BHLM = logits_BGSLM.reshape(logits_BGSLM.shape[0], groups * share, *logits_BGSLM.shape[3:])
     logits_BHLM = constrain(logits_BHLM, LOGITS_AXES)
-    if softcap is not None:
-        logits_BHLM = softcap * jnp.tanh(logits_BHLM / softcap)
-    if bias_HLM is not None:
-        logits_BHLM += bias_HLM[None].astype(jnp.float32)
-    visible_BLM = None if mask is None else mask.visible(q_BLHK.shape[1], k_BMGK.shape[1])
-    if visible_BLM is not None:
-        logits_BHLM = jnp.where(visible_BLM[:, None], logits_BHLM, _MASKED)
-    weights_BHLM = jax.nn.softmax(logits_BHLM, axis=-1)
-    weights_BHLM = dropout(weights_BHLM, dropout_rate, dropout_key).astype(v_BMGK.dtype)
+    return logits_BHLM if softcap is None else softcap * jnp.tanh(logits_BHLM / softcap)
+
+
+def _context(weights_BHLM: jax.Array, v_BMGK: jax.Array) -> jax.Array:
+    """Return the sum of values by their weights, ``[B, L, H, K]``."""
+    groups, share = v_BMGK.shape[2], weights_BHLM.shape[1] // v_BMGK.shape[2]
     if share == 1:
-        out_BLHK = product_by_head("BHLM,BMHK->BLHK", weights_BHLM, v_BMGK)
-    else:
-        weights_BGSLM = weights_BHLM.reshape(-1, groups, share, *weights_BHLM.shape[2:])
-        out_BLHK = product_by_head("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK).reshape(q_BLHK.shape)
-    if visible_BLM is not None and mask is not None and mask.can_blind:
-        sees_any_BL = jnp.any(visible_BLM, axis=-1)
-        out_BLHK = jnp.where(sees_any_BL[:, :, None, None], out_BLHK, 0)
-    return out_BLHK
+        return product_by_head("BHLM,BMHK->BLHK", weights_BHLM, v_BMGK)
+    weights_BGSLM = weights_BHLM.reshape(-1, groups, share, *weights_BHLM.shape[2:])
+    out_BLGSK = product_by_head("BGSLM,BMGK->BLGSK", weights_BGSLM, v_BMGK)
+    return out_BLGSK.reshape(*out_BLGSK.shape[:2], groups * share, out_BLGSK.shape[4])
+
+
+def _beside(
+    own_BLM: jax.Array | None, merged: AttentionMask, length: int, num_keys: tuple[int, int]
+) -> jax.Array | None:
+    """Return what is visible of a layer's own keys and of merged ones behind them; None: everything."""
+    merged_BLN = merged.visible(length, num_keys[1])
+    if own_BLM is None and merged_BLN is None:
+        return None
+    each = (own_BLM, merged_BLN)
+    given = [jnp.ones((1, 1, num), bool) if x is None else x for x, num in zip(each, num_keys, strict=True)]
+    batch = max(len(x) for x in given)
+    return jnp.concatenate([jnp.broadcast_to(x, (batch, length, x.shape[2])) for x in given], axis=-1)

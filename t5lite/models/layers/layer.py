@@ -1,4 +1,7 @@
-"""One Transformer layer, the same for all architectures: self-attention, maybe cross-attention, MLP."""
+"""One Transformer layer, the same for all architectures: self-attention, maybe cross-attention, MLP.
+
+Self-attention may be merged with cross-attention: one softmax over a layer's own keys and the encoder's.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
@@ -9,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from t5lite.models.config import LayerSpec
 from t5lite.models.layers.attention import Attention, KeyValues
-from t5lite.models.layers.attention_ops import AttentionMask
+from t5lite.models.layers.attention_ops import AttentionMask, MergedKeys
 from t5lite.models.layers.caches import by_head, write
 from t5lite.models.layers.dropout import dropout, split_or_none
 from t5lite.models.layers.making import Making
@@ -35,7 +38,7 @@ class Surroundings(NamedTuple):
     slot: jax.Array | int = 0
     """Of the first key that is written into a cache."""
     encoded_BMD: jax.Array | None = None
-    """The encoder's output, for cross-attention."""
+    """The encoder's output, for cross-attention, apart or merged."""
     gathered_BMD: jax.Array | None = None
     """The same as the operand of products with heads."""
     cross_mask: AttentionMask = AttentionMask()
@@ -56,7 +59,7 @@ class Layer(nnx.Module):
             self.relpos_bias = RelativePositionBias(
                 spec.relative_positions, spec.attention.num_heads, making, bidirectional=bidirectional
             )
-        self.crosses = spec.cross_attention is not None
+        self.merges, self.crosses = spec.attention.merged, spec.cross_attention is not None
         if spec.cross_attention is not None:
             self.cross_attention_norm = norm()
             self.cross_attention = Attention(spec.cross_attention, making)
@@ -72,6 +75,11 @@ class Layer(nnx.Module):
             self.mlp_post_norm = norm()
         self.dropout_rate = making.dropout_rate
 
+    @property
+    def memory_attention(self) -> Attention:
+        """What projects the encoder's output."""
+        return self.self_attention if self.merges else self.cross_attention
+
     def __call__(
         self, x_BLD: jax.Array, around: Surroundings, *, dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, KeyValues]:
@@ -82,13 +90,11 @@ class Layer(nnx.Module):
 
         def self_branch(y_BLD: jax.Array) -> jax.Array:
             own.append(self.self_attention.key_values(y_BLD, rotation=around.rotation))
-            return self._attend_self(y_BLD, own[0], around, dropout_key=keys[0])
+            merged = MergedKeys(*self._project(around), around.cross_mask) if self.merges else None
+            return self._attend_self(y_BLD, own[0], around, merged, dropout_key=keys[0])
 
         def cross_branch(y_BLD: jax.Array) -> jax.Array:
-            assert around.encoded_BMD is not None, "cross-attention needs the encoder's output"
-            assert around.gathered_BMD is not None
-            encoded_BMD = as_gathered(around.encoded_BMD, around.gathered_BMD, RESIDUAL_AXES, "heads")
-            memory = self.cross_attention.key_values(encoded_BMD)
+            memory = self._project(around)
             return self.cross_attention.attend(
                 y_BLD, memory, backend=around.cross_backend, mask=around.cross_mask, dropout_key=cross_key
             )
@@ -109,19 +115,35 @@ class Layer(nnx.Module):
         def self_branch(y_BLD: jax.Array) -> jax.Array:
             new = self.self_attention.key_values(y_BLD, rotation=around.rotation)
             written.append(write(past, by_head(new, self.self_attention.kv_heads_axis), around.slot))
-            return self._attend_self(y_BLD, _by_place(written[0]), around)
+            merged = MergedKeys(*memory(), around.cross_mask) if self.merges else None
+            return self._attend_self(y_BLD, _by_place(written[0]), around, merged)
 
         def cross_branch(y_BLD: jax.Array) -> jax.Array:
-            assert cross is not None, "cross-attention needs its projected memory"
             return self.cross_attention.attend(
-                y_BLD, _by_place(cross), backend=around.cross_backend, mask=around.cross_mask
+                y_BLD, memory(), backend=around.cross_backend, mask=around.cross_mask
             )
+
+        def memory() -> KeyValues:
+            assert cross is not None, "cross-attention needs its projected memory"
+            return _by_place(cross)
 
         x_BLD = self._add_branches(x_BLD, self_branch, cross_branch, split_or_none(None, 4))
         return x_BLD, written[0]
 
+    def _project(self, around: Surroundings) -> KeyValues:
+        """Return the keys and values of the encoder's output."""
+        assert around.encoded_BMD is not None, "cross-attention needs the encoder's output"
+        assert around.gathered_BMD is not None
+        encoded_BMD = as_gathered(around.encoded_BMD, around.gathered_BMD, RESIDUAL_AXES, "heads")
+        return self.memory_attention.key_values(encoded_BMD)
+
     def _attend_self(
-        self, y_BLD: jax.Array, memory: KeyValues, around: Surroundings, dropout_key: jax.Array | None = None
+        self,
+        y_BLD: jax.Array,
+        memory: KeyValues,
+        around: Surroundings,
+        merged: MergedKeys | None,
+        dropout_key: jax.Array | None = None,
     ) -> jax.Array:
         bias = around.bias
         if hasattr(self, "relpos_bias"):
@@ -133,6 +155,7 @@ class Layer(nnx.Module):
             mask=around.mask,
             bias=bias,
             rotation=around.rotation,
+            merged=merged,
             dropout_key=dropout_key,
         )
 

@@ -44,7 +44,7 @@ from t5lite.partitioning.rules import RESIDUAL_AXES, target_platform
 Views = dict[tuple[AttentionSpec, AttentionSpec | None], Surroundings]
 """What layers see, by their ``attentions``."""
 Memory = tuple[KeyValues, ...]
-"""What each layer cross-attends to, projected: ``[B, G, M, K]``."""
+"""What of the encoder each layer attends to, projected: ``[B, G, M, K]``."""
 
 
 class Stack(nnx.Module):
@@ -87,7 +87,7 @@ class Stack(nnx.Module):
           x_BLD: embedded tokens.
           segment_ids_BL: 0 is padding, and a position sees only positions of its own segment.
           bidirectional_BL: of a causal stack, 1 on positions that earlier ones of their segment see too.
-          encoded_BMD: the encoder's output, where the layers cross-attend.
+          encoded_BMD: the encoder's output, where the layers attend to it.
           encoder_segment_ids_BM: 0 hides the encoder's padding; with ``segment_ids_BL``, other segments too.
           dropout_key: None is deterministic.
         """
@@ -181,8 +181,8 @@ class Stack(nnx.Module):
         return empty_past(self.spec, batch_size, length, jnp.dtype(self.execution.compute_dtype))
 
     def cross_key_values(self, encoded_BMD: jax.Array) -> Memory:
-        """Return every layer's cross-attention memory: computed once a sequence."""
-        attentions = [layer.cross_attention for layer in self._apart()]
+        """Return every layer's memory of cross- or merged attention: computed once a sequence."""
+        attentions = [layer.memory_attention for layer in self._apart()]
         return tuple(by_head(each.key_values(encoded_BMD), each.kv_heads_axis) for each in attentions)
 
     def decode_step(
@@ -342,9 +342,11 @@ class Stack(nnx.Module):
     def _crossing(
         self, views: Views, mask: AttentionMask, sizes_BLM: tuple[int, int, int], *, drops: bool = False
     ) -> Views:
-        """Return the views of layers that cross-attend to a memory, too."""
+        """Return the views of layers that attend to a memory, too."""
         crossing = dict(views)
         for (own, cross), around in views.items():
+            if own.merged:
+                crossing[own, cross] = around._replace(cross_mask=mask)
             if cross is not None:
                 backend = self._backend(cross, mask, sizes_BLM, drops)
                 crossing[own, cross] = around._replace(cross_mask=mask, cross_backend=backend)

@@ -81,9 +81,9 @@ class LayerShape:
     """The residual stream as attention and MLP read it: not split over the devices that share heads."""
     query: float
     key_value: float
-    """Keys and values together."""
+    """Keys and values together, of merged attention those of the encoder's output too."""
     weights: float
-    """Attention weights."""
+    """Attention weights, as much."""
     hidden: float
     """One of the MLP's hidden arrays."""
     num_inputs: int
@@ -105,12 +105,18 @@ class LayerShape:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossShape:
-    """The arrays of cross-attention, like those of ``LayerShape``."""
+    """The arrays of cross-attention, like those of ``LayerShape``.
+
+    Merged attention has the encoder's output alone; the rest is 0, since it is in the layer's own.
+    """
 
     encoded: float
     """The encoder's output as it is read."""
     encoded_gradient: bool
     """Whether its gradient is taken."""
+    residual: float
+    whole: float
+    query: float
     key_value: float
     weights: float
     fused: bool
@@ -218,23 +224,31 @@ def _layer_shape(
     def weights(attention: AttentionSpec, length: int) -> float:
         return rows * (attention.num_heads / shards.heads) * part * length * itemsize
 
+    residual = rows * math.ceil(length / shards.residual_length) * layer.embed_dim * itemsize
+    whole = rows * part * layer.embed_dim * itemsize
+    query = rows * part * (own.num_heads / shards.heads) * own.head_dim * itemsize
     cross = None
-    if memory is not None and memory_length is not None and stack.memory is not None:
+    if memory_length is not None and stack.memory is not None:
+        apart = memory is not None
         cross = CrossShape(
-            encoded=rows * math.ceil(memory_length / shards.length) * memory.memory_dim * itemsize,
+            encoded=rows * math.ceil(memory_length / shards.length) * (memory or own).memory_dim * itemsize,
             encoded_gradient=gradients.stacks[stack.memory].output,
-            key_value=key_value(memory, memory_length),
-            weights=weights(memory, memory_length),
+            residual=residual * apart,
+            whole=whole * apart,
+            query=query * apart,
+            key_value=key_value(memory, memory_length) if memory is not None else 0.0,
+            weights=weights(memory, memory_length) if memory is not None else 0.0,
             fused=fused.cross,
         )
+    num_keys = length + own.num_merged(memory_length)
     return LayerShape(
         num_layers=num_layers,
         itemsize=itemsize,
-        residual=rows * math.ceil(length / shards.residual_length) * layer.embed_dim * itemsize,
-        whole=rows * part * layer.embed_dim * itemsize,
-        query=rows * part * (own.num_heads / shards.heads) * own.head_dim * itemsize,
-        key_value=key_value(own, length),
-        weights=weights(own, length),
+        residual=residual,
+        whole=whole,
+        query=query,
+        key_value=key_value(own, num_keys),
+        weights=weights(own, num_keys),
         hidden=rows * part * layer.mlp_dim / shards.mlp * itemsize,
         num_inputs=layer.mlp.num_inputs,
         fused=fused.own,

@@ -82,7 +82,7 @@ def _everything(layer: LayerShape) -> float:
     attention = (1 + for_kernels) * layer.query + layer.key_value
     weights = _visible_weights(layer)
     if layer.cross is not None:
-        attention += (1 + for_kernels) * layer.query + layer.cross.key_value
+        attention += (1 + for_kernels) * layer.cross.query + layer.cross.key_value
     attention += sum(weights) * (1 + FLOAT32 / layer.itemsize)
     hidden = (layer.num_inputs + for_kernels) * layer.hidden
     return norms + attention + hidden
@@ -93,7 +93,7 @@ def _working(layer: LayerShape) -> float:
         return _working_forward(layer)
     inputs = 2 * layer.query + 2 * layer.key_value
     if layer.cross is not None:
-        inputs = max(inputs, 2 * layer.query + 2 * layer.cross.key_value)
+        inputs = max(inputs, 2 * layer.cross.query + 2 * layer.cross.key_value)
     weights = max(_visible_weights(layer))
     attention = inputs + 2 * layer.whole + _WORKING_WEIGHTS * weights * FLOAT32 / layer.itemsize
     mlp = _WORKING_HIDDEN * layer.hidden + 2 * layer.whole

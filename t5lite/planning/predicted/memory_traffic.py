@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from t5lite.models.config import Remat
 from t5lite.planning.hardware.chips import Chip
-from t5lite.planning.predicted.layer_shapes import LayerShape
+from t5lite.planning.predicted.layer_shapes import CrossShape, LayerShape
 from t5lite.planning.predicted.logits_shape import LogitsShape
 from t5lite.planning.predicted.remat import KEEPS_KERNELS, MAKES_PRODUCTS
 from t5lite.planning.predicted.state_shards import StateShards
@@ -79,26 +79,20 @@ def _forward(layer: LayerShape, spilled: Callable[[float], float]) -> float:
     """Return the bytes of one layer's forward pass."""
     residual, whole, hidden = spilled(layer.residual), spilled(layer.whole), spilled(layer.hidden)
     norms_and_sums = layer.num_norms * (3 * residual + whole)
-    attention = _attention(layer, spilled, layer.whole, layer.key_value, layer.weights, layer.fused)
+    attention = _attention(layer, layer.whole, layer.itemsize, spilled)
     if layer.cross is not None:
-        cross = layer.cross
-        attention += _attention(layer, spilled, cross.encoded, cross.key_value, cross.weights, cross.fused)
+        attention += _attention(layer.cross, layer.cross.encoded, layer.itemsize, spilled)
     mlp = layer.num_inputs * (whole + hidden) + (layer.num_inputs + 1) * hidden
     return norms_and_sums + attention + mlp
 
 
 def _attention(
-    layer: LayerShape,
-    spilled: Callable[[float], float],
-    memory: float,
-    key_value: float,
-    weights: float,
-    is_fused: bool,
+    attention: LayerShape | CrossShape, memory: float, itemsize: int, spilled: Callable[[float], float]
 ) -> float:
     """Return the bytes of projections, and of float32 logits that are written once and read twice."""
-    inputs = spilled(layer.whole) + 2 * spilled(memory)
-    projections = inputs + 2 * (2 * spilled(layer.query) + 2 * spilled(key_value / 2))
-    if is_fused:
+    inputs = spilled(attention.whole) + 2 * spilled(memory)
+    projections = inputs + 2 * (2 * spilled(attention.query) + 2 * spilled(attention.key_value / 2))
+    if attention.fused:
         return projections
-    logits = spilled(weights * _FLOAT32 / layer.itemsize)
-    return projections + 3 * logits + 2 * spilled(weights)
+    logits = spilled(attention.weights * _FLOAT32 / itemsize)
+    return projections + 3 * logits + 2 * spilled(attention.weights)

@@ -62,8 +62,11 @@ def kept_bytes(layer: LayerShape, remat: Remat) -> float:
     if layer.cross is None:
         return total
     sizes |= {
+        "query": layer.cross.query,
         "key": layer.cross.key_value / 2,
         "value": layer.cross.key_value / 2,
+        "context": layer.cross.query,
+        "attention_out": layer.cross.residual,
         "mlp_wi": 0.0,
         "mlp_wo": 0.0,
     }

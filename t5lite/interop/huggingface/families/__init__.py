@@ -16,6 +16,7 @@ from t5lite.interop.huggingface.families import (
     t5,
     t5_encoder,
     t5gemma,
+    t5gemma2,
 )
 from t5lite.interop.huggingface.family import Family, Values, unsupported
 from t5lite.models.config import ModelConfig
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 FAMILIES: dict[str, Family] = {
     "t5": t5.FAMILY,
     "t5gemma": t5gemma.FAMILY,
+    "t5gemma2": t5gemma2.FAMILY,
     "bert": bert.FAMILY,
     "roberta": roberta.FAMILY,
     "modernbert": modernbert.FAMILY,

@@ -63,6 +63,7 @@ _SHAPE: dict[str, tuple[Any, ...]] = {
     "attention.scale_dim": (None,),
     "attention.softcap": (None,),
     "attention.qk_norm": (False,),
+    "attention.split_windows": (False,),
     "table_dim": (None,),
     "embedding_scale": (1.0,),
     "logit_softcap": (None,),

@@ -4,6 +4,7 @@ config.json describes encoder and decoder apart. Here they differ in sizes and i
 else is said of a layer must be said of both.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from t5lite.core.errors import UserError
@@ -32,10 +33,11 @@ from t5lite.models.config import (
 
 _CLASSES = ("T5GemmaForConditionalGeneration", "T5GemmaModel")
 _HEAD, _TABLE = "lm_head.out_proj.weight", "model.decoder.embed_tokens.weight"
-_LOCAL, _GLOBAL = "sliding_attention", "full_attention"
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
 _EOS = 1
 _SHAPE: dict[str, tuple[Any, ...]] = {
     "separate_tables": (True,),
+    "merged_attention": (False,),
     "positions": (RotaryPositions,),
     "positions.local_base": (None,),
     "positions.scaling": (Unscaled(),),
@@ -49,6 +51,7 @@ _SHAPE: dict[str, tuple[Any, ...]] = {
     "attention.biases": ("none",),
     "attention.scaled": (True,),
     "attention.qk_norm": (False,),
+    "attention.split_windows": (False,),
     "embedding_scale": ("sqrt_dim",),
     "table_dim": (None,),
 }
@@ -58,7 +61,7 @@ _SUPPORTED_OF_A_SIDE: dict[str, tuple[Any, ...]] = {
     "attention_bias": (False,),
     "pad_token_id": (0,),
 }
-_DEFAULT_WINDOW = 4096
+DEFAULT_WINDOW = 4096
 
 
 def _mismatches(config: EncoderDecoderConfig) -> list[str]:
@@ -101,7 +104,7 @@ def _stack_rules(side: str, attentions: tuple[str, ...]) -> tuple[Rule, ...]:
 
 def _to_json(config: EncoderDecoderConfig, dtype: str, tokens: Tokens) -> dict[str, Any]:
     encoder_sizes = config.encoder_sizes or config.sizes
-    ids = _ids(config, tokens)
+    ids = ids_of(config, tokens)
     return {
         "model_type": "t5gemma",
         "is_encoder_decoder": True,
@@ -128,7 +131,7 @@ def _side_json(
     """Return what config.json says of a stack; transformers 4 reads ``rope_theta``, 5 ``rope_parameters``."""
     base = cast(RotaryPositions, config.positions).base  # by _SHAPE
     windows = config.attention.windows
-    kinds = [_GLOBAL if window is None else _LOCAL for window in windows]
+    kinds = [GLOBAL if window is None else LOCAL for window in windows]
     return {
         "model_type": "t5_gemma_module",
         "vocab_size": config.vocab_size,
@@ -148,7 +151,7 @@ def _side_json(
         "attention_dropout": config.dropout_rate,
         "dropout_rate": config.dropout_rate,
         "query_pre_attn_scalar": config.attention.scale_dim or sizes.head_dim,
-        "sliding_window": next((window for window in windows if window is not None), _DEFAULT_WINDOW),
+        "sliding_window": next((window for window in windows if window is not None), DEFAULT_WINDOW),
         "layer_types": [kinds[number % len(kinds)] for number in range(num_layers)],
         "attn_logit_softcapping": config.attention.softcap,
         "final_logit_softcapping": config.logit_softcap,
@@ -157,7 +160,8 @@ def _side_json(
     }
 
 
-def _ids(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, int]:
+def ids_of(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, int]:
+    """Return the ids of config.json, BOS in front of every text."""
     eos = tokens["eos"]
     return {
         "bos_token_id": config.start_id,
@@ -168,16 +172,16 @@ def _ids(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, int]:
 
 def _generation_json(config: EncoderDecoderConfig, tokens: Tokens) -> dict[str, Any]:
     """Return generation_config.json's content: greedy, from BOS, until EOS."""
-    return {**_ids(config, tokens), "decoder_start_token_id": config.start_id}
+    return {**ids_of(config, tokens), "decoder_start_token_id": config.start_id}
 
 
 def _from_json(values: Values) -> EncoderDecoderConfig:
     values.require(_SUPPORTED)
     values.architectures(_CLASSES)
     encoder, decoder = values.part("encoder"), values.part("decoder")
-    of_both = _of_both(encoder, decoder)
-    encoder_sizes, sizes = _sizes(encoder), _sizes(decoder)
-    num_encoder_layers, num_decoder_layers = _num_layers(encoder), _num_layers(decoder)
+    of_both = of_both(encoder, decoder, _common)
+    encoder_sizes, sizes = sizes_of(encoder), sizes_of(decoder)
+    num_encoder_layers, num_decoder_layers = num_layers_of(encoder), num_layers_of(decoder)
     return EncoderDecoderConfig(
         vocab_size=of_both["vocab_size"],
         embed_dim=sizes.embed_dim,
@@ -199,7 +203,7 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
             scaled=True,
             scale_dim=of_both["query_pre_attn_scalar"],
             softcap=of_both["attn_logit_softcapping"],
-            windows=_cycle(_windows(encoder), _windows(decoder)),
+            windows=cycle_of(*(windows_of(side, local=_is_even) for side in (encoder, decoder))),
         ),
         tie_embeddings=values.flag("tie_word_embeddings", True),
         embedding_scale="sqrt_dim",
@@ -210,13 +214,20 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
     )
 
 
-def _of_both(encoder: Values, decoder: Values) -> dict[str, Any]:
+def of_both(
+    encoder: Values, decoder: Values, read: Callable[[Values], dict[str, Any]]
+) -> dict[str, Any]:
     """Return what the layers of both sides have in common, by key.
+
+    Args:
+      encoder: what config.json says of it.
+      decoder: likewise.
+      read: what must be the same, of a side.
 
     Raises:
       UserError: for a value that the layers here cannot have, or that differs.
     """
-    of_encoder, of_decoder = _common(encoder), _common(decoder)
+    of_encoder, of_decoder = read(encoder), read(decoder)
     for key, value in of_encoder.items():
         if value != of_decoder[key]:
             raise UserError(
@@ -233,12 +244,13 @@ def _common(side: Values) -> dict[str, Any]:
         "vocab_size": side.integer("vocab_size", 256_000),
         "rope_theta": read_rotary(side, kinds=("default",)).base,
         "rms_norm_eps": side.number("rms_norm_eps", 1e-6),
-        "query_pre_attn_scalar": None if scale_dim == _sizes(side).head_dim else scale_dim,
+        "query_pre_attn_scalar": None if scale_dim == sizes_of(side).head_dim else scale_dim,
         "attn_logit_softcapping": _cap(side, "attn_logit_softcapping", 50.0),
     }
 
 
-def _sizes(side: Values) -> StackSizes:
+def sizes_of(side: Values) -> StackSizes:
+    """Return the sizes of a side."""
     num_heads, kv_heads = side.integer("num_attention_heads", 8), side.integer("num_key_value_heads", 4)
     return StackSizes(
         embed_dim=side.integer("hidden_size", 2304),
@@ -249,7 +261,12 @@ def _sizes(side: Values) -> StackSizes:
     )
 
 
-def _num_layers(side: Values) -> int:
+def _is_even(number: int) -> bool:
+    return number % 2 == 0
+
+
+def num_layers_of(side: Values) -> int:
+    """Return the number of layers of a side."""
     return side.integer("num_hidden_layers", 26)
 
 
@@ -258,22 +275,26 @@ def _cap(side: Values, key: str, default: float) -> float | None:
     return None if side.has((key,)) and side.get(key) is None else side.number(key, default)
 
 
-def _windows(side: Values) -> list[int | None]:
+def windows_of(side: Values, *, local: Callable[[int], bool]) -> list[int | None]:
     """Return the window of each layer.
+
+    Args:
+      side: what config.json says of a stack.
+      local: whether a layer of this number has one, where ``layer_types`` does not say.
 
     Raises:
       UserError: for other kinds of layers than there are, or not as many kinds as layers.
     """
-    num_layers, window = _num_layers(side), side.integer("sliding_window", _DEFAULT_WINDOW)
-    kinds = side.get("layer_types", [_GLOBAL if number % 2 else _LOCAL for number in range(num_layers)])
-    if not isinstance(kinds, list) or len(kinds) != num_layers or {*kinds} - {_LOCAL, _GLOBAL}:
-        raise unsupported(side.name("layer_types"), kinds, (f"{num_layers} of {_LOCAL} and {_GLOBAL}",))
-    if _LOCAL in kinds and not side.says("sliding_window"):
-        raise unsupported(side.name("sliding_window"), None, (f"an integer, as there is {_LOCAL}",))
-    return [window if kind == _LOCAL else None for kind in kinds]
+    num_layers, window = num_layers_of(side), side.integer("sliding_window", DEFAULT_WINDOW)
+    kinds = side.get("layer_types", [LOCAL if local(number) else GLOBAL for number in range(num_layers)])
+    if not isinstance(kinds, list) or len(kinds) != num_layers or {*kinds} - {LOCAL, GLOBAL}:
+        raise unsupported(side.name("layer_types"), kinds, (f"{num_layers} of {LOCAL} and {GLOBAL}",))
+    if LOCAL in kinds and not side.says("sliding_window"):
+        raise unsupported(side.name("sliding_window"), None, (f"an integer, as there is {LOCAL}",))
+    return [window if kind == LOCAL else None for kind in kinds]
 
 
-def _cycle(encoder: list[int | None], decoder: list[int | None]) -> tuple[int | None, ...]:
+def cycle_of(encoder: list[int | None], decoder: list[int | None]) -> tuple[int | None, ...]:
     """Return the shortest turn of windows that gives the layers of both sides.
 
     Raises:
