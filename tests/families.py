@@ -59,6 +59,12 @@ FAMILIES: dict[str, ModelConfig] = {
     "byt5": _shrunk("byt5-small"),
     "ul2": _shrunk("ul2-20b"),
     "t5gemma": _shrunk("t5gemma-9b-2b", num_encoder_layers=3, num_decoder_layers=2),
+    "t5gemma2": _shrunk(
+        "t5gemma2-270m-270m",
+        num_encoder_layers=3,
+        num_decoder_layers=3,
+        attention=AttentionConfig(scaled=True, qk_norm=True, windows=(4, None), split_windows=True),
+    ),
     "t5-efficient": _shrunk("t5-efficient-tiny"),
     "transformer-2017": _shrunk("transformer-base"),
     "bert": _shrunk("bert-base"),

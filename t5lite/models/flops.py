@@ -72,16 +72,15 @@ def stack_flops(lengths: StackLengths) -> LayerFlops:
 
 
 def cross_logits_flops(lengths: StackLengths) -> float:
-    """Return those of one row's queries with the keys of the memory; of weights with values it is as many.
-
-    Those of merged attention are not apart from its own.
-    """
+    """Return those of one row's queries with the keys of the memory; of weights with values it is as many."""
     stack, length, memory_length = lengths
-    return sum(
-        number * _attention(layer.cross_attention, query_length=length, key_length=memory_length).logits
-        for layer, number in stack.counts.items()
-        if layer.cross_attention is not None and memory_length is not None
-    )
+    total = 0.0
+    for layer, number in stack.counts.items():
+        own, cross = layer.attention, layer.cross_attention
+        total += number * 2 * length * own.num_merged(memory_length) * own.width
+        if cross is not None and memory_length is not None:
+            total += number * _attention(cross, query_length=length, key_length=memory_length).logits
+    return total
 
 
 def forward_flops(

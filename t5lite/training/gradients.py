@@ -12,16 +12,13 @@ from typing import NamedTuple
 import jax
 
 from t5lite.core.batch_fields import Side
+from t5lite.models.config import StackSpec
 from t5lite.models.config.parts import PROJECTION_IN, TOKEN_TABLE
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
 from t5lite.optim.trained import parameter_paths
 from t5lite.partitioning.rules import is_logical_axes
 
-OF_MEMORY = ("cross_attention/key", "cross_attention/value")
-"""Kernels that are multiplied with what a stack attends to, and with nothing else."""
-_MERGED = ("self_attention/key", "self_attention/value")
-"""Those of merged attention that are multiplied with it too."""
 _LOOKED_UP = {"positions", "relpos_buckets"}
 """Axes of tables in a stack, which are in no product."""
 
@@ -67,6 +64,15 @@ class StepGradients:
         return sum(size for path, size in sizes.items() if path in self.trained) / sum(sizes.values())
 
 
+def memory_kernels(stack: StackSpec) -> tuple[str, ...]:
+    """Return how paths of kernels end that are multiplied with what a stack attends to besides its own input.
+
+    Those of merged attention are multiplied with both.
+    """
+    attention = "self_attention" if stack.merged else "cross_attention"
+    return () if stack.memory is None else (f"{attention}/key", f"{attention}/value")
+
+
 def step_gradients(model: FunctionalModel, optimizer: Optimizer) -> StepGradients:
     """Return the gradients that a step takes with an optimizer: those that it needs, and no others."""
     trained = frozenset(parameter_paths(optimizer.trained(model.abstract_params)))
@@ -96,10 +102,10 @@ def _layer_kernels(model: FunctionalModel, gradients: Mapping[Side, StackGradien
         for stack in model.config.stacks:
             if not _in(path, stack.side):
                 continue
-            reads_memory = path.endswith(_MERGED) and stack.merged
-            if stack.memory is not None and (reads_memory or path.endswith(OF_MEMORY)):
+            reads_memory = path.endswith(memory_kernels(stack))
+            if stack.memory is not None and reads_memory:
                 yield Kernel(path, num_elements, stack.memory, gradients[stack.memory].output)
-            if reads_memory or not path.endswith(OF_MEMORY):
+            if stack.merged or not reads_memory:
                 yield Kernel(path, num_elements, stack.side, gradients[stack.side].through)
 
 

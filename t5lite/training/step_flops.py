@@ -7,7 +7,7 @@ A frozen kernel has not the third. Where nothing is trained that its input is ma
 from t5lite.models.flops import cross_logits_flops, stack_flops, stack_lengths, train_step_flops
 from t5lite.models.functional import FunctionalModel
 from t5lite.optim import Optimizer
-from t5lite.training.gradients import OF_MEMORY, step_gradients
+from t5lite.training.gradients import memory_kernels, step_gradients
 
 
 def step_flops(
@@ -37,6 +37,7 @@ def step_flops(
             flops -= batch_size * 2 * (layers.logits + layers.context)
         elif each.stack.memory is not None and not stacks[each.stack.memory].output:
             # Of what nobody trains no gradient is taken: of the keys, or of the values.
-            frozen = sum(not any(part in path for path in trained) for part in OF_MEMORY)
+            own = [path for path in trained if path.startswith(f"{each.stack.side}/")]
+            frozen = sum(not any(part in path for path in own) for part in memory_kernels(each.stack))
             flops -= batch_size * frozen * cross_logits_flops(each)
     return flops

@@ -25,6 +25,7 @@ OPTIMIZERS = {
     "decoder_only": (AdamWConfig(weight_decay=0.01), 0.01),
     # Adafactor's steps are as small as the parameters, and these begin at 0.02 and 0.
     "t5gemma": (AdamWConfig(weight_decay=0.01), 0.01),
+    "t5gemma2": (AdamWConfig(weight_decay=0.01), 0.01),
 }
 MUON = ("llama3", "gpt2")
 ODD_ROWS = ("bert", "gpt2")

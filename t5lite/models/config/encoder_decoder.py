@@ -90,7 +90,7 @@ class EncoderDecoderConfig(TransformerConfig):
             )
         if self.positions.stack_bias is not None or self.positions.layer_bias is not None:
             raise ConfigError(
-                "merged_attention=True has no distance between a decoder's tokens and the encoder's, by which "
+                "merged_attention=True has no distance from a decoder's tokens to the encoder's, by which "
                 "positions=RelativePositions would bias its logits; use rotary, learned or sinusoidal "
                 "positions, or leave merged_attention out"
             )

@@ -99,7 +99,7 @@ class AttentionView(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """One layer: self-attention, maybe merged with cross-attention or followed by it, MLP, and their norms."""
+    """One layer: self-attention, maybe cross-attention, merged or apart, MLP, and their norms."""
 
     attention: AttentionSpec
     cross_attention: AttentionSpec | None = None

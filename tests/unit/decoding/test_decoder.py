@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 NUM_STEPS = 6
 
 
-@pytest.fixture(scope="module", params=["t5-1.1", "umt5", "t5gemma", "mistral"])
+@pytest.fixture(scope="module", params=["t5-1.1", "umt5", "t5gemma", "t5gemma2", "mistral"])
 def started(request):
     """A decoder on ragged inputs, its start, and what it is fed: with the windows' rings filled twice."""
     config = dataclasses.replace(FAMILIES[request.param], max_length=24)

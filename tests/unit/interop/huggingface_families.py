@@ -74,6 +74,17 @@ CONFIGS: dict[str, ModelConfig] = {
         attention=AttentionConfig(scaled=True, scale_dim=9, windows=(None, 3)),
         logit_softcap=None,
     ),
+    "t5gemma2": dataclasses.replace(
+        preset("t5gemma2-4b-4b"),
+        **SIZES,
+        num_kv_heads=1,
+        num_encoder_layers=3,
+        num_decoder_layers=2,
+        attention=AttentionConfig(
+            scaled=True, scale_dim=9, qk_norm=True, windows=(None, 3), split_windows=True
+        ),
+        logit_softcap=4.0,
+    ),
     "gpt2": DecoderOnlyConfig(**GPT2),
     "opt": DecoderOnlyConfig(
         **{**GPT2, "positions": LearnedPositions(offset=2), "mlp": PlainMLP(activation="relu", bias=True)}

@@ -289,8 +289,8 @@ def test_quantized_tensors_are_refused():
     ("changes", "message"),
     [
         (
-            {"model_type": "t5gemma2"},
-            r"model_type='t5gemma2' is not supported; allowed: 't5', 'mt5', 'umt5', ",
+            {"model_type": "t5gemma3"},
+            r"model_type='t5gemma3' is not supported; allowed: 't5', 'mt5', 'umt5', ",
         ),
         ({"feed_forward_proj": "gated-relu"}, "feed_forward_proj='gated-relu' .* 'relu', 'gated-gelu'"),
         ({"dense_act_fn": "gelu"}, "dense_act_fn='gelu' .* allowed: 'gelu_new'"),

@@ -10,6 +10,7 @@ from t5lite.models.config import (
     LearnedPositions,
     ModelConfig,
     PlainMLP,
+    RotaryPositions,
 )
 from t5lite.models.flops import forward_flops, train_flops_per_token, train_step_flops
 from t5lite.models.functional import build
@@ -36,6 +37,9 @@ CONFIGS: dict[str, ModelConfig] = {
     "llama": DecoderOnlyConfig(**SHAPE, num_layers=2, num_kv_heads=2),
     "palm": DecoderOnlyConfig(
         **SHAPE, num_layers=2, num_kv_heads=1, parallel_block=True, norm=LayerNorm(bias=False)
+    ),
+    "merged": make_config(
+        **SHAPE, **LAYERS, num_kv_heads=1, mlp=PlainMLP(), positions=RotaryPositions(), merged_attention=True
     ),
     "narrow_table": DecoderOnlyConfig(**SHAPE, num_layers=2, table_dim=32, positions=LearnedPositions()),
 }

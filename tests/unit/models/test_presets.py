@@ -71,6 +71,10 @@ EXACT = {
     "t5gemma-2b-2b": 5_596_853_760,
     "t5gemma-9b-9b": 20_333_401_088,
     "t5gemma-9b-2b": 12_292_375_296,
+    # Counted in transformers' class without the vision tower, its projector and eoi_embedding.
+    "t5gemma2-270m-270m": 368_424_192,
+    "t5gemma2-1b-1b": 1_697_782_016,
+    "t5gemma2-4b-4b": 7_089_110_016,
     "llama2-7b": 6_738_415_616,
     "llama2-13b": 13_015_864_320,
     "llama2-70b": 68_976_648_192,
@@ -139,6 +143,7 @@ REPRESENTATIVE = (
     "byt5-small",
     "ul2-20b",
     "t5gemma-9b-2b",
+    "t5gemma2-270m-270m",
     "t5-efficient-tiny",
     "transformer-base",
     "bert-tiny",

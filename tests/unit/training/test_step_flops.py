@@ -23,6 +23,7 @@ BASE = FAMILIES["t5-1.1"]
 BERT = FAMILIES["bert"]
 assert isinstance(BASE, EncoderDecoderConfig)
 assert isinstance(BERT, EncoderOnlyConfig)
+MERGED = FAMILIES["t5gemma2"]
 T5 = dataclasses.replace(BASE, positions=SinusoidalPositions())
 """Without the relative bias, whose products are left out of the count."""
 MODELS = {
@@ -31,6 +32,10 @@ MODELS = {
     "tied": dataclasses.replace(T5, tie_embeddings=True),
     "tables": dataclasses.replace(T5, separate_tables=True),
     "tied-tables": dataclasses.replace(T5, separate_tables=True, tie_embeddings=True),
+    # Windows are counted by what a query sees, and a program computes more.
+    "merged": dataclasses.replace(
+        MERGED, attention=dataclasses.replace(MERGED.attention, windows=(None,)), num_encoder_layers=1
+    ),
     "bert-tags": dataclasses.replace(BERT, head="token_classification"),
 }
 EQUAL, SHORT, LONG = (12, 9), (8, 64), (64, 8)
@@ -66,6 +71,12 @@ CASES = [
     ("tables", ("token_embedder",), SHORT),
     ("tables", ("token_embedder", "*/cross_attention/key"), LONG),
     ("tied-tables", ("token_embedder",), LONG),
+    # One kernel on both sides' tokens, one softmax over both sides' keys.
+    ("merged", None, LONG),
+    ("merged", ("decoder",), LONG),
+    ("merged", ("decoder/*/self_attention/value",), LONG),
+    ("merged", ("decoder/*/mlp",), SHORT),
+    ("merged", ("encoder",), SHORT),
     ("tied-tables", ("encoder_embedder",), SHORT),
 ]
 

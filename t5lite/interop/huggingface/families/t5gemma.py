@@ -179,11 +179,11 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
     values.require(_SUPPORTED)
     values.architectures(_CLASSES)
     encoder, decoder = values.part("encoder"), values.part("decoder")
-    of_both = of_both(encoder, decoder, _common)
+    common = of_both(encoder, decoder, _common)
     encoder_sizes, sizes = sizes_of(encoder), sizes_of(decoder)
     num_encoder_layers, num_decoder_layers = num_layers_of(encoder), num_layers_of(decoder)
     return EncoderDecoderConfig(
-        vocab_size=of_both["vocab_size"],
+        vocab_size=common["vocab_size"],
         embed_dim=sizes.embed_dim,
         mlp_dim=sizes.mlp_dim,
         head_dim=sizes.head_dim,
@@ -195,14 +195,14 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
         separate_tables=True,
         start_id=decoder.integer("bos_token_id", 2, minimum=0),
         max_length=decoder.integer("max_position_embeddings", 8192),
-        positions=RotaryPositions(base=of_both["rope_theta"]),
-        norm=RMSNorm(epsilon=of_both["rms_norm_eps"], one_plus=True),
+        positions=RotaryPositions(base=common["rope_theta"]),
+        norm=RMSNorm(epsilon=common["rms_norm_eps"], one_plus=True),
         norm_placement="around",
         mlp=GatedMLP(activation="gelu_tanh"),
         attention=AttentionConfig(
             scaled=True,
-            scale_dim=of_both["query_pre_attn_scalar"],
-            softcap=of_both["attn_logit_softcapping"],
+            scale_dim=common["query_pre_attn_scalar"],
+            softcap=common["attn_logit_softcapping"],
             windows=cycle_of(*(windows_of(side, local=_is_even) for side in (encoder, decoder))),
         ),
         tie_embeddings=values.flag("tie_word_embeddings", True),
@@ -214,9 +214,7 @@ def _from_json(values: Values) -> EncoderDecoderConfig:
     )
 
 
-def of_both(
-    encoder: Values, decoder: Values, read: Callable[[Values], dict[str, Any]]
-) -> dict[str, Any]:
+def of_both(encoder: Values, decoder: Values, read: Callable[[Values], dict[str, Any]]) -> dict[str, Any]:
     """Return what the layers of both sides have in common, by key.
 
     Args:

@@ -294,8 +294,8 @@ def _tell_end_of_image(values: Values, vocab_size: int) -> None:
     eoi = values.part("encoder").integer("eoi_token_index", _EOI, minimum=0)
     if eoi < vocab_size:
         logger.warning(
-            "images are not read: the input id %d, the end of one, is embedded by its row of the table, not by "
-            "the checkpoint's eoi_embedding; a text without that id is read as there",
+            "images are not read: the input id %d, the end of one, is embedded by its row of the table, not "
+            "by the checkpoint's eoi_embedding; a text without that id is read as there",
             eoi,
         )
 
