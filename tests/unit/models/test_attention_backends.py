@@ -71,6 +71,8 @@ def test_the_platform_chooses_and_the_wish_overrides(on_platform, platform, want
     ("platform", "changes", "reason"),
     [
         ("tpu", {"cached": True}, "a step of decoding has one query"),
+        ("tpu", {"merged": True}, "merged attention has keys of two stacks in one softmax"),
+        ("gpu", {"merged": True}, "merged attention has keys of two stacks in one softmax"),
         ("tpu", {"query_length": 2**13, "window": (64, 64)}, "its window is over keys that end before"),
         ("tpu", {"kv_heads": 1, "query_length": 2**15, "key_length": 2**15}, "of 32768 queries do not fit"),
         ("tpu", {"num_heads": 32, "kv_heads": 32, "head_dim": 80}, "32 heads of 80 columns fit no block"),

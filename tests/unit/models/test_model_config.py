@@ -46,6 +46,23 @@ NARROW = StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2)
             {"encoder_sizes": StackSizes(embed_dim=8, mlp_dim=8, head_dim=4, num_heads=2, num_kv_heads=3)},
             "encoder_sizes.num_kv_heads=3 must divide encoder_sizes.num_heads=2",
         ),
+        (
+            {"merged_attention": True},
+            "merged_attention=True has no distance .* positions=RelativePositions .* use rotary, learned",
+        ),
+        (
+            {"merged_attention": True, "positions": RelativePositions(per_layer=True)},
+            "merged_attention=True has no distance .* positions=RelativePositions",
+        ),
+        (
+            {
+                "merged_attention": True,
+                "positions": RotaryPositions(),
+                "encoder_sizes": NARROW,
+                "separate_tables": True,
+            },
+            "encoder_sizes.embed_dim=8 must be embed_dim=16; make them equal, or leave",
+        ),
     ],
     ids=str,
 )
