@@ -125,6 +125,7 @@ def test_logits_and_loss_are_those_of_transformers(both):
     np.testing.assert_allclose(loss, found.loss.item(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("both", ["odd"], indirect=True)
 def test_a_packed_row_is_its_texts_alone(both):
     """Both of a row's texts are longer than the windows."""
     packed, ids = {}, {"encoder": (6, 9), "decoder": (8, 5)}
@@ -167,6 +168,7 @@ def test_texts_are_those_that_transformers_writes(both, strategy, options):
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("both", ["odd"], indirect=True)
 def test_an_export_is_read_back_bit_for_bit(both, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="t5lite"):
         export = export_folder(both.params, both.config, tmp_path / "ours")
@@ -193,6 +195,7 @@ def test_an_export_is_read_back_bit_for_bit(both, tmp_path, caplog):
     jax.tree.map(np.testing.assert_array_equal, params, both.params)
 
 
+@pytest.mark.parametrize("both", ["odd"], indirect=True)
 def test_what_is_left_out_is_said_once_with_its_number(both, caplog):
     with caplog.at_level(logging.INFO, logger="t5lite"):
         import_folder(both.folder)

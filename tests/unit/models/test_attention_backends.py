@@ -9,7 +9,14 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architectures import assert_trees_close, make_config, make_forward, make_rows, tiny_from_config
+from architectures import (
+    POSITIONS,
+    assert_trees_close,
+    make_config,
+    make_forward,
+    make_rows,
+    tiny_from_config,
+)
 from jax.sharding import AbstractMesh
 
 from t5lite.models.config import EncoderDecoderConfig, Execution, RelativePositions
@@ -89,6 +96,23 @@ def test_the_reference_computes_what_the_kernels_refuse(on_platform, caplog, pla
     with caplog.at_level(logging.INFO):
         assert choose_backend("auto", replace(LARGE, **changes)) == "reference"
     assert reason in caplog.text
+
+
+def test_a_merging_decoder_takes_the_reference_and_its_encoder_the_kernel(on_platform, caplog):
+    """Asked for by name, so it is a warning."""
+    on_platform("tpu")
+    config = make_config("encoder_decoder", **POSITIONS["rotary"], merged_attention=True)
+    chosen = [
+        choose_backend(
+            "flash",
+            AttentionShape.of_layer(
+                each.cycle[0].attention, Execution(), AttentionMask(), (8, 512, 512), drops=False
+            ),
+        )
+        for each in config.stacks
+    ]
+    assert chosen == ["flash", "reference"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.parametrize(("platform", "backend"), [("tpu", "flash"), ("gpu", "cudnn")])
