@@ -18,10 +18,15 @@ from t5lite.runner.averages import Average
 from t5lite.runner.evaluation import Evaluation, EvaluationChanges, evaluate
 from t5lite.runner.evaluation_records import prediction_lines, store_evaluation
 from t5lite.runner.int8_weights import Weights
+from t5lite.runner.masked_words import evaluate_masked_words
 from t5lite.runner.minimal_pairs import evaluate_minimal_pairs
 from t5lite.runner.probing import evaluate_probes
 
-_INSTEAD = {"minimal_pairs": evaluate_minimal_pairs, "probe": evaluate_probes}
+_INSTEAD = {
+    "minimal_pairs": evaluate_minimal_pairs,
+    "masked_words": evaluate_masked_words,
+    "probe": evaluate_probes,
+}
 """Options that give a file to be measured instead of held-out data, and what does so."""
 _OF_HELDOUT = (
     *("evaluations", "store", "max_examples", "task", "inputs_length", "robustness"),
@@ -70,6 +75,9 @@ class Arguments:
     minimal_pairs: str | None = None
     """Instead of held-out data, a file of rows with sentence_good and sentence_bad, or BLiMP's folder: in how
     many the good one is the more probable, also by field, linguistics_term and UID."""
+    masked_words: str | None = None
+    """Instead, a file of rows with text, in which one word is [MASK], its answer, and maybe candidates, a
+    list: how high a masked LM or an encoder-decoder ranks the answer, and how often it prefers that."""
     probe: str | None = None
     """Instead, a file of rows with text and label: what a linear classifier finds in each layer of the
     encoder, beside the majority and a control of shuffled labels."""
@@ -81,7 +89,7 @@ class Arguments:
     """Which of them this is, from 0."""
 
     def __post_init__(self):
-        expand_fields(self, "run", "store", "task", "predictions", "minimal_pairs", "probe")
+        expand_fields(self, "run", "store", "task", "predictions", *_INSTEAD)
         given = [name for name in _OF_HELDOUT if getattr(self, name) not in (None, (), False)]
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size} must be positive")

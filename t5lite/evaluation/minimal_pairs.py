@@ -21,7 +21,7 @@ from t5lite.data.vocabulary.special_tokens import special_tokens
 from t5lite.decoding import left_aligned
 from t5lite.evaluation.length_buckets import UNBOUNDED, buckets
 from t5lite.evaluation.text_scoring import GivenTarget, TargetScorer
-from t5lite.models.config import Architecture
+from t5lite.models.config import Architecture, ModelConfig
 from t5lite.models.functional import FunctionalModel
 from t5lite.training.logit_statistics import logit_statistics
 
@@ -75,6 +75,30 @@ class HiddenTokens(Sequence[_Made]):
         return np.bincount(self._owners, values, minlength=len(self._sentences)).tolist()
 
 
+def span_frame(vocabulary: Vocabulary) -> Frame:
+    """Return what stands around a text whose spans are asked for.
+
+    Raises:
+      ConfigError: if the vocabulary has no end.
+    """
+    return vocabulary.own_frame or Frame(
+        after=(vocabulary.special_id("eos", needed_for="the end of what an encoder reads"),)
+    )
+
+
+def check_predicts_tokens(config: ModelConfig) -> None:
+    """Check that a model that reads both sides has a head for tokens.
+
+    Raises:
+      ConfigError: if it has another one.
+    """
+    if not config.predicts_tokens:
+        raise ConfigError(
+            f"the model has head={config.head!r}, which predicts no token, so that none has a likelihood; "
+            "give a masked LM, such as the run that it was fine-tuned from"
+        )
+
+
 def _by_continuation(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -> SentenceScorer:
     """Score a sentence as the beginning of a document."""
     before = vocabulary.prompt_prefix or (
@@ -91,10 +115,7 @@ def _by_continuation(model: FunctionalModel, vocabulary: Vocabulary, batch_size:
 
 def _by_spans(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -> SentenceScorer:
     """Score each token as a span of one that is corrupted."""
-    sentinel = vocabulary.sentinel(0)
-    frame = vocabulary.own_frame or Frame(
-        after=(vocabulary.special_id("eos", needed_for="the end of what an encoder reads"),)
-    )
+    sentinel, frame = vocabulary.sentinel(0), span_frame(vocabulary)
     scorer = TargetScorer(model, batch_size=batch_size)
 
     def given(each: Hidden) -> GivenTarget:
@@ -112,11 +133,7 @@ def _by_spans(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -
 
 def _by_masks(model: FunctionalModel, vocabulary: Vocabulary, batch_size: int) -> SentenceScorer:
     """Score each token behind [MASK]."""
-    if not model.config.predicts_tokens:
-        raise ConfigError(
-            f"the model has head={model.config.head!r}, which predicts no token, so that a sentence has no "
-            "likelihood; give a masked LM, such as the run that it was fine-tuned from"
-        )
+    check_predicts_tokens(model.config)
     special = special_tokens(vocabulary)
     most = model.config.position_limit or UNBOUNDED
 

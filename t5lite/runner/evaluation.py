@@ -36,7 +36,7 @@ from t5lite.runner.snapshot import Snapshot
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size
 
-MINIMAL_PAIRS, PROBE = OF_TEXTS = ("minimal-pairs", "probe")
+MINIMAL_PAIRS, MASKED_WORDS, PROBE = OF_TEXTS = ("minimal-pairs", "masked-words", "probe")
 """Names of evaluations that are of a file of texts, not of held-out data."""
 
 

@@ -72,7 +72,7 @@ NAMES = (
 
 
 APART = {
-    "t5lite.cli.evaluate_command": ("minimal_pairs", "probe"),
+    "t5lite.cli.evaluate_command": ("minimal_pairs", "masked_words", "probe"),
     "t5lite.cli.report_command": ("directory",),
 }
 """Fields that are given instead of others, by module."""
