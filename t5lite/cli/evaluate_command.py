@@ -1,8 +1,12 @@
 """``t5lite evaluate``: what a run has learned, measured on held-out data."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from t5lite.checkpointing.reading import Step
 from t5lite.cli import one_process, xla
@@ -11,6 +15,7 @@ from t5lite.core.errors import ConfigError, DataError
 from t5lite.core.files import check_apart, check_new_file, write_text
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import StoragePath, place
+from t5lite.decoding.options import DecodingOptions
 from t5lite.partitioning import multihost
 from t5lite.partitioning.agreed_errors import in_all_or_none
 from t5lite.partitioning.lost_processes import failing_fast
@@ -81,6 +86,11 @@ class Arguments:
     probe: str | None = None
     """Instead, a file of rows with text and label: what a linear classifier finds in each layer of the
     encoder, beside the majority and a control of shuffled labels."""
+    decoding: Annotated[DecodingOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DecodingOptions
+    )
+    """How texts that a task scores are written: any of these is taken in place of all of the task's decoding
+    (--strategy greedy of any)."""
     coordinator_address: str | None = None
     """HOST:PORT of process 0 of several that measure together; a cluster is detected."""
     num_processes: int | None = None
@@ -90,7 +100,9 @@ class Arguments:
 
     def __post_init__(self):
         expand_fields(self, "run", "store", "task", "predictions", *_INSTEAD)
+        self.decoding.config()  # which refuses what does not go together
         given = [name for name in _OF_HELDOUT if getattr(self, name) not in (None, (), False)]
+        given += list(self.decoding.given)
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size} must be positive")
         instead = [name for name in _INSTEAD if getattr(self, name) is not None]
@@ -133,6 +145,7 @@ def _evaluate(parsed: Arguments, file: StoragePath | None) -> None:
         max_examples=parsed.max_examples,
         batch_size=parsed.batch_size,
         task=parsed.task,
+        decoding=parsed.decoding.given or None,
         inputs_length=parsed.inputs_length,
         max_answer_length=parsed.max_answer_length,
         null_threshold=parsed.null_threshold,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from t5lite.core.errors import ConfigError
 from t5lite.core.registry import lookup
@@ -16,10 +16,11 @@ StrategyName = Literal["greedy", "sampling", "contrastive", "beam", "diverse_bea
 class _StrategyOptions:
     """They are given with their strategy alone; whatever is left out is as the strategy has it."""
 
-    strategy: StrategyName = "greedy"
-    """The most probable token each time; draw them; of the most probable ones that which least repeats what
-    is there (contrastive); or follow several texts at once, compared by the conventions of transformers
-    (beam) or T5X (t5x_beam), or in groups that avoid each other's tokens (diverse_beam)."""
+    strategy: StrategyName | None = None
+    """The most probable token each time (greedy, the default); draw them; of the most probable ones that
+    which least repeats what is there (contrastive); or follow several texts at once, compared by the
+    conventions of transformers (beam) or T5X (t5x_beam), or in groups that avoid each other's tokens
+    (diverse_beam)."""
     temperature: float | None = None
     """Sampling: what logits are divided by; below 1 probable tokens become more so (1)."""
     top_k: int | None = None
@@ -58,19 +59,27 @@ class _StrategyOptions:
 class DecodingOptions(WritingRules, _StrategyOptions):
     """A strategy's options, and then what holds of all of them."""
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Options that say something, as a task's ``decoding`` has them; greedy search where it is named."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in dataclasses.fields(self)}
+        given = {name: value for name, (value, default) in values.items() if value != default}
+        return {name: list(each) if isinstance(each, tuple) else each for name, each in given.items()}
+
     def config(self) -> DecodingConfig:
         """Return what the options say.
 
         Raises:
           ConfigError: for a value out of range, or an option of another strategy.
         """
-        kind = lookup(STRATEGIES, self.strategy, kind="strategy")
+        strategy = self.strategy or "greedy"
+        kind = lookup(STRATEGIES, strategy, kind="strategy")
         given = {name: value for name in _of_strategies() if (value := getattr(self, name)) is not None}
         for name in given:
             if name not in {field.name for field in dataclasses.fields(kind)}:
                 takes = [other for other in STRATEGIES if name in _fields(other)]
                 raise ConfigError(
-                    f"--{name.replace('_', '-')} is no option of strategy {self.strategy}; leave it out, or "
+                    f"--{name.replace('_', '-')} is no option of strategy {strategy}; leave it out, or "
                     f"give --strategy {' or '.join(takes)}"
                 )
         if (early := given.get("early_stopping")) in ("true", "false"):

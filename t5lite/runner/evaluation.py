@@ -1,6 +1,7 @@
 """Measure a run on held-out data: losses, encoder use, n-gram baselines, and a task's own metrics."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.scorer import Robustness, Scored
 from t5lite.runner.scorers import scorer_of
 from t5lite.runner.snapshot import Snapshot
+from t5lite.tasks.opening import as_definition, open_task
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size
 
@@ -72,6 +74,7 @@ class EvaluationChanges:
       max_examples: limit.
       batch_size: examples at once.
       task: how generated text is scored.
+      decoding: options of how it is written (``decoding.options``), in place of all of the task's.
       inputs_length: tokens of an input; of an imported model only.
       max_answer_length: tokens of an answer that is pointed at in a context.
       null_threshold: by how much no answer must score higher to be given; infinity never gives it.
@@ -81,6 +84,7 @@ class EvaluationChanges:
     max_examples: int | None = None
     batch_size: int | None = None
     task: str | None = None
+    decoding: Mapping[str, Any] | None = None
     inputs_length: int | None = None
     max_answer_length: int | None = None
     null_threshold: float | None = None
@@ -105,7 +109,35 @@ class EvaluationChanges:
         }
         if self.batch_size == 1:
             given["encoder_use"] = False
-        return dataclasses.replace(config, **given)
+        return self._decoded(dataclasses.replace(config, **given))
+
+    def _decoded(self, config: EvaluationConfig) -> EvaluationConfig:
+        """Return ``config`` with a task that has this decoding; one that is not another is as it was."""
+        if self.decoding is None or config.task is None:
+            return config
+        task = open_task(config.task)
+        decoding = {} if dict(self.decoding) == {"strategy": "greedy"} else dict(self.decoding)
+        if decoding == dict(task.decoding):
+            return config
+        return dataclasses.replace(config, task=as_definition(dataclasses.replace(task, decoding=decoding)))
+
+    def about(self, evaluations: Mapping[str, EvaluationConfig]) -> list[str]:
+        """Return what to say of the tasks of evaluations whose decoding is not taken.
+
+        Raises:
+          ConfigError: if there is a decoding, and no task to write for.
+        """
+        if self.decoding is None:
+            return []
+        tasks = [self.task or each.task for each in evaluations.values()]
+        own = [dict(open_task(task).decoding) for task in tasks if task is not None]
+        if not own:
+            raise ConfigError(
+                f"no evaluation ({', '.join(evaluations)}) has a task, so that no text is written and there "
+                "is nothing for options of decoding; leave them out, or give a task by --task"
+            )
+        others = [json.dumps(each) for each in own if each and each != dict(self.decoding)]
+        return [f"not taken is the task's own decoding, {each}" for each in dict.fromkeys(others)]
 
 
 def evaluate(
@@ -276,21 +308,24 @@ def _configuration(
                 f"inputs_length={changes.inputs_length} is for imported models; {directory.path} was trained "
                 f"with data.inputs_length={config.prompted_data.inputs_length} and is measured with it"
             )
-        chosen = _chosen(directory, config.evaluations, names, changes)
+        chosen, about = _chosen(directory, config.evaluations, names, changes)
         # Which checkpoint is the best may be said by an evaluation that is not chosen.
         # And when the training ends.
         training = dataclasses.replace(config.training, early_stopping_patience=None)
         checkpoints = CheckpointConfig()
-        return dataclasses.replace(config, evaluations=chosen, checkpoints=checkpoints, training=training), []
+        return dataclasses.replace(
+            config, evaluations=chosen, checkpoints=checkpoints, training=training
+        ), about
     if names:
         raise ConfigError(f"{directory.path} was imported and has no evaluations; give a store by --store")
     if changes.store is None:
         raise ConfigError(f"{directory.path} was imported and names no held-out store; give one by --store")
-    evaluation = changes.applied(EvaluationConfig(store=changes.store))
+    unchanged = EvaluationConfig(store=changes.store)
+    about, evaluation = changes.about({UNNAMED_EVALUATION: unchanged}), changes.applied(unchanged)
     config, note = measuring_config(
         directory, model.narrowed, evaluation, inputs_length=changes.inputs_length
     )
-    return dataclasses.replace(config, execution=model.execution), [note]
+    return dataclasses.replace(config, execution=model.execution), [note, *about]
 
 
 def _check_predicts(config: RunConfig) -> None:
@@ -321,8 +356,8 @@ def _chosen(
     evaluations: Mapping[str, EvaluationConfig],
     names: Collection[str],
     changes: EvaluationChanges,
-) -> dict[str, EvaluationConfig]:
-    """Return the evaluations of a run that are to be made, with the changes."""
+) -> tuple[dict[str, EvaluationConfig], list[str]]:
+    """Return the evaluations of a run that are to be made, with the changes, and what to say of these."""
     for name in names:
         known_name(name, evaluations, said_by="--evaluations")
     chosen = {name: each for name, each in evaluations.items() if name in names or not names}
@@ -335,7 +370,7 @@ def _chosen(
         )
     if changes.store is not None and not chosen:
         chosen = {UNNAMED_EVALUATION: EvaluationConfig(store=changes.store)}
-    return {name: changes.applied(each) for name, each in chosen.items()}
+    return {name: changes.applied(each) for name, each in chosen.items()}, changes.about(chosen)
 
 
 def about_parameters(trained: TrainedModel, average: Average | None) -> list[str]:

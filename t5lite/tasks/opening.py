@@ -50,7 +50,12 @@ def kept_task(name: str) -> str:
     Raises:
       ConfigError: as of ``open_task``.
     """
-    return json.dumps(to_json(open_task(name)), ensure_ascii=False) if is_task_file(name) else name
+    return as_definition(open_task(name)) if is_task_file(name) else name
+
+
+def as_definition(task: Task) -> str:
+    """Return a text that stands for all of a task, wherever its name may."""
+    return json.dumps(to_json(task), ensure_ascii=False)
 
 
 def task_location(name: str, absolute: Callable[[str], str]) -> str:

@@ -1,6 +1,7 @@
-"""``t5lite evaluate --minimal-pairs`` and ``--probe``: a file of texts, a record, and what is refused."""
+"""``t5lite evaluate --minimal-pairs``, ``--masked-words`` and ``--probe``: a file of texts, a record, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,68 @@ def test_what_are_no_pairs_is_refused(
         message,
         progress=True,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bert", "pretrained"])
+def test_words_are_ranked_and_chosen_and_what_has_no_rank_is_said(name, request, tmp_path: Path, capsys):
+    """By a masked LM and by an encoder-decoder; CRLF and a BOM are no part of a text."""
+    run = tmp_path / "run"
+    shutil.copytree(request.getfixturevalue(name), run)
+    rows = [
+        {"text": "She was [MASK] happy.", "answer": "very"},
+        {"text": "She was [MASK] happy.", "answer": "very", "candidates": ["very", "extraordinarily", "☃"]},
+        {"text": "It was an [MASK]likely story, Emma.", "answer": "extraordinarily"},
+        {"text": "The [MASK] is here.", "answer": "☃"},
+    ]
+    file, predictions = tmp_path / "words.jsonl", tmp_path / "predictions.jsonl"
+    lines = [json.dumps(row, ensure_ascii=False) for row in (*rows, {**rows[0], "answer": ""})]
+    file.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
+    options = ["--masked-words", str(file), "--predictions", str(predictions)]
+    assert main(["evaluate", "--run", str(run), *options]) == 0
+    said = capsys.readouterr().out
+    assert "1 answers are several tokens and 1 are unknown" in said
+    assert "ranks are of the 2 of 4 that are one token" in said
+    assert "candidates: 3 in 1 of 4 examples" in said
+    assert "1 candidates are unknown to the vocabulary" in said
+    assert "is empty: 1 (first: " in said
+    record = json.loads((run / "evaluation.json").read_text())
+    told = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert [each["rank"] is None for each in told] == [False, False, True, True]
+    ranks = [each["rank"] for each in told[:2]]
+    assert ranks[0] == ranks[1] >= 1
+    assert len(told[0]["best"]) == 10
+    chosen = told[1]["candidates"]
+    assert chosen["☃"] is None
+    is_right = chosen["very"] > chosen["extraordinarily"]
+    metrics = record["metrics"]
+    assert metrics["mean_reciprocal_rank"] == pytest.approx(1 / ranks[0])
+    assert metrics["accuracy_at_10"] == float(ranks[0] <= 10)
+    assert metrics["candidate_accuracy"] == float(is_right) == float(told[1]["prediction"] == "very")
+    assert metrics["chance"] == pytest.approx(1 / 3)
+    assert set(record["intervals"]) == set(metrics) - {"chance"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({}, "words"),
+        ({"text": "a cat", "answer": "cat"}, r"words\.jsonl:1.*text has no \[MASK\], and one is asked for"),
+        ({"text": "a <mask>", "answer": "cat"}, "<mask> is another tokenizer's name of it"),
+        ({"text": "[MASK] [MASK]", "answer": "cat"}, r"text has 2 \[MASK\]"),
+        ({"text": "a [MASK]", "answer": " cat"}, "answer has ' cat', no word"),
+        ({"text": "a [MASK]", "answer": 1}, "answer has 1, no word"),
+        ({"text": "a [MASK]", "answer": "cat", "candidates": ["dog", "cow"]}, "lacks the answer 'cat'"),
+        ({"text": "a [MASK]", "answer": "cat", "candidates": ["cat", "cat"]}, "a word twice"),
+        ({"text": "a [MASK]", "answer": "cat", "candidates": ["cat"]}, "the answer alone"),
+        ({"text": "a [MASK]", "answer": "cat", "candidates": "cat dog"}, "no list"),
+        ({"text": "a [MASK]", "answer": "uninhabitableness"}, "no answer is one token of this vocabulary"),
+    ],
+)
+def test_what_are_no_masked_words_is_refused(row, message, refused: Refused, pretrained: Path, tmp_path):
+    (tmp_path / "words.jsonl").write_text(json.dumps(row) + "\n" if row else "")
+    words = ["evaluate", "--run", pretrained, "--masked-words", tmp_path / "words.jsonl"]
+    refused(words, message, progress=True)
 
 
 @pytest.mark.slow

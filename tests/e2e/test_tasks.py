@@ -90,6 +90,18 @@ def test_a_file_of_rows_is_trained_on_and_scored_by_its_task(task_data, pretrain
     assert [each["prediction"] for each in scored] == [each["output"] for each in written]
     assert all(each["prediction"] != other["prediction"] for each, other in zip(scored, others, strict=True))
     assert len(list((run / "evaluations").glob("*.json"))) == 2
+    # The same options on the command line write the same texts.
+    again = tmp_path / "again.jsonl"
+    assert main(["evaluate", "--run", str(run), *options, "--predictions", str(again)]) == 0
+    assert f"texts are written with {json.dumps(beams)}" in capsys.readouterr().out
+    assert again.read_text() == found.read_text()
+    words = ["evaluate", "--run", str(run), "--task", str(file), "--strategy", "greedy"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"not taken is the task's own decoding, {json.dumps(beams)}" in said
+    assert "texts are written with" not in said
+    # It is what was measured first, made again.
+    assert len(list((run / "evaluations").glob("*.json"))) == 3
 
 
 @pytest.mark.slow
