@@ -82,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
     said = advice(runs, by, Budget(max_parameters=known.max_parameters, max_flops=known.max_flops))
     cost, costs = _costs(runs)
     front = pareto(runs, by, costs)
-    if (picture is not None or html is not None) and not by.comparable(runs):
+    drawn = any(by.has_number(each) for each in by.comparable(runs))
+    if (picture is not None or html is not None) and not drawn:
         raise ConfigError(f"nothing is drawn. {said} {'; '.join(by.notes(runs))}")
     notes = [*left_out, *by.notes(runs), *(note for each in runs for note in each.lacks)]
     rows = _rows(runs, by, front)
@@ -161,7 +162,7 @@ def _points(
 ) -> list[Point]:
     points = []
     for run, cost, is_front in zip(runs, costs, front, strict=True):
-        if run.run in by.apart:
+        if run.run in by.apart or not by.has_number(run):
             continue
         interval = by.measured(run).intervals.get(by.metric)
         ends = None if interval is None else (interval.low, interval.high)

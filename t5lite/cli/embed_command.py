@@ -10,6 +10,7 @@ from t5lite.cli.embedding_files import Position, vector_format
 from t5lite.cli.growing_outputs import check_new_output, opened, progress_line, say
 from t5lite.cli.input_texts import input_texts
 from t5lite.cli.resumed_outputs import Resumption, deciding_options
+from t5lite.cli.shards import Shard
 from t5lite.core import command_line
 from t5lite.core.home import expand_fields
 from t5lite.core.storage.addresses import absolute_location, place
@@ -42,6 +43,9 @@ class Arguments:
     standard input."""
     field: str = "text"
     """Field of a .jsonl input, or column of a table, that holds the text."""
+    shard: str | None = None
+    """I/N, such as 1/4: take block I of N of the texts alone, and write NAME-00001-of-00004.npy for NAME.npy;
+    joined in the order of their names, files have the rows of one without shards."""
     step: Step = "newest"
     """Checkpoint: the number of its step, newest, or best (on held-out data)."""
     average: Average | None = None
@@ -69,10 +73,13 @@ class Arguments:
 def run(arguments: Sequence[str]) -> int:
     """Embed and write."""
     parsed = command_line.parse(Arguments, arguments, prog=f"t5lite {_COMMAND}")
+    shard = None if parsed.shard is None else Shard.parse(parsed.shard)
     texts = input_texts(
         parsed.text, parsed.input_file, field=parsed.field, on_invalid_utf8=parsed.on_invalid_utf8
     )
     output = place(parsed.output_file)
+    if shard is not None:
+        output = shard.file(output)
     kind = vector_format(output)
     check_new_output(
         output, reads=[parsed.run] if parsed.input_file is None else [parsed.run, parsed.input_file]
@@ -84,11 +91,16 @@ def run(arguments: Sequence[str]) -> int:
         options=deciding_options(vars(parsed)),
         inputs=texts,
         read_part=kind.read_part,
+        shard=shard,
     )
+    if shard is not None:
+        num_of_all, texts = len(texts), texts[shard.block(len(texts))]
+        if not texts:  # its file has no rows, and can be joined with the others
+            _say(f"shard {shard} has none of {num_of_all:,} texts")
     left = texts[resumption.num_outputs :]
     one_process.say_so()
     xla.configure()
-    batch_size = min(parsed.batch_size, len(left))
+    batch_size = min(parsed.batch_size, max(1, len(left)))
     embedding = start_embedding(
         parsed.run,
         left,
@@ -125,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
 def _say_what_is_lost(embedding: Embedding) -> None:
     """Say how many texts are cut, and how many are none."""
     count, limit = len(embedding.num_tokens), embedding.limit
-    longest, trained = max(embedding.num_tokens), embedding.trained_length
+    longest, trained = max(embedding.num_tokens, default=0), embedding.trained_length
     if cut := sum(tokens > embedding.length for tokens in embedding.num_tokens):
         if limit is None or longest <= limit:
             remedy = f"--max-length {longest} takes all of them"

@@ -85,7 +85,7 @@ def _npy_part(path: StoragePath, inputs: Sequence[str]) -> Part:
     if num_rows != len(inputs):
         raise other_part(path, f"and of {num_rows:,} texts, not {len(inputs):,}")
     row_bytes = 4 * width
-    num_there = min((end - begin) // row_bytes, num_rows - 1)
+    num_there = max(0, min((end - begin) // row_bytes, num_rows - 1))
     return Part(num_there, begin + num_there * row_bytes) if num_there else Part(0, 0)
 
 

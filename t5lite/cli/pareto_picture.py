@@ -45,14 +45,14 @@ def pareto_picture(points: Sequence[Point], *, x: str, y: str) -> Figure:
     costs = sorted({point.cost for point in points})
     axes.set_xlim(costs[0] / 1.5, costs[-1] * 1.5)
     axes.set_xticks(_ticks(costs))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _cost(value)))
     axes.xaxis.set_minor_locator(NullLocator())
     ends = [end for point in points for end in (point.interval or (point.value, point.value))]
     margin = 0.12 * (max(ends) - min(ends)) or 0.1 * abs(ends[0]) or 1.0
     axes.set_ylim(min(ends) - margin, max(ends) + margin)
     front = sorted((point.cost, point.value) for point in points if point.is_front)
     axes.plot(*zip(*front, strict=True), color=LIGHT.pale_blue, linewidth=2, zorder=1)
-    for point in points:
+    for point in sorted(points, key=lambda point: point.is_front):  # the front is over what it covers
         color = LIGHT.blue if point.is_front else LIGHT.muted
         if point.interval is not None:
             axes.plot([point.cost] * 2, point.interval, color=color, linewidth=1.5, zorder=2)
@@ -70,6 +70,14 @@ def _ticks(costs: Sequence[float]) -> list[float]:
         if cost >= kept[-1] * apart and cost * apart <= costs[-1]:
             kept.append(cost)
     return [*kept, *costs[1:][-1:]]
+
+
+def _cost(value: float) -> str:
+    """Return a number of parameters in thousands, millions and billions, one of FLOPs by its power of ten."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if unit <= value < 1e13:
+            return f"{value / unit:.3g}{name}" if value < 1e3 * unit else f"{value / unit:,.0f}{name}"
+    return f"{value:.3g}"
 
 
 def _shortened(name: str) -> str:

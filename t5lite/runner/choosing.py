@@ -1,5 +1,6 @@
 """Which of several runs to use: by one metric, within a budget, and what cannot be told apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -52,12 +53,25 @@ class Criterion:
         """Return the evaluation of a run."""
         return self.chosen[run.run]
 
+    def has_number(self, run: ComparedRun) -> bool:
+        """Whether a run's value is one, which that of a training that diverged is not."""
+        return math.isfinite(self.value(run))
+
     def comparable(self, runs: Sequence[ComparedRun]) -> list[ComparedRun]:
         """Return the runs that were measured on the same examples."""
         return [run for run in runs if run.run not in self.apart]
 
     def notes(self, runs: Sequence[ComparedRun]) -> list[str]:
-        """Return what the figures are of, in a line where that is the same for all runs."""
+        """Return which are no numbers, and what they are of, in a line where all are of the same."""
+        none = [
+            f"{run.run}: {self.metric} of {self.evaluation} is {self.value(run)}, no number: it is neither "
+            "chosen nor drawn"
+            for run in runs
+            if not self.has_number(run)
+        ]
+        return none + self._sources(runs)
+
+    def _sources(self, runs: Sequence[ComparedRun]) -> list[str]:
         chosen = list(self.chosen.values())
         described = {run.run: self.measured(run).describe(chosen) for run in runs}
         if len(set(described.values())) == 1:
@@ -189,7 +203,7 @@ def pareto(runs: Sequence[ComparedRun], by: Criterion, costs: Sequence[float]) -
     """
     sign = -1 if by.lower_is_better else 1
     goods = [sign * by.value(run) for run in runs]
-    places = [place for place, run in enumerate(runs) if run.run not in by.apart]
+    places = [place for place, run in enumerate(runs) if run.run not in by.apart and by.has_number(run)]
     return [
         place in places
         and not any(
@@ -211,6 +225,9 @@ def advice(runs: Sequence[ComparedRun], by: Criterion, budget: Budget) -> str:
             "otherwise; measure them alike, by `t5lite evaluate --run RUN` with one --store, one "
             "--max-examples and one --task."
         )
+    runs = [run for run in runs if by.has_number(run)]
+    if not runs:
+        return f"No choice is made: {by.metric} of {by.evaluation} is a number of none of these runs."
     admitted = [run for run in runs if budget.admits(run)]
     compared = "of those on the same examples" if by.apart else "of these"
     within = f"within {budget}" if str(budget) else compared

@@ -149,3 +149,42 @@ def test_what_cannot_be_embedded_is_refused(
     write(tmp_path / "in.csv", "a,c\n1,2\n")
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None, "b"]}), tmp_path / "null.parquet")
     refused(["embed", "--run", pretrained, *arguments], message)
+
+
+@pytest.mark.parametrize("ending", ["npy", "parquet"])
+def test_shards_joined_are_one_file(ending, numbered, tmp_path: Path, capsys):
+    """Each text once, in order; a shard without texts is a file without rows."""
+    numbered()
+    texts = "abdefg"
+    write(tmp_path / "in.txt", "".join(f"{text}\n" for text in texts))
+    files = ["--input-file", str(tmp_path / "in.txt"), "--output-file", str(tmp_path / f"out.{ending}")]
+    for number in range(7, 0, -1):
+        assert main(["embed", "--run", "run", *files, "--shard", f"{number}/7"]) == 0
+    assert "shard 1/7 has none of 6 texts" in capsys.readouterr().err
+    paths = sorted(tmp_path.glob("out-*"))
+    assert [path.name for path in paths] == [f"out-0000{number}-of-00007.{ending}" for number in range(1, 8)]
+    if ending == "npy":
+        found_ND = np.concatenate([np.load(path) for path in paths])
+    else:
+        tables = [pyarrow.parquet.read_table(path) for path in paths]
+        assert pyarrow.concat_tables(tables)["text"].to_pylist() == list(texts)
+        found_ND = np.array(pyarrow.concat_tables(tables)["embedding"].to_pylist())
+    np.testing.assert_array_equal(found_ND[:, 0], [ord(text) for text in texts])
+
+
+def test_a_killed_shard_goes_on(numbered, tmp_path: Path, capsys):
+    write(tmp_path / "in.txt", "a\nb\nd\ne\ng\nc\nf\n")
+    files = ["--input-file", str(tmp_path / "in.txt"), "--output-file", str(tmp_path / "out.npy")]
+    shard = ["embed", "--run", "run", "--batch-size", "1", *files, "--shard", "2/2"]
+    assert main(shard) == 130
+    assert main(["embed", "--run", "other", *files, "--shard", "1/2"]) == 2
+    assert "is of another run than shard 1/2" in capsys.readouterr().err
+    numbered()
+    assert main(shard) == 0
+    assert "1 outputs are in " in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(tmp_path / "out-00002-of-00002.npy")[:, 0], list(map(ord, "egcf")))
+
+
+def test_a_shard_that_there_is_not_is_refused(refused: Refused, tmp_path: Path):
+    words = ["embed", "--run", "run", "--text", "a", "--output-file", str(tmp_path / "out.npy")]
+    refused([*words, "--shard", "3/2"], "--shard 3/2 must be I/N")

@@ -1,4 +1,4 @@
-"""``t5lite evaluate --minimal-pairs``, ``--masked-words`` and ``--probe``: a file of texts, a record, and what is refused."""
+"""``t5lite evaluate`` of a file of texts (pairs, masked words, probes): a record, and what is refused."""
 
 import json
 import shutil

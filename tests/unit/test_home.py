@@ -12,7 +12,7 @@ from data_pipelines.options import PipelineOptions
 from data_pipelines.recipes import english_web
 from data_pipelines.stages.evaluation_overlap import EvaluationOverlap
 from t5lite import run_config
-from t5lite.cli import generate_command, serve_command, sweep_command
+from t5lite.cli import embed_command, generate_command, serve_command, sweep_command
 from t5lite.cli.main import COMMANDS, main
 from t5lite.cli.recipe_options import RecipeOptions
 from t5lite.core.errors import ConfigError
@@ -67,6 +67,7 @@ NAMES = (
     (sweep_command.Arguments, "only"),
     (sweep_command.Arguments, "launch"),
     (generate_command.Arguments, "shard"),
+    (embed_command.Arguments, "shard"),
 )
 """Fields of text that is the name of something or words of a command, not a path."""
 

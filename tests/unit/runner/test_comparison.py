@@ -411,3 +411,23 @@ def test_numbers_below_the_picture_do_not_touch(costs):
     assert ticks[-1] == costs[-1]
     widths = np.diff(np.log(ticks))
     assert (widths >= 0.299 * np.log(costs[-1] / costs[0])).all()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_run_whose_figure_is_no_number_is_neither_chosen_nor_drawn(first, tmp_path: Path, capsys):
+    """In whichever place it is given; the others are compared as without it."""
+    runs = [make_run(tmp_path / name, width, share) for name, width, share in (("a", 8, 0.9), ("b", 4, 0.1))]
+    diverged = make_run(tmp_path / "diverged", 12, 0.5)
+    for file in Path(diverged).glob("**/*.json"):
+        content = json.loads(file.read_text())
+        if "metrics" in content:
+            content["metrics"] = dict.fromkeys(content["metrics"], float("nan"))
+            file.write_text(json.dumps(content))
+    runs.insert(first, diverged)
+    assert main(["compare", *runs, "--picture", str(tmp_path / "all.svg")]) == 0
+    said = capsys.readouterr().out
+    assert f"Use {tmp_path / 'a'}: it is the best" in said
+    assert f"{diverged}: " in said
+    assert "no number: it is neither chosen nor drawn" in said
+    (row,) = (line for line in said.splitlines() if line.startswith(f"{diverged} "))
+    assert not row.endswith("front")
