@@ -202,7 +202,7 @@ def _page(rows: Sequence[Sequence[str]], said: str, notes: Sequence[str], pictur
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<title>t5lite compare</title>\n<style>\n"
         "body{font:16px/1.5 system-ui,sans-serif;color:#1c2127;background:#fff;max-width:72rem;"
-        "margin:2rem auto;padding:0 1rem}\n"
+        "margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}\n"
         "table{border-collapse:collapse;font-variant-numeric:tabular-nums}div{overflow-x:auto}\n"
         "th,td{text-align:left;padding:.4rem .9rem .4rem 0;border-bottom:1px solid #e6e9ed}\n"
         "th,td{white-space:nowrap}\n"
