@@ -269,7 +269,8 @@ def _positions(side: Values) -> RotaryPositions:
         )
 
     def read(kind: str, base_key: str, base: float, kinds: tuple[str, ...], scaling: str) -> RotaryPositions:
-        given.part(kind), side.part(scaling)  # objects, or refused
+        for values, name in ((given, kind), (side, scaling)):
+            values.part(name)  # an object, or refused
         said = {**given.get(kind, {}), **side.get(scaling, {})}
         theta = side.number(base_key, base)
         return read_rotary(Values({"rope_parameters": said, "rope_theta": theta}, side.name("")), kinds=kinds)
