@@ -38,7 +38,7 @@ def options_of_decoding(compute_dtype: str) -> dict[str, str] | None:
     """Return what ``jax.jit`` asks of XLA for a program that writes token by token; None: nothing.
 
     Nearly all of its products have few rows. The YNN library turns a kernel into its own order before each,
-    which many rows make up for; XLA's own products of float32 take two thirds of the time (16 x 512 x 1,024).
+    which many rows make up for; XLA's own products of float32 take less time (docs/decoding_speed.md).
     Another value in XLA_FLAGS holds, and bfloat16 stays with the library, which multiplies it without floats.
     """
     by_default = f"--{_LIBRARY}={_FLAGS[f'--{_LIBRARY}']}" in os.environ.get("XLA_FLAGS", "").split()
