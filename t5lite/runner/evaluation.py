@@ -1,7 +1,6 @@
 """Measure a run on held-out data: losses, encoder use, n-gram baselines, and a task's own metrics."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from t5lite.evaluation.evaluator import Measured
 from t5lite.evaluation.metrics.score import Score
 from t5lite.partitioning import Partitioner, PartitioningConfig, make_partitioner
 from t5lite.run_config import RunConfig
+from t5lite.runner import evaluated_decoding
 from t5lite.runner.averages import Average
 from t5lite.runner.baselines import baselines_if_possible
 from t5lite.runner.checkpoint_choice import chosen_average
@@ -34,7 +34,6 @@ from t5lite.runner.run_directory import RunDirectory
 from t5lite.runner.scorer import Robustness, Scored
 from t5lite.runner.scorers import scorer_of
 from t5lite.runner.snapshot import Snapshot
-from t5lite.tasks.opening import as_definition, open_task
 from t5lite.training.metrics_log import UNNAMED_EVALUATION
 from t5lite.training.step import check_batch_size
 
@@ -109,35 +108,12 @@ class EvaluationChanges:
         }
         if self.batch_size == 1:
             given["encoder_use"] = False
-        return self._decoded(dataclasses.replace(config, **given))
-
-    def _decoded(self, config: EvaluationConfig) -> EvaluationConfig:
-        """Return ``config`` with a task that has this decoding; one that is not another is as it was."""
-        if self.decoding is None or config.task is None:
-            return config
-        task = open_task(config.task)
-        decoding = {} if dict(self.decoding) == {"strategy": "greedy"} else dict(self.decoding)
-        if decoding == dict(task.decoding):
-            return config
-        return dataclasses.replace(config, task=as_definition(dataclasses.replace(task, decoding=decoding)))
+        return evaluated_decoding.replaced(dataclasses.replace(config, **given), self.decoding)
 
     def about(self, evaluations: Mapping[str, EvaluationConfig]) -> list[str]:
-        """Return what to say of the tasks of evaluations whose decoding is not taken.
-
-        Raises:
-          ConfigError: if there is a decoding, and no task to write for.
-        """
-        if self.decoding is None:
-            return []
-        tasks = [self.task or each.task for each in evaluations.values()]
-        own = [dict(open_task(task).decoding) for task in tasks if task is not None]
-        if not own:
-            raise ConfigError(
-                f"no evaluation ({', '.join(evaluations)}) has a task, so that no text is written and there "
-                "is nothing for options of decoding; leave them out, or give a task by --task"
-            )
-        others = [json.dumps(each) for each in own if each and each != dict(self.decoding)]
-        return [f"not taken is the task's own decoding, {each}" for each in dict.fromkeys(others)]
+        """Return what to say of evaluations that are changed (``evaluated_decoding.about``)."""
+        tasks = {name: self.task or each.task for name, each in evaluations.items()}
+        return evaluated_decoding.about(self.decoding, tasks)
 
 
 def evaluate(

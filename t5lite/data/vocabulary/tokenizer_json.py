@@ -16,6 +16,7 @@ from t5lite.core.storage.addresses import StoragePath, place
 from t5lite.data.vocabulary.base import USUAL_NAMES, SpecialToken, Vocabulary, VocabularyKind
 from t5lite.data.vocabulary.chat_templates import CHAT_TEMPLATE, further_files, kept, templates
 from t5lite.data.vocabulary.json_files import TOKENIZER_CONFIG, json_object, read_file
+from t5lite.data.vocabulary.lost_characters import LostCharacters
 from t5lite.data.vocabulary.tokenizer_classes import (
     AS_IT_IS,
     Json,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 _CONFIG_FILES = (TOKENIZER_CONFIG, "special_tokens_map.json")
 ADDED_FILE = "added_tokens.json"
 _MODEL_CONFIG = "config.json"
-_RARE = "\N{CUNEIFORM SIGN A}"
-"""A letter for which only a vocabulary that can spell all has ids."""
 _MAX_SIZE = 1 << 24
 _OF_ANOTHER_STRUCTURE = (AttributeError, LookupError, TypeError, ValueError)
 _EMPTY_MODEL = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
@@ -210,31 +209,22 @@ class TokenizerJsonVocabulary(Vocabulary):
 
     @cached_property
     def loses_characters(self) -> bool:
-        """Whether a letter that only a vocabulary that spells all has ids for leaves no trace."""
-        try:
-            return self._is_lost(_RARE)
-        except Exception:  # the library raises plain Exceptions; then a text with such a letter is refused
-            return False
+        """Whether there are characters that leave no trace."""
+        return self._lost.are_possible
 
     def num_lost(self, text: str) -> int:
         """Return how many characters of ``text`` no token stands for, each looked at by itself."""
-        if not self.loses_characters:
-            return 0
-        distinct = set(text)
-        for char in distinct - self._losses.keys():
-            self._losses[char] = self._is_lost(char)
-        return sum(text.count(char) for char in distinct if self._losses[char])
+        return self._lost.count(text)
+
+    @cached_property
+    def _lost(self) -> LostCharacters:
+        return LostCharacters(self._is_lost)
 
     def _is_lost(self, char: str) -> bool:
         normalizer = self._tokenizer.normalizer
         if char.isspace() or (normalizer is not None and not normalizer.normalize_str(char).strip()):
             return False
         return not self.decode(self.encode(char)).strip()
-
-    @cached_property
-    def _losses(self) -> dict[str, bool]:
-        """Of characters that were met: whether they are lost."""
-        return {}
 
     @property
     def known_ids(self) -> np.ndarray:

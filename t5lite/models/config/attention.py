@@ -1,13 +1,26 @@
 """What of attention an architecture chooses besides its sizes and positions."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
+from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
 
 AttentionBiases = Literal["none", "qkv", "all"]
 """Of no projection, of those of queries, keys and values, or of the output's as well."""
+
+
+class Window(NamedTuple):
+    """How many keys a query sees besides the one at its own place."""
+
+    before: int
+    after: int
+
+    @property
+    def span(self) -> int:
+        """Most keys that a query sees."""
+        return self.before + 1 + self.after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +58,14 @@ class AttentionConfig:
                     f"attention.windows={self.windows}: a window must be an integer from 1, or None"
                 )
 
-    def reach_of_encoder(self, window: int) -> tuple[int, int]:
-        """Return how many tokens a window of an encoder shows before a query and after it."""
-        return ((window - 1) // 2, window // 2) if self.split_windows else (window, window)
+    def reach(self, side: Side, window: int | None, *, sees_later: bool) -> Window | None:
+        """Return what a window shows a query of a stack; ``sees_later``: in a decoder, too."""
+        if window is None:
+            return None
+        if side == "encoder":
+            return Window((window - 1) // 2, window // 2) if self.split_windows else Window(window, window)
+        # In a decoder that sees inputs both ways, what is causal hides later targets by itself.
+        return Window(window - 1, window - 1 if sees_later else 0)
 
     def scale(self, head_dim: int) -> float:
         """Return the factor on the logits."""

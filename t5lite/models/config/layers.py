@@ -8,22 +8,10 @@ from typing import NamedTuple
 
 from t5lite.core.batch_fields import Side
 from t5lite.core.errors import ConfigError
-from t5lite.models.config.attention import AttentionBiases
+from t5lite.models.config.attention import AttentionBiases, Window
 from t5lite.models.config.mlps import MLPKind
 from t5lite.models.config.norms import NormKind, NormPlacement
 from t5lite.models.config.positions import PositionKind, RelativePositions, RotaryPositions
-
-
-class Window(NamedTuple):
-    """How many keys a query sees besides the one at its own place."""
-
-    before: int
-    after: int
-
-    @property
-    def span(self) -> int:
-        """Most keys that a query sees."""
-        return self.before + 1 + self.after
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from t5lite.models.config.attention import AttentionConfig
 from t5lite.models.config.checks import check_choice, check_finite, check_positive
 from t5lite.models.config.heads import LANGUAGE_MODEL, Head
 from t5lite.models.config.initializers import Initializer, T5Initializer
-from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, Window, attentions, head_counts
+from t5lite.models.config.layers import AttentionSpec, LayerSpec, StackSpec, attentions, head_counts
 from t5lite.models.config.mlps import GatedMLP, MLPKind
 from t5lite.models.config.norms import NormKind, NormPlacement, RMSNorm
 from t5lite.models.config.parts import (
@@ -285,12 +285,6 @@ class TransformerConfig(TextVectors, ABC):
     def _layer(
         self, side: Side, sizes: StackSizes, window: int | None, memory_dim: int | None, *, merged: bool
     ) -> LayerSpec:
-        reach = None
-        if window is not None:
-            # In a decoder that sees inputs both ways, what is causal hides later targets by itself.
-            after = window - 1 if self.sees_later_inputs else 0
-            of_encoder = Window(*self.attention.reach_of_encoder(window))
-            reach = of_encoder if side == "encoder" else Window(window - 1, after)
         own = AttentionSpec(
             embed_dim=sizes.embed_dim,
             memory_dim=sizes.embed_dim,
@@ -301,7 +295,7 @@ class TransformerConfig(TextVectors, ABC):
             softcap=self.attention.softcap,
             qk_norm=self.norm if self.attention.qk_norm else None,
             biases=self.attention.biases,
-            window=reach,
+            window=self.attention.reach(side, window, sees_later=self.sees_later_inputs),
             rotation=self.positions.rotation(windowed=window is not None),
             merged=merged,
         )

@@ -42,7 +42,17 @@ def test_the_list_is_made_without_building_models(capsys):
 
 def test_formats_are_listed_with_their_directions_or_the_reason_against(capsys):
     rows = {row["name"]: row["formats"] for row in json.loads(printed(capsys, "--json"))}
-    families = ("t5-1.1", "t5gemma", "modernbert", "roberta", "llama3", "mistral", "qwen2", "qwen3")
+    families = (
+        "t5-1.1",
+        "t5gemma",
+        "t5gemma2",
+        "modernbert",
+        "roberta",
+        "llama3",
+        "mistral",
+        "qwen2",
+        "qwen3",
+    )
     both = [name for name in rows if name.startswith(families)]
     assert {name.split("-")[0].split(".")[0] for name in both} == {f.split("-")[0] for f in families}
     for name in both:
