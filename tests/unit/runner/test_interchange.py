@@ -233,6 +233,6 @@ def test_a_vocabulary_that_cannot_be_exported_is_refused_before_weights_are_read
     RunDirectory.at(tmp_path / "run").write_model(
         config, vocabulary, execution=Execution()
     )  # and no checkpoint
-    with pytest.raises(UserError, match="model_type=word, and no tokenizer.json cuts as it does"):
+    with pytest.raises(UserError, match="model_type=word, and no tokenizer"):
         export(tmp_path / "run", tmp_path / "out")
     assert not (tmp_path / "out").exists()
