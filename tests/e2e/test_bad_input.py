@@ -147,7 +147,9 @@ def test_a_vocabulary_that_the_text_does_not_support(
 def test_pairs_that_cannot_be_read(name, content, message, refused: Refused, text_data: Path, tmp_path: Path):
     source = write(tmp_path / name, content)
     vocabulary = ["--vocabulary", text_data / "vocabulary" / "spiece.model"]
-    refused(["prepare", "pairs", "--inputs", source, "--output", tmp_path / "new", *vocabulary], message)
+    # That sentinels are added to the pieces is said before.
+    words = ["prepare", "pairs", "--inputs", source, "--output", tmp_path / "new", *vocabulary]
+    refused(words, message, progress=True)
 
 
 LIMITED = """

@@ -181,7 +181,7 @@ def test_a_killed_shard_goes_on(numbered, tmp_path: Path, capsys):
     assert "is of another run than shard 1/2" in capsys.readouterr().err
     numbered()
     assert main(shard) == 0
-    assert "1 outputs are in " in capsys.readouterr().err
+    assert "2 outputs are in " in capsys.readouterr().err
     np.testing.assert_array_equal(np.load(tmp_path / "out-00002-of-00002.npy")[:, 0], list(map(ord, "egcf")))
 
 
