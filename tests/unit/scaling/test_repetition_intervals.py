@@ -91,8 +91,8 @@ def test_a_constant_at_a_bound_is_no_direction(bound, exact, monkeypatch):
 def test_intervals_are_as_wide_as_estimates_differ():
     """Of R of D: of 200 tables nine tenths of ln R lie within 0.78.
 
-    Six tables tell little: their median is 1.22 on one processor and below 1 on another, where sums are added in
-    another order and a resample ends elsewhere; sixteen on the former, 1.10.
+    Six tables tell little: their median is 1.22 on one processor and below 1 on another; that of sixteen, on
+    the former, 1.10.
     """
     method, widths = METHODS["repetition"], []
     for seed in range(6):
